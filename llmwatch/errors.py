@@ -1,0 +1,225 @@
+"""Every error that llmwatch raises on its own account.
+
+::
+
+    LLMWatchError                             .retryable .recovery .record .partial
+    ├── WatchTimeout (also TimeoutError)      .phase .limit .elapsed: a clock expired
+    ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable
+    ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
+    ├── StreamTruncated                       ended without a terminal event
+    ├── EmptyStream                           ended, and no answer was in it
+    ├── NotAStream                            a web page or a document where a stream was asked for
+    ├── MalformedEvent                        an event that is not what its dialect says it is
+    ├── EventTooLarge                         an event beyond the size that is accepted
+    ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
+    ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
+    ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
+    ├── RefreshFailed                         a token could not be refreshed
+    ├── Cancelled                             .by: user, lifecycle
+    └── ConfigError (also ValueError)         .field .value: a setting that cannot be meant
+
+``retryable`` answers only whether a resend *could* work; whether one is *safe* stands in ``recovery``. All of them
+can be pickled, and carry leaf data only: no socket, no response, no foreign exception. A mistake in the calling
+program (a wrong type, say) is a plain ``TypeError`` and not in this tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmwatch.records.call import CallRecord
+    from llmwatch.records.decision import Recovery
+
+__all__ = [
+    "Cancelled",
+    "CircuitOpen",
+    "ConfigError",
+    "ConnectFailed",
+    "EmptyStream",
+    "EventTooLarge",
+    "LLMWatchError",
+    "MalformedEvent",
+    "NotAStream",
+    "ProviderError",
+    "RefreshFailed",
+    "StreamCut",
+    "StreamTruncated",
+    "TooManyOrphans",
+    "WatchTimeout",
+]
+
+
+def _rebuild(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> LLMWatchError:
+    # Several classes also derive from OSError or ValueError, whose own pickling would call __init__ with wrong
+    # arguments.
+    error = cls.__new__(cls, message)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class LLMWatchError(Exception):
+    """The root of everything that llmwatch raises.
+
+    ``retryable`` says whether a resend could work; ``recovery`` (decision, reason, message, action) whether it is
+    safe, ``None`` where nothing was sent yet; ``record`` is the :class:`~llmwatch.records.CallRecord` of the call,
+    attempts and decisions included; ``partial`` is the answer text that was delivered before the failure.
+    """
+
+    retryable: bool = False
+
+    def __init__(self, message: str, *, retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if retryable is not None:
+            self.retryable = retryable
+        self.recovery: Recovery | None = None
+        self.record: CallRecord | None = None
+        self.partial: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+
+class WatchTimeout(LLMWatchError, TimeoutError):
+    """A limit expired and the attempt was aborted.
+
+    ``phase`` names the clock (``"ttfb"``, ``"stale"``, ...), ``limit`` its length and ``elapsed`` what had passed on
+    it, both in seconds. Retryable for every phase but ``deadline``, which belongs to the call as a whole.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, phase: str, limit: float, elapsed: float) -> None:
+        super().__init__(message, retryable=phase != "deadline")
+        self.phase = phase
+        self.limit = limit
+        self.elapsed = elapsed
+
+
+class ConnectFailed(LLMWatchError, ConnectionError):
+    """No connection came about, so no request was sent.
+
+    ``cause`` is one of ``refused``, ``reset``, ``dns`` (the name does not exist), ``dns_temporary``, ``tls``,
+    ``proxy``, ``unreachable``. Retryable where another try can help: not for an unknown host or a certificate that
+    does not verify.
+    """
+
+    def __init__(self, message: str, *, cause: str, retryable: bool | None = None) -> None:
+        if retryable is None:
+            retryable = cause in ("refused", "reset", "dns_temporary", "unreachable")
+        super().__init__(message, retryable=retryable)
+        self.cause = cause
+
+
+class StreamCut(LLMWatchError, ConnectionError):
+    """The connection broke after the request was sent: a reset, broken framing, a compressed body without its end."""
+
+    retryable = True
+
+
+class StreamTruncated(LLMWatchError):
+    """The body ended in good order but the answer in it did not: its dialect's terminal event never came."""
+
+    retryable = True
+
+
+class EmptyStream(LLMWatchError):
+    """The body ended and no answer was in it."""
+
+    retryable = True
+
+
+class NotAStream(LLMWatchError):
+    """The provider answered 200 with something that is no event stream, such as a web page."""
+
+    retryable = True
+
+
+class MalformedEvent(LLMWatchError):
+    """An event was not what its dialect says: broken JSON, or JSON of the wrong shape. It is never skipped."""
+
+    retryable = True
+
+
+class EventTooLarge(LLMWatchError):
+    """A single event grew beyond the size that is accepted (16 MiB unless set)."""
+
+
+class ProviderError(LLMWatchError):
+    """The provider said no: an HTTP status, or an error event inside the stream.
+
+    ``status`` is the HTTP status (200 for an in-stream error), ``type`` and ``code`` are the provider's own words where
+    it gave them, ``retry_after`` the wait in seconds that it asked for, ``should_retry`` its explicit word on a retry.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message, retryable=retryable)
+        self.status = status
+        self.code = code
+        self.type = type
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+
+
+class CircuitOpen(LLMWatchError):
+    """Calls to this origin failed one after the other, so nothing was sent.
+
+    ``retry_after`` seconds from now one call may try again.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyOrphans(LLMWatchError):
+    """Too many workers of ended attempts are stuck where nothing can wake them (a name look-up, say). Nothing was
+    sent.
+    """
+
+    retryable = True
+
+
+class RefreshFailed(LLMWatchError):
+    """A token could not be refreshed: retryable when the refresh timed out, permanent when the token was rejected."""
+
+
+class Cancelled(LLMWatchError):
+    """The call was given up on purpose. Never a failure, never retried.
+
+    ``by`` is ``"user"`` (a token, ``stream.cancel()``) or ``"lifecycle"`` (the client was closed, the interpreter is
+    exiting, the process was forked).
+    """
+
+    def __init__(self, message: str, *, by: str) -> None:
+        super().__init__(message)
+        self.by = by
+
+
+class ConfigError(LLMWatchError, ValueError):
+    """A setting that cannot be meant. ``field`` names the argument or environment variable, ``value`` is what it
+    held.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
+        super().__init__(message)
+        self.field = field
+        # Kept as text: an arbitrary object in a setting need not be picklable.
+        self.value = None if value is None else repr(value)

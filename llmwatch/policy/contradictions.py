@@ -1,0 +1,50 @@
+"""Which limit always ends before which other one.
+
+Only values that one source sets specifically can contradict each other: who writes ``ttfb=90`` next to ``total=60``
+cannot mean both. Between sources the shorter limit simply expires first, and :mod:`llmwatch.policy.advice` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmwatch.errors import ConfigError
+from llmwatch.policy.values import UNSET, Seconds, shown
+
+__all__ = ["BOUNDED_BY", "check"]
+
+BOUNDED_BY: Mapping[str, tuple[str, ...]] = {
+    "connect": ("deadline",),
+    # total starts when the request is sent, so it does not bound connect or send
+    "send": ("deadline",),
+    "headers": ("ttfb", "first_event", "first_content", "total", "deadline"),
+    "ttfb": ("first_event", "first_content", "total", "deadline"),
+    "first_event": ("first_content", "total", "deadline"),
+    "first_content": ("total", "deadline"),
+    "stale": ("total", "deadline"),
+    "progress": ("total", "deadline"),
+    "total": ("deadline",),
+}
+"""Each limit with those that may not be shorter than it."""
+
+
+def check(values: Mapping[str, Seconds], spelled: Mapping[str, str] | None = None) -> None:
+    """Raise :class:`ConfigError` if two of the ``values`` of one source contradict each other.
+
+    ``values`` maps the limits' names to seconds, ``None`` (off) or UNSET; ``spelled`` maps them to what the user called
+    them, such as the environment variables. A limit that is off contradicts nothing.
+    """
+    for inner, outers in BOUNDED_BY.items():
+        longer = values.get(inner, UNSET)
+        if not longer:
+            continue
+        for outer in outers:
+            shorter = values.get(outer, UNSET)
+            if shorter and longer > shorter:
+                first, second = (inner, outer) if spelled is None else (spelled[inner], spelled[outer])
+                raise ConfigError(
+                    f"{first}={longer:g} and {second}={shorter:g} contradict each other: {first} may not be longer than"
+                    f" {second}. Lower {first} to {shown(shorter)} or less, or raise {second} (0 turns it off).",
+                    field=first,
+                    value=longer,
+                )

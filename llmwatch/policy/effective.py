@@ -1,0 +1,178 @@
+"""From what the user set to what a call uses. Pure: the environment is an argument, and nothing is remembered.
+
+Precedence goes by source, each with its own single knob: argument of the call, argument of the client, environment,
+profile. Explicit beats policy: profile, size scaling and patience make default values and never touch another.
+
+* Size: the default ``ttfb`` and ``first_content`` grow by 3.5 s for every full 1,000 tokens of estimated prompt, at
+  most by 1,800 s.
+* Patience: each earlier kill before the first content doubles them, growth included: ``(default + growth) * 2 **
+  kills``. The bound of 1,800 s is on the growth alone; the doubled value has none.
+* A plain call has a default ``ttfb`` of its own, to which both apply, and its content clocks are off whatever the
+  source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from llmwatch.policy import environment
+from llmwatch.policy.advice import advise
+from llmwatch.policy.limits import NAMES, SINGLE, Limits
+from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, check_profile, detect_profile
+from llmwatch.policy.prompt import growth, prompt_tokens
+from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
+from llmwatch.policy.retry import EffectiveRetry, Retry
+from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Unset, refused, seconds
+
+__all__ = [
+    "DEFAULT_KEEPALIVE",
+    "EffectiveLimit",
+    "EffectiveLimits",
+    "EffectiveRetry",
+    "resolve_keepalive",
+    "resolve_limits",
+    "resolve_retry",
+]
+
+DEFAULT_KEEPALIVE = 10.0
+"""Seconds; well below the 60 s after which load balancers are reported to drop an idle connection without a word."""
+
+# 2 ** 16 times 120 s is 91 days: beyond that doubling says nothing more, and far beyond it a float overflows.
+_MOST_DOUBLINGS = 16
+
+
+def resolve_limits(
+    *,
+    call: Limits | None = None,
+    client: Limits | None = None,
+    environ: Mapping[str, str],
+    profile: str | None = None,
+    url: str | None = None,
+    body: object = None,
+    body_bytes: int = 0,
+    plain: bool = False,
+    patience: int = 0,
+) -> EffectiveLimits:
+    """The limits of one attempt.
+
+    ``call`` and ``client`` are what the two were given; ``environ`` is read now. ``profile`` is a given one, ``None``
+    to look at the environment and then to detect it from ``url`` and ``body``, the parsed JSON (``None`` if it is
+    none or not known). ``body_bytes`` is the body's length as sent, ``plain`` says that the call is not streaming,
+    ``patience`` counts the earlier attempts of this call that were killed before their first content.
+
+    Raises :class:`~llmwatch.errors.ConfigError` for an environment or a ``profile`` that cannot be meant,
+    :class:`TypeError` for limits that are no :class:`Limits`. It does not check the arguments' values: :class:`Limits`
+    did.
+    """
+    settings = environment.settings(environ)
+    chosen, chooser = _profile(profile, environment.profile_from(settings), url, body)
+    sources = _sources(call, client, environment.limits_from(settings))
+    defaults = _Defaults(profile=chosen, plain=plain, body=body, body_bytes=body_bytes, patience=patience)
+    limits = {}
+    for name in NAMES:
+        if plain and name in CONTENT_CLOCKS:
+            limits[name] = EffectiveLimit(name=name, value=None, source="off in a plain call", explicit=False)
+        else:
+            limits[name] = _explicit(name, sources) or defaults.limit(name)
+    warnings = advise(limits, first_attempt=patience < 1) + environment.unknown(settings)
+    return EffectiveLimits(profile=chosen, profile_source=chooser, limits=limits, warnings=warnings)
+
+
+def resolve_retry(
+    *, call: Retry | None = None, client: Retry | None = None, environ: Mapping[str, str]
+) -> EffectiveRetry:
+    """How a call resends: the same precedence, field by field, with every field decided.
+
+    Raises :class:`~llmwatch.errors.ConfigError` for an environment that cannot be meant, :class:`TypeError` for
+    settings that are no :class:`Retry`.
+    """
+    for given in (call, client):
+        if given is not None and not isinstance(given, Retry):
+            raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), and not {given!r}")
+    sources = (call, client, environment.retry_from(environment.settings(environ)))
+    return EffectiveRetry.of(tuple(source for source in sources if source is not None))
+
+
+def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
+    """For how many seconds an idle pooled connection may be reused; 0 means never.
+
+    ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else 10 s. Raises
+    :class:`~llmwatch.errors.ConfigError` for either if it is no finite number of at least 0.
+    """
+    set_there = environment.seconds_from(environ, environment.KEEPALIVE_VARIABLE)
+    if value is not None:
+        try:
+            return seconds(value) or 0.0
+        except ValueError:
+            allowed = f"{SECONDS_ALLOWED}, and 0 never reuses a connection"
+            raise refused("keepalive", value, "keepalive={}", allowed) from None
+    return DEFAULT_KEEPALIVE if set_there is UNSET else set_there or 0.0
+
+
+# Limits and what their source is called: None for the environment, where each limit has a variable of its own.
+_Source: TypeAlias = "tuple[Limits, str | None]"
+
+
+def _sources(call: Limits | None, client: Limits | None, there: Limits | None) -> list[_Source]:
+    found: list[_Source] = []
+    for limits, label in ((call, "argument of the call"), (client, "argument of the client"), (there, None)):
+        if limits is None:
+            continue
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45) or Limits.single(9), not {limits!r}")
+        found.append((limits, label))
+    return found
+
+
+def _explicit(name: str, sources: list[_Source]) -> EffectiveLimit | None:
+    for limits, label in sources:
+        value = getattr(limits, name)
+        if value is not UNSET:
+            source = label or environment.LIMIT_VARIABLES[name]
+            return EffectiveLimit(name=name, value=value, source=source, explicit=True)
+        if name in SINGLE and not isinstance(limits.single_seconds, Unset):
+            source = f"{label}, single knob" if label else environment.SINGLE_VARIABLE
+            return EffectiveLimit(name=name, value=limits.single_seconds, source=source, explicit=True)
+    return None
+
+
+def _profile(given: str | None, there: str | None, url: str | None, body: object) -> tuple[str, str]:
+    if given is not None:
+        return check_profile(given), "argument"
+    if there is not None:
+        return there, environment.PROFILE_VARIABLE
+    return detect_profile(url, body), "detected"
+
+
+class _Defaults:
+    """The values that policy makes. The prompt is measured once, and only if a default is needed that depends on it."""
+
+    __slots__ = ("_body", "_body_bytes", "_patience", "_plain", "_profile", "_tokens")
+
+    def __init__(self, *, profile: str, plain: bool, body: object, body_bytes: int, patience: int) -> None:
+        self._profile = profile
+        self._plain = plain
+        self._body = body
+        self._body_bytes = body_bytes
+        self._patience = patience
+        self._tokens: int | None = None
+
+    def limit(self, name: str) -> EffectiveLimit:
+        value, source = PROFILES[self._profile][name], f"profile {self._profile}"
+        if name == "ttfb" and self._plain:
+            value, source = PLAIN_TTFB[self._profile], f"{source}, plain call"
+        if value is not None and name in ("ttfb", "first_content"):
+            value, source = self._moved(value, source)
+        return EffectiveLimit(name=name, value=value, source=source, explicit=False)
+
+    def _moved(self, value: float, source: str) -> tuple[float, str]:
+        if self._tokens is None:
+            self._tokens = prompt_tokens(self._body, self._body_bytes)
+        grown = growth(self._tokens)
+        if grown:
+            value, source = value + grown, f"{source}, scaled for {self._tokens:,} prompt tokens"
+        if self._patience > 0:
+            value *= 2 ** min(self._patience, _MOST_DOUBLINGS)
+            source += ", doubled once" if self._patience == 1 else f", doubled {self._patience} times"
+        return value, source

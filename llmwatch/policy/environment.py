@@ -1,0 +1,226 @@
+"""The environment variables: what they are called, what they mean, how their text is read.
+
+The environment is an argument, read at every call and never at import. A variable that is empty or blank counts as not
+set; any other text that is not allowed is a :class:`~llmwatch.errors.ConfigError`, whatever an argument says.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from llmwatch.policy import contradictions
+from llmwatch.policy.limits import NAMES, Limits
+from llmwatch.policy.profiles import PROFILES, check_profile
+from llmwatch.policy.retry import RETRY_FIELDS, Retry, check_backoff, read_setting
+from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, refused, seconds
+
+__all__ = [
+    "INCIDENT_LOG_VARIABLE",
+    "KEEPALIVE_VARIABLE",
+    "KNOWN_VARIABLES",
+    "LIMIT_VARIABLES",
+    "PREFIX",
+    "PROFILE_VARIABLE",
+    "REFRESH_TIMEOUT_VARIABLE",
+    "RETRY_VARIABLES",
+    "SINGLE_VARIABLE",
+    "incident_log",
+    "limits_from",
+    "profile_from",
+    "retry_from",
+    "seconds_from",
+    "settings",
+    "unknown",
+]
+
+PREFIX = "LLMWATCH_"
+SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
+PROFILE_VARIABLE = "LLMWATCH_PROFILE"
+KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
+INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
+REFRESH_TIMEOUT_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
+
+LIMIT_VARIABLES: Mapping[str, str] = {
+    name: "LLMWATCH_DEADLINE_SECONDS" if name == "deadline" else f"{PREFIX}{name.upper()}_TIMEOUT_SECONDS"
+    for name in NAMES
+}
+"""The fields of :class:`Limits` and their variables."""
+
+RETRY_VARIABLES: Mapping[str, str] = {
+    "max_attempts": "LLMWATCH_MAX_ATTEMPTS",
+    "backoff": "LLMWATCH_BACKOFF_SECONDS",
+    "max_backoff": "LLMWATCH_MAX_BACKOFF_SECONDS",
+    "max_retry_after": "LLMWATCH_MAX_RETRY_AFTER_SECONDS",
+    "slow_but_alive": "LLMWATCH_SLOW_BUT_ALIVE",
+    "resend_with_tools": "LLMWATCH_RESEND_WITH_TOOLS",
+    "breaker": "LLMWATCH_BREAKER",
+    "breaker_wait": "LLMWATCH_BREAKER_SECONDS",
+    "budget": "LLMWATCH_RETRY_BUDGET",
+}
+"""The fields of :class:`Retry` and their variables; ``on_retry`` is a function and has none."""
+
+KNOWN_VARIABLES: Mapping[str, str] = {
+    LIMIT_VARIABLES["connect"]: "seconds to be connected: pool slot, DNS, TCP, proxy and TLS; 0 off",
+    LIMIT_VARIABLES["send"]: "seconds to write the request; 0 off",
+    LIMIT_VARIABLES["headers"]: "seconds from sent to the response's headers; 0 off",
+    LIMIT_VARIABLES["ttfb"]: "seconds from sent to the first byte of the body, headers do not count; 0 off",
+    LIMIT_VARIABLES["first_event"]: "seconds from sent to the first event of any kind; 0 off",
+    LIMIT_VARIABLES["first_content"]: "seconds from sent to the first piece of an answer; 0 off",
+    LIMIT_VARIABLES["stale"]: "seconds of silence, not one byte, in the body; 0 off",
+    LIMIT_VARIABLES["progress"]: "seconds without content after the first content; 0 off",
+    LIMIT_VARIABLES["drain"]: "seconds a body may stay open after the answer has ended; 0 does not drain",
+    LIMIT_VARIABLES["total"]: "seconds for one attempt, from sent; 0 off",
+    LIMIT_VARIABLES["deadline"]: "seconds for the whole call, all attempts and waits; 0 off",
+    SINGLE_VARIABLE: "the single knob: stands for ttfb, first_content, stale and progress; 0 turns all four off",
+    PROFILE_VARIABLE: f"which defaults to use instead of detecting them: {', '.join(PROFILES)}",
+    RETRY_VARIABLES["max_attempts"]: "requests of one call, the first one included; 0 or 1 resends nothing",
+    RETRY_VARIABLES["backoff"]: "seconds before the second attempt, doubled for each further one; 0 does not wait",
+    RETRY_VARIABLES["max_backoff"]: "the cap on those seconds; 0 removes it",
+    RETRY_VARIABLES["max_retry_after"]: "the longest wait in seconds that a provider may ask for; 0 removes the cap",
+    RETRY_VARIABLES["slow_but_alive"]: "whether an attempt whose bytes flowed is resent too: 1 or 0",
+    RETRY_VARIABLES["resend_with_tools"]: "whether tools with unknown side effects may be resent: 1 or 0",
+    RETRY_VARIABLES["breaker"]: "calls in a row lost to silence that open the circuit breaker; 0 off",
+    RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
+    RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
+    KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
+    REFRESH_TIMEOUT_VARIABLE: "seconds for refreshing a token; 0 off",
+    INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
+}
+"""Every variable that llmwatch reads, and what it means in a line."""
+
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+# float() and int() also take "1_000", "infinity" and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_ENDING = re.compile(r"(?:_TIMEOUT)?(?:_SECONDS?)?$")
+_WHOLE = re.compile(r"\+?\d{1,18}", re.ASCII)
+
+
+def settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of ``environ`` that start with ``LLMWATCH_`` and are not blank, stripped."""
+    found = {}
+    for name in environ:
+        if name.startswith(PREFIX):
+            # Another thread may have removed it since.
+            text = environ.get(name, "").strip()
+            if text:
+                found[name] = text
+    return found
+
+
+def limits_from(settings: Mapping[str, str]) -> Limits | None:
+    """The limits that the environment sets, or ``None``. Raises :class:`ConfigError` naming the variable."""
+    values: dict[str, Seconds] = {name: seconds_from(settings, variable) for name, variable in LIMIT_VARIABLES.items()}
+    single = seconds_from(settings, SINGLE_VARIABLE)
+    if single is UNSET and all(value is UNSET for value in values.values()):
+        return None
+    contradictions.check(values, LIMIT_VARIABLES)
+    return Limits(single_seconds=single, **values)
+
+
+def retry_from(settings: Mapping[str, str]) -> Retry | None:
+    """What the environment says about resending, or ``None``. Raises :class:`ConfigError` naming the variable."""
+    fields: dict[str, Any] = {}
+    for name in RETRY_FIELDS:
+        variable = RETRY_VARIABLES.get(name)
+        if variable is None or variable not in settings:
+            continue
+        convert, allowed = _KINDS[name]
+        text = settings[variable]
+        try:
+            fields[name] = read_setting(name, convert(text))
+        except ValueError:
+            raise refused(variable, text, f"{variable}={{}}", allowed) from None
+    if not fields:
+        return None
+    check_backoff(
+        fields.get("backoff", UNSET),
+        fields.get("max_backoff", UNSET),
+        RETRY_VARIABLES["backoff"],
+        RETRY_VARIABLES["max_backoff"],
+    )
+    return Retry(**fields)
+
+
+def profile_from(settings: Mapping[str, str]) -> str | None:
+    """The profile that the environment names, ``None`` if it names none. Raises :class:`ConfigError` listing them."""
+    text = settings.get(PROFILE_VARIABLE)
+    return None if text is None else check_profile(text, PROFILE_VARIABLE)
+
+
+def seconds_from(settings: Mapping[str, str], variable: str) -> Seconds:
+    """The seconds that ``variable`` sets: ``None`` for 0, UNSET if not set or blank. Raises :class:`ConfigError`."""
+    text = settings.get(variable, "").strip()
+    if not text:
+        return UNSET
+    try:
+        return seconds(_number(text))
+    except ValueError:
+        raise refused(variable, text, f"{variable}={{}}", f"{SECONDS_ALLOWED}, and {_zero(variable)}") from None
+
+
+def incident_log(environ: Mapping[str, str]) -> str | None:
+    """The file that ``LLMWATCH_INCIDENT_LOG`` names, ``None`` where it names none."""
+    return environ.get(INCIDENT_LOG_VARIABLE, "").strip() or None
+
+
+def unknown(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each variable that looks like one of llmwatch's and is none, with the name probably meant."""
+    return tuple(_not_known(name) for name in sorted(settings) if name not in KNOWN_VARIABLES)
+
+
+@lru_cache(maxsize=64)
+def _not_known(name: str) -> str:
+    # Who has the right word and only its ending wrong means that variable; else the most similar one is named. The
+    # prefix is left out, since it makes every name look similar.
+    rest = {known[len(PREFIX) :]: known for known in KNOWN_VARIABLES}
+    typed = name[len(PREFIX) :]
+    same = [known for known in rest if _ENDING.sub("", known) == _ENDING.sub("", typed)]
+    near = difflib.get_close_matches(typed, same, n=1, cutoff=0.0) or difflib.get_close_matches(typed, rest, n=1)
+    meant = f"; did you mean {rest[near[0]]}?" if near else "."
+    return f"{name} has no effect: llmwatch knows no variable of that name{meant}"
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    try:
+        return _SWITCHES[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _zero(variable: str) -> str:
+    if variable == LIMIT_VARIABLES["drain"]:
+        return "0 does not drain at all"
+    if variable == KEEPALIVE_VARIABLE:
+        return "0 never reuses a connection"
+    return "0 turns all four limits off" if variable == SINGLE_VARIABLE else "0 turns the limit off"
+
+
+_SWITCH_ALLOWED = "it takes 1, true, yes or on, or else 0, false, no or off"
+_COUNT_ALLOWED = "it takes a whole number, 0 or more"
+_KINDS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "max_attempts": (_count, f"{_COUNT_ALLOWED}; 0 and 1 both mean that nothing is resent"),
+    "backoff": (_number, f"{SECONDS_ALLOWED}; 0 resends without waiting"),
+    "max_backoff": (_number, f"{SECONDS_ALLOWED}; 0 removes the cap"),
+    "max_retry_after": (_number, f"{SECONDS_ALLOWED}; 0 removes the cap"),
+    "slow_but_alive": (_switch, _SWITCH_ALLOWED),
+    "resend_with_tools": (_switch, _SWITCH_ALLOWED),
+    "breaker": (_count, f"{_COUNT_ALLOWED}; 0 turns the circuit breaker off"),
+    "breaker_wait": (_number, f"{SECONDS_ALLOWED}; 0 lets the next call probe at once"),
+    "budget": (_count, f"{_COUNT_ALLOWED}; 0 turns the budget off"),
+}

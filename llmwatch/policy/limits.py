@@ -1,0 +1,116 @@
+"""The limits that a user can set on a call, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmwatch.policy import contradictions
+from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, Unset, refused, seconds
+
+__all__ = ["NAMES", "SINGLE", "UNSET", "Limits", "Unset"]
+
+NAMES = (
+    "connect",
+    "send",
+    "headers",
+    "ttfb",
+    "first_event",
+    "first_content",
+    "stale",
+    "progress",
+    "drain",
+    "total",
+    "deadline",
+)
+"""The limits, in the order in which a call meets them."""
+
+SINGLE = ("ttfb", "first_content", "stale", "progress")
+"""What the single knob stands for."""
+
+_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None turns the limit off"
+_DRAIN_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None does not drain at all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Limits:
+    """How long each part of a call may take, in seconds.
+
+    A field that is not given falls through to the client's limits, then the environment, then the profile. ``None``
+    or 0 turns a limit off and is kept as ``None``; whole numbers become floats. Values are used as given: neither the
+    size of the prompt nor an earlier kill ever changes an explicit one.
+
+    ================= ====================================================== =========================================
+    field             counts                                                 ended or wound by
+    ================= ====================================================== =========================================
+    ``connect``       hooks, pool slot, DNS, TCP, proxy, TLS                 ends when the request can be sent
+    ``send``          writing the request                                    ends when the kernel has its last byte
+    ``headers``       from sent to the response's headers                    ends at the headers
+    ``ttfb``          from sent to the first byte of the *body*              ends there; headers do not stop it
+    ``first_event``   from sent to the first event of any kind               ends there; comments do not stop it
+    ``first_content`` from sent to the first piece of an answer              ends there; pings do not stop it
+    ``stale``         silence: no byte at all, after the first one           wound by any byte, keep-alives included
+    ``progress``      no content, after the first content                    wound by content only
+    ``drain``         the body left open after the end of the answer         nothing; its expiry is a success
+    ``total``         one attempt, from sent                                 nothing
+    ``deadline``      the whole call: every attempt and every wait           nothing, and nothing pauses it
+    ================= ====================================================== =========================================
+
+    ``drain`` is the exception to "0 turns it off": here 0 or ``None`` means *do not drain at all*. The connection is
+    then closed at the end of the answer instead of being reused. An unlimited drain would pin a thread to a server that
+    never closes.
+
+    ``single_seconds`` is the single knob; :meth:`single` is the readable way to set it.
+
+    Raises :class:`~llmwatch.errors.ConfigError` for a value that is NaN, infinite, negative or no number (booleans and
+    text are none), and for two values given here of which one always ends before the other (``ttfb=90, total=60``).
+    What it does not do: it fills in no default, so it does not say what a call will use;
+    :func:`~llmwatch.policy.effective.resolve_limits` does.
+    """
+
+    connect: Seconds = UNSET
+    send: Seconds = UNSET
+    headers: Seconds = UNSET
+    ttfb: Seconds = UNSET
+    first_event: Seconds = UNSET
+    first_content: Seconds = UNSET
+    stale: Seconds = UNSET
+    progress: Seconds = UNSET
+    drain: Seconds = UNSET
+    total: Seconds = UNSET
+    deadline: Seconds = UNSET
+    single_seconds: Seconds = UNSET
+
+    def __post_init__(self) -> None:
+        for name in (*NAMES, "single_seconds"):
+            value = getattr(self, name)
+            if value is UNSET:
+                continue
+            try:
+                object.__setattr__(self, name, seconds(value))
+            except ValueError:
+                spelling = f"Limits({name}={{}})" if name in NAMES else "Limits.single({})"
+                raise refused(name, value, spelling, _DRAIN_ALLOWED if name == "drain" else _ALLOWED) from None
+        contradictions.check({name: getattr(self, name) for name in NAMES})
+
+    @classmethod
+    def single(cls, seconds: float | None, **specific: Seconds) -> Limits:
+        """One number for ``ttfb``, ``first_content``, ``stale`` and ``progress``; ``None`` or 0 turns all four off.
+
+        ``specific`` are fields of :class:`Limits` by name, which beat the single number where both speak:
+        ``Limits.single(900, ttfb=30)``. The number moves limits up as well as down, and counts as explicit. It beats
+        whatever a source of lower precedence says, specific values included.
+        """
+        return cls(single_seconds=seconds, **specific)
+
+    def get(self, name: str) -> Seconds:
+        """What this says about the limit ``name``, the single knob included; UNSET where it says nothing."""
+        value: Seconds = getattr(self, name)
+        if value is UNSET and name in SINGLE:
+            return self.single_seconds
+        return value
+
+    def __repr__(self) -> str:
+        given = [f"{name}={value!r}" for name in NAMES if (value := getattr(self, name)) is not UNSET]
+        if self.single_seconds is UNSET:
+            return f"Limits({', '.join(given)})"
+        return f"Limits.single({', '.join([repr(self.single_seconds), *given])})"

@@ -1,0 +1,145 @@
+"""Will a model think before it answers, as far as the request shows?"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from functools import cache
+
+from llmwatch.errors import ConfigError
+
+__all__ = ["REASONING_MODELS", "asks_for_thinking", "is_reasoning_model", "model_of", "register_reasoning_model"]
+
+REASONING_MODELS: tuple[tuple[str, str], ...] = (
+    (r"(?<![a-z0-9])o[134](?![a-z0-9])", "OpenAI o1, o3, o4 and their variants"),
+    (r"gpt-[5-9](?![0-9])(?!.*chat)", "OpenAI GPT-5 and later, but not the chat variants, which do not reason"),
+    (r"gpt-oss", "OpenAI open-weight models"),
+    (r"codex|deep-research", "OpenAI and others: long-running agents"),
+    (r"claude-(?:[0-9][0-9.-]*-)?opus", "Anthropic Opus: minutes of silence on large prompts, thinking or not"),
+    (r"gemini-(?:2\.5|[3-9][0-9.]*)-pro", "Gemini Pro, whose thinking cannot be turned off"),
+    (r"deepseek-r[0-9]|(?<![a-z0-9])r1(?![a-z0-9])", "DeepSeek R1 and its distillates"),
+    (r"(?<![a-z])q[wv]q", "Qwen QwQ and QvQ"),
+    (r"magistral", "Mistral Magistral"),
+    (r"grok-(?:3-mini|[4-9](?!.*non-reasoning))", "xAI Grok from 4 on, and 3-mini"),
+    (r"glm-(?:z1|4\.[5-9]|[5-9])|minimax-m[0-9]", "Zhipu GLM and MiniMax, thinking unless told not to"),
+    (r"(?<!non-)(?<!no-)(?<![a-z])thinking", "*-thinking, whoever makes it"),
+    (r"(?<!non-)(?<![a-z])reason(?:er|ing)", "*-reasoner and *-reasoning, whoever makes it"),
+)
+"""Names of models that think before they answer: a regular expression, searched anywhere in the name without regard
+to case, and what it stands for. From the providers' model lists; :func:`register_reasoning_model` adds to it."""
+
+_registered: tuple[re.Pattern[str], ...] = ()
+_registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
+
+_MODEL_IN_URL = re.compile(r"/(?:models?|deployments|engines)/([^:?#]+)", re.IGNORECASE)
+_NO_EFFORT = ("none", "minimal", "off", "disabled")
+
+
+def register_reasoning_model(pattern: str) -> None:
+    """Have models whose name matches ``pattern`` treated as reasoning models, in this process, from the next call on.
+
+    ``pattern`` is a regular expression, searched anywhere in the name without regard to case. Raises
+    :class:`~llmwatch.errors.ConfigError` for one that is empty or cannot be compiled.
+    """
+    global _registered
+    try:
+        compiled = re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ConfigError(f"{pattern!r} is no regular expression: {error}.", field="pattern", value=pattern) from None
+    if compiled.search("") is not None:
+        raise ConfigError(f"{pattern!r} matches every model, the empty name too.", field="pattern", value=pattern)
+    with _registering:
+        if compiled not in _registered:
+            _registered = (*_registered, compiled)
+
+
+def is_reasoning_model(name: str) -> bool:
+    """Whether a model of this name is known, or registered, to think before it answers."""
+    return _built_in().search(name) is not None or any(pattern.search(name) for pattern in _registered)
+
+
+@cache
+def _built_in() -> re.Pattern[str]:
+    # Compiled at the first call, because importing must stay quick.
+    return re.compile("|".join(pattern for pattern, _ in REASONING_MODELS), re.IGNORECASE)
+
+
+def model_of(url: str | None, body: object) -> str:
+    """The model that a request names: in its body, else in its URL (Gemini, Bedrock, Azure); else ``""``."""
+    if isinstance(body, Mapping):
+        name = body.get("model")
+        if isinstance(name, str) and name:
+            return name
+    found = _MODEL_IN_URL.search(url) if url else None
+    return found[1] if found else ""
+
+
+def asks_for_thinking(body: object) -> bool:
+    """Whether a parsed JSON ``body`` asks the model to think, in any of the providers' documented ways.
+
+    =========================== ====================================================================================
+    Anthropic, DeepSeek, Zhipu  ``thinking`` with a ``type`` other than ``disabled``
+    OpenAI, OpenRouter, xAI     ``reasoning`` or ``reasoning_effort`` with an effort other than ``none`` and ``minimal``
+    Gemini                      ``generationConfig.thinkingConfig`` with a budget other than 0 or a level above minimal
+    Ollama                      ``think`` true or a level
+    Qwen, vLLM                  ``enable_thinking``, also within ``chat_template_kwargs``
+    Mistral                     ``prompt_mode`` ``reasoning``
+    =========================== ====================================================================================
+    """
+    if not isinstance(body, Mapping):
+        return False
+    return (
+        _anthropic(body)
+        or _effort(body.get("reasoning_effort"))
+        or _reasoning(body.get("reasoning"))
+        or _gemini(body.get("generationConfig") or body.get("generation_config"))
+        or _level(body.get("think"))
+        or body.get("enable_thinking") is True
+        or _inside(body, "chat_template_kwargs").get("enable_thinking") is True
+        or _inside(body, "chat_template_kwargs").get("thinking") is True
+        or body.get("prompt_mode") == "reasoning"
+        or _anthropic(_inside(body, "additionalModelRequestFields"))
+    )
+
+
+def _inside(body: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = body.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _level(value: object) -> bool:
+    return _effort(value) if isinstance(value, str) else value is True
+
+
+def _effort(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and value.lower() not in _NO_EFFORT
+
+
+def _anthropic(body: Mapping[str, object]) -> bool:
+    return _inside(body, "thinking").get("type") in ("enabled", "adaptive", "auto")
+
+
+def _reasoning(value: object) -> bool:
+    if not isinstance(value, Mapping) or value.get("enabled") is False:
+        return False
+    if value.get("effort") is not None:
+        return _effort(value["effort"])
+    # Without an effort the model's default counts, which is to reason.
+    rest = (setting for key, setting in value.items() if key not in ("effort", "exclude"))
+    return any(setting is not None and setting != 0 for setting in rest)
+
+
+def _gemini(config: object) -> bool:
+    if not isinstance(config, Mapping):
+        return False
+    thinking = config.get("thinkingConfig") or config.get("thinking_config")
+    if not isinstance(thinking, Mapping):
+        return False
+    budget = thinking.get("thinkingBudget", thinking.get("thinking_budget"))
+    if budget is not None:
+        return bool(budget)
+    level = thinking.get("thinkingLevel", thinking.get("thinking_level"))
+    if level is not None:
+        return _effort(level)
+    return (thinking.get("includeThoughts") or thinking.get("include_thoughts")) is True

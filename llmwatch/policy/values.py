@@ -1,0 +1,92 @@
+"""What a single setting may hold: seconds, whole numbers, switches, or nothing at all.
+
+The readers here raise a bare ``ValueError``; whoever knows the name of the setting turns it into a
+:class:`~llmwatch.errors.ConfigError` with :func:`refused`. Nothing is replaced by a default on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from numbers import Real
+from typing import Final, Literal, TypeAlias
+
+from llmwatch.errors import ConfigError
+
+__all__ = ["SECONDS_ALLOWED", "UNSET", "Seconds", "Unset", "flag", "refused", "seconds", "shown", "whole"]
+
+
+class Unset(Enum):
+    """The type of :data:`UNSET`. An enumeration, so that it stays one object through pickle and copy."""
+
+    UNSET = "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Not given: the next source decides. Falsy, and not the same as ``None``, which turns a limit off."""
+
+Seconds: TypeAlias = "float | Unset | None"
+"""A number of seconds, ``None`` for off, :data:`UNSET` for not given."""
+
+SECONDS_ALLOWED = "it takes a finite number of seconds, 0 or more"
+
+_LONGEST_SHOWN = 80  # characters of a wrong value in a message: a whole file may have ended up in a variable
+
+
+def seconds(value: object) -> float | None:
+    """``value`` as seconds, ``None`` where it is ``None`` or 0.
+
+    Raises :class:`ValueError` for everything that is no finite number of at least 0; text and booleans are no numbers.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):
+        raise ValueError
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError from None
+    if not math.isfinite(number) or number < 0:
+        raise ValueError
+    return number or None
+
+
+def whole(value: object) -> int:
+    """``value`` if it is a whole number of at least 0. Raises :class:`ValueError`, for ``3.0`` and ``True`` as well."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError
+    return int(value)
+
+
+def flag(value: object) -> bool:
+    """``value`` if it is ``True`` or ``False``. Raises :class:`ValueError`, for ``1`` and ``0`` as well."""
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def refused(field: str, value: object, spelling: str, allowed: str) -> ConfigError:
+    """The error for a setting that cannot be meant.
+
+    ``spelling`` is how the user wrote it, with ``{}`` in the place of the value (``"Limits(ttfb={})"``); ``allowed``
+    says what would be right.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # an int of more than 4,300 digits refuses to be shown, and so may any foreign object
+        text = f"<{type(value).__name__}>"
+        value = text
+    if len(text) > _LONGEST_SHOWN:
+        text = f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+    return ConfigError(f"{spelling.format(text)} is not allowed: {allowed}.", field=field, value=value)
+
+
+def shown(value: float) -> str:
+    """Seconds as a person reads them: ``90 s``, ``0.25 s``."""
+    return f"{int(value):,} s" if value.is_integer() else f"{value:g} s"

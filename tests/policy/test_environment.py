@@ -1,0 +1,224 @@
+"""The environment variables: names, text, blanks, and what looks like one and is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from llmwatch.errors import ConfigError
+from llmwatch.policy.effective import resolve_keepalive
+from llmwatch.policy.environment import (
+    KEEPALIVE_VARIABLE,
+    KNOWN_VARIABLES,
+    LIMIT_VARIABLES,
+    PREFIX,
+    REFRESH_TIMEOUT_VARIABLE,
+    RETRY_VARIABLES,
+    SINGLE_VARIABLE,
+    incident_log,
+    seconds_from,
+    settings,
+)
+from llmwatch.policy.limits import NAMES, SINGLE, Limits
+from llmwatch.policy.values import UNSET
+from tests.policy.resolving import resolve
+
+NO_SECONDS = [
+    "abc",
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "45s",
+    "1_000",
+    "1e999",
+    "0x10",
+    "true",
+    "None",
+    "4 5",
+    "1,5",
+    "٤٥",
+    "--1",
+]
+
+
+class TestNames:
+    def test_variables_of_the_limits(self) -> None:
+        """Each limit has the documented variable, and the deadline its own form."""
+        expected = {name: f"LLMWATCH_{name.upper()}_TIMEOUT_SECONDS" for name in NAMES}
+        assert {**expected, "deadline": "LLMWATCH_DEADLINE_SECONDS"} == LIMIT_VARIABLES
+
+    def test_every_variable_is_known_and_explained(self) -> None:
+        """The list of known variables holds all that are read, each with one line."""
+        others = {
+            "LLMWATCH_TIMEOUT_SECONDS",
+            "LLMWATCH_PROFILE",
+            "LLMWATCH_KEEPALIVE_SECONDS",
+            "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
+            "LLMWATCH_INCIDENT_LOG",
+        }
+        assert set(KNOWN_VARIABLES) == {*LIMIT_VARIABLES.values(), *RETRY_VARIABLES.values(), *others}
+        for name, meaning in KNOWN_VARIABLES.items():
+            assert name.startswith(PREFIX)
+            assert meaning
+            assert "\n" not in meaning
+            assert len(meaning) < 110
+
+
+class TestLimits:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_sets_a_limit(self, name: str) -> None:
+        """A variable sets its limit, is named as the source, and counts as explicit."""
+        limit = resolve(environ={LIMIT_VARIABLES[name]: " 45.5 "}).limits[name]
+        assert (limit.value, limit.source, limit.explicit) == (45.5, LIMIT_VARIABLES[name], True)
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("text", ["0", "0.0", "-0", "+0"])
+    def test_zero_turns_a_limit_off(self, name: str, text: str) -> None:
+        """0 turns a limit off, and says so as its source."""
+        limit = resolve(environ={LIMIT_VARIABLES[name]: text}).limits[name]
+        assert (limit.value, limit.source, limit.explicit) == (None, LIMIT_VARIABLES[name], True)
+
+    @pytest.mark.parametrize("text", ["", " ", "\t\n"])
+    def test_blank_is_not_set(self, text: str) -> None:
+        """An empty or blank variable counts as not set, every one of them."""
+        assert resolve(environ=dict.fromkeys(KNOWN_VARIABLES, text)) == resolve()
+
+    @pytest.mark.parametrize("text", NO_SECONDS)
+    @pytest.mark.parametrize("variable", [LIMIT_VARIABLES["ttfb"], LIMIT_VARIABLES["deadline"], SINGLE_VARIABLE])
+    def test_text_that_is_no_number(self, variable: str, text: str) -> None:
+        """Text that is no finite number of at least 0 is a ConfigError naming the variable, the text and the rule."""
+        with pytest.raises(ConfigError) as caught:
+            resolve(environ={variable: text})
+        assert (caught.value.field, caught.value.value) == (variable, repr(text))
+        assert f"{variable}={text!r} is not allowed: it takes a finite number of seconds" in str(caught.value)
+
+    def test_a_bad_variable_is_an_error_even_when_overridden(self) -> None:
+        """A variable that cannot be meant is never silently ignored, not even where an argument would win."""
+        with pytest.raises(ConfigError):
+            resolve(call=Limits(ttfb=5), environ={LIMIT_VARIABLES["ttfb"]: "abc"})
+
+    def test_single_knob(self) -> None:
+        """LLMWATCH_TIMEOUT_SECONDS stands for four limits, each where its own variable is not set."""
+        found = resolve(environ={SINGLE_VARIABLE: "900", LIMIT_VARIABLES["ttfb"]: "30"})
+        assert [found.value(name) for name in SINGLE] == [30.0, 900.0, 900.0, 900.0]
+        assert found.limits["stale"].source == SINGLE_VARIABLE
+        assert found.limits["stale"].explicit
+        assert found.limits["connect"].source == "profile hosted"
+
+    def test_single_knob_zero(self) -> None:
+        """LLMWATCH_TIMEOUT_SECONDS=0 turns all four off."""
+        found = resolve(environ={SINGLE_VARIABLE: "0"})
+        assert [found.value(name) for name in SINGLE] == [None] * 4
+
+    def test_is_read_at_every_call(self) -> None:
+        """A change of the environment shows at the next resolution."""
+        environ = {LIMIT_VARIABLES["ttfb"]: "30"}
+        assert resolve(environ=environ).value("ttfb") == 30.0
+        environ[LIMIT_VARIABLES["ttfb"]] = "31"
+        assert resolve(environ=environ).value("ttfb") == 31.0
+
+    def test_a_variable_that_goes_away_while_it_is_read(self) -> None:
+        """A variable that another thread removes in the middle of the reading counts as not set."""
+
+        class Vanishing(Mapping[str, str]):
+            def __iter__(self) -> Iterator[str]:
+                return iter([LIMIT_VARIABLES["ttfb"]])
+
+            def __len__(self) -> int:
+                return 1
+
+            def __getitem__(self, name: str) -> str:
+                raise KeyError(name)
+
+        assert settings(Vanishing()) == {}
+
+
+class TestUnknown:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("LLMWATCH_TTFB_SECONDS", "LLMWATCH_TTFB_TIMEOUT_SECONDS"),
+            ("LLMWATCH_TTFB_TIMEOUT", "LLMWATCH_TTFB_TIMEOUT_SECONDS"),
+            ("LLMWATCH_DEADLINE_TIMEOUT_SECONDS", "LLMWATCH_DEADLINE_SECONDS"),
+            ("LLMWATCH_STALE_TIMEOUT_SECOND", "LLMWATCH_STALE_TIMEOUT_SECONDS"),
+            ("LLMWATCH_MAX_ATTEMPT", "LLMWATCH_MAX_ATTEMPTS"),
+            ("LLMWATCH_CONNECT", "LLMWATCH_CONNECT_TIMEOUT_SECONDS"),
+            ("LLMWATCH_BREAKER_TIMEOUT_SECONDS", "LLMWATCH_BREAKER_SECONDS"),
+            ("LLMWATCH_TIMEOUT", "LLMWATCH_TIMEOUT_SECONDS"),
+            ("LLMWATCH_KEEP_ALIVE_SECONDS", "LLMWATCH_KEEPALIVE_SECONDS"),
+            ("LLMWATCH_PROFIL", "LLMWATCH_PROFILE"),
+        ],
+    )
+    def test_a_likely_typo_is_told(self, name: str, meant: str) -> None:
+        """A variable that is none of ours but looks like it is a warning that names the nearest one."""
+        found = resolve(environ={name: "1"})
+        assert found.warnings == (
+            f"{name} has no effect: llmwatch knows no variable of that name; did you mean {meant}?",
+        )
+
+    def test_without_anything_near(self) -> None:
+        """A name that is like no other is told without a guess, and its value is never shown."""
+        (warning,) = resolve(environ={"LLMWATCH_ZZZ": "secret"}).warnings
+        assert warning == "LLMWATCH_ZZZ has no effect: llmwatch knows no variable of that name."
+
+    @pytest.mark.parametrize(
+        "environ", [{"LLMWATCH_TTFB_SECONDS": " "}, {"OTHER_TTFB_SECONDS": "1"}, {"llmwatch_x": "1"}]
+    )
+    def test_what_is_not_ours_is_left_alone(self, environ: dict[str, str]) -> None:
+        """A blank variable, and one with another prefix, is not mentioned."""
+        assert resolve(environ=environ).warnings == ()
+
+    def test_known_variables_are_no_typos(self) -> None:
+        """None of the known variables is warned about."""
+        values = {"LLMWATCH_PROFILE": "hosted", "LLMWATCH_SLOW_BUT_ALIVE": "1"}
+        environ = {name: values.get(name, "0") for name in KNOWN_VARIABLES}
+        assert resolve(environ=environ).warnings == ()
+
+
+class TestKeepalive:
+    @pytest.mark.parametrize(
+        ("value", "text", "expected"),
+        [
+            (None, "", 10.0),
+            (None, "4", 4.0),
+            (None, "0", 0.0),
+            (25, "4", 25.0),
+            (0, "4", 0.0),
+            (0.5, "", 0.5),
+        ],
+    )
+    def test_precedence(self, value: float | None, text: str, expected: float) -> None:
+        """Argument, environment and 10 s, in this order; 0 means never to reuse."""
+        assert resolve_keepalive(value, {KEEPALIVE_VARIABLE: text}) == expected
+
+    @pytest.mark.parametrize("value", [-1, True, "10", float("nan")])
+    def test_an_argument_that_cannot_be_meant(self, value: object) -> None:
+        """A wrong argument is a ConfigError naming it."""
+        with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
+            resolve_keepalive(value, {})  # type: ignore[arg-type]
+        assert caught.value.field == "keepalive"
+
+    def test_a_variable_that_cannot_be_meant(self) -> None:
+        """A wrong variable is a ConfigError naming it, also where the argument would win."""
+        with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
+            resolve_keepalive(3.0, {KEEPALIVE_VARIABLE: "ten"})
+        assert caught.value.field == KEEPALIVE_VARIABLE
+
+
+class TestOthers:
+    @pytest.mark.parametrize(("environ", "path"), [({}, None), ({"LLMWATCH_INCIDENT_LOG": "  "}, None)])
+    def test_no_incident_log(self, environ: dict[str, str], path: str | None) -> None:
+        """Without a path there is no incident log."""
+        assert incident_log(environ) is path
+
+    def test_incident_log(self) -> None:
+        """The path is handed on as it is."""
+        assert incident_log({"LLMWATCH_INCIDENT_LOG": "a b.jsonl"}) == "a b.jsonl"
+
+    def test_any_variable_in_seconds(self) -> None:
+        """A reader of its own variable tells not set, off and a number apart."""
+        assert seconds_from({}, REFRESH_TIMEOUT_VARIABLE) is UNSET
+        assert seconds_from({REFRESH_TIMEOUT_VARIABLE: "0"}, REFRESH_TIMEOUT_VARIABLE) is None
+        assert seconds_from({REFRESH_TIMEOUT_VARIABLE: "15"}, REFRESH_TIMEOUT_VARIABLE) == 15.0

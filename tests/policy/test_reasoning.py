@@ -1,0 +1,224 @@
+"""Which requests will think first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llmwatch.errors import ConfigError
+from llmwatch.policy import reasoning
+from llmwatch.policy.reasoning import asks_for_thinking, is_reasoning_model, model_of, register_reasoning_model
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    before = reasoning._registered
+    yield
+    reasoning._registered = before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"thinking": {"type": "enabled", "budget_tokens": 8000}},
+        {"thinking": {"type": "adaptive"}},
+        {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 4000}}},
+        {"reasoning_effort": "low"},
+        {"reasoning_effort": "xhigh"},
+        {"reasoning": {"effort": "medium", "summary": "auto"}},
+        {"reasoning": {"summary": "auto"}},
+        {"reasoning": {"effort": None, "summary": "auto"}},
+        {"reasoning": {"enabled": True}},
+        {"reasoning": {"max_tokens": 2000}},
+        {"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}},
+        {"generationConfig": {"thinkingConfig": {"thinkingBudget": 1024}}},
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}},
+        {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}},
+        {"generation_config": {"thinking_config": {"thinking_budget": 512}}},
+        {"think": True},
+        {"think": "high"},
+        {"enable_thinking": True},
+        {"chat_template_kwargs": {"enable_thinking": True}},
+        {"chat_template_kwargs": {"thinking": True}},
+        {"prompt_mode": "reasoning"},
+    ],
+    ids=str,
+)
+def test_asks_for_thinking(body: object) -> None:
+    """Each provider's documented way to ask for thinking is seen."""
+    assert asks_for_thinking(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "thinking",
+        {},
+        {"thinking": {"type": "disabled"}},
+        {"thinking": None},
+        {"thinking": True},
+        {"reasoning_effort": "none"},
+        {"reasoning_effort": "minimal"},
+        {"reasoning_effort": None},
+        {"reasoning": {"effort": "none"}},
+        {"reasoning": {"effort": "minimal", "summary": "auto"}},
+        {"reasoning": {"enabled": False, "max_tokens": 2000}},
+        {"reasoning": {"exclude": True}},
+        {"reasoning": {"max_tokens": 0}},
+        {"reasoning": {}},
+        {"reasoning": None},
+        {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0, "includeThoughts": True}}},
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "minimal"}}},
+        {"generationConfig": {"thinkingConfig": {"includeThoughts": False}}},
+        {"generationConfig": {"temperature": 1}},
+        {"generationConfig": []},
+        {"think": False},
+        {"think": "none"},
+        {"think": None},
+        {"enable_thinking": False},
+        {"chat_template_kwargs": None},
+        {"prompt_mode": None},
+        {"messages": [{"role": "user", "content": "reasoning thinking think"}]},
+    ],
+    ids=str,
+)
+def test_does_not_ask(body: object) -> None:
+    """Thinking that is switched off, not mentioned or only talked about is not asked for, whatever the shape."""
+    assert not asks_for_thinking(body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "o1",
+        "o1-preview",
+        "o3-mini",
+        "openai/o3",
+        "o4-mini-2025-04-16",
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-5.1",
+        "openai/gpt-5-pro",
+        "gpt-oss-120b",
+        "codex-mini-latest",
+        "o4-mini-deep-research",
+        "sonar-deep-research",
+        "claude-opus-4-1",
+        "anthropic.claude-opus-4-1-20250805-v1:0",
+        "us.anthropic.claude-3-opus-20240229-v1:0",
+        "claude-3-opus-latest",
+        "gemini-2.5-pro",
+        "models/gemini-3-pro-preview",
+        "gemini-3.1-pro",
+        "deepseek-reasoner",
+        "deepseek-r1",
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B",
+        "deepseek-r1:8b",
+        "qwq",
+        "Qwen/QwQ-32B",
+        "qvq-max",
+        "qwen3-235b-a22b-thinking-2507",
+        "kimi-k2-thinking",
+        "claude-3-7-sonnet:thinking",
+        "magistral-medium-latest",
+        "grok-4",
+        "grok-4-fast-reasoning",
+        "grok-3-mini",
+        "phi-4-reasoning-plus",
+        "sonar-reasoning-pro",
+        "MiniMax-M1",
+        "glm-4.6",
+    ],
+)
+def test_known_models(name: str) -> None:
+    """Models that think before they answer are known by name, with any prefix, suffix and case."""
+    assert is_reasoning_model(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "gpt-4o",
+        "gpt-4o-mini",
+        "chatgpt-4o-latest",
+        "gpt-4.1",
+        "gpt-35-turbo",
+        "gpt-3.5-turbo",
+        "gpt-5-chat-latest",
+        "claude-sonnet-4-5",
+        "claude-3-5-haiku-latest",
+        "gemini-2.5-flash",
+        "gemini-1.5-pro",
+        "deepseek-chat",
+        "deepseek-v3",
+        "qwen3-235b-a22b-instruct-2507",
+        "grok-3",
+        "grok-4-fast-non-reasoning",
+        "grok-2",
+        "mistral-large-latest",
+        "llama-3.3-70b",
+        "command-r-plus",
+        "kimi-k2-instruct",
+        "qwen-non-thinking",
+        "solar-pro1",
+        "foo3",
+        "glm-4-flash",
+    ],
+)
+def test_other_models(name: str) -> None:
+    """Models that answer at once, and names that only look similar, do not match."""
+    assert not is_reasoning_model(name)
+
+
+class TestModelOf:
+    @pytest.mark.parametrize(
+        ("url", "body", "name"),
+        [
+            ("https://x.example/v1/chat/completions", {"model": "o3"}, "o3"),
+            ("https://x.example/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", {}, "gemini-2.5-pro"),
+            ("https://x.example/models/a", {"model": "b"}, "b"),
+            (
+                "https://x.example/model/us.anthropic.claude-opus-4/converse-stream",
+                None,
+                "us.anthropic.claude-opus-4/converse-stream",
+            ),
+            ("https://x.example/openai/deployments/o3/chat/completions?api-version=1", {}, "o3/chat/completions"),
+            ("https://x.example/v1/chat", {"model": 3}, ""),
+            ("https://x.example/v1/models", {}, ""),
+            (None, None, ""),
+        ],
+    )
+    def test_model_of(self, url: str | None, body: object, name: str) -> None:
+        """The body's model goes first, then the path of the URL."""
+        assert model_of(url, body) == name
+
+
+class TestRegister:
+    def test_a_registered_pattern_matches(self) -> None:
+        """A pattern counts from the next call on, anywhere in the name and in any case."""
+        assert not is_reasoning_model("acme/Ponder-2")
+        register_reasoning_model(r"ponder-\d")
+        assert is_reasoning_model("acme/Ponder-2")
+        assert not is_reasoning_model("acme/Ponder")
+
+    def test_twice_is_once(self) -> None:
+        """Registering a pattern again, in a reloaded module say, adds nothing."""
+        register_reasoning_model("ponder")
+        register_reasoning_model("ponder")
+        assert len(reasoning._registered) == 1
+
+    @pytest.mark.parametrize("pattern", ["", "x*", "(", "[a", "a|"])
+    def test_a_pattern_that_cannot_be_meant(self, pattern: str) -> None:
+        """A pattern that is no expression, or that matches everything, is a ConfigError."""
+        with pytest.raises(ConfigError) as caught:
+            register_reasoning_model(pattern)
+        assert caught.value.field == "pattern"
+        assert reasoning._registered == ()
+
+    def test_the_table_is_documented(self) -> None:
+        """Each built-in pattern says what it stands for."""
+        assert all(pattern and meaning for pattern, meaning in reasoning.REASONING_MODELS)
