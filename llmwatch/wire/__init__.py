@@ -1,0 +1,28 @@
+"""What the bytes mean: framing, fields, dialects, and putting an answer together. Bytes in, events out; no I/O."""
+
+from llmwatch.wire.collect import Collector, ToolCall
+from llmwatch.wire.decoder import Decoder
+from llmwatch.wire.dialects import check_dialect, names, register, unregister
+from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
+from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
+from llmwatch.wire.refusal import not_a_stream, provider_error
+
+__all__ = [
+    "MAX_EVENT",
+    "Collector",
+    "Decoder",
+    "Event",
+    "Framer",
+    "Kind",
+    "LineFramer",
+    "Meaning",
+    "StreamError",
+    "ToolCall",
+    "ToolDelta",
+    "check_dialect",
+    "names",
+    "not_a_stream",
+    "provider_error",
+    "register",
+    "unregister",
+]

@@ -1,0 +1,133 @@
+"""Putting an answer together from its events."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.tools import is_whole
+
+__all__ = ["Collector", "ToolCall"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that the model asks the caller to carry out.
+
+    ``arguments`` is the JSON text of an object; for a tool with free text as its input, ``{"input": "..."}``.
+    ``id`` is ``None`` for providers that give none.
+    """
+
+    id: str | None
+    name: str
+    arguments: str = field(repr=False)
+
+    def json(self) -> dict[str, Any]:
+        """The arguments, parsed anew at each call."""
+        value: dict[str, Any] = json.loads(self.arguments)
+        return value
+
+
+class _Call:
+    """A call under way."""
+
+    __slots__ = ("arguments", "complete", "id", "name")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name: str | None = None
+        self.arguments: list[str] = []
+        self.complete = False
+
+    def add(self, delta: ToolDelta) -> None:
+        self.id = self.id or delta.id
+        self.name = self.name or delta.name
+        if delta.whole:
+            self.arguments = [delta.arguments]
+        else:
+            self.arguments.append(delta.arguments)
+        self.complete = self.complete or delta.complete
+
+    def result(self) -> ToolCall | None:
+        arguments = "".join(self.arguments)
+        if not self.complete or not self.name or not is_whole(arguments):
+            return None
+        return ToolCall(id=self.id, name=self.name, arguments=arguments)
+
+
+class Collector:
+    """Takes the events of one attempt in order and keeps what the answer is made of.
+
+    ``events`` has all of them. Text of several choices (``n`` above 1) is not kept apart: it is concatenated as
+    it came.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[str, _Call] = {}
+        self._ended = False
+        self._failed = False
+
+    def add(self, event: Event) -> None:
+        """The next event."""
+        self.events.append(event)
+        kind = event.kind
+        if event.text:
+            self._text.append(event.text)
+        if event.reasoning:
+            self._reasoning.append(event.reasoning)
+        for delta in event.tools:
+            self._calls.setdefault(delta.key, _Call()).add(delta)
+        if kind is Kind.ERROR:
+            self._failed = True
+        elif kind is Kind.TERMINAL or event.finish:
+            self._ended = True
+        elif kind.is_content:
+            # Another choice goes on.
+            self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer came to its end: a terminal event, or a finish that no content followed, and no error."""
+        return self._ended and not self._failed
+
+    @property
+    def text(self) -> str:
+        """The answer's text so far."""
+        return _joined(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What the provider shows of the reasoning so far."""
+        return _joined(self._reasoning)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls to carry out, in the order in which they were begun.
+
+        Empty until the answer ended. A call is among them only when the provider closed it, named it, and its
+        arguments are a JSON object; ``discarded_calls`` counts the others.
+        """
+        if not self.ended:
+            return ()
+        results = [call.result() for call in self._calls.values()]
+        return tuple(call for call in results if call is not None)
+
+    @property
+    def discarded_calls(self) -> int:
+        """Calls that were begun and are not in ``tool_calls``: cut, empty, or of an answer that did not end."""
+        return len(self._calls) - len(self.tool_calls)
+
+
+def _joined(pieces: list[str]) -> str:
+    text = "".join(pieces)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A character outside the basic plane, escaped as two halves that came in two events.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,0 +1,247 @@
+"""Bytes of a body in, events out.
+
+The rules of this module:
+
+* Events before a failure are returned; then ``error`` is set and nothing more comes out.
+* What comes after the terminal event is not looked at: the answer is complete, and garbage behind it changes nothing.
+* An event that cannot be read is a ``MalformedEvent``; it is never skipped. No message quotes what was in it.
+* Every event is parsed once. Its value stays with the event.
+
+One decoder reads one attempt. No I/O, no threads, no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
+from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, error_event
+from llmwatch.wire.dialects.detect import by_event, by_url
+from llmwatch.wire.dialects.generic import FunctionFailed
+from llmwatch.wire.dialects.registry import AUTO, create, detected
+from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.fields import Fields, RawEvent, milliseconds
+from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
+from llmwatch.wire.refusal import in_stream_error, not_a_stream
+from llmwatch.wire.sniff import Sniffer
+from llmwatch.wire.tools import is_whole
+
+__all__ = ["Decoder"]
+
+_KEEPALIVE = Kind.KEEPALIVE
+_TERMINAL = Kind.TERMINAL
+_ERROR = Kind.ERROR
+
+# What a body without a single event is judged by.
+_HEAD = 64 * 1024
+
+
+class Decoder:
+    """Decodes the body of one attempt.
+
+    ``dialect`` is a name of :func:`~llmwatch.wire.names`, ``"auto"`` included; ``url`` and ``content_type``
+    (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
+    accepted. Raises ``ConfigError`` for a dialect that is not known.
+
+    ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the
+    terminal event was returned.
+    """
+
+    def __init__(
+        self, dialect: str = AUTO, *, url: str = "", content_type: str = "", max_event: int = MAX_EVENT
+    ) -> None:
+        self.events = 0
+        self.error: LLMWatchError | None = None
+        self.terminal = False
+        self._url = url
+        self._content_type = content_type
+        self._max_event = max_event
+        self._head = bytearray()
+        self._parse: Callable[[list[bytes]], Iterable[RawEvent]] = Fields().parse
+        self._framer: Framer | LineFramer = Framer(max_event)
+        self._sniffer: Sniffer | None = None
+        self._dialect: Dialect | None = None
+        self._read: Callable[[Event], None] = self._read_first
+        name = dialect if dialect != AUTO else detected(url, None) or by_url(url, content_type)
+        if name is None:
+            self._sniffer = Sniffer(max_event)
+        else:
+            self._use(name)
+
+    def _use(self, name: str) -> None:
+        self._dialect = create(name)
+        self._read = self._dialect.read
+        if name == "ndjson":
+            self._framer = LineFramer(self._max_event)
+            self._parse = Fields.lines
+
+    @property
+    def dialect(self) -> str | None:
+        """The dialect's name; ``None`` while ``auto`` does not know it yet."""
+        return self._dialect.name if self._dialect is not None else None
+
+    @property
+    def comments(self) -> int:
+        """Comment lines so far."""
+        return self._framer.comments
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the last event, which nothing has ended yet: at the end of the body, evidence of a cut."""
+        if self.terminal or self.error is not None:
+            return 0
+        return (self._sniffer or self._framer).pending
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is finished as far as is known, its terminal event aside. It can become false again."""
+        return self._dialect is not None and self._dialect.finished
+
+    @property
+    def accepts_eof(self) -> bool:
+        """Whether the end of the body, now, would be a proper end although no terminal event came."""
+        dialect = self._dialect
+        if dialect is None:
+            return False
+        return (dialect.accepts_eof and not self.pending) or (dialect.ends_after_finish and dialect.finished)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes of the body and return the events that they complete, in order."""
+        if self.terminal or self.error is not None:
+            return []
+        if self.events:
+            if self._head:
+                self._head.clear()
+        elif len(self._head) < _HEAD:
+            self._head += data[: _HEAD - len(self._head)]
+        if self._sniffer is not None:
+            if not self._sniffer.feed(data):
+                return []
+            data = self._sniffed(self._sniffer)
+        blocks = self._framer.feed(data)
+        events = self._decode(blocks) if blocks else []
+        if self._framer.overflow and self.error is None and not self.terminal:
+            self.error = (self._refused() if not self.events else None) or EventTooLarge(
+                f"Event {self.events + 1:,} of the stream is larger than {self._max_event:,} bytes and was not read "
+                "any further, to protect the memory of this process. The endpoint sends no event stream, or an event "
+                "without an end."
+            )
+        return events
+
+    def end(self) -> list[Event]:
+        """Say that the body ended. Returns what the end completes: a last line of JSON without a line end.
+
+        A block of server-sent events that no empty line ended is never completed by the end of the body: it
+        stays ``pending``.
+        """
+        if self.terminal or self.error is not None:
+            return []
+        if self._sniffer is not None:
+            held = self._sniffed(self._sniffer)
+            self._framer.feed(held)
+        if not isinstance(self._framer, LineFramer) or not self._framer.pending:
+            return []
+        rest = self._framer.rest()
+        if rest.strip() and not is_whole(rest.decode()):
+            return []
+        self._framer.accept()
+        return self._decode([rest]) if rest.strip() else []
+
+    def verdict_at_end(self) -> LLMWatchError | None:
+        """What to say of a body that ended in good order, after :meth:`end`; ``None`` where the answer is complete.
+
+        ``error`` where there is one; ``NotAStream`` or ``ProviderError`` where the body was no event stream at
+        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where neither the terminal event came
+        nor anything that stands for it.
+        """
+        if self.error is not None or self.terminal:
+            return self.error
+        cut = (
+            f" The last {self.pending:,} bytes are the beginning of an event that was never finished."
+            if self.pending
+            else ""
+        )
+        if not self.events:
+            refusal = self._refused()
+            if refusal is not None:
+                return refusal
+            only = f" There were {self.comments:,} comments and nothing else." if self.comments else ""
+            return EmptyStream(
+                f"The provider answered, and the body ended without a single event.{only}{cut} "
+                "This is usually a fault of the provider or of a proxy in between: send the request again."
+            )
+        if self.accepts_eof:
+            return None
+        return StreamTruncated(
+            f"The stream ended after {self.events:,} events without the one that ends an answer "
+            f"(dialect {self.dialect or 'not known'}).{cut} The answer is not complete: the provider or a proxy in "
+            "between closed the connection early. If this endpoint never announces an end, use dialect='generic'."
+        )
+
+    def _sniffed(self, sniffer: Sniffer) -> bytes:
+        self._sniffer = None
+        if sniffer.lines():
+            self._use("ndjson")
+        return sniffer.take()
+
+    def _decode(self, blocks: list[bytes]) -> list[Event]:
+        # One loop without calls of its own: it runs for every event of every stream.
+        events: list[Event] = []
+        for raw in self._parse(blocks):
+            retry = raw.retry
+            event = Event(raw.event, raw.data, raw.id, None if retry is None else milliseconds(retry))
+            self.events += 1
+            try:
+                self._read(event)
+            except (ValueError, RecursionError) as exc:
+                self._read_unreadable(event, exc)
+                if self.error is not None:
+                    break
+            events.append(event)
+            kind = event.kind
+            if kind is _TERMINAL:
+                self.terminal = True
+                break
+            if kind is _ERROR and event.error is not None:
+                self.error = in_stream_error(event.error)
+                break
+        return events
+
+    def _read_unreadable(self, event: Event, exc: Exception) -> None:
+        if event.event in KEEPALIVE_NAMES or not event.data.strip():
+            event.kind = _KEEPALIVE
+        elif event.event == "error":
+            error_event(event)
+        else:
+            self.error = self._refused() or self._malformed(event, exc)
+
+    def _read_first(self, event: Event) -> None:
+        name = detected(self._url, event) or by_event(event)
+        if name is None:
+            event.kind = _KEEPALIVE
+            return
+        self._use(name)
+        self._read(event)
+
+    def _refused(self) -> LLMWatchError | None:
+        # A page or a document in place of the first event is no damaged event.
+        if self.events > 1:
+            return None
+        return not_a_stream(200, self._content_type, bytes(self._head), dialect=self.dialect or AUTO)
+
+    def _malformed(self, event: Event, exc: Exception) -> MalformedEvent:
+        if isinstance(exc, json.JSONDecodeError):
+            what = f"is not valid JSON (at character {exc.pos:,} of {len(event.data):,})"
+        elif isinstance(exc, NotAnObject):
+            what = "is JSON, but not an object"
+        elif isinstance(exc, FunctionFailed):
+            what = f"could not be read: {exc}"
+        elif isinstance(exc, RecursionError):
+            what = "is JSON that is nested too deeply"
+        else:
+            what = "is not valid JSON"
+        return MalformedEvent(
+            f"Event {self.events:,} of the stream {what}. It was read as {self.dialect}: set dialect= if the endpoint "
+            "speaks another one. Else the provider or a proxy damaged the stream: send the request again."
+        )

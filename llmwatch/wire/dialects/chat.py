@@ -1,0 +1,261 @@
+"""``openai-chat``: chat completions, and the older completions, of OpenAI and of the many servers that speak like it.
+
+Source: OpenAI's API reference (chat completion chunks); DeepSeek and vLLM for ``reasoning_content``, OpenRouter
+for ``reasoning``, ``reasoning_details``, ``images`` and errors in mid-stream, Mistral for content in parts.
+
+``finish_reason`` ends a choice, not the stream: a usage chunk and ``[DONE]`` follow. The answer is finished
+once every choice seen so far is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.wire.dialects.base import DONE, Dialect, NotAnObject, error_event, is_keepalive, text_of
+from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.tools import OpenCalls
+
+__all__ = ["OpenAIChat"]
+
+_TEXT = Kind.TEXT
+_REASONING = Kind.REASONING
+_TOOL_INPUT = Kind.TOOL_INPUT
+_TOOL_CALL = Kind.TOOL_CALL
+_KEEPALIVE = Kind.KEEPALIVE
+_TERMINAL = Kind.TERMINAL
+
+# Ends after which a tool call is whole. Some servers say "stop" where OpenAI says "tool_calls". After "length"
+# it is cut.
+_WHOLE = frozenset(("tool_calls", "function_call", "tool_use", "stop"))
+
+
+def _only(delta: dict[str, Any]) -> str:
+    # The one field that says something. Many servers send every field they know, most of them as null.
+    only = ""
+    for name, value in delta.items():
+        if value and name != "role":
+            if only:
+                return ""
+            only = name
+    return only
+
+
+class OpenAIChat(Dialect):
+    """One attempt in the chat completions dialect."""
+
+    name = "openai-chat"
+    ends_after_finish = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: set[int] = set()
+        self._done: set[int] = set()
+        self._calls = _Calls()
+
+    def read(self, event: Event) -> None:
+        if event.data == DONE:
+            event.kind = _TERMINAL
+            return
+        value = event.json()
+        if type(value) is not dict:
+            raise NotAnObject
+        choices = value.get("choices")
+        if (
+            type(choices) is not list
+            or len(choices) != 1
+            or "error" in value
+            or not self._read_usual(event, choices[0])
+        ):
+            self._read_any(event, value)
+
+    def _read_usual(self, event: Event, choice: Any) -> bool:
+        # Nearly every event of a stream: one more piece of one thing, for a choice that is under way.
+        if type(choice) is not dict or choice.get("finish_reason"):
+            return False
+        delta = choice.get("delta")
+        index = choice.get("index", 0)
+        if type(delta) is not dict or type(index) is not int or index not in self._open:
+            return False
+        name = _only(delta)
+        piece = delta.get(name)
+        if name == "content" and type(piece) is str:
+            event.kind = _TEXT
+            event.text = piece
+            return True
+        if (name == "reasoning_content" or name == "reasoning") and type(piece) is str:
+            event.kind = _REASONING
+            event.reasoning = piece
+            return True
+        if name == "tool_calls" and type(piece) is list and len(piece) == 1 and type(piece[0]) is dict:
+            event.tools = tools = self._calls.read(index, piece[0])
+            event.kind = _KEEPALIVE if not tools else _TOOL_CALL if tools[0].complete else _TOOL_INPUT
+            return True
+        return False
+
+    def _read_any(self, event: Event, value: dict[str, Any]) -> None:
+        if value.get("error") or event.event == "error" or value.get("object") == "error":
+            error_event(event, value)
+            return
+        choices = value.get("choices")
+        choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+        pieces = _Pieces()
+        ended = False
+        for choice in choices:
+            index = choice.get("index")
+            ended = self._read_choice(index if type(index) is int else 0, choice, pieces) or ended
+        self.finished = bool(self._done) and not self._open
+        event.finish = ended and self.finished
+        event.text = "".join(pieces.text)
+        event.reasoning = "".join(pieces.reasoning)
+        event.tools = tuple(pieces.tools)
+        if "error" in pieces.reasons:
+            event.kind = Kind.ERROR
+            event.error = StreamError(None, None, "the answer ended with finish_reason error, no reason was given")
+        else:
+            event.kind = pieces.kind(ended=ended, usage=bool(value.get("usage")), choices=bool(choices))
+            if event.kind is Kind.LIFECYCLE and not choices and is_keepalive(event, value):
+                event.kind = Kind.KEEPALIVE
+
+    def _read_choice(self, index: int, choice: dict[str, Any], pieces: _Pieces) -> bool:
+        if index not in self._done:
+            self._open.add(index)
+        delta = choice.get("delta")
+        if delta is None:
+            # A server that sends the whole message as one event.
+            delta = choice.get("message")
+        if isinstance(delta, dict) and delta:
+            self._read_delta(index, delta, pieces)
+        if text := text_of(choice.get("text")):
+            pieces.text.append(text)
+        reason = choice.get("finish_reason")
+        if not isinstance(reason, str) or not reason:
+            return False
+        pieces.reasons.add(reason)
+        self._open.discard(index)
+        self._done.add(index)
+        closed = self._calls.close(index)
+        if reason in _WHOLE:
+            pieces.tools += closed
+        return True
+
+    def _read_delta(self, index: int, delta: dict[str, Any], pieces: _Pieces) -> None:
+        content = delta.get("content")
+        if isinstance(content, str):
+            pieces.text.append(content)
+        elif isinstance(content, list):
+            pieces.add_parts(content)
+        pieces.text.append(text_of(delta.get("refusal")))
+        audio = delta.get("audio")
+        if isinstance(audio, dict):
+            pieces.text.append(text_of(audio.get("transcript")))
+        pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
+        pieces.reasoning.append(text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning")))
+        pieces.opaque = pieces.opaque or bool(delta.get("reasoning_details"))
+        pieces.role = pieces.role or bool(delta.get("role"))
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                pieces.tools += self._calls.read(index, call)
+        if delta.get("function_call"):
+            # The older way: one call, without an id.
+            pieces.tools += self._calls.read(index, {"index": "function", "function": delta["function_call"]})
+
+
+class _Calls:
+    """Which call a fragment belongs to.
+
+    OpenAI numbers the calls of a choice and gives id and name with the first fragment only. Some servers number
+    all of them 0, and some do not number them; then it is a new id with a name that begins a new call. No event
+    ends a call: the next one does, or the end of the choice.
+    """
+
+    __slots__ = ("_calls", "_current", "_ids", "_latest", "_usual")
+
+    def __init__(self) -> None:
+        self._calls = OpenCalls()
+        self._current: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+        self._latest: dict[int, str] = {}
+        self._usual: dict[tuple[int, int], str] = {}
+
+    def read(self, choice: int, call: dict[str, Any]) -> tuple[ToolDelta, ...]:
+        place = call.get("index")
+        function = call.get("function")
+        if type(place) is int and type(function) is dict and not call.get("id") and not function.get("name"):
+            # Nearly every fragment: more of a call that is under way.
+            key = self._usual.get((choice, place))
+            fragment = function.get("arguments")
+            if key is not None and fragment and type(fragment) is str and self._calls.extend(key, fragment):
+                return (ToolDelta(key, None, None, fragment),)
+        custom = call.get("custom")
+        source = function if isinstance(function, dict) else custom if isinstance(custom, dict) else {}
+        identity = text_of(call.get("id")) or None
+        name = text_of(source.get("name")) or None
+        fragment = text_of(source.get("arguments")) or text_of(source.get("input"))
+        if not (identity or name or fragment):
+            return ()
+        if isinstance(place, (int, str)):
+            slot = f"{choice}.{place}"
+        else:
+            slot = f"{choice}.{identity}" if identity else self._latest.get(choice, f"{choice}.0")
+        key = self._current.get(slot, slot)
+        if identity and name and key in self._calls and self._ids.get(key, identity) != identity:
+            key = self._current[slot] = f"{slot}#{identity}"
+        if identity:
+            self._ids.setdefault(key, identity)
+        ended = () if key in self._calls else self._before(choice)
+        self._latest[choice] = key
+        if type(place) is int:
+            self._usual[choice, place] = key
+        self._calls.add(key, fragment, free=source is custom)
+        return (*ended, ToolDelta(key, identity, name, fragment))
+
+    def _before(self, choice: int) -> tuple[ToolDelta, ...]:
+        # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.
+        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
+        return tuple(closed for key in keys if (closed := self._calls.close_if_whole(key)) is not None)
+
+    def close(self, choice: int) -> list[ToolDelta]:
+        """End all calls of the choice; those that came out whole."""
+        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
+        return [closed for key in keys if (closed := self._calls.close(key)) is not None]
+
+
+class _Pieces:
+    """What the choices of one chunk add up to."""
+
+    __slots__ = ("opaque", "other", "reasoning", "reasons", "role", "text", "tools")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.tools: list[ToolDelta] = []
+        self.reasons: set[str] = set()
+        self.other = False
+        self.opaque = False
+        self.role = False
+
+    def add_parts(self, parts: list[Any]) -> None:
+        """Content in parts: text, and thinking that holds parts of its own."""
+        for part in parts:
+            if not isinstance(part, dict):
+                continue
+            thinking = part.get("thinking")
+            if isinstance(thinking, list):
+                self.reasoning.extend(text_of(inner.get("text")) for inner in thinking if isinstance(inner, dict))
+            self.reasoning.append(text_of(thinking))
+            self.text.append(text_of(part.get("text")))
+
+    def kind(self, *, ended: bool, usage: bool, choices: bool) -> Kind:
+        """A complete call outranks text, and text outranks the rest: what matters most for a resend."""
+        if any(tool.complete for tool in self.tools):
+            return Kind.TOOL_CALL
+        if self.other or any(self.text):
+            return Kind.TEXT
+        if self.tools:
+            return Kind.TOOL_INPUT
+        if self.opaque or any(self.reasoning):
+            return Kind.REASONING
+        if usage and (ended or not choices):
+            return Kind.USAGE
+        return Kind.LIFECYCLE if ended or self.role or not choices else Kind.KEEPALIVE

@@ -1,0 +1,76 @@
+"""``generic``: server-sent events of a kind that is not known, and dialects that users register.
+
+Every event with data is text, and its data is that text. The end of the body is the end of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES, Dialect, error_event
+from llmwatch.wire.event import Event, Kind, Meaning
+
+__all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
+
+Reader = Callable[[Event], "Kind | Meaning"]
+"""A registered dialect: looks at ``.event``, ``.data`` and ``.json()`` of an event and says what it means."""
+
+
+class Generic(Dialect):
+    """One attempt in no particular dialect."""
+
+    name = "generic"
+    accepts_eof = True
+
+    def read(self, event: Event) -> None:
+        if event.event in KEEPALIVE_NAMES or not event.data.strip():
+            event.kind = Kind.KEEPALIVE
+        elif event.data.strip() == DONE:
+            event.kind = Kind.TERMINAL
+        elif event.event == "error":
+            error_event(event, _json_or_none(event))
+        else:
+            event.kind = Kind.TEXT
+            event.text = event.data
+
+
+class FunctionFailed(ValueError):
+    """A registered function raised. (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)"""
+
+
+class FunctionDialect(Dialect):
+    """One attempt in a dialect that a user registered."""
+
+    def __init__(self, name: str, function: Reader, *, accepts_eof: bool) -> None:
+        super().__init__()
+        self.name = name
+        self.accepts_eof = accepts_eof
+        self.ends_after_finish = True
+        self._function = function
+
+    def read(self, event: Event) -> None:
+        try:
+            meaning = self._function(event)
+        except (ValueError, RecursionError):
+            raise
+        except Exception as exc:
+            raise FunctionFailed(f"the dialect function raised {type(exc).__name__}") from None
+        if isinstance(meaning, Meaning):
+            event.kind, event.text, event.reasoning = meaning.kind, meaning.text, meaning.reasoning
+            event.tools, event.finish, event.error = meaning.tools, meaning.finish, meaning.error
+        elif isinstance(meaning, Kind):
+            event.kind = meaning
+            event.text = event.data if meaning is Kind.TEXT else ""
+        else:
+            raise FunctionFailed(f"the dialect function returned {type(meaning).__name__}, not a Kind or a Meaning")
+        if event.finish:
+            self.finished = True
+        if event.kind is Kind.ERROR and event.error is None:
+            error_event(event, _json_or_none(event))
+
+
+def _json_or_none(event: Event) -> object:
+    try:
+        return event.json()
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,121 @@
+"""The dialects by name: those that are built in, and those that a user registers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmwatch.errors import ConfigError
+from llmwatch.wire.dialects.anthropic import Anthropic
+from llmwatch.wire.dialects.base import Dialect
+from llmwatch.wire.dialects.chat import OpenAIChat
+from llmwatch.wire.dialects.gemini import Gemini
+from llmwatch.wire.dialects.generic import FunctionDialect, Generic, Reader
+from llmwatch.wire.dialects.ollama import Ollama
+from llmwatch.wire.dialects.responses import OpenAIResponses
+from llmwatch.wire.event import Event
+
+__all__ = ["AUTO", "Detector", "check_dialect", "create", "detected", "names", "register", "unregister"]
+
+_log = logging.getLogger("llmwatch")
+
+AUTO = "auto"
+"""Not a dialect: find out which one."""
+
+Detector = Callable[[str, "Event | None"], bool]
+"""Given the URL and, once there is one, the first event: whether the stream is in this dialect."""
+
+_BUILT_IN: dict[str, type[Dialect]] = {
+    dialect.name: dialect for dialect in (OpenAIChat, OpenAIResponses, Anthropic, Gemini, Ollama, Generic)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    function: Reader
+    detect: Detector | None
+    accepts_eof: bool
+
+
+_registered: dict[str, _Registered] = {}
+# Serialises changes; readers take a snapshot.
+_registry_lock = threading.Lock()
+
+
+def names() -> tuple[str, ...]:
+    """All names that ``dialect=`` accepts, ``"auto"`` first."""
+    with _registry_lock:
+        return (AUTO, *_BUILT_IN, *_registered)
+
+
+def register(name: str, function: Reader, detect: Detector | None = None, *, accepts_eof: bool = False) -> None:
+    """Make a dialect of your own known in this process.
+
+    ``function`` is given each event (``.event``, ``.data``, ``.id``, ``.json()``) and returns a
+    :class:`~llmwatch.wire.Kind`, or a :class:`~llmwatch.wire.Meaning` with text, reasoning and tool pieces. A
+    bare ``Kind.TEXT`` means that the data as it stands is text. It is called from worker threads, several at a
+    time, and keeps no state of its own between streams. A ``ValueError`` from it, such as ``event.json()``
+    raises, says that the event is broken; any other exception fails the stream too.
+
+    ``detect(url, event)`` lets ``dialect="auto"`` find it: asked once with the URL and ``None``, and again with
+    the first event where nothing else is known by then; it goes before the built-in dialects, the latest
+    registration first. ``accepts_eof`` says that a stream in this dialect has no terminal event; without it, a
+    body that ends before a ``TERMINAL`` event or one marked ``finish`` is truncated. The framing is that of
+    server-sent events.
+
+    Registering a name again replaces it. A built-in name cannot be taken: ``ConfigError``. Something that cannot be
+    called is a ``TypeError``.
+    """
+    if not callable(function) or not (detect is None or callable(detect)):
+        raise TypeError("register() takes a function that reads an event, and for detect= one that recognises a stream")
+    if name in _BUILT_IN or name == AUTO or not name:
+        raise ConfigError(
+            f"The dialect name {name!r} is taken or empty. Register your dialect under a name of its own.",
+            field="name",
+            value=name,
+        )
+    with _registry_lock:
+        _registered.pop(name, None)
+        _registered[name] = _Registered(function, detect, accepts_eof)
+
+
+def unregister(name: str) -> None:
+    """Forget a registered dialect; nothing happens where there is none of that name."""
+    with _registry_lock:
+        _registered.pop(name, None)
+
+
+def check_dialect(name: str) -> None:
+    """Raise ``ConfigError`` unless ``name`` is one that ``dialect=`` accepts by now, ``"auto"`` included."""
+    if name not in names():
+        allowed = ", ".join(names())
+        raise ConfigError(
+            f"dialect={name!r} is not known. Use one of: {allowed}; or register it first.", field="dialect", value=name
+        )
+
+
+def create(name: str) -> Dialect:
+    """A fresh dialect for one attempt. ``ConfigError`` where the name is not known."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
+    known = _registered.get(name)
+    if known is None:
+        check_dialect(name)
+        raise ConfigError(f"dialect={name!r} stands for no dialect of its own.", field="dialect", value=name)
+    return FunctionDialect(name, known.function, accepts_eof=known.accepts_eof)
+
+
+def detected(url: str, event: Event | None) -> str | None:
+    """The registered dialect that recognises the stream, if any. A detector that raises has not recognised it."""
+    with _registry_lock:
+        latest_first = list(reversed(_registered.items()))
+    for name, known in latest_first:
+        try:
+            if known.detect is not None and known.detect(url, event):
+                return name
+        except Exception as exc:
+            # Its text may quote the event.
+            _log.warning("the detector of dialect %r raised %s: not asked for this stream", name, type(exc).__name__)
+    return None

@@ -1,0 +1,139 @@
+"""What comes out of the decoder: one parsed event, what kind it is, and the pieces that it carries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+__all__ = ["Event", "Kind", "Meaning", "StreamError", "ToolDelta"]
+
+
+class Kind(str, Enum):
+    """What an event means for the answer.
+
+    ``TEXT``, ``REASONING``, ``TOOL_INPUT`` and ``TOOL_CALL`` are content (``is_content``): they move generation
+    forward. ``TEXT`` is anything of the answer itself, sound and pictures too; ``REASONING`` also stands for
+    signatures and opaque reasoning; ``TOOL_INPUT`` is a call under way; ``TOOL_CALL`` says that at least one
+    call is complete. ``LIFECYCLE`` carries no output (events of unknown type are counted here), ``KEEPALIVE``
+    nothing at all.
+    """
+
+    is_content: bool
+
+    def __new__(cls, value: str, is_content: bool = False) -> Kind:
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.is_content = is_content
+        return kind
+
+    TEXT = ("text", True)
+    REASONING = ("reasoning", True)
+    TOOL_INPUT = ("tool_input", True)
+    TOOL_CALL = ("tool_call", True)
+    LIFECYCLE = "lifecycle"
+    KEEPALIVE = "keepalive"
+    USAGE = "usage"
+    TERMINAL = "terminal"
+    ERROR = "error"
+
+    def __str__(self) -> str:
+        # The default differs between Python 3.10, 3.11 and 3.12; records and logs want the plain word.
+        return str(self._value_)
+
+
+class ToolDelta(NamedTuple):
+    """A piece of a tool call that the *caller* is to carry out; calls that the provider runs itself have none.
+
+    ``key`` tells the calls of one answer apart. ``arguments`` is the next fragment of the call's JSON text, or,
+    with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
+    and that its arguments are a JSON object; a call closed with cut or empty arguments never is.
+    """
+
+    key: str
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    complete: bool = False
+    whole: bool = False
+
+
+class StreamError(NamedTuple):
+    """A failure in the provider's own words; ``type`` and ``code`` are ``None`` where it gave none."""
+
+    type: str | None
+    code: str | None
+    message: str
+
+
+# A named constant would not survive pickling as the same object, and JSON has no way to say this one.
+_UNPARSED: Any = ...
+
+_raw_decode = json.JSONDecoder().raw_decode
+
+
+def _parse(text: str) -> Any:
+    # raw_decode spares json.loads' search for white space at both ends, which no provider sends.
+    try:
+        value, end = _raw_decode(text)
+    except ValueError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
+
+
+@dataclass(slots=True)
+class Event:
+    """One event of a stream.
+
+    ``event`` (``"message"`` where the provider gave no name), ``data``, ``id`` and ``retry`` (milliseconds,
+    ``None`` where it is no number) are as they were sent. The rest is the dialect's reading: ``kind``;
+    ``text``, the piece of the answer in this event and nothing else; ``reasoning``; ``tools``, pieces of tool
+    calls; ``error``; and ``finish``, true on the event after which nothing but usage and the terminal event is
+    expected. An event may carry more than its kind says: ``text`` may stand beside ``TOOL_CALL`` or
+    ``TERMINAL``. Treat it as read-only.
+    """
+
+    event: str
+    data: str = field(repr=False)
+    id: str | None = None
+    retry: int | None = None
+    kind: Kind = Kind.LIFECYCLE
+    text: str = field(default="", repr=False)
+    reasoning: str = field(default="", repr=False)
+    tools: tuple[ToolDelta, ...] = field(default=(), repr=False)
+    finish: bool = False
+    error: StreamError | None = field(default=None, repr=False)
+    _json: Any = field(default=_UNPARSED, init=False, repr=False, compare=False)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether generation moved forward: by its kind, or by what stands beside it in a terminal event."""
+        return self.kind.is_content or bool(self.text or self.reasoning or self.tools)
+
+    @property
+    def tool(self) -> ToolDelta | None:
+        """The first piece of a tool call in this event; ``tools`` has all of them."""
+        return self.tools[0] if self.tools else None
+
+    def json(self) -> Any:
+        """``data`` as JSON, parsed once: every call returns the same object. Raises ``ValueError`` where it is none."""
+        value = self._json
+        if value is _UNPARSED:
+            value = self._json = _parse(self.data)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a registered dialect function says of an event when a bare :class:`Kind` is not enough.
+
+    ``finish`` marks the event after which only usage and the terminal event can come.
+    """
+
+    kind: Kind
+    text: str = ""
+    reasoning: str = ""
+    tools: tuple[ToolDelta, ...] = ()
+    finish: bool = False
+    error: StreamError | None = None

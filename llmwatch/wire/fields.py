@@ -1,0 +1,109 @@
+"""From blocks to fields: sseclient-py reads the lines of each block that the framer cut.
+
+This is the only module that knows sseclient-py. Blocks go in whole, so its own search for the end of an event, which
+loses events on mixed newlines and is quadratic on long ones, has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, cast
+
+from sseclient import SSEClient
+
+__all__ = ["Fields", "RawEvent", "milliseconds"]
+
+# sseclient-py adds line to line, in time that grows with the square of their number. Below this size that is nothing;
+# above it, at most this many lines are handed over at once.
+_LONG = 4096
+_LINES_AT_ONCE = 16
+
+# Beyond this, a wait in milliseconds is no wait that anybody means, and int() is quadratic in the number of digits.
+_MOST_DIGITS = 15
+
+
+class RawEvent(Protocol):
+    """The fields of one event as sseclient-py names them."""
+
+    event: str
+    data: str
+    id: str | None
+    retry: str | None
+
+
+class _Blocks(list[bytes]):
+    """The blocks of one read. sseclient-py logs its source at debug level, and blocks are answers: nothing to log."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} blocks>"
+
+    __str__ = __repr__
+
+
+class _Line:
+    """A JSON line in the form of an event."""
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+        self.event = "message"
+        self.id: str | None = None
+        self.retry: str | None = None
+
+
+def milliseconds(retry: str) -> int | None:
+    """The ``retry`` field: ASCII digits only, as the standard has it, and no more of them than a wait can need."""
+    return int(retry) if retry.isascii() and retry.isdigit() and len(retry) <= _MOST_DIGITS else None
+
+
+class Fields:
+    """Parses blocks, read by read, with one client for the whole stream: making one costs as much as an event."""
+
+    __slots__ = ("_blocks", "_client")
+
+    def __init__(self) -> None:
+        self._blocks = _Blocks()
+        # Its stubs ask for an iterator; what it does is to iterate anew, over whatever is there, for each events().
+        self._client = SSEClient(cast("Iterator[bytes]", self._blocks))
+
+    def parse(self, blocks: list[bytes]) -> Iterable[RawEvent]:
+        """The events of these blocks in order; to be used up before the next call."""
+        for block in blocks:
+            if len(block) > _LONG:
+                return self._parse_long(blocks)
+        self._blocks[:] = blocks
+        return self._client.events()
+
+    @staticmethod
+    def lines(lines: list[bytes]) -> Iterable[RawEvent]:
+        """JSON lines as events: the line is the data, and there are no other fields."""
+        return [_Line(line.decode()) for line in lines]
+
+    def _parse(self, blocks: list[bytes]) -> Iterable[RawEvent]:
+        self._blocks[:] = blocks
+        return self._client.events()
+
+    def _parse_long(self, blocks: list[bytes]) -> Iterator[RawEvent]:
+        for block in blocks:
+            if len(block) <= _LONG or block.count(b"\n") <= _LINES_AT_ONCE:
+                yield from self._parse([block])
+            else:
+                yield self._parse_many_lines(block)
+
+    def _parse_many_lines(self, block: bytes) -> RawEvent:
+        data: list[bytes] = []
+        others: dict[bytes, bytes] = {}
+        for line in block[:-2].split(b"\n"):
+            name = line[:5].partition(b":")[0]
+            if name == b"data":
+                data.append(line)
+            else:
+                # The last one wins.
+                others[name] = line
+        pieces = [data[i : i + _LINES_AT_ONCE] for i in range(0, len(data), _LINES_AT_ONCE)]
+        pieces[0] = [*others.values(), *pieces[0]]
+        events = list(self._parse([b"\n".join(piece) + b"\n\n" for piece in pieces]))
+        whole = events[0]
+        whole.data = "\n".join([event.data for event in events])
+        return whole

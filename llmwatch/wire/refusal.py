@@ -1,0 +1,229 @@
+"""What is said in place of an answer: error bodies, error events, web pages, documents.
+
+Everything here looks at values and bytes that a provider or a proxy sent, and never fails on them: what is not
+understood gives a short general message. Nothing of a body is quoted but the provider's own error text and the
+title of a page, both capped.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from http import HTTPStatus
+from typing import Any
+
+from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
+from llmwatch.records import redact
+from llmwatch.wire.event import StreamError
+
+__all__ = ["error_in", "in_stream_error", "media_type", "not_a_stream", "provider_error", "shorten"]
+
+_MOST_TEXT = 500
+_MOST_TITLE = 80
+_MOST_NAME = 80
+
+LINE_TYPES = frozenset(
+    (
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/json-seq",
+    )
+)
+"""Content types of JSON lines."""
+
+_PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml"))
+_FIELD = re.compile(rb"(?:data|event|id|retry)?:|[{\[]")
+_TITLE = re.compile(r"<(title|h1)\b[^<>]*>([^<]*)<", re.IGNORECASE)
+
+# Not in the standard library: Cloudflare's own, and Anthropic's overload.
+_PHRASES = {
+    520: "the server behind the proxy gave an unknown error",
+    521: "the server behind the proxy is down",
+    522: "the proxy could not connect to the server",
+    523: "the server behind the proxy is unreachable",
+    524: "the server behind the proxy did not answer in time",
+    525: "the TLS handshake behind the proxy failed",
+    526: "the certificate behind the proxy is invalid",
+    527: "the proxy lost the server",
+    529: "the provider is overloaded",
+}
+
+
+def media_type(content_type: str) -> str:
+    """The bare media type of a ``Content-Type`` header, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def shorten(text: str, most: int = _MOST_TEXT) -> str:
+    """Foreign ``text`` on one line, scrubbed of keys, at most ``most`` characters, with a mark where it was cut."""
+    # Twice: what is spread over lines has to be seen as one text, and control characters become spaces.
+    return " ".join(redact.text(" ".join(text.split()), cap=most).split())
+
+
+def _name(value: object) -> str | None:
+    # Codes come as words or as numbers. bool is an int, and says nothing here.
+    if isinstance(value, str):
+        return shorten(value, _MOST_NAME) or None
+    return str(value) if type(value) is int and abs(value) < 10**9 else None
+
+
+def _first_text(source: dict[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = source.get(name)
+        if isinstance(value, str) and value.strip():
+            return shorten(value)
+    return None
+
+
+def _from_details(value: object) -> str | None:
+    # FastAPI: {"detail": "..."} or {"detail": [{"loc": ..., "msg": "..."}]}; Cloudflare's API: {"errors":
+    # [{"message": "..."}]}.
+    if isinstance(value, str):
+        return shorten(value) or None
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return _first_text(value[0], "msg", "message")
+    if isinstance(value, dict):
+        return _first_text(value, "message", "msg", "error")
+    return None
+
+
+def error_in(value: object) -> StreamError | None:
+    """The error that a parsed JSON value stands for, or ``None`` where it does not say that it is one.
+
+    Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
+    which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"object": "error", ...}``
+    and ``{"type": "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API).
+    """
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, dict):
+        kind = _name(error.get("type")) or _name(error.get("status"))
+        message = _first_text(error, "message", "detail", "error", "msg") or "no message was given"
+        return StreamError(kind, _name(error.get("code")), message)
+    if isinstance(error, str) and error.strip():
+        message = _first_text(value, "message", "error_description") or shorten(error)
+        return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
+    if error and not isinstance(error, str):
+        return StreamError(None, None, "an error of unknown shape")
+    if value.get("object") == "error" or value.get("type") == "error":
+        kind = _name(value.get("type"))
+        message = _first_text(value, "message", "detail") or "no message was given"
+        return StreamError(None if kind == "error" else kind, _name(value.get("code")), message)
+    return None
+
+
+def _error_body(value: object) -> StreamError | None:
+    # With an error status everything that reads like a message is one.
+    found = error_in(value)
+    if found is not None or not isinstance(value, dict):
+        return found
+    message = (
+        _first_text(value, "message", "Message", "error_description", "title")
+        or _from_details(value.get("detail"))
+        or _from_details(value.get("errors"))
+        or _from_details(value.get("fault"))
+    )
+    if message is None:
+        return None
+    return StreamError(_name(value.get("type")), _name(value.get("code")), message)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _start(body: bytes) -> bytes:
+    return body[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+def _is_page(content_type: str, body: bytes) -> bool:
+    # Only markup begins with "<": no field, no comment and no JSON does. And some servers call their events
+    # text/html.
+    start = _start(body)
+    return start.startswith(b"<") or (media_type(content_type) in _PAGE_TYPES and not _FIELD.match(start))
+
+
+def _page(body: bytes) -> str:
+    found = _TITLE.search(body.decode("utf-8", "replace"))
+    title = shorten(html.unescape(found[2]), _MOST_TITLE) if found else ""
+    return f'a web page titled "{title}"' if title else "a web page without a title"
+
+
+def _phrase(status: int) -> str:
+    if status in _PHRASES:
+        return _PHRASES[status]
+    try:
+        return HTTPStatus(status).phrase.lower()
+    except ValueError:
+        return "no reason was given"
+
+
+def provider_error(status: int, body: bytes, content_type: str = "") -> StreamError:
+    """What an error response says: its ``(type, code, message)``.
+
+    ``body`` is what was read of it and need not be whole. The message is never empty and at most 500 characters
+    long; of a web page it has the title only. Whether a resend could work is not decided here.
+    """
+    if _is_page(content_type, body):
+        return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
+    text = body.decode("utf-8-sig", "replace").strip()
+    found = _error_body(_json(body)) if text[:1] in ("{", "[") else None
+    if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
+        found = StreamError(None, None, shorten(text))
+    return found or StreamError(None, None, _phrase(status))
+
+
+def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect: str = "auto") -> LLMWatchError | None:
+    """Why a successful response is no event stream, or ``None`` where nothing speaks against it.
+
+    ``first_bytes`` is what is at hand of the body, up to 64 KiB; with all of it the error inside a JSON body
+    can be told. What the body begins with counts more than what its ``Content-Type`` claims: events never begin
+    with ``<``, ``{`` or ``[``. JSON lines do, so ``{`` is accepted for ``dialect="ndjson"`` and for the content
+    types of JSON lines.
+
+    Returns :class:`~llmwatch.errors.NotAStream` for a web page and for a JSON document, and
+    :class:`~llmwatch.errors.ProviderError` where that document is an error. It does not judge error statuses
+    (:func:`provider_error` reads those) and raises nothing.
+    """
+    if _is_page(content_type, first_bytes):
+        return NotAStream(
+            f"The endpoint answered {status} with {_page(first_bytes)} where an event stream was asked for. "
+            "Check the base URL, and whether a proxy or a login page answers in place of the provider."
+        )
+    start = _start(first_bytes)[:1]
+    if start not in (b"{", b"[") or (start == b"{" and (dialect == "ndjson" or media_type(content_type) in LINE_TYPES)):
+        return None
+    found = error_in(_json(first_bytes))
+    if found is not None:
+        return in_stream_error(found, status=status, where=f"answered {status} with an error in place of a stream")
+    if start == b"[":
+        return NotAStream(
+            f"The endpoint answered {status} with a JSON list where an event stream was asked for. "
+            "Gemini does so when the URL lacks alt=sse: add it."
+        )
+    return NotAStream(
+        f"The endpoint answered {status} with a JSON document where an event stream was asked for: it ignored "
+        "stream: true. Use an endpoint that streams, or make a plain call with request()."
+    )
+
+
+def in_stream_error(
+    error: StreamError, *, status: int = 200, where: str = "reported an error inside the stream"
+) -> ProviderError:
+    """The exception for an error that came without an error status."""
+    names = ", ".join(name for name in (error.type, error.code) if name)
+    label = f" ({names})" if names else ""
+    return ProviderError(
+        f"The provider {where}{label}: {error.message}", status=status, type=error.type, code=error.code
+    )

@@ -1,0 +1,79 @@
+"""Tool calls while they are being written.
+
+A call may come out only when the provider closed it and its arguments are a JSON object. An object is asked for
+because the beginning of any other JSON value can be valid by itself (``12`` of ``123``), and no provider calls
+a tool with anything else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from llmwatch.wire.event import ToolDelta
+
+__all__ = ["OpenCalls", "is_whole", "whole_call"]
+
+
+def is_whole(arguments: str) -> bool:
+    """Whether these are the arguments of a call, neither empty nor cut."""
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+class OpenCalls:
+    """The calls of one attempt that were begun and not closed, by key.
+
+    The input of a *custom* tool is free text. To give it a form that can be parsed, and told from a cut one, it
+    comes out as ``{"input": "..."}``.
+    """
+
+    __slots__ = ("_fragments", "_free")
+
+    def __init__(self) -> None:
+        self._fragments: dict[str, list[str]] = {}
+        self._free: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._fragments
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._fragments))
+
+    def add(self, key: str, fragment: str = "", *, free: bool = False) -> None:
+        """A piece of the call's arguments; the first one opens it, and says whether its input is free text."""
+        if key not in self._fragments:
+            self._fragments[key] = []
+            if free:
+                self._free.add(key)
+        self._fragments[key].append(fragment)
+
+    def extend(self, key: str, fragment: str) -> bool:
+        """One more piece of an open call; false where there is none of that key."""
+        fragments = self._fragments.get(key)
+        if fragments is None:
+            return False
+        fragments.append(fragment)
+        return True
+
+    def close(self, key: str) -> ToolDelta | None:
+        """End the call: the piece that says it is complete, or ``None`` where its arguments are empty or cut."""
+        arguments = "".join(self._fragments.pop(key, ()))
+        if key in self._free:
+            self._free.discard(key)
+            return whole_call(key, None, None, {"input": arguments}) if arguments else None
+        return ToolDelta(key, complete=True) if is_whole(arguments) else None
+
+    def close_if_whole(self, key: str) -> ToolDelta | None:
+        """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""
+        if key in self._free or not is_whole("".join(self._fragments.get(key, ()))):
+            return None
+        return self.close(key)
+
+
+def whole_call(key: str, id: str | None, name: str | None, arguments: object) -> ToolDelta | None:
+    """A call that the provider gave in one piece: an object, or the JSON text of one. ``None`` where it is neither."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return ToolDelta(key, id, name, text, complete=True, whole=True) if is_whole(text) else None

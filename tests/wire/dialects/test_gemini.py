@@ -1,0 +1,123 @@
+"""The Gemini dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
+from tests.wire.dialects.rows import Row, row
+from tests.wire.streams import decode, sse
+
+USAGE = {"promptTokenCount": 1}
+
+
+def chunk(*parts: dict[str, Any], reason: str | None = None, index: int = 0, **more: Any) -> dict[str, Any]:
+    """A response with one candidate."""
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}, "index": index}
+    return {"candidates": [candidate | ({"finishReason": reason} if reason else {})], "usageMetadata": USAGE, **more}
+
+
+def call(key: str, name: str, arguments: str, identity: str | None = None) -> ToolDelta:
+    """A call in one piece."""
+    return ToolDelta(key, identity, name, arguments, complete=True, whole=True)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        row("text", chunk({"text": "hi"}), Kind.TEXT, text="hi"),
+        row("two texts", chunk({"text": "a"}, {"text": "b"}), Kind.TEXT, text="ab"),
+        row("thought", chunk({"text": "hm", "thought": True}), Kind.REASONING, reasoning="hm"),
+        row(
+            "thought and text",
+            chunk({"text": "hm", "thought": True}, {"text": "a"}),
+            Kind.TEXT,
+            text="a",
+            reasoning="hm",
+        ),
+        row("signature", chunk({"text": "", "thoughtSignature": "xyz"}), Kind.REASONING),
+        row("picture", chunk({"inlineData": {"mimeType": "image/png", "data": "x"}}), Kind.TEXT),
+        row("code", chunk({"executableCode": {"code": "1"}}), Kind.TOOL_INPUT),
+        row("code result", chunk({"codeExecutionResult": {"output": "1"}}), Kind.TOOL_INPUT),
+        row("empty text", chunk({"text": ""}), Kind.KEEPALIVE),
+        row("no parts", {"candidates": [{"content": {"role": "model"}, "index": 0}]}, Kind.KEEPALIVE),
+        row(
+            "call",
+            chunk({"functionCall": {"name": "f", "args": {"a": 1}}}),
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", '{"a": 1}'),),
+        ),
+        row(
+            "call with id and signature",
+            chunk({"functionCall": {"name": "f", "args": {}, "id": "c"}, "thoughtSignature": "x"}),
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", "{}", "c"),),
+        ),
+        row(
+            "call without arguments",
+            chunk({"functionCall": {"name": "f"}}),
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", "{}"),),
+        ),
+        row(
+            "two calls",
+            chunk({"functionCall": {"name": "f", "args": {}}}, {"functionCall": {"name": "g", "args": {}}}),
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", "{}"), call("1", "g", "{}")),
+        ),
+        row(
+            "next call",
+            chunk({"functionCall": {"name": "g", "args": {}}}),
+            Kind.TOOL_CALL,
+            tools=(call("1", "g", "{}"),),
+            before=(chunk({"functionCall": {"name": "f", "args": {}}}),),
+        ),
+        row(
+            "text and call",
+            chunk({"text": "hi"}, {"functionCall": {"name": "f", "args": {}}}),
+            Kind.TOOL_CALL,
+            text="hi",
+            tools=(call("0", "f", "{}"),),
+        ),
+        row("streamed call", chunk({"functionCall": {"name": "f", "willContinue": True}}), Kind.TOOL_INPUT),
+        row(
+            "streamed arguments",
+            chunk({"functionCall": {"partialArgs": [{"jsonPath": "$.a"}], "willContinue": True}}),
+            Kind.TOOL_INPUT,
+        ),
+        row("end of a streamed call", chunk({"functionCall": {}}), Kind.TOOL_CALL),
+        row("arguments of another shape", chunk({"functionCall": {"name": "f", "args": [1]}}), Kind.TOOL_INPUT),
+        row("finish", chunk({"text": ""}, reason="STOP"), Kind.USAGE, finish=True),
+        row("finish without usage", {"candidates": [{"finishReason": "SAFETY"}]}, Kind.LIFECYCLE, finish=True),
+        row("finish with text", chunk({"text": "hi"}, reason="MAX_TOKENS"), Kind.TEXT, text="hi", finish=True),
+        row("unspecified reason", chunk({"text": "hi"}, reason="FINISH_REASON_UNSPECIFIED"), Kind.TEXT, text="hi"),
+        row("finish of one of two", chunk(reason="STOP"), Kind.USAGE, before=(chunk({"text": "x"}, index=1),)),
+        row("usage", {"usageMetadata": USAGE}, Kind.USAGE),
+        row("blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": USAGE}, Kind.TERMINAL),
+        row("named ping", ("ping", {}), Kind.KEEPALIVE),
+        row("unknown object", {"hello": "world"}, Kind.LIFECYCLE),
+        row(
+            "error",
+            {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}},
+            Kind.ERROR,
+            error=StreamError("UNAVAILABLE", "503", "overloaded"),
+        ),
+        row("end marker of a proxy", "[DONE]", Kind.TERMINAL),
+    ],
+)
+def test_events(row: Row) -> None:
+    """Each event means what the API reference says."""
+    events, _ = decode("gemini", *row.before, row.data)
+    row.check(events[-1])
+
+
+def test_finish_and_end_of_the_body_is_the_end() -> None:
+    """Without a terminal event, the end of the body is accepted once every candidate has its reason, not before."""
+    decoder = Decoder("gemini")
+    decoder.feed(sse(chunk({"text": "a"}), chunk({"text": "b"}, index=1), chunk(reason="STOP")))
+    assert (decoder.finished, decoder.accepts_eof) == (False, False)
+    assert type(decoder.verdict_at_end()).__name__ == "StreamTruncated"
+    decoder.feed(sse(chunk(reason="STOP", index=1)))
+    assert (decoder.finished, decoder.accepts_eof, decoder.verdict_at_end()) == (True, True, None)

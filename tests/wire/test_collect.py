@@ -1,0 +1,156 @@
+"""Answers out of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch.wire import Collector, Kind, ToolCall
+from tests.wire.dialects.test_anthropic import STOP, TOOL, delta
+from tests.wire.dialects.test_anthropic import event as typed
+from tests.wire.dialects.test_chat import ROLE, call, chunk
+from tests.wire.dialects.test_responses import event as response
+from tests.wire.streams import decode
+
+BEGUN = (ROLE, chunk(call(id="c1", name="f")))
+WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")), chunk(None, "tool_calls"))
+STOPPED = typed("message_stop")
+FULL = delta("input_json_delta", partial_json='{"a":1}')
+
+
+def collect(dialect: str, *items: Any) -> Collector:
+    """The answer of a body."""
+    collector = Collector()
+    for event in decode(dialect, *items)[0]:
+        collector.add(event)
+    return collector
+
+
+def test_text_and_reasoning_in_order() -> None:
+    """Text and reasoning are what was said, in order, and all events are kept."""
+    collector = collect(
+        "openai-chat",
+        ROLE,
+        chunk({"reasoning_content": "think "}),
+        chunk({"reasoning_content": "hard"}),
+        chunk({"content": "Hel"}),
+        chunk({"content": "lo"}),
+        chunk({"content": "!"}, "stop"),
+        "[DONE]",
+    )
+    assert (collector.text, collector.reasoning, collector.ended) == ("Hello!", "think hard", True)
+    assert [event.kind for event in collector.events][-1] is Kind.TERMINAL
+    assert len(collector.events) == 7
+
+
+def test_text_in_the_terminal_event_counts() -> None:
+    """A last line that carries text adds it."""
+    assert collect("ndjson", {"response": "a", "done": False}, {"response": "b", "done": True}).text == "ab"
+
+
+def test_a_character_in_two_halves_is_put_together() -> None:
+    """A character that is escaped as two halves in two events comes out whole; half of one does not come out."""
+    template = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n'
+    body = template % b"\\ud83d" + template % b"\\ude00!"
+    collector = Collector()
+    for event in decode("openai-chat", body=body)[0]:
+        collector.add(event)
+    assert collector.text == "\U0001f600!"
+    del collector._text[1:]
+    assert collector.text == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*WHOLE, "[DONE]")),
+        ("openai-chat", WHOLE),
+        ("anthropic", (TOOL, FULL, STOP, STOPPED)),
+        (
+            "openai-responses",
+            (
+                response("function_call_arguments.delta", output_index=0, delta='{"a"'),
+                response(
+                    "output_item.done",
+                    output_index=0,
+                    item={"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+                ),
+                response("completed"),
+            ),
+        ),
+        (
+            "ndjson",
+            (
+                {"message": {"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}, "done": False},
+                {"done": True},
+            ),
+        ),
+        (
+            "gemini",
+            (
+                {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"a": 1}}}]}}]},
+                {"candidates": [{"finishReason": "STOP"}]},
+            ),
+        ),
+    ],
+)
+def test_a_whole_call_of_an_answer_that_ended(dialect: str, items: tuple[Any, ...]) -> None:
+    """A call comes out when its block is complete, its arguments parse and the answer ended, and not before."""
+    collector = collect(dialect, *items)
+    (found,) = collector.tool_calls
+    assert (found.name, found.json()) == ("f", {"a": 1})
+    assert collector.discarded_calls == 0
+    open_end = collect(dialect, *items[:-1])
+    assert (open_end.tool_calls, open_end.ended) == ((), False) or items[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*BEGUN, chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*BEGUN, chunk(call('{"a":')), chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*WHOLE[:-1], chunk(None, "length"), "[DONE]")),
+        ("openai-chat", (*WHOLE[:-1], "[DONE]")),
+        ("openai-chat", (*BEGUN, chunk(call("1")), chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (ROLE, chunk(call("{}", id="c1")), chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*WHOLE, {"error": {"message": "boom"}})),
+        ("anthropic", (TOOL, STOP, STOPPED)),
+        ("anthropic", (TOOL, FULL, STOPPED)),
+        ("anthropic", (TOOL, FULL, STOP)),
+        ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"a":'), STOP, STOPPED)),
+    ],
+)
+def test_a_call_that_must_not_come_out(dialect: str, items: tuple[Any, ...]) -> None:
+    """Empty, cut, open, nameless calls, and those of an answer that failed or did not end, are only counted."""
+    collector = collect(dialect, *items)
+    assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
+
+
+def test_calls_come_in_the_order_in_which_they_were_begun() -> None:
+    """Several calls keep their order, their ids and their own arguments; a cut one among them is left out."""
+    collector = collect(
+        "openai-chat",
+        ROLE,
+        chunk(call('{"n":1}', id="a", name="f", index=0)),
+        chunk(call('{"n":', id="b", name="g", index=1)),
+        chunk(call('{"n":3}', id="c", name="h", index=2)),
+        chunk(None, "tool_calls"),
+        "[DONE]",
+    )
+    assert collector.tool_calls == (
+        ToolCall(id="a", name="f", arguments='{"n":1}'),
+        ToolCall(id="c", name="h", arguments='{"n":3}'),
+    )
+    assert collector.discarded_calls == 1
+
+
+def test_content_of_another_choice_opens_the_answer_again() -> None:
+    """An answer whose other choice goes on after a finish has not ended."""
+    assert collect("openai-chat", *WHOLE, chunk({"content": "x"}, index=1)).ended is False
+    assert collect("openai-chat", *WHOLE, {"choices": [], "usage": {"total_tokens": 1}}).ended is True
+
+
+def test_repr_of_a_call_hides_its_arguments() -> None:
+    """Arguments are not printed."""
+    assert "secret" not in repr(ToolCall(id="a", name="f", arguments='{"x": "secret"}'))

@@ -1,0 +1,61 @@
+"""Events, kinds and pieces."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from llmwatch.wire import Event, Kind, StreamError, ToolDelta
+
+
+def test_four_kinds_are_content() -> None:
+    """Text, reasoning, tool input and complete tool calls are content, and nothing else is."""
+    assert [kind for kind in Kind if kind.is_content] == [Kind.TEXT, Kind.REASONING, Kind.TOOL_INPUT, Kind.TOOL_CALL]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_kind_is_its_word(kind: Kind) -> None:
+    """A kind is a plain word in text, formatting and JSON, and comes back from it and from pickling as itself."""
+    assert kind == kind.value == str(kind) == f"{kind}" == kind.name.lower()
+    assert json.loads(json.dumps({kind: kind})) == {kind.value: kind.value}
+    assert Kind(kind.value) is kind
+    assert pickle.loads(pickle.dumps(kind)) is kind
+    assert copy.deepcopy(kind) is kind
+
+
+def test_json_is_parsed_on_demand() -> None:
+    """``json()`` parses ``data`` once, and says so with a ValueError where it is none."""
+    event = Event("message", ' {"a": [1]} ')
+    assert event.json() == {"a": [1]}
+    assert event.json() is event.json()
+    assert Event("message", "null").json() is None
+    for data in ("[DONE]", "", "{} {}", '{"a"'):
+        with pytest.raises(ValueError, match="char"):
+            Event("message", data).json()
+
+
+def test_events_survive_pickling() -> None:
+    """An event, parsed or not, is the same after pickling."""
+    event = Event(
+        "message", '{"a": 1}', "7", 5, Kind.ERROR, "t", "r", (ToolDelta("0"),), True, StreamError(None, None, "m")
+    )
+    assert pickle.loads(pickle.dumps(event)) == event
+    event.json()
+    again = pickle.loads(pickle.dumps(event))
+    assert (again, again.json()) == (event, {"a": 1})
+
+
+def test_first_tool_piece() -> None:
+    """``tool`` is the first of the pieces, if there is one."""
+    assert Event("message", "").tool is None
+    assert Event("message", "", tools=(ToolDelta("0"), ToolDelta("1"))).tool == ToolDelta("0")
+
+
+def test_repr_shows_nothing_of_the_answer() -> None:
+    """A printed event names its kind and nothing that was said."""
+    shown = repr(Event("message", "secret", text="secret", reasoning="secret", tools=(ToolDelta("k", "secret"),)))
+    assert "Kind.LIFECYCLE" in shown
+    assert "secret" not in shown

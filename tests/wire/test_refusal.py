@@ -1,0 +1,203 @@
+"""Error bodies, pages and documents."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
+from llmwatch.wire import StreamError, not_a_stream, provider_error
+from tests.wire.test_decoder import JSON
+
+PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; error </title></head><body>%b</body>" % (
+    b"x" * 5000
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (
+            401,
+            {
+                "error": {
+                    "message": "bad key",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": "invalid_api_key",
+                }
+            },
+            ("invalid_request_error", "invalid_api_key", "bad key"),
+        ),
+        (429, {"error": {"code": "429", "message": "slow down"}}, (None, "429", "slow down")),
+        (
+            529,
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "r"},
+            ("overloaded_error", None, "Overloaded"),
+        ),
+        (
+            503,
+            {"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE", "details": []}},
+            ("UNAVAILABLE", "503", "busy"),
+        ),
+        (503, [{"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}], ("UNAVAILABLE", "503", "busy")),
+        (404, {"error": "model 'm' not found"}, (None, None, "model 'm' not found")),
+        (500, {"error": "Server Error", "message": "details"}, (None, None, "details")),
+        (
+            429,
+            {"error": "Model is overloaded", "error_type": "overloaded"},
+            ("overloaded", None, "Model is overloaded"),
+        ),
+        (
+            400,
+            {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400},
+            ("BadRequestError", "400", "too long"),
+        ),
+        (402, {"error": {"message": "no credits", "code": 402, "metadata": {}}}, (None, "402", "no credits")),
+        (401, {"message": "Unauthorized", "request_id": "r"}, (None, None, "Unauthorized")),
+        (401, {"statusCode": 401, "message": "Access denied"}, (None, None, "Access denied")),
+        (
+            422,
+            {"detail": [{"loc": ["body"], "msg": "field required", "type": "missing"}]},
+            (None, None, "field required"),
+        ),
+        (404, {"detail": "Not Found"}, (None, None, "Not Found")),
+        (
+            403,
+            {"success": False, "errors": [{"code": 10000, "message": "Authentication error"}]},
+            (None, None, "Authentication error"),
+        ),
+        (500, {"error": {}}, (None, None, "no message was given")),
+        (500, {"error": True}, (None, None, "an error of unknown shape")),
+        (500, {"hello": "world"}, (None, None, "internal server error")),
+        (500, 7, (None, None, "7")),
+    ],
+)
+def test_error_bodies(status: int, body: Any, expected: tuple[str | None, str | None, str]) -> None:
+    """Type, code and message are the provider's own, in every shape that is known."""
+    assert provider_error(status, json.dumps(body).encode(), "application/json") == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type", "message"),
+    [
+        (500, b"", "", "internal server error"),
+        (429, b"", "", "too many requests"),
+        (524, b"", "", "the server behind the proxy did not answer in time"),
+        (799, b"", "", "no reason was given"),
+        (502, b"upstream connect error\nor disconnect", "text/plain", "upstream connect error or disconnect"),
+        (500, b"\x1f\x8b\x00\x00", "", "internal server error"),
+        (500, b'{"error": {"message": "cut o', "application/json", "internal server error"),
+        (
+            520,
+            PAGE,
+            "text/html; charset=UTF-8",
+            'the server behind the proxy gave an unknown error (a web page titled "x.example | 520: unknown & error")',
+        ),
+        (
+            502,
+            b"<html>\r\n<head></head><center><h1>502 Bad Gateway</h1></center>",
+            "",
+            'bad gateway (a web page titled "502 Bad Gateway")',
+        ),
+        (502, b"", "text/html", "bad gateway (a web page without a title)"),
+    ],
+)
+def test_other_error_bodies(status: int, body: bytes, content_type: str, message: str) -> None:
+    """Pages, plain text, bodies that are empty or cut give one short line."""
+    assert provider_error(status, body, content_type) == (None, None, message)
+
+
+def test_long_words_of_a_provider_are_cut_short() -> None:
+    """Messages, codes and titles have an upper length, with a mark where something is missing."""
+    error = provider_error(400, json.dumps({"error": {"message": "word " * 900, "code": "code " * 90}}).encode())
+    assert (len(error.message) <= 500, len(error.code or "") <= 80) == (True, True)
+    assert error.message.endswith(" characters omitted]")
+    page = provider_error(502, b"<title>" + b"word " * 900 + b"</title>")
+    assert len(page.message) < 150
+
+
+def test_keys_in_the_words_of_a_provider_are_masked() -> None:
+    """A provider that repeats the key which it was sent, or an address with one, does not bring it into a message."""
+    key = "sk-proj-" + "A1b2C3d4E5f6" * 4
+    body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}. See https://x.example/?key={key}"}})
+    found = provider_error(401, body.encode())
+    refusal = not_a_stream(200, "application/json", body.encode())
+    page = not_a_stream(200, "text/html", f"<title>{key}</title>".encode())
+    assert "Incorrect API key" in found.message
+    assert all("A1b2" not in str(one) for one in (found, refusal, page))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=100))
+def test_no_error_body_is_too_odd(status: int, body: bytes) -> None:
+    """Every body gives a message that is not empty, within its length, on one line."""
+    kind, code, message = provider_error(status, body)
+    assert 0 < len(message) <= 700
+    assert message == " ".join(message.split())
+    assert all(name is None or 0 < len(name) <= 80 for name in (kind, code))
+    refusal = not_a_stream(200, "application/json", body)
+    assert refusal is None or isinstance(refusal, LLMWatchError)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/event-stream", b"data: {}\n\n"),
+        ("text/event-stream", b": hello\n\n"),
+        ("text/event-stream", b"\n\nid: 1\n"),
+        ("application/json", b"data: {}\n\n"),
+        ("text/html", b"data: {}\n\n"),
+        ("text/plain", b"event: x\n"),
+        ("", b""),
+        ("application/json", b""),
+        ("application/x-ndjson", b'{"response": "a", "done": false}\n'),
+        ("application/x-ndjson; charset=utf-8", b'{"error": "x"}'),
+    ],
+)
+def test_nothing_speaks_against_a_stream(content_type: str, body: bytes) -> None:
+    """What begins like events is taken for a stream, whatever its label; so are JSON lines under theirs."""
+    assert not_a_stream(200, content_type, body) is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        ("text/html", b"<html><title>Sign in</title>", 'a web page titled "Sign in"'),
+        ("text/event-stream", b"\xef\xbb\xbf \r\n<html>", "a web page without a title"),
+        ("text/html", b"please log in", "a web page without a title"),
+        ("text/html", b"", "a web page without a title"),
+        ("application/json", b'{"choices": []}', "ignored stream: true"),
+        ("text/event-stream", b'{"choices": [', "ignored stream: true"),
+        ("application/json", b'[{"candidates": []}', "alt=sse"),
+    ],
+)
+def test_what_is_no_stream(content_type: str, body: bytes, message: str) -> None:
+    """Pages and documents are named for what they are, with what to change."""
+    error = not_a_stream(200, content_type, body)
+    assert type(error) is NotAStream
+    assert message in str(error)
+    assert "answered 200" in str(error)
+
+
+def test_an_error_document_is_the_providers_error() -> None:
+    """An error in place of a stream keeps its type and code, and the status that it came with."""
+    error = not_a_stream(200, "application/json", b'{"error": {"type": "t", "code": 9, "message": "boom"}}')
+    assert isinstance(error, ProviderError)
+    assert (error.status, error.type, error.code) == (200, "t", "9")
+    assert str(error) == "The provider answered 200 with an error in place of a stream (t, 9): boom"
+
+
+def test_json_lines_are_accepted_where_they_are_expected() -> None:
+    """A body that begins with an object is fine for the dialect that is made of objects; a page is not."""
+    assert not_a_stream(200, "application/json", b'{"a": 1}', dialect="ndjson") is None
+    assert type(not_a_stream(200, "", b"<html>", dialect="ndjson")) is NotAStream
+
+
+def test_stream_errors_are_plain_tuples() -> None:
+    """The parts can be taken apart or named."""
+    assert StreamError("t", "c", "m") == ("t", "c", "m")
