@@ -1,0 +1,22 @@
+"""What is remembered: attempts, calls and decisions; what is left out of them; where they go."""
+
+from llmwatch.records import redact
+from llmwatch.records.attempt import CAUSES, AttemptRecord, Timings
+from llmwatch.records.call import CallRecord
+from llmwatch.records.decision import Decision, DecisionRecord, Recovery
+from llmwatch.records.sinks import JsonLinesSink, Sink, log_incident, notify
+
+__all__ = [
+    "CAUSES",
+    "AttemptRecord",
+    "CallRecord",
+    "Decision",
+    "DecisionRecord",
+    "JsonLinesSink",
+    "Recovery",
+    "Sink",
+    "Timings",
+    "log_incident",
+    "notify",
+    "redact",
+]

@@ -1,0 +1,122 @@
+"""What is remembered of one call: every attempt, every decision, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from llmwatch.records import redact
+from llmwatch.records.attempt import CAUSES, AttemptRecord
+from llmwatch.records.decision import DecisionRecord
+from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
+from llmwatch.records.reader import Reader
+
+__all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallRecord"]
+
+CALL_SCHEMA = 1
+"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added."""
+
+CALL_OUTCOMES = ("done", "recovered", "failed", "cancelled")
+"""Every value of ``outcome``: answered at the first attempt; at a later one; not at all; given up on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call (schema version 1). A recovered attempt is history here, never the call's failure. Seconds throughout.
+
+    * ``schema``: version of these fields; ``call_id``: random, unique to the call.
+    * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from there to the end, waits
+      included.
+    * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
+    * ``door``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
+    * ``profile``: which defaults applied; ``limits``: each limit by name, with its ``value`` in seconds (``None``: off)
+      and its ``source``, as they were for the last attempt.
+    * ``attempts``, ``decisions``: in the order in which they happened.
+    * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why it did not succeed, one of
+      :data:`~llmwatch.records.attempt.CAUSES`, ``None`` if it did.
+    * ``empty``: it ended in good order without any content.
+    * ``diagnostics_complete``: whether all that was known was kept. Evidence that had to be cut makes it ``False`` by
+      itself.
+    """
+
+    schema: int = CALL_SCHEMA
+    call_id: str
+    started_at: float
+    method: str
+    url: str
+    origin: str
+    door: str = "stream"
+    profile: str = ""
+    limits: Mapping[str, Mapping[str, object]] = field(default_factory=FrozenMap)
+    attempts: tuple[AttemptRecord, ...] = ()
+    decisions: tuple[DecisionRecord, ...] = ()
+    elapsed: float = 0.0
+    outcome: str = "done"
+    cause: str | None = None
+    empty: bool = False
+    diagnostics_complete: bool = True
+
+    def __post_init__(self) -> None:
+        attempts = tuple(self.attempts)
+        kept: dict[str, object] = {
+            "url": redact.url(self.url),
+            "origin": redact.origin(self.origin),
+            "limits": freeze_map(self.limits),
+            "attempts": attempts,
+            "decisions": tuple(self.decisions),
+            "diagnostics_complete": self.diagnostics_complete and all(one.evidence_complete for one in attempts),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def incident(self) -> bool:
+        """Whether an attempt failed, recovered or not, or the call failed before any was made. Being cancelled is no
+        failure."""
+        return self.outcome == "failed" or any(attempt.failed for attempt in self.attempts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values: dicts, lists, text, numbers, true, false, null."""
+        plain = {name: thaw(getattr(self, name)) for name in _CALL}
+        plain["attempts"] = [attempt.to_json() for attempt in self.attempts]
+        plain["decisions"] = [decision.to_json() for decision in self.decisions]
+        return plain
+
+    @classmethod
+    def from_json(cls, source: object) -> CallRecord:
+        """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else.
+
+        Fields that this version does not know are passed over; fields that are missing take their default where they
+        have one.
+        """
+        read = Reader(source, "CallRecord")
+        outcome, cause = read.text("outcome", "done"), read.maybe_text("cause")
+        if outcome not in CALL_OUTCOMES:
+            raise ValueError("CallRecord.outcome is not one of " + ", ".join(CALL_OUTCOMES))
+        if cause is not None and cause not in CAUSES:
+            raise ValueError("CallRecord.cause is not one of " + ", ".join(CAUSES))
+        limits = read.mapping("limits")
+        if not all(isinstance(limit, Mapping) for limit in limits.values()):
+            raise ValueError("CallRecord.limits: expected a JSON object for each limit")
+        return cls(
+            schema=read.schema(CALL_SCHEMA),
+            call_id=read.text("call_id"),
+            started_at=read.number("started_at"),
+            method=read.text("method"),
+            url=read.text("url"),
+            origin=read.text("origin"),
+            door=read.text("door", "stream"),
+            profile=read.text("profile", ""),
+            limits=limits,
+            attempts=tuple(AttemptRecord.from_json(one) for one in read.items("attempts")),
+            decisions=tuple(DecisionRecord.from_json(one) for one in read.items("decisions")),
+            elapsed=read.number("elapsed", 0.0),
+            outcome=outcome,
+            cause=cause,
+            empty=read.flag("empty", False),
+            diagnostics_complete=read.flag("diagnostics_complete", True),
+        )
+
+
+_CALL = tuple(one.name for one in fields(CallRecord))

@@ -1,0 +1,155 @@
+"""What a secret looks like in text, and how it is masked.
+
+Every pattern is linear: no nested repetition, and no unbounded repetition behind which another one could start again at
+every character. They were written for text of up to 16 KiB (:mod:`llmwatch.records.redact` cuts it before).
+
+There is no list of secrets to compare with: keys are known by their make (the prefixes that providers document for
+theirs), by the name in front of them (``api_key=``, ``Authorization:``), by their place (before the ``@`` of an
+address, after ``?name=``) or by being long and without sense. A short password with nothing around it that gives it
+away cannot be told from a word, and is not.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["MASK", "is_words", "looks_like_a_key", "scrub"]
+
+MASK = "***"
+
+# -- keys by their make ------------------------------------------------------
+
+# Prefixes that no ordinary word contains: masked wherever they stand.
+_MAKES = re.compile(
+    r"(?:AIza[A-Za-z0-9_-]{8,}"  # Google
+    r"|ya29\.[A-Za-z0-9._-]{8,}"
+    r"|gh[oprsu]_[A-Za-z0-9]{8,}|github_pat_[A-Za-z0-9_]{8,}|glpat-[A-Za-z0-9_-]{8,}"
+    r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{8,}"  # Amazon
+    r"|xox[a-z]-[A-Za-z0-9-]{4,}|xapp-[A-Za-z0-9-]{8,}"  # Slack
+    r"|eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_*-]+){0,4}"  # JSON web tokens
+    r"|(?:hf|gsk|r8|pplx|xai|nvapi|csk|fw|tgp_v1|npm|dop_v1|whsec|lsv2_pt|sntrys)[_-][A-Za-z0-9_-]{16,}"
+    r"|[a-z]{2}_(?:live|test)_[A-Za-z0-9]{8,}"  # Stripe
+    r"|SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    r"|pypi-[A-Za-z0-9_-]{16,}"
+    r")[A-Za-z0-9_*-]*"
+)
+# "sk-" also ends a word ("task-list"): it counts at the start of one, after a percent escape, and anywhere if what
+# follows is no word. The stars are those of keys that a provider has masked by halves.
+_SK = re.compile(
+    r"(?:(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))(?:sk|pk|rk)[-_](?=[A-Za-z0-9_*.-]{6})"
+    r"|sk-(?:(?=[a-z_-]{0,48}[A-Z0-9])(?=[A-Za-z0-9_-]{16})|(?=[A-Za-z0-9]{20})))[A-Za-z0-9_*.-]*[A-Za-z0-9_*-]"
+)
+_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?")
+
+# -- secrets by the name in front of them ------------------------------------
+
+_QUOTE = r"""\\{0,4}["']"""
+_VALUE = (
+    r"(?:\*{3}(?=&)"  # a parameter that is masked already, with others after it
+    r"|b?\"(?:[^\"\\]|\\.)*\"?"
+    r"|b?'(?:[^'\\]|\\.)*'?"
+    r"|\\{1,4}[\"'](?:[^\\]|\\(?!\\{0,3}[\"']))*(?:\\{1,4}[\"'])?"
+    r"|[^\s\"'\\]\S*"
+    r"|\\\S+)"
+)
+_PARTS = r"(?:[_-][A-Za-z0-9]{1,16}){0,2}"
+_NAMES = (
+    r"(?:(?:api|access|secret|private|public|subscription|account|shared|signing|master|auth|client|service|session|encryption"
+    r"|openai|anthropic|gemini|google|azure|mistral|groq|aws|x)[ _.-]?key(?!s\b|word)"
+    r"|token(?!s\b|iz)|secrets?|passw(?:or)?d|passphrase|passcode|pwd|credentials?|signature|(?<![A-Za-z])(?:sig|auth|bearer))"
+)
+_NAMED = re.compile(rf"({_NAMES}{_PARTS}(?:{_QUOTE})?\s{{0,4}}[=:]>?\s{{0,4}}){_VALUE}", re.IGNORECASE)
+# A bare "key" is often a word of prose ("unknown key: 'n'"): it counts before "=", and as a quoted name.
+_KEY = re.compile(
+    rf"((?<![A-Za-z])key\s{{0,4}}=\s{{0,4}}|{_QUOTE}key{_QUOTE}\s{{0,4}}:\s{{0,4}}){_VALUE}", re.IGNORECASE
+)
+_VERBS = r"(?:was |is )?(?:provided|given|used|supplied|sent)"
+_SAID = re.compile(
+    rf"((?<![A-Za-z])(?:api[ _-]?key|token) (?:(?:{_VERBS}|is|was)\s{{0,4}}:?\s{{0,4}})?){_QUOTE}[^\s\"']+{_QUOTE}"
+    rf"|((?<![A-Za-z])(?:api[ _-]?)?(?:key|token) {_VERBS}\s{{0,4}}:\s{{0,4}})\S+",
+    re.IGNORECASE,
+)
+_HEADER = rf"(?:{_QUOTE})?\s{{0,4}}[:=]\s{{0,4}}"
+_WHOLE_LINE = re.compile(
+    rf"((?:set-)?cookie{_HEADER}|authorization{_HEADER}b?(?:{_QUOTE})?(?:digest|aws4-[a-z0-9-]{{1,20}})\s)"
+    r"(?:b?\"[^\"\n]*\"?|b?'[^'\n]*'?|[^\n]+)",
+    re.IGNORECASE,
+)
+_SCHEMES = r"(?:bearer|basic|token|apikey|api-key|key|negotiate|ntlm)"
+_AUTHORIZATION = re.compile(rf"(authorization{_HEADER})(?:b?(?:{_QUOTE})?{_SCHEMES}\s{{1,4}})?{_VALUE}", re.IGNORECASE)
+# Words of prose that follow "bearer" and "basic", and are no credentials.
+_BEARER = re.compile(
+    r"\b(bearer\s{1,4})"
+    r"(?!(?:tokens?|auth(?:entication|orization)?|scheme|realm|is|was|not|and|or|of|in|for|with|header|format)\b)"
+    r"[\"']?[A-Za-z0-9._~+/=*-]+",
+    re.IGNORECASE,
+)
+_BASIC = re.compile(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
+
+_NAMED_BY = ("key", "token", "secret", "pass", "pwd", "credential", "sig", "auth", "cookie", "bearer", "basic")
+
+# -- secrets by their place --------------------------------------------------
+
+_USER = re.compile(r"(?<![^\s\"'<>(=,;])[^\s:/@\"'<>(=,;]{0,128}:(?!//)[^\s\"'<>]{1,256}@(?=[A-Za-z0-9\[])")
+_QUERY = re.compile(r"([?&;][A-Za-z0-9_.~\[\]%-]{1,64}=)[^\s&;\"'<>]+")
+
+# -- what is long and without sense ------------------------------------------
+
+_LONG = 32
+_RUN = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
+# Pieces of names of models, limits, files and paths: a word, a number, a word with a number, an abbreviation.
+_WORD = re.compile(r"[A-Z]?[a-z]{1,20}\d{0,4}|\d{1,8}[A-Za-z]{0,2}|[A-Z]{1,12}\d{0,4}[A-Z]?|v\d{1,4}")
+_SEPARATOR = re.compile(r"[/_=+-]")
+_MOST_EMPTY = 3
+
+# In a path nobody writes words in mixed case with digits, and shorter runs are told apart more safely than in prose.
+_LONG_IN_PATH = 20
+_HARMLESS = re.compile(r"[a-z]{0,12}[0-9.]{0,3}[a-z]{0,4}")
+
+
+def _mask_run(found: re.Match[str]) -> str:
+    return found[0] if is_words(found[0]) else MASK
+
+
+def is_words(run: str) -> bool:
+    """Whether ``run`` consists of words, numbers and abbreviations, as the names of models, files and limits do."""
+    pieces = _SEPARATOR.split(run)
+    empty = sum(not piece for piece in pieces)
+    return empty <= _MOST_EMPTY and all(_WORD.fullmatch(piece) for piece in pieces if piece)
+
+
+def _mask_value(found: re.Match[str]) -> str:
+    return (found[1] or found[found.lastindex or 1] or "") + MASK
+
+
+def scrub(text: str) -> str:
+    """``text`` with every secret that can be told as one replaced by :data:`MASK`. Addresses are not shortened here."""
+    text = _PEM.sub(MASK, text)
+    text = _QUERY.sub(_mask_value, text)
+    if "@" in text:
+        text = _USER.sub(MASK + "@", text)
+    lower = text.lower()
+    # Most texts hold none of the names, and looking for each of them at every character is what costs time.
+    if any(name in lower for name in _NAMED_BY):
+        for pattern in (_WHOLE_LINE, _AUTHORIZATION, _NAMED, _KEY, _SAID, _BEARER, _BASIC):
+            text = pattern.sub(_mask_value, text)
+    text = _MAKES.sub(MASK, text)
+    text = _SK.sub(MASK, text)
+    return _RUN.sub(_mask_run, text)
+
+
+def looks_like_a_key(segment: str) -> bool:
+    """Whether a segment of a path is, or contains, what could be a key. Stricter than :func:`scrub`."""
+    if _HARMLESS.fullmatch(segment):
+        return False
+    if scrub(segment) != segment:
+        return True
+    for run in re.split(r"[.:,;%~!$&'()*]", segment):
+        if len(run) >= _LONG_IN_PATH and not is_words(run) and _mixed(run):
+            return True
+    return False
+
+
+def _mixed(run: str) -> bool:
+    # Lower-case letters alone are words, however long; so are camelCase names without digits.
+    return any(char.isdigit() for char in run) and any(char.isalpha() for char in run)

@@ -1,0 +1,140 @@
+"""Where records go. A sink is any callable that takes a :class:`~llmwatch.records.CallRecord`.
+
+Sinks run in the thread that made the call, one after the other, after the call is over. One that raises is logged and
+harms nobody; one that blocks holds that thread up, so a slow one should hand the record to a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from llmwatch.records import redact
+from llmwatch.records.call import CallRecord
+
+__all__ = ["JsonLinesSink", "Sink", "log_incident", "notify"]
+
+Sink: TypeAlias = Callable[[CallRecord], None]
+
+_log = logging.getLogger("llmwatch")
+
+
+def notify(sinks: Iterable[Sink], record: CallRecord) -> None:
+    """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further.
+
+    ``KeyboardInterrupt`` and ``SystemExit`` do go through: they are not the sink's.
+    """
+    for sink in sinks:
+        try:
+            sink(record)
+        except Exception as error:
+            _log.error("llmwatch: the sink %s raised %s; the call is not affected", _name(sink), _said(error))
+
+
+def _name(sink: object) -> str:
+    return str(getattr(sink, "__qualname__", None) or type(sink).__qualname__)
+
+
+def _said(error: Exception) -> str:
+    try:
+        said = redact.text(str(error), cap=300)
+    except Exception:
+        said = "(its text cannot be read)"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def log_incident(record: CallRecord) -> None:
+    """A sink that logs each incident in one line on the logger ``llmwatch``.
+
+    A recovered call is logged at INFO, any other at WARNING. The fields stand in the log record's ``llmwatch``,
+    a dict, for a formatter that writes JSON.
+    """
+    if not record.incident:
+        return
+    last = next((attempt for attempt in reversed(record.attempts) if attempt.failed), None)
+    decision = record.decisions[-1] if record.decisions else None
+    shown = {
+        "call_id": record.call_id,
+        "origin": record.origin,
+        "door": record.door,
+        "outcome": record.outcome,
+        "cause": record.cause or (last.cause if last else None),
+        "attempts": len(record.attempts),
+        "elapsed": record.elapsed,
+        "phase": last.phase if last else None,
+        "limit": last.limit if last else None,
+        "limit_seconds": last.limit_seconds if last else None,
+        "error": last.error if last else None,
+        "decision": decision.decision.value if decision else None,
+        "reason": decision.reason if decision else None,
+    }
+    _log.log(
+        logging.INFO if record.outcome == "recovered" else logging.WARNING,
+        "llmwatch: %s %s: %s after %d attempts in %.3f s (%s)",
+        record.method,
+        record.origin,
+        record.outcome,
+        len(record.attempts),
+        record.elapsed,
+        shown["limit"] or shown["cause"] or "unknown",
+        extra={"llmwatch": shown},
+    )
+
+
+class JsonLinesSink:
+    """A sink that appends each incident to a file, as one line of JSON in ASCII.
+
+    ``path`` is opened for every line and closed again: a rotated file is followed, and nothing is inherited by a forked
+    child or left open. A line goes out in one ``write`` to a descriptor in append mode, which local file systems keep
+    whole whatever other threads and processes append; network file systems promise no such thing. Only calls with a
+    failed attempt are written, unless ``every_call`` is true.
+
+    Raises :class:`OSError` when made, naming the path, if the file cannot be opened for appending (its directory does
+    not exist, say; none is created). Calling it may raise OSError as well (a full disk); :func:`notify` logs that.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, every_call: bool = False) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.every_call = every_call
+        try:
+            os.close(self._open())
+        except OSError as error:
+            raise type(error)(
+                error.errno, f"The incident log cannot be opened for appending ({error.strerror})", self.path
+            ) from None
+
+    def __call__(self, record: CallRecord) -> None:
+        """Append ``record`` if it is an incident."""
+        if not (self.every_call or record.incident):
+            return
+        line = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+        descriptor = self._open()
+        try:
+            _append(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def __repr__(self) -> str:
+        return f"JsonLinesSink({self.path!r})"
+
+    def _open(self) -> int:
+        # Not blocking: a named pipe without a reader is an error at once, and never a call that hangs.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        return os.open(self.path, flags, 0o666)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    written = os.write(descriptor, line)
+    try:
+        # A short write is rare (a disk that fills up, a signal): the rest follows, though not in one piece any more.
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except OSError:
+        # Whoever appends next starts on a line of its own; half a line is skipped by readers.
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"\n")
+        raise

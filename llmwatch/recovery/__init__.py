@@ -1,0 +1,44 @@
+"""Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker."""
+
+from llmwatch.recovery.boundary import ToolBoundary, snapshot
+from llmwatch.recovery.breaker import Breaker, BreakerState, Outcome, Permit, is_lost
+from llmwatch.recovery.budget import RetryBudget
+from llmwatch.recovery.context import Context, Door
+from llmwatch.recovery.decision import Plan, decide
+from llmwatch.recovery.facts import Facts, Sent
+from llmwatch.recovery.failure import Failure, FailureKind, cause_of, close_reason_of, failure_of
+from llmwatch.recovery.messages import recovery, timeout_message
+from llmwatch.recovery.possible import could_work
+from llmwatch.recovery.reason import Reason
+from llmwatch.recovery.safety import is_safe
+from llmwatch.recovery.timing import backoff, retry_after, should_retry
+
+__all__ = [
+    "Breaker",
+    "BreakerState",
+    "Context",
+    "Door",
+    "Facts",
+    "Failure",
+    "FailureKind",
+    "Outcome",
+    "Permit",
+    "Plan",
+    "Reason",
+    "RetryBudget",
+    "Sent",
+    "ToolBoundary",
+    "backoff",
+    "cause_of",
+    "close_reason_of",
+    "could_work",
+    "decide",
+    "failure_of",
+    "is_lost",
+    "is_safe",
+    "recovery",
+    "retry_after",
+    "should_retry",
+    "snapshot",
+    "timeout_message",
+]

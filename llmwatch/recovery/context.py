@@ -1,0 +1,59 @@
+"""What surrounds an attempt: which door the call came through, what its user allows, and what the call has used up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Context", "Door"]
+
+
+class Door(str, Enum):
+    """How a call was made. It decides what counts as delivered.
+
+    ``STREAM``, ``SESSION`` and ``WRAP`` hand over what comes as it comes; ``COLLECT`` and ``REQUEST`` nothing before
+    the end.
+    """
+
+    STREAM = "stream"
+    COLLECT = "collect"
+    REQUEST = "request"
+    SESSION = "session"
+    WRAP = "wrap"
+
+    def __str__(self) -> str:
+        return str(self._value_)
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether content reaches the caller as it comes."""
+        return self not in (Door.COLLECT, Door.REQUEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The call around an attempt that has just failed.
+
+    * ``attempt``: which one it was, from 1, the free resend not counted; ``max_attempts``: how many are allowed.
+    * ``slow_but_alive``, ``resend_with_tools``: what the user opted into.
+    * ``plain``: the call does not stream, so it is silent until it is finished.
+    * ``partial_resends_used``: resends of this call that discarded part of an answer; ``free_resend_used``: whether the
+      one free resend is spent.
+    * ``budget_ok``: the retry budget has a token; ``breaker_ok``: the circuit is not open; ``wait_ok``: the wait that
+      the provider asks for is within the cap; ``time_ok``: the wait ends before the deadline.
+    * ``cancelled_by``: ``user`` or ``lifecycle`` once the call has been given up.
+    """
+
+    door: Door
+    attempt: int = 1
+    max_attempts: int = 3
+    slow_but_alive: bool = False
+    resend_with_tools: bool = False
+    plain: bool = False
+    partial_resends_used: int = 0
+    free_resend_used: bool = False
+    budget_ok: bool = True
+    breaker_ok: bool = True
+    wait_ok: bool = True
+    time_ok: bool = True
+    cancelled_by: str | None = None

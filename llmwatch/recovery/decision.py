@@ -1,0 +1,124 @@
+"""Both answers together: what is done about a failed attempt.
+
+The order in which the rules speak: a call that was given up is over; once something reached the caller, that decides;
+then whether a resend could work, whether it is safe, and whether there is still one to be had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from llmwatch.records.decision import Decision, Recovery
+from llmwatch.recovery.context import Context, Door
+from llmwatch.recovery.facts import Facts, Sent
+from llmwatch.recovery.failure import Failure, FailureKind
+from llmwatch.recovery.messages import recovery
+from llmwatch.recovery.possible import could_work
+from llmwatch.recovery.reason import Reason
+from llmwatch.recovery.safety import handed_over, is_safe, is_slow
+
+__all__ = ["FREE_RESEND_WITHIN", "Context", "Door", "Plan", "Reason", "could_work", "decide", "is_safe"]
+
+FREE_RESEND_WITHIN = 5.0
+"""Seconds from sent within which a reset of a reused connection means that it was dead before."""
+
+_NOTHING_SENT = frozenset(
+    {
+        FailureKind.CIRCUIT_OPEN,
+        FailureKind.ORPHANS,
+        FailureKind.SETUP,
+        FailureKind.REFRESH_TRANSIENT,
+        FailureKind.REFRESH_REJECTED,
+    }
+)
+_CANCELLED = {"user": Reason.CANCELLED_BY_USER, "lifecycle": Reason.CANCELLED_BY_LIFECYCLE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done, with both answers.
+
+    ``free``: the resend is the one that follows a dead pooled connection: at once, and outside every budget. ``reason``
+    is the same as ``recovery.reason``, as a member.
+    """
+
+    recovery: Recovery
+    could_work: bool
+    safe: bool
+    free: bool
+    reason: Reason
+
+    def stopped(self, reason: Reason) -> Plan:
+        """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one."""
+        return replace(self, recovery=recovery(Decision.STOP, reason), free=False, reason=reason)
+
+
+def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
+    """What is done about ``failure``.
+
+    ``facts`` may be ``None`` where no attempt was made; they then count as unknown, except for failures that come about
+    before anything is sent.
+    """
+    if facts is None:
+        facts = Facts(sent=Sent.NO, replayable=True) if failure.kind in _NOTHING_SENT else Facts()
+    possible, why = could_work(failure, facts)
+    safe, otherwise, hazard = is_safe(failure, facts, context)
+    free = False
+    cancelled = _cancelled(failure, context)
+    if cancelled is not None:
+        decision, reason = Decision.STOP, cancelled
+    elif handed_over(facts, context):
+        decision, reason = otherwise, hazard
+    elif not possible or failure.kind in (FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS):
+        decision, reason = Decision.STOP, why
+    elif not safe:
+        decision, reason = otherwise, hazard
+    else:
+        free = _is_dead_connection(failure, facts) and not context.free_resend_used
+        stop = _nothing_left(facts, context, free=free)
+        decision = Decision.RETRY if stop is None else Decision.STOP
+        reason = stop or _why_resent(failure, facts, context, why, free=free)
+        free = free and stop is None
+    return Plan(recovery=recovery(decision, reason), could_work=possible, safe=safe, free=free, reason=reason)
+
+
+def _cancelled(failure: Failure, context: Context) -> Reason | None:
+    if failure.kind is FailureKind.CANCELLED_USER:
+        return Reason.CANCELLED_BY_USER
+    if failure.kind is FailureKind.CANCELLED_LIFECYCLE:
+        return Reason.CANCELLED_BY_LIFECYCLE
+    return None if context.cancelled_by is None else _CANCELLED.get(context.cancelled_by, Reason.CANCELLED_BY_LIFECYCLE)
+
+
+def _is_dead_connection(failure: Failure, facts: Facts) -> bool:
+    """A reused connection that was lost at once: it was dead before, and only writing to it could show that."""
+    if failure.kind not in (FailureKind.RESET, FailureKind.CUT, FailureKind.CONNECT_RESET):
+        return False
+    if facts.socket_reused is not True or facts.answered:
+        return False
+    if facts.sent is Sent.YES:
+        return facts.since_sent is not None and facts.since_sent <= FREE_RESEND_WITHIN
+    return facts.sent is not Sent.UNKNOWN
+
+
+def _nothing_left(facts: Facts, context: Context, *, free: bool) -> Reason | None:
+    if facts.replayable is False:
+        return Reason.BODY_NOT_REPLAYABLE
+    if free:
+        return None if context.time_ok else Reason.NO_TIME_LEFT
+    checks = (
+        (context.attempt < context.max_attempts, Reason.ATTEMPTS_EXHAUSTED),
+        (context.breaker_ok, Reason.CIRCUIT_OPEN),
+        (context.budget_ok, Reason.BUDGET_EMPTY),
+        (context.wait_ok, Reason.RETRY_AFTER_TOO_LONG),
+        (context.time_ok, Reason.NO_TIME_LEFT),
+    )
+    return next((reason for fine, reason in checks if not fine), None)
+
+
+def _why_resent(failure: Failure, facts: Facts, context: Context, why: Reason, *, free: bool) -> Reason:
+    if free:
+        return Reason.DEAD_CONNECTION
+    if facts.content:
+        return Reason.PARTIAL_DISCARDED
+    return Reason.SLOW_BUT_ALIVE_ALLOWED if is_slow(failure, facts, context) else why

@@ -1,0 +1,96 @@
+"""What is known of one attempt when it is over. Decisions are made on this alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from llmwatch.recovery.boundary import ToolBoundary
+
+__all__ = ["Facts", "Sent"]
+
+
+class Sent(str, Enum):
+    """How much of the request left this machine, as far as the kernel said."""
+
+    NO = "no"
+    PARTLY = "partly"
+    YES = "yes"
+    UNKNOWN = "unknown"
+
+    def __str__(self) -> str:
+        return str(self._value_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The facts of one attempt.
+
+    ``None`` and ``Sent.UNKNOWN`` mean *not known*, and a decision then fails closed; so does ``Facts()``, which knows
+    nothing.
+
+    * ``sent``: how much of the request had been sent.
+    * ``headers``, ``first_byte``, ``first_event``: whether response headers, a byte of the body, an event had come.
+    * ``text``, ``reasoning``, ``tool_input``, ``tool_call``: whether such content had come; ``tool_call`` is a whole
+      one.
+    * ``delivered``: whether any of it was handed to the caller.
+    * ``terminal``: whether the event that completes the answer had come.
+    * ``bytes``, ``events``: how many, of the body.
+    * ``socket_reused``: whether the connection came from a pool; ``socket_idle``: seconds that it had been idle there.
+    * ``since_sent``: seconds from sent to the failure.
+    * ``boundary``: who would execute the tools that the request exposed.
+    * ``beaten``: a wrapped function has shown a sign of life, so it has begun to do something.
+    * ``replayable``: whether the body can be sent again.
+    """
+
+    sent: Sent = Sent.UNKNOWN
+    headers: bool = False
+    first_byte: bool = False
+    first_event: bool = False
+    text: bool = False
+    reasoning: bool = False
+    tool_input: bool = False
+    tool_call: bool = False
+    delivered: bool = False
+    terminal: bool | None = None
+    bytes: int = 0
+    events: int = 0
+    socket_reused: bool | None = None
+    socket_idle: float | None = None
+    since_sent: float | None = None
+    boundary: ToolBoundary | None = None
+    beaten: bool = False
+    replayable: bool | None = None
+
+    @property
+    def content(self) -> bool:
+        """Whether any part of an answer had come."""
+        return self.text or self.reasoning or self.tool_input or self.tool_call
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything at all of a response had come."""
+        return self.headers or self.first_byte or self.first_event or self.bytes > 0 or self.content
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values, for an attempt's record. The boundary has a field of its own there and is left out."""
+        return {
+            "sent": self.sent.value,
+            "headers": self.headers,
+            "first_byte": self.first_byte,
+            "first_event": self.first_event,
+            "text": self.text,
+            "reasoning": self.reasoning,
+            "tool_input": self.tool_input,
+            "tool_call": self.tool_call,
+            "delivered": self.delivered,
+            "terminal": self.terminal,
+            "bytes": self.bytes,
+            "events": self.events,
+            "socket_reused": self.socket_reused,
+            "socket_idle": self.socket_idle,
+            "since_sent": self.since_sent,
+            "beaten": self.beaten,
+            "replayable": self.replayable,
+        }

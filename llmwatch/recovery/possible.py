@@ -1,0 +1,139 @@
+"""The first question: could a resend work?
+
+It is about the failure, not about the call: it stays true after the last attempt, and says nothing about whether a
+resend is safe. Every limit but ``deadline`` is worth another try; a provider's refusal is, if its status or its own
+words say so.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llmwatch.recovery.facts import Facts
+from llmwatch.recovery.failure import Failure, FailureKind
+from llmwatch.recovery.reason import Reason
+
+__all__ = ["FINAL_STATUSES", "RETRYABLE_STATUSES", "could_work", "is_alive", "known_limit"]
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 527, 529})
+"""Statuses that a resend could overcome. 409 is none by itself, only where ``x-should-retry`` says so."""
+
+FINAL_STATUSES = frozenset({400, 401, 403, 404, 413, 422})
+"""Statuses that the same request gets again, whatever ``x-should-retry`` says."""
+
+_SILENT_LIMITS = ("connect", "send", "headers", "ttfb", "first_event", "stale", "error_body")
+_CONTENT_LIMITS = ("first_content", "progress", "total")
+
+# The words of OpenAI, Anthropic, Google (google.rpc.Code), Amazon and vLLM, without case, punctuation, and a final
+# "error" or "exception".
+_TRANSIENT_WORDS = (
+    "server internalserver internal api overloaded engineoverloaded overload serviceunavailable unavailable"
+    " temporarilyunavailable ratelimit ratelimitexceeded toomanyrequests resourceexhausted throttling throttled"
+    " timeout requesttimeout modeltimeout vectorstoretimeout deadlineexceeded gatewaytimeout badgateway upstream"
+    " modelnotready slowdown aborted"
+)
+_FINAL_WORDS = (
+    "invalidrequest badrequest validation invalidargument invalidprompt failedprecondition outofrange"
+    " unimplemented authentication unauthorized unauthenticated invalidapikey permission permissiondenied"
+    " accessdenied forbidden notfound modelnotfound insufficientquota quotaexceeded billing"
+    " billinghardlimitreached requesttoolarge contextlengthexceeded stringabovemaxlength contentfilter"
+    " contentpolicyviolation"
+)
+
+_TRANSIENT, _FINAL = frozenset(_TRANSIENT_WORDS.split()), frozenset(_FINAL_WORDS.split())
+
+_SIMPLE: dict[FailureKind, tuple[bool, Reason]] = {
+    FailureKind.TRUNCATED: (True, Reason.TRUNCATED),
+    FailureKind.MALFORMED: (True, Reason.MALFORMED),
+    FailureKind.TOO_LARGE: (False, Reason.EVENT_TOO_LARGE),
+    FailureKind.REDIRECT: (False, Reason.REDIRECTED),
+    FailureKind.CANCELLED_USER: (False, Reason.CANCELLED_BY_USER),
+    FailureKind.CANCELLED_LIFECYCLE: (False, Reason.CANCELLED_BY_LIFECYCLE),
+    FailureKind.SETUP: (False, Reason.SETUP_FAILED),
+    FailureKind.CIRCUIT_OPEN: (True, Reason.CIRCUIT_OPEN),
+    FailureKind.ORPHANS: (True, Reason.TOO_MANY_ORPHANS),
+    FailureKind.REFRESH_TRANSIENT: (True, Reason.REFRESH_TRANSIENT),
+    FailureKind.REFRESH_REJECTED: (False, Reason.REFRESH_REJECTED),
+    FailureKind.UNKNOWN: (False, Reason.UNKNOWN_FAILURE),
+}
+
+# By kind: what holds where the error itself says nothing, and the reasons for yes and no.
+_BY_ERROR: dict[FailureKind, tuple[bool, Reason, Reason]] = {
+    FailureKind.CONNECT_REFUSED: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
+    FailureKind.CONNECT_RESET: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
+    FailureKind.CONNECT_UNREACHABLE: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
+    FailureKind.DNS_TEMPORARY: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
+    FailureKind.DNS: (False, Reason.NOT_CONNECTED, Reason.UNKNOWN_HOST),
+    FailureKind.TLS_CONNECT: (False, Reason.NOT_CONNECTED, Reason.TLS_FAILED),
+    FailureKind.PROXY: (False, Reason.NOT_CONNECTED, Reason.PROXY_FAILED),
+    FailureKind.EMPTY: (True, Reason.EMPTY, Reason.EMPTY_FINAL),
+    FailureKind.NOT_A_STREAM: (True, Reason.NOT_A_STREAM, Reason.NOT_A_STREAM_FINAL),
+}
+
+
+def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
+    """Whether another attempt could succeed where this one failed, and why.
+
+    The answer depends on the failure; the facts only sharpen the reason. Whether a resend is *safe* is
+    :func:`~llmwatch.recovery.is_safe`'s to say.
+    """
+    kind = failure.kind
+    if kind is FailureKind.WATCHDOG:
+        if failure.limit == "deadline":
+            return False, Reason.DEADLINE
+        return True, Reason.SLOW_BUT_ALIVE if is_alive(failure.limit, facts) else Reason.SILENCE
+    if kind in _BY_ERROR:
+        by_kind, yes, no = _BY_ERROR[kind]
+        possible = by_kind if failure.retryable is None else failure.retryable
+        return possible, yes if possible else no
+    if kind in (FailureKind.RESET, FailureKind.CUT):
+        return True, Reason.STREAM_CUT if facts.answered else Reason.LOST_BEFORE_RESPONSE
+    if kind is FailureKind.HTTP_STATUS:
+        return _by_status(failure)
+    if kind is FailureKind.STREAM_ERROR:
+        return _by_words(failure)
+    return _SIMPLE[kind]
+
+
+def is_alive(limit: str | None, facts: Facts) -> bool:
+    """Whether the provider was still sending when ``limit`` expired, so that it works on the answer, and bills it."""
+    if limit in ("first_content", "total"):
+        return facts.first_byte or facts.bytes > 0
+    return limit == "progress"
+
+
+def known_limit(limit: str | None) -> bool:
+    """Whether the rules say anything about this limit."""
+    return limit in _SILENT_LIMITS or limit in _CONTENT_LIMITS or limit == "deadline"
+
+
+def _by_status(failure: Failure) -> tuple[bool, Reason]:
+    if failure.status in FINAL_STATUSES:
+        return False, Reason.HTTP_STATUS_FINAL
+    if failure.should_retry is not None:
+        return failure.should_retry, Reason.PROVIDER_ASKED if failure.should_retry else Reason.PROVIDER_FORBADE
+    if failure.status in RETRYABLE_STATUSES:
+        return True, Reason.HTTP_STATUS
+    return False, Reason.HTTP_STATUS_FINAL
+
+
+def _by_words(failure: Failure) -> tuple[bool, Reason]:
+    if failure.should_retry is not None:
+        return failure.should_retry, Reason.PROVIDER_ASKED if failure.should_retry else Reason.PROVIDER_FORBADE
+    words = {_plain(word) for word in (failure.error_type, failure.code) if word}
+    # "insufficient_quota" comes with a type or code that alone would look transient: the final word wins.
+    if words & _FINAL:
+        return False, Reason.STREAM_ERROR_FINAL
+    if words & _TRANSIENT:
+        return True, Reason.STREAM_ERROR
+    statuses = {int(word) for word in words if len(word) == 3 and word.isdigit()}
+    possible = statuses <= RETRYABLE_STATUSES if statuses else bool(failure.retryable)
+    return possible, Reason.STREAM_ERROR if possible else Reason.STREAM_ERROR_FINAL
+
+
+def _plain(word: str) -> str:
+    word = re.sub(r"[^a-z0-9]", "", word[:80].lower())
+    for ending in ("exception", "error"):
+        if len(word) > len(ending):
+            word = word.removesuffix(ending)
+    return word

@@ -1,0 +1,112 @@
+"""The second question: is a resend safe?
+
+It is not once anything of the answer may have reached the caller, not where the provider may have done something with a
+side effect, and not where that is unknown. What is not known never counts in favour of a resend.
+
+A connection that was lost after the request was sent, on a fresh socket or later than five seconds, shows neither that
+the provider received the request nor that it did not. It is safe only where the tool boundary shows that nothing but
+generated text can have come of it; that is the ordinary case of a model call, so the call is resent.
+"""
+
+from __future__ import annotations
+
+from llmwatch.records.decision import Decision
+from llmwatch.recovery.boundary import ToolBoundary
+from llmwatch.recovery.context import Context, Door
+from llmwatch.recovery.facts import Facts, Sent
+from llmwatch.recovery.failure import Failure, FailureKind
+from llmwatch.recovery.possible import is_alive, known_limit
+from llmwatch.recovery.reason import Reason
+
+__all__ = ["handed_over", "is_safe", "is_slow"]
+
+Answer = tuple[bool, Decision, Reason]
+
+
+def is_safe(failure: Failure, facts: Facts, context: Context) -> Answer:
+    """Whether the request may be sent again, what is to be done if not (``RETRY`` if so), and why.
+
+    It does not look at attempts, budgets or deadlines, and not at whether a resend could work.
+    """
+    return (
+        _delivered(facts, context)
+        or _side_effects(failure, facts, context)
+        or _spent(failure, facts, context)
+        or _safe(facts)
+    )
+
+
+def handed_over(facts: Facts, context: Context) -> bool:
+    """Whether anything of the attempt may have reached the caller. From then on it is never sent again silently.
+
+    Through a door that hands over as it comes, content that has come counts: it is on its way, and whether the caller
+    has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function counts as well.
+    """
+    return facts.beaten or facts.delivered or (facts.content and context.door.hands_over)
+
+
+def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
+    """Whether the provider was at work when the attempt was killed: bytes flowed, or it was a plain call after sent."""
+    if failure.kind is not FailureKind.WATCHDOG or failure.limit in ("connect", "send", "deadline"):
+        return False
+    return is_alive(failure.limit, facts) or (context.plain and facts.sent is not Sent.NO)
+
+
+def _delivered(facts: Facts, context: Context) -> Answer | None:
+    if facts.beaten:
+        return False, Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN
+    if not handed_over(facts, context):
+        return None
+    if facts.tool_call:
+        return False, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED
+    blocked = _boundary(facts.boundary, context) if context.door is not Door.WRAP else None
+    if blocked is not None:
+        return False, Decision.CONFIRM, blocked
+    if facts.tool_input:
+        return False, Decision.CONTINUE, Reason.TOOL_INPUT_DELIVERED
+    if facts.content:
+        return False, Decision.CONTINUE, Reason.OUTPUT_DELIVERED
+    # Something was handed over and nobody knows what.
+    return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
+
+
+def _side_effects(failure: Failure, facts: Facts, context: Context) -> Answer | None:
+    if context.door is Door.WRAP:
+        # A function is a black box, and its sign of having begun is a beat. Whoever wraps a function with side effects
+        # beats before the first of them, or allows one attempt.
+        return None
+    if facts.replayable is None or (failure.kind is FailureKind.WATCHDOG and not known_limit(failure.limit)):
+        return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
+    if facts.sent is Sent.NO:
+        return None
+    if facts.sent is Sent.UNKNOWN or (facts.terminal is None and facts.first_event and not context.plain):
+        return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
+    blocked = _boundary(facts.boundary, context)
+    return None if blocked is None else (False, Decision.CONFIRM, blocked)
+
+
+def _boundary(boundary: ToolBoundary | None, context: Context) -> Reason | None:
+    if context.resend_with_tools:
+        return None
+    if boundary is None or not boundary.complete:
+        return Reason.UNREADABLE_BODY
+    if boundary.provider_other:
+        return Reason.PROVIDER_TOOLS
+    return Reason.UNKNOWN_TOOLS if boundary.unknown else None
+
+
+def _spent(failure: Failure, facts: Facts, context: Context) -> Answer | None:
+    # The body of an error status ends in good order, which completes no answer.
+    if facts.terminal and failure.kind is not FailureKind.HTTP_STATUS:
+        return False, Decision.STOP, Reason.ANSWER_COMPLETE
+    if is_slow(failure, facts, context) and not context.slow_but_alive:
+        return False, Decision.STOP, Reason.SLOW_BUT_ALIVE
+    if facts.content and context.partial_resends_used:
+        return False, Decision.STOP, Reason.PARTIAL_RESEND_USED
+    return None
+
+
+def _safe(facts: Facts) -> Answer:
+    if facts.content:
+        return True, Decision.RETRY, Reason.PARTIAL_DISCARDED
+    return True, Decision.RETRY, Reason.NOTHING_SENT if facts.sent is Sent.NO else Reason.NOTHING_DELIVERED

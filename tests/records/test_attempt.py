@@ -1,0 +1,106 @@
+"""What is remembered of an attempt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from llmwatch.records import AttemptRecord, Timings
+from llmwatch.records.frozen import FrozenMap
+from tests.records.making import attempt, attempts
+
+
+@given(attempts)
+@settings(deadline=None)
+def test_round_trips(record: AttemptRecord) -> None:
+    """An attempt comes back equal from strict JSON and from pickle."""
+    assert AttemptRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
+    assert pickle.loads(pickle.dumps(record)) == record
+
+
+def test_every_field_is_in_the_json() -> None:
+    """No field is forgotten on the way out, timings included."""
+    plain = attempt().to_json()
+    assert list(plain) == [field.name for field in dataclasses.fields(AttemptRecord)]
+    assert list(plain["timings"]) == [field.name for field in dataclasses.fields(Timings)]
+    assert plain["schema"] == 1
+
+
+@pytest.mark.parametrize("record", [AttemptRecord, Timings])
+def test_every_field_is_documented(record: type) -> None:
+    """Each field stands in its class's docstring by name."""
+    for field in dataclasses.fields(record):
+        assert f"``{field.name}``" in (record.__doc__ or ""), field.name
+
+
+def test_it_is_frozen_slotted_and_hashable() -> None:
+    """Nobody can change a record that others hold too, its mappings included."""
+    record = attempt(events={"text": 1})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.number = 2  # type: ignore[misc]
+    assert not hasattr(record, "__dict__")
+    assert isinstance(record.events, FrozenMap)
+    assert hash(record) == hash(attempt(events={"text": 1}))
+
+
+def test_nothing_secret_gets_in() -> None:
+    """Whoever builds the record: its URL is stripped and its texts are scrubbed."""
+    key = "sk-ant-" + "a1B2c3D4" * 6
+    record = attempt(
+        url=f"https://bob:{key}@api.example.com/v1?key={key}#{key}",
+        origin=f"https://bob:{key}@api.example.com",
+        request_id=key,
+        message=f"Incorrect API key provided: {key}",
+        evidence={"error_text": f"Authorization: Bearer {key}", "headers": {"x-api-key": key}},
+    )
+    assert key not in json.dumps(record.to_json())
+    assert record.url == "https://api.example.com/v1?key=***"
+    assert record.origin == "https://api.example.com"
+
+
+@pytest.mark.parametrize(
+    ("cause", "failed"),
+    [
+        (None, False),
+        ("user_cancel", False),
+        ("lifecycle_close", False),
+        ("watchdog_timeout", True),
+        ("setup_failure", True),
+        ("unknown", True),
+    ],
+)
+def test_what_counts_as_failed(cause: str | None, failed: bool) -> None:
+    """Being cancelled is no failure, anything else with a cause is one."""
+    assert attempt(cause=cause).failed is failed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cause": "bad luck"},
+        {"events": {"text": "3"}},
+        {"schema": 2},
+        {"timings": {"sent": "now"}},
+        {"timings": None},
+        {"url": None},
+        {"elapsed": float("inf")},
+        {"evidence": []},
+    ],
+)
+def test_a_damaged_attempt_is_a_value_error(changed: dict[str, Any]) -> None:
+    """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
+    with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
+        AttemptRecord.from_json({**attempt().to_json(), **changed})
+
+
+def test_fields_of_the_future_are_passed_over() -> None:
+    """A field that is not known does no harm, and optional ones may be missing."""
+    plain = attempt().to_json()
+    assert AttemptRecord.from_json({**plain, "colour": "red"}) == attempt()
+    del plain["comments"], plain["kill_lag"], plain["evidence"]
+    assert AttemptRecord.from_json(plain) == attempt()

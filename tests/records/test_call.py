@@ -1,0 +1,93 @@
+"""What is remembered of a call."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from llmwatch.records import CallRecord
+from tests.records.making import attempt, call, calls
+
+
+@given(calls)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_round_trips(record: CallRecord) -> None:
+    """A call comes back equal from strict JSON, from pickle and from a deep copy."""
+    assert CallRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
+    assert pickle.loads(pickle.dumps(record)) == record
+    assert copy.deepcopy(record) == record
+
+
+def test_every_field_is_in_the_json_and_documented() -> None:
+    """No field is forgotten, neither on the way out nor in the docstring."""
+    names = [field.name for field in dataclasses.fields(CallRecord)]
+    assert list(call().to_json()) == names
+    for name in names:
+        assert f"``{name}``" in (CallRecord.__doc__ or ""), name
+
+
+def test_it_is_frozen_slotted_and_hashable() -> None:
+    """Nobody can change a record that others hold too, and lists that were passed in are tuples."""
+    record = call(attempts=[attempt()], decisions=[])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.outcome = "done"  # type: ignore[misc]
+    assert not hasattr(record, "__dict__")
+    assert record.attempts == (attempt(),)
+    assert record.decisions == ()
+    assert hash(record) == hash(call(attempts=(attempt(),), decisions=()))
+
+
+@pytest.mark.parametrize(
+    ("changed", "incident"),
+    [
+        ({}, True),
+        ({"outcome": "failed", "attempts": ()}, True),
+        ({"outcome": "failed", "attempts": (attempt(),)}, True),
+        ({"outcome": "done", "attempts": (attempt(cause=None),)}, False),
+        ({"outcome": "cancelled", "attempts": (attempt(cause="user_cancel"),)}, False),
+        ({"outcome": "cancelled", "attempts": (attempt(), attempt(cause="user_cancel"))}, True),
+        ({"outcome": "cancelled", "attempts": ()}, False),
+    ],
+)
+def test_what_is_an_incident(changed: dict[str, Any], incident: bool) -> None:
+    """Every call with a failed attempt is one, recovered or not, and a failed call without attempts too."""
+    assert call(**changed).incident is incident
+
+
+def test_a_cut_in_the_evidence_is_told() -> None:
+    """Diagnostics are not complete once evidence of any attempt had to be left out."""
+    assert call().diagnostics_complete
+    assert not call(diagnostics_complete=False).diagnostics_complete
+    assert not call(attempts=(attempt(evidence={"colour": "red"}),)).diagnostics_complete
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"outcome": "so so"},
+        {"cause": "bad luck"},
+        {"schema": 0},
+        {"limits": {"ttfb": 45}},
+        {"attempts": [{}]},
+        {"attempts": {}},
+        {"decisions": [None]},
+        {"call_id": None},
+    ],
+)
+def test_a_damaged_call_is_a_value_error(changed: dict[str, Any]) -> None:
+    """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
+    with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
+        CallRecord.from_json({**call().to_json(), **changed})
+
+
+@pytest.mark.parametrize("source", [None, [], "line", 3, {}])
+def test_what_is_no_record_is_a_value_error(source: object) -> None:
+    """JSON that is something else altogether is refused too."""
+    with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
+        CallRecord.from_json(source)

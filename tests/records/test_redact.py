@@ -1,0 +1,271 @@
+"""Nothing secret is left in texts, addresses and identifiers."""
+
+from __future__ import annotations
+
+import time
+import timeit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmwatch.records import redact
+from tests.records.planting import NAMED, addresses, long_runs, made, plain, planted, traces
+
+MANY = settings(max_examples=600, deadline=None)
+
+
+class TestText:
+    @given(planted())
+    @MANY
+    def test_nothing_planted_survives(self, case: tuple[str, list[str]]) -> None:
+        """Of a planted key, token or password not even nine characters in a row are left."""
+        text, secrets = case
+        assert not traces(secrets, redact.text(text, cap=10_000)), redact.text(text, cap=10_000)
+
+    @given(planted(), st.integers(0, 400))
+    @MANY
+    def test_it_is_never_longer_than_its_cap(self, case: tuple[str, list[str]], cap: int) -> None:
+        """The cap holds with the mark included, a cut is marked, and the cut brings no secret back."""
+        short = redact.text(case[0], cap=cap)
+        assert len(short) <= max(cap, 48)
+        assert not traces(case[1], short)
+
+    @given(st.one_of(st.text(max_size=3000), planted().map(lambda case: case[0])), st.integers(48, 500))
+    @MANY
+    def test_doing_it_again_changes_nothing(self, text: str, cap: int) -> None:
+        """A text from a log stays as it is, so that a record that was read back is equal."""
+        once = redact.text(text, cap=cap)
+        assert redact.text(once, cap=cap) == once
+
+    @pytest.mark.parametrize("place", NAMED)
+    def test_each_place_gives_a_secret_away(self, place: str) -> None:
+        """A password that could be a word is known by what stands around it, whatever else the text holds."""
+        for secret in ("correcthorsebattery", "Correct7Horse9Battery", "7351098264735109"):
+            for text in (place.format(secret), f"it said: {place.format(secret)} and failed"):
+                assert not traces([secret], redact.text(text)), redact.text(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Basic dXNlcjpwYXNzd29yZA== was refused",
+            "user 'bob:correcthorsebattery@db.example.com' is unknown",
+            "bob:correcthorsebattery@10.0.0.1",
+            "-----BEGIN PRIVATE KEY-----\ncorrecthorsebattery",
+            "SG.correcthorsebattery.dXNlcjpwYXNzd29yZA",
+        ],
+    )
+    def test_what_gives_itself_away(self, text: str) -> None:
+        """Credentials in the form of their protocol need no name in front."""
+        assert not traces(["correcthorsebattery", "dXNlcjpwYXNzd29yZA"], redact.text(text)), redact.text(text)
+
+    def test_a_cut_word_is_looked_at_again(self) -> None:
+        """What is left of an address that was cut in the middle reads like one that came whole."""
+        text = '000000000000000000000000:A://?0000000000000000=";0=0"00'
+        assert redact.text(redact.text(text, cap=59), cap=59) == redact.text(text, cap=59)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "127.0.0.1:8000 took the request and went silent: not one byte of an answer within 45 s (45.003 s passed).",
+            "raise first_content (LLMWATCH_FIRST_CONTENT_TIMEOUT_SECONDS) or allow LLMWATCH_RESEND_WITH_TOOLS=1",
+            "Rate limit reached for gpt-4o-mini-2024-07-18 in organization on tokens per min (TPM): Limit 200000.",
+            "This model's maximum context length is 8192 tokens: you requested 9000 (max_tokens=4096).",
+            "The model claude-opus-4-20250514-thinking-latest-long, or Qwen3-235B-A22B-Instruct-2507-FP8, is gone.",
+            "Bearer token is missing; basic authentication is not supported",
+            "a task-list-of-things on a disk-manager, /usr/lib/python3/dist-packages/requests/adapters",
+            "Missing required parameter: 'messages'. Unknown name \"stream\": no such key 'stream'.",
+            "Please contact support with request ID req_011CSHoEeqs5C35K2UUqR7Fy; see https://example.com/v1/docs.",
+            "HTTPSConnectionPool(host='api.example.com', port=443): Read timed out.",
+            "two lines\nand a\ttab, naïve 漢字, time 12:30, user@example.com",
+            "",
+        ],
+    )
+    def test_what_is_no_secret_is_kept(self, text: str) -> None:
+        """What a person needs to understand the failure stays, word for word."""
+        assert redact.text(text) == text
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("Incorrect API key provided: sk-abc***wxyz. Look it up.", "Incorrect API key provided: *** Look it up."),
+            ("with url: /v1/models?key=abc&alt=sse (Caused", "with url: /v1/models?key=***&alt=*** (Caused"),
+            ("see https://bob:pw@EXAMPLE.com/a?b=c#d.", "see https://example.com/a?b=***"),
+            ("password='correct horse battery' done", "password=*** done"),
+            ("key=-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- end", "key=*** end"),
+            ("a\x1b[31mb\x00c\u2028d\u202ee", "a [31mb c d e"),
+        ],
+    )
+    def test_what_is_put_in_place(self, text: str, expected: str) -> None:
+        """Secrets become stars, addresses lose what is secret, control characters become spaces."""
+        assert redact.text(text) == expected
+
+    def test_a_key_at_the_edge_of_what_is_read(self) -> None:
+        """A key that the input cap cuts in half goes as a whole."""
+        key = "sk-" + "a1B2" * 12
+        for at in range(redact.MOST_INPUT - len(key) - 2, redact.MOST_INPUT + 2):
+            text = "password=x " * (at // 11) + " " * (at % 11) + key + " tail"
+            assert not traces([key], redact.text(text, cap=redact.MOST_INPUT * 2))
+
+    def test_a_huge_word_is_dropped(self) -> None:
+        """A single word beyond the input cap cannot be judged, so none of it is kept."""
+        assert redact.text("a" * 20_000) == "[... 20000 characters omitted]"
+
+    def test_how_much_was_left_out(self) -> None:
+        """The mark counts the characters that are missing, and can be recognised."""
+        short = redact.text("word " * 400, cap=100)
+        kept, _, mark = short.partition(" [... ")
+        assert mark == f"{1999 - len(kept)} characters omitted]"
+        assert redact.is_cut(short)
+        assert not redact.is_cut("word")
+
+
+class TestUrl:
+    @given(addresses())
+    @MANY
+    def test_nothing_planted_survives(self, case: tuple[str, list[str]]) -> None:
+        """Nothing of user, password, values, fragment and of a key in the path is left; the names are."""
+        address, secrets = case
+        shown = redact.url(address)
+        assert not traces(secrets, shown), shown
+        assert "?a=***&" in shown
+        assert redact.url(shown) == shown
+        assert shown.startswith(redact.origin(address) + "/")
+
+    @given(st.one_of(st.text(max_size=200), st.text(":/@?#[]%.a1*=&;", max_size=40)))
+    @MANY
+    def test_it_never_raises_and_is_stable(self, text: str) -> None:
+        """Anything at all gives some text, and that text gives itself, for origins too."""
+        once, origin = redact.url(text), redact.origin(text)
+        assert redact.url(once) == once
+        assert redact.origin(origin) == origin
+
+    @given(plain, st.text("/@:?#%. ", max_size=4), plain, st.sampled_from(["example.com", "example.com:80"]))
+    @MANY
+    def test_passwords_with_odd_characters(self, first: str, odd: str, second: str, host: str) -> None:
+        """A password that breaks the rules of addresses does not come out in pieces."""
+        address = f"https://user:{first}{odd}{second}@{host}/v1/chat"
+        assert not traces([first, second], redact.url(address)), redact.url(address)
+        assert not traces([first, second], redact.origin(address)), redact.origin(address)
+
+    @pytest.mark.parametrize(
+        ("address", "expected"),
+        [
+            ("https://api.example.com/v1/chat/completions", "https://api.example.com/v1/chat/completions"),
+            ("https://API.example.com:8443/v1?alt=sse&key=k#f", "https://api.example.com:8443/v1?alt=***&key=***"),
+            ("http://[::1]:8000/v1/", "http://[::1]:8000/v1/"),
+            ("/v1/models?key=k", "/v1/models?key=***"),
+            ("?a=b", "?a=***"),
+            ("https://h/v1?sk-0123456789abcdef", "https://h/v1?***"),
+            ("https://h/v1?" + "&".join(["a=b"] * 40), "https://h/v1?" + "&".join(["a=***"] * 32) + "&***"),
+            (
+                "https://h/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+                "https://h/v1beta/models/gemini-2.5-pro:streamGenerateContent",
+            ),
+            (
+                "https://h/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/invoke-with-response-stream",
+                "https://h/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/invoke-with-response-stream",
+            ),
+            ("https://h/users/550e8400-e29b-41d4-a716-446655440000/x", "https://h/users/***/x"),
+            ("https://h/%73k-0123456789abcdef/x", "https://h/***/x"),
+            ("https://h/" + "%25" * 6000, "https://h/***"),
+            ("https://h/" + "word-" * 40, "https://h/***"),
+            ("https://user:pa/ss@h/x", "https://***"),
+            ("https://h:99999/x", "https://***/x"),
+            ("http://[bad/x", "***"),
+            ("mailto:bob@example.com", "***"),
+            ("", ""),
+        ],
+    )
+    def test_what_is_left(self, address: str, expected: str) -> None:
+        """Host, port, path and names stay; what looks like a key in the path does not."""
+        assert redact.url(address) == expected
+
+
+class TestOrigin:
+    @pytest.mark.parametrize(
+        ("address", "expected"),
+        [
+            ("https://bob:pw@API.example.com:8443/v1?key=k", "https://api.example.com:8443"),
+            ("http://[::1]:8000/", "http://[::1]:8000"),
+            ("http://[bad", "***"),
+            ("not an address", "***"),
+            ("", ""),
+        ],
+    )
+    def test_scheme_host_and_port(self, address: str, expected: str) -> None:
+        """An origin is just these three."""
+        assert redact.origin(address) == expected
+
+
+class TestIdentifier:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "req_011CSHoEeqs5C35K2UUqR7Fy",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "8f3c1ac9ed21ab-FRA",
+            "0af7651916cd43dd8448eb211c80319c",
+        ],
+    )
+    def test_request_ids_are_kept(self, name: str) -> None:
+        """Long and without sense is what an id is."""
+        assert redact.identifier(name) == name
+
+    @given(made)
+    @settings(deadline=None)
+    def test_known_makes_of_keys_are_not(self, key: str) -> None:
+        """A header that echoes a key is not an id."""
+        assert redact.identifier(key) == "***"
+
+    @pytest.mark.parametrize("name", ["", "two words", "a" * 200, "line\nbreak", "Bearer abcdef"])
+    def test_what_has_not_the_form_is_masked(self, name: str) -> None:
+        """An id has no spaces, is not empty and is of bounded length."""
+        assert redact.identifier(name) == "***"
+
+
+HARD = {
+    "one letter": "a",
+    "prefixes": "sk-",
+    "names": "api_key=",
+    "quotes": "'",
+    "open quotes": 'key="\\',
+    "escapes": "\\",
+    "escaped quotes": 'api_key: \\"',
+    "users": "a:b@",
+    "ats": "@",
+    "colons": "x:",
+    "addresses": "http://",
+    "queries": "?a=",
+    "slashes": "/",
+    "dashes": "a-",
+    "spaces": " ",
+    "tokens": "eyJaaaaaaa.",
+    "pem": "-----BEGIN PRIVATE KEY-----",
+    "headers": "authorization: bearer ",
+    "cookies": "cookie: '",
+    "percent": "%25",
+    "marks": " [... 1 characters omitted]",
+}
+
+
+@pytest.mark.parametrize("piece", HARD.values(), ids=HARD.keys())
+def test_the_cost_grows_with_the_length_only(piece: str) -> None:
+    """No text, however nasty, costs more than its length: eight times the text is far from sixty-four times."""
+
+    def cost(size: int) -> float:
+        text = (piece * (size // len(piece) + 1))[:size]
+        # Processor time: what else this machine does is not to be measured.
+        run = timeit.Timer(lambda: (redact.text(text), redact.url(text)), timer=time.process_time)
+        return min(run.repeat(number=1, repeat=7))
+
+    small, large = cost(redact.MOST_INPUT // 8), cost(redact.MOST_INPUT - 1)
+    assert large < max(32 * small, 0.02)
+
+
+@given(long_runs)
+@settings(deadline=None)
+def test_long_runs_are_masked_anywhere(run: str) -> None:
+    """A run without sense is masked inside words and punctuation too."""
+    for text in (run, f"x{run}", f"({run})", f"a: {run}; b", f"id={run}&x"):
+        assert not traces([run], redact.text(text))

@@ -1,0 +1,250 @@
+"""Where records go."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from llmwatch.records import CallRecord, JsonLinesSink, log_incident, notify, sinks
+from tests.records.making import attempt, call
+
+QUIET = {"outcome": "done", "attempts": (attempt(cause=None),)}
+
+
+def read(path: pathlib.Path) -> list[CallRecord]:
+    """Every line of a log, each of which must be whole."""
+    data = path.read_bytes()
+    assert data.endswith(b"\n") or not data
+    return [CallRecord.from_json(json.loads(line)) for line in data.splitlines()]
+
+
+class TestNotify:
+    def test_every_sink_gets_the_record(self) -> None:
+        """Sinks are called in order with the very record."""
+        got: list[object] = []
+        record = call()
+        notify([got.append, got.append], record)
+        assert got == [record, record]
+
+    def test_a_sink_that_raises_harms_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is logged by name, its text scrubbed and without a traceback, and the next sink is called."""
+        got: list[object] = []
+
+        def broken(record: CallRecord) -> None:
+            raise RuntimeError("cannot reach https://bob:hunter2secret@logs.example.com/?key=hunter2secret")
+
+        notify([broken, got.append], call())
+        assert len(got) == 1
+        assert "broken raised RuntimeError: cannot reach https://logs.example.com/?key=***" in caplog.text
+        assert "hunter2" not in caplog.text
+        assert caplog.records[0].name == "llmwatch"
+        assert caplog.records[0].exc_info is None
+
+    def test_an_error_that_cannot_be_printed_harms_nobody_either(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Not even the text of what a sink raises is trusted."""
+
+        class Silent(Exception):
+            def __str__(self) -> str:
+                raise ValueError
+
+        def broken(record: CallRecord) -> None:
+            raise Silent
+
+        notify([broken], call())
+        assert "raised Silent" in caplog.text
+
+    def test_an_interrupt_goes_through(self) -> None:
+        """Ctrl-C in a sink is the user's, not the sink's."""
+
+        def interrupted(record: CallRecord) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            notify([interrupted], call())
+
+
+class TestLogIncident:
+    def test_a_failed_call_is_a_warning_with_fields(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A line for people, and the same as fields for machines."""
+        with caplog.at_level(logging.INFO, "llmwatch"):
+            log_incident(call(outcome="failed", cause="watchdog_timeout", attempts=(attempt(),)))
+        (line,) = caplog.records
+        assert line.levelno == logging.WARNING
+        assert line.getMessage() == "llmwatch: POST https://api.example.com: failed after 1 attempts in 47.500 s (ttfb)"
+        fields = line.llmwatch  # type: ignore[attr-defined]
+        assert fields["limit"] == "ttfb"
+        assert fields["cause"] == "watchdog_timeout"
+        assert fields["reason"] == "silence"
+        json.dumps(fields)
+
+    def test_a_recovered_call_is_only_information(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It went well in the end, and its failed attempt is named all the same."""
+        with caplog.at_level(logging.INFO, "llmwatch"):
+            log_incident(call())
+        assert caplog.records[0].levelno == logging.INFO
+        assert caplog.records[0].llmwatch["cause"] == "watchdog_timeout"  # type: ignore[attr-defined]
+
+    def test_a_call_that_went_well_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Only incidents are."""
+        with caplog.at_level(logging.DEBUG, "llmwatch"):
+            log_incident(call(**QUIET))
+        assert not caplog.records
+
+    def test_a_call_without_attempts(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A call that was stopped before its first attempt is logged too."""
+        log_incident(call(outcome="failed", attempts=(), decisions=()))
+        assert "after 0 attempts" in caplog.text
+
+
+class TestJsonLinesSink:
+    def test_one_line_for_each_incident(self, tmp_path: pathlib.Path) -> None:
+        """Incidents come back equal; calls that went well are not written."""
+        path = tmp_path / "incidents.jsonl"
+        sink = JsonLinesSink(path)
+        records = [call(), call(**QUIET), call(call_id="two", method="GET\nline"), call(profile="é\u2028\ud800")]
+        for record in records:
+            sink(record)
+        assert read(path) == [records[0], *records[2:]]
+        assert path.read_bytes().isascii()
+
+    def test_every_call_if_asked_for(self, tmp_path: pathlib.Path) -> None:
+        """every_call writes the others too."""
+        sink = JsonLinesSink(tmp_path / "all.jsonl", every_call=True)
+        sink(call(**QUIET))
+        assert read(tmp_path / "all.jsonl") == [call(**QUIET)]
+
+    def test_what_was_there_is_kept_and_a_rotated_file_is_followed(self, tmp_path: pathlib.Path) -> None:
+        """Lines are appended, and after a rotation go to the new file."""
+        path = tmp_path / "incidents.jsonl"
+        JsonLinesSink(path)(call(call_id="one"))
+        sink = JsonLinesSink(path)
+        sink(call(call_id="two"))
+        path.rename(tmp_path / "old.jsonl")
+        sink(call(call_id="three"))
+        assert [record.call_id for record in read(tmp_path / "old.jsonl")] == ["one", "two"]
+        assert [record.call_id for record in read(path)] == ["three"]
+
+    def test_a_directory_that_is_not_there_is_told_at_once(self, tmp_path: pathlib.Path) -> None:
+        """The error comes when the sink is made, is an OSError of the right class, and names the path."""
+        path = tmp_path / "none" / "incidents.jsonl"
+        with pytest.raises(FileNotFoundError, match="incident log cannot be opened") as raised:
+            JsonLinesSink(path)
+        assert raised.value.filename == str(path)
+        with pytest.raises(IsADirectoryError):
+            JsonLinesSink(tmp_path)
+        assert not (tmp_path / "none").exists()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_pipe_without_a_reader_does_not_block(self, tmp_path: pathlib.Path) -> None:
+        """Opening it is an error at once instead of a hang."""
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="cannot be opened") as raised:
+            JsonLinesSink(tmp_path / "pipe")
+        assert raised.value.errno == errno.ENXIO
+
+    def test_no_descriptor_stays_open(self, tmp_path: pathlib.Path) -> None:
+        """Nothing is left open between lines, so nothing is inherited or leaked."""
+        sink = JsonLinesSink(tmp_path / "log.jsonl")
+        sink(call())
+        probe = os.open(tmp_path / "log.jsonl", os.O_RDONLY)
+        os.close(probe)
+        for _ in range(50):
+            sink(call())
+        again = os.open(tmp_path / "log.jsonl", os.O_RDONLY)
+        os.close(again)
+        assert again == probe
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+    def test_the_umask_decides_who_may_read(self, tmp_path: pathlib.Path) -> None:
+        """The file is made like any other file of the user's."""
+        before = os.umask(0o077)
+        try:
+            JsonLinesSink(tmp_path / "log.jsonl")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "log.jsonl").stat().st_mode) == 0o600
+
+    def test_a_short_write_is_continued(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A kernel that takes only part of a line gets the rest."""
+        real = os.write
+        monkeypatch.setattr(sinks.os, "write", lambda descriptor, data: real(descriptor, data[:100]))
+        JsonLinesSink(tmp_path / "log.jsonl")(call())
+        assert read(tmp_path / "log.jsonl") == [call()]
+
+    def test_half_a_line_is_ended(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When the disk is full in the middle of a line, the next one starts on a line of its own."""
+        real, room = os.write, [100]
+
+        def full(descriptor: int, data: bytes) -> int:
+            if len(data) > 1 and not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(descriptor, data[: room.pop()] if room else data)
+
+        sink = JsonLinesSink(tmp_path / "log.jsonl")
+        monkeypatch.setattr(sinks.os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            sink(call())
+        monkeypatch.undo()
+        sink(call(call_id="next"))
+        damaged, whole = (tmp_path / "log.jsonl").read_bytes().splitlines()
+        assert len(damaged) == 100
+        assert CallRecord.from_json(json.loads(whole)).call_id == "next"
+
+    def test_its_repr_names_the_path(self, tmp_path: pathlib.Path) -> None:
+        """In a log of the sink itself one sees where it writes."""
+        assert repr(JsonLinesSink(tmp_path / "log.jsonl")) == f"JsonLinesSink({str(tmp_path / 'log.jsonl')!r})"
+
+
+PROCESSES, THREADS, LINES = 2, 8, 10_000
+
+WRITER = """
+import sys, threading
+from llmwatch.records import JsonLinesSink
+from tests.records.making import attempt, call
+
+path, process, threads, each = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+sink = JsonLinesSink(path)
+ready = threading.Barrier(threads)
+failed = []
+
+def write(thread):
+    try:
+        ready.wait()
+        for line in range(each):
+            # Of very different lengths, from about 2 to about 60 KiB.
+            sink(call(call_id=f"{process}-{thread}-{line}", attempts=(attempt(),) * (1 + line % 50)))
+    except BaseException as error:
+        failed.append(error)
+
+running = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
+for one in running: one.start()
+for one in running: one.join()
+sys.exit(str(failed) if failed else 0)
+"""
+
+
+def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
+    """Two processes with eight threads each write 10,000 incidents: every line parses, and none is missing."""
+    path, each = tmp_path / "incidents.jsonl", LINES // (PROCESSES * THREADS)
+    command = [sys.executable, "-c", WRITER, str(path)]
+    running = [
+        subprocess.Popen([*command, str(process), str(THREADS), str(each)], stderr=subprocess.PIPE)
+        for process in range(PROCESSES)
+    ]
+    for one in running:
+        _, said = one.communicate()
+        assert one.returncode == 0, said.decode()
+    found = set()
+    with path.open("rb") as lines:
+        for line in lines:
+            found.add(json.loads(line)["call_id"])
+    assert len(found) == LINES
+    assert found == {f"{p}-{t}-{n}" for p in range(PROCESSES) for t in range(THREADS) for n in range(each)}

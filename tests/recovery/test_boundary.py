@@ -1,0 +1,221 @@
+"""Who executes the tools of a request, read from its body."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmwatch.recovery import ToolBoundary, snapshot
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
+FLAT = {"type": "function", "name": "f", "parameters": {}}
+CLIENT = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
+
+
+def boundary(
+    caller: int = 0, read_only: int = 0, other: int = 0, unknown: int = 0, complete: bool = True
+) -> ToolBoundary:
+    """A boundary, in one line."""
+    return ToolBoundary(
+        caller=caller, provider_read_only=read_only, provider_other=other, unknown=unknown, complete=complete
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "expected"),
+    [
+        # OpenAI chat, Ollama and what is compatible
+        (FUNCTION, boundary(caller=1)),
+        ({"function": {"name": "f"}}, boundary(caller=1)),
+        ({"type": "custom", "custom": {"name": "f"}}, boundary(caller=1)),
+        # OpenAI Responses
+        (FLAT, boundary(caller=1)),
+        ({"type": "custom", "name": "f", "format": {"type": "text"}}, boundary(caller=1)),
+        ({"type": "apply_patch"}, boundary(caller=1)),
+        ({"type": "web_search"}, boundary(read_only=1)),
+        ({"type": "web_search_preview"}, boundary(read_only=1)),
+        ({"type": "web_search_preview_2025_03_11"}, boundary(read_only=1)),
+        ({"type": "web_search_2025_08_26"}, boundary(read_only=1)),
+        ({"type": "file_search", "vector_store_ids": ["v"]}, boundary(read_only=1)),
+        ({"type": "code_interpreter", "container": {"type": "auto"}}, boundary(read_only=1)),
+        ({"type": "image_generation"}, boundary(read_only=1)),
+        ({"type": "tool_search"}, boundary(read_only=1)),
+        ({"type": "mcp", "server_label": "s", "server_url": "https://s"}, boundary(other=1)),
+        ({"type": "computer_use_preview", "environment": "browser"}, boundary(other=1)),
+        ({"type": "computer"}, boundary(other=1)),
+        ({"type": "local_shell"}, boundary(other=1)),
+        ({"type": "shell", "environment": {"type": "container_auto"}}, boundary(other=1)),
+        ({"type": "namespace", "name": "n", "tools": [FLAT, FLAT, {"type": "mcp"}]}, boundary(caller=2, unknown=1)),
+        # Anthropic
+        (CLIENT, boundary(caller=1)),
+        ({**CLIENT, "type": "custom"}, boundary(caller=1)),
+        ({"type": "text_editor_20250728", "name": "f"}, boundary(caller=1)),
+        ({"type": "memory_20250818", "name": "memory"}, boundary(caller=1)),
+        ({"type": "web_search_20250305", "name": "web_search"}, boundary(read_only=1)),
+        ({"type": "web_fetch_20250910", "name": "web_fetch"}, boundary(read_only=1)),
+        ({"type": "code_execution_20250825", "name": "code_execution"}, boundary(read_only=1)),
+        ({"type": "tool_search_tool_regex_20251119", "name": "t"}, boundary(read_only=1)),
+        ({"type": "bash_20250124", "name": "bash"}, boundary(other=1)),
+        ({"type": "computer_20250124", "name": "computer"}, boundary(other=1)),
+        ({"type": "mcp_toolset", "mcp_server_name": "s"}, boundary(other=1)),
+        # Gemini
+        ({"functionDeclarations": [{"name": "a"}, {"name": "b"}]}, boundary(caller=2)),
+        ({"function_declarations": [{"name": "a"}]}, boundary(caller=1)),
+        ({"googleSearch": {}}, boundary(read_only=1)),
+        ({"google_search_retrieval": {}}, boundary(read_only=1)),
+        ({"urlContext": {}}, boundary(read_only=1)),
+        ({"codeExecution": {}}, boundary(read_only=1)),
+        ({"retrieval": {"vertexAiSearch": {}}}, boundary(read_only=1)),
+        ({"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}, boundary(other=1)),
+        ({"functionDeclarations": [{"name": "a"}], "googleSearch": {}}, boundary(caller=1, read_only=1)),
+        # unknown
+        ({"type": "teleport"}, boundary(unknown=1)),
+        ({"type": "web_searcher"}, boundary(unknown=1)),
+        ({"type": "function_2"}, boundary(unknown=1)),
+        ({"type": None, "name": "x"}, boundary(unknown=1)),
+        ({"type": 3}, boundary(unknown=1)),
+        ({"type": ""}, boundary(unknown=1)),
+        ({"teleport": {}}, boundary(unknown=1)),
+        ({}, boundary(unknown=1)),
+        ("function", boundary(unknown=1)),
+        (None, boundary(unknown=1)),
+        ([FUNCTION], boundary(unknown=1)),
+    ],
+    ids=lambda case: json.dumps(case)[:60] if not isinstance(case, ToolBoundary) else "",
+)
+def test_each_type_of_tool(tool: object, expected: ToolBoundary) -> None:
+    """Each documented type counts where it is executed; each other one is unknown."""
+    assert snapshot({"model": "m", "tools": [tool]}) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (None, boundary()),
+        ({}, boundary()),
+        ({"messages": [], "tools": None}, boundary()),
+        ({"tools": []}, boundary()),
+        ({"tools": FUNCTION}, boundary(caller=1)),
+        ({"tools": "all"}, boundary(unknown=1)),
+        ({"tools": [FUNCTION, FLAT, {"type": "mcp"}, {"type": "web_search"}, {"type": "x"}]}, boundary(2, 1, 1, 1)),
+        ({"functions": [{"name": "a"}, {"name": "b"}]}, boundary(caller=2)),
+        ({"functions": [{"name": "a"}], "function_call": "auto"}, boundary(caller=1)),
+        ({"web_search_options": {}}, boundary(read_only=1)),
+        ({"search_parameters": {"mode": "auto"}}, boundary(read_only=1)),
+        ({"data_sources": [{"type": "azure_search"}]}, boundary(read_only=1)),
+        ({"mcp_servers": [{"type": "url"}, {"type": "url"}]}, boundary(other=2)),
+        ({"mcp_servers": []}, boundary()),
+        ({"connectors": [{"id": "web-search"}]}, boundary(unknown=1)),
+        ({"plugins": [{"id": "web"}, {"id": "teleport"}, 3]}, boundary(read_only=1, unknown=2)),
+        ({"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}]}}, boundary(caller=1)),
+        ({"toolConfig": {"tools": [{"systemTool": {"name": "f"}}]}}, boundary(unknown=1)),
+    ],
+)
+def test_where_tools_stand(body: object, expected: ToolBoundary) -> None:
+    """Tools are found wherever the dialects put them."""
+    assert snapshot(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"tools": [FUNCTION, {"type": "mcp"}], "tool_choice": "none"}, boundary()),
+        ({"tools": [{"type": "teleport"}], "tool_choice": {"type": "none"}}, boundary()),
+        ({"mcp_servers": [{}], "tools": [{"type": "mcp_toolset"}], "tool_choice": {"type": "none"}}, boundary()),
+        ({"prompt": {"id": "pmpt_1"}, "tool_choice": "none"}, boundary()),
+        ({"functions": [{"name": "a"}], "function_call": "none"}, boundary()),
+        ({"tools": [{"type": "mcp"}], "function_call": "none"}, boundary(other=1)),
+        (
+            {
+                "tools": [{"functionDeclarations": [{}]}, {"googleSearch": {}}],
+                "toolConfig": {"functionCallingConfig": {"mode": "NONE"}},
+            },
+            boundary(read_only=1),
+        ),
+        (
+            {
+                "tools": [{"function_declarations": [{}]}],
+                "tool_config": {"function_calling_config": {"mode": "none"}},
+            },
+            boundary(),
+        ),
+        ({"tools": [{"type": "mcp"}], "tool_choice": "auto"}, boundary(other=1)),
+        ({"tools": [{"type": "mcp"}], "tool_choice": {"type": "auto"}}, boundary(other=1)),
+        ({"tools": [{"type": "mcp"}], "tool_choice": ["none"]}, boundary(other=1)),
+        ({"plugins": [{"id": "teleport"}], "tool_choice": "none"}, boundary(unknown=1)),
+    ],
+)
+def test_what_is_switched_off_does_not_count(body: object, expected: ToolBoundary) -> None:
+    """A request that forbids its tools exposes none; what it does not forbid stays."""
+    assert snapshot(body) == expected
+
+
+@pytest.mark.parametrize("body", [[], "text", 3, True, [{"tools": []}]])
+def test_a_body_that_is_no_object_is_not_complete(body: object) -> None:
+    """JSON of another shape shows nothing."""
+    assert snapshot(body) == boundary(complete=False)
+
+
+def test_a_body_that_cannot_be_read_is_not_complete() -> None:
+    """An upload or an iterator could say anything."""
+    assert snapshot(None, readable=False) == boundary(complete=False)
+    assert snapshot({"tools": []}, readable=False) == boundary(complete=False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": {"id": "pmpt_1"}},
+        {"assistant_id": "asst_1"},
+        {"agent_id": "ag_1"},
+        {"cachedContent": "cachedContents/1"},
+        {"cached_content": "cachedContents/1"},
+    ],
+)
+def test_what_is_stored_elsewhere_is_not_complete(body: dict[str, object]) -> None:
+    """A stored prompt, assistant or context may bring tools that the body does not show."""
+    assert snapshot(body) == boundary(complete=False)
+    assert snapshot({"prompt": "just text"}) == boundary()
+
+
+@pytest.mark.parametrize(
+    ("value", "blocks"),
+    [
+        (boundary(), False),
+        (boundary(caller=9, read_only=9), False),
+        (boundary(other=1), True),
+        (boundary(unknown=1), True),
+        (boundary(complete=False), True),
+    ],
+)
+def test_what_blocks(value: ToolBoundary, blocks: bool) -> None:
+    """Other and unknown tools, and what could not be read, block a resend."""
+    assert value.blocks is blocks
+
+
+def test_its_json_is_counts_only() -> None:
+    """Every field, and nothing of the request."""
+    value = snapshot({"tools": [{"type": "function", "function": {"name": "secret_name", "parameters": {"a": "b"}}}]})
+    assert list(value.as_json()) == [field.name for field in dataclasses.fields(ToolBoundary)]
+    assert "secret" not in json.dumps(value.as_json())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+names = st.sampled_from(
+    ["tools", "functions", "tool_choice", "function_call", "toolConfig", "plugins", "mcp_servers", "prompt", "type"]
+)
+
+
+@given(st.dictionaries(names, json_values | st.lists(st.dictionaries(names, json_values, max_size=3), max_size=3)))
+@settings(deadline=None)
+def test_it_never_raises(body: dict[str, object]) -> None:
+    """Any JSON gives a boundary."""
+    assert snapshot(body).as_json()

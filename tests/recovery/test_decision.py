@@ -1,0 +1,441 @@
+"""The rules, one by one. That no combination is without an answer stands in test_table.py."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from llmwatch.errors import Cancelled, CircuitOpen, RefreshFailed
+from llmwatch.records import Decision
+from llmwatch.recovery import (
+    Context,
+    Door,
+    Facts,
+    Failure,
+    FailureKind,
+    Plan,
+    Reason,
+    Sent,
+    ToolBoundary,
+    decide,
+    failure_of,
+    is_safe,
+)
+from tests.recovery.making import ALIVE, SENT, TEXT, UNSENT, context, facts
+
+MCP = ToolBoundary(provider_other=1)
+UNKNOWN_TOOL = ToolBoundary(unknown=1)
+HARMLESS = ToolBoundary(caller=3, provider_read_only=2)
+UNREADABLE = ToolBoundary(complete=False)
+
+CALL = replace(TEXT, tool_input=True, tool_call=True)
+FRAGMENT = replace(TEXT, text=False, tool_input=True)
+THOUGHT = replace(TEXT, text=False, reasoning=True)
+
+
+def killed(limit: str) -> Failure:
+    """A kill by a limit."""
+    return Failure(kind=FailureKind.WATCHDOG, limit=limit)
+
+
+def of(kind: FailureKind, **fields: object) -> Failure:
+    """A failure of a kind."""
+    return Failure(kind=kind, **fields)  # type: ignore[arg-type]
+
+
+CUT = of(FailureKind.CUT)
+
+
+def outcome(plan: Plan) -> tuple[Decision, Reason]:
+    """Decision and reason, which must agree with what the error will say."""
+    assert plan.recovery.reason == plan.reason.value
+    return plan.recovery.decision, plan.reason
+
+
+class TestSilence:
+    @pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total"])
+    def test_after_sent_without_a_byte(self, limit: str) -> None:
+        """A silent attempt is resent, and the first content and total clocks count as silent without a byte."""
+        assert outcome(decide(killed(limit), SENT, context())) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize("limit", ["connect", "send"])
+    def test_before_sent(self, limit: str) -> None:
+        """A connection or an upload that stalls is resent."""
+        assert outcome(decide(killed(limit), UNSENT, context())) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize("limit", ["stale", "first_event"])
+    def test_bytes_without_content(self, limit: str) -> None:
+        """Silence after keep-alives, before any content, is resent."""
+        assert outcome(decide(killed(limit), ALIVE, context())) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize(("attempt", "decision"), [(1, Decision.RETRY), (2, Decision.RETRY), (3, Decision.STOP)])
+    def test_up_to_max_attempts(self, attempt: int, decision: Decision) -> None:
+        """Three attempts by default; after the last one a resend could still work and would be safe."""
+        plan = decide(killed("ttfb"), SENT, context(attempt=attempt))
+        assert plan.recovery.decision is decision
+        assert (plan.could_work, plan.safe) == (True, True)
+        assert (plan.reason is Reason.ATTEMPTS_EXHAUSTED) is (attempt == 3)
+
+    def test_without_retries(self) -> None:
+        """One attempt allowed means one attempt."""
+        plan = decide(killed("ttfb"), SENT, context(max_attempts=1))
+        assert outcome(plan) == (Decision.STOP, Reason.ATTEMPTS_EXHAUSTED)
+
+
+class TestSlowButAlive:
+    @pytest.mark.parametrize("limit", ["first_content", "total"])
+    def test_bytes_flowed(self, limit: str) -> None:
+        """While bytes flow the provider works and bills: no resend unless opted in."""
+        plan = decide(killed(limit), ALIVE, context())
+        assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
+        assert (plan.could_work, plan.safe) == (True, False)
+        plan = decide(killed(limit), ALIVE, context(slow_but_alive=True))
+        assert outcome(plan) == (Decision.RETRY, Reason.SLOW_BUT_ALIVE_ALLOWED)
+
+    def test_progress_in_collect(self) -> None:
+        """collect() delivers nothing, but an answer that only pauses is still being worked on."""
+        assert outcome(decide(killed("progress"), TEXT, context(Door.COLLECT))) == (
+            Decision.STOP,
+            Reason.SLOW_BUT_ALIVE,
+        )
+        assert outcome(decide(killed("progress"), TEXT, context(Door.COLLECT, slow_but_alive=True))) == (
+            Decision.RETRY,
+            Reason.PARTIAL_DISCARDED,
+        )
+
+    @pytest.mark.parametrize("limit", ["headers", "ttfb", "stale", "total"])
+    def test_a_plain_call_after_sent(self, limit: str) -> None:
+        """A plain call is silent until it is finished, so silence says nothing."""
+        plain = context(Door.REQUEST, plain=True)
+        assert outcome(decide(killed(limit), SENT, plain)) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
+        assert decide(killed(limit), SENT, replace(plain, slow_but_alive=True)).recovery.decision is Decision.RETRY
+
+    @pytest.mark.parametrize(("limit", "base"), [("connect", UNSENT), ("send", facts(sent=Sent.PARTLY))])
+    def test_a_plain_call_before_sent(self, limit: str, base: Facts) -> None:
+        """Before the whole request is out nobody works on it."""
+        assert decide(killed(limit), base, context(Door.REQUEST, plain=True)).recovery.decision is Decision.RETRY
+
+
+class TestDelivered:
+    @pytest.mark.parametrize("door", [Door.STREAM, Door.SESSION])
+    @pytest.mark.parametrize("failure", [killed("stale"), killed("progress"), killed("deadline"), CUT], ids=str)
+    @pytest.mark.parametrize(
+        ("base", "decision", "reason"),
+        [
+            (TEXT, Decision.CONTINUE, Reason.OUTPUT_DELIVERED),
+            (THOUGHT, Decision.CONTINUE, Reason.OUTPUT_DELIVERED),
+            (FRAGMENT, Decision.CONTINUE, Reason.TOOL_INPUT_DELIVERED),
+            (CALL, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED),
+        ],
+    )
+    def test_what_is_to_be_done(
+        self, door: Door, failure: Failure, base: Facts, decision: Decision, reason: Reason
+    ) -> None:
+        """Once output was handed over there is no resend: the user goes on, or a person decides on a tool call."""
+        for delivered in (True, False):
+            everything = context(door, slow_but_alive=True, resend_with_tools=True)
+            assert outcome(decide(failure, facts(base, delivered=delivered), everything)) == (decision, reason)
+
+    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE])
+    def test_text_with_tools_of_the_provider(self, boundary: ToolBoundary) -> None:
+        """Where the provider may have used a tool as well, going on is for a person to decide."""
+        plan = decide(CUT, facts(TEXT, boundary=boundary), context())
+        assert plan.recovery.decision is Decision.CONFIRM
+
+    def test_something_unknown_was_delivered(self) -> None:
+        """What was handed over and is no known content fails closed."""
+        assert outcome(decide(CUT, facts(ALIVE, delivered=True), context())) == (
+            Decision.CONFIRM,
+            Reason.FACTS_UNKNOWN,
+        )
+
+    def test_lifecycle_events_are_nothing(self) -> None:
+        """Before content nothing is delivered, so a stream that only began is resent."""
+        assert outcome(decide(CUT, ALIVE, context())) == (Decision.RETRY, Reason.STREAM_CUT)
+
+
+class TestCollect:
+    @pytest.mark.parametrize("base", [TEXT, THOUGHT, FRAGMENT, CALL])
+    @pytest.mark.parametrize("failure", [killed("stale"), CUT, of(FailureKind.TRUNCATED), of(FailureKind.MALFORMED)])
+    def test_one_resend_after_partial_output(self, base: Facts, failure: Failure) -> None:
+        """Nothing was delivered: what had come is discarded, once per call."""
+        assert outcome(decide(failure, base, context(Door.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
+        assert outcome(decide(failure, base, context(Door.COLLECT, attempt=2, partial_resends_used=1))) == (
+            Decision.STOP,
+            Reason.PARTIAL_RESEND_USED,
+        )
+
+    def test_an_attempt_without_output_is_ordinary(self) -> None:
+        """The one partial resend does not use up the others."""
+        used = context(Door.COLLECT, attempt=2, partial_resends_used=1)
+        assert outcome(decide(killed("ttfb"), SENT, used)) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE])
+    def test_the_boundary_holds_here_too(self, boundary: ToolBoundary) -> None:
+        """A tool that the provider runs has run, delivered or not."""
+        plan = decide(CUT, facts(CALL, boundary=boundary), context(Door.COLLECT))
+        assert plan.recovery.decision is Decision.CONFIRM
+
+
+class TestBoundary:
+    @pytest.mark.parametrize(
+        ("boundary", "reason"),
+        [
+            (MCP, Reason.PROVIDER_TOOLS),
+            (UNKNOWN_TOOL, Reason.UNKNOWN_TOOLS),
+            (UNREADABLE, Reason.UNREADABLE_BODY),
+            (None, Reason.UNREADABLE_BODY),
+        ],
+    )
+    @pytest.mark.parametrize("sent", [Sent.PARTLY, Sent.YES])
+    def test_what_blocks(self, boundary: ToolBoundary | None, reason: Reason, sent: Sent) -> None:
+        """Once anything was sent, tools with side effects, unknown ones and an unreadable body need consent."""
+        silent = facts(sent=sent, boundary=boundary)
+        plan = decide(killed("ttfb"), silent, context())
+        assert outcome(plan) == (Decision.CONFIRM, reason)
+        assert (plan.could_work, plan.safe) == (True, False)
+        assert decide(killed("ttfb"), silent, context(resend_with_tools=True)).recovery.decision is Decision.RETRY
+
+    @pytest.mark.parametrize("boundary", [HARMLESS, ToolBoundary()])
+    def test_what_does_not(self, boundary: ToolBoundary) -> None:
+        """Tools of the caller and read-only ones of the provider cannot be run twice by a resend."""
+        assert decide(killed("ttfb"), facts(boundary=boundary), context()).recovery.decision is Decision.RETRY
+
+    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE, None])
+    def test_nothing_was_sent(self, boundary: ToolBoundary | None) -> None:
+        """A request that never left cannot have used a tool."""
+        plan = decide(of(FailureKind.CONNECT_REFUSED), facts(UNSENT, boundary=boundary), context())
+        assert outcome(plan) == (Decision.RETRY, Reason.NOT_CONNECTED)
+
+    def test_a_final_failure_stops_all_the_same(self) -> None:
+        """Where a resend could not work there is nothing to confirm, and the answer to the second question stays."""
+        plan = decide(of(FailureKind.HTTP_STATUS, status=401), facts(ALIVE, boundary=MCP), context())
+        assert outcome(plan) == (Decision.STOP, Reason.HTTP_STATUS_FINAL)
+        assert (plan.could_work, plan.safe) == (False, False)
+
+
+class TestFreeResend:
+    REUSED = facts(socket_reused=True, socket_idle=3.0, since_sent=0.2)
+
+    @pytest.mark.parametrize("kind", [FailureKind.RESET, FailureKind.CUT, FailureKind.CONNECT_RESET])
+    @pytest.mark.parametrize("sent", [Sent.NO, Sent.PARTLY, Sent.YES])
+    def test_a_dead_pooled_connection(self, kind: FailureKind, sent: Sent) -> None:
+        """A reused connection that is lost at once is replaced at once, outside every budget."""
+        exhausted = context(attempt=3, budget_ok=False, breaker_ok=False)
+        plan = decide(of(kind), replace(self.REUSED, sent=sent), exhausted)
+        assert outcome(plan) == (Decision.RETRY, Reason.DEAD_CONNECTION)
+        assert plan.free
+
+    def test_once_per_call(self) -> None:
+        """The second loss is an ordinary one."""
+        plan = decide(CUT, self.REUSED, context(free_resend_used=True))
+        assert outcome(plan) == (Decision.RETRY, Reason.LOST_BEFORE_RESPONSE)
+        assert not plan.free
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"socket_reused": False},
+            {"socket_reused": None},
+            {"since_sent": 5.001},
+            {"since_sent": 60.0},
+            {"since_sent": None},
+            {"headers": True},
+            {"first_byte": True, "bytes": 1},
+        ],
+    )
+    def test_anything_else_is_ordinary(self, changed: dict[str, object]) -> None:
+        """A fresh connection, a later loss, or a byte of a response: an attempt like any other."""
+        plan = decide(CUT, replace(self.REUSED, **changed), context())  # type: ignore[arg-type]
+        assert plan.recovery.decision is Decision.RETRY
+        assert not plan.free
+        assert decide(CUT, replace(self.REUSED, **changed), context(attempt=3)).reason is Reason.ATTEMPTS_EXHAUSTED  # type: ignore[arg-type]
+
+    def test_five_seconds_are_within_five_seconds(self) -> None:
+        """The bound itself counts as within."""
+        assert decide(CUT, replace(self.REUSED, since_sent=5.0), context()).free
+
+    def test_not_past_a_boundary_the_deadline_or_a_body(self) -> None:
+        """It is outside the budget, not outside the rules of safety."""
+        assert decide(CUT, replace(self.REUSED, boundary=MCP), context()).recovery.decision is Decision.CONFIRM
+        assert decide(CUT, self.REUSED, context(time_ok=False)).reason is Reason.NO_TIME_LEFT
+        assert decide(CUT, replace(self.REUSED, replayable=False), context()).reason is Reason.BODY_NOT_REPLAYABLE
+        for plan in (
+            decide(CUT, self.REUSED, context(time_ok=False)),
+            decide(CUT, replace(self.REUSED, replayable=False), context()),
+        ):
+            assert not plan.free
+
+    def test_a_kill_or_a_status_is_no_reset(self) -> None:
+        """Silence on a reused connection is silence."""
+        assert not decide(killed("ttfb"), self.REUSED, context()).free
+        assert not decide(of(FailureKind.HTTP_STATUS, status=503), self.REUSED, context()).free
+
+
+class TestStops:
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            ({"attempt": 3}, Reason.ATTEMPTS_EXHAUSTED),
+            ({"breaker_ok": False}, Reason.CIRCUIT_OPEN),
+            ({"budget_ok": False}, Reason.BUDGET_EMPTY),
+            ({"wait_ok": False}, Reason.RETRY_AFTER_TOO_LONG),
+            ({"time_ok": False}, Reason.NO_TIME_LEFT),
+            ({"cancelled_by": "user"}, Reason.CANCELLED_BY_USER),
+            ({"cancelled_by": "lifecycle"}, Reason.CANCELLED_BY_LIFECYCLE),
+        ],
+    )
+    def test_a_safe_resend_that_is_not_to_be_had(self, changed: dict[str, object], reason: Reason) -> None:
+        """What stops it is named, and both questions keep their answers."""
+        plan = decide(killed("ttfb"), SENT, context(**changed))  # type: ignore[arg-type]
+        assert outcome(plan) == (Decision.STOP, reason)
+        assert (plan.could_work, plan.safe) == (True, True)
+
+    def test_a_body_that_cannot_be_sent_again(self) -> None:
+        """An iterator is used up: the silence could have been overcome, this body cannot be resent."""
+        plan = decide(killed("ttfb"), facts(replayable=False), context())
+        assert outcome(plan) == (Decision.STOP, Reason.BODY_NOT_REPLAYABLE)
+        assert plan.could_work
+
+    def test_the_deadline(self) -> None:
+        """When the call's own clock ran out nothing is resent."""
+        plan = decide(killed("deadline"), SENT, context())
+        assert outcome(plan) == (Decision.STOP, Reason.DEADLINE)
+        assert not plan.could_work
+
+    @pytest.mark.parametrize("by", ["user", "lifecycle"])
+    def test_cancelled(self, by: str) -> None:
+        """A call that was given up stops, whatever it had delivered, and needs no facts."""
+        for known in (None, SENT, facts(CALL, delivered=True)):
+            plan = decide(failure_of(Cancelled("m", by=by)), known, context())
+            assert plan.recovery.decision is Decision.STOP
+            assert plan.reason.value == f"cancelled_by_{by}"
+
+    def test_a_plan_can_be_stopped_later(self) -> None:
+        """A wait that does not end in a resend gives the same answers and a new decision."""
+        planned = decide(CUT, TestFreeResend.REUSED, context())
+        stopped = planned.stopped(Reason.NO_TIME_LEFT)
+        assert outcome(stopped) == (Decision.STOP, Reason.NO_TIME_LEFT)
+        assert (stopped.could_work, stopped.safe, stopped.free) == (True, True, False)
+        assert planned.recovery.decision is Decision.RETRY
+
+    def test_a_circuit_that_was_open(self) -> None:
+        """Nothing was sent: it could work later, is safe, and is not done now."""
+        plan = decide(failure_of(CircuitOpen("m", retry_after=3.0)), None, context())
+        assert outcome(plan) == (Decision.STOP, Reason.CIRCUIT_OPEN)
+        assert (plan.could_work, plan.safe) == (True, True)
+        assert outcome(decide(of(FailureKind.ORPHANS), None, context())) == (Decision.STOP, Reason.TOO_MANY_ORPHANS)
+
+    def test_a_refresh(self) -> None:
+        """A token that could not be refreshed just now is tried again, a rejected one is not."""
+        assert outcome(decide(failure_of(RefreshFailed("m", retryable=True)), None, context())) == (
+            Decision.RETRY,
+            Reason.REFRESH_TRANSIENT,
+        )
+        assert outcome(decide(failure_of(RefreshFailed("m")), None, context())) == (
+            Decision.STOP,
+            Reason.REFRESH_REJECTED,
+        )
+
+    def test_an_answer_that_was_complete(self) -> None:
+        """After the terminal event a resend would pay twice; the end of an error's body completes nothing."""
+        done = facts(TEXT, terminal=True)
+        assert outcome(decide(CUT, done, context(Door.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
+        refused = facts(ALIVE, terminal=True)
+        plan = decide(of(FailureKind.HTTP_STATUS, status=503), refused, context(Door.REQUEST, plain=True))
+        assert outcome(plan) == (Decision.RETRY, Reason.HTTP_STATUS)
+
+
+class TestUnknown:
+    def test_nothing_is_known(self) -> None:
+        """Without any facts every failure that is worth a resend needs a person's consent."""
+        for known in (None, Facts()):
+            plan = decide(killed("ttfb"), known, context(resend_with_tools=True))
+            assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
+
+    @pytest.mark.parametrize(
+        "base",
+        [facts(sent=Sent.UNKNOWN), facts(replayable=None), facts(ALIVE, terminal=None)],
+    )
+    def test_one_thing_is_not_known(self, base: Facts) -> None:
+        """A single fact that is missing is enough, whatever was opted into."""
+        everything = context(slow_but_alive=True, resend_with_tools=True)
+        assert outcome(decide(killed("stale"), base, everything)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
+
+    def test_a_limit_that_is_not_known(self) -> None:
+        """A clock that the rules say nothing about is not guessed at."""
+        plan = decide(killed("something_new"), SENT, context())
+        assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
+        assert plan.could_work
+
+    def test_a_failure_that_is_not_known(self) -> None:
+        """An error of somebody else's is not resent."""
+        assert outcome(decide(failure_of(ValueError()), SENT, context())) == (Decision.STOP, Reason.UNKNOWN_FAILURE)
+
+
+class TestWrap:
+    BLANK = Facts()
+
+    def test_a_function_that_never_beat(self) -> None:
+        """It gave no sign of having begun anything, so its silence is resent."""
+        assert outcome(decide(killed("ttfb"), self.BLANK, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize("limit", ["ttfb", "stale", "progress", "total", "deadline"])
+    def test_a_function_that_has_beaten(self, limit: str) -> None:
+        """What it has done is not known, and no opt-in changes that."""
+        everything = context(Door.WRAP, slow_but_alive=True, resend_with_tools=True)
+        plan = decide(killed(limit), replace(self.BLANK, beaten=True), everything)
+        assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
+
+    def test_an_iterator_that_has_yielded(self) -> None:
+        """Items that were handed over are output."""
+        plan = decide(killed("stale"), facts(TEXT, boundary=None, delivered=True), context(Door.WRAP))
+        assert outcome(plan) == (Decision.CONTINUE, Reason.OUTPUT_DELIVERED)
+
+
+class TestOrdinary:
+    @pytest.mark.parametrize(
+        ("base", "reason"),
+        [
+            (facts(since_sent=60.0), Reason.LOST_BEFORE_RESPONSE),
+            (facts(), Reason.LOST_BEFORE_RESPONSE),
+            (facts(ALIVE, text=False), Reason.STREAM_CUT),
+        ],
+    )
+    def test_a_loss_after_sent(self, base: Facts, reason: Reason) -> None:
+        """A late loss, or one on a fresh connection, is resent only where the boundary shows that this is safe."""
+        assert outcome(decide(CUT, base, context())) == (Decision.RETRY, reason)
+        assert decide(CUT, replace(base, boundary=None), context()).recovery.decision is Decision.CONFIRM
+
+    @pytest.mark.parametrize(
+        "kind",
+        [FailureKind.TRUNCATED, FailureKind.EMPTY, FailureKind.MALFORMED, FailureKind.NOT_A_STREAM],
+    )
+    def test_wrong_content_before_content(self, kind: FailureKind) -> None:
+        """A stream that ended early, empty, broken or as a page is resent while nothing was delivered."""
+        assert decide(of(kind), ALIVE, context()).recovery.decision is Decision.RETRY
+
+    def test_too_large_is_not(self) -> None:
+        """The same event would come again."""
+        assert outcome(decide(of(FailureKind.TOO_LARGE), ALIVE, context())) == (Decision.STOP, Reason.EVENT_TOO_LARGE)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 302])
+    def test_refusals_are_not(self, status: int) -> None:
+        """A refusal stays one, and a redirect is not followed."""
+        kind = FailureKind.REDIRECT if status == 302 else FailureKind.HTTP_STATUS
+        assert decide(of(kind, status=status), ALIVE, context()).recovery.decision is Decision.STOP
+
+
+def test_the_safe_answer_has_reasons_too() -> None:
+    """is_safe says why it is safe."""
+    assert is_safe(killed("ttfb"), SENT, context()) == (True, Decision.RETRY, Reason.NOTHING_DELIVERED)
+    assert is_safe(killed("connect"), UNSENT, context()) == (True, Decision.RETRY, Reason.NOTHING_SENT)
+    assert is_safe(CUT, TEXT, context(Door.COLLECT)) == (True, Decision.RETRY, Reason.PARTIAL_DISCARDED)
+
+
+def test_a_plan_pickles() -> None:
+    """Everything here is plain data."""
+    plan = decide(CUT, TEXT, Context(door=Door.STREAM))
+    assert pickle.loads(pickle.dumps((plan, TEXT, CUT))) == (plan, TEXT, CUT)

@@ -1,0 +1,94 @@
+"""Errors are classified by class and attributes."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmwatch import errors
+from llmwatch.records import CAUSES
+from llmwatch.recovery import Failure, FailureKind, cause_of, close_reason_of, failure_of
+from llmwatch.recovery.failure import FailureKind as Kind
+
+CASES = [
+    (errors.WatchTimeout("m", phase="ttfb", limit=1.0, elapsed=1.0), Kind.WATCHDOG, "watchdog_timeout", "ttfb_kill"),
+    (errors.ConnectFailed("m", cause="refused"), Kind.CONNECT_REFUSED, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="reset"), Kind.CONNECT_RESET, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="unreachable"), Kind.CONNECT_UNREACHABLE, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="dns"), Kind.DNS, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="dns_temporary"), Kind.DNS_TEMPORARY, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="tls"), Kind.TLS_CONNECT, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="proxy"), Kind.PROXY, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="moon"), Kind.UNKNOWN, "unknown", "failed"),
+    (errors.StreamCut("m"), Kind.CUT, "transport_disconnect", "failed"),
+    (errors.StreamTruncated("m"), Kind.TRUNCATED, "truncated", "failed"),
+    (errors.EmptyStream("m"), Kind.EMPTY, "truncated", "failed"),
+    (errors.NotAStream("m"), Kind.NOT_A_STREAM, "provider_error", "failed"),
+    (errors.MalformedEvent("m"), Kind.MALFORMED, "provider_error", "failed"),
+    (errors.EventTooLarge("m"), Kind.TOO_LARGE, "provider_error", "failed"),
+    (errors.ProviderError("m", status=503), Kind.HTTP_STATUS, "provider_error", "failed"),
+    (errors.ProviderError("m", status=200), Kind.STREAM_ERROR, "provider_error", "failed"),
+    (errors.ProviderError("m"), Kind.STREAM_ERROR, "provider_error", "failed"),
+    (errors.ProviderError("m", status=302), Kind.REDIRECT, "provider_error", "failed"),
+    (errors.CircuitOpen("m", retry_after=7.0), Kind.CIRCUIT_OPEN, "setup_failure", "failed"),
+    (errors.TooManyOrphans("m"), Kind.ORPHANS, "setup_failure", "failed"),
+    (errors.RefreshFailed("m", retryable=True), Kind.REFRESH_TRANSIENT, "setup_failure", "failed"),
+    (errors.RefreshFailed("m"), Kind.REFRESH_REJECTED, "setup_failure", "failed"),
+    (errors.Cancelled("m", by="user"), Kind.CANCELLED_USER, "user_cancel", "user_cancel"),
+    (errors.Cancelled("m", by="lifecycle"), Kind.CANCELLED_LIFECYCLE, "lifecycle_close", "lifecycle_close"),
+    (errors.ConfigError("m"), Kind.SETUP, "setup_failure", "failed"),
+    (errors.LLMWatchError("m"), Kind.UNKNOWN, "unknown", "failed"),
+    (TimeoutError("ttfb"), Kind.UNKNOWN, "unknown", "failed"),
+    (ConnectionResetError(104, "reset"), Kind.UNKNOWN, "unknown", "failed"),
+    (KeyboardInterrupt(), Kind.UNKNOWN, "unknown", "failed"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "cause", "close"), CASES, ids=lambda case: str(getattr(case, "args", case)))
+def test_each_error_has_its_kind_cause_and_close_reason(
+    error: BaseException, kind: FailureKind, cause: str, close: str
+) -> None:
+    """Class and attributes decide; errors of other libraries are unknown, whatever their names say."""
+    failure = failure_of(error)
+    assert failure.kind is kind
+    assert cause_of(failure) == cause
+    assert close_reason_of(failure) == close
+
+
+def test_every_error_of_the_tree_is_a_case() -> None:
+    """A class that is added to the tree must be added here."""
+    covered = {type(error) for error, *_ in CASES}
+    assert {getattr(errors, name) for name in errors.__all__} <= covered
+
+
+def test_the_text_says_nothing() -> None:
+    """Two errors that differ only in their text are the same failure."""
+    said = errors.StreamCut("Connection reset by peer [Errno 104], HTTP 429, timed out")
+    assert failure_of(said) == failure_of(errors.StreamCut(""))
+
+
+def test_a_provider_error_keeps_what_counts() -> None:
+    """Status, the provider's words, and its wishes about a resend come along."""
+    error = errors.ProviderError(
+        "m", status=429, code="rate_limit_exceeded", type="requests", retry_after=2.5, should_retry=True
+    )
+    assert failure_of(error) == Failure(
+        kind=FailureKind.HTTP_STATUS,
+        status=429,
+        should_retry=True,
+        retry_after=2.5,
+        error_type="requests",
+        code="rate_limit_exceeded",
+        retryable=False,
+    )
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_has_a_cause_of_the_closed_list(kind: FailureKind) -> None:
+    """No failure goes into a record without a known cause."""
+    assert cause_of(Failure(kind=kind)) in CAUSES
+    assert close_reason_of(Failure(kind=kind))
+
+
+def test_no_failure_is_done() -> None:
+    """An attempt without a failure is done."""
+    assert close_reason_of(None) == "done"

@@ -1,0 +1,111 @@
+"""What is said to the user."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from llmwatch.policy import LIMIT_VARIABLES, NAMES, RETRY_VARIABLES
+from llmwatch.records import Decision, redact
+from llmwatch.recovery import Facts, Reason, recovery, timeout_message
+from llmwatch.recovery.messages import RECOVERIES, TIMEOUTS
+
+LISTENED = Facts(headers=True, first_byte=True, bytes=12345, events=7)
+
+
+class TestTimeouts:
+    def test_there_is_one_for_each_limit(self) -> None:
+        """Every limit has its own text, and so has the bound on an error's body."""
+        assert set(TIMEOUTS) == {*NAMES, "error_body"}
+
+    @pytest.mark.parametrize("phase", NAMES)
+    def test_it_names_what_to_change(self, phase: str) -> None:
+        """The field and its environment variable stand in the text, with the limit and what had passed."""
+        text = timeout_message(phase, 45.0, 45.123456, facts=LISTENED, host="api.example.com")
+        assert re.search(rf"\b{phase} \({LIMIT_VARIABLES[phase]}\)", text)
+        assert "45 s" in text
+        assert "45.123 s" in text
+
+    @pytest.mark.parametrize("phase", sorted(TIMEOUTS))
+    def test_nothing_is_left_unfilled(self, phase: str) -> None:
+        """A text is whole without facts and host too, and survives the scrubbing that every message goes through."""
+        for text in (
+            timeout_message(phase, 0.05, 1200.0),
+            timeout_message(phase, 0.05, 1200.0, facts=LISTENED, host="127.0.0.1:8000"),
+        ):
+            assert "{" not in text
+            assert text == redact.text(text)
+            assert text[0].isupper() or text[0].isdigit()
+            assert text.endswith(".")
+            assert "0.05 s" in text
+            assert "1,200 s" in text
+
+    def test_they_read_differently(self) -> None:
+        """No two limits share their first sentence, whatever the numbers."""
+        said = {timeout_message(phase, 1.0, 1.0, host="h").partition(". ")[0] for phase in TIMEOUTS}
+        assert len(said) == len(TIMEOUTS)
+
+    @pytest.mark.parametrize(
+        ("facts", "said"),
+        [
+            (None, "no response headers had come"),
+            (Facts(headers=True), "response headers had come and nothing else"),
+            (Facts(headers=True, bytes=1, events=0), "1 byte and 0 events had come"),
+            (LISTENED, "12,345 bytes and 7 events had come"),
+            (Facts(bytes=2, events=1), "2 bytes and 1 event had come"),
+        ],
+    )
+    def test_what_had_come(self, facts: Facts | None, said: str) -> None:
+        """The text says what had been received."""
+        assert said in timeout_message("ttfb", 1.0, 1.0, facts=facts)
+
+    def test_a_limit_that_is_not_known(self) -> None:
+        """A clock without a text of its own still gets a sentence."""
+        assert timeout_message("refresh", 5.0, 5.5) == (
+            "The limit refresh of 5 s expired after 5.5 s (no response headers had come). Raise refresh."
+        )
+
+    def test_a_host_with_braces(self) -> None:
+        """What is put into a text is not read as part of it."""
+        assert "{host}" in timeout_message("ttfb", 1.0, 1.0, host="{host}")
+
+
+class TestRecoveries:
+    def test_there_is_one_for_each_reason(self) -> None:
+        """The table is as closed as the list of reasons."""
+        assert set(RECOVERIES) == set(Reason)
+
+    @pytest.mark.parametrize("reason", Reason)
+    def test_each_says_why_and_what_to_do(self, reason: Reason) -> None:
+        """Both are whole sentences, and nothing is left unfilled."""
+        said = recovery(Decision.STOP, reason)
+        assert (said.decision, said.reason) == (Decision.STOP, reason.value)
+        for text in (said.message, said.action):
+            assert text[0].isupper()
+            assert text.endswith(".")
+            assert "{" not in text
+            assert text == redact.text(text)
+
+    def test_why_is_said_differently_each_time(self) -> None:
+        """No two reasons share their message."""
+        assert len({message for message, _ in RECOVERIES.values()}) == len(RECOVERIES)
+
+    @pytest.mark.parametrize(
+        ("reason", "field"),
+        [
+            (Reason.ATTEMPTS_EXHAUSTED, "max_attempts"),
+            (Reason.SLOW_BUT_ALIVE, "slow_but_alive"),
+            (Reason.PROVIDER_TOOLS, "resend_with_tools"),
+            (Reason.UNKNOWN_TOOLS, "resend_with_tools"),
+            (Reason.UNREADABLE_BODY, "resend_with_tools"),
+            (Reason.BUDGET_EMPTY, "budget"),
+            (Reason.CIRCUIT_OPEN, "breaker_wait"),
+            (Reason.RETRY_AFTER_TOO_LONG, "max_retry_after"),
+        ],
+    )
+    def test_what_can_be_set_is_named(self, reason: Reason, field: str) -> None:
+        """Where a setting would change the outcome, its field and variable are named."""
+        action = recovery(Decision.STOP, reason).action
+        assert field in action
+        assert RETRY_VARIABLES[field] in action

@@ -1,0 +1,188 @@
+"""The whole table: every kind of failure with every class of facts through every door has exactly one decision.
+
+More than a million combinations are generated and none is written down; what is written down are the laws.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from llmwatch.policy import NAMES
+from llmwatch.records import Decision
+from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, ToolBoundary, decide
+from llmwatch.recovery.messages import RECOVERIES
+
+BOUNDARIES = (
+    ToolBoundary(),
+    ToolBoundary(caller=1, provider_read_only=1),
+    ToolBoundary(provider_other=1),
+    ToolBoundary(unknown=1),
+    ToolBoundary(complete=False),
+    None,
+)
+
+STATUSES = ((None, None), (400, None), (400, True), (409, None), (409, True), (418, None), (429, False), (503, None))
+
+FAILURES = (
+    *(Failure(kind=FailureKind.WATCHDOG, limit=limit) for limit in (*NAMES, "error_body", "something_new", None)),
+    *(Failure(kind=FailureKind.HTTP_STATUS, status=status, should_retry=asked) for status, asked in STATUSES),
+    *(
+        Failure(kind=FailureKind.STREAM_ERROR, status=200, error_type=word)
+        for word in (None, "server_error", "invalid_request_error")
+    ),
+    *(
+        Failure(kind=kind)
+        for kind in FailureKind
+        if kind not in (FailureKind.WATCHDOG, FailureKind.HTTP_STATUS, FailureKind.STREAM_ERROR)
+    ),
+    Failure(kind=FailureKind.CONNECT_REFUSED, retryable=False),
+    Failure(kind=FailureKind.TLS_CONNECT, retryable=True),
+    Failure(kind=FailureKind.EMPTY, retryable=False),
+    Failure(kind=FailureKind.NOT_A_STREAM, retryable=False),
+)
+
+
+def progress() -> Iterator[dict[str, object]]:
+    """How far a response had come."""
+    nothing: dict[str, object] = {}
+    yield nothing
+    yield {"headers": True}
+    alive = {"headers": True, "first_byte": True, "bytes": 9}
+    yield alive
+    alive = {**alive, "first_event": True, "events": 1}
+    yield alive
+    for kinds in (("text",), ("reasoning",), ("tool_input",), ("text", "tool_input", "tool_call")):
+        yield {**alive, **dict.fromkeys(kinds, True)}
+
+
+ROWS: tuple[dict[str, object], ...] = (
+    {},
+    {"delivered": True},
+    {"delivered": True, "terminal": None},
+    {"terminal": True},
+    {"terminal": None},
+    {"socket_reused": True},
+    {"socket_reused": True, "since_sent": 60.0},
+    {"socket_reused": True, "since_sent": None},
+    {"replayable": False},
+    {"replayable": None},
+    {"socket_reused": None, "since_sent": None, "replayable": None, "terminal": None},
+    {"beaten": True},
+)
+USUAL: dict[str, object] = {"terminal": False, "socket_reused": False, "since_sent": 1.0, "replayable": True}
+
+
+def all_facts() -> Iterator[Facts]:
+    """Every class of facts that a rule tells apart."""
+    for came, sent, boundary, row in itertools.product(progress(), Sent, BOUNDARIES, ROWS):
+        yield Facts(sent=sent, boundary=boundary, **{**USUAL, **came, **row})  # type: ignore[arg-type]
+
+
+FACTS = tuple(all_facts())
+
+
+def contexts(door: Door) -> tuple[Context, ...]:
+    """What a call can have opted into and used up, as far as rules tell it apart."""
+    plain = door is Door.REQUEST
+    return (
+        Context(door=door, plain=plain),
+        Context(door=door, plain=plain, slow_but_alive=True, resend_with_tools=True),
+        Context(door=door, plain=plain, attempt=3, free_resend_used=True, partial_resends_used=1),
+    )
+
+
+def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
+    """What must hold, whatever the combination."""
+    decision, reason = plan.recovery.decision, plan.reason
+    assert reason in RECOVERIES
+    assert plan.recovery.reason == reason.value
+    assert plan.recovery.message
+    assert plan.recovery.action
+    content = facts.text or facts.reasoning or facts.tool_input or facts.tool_call
+    if decision is Decision.RETRY:
+        allowed_to_resend(failure, facts, context, plan, content)
+    else:
+        assert not plan.free
+    if failure.kind in (FailureKind.CANCELLED_USER, FailureKind.CANCELLED_LIFECYCLE):
+        assert decision is Decision.STOP
+    elif facts.beaten or (facts.delivered and facts.tool_call):
+        assert decision is Decision.CONFIRM
+    if decision is Decision.CONTINUE:
+        assert facts.delivered or content
+        assert not facts.tool_call
+    if decision is Decision.CONFIRM:
+        assert not plan.safe
+    # One limit only is not worth another try.
+    if failure.kind is FailureKind.WATCHDOG:
+        assert plan.could_work is (failure.limit != "deadline")
+
+
+def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Plan, content: bool) -> None:
+    """The laws of a resend."""
+    assert plan.could_work
+    assert plan.safe
+    assert not facts.delivered
+    assert not facts.beaten
+    assert facts.replayable is not False
+    assert failure.limit != "deadline"
+    assert failure.kind not in (FailureKind.UNKNOWN, FailureKind.SETUP, FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS)
+    if content:
+        assert context.door in (Door.COLLECT, Door.REQUEST)
+        assert not context.partial_resends_used
+    if context.door is not Door.WRAP:
+        assert facts.sent is not Sent.UNKNOWN
+        assert facts.replayable is True
+        if facts.sent is not Sent.NO and not context.resend_with_tools:
+            assert facts.boundary is not None
+            assert not facts.boundary.blocks
+    if plan.free:
+        assert facts.socket_reused
+        assert not facts.headers
+        assert not context.free_resend_used
+        assert facts.sent is not Sent.YES or (facts.since_sent or 99) <= 5
+    else:
+        assert context.attempt < context.max_attempts
+    if not context.slow_but_alive and failure.kind is FailureKind.WATCHDOG:
+        assert failure.limit != "progress"
+        assert failure.limit not in ("first_content", "total") or not facts.first_byte
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("door", Door)
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind, door: Door) -> None:
+    """None is undefined, none raises, and none breaks a law."""
+    for failure in FAILURES:
+        if failure.kind is kind:
+            for context in contexts(door):
+                for facts in FACTS:
+                    laws(failure, facts, context, decide(failure, facts, context))
+                assert decide(failure, None, context).reason in Reason
+
+
+def test_every_decision_and_nearly_every_reason_comes_about() -> None:
+    """The table is not trivially lawful: it has all four decisions, and every reason but those of waits and budgets."""
+    found: Counter[Reason] = Counter()
+    decisions: Counter[Decision] = Counter()
+    for failure in FAILURES:
+        for door in Door:
+            for context in contexts(door):
+                for facts in FACTS[::7]:
+                    plan = decide(failure, facts, context)
+                    found[plan.reason] += 1
+                    decisions[plan.recovery.decision] += 1
+    assert set(decisions) == set(Decision)
+    elsewhere = {
+        # given by could_work and is_safe only
+        Reason.NOTHING_SENT,
+        Reason.NOTHING_DELIVERED,
+        # a matter of the call, not of the attempt
+        Reason.BUDGET_EMPTY,
+        Reason.RETRY_AFTER_TOO_LONG,
+        Reason.NO_TIME_LEFT,
+    }
+    assert set(Reason) - set(found) == elsewhere
