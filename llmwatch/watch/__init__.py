@@ -1,0 +1,26 @@
+"""The watchdog: clock, state machine, supervisor, attempts."""
+
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.cancel import CancelToken
+from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock
+from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
+from llmwatch.watch.seam import Aborted, Handle, Line
+from llmwatch.watch.supervisor import Supervisor
+
+__all__ = [
+    "SYSTEM",
+    "Aborted",
+    "Attempt",
+    "CancelToken",
+    "Clock",
+    "Handle",
+    "Line",
+    "Machine",
+    "ManualClock",
+    "Phase",
+    "Seen",
+    "Supervisor",
+    "SystemClock",
+    "Verdict",
+    "VerdictKind",
+]

@@ -1,0 +1,490 @@
+"""One attempt: its worker thread, its verdict, and the hand-over to its caller.
+
+**The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the tally and the
+hand-over, whose two conditions share it. Under it the census' lock and the supervisor's inbox may be used (both
+leaves); no other attempt's lock, no user code, and nothing that blocks. Waiting happens on the conditions only, which
+give the lock up.
+
+**Who may do what.** The worker opens, reads and closes. The supervisor, and a caller that gives up, set the verdict
+and then shut down duplicates of the sockets, which wakes the worker; they close nothing that the worker uses. The
+caller never joins the worker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from llmwatch.errors import StreamCut, TooManyOrphans
+from llmwatch.watch import supervisor as supervisors
+from llmwatch.watch.census import MOST_ORPHANS
+from llmwatch.watch.handover import Bounds, Handover
+from llmwatch.watch.machine import Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
+from llmwatch.watch.seam import Aborted, Handle
+from llmwatch.watch.supervisor import Supervisor
+from llmwatch.watch.tally import Tally
+
+T = TypeVar("T")
+
+__all__ = ["Attempt", "serving"]
+
+_NEVER = float("inf")
+_WAKE_BOUND = 1.0
+"""Seconds in which a worker has to wake after its sockets were shut; then it counts as an orphan."""
+_EXIT_BOUND = 0.05
+"""The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
+
+_serving = threading.local()
+
+
+def serving() -> Attempt[object] | None:
+    """The attempt that this thread is the worker of, if it is one."""
+    return getattr(_serving, "attempt", None)
+
+
+def _stuck_error() -> StreamCut:
+    return StreamCut(
+        "The body of an error response could not be read to its end, and its connection could not be dropped."
+    )
+
+
+class Attempt(Generic[T]):
+    """Runs ``work`` in a thread of its own and watches it.
+
+    ``limits`` maps clock names to seconds (``None``: off); ``deadline_at`` is when the call ends, on the supervisor's
+    clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, float | None],
+        *,
+        deadline_at: float | None = None,
+        bounds: Bounds | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._supervisor = supervisor or supervisors.current()
+        self._clock = self._supervisor.clock
+        self._bounds = bounds or Bounds()
+        self._lock = threading.RLock()
+        self._machine = Machine(limits, deadline_at=deadline_at)
+        self._handover: Handover[T] = Handover(self._lock, self._bounds)
+        self._handles: list[Handle] = []
+        self._thread: threading.Thread | None = None
+        self._abandoned = False
+        self._hung_up = False
+        self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
+        self._orphaned = False
+        self.armed = _NEVER
+        self.tally = Tally()
+        self.created_at = self._clock.now()
+        self.created_wall = self._clock.wall()
+
+    # -- the caller's side --------------------------------------------------
+
+    def start(self, work: Callable[[Attempt[T]], None]) -> None:
+        """Start the worker, which calls ``work(attempt)`` with the caller's context variables, and the watch over
+        it.
+        """
+        census = self._supervisor.census
+        if census.orphans >= MOST_ORPHANS:
+            raise TooManyOrphans(
+                f"{census.orphans} workers of earlier attempts are still stuck where nothing can wake them (mostly name"
+                f" look-ups and functions that ignore their abort); {MOST_ORPHANS} are allowed. Nothing was sent."
+                " Look at llmwatch.stats(), and at the resolver of this machine."
+            )
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run, work), name="llmwatch-worker", daemon=True)
+        with self._lock:
+            self._machine.seen(Seen.BEGUN, self._clock.now())
+            self._thread = thread
+            census.enter(self)
+        try:
+            thread.start()
+            self._supervisor.watch(self)
+        except BaseException:
+            # Nobody would watch it, or nobody would listen: it must not go on.
+            self.cancel("user")
+            if thread.ident is None:
+                census.leave(self, 0)
+            raise
+
+    def take(self, until: float | None = None) -> list[T] | None:
+        """The next batch of items, or ``None`` when the attempt is over or ``until`` has come.
+
+        Blocks; Ctrl-C interrupts it. What was handed over before a kill or failure still comes out; a cancelled
+        attempt gives nothing.
+        """
+        with self._lock:
+            while True:
+                batch = self._handover.take()
+                if batch is not None or self._machine.verdict is not None:
+                    return batch
+                if until is not None and self._clock.now() >= until:
+                    return None
+                self._clock.wait(self._handover.changed, until)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How the attempt ended; ``None`` while it runs."""
+        return self._machine.verdict
+
+    @property
+    def late(self) -> int:
+        """Observations that came after the verdict."""
+        return self._machine.late
+
+    @property
+    def opened(self) -> bool:
+        """Whether anything was let through to the caller."""
+        return self._handover.opened
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the worker did not wake after the end."""
+        return self._orphaned
+
+    @property
+    def machine(self) -> Machine:
+        """The clocks. To be read once there is a verdict, when nothing moves any more."""
+        return self._machine
+
+    def counting(self) -> Due | None:
+        """The limit that expires next, and when on the supervisor's clock."""
+        with self._lock:
+            return None if self._machine.verdict is not None else self._machine.next_expiry()
+
+    def cancel(self, by: str) -> bool:
+        """Give the attempt up: nothing more comes out of it. ``False`` if it was over before."""
+        with self._lock:
+            if not self._machine.cancel(by, self._clock.now()):
+                return False
+            self._handover.close()
+            self._shut()
+        self._supervisor.look_at(self)
+        return True
+
+    def hang_up(self) -> None:
+        """Drop the connection of an attempt that is done but still drains."""
+        with self._lock:
+            self._shut()
+
+    def end_at_exit(self) -> None:
+        """The interpreter exits: nothing more is sent or read, and whoever waits is left to it."""
+        with self._lock:
+            self._handover.silence()
+            self._machine.cancel("lifecycle", self._clock.now())
+            self._shut()
+
+    def abandon(self) -> None:
+        """For finalizers: ask the supervisor to cancel. Takes no lock."""
+        self._abandoned = True
+        self._supervisor.look_at(self)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the worker; ``True`` once it is gone. The library itself never calls this."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        return thread is None or not thread.is_alive()
+
+    # -- the worker's side: the Line of the transport -----------------------
+
+    def _running(self) -> None:
+        verdict = self._machine.verdict
+        if verdict is not None and (verdict.kind is not VerdictKind.DONE or self._hung_up):
+            raise Aborted
+
+    def _observe(self, what: Seen) -> None:
+        self._running()
+        self._machine.seen(what, self._clock.now())
+        self._after_observation()
+        self._running()
+
+    def _after_observation(self) -> None:
+        verdict = self._machine.verdict
+        if verdict is not None:
+            if verdict.kind is VerdictKind.KILLED:
+                # The worker found the expiry before the supervisor woke: the same verdict, and the same things to do.
+                self._conclude()
+            elif verdict.limit is not None and not self._hung_up:
+                # The same for a drain that ran out after the answer was finished.
+                self._shut()
+            self._handover.wake()
+        if self._machine.soonest < self.armed:
+            first = self._machine.refresh()
+            if first is not None and first.at < self.armed:
+                self.armed = first.at
+                self._supervisor.look_at(self)
+
+    def check(self) -> None:
+        """Stop here if the attempt is over."""
+        with self._lock:
+            self._running()
+
+    def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
+        """The attempt owns this socket from now on."""
+        with self._lock:
+            if self._hung_up or self._machine.verdict is not None:
+                handle.release()
+                raise Aborted
+            self._handles.append(handle)
+            self.tally.sockets += 1
+            if reused is not None:
+                self.tally.reused, self.tally.idle = reused, idle
+
+    def disown(self, handle: Handle) -> bool:
+        """The attempt's ownership ends; whether the socket is fit to be used again."""
+        with self._lock:
+            if handle in self._handles:
+                self._handles.remove(handle)
+                handle.release()
+            verdict = self._machine.verdict
+            return not self._hung_up and (verdict is None or verdict.kind is VerdictKind.DONE)
+
+    def connected(self) -> None:
+        """The request can be sent."""
+        with self._lock:
+            self._observe(Seen.CONNECTED)
+
+    def sending(self, size: int) -> None:
+        """``size`` bytes are about to be written; the attempt must not be over."""
+        with self._lock:
+            self._running()
+            self.tally.request_bytes += size
+            if self.tally.sent == "no":
+                self.tally.sent = "partly"
+
+    def sent(self) -> None:
+        """The kernel has the last byte of the request."""
+        with self._lock:
+            self._running()
+            self.tally.sent = "yes"
+            self._observe(Seen.SENT)
+
+    def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
+        """The response's head is here. ``refused``: an error, of which only a short body will be read."""
+        with self._lock:
+            self._running()
+            self.tally.status, self.tally.request_id = status, request_id
+            self._observe(Seen.REFUSED if refused else Seen.HEADERS)
+
+    def refuse(self) -> None:
+        """What comes is no answer, whatever the status said; only a short body will be read."""
+        with self._lock:
+            self._observe(Seen.REFUSED)
+
+    def time_left(self, limit: str) -> float | None:
+        """Seconds left on a clock that runs."""
+        with self._lock:
+            return self._machine.left(limit, self._clock.now())
+
+    # -- the worker's side: the body ----------------------------------------
+
+    def received(self, size: int) -> None:
+        """A read returned ``size`` bytes (0: the end). The clocks stand until :meth:`deliver` or :meth:`reading`."""
+        with self._lock:
+            now = self._clock.now()
+            if size:
+                self._running()
+                if self._machine.verdict is None:
+                    self.tally.response_bytes += size
+                self._machine.seen(Seen.BYTE, now)
+                self._after_observation()
+            self._running()
+            self._machine.hold(now)
+
+    def reading(self) -> None:
+        """The worker goes back to its read: the clocks run on."""
+        with self._lock:
+            self._running()
+            self._resume()
+
+    def _resume(self) -> None:
+        self._machine.resume(self._clock.now())
+        if self._machine.soonest < self.armed:
+            self._after_observation()
+
+    def deliver(
+        self,
+        batch: list[T],
+        size: int,
+        *,
+        content: bool,
+        finish: bool = False,
+        terminal: bool = False,
+        kinds: Mapping[str, int] | None = None,
+    ) -> None:
+        """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
+
+        ``content``: something in it moves generation forward; ``finish``: the answer is complete but more may follow;
+        ``terminal``: nothing follows. A batch without any of the three is held back until one comes. ``kinds`` is
+        added to the tally.
+        """
+        with self._lock:
+            verdict = self._machine.verdict
+            if verdict is not None:
+                self._machine.late += len(batch)
+                self._running()
+                self._resume()
+                return
+            now = self._machine.read_at(self._clock.now())
+            seen = self._machine.seen
+            ok = seen(Seen.EVENT, now) and (not content or seen(Seen.CONTENT, now))
+            if ok:
+                if kinds:
+                    self.tally.events.update(kinds)
+                self._handover.put(batch, size)
+                if content or finish or terminal:
+                    self._handover.open()
+                if terminal:
+                    seen(Seen.TERMINAL, now)
+                    # An error's body is an answer as well, to a plain call.
+                    self._machine.finish(now)
+                elif finish:
+                    seen(Seen.FINISH, now)
+            self._after_observation()
+            while self._handover.full and self._machine.verdict is None:
+                self._machine.hold(self._clock.now())
+                self._clock.wait(self._handover.room, None)
+            self._running()
+            self._resume()
+
+    # -- the worker itself --------------------------------------------------
+
+    def _run(self, work: Callable[[Attempt[T]], None]) -> None:
+        _serving.attempt = self
+        try:
+            self.check()
+            work(self)
+        except Aborted as aborted:
+            self._settle(aborted)
+        except BaseException as error:
+            self._settle(error)
+        else:
+            self._settle(None)
+        finally:
+            _serving.attempt = None
+            self._supervisor.census.leave(self, self._machine.late)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """The worker is through: the verdict, if there is none yet, and the end of all ownership."""
+        with self._lock:
+            now = self._clock.now()
+            if error is None:
+                self._machine.finish(now)
+            else:
+                self._machine.fail(error, now)
+            verdict = self._machine.verdict
+            if verdict is not None and verdict.kind is VerdictKind.DONE:
+                self._handover.open()
+            self._conclude()
+            for handle in self._handles:
+                handle.release()
+            self._handles.clear()
+            self.armed = _NEVER
+
+    # -- the supervisor's side ----------------------------------------------
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        """Judge the clocks. Called by the supervisor only."""
+        with self._lock:
+            action = self._judge(now)
+            if action is not Action.NOTHING:
+                # From now on, although the shutdown waits until every verdict of the moment is in.
+                self._ended_at = self._ended_at or now
+            if self._machine.verdict is not None and action is Action.NOTHING:
+                # Whoever set the verdict has woken the waiters; a signal handler may have done so before its own
+                # thread waited.
+                self._handover.wake()
+            at = self._next_look(now)
+            self.armed = _NEVER if at is None else at
+            return action, at
+
+    def _judge(self, now: float) -> Action:
+        machine = self._machine
+        if self._abandoned and machine.cancel("user", now):
+            self._handover.close()
+            return Action.KILL
+        due = machine.due(now)
+        if due is None:
+            return Action.NOTHING
+        return machine.expire(now, waiting=machine.may_look(due) and self._waiting())
+
+    def _waiting(self) -> bool:
+        for handle in self._handles:
+            # A handle that cannot be asked is no excuse.
+            with contextlib.suppress(Exception):
+                if handle.waiting():
+                    return True
+        return False
+
+    def _next_look(self, now: float) -> float | None:
+        if self._ended_at is not None:
+            if self._thread is None or not self._thread.is_alive() or self._orphaned:
+                return None
+            wake_by = self._ended_at + (_WAKE_BOUND if self.tally.sockets else _EXIT_BOUND)
+            if now <= wake_by:
+                return wake_by
+            # No socket to shut, or a shutdown that woke nobody.
+            self._orphaned = True
+            self._supervisor.census.orphan(self)
+            if self._machine.verdict is None:
+                self._machine.fail(_stuck_error(), now)
+                self._conclude()
+            return None
+        first = self._machine.refresh()
+        return None if first is None else first.at
+
+    def abort(self) -> None:
+        """Shut the sockets, then free the caller. Called by the supervisor after every verdict of the moment is in."""
+        with self._lock:
+            self._shut()
+            self._conclude()
+
+    def _conclude(self) -> None:
+        verdict = self._machine.verdict
+        if verdict is not None:
+            if verdict.kind is not VerdictKind.DONE:
+                self._handover.drop_held()
+                if verdict.kind is VerdictKind.KILLED:
+                    self._shut()
+            else:
+                self._handover.open()
+            self._handover.wake()
+
+    def _shut(self) -> None:
+        if self._hung_up:
+            return  # nothing is adopted after it
+        self._hung_up = True
+        if self._ended_at is None:
+            self._ended_at = self._clock.now()
+        for handle in self._handles:
+            with contextlib.suppress(Exception):
+                handle.shut()
+
+    def disinherit(self) -> None:
+        """In a forked child: be over, without touching what the parent still uses."""
+        # The old lock may be held by a thread that does not exist here.
+        self._lock = threading.RLock()
+        self._handover = Handover(self._lock, self._bounds)
+        with self._lock:
+            self._handover.close()
+        self._hung_up = True
+        self._machine.disinherit(self._clock.now())
+        for handle in self._handles:
+            with contextlib.suppress(Exception):
+                handle.disinherit()
+        self._handles = []
+
+    @property
+    def phase(self) -> Phase:
+        """Where the attempt stands."""
+        return self._machine.phase
+
+
+atexit.register(supervisors._end_all)

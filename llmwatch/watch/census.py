@@ -1,0 +1,82 @@
+"""Who is alive: the process-wide count of attempts, workers and orphans behind :func:`llmwatch.stats`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmwatch.watch.attempt import Attempt
+
+__all__ = ["MOST_ORPHANS", "Census"]
+
+MOST_ORPHANS = 64
+"""Workers that cannot be woken are let go, but not without end."""
+
+
+class Census:
+    """Counts, and the set of attempts that have no verdict yet or still drain.
+
+    ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and nothing is acquired
+    while it is held.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._live: set[Attempt[Any]] = set()
+        self._orphans: set[Attempt[Any]] = set()
+        self._workers = 0
+        self._unabortable = 0
+        self._late = 0
+
+    def enter(self, attempt: Attempt[Any]) -> None:
+        with self._lock:
+            self._live.add(attempt)
+            self._workers += 1
+
+    def leave(self, attempt: Attempt[Any], late: int) -> None:
+        """The attempt's worker is gone."""
+        with self._lock:
+            if attempt not in self._live:
+                return
+            self._live.discard(attempt)
+            self._orphans.discard(attempt)
+            self._workers -= 1
+            self._late += late
+
+    def orphan(self, attempt: Attempt[Any]) -> None:
+        """A worker did not wake although its attempt is over."""
+        with self._lock:
+            if attempt in self._live and attempt not in self._orphans:
+                self._orphans.add(attempt)
+                self._unabortable += 1
+
+    @property
+    def orphans(self) -> int:
+        with self._lock:
+            return len(self._orphans)
+
+    def live(self) -> list[Attempt[Any]]:
+        """Attempts whose worker is still there."""
+        with self._lock:
+            return list(self._live)
+
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            live = list(self._live)
+            orphans, workers, unabortable, late = len(self._orphans), self._workers, self._unabortable, self._late
+        # Looked at outside the lock: an attempt's own lock is taken before this one, never after it.
+        running = sum(1 for attempt in live if attempt.verdict is None)
+        return {
+            "live_attempts": running,
+            "workers": workers,
+            "orphans": orphans,
+            "unabortable": unabortable,
+            "late_events": late + sum(attempt.late for attempt in live),
+        }
+
+    def inherited(self) -> list[Attempt[Any]]:
+        """In a forked child, where no other thread runs: the attempts of the parent, without the lock that a thread
+        may have held.
+        """
+        return list(self._live)

@@ -1,0 +1,134 @@
+"""The one place that knows what time it is.
+
+Every duration in llmwatch is measured on a :class:`Clock`, which is monotonic; wall time is read only for records and
+for HTTP dates. All waits that have a limit go through the clock as well, so that a :class:`ManualClock` can stand in
+for real time: nothing else imports ``time``.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+# SimpleQueue and Condition refuse time-outs near the platform's largest; waking once an hour costs nothing.
+_LONGEST_WAIT = 3600.0
+# Only the main thread gets signals. One that comes between its last look and the system call that sleeps is slept over
+# (and on Windows a lock never notices any), so that thread waits in slices; Ctrl-C is to be seen within 0.2 s.
+_SLICE = 0.1
+
+
+class Clock(Protocol):
+    """Monotonic seconds, wall seconds, and the two kinds of wait."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back; its zero means nothing."""
+
+    def wall(self) -> float:
+        """Seconds since the Unix epoch, for records only."""
+
+    def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
+        """The next item of ``inbox``, or ``None`` when ``until`` has come (or for no reason: look again)."""
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        """Wait on ``condition``, whose lock is held, until it is notified or ``until`` has come. It may return
+        early.
+        """
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
+        if until is None:
+            return inbox.get()
+        left = until - time.monotonic()
+        try:
+            if left <= 0:
+                return inbox.get_nowait()
+            return inbox.get(timeout=min(left, _LONGEST_WAIT))
+        except queue.Empty:
+            return None
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            return
+        longest = _SLICE if threading.current_thread() is threading.main_thread() else _LONGEST_WAIT
+        condition.wait(longest if left is None else min(left, longest))
+
+
+class ManualClock:
+    """Time that moves only when a test moves it.
+
+    :meth:`advance` wakes everybody who waits on this clock, so code under test sees the new time at once and no test
+    sleeps. Wall time moves along, and can be set apart with :meth:`set_wall` to show that no limit depends on it.
+    """
+
+    def __init__(self, now: float = 1_000.0, wall: float = 1_700_000_000.0) -> None:
+        self._lock = threading.Lock()  # protects the four fields below; a leaf: nothing is acquired while it is held
+        self._now = now
+        self._wall = wall
+        self._inboxes: list[queue.SimpleQueue[object]] = []
+        self._conditions: list[threading.Condition] = []
+
+    def now(self) -> float:
+        with self._lock:
+            return self._now
+
+    def wall(self) -> float:
+        with self._lock:
+            return self._wall
+
+    def set_wall(self, wall: float) -> None:
+        """Set the wall clock, as an administrator or a time server would."""
+        with self._lock:
+            self._wall = wall
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass, and wake every waiter."""
+        with self._lock:
+            self._now += seconds
+            self._wall += seconds
+            inboxes, conditions = list(self._inboxes), list(self._conditions)
+        for inbox in inboxes:
+            inbox.put(None)
+        for condition in conditions:
+            with condition:
+                condition.notify_all()
+
+    def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
+        with self._lock:
+            if inbox not in self._inboxes:
+                self._inboxes.append(inbox)  # type: ignore[arg-type]
+            # An expiry is over only after its instant, so at the instant itself there is nothing to do yet.
+            due = until is not None and until < self._now
+        if due:
+            try:
+                return inbox.get_nowait()
+            except queue.Empty:
+                return None
+        return inbox.get()
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        with self._lock:
+            self._conditions.append(condition)
+            due = until is not None and until <= self._now
+        try:
+            if not due:
+                condition.wait()
+        finally:
+            with self._lock:
+                self._conditions.remove(condition)
+
+
+SYSTEM = SystemClock()

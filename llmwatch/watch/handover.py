@@ -1,0 +1,115 @@
+"""The bounded hand-over between a worker and its caller.
+
+It has no lock of its own: everything here happens under the attempt's lock, which both conditions share, so what was
+handed over and the verdict are always seen together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+__all__ = ["Bounds", "Handover"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much may wait for the caller: number of items and their bytes. One item larger than that passes alone."""
+
+    items: int = 1024
+    size: int = 4 * 1024 * 1024
+
+
+class Handover(Generic[T]):
+    """Batches on their way from the worker to the caller.
+
+    Until :meth:`open` nothing is visible to the caller: batches are *held back*. They are never lost: if they outgrow
+    the bounds they are let through, because waiting for room would be waiting for ever.
+    """
+
+    __slots__ = ("_batches", "_bounds", "_count", "_held", "_size", "changed", "closed", "opened", "room", "silent")
+
+    def __init__(self, lock: threading.RLock, bounds: Bounds) -> None:
+        self.changed = threading.Condition(lock)  # the caller waits here for a batch or a verdict
+        self.room = threading.Condition(lock)  # the worker waits here for the caller
+        self._bounds = bounds
+        self._batches: deque[tuple[list[T], int]] = deque()
+        self._held: list[tuple[list[T], int]] = []
+        self._count = 0
+        self._size = 0
+        self.opened = False
+        self.closed = False
+        self.silent = False
+
+    @property
+    def full(self) -> bool:
+        """No room for more, until the caller takes something."""
+        return self._count >= self._bounds.items or self._size >= self._bounds.size
+
+    def put(self, batch: list[T], size: int) -> None:
+        """Add a batch. The worker has made sure that there is room."""
+        if self.closed:
+            return
+        self._count += len(batch)
+        self._size += size
+        if self.opened:
+            self._batches.append((batch, size))
+            self.changed.notify()
+        else:
+            self._held.append((batch, size))
+            if self.full:
+                self.open()
+
+    def open(self) -> None:
+        """Let what was held back through, in order, and everything after it."""
+        if self.opened:
+            return
+        self.opened = True
+        if self._held:
+            self._batches.extend(self._held)
+            self._held.clear()
+            self.changed.notify()
+
+    def take(self) -> list[T] | None:
+        """The oldest batch that is visible, or ``None``."""
+        if not self._batches:
+            return None
+        was_full = self.full
+        batch, size = self._batches.popleft()
+        self._count -= len(batch)
+        self._size -= size
+        if was_full and not self.full:
+            self.room.notify()
+        return batch
+
+    def drop_held(self) -> None:
+        """The attempt failed: what was held back is never shown."""
+        for batch, size in self._held:
+            self._count -= len(batch)
+            self._size -= size
+        self._held.clear()
+
+    def close(self) -> None:
+        """The call was given up: everything is discarded, and nobody waits any more."""
+        self.closed = True
+        self._batches.clear()
+        self._held.clear()
+        self._count = self._size = 0
+        self.wake()
+
+    def silence(self) -> None:
+        """Nobody is woken any more: the interpreter exits, and a daemon thread that wakes now can only print a
+        traceback.
+        """
+        self.silent = True
+
+    def wake(self) -> None:
+        """Let both sides look again."""
+        if self.silent:
+            return
+        self.changed.notify_all()
+        self.room.notify_all()

@@ -1,0 +1,307 @@
+"""The state machine of one attempt: which clocks run, and what has expired. Pure: ``now`` is an argument, nothing
+blocks.
+
+The rules it keeps, and that its property tests check:
+
+* What was seen moves the phase forward along :data:`~llmwatch.watch.table.TABLE` and never back, with one exception
+  that the table shows: content after a ``finish`` (another choice of the same answer) returns to ``GENERATING``. No
+  first-something clock is ever started again.
+* An observation implies the earlier ones: headers without ``SENT`` are legal (a transport may swallow a reset while
+  writing, a mock opens no connection). What is behind the phase is ignored.
+* Time that is held (nobody waits for the provider) is subtracted from every clock but ``deadline``.
+* A clock has expired when ``now`` is *after* its expiry. An observation at the very instant counts as in time: done
+  wins a tie.
+* A read clock that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel or
+  the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
+  thing, so it is accepted; on the other clocks, and once the grace is used, the time stamps decide and nothing else.
+* There is one verdict. What comes later is counted in ``late`` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmwatch.watch.table import CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
+from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
+
+__all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]
+
+GRACE = 1.0
+"""Seconds: the grace of a read clock, and how late a supervisor may wake before it mistrusts its own view."""
+
+ERROR_BODY = 5.0
+"""Seconds for the body of an HTTP error; it only adds words to a failure that is already known."""
+
+
+class Machine:
+    """One attempt's clocks and verdict.
+
+    ``limits`` maps the names of the clocks to seconds, ``None`` for a limit that is off; ``deadline_at`` is the
+    instant at which the whole call ends. Not thread-safe: the attempt's lock serialises it.
+    """
+
+    __slots__ = (
+        "_anchors",
+        "_graces",
+        "_held_at",
+        "_held_total",
+        "_last_byte",
+        "_limits",
+        "_soonest",
+        "_soonest_of_hold",
+        "deadline_at",
+        "last_byte_at",
+        "late",
+        "longest_gap",
+        "marks",
+        "phase",
+        "verdict",
+    )
+
+    def __init__(self, limits: Mapping[str, float | None], *, deadline_at: float | None = None) -> None:
+        self._limits = {name: seconds or None for name, seconds in limits.items()}
+        self._limits |= {"error_body": ERROR_BODY, "drain": limits.get("drain") or 0.0}
+        self.deadline_at = deadline_at
+        self.phase = Phase.IDLE
+        self.verdict: Verdict | None = None
+        self.late = 0
+        self.marks: dict[Seen, float] = {}
+        self.longest_gap: float | None = None
+        self._anchors: dict[str, float] = {}
+        self._graces: dict[str, float] = {}
+        self._held_at: float | None = None
+        self._held_total = 0.0
+        self._last_byte: float | None = None
+        self.last_byte_at: float | None = None
+        # No clock expires before this instant. Winding and holding only move expiries later, so it need not follow
+        # them.
+        self._soonest = _NEVER if deadline_at is None else deadline_at
+        self._soonest_of_hold = False
+
+    # -- time ---------------------------------------------------------------
+
+    def _active(self, now: float) -> float:
+        """``now`` on a clock that stands still while the attempt is held."""
+        return (now if self._held_at is None else self._held_at) - self._held_total
+
+    @property
+    def held(self) -> bool:
+        """Nobody waits for the provider just now."""
+        return self._held_at is not None
+
+    def read_at(self, now: float) -> float:
+        """When what is being looked at was read: at the beginning of the hold, or ``now`` where there is none."""
+        return now if self._held_at is None else self._held_at
+
+    def hold(self, now: float) -> None:
+        """Stop every clock but the deadline; they keep what is left of them."""
+        if self._held_at is None:
+            self._held_at = now
+
+    def resume(self, now: float) -> None:
+        """Let the clocks run on."""
+        if self._held_at is not None:
+            self._held_total += max(0.0, now - self._held_at)
+            self._held_at = None
+            if self._soonest_of_hold:
+                self.refresh()
+
+    # -- observations -------------------------------------------------------
+
+    def seen(self, what: Seen, now: float) -> bool:
+        """Take in an observation; ``False`` if the attempt is over and it came late.
+
+        A terminal event makes the verdict *done*. An observation after an expiry that nothing excuses makes it
+        *killed*.
+        """
+        if self.verdict is not None:
+            if not (self.verdict.kind is VerdictKind.DONE and what is Seen.BYTE):
+                self.late += 1
+            return False
+        cell = TABLE[self.phase][what]
+        overdue = self._overdue(now) if now > self._soonest else None
+        if overdue is not None:
+            self._conclude(overdue, now)
+            self.late += 1
+            return False
+        self._apply(cell, self._active(now))
+        if what is Seen.BYTE:
+            self._measure_gap(now)
+        self.marks.setdefault(what, now)
+        if cell.next is Phase.DRAINING:
+            self.verdict = Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase)
+        return True
+
+    def _apply(self, cell: Cell, active: float) -> None:
+        self.phase = cell.next
+        anchors, graces = self._anchors, self._graces
+        for clock in cell.ends:
+            anchors.pop(clock, None)
+            graces.pop(clock, None)
+        for clock in cell.winds:
+            if clock in anchors:
+                anchors[clock] = active
+                if graces:
+                    graces.pop(clock, None)
+        for clock in cell.starts:
+            if self._limits.get(clock) is not None:
+                anchors[clock] = active
+                graces.pop(clock, None)
+        if cell.starts:
+            self.refresh()
+
+    @property
+    def soonest(self) -> float:
+        """No clock expires before this instant (it may be earlier than the next expiry, never later)."""
+        return self._soonest
+
+    def refresh(self) -> Due | None:
+        """The next expiry, which is then the new ``soonest``."""
+        first = self.next_expiry()
+        self._soonest = _NEVER if first is None else first.at
+        self._soonest_of_hold = self.held
+        return first
+
+    def _measure_gap(self, now: float) -> None:
+        self.last_byte_at = now
+        active = self._active(now)
+        if self._last_byte is not None:
+            gap = active - self._last_byte
+            if self.longest_gap is None or gap > self.longest_gap:
+                self.longest_gap = gap
+        self._last_byte = active
+
+    def _overdue(self, now: float) -> Due | None:
+        """A clock that ran out before this observation, and that nothing excuses."""
+        if self.phase is Phase.REFUSED:
+            # The failure is known, so an end stands as it is; the supervisor drops the connection when it comes to it.
+            return None
+        for due in sorted(self._expiries(), key=_order):
+            if now <= due.at:
+                return None
+            if due.clock in READ_CLOCKS and due.clock not in self._graces:
+                # The supervisor has not looked yet, and that something was read shows that bytes were waiting.
+                continue
+            return due
+        return None
+
+    # -- expiry -------------------------------------------------------------
+
+    def _expiries(self) -> list[Due]:
+        found = []
+        if self._held_at is None:
+            for clock, anchor in self._anchors.items():
+                at = self._graces.get(clock)
+                if at is None:
+                    limit = self._limits[clock]
+                    assert limit is not None
+                    at = anchor + limit
+                found.append(Due(clock, at + self._held_total))
+        if self.deadline_at is not None and self.verdict is None:
+            found.append(Due("deadline", self.deadline_at))
+        return found
+
+    def next_expiry(self) -> Due | None:
+        """Which clock expires next and when, a function of the state alone; ``None`` if none runs."""
+        first: Due | None = None
+        for due in self._expiries():
+            if first is None or _order(due) < _order(first):
+                first = due
+        return first
+
+    def left(self, clock: str, now: float) -> float | None:
+        """Seconds left on ``clock``, never negative; ``None`` if it does not run."""
+        anchor, limit = self._anchors.get(clock), self._limits.get(clock)
+        return None if anchor is None or limit is None else max(0.0, anchor + limit - self._active(now))
+
+    def due(self, now: float) -> Due | None:
+        """The clock that has expired, the earliest first; ``None`` while all are in time."""
+        first = self.next_expiry()
+        return first if first is not None and now > first.at else None
+
+    def may_look(self, due: Due) -> bool:
+        """Whether a look at the kernel's socket could still excuse this clock."""
+        return self.verdict is None and due.clock in READ_CLOCKS and due.clock not in self._graces
+
+    def expire(self, now: float, *, waiting: bool = False) -> Action:
+        """Judge the clocks. ``waiting``: bytes or an end of file lie in the kernel for this attempt, unread.
+
+        The caller does what the action says, after every verdict of the moment is in.
+        """
+        due = self.due(now)
+        if due is None:
+            return Action.NOTHING
+        if self.may_look(due) and (waiting or now - due.at > GRACE):
+            self._graces[due.clock] = self._active(now) + GRACE
+            return Action.NOTHING
+        return self._conclude(due, now)
+
+    def _conclude(self, due: Due, now: float) -> Action:
+        clock = due.clock
+        anchor = self._anchors.pop(clock, None)
+        if self.phase in SETTLED:
+            if self.verdict is None and self.phase is Phase.FINISHING:
+                self.verdict = Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase, limit=clock)
+            self._stop_clocks()
+            return Action.HANG_UP
+        limit = self._limits.get(clock)
+        self.verdict = Verdict(
+            kind=VerdictKind.KILLED,
+            at=now,
+            phase=self.phase,
+            limit=clock,
+            seconds=limit,
+            elapsed=None if anchor is None else self._active(now) - anchor,
+            lag=now - due.at,
+        )
+        self._stop_clocks()
+        return Action.KILL
+
+    # -- other ends ---------------------------------------------------------
+
+    def finish(self, now: float) -> bool:
+        """The body was read to its end, and the end was in order."""
+        return self._end(Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase), now)
+
+    def fail(self, error: BaseException, now: float) -> bool:
+        """The worker ran into ``error``."""
+        return self._end(Verdict(kind=VerdictKind.FAILED, at=now, phase=self.phase, error=error), now)
+
+    def cancel(self, by: str, now: float) -> bool:
+        """Somebody gave the call up."""
+        return self._end(Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by=by), now)
+
+    def _end(self, verdict: Verdict, now: float) -> bool:
+        """Set the verdict if there is none; a limit that expired before it, and that nothing excuses, comes first."""
+        if self.verdict is not None:
+            return False
+        if verdict.kind is not VerdictKind.CANCELLED:
+            overdue = self._overdue(now) if now > self._soonest else None
+            if overdue is not None:
+                self._conclude(overdue, now)
+                return False
+        self.verdict = verdict
+        self._stop_clocks()
+        return True
+
+    def _stop_clocks(self) -> None:
+        self._anchors.clear()
+        self._graces.clear()
+        if self.phase is Phase.REFUSED and self.verdict is None:
+            # The connection is being dropped; the verdict comes from the worker, which must not find a deadline in
+            # its way.
+            self.deadline_at = None
+        self._soonest = _NEVER if self.deadline_at is None else self.deadline_at
+
+    def disinherit(self, now: float) -> None:
+        """In a forked child: over, whatever it was in the parent."""
+        self.verdict = Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by="lifecycle")
+        self._stop_clocks()
+
+
+_NEVER = float("inf")
+_RANK = {clock: rank for rank, clock in enumerate((*CLOCKS, "deadline"))}
+
+
+def _order(due: Due) -> tuple[float, int]:
+    return due.at, _RANK[due.clock]

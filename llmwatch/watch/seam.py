@@ -1,0 +1,68 @@
+"""The seam to the network: what the watchdog asks of a transport, and what it offers to one.
+
+The watchdog knows no socket. A transport hands it a :class:`Handle` for each socket while an attempt owns it, and
+reports through :class:`Line` how far the attempt has come. Anything that blocks can be watched this way; tests script
+both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Aborted", "Handle", "Line"]
+
+
+class Aborted(Exception):
+    """Raised inside a worker whose attempt is over. It never leaves the worker."""
+
+
+class Handle(Protocol):
+    """A duplicate of one socket, owned by one attempt.
+
+    ``shut`` and ``waiting`` are called with the attempt's lock held, so that neither can meet a descriptor that
+    ``release`` has given back to the system; all three must return at once.
+    """
+
+    def shut(self) -> None:
+        """Wake whoever is blocked on the socket, in every phase. Must not close it, and must not raise."""
+
+    def waiting(self) -> bool:
+        """Whether bytes or an end of file lie in the kernel, unread."""
+
+    def release(self) -> None:
+        """Close the duplicate: this attempt has no more business with the socket."""
+
+    def disinherit(self) -> None:
+        """In a forked child: give up both descriptors without a shutdown, which would cut the parent's stream."""
+
+
+class Line(Protocol):
+    """What a transport tells the attempt that it works for. Each method raises :class:`Aborted` when the attempt is
+    over.
+    """
+
+    def check(self) -> None:
+        """Nothing to report; just stop here if the attempt is over."""
+
+    def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
+        """The attempt owns this socket from now on. ``idle``: seconds it lay unused in the pool before."""
+
+    def disown(self, handle: Handle) -> bool:
+        """Ownership ends here, before anybody else can get at the socket. ``False``: it must not be used again. Never
+        raises.
+        """
+
+    def connected(self) -> None:
+        """The request can be sent."""
+
+    def sending(self, size: int) -> None:
+        """``size`` bytes of the request are about to be written."""
+
+    def sent(self) -> None:
+        """The kernel has the last byte of the request."""
+
+    def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
+        """The head of the response is here. ``refused``: it is an error, of which only a short body will be read."""
+
+    def time_left(self, limit: str) -> float | None:
+        """Seconds that are left on a running clock; ``None`` if it does not run."""

@@ -1,0 +1,171 @@
+"""The supervisor: one daemon thread that sleeps until the earliest deadline and ends what has expired.
+
+How it stays simple: the schedule belongs to its thread alone, and the only way in is an inbox (a ``SimpleQueue``,
+which a finalizer may use as well). Attempts put themselves there when they start and when their next expiry has moved
+*forward*; an event that moves it back costs nothing, because a deadline that comes is looked at again before anything
+happens.
+
+The supervisor holds no lock of its own while it takes an attempt's, and takes one attempt's at a time. When many
+expire at once all verdicts come first, then the shutdowns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import queue
+import threading
+from collections import deque
+from typing import Protocol
+
+from llmwatch.watch.census import Census
+from llmwatch.watch.clock import SYSTEM, Clock
+from llmwatch.watch.machine import Action
+
+__all__ = ["Supervisor", "Watched", "current"]
+
+_log = logging.getLogger("llmwatch")
+
+
+class Watched(Protocol):
+    """What the supervisor knows of an attempt."""
+
+    armed: float
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        """Judge the clocks; what has to be done, and when to look again (which becomes ``armed``)."""
+
+    def abort(self) -> None:
+        """Shut what the attempt owns and free its caller."""
+
+
+class Supervisor:
+    """Watches any number of attempts from one thread, which starts with the first of them."""
+
+    def __init__(self, clock: Clock = SYSTEM, census: Census | None = None) -> None:
+        self.clock = clock
+        self.census = census or Census()
+        self._inbox: queue.SimpleQueue[Watched | None] = queue.SimpleQueue()
+        self._heap: list[tuple[float, int, Watched]] = []
+        self._numbers = itertools.count()
+        self._compact_at = 64
+        self._lags: deque[float] = deque(maxlen=1024)
+        self._start_lock = threading.Lock()  # protects _thread; a leaf
+        self._thread: threading.Thread | None = None
+
+    def watch(self, attempt: Watched) -> None:
+        """Watch an attempt from now on."""
+        with self._start_lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="llmwatch-supervisor", daemon=True)
+                thread.start()
+                self._thread = thread
+        self._inbox.put(attempt)
+
+    def look_at(self, attempt: Watched) -> None:
+        """Its next expiry came closer, or something else happened to it. Takes no lock: finalizers may call it."""
+        self._inbox.put(attempt)
+
+    def lag(self) -> dict[str, float]:
+        """How late the last thousand wake-ups for a deadline were, in seconds: median and largest."""
+        lags = sorted(self._lags)
+        if not lags:
+            return {"median": 0.0, "max": 0.0}
+        return {"median": lags[len(lags) // 2], "max": lags[-1]}
+
+    def _run(self) -> None:
+        while True:
+            self.turn()
+
+    def turn(self) -> None:
+        """Sleep until the next deadline or message, then deal with all there is."""
+        until = self._heap[0][0] if self._heap else None
+        news: dict[int, Watched] = {}
+        item = self.clock.get(self._inbox, until)
+        while item is not None:
+            news[id(item)] = item
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+        now = self.clock.now()
+        if until is not None and now > until:
+            self._lags.append(now - until)
+        due = self._pop_due(now, news)
+        doomed = [attempt for attempt in due if self._examine(attempt, now)]
+        for attempt in doomed:
+            try:
+                attempt.abort()
+            except BaseException:  # one attempt that cannot be ended must not end the watch over the others
+                _log.exception("llmwatch: an attempt could not be aborted")
+
+    def _pop_due(self, now: float, news: dict[int, Watched]) -> list[Watched]:
+        due = dict(news)
+        while self._heap and self._heap[0][0] < now:
+            at, _, attempt = heapq.heappop(self._heap)
+            if attempt.armed == at:
+                due[id(attempt)] = attempt
+        return list(due.values())
+
+    def _examine(self, attempt: Watched, now: float) -> bool:
+        try:
+            action, at = attempt.examine(now)
+        except BaseException:
+            _log.exception("llmwatch: an attempt could not be examined")
+            return True
+        if at is not None:
+            self._arm(attempt, at)
+        return action is not Action.NOTHING
+
+    def _arm(self, attempt: Watched, at: float) -> None:
+        if len(self._heap) >= self._compact_at:
+            # An entry is stale once its attempt is armed for another instant.
+            self._heap = [entry for entry in self._heap if entry[2].armed == entry[0]]
+            heapq.heapify(self._heap)
+            self._compact_at = max(64, 2 * len(self._heap))
+        heapq.heappush(self._heap, (at, next(self._numbers), attempt))
+
+    @property
+    def scheduled(self) -> int:
+        """Entries in the schedule, stale ones included."""
+        return len(self._heap)
+
+
+_current: Supervisor | None = None
+_current_lock = threading.Lock()  # protects _current; a leaf
+
+
+def current() -> Supervisor:
+    """The supervisor of this process. It is made on the first call; its thread starts with the first watch."""
+    global _current
+    with _current_lock:
+        if _current is None:
+            _current = Supervisor()
+        return _current
+
+
+def _end_all() -> None:
+    """At exit: attempts are given up, and nobody is waited for."""
+    if _current is not None:
+        for attempt in _current.census.live():
+            attempt.end_at_exit()
+
+
+def _disinherit() -> None:
+    """In a forked child: no thread of the parent lives here, so its attempts are inert and a new supervisor is made
+    on demand.
+    """
+    global _current, _current_lock
+    inherited, _current, _current_lock = _current, None, threading.Lock()
+    if inherited is not None:
+        # The parent's other threads may have held these locks at the fork, so none of them is touched.
+        for attempt in inherited.census.inherited():
+            with contextlib.suppress(Exception):
+                attempt.disinherit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disinherit)

@@ -1,0 +1,178 @@
+"""The state machine as tables: the phases, what can be seen in each, and which clocks that starts, winds and ends.
+
+:data:`STEPS` is written by hand, one row a phase. An observation implies the earlier ones (a transport may swallow a
+reset while writing, a mock opens no connection), so :data:`TABLE` is made of it: every phase times every observation,
+the implied steps folded in, and nothing undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["CLOCKS", "READ_CLOCKS", "SETTLED", "STEPS", "TABLE", "Cell", "Phase", "Seen"]
+
+
+class Phase(str, Enum):
+    """Where an attempt stands."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    SENDING = "sending"
+    SENT = "sent"
+    HEADED = "headed"
+    TALKING = "talking"
+    OPENED = "opened"
+    GENERATING = "generating"
+    FINISHING = "finishing"
+    REFUSED = "refused"
+    DRAINING = "draining"
+
+
+class Seen(str, Enum):
+    """What a worker can observe."""
+
+    BEGUN = "begun"
+    CONNECTED = "connected"
+    SENT = "sent"
+    HEADERS = "headers"
+    REFUSED = "refused"
+    BYTE = "byte"
+    EVENT = "event"
+    CONTENT = "content"
+    FINISH = "finish"
+    TERMINAL = "terminal"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one observation does in one phase."""
+
+    next: Phase
+    ends: frozenset[str] = frozenset()
+    starts: frozenset[str] = frozenset()
+    winds: frozenset[str] = frozenset()
+
+    def then(self, later: Cell) -> Cell:
+        """Both steps as one, at the same instant."""
+        return Cell(
+            next=later.next,
+            ends=self.ends | later.ends,
+            starts=(self.starts - later.ends) | later.starts,
+            winds=(self.winds | later.winds) - later.ends,
+        )
+
+
+def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "") -> Cell:
+    return Cell(next, frozenset(ends.split()), frozenset(starts.split()), frozenset(winds.split()))
+
+
+_ALL = "connect send headers ttfb first_event first_content stale progress total error_body drain"
+# total runs on: content after a finish leads back to generating, and nothing winds total.
+_AT_END = "headers ttfb first_event first_content stale progress error_body"
+
+# One row a phase: what can be seen next, and which clocks that ends, starts or winds.
+STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
+    Phase.IDLE: {
+        Seen.BEGUN: _cell(Phase.CONNECTING, starts="connect"),
+    },
+    Phase.CONNECTING: {
+        Seen.CONNECTED: _cell(Phase.SENDING, ends="connect", starts="send"),
+    },
+    Phase.SENDING: {
+        Seen.SENT: _cell(Phase.SENT, ends="send", starts="headers ttfb first_event first_content total"),
+    },
+    Phase.SENT: {
+        Seen.HEADERS: _cell(Phase.HEADED, ends="headers"),
+    },
+    Phase.HEADED: {
+        Seen.REFUSED: _cell(Phase.REFUSED, ends="ttfb first_event first_content", starts="error_body"),
+        Seen.BYTE: _cell(Phase.TALKING, ends="ttfb", starts="stale"),
+    },
+    Phase.TALKING: {
+        Seen.REFUSED: _cell(Phase.REFUSED, ends="first_event first_content stale", starts="error_body"),
+        Seen.BYTE: _cell(Phase.TALKING, winds="stale"),
+        Seen.EVENT: _cell(Phase.OPENED, ends="first_event"),
+    },
+    Phase.OPENED: {
+        Seen.BYTE: _cell(Phase.OPENED, winds="stale"),
+        Seen.EVENT: _cell(Phase.OPENED),
+        Seen.CONTENT: _cell(Phase.GENERATING, ends="first_content", starts="progress"),
+        Seen.FINISH: _cell(Phase.FINISHING, ends=_AT_END, starts="drain"),
+        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+    },
+    Phase.GENERATING: {
+        Seen.BYTE: _cell(Phase.GENERATING, winds="stale"),
+        Seen.EVENT: _cell(Phase.GENERATING),
+        Seen.CONTENT: _cell(Phase.GENERATING, winds="progress"),
+        Seen.FINISH: _cell(Phase.FINISHING, ends=_AT_END, starts="drain"),
+        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+    },
+    Phase.FINISHING: {
+        Seen.BYTE: _cell(Phase.FINISHING),
+        Seen.EVENT: _cell(Phase.FINISHING),
+        Seen.CONTENT: _cell(Phase.GENERATING, ends="drain", starts="stale progress"),
+        Seen.FINISH: _cell(Phase.FINISHING),
+        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+    },
+    Phase.REFUSED: {
+        Seen.BYTE: _cell(Phase.REFUSED),
+    },
+    Phase.DRAINING: {},
+}
+
+# What each observation presupposes.
+_BEFORE: Mapping[Seen, Seen | None] = {
+    Seen.BEGUN: None,
+    Seen.CONNECTED: Seen.BEGUN,
+    Seen.SENT: Seen.CONNECTED,
+    Seen.HEADERS: Seen.SENT,
+    Seen.REFUSED: Seen.HEADERS,
+    Seen.BYTE: Seen.HEADERS,
+    Seen.EVENT: Seen.BYTE,
+    Seen.CONTENT: Seen.EVENT,
+    Seen.FINISH: Seen.EVENT,
+    Seen.TERMINAL: Seen.EVENT,
+}
+
+
+def _resolve(phase: Phase, seen: Seen) -> Cell | None:
+    """The cell of ``seen`` in ``phase``, made of the implied steps where it skips some; ``None`` where it lies
+    behind.
+    """
+    step = STEPS[phase].get(seen)
+    if step is not None:
+        return step
+    before = _BEFORE[seen]
+    implied = None if before is None else _resolve(phase, before)
+    if implied is None or implied.next is phase:
+        return None
+    last = STEPS[implied.next].get(seen)
+    return None if last is None else implied.then(last)
+
+
+def _complete() -> Mapping[Phase, Mapping[Seen, Cell]]:
+    return {phase: {seen: _resolve(phase, seen) or Cell(phase) for seen in Seen} for phase in Phase}
+
+
+TABLE = _complete()
+"""Every phase times every observation: none is undefined."""
+
+# In the order in which a tie is settled: the more specific limit names the reason.
+CLOCKS = (
+    "connect",
+    "send",
+    "headers",
+    "ttfb",
+    "first_event",
+    "first_content",
+    "stale",
+    "progress",
+    "error_body",
+    "drain",
+    "total",
+)
+READ_CLOCKS = frozenset({"headers", "ttfb", "first_event", "first_content", "stale", "progress"})
+# Here it is known how the attempt ends, so whatever expires only drops the connection.
+SETTLED = frozenset({Phase.FINISHING, Phase.REFUSED, Phase.DRAINING})

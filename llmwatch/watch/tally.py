@@ -1,0 +1,25 @@
+"""What is counted of an attempt while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+__all__ = ["Tally"]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted and noted while an attempt ran; it is frozen with the verdict."""
+
+    request_bytes: int = 0
+    response_bytes: int = 0
+    sent: str = "no"
+    status: int | None = None
+    request_id: str | None = None
+    sockets: int = 0
+    reused: bool | None = None
+    idle: float | None = None
+    comments: int = 0
+    dialect: str | None = None
+    events: Counter[str] = field(default_factory=Counter)

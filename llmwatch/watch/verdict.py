@@ -1,0 +1,50 @@
+"""How an attempt ends, and what its clocks ask for on the way there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from llmwatch.watch.table import Phase
+
+__all__ = ["Action", "Due", "Verdict", "VerdictKind"]
+
+
+class VerdictKind(str, Enum):
+    """How an attempt ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    KILLED = "killed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The end of an attempt. ``limit``, ``seconds``, ``elapsed`` and ``lag`` (all in seconds) are set for a kill."""
+
+    kind: VerdictKind
+    at: float
+    phase: Phase
+    limit: str | None = None
+    seconds: float | None = None
+    elapsed: float | None = None
+    lag: float | None = None
+    error: BaseException | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A clock and the instant at which it expires."""
+
+    clock: str
+    at: float
+
+
+class Action(str, Enum):
+    """What the supervisor has to do after a look at the clocks."""
+
+    NOTHING = "nothing"
+    HANG_UP = "hang up"
+    KILL = "kill"

@@ -1,0 +1,107 @@
+"""A second, naive account of the clocks, against which the state machine is checked.
+
+It keeps no anchors: it remembers everything that was seen and works out each clock from that history when asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmwatch.watch.machine import ERROR_BODY, GRACE
+from llmwatch.watch.table import READ_CLOCKS, Seen
+from tests.watch.walking import IMPLIED
+
+ENDS = (Seen.FINISH, Seen.TERMINAL)
+
+
+@dataclass
+class Story:
+    """What was seen of an attempt, in active seconds, and what follows from it."""
+
+    limits: dict[str, float | None]
+    deadline_at: float | None
+    reached: dict[Seen, float] = field(
+        default_factory=dict
+    )  # each observation, implied ones too, and when it was first
+    bytes: list[float] = field(default_factory=list)
+    contents: list[float] = field(default_factory=list)
+    finishes: list[float] = field(default_factory=list)
+    finishing: bool = False
+    returned: float | None = None  # when content last came after a finish
+    graces: dict[str, float] = field(default_factory=dict)
+    dropped: bool = False  # the connection, at the end of error_body or drain
+
+    @property
+    def refused(self) -> bool:
+        return Seen.REFUSED in self.reached
+
+    @property
+    def ended(self) -> bool:
+        return Seen.TERMINAL in self.reached
+
+    def see(self, what: Seen, active: float) -> None:
+        """Add an observation."""
+        if self.ended or (self.refused and what is not Seen.BYTE):
+            return
+        if what is Seen.REFUSED and Seen.EVENT in self.reached:
+            return
+        for one in IMPLIED[what] if what not in self.reached else ():
+            self.reached.setdefault(one, active)
+        if what is Seen.BYTE and not self.finishing:
+            self.bytes.append(active)
+            self.graces.pop("stale", None)
+        if what is Seen.CONTENT:
+            self.contents.append(active)
+            self.graces.pop("progress", None)
+            if self.finishing:
+                self.finishing, self.returned = False, active
+                self.graces.pop("stale", None)
+        if what is Seen.FINISH and not self.finishing:
+            self.finishing = True
+            self.finishes.append(active)
+
+    def anchors(self) -> dict[str, float]:
+        """Since when each running clock counts, limits that are off included."""
+        reached, found = self.reached, {}
+
+        def waits(clock: str, since: Seen, *until: Seen) -> None:
+            if since in reached and not any(one in reached for one in until):
+                found[clock] = reached[since]
+
+        if self.ended:
+            return {} if self.dropped else {"drain": reached[Seen.TERMINAL]}
+        if self.finishing:
+            return {"drain": self.finishes[-1], "total": reached[Seen.SENT]}
+        waits("connect", Seen.BEGUN, Seen.CONNECTED)
+        waits("send", Seen.CONNECTED, Seen.SENT)
+        waits("headers", Seen.SENT, Seen.HEADERS)
+        waits("ttfb", Seen.SENT, Seen.BYTE, Seen.REFUSED)
+        waits("first_event", Seen.SENT, Seen.EVENT, Seen.REFUSED)
+        waits("first_content", Seen.SENT, Seen.CONTENT, Seen.FINISH, Seen.REFUSED)
+        waits("total", Seen.SENT)
+        if self.refused:
+            return {} if self.dropped else {**found, "error_body": reached[Seen.REFUSED]}
+        if Seen.BYTE in reached:
+            found["stale"] = max([*self.bytes[-1:], reached[Seen.BYTE], self.returned or 0.0])
+        if self.contents:
+            found["progress"] = self.contents[-1]
+        return found
+
+    def expiries(self, held_total: float, *, held: bool, over: bool) -> dict[str, float]:
+        """When each clock that is on expires, on the real clock. ``over``: there is a verdict."""
+        found = {}
+        if not held and (self.ended or not over):
+            limits = {**self.limits, "error_body": ERROR_BODY, "drain": self.limits.get("drain") or 0.0}
+            for clock, anchor in self.anchors().items():
+                limit = limits.get(clock)
+                if limit is not None:
+                    found[clock] = self.graces.get(clock, anchor + limit) + held_total
+        if self.deadline_at is not None and not over and not self.dropped:
+            found["deadline"] = self.deadline_at
+        return found
+
+    def excuse(self, clock: str, active: float) -> None:
+        """A grace for a read clock."""
+        assert clock in READ_CLOCKS
+        assert clock not in self.graces
+        self.graces[clock] = active + GRACE

@@ -1,0 +1,283 @@
+"""How an attempt begins and ends: one verdict, whoever sets it, and a caller that is free at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import ERROR_BODY, Phase, VerdictKind
+from llmwatch.watch.seam import Aborted
+from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket, Stage
+
+MakeStage = Callable[..., Stage]
+LATE = 0.25
+"""Seconds after an expiry at which the supervisor looks."""
+
+
+class Broken(BaseException):
+    """An exception that ``except Exception`` does not catch."""
+
+
+# -- the ways to end ---------------------------------------------------------
+
+
+def test_done_by_a_terminal_event(stage: MakeStage) -> None:
+    """The caller has every item and then the end, while the worker still drains."""
+    one = stage(stale=10.0, drain=1.0)
+    socket = one.open()
+    one.receive("a", "b")
+    one.receive("c", terminal=True)
+    assert [one.attempt.take() for _ in range(3)] == [["a", "b"], ["c"], None]
+    assert (one.verdict.kind, one.verdict.phase, one.verdict.limit) == (VerdictKind.DONE, Phase.DRAINING, None)
+    assert not socket.shut_down.is_set()
+
+
+def test_done_by_the_end_of_the_body(stage: MakeStage) -> None:
+    """When the work function returns the attempt is done, and what was held back comes out."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("lifecycle", content=False)
+    assert one.taken() == []
+    one.leave()
+    assert one.verdict.kind is VerdictKind.DONE
+    assert [one.attempt.take() for _ in range(2)] == [["lifecycle"], None]
+    assert socket.log == ["release"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("reset"), ValueError("a mistake"), Broken(), SystemExit(3), KeyboardInterrupt()]
+)
+def test_failed_by_whatever_the_worker_raises(stage: MakeStage, error: BaseException) -> None:
+    """Any exception of the worker is the verdict, after the items that came before; the thread dies quietly."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("a")
+    caller = Caller(lambda: [one.attempt.take(), one.attempt.take()])
+    one.worker.crash(error)
+    assert caller.result() == [["a"], None]
+    assert one.verdict.kind is VerdictKind.FAILED
+    assert one.verdict.error is error
+    assert socket.log == ["release"]
+
+
+def test_killed_by_a_limit(stage: MakeStage) -> None:
+    """The caller that waits is free with the verdict, the socket is shut, and the worker's next step ends it."""
+    one = stage(ttfb=10.0)
+    socket = one.open()
+    one.worker.begin(lambda attempt: socket.read())
+    caller = Caller(one.attempt.take)
+    one.pass_time(10.0)
+    assert one.attempt.verdict is None
+    one.pass_time(LATE)
+    assert caller.result() is None
+    assert (one.verdict.kind, one.verdict.limit, one.verdict.elapsed) == (VerdictKind.KILLED, "ttfb", 10.0 + LATE)
+    one.worker.result()
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.received(0))
+    assert one.attempt.join(PATIENCE)
+    assert socket.released
+    assert socket.broken == []
+
+
+def test_a_clean_end_after_a_kill_is_no_success(stage: MakeStage) -> None:
+    """An abort of a close-delimited body looks like its end: the verdict that was stored before stands."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("a")
+    one.worker.begin(lambda attempt: socket.read())
+    one.pass_time(10.0 + LATE)
+    one.worker.result()
+    one.leave()
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "stale")
+    assert [one.attempt.take() for _ in range(2)] == [["a"], None]
+
+
+def test_an_error_after_a_kill_is_not_the_verdict(stage: MakeStage) -> None:
+    """A reset that the shutdown itself caused does not replace the kill."""
+    one = stage(stale=10.0)
+    one.open()
+    one.receive("a")
+    one.pass_time(10.0 + LATE)
+    verdict = one.verdict
+    one.worker.crash(OSError("bad file descriptor"))
+    assert one.verdict is verdict
+
+
+@pytest.mark.parametrize("by", ["user", "lifecycle"])
+def test_cancelled_by_somebody(stage: MakeStage, by: str) -> None:
+    """A cancellation frees the caller, shuts the socket, and discards what was handed over."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("a")
+    one.receive("b")
+    assert one.attempt.cancel(by)
+    assert one.attempt.take() is None
+    assert (one.verdict.kind, one.verdict.by) == (VerdictKind.CANCELLED, by)
+    assert socket.shut_down.is_set()
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.check())
+    assert not one.attempt.cancel("somebody else")
+    assert one.verdict.by == by
+
+
+def test_a_cancellation_frees_a_caller_that_waits(stage: MakeStage) -> None:
+    """Nobody has to look at a clock for it."""
+    one = stage()
+    one.open()
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.attempt.cancel("user")
+    assert caller.result() is None
+
+
+def test_cancelled_before_the_start(stage: MakeStage) -> None:
+    """An attempt that was given up before it started runs no work at all."""
+    supervisor = HandDriven()
+    attempt: Attempt[str] = Attempt({}, supervisor=supervisor)
+    ran = threading.Event()
+    assert attempt.cancel("user")
+    attempt.start(lambda attempt: ran.set())
+    assert attempt.join(PATIENCE)
+    assert not ran.is_set()
+    assert attempt.take() is None
+    assert supervisor.census.counts()["workers"] == 0
+
+
+def test_a_finish_is_done_after_the_drain(stage: MakeStage) -> None:
+    """Without a terminal event the caller waits for the drain, and no longer, pings or not."""
+    one = stage(stale=10.0, drain=1.0)
+    socket = one.open()
+    one.receive("a", finish=True)
+    assert one.attempt.take() == ["a"]
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.receive("ping", content=False)
+    assert caller.result() == ["ping"]
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.pass_time(1.0 + LATE)
+    assert caller.result() is None
+    assert one.verdict.kind is VerdictKind.DONE
+    assert socket.shut_down.is_set()
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.check())
+
+
+def test_a_usage_event_after_the_finish_is_delivered(stage: MakeStage) -> None:
+    """What comes between the finish and the terminal event reaches the caller."""
+    one = stage(drain=1.0)
+    one.open()
+    one.receive("a", finish=True)
+    one.receive("usage", content=False)
+    one.receive("end", content=False, terminal=True)
+    assert one.taken() == ["a", "usage", "end"]
+    assert one.verdict.kind is VerdictKind.DONE
+
+
+@pytest.mark.parametrize("limit", ["drain", "deadline"])
+def test_a_drain_that_the_worker_finds_over_hangs_up(stage: MakeStage, limit: str) -> None:
+    """A ping that comes after the drain and before the supervisor does not leave the worker in an unwatched read."""
+    one = stage(drain=1.0) if limit == "drain" else stage(drain=100.0, deadline=1.0)
+    socket = one.open()
+    one.receive("a", finish=True)
+    one.clock.advance(1.0 + LATE)  # type: ignore[attr-defined]
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: (attempt.received(1), attempt.reading()))
+    assert one.verdict.kind is VerdictKind.DONE
+    assert one.taken() == ["a"]
+    assert one.attempt.join(PATIENCE)
+    assert socket.released
+
+
+def test_a_limit_that_the_worker_finds_over_is_the_same_kill(stage: MakeStage) -> None:
+    """The worker that reports after a strict expiry ends itself: verdict, shutdown and a free caller as ever."""
+    one = stage(total=10.0)
+    socket = one.open()
+    one.receive("held back", content=False)
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    # Waking the waiters is the clock's doing; the supervisor does not look.
+    one.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.received(5))
+    assert caller.result() is None
+    assert (one.verdict.kind, one.verdict.limit, one.verdict.lag) == (VerdictKind.KILLED, "total", LATE)
+    assert socket.shut_down.is_set()
+    assert one.attempt.late == 1
+
+
+def test_an_abort_without_a_verdict_is_no_success(stage: MakeStage) -> None:
+    """A work function that raises Aborted by itself has failed."""
+    one = stage()
+    one.open()
+    one.worker.crash(Aborted())
+    assert one.verdict.kind is VerdictKind.FAILED
+
+
+def test_a_late_error_body_is_still_the_errors_own(stage: MakeStage) -> None:
+    """An error's body that never ends is cut after its seconds; what the worker then raises is the verdict."""
+    one = stage(ttfb=100.0)
+    one.open()
+    one.worker.do(lambda attempt: attempt.headers(500, refused=True))
+    second = Socket(one.attempt)
+    one.worker.do(lambda attempt: attempt.adopt(second))
+    one.pass_time(ERROR_BODY + LATE)
+    assert second.shut_down.is_set()
+    assert one.attempt.verdict is None
+    error = OSError("HTTP 500")
+    one.worker.crash(error)
+    assert (one.verdict.kind, one.verdict.error) == (VerdictKind.FAILED, error)
+    assert second.broken == []
+
+
+# -- taking ------------------------------------------------------------------
+
+
+def test_events_before_a_kill_come_first(stage: MakeStage) -> None:
+    """Everything handed over before the kill is returned, in order, then the end."""
+    one = stage(stale=10.0)
+    one.open()
+    for number in range(5):
+        one.receive(number)
+    one.pass_time(10.0 + LATE)
+    assert one.verdict.kind is VerdictKind.KILLED
+    assert [one.attempt.take() for _ in range(6)] == [[0], [1], [2], [3], [4], None]
+
+
+def test_take_until(stage: MakeStage) -> None:
+    """A caller that waits until a time gets nothing then, and the attempt goes on."""
+    one = stage()
+    one.open()
+    now = one.clock.now()
+    assert one.attempt.take(now) is None
+    caller = Caller(lambda: one.attempt.take(now + 5.0))
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.pass_time(4.0)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.pass_time(1.0)
+    assert caller.result() is None
+    assert one.attempt.verdict is None
+    one.receive("a")
+    assert one.attempt.take(now) == ["a"]
+
+
+def test_an_item_frees_a_caller_that_waits(stage: MakeStage) -> None:
+    """The item itself wakes the caller."""
+    one = stage()
+    one.open()
+    for item in "abc":
+        caller = Caller(one.attempt.take)
+        one.clock.somebody_waits()  # type: ignore[attr-defined]
+        one.receive(item)
+        assert caller.result() == [item]
+
+
+def test_taking_after_the_end_goes_on_returning_nothing(stage: MakeStage) -> None:
+    """The end stays the end."""
+    one = stage()
+    one.open()
+    one.leave()
+    assert [one.attempt.take() for _ in range(3)] == [None] * 3

@@ -1,0 +1,339 @@
+"""The sockets of an attempt: shut under its lock, never after they were given back, looked at before a kill."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmwatch.watch.machine import GRACE, READ_CLOCKS, VerdictKind
+from llmwatch.watch.seam import Aborted
+from tests.watch.scripted import PATIENCE, Caller, Socket, Stage
+
+MakeStage = Callable[..., Stage]
+LATE = 0.25
+
+
+# -- ownership ---------------------------------------------------------------
+
+
+def test_every_socket_is_shut_before_the_caller_is_free(stage: MakeStage) -> None:
+    """A kill shuts all sockets that the attempt owns; the worker releases each once."""
+    one = stage(ttfb=10.0)
+    sockets = [one.open(), one.socket(), one.socket()]
+    shut_when_free: list[bool] = []
+
+    def take() -> None:
+        assert one.attempt.take() is None
+        shut_when_free.extend(socket.shut_down.is_set() for socket in sockets)
+
+    caller = Caller(take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.supervisor.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
+    one.supervisor.look()
+    caller.result()
+    assert shut_when_free == [True] * 3
+    one.leave()
+    assert [socket.log.count("release") for socket in sockets] == [1, 1, 1]
+
+
+def test_a_socket_that_was_given_back_is_not_touched(stage: MakeStage) -> None:
+    """Once disowned a socket is released and never shut, whatever happens to the attempt."""
+    one = stage(ttfb=10.0)
+    given_back = one.open()
+    kept = one.socket()
+    assert one.worker.do(lambda attempt: attempt.disown(given_back)) is True
+    assert given_back.log == ["release"]
+    one.pass_time(10.0 + LATE)
+    assert given_back.log == ["release"]
+    assert kept.shut_down.is_set()
+
+
+def test_disown_before_the_verdict(stage: MakeStage) -> None:
+    """A connection whose body was read before the attempt's end is fit to be used again."""
+    one = stage()
+    socket = one.open()
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is True
+    one.receive("whole answer", terminal=True)
+    assert one.verdict.kind is VerdictKind.DONE
+
+
+def test_disown_after_done(stage: MakeStage) -> None:
+    """A drained connection is fit to be used again."""
+    one = stage(drain=5.0)
+    socket = one.open()
+    one.receive("end", terminal=True)
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is True
+    one.pass_time(5.0 + LATE)
+    assert socket.log == ["release"]
+
+
+@pytest.mark.parametrize("how", ["the drain is over", "hang_up"])
+def test_disown_after_hanging_up(stage: MakeStage, how: str) -> None:
+    """A connection that was shut is not fit, although its attempt is done."""
+    one = stage(drain=5.0)
+    socket = one.open()
+    one.receive("end", terminal=True)
+    if how == "hang_up":
+        one.attempt.hang_up()
+    else:
+        one.pass_time(5.0 + LATE)
+    assert one.verdict.kind is VerdictKind.DONE
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is False
+    assert socket.shut_down.is_set()
+    assert socket.released
+
+
+@pytest.mark.parametrize("end", ["kill", "cancel"])
+def test_disown_after_the_end(stage: MakeStage, end: str) -> None:
+    """A killed or cancelled attempt's connection never goes back; giving it back does not raise."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("a")
+    if end == "kill":
+        one.pass_time(10.0 + LATE)
+    else:
+        one.attempt.cancel("user")
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is False
+    assert socket.released
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is False
+    assert socket.log.count("release") == 1
+
+
+def test_disown_of_a_socket_that_nobody_adopted(stage: MakeStage) -> None:
+    """It is not released, and the answer is about the attempt."""
+    one = stage()
+    one.open()
+    strange = Socket(one.attempt)
+    assert one.worker.do(lambda attempt: attempt.disown(strange)) is True
+    assert strange.log == []
+    one.attempt.cancel("user")
+    assert one.worker.do(lambda attempt: attempt.disown(strange)) is False
+
+
+@pytest.mark.parametrize("end", ["kill", "cancel", "hang up"])
+def test_adopting_after_the_end_releases_and_aborts(stage: MakeStage, end: str) -> None:
+    """A socket that comes about too late is given up at once, and the worker stops."""
+    one = stage(total=10.0, drain=1.0)
+    one.open()
+    one.receive("a", terminal=end == "hang up")
+    if end == "cancel":
+        one.attempt.cancel("user")
+    else:
+        one.pass_time(10.0 + LATE)
+    late = Socket(one.attempt)
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.adopt(late))
+    assert late.log == ["release"]
+
+
+def test_an_expiry_that_meets_the_giving_back_touches_nothing(stage: MakeStage) -> None:
+    """Between the verdict on a drain and the shutdown the worker may give the socket back: then it stays whole."""
+    one = stage(drain=1.0)
+    socket = one.open()
+    one.receive("end", terminal=True)
+    one.clock.advance(1.0 + LATE)  # type: ignore[attr-defined]
+    one.attempt.examine(one.clock.now())
+    assert one.worker.do(lambda attempt: attempt.disown(socket)) is True
+    one.attempt.abort()
+    assert socket.log == ["release"]
+
+
+@pytest.mark.parametrize("what", ["shut", "release"])
+def test_shutting_and_releasing_exclude_each_other(stage: MakeStage, what: str) -> None:
+    """A shutdown and a release never run at the same time: the attempt's lock is held throughout either."""
+    one = stage(stale=10.0)
+    inside, go = threading.Event(), threading.Event()
+
+    class Slow(Socket):
+        def shut(self) -> None:
+            if what == "shut":
+                inside.set()
+                assert go.wait(PATIENCE)
+            super().shut()
+
+        def release(self) -> None:
+            if what == "release":
+                inside.set()
+                assert go.wait(PATIENCE)
+            super().release()
+
+    one.open()
+    socket = Slow(one.attempt)
+    one.sockets.append(socket)
+    one.worker.do(lambda attempt: attempt.adopt(socket))
+
+    def disown() -> None:
+        one.worker.begin(lambda attempt: attempt.disown(socket))
+
+    def cancel() -> Caller:
+        return Caller(lambda: one.attempt.cancel("user"))
+
+    if what == "shut":
+        canceller = cancel()
+        assert inside.wait(PATIENCE)
+        disown()
+    else:
+        disown()
+        assert inside.wait(PATIENCE)
+        canceller = cancel()
+    assert not one.attempt._lock.acquire(blocking=False)
+    go.set()
+    assert canceller.result() is True
+    assert one.worker.result() is (what == "release")
+    assert socket.log == (["shut", "release"] if what == "shut" else ["release"])
+
+
+# -- misbehaving handles -----------------------------------------------------
+
+
+class Raising(Socket):
+    """A handle that breaks its promise not to raise."""
+
+    def __init__(self, *args: Any, at: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.at = at
+
+    def shut(self) -> None:
+        super().shut()
+        if self.at == "shut":
+            raise RuntimeError("shut")
+
+    def waiting(self) -> bool:
+        super().waiting()
+        if self.at == "waiting":
+            raise RuntimeError("waiting")
+        return False
+
+
+@pytest.mark.parametrize("end", ["kill", "cancel", "hang_up"])
+def test_a_handle_that_raises_harms_nobody(stage: MakeStage, end: str) -> None:
+    """The other sockets are shut and the caller is free all the same."""
+    one = stage(stale=10.0, drain=100.0)
+    first = one.open()
+    broken = Raising(one.attempt, at="shut")
+    one.worker.do(lambda attempt: attempt.adopt(broken))
+    last = one.socket()
+    one.receive("a", terminal=end == "hang_up")
+    caller = Caller(lambda: [one.attempt.take(), one.attempt.take()])
+    if end == "kill":
+        one.pass_time(10.0 + LATE)
+    elif end == "cancel":
+        one.attempt.cancel("user")
+    else:
+        one.attempt.hang_up()
+    caller.result()
+    assert first.shut_down.is_set()
+    assert broken.shut_down.is_set()
+    assert last.shut_down.is_set()
+
+
+def test_a_look_that_raises_is_no_excuse(stage: MakeStage) -> None:
+    """A handle that cannot be asked whether bytes wait counts as one where none do: killed, not shut without a
+    verdict.
+    """
+    one = stage(stale=10.0)
+    one.open()
+    broken = Raising(one.attempt, at="waiting")
+    one.sockets.append(broken)
+    one.worker.do(lambda attempt: attempt.adopt(broken))
+    one.receive("a")
+    one.pass_time(10.0 + LATE)
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "stale")
+
+
+# -- look before you kill ----------------------------------------------------
+
+# The steps that a worker has reported when the clock runs.
+REPORTED = {"headers": 0, "ttfb": 1, "first_event": 2, "first_content": 3, "stale": 4, "progress": 4}
+
+
+def _until(one: Stage, clock: str) -> Socket:
+    """Bring the attempt to where that read clock runs."""
+    one.start()
+    socket = one.socket()
+    one.worker.do(lambda attempt: attempt.connected())
+    one.worker.do(lambda attempt: attempt.sent())
+    steps: list[Callable[[Any], object]] = [
+        lambda attempt: attempt.headers(200, refused=False),
+        lambda attempt: (attempt.received(1), attempt.reading()),
+        lambda attempt: attempt.deliver(["created"], 1, content=False),
+        lambda attempt: attempt.deliver(["a"], 1, content=True),
+    ]
+    for step in steps[: REPORTED[clock]]:
+        one.worker.do(step)
+    return socket
+
+
+@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
+def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, clock: str) -> None:
+    """Every read clock: a socket with something unread is not shut for a second, then it is."""
+    one = stage(**{clock: 10.0})
+    socket = _until(one, clock)
+    socket.readable = True
+    one.pass_time(10.0 + LATE)
+    assert one.attempt.verdict is None
+    assert socket.log == ["waiting"]
+    one.pass_time(GRACE)
+    assert one.attempt.verdict is None
+    one.pass_time(LATE)
+    assert (one.verdict.limit, one.verdict.lag) == (clock, LATE)
+    assert socket.log.count("waiting") == 1
+    assert socket.shut_down.is_set()
+
+
+def test_one_readable_socket_of_several_is_enough(stage: MakeStage) -> None:
+    """Whichever of the attempt's sockets has bytes excuses it."""
+    one = stage(stale=10.0)
+    one.open()
+    second = one.socket()
+    one.receive("a")
+    second.readable = True
+    one.pass_time(10.0 + LATE)
+    assert one.attempt.verdict is None
+
+
+def test_the_grace_is_used_by_a_worker_that_reads_on(stage: MakeStage) -> None:
+    """A process that was starved reads what was waiting, and the next wait has a grace of its own."""
+    one = stage(stale=10.0)
+    socket = one.open()
+    one.receive("a")
+    socket.readable = True
+    for item in "bcd":
+        one.pass_time(10.0 + LATE)
+        assert one.attempt.verdict is None
+        one.receive(item)
+    socket.readable = False
+    one.pass_time(10.0 + LATE)
+    assert one.verdict.limit == "stale"
+    assert one.taken() == list("abcd")
+
+
+def test_a_process_that_was_stopped_is_not_killed(stage: MakeStage) -> None:
+    """A supervisor that wakes far too late gives the worker a second to read, bytes seen or not."""
+    one = stage(stale=10.0, progress=10.0)
+    one.open()
+    one.receive("a")
+    one.pass_time(3_600.0)
+    assert one.attempt.verdict is None
+    one.receive("b")
+    one.pass_time(10.0)
+    assert one.attempt.verdict is None
+
+
+@pytest.mark.parametrize("clock", ["connect", "send", "total"])
+def test_nobody_looks_for_bytes_when_a_strict_clock_expires(stage: MakeStage, clock: str) -> None:
+    """Bytes that wait do not excuse a connect, send or total that is over."""
+    one = stage(**{clock: 10.0})
+    one.start()
+    socket = one.socket()
+    socket.readable = True
+    if clock != "connect":
+        one.worker.do(lambda attempt: attempt.connected())
+    if clock == "total":
+        one.worker.do(lambda attempt: attempt.sent())
+    one.pass_time(10.0 + LATE)
+    assert one.verdict.limit == clock
+    assert "waiting" not in socket.log

@@ -1,0 +1,281 @@
+"""What an attempt hands over, what it holds back, and how a slow caller stops its clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.handover import Bounds
+from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.seam import Aborted
+from tests.watch.scripted import PATIENCE, Stage
+
+MakeStage = Callable[..., Stage]
+LATE = 0.25
+AGES = 100_000.0
+"""Seconds that a slow caller takes; longer than every limit here."""
+LIMITS = {"ttfb": 10.0, "first_event": 10.0, "first_content": 10.0, "stale": 10.0, "progress": 10.0, "total": 50.0}
+
+
+# -- holding back ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["kill", "fail"])
+def test_what_was_held_back_is_never_shown_on_failure(stage: MakeStage, end: str) -> None:
+    """Lifecycle events of an attempt that did not come to its first content leak nothing."""
+    one = stage(first_content=10.0)
+    one.open()
+    one.receive("created", content=False)
+    one.receive("in progress", content=False)
+    if end == "kill":
+        one.pass_time(10.0 + LATE)
+    else:
+        one.worker.crash(OSError("reset"))
+    assert one.verdict.kind is (VerdictKind.KILLED if end == "kill" else VerdictKind.FAILED)
+    assert one.taken() == []
+    assert not one.attempt.opened
+
+
+@pytest.mark.parametrize("meaning", ["content", "finish", "terminal"])
+def test_content_shows_what_was_held_back_in_order_once(stage: MakeStage, meaning: str) -> None:
+    """The first content, or the end of the answer, lets everything before it through, in order, exactly once."""
+    one = stage()
+    one.open()
+    for item in ("created", "in progress"):
+        one.receive(item, content=False)
+        assert one.taken() == []
+    one.receive("it", **{"content": meaning == "content", meaning: True})
+    assert one.attempt.opened
+    assert one.taken() == ["created", "in progress", "it"]
+    if meaning != "terminal":
+        one.receive("ping", content=False)
+        assert one.taken() == ["ping"]
+    assert one.taken() == []
+
+
+def test_held_back_items_that_outgrow_the_bounds_are_let_through(stage: MakeStage) -> None:
+    """An endless run of lifecycle events is handed over rather than waited on for ever."""
+    one = stage(bounds=Bounds(items=3, size=1_000))
+    one.open()
+    for number in range(2):
+        one.receive(number, content=False)
+    assert one.taken() == []
+    one.worker.do(lambda attempt: attempt.received(1))
+    one.worker.begin(lambda attempt: attempt.deliver([2], 1, content=False))
+    assert one.attempt.take() == [0]
+    one.worker.result()
+    assert one.taken() == [1, 2]
+
+
+def test_held_back_items_of_a_cancelled_attempt_are_gone(stage: MakeStage) -> None:
+    """A cancellation discards them with everything else, and a later opening shows nothing."""
+    one = stage()
+    one.open()
+    one.receive("created", content=False)
+    one.attempt.cancel("user")
+    with pytest.raises(Aborted):
+        one.receive("a", read=False)
+    assert one.taken() == []
+
+
+# -- the slow caller ---------------------------------------------------------
+
+
+def _waits_for_room(one: Stage) -> None:
+    condition = one.clock.somebody_waits()  # type: ignore[attr-defined]
+    assert condition is one.attempt._handover.room
+
+
+@pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
+def test_a_full_handover_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> None:
+    """A caller slower than every limit kills nothing; its memory is bounded; on resume the clocks have what they had
+    left.
+    """
+    one = stage(**LIMITS, bounds=bounds)
+    one.open()
+    one.clock.advance(4.0)  # type: ignore[attr-defined]
+    one.receive("a")
+    one.clock.advance(5.0)  # type: ignore[attr-defined]
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, content=True))
+    _waits_for_room(one)
+    for _ in range(5):
+        one.pass_time(AGES)
+    assert one.attempt.verdict is None
+    assert one.attempt.take() == ["a"]
+    one.worker.result()
+    left = {clock: one.attempt.time_left(clock) for clock in ("stale", "progress", "total")}
+    assert left == {"stale": 10.0, "progress": 10.0, "total": 41.0}
+    one.pass_time(10.0)
+    assert one.attempt.verdict is None
+    one.pass_time(LATE)
+    assert (one.verdict.limit, one.verdict.elapsed) == ("stale", 10.0 + LATE)
+    assert one.taken() == ["b"]
+
+
+def test_every_wait_for_room_stops_the_clocks(stage: MakeStage) -> None:
+    """Also in the second batch of one read, and in one that came without a read."""
+    one = stage(**LIMITS, bounds=Bounds(items=2))
+    one.open()
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.do(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    for last, taken in (("b", ["a"]), ("c", ["b"]), ("d", ["c"])):
+        one.clock.forget_waits()  # type: ignore[attr-defined]
+        one.worker.begin(lambda attempt, last=last: attempt.deliver([last], 5, content=True))
+        _waits_for_room(one)
+        one.pass_time(AGES)
+        assert one.attempt.verdict is None
+        assert one.attempt.take() == taken
+        one.worker.result()
+    one.pass_time(10.0 + LATE)
+    assert one.verdict.limit == "stale"
+
+
+def test_a_caller_that_never_takes_is_bounded_by_the_deadline(stage: MakeStage) -> None:
+    """The deadline runs on while the hand-over is full, and ends the worker's wait for room."""
+    one = stage(**LIMITS, deadline=1_000.0, bounds=Bounds(items=1))
+    one.open()
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    _waits_for_room(one)
+    one.pass_time(999.0)
+    assert one.attempt.verdict is None
+    one.pass_time(1.0 + LATE)
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "deadline")
+    with pytest.raises(Aborted):
+        one.worker.result()
+    assert one.taken() == ["a"]
+
+
+@pytest.mark.parametrize("how", ["cancel", "abandon"])
+def test_giving_up_ends_the_wait_for_room(stage: MakeStage, how: str) -> None:
+    """A worker that waits for room is woken by the end of the attempt."""
+    one = stage(bounds=Bounds(items=1))
+    one.open()
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    _waits_for_room(one)
+    if how == "cancel":
+        one.attempt.cancel("user")
+    else:
+        one.attempt.abandon()
+        one.supervisor.look()
+    with pytest.raises(Aborted):
+        one.worker.result()
+    assert one.attempt.join(PATIENCE)
+    assert one.taken() == []
+
+
+def test_a_terminal_event_does_not_wait_for_room(stage: MakeStage) -> None:
+    """With it the worker has nothing more to hand over, so a full hand-over keeps neither it nor its drain waiting."""
+    one = stage(drain=1.0, bounds=Bounds(items=1))
+    socket = one.open()
+    one.receive("a", "b", "c", terminal=True)
+    assert one.verdict.kind is VerdictKind.DONE
+    one.pass_time(1.0 + LATE)
+    assert socket.shut_down.is_set()
+    assert one.taken() == ["a", "b", "c"]
+
+
+def test_a_long_answer_through_a_small_handover(stage: MakeStage) -> None:
+    """A caller that takes while the worker delivers gets every item once, in order."""
+    one = stage(**LIMITS, bounds=Bounds(items=3))
+    one.open()
+
+    def work(attempt: Attempt[int]) -> None:
+        for number in range(2_000):
+            attempt.received(1)
+            attempt.deliver([number], 1, content=True)
+        attempt.deliver([2_000], 1, content=True, terminal=True)
+
+    one.worker.begin(work)
+    items: list[int] = []
+    while (batch := one.attempt.take()) is not None:
+        items += batch
+    one.worker.result()
+    assert items == list(range(2_001))
+    assert one.verdict.kind is VerdictKind.DONE
+
+
+# -- clocks and reading ------------------------------------------------------
+
+
+def test_decoding_is_no_waiting(stage: MakeStage) -> None:
+    """From a read to the next one the clocks stand, however long the worker works on what it read."""
+    one = stage(stale=10.0, first_content=10.0, total=20.0)
+    one.open()
+    one.clock.advance(3.0)  # type: ignore[attr-defined]
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.pass_time(AGES)
+    assert one.attempt.verdict is None
+    one.worker.do(lambda attempt: attempt.reading())
+    assert {clock: one.attempt.time_left(clock) for clock in ("stale", "first_content", "total")} == {
+        "stale": 10.0,
+        "first_content": 7.0,
+        "total": 17.0,
+    }
+    one.pass_time(7.0 + LATE)
+    assert one.verdict.limit == "first_content"
+
+
+def test_what_was_read_in_time_is_in_time(stage: MakeStage) -> None:
+    """A terminal event that was read before the deadline and decoded after it is a success: the time of the read
+    counts.
+    """
+    one = stage(deadline=10.0)
+    one.open()
+    one.clock.advance(10.0)  # type: ignore[attr-defined]
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.clock.advance(LATE)  # type: ignore[attr-defined]
+    one.receive("end", terminal=True, read=False)
+    assert one.verdict.kind is VerdictKind.DONE
+    assert one.taken() == ["end"]
+
+
+def test_the_end_of_the_body_is_a_read_too(stage: MakeStage) -> None:
+    """Nothing expires between the end of the body and the worker's own end."""
+    one = stage(stale=10.0, total=10.0)
+    one.open()
+    one.receive("a")
+    one.worker.do(lambda attempt: attempt.received(0))
+    one.pass_time(AGES)
+    one.leave()
+    assert one.verdict.kind is VerdictKind.DONE
+
+
+def test_an_event_after_the_terminal_one_does_not_stop_the_drain(stage: MakeStage) -> None:
+    """What still comes is dropped, counted, and the drain's time runs on."""
+    one = stage(drain=1.0)
+    socket = one.open()
+    one.receive("end", terminal=True)
+    one.receive("more", content=False)
+    assert one.attempt.late == 1
+    one.pass_time(1.0 + LATE)
+    assert socket.shut_down.is_set()
+    assert one.taken() == ["end"]
+
+
+@pytest.mark.parametrize("clock", ["first_event", "first_content", "total"])
+def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, clock: str) -> None:
+    """Bytes without events, read one by one, wind the silence and nothing else."""
+    one = stage(**{clock: 10.0}, stale=3.0)
+    one.open()
+    for _ in range(10):
+        one.receive(size=1)
+        one.pass_time(1.0)
+        assert one.attempt.verdict is None
+    one.pass_time(LATE)
+    assert one.verdict.limit == clock
+
+
+def test_events_without_content_do_not_wind_progress(stage: MakeStage) -> None:
+    """Pings after content end at progress."""
+    one = stage(progress=10.0, stale=3.0)
+    one.open()
+    one.receive("a")
+    for _ in range(10):
+        one.pass_time(1.0)
+        one.receive("ping", content=False)
+    one.pass_time(LATE)
+    assert one.verdict.limit == "progress"
+    assert one.taken() == ["a", *["ping"] * 10]

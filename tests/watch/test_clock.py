@@ -1,0 +1,146 @@
+"""Real and manual time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+
+import pytest
+
+from llmwatch.watch import clock as clocks
+from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock
+from tests.watch.scripted import PATIENCE, Caller, WatchedClock
+
+SOON = 0.02
+"""Seconds that a real wait of these tests takes."""
+
+
+def test_now_is_monotonic_and_wall_is_the_wall() -> None:
+    """The system's clock reads the monotonic and the wall time of the machine."""
+    before, now, after = time.monotonic(), SYSTEM.now(), time.monotonic()
+    assert before <= now <= after
+    before, now, after = time.time(), SYSTEM.wall(), time.time()
+    assert before <= now <= after
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
+def test_get_returns_what_is_there_even_when_it_is_late(clock: Clock) -> None:
+    """An item that waits comes out whether or not the time is over."""
+    for until in (None, clock.now() + 100.0, clock.now() - 100.0):
+        inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        inbox.put("news")
+        assert clock.get(inbox, until) == "news"
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
+def test_get_does_not_block_once_the_time_is_over(clock: Clock) -> None:
+    """Nothing there and the time past: ``None`` at once."""
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    assert clock.get(inbox, clock.now() - 1.0) is None
+
+
+def test_a_real_get_waits_until_its_time_and_not_less() -> None:
+    """The wait of the system's clock ends after its time has come."""
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    until = time.monotonic() + SOON
+    assert SYSTEM.get(inbox, until) is None
+    # A platform's timer may be coarser than its clock.
+    assert time.monotonic() >= until - 0.001
+
+
+def test_a_real_get_takes_any_time() -> None:
+    """A wait of years is no overflow: it is cut, and the caller looks again."""
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    caller = Caller(lambda: SYSTEM.get(inbox, SYSTEM.now() + 1e12))
+    inbox.put("news")
+    assert caller.result() == "news"
+
+
+def test_a_real_wait_ends_with_its_time_or_a_notification() -> None:
+    """A condition is waited for until it is notified or the time has come."""
+    condition = threading.Condition()
+    until = time.monotonic() + SOON
+    with condition:
+        while time.monotonic() < until:
+            SYSTEM.wait(condition, until)
+    ready = threading.Event()
+
+    def wait() -> bool:
+        with condition:
+            ready.set()
+            SYSTEM.wait(condition, SYSTEM.now() + 1e12)
+        return True
+
+    caller = Caller(wait)
+    assert ready.wait(PATIENCE)
+    with condition:
+        condition.notify_all()
+    assert caller.result()
+
+
+def test_a_wait_without_an_end_is_cut_into_slices_where_ctrl_c_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a slice set, as on Windows, an endless wait returns early for its caller to look again."""
+    monkeypatch.setattr(clocks, "_SLICE", SOON)
+    condition = threading.Condition()
+    with condition:
+        SYSTEM.wait(condition, None)
+        SYSTEM.wait(condition, SYSTEM.now() + 1e12)
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
+def test_a_wait_that_is_over_does_not_give_the_lock_up(clock: Clock) -> None:
+    """A wait until a time in the past returns at once."""
+    condition = threading.Condition()
+    with condition:
+        clock.wait(condition, clock.now() - 1.0)
+
+
+def test_manual_time_stands_until_it_is_moved() -> None:
+    """Both times move by what a test advances, and by nothing else."""
+    clock = ManualClock(now=5.0, wall=100.0)
+    assert (clock.now(), clock.wall()) == (5.0, 100.0)
+    clock.advance(2.5)
+    assert (clock.now(), clock.wall()) == (7.5, 102.5)
+    clock.set_wall(0.0)
+    assert (clock.now(), clock.wall()) == (7.5, 0.0)
+
+
+def test_advancing_wakes_whoever_waits_for_an_inbox() -> None:
+    """A get that blocks returns when time passes, whether or not its time has come."""
+    clock = ManualClock()
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    assert clock.get(inbox, clock.now() - 1.0) is None  # the clock knows the inbox from now on
+    for until in (None, clock.now() + 1.0, clock.now() + 1e6):
+        caller = Caller(lambda until=until: clock.get(inbox, until))
+        clock.advance(2.0)
+        assert caller.result() is None
+
+
+def test_advancing_wakes_whoever_waits_on_a_condition() -> None:
+    """A wait on a condition returns when time passes, and is forgotten afterwards."""
+    clock = WatchedClock()
+    condition = threading.Condition()
+
+    def wait() -> float:
+        with condition:
+            while clock.now() < 1_010.0:
+                clock.wait(condition, 1_010.0)
+            return clock.now()
+
+    caller = Caller(wait)
+    assert clock.somebody_waits() is condition
+    clock.advance(5.0)
+    assert clock.somebody_waits() is condition
+    clock.advance(5.0)
+    assert caller.result() == 1_010.0
+    assert clock._conditions == []
+
+
+def test_a_manual_get_waits_through_the_very_instant() -> None:
+    """At the instant itself nothing has expired yet, so there is nothing to return for."""
+    clock = ManualClock()
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    caller = Caller(lambda: clock.get(inbox, clock.now()))
+    inbox.put("news")
+    assert caller.result() == "news"

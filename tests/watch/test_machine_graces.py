@@ -1,0 +1,245 @@
+"""Clocks that stand in a hold, and read clocks that are given another second."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from llmwatch.watch.machine import GRACE, Action, VerdictKind
+from llmwatch.watch.table import READ_CLOCKS, Phase, Seen
+from tests.watch.walking import (
+    LIMIT,
+    RUNNING_CLOCKS,
+    RUNS_AFTER,
+    STRICT_CLOCKS,
+    at,
+    expiry,
+)
+
+LATE = 0.25
+"""Seconds after an expiry at which it is judged; less than the lateness that a supervisor excuses."""
+
+# -- holding -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
+def test_a_clock_keeps_its_remainder_over_a_hold(clock: str) -> None:
+    """Held time is added to the expiry: 4 s used, 1,000 s held, 96 s left."""
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    machine = at(phase, 0.0, **{clock: LIMIT})
+    machine.hold(4.0)
+    assert machine.held
+    assert expiry(machine) is None
+    assert machine.expire(900.0) is Action.NOTHING
+    assert machine.left(clock, 900.0) == LIMIT - 4.0
+    machine.resume(1004.0)
+    assert not machine.held
+    assert expiry(machine) == (clock, LIMIT + 1000.0)
+    assert machine.soonest <= LIMIT + 1000.0
+    assert machine.left(clock, 1005.0) == LIMIT - 5.0
+
+
+def test_the_deadline_runs_on_in_a_hold() -> None:
+    """Nothing pauses the deadline."""
+    machine = at(Phase.GENERATING, 0.0, stale=10.0, deadline_at=50.0)
+    machine.hold(1.0)
+    assert expiry(machine) == ("deadline", 50.0)
+    assert machine.expire(50.0) is Action.NOTHING
+    assert machine.expire(50.0 + LATE) is Action.KILL
+    assert machine.verdict is not None
+    assert (machine.verdict.limit, machine.verdict.lag) == ("deadline", LATE)
+
+
+def test_holds_add_up_and_do_not_nest() -> None:
+    """Several holds are summed; a second hold within one, or a resume without one, does nothing."""
+    machine = at(Phase.GENERATING, 0.0, stale=10.0)
+    machine.resume(1.0)
+    machine.hold(2.0)
+    machine.hold(3.0)
+    machine.resume(5.0)
+    machine.resume(6.0)
+    machine.hold(7.0)
+    machine.resume(11.0)
+    assert expiry(machine) == ("stale", 10.0 + 3.0 + 4.0)
+
+
+def test_what_is_seen_in_a_hold_starts_its_clock_at_the_hold() -> None:
+    """An event that is decoded while the clocks stand starts a clock that has its whole limit at the resumption."""
+    machine = at(Phase.OPENED, 0.0, progress=10.0, stale=8.0)
+    machine.seen(Seen.BYTE, 4.0)
+    machine.hold(4.0)
+    machine.seen(Seen.CONTENT, 6.0)
+    machine.resume(100.0)
+    assert machine.left("progress", 100.0) == 10.0
+    assert machine.left("stale", 100.0) == 8.0
+
+
+def test_a_hold_across_an_expiry_keeps_the_attempt_alive() -> None:
+    """A consumer slower than every limit is not killed, as long as the bytes were there before the expiry."""
+    machine = at(Phase.GENERATING, 0.0, stale=1.0, progress=1.0)
+    for now in (1000.0, 2000.0, 3000.0):
+        machine.hold(now)
+        assert machine.expire(now + 999.0) is Action.NOTHING
+        machine.resume(now + 999.0)
+        machine.seen(Seen.BYTE, now + 999.5)
+        machine.seen(Seen.CONTENT, now + 999.5)
+    assert machine.verdict is None
+
+
+# -- look before you kill ----------------------------------------------------
+
+
+@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
+def test_bytes_that_wait_give_one_grace(clock: str) -> None:
+    """With bytes in the kernel a read clock gets a second from then, once."""
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    now = 10.0 + LATE
+    due = machine.due(now)
+    assert due is not None
+    assert machine.may_look(due)
+    assert machine.expire(now, waiting=True) is Action.NOTHING
+    assert expiry(machine) == (clock, now + GRACE)
+    assert not machine.may_look(machine.next_expiry())  # type: ignore[arg-type]
+    assert machine.expire(now + GRACE, waiting=True) is Action.NOTHING
+    assert machine.expire(now + GRACE + LATE, waiting=True) is Action.KILL
+    assert machine.verdict is not None
+    assert (machine.verdict.limit, machine.verdict.elapsed, machine.verdict.lag) == (clock, now + GRACE + LATE, LATE)
+
+
+@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
+def test_a_supervisor_that_comes_late_mistrusts_itself(clock: str) -> None:
+    """More than a second late it gives the grace without bytes; a second late exactly it does not."""
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    assert machine.expire(10.0 + GRACE) is Action.KILL
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    now = math.nextafter(10.0 + GRACE, math.inf)
+    assert machine.expire(now) is Action.NOTHING
+    assert expiry(machine) == (clock, now + GRACE)
+    assert machine.expire(now + 100.0) is Action.KILL
+
+
+@pytest.mark.parametrize("clock", STRICT_CLOCKS)
+def test_other_clocks_get_no_grace(clock: str) -> None:
+    """Connect, send and total are judged by the time alone, with bytes waiting or a supervisor late."""
+    phase = {"connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    machine = at(phase, 0.0, **{clock: 10.0})
+    assert machine.expire(500.0, waiting=True) is Action.KILL
+
+
+def test_the_deadline_gets_no_grace() -> None:
+    """Nor does the deadline."""
+    machine = at(Phase.HEADED, 0.0, deadline_at=10.0)
+    assert machine.expire(500.0, waiting=True) is Action.KILL
+
+
+@pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
+def test_the_grace_is_renewed_by_winding(clock: str, what: Seen) -> None:
+    """Each new wait has a grace of its own."""
+    machine = at(Phase.GENERATING, 0.0, **{clock: 10.0})
+    for begin in (0.0, 10.5, 21.0):
+        assert expiry(machine) == (clock, begin + 10.0)
+        assert machine.expire(begin + 10.0 + LATE, waiting=True) is Action.NOTHING
+        assert machine.seen(what, begin + 10.5)
+    assert machine.verdict is None
+
+
+def test_a_grace_of_one_clock_is_none_for_another() -> None:
+    """Silence that was excused does not excuse the first content."""
+    machine = at(Phase.TALKING, 0.0, stale=10.0, first_content=10.5)
+    assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
+    assert expiry(machine) == ("first_content", 10.5)
+    assert machine.expire(10.5 + LATE) is Action.KILL
+    assert machine.verdict is not None
+    assert machine.verdict.limit == "first_content"
+
+
+def test_a_keep_alive_does_not_renew_the_grace_of_a_content_clock() -> None:
+    """Bytes wind the silence and leave the grace of the first content as it was."""
+    machine = at(Phase.TALKING, 0.0, first_content=10.0, stale=LIMIT)
+    assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
+    for now in (10.5, 10.75, 11.0):
+        assert machine.seen(Seen.BYTE, now)
+        assert machine.seen(Seen.EVENT, now)
+    assert expiry(machine) == ("first_content", 10.0 + LATE + GRACE)
+    assert machine.expire(11.0 + LATE + LATE, waiting=True) is Action.KILL
+
+
+def test_a_grace_stands_still_in_a_hold() -> None:
+    """Held time is added to a grace as well, be it before or after the grace is given."""
+    machine = at(Phase.GENERATING, 0.0, progress=10.0)
+    machine.hold(1.0)
+    machine.resume(31.0)
+    assert machine.expire(40.0 + LATE, waiting=True) is Action.NOTHING
+    assert expiry(machine) == ("progress", 40.0 + LATE + GRACE)
+    machine = at(Phase.GENERATING, 0.0, progress=10.0)
+    assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
+    machine.hold(10.5)
+    machine.resume(20.5)
+    assert expiry(machine) == ("progress", 10.0 + LATE + GRACE + 10.0)
+
+
+@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
+def test_a_read_that_comes_before_the_supervisor_is_accepted(clock: str) -> None:
+    """A process that was stopped with bytes waiting reads on: the reading itself is the excuse."""
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    assert machine.seen(Seen.BYTE, 500.0)
+    assert machine.verdict is None
+
+
+@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
+def test_once_the_grace_is_used_the_time_decides(clock: str) -> None:
+    """After its grace a read clock is strict towards the worker too."""
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine.expire(10.0 + LATE, waiting=True)
+    assert not machine.seen(Seen.CONTENT, 11.0 + LATE + LATE)
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, clock)
+    assert machine.late == 1
+
+
+STRICT = [
+    ("connect", Phase.CONNECTING, Seen.CONNECTED),
+    ("send", Phase.SENDING, Seen.SENT),
+    ("send", Phase.SENDING, Seen.HEADERS),
+    ("total", Phase.SENT, Seen.HEADERS),
+    ("total", Phase.GENERATING, Seen.BYTE),
+    ("total", Phase.GENERATING, Seen.CONTENT),
+    ("total", Phase.GENERATING, Seen.TERMINAL),
+    ("deadline", Phase.CONNECTING, Seen.CONNECTED),
+    ("deadline", Phase.GENERATING, Seen.TERMINAL),
+]
+
+
+@pytest.mark.parametrize(("clock", "phase", "what"), STRICT)
+def test_a_strict_clock_beats_the_worker_by_its_time_stamp(clock: str, phase: Phase, what: Seen) -> None:
+    """What comes after a strict expiry is too late even when the supervisor has not woken yet."""
+    limits = {} if clock == "deadline" else {clock: 10.0}
+    machine = at(phase, 0.0, deadline_at=10.0 if clock == "deadline" else None, **limits)
+    assert not machine.seen(what, 10.0 + LATE)
+    verdict = machine.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit, verdict.phase, verdict.lag) == (VerdictKind.KILLED, clock, phase, LATE)
+    assert machine.late == 1
+    assert machine.expire(10.0 + LATE) is Action.NOTHING
+
+
+@pytest.mark.parametrize("clock", ["total", "deadline"])
+@pytest.mark.parametrize("end", ["finish", "fail"])
+def test_an_end_after_a_strict_expiry_is_a_kill(clock: str, end: str) -> None:
+    """A clean end or an error that comes after the expiry does not hide it."""
+    machine = at(Phase.GENERATING, 0.0, deadline_at=10.0 if clock == "deadline" else None, total=10.0)
+    if clock == "deadline":
+        machine = at(Phase.GENERATING, 0.0, deadline_at=10.0)
+    now = 10.0 + LATE
+    assert not (machine.finish(now) if end == "finish" else machine.fail(OSError(), now))
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, clock)
+
+
+def test_a_cancellation_wins_over_an_expiry_that_nobody_has_judged() -> None:
+    """Who gives a call up gets a cancellation, whatever the clocks say."""
+    machine = at(Phase.GENERATING, 0.0, total=10.0)
+    assert machine.cancel("lifecycle", 20.0)
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.by, machine.verdict.at) == (VerdictKind.CANCELLED, "lifecycle", 20.0)

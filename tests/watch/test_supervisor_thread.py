@@ -1,0 +1,269 @@
+"""The supervisor with its thread and with real attempts: what it costs, what it survives, what a finalizer may do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from llmwatch.watch import supervisor as supervisors
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.clock import SYSTEM, ManualClock
+from llmwatch.watch.machine import Action, VerdictKind
+from llmwatch.watch.supervisor import Supervisor
+from tests.watch.scripted import (
+    PATIENCE,
+    Caller,
+    HandDriven,
+    Puppet,
+    Scripted,
+    Socket,
+    Stage,
+    SteppedClock,
+    held,
+)
+
+Log = list[tuple[str, str, float | None]]
+MakeStage = Callable[..., Stage]
+START = 1_000.0
+"""Where a manual clock begins."""
+LATE = 0.25
+
+
+@pytest.fixture
+def log() -> Log:
+    """What was done to scripted attempts, in order."""
+    return []
+
+
+@pytest.fixture
+def supervisor() -> HandDriven:
+    """A supervisor without a thread."""
+    return HandDriven(SteppedClock())
+
+
+@pytest.fixture
+def manual() -> tuple[Supervisor, ManualClock]:
+    """A supervisor with a thread, on a clock that the test moves. Its thread waits in its inbox until the process
+    ends.
+    """
+    clock = ManualClock()
+    return Supervisor(clock), clock
+
+
+# -- lazy re-arming ----------------------------------------------------------
+
+
+def test_winding_costs_the_supervisor_nothing(stage: MakeStage) -> None:
+    """A thousand events wind the clocks without one message to the supervisor."""
+    one = stage(stale=10.0, progress=20.0, ttfb=5.0, first_content=5.0, total=1e6, deadline=1e6)
+    one.open()
+    one.receive("first")
+    one.supervisor.look()
+    before = one.supervisor.messages
+    for number in range(1_000):
+        one.clock.advance(1.0)
+        one.receive(number)
+        one.supervisor.look(1)
+    assert one.supervisor.messages == before
+    assert one.attempt.verdict is None
+    assert one.supervisor.scheduled < 10
+    one.pass_time(10.0)
+    assert one.attempt.verdict is None
+    one.pass_time(LATE)
+    assert (one.verdict.limit, one.verdict.lag) == ("stale", LATE)
+
+
+def test_a_life_costs_few_messages(stage: MakeStage) -> None:
+    """From connect to done only a clock that expires sooner than all before it is worth a message."""
+    one = stage(connect=10.0, send=60.0, ttfb=120.0, first_content=300.0, stale=360.0, progress=600.0, drain=1.0)
+    one.open()
+    for number in range(10):
+        one.receive(number)
+    one.receive("end", terminal=True)
+    # The watch itself, connect, drain; one more to tell that nothing runs.
+    assert one.supervisor.messages <= 4
+
+
+def test_a_shorter_clock_that_starts_later_is_kept_to(stage: MakeStage) -> None:
+    """The supervisor sleeps for the first byte's 100 s, then a silence of 5 s comes first."""
+    one = stage(ttfb=100.0, stale=5.0)
+    one.open()
+    one.receive("first")
+    one.supervisor.look()
+    one.pass_time(5.0 + LATE)
+    assert (one.verdict.limit, one.verdict.elapsed) == ("stale", 5.0 + LATE)
+
+
+# -- what may go wrong -------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(1), KeyboardInterrupt()])
+def test_an_attempt_that_raises_does_not_end_the_watch(
+    manual: tuple[Supervisor, ManualClock], log: Log, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """One that cannot be examined or aborted is logged, and the thread goes on watching the others."""
+    supervisor, clock = manual
+    broken, sound = Scripted("broken", log), Scripted("sound", log, (Action.NOTHING, START + 1.0), (Action.KILL, None))
+    broken.raises = error
+    with caplog.at_level(logging.ERROR, logger="llmwatch"):
+        supervisor.watch(broken)
+        assert broken.aborted.wait(PATIENCE)
+        supervisor.watch(sound)
+        assert sound.examined.wait(PATIENCE)
+        clock.advance(1.0 + LATE)
+        assert sound.aborted.wait(PATIENCE)
+    assert [record.message for record in caplog.records] == [
+        "llmwatch: an attempt could not be examined",
+        "llmwatch: an attempt could not be aborted",
+    ]
+    assert supervisor._thread is not None
+    assert supervisor._thread.is_alive()
+
+
+def test_a_thread_that_could_not_start_is_tried_again(
+    log: Log, manual: tuple[Supervisor, ManualClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the system has no thread to give, the next watch asks again; nothing is silently unwatched."""
+    supervisor, _ = manual
+    attempt = Scripted("a", log)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            supervisor.watch(attempt)
+    supervisor.watch(attempt)
+    assert attempt.examined.wait(PATIENCE)
+
+
+def test_one_thread_serves_all(manual: tuple[Supervisor, ManualClock], log: Log) -> None:
+    """The thread starts with the first watch, under a barrier of many, and is one daemon."""
+    supervisor, _ = manual
+    assert supervisor._thread is None
+    attempts = [Scripted(str(number), log) for number in range(16)]
+    barrier = threading.Barrier(len(attempts))
+    before = sum(thread.name == "llmwatch-supervisor" for thread in threading.enumerate())
+
+    def watch(attempt: Scripted) -> None:
+        barrier.wait()
+        supervisor.watch(attempt)
+
+    for caller in [Caller(lambda attempt=attempt: watch(attempt)) for attempt in attempts]:
+        caller.result()
+    for attempt in attempts:
+        assert attempt.examined.wait(PATIENCE)
+    threads = [thread for thread in threading.enumerate() if thread.name == "llmwatch-supervisor"]
+    assert len(threads) == before + 1
+    assert supervisor._thread is not None
+    assert supervisor._thread.daemon
+
+
+# -- the finalizer's path ----------------------------------------------------
+
+
+def test_abandoning_takes_no_lock(stage: MakeStage) -> None:
+    """A finalizer may run anywhere: it returns while every lock of the watchdog is held by somebody else."""
+    one = stage(stale=100.0)
+    socket = one.open()
+    one.receive("unread")
+    supervisor = one.supervisor
+    with held(one.attempt._lock, supervisor.census._lock, supervisor._start_lock, supervisors._current_lock):
+        Caller(one.attempt.abandon).result()
+        assert one.attempt.verdict is None
+    supervisor.look()
+    assert (one.verdict.kind, one.verdict.by) == (VerdictKind.CANCELLED, "user")
+    assert one.attempt.take() is None
+    assert socket.shut_down.is_set()
+    assert socket.broken == []
+
+
+def test_an_abandoned_attempt_that_is_done_drains_on(stage: MakeStage) -> None:
+    """Dropping the iterator after the terminal event does not cut the drain that lets the connection be used again."""
+    one = stage(drain=5.0)
+    socket = one.open()
+    one.receive("end", terminal=True)
+    one.attempt.abandon()
+    one.supervisor.look()
+    assert one.verdict.kind is VerdictKind.DONE
+    assert not socket.shut_down.is_set()
+    one.pass_time(5.0 + LATE)
+    assert socket.shut_down.is_set()
+
+
+# -- the whole, with a thread ------------------------------------------------
+
+
+def test_a_manual_clock_drives_a_kill_through_the_thread(manual: tuple[Supervisor, ManualClock]) -> None:
+    """With the real thread on a hand-moved clock: in time at the limit, killed after it, the caller freed."""
+    supervisor, clock = manual
+    attempt: Attempt[str] = Attempt({"ttfb": 10.0}, supervisor=supervisor)
+    worker = Puppet(attempt)
+    attempt.start(worker)
+    socket = Socket(attempt)
+    worker.do(lambda attempt: attempt.adopt(socket))
+    worker.do(lambda attempt: attempt.sent())
+    worker.begin(lambda attempt: socket.read())
+    caller = Caller(attempt.take)
+    clock.advance(10.0)
+    clock.advance(LATE)
+    assert caller.result() is None
+    verdict = attempt.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == (VerdictKind.KILLED, "ttfb")
+    worker.result()
+    worker.end()
+    assert attempt.join(PATIENCE)
+    assert socket.broken == []
+
+
+def test_real_time_kills_too() -> None:
+    """The real clock and thread, once: a silent attempt is killed after its limit, and its worker is gone."""
+    supervisor, limit = Supervisor(), 0.05
+    attempt: Attempt[str] = Attempt({"ttfb": limit}, supervisor=supervisor)
+    socket = Socket(attempt)
+
+    def work(attempt: Attempt[str]) -> None:
+        attempt.adopt(socket)
+        attempt.sent()
+        attempt.headers(200, refused=False)
+        socket.read()
+        attempt.received(0)
+
+    began = SYSTEM.now()
+    attempt.start(work)
+    assert attempt.take() is None
+    verdict = attempt.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit, verdict.seconds) == (VerdictKind.KILLED, "ttfb", limit)
+    assert verdict.at - began >= limit
+    assert verdict.elapsed is not None
+    assert verdict.lag is not None
+    assert verdict.elapsed >= limit
+    assert verdict.lag == pytest.approx(verdict.elapsed - limit, abs=1e-6)
+    assert attempt.join(PATIENCE)
+    assert socket.broken == []
+    assert supervisor.lag()["max"] > 0
+
+
+def test_there_is_one_supervisor_a_process() -> None:
+    """``current`` makes it on the first call, and gives the same to every thread."""
+    assert supervisors.current() is supervisors.current()
+    assert Caller(supervisors.current).result() is supervisors.current()
+    assert Attempt({})._supervisor is supervisors.current()
+
+
+def test_nothing_is_started_by_importing() -> None:
+    """A process that only imports the watchdog has one thread."""
+    script = "import threading, llmwatch.watch.attempt; print(threading.active_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True, cwd=os.getcwd()
+    )
+    assert done.stdout.strip() == "1"

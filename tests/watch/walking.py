@@ -1,0 +1,66 @@
+"""Walking a state machine along the life of an attempt, by hand and without threads."""
+
+from __future__ import annotations
+
+from llmwatch.watch.machine import Due, Machine
+from llmwatch.watch.table import READ_CLOCKS, Phase, Seen
+
+FIRST_CLOCKS = ("connect", "send", "headers", "ttfb", "first_event", "first_content")
+STRICT_CLOCKS = ("connect", "send", "total")
+RUNNING_CLOCKS = (*FIRST_CLOCKS, "stale", "progress", "total")
+LIMIT = 100.0
+"""Seconds; larger than every walk takes."""
+
+# Every phase, and how an attempt gets there step by step, nothing implied.
+PATHS: dict[Phase, tuple[Seen, ...]] = {
+    Phase.IDLE: (),
+    Phase.CONNECTING: (Seen.BEGUN,),
+    Phase.SENDING: (Seen.BEGUN, Seen.CONNECTED),
+    Phase.SENT: (Seen.BEGUN, Seen.CONNECTED, Seen.SENT),
+}
+PATHS[Phase.HEADED] = (*PATHS[Phase.SENT], Seen.HEADERS)
+PATHS[Phase.REFUSED] = (*PATHS[Phase.HEADED], Seen.REFUSED)
+PATHS[Phase.TALKING] = (*PATHS[Phase.HEADED], Seen.BYTE)
+PATHS[Phase.OPENED] = (*PATHS[Phase.TALKING], Seen.EVENT)
+PATHS[Phase.GENERATING] = (*PATHS[Phase.OPENED], Seen.CONTENT)
+PATHS[Phase.FINISHING] = (*PATHS[Phase.GENERATING], Seen.FINISH)
+PATHS[Phase.DRAINING] = (*PATHS[Phase.GENERATING], Seen.TERMINAL)
+
+_FRONT = PATHS[Phase.OPENED]
+# Everything that an observation presupposes, itself included, where nothing was seen before.
+IMPLIED: dict[Seen, tuple[Seen, ...]] = {
+    **{what: _FRONT[: place + 1] for place, what in enumerate(_FRONT)},
+    Seen.REFUSED: PATHS[Phase.REFUSED],
+    **{what: (*_FRONT, what) for what in (Seen.CONTENT, Seen.FINISH, Seen.TERMINAL)},
+}
+assert set(IMPLIED) == set(Seen)
+
+# The last observation that starts or winds a read clock, so that the clock runs after it.
+RUNS_AFTER: dict[str, Phase] = {
+    "headers": Phase.SENT,
+    "ttfb": Phase.HEADED,
+    "first_event": Phase.TALKING,
+    "first_content": Phase.OPENED,
+    "stale": Phase.GENERATING,
+    "progress": Phase.GENERATING,
+}
+assert set(RUNS_AFTER) == READ_CLOCKS
+
+
+def walk(machine: Machine, phase: Phase, now: float = 0.0) -> Machine:
+    """Take ``machine`` to ``phase``, all at the instant ``now``."""
+    for what in PATHS[phase]:
+        machine.seen(what, now)
+    assert machine.phase is phase
+    return machine
+
+
+def at(phase: Phase, now: float = 0.0, *, deadline_at: float | None = None, **limits: float | None) -> Machine:
+    """A machine with ``limits`` in ``phase``; every other limit is off."""
+    return walk(Machine(limits, deadline_at=deadline_at), phase, now)
+
+
+def expiry(machine: Machine) -> tuple[str, float] | None:
+    """The next expiry as a pair."""
+    due: Due | None = machine.next_expiry()
+    return None if due is None else (due.clock, due.at)
