@@ -1,0 +1,100 @@
+"""The requests adapter over the watched pools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from llmwatch.errors import ConfigError
+from llmwatch.transport import errand as errands
+from llmwatch.transport.pools import POOL_CLASSES
+from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
+from llmwatch.watch import forks
+
+__all__ = ["REQUEST_ID_HEADERS", "WatchedAdapter", "request_id_of"]
+
+# A client is shared between threads, and an overflowing pool only closes good connections.
+_POOL_SIZE = 100
+
+REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-goog-request-id",
+    "cf-ray",
+)
+"""Where providers name the request, the most telling first."""
+
+
+class WatchedAdapter(HTTPAdapter):
+    """A requests adapter whose sockets an attempt can shut down in every phase.
+
+    It never retries by itself.
+    """
+
+    def __init__(self) -> None:
+        self._inherited: list[Any] = []
+        super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE, max_retries=0)
+        forks.follow(self)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
+        pool_kwargs.setdefault("socket_options", HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS)
+        super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        if proxy.lower().startswith("socks"):
+            raise ConfigError(
+                "SOCKS proxies are not supported: their connections cannot be watched while they are made. Use an HTTP"
+                " proxy, or none (proxies=, HTTPS_PROXY, ALL_PROXY). Nothing was sent.",
+                field="proxies",
+            )
+        proxy_kwargs.setdefault("socket_options", HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS)
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = POOL_CLASSES
+        return manager
+
+    def after_fork(self) -> None:
+        """In a forked child: start with empty pools. A connection cannot be shared by two processes."""
+        inherited = [self.poolmanager, *self.proxy_manager.values()]
+        # Kept, because the finalizers of their pools take locks that a thread of the parent may have held at the fork.
+        self._inherited.extend(inherited)
+        for manager in inherited:
+            # Past the container's lock, for the same reason.
+            for pool in list(manager.pools._container.values()):
+                pool.disinherit()
+        self.proxy_manager = {}
+        self.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
+
+    def close(self) -> None:
+        """Close the idle connections now. One that is in use is closed when its owner is through with it."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            # clear() alone leaves a pool open for as long as anybody, a kept response for instance, refers to it.
+            for key in list(manager.pools.keys()):
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.retired = True
+                    pool.close_idle()
+        super().close()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().send(request, *args, **kwargs)
+        errand = errands.current()
+        if errand is not None:
+            try:
+                # Whether this is the answer is not known yet: a hook or a redirect may ask again.
+                errand.line.headers(response.status_code, refused=False, request_id=request_id_of(response))
+            except BaseException:
+                response.close()
+                raise
+            errand.responses.append(response)
+        return response
+
+
+def request_id_of(response: requests.Response) -> str | None:
+    """The provider's name for the request."""
+    return next((response.headers[name] for name in REQUEST_ID_HEADERS if name in response.headers), None)

@@ -1,0 +1,129 @@
+"""urllib3's connection classes, made to report to an attempt and to let its supervisor in.
+
+A connection that no errand is on behaves as urllib3's own. Otherwise it publishes each socket before it connects,
+tells the attempt when the request can be sent and when it is, refuses to write for an attempt that is over, and gives
+the socket's duplicate back on every way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from llmwatch.transport import errand as errands
+from llmwatch.transport.errand import Errand
+from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
+
+if TYPE_CHECKING:
+    from urllib3.response import HTTPResponse
+
+__all__ = ["WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
+
+
+class WatchedMixin(HTTPConnection):
+    """What the two connection classes add to urllib3's."""
+
+    errand: Errand | None = None
+    handle: SocketHandle | None = None
+    idle_since: float | None = None
+    """When the connection last went back to its pool, on the watch's clock."""
+    is_returning = False
+    """The answer is complete and only the end of its body is to be read, after which the connection is back in its
+    pool.
+    """
+    _answering = False
+    _requesting = False
+
+    def engage(self, errand: Errand, *, idle: float | None) -> None:
+        """The connection left the pool for ``errand``; if it is open, its attempt owns the socket from here on."""
+        self.errand = errand
+        if self.sock is not None:
+            self.handle = SocketHandle(self.sock)
+            errand.line.adopt(self.handle, reused=True, idle=idle)
+
+    def disengage(self) -> bool:
+        """The attempt's ownership ends, the duplicate is closed. ``False``: the connection must not be used again."""
+        errand, handle = self.errand, self.handle
+        self.errand = self.handle = None
+        return errand is None or handle is None or errand.line.disown(handle)
+
+    def _new_conn(self) -> socket.socket:
+        errand = self.errand or errands.current()
+        if errand is None:
+            return super()._new_conn()
+        self.errand = errand
+        sock, self.handle = open_socket(self, errand)
+        return sock
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except BaseException as error:
+            close_lost_tls(error)
+            raise
+        if self.handle is not None:
+            self.handle.owner = self.sock
+            if hasattr(self.sock, "suppress_ragged_eofs"):
+                # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.
+                self.sock.suppress_ragged_eofs = False
+        if self.errand is not None:
+            self.errand.line.check()
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        errand = self.errand or errands.current()
+        if errand is None:
+            super().request(method, url, *args, **kwargs)
+            return
+        if self.sock is None:
+            self.connect()
+        errand.line.connected()
+        # urllib3 leaves the connect time-out on the socket while it writes.
+        self.timeout = errand.send_backstop
+        self._requesting = True
+        try:
+            super().request(method, url, *args, **kwargs)
+        except BaseException:
+            self._forget_unsent()
+            raise
+        finally:
+            self._requesting = False
+        errand.line.sent()
+
+    def _forget_unsent(self) -> None:
+        """The request will not be completed: the kernel must not go on sending what it has of it."""
+        sock: Any = getattr(self.sock, "socket", self.sock)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def send(self, data: Any) -> None:
+        if self._requesting and self.errand is not None:
+            self.errand.line.sending(len(data) if isinstance(data, (bytes, bytearray, memoryview)) else 0)
+        super().send(data)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        # A body that ends with the connection is read after http.client has closed the connection object: the socket
+        # lives on in the response.
+        self._answering = True
+        try:
+            return super().getresponse()
+        finally:
+            self._answering = False
+
+    def close(self) -> None:
+        if not self._answering:
+            # While a duplicate is open no FIN goes out.
+            self.disengage()
+        super().close()
+
+
+class WatchedHTTPConnection(WatchedMixin, HTTPConnection):
+    """An HTTP connection that can be aborted in every phase."""
+
+
+class WatchedHTTPSConnection(WatchedMixin, HTTPSConnection):
+    """An HTTPS connection that can be aborted in every phase, the handshakes included."""

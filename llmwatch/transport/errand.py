@@ -1,0 +1,54 @@
+"""What the connections of this thread are working for.
+
+requests and urllib3 pass nothing of ours down to the place where a socket is made, so the attempt waits here, in the
+worker's own thread, for the connection classes to find it. Another thread that uses the same pool finds nothing, and
+gets plain urllib3.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import requests
+
+from llmwatch.watch.seam import Line
+
+__all__ = ["Errand", "current", "running"]
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One attempt's business with the network. Times in seconds, ``None`` for none.
+
+    ``keepalive``: a pooled socket that lay idle for longer is not used again. The backstops are socket time-outs: no
+    limits, but what frees a thread should the supervisor ever fail.
+    """
+
+    line: Line
+    keepalive: float
+    connect_backstop: float | None
+    send_backstop: float | None
+    read_backstop: float | None
+    responses: list[requests.Response] = field(default_factory=list)
+    """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+
+
+def current() -> Errand | None:
+    """The errand of this thread, if it is on one."""
+    return getattr(_local, "errand", None)
+
+
+@contextmanager
+def running(errand: Errand) -> Iterator[None]:
+    """This thread is on ``errand`` until the block ends."""
+    before = current()
+    _local.errand = errand
+    try:
+        yield
+    finally:
+        _local.errand = before

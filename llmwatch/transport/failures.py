@@ -1,0 +1,195 @@
+"""Foreign exceptions, translated once, at the edge.
+
+requests wraps urllib3, urllib3 wraps http.client, ssl and socket. What happened is decided by type and errno of
+whatever is found in that chain, the most specific first; the text of a message is never looked at. What comes out
+carries a summary of the foreign exception as its ``__cause__`` and not the exception itself: urllib3 prints URLs with
+their query strings, where some providers' keys live.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+from urllib3 import exceptions as u3
+
+from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, StreamCut
+from llmwatch.records import redact
+
+__all__ = ["Summary", "chain", "translate"]
+
+_RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
+_UNREACHABLE = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ETIMEDOUT,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.EADDRNOTAVAIL,
+}
+
+
+class Summary(Exception):
+    """What is kept of a foreign exception: its type, errno and scrubbed text."""
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and every exception in it: arguments, reasons, causes and contexts."""
+    todo, seen = [error], set()
+    while todo:
+        one = todo.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+        todo.extend(item for item in inner if isinstance(item, BaseException))
+
+
+def summarise(error: BaseException) -> Summary:
+    """The innermost telling exception in one line."""
+    found = list(chain(error))
+    telling = next((one for one in found if isinstance(one, OSError) and one.errno is not None), found[0])
+    number = getattr(telling, "errno", None)
+    code = f" [{errno.errorcode.get(number, number)}]" if isinstance(number, int) and _has_errno(telling) else ""
+    return Summary(f"{type(telling).__name__}{code}: {redact.text(str(telling), cap=300)}")
+
+
+def _has_errno(error: BaseException) -> bool:
+    # These two keep numbers of their own kind under the same name.
+    return not isinstance(error, (ssl.SSLError, socket.gaierror))
+
+
+def translate(error: BaseException, *, host: str, sent: str, sockets: int) -> BaseException:
+    """The llmwatch error for ``error``; a programmer's error comes back unchanged.
+
+    ``sent`` (no, partly, yes) and ``sockets`` (how many were opened) tell a failure to connect from one of the
+    stream. The result is ready to be raised with its own ``__cause__``.
+    """
+    if isinstance(error, LLMWatchError) or not isinstance(error, Exception):
+        return error
+    found = list(chain(error))
+    ours = next((one for one in found if isinstance(one, LLMWatchError)), None)
+    if ours is not None:
+        return ours
+    result = _configuration(found) or (_connecting(found, host, sockets) if sent == "no" else _streaming(found, host))
+    if result is None:
+        return error
+    result.__cause__ = summarise(error)
+    result.__suppress_context__ = True
+    return result
+
+
+def _first(found: list[BaseException], *types: type[BaseException]) -> BaseException | None:
+    return next((one for one in found if isinstance(one, types)), None)
+
+
+def _errno(found: list[BaseException]) -> int | None:
+    return next(
+        (one.errno for one in found if isinstance(one, OSError) and isinstance(one.errno, int) and _has_errno(one)),
+        None,
+    )
+
+
+def _configuration(found: list[BaseException]) -> LLMWatchError | None:
+    bad_url = _first(
+        found,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidProxyURL,
+        requests.exceptions.InvalidURL,
+        u3.LocationValueError,
+    )
+    if bad_url is not None:
+        what = "proxy URL" if isinstance(bad_url, requests.exceptions.InvalidProxyURL) else "URL"
+        return ConfigError(
+            f"The {what} cannot be used: {redact.text(str(bad_url), cap=200)}. Nothing was sent.", field="url"
+        )
+    if _first(found, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, found)):
+        return ConfigError(
+            "A request header has a name or value that HTTP does not allow. Nothing was sent.", field="headers"
+        )
+    return None
+
+
+def _is_header_text(error: BaseException) -> bool:
+    # http.client writes the values of headers in latin-1 and their names in ASCII; bodies are encoded in UTF-8.
+    return isinstance(error, UnicodeEncodeError) and error.encoding in ("latin-1", "ascii")
+
+
+def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatchError | None:
+    dns = _first(found, socket.gaierror)
+    if isinstance(dns, socket.gaierror):
+        if dns.errno in (socket.EAI_AGAIN,):
+            return ConnectFailed(
+                f"The name {host} could not be looked up just now; the resolver asks to try again.",
+                cause="dns_temporary",
+            )
+        return ConnectFailed(f"The host {host} does not exist; check the URL, or this machine's resolver.", cause="dns")
+    if _first(found, u3.ProxyError, requests.exceptions.ProxyError) is not None:
+        return ConnectFailed(
+            f"The proxy did not let the connection to {host} through: {redact.text(str(found[-1]), cap=160)}."
+            " Check the proxy's address and credentials.",
+            cause="proxy",
+            retryable=_errno(found) in _RESET | _UNREACHABLE | {errno.ECONNREFUSED},
+        )
+    certificate = _first(found, ssl.SSLCertVerificationError)
+    if isinstance(certificate, ssl.SSLCertVerificationError):
+        return ConnectFailed(
+            f"The certificate of {host} does not verify ({certificate.verify_message or 'certificate verify failed'});"
+            " if it is meant to, pass its authority's bundle as verify=.",
+            cause="tls",
+        )
+    number = _errno(found)
+    bundle = next((one for one in found if isinstance(one, ssl.SSLError) and one.library in ("X509", "PEM")), None)
+    if bundle is not None:
+        return ConfigError("The file given as verify= or cert= holds no certificate. Nothing was sent.", field="verify")
+    if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
+        return ConnectFailed(
+            f"The TLS handshake with {host} failed.",
+            cause="tls",
+            retryable=number in _RESET or _first(found, ssl.SSLEOFError, ssl.SSLZeroReturnError) is not None,
+        )
+    if number == errno.ECONNREFUSED:
+        return ConnectFailed(
+            f"{host} refused the connection; is the server running, and the port right?", cause="refused"
+        )
+    if number in _RESET or _first(found, http.client.RemoteDisconnected) is not None:
+        return ConnectFailed(f"{host} reset the connection before the request was sent.", cause="reset")
+    if (
+        number in _UNREACHABLE
+        or _first(found, TimeoutError, u3.ConnectTimeoutError, requests.ConnectTimeout) is not None
+    ):
+        return ConnectFailed(f"{host} could not be reached from this machine.", cause="unreachable")
+    if _first(found, requests.exceptions.ConnectionError, ConnectionError) is not None and sockets == 0:
+        # No socket was opened and the system said nothing: a stand-in for the network speaks, and means it.
+        return ConnectFailed(f"The connection to {host} was refused.", cause="refused", retryable=False)
+    bare = next((one for one in found if type(one) is OSError), None)
+    if bare is not None and number is None:
+        return ConfigError(
+            f"The TLS settings cannot be used: {redact.text(str(bare), cap=200)}. Nothing was sent.", field="verify"
+        )
+    if _first(found, requests.exceptions.RequestException, u3.HTTPError) is not None:
+        return ConnectFailed(f"No connection to {host} came about.", cause="unreachable")
+    return None
+
+
+def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
+    number = _errno(found)
+    if _first(found, http.client.RemoteDisconnected) is not None:
+        return StreamCut(f"{host} closed the connection without an answer.")
+    if number in _RESET:
+        return StreamCut(f"{host} reset the connection.")
+    if _first(found, http.client.IncompleteRead, u3.IncompleteRead, u3.InvalidChunkLength) is not None:
+        return StreamCut(f"The body from {host} broke off: less came than its framing announced.")
+    if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
+        return StreamCut(f"The TLS connection to {host} broke.")
+    if _first(found, http.client.HTTPException, u3.ProtocolError) is not None:
+        return StreamCut(f"What {host} sent is not valid HTTP, or broke off.")
+    if _first(found, OSError, u3.HTTPError, requests.exceptions.RequestException) is not None:
+        return StreamCut(f"The connection to {host} broke.")
+    return None

@@ -1,0 +1,157 @@
+"""Connection pools that recycle idle sockets and take back nothing that an attempt has ended.
+
+urllib3 releases a connection inside the very read that meets the end of the body. ``_put_conn`` is therefore the
+place where an attempt's ownership ends: the duplicate is closed, under the attempt's lock, before anybody else can
+take the connection out.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from llmwatch.transport import errand as errands
+from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin
+from llmwatch.transport.errand import Errand
+from llmwatch.transport.sockets import close_inherited
+from llmwatch.watch.clock import SYSTEM
+
+__all__ = ["POOL_CLASSES", "Returning", "WatchedHTTPConnectionPool", "WatchedHTTPSConnectionPool"]
+
+RETURN_BOUND = 0.1
+"""Seconds a call waits for a connection that is on its way back to the pool, before it opens one of its own."""
+
+
+class Returning:
+    """The connections whose answer is complete and whose body is being read to its end.
+
+    A caller that has its last event goes on at once, while the worker still reads the few bytes that end the body.
+    Its next call would find the pool empty and connect anew, so it waits a moment; not again, though, once a server
+    was seen to linger.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()  # protects the three fields; a leaf
+        self._expected = 0
+        self._returns = 0
+        self._lingers = False
+
+    def expect(self) -> None:
+        """One more connection will come back."""
+        with self._lock:
+            self._expected += 1
+
+    def returned(self, *, fit: bool) -> None:
+        """One is back in the pool, or was closed instead."""
+        with self._lock:
+            self._expected -= 1
+            self._returns += 1
+            if fit:
+                self._lingers = False
+            self._lock.notify_all()
+
+    def wait(self) -> None:
+        """Wait for one of them, for at most :data:`RETURN_BOUND`."""
+        with self._lock:
+            before = self._returns
+            if self._expected and not self._lingers:
+                self._lingers = not self._lock.wait_for(lambda: self._returns != before, RETURN_BOUND)
+
+
+class _WatchedPool(HTTPConnectionPool):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.returning = Returning()
+        self.retired = False
+        """The adapter was closed: connections that are in use are closed when they come back."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        errand = errands.current()
+        if errand is None:
+            return super()._get_conn(timeout)
+        errand.line.check()
+        if not self._has_idle():
+            self.returning.wait()
+        conn = super()._get_conn(timeout)
+        try:
+            self._engage(conn, errand)
+        except BaseException:
+            conn.close()
+            super()._put_conn(None)
+            raise
+        return conn
+
+    def _has_idle(self) -> bool:
+        pool = self.pool
+        return pool is not None and any(conn is not None for conn in list(pool.queue))
+
+    @staticmethod
+    def _engage(conn: Any, errand: Errand) -> None:
+        idle = None
+        if conn.sock is not None and conn.idle_since is not None:
+            idle = SYSTEM.now() - conn.idle_since
+            if idle >= errand.keepalive:
+                # Whatever the server advertises: somebody on the way may have forgotten the flow, and says so with a
+                # reset.
+                conn.close()
+        conn.engage(errand, idle=idle)
+
+    def _put_conn(self, conn: Any) -> None:
+        if not isinstance(conn, WatchedMixin):
+            super()._put_conn(conn)
+            return
+        # One that was closed meanwhile has given up its socket already.
+        fit = conn.disengage() and conn.sock is not None and not self.retired
+        returning, conn.is_returning = conn.is_returning, False
+        if fit:
+            conn.idle_since = SYSTEM.now()
+        else:
+            conn.close()
+        super()._put_conn(conn if fit else None)
+        if returning:
+            # Only now can the next call find it.
+            self.returning.returned(fit=fit)
+
+    def expect(self, conn: Any) -> None:
+        """The answer on ``conn`` is complete; only the end of its body is to be read."""
+        if isinstance(conn, WatchedMixin) and not conn.is_returning:
+            conn.is_returning = True
+            self.returning.expect()
+
+    def disinherit(self) -> None:
+        """In a forked child: give the idle connections up, without the queue's lock and without a word on the wire."""
+        for conn in list(self.pool.queue) if self.pool is not None else ():
+            if conn is not None and conn.sock is not None:
+                close_inherited(conn.sock)
+
+    def close_idle(self) -> None:
+        """Close the connections that are not in use."""
+        kept: list[Any] = []
+        try:
+            while self.pool is not None:
+                kept.append(self.pool.get(block=False))
+        except queue.Empty:
+            pass
+        for conn in kept:
+            if conn is not None:
+                conn.close()
+            # A closed connection connects anew when it is needed.
+            super()._put_conn(conn)
+
+
+class WatchedHTTPConnectionPool(_WatchedPool, HTTPConnectionPool):
+    """A pool of :class:`WatchedHTTPConnection`."""
+
+    ConnectionCls = WatchedHTTPConnection
+
+
+class WatchedHTTPSConnectionPool(_WatchedPool, HTTPSConnectionPool):
+    """A pool of :class:`WatchedHTTPSConnection`."""
+
+    ConnectionCls = WatchedHTTPSConnection
+
+
+POOL_CLASSES = {"http": WatchedHTTPConnectionPool, "https": WatchedHTTPSConnectionPool}

@@ -1,0 +1,254 @@
+"""Sending one request through requests, and reading its response as it comes.
+
+A session that the user gives lends its settings and stays as it was: every attempt prepares and sends through a
+session of its own that looks at the lender's headers, auth, cookies, proxies, verify, cert, trust_env and hooks at
+that moment. All of it happens in the worker's thread.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.cookies import RequestsCookieJar
+from urllib3.exceptions import DecodeError
+from urllib3.response import HTTPResponse
+from urllib3.util import Timeout
+
+from llmwatch.transport import errand as errands
+from llmwatch.transport.adapter import WatchedAdapter, request_id_of
+from llmwatch.transport.errand import Errand
+from llmwatch.watch import forks
+
+__all__ = ["READ_SIZE", "Reply", "Sender", "same_origin"]
+
+READ_SIZE = 65536
+_MOST_REDIRECTS = 5
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common."""
+
+    def origin(url: str) -> tuple[str, str | None, int | None]:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+    return origin(one) == origin(other)
+
+
+def _has(headers: Mapping[str, Any], name: str) -> bool:
+    return any(str(one).lower() == name for one in headers)
+
+
+class _Borrowing(requests.Session):
+    """A session for one attempt with the settings of another, on our adapters."""
+
+    def __init__(
+        self, lender: requests.Session, adapters: OrderedDict[str, BaseAdapter], jar: RequestsCookieJar
+    ) -> None:
+        # requests.Session.__init__ would build two adapters with their pools for every attempt.
+        self.headers = lender.headers
+        self.auth = lender.auth
+        self.proxies = lender.proxies
+        self.hooks = lender.hooks
+        self.params = lender.params
+        self.stream = True
+        self.verify = lender.verify
+        self.cert = lender.cert
+        self.max_redirects = lender.max_redirects
+        self.trust_env = lender.trust_env
+        self.cookies = jar
+        self.adapters = adapters
+
+
+class Reply:
+    """A response whose body is still to be read, by the worker alone."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.response = response
+        self._read1: Callable[..., bytes | None] | None = getattr(response.raw, "read1", None)
+
+    @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.response.headers
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect points, as an absolute URL."""
+        location = self.response.headers.get("location")
+        return urljoin(self.response.url, location) if location and self.response.is_redirect else None
+
+    def read(self) -> bytes:
+        """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
+        if self._read1 is not None:
+            return self._read1(READ_SIZE, decode_content=False) or b""
+        # A stand-in for the network that only has read().
+        return self.response.raw.read(READ_SIZE) or b""
+
+    def load(self, body: bytes) -> requests.Response:
+        """The response with ``body``, all that came over the wire, as its content; the content encoding is undone
+        here.
+        """
+        response = self.response
+        encoded = HTTPResponse(
+            body=io.BytesIO(body),
+            headers=dict(response.headers),
+            status=response.status_code,
+            preload_content=False,
+            enforce_content_length=False,
+        )
+        try:
+            response._content = encoded.read(decode_content=True)
+        except DecodeError:
+            # As requests does it, except that nothing is lost: what cannot be decoded stays as it came.
+            response._content = body
+        response._content_consumed = True  # type: ignore[attr-defined]
+        return response
+
+    def answered(self) -> None:
+        """The answer is complete: tell the pool that the connection will be back in a moment."""
+        raw = self.response.raw
+        pool, conn = getattr(raw, "_pool", None), getattr(raw, "connection", None)
+        if conn is not None and pool is not None and hasattr(pool, "expect"):
+            pool.expect(conn)
+
+    def close(self) -> None:
+        """Close the connection, unless the whole body was read and it is back in its pool."""
+        self.response.close()
+
+
+class Sender:
+    """The connections of one client."""
+
+    def __init__(self, session: requests.Session | None = None) -> None:
+        self._lender = session or requests.Session()
+        adapter = WatchedAdapter()
+        self._adapters: OrderedDict[str, BaseAdapter] = OrderedDict([("https://", adapter), ("http://", adapter)])
+        self._adapter = adapter
+        # What servers set; the lender's own jar is only read.
+        self._jar = RequestsCookieJar()
+        self._jar_lock = threading.Lock()  # protects _jar; a leaf
+        forks.follow(self)
+
+    def open(
+        self,
+        errand: Errand,
+        method: str,
+        url: str,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+        content_type: str | None = None,
+    ) -> Reply:
+        """Prepare, connect, send, and return once the headers are here. Blocks; runs in the worker.
+
+        ``content_type`` is that of the body, where no header says otherwise.
+
+        POST and its like follow 307 and 308 within the origin and no other redirect; GET follows all, unless
+        ``allow_redirects`` is false.
+        """
+        with errands.running(errand):
+            try:
+                return self._open(errand, method, url, kwargs, streaming=streaming, content_type=content_type)
+            except BaseException:
+                # A hook that raises, say: the exception keeps its frames, and they the response.
+                for response in errand.responses:
+                    response.close()
+                raise
+
+    def _open(
+        self,
+        errand: Errand,
+        method: str,
+        url: str,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+        content_type: str | None,
+    ) -> Reply:
+        jar = RequestsCookieJar()
+        jar.update(self._lender.cookies)
+        with self._jar_lock:
+            jar.update(self._jar)
+        session = _Borrowing(self._lender, self._adapters, jar)
+        settings, prepared = self._prepare(session, method, url, kwargs, streaming=streaming, content_type=content_type)
+        errand.line.check()
+        follow = kwargs.get("allow_redirects", True)
+        response = session.send(prepared, allow_redirects=follow and prepared.method in _SAFE_METHODS, **settings)
+        if follow and prepared.method not in _SAFE_METHODS:
+            response = self._follow(session, response, settings)
+        with self._jar_lock:
+            for one in (*response.history, response):
+                self._jar.update(one.cookies)
+        errand.line.headers(
+            response.status_code, refused=response.status_code >= 400, request_id=request_id_of(response)
+        )
+        return Reply(response)
+
+    @staticmethod
+    def _prepare(
+        session: requests.Session,
+        method: str,
+        url: str,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+        content_type: str | None,
+    ) -> tuple[dict[str, Any], requests.PreparedRequest]:
+        asked = {name: value for name, value in kwargs.items() if name in _REQUEST_KEYS}
+        headers = dict(asked.pop("headers", None) or {})
+        if streaming and not _has(headers, "accept-encoding"):
+            # Compression holds events back in the compressor.
+            headers["Accept-Encoding"] = "identity"
+        if content_type is not None and not _has(headers, "content-type") and not _has(session.headers, "content-type"):
+            headers["Content-Type"] = content_type
+        prepared = session.prepare_request(requests.Request(method.upper(), url, headers=headers, **asked))
+        settings: dict[str, Any] = dict(
+            session.merge_environment_settings(
+                prepared.url, kwargs.get("proxies") or {}, True, kwargs.get("verify"), kwargs.get("cert")
+            )
+        )
+        errand = errands.current()
+        assert errand is not None
+        settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+        return settings, prepared
+
+    @staticmethod
+    def _follow(session: requests.Session, response: requests.Response, settings: dict[str, Any]) -> requests.Response:
+        history: list[requests.Response] = []
+        for _ in range(_MOST_REDIRECTS):
+            target = response.headers.get("location")
+            if response.status_code not in (307, 308) or not target:
+                break
+            target = urljoin(response.url, target)
+            if not same_origin(target, response.url) or not isinstance(response.request.body, (bytes, str, type(None))):
+                break
+            response.close()
+            history.append(response)
+            again = response.request.copy()
+            again.url = target
+            again.headers.pop("Cookie", None)
+            again.prepare_cookies(session.cookies)
+            response = session.send(again, allow_redirects=False, **settings)
+        response.history = [*history, *response.history]
+        return response
+
+    def after_fork(self) -> None:
+        """In a forked child."""
+        self._jar_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the pooled connections. Calls in progress are not touched."""
+        self._adapter.close()

@@ -1,0 +1,189 @@
+"""Opening sockets that can be shut down from another thread at every moment of their life.
+
+A blocked thread cannot be interrupted from outside in Python, but its socket can: shutting down a *duplicate* of the
+descriptor wakes connect (on Linux), TLS handshakes and reads within a millisecond, whatever the owner has wrapped
+around it. The duplicate is the attempt's own, so it can be closed without pulling the descriptor away from under the
+owner, and without a word on the wire.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import sys
+from typing import Any
+
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
+from urllib3.util.wait import wait_for_read, wait_for_write
+
+from llmwatch.transport.errand import Errand
+
+__all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
+
+BACKSTOP_MARGIN = 6.0
+"""Seconds by which a socket's own time-out exceeds the limit it stands behind: the grace of a clock and 5 s."""
+
+# Idle flows are dropped by load balancers after 60 s, by a cloud NAT after 350 s; a probe a minute keeps them open
+# and notices dead peers.
+_IDLE, _INTERVAL, _COUNT = 60, 15, 4
+
+
+def _keepalive_options() -> list[tuple[int, int, int]]:
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (
+        ("TCP_KEEPIDLE", _IDLE),
+        ("TCP_KEEPALIVE", _IDLE),  # what macOS calls it
+        ("TCP_KEEPINTVL", _INTERVAL),
+        ("TCP_KEEPCNT", _COUNT),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            options.append((socket.IPPROTO_TCP, option, value))
+    return options
+
+
+KEEPALIVE_OPTIONS = _keepalive_options()
+"""Socket options to add to urllib3's default ones; in their place TCP_NODELAY would be lost."""
+
+
+class SocketHandle:
+    """The duplicate of one socket (see :class:`llmwatch.watch.seam.Handle`)."""
+
+    __slots__ = ("_duplicate", "owner")
+
+    def __init__(self, sock: Any) -> None:
+        self.owner = sock  # the socket as its owner uses it now; replaced when TLS wraps it
+        self._duplicate = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        if socket.getdefaulttimeout() is not None:
+            # A new socket object applies the process-wide default, and whether a descriptor blocks is shared by its
+            # duplicates.
+            sock.settimeout(sock.gettimeout())
+
+    def shut(self) -> None:
+        # It may not be connected yet (and is woken all the same), or the peer was faster.
+        with contextlib.suppress(OSError):
+            self._duplicate.shutdown(socket.SHUT_RDWR)
+
+    def waiting(self) -> bool:
+        try:
+            return wait_for_read(self._duplicate, timeout=0)
+        except (OSError, ValueError):
+            return False
+
+    def release(self) -> None:
+        self._duplicate.close()
+
+    def disinherit(self) -> None:
+        self._duplicate.close()
+        close_inherited(self.owner)
+
+
+def close_inherited(owner: Any) -> None:
+    """In a forked child: close the descriptor of a socket of the parent, whatever still refers to the object."""
+    # An SSLTransport (TLS in TLS) holds the socket inside.
+    sock = getattr(owner, "socket", owner)
+    with contextlib.suppress(OSError):
+        descriptor = sock.detach()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def close_lost_tls(error: BaseException) -> None:
+    """Close the TLS sockets that ``error`` left behind.
+
+    Up to CPython 3.11, when the peer resets the connection before the handshake begins, ``ssl`` takes the descriptor
+    over and loses it: it stays open until a garbage collection.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        lost = trace.tb_frame.f_locals.get("self")
+        if isinstance(lost, ssl.SSLSocket):
+            lost.close()
+        trace = trace.tb_next
+
+
+def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, SocketHandle]:
+    """Connect to the host of ``conn``, address by address, each socket known to the attempt before it connects.
+
+    The addresses share what is left of ``connect``, so a dead first one leaves time for the next; the last has all
+    that is left. Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.seam.Aborted` when the
+    attempt is over. The name look-up cannot be woken.
+    """
+    line = errand.line
+    line.check()
+    addresses = _look_up(conn)
+    error: OSError | None = None
+    for index, (family, kind, proto, _, address) in enumerate(addresses):
+        line.check()
+        left = line.time_left("connect")
+        remaining = len(addresses) - index
+        timeout = None if left is None else left + BACKSTOP_MARGIN if remaining == 1 else left / remaining
+        try:
+            return _connect(conn, errand, (family, kind, proto), address, timeout)
+        except OSError as failed:
+            line.check()
+            error = failed
+    if isinstance(error, TimeoutError):
+        raise ConnectTimeoutError(conn, f"no address of {conn.host} answered in time") from error
+    raise NewConnectionError(conn, f"no connection to {conn.host}: {error}") from error
+
+
+def _look_up(conn: HTTPConnection) -> list[Any]:
+    host = conn._dns_host.strip("[]")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise LocationParseError(f"'{host}', label empty or too long") from None
+    try:
+        addresses = socket.getaddrinfo(host, conn.port, allowed_gai_family(), socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(conn.host, conn, error) from error
+    if not addresses:
+        raise NewConnectionError(conn, f"{conn.host} has no address")
+    return list(addresses)
+
+
+def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeout: float | None) -> None:
+    """Connect, so that a shutdown is noticed whenever it comes.
+
+    Before the connect has begun a shutdown leaves no trace. So it is begun without blocking, and the verdict is
+    looked at before the wait.
+    """
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    errand.line.check()
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY):
+        if not wait_for_write(sock, timeout):
+            raise TimeoutError(errno.ETIMEDOUT, "the connection was not established in time")
+        errand.line.check()
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _connect(
+    conn: HTTPConnection, errand: Errand, kind: tuple[int, int, int], address: Any, timeout: float | None
+) -> tuple[socket.socket, SocketHandle]:
+    sock = socket.socket(*kind)
+    handle: SocketHandle | None = None
+    try:
+        for option in conn.socket_options or ():
+            sock.setsockopt(*option)
+        if conn.source_address:
+            sock.bind(conn.source_address)
+        handle = SocketHandle(sock)
+        errand.line.adopt(handle, reused=False)
+        _finish_connecting(sock, address, errand, timeout)
+        sock.settimeout(errand.connect_backstop)
+    except BaseException:
+        if handle is not None:
+            errand.line.disown(handle)
+        sock.close()
+        raise
+    sys.audit("http.client.connect", conn, conn.host, conn.port)
+    return sock, handle

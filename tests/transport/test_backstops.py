@@ -1,0 +1,101 @@
+"""Socket time-outs stand behind the limits: they free a worker that nobody watches, and bound nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llmwatch.errors import ConnectFailed, StreamCut
+from llmwatch.faults import Context, FaultServer, Script, blackhole, steps
+from llmwatch.transport.sender import Sender
+from llmwatch.watch.machine import VerdictKind
+from tests.transport.drive import LIMIT, Call
+from tests.transport.scenes import UPLOAD, Network, stalled_upload
+
+_SHORT = LIMIT / 2
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_silent_answer(tls: bool, sender: Sender, network: Network) -> None:
+    """Should nobody end a silent call, the read's own time-out does, as a failure and not as a kill."""
+    with FaultServer("silent", tls=network.tls if tls else None) as server:
+        call = Call(sender, server.chat_url, backstops={"read": _SHORT}, verify=network.bundle)
+        call.run()
+        assert call.verdict.kind is VerdictKind.FAILED
+        assert isinstance(call.error, StreamCut)
+        server.wait_for_closed(1)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_body_that_falls_silent(tls: bool, sender: Sender, network: Network) -> None:
+    """The time-out holds for each read of the body as well."""
+    with FaultServer("stall-after-content", tls=network.tls if tls else None) as server:
+        call = Call(sender, server.chat_url, backstops={"read": _SHORT}, verify=network.bundle)
+        assert call.run()
+        assert isinstance(call.error, StreamCut)
+        server.wait_for_closed(1)
+
+
+def test_a_handshake_without_answer(sender: Sender, network: Network) -> None:
+    """A handshake that nobody watches ends at the connect time-out."""
+    with FaultServer(tls_silent=True) as server:
+        call = Call(sender, server.chat_url, backstops={"connect": _SHORT}, verify=network.bundle)
+        call.run()
+        assert isinstance(call.error, ConnectFailed)
+        server.wait_for_closed(1)
+
+
+def test_an_upload_that_nobody_reads(sender: Sender) -> None:
+    """An upload that nobody watches ends at the send time-out."""
+    with FaultServer(stalled_upload(), receive_buffer=4096) as server:
+        call = Call(sender, server.chat_url, data=UPLOAD, backstops={"send": _SHORT})
+        call.run()
+        assert isinstance(call.error, StreamCut)
+        assert call.attempt.tally.sent == "partly"
+        server.wait_for_closed(1)
+
+
+def test_a_dead_address_is_bound_without_a_limit(sender: Sender) -> None:
+    """With ``connect`` off a dead address is left to the caller's other limits, here the deadline."""
+    with blackhole() as (host, port):
+        call = Call(sender, f"http://{host}:{port}/", deadline=LIMIT, backstop=None)
+        call.start().take()
+        assert call.verdict.limit == "deadline"
+        assert call.attempt.join(1)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_connect_time_out_does_not_bound_the_upload(tls: bool, sender: Sender, network: Network) -> None:
+    """A body is written for longer than connecting may take, on a fresh connection and on a used one."""
+    script = Script(
+        name="late",
+        description="reads late",
+        play=lambda context: context.answer([]),
+        reading=lambda: (steps.Wait(2 * _SHORT), steps.ReadBody()),
+    )
+    with FaultServer(script, tls=network.tls if tls else None) as server:
+        for _ in range(2):
+            call = Call(
+                sender,
+                server.chat_url,
+                data=UPLOAD,
+                backstops={"connect": _SHORT},
+                verify=network.bundle,
+            )
+            call.run()
+            assert call.error is None
+        assert server.connections == 1
+
+
+def test_the_send_time_out_does_not_bound_the_answer(sender: Sender) -> None:
+    """An answer may take longer than writing the request may."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield steps.Wait(2 * _SHORT)
+        yield from context.answer([steps.Chunk(b"one"), steps.Wait(2 * _SHORT), steps.Chunk(b"two")])
+
+    with FaultServer(Script(name="slow", description="waits before and within", play=play)) as server:
+        call = Call(sender, server.chat_url, backstops={"connect": _SHORT, "send": _SHORT})
+        assert call.run() == b"onetwo"
+        assert call.error is None

@@ -1,0 +1,214 @@
+"""Undoing a content encoding piece by piece, and noticing when it was cut."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmwatch.transport.encoding import Decompressor, Identity, Undecodable, decompressor_for
+
+_TEXT = b"".join(b'data: {"n": %d, "x": "%d"}\n\n' % (n, n * 7919 % 104729) for n in range(200))
+_PIECE = 1024 * 1024
+
+
+def _raw(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+def _members(data: bytes) -> bytes:
+    """The data as three gzip members, the middle one empty."""
+    half = len(data) // 2
+    return gzip.compress(data[:half]) + gzip.compress(b"") + gzip.compress(data[half:])
+
+
+def _flushed(data: bytes) -> bytes:
+    """gzip as a server makes it that flushes after each event."""
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    events = data.splitlines(keepends=True)
+    return b"".join(packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events) + packer.flush()
+
+
+_FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", gzip.compress),
+    "gzip-members": ("gzip", _members),
+    "gzip-flushed": ("gzip", _flushed),
+    "x-gzip": ("X-GZip ", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate-raw": ("deflate", _raw),
+    "deflate-stored": ("deflate", lambda data: zlib.compress(data, 0)),
+    "identity": ("identity", bytes),
+    "none": ("", bytes),
+}
+
+
+def _feed(decompressor: Decompressor, pieces: Iterator[bytes]) -> bytes:
+    return b"".join(out for piece in pieces for out in decompressor.feed(piece))
+
+
+def _cut(data: bytes, *at: int) -> Iterator[bytes]:
+    edges = [0, *sorted(at), len(data)]
+    return (data[start:end] for start, end in itertools.pairwise(edges))
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_it_comes_out_whole(form: str) -> None:
+    """Every encoding that is read gives the bytes back in one piece, and is complete then."""
+    name, pack = _FORMS[form]
+    decompressor = decompressor_for(name)
+    assert _feed(decompressor, iter([pack(_TEXT)])) == _TEXT
+    assert decompressor.complete
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_it_comes_out_whole_byte_by_byte(form: str) -> None:
+    """The same, when every byte is a read of its own."""
+    name, pack = _FORMS[form]
+    packed = pack(_TEXT)
+    decompressor = decompressor_for(name)
+    assert _feed(decompressor, _cut(packed, *range(1, len(packed)))) == _TEXT
+    assert decompressor.complete
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_it_comes_out_whole_however_it_is_split_in_two(form: str) -> None:
+    """The same, for a split at every single place."""
+    name, pack = _FORMS[form]
+    text = _TEXT[:600]
+    packed = pack(text)
+    for place in range(1, len(packed)):
+        decompressor = decompressor_for(name)
+        assert _feed(decompressor, _cut(packed, place)) == text, place
+        assert decompressor.complete
+
+
+@given(st.binary(max_size=4096), st.sampled_from(sorted(_FORMS)), st.lists(st.integers(0, 1 << 13), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_any_split(data: bytes, form: str, places: list[int]) -> None:
+    """Any content, split anywhere, comes out as it went in."""
+    name, pack = _FORMS[form]
+    packed = pack(data)
+    decompressor = decompressor_for(name)
+    assert _feed(decompressor, _cut(packed, *(place % (len(packed) + 1) for place in places))) == data
+    assert decompressor.complete
+
+
+@pytest.mark.parametrize("form", ["gzip", "gzip-flushed", "deflate", "deflate-raw", "deflate-stored"])
+def test_a_cut_one_is_never_complete(form: str) -> None:
+    """Cut at any place but the very beginning, it is not complete, whatever came out of it."""
+    name, pack = _FORMS[form]
+    text = _TEXT[:600]
+    packed = pack(text)
+    for place in range(1, len(packed)):
+        decompressor = decompressor_for(name)
+        out = _feed(decompressor, iter([packed[:place]]))
+        assert text.startswith(out)
+        assert not decompressor.complete, place
+
+
+def test_members_are_complete_only_between_each_other() -> None:
+    """A body of several gzip members may end after any of them and nowhere else."""
+    first, second = gzip.compress(b"one"), gzip.compress(b"two")
+    for place in range(1, len(first + second) + 1):
+        decompressor = decompressor_for("gzip")
+        _feed(decompressor, iter([(first + second)[:place]]))
+        assert decompressor.complete == (place in (len(first), len(first + second))), place
+
+
+@pytest.mark.parametrize("form", ["gzip", "deflate", "deflate-raw"])
+def test_nothing_at_all_is_complete(form: str) -> None:
+    """An empty body is a whole one, as after a request that has no answer to give."""
+    decompressor = decompressor_for(_FORMS[form][0])
+    assert _feed(decompressor, iter([b""])) == b""
+    assert decompressor.complete
+
+
+def test_what_was_flushed_comes_out_at_once() -> None:
+    """Each event that the server's compressor has let go is there as soon as its bytes are."""
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    decompressor = decompressor_for("gzip")
+    for event in (b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"):
+        packed = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
+        assert _feed(decompressor, iter([packed])) == event
+        assert not decompressor.complete
+    assert _feed(decompressor, iter([packer.flush()])) == b""
+    assert decompressor.complete
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate"])
+def test_a_bomb_comes_in_bounded_pieces(name: str) -> None:
+    """A small read that stands for 100 MiB is undone a MiB at a time, as it is asked for."""
+    packer = zlib.compressobj(9, wbits=(16 if name == "gzip" else 0) + zlib.MAX_WBITS)
+    zeros = bytes(_PIECE)
+    bomb = b"".join(packer.compress(zeros) for _ in range(100)) + packer.flush()
+    decompressor = decompressor_for(name)
+    tracemalloc.start()
+    try:
+        size = 0
+        for piece in decompressor.feed(bomb):
+            assert len(piece) <= _PIECE
+            size += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size == 100 * _PIECE
+    assert decompressor.complete
+    assert peak < 8 * _PIECE
+
+
+def test_a_bomb_is_left_alone_when_nobody_asks() -> None:
+    """Whoever stops asking after the first piece has paid for no more than that."""
+    bomb = gzip.compress(bytes(64 * _PIECE))
+    decompressor = decompressor_for("gzip")
+    tracemalloc.start()
+    try:
+        assert len(next(iter(decompressor.feed(bomb)))) == _PIECE
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * _PIECE
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate"])
+def test_what_is_not_what_it_says(name: str) -> None:
+    """Plain text under the name of an encoding, a flipped byte and a wrong checksum cannot be decoded."""
+    with pytest.raises(Undecodable, match=name):
+        _feed(decompressor_for(name), iter([b"data: this was never compressed\n\n" * 4]))
+    pack = gzip.compress if name == "gzip" else zlib.compress
+    packed = bytearray(pack(random.Random(1).randbytes(4000)))
+    packed[-6] ^= 0xFF
+    with pytest.raises(Undecodable, match=name):
+        _feed(decompressor_for(name), iter([bytes(packed)]))
+
+
+@pytest.mark.parametrize("name", ["br", "zstd", "gzip, deflate", "compress", "x" * 500])
+def test_an_encoding_that_is_not_read_here(name: str) -> None:
+    """An encoding that was not asked for is refused by its name, cut to a length for a message."""
+    with pytest.raises(Undecodable) as caught:
+        decompressor_for(name)
+    assert name[:20] in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_follows_a_deflate_body_is_dropped() -> None:
+    """Bytes behind the end of a deflate body are no part of it."""
+    decompressor = decompressor_for("deflate")
+    assert _feed(decompressor, iter([zlib.compress(b"one") + b"rest", b"more"])) == b"one"
+    assert decompressor.complete
+
+
+def test_no_encoding_passes_bytes_through() -> None:
+    """Without an encoding the very bytes come out, and any end is an end."""
+    decompressor = decompressor_for("identity")
+    assert isinstance(decompressor, Identity)
+    data = b"x" * 10
+    assert next(iter(decompressor.feed(data))) is data
+    assert decompressor.complete

@@ -1,0 +1,187 @@
+"""What goes wrong after the request is sent: one class, whatever the framing and the layer that noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmwatch.errors import StreamCut
+from llmwatch.faults import FaultServer, ProxyServer, Script, steps
+from llmwatch.faults.steps import Framing
+from llmwatch.transport.sender import Sender
+from llmwatch.watch.machine import VerdictKind
+from tests.transport.drive import Call
+from tests.transport.scenes import Network
+
+
+def _cut(call: Call) -> StreamCut:
+    call.run()
+    assert call.verdict.kind is VerdictKind.FAILED
+    assert isinstance(call.error, StreamCut)
+    assert isinstance(call.error, ConnectionError)
+    assert call.error.retryable
+    return call.error
+
+
+def _once(*last: steps.Step, framing: Framing, headers: bool = True) -> Script:
+    """One word of a longer answer, and then the steps that end it, once the test has the word."""
+
+    def play(context: Any) -> Iterator[steps.Step]:
+        body = [steps.Chunk(b"one"), steps.WaitFor("read")]
+        yield from context.answer([*body, *last] if headers else last, framing=framing, ends=False)
+
+    return Script(name="once", description="one word", play=play)
+
+
+def _take_the_word(call: Call, server: FaultServer) -> None:
+    # A RST discards what the reader's kernel holds, so it may come only when the word is read.
+    assert call.start().attempt.take() == [b"one"]
+    server.gate("read").set()
+    assert call.take() == b""
+
+
+def _cut_already(call: Call) -> StreamCut:
+    assert call.attempt.join(1)
+    assert call.verdict.kind is VerdictKind.FAILED
+    assert isinstance(call.error, StreamCut)
+    return call.error
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_a_reset_in_the_body(framing: Framing, sender: Sender) -> None:
+    """A RST in the middle of the body is ``StreamCut`` in every framing, and what came before was handed over."""
+    with FaultServer(_once(steps.Reset(), framing=framing)) as server:
+        call = Call(sender, server.chat_url)
+        _take_the_word(call, server)
+        assert "reset" in str(_cut_already(call))
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_a_reset_in_a_body_over_tls(framing: Framing, sender: Sender, network: Network) -> None:
+    """Over TLS a RST is ``StreamCut`` as well, also where CPython reports it as an end of file."""
+    with FaultServer(_once(steps.Reset(), framing=framing), tls=network.tls) as server:
+        call = Call(sender, server.chat_url, verify=network.bundle)
+        _take_the_word(call, server)
+        _cut_already(call)
+
+
+@pytest.mark.parametrize("notify", [True, False], ids=["close-notify", "cut"])
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_tls_that_ends_inside_a_framed_body(notify: bool, framing: Framing, sender: Sender, network: Network) -> None:
+    """A TLS connection that is closed before the framing's end is ``StreamCut``, with a close_notify and without."""
+    with FaultServer(_once(steps.Close(notify=notify), framing=framing), tls=network.tls) as server:
+        call = Call(sender, server.chat_url, verify=network.bundle)
+        _take_the_word(call, server)
+        _cut_already(call)
+
+
+@pytest.mark.parametrize("proxy", [None, "plain", "tls"], ids=["direct", "tunnel", "tls-in-tls"])
+@pytest.mark.parametrize("notify", [True, False], ids=["close-notify", "cut"])
+def test_tls_that_ends_an_unframed_body(notify: bool, proxy: str | None, sender: Sender, network: Network) -> None:
+    """Where only the connection's end tells the body's, a close_notify is the end and its absence is ``StreamCut``."""
+    script = _once(steps.Close(notify=notify), framing="close")
+    with (
+        FaultServer(script, tls=network.tls) as server,
+        ProxyServer(tls=network.tls if proxy == "tls" else None) as between,
+    ):
+        proxies = {} if proxy is None else {"https": between.url}
+        call = Call(sender, server.chat_url, verify=network.bundle, proxies=proxies)
+        _take_the_word(call, server)
+        if notify:
+            assert call.attempt.join(1)
+            assert call.verdict.kind is VerdictKind.DONE
+        else:
+            _cut_already(call)
+
+
+@pytest.mark.parametrize("name", ["cut-chunk", "missing-last-chunk", "short-length"])
+@pytest.mark.parametrize("terminal", ["false", "true"])
+def test_broken_framing(name: str, terminal: str, sender: Sender) -> None:
+    """A chunk that is cut, a last chunk that is missing and a length that is not reached are one class."""
+    with FaultServer(f"{name}:terminal={terminal}") as server:
+        _cut(Call(sender, server.chat_url))
+
+
+@pytest.mark.parametrize("tail", [b"x", b"5", b"5\r", b"5\r\nab", b"3\r\nabc\r", b"nonsense\r\n"])
+def test_a_body_that_breaks_off_at_any_byte_of_its_framing(tail: bytes, sender: Sender) -> None:
+    """Wherever the framing is cut, in a size line, in a chunk or after it, the body is not taken for whole."""
+    with FaultServer(_once(steps.Send(tail), steps.Close(), framing="chunked")) as server:
+        server.gate("read").set()
+        _cut(Call(sender, server.chat_url))
+
+
+def test_no_answer_at_all(sender: Sender) -> None:
+    """A server that reads the request and closes is ``StreamCut``, since the request was sent."""
+    with FaultServer("fin-before-response") as server:
+        call = Call(sender, server.chat_url)
+        error = _cut(call)
+        assert len(server.requests) == 1
+    assert call.attempt.tally.sent == "yes"
+    assert "without an answer" in str(error)
+
+
+def test_a_reset_instead_of_an_answer(sender: Sender) -> None:
+    """A server that reads the request and resets is ``StreamCut``."""
+    with FaultServer("reset-before-response") as server:
+        call = Call(sender, server.chat_url)
+        error = _cut(call)
+        assert len(server.requests) == 1
+    assert call.attempt.tally.sent == "yes"
+    assert "reset" in str(error)
+
+
+@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n"])
+def test_what_is_no_http(data: bytes, sender: Sender) -> None:
+    """An answer that is not HTTP is ``StreamCut``."""
+    with FaultServer(Script.of("nonsense", steps.Send(data), steps.Close())) as server:
+        _cut(Call(sender, server.chat_url))
+
+
+def test_a_reset_while_the_request_is_written(sender: Sender) -> None:
+    """A server that resets in the middle of a large upload is ``StreamCut``: the request was sent in part."""
+
+    def reading() -> Iterator[steps.Step]:
+        yield steps.WaitFor("reset")
+        yield steps.Reset()
+
+    script = Script(name="upload", description="resets", play=lambda context: (), reading=reading)
+    with FaultServer(script, receive_buffer=4096) as server:
+        call = Call(sender, server.chat_url, data=bytes(32 * 1024 * 1024)).start()
+        server.wait_for_connections(1)
+        server.gate("reset").set()
+        call.take()
+        assert call.attempt.join(5)
+        assert call.verdict.kind is VerdictKind.FAILED
+        assert isinstance(call.error, StreamCut)
+        assert call.attempt.tally.sent == "partly"
+
+
+def test_an_answer_that_comes_before_the_request_is_written(sender: Sender) -> None:
+    """A refusal that is sent before the body was read is read, although the connection breaks while we write."""
+
+    def reading() -> Iterator[steps.Step]:
+        yield steps.Head(413, (), "length", 3)
+        yield steps.Chunk(b"big")
+        yield steps.HalfClose()
+        yield steps.ReadBody()
+
+    script = Script(name="early", description="refuses before it has read", play=lambda context: (), reading=reading)
+    with FaultServer(script, receive_buffer=4096) as server:
+        call = Call(sender, server.chat_url, data=bytes(1024 * 1024))
+        assert call.run() == b"big"
+        assert call.status == 413
+        assert call.attempt.tally.status == 413
+
+
+def test_a_reset_on_a_reused_connection(sender: Sender) -> None:
+    """A pooled connection that breaks under the next request says so: it was reused, sent, and not a byte came."""
+    with FaultServer(["healthy", "reset-before-response"]) as server:
+        assert Call(sender, server.chat_url).run()
+        call = Call(sender, server.chat_url)
+        _cut(call)
+        assert server.connections == 1
+    tally = call.attempt.tally
+    assert (tally.reused, tally.response_bytes, tally.sent) == (True, 0, "yes")
+    assert tally.idle is not None

@@ -1,0 +1,50 @@
+"""Closing a sender closes what is idle, and nothing that is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmwatch.faults import FaultServer, ProxyServer, Script, steps
+from llmwatch.transport.sender import Sender
+from tests.transport.drive import Call
+from tests.transport.scenes import Network
+
+
+def _gated(context: Any) -> Iterator[steps.Step]:
+    yield from context.answer([steps.Chunk(b"one"), steps.WaitFor("on"), steps.Chunk(b"two")])
+
+
+_GATED = Script(name="gated", description="two words, a gate between them", play=_gated)
+
+
+@pytest.mark.parametrize("way", ["plain", "tls", "tunnel", "tls-in-tls"])
+def test_idle_connections_are_closed_though_a_response_is_kept(way: str, network: Network) -> None:
+    """A response that somebody keeps does not keep its connection open when the sender is closed."""
+    sender = Sender()
+    tls = None if way == "plain" else network.tls
+    with FaultServer(tls=tls) as server, ProxyServer(tls=tls if way == "tls-in-tls" else None) as proxy:
+        proxies = {"https": proxy.url} if way in ("tunnel", "tls-in-tls") else {}
+        call = Call(sender, server.chat_url, verify=network.bundle, proxies=proxies)
+        assert call.run()
+        assert call.reply is not None
+        assert server.open_connections == 1
+        sender.close()
+        server.wait_for_closed(1)
+
+
+def test_a_call_in_progress_goes_on(sender: Sender) -> None:
+    """A call whose sender is closed in the middle of its answer reads on to the end, and its connection is closed
+    then.
+    """
+    with FaultServer(_GATED) as server:
+        call = Call(sender, server.chat_url).start()
+        assert call.attempt.take() == [b"one"]
+        sender.close()
+        server.gate("on").set()
+        assert call.take() == b"two"
+        assert call.verdict.kind.value == "done"
+        assert call.attempt.join(1)
+        server.wait_for_closed(1)
