@@ -1,0 +1,55 @@
+"""The catalogue: every script there is, by name.
+
+``get("stall-after-content:tokens=5,framing=close")`` is a script with parameters. Each script takes ``shape``,
+``framing`` and ``text`` beside its own, which ``SCRIPTS[name].parameters`` lists with their defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from llmwatch.faults import content, cuts, encodings, silence, statuses, tools
+from llmwatch.faults.encodings import BAD_UTF8_ANSWER
+from llmwatch.faults.script import ANSWER, Script, answer
+from llmwatch.faults.tools import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
+
+__all__ = [
+    "ANSWER",
+    "BAD_UTF8_ANSWER",
+    "SCRIPTS",
+    "TOOL_ARGUMENTS",
+    "TOOL_ID",
+    "TOOL_NAME",
+    "UnknownScript",
+    "answer",
+    "get",
+    "tool_arguments",
+]
+
+_THEMES = (silence.SCRIPTS, cuts.SCRIPTS, content.SCRIPTS, statuses.SCRIPTS, encodings.SCRIPTS, tools.SCRIPTS)
+
+SCRIPTS: Mapping[str, Script] = MappingProxyType({script.name: script for theme in _THEMES for script in theme})
+
+
+class UnknownScript(KeyError):
+    """No script of that name; the message lists names that come near."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def get(name: str, **options: object) -> Script:
+    """The script of that name, with parameters from ``name:key=value,key=value`` and from the keywords.
+
+    Raises ``UnknownScript`` (a ``KeyError``) for a name that is not listed, ``ValueError`` for a parameter or value.
+    """
+    bare, colon, given = name.partition(":")
+    if bare not in SCRIPTS:
+        near = difflib.get_close_matches(bare, SCRIPTS, n=4, cutoff=0.5) or sorted(SCRIPTS)
+        raise UnknownScript(f"no script {bare!r} in the catalogue; did you mean {', '.join(near)}?")
+    script = SCRIPTS[bare]
+    if colon:
+        script = script.configured(given)
+    return script.having(**options)

@@ -1,0 +1,232 @@
+"""The fault server: an HTTP server in threads that plays scripts on raw sockets."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+
+from llmwatch.faults import catalogue
+from llmwatch.faults.link import Gate, Link
+from llmwatch.faults.listener import Listener
+from llmwatch.faults.request import Incoming, Request, RequestHead, RequestReader
+from llmwatch.faults.script import ANSWER, FRAMINGS, Context, Script
+from llmwatch.faults.shapes.chat import Chat
+from llmwatch.faults.shapes.choice import NAMES, SHAPES, for_path
+from llmwatch.faults.steps import Exchange, Framing
+
+__all__ = ["FaultServer"]
+
+
+class FaultServer(Listener):
+    """Plays one script for each request; the last script goes on for all further ones.
+
+    ``scripts`` are names of the catalogue (with parameters: ``"keepalive-only:every=0.02"``) or :class:`Script`
+    objects, one or several, counted over all connections. ``shape`` is ``auto`` (by the path of the request) or a fixed
+    one; ``framing`` that of bodies: ``chunked``, ``length`` or ``close``. ``tls`` is a server-side context; with
+    ``tls_silent`` no handshake is ever answered. ``text`` is what healthy answers say. ``receive_buffer`` bytes, set
+    on the socket, make a large upload stall early. ``clock`` gives each request its ``at``.
+
+    The port is taken when the object is made (and refuses connections until ``start()`` or the ``with`` block), so
+    :meth:`stop` is owed either way.
+    """
+
+    def __init__(
+        self,
+        scripts: str | Script | Iterable[str | Script] = "healthy",
+        *,
+        shape: str = "auto",
+        framing: Framing = "chunked",
+        tls: ssl.SSLContext | None = None,
+        tls_silent: bool = False,
+        text: str = ANSWER,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        receive_buffer: int | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        if isinstance(scripts, (str, Script)):
+            scripts = [scripts]
+        self._scripts = [catalogue.get(one) if isinstance(one, str) else one for one in scripts]
+        if not self._scripts:
+            raise ValueError("at least one script is needed")
+        if shape != "auto" and shape not in SHAPES:
+            raise ValueError(f"shape is {shape!r}, not one of auto, {', '.join(NAMES)}")
+        if framing not in FRAMINGS:
+            raise ValueError(f"framing is {framing!r}, not one of {', '.join(FRAMINGS)}")
+        super().__init__(host=host, port=port, receive_buffer=receive_buffer)
+        self._shape = shape
+        self._framing = framing
+        self._tls = tls
+        self._tls_silent = tls_silent
+        self._text = text
+        self._clock = clock
+        self._gates: dict[str, Gate] = {}
+        self._numbered = 0
+        self._recorded: list[Request] = []
+
+    @property
+    def url(self) -> str:
+        """The base, without a slash at its end."""
+        scheme = "https" if self._tls is not None or self._tls_silent else "http"
+        return f"{scheme}://{self.netloc}"
+
+    @property
+    def chat_url(self) -> str:
+        """Where OpenAI's chat completions are."""
+        return self.url + SHAPES["openai-chat"].path
+
+    @property
+    def responses_url(self) -> str:
+        """Where OpenAI's Responses are."""
+        return self.url + SHAPES["openai-responses"].path
+
+    @property
+    def messages_url(self) -> str:
+        """Where Anthropic's Messages are."""
+        return self.url + SHAPES["anthropic"].path
+
+    @property
+    def endpoint(self) -> str:
+        """The usual address of the server's shape; that of chat completions with ``auto``."""
+        return self.url + SHAPES.get(self._shape, Chat).path
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that came, in the order in which they were complete; a copy."""
+        with self._changed:
+            return list(self._recorded)
+
+    def wait_for_requests(self, count: int, timeout: float = 5.0) -> None:
+        """Return once ``count`` requests were recorded; ``TimeoutError`` after ``timeout`` seconds."""
+        self._wait(lambda: len(self._recorded) >= count, timeout, lambda: f"{len(self._recorded)} of {count} requests")
+
+    def gate(self, name: str) -> Gate:
+        """The gate of that name, which a script waits at with ``WaitFor(name)`` and a test opens with ``set()``."""
+        with self._changed:
+            if name not in self._gates:
+                self._gates[name] = Gate()
+            return self._gates[name]
+
+    def stop(self) -> None:
+        super().stop()
+        with self._changed:
+            gates = list(self._gates.values())
+        for gate in gates:
+            gate.bell.close()
+
+    def serve(self, link: Link, number: int) -> None:
+        if self._tls_silent:
+            link.wait(None)
+        if self._tls is not None:
+            link.handshake(self._tls)
+        reader = RequestReader(link)
+        while True:
+            try:
+                head = reader.head()
+                if head is None:
+                    return
+                incoming = Incoming(reader, head)
+            except ValueError:
+                link.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
+            if not self._answer(link, head, incoming, number):
+                return
+
+    def _answer(self, link: Link, head: RequestHead, incoming: Incoming, connection: int) -> bool:
+        """Play one script; whether the connection can take another request after it."""
+        with self._changed:
+            self._numbered += 1
+            number = self._numbered
+        script = self._scripts[min(number, len(self._scripts)) - 1]
+        exchange = _ServedExchange(self, link, head, incoming, number, connection, script)
+        try:
+            for step in script.read_steps():
+                step.play(exchange)
+        finally:
+            exchange.record()
+        for step in script.answer_steps(self._context(exchange.request, script)):
+            step.play(exchange)
+        wants_close = "close" in (head.header("connection") or "").lower()
+        return exchange.ended and incoming.complete and not wants_close
+
+    def _context(self, request: Request, script: Script) -> Context:
+        fixed = script.shape or (self._shape if self._shape != "auto" else None)
+        shape = SHAPES[fixed] if fixed else for_path(request.path)
+        return Context(
+            request=request,
+            shape=shape(request.number),
+            framing=script.framing or self._framing,
+            text=self._text if script.text is None else script.text,
+            streaming=_streaming(request, shape.name),
+            url=self.url,
+        )
+
+    def _record(self, request: Request) -> None:
+        with self._changed:
+            self._recorded.append(request)
+            self._changed.notify_all()
+
+    def _now(self) -> float | None:
+        return self._clock() if self._clock is not None else None
+
+
+class _ServedExchange(Exchange):
+    """An exchange that knows its server."""
+
+    def __init__(
+        self,
+        server: FaultServer,
+        link: Link,
+        head: RequestHead,
+        incoming: Incoming,
+        number: int,
+        connection: int,
+        script: Script,
+    ) -> None:
+        super().__init__(link, incoming)
+        self._server = server
+        self._head = head
+        self._number = number
+        self._connection = connection
+        self._script = script
+        self._request: Request | None = None
+
+    @property
+    def request(self) -> Request:
+        self.record()
+        assert self._request is not None
+        return self._request
+
+    def gate(self, name: str) -> Gate:
+        return self._server.gate(name)
+
+    def record(self) -> None:
+        if self._request is not None:
+            return
+        self._request = Request(
+            number=self._number,
+            connection=self._connection,
+            method=self._head.method,
+            target=self._head.target,
+            headers=self._head.headers,
+            body=bytes(self.incoming.kept),
+            body_bytes=self.incoming.count,
+            complete=self.incoming.complete,
+            script=self._script.name,
+            at=self._server._now(),
+            tail=self.incoming.tail,
+        )
+        self._server._record(self._request)
+
+
+def _streaming(request: Request, shape: str) -> bool:
+    """Whether the request asks for a stream, in the way of its provider."""
+    asked = request.asks_stream
+    if shape == "gemini":
+        return request.path.endswith(":streamGenerateContent")
+    if shape == "ndjson":
+        # This provider streams unless it is told not to.
+        return b'"stream":false' not in request.body.replace(b" ", b"")
+    if asked is None:
+        return shape == "generic" or "event-stream" in (request.header("accept") or "")
+    return asked

@@ -1,0 +1,6 @@
+"""The wire shapes of providers' answers, as the fault server speaks them."""
+
+from llmwatch.faults.shapes.choice import NAMES, SHAPES, for_path
+from llmwatch.faults.shapes.shape import Shape
+
+__all__ = ["NAMES", "SHAPES", "Shape", "for_path"]

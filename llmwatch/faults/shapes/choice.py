@@ -1,0 +1,35 @@
+"""Which shape answers: the one that was asked for, or the one that the request's path belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmwatch.faults.shapes.anthropic import Anthropic
+from llmwatch.faults.shapes.chat import Chat
+from llmwatch.faults.shapes.gemini import Gemini
+from llmwatch.faults.shapes.generic import Generic
+from llmwatch.faults.shapes.ollama import Ollama
+from llmwatch.faults.shapes.responses import Responses
+from llmwatch.faults.shapes.shape import Shape
+
+__all__ = ["NAMES", "SHAPES", "for_path"]
+
+SHAPES: Mapping[str, type[Shape]] = {
+    shape.name: shape for shape in (Chat, Responses, Anthropic, Generic, Gemini, Ollama)
+}
+NAMES = tuple(SHAPES)
+
+_BY_SUFFIX: tuple[tuple[str, type[Shape]], ...] = (
+    ("/chat/completions", Chat),
+    ("/responses", Responses),
+    ("/messages", Anthropic),
+    (":streamGenerateContent", Gemini),
+    (":generateContent", Gemini),
+    ("/api/chat", Ollama),
+    ("/api/generate", Ollama),
+)
+
+
+def for_path(path: str) -> type[Shape]:
+    """The shape whose endpoint ``path`` is; ``Generic`` for any other."""
+    return next((shape for suffix, shape in _BY_SUFFIX if path.endswith(suffix)), Generic)

@@ -1,0 +1,107 @@
+"""What every shape of an answer can say, and how it is written as server-sent events.
+
+A shape is made anew for each answer and keeps count of its blocks, items and sequence numbers. Its methods return
+complete blocks of bytes, one for each event.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+__all__ = ["CREATED", "MODEL", "PROMPT_TOKENS", "Shape", "sse"]
+
+MODEL = "fault-1"
+CREATED = 1_700_000_000
+PROMPT_TOKENS = 7
+
+
+def sse(data: object, event: str | None = None) -> bytes:
+    """One server-sent event: text as it is, anything else as JSON."""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    lines = [f"data: {line}" for line in text.split("\n")]
+    if event is not None:
+        lines.insert(0, f"event: {event}")
+    return ("\n".join(lines) + "\n\n").encode()
+
+
+class Shape:
+    """The base of all shapes; ``number`` is the request's and goes into the ids of the answer."""
+
+    name: ClassVar[str]
+    path: ClassVar[str]
+    content_type: ClassVar[str] = "text/event-stream"
+    default_keepalive: ClassVar[str] = "comment"
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self.pieces = 0
+
+    def opening(self) -> list[bytes]:
+        """What comes before any content."""
+        return []
+
+    def text(self, piece: str) -> list[bytes]:
+        """A piece of the answer's text."""
+        raise NotImplementedError
+
+    def reasoning(self, piece: str) -> list[bytes]:
+        """A piece of reasoning."""
+        raise NotImplementedError
+
+    def tool_begin(self, identifier: str, name: str) -> list[bytes]:
+        """The beginning of a tool call."""
+        raise NotImplementedError
+
+    def tool_arguments(self, fragment: str) -> list[bytes]:
+        """A piece of the arguments of the tool call that has begun."""
+        raise NotImplementedError
+
+    def tool_end(self) -> list[bytes]:
+        """The end of the tool call; nothing where the shape does not mark it."""
+        return []
+
+    def finish(self, reason: str = "stop") -> list[bytes]:
+        """The soft end (``stop``, ``length``, ``tool_calls``), which says why but is not the last event."""
+        return []
+
+    def usage(self) -> list[bytes]:
+        """Usage, where it is an event of its own."""
+        return []
+
+    def terminal(self) -> list[bytes]:
+        """The event that ends the answer; nothing where only the end of the body does."""
+        return []
+
+    def keepalive(self, kind: str = "") -> list[bytes]:
+        """A sign of life without meaning: ``comment``, ``ping``, ``blank`` or ``empty`` (a delta without content)."""
+        kind = kind or self.default_keepalive
+        if kind == "comment":
+            return [b": keep-alive\n\n"]
+        if kind == "ping":
+            return [sse({"type": "ping"}, "ping")]
+        if kind == "blank":
+            return [b"\n"]
+        if kind == "empty":
+            return self.empty_delta()
+        raise ValueError(f"keep-alive {kind!r}: one of comment, ping, blank, empty")
+
+    def empty_delta(self) -> list[bytes]:
+        """A delta without content."""
+        return self.text("")
+
+    def error(self, kind: str, code: str, message: str) -> list[bytes]:
+        """An error inside the stream."""
+        return [sse(self.error_body(kind, code, message), "error")]
+
+    def malformed(self) -> list[bytes]:
+        """An event with broken JSON in it."""
+        return [b'data: {"broken": \n\n']
+
+    def plain(self, text: str) -> object:
+        """The answer of a plain call, to be written as JSON."""
+        raise NotImplementedError
+
+    def error_body(self, kind: str, code: str, message: str) -> object:
+        """The body of an HTTP error, to be written as JSON."""
+        return {"error": {"type": kind, "code": code, "message": message}}
