@@ -106,8 +106,11 @@ class Retry:
 
     @classmethod
     def none(cls) -> Retry:
-        """No resend by llmwatch: the error goes straight to the caller, whose own loop may handle it."""
-        return cls(max_attempts=1)
+        """No resend by llmwatch: the error goes straight to the caller, whose own loop handles it.
+
+        The circuit breaker is off as well: what it would refuse is for that loop to decide.
+        """
+        return cls(max_attempts=1, breaker=0)
 
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name in RETRY_FIELDS if (value := getattr(self, name)) is not UNSET)

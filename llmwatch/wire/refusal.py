@@ -210,11 +210,13 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     if start == b"[":
         return NotAStream(
             f"The endpoint answered {status} with a JSON list where an event stream was asked for. "
-            "Gemini does so when the URL lacks alt=sse: add it."
+            "Gemini does so when the URL lacks alt=sse: add it.",
+            retryable=False,
         )
     return NotAStream(
         f"The endpoint answered {status} with a JSON document where an event stream was asked for: it ignored "
-        "stream: true. Use an endpoint that streams, or make a plain call with request()."
+        "stream: true, or was not asked for it. Ask for a stream, or make a plain call with request().",
+        retryable=False,
     )
 
 

@@ -31,9 +31,9 @@ class TestConstruction:
         assert all(getattr(Retry(), name) is UNSET for name in RETRY_FIELDS)
 
     def test_none_makes_one_attempt(self) -> None:
-        """Retry.none() allows one attempt and says nothing else."""
-        assert Retry.none() == Retry(max_attempts=1)
-        assert repr(Retry.none()) == "Retry(max_attempts=1)"
+        """Retry.none() allows one attempt, refuses none, and says nothing else."""
+        assert Retry.none() == Retry(max_attempts=1, breaker=0)
+        assert repr(Retry.none()) == "Retry(max_attempts=1, breaker=0)"
 
     def test_zero_attempts_are_one(self) -> None:
         """The first attempt is always made: 0 turns the resending off."""

@@ -112,6 +112,9 @@ def _read_other(event: Event, name: str, value: dict[str, Any]) -> None:
     response = value.get("response")
     if name == "response.output_item.done" and isinstance(item, dict):
         _read_item(event, _key(value), item)
+    elif name == "response.output_item.added" and isinstance(item, dict) and _begins_a_call(item):
+        # Before any of its arguments: a call that is cut here was begun all the same.
+        event.kind = Kind.TOOL_INPUT
     elif name in _TERMINAL:
         event.kind = Kind.TERMINAL
         if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
@@ -132,6 +135,11 @@ def _fail(event: Event, response: dict[str, Any]) -> None:
 def _key(value: dict[str, Any]) -> str:
     place = value.get("output_index")
     return str(place) if type(place) is int else text_of(value.get("item_id")) or "0"
+
+
+def _begins_a_call(item: dict[str, Any]) -> bool:
+    kind = text_of(item.get("type"))
+    return kind in _CALLER_CALLS or (kind.endswith("_call") and kind not in _HARMLESS_CALLS)
 
 
 def _read_item(event: Event, key: str, item: dict[str, Any]) -> None:

@@ -1,0 +1,247 @@
+"""The client: what users hold in their hands."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+
+from llmwatch.client.collected import Collected
+from llmwatch.client.loop import Call
+from llmwatch.client.notices import NoticeCallback
+from llmwatch.client.origins import Origins
+from llmwatch.client.request import CallRequest
+from llmwatch.client.settings import Settings, Start
+from llmwatch.client.stream import Stream
+from llmwatch.client.timeouts import with_timeout
+from llmwatch.errors import Cancelled, ConfigError
+from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive
+from llmwatch.records import Sink
+from llmwatch.recovery import Door
+from llmwatch.transport.sender import Sender
+from llmwatch.watch import forks
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.cancel import CancelToken
+from llmwatch.wire import Collector, Event, check_dialect
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """Makes LLM calls that cannot hang. May be shared by any number of threads; use it as a context manager or
+    :meth:`close` it.
+
+    ``limits`` and ``retry`` hold for every call that does not say otherwise. ``session`` lends its headers, auth,
+    cookies, proxies, verify, cert, trust_env, params and hooks, and stays as it was (its adapters are not used).
+    ``dialect`` says what the events mean (``"auto"`` detects it), ``profile`` replaces the detected set of default
+    limits, ``keepalive`` is for how many seconds an idle connection may be reused (0: never), ``sinks`` are called
+    with the :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about
+    waits and retries while they last: every ``notice_every`` seconds.
+
+    Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
+    settings that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        session: requests.Session | None = None,
+        dialect: str = "auto",
+        profile: str | None = None,
+        keepalive: float | None = None,
+        sinks: Sequence[Sink] = (),
+        on_notice: NoticeCallback | None = None,
+        notice_every: float = 1.0,
+    ) -> None:
+        if session is not None and not isinstance(session, requests.Session):
+            raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {limits!r}")
+        if retry is not None and not isinstance(retry, Retry):
+            raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {retry!r}")
+        check_dialect(dialect)
+        if isinstance(notice_every, bool) or not isinstance(notice_every, (int, float)) or not 0 < notice_every < 1e6:
+            raise ConfigError(
+                f"notice_every must be a number of seconds above 0, not {notice_every!r}.",
+                field="notice_every",
+                value=notice_every,
+            )
+        if profile is not None:
+            check_profile(profile)
+        resolve_keepalive(keepalive, {})
+        self._keepalive = keepalive
+        self._sender = Sender(session)
+        self._settings = Settings(
+            limits=limits,
+            retry=retry,
+            profile=profile,
+            dialect=dialect,
+            sinks=tuple(sinks),
+            on_notice=on_notice,
+            notice_every=notice_every,
+            started=self._started,
+            origins=Origins(),
+        )
+        # Protects the three fields below. Taken before a call's lock in close(), never after it.
+        self._lock = threading.Lock()
+        self._calls: weakref.WeakSet[Call[Any]] = weakref.WeakSet()
+        # A stream that was dropped after its end takes its call along; the attempt lives until it has drained.
+        self._attempts: weakref.WeakSet[Attempt[Any]] = weakref.WeakSet()
+        self._closed = False
+        forks.follow(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's calls are its own."""
+        self._lock = threading.Lock()
+        self._calls = weakref.WeakSet()
+        self._attempts = weakref.WeakSet()
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        cancel: CancelToken | None = None,
+        **kwargs: Any,
+    ) -> Stream:
+        """A streaming call, as a :class:`Stream` of events.
+
+        ``kwargs`` are requests' own (``json``, ``data``, ``headers``, ``params``, ``auth``, ``timeout``, ...). The
+        body should ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
+        :class:`~llmwatch.ConfigError` for a URL or setting that cannot be meant.
+        """
+        start = self._start(Door.STREAM, method, url, limits, retry, cancel, kwargs)
+        return Stream(lambda: self._call(start))
+
+    def collect(
+        self,
+        method: str,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        cancel: CancelToken | None = None,
+        **kwargs: Any,
+    ) -> Collected:
+        """A streaming call whose answer is returned whole: text, reasoning, complete tool calls.
+
+        Since nothing is delivered before the end, it may resend once after partial output, which is then discarded;
+        each resend is billed again. Raises what iterating a stream raises, and :class:`~llmwatch.EmptyStream` for a
+        well-ended answer with nothing in it.
+        """
+        call: Call[Event] = self._call(self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs))
+        call.begin()
+        number, collector = call.number, Collector()
+        try:
+            while (batch := call.next_batch()) is not None:
+                if call.number != number:
+                    number, collector = call.number, Collector()
+                for event in batch:
+                    collector.add(event)
+        finally:
+            call.close()
+        assert call.record is not None
+        if call.empty:
+            raise call.empty_error()
+        return Collected(
+            text=collector.text,
+            reasoning=collector.reasoning,
+            tool_calls=tuple(collector.tool_calls),
+            events=tuple(collector.events),
+            record=call.record,
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        cancel: CancelToken | None = None,
+        **kwargs: Any,
+    ) -> requests.Response:
+        """A plain call: a :class:`requests.Response` with its body loaded, within hard limits.
+
+        An HTTP status never raises, as in requests: after the retries that the status allows, the last response is
+        returned. The body of an error status is given 5 s. The :class:`~llmwatch.CallRecord` is the response's
+        ``llmwatch_record``.
+        """
+        call: Call[requests.Response] = self._call(
+            self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
+        )
+        call.begin()
+        try:
+            return call.response()
+        finally:
+            call.close()
+
+    def close(self) -> None:
+        """End every call of this client with :class:`~llmwatch.Cancelled` (``by="lifecycle"``) and close its idle
+        connections.
+
+        May be called from any thread, and more than once. Later calls raise at once.
+        """
+        with self._lock:
+            self._closed = True
+            calls, attempts = list(self._calls), list(self._attempts)
+        for call in calls:
+            call.cancel("lifecycle")
+        for attempt in attempts:
+            attempt.hang_up()
+        self._sender.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside -------------------------------------------------------------
+
+    def _start(
+        self,
+        door: Door,
+        method: str,
+        url: str,
+        limits: Limits | None,
+        retry: Retry | None,
+        cancel: CancelToken | None,
+        kwargs: dict[str, Any],
+    ) -> Start:
+        if cancel is not None and not isinstance(cancel, CancelToken):
+            raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
+        return Start(
+            request=CallRequest.build(method, url, kwargs),
+            door=door,
+            limits=with_timeout(limits, kwargs.get("timeout")),
+            retry=retry,
+            cancel=cancel,
+        )
+
+    def _call(self, start: Start) -> Call[Any]:
+        keepalive = resolve_keepalive(self._keepalive, os.environ)
+        call: Call[Any] = Call(self._sender, replace(self._settings, keepalive=keepalive), start)
+        with self._lock:
+            if self._closed:
+                raise Cancelled("This client is closed; nothing was sent. Make a new one.", by="lifecycle")
+            self._calls.add(call)
+        return call
+
+    def _started(self, attempt: Attempt[Any]) -> None:
+        with self._lock:
+            self._attempts.add(attempt)

@@ -1,0 +1,289 @@
+"""What a worker does for one attempt: send, read, decode, hand over. It blocks wherever it likes; the attempt's
+supervisor can always wake it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from llmwatch.client.request import CallRequest
+from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
+from llmwatch.policy import EffectiveLimits
+from llmwatch.records import redact
+from llmwatch.recovery import retry_after, should_retry
+from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
+from llmwatch.transport.errand import Errand
+from llmwatch.transport.failures import translate
+from llmwatch.transport.sender import Reply, Sender
+from llmwatch.transport.sockets import BACKSTOP_MARGIN
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.seam import Aborted
+from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
+
+__all__ = ["ERROR_BODY_SIZE", "Exchange"]
+
+ERROR_BODY_SIZE = 64 * 1024
+"""Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
+
+PLAIN_ERROR_SIZE = 16 * 1024 * 1024
+"""The same for a plain call, which returns the response whole."""
+
+# Without a step of the interpreter for each event, and past the enum's slow descriptor.
+_KIND = operator.attrgetter("kind._value_")
+
+_LONGEST_BACKSTOP = 2_000_000.0
+_READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
+
+
+def _scrubbed(error: LLMWatchError) -> LLMWatchError:
+    """``error`` without secrets: some of its words are the provider's."""
+    error.message = redact.text(error.message)
+    error.args = (error.message,)
+    return error
+
+
+def _bounded(decompressor: Decompressor, data: bytes) -> bytes:
+    body = b""
+    for piece in decompressor.feed(data):
+        body += piece
+        if len(body) >= ERROR_BODY_SIZE:
+            break
+    return body
+
+
+def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
+    enabled = [seconds for name in (*names, "total", "deadline") if (seconds := limits.value(name)) is not None]
+    longest = max(enabled, default=_LONGEST_BACKSTOP)
+    # A socket refuses time-outs that do not fit into milliseconds of 31 bits.
+    return longest + BACKSTOP_MARGIN if longest < _LONGEST_BACKSTOP else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work an attempt can be
+    started with.
+    """
+
+    sender: Sender
+    request: CallRequest
+    limits: EffectiveLimits
+    keepalive: float
+    dialect: str
+    wall: Callable[[], float]
+
+    def run_stream(self, attempt: Attempt[Event]) -> None:
+        """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
+        self._run(attempt, self._read_stream, streaming=True)
+
+    def run_plain(self, attempt: Attempt[requests.Response]) -> None:
+        """Hand over the whole response, whatever its status."""
+        self._run(attempt, self._read_plain, streaming=False)
+
+    def _run(self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool) -> None:
+        errand = Errand(
+            line=attempt,
+            keepalive=self.keepalive,
+            connect_backstop=_backstop(self.limits, "connect"),
+            send_backstop=_backstop(self.limits, "send"),
+            read_backstop=_backstop(self.limits, *_READ_CLOCKS),
+        )
+        reply: Reply | None = None
+        found: BaseException | None = None
+        try:
+            request = self.request
+            reply = self.sender.open(
+                errand,
+                request.method,
+                request.url,
+                request.kwargs,
+                streaming=streaming,
+                content_type=request.content_type,
+            )
+            read(attempt, reply)
+        except Aborted:
+            raise
+        except Exception as error:
+            tally = attempt.tally
+            found = translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
+            if found is error:
+                raise
+        finally:
+            if reply is not None:
+                reply.close()
+        if found is not None:
+            # Outside the except block, so that the foreign exception is not even its context.
+            raise found
+
+    # -- plain --------------------------------------------------------------
+
+    def _read_plain(self, attempt: Attempt[requests.Response], reply: Reply) -> None:
+        if reply.status < 400:
+            body = self._read_all(attempt, reply)
+            self._require_whole(reply, body)
+        else:
+            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
+        attempt.deliver([reply.load(body)], 0, content=True, terminal=True)
+
+    def _require_whole(self, reply: Reply, body: bytes) -> None:
+        try:
+            decompressor = decompressor_for(reply.headers.get("content-encoding", ""))
+            for _ in decompressor.feed(body):
+                pass
+        except Undecodable:
+            return
+        if not decompressor.complete:
+            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
+
+    @staticmethod
+    def _read_all(attempt: Attempt[Any], reply: Reply) -> bytes:
+        pieces: list[bytes] = []
+        while True:
+            data = reply.read()
+            attempt.received(len(data))
+            if not data:
+                return b"".join(pieces)
+            pieces.append(data)
+            attempt.reading()
+
+    @staticmethod
+    def _read_refused(attempt: Attempt[Any], reply: Reply, most: int) -> bytes:
+        """What comes of an error's body within its bounds. One that breaks off or never ends does not change the
+        error.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size < most:
+                data = reply.read()
+                attempt.received(len(data))
+                if not data:
+                    break
+                pieces.append(data)
+                size += len(data)
+                attempt.reading()
+        except Aborted:
+            raise
+        except Exception:
+            attempt.check()
+        return b"".join(pieces)[:most]
+
+    # -- streamed -----------------------------------------------------------
+
+    def _read_stream(self, attempt: Attempt[Event], reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise self._refused(attempt, reply)
+        content_type = reply.headers.get("content-type", "")
+        decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
+        try:
+            decompressor = decompressor_for(reply.headers.get("content-encoding", ""))
+            self._pump(attempt, reply, decoder, decompressor)
+        except Undecodable as error:
+            raise StreamCut(f"{str(error).capitalize()} (from {self.request.host}).") from None
+
+    def _pump(self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
+        first, fed = True, 0
+        while True:
+            data = reply.read()
+            attempt.received(len(data))
+            if not data:
+                break
+            if not decoder.terminal:
+                for piece in decompressor.feed(data):
+                    if first and piece:
+                        first = False
+                        self._refuse_documents(attempt, reply, decoder, piece, decompressor)
+                    fed += len(piece)
+                    events = decoder.feed(piece)
+                    self._hand_over(attempt, reply, decoder, events, fed)
+                    # An event is as large as all the pieces that it came in.
+                    fed = 0 if events else fed
+            attempt.reading()
+        if decoder.terminal:
+            return
+        if not decompressor.complete:
+            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
+        self._hand_over(attempt, reply, decoder, decoder.end(), 0)
+        error = decoder.verdict_at_end()
+        if error is not None:
+            raise _scrubbed(error)
+
+    def _hand_over(
+        self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, events: list[Event], size: int
+    ) -> None:
+        # Noted before the hand-over, which may end the attempt.
+        attempt.tally.comments, attempt.tally.dialect = decoder.comments, decoder.dialect
+        error = decoder.error
+        if error is not None and events and events[-1].kind is Kind.ERROR:
+            # It comes out as an exception, not as an event.
+            events.pop()
+        if events:
+            terminal = decoder.terminal
+            if terminal:
+                reply.answered()
+            attempt.deliver(
+                events,
+                size,
+                content=any(event.has_content for event in events),
+                finish=decoder.finished,
+                terminal=terminal,
+                kinds=Counter(map(_KIND, events)),
+            )
+        if error is not None:
+            raise _scrubbed(error)
+
+    # -- what is no stream --------------------------------------------------
+
+    def _refuse_documents(
+        self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, piece: bytes, decompressor: Decompressor
+    ) -> None:
+        """A page or a JSON document with status 200, where events were asked for: it need not be waited for like a
+        stream.
+        """
+        content_type, dialect = reply.headers.get("content-type", ""), decoder.dialect or self.dialect
+        if not_a_stream(reply.status, content_type, piece, dialect=dialect) is None:
+            return
+        attempt.refuse()
+        attempt.reading()
+        body = piece + _bounded(decompressor, self._read_refused(attempt, reply, ERROR_BODY_SIZE))
+        error = not_a_stream(reply.status, content_type, body[:ERROR_BODY_SIZE], dialect=dialect)
+        assert error is not None
+        raise _scrubbed(error)
+
+    def _refused(self, attempt: Attempt[Event], reply: Reply) -> ProviderError:
+        status, location = reply.status, reply.location
+        if location is not None or 300 <= status < 400:
+            return ProviderError(self._redirect_message(status, location), status=status, retryable=False)
+        encoded = self._read_refused(attempt, reply, ERROR_BODY_SIZE)
+        try:
+            body = _bounded(decompressor_for(reply.headers.get("content-encoding", "")), encoded)
+        except Undecodable:
+            body = b""
+        return self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())
+
+    def _redirect_message(self, status: int, location: str | None) -> str:
+        if location is None:
+            return f"{self.request.host} answered HTTP {status}, a redirect without a usable target. Check the URL."
+        return (
+            f"{self.request.host} redirects this {self.request.method} (HTTP {status}) to {redact.url(location)},"
+            " which llmwatch does not follow: the request would lose its body, or go round in circles."
+            " Use the final URL directly."
+        )
+
+    @staticmethod
+    def provider_failure(host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ProviderError:
+        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read."""
+        said = provider_error(status, body, headers.get("content-type", ""))
+        return ProviderError(
+            f"{host} answered HTTP {status}: {redact.text(said.message)}",
+            status=status,
+            code=said.code,
+            type=said.type,
+            retry_after=retry_after(headers, wall),
+            should_retry=should_retry(headers),
+        )

@@ -1,0 +1,443 @@
+"""The outer retry loop: one call, as many attempts as are needed and safe.
+
+It runs in the caller's thread. An attempt is watched by its supervisor and read by its worker; here it is started,
+listened to, and judged when it is over. ``_lock`` serialises cancellation against the start of an attempt. It is taken
+before an attempt's lock, and nothing but a back-off is waited for while it is held, which gives it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic, NoReturn, TypeVar
+
+import requests
+
+from llmwatch.client.exchange import Exchange
+from llmwatch.client.history import History
+from llmwatch.client.incidents import incident_sinks
+from llmwatch.client.notices import RetryNotice, Teller
+from llmwatch.client.recording import Ended, cancelled_error, observe
+from llmwatch.client.resend import changed_request
+from llmwatch.client.settings import Settings, Start
+from llmwatch.errors import CircuitOpen, EmptyStream, LLMWatchError, ProviderError
+from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
+from llmwatch.records import CallRecord, Decision, notify
+from llmwatch.recovery import (
+    Context,
+    Door,
+    Facts,
+    Outcome,
+    Permit,
+    Plan,
+    Sent,
+    backoff,
+    cause_of,
+    decide,
+    failure_of,
+    is_lost,
+    snapshot,
+)
+from llmwatch.transport.sender import Sender
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import VerdictKind
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+__all__ = ["Call"]
+
+# A library says nothing unless it is asked to.
+logging.getLogger("llmwatch").addHandler(logging.NullHandler())
+
+
+class Call(Generic[T]):
+    """One call of the user. :meth:`next_batch` drives it; :meth:`cancel` ends it from any thread."""
+
+    def __init__(self, sender: Sender, settings: Settings, start: Start) -> None:
+        self._sender = sender
+        self._settings = settings
+        self._start = start
+        self._request = start.request
+        self._clock = settings.clock
+        self._history = History()
+        self.retry: EffectiveRetry = resolve_retry(call=start.retry, client=settings.retry, environ=os.environ)
+        self.limits: EffectiveLimits = self._resolve_limits()
+        self._sinks = (*settings.sinks, *incident_sinks(os.environ))
+        self._origin = settings.origins.get(self._request.origin, self.retry)
+        self._permit: Permit | None = None
+        self._boundary = snapshot(self._request.body, readable=self._request.readable)
+        self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
+        self._began_at = 0.0
+        self._began_wall = 0.0
+        self._idle_since_previous: float | None = None
+        self._subscription = 0
+        self.partial: list[str] = []
+        self.empty = False
+        self.record: CallRecord | None = None
+        self._lock = threading.Condition()  # protects the three fields below; see the module's docstring
+        self._attempt: Attempt[T] | None = None
+        self.cancelled_by: str | None = None
+        self._finished = False
+
+    # -- the caller's side --------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """Which attempt runs, from 1."""
+        return self._history.number
+
+    def begin(self) -> None:
+        """Start the call's clock and its first attempt."""
+        self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
+        token = self._start.cancel
+        if token is not None:
+            # Weakly, so that a token which outlives a call that was dropped does not keep it.
+            self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
+        self._guarded(self._begin_call)
+
+    def next_batch(self) -> list[T] | None:
+        """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
+        return None if self._finished else self._guarded(self._next_batch)
+
+    def response(self) -> requests.Response:
+        """The last response of a plain call, with its record as ``llmwatch_record``."""
+        return self._guarded(self._response)
+
+    def cancel(self, by: str) -> None:
+        """Give the call up, from any thread. A call that is over is not touched."""
+        with self._lock:
+            if self._finished:
+                return
+            self.cancelled_by = self.cancelled_by or by
+            attempt = self._attempt
+            self._lock.notify_all()
+        if attempt is not None:
+            attempt.cancel(by)
+
+    def abandon(self) -> None:
+        """For finalizers: takes no lock."""
+        attempt = self._attempt
+        if not self._finished and attempt is not None:
+            attempt.abandon()
+
+    def close(self) -> None:
+        """The caller wants no more. An answer that is complete goes on draining."""
+        if self._finished:
+            return
+        attempt = self._attempt
+        verdict = None if attempt is None else attempt.verdict
+        if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
+            self._succeed(self._observe(attempt))
+            return
+        self.cancel("user")
+        self._observe_cancelled()
+        self._finish("cancelled", cancelled_error(self.cancelled_by or "user"))
+
+    def raise_cancelled(self) -> NoReturn:
+        """End the call as cancelled."""
+        error = cancelled_error(self.cancelled_by or "user")
+        self._observe_cancelled()
+        self._stop(error, None)
+
+    def _guarded(self, step: Callable[[], R]) -> R:
+        try:
+            return step()
+        except LLMWatchError:
+            raise
+        except BaseException:
+            # Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on.
+            if self._attempt is None:
+                self._history.not_carried_out()
+            self.close()
+            raise
+
+    # -- attempts -----------------------------------------------------------
+
+    def _begin_call(self) -> None:
+        self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
+        self._permit = self._origin.breaker.admit(self._began_at)
+        if not self._permit.allowed:
+            wait = self._permit.wait
+            message = (
+                f"Nothing was sent: {self.retry.breaker} calls in a row to {self._request.host} were never answered."
+                f" In {wait:.1f} s one call may try again; raise breaker (LLMWATCH_BREAKER, 0 turns it off) if that is"
+                " too strict."
+            )
+            self._stop(CircuitOpen(message, retry_after=wait), None)
+        self._begin_attempt()
+
+    def _begin_attempt(self) -> Attempt[T]:
+        deadline = self.limits.value("deadline")
+        attempt: Attempt[T] = Attempt(
+            self.limits.seconds, deadline_at=None if deadline is None else self._began_at + deadline
+        )
+        exchange = Exchange(
+            sender=self._sender,
+            request=self._request,
+            limits=self.limits,
+            keepalive=self._settings.keepalive,
+            dialect=self._settings.dialect,
+            wall=self._clock.wall,
+        )
+        with self._lock:
+            if self.cancelled_by is None:
+                self._attempt = attempt
+        if self._attempt is not attempt:
+            self.raise_cancelled()
+        self._settings.started(attempt)
+        work: Any = exchange.run_plain if self._start.plain else exchange.run_stream
+        try:
+            attempt.start(work)
+        except LLMWatchError as error:
+            self._attempt = None
+            self._stop(error, Facts())
+        return attempt
+
+    def _resolve_limits(self) -> EffectiveLimits:
+        return resolve_limits(
+            call=self._start.limits,
+            client=self._settings.limits,
+            environ=os.environ,
+            profile=self._settings.profile,
+            url=self._request.url,
+            body=self._request.body,
+            body_bytes=self._request.size,
+            plain=self._start.plain,
+            patience=self._history.patience,
+        )
+
+    def _next_batch(self) -> list[T] | None:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            batch = self._teller.take(attempt, self.number)
+            if batch is not None:
+                return batch
+            ended = self._observe(attempt)
+            if ended.error is None:
+                self._succeed(ended)
+                return None
+            self._fail(ended)
+
+    def _response(self) -> requests.Response:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            batch: Any = self._teller.take(attempt, self.number)
+            if not batch:
+                self._fail(self._observe(attempt))
+                continue
+            response: requests.Response = batch[0]
+            if response.status_code < 400:
+                self._succeed(self._observe(attempt))
+            elif self._is_resent(attempt, response):
+                continue
+            response.llmwatch_record = self.record  # type: ignore[attr-defined]
+            return response
+
+    def _is_resent(self, attempt: Attempt[T], response: requests.Response) -> bool:
+        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        refusal = Exchange.provider_failure(
+            self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
+        )
+        try:
+            self._fail(self._observe(attempt, refusal))
+        except ProviderError as error:
+            if error is not refusal:
+                raise
+            return False
+        return True
+
+    # -- judgement ----------------------------------------------------------
+
+    def _observe(self, attempt: Attempt[T], error: BaseException | None = None) -> Ended:
+        return observe(
+            attempt,
+            number=self.number,
+            request=self._request,
+            limits=self.limits,
+            boundary=self._boundary,
+            call_started_at=self._began_at,
+            idle_since_previous=None if self._history.attempts else self._idle_since_previous,
+            deliverable=self._start.door is Door.STREAM,
+            error=error,
+        )
+
+    def _observe_cancelled(self) -> None:
+        attempt = self._attempt
+        if attempt is not None and attempt.verdict is not None:
+            self._history.attempts.append(self._observe(attempt).record)
+            self._attempt = None
+
+    def _succeed(self, ended: Ended) -> None:
+        self.empty = not (self._start.plain or ended.facts.content)
+        self._history.attempts.append(ended.record)
+        self._origin.budget.success()
+        self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
+
+    def _fail(self, ended: Ended) -> None:
+        """A failed attempt: returns after the wait if another is to follow, raises if none is."""
+        error, history = ended.error, self._history
+        assert error is not None
+        if not isinstance(error, LLMWatchError):
+            history.attempts.append(ended.record)
+            self._attempt = None
+            self._finish("failed", error)
+            raise error
+        failure, context = failure_of(error), self._context()
+        plan = decide(failure, ended.facts, context)
+        wait = self._wait(error, plan)
+        if plan.recovery.decision is Decision.RETRY:
+            context = self._with_wait(context, error, wait)
+            if not plan.free and context.wait_ok and context.time_ok and context.breaker_ok:
+                context = replace(context, budget_ok=self._origin.budget.take())
+            plan = decide(failure, ended.facts, context)
+        history.attempts.append(ended.record)
+        self._attempt = None
+        if plan.recovery.decision is not Decision.RETRY:
+            self._raise(error, plan)
+        history.decided(plan, wait, most=self.retry.max_attempts, carried_out=True)
+        history.resent(ended, plan)
+        self._tell_retry(ended, error, wait)
+        self._back_off(wait)
+        self._prepare_resend(error)
+
+    def _tell_retry(self, ended: Ended, error: LLMWatchError, wait: float) -> None:
+        record = ended.record
+        self._teller.tell(
+            RetryNotice(
+                attempt=record.number,
+                of=self.retry.max_attempts,
+                wait=wait,
+                cause=record.limit or record.cause or "unknown",
+                message=str(error),
+                record=record,
+            )
+        )
+
+    def _context(self) -> Context:
+        history = self._history
+        return Context(
+            door=self._start.door,
+            attempt=history.counted,
+            max_attempts=self.retry.max_attempts,
+            slow_but_alive=self.retry.slow_but_alive,
+            resend_with_tools=self.retry.resend_with_tools,
+            plain=self._start.plain,
+            partial_resends_used=history.partial_resends,
+            free_resend_used=history.free_resends > 0,
+            cancelled_by=self.cancelled_by,
+        )
+
+    def _wait(self, error: LLMWatchError, plan: Plan) -> float:
+        """Seconds until the resend: none for the free one, what the provider asked for exactly, else a back-off."""
+        if plan.free:
+            return 0.0
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            return float(asked)
+        return backoff(
+            self._history.counted, base=self.retry.backoff, cap=self.retry.max_backoff, random=self._settings.random
+        )
+
+    def _with_wait(self, context: Context, error: LLMWatchError, wait: float) -> Context:
+        """The same context, now that the length of the wait is known."""
+        deadline, now = self.limits.value("deadline"), self._clock.now()
+        asked = getattr(error, "retry_after", None) is not None
+        probing = self._permit is not None and self._permit.probe
+        return replace(
+            context,
+            wait_ok=not asked or wait <= self.retry.max_retry_after,
+            time_ok=deadline is None or now + wait < self._began_at + deadline,
+            breaker_ok=probing or self._origin.breaker.left(now) <= wait,
+        )
+
+    def _back_off(self, wait: float) -> None:
+        """Wait before a resend. Ctrl-C interrupts it, and a cancellation ends the call in it."""
+        until = self._clock.now() + wait
+        with self._lock:
+            while self.cancelled_by is None and self._clock.now() < until:
+                self._clock.wait(self._lock, until)
+        if self.cancelled_by is not None:
+            self._history.not_carried_out()
+            self.raise_cancelled()
+
+    def _prepare_resend(self, error: LLMWatchError) -> None:
+        if self.retry.on_retry is not None:
+            self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
+            self._boundary = snapshot(self._request.body, readable=self._request.readable)
+        self._request.rewind()
+        self.limits = self._resolve_limits()
+
+    # -- the end ------------------------------------------------------------
+
+    def empty_error(self) -> EmptyStream:
+        """For a caller to whom an answer with nothing in it is none. The call itself went well, and stays so in its
+        record.
+        """
+        error = EmptyStream(
+            "The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.",
+            retryable=False,
+        )
+        facts = Facts(sent=Sent.YES, terminal=True, boundary=self._boundary, replayable=self._request.replayable)
+        error.recovery = decide(failure_of(error), facts, self._context()).recovery
+        error.record = self.record
+        return error
+
+    def _stop(self, error: LLMWatchError, facts: Facts | None) -> NoReturn:
+        """End the call with an error that no attempt has brought about."""
+        self._raise(error, decide(failure_of(error), facts, self._context()))
+
+    def _raise(self, error: LLMWatchError, plan: Plan) -> NoReturn:
+        self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
+        self._finish("failed" if self.cancelled_by is None else "cancelled", error)
+        error.retryable = plan.could_work
+        error.recovery = plan.recovery
+        error.record = self.record
+        error.partial = "".join(self.partial)
+        raise error
+
+    def _finish(self, outcome: str, error: BaseException | None) -> None:
+        with self._lock:
+            self._finished = True
+        if self._start.cancel is not None:
+            self._start.cancel.unsubscribe(self._subscription)
+        failure = None if error is None else failure_of(error)
+        if self._permit is not None:
+            self._origin.breaker.settle(self._permit, self._outcome(outcome, error), self._clock.now())
+        self.record = CallRecord(
+            call_id=uuid.uuid4().hex,
+            started_at=self._began_wall,
+            method=self._request.method,
+            url=self._request.url,
+            origin=self._request.origin,
+            door=self._start.door.value,
+            profile=self.limits.profile,
+            limits=self.limits.as_json()["limits"],
+            attempts=tuple(self._history.attempts),
+            decisions=self._history.settled(recovered=outcome == "recovered"),
+            elapsed=self._clock.now() - self._began_at,
+            outcome=outcome,
+            cause=None if failure is None else cause_of(failure),
+            empty=self.empty,
+        )
+        notify(self._sinks, self.record)
+
+    @staticmethod
+    def _outcome(outcome: str, error: BaseException | None) -> Outcome:
+        if outcome == "cancelled":
+            return Outcome.ABANDONED
+        return Outcome.LOST if error is not None and is_lost(failure_of(error)) else Outcome.ANSWERED
+
+
+def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Callable[[], None]:
+    def call() -> None:
+        bound = method()
+        if bound is not None:
+            bound(by)
+
+    return call

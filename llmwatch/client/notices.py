@@ -1,0 +1,101 @@
+"""What a caller can be told while it waits: for a terminal that shows signs of life, never for decisions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from llmwatch.records import AttemptRecord
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.clock import Clock
+
+__all__ = ["Notice", "NoticeCallback", "ProgressNotice", "RetryNotice", "Teller", "WaitNotice"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("llmwatch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitNotice:
+    """Nothing has come for a while. Seconds throughout.
+
+    ``phase`` is where the attempt stands (``connecting``, ``sent``, ``headed``, ...), ``limit`` the limit that expires
+    next and ``expires_in`` the time until then; both are ``None`` where no limit runs.
+    """
+
+    attempt: int
+    waited: float
+    phase: str
+    limit: str | None
+    expires_in: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryNotice:
+    """An attempt has failed and will be followed by another after ``wait`` seconds.
+
+    ``of`` is how many attempts are allowed, ``cause`` the failure in one word, ``record`` what happened.
+    """
+
+    attempt: int
+    of: int
+    wait: float
+    cause: str
+    message: str
+    record: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressNotice:
+    """Something came: an earlier notice no longer holds."""
+
+    attempt: int
+
+
+Notice = WaitNotice | RetryNotice | ProgressNotice
+NoticeCallback = Callable[[Notice], None]
+
+
+class Teller:
+    """Waits for an attempt on behalf of its caller, and tells about it every now and then."""
+
+    def __init__(self, callback: NoticeCallback | None, every: float, clock: Clock) -> None:
+        self._callback = callback
+        self._every = every
+        self._clock = clock
+        self._told = False
+
+    def tell(self, notice: Notice) -> None:
+        """Call the callback. What it raises is logged and harms nobody."""
+        if self._callback is None:
+            return
+        self._told = not isinstance(notice, ProgressNotice)
+        try:
+            self._callback(notice)
+        except Exception:
+            _log.exception("llmwatch: a notice callback raised")
+
+    def take(self, attempt: Attempt[T], number: int) -> list[T] | None:
+        """What ``attempt.take()`` returns, with a notice for each stretch of waiting."""
+        if self._callback is None:
+            return attempt.take()
+        began = self._clock.now()
+        while True:
+            batch = attempt.take(self._clock.now() + self._every)
+            if batch is not None or attempt.verdict is not None:
+                if self._told and batch is not None:
+                    self.tell(ProgressNotice(attempt=number))
+                return batch
+            due, now = attempt.counting(), self._clock.now()
+            self.tell(
+                WaitNotice(
+                    attempt=number,
+                    waited=now - began,
+                    phase=attempt.phase.value,
+                    limit=None if due is None else due.clock,
+                    expires_in=None if due is None else max(0.0, due.at - now),
+                )
+            )

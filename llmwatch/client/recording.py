@@ -1,0 +1,207 @@
+"""From what happened to what is remembered: the facts, the error and the record of an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmwatch.client.request import CallRequest
+from llmwatch.errors import Cancelled, LLMWatchError, WatchTimeout
+from llmwatch.policy import EffectiveLimits
+from llmwatch.records import AttemptRecord, Timings, redact
+from llmwatch.recovery import Facts, Sent, ToolBoundary, cause_of, close_reason_of, failure_of, timeout_message
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import Machine, Seen, Verdict, VerdictKind
+
+__all__ = ["Ended", "cancelled_error", "observe"]
+
+_OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
+_CANCELLED = {
+    "user": "The call was cancelled by the caller.",
+    "lifecycle": "The call was ended: its client was closed, its process exits, or it belongs to a parent process.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An attempt that is over: its verdict, its facts, and the error that it means (``None`` if it is done)."""
+
+    verdict: Verdict
+    facts: Facts
+    error: BaseException | None
+    record: AttemptRecord
+
+
+def cancelled_error(by: str) -> Cancelled:
+    """The error of a call that was given up by ``user`` or ``lifecycle``."""
+    return Cancelled(_CANCELLED[by], by=by)
+
+
+def observe(
+    attempt: Attempt[Any],
+    *,
+    number: int,
+    request: CallRequest,
+    limits: EffectiveLimits,
+    boundary: ToolBoundary,
+    call_started_at: float,
+    idle_since_previous: float | None,
+    deliverable: bool,
+    error: BaseException | None = None,
+) -> Ended:
+    """Everything that is known of an attempt with a verdict. ``deliverable``: what it lets through reaches the user
+    at once.
+
+    ``error`` stands for the verdict's own where the attempt went well and its answer did not (an HTTP status in a
+    plain call).
+    """
+    verdict = attempt.verdict
+    assert verdict is not None
+    machine = attempt.machine
+    facts = _facts(attempt, machine, verdict, boundary=boundary, request=request, deliverable=deliverable)
+    error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
+    record = _record(
+        attempt,
+        verdict,
+        facts,
+        error,
+        number=number,
+        request=request,
+        boundary=boundary,
+        idle_since_previous=idle_since_previous,
+    )
+    return Ended(verdict=verdict, facts=facts, error=error, record=record)
+
+
+def _facts(
+    attempt: Attempt[Any],
+    machine: Machine,
+    verdict: Verdict,
+    *,
+    boundary: ToolBoundary,
+    request: CallRequest,
+    deliverable: bool,
+) -> Facts:
+    tally, marks = attempt.tally, machine.marks
+    kinds = dict(tally.events)
+    sent_at = marks.get(Seen.SENT)
+    return Facts(
+        sent=Sent(tally.sent),
+        headers=tally.status is not None,
+        first_byte=tally.response_bytes > 0,
+        first_event=Seen.EVENT in marks,
+        text="text" in kinds or (bool(kinds) and Seen.CONTENT in marks and not kinds.keys() & _OTHER_CONTENT),
+        reasoning="reasoning" in kinds,
+        tool_input="tool_input" in kinds,
+        tool_call="tool_call" in kinds,
+        delivered=deliverable and attempt.opened and bool(kinds),
+        terminal=Seen.TERMINAL in marks,
+        bytes=tally.response_bytes,
+        events=sum(kinds.values()),
+        socket_reused=tally.reused,
+        socket_idle=tally.idle,
+        since_sent=None if sent_at is None else verdict.at - sent_at,
+        boundary=boundary,
+        beaten=False,
+        replayable=request.replayable,
+    )
+
+
+def _error(
+    attempt: Attempt[Any],
+    verdict: Verdict,
+    facts: Facts,
+    *,
+    limits: EffectiveLimits,
+    request: CallRequest,
+    call_started_at: float,
+) -> BaseException | None:
+    if verdict.kind is VerdictKind.DONE:
+        return None
+    if verdict.kind is VerdictKind.FAILED:
+        return verdict.error
+    if verdict.kind is VerdictKind.CANCELLED:
+        return cancelled_error(verdict.by or "user")
+    phase = verdict.limit or "total"
+    seconds = verdict.seconds or 0.0
+    elapsed = verdict.elapsed if verdict.elapsed is not None else verdict.at - call_started_at
+    message = timeout_message(phase, seconds, elapsed, facts=facts, host=request.host)
+    return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed)
+
+
+def _record(
+    attempt: Attempt[Any],
+    verdict: Verdict,
+    facts: Facts,
+    error: BaseException | None,
+    *,
+    number: int,
+    request: CallRequest,
+    boundary: ToolBoundary,
+    idle_since_previous: float | None,
+) -> AttemptRecord:
+    tally, machine = attempt.tally, attempt.machine
+    failure = None if error is None else failure_of(error)
+    return AttemptRecord(
+        number=number,
+        started_at=attempt.created_wall,
+        timings=_timings(attempt, verdict),
+        method=request.method,
+        url=redact.url(request.url),
+        origin=request.origin,
+        dialect=tally.dialect,
+        status=tally.status,
+        request_id=tally.request_id,
+        request_bytes=tally.request_bytes,
+        response_bytes=tally.response_bytes,
+        events=dict(tally.events),
+        comments=tally.comments,
+        longest_gap=machine.longest_gap,
+        phase=verdict.phase.value,
+        limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,
+        limit_seconds=verdict.seconds,
+        elapsed=verdict.at - attempt.created_at,
+        kill_lag=verdict.lag,
+        socket_reused=tally.reused,
+        socket_idle=tally.idle,
+        idle_since_previous=idle_since_previous,
+        tool_boundary=boundary.as_json(),
+        facts=facts.as_json(),
+        cause=None if failure is None else cause_of(failure),
+        close_reason="done" if failure is None else close_reason_of(failure),
+        error=None if error is None else type(error).__name__,
+        message=None if error is None else _message(error),
+        orphaned=attempt.orphaned,
+        late_events=machine.late,
+        evidence=None,
+    )
+
+
+def _message(error: BaseException) -> str:
+    # A foreign exception's text was not written with records in mind; its class says enough.
+    return (
+        redact.text(str(error))
+        if isinstance(error, LLMWatchError)
+        else f"{type(error).__name__} raised by the caller's code"
+    )
+
+
+def _timings(attempt: Attempt[Any], verdict: Verdict) -> Timings:
+    marks, start = attempt.machine.marks, attempt.created_at
+
+    def since(what: Seen) -> float | None:
+        at = marks.get(what)
+        return None if at is None else at - start
+
+    last = attempt.machine.last_byte_at
+    return Timings(
+        queued=since(Seen.BEGUN),
+        connected=since(Seen.CONNECTED),
+        sent=since(Seen.SENT),
+        headers=since(Seen.HEADERS) or since(Seen.REFUSED),
+        first_byte=since(Seen.BYTE),
+        first_event=since(Seen.EVENT),
+        first_content=since(Seen.CONTENT),
+        last_byte=None if last is None else last - start,
+        end=verdict.at - start,
+    )

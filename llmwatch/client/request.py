@@ -1,0 +1,153 @@
+"""What the user asked for: one request, looked at once and sent as often as is safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from llmwatch.errors import ConfigError
+from llmwatch.records import redact
+
+__all__ = ["CallRequest"]
+
+_KEYWORDS = frozenset(
+    [
+        "params",
+        "data",
+        "headers",
+        "cookies",
+        "files",
+        "auth",
+        "timeout",
+        "allow_redirects",
+        "proxies",
+        "hooks",
+        "stream",
+        "verify",
+        "cert",
+        "json",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """A request in the words of requests.
+
+    ``body`` is the parsed JSON body, ``None`` if there is none or it is not JSON; ``readable`` says whether the body
+    could be looked into; ``size`` is in bytes (0 if unknown); ``replayable`` whether it can be sent again, which an
+    iterator cannot.
+    """
+
+    method: str
+    url: str
+    kwargs: Mapping[str, Any]
+    body: object = None
+    readable: bool = True
+    size: int = 0
+    replayable: bool = True
+    rewind_to: int | None = None
+    content_type: str | None = None
+
+    @classmethod
+    def build(cls, method: str, url: str, kwargs: Mapping[str, Any]) -> CallRequest:
+        """Check what can be checked before a thread is started. Raises ``TypeError``, :class:`ConfigError` and what
+        requests raises.
+        """
+        unknown = sorted(set(kwargs) - _KEYWORDS)
+        if unknown:
+            raise TypeError(
+                f"unexpected keyword argument {unknown[0]!r}; allowed are limits, retry, cancel and requests' own"
+            )
+        if not isinstance(method, str) or not method.isalpha():
+            raise ConfigError(
+                f"The HTTP method must be a word such as 'POST', not {method!r}.", field="method", value=method
+            )
+        check_url(url)
+        return cls(method=method.upper(), url=url, **_look_into(dict(kwargs)))
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        host = parts.hostname or ""
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+    @property
+    def host(self) -> str:
+        """Host and port as a person writes them."""
+        return self.origin.partition("://")[2]
+
+    def rewind(self) -> None:
+        """Before a resend: put a file body back to where it stood."""
+        if self.rewind_to is not None:
+            self.kwargs["data"].seek(self.rewind_to)
+
+
+def check_url(url: object) -> None:
+    """Raise :class:`ConfigError` unless ``url`` is an absolute http or https URL."""
+    if not isinstance(url, str):
+        raise ConfigError(f"The URL must be text, not {type(url).__name__}.", field="url")
+    shown = redact.url(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"The URL {shown!r} cannot be read: its host or port is not valid.", field="url") from None
+    if parts.scheme.lower() not in ("http", "https"):
+        raise ConfigError(f"The URL {shown!r} must begin with http:// or https://.", field="url")
+    if not parts.hostname or port == 0:
+        raise ConfigError(f"The URL {shown!r} names no host, or port 0.", field="url")
+
+
+def _look_into(kwargs: dict[str, Any]) -> dict[str, Any]:
+    document, data = kwargs.get("json"), kwargs.get("data")
+    if kwargs.get("files"):
+        return {"kwargs": kwargs, "readable": False, "replayable": False}
+    if document is not None and not data:
+        # Serialised once for all attempts, and its size is known before the first.
+        encoded = _dumps(document)
+        kwargs = {**kwargs, "data": encoded}
+        kwargs.pop("json")
+        return {"kwargs": kwargs, "body": document, "size": len(encoded), "content_type": "application/json"}
+    if isinstance(data, (bytes, str)):
+        size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "surrogatepass"))
+        body = _loads(data)
+        return {"kwargs": kwargs, "body": body, "readable": body is not None or not data, "size": size}
+    if not data:
+        return {"kwargs": kwargs}
+    if isinstance(data, (Mapping, list, tuple)):
+        # A form: re-encoded for every attempt.
+        return {"kwargs": kwargs, "readable": False}
+    position = _position(data)
+    return {"kwargs": kwargs, "readable": False, "replayable": position is not None, "rewind_to": position}
+
+
+def _dumps(document: object) -> bytes:
+    try:
+        return json.dumps(document, allow_nan=False).encode("utf-8")
+    except (ValueError, TypeError) as error:
+        raise requests.exceptions.InvalidJSONError(error) from error
+
+
+def _loads(data: bytes | str) -> object:
+    opening = data[:64].lstrip()[:1]
+    if opening not in (b"{", "{"):
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _position(data: object) -> int | None:
+    try:
+        return int(data.tell()) if data.seekable() else None  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None

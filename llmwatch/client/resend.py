@@ -1,0 +1,60 @@
+"""The hook before a resend: another endpoint, new credentials, a smaller body."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmwatch.client.request import CallRequest
+from llmwatch.errors import LLMWatchError
+
+__all__ = ["Resend", "changed_request"]
+
+_log = logging.getLogger("llmwatch")
+_CHANGEABLE = frozenset({"url", "headers", "json", "data", "params", "auth", "cookies"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """What ``Retry(on_retry=...)`` is called with, after the wait and before the request is sent again.
+
+    ``attempt`` is the number of the attempt to come (2 for the first resend), ``error`` what ended the one before,
+    ``url`` where it is about to go, ``kwargs`` requests' keyword arguments that it is about to be sent with. Return
+    ``None`` to send the same again, or a mapping with what is to change: ``url``, ``headers`` (merged into the old
+    ones; ``None`` as a value removes one), ``json``, ``data``, ``params``, ``auth``, ``cookies``.
+    """
+
+    attempt: int
+    error: LLMWatchError
+    url: str
+    kwargs: Mapping[str, Any]
+
+
+def changed_request(
+    request: CallRequest, hook: Callable[[Resend], Mapping[str, Any] | None], attempt: int, error: LLMWatchError
+) -> CallRequest:
+    """``request`` as ``hook`` wants it sent. A hook that raises or returns nonsense is logged, and the request stays
+    as it was.
+    """
+    try:
+        changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
+        return request if not changes else _changed(request, changes)
+    except Exception:
+        _log.exception("llmwatch: on_retry failed; the request is sent again unchanged")
+        return request
+
+
+def _changed(request: CallRequest, changes: Mapping[str, Any]) -> CallRequest:
+    unknown = sorted(set(changes) - _CHANGEABLE)
+    if unknown:
+        raise TypeError(f"on_retry may change {', '.join(sorted(_CHANGEABLE))}, not {unknown[0]!r}")
+    kwargs = dict(request.kwargs)
+    kwargs.update({name: value for name, value in changes.items() if name not in ("url", "headers")})
+    if "json" in changes:
+        kwargs.pop("data", None)
+    if "headers" in changes:
+        headers = {**(kwargs.get("headers") or {}), **(changes["headers"] or {})}
+        kwargs["headers"] = {name: value for name, value in headers.items() if value is not None}
+    return CallRequest.build(request.method, changes.get("url") or request.url, kwargs)

@@ -1,0 +1,137 @@
+"""The stream of events that a caller iterates."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from llmwatch.client.loop import Call
+from llmwatch.records import CallRecord
+from llmwatch.wire import Event
+
+if TYPE_CHECKING:
+    from llmwatch.policy import EffectiveLimits
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """The events of one streamed answer, in order, each exactly once.
+
+    Use it as a context manager and iterate it. The request is sent when the block is entered or the first event is
+    asked for, whichever comes first. Iteration blocks until the next event, and ends when the provider has said that
+    the answer is complete. It raises
+
+    * :class:`~llmwatch.WatchTimeout` (a ``TimeoutError``) when a limit expired and no resend was allowed,
+    * another :class:`~llmwatch.LLMWatchError` for every other failure,
+
+    after every event that came before. Until the first content of an attempt nothing of it is delivered, so a stall
+    before that is invisible here. Leaving the block early aborts the request; leaving it after the last event does not.
+
+    One thread iterates a stream; :meth:`cancel` may be called from any.
+    """
+
+    def __init__(self, make: Callable[[], Call[Event]]) -> None:
+        self._make = make
+        self._call: Call[Event] | None = None
+        self._ready: deque[Event] = deque()
+        self._closed = False
+        self._cancelled = False
+
+    def __enter__(self) -> Stream:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        # A generator costs a fraction of a method call for each event. It has nothing to clean up, so it may be
+        # dropped.
+        ready = self._ready
+        while self._fill():
+            call = self._start()
+            while ready:
+                if call.cancelled_by is not None:
+                    self._discard(call)
+                yield ready.popleft()
+
+    def __next__(self) -> Event:
+        if not self._fill():
+            raise StopIteration
+        call = self._start()
+        if call.cancelled_by is not None:
+            self._discard(call)
+        return self._ready.popleft()
+
+    def _fill(self) -> bool:
+        """Have at least one event ready; ``False`` at the end of the answer."""
+        if self._ready:
+            return True
+        if self._closed:
+            return False
+        call = self._start()
+        batch = call.next_batch()
+        if batch is None:
+            self._closed = True
+            return False
+        # All of it is handed out before anything can be raised.
+        call.partial.extend([event.text for event in batch if event.text])
+        self._ready.extend(batch)
+        return True
+
+    def _discard(self, call: Call[Event]) -> NoReturn:
+        """What was handed over before a cancellation goes with the rest."""
+        lost = sum(1 for event in self._ready if event.text)
+        if lost:
+            del call.partial[-lost:]
+        self._ready.clear()
+        self._closed = True
+        call.raise_cancelled()
+
+    def _start(self) -> Call[Event]:
+        if self._call is None:
+            call = self._call = self._make()
+            if self._cancelled:
+                # Set before the call could be seen from another thread; cancel() looks at the call after it has set
+                # this.
+                call.cancel("user")
+            call.begin()
+        return self._call
+
+    @property
+    def record(self) -> CallRecord | None:
+        """What happened: attempts, timings, decisions. ``None`` until the call is over."""
+        return None if self._call is None else self._call.record
+
+    @property
+    def limits(self) -> EffectiveLimits:
+        """The limits in force for the current attempt, each with its source. Starts the call if it has not begun."""
+        return self._start().limits
+
+    def cancel(self) -> None:
+        """Give the call up, from any thread: the iterating thread gets :class:`~llmwatch.Cancelled` at once, and
+        nothing more is sent.
+
+        Before the start it keeps anything from being sent; after the last event it does nothing.
+        """
+        self._cancelled = True
+        if self._call is not None:
+            self._call.cancel("user")
+
+    def close(self) -> None:
+        """End the call without an error. Does nothing to an answer that is complete."""
+        self._closed = True
+        self._ready.clear()
+        if self._call is not None:
+            self._call.close()
+
+    def __del__(self) -> None:
+        # May run in any thread at any bytecode, so it takes no lock: a flag, and a message to the supervisor.
+        call = getattr(self, "_call", None)
+        if call is not None:
+            call.abandon()

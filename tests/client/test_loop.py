@@ -1,0 +1,395 @@
+"""``llmwatch.client.loop``: when an attempt follows another, after which wait, and what is left when none does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+import requests
+
+from llmwatch import (
+    Cancelled,
+    CancelToken,
+    ConnectFailed,
+    Decision,
+    EmptyStream,
+    Limits,
+    ProviderError,
+    Retry,
+    RetryNotice,
+    StreamCut,
+    StreamTruncated,
+    TooManyOrphans,
+    WatchTimeout,
+)
+from llmwatch.recovery import Door
+from llmwatch.watch import attempt as attempts
+from tests.client.fakes import CHUNK, DONE, Answer, Studio, chunk, whole
+from tests.end_to_end.calls import eventually, in_thread
+from tests.end_to_end.times import PATIENCE
+
+BUSY = Answer(status=503, headers={"content-type": "application/json"}, pieces=[b'{"error": {"message": "busy"}}'])
+RESET = Answer(error=ConnectionResetError(104, "reset"))
+
+
+def _asks(**headers: str) -> Answer:
+    return Answer(status=429, headers=headers)
+
+
+def _caught(call: Any, kind: type[BaseException]) -> Any:
+    """The error of a call that waits for nobody's clock."""
+    with pytest.raises(kind) as caught:
+        Studio.drain(call)
+    return caught.value
+
+
+def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
+    """One request, its events in order, and a record that says so."""
+    call, sender = studio.call(whole("Yes."))
+    events = studio.drain(call)
+    assert "".join(event.text for event in events) == "Yes."
+    assert len(sender.asked) == 1
+    assert studio.records == [call.record]
+    assert call.record is not None
+    assert (call.record.outcome, call.record.cause, call.record.empty) == ("done", None, False)
+    assert call.record.decisions == ()
+    assert sender.replies[0].closed
+    assert sender.handles[0].released
+
+
+def test_waits_double_up_to_their_cap_and_are_exact(studio: Studio) -> None:
+    """The wait is the drawn share of 0.5, 1, 2, ... up to the cap, and the next request leaves at its very end."""
+    studio.random = [1.0, 0.5, 0.25, 1.0]
+    retry = Retry(max_attempts=5, backoff=0.5, max_backoff=3)
+    call, sender = studio.call(BUSY, retry=retry, settings=studio.settings(on_notice=studio.notices.append))
+    calling = in_thread(_caught, call, ProviderError)
+    waits = [0.5, 0.5, 0.5, 3.0]
+    for number, wait in enumerate(waits, 1):
+        sender.wait_for(number)
+        eventually(lambda number=number: len(_retries(studio)) == number, "the wait begins")
+        studio.elapse(wait)
+    error = calling.result()
+    assert [one.wait for one in _retries(studio)] == waits
+    gaps = [after - before for before, after in zip(sender.opened_at, sender.opened_at[1:], strict=False)]
+    assert gaps == waits
+    assert [one.wait for one in error.record.decisions] == [*waits, None]
+    assert error.recovery.reason == "attempts_exhausted"
+
+
+def _retries(studio: Studio) -> list[RetryNotice]:
+    return [one for one in studio.notices if isinstance(one, RetryNotice)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after": "7.25"}, 7.25),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "90", "retry-after-ms": "250"}, 0.25),
+    ],
+)
+def test_a_wait_that_the_provider_names_is_kept_to_the_instant(
+    studio: Studio, headers: dict[str, str], wait: float
+) -> None:
+    """What the provider asks for replaces the back-off: no jitter, no cap of ours below it, not a moment earlier."""
+    retry = Retry(backoff=0.1, max_backoff=0.1)
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(_asks(**headers), whole(), retry=retry, settings=settings)
+    calling = in_thread(studio.drain, call)
+    eventually(lambda: len(_retries(studio)) == 1, "the wait begins")
+    studio.elapse(wait - 0.01)
+    studio.elapse(0.01)
+    calling.result()
+    assert sender.opened_at[1] - sender.opened_at[0] == pytest.approx(wait, abs=1e-9)
+    assert studio.random == []
+
+
+def test_the_cap_on_retry_after_does_not_cap_the_back_off(studio: Studio) -> None:
+    """``max_retry_after`` is about what a provider asks for; our own waits have a cap of their own."""
+    retry = Retry(max_retry_after=0.001, backoff=0.5)
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(BUSY, whole(), retry=retry, settings=settings)
+    calling = in_thread(studio.drain, call)
+    eventually(lambda: _retries(studio), "the wait begins")
+    studio.elapse(0.5)
+    calling.result()
+    assert len(sender.asked) == 2
+
+
+@pytest.mark.parametrize(("asked", "attempts_made"), [("119.9", 2), ("120", 2), ("120.1", 1), ("86400", 1)])
+def test_a_longer_wait_than_the_cap_is_not_begun(studio: Studio, asked: str, attempts_made: int) -> None:
+    """Above 120 s the call fails at once with the value; at 120 s it waits."""
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(_asks(**{"retry-after": asked}), whole(), settings=settings)
+    if attempts_made == 1:
+        error = _caught(call, ProviderError)
+        assert error.retry_after == float(asked)
+        assert error.recovery.reason == "retry_after_too_long"
+    else:
+        calling = in_thread(studio.drain, call)
+        eventually(lambda: _retries(studio), "the wait begins")
+        studio.elapse(float(asked))
+        calling.result()
+    assert len(sender.asked) == attempts_made
+
+
+def test_a_cap_that_is_removed_is_none(studio: Studio) -> None:
+    """``max_retry_after=0`` waits for a day if it is asked to."""
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(
+        _asks(**{"retry-after": "86400"}), whole(), retry=Retry(max_retry_after=0), settings=settings
+    )
+    calling = in_thread(studio.drain, call)
+    eventually(lambda: _retries(studio), "the wait begins")
+    studio.elapse(86_400)
+    calling.result()
+    assert len(sender.asked) == 2
+
+
+@pytest.mark.parametrize(("deadline", "attempts_made"), [(30.0, 1), (29.0, 1), (30.1, 2)])
+def test_no_wait_reaches_the_deadline(studio: Studio, deadline: float, attempts_made: int) -> None:
+    """A wait that would end with the deadline or after it is not begun; one that ends before it is."""
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(
+        _asks(**{"retry-after": "30"}), whole(), limits=Limits(deadline=deadline), settings=settings
+    )
+    if attempts_made == 1:
+        error = _caught(call, ProviderError)
+        assert error.recovery.reason == "no_time_left"
+        assert error.retry_after == 30.0
+        (decision,) = error.record.decisions
+        assert (decision.decision, decision.wait, decision.carried_out) == (Decision.STOP, None, False)
+    else:
+        calling = in_thread(studio.drain, call)
+        eventually(lambda: _retries(studio), "the wait begins")
+        studio.elapse(30)
+        calling.result()
+    assert len(sender.asked) == attempts_made
+
+
+def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None:
+    """The free resend takes no wait, no attempt and no budget; the next failure is the first that counts."""
+    dead = Answer(error=ConnectionResetError(104, "reset"), reused=True)
+    retry = Retry(max_attempts=1, budget=1)
+    call, sender = studio.call(dead, BUSY, retry=retry)
+    error = _caught(call, ProviderError)
+    assert len(sender.asked) == 2
+    first, second = error.record.decisions
+    assert (first.reason, first.wait, first.budget_left) == ("dead_connection", 0.0, 0)
+    assert second.reason == "attempts_exhausted"
+    assert sender.opened_at[0] == sender.opened_at[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(pieces=[CHUNK]), StreamTruncated),
+        (Answer(pieces=[CHUNK], cut=ConnectionResetError(104, "reset")), StreamCut),
+    ],
+)
+def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answer, kind: type[Exception]) -> None:
+    """What came before the failure is delivered, ``.partial`` holds it, and there is one request."""
+    call, sender = studio.call(answer)
+    call.begin()
+    batch = call.next_batch()
+    assert [event.text for event in batch or ()] == ["one "]
+    with pytest.raises(kind) as caught:
+        call.next_batch()
+    assert caught.value.recovery.decision is Decision.CONTINUE  # type: ignore[attr-defined]
+    assert len(sender.asked) == 1
+    assert call.next_batch() is None
+
+
+def test_collect_discards_a_part_once(studio: Studio) -> None:
+    """The door that delivers nothing resends once after partial output, and not a second time."""
+    retry = Retry(max_attempts=9, backoff=0)
+    call, sender = studio.call(Answer(pieces=[CHUNK]), door=Door.COLLECT, retry=retry)
+    error = _caught(call, StreamTruncated)
+    assert error.recovery.reason == "partial_resend_used"
+    assert len(sender.asked) == 2
+
+
+def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
+    """A shutdown that looks like a clean end of the body stays a kill."""
+    answer = Answer(pieces=[b"data: one\n\n"], silent=True)
+    settings = studio.settings(dialect="generic")
+    call, _ = studio.call(answer, retry=Retry.none(), limits=Limits(stale=5), settings=settings)
+    calling = in_thread(_caught, call, WatchTimeout)
+    eventually(lambda: [one for one in studio.time.attempts() if one.tally.events], "the event")
+    studio.elapse(5.1)
+    assert calling.result().phase == "stale"
+
+
+@pytest.mark.parametrize("how", ["token", "call"])
+def test_a_cancellation_in_a_wait_ends_it(studio: Studio, how: str) -> None:
+    """The planned resend stays in the record, not carried out; the decision that follows it is the one that counts."""
+    token = CancelToken()
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, sender = studio.call(_asks(**{"retry-after": "60"}), whole(), cancel=token, settings=settings)
+    calling = in_thread(_caught, call, Cancelled)
+    eventually(lambda: _retries(studio), "the wait begins")
+    token.cancel() if how == "token" else call.cancel("lifecycle")
+    error = calling.result()
+    assert error.by == ("user" if how == "token" else "lifecycle")
+    planned, derived = error.record.decisions
+    assert (planned.decision, planned.carried_out, planned.outcome) == (Decision.RETRY, False, "stopped")
+    assert (derived.decision, derived.carried_out) == (Decision.STOP, False)
+    assert len(sender.asked) == 1
+    assert studio.records == [error.record]
+
+
+def test_the_first_cancellation_names_the_reason(studio: Studio) -> None:
+    """A user's cancellation is not turned into a lifecycle's by a client that is closed afterwards."""
+    settings = studio.settings(on_notice=studio.notices.append)
+    call, _ = studio.call(_asks(**{"retry-after": "60"}), settings=settings)
+    calling = in_thread(_caught, call, Cancelled)
+    eventually(lambda: _retries(studio), "the wait begins")
+    with call._lock:
+        call.cancel("user")
+        call.cancel("lifecycle")
+    assert calling.result().by == "user"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_wait_was_not_carried_out(studio: Studio, kind: type[BaseException]) -> None:
+    """Ctrl-C before the wait is over: raised as it is, and the record shows a resend that did not take place."""
+
+    def interrupt(notice: Any) -> None:
+        raise kind
+
+    call, sender = studio.call(BUSY, whole(), settings=studio.settings(on_notice=interrupt))
+    with pytest.raises(kind):
+        studio.drain(call)
+    assert call.record is not None
+    assert call.record.outcome == "cancelled"
+    assert [(one.decision, one.carried_out) for one in call.record.decisions] == [(Decision.RETRY, False)]
+    assert len(sender.asked) == 1
+
+
+def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``TooManyOrphans`` is an end like any other: recorded, decided, told to the sinks, and no second look hangs."""
+    monkeypatch.setattr(attempts, "MOST_ORPHANS", 0)
+    token = CancelToken()
+    call, sender = studio.call(whole(), cancel=token)
+    error = _caught(call, TooManyOrphans)
+    assert error.recovery.decision is Decision.STOP
+    assert studio.records == [error.record]
+    assert error.record.attempts == ()
+    assert call.next_batch() is None
+    assert sender.asked == []
+    token.cancel()
+
+
+def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no thread, its error comes out, and the call is over."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "llmwatch-worker":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    call, sender = studio.call(whole())
+    with pytest.raises(RuntimeError, match="new thread"):
+        studio.drain(call)
+    assert call.next_batch() is None
+    assert sender.asked == []
+
+
+def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> None:
+    """What is neither llmwatch's nor the network's comes out unchanged, after one request, and is recorded by class."""
+    call, sender = studio.call(Answer(unsent=ZeroDivisionError("s3cret")), retry=Retry(backoff=0))
+    with pytest.raises(ZeroDivisionError):
+        studio.drain(call)
+    (record,) = studio.records
+    assert (record.outcome, record.cause, record.attempts[0].error) == ("failed", "unknown", "ZeroDivisionError")
+    assert "s3cret" not in str(record)
+    assert len(sender.asked) == 1
+
+
+def test_a_refused_connection_is_not_sent(studio: Studio) -> None:
+    """A connection that did not come about is resent, and its facts say that nothing was sent."""
+    refused = Answer(unsent=requests.exceptions.ConnectionError(OSError(111, "refused")))
+    call, sender = studio.call(refused, retry=Retry(backoff=0, max_attempts=2))
+    # A mocked refusal opened no socket and is final; this one says which errno it was.
+    error = _caught(call, ConnectFailed)
+    assert (error.cause, error.retryable) == ("refused", True)
+    assert len(sender.asked) == 2
+    assert all(one.facts["sent"] == "no" for one in error.record.attempts)
+
+
+def test_an_unknown_host_is_asked_for_once(studio: Studio) -> None:
+    """A name that does not exist is not tried again."""
+    unknown = Answer(unsent=requests.exceptions.ConnectionError(socket.gaierror(socket.EAI_NONAME, "unknown")))
+    call, sender = studio.call(unknown, retry=Retry(backoff=0))
+    assert _caught(call, ConnectFailed).cause == "dns"
+    assert len(sender.asked) == 1
+
+
+def test_patience_counts_kills_before_content_alone(studio: Studio) -> None:
+    """The default ``ttfb`` doubles after a kill, and not after a status."""
+    silent = Answer(silent=True)
+    call, sender = studio.call(BUSY, silent, silent, retry=Retry(backoff=0, max_attempts=3))
+    calling = in_thread(_caught, call, WatchTimeout)
+    for number, limit in ((2, 120), (3, 240)):
+        sender.wait_for(number)
+        eventually(lambda limit=limit: _counting(studio) == ("ttfb", limit), f"{limit} s count")
+        studio.elapse(limit + 0.1)
+    assert [one.limit_seconds for one in calling.result().record.attempts] == [None, 120, 240]
+
+
+def _counting(studio: Studio) -> tuple[str, float] | None:
+    live = studio.time.attempts()
+    due = live[0].counting() if live else None
+    return None if due is None else (due.clock, round(due.at - studio.time.clock.now()))
+
+
+def test_the_environment_is_read_at_every_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set between two calls counts for the second."""
+    call, sender = studio.call(BUSY, retry=Retry(backoff=0))
+    _caught(call, ProviderError)
+    assert len(sender.asked) == 3
+    monkeypatch.setenv("LLMWATCH_MAX_ATTEMPTS", "1")
+    call, sender = studio.call(BUSY, retry=Retry(backoff=0))
+    _caught(call, ProviderError)
+    assert len(sender.asked) == 1
+
+
+def test_an_empty_answer_is_a_success_that_says_so(studio: Studio) -> None:
+    """An answer without content is done and empty; one with no event at all is an error."""
+    call, _ = studio.call(Answer(pieces=[chunk(finish_reason="stop"), DONE]))
+    studio.drain(call)
+    assert call.record is not None
+    assert (call.record.outcome, call.record.empty) == ("done", True)
+    call, sender = studio.call(Answer(headers={"content-type": "text/event-stream"}), retry=Retry(backoff=0))
+    assert _caught(call, EmptyStream).retryable
+    assert len(sender.asked) == 3
+
+
+def test_closing_a_call_twice_is_one_record(studio: Studio) -> None:
+    """A caller that leaves early is recorded once, as cancelled by itself."""
+    call, sender = studio.call(Answer(pieces=[CHUNK], silent=True))
+    call.begin()
+    assert call.next_batch()
+    call.close()
+    call.close()
+    call.cancel("lifecycle")
+    (record,) = studio.records
+    assert (record.outcome, record.cause) == ("cancelled", "user_cancel")
+    assert call.next_batch() is None
+    assert sender.handles[0].shut_down.wait(PATIENCE)
+
+
+def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
+    """A status that is not resent is the answer, with the record of the call on it."""
+    call, sender = studio.call(BUSY, door=Door.REQUEST, retry=Retry(backoff=0))
+    call.begin()
+    response = call.response()
+    assert response.status_code == 503
+    assert response.json() == {"error": {"message": "busy"}}
+    assert response.llmwatch_record is call.record  # type: ignore[attr-defined]
+    assert call.record is not None
+    assert (call.record.outcome, len(sender.asked)) == ("failed", 3)

@@ -1,0 +1,157 @@
+"""What a child process does: ``python -m tests.end_to_end.children SCENE OPTIONS``, with the options in JSON.
+
+It says what happens in lines of JSON on stdout, and waits at some points for a line on stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import llmwatch
+from llmwatch import Client, Limits, Retry
+
+BODY = {"model": "test-model", "stream": True, "messages": []}
+
+# A stream that is still alive when the interpreter exits must be reachable until then.
+_kept: list[Any] = []
+
+
+def say(**what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def wait_for_parent() -> None:
+    sys.stdin.readline()
+
+
+def _client(options: dict[str, Any], **more: Any) -> Client:
+    limits, retry = options.get("limits", {}), options.get("retry", {"max_attempts": 1})
+    return Client(limits=Limits(**limits), retry=Retry(**retry), **more)
+
+
+def _say_retry(notice: llmwatch.WaitNotice | llmwatch.RetryNotice | llmwatch.ProgressNotice) -> None:
+    if isinstance(notice, llmwatch.RetryNotice):
+        say(wait=notice.wait)
+
+
+def streams(options: dict[str, Any]) -> None:
+    """Stream to the end; says what came of it."""
+    text, error, phase = "", None, None
+    with _client(options) as client:
+        try:
+            with client.stream("POST", options["url"], json=BODY) as events:
+                say(began=True)
+                for event in events:
+                    if not text and event.text:
+                        say(first=True)
+                    text += event.text
+        except llmwatch.LLMWatchError as caught:
+            error, phase = type(caught).__name__, getattr(caught, "phase", None)
+    say(text=text, error=error, phase=phase)
+
+
+def is_interrupted(options: dict[str, Any]) -> None:
+    """Stream until Ctrl-C; says when the exception was there, and stays alive until it may go."""
+    client = _client(options, on_notice=_say_retry)
+    made = client.stream("POST", options["url"], json=BODY)
+    try:
+        with made as events:
+            say(began=True)
+            first = True
+            for event in events:
+                if event.text and first:
+                    first = False
+                    say(first=True)
+    except KeyboardInterrupt:
+        now = time.monotonic()
+        record = made.record
+        assert record is not None
+        decisions = [[one.decision.value, one.carried_out] for one in record.decisions]
+        say(at=now, outcome=record.outcome, attempts=len(record.attempts), decisions=decisions)
+    wait_for_parent()
+    client.close()
+
+
+def exits(options: dict[str, Any]) -> None:
+    """Leave the interpreter with live streams: one whose iterator is kept, one in a daemon thread."""
+    client = _client(options)
+    for _ in range(2):
+        made = client.stream("POST", options["url"], json=BODY)
+        _kept.append((client, made, iter(made)))
+        next(_kept[-1][2])
+    made = client.stream("POST", options["url"], json=BODY)
+    started = threading.Event()
+
+    def read() -> None:
+        for _ in made:
+            started.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    started.wait()
+    say(ready=True)
+    if options.get("raises"):
+        raise SystemExit(7)
+
+
+def forks(options: dict[str, Any]) -> None:
+    """Fork in the middle of a stream; the child makes calls of its own, then the parent reads on."""
+    client = _client(options)
+    text = ""
+    with client.stream("POST", options["url"], json=BODY) as events:
+        for event in events:
+            text += event.text
+            if text and not _kept:
+                _kept.append(True)
+                pid = os.fork()
+                if pid == 0:
+                    _in_fork(client, events, options)
+                _, status = os.waitpid(pid, 0)
+                say(child=os.waitstatus_to_exitcode(status), parent_alive=threading.active_count())
+    say(text=text, outcome=events.record.outcome if events.record else None)
+    client.close()
+
+
+def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any]) -> None:
+    found: dict[str, Any] = {}
+    try:
+        found["before"] = llmwatch.stats()["live_attempts"]
+        try:
+            list(events)
+            found["inherited"] = "went on"
+        except llmwatch.Cancelled as error:
+            found["inherited"] = error.by
+        for name, one in (("same", client), ("fresh", _client(options))):
+            began = time.monotonic()
+            try:
+                with one.stream("POST", options["silent"], json=BODY) as own:
+                    list(own)
+            except llmwatch.WatchTimeout as error:
+                found[name] = [error.phase, time.monotonic() - began]
+            found[name + " text"] = one.collect("POST", options["healthy"], json=BODY).text
+        say(**found)
+        if options["leaves"] == "exit":
+            sys.exit(0)
+    except BaseException as error:
+        if not isinstance(error, SystemExit):
+            say(failed=repr(error))
+            os._exit(3)
+        raise
+    # As multiprocessing ends its children.
+    os._exit(0)
+
+
+SCENES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "streams": streams,
+    "is_interrupted": is_interrupted,
+    "exits": exits,
+    "forks": forks,
+}
+
+if __name__ == "__main__":
+    SCENES[sys.argv[1]](json.loads(sys.argv[2]))

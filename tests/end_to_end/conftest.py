@@ -1,0 +1,67 @@
+"""Servers, clients and certificates; every test here leaves threads and descriptors as it found them."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trustme
+
+from llmwatch import Client
+from llmwatch.faults import FaultServer, Script
+from tests.end_to_end.calls import QUICK
+
+Serve = Callable[..., FaultServer]
+Connect = Callable[..., Client]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(baseline: None) -> None:
+    """Threads and descriptors are back at the baseline after each test."""
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority of this run."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server on loopback shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The authority's certificate in a file, for ``verify=``."""
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start fault servers: ``serve("silent", "healthy", shape="anthropic")``."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*scripts: str | Script, **options: Any) -> FaultServer:
+            return stack.enter_context(FaultServer(scripts or "healthy", **options))
+
+        yield start
+
+
+@pytest.fixture
+def connect(serve: Serve) -> Iterator[Connect]:
+    """Make clients that are closed in the end, before the servers are; they resend without waiting for long."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**settings: Any) -> Client:
+            return stack.enter_context(Client(**{"retry": QUICK, **settings}))
+
+        yield make

@@ -1,0 +1,221 @@
+"""Settings that cannot be meant: a ``ConfigError`` that names them, at once, and nothing sent."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Client, ConfigError, Limits, Retry
+from tests.end_to_end import calls
+from tests.end_to_end.calls import asking, collect, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import PATIENCE
+
+DOORS = [stream, collect, calls.request]
+
+LIMIT_VARIABLES = [
+    *(
+        f"LLMWATCH_{name}_TIMEOUT_SECONDS"
+        for name in ("CONNECT", "SEND", "HEADERS", "TTFB", "FIRST_EVENT", "FIRST_CONTENT", "STALE", "PROGRESS")
+    ),
+    "LLMWATCH_DRAIN_TIMEOUT_SECONDS",
+    "LLMWATCH_TOTAL_TIMEOUT_SECONDS",
+    "LLMWATCH_DEADLINE_SECONDS",
+    "LLMWATCH_TIMEOUT_SECONDS",
+    "LLMWATCH_KEEPALIVE_SECONDS",
+    "LLMWATCH_BACKOFF_SECONDS",
+    "LLMWATCH_MAX_BACKOFF_SECONDS",
+    "LLMWATCH_MAX_RETRY_AFTER_SECONDS",
+    "LLMWATCH_BREAKER_SECONDS",
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "provider.example/v1",
+        "//provider.example/v1",
+        "/v1/messages",
+        "ftp://provider.example/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///v1",
+        "https://:443/v1",
+        "http://provider.example:port/",
+        "http://provider.example:0/",
+        "http://provider.example:99999/",
+        "http://[::1/v1",
+        "http://[nonsense]/",
+        "http://a..b/",
+        "http://.provider.example/",
+        "http://" + "a" * 64 + ".example/",
+        "http://*.example/",
+        "http://provider example/",
+        "http://exa\nmple/",
+        b"http://127.0.0.1/",
+        None,
+        17,
+    ],
+    ids=repr,
+)
+def test_a_url_that_cannot_be_meant(connect: Connect, url: Any, door: Any) -> None:
+    """Every kind of bad URL is a ``ConfigError`` about the URL, which is also a ``ValueError``, and takes no time."""
+    outcome = door(connect(), url)
+    assert isinstance(outcome.error, ConfigError), repr(outcome.error)
+    assert isinstance(outcome.error, ValueError)
+    assert outcome.error.field == "url"
+    assert "URL" in str(outcome.error)
+    assert not outcome.error.retryable
+    assert outcome.elapsed < PATIENCE / 5
+
+
+@pytest.mark.parametrize("variable", LIMIT_VARIABLES)
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf", "1e999", "1_000", "true", "5s"])
+def test_a_variable_of_seconds_that_cannot_be_meant(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """A number of seconds that is none is a ``ConfigError`` that names the variable and its value; nothing is sent."""
+    server, client = serve(), connect(retry=None)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        client.collect("POST", server.chat_url, json=asking())
+    assert caught.value.field == variable
+    assert variable in str(caught.value)
+    assert value in str(caught.value)
+    assert server.connections == 0
+    monkeypatch.delenv(variable)
+    # The environment is read at every call, so the client is as good as ever.
+    assert client.collect("POST", server.chat_url, json=asking()).text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LLMWATCH_PROFILE", "fast"),
+        ("LLMWATCH_MAX_ATTEMPTS", "1.5"),
+        ("LLMWATCH_MAX_ATTEMPTS", "-2"),
+        ("LLMWATCH_SLOW_BUT_ALIVE", "maybe"),
+        ("LLMWATCH_RESEND_WITH_TOOLS", "2"),
+        ("LLMWATCH_BREAKER", "many"),
+        ("LLMWATCH_RETRY_BUDGET", "x"),
+    ],
+)
+@pytest.mark.parametrize("door", DOORS)
+def test_any_other_variable_that_cannot_be_meant(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, door: Any
+) -> None:
+    """Every door reads the environment, and refuses what cannot be meant by the name of the variable."""
+    server = serve()
+    monkeypatch.setenv(variable, value)
+    error = door(connect(retry=None), server.chat_url).error
+    assert isinstance(error, ConfigError)
+    assert error.field == variable
+    assert value in str(error)
+    assert server.connections == 0
+
+
+def test_an_incident_log_that_cannot_be_written(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log in a directory that does not exist is found out before anything is sent, by the name of its variable."""
+    server = serve()
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "/does/not/exist/incidents.jsonl")
+    error = stream(connect(), server.chat_url).error
+    assert isinstance(error, ConfigError)
+    assert error.field == "LLMWATCH_INCIDENT_LOG"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Limits(ttfb=-1), "ttfb"),
+        (lambda: Limits(stale=float("nan")), "stale"),
+        (lambda: Limits(stale=True), "stale"),
+        (lambda: Limits(total="60"), "total"),
+        (lambda: Limits(ttfb=90, total=60), "ttfb"),
+        (lambda: Limits.single(float("inf")), "single_seconds"),
+        (lambda: Retry(max_attempts=1.5), "max_attempts"),
+        (lambda: Retry(backoff=-0.1), "backoff"),
+        (lambda: Client(dialect="esperanto"), "dialect"),
+        (lambda: Client(profile="fast"), "profile"),
+        (lambda: Client(keepalive=-1), "keepalive"),
+        (lambda: Client(notice_every=0), "notice_every"),
+    ],
+)
+def test_an_argument_that_cannot_be_meant(make: Any, field: str) -> None:
+    """An argument's ``ConfigError`` names the argument, and survives pickling."""
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert caught.value.field == field
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again), again.field) == (ConfigError, str(caught.value), field)
+
+
+@pytest.mark.parametrize("timeout", [-1, "soon", (1, 2, 3), (1, -2), True, object()], ids=repr)
+def test_a_timeout_that_cannot_be_meant(serve: Serve, connect: Connect, timeout: Any) -> None:
+    """``timeout=`` is read as strictly as the limits that it stands for, and nothing is sent."""
+    server = serve()
+    assert isinstance(stream(connect(), server.chat_url, timeout=timeout).error, ConfigError)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"colour": "red"}, TypeError),
+        ({"cancel": object()}, TypeError),
+        ({"limits": {"ttfb": 1}}, TypeError),
+        ({"retry": 3}, TypeError),
+    ],
+)
+def test_a_mistake_of_the_calling_program_is_a_type_error(
+    serve: Serve, connect: Connect, options: dict[str, Any], kind: type[Exception]
+) -> None:
+    """What is of a wrong type altogether is no setting: a plain ``TypeError``, and nothing is sent."""
+    server = serve()
+    with pytest.raises(kind):
+        stream(connect(), server.chat_url, **options)
+    assert server.connections == 0
+
+
+def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(serve: Serve, connect: Connect) -> None:
+    """What cannot be written as JSON raises what requests raises, in the thread of the caller."""
+    server = serve()
+    with pytest.raises(requests.exceptions.InvalidJSONError):
+        stream(connect(), server.chat_url, json={"n": float("nan")})
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("name", ["Author\u00eft\u00e9", "X-Bad\r\nInjected"])
+def test_a_header_that_http_does_not_allow(serve: Serve, connect: Connect, name: str) -> None:
+    """A header that cannot be sent is a ``ConfigError`` about headers, without the header's value in it."""
+    server = serve()
+    error = stream(connect(), server.chat_url, headers={name: "s3cret"}).error
+    assert isinstance(error, ConfigError), repr(error)
+    assert error.field == "headers"
+    assert "s3cret" not in str(error)
+    assert server.requests == []
+
+
+def test_a_bundle_that_does_not_exist_is_a_configuration_error(connect: Connect) -> None:
+    """A ``verify=`` that names no file is a ``ConfigError``, not a failure of the provider."""
+    error = stream(connect(), "https://127.0.0.1:9/", verify="/does/not/exist.pem").error
+    assert isinstance(error, ConfigError)
+    assert error.field == "verify"
+
+
+def test_nothing_is_connected_and_no_thread_started_by_making_a_client(serve: Serve) -> None:
+    """A client and a stream that nobody enters cost no connection and no request."""
+    server = serve()
+    before = llmwatch.stats()["workers"]
+    with Client() as client:
+        client.stream("POST", server.chat_url, json=asking())
+        assert llmwatch.stats()["workers"] == before
+    assert server.connections == 0

@@ -1,0 +1,169 @@
+"""Connections and bodies that end before the answer does."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Limits
+from llmwatch.faults.catalogue import ANSWER, answer
+from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LIMIT
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_clean_end_without_the_terminal_event_is_truncated(
+    serve: Serve, connect: Connect, framing: str, shape: str
+) -> None:
+    """A body that ends in good order before its answer does is ``StreamTruncated``, with the text that came; one
+    request.
+    """
+    server = serve("eof-without-terminal:tokens=4", framing=framing)
+    outcome = stream(connect(), endpoint(server, shape))
+    error = outcome.failed(llmwatch.StreamTruncated)
+    assert error.retryable
+    assert error.partial == outcome.text == answer(4)
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.CONTINUE, "output_delivered")
+    assert error.record is not None
+    assert (error.record.cause, error.record.attempts[0].close_reason) == ("truncated", "failed")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("script", ["cut-chunk", "missing-last-chunk", "short-length"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_broken_framing_is_one_class_for_all(serve: Serve, connect: Connect, script: str, shape: str) -> None:
+    """Whatever framing breaks, it is ``StreamCut`` with the text that came, and is not resent after content."""
+    server = serve(f"{script}:tokens=4")
+    outcome = stream(connect(), endpoint(server, shape))
+    error = outcome.failed(llmwatch.StreamCut)
+    assert isinstance(error, ConnectionError)
+    assert error.retryable
+    # The last event may lie in a chunk that was never finished.
+    assert error.partial == outcome.text
+    assert answer(4).startswith(error.partial)
+    assert len(error.partial) >= len(answer(3))
+    assert error.recovery is not None
+    assert error.recovery.decision is Decision.CONTINUE
+    assert error.record is not None
+    assert error.record.cause == "transport_disconnect"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("script", ["cut-chunk", "missing-last-chunk", "short-length"])
+def test_what_breaks_behind_the_terminal_event_breaks_nothing(serve: Serve, connect: Connect, script: str) -> None:
+    """Once the terminal event came the answer is whole; how the connection ends after it does not matter."""
+    server = serve(f"{script}:terminal=true,missing=0" if script == "short-length" else f"{script}:terminal=true")
+    outcome = stream(connect(), server.chat_url)
+    if outcome.error is None:
+        outcome.done()
+        assert outcome.text == ANSWER
+        assert outcome.kinds[-1] == "terminal"
+    else:
+        # A chunk that was announced longer than it came may keep its bytes from being read at all.
+        assert script == "cut-chunk"
+        outcome.failed(llmwatch.StreamCut)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_reset_after_content_is_a_cut_and_not_resent(serve: Serve, connect: Connect, shape: str) -> None:
+    """A RST in the middle of an answer is ``StreamCut``; what had been read of it is delivered first."""
+    server = serve(f"reset-mid-stream:tokens=4,after={LIMIT}")
+    outcome = stream(connect(), endpoint(server, shape))
+    error = outcome.failed(llmwatch.StreamCut)
+    assert error.partial == outcome.text == answer(4)
+    assert error.recovery is not None
+    assert error.recovery.decision is Decision.CONTINUE
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_reset_before_content_is_resent(serve: Serve, connect: Connect, shape: str) -> None:
+    """A RST after lifecycle events alone is resent, and the answer has no trace of the first attempt."""
+    server = serve("reset-mid-stream:tokens=0", "healthy")
+    outcome = stream(connect(), endpoint(server, shape))
+    record = outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert "fault1" not in "".join(event.data for event in outcome.events)
+    assert record.attempts[0].error == "StreamCut"
+    assert len(server.requests) == 2
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("script", ["eof-without-terminal", "reset-mid-stream:after=0.05", "short-length"])
+def test_collect_recovers_from_a_cut_in_the_middle(serve: Serve, connect: Connect, script: str) -> None:
+    """``collect`` discards the part of a cut answer, asks once more, and returns one whole answer."""
+    server = serve(script, "healthy")
+    outcome = collect(connect(), server.chat_url)
+    record = outcome.done("recovered")
+    assert outcome.value.text == ANSWER
+    assert len(record.attempts) == 2
+    assert record.attempts[0].events["text"] > 0
+    assert record.decisions[0].reason == "partial_discarded"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("script", ["cut-chunk", "missing-last-chunk", "short-length"])
+def test_a_plain_response_that_is_cut_is_an_error(serve: Serve, connect: Connect, script: str) -> None:
+    """A plain call never returns half a document."""
+    server = serve(script)
+    error = request(connect(), server.chat_url).failed(llmwatch.StreamCut)
+    assert error.partial == ""
+
+
+@pytest.mark.parametrize("script", ["tls-cut", "tls-cut-unframed"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_tls_stream_that_is_cut_is_never_a_success(
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, script: str, shape: str
+) -> None:
+    """A FIN without close_notify before the terminal event is an error in every framing."""
+    server = serve(f"{script}:tokens=4", tls=server_tls)
+    outcome = stream(connect(), endpoint(server, shape), verify=bundle)
+    assert type(outcome.error) in (llmwatch.StreamCut, llmwatch.StreamTruncated)
+    assert isinstance(outcome.error, llmwatch.LLMWatchError)
+    assert outcome.error.partial == outcome.text == answer(4)
+    assert outcome.error.recovery is not None
+    assert outcome.error.recovery.decision is Decision.CONTINUE
+    assert len(server.requests) == 1
+
+
+def test_a_compressed_body_that_is_cut_is_an_error(serve: Serve, connect: Connect) -> None:
+    """A compression that is not at its end at the end of the body is ``StreamCut``, whatever it had said."""
+    server = serve("gzip-cut:tokens=4")
+    outcome = stream(connect(), server.chat_url)
+    error = outcome.failed(llmwatch.StreamCut)
+    assert error.partial == answer(4)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("comment", [False, True])
+def test_an_empty_stream_is_retryable_and_resent(serve: Serve, connect: Connect, comment: bool) -> None:
+    """200 and a body without an event is ``EmptyStream``: resent until the attempts are used up."""
+    server = serve(f"empty-stream:comment={comment}")
+    error = stream(connect(), server.chat_url).failed(llmwatch.EmptyStream)
+    assert error.retryable
+    assert error.recovery is not None
+    assert error.recovery.reason == "attempts_exhausted"
+    assert len(server.requests) == 3
+    server = serve(f"empty-stream:comment={comment}", "healthy")
+    outcome = stream(connect(), server.chat_url)
+    outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(stale=0, ttfb=0)], ids=["limits", "no limits"])
+def test_a_reset_needs_no_limit_to_be_noticed(serve: Serve, connect: Connect, limits: Limits) -> None:
+    """Every attempt that is reset before a response is resent: three requests, and the last attempt's error."""
+    server = serve("reset-before-response")
+    error = stream(connect(limits=limits), server.chat_url).failed(llmwatch.StreamCut)
+    assert error.retryable
+    assert error.record is not None
+    assert [one.error for one in error.record.attempts] == ["StreamCut"] * 3
+    assert len(server.requests) == 3
+    assert server.connections == 3

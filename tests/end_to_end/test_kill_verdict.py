@@ -1,0 +1,147 @@
+"""A kill can never come out as success, and yields no byte that the provider did not send as text."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Limits, Retry
+from llmwatch.faults import Context, Script, steps
+from llmwatch.faults.catalogue import ANSWER, answer
+from tests.end_to_end.calls import asking, collect, eventually, request, run_stream, stream, timed_out
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LIMIT
+
+FRAMINGS = ["chunked", "length", "close"]
+
+
+def _url(server: Any, shape: str) -> str:
+    return str(server.url + "/stream") if shape == "generic" else str(server.messages_url)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("shape", ["anthropic", "generic"])
+def test_a_kill_is_never_a_success(
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, framing: str, secure: bool, shape: str
+) -> None:
+    """However the body is delimited, a kill is a time-out, also where the end of the connection is a proper end."""
+    server = serve("stall-after-content:tokens=4", framing=framing, tls=server_tls if secure else None)
+    client = connect(limits=Limits(stale=LIMIT), dialect=shape)
+    outcome = stream(client, _url(server, shape), verify=bundle)
+    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert error.partial == outcome.text == answer(4)
+    assert outcome.kinds[-1] != "terminal"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_killed_whole_answer_is_never_returned(
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, framing: str, secure: bool
+) -> None:
+    """``collect`` and ``request`` return nothing of a body that was killed, whatever its framing."""
+    server = serve("stall-after-content:tokens=4", framing=framing, tls=server_tls if secure else None)
+    client = connect(limits=Limits(stale=LIMIT), retry=Retry.none(), dialect="generic")
+    for door in (collect, request):
+        outcome = door(client, _url(server, "generic"), verify=bundle)
+        assert outcome.failed(llmwatch.WatchTimeout).phase == "stale"
+        assert outcome.value is None
+        assert outcome.record is not None
+        assert outcome.record.outcome == "failed"
+
+
+def test_a_generic_stream_may_end_with_its_connection(serve: Serve, connect: Connect) -> None:
+    """Where no kill happened the generic dialect takes the end of the body for the end of the answer."""
+    server = serve("eof-without-terminal:tokens=4", framing="close")
+    outcome = stream(connect(dialect="generic"), _url(server, "generic"))
+    outcome.done()
+    assert outcome.text == answer(4)
+
+
+def _fast(context: Context) -> Iterator[steps.Step]:
+    """Numbered events as fast as they are read, in writes of many."""
+    shape = context.shape
+    yield from context.answer(
+        [
+            *steps.paced(context.opening()),
+            steps.Repeat([steps.Chunk(b"".join(block for word in context.tokens() for block in shape.text(word)))]),
+        ]
+    )
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_kill_of_a_busy_reader_yields_no_garbage(
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, secure: bool
+) -> None:
+    """A kill in the middle of a saturated stream delivers good events up to the kill and nothing else, no
+    ciphertext.
+    """
+    server = serve(
+        Script(name="fast", description="as fast as it goes", play=_fast), tls=server_tls if secure else None
+    )
+    client = connect(retry=Retry.none())
+    for number in range(2):
+        limits = Limits(total=LIMIT / 4 + number * 0.007)
+        outcome = stream(client, server.chat_url, limits=limits, verify=bundle)
+        error = outcome.failed(llmwatch.WatchTimeout)
+        assert error.phase == "total"
+        assert error.partial == outcome.text
+        # The same words over and over, cut anywhere between two of them.
+        whole, rest = divmod(len(outcome.text), len(ANSWER))
+        assert whole > 0
+        assert outcome.text == ANSWER * whole + ANSWER[:rest]
+    assert len(server.requests) == 2
+
+
+def test_what_was_queued_before_a_kill_is_delivered_first(serve: Serve, connect: Connect) -> None:
+    """Events that were handed over before the kill come out first, in order, and then the error."""
+    server = serve("stall-after-content:tokens=12")
+    client = connect(limits=Limits(stale=LIMIT))
+    made = client.stream("POST", server.messages_url, json=asking())
+    ended: list[bool] = []
+
+    def take(event: Any) -> None:
+        if not ended:
+            # The caller is away until the attempt is over; all the events lie ready by then.
+            eventually(lambda: llmwatch.stats()["live_attempts"] == 0, "the kill")
+            ended.append(True)
+
+    outcome = run_stream(made, take)
+    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert outcome.text == error.partial == answer(12)
+    assert [event.event for event in outcome.events].count("content_block_delta") == 12
+
+
+def test_the_error_comes_once_and_then_the_stream_is_at_its_end(serve: Serve, connect: Connect) -> None:
+    """After the error the iterator is exhausted, as iterators are, and asks for nothing more."""
+    server = serve("stall-after-content")
+    stalled = connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking())
+    with stalled, pytest.raises(llmwatch.WatchTimeout):
+        list(stalled)
+    assert list(stalled) == []
+    with pytest.raises(StopIteration):
+        next(stalled)
+    assert len(server.requests) == 1
+
+
+def test_a_time_out_survives_pickling(serve: Serve, connect: Connect) -> None:
+    """An error with its record and recovery crosses to another process whole."""
+    server = serve("stall-after-content")
+    error = stream(connect(limits=Limits(stale=LIMIT)), server.chat_url).failed(llmwatch.WatchTimeout)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is llmwatch.WatchTimeout
+    assert (str(again), again.phase, again.limit, again.elapsed) == (
+        str(error),
+        error.phase,
+        error.limit,
+        error.elapsed,
+    )
+    assert (again.partial, again.recovery, again.record) == (error.partial, error.recovery, error.record)
+    assert json.loads(json.dumps(error.record.to_json())) == error.record.to_json()

@@ -1,0 +1,225 @@
+"""Limits as users set them: off with 0, one after the other, for the call as a whole."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Limits, Retry, WatchTimeout
+from llmwatch.faults import blackhole
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import collect, in_thread, request, stream, timed_out
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import BEAT, FREE, LIMIT, LONG
+
+
+@pytest.mark.parametrize("off", [0, None, "environment"])
+def test_zero_turns_ttfb_off_and_the_next_limit_counts(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, off: object
+) -> None:
+    """``0`` disables ``ttfb``, and a silent call falls to ``first_content``."""
+    server = serve("silent")
+    if off == "environment":
+        monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "0")
+        monkeypatch.setenv("LLMWATCH_FIRST_CONTENT_TIMEOUT_SECONDS", str(LIMIT))
+        client = connect(retry=Retry.none())
+    else:
+        client = connect(limits=Limits(ttfb=off, first_content=LIMIT), retry=Retry.none())
+    outcome = stream(client, server.chat_url)
+    timed_out(outcome, "first_content", LIMIT, attempts=1, decision=Decision.STOP)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "phase"),
+    [
+        ({"ttfb": 0, "first_content": 0, "total": LIMIT}, "total"),
+        ({"ttfb": 0, "first_content": 0, "deadline": LIMIT}, "deadline"),
+        ({"ttfb": 0, "first_event": LIMIT}, "first_event"),
+        ({"ttfb": 0, "headers": LIMIT}, "headers"),
+    ],
+)
+def test_silence_falls_to_whichever_limit_is_left(
+    serve: Serve, connect: Connect, limits: dict[str, float], phase: str
+) -> None:
+    """With ``ttfb`` off a silent call ends at the next limit that is on, ``total`` and ``deadline`` included."""
+    server = serve("silent")
+    outcome = stream(connect(limits=Limits(**limits), retry=Retry.none()), server.chat_url)
+    timed_out(outcome, phase, LIMIT, attempts=1, decision=Decision.STOP)
+    assert len(server.requests) == 1
+
+
+def test_with_every_limit_off_a_call_waits(serve: Serve, connect: Connect) -> None:
+    """With all limits off nothing ends a silent call but its caller."""
+    server, token = serve("silent"), llmwatch.CancelToken()
+    names = ("connect", "send", "ttfb", "first_content", "stale", "progress", "drain")
+    client = connect(limits=Limits(**dict.fromkeys(names, 0)))
+    calling = in_thread(stream, client, server.chat_url, cancel=token)
+    server.wait_for_requests(1)
+    threading.Event().wait(2 * LIMIT)
+    assert calling.thread.is_alive()
+    token.cancel()
+    assert calling.result().failed(llmwatch.Cancelled).by == "user"
+
+
+@pytest.mark.parametrize("door", [stream, collect, request])
+def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect, door: Any) -> None:
+    """``deadline`` is for the call: attempts and back-offs before it leave the last attempt what remains."""
+    server = serve("silent")
+    limits = Limits(ttfb=LIMIT, deadline=2.5 * LIMIT)
+    retry = Retry(max_attempts=9, backoff=0.01, slow_but_alive=True)
+    outcome = door(connect(limits=limits, retry=retry), server.chat_url)
+    error = outcome.failed(WatchTimeout)
+    assert (error.phase, error.limit, error.retryable) == ("deadline", 2.5 * LIMIT, False)
+    assert error.elapsed >= 2.5 * LIMIT
+    assert 2.5 * LIMIT <= outcome.elapsed < 2.5 * LIMIT + FREE
+    assert error.recovery is not None
+    assert error.recovery.decision is Decision.STOP
+    assert [one.limit for one in error.record.attempts] == ["ttfb", "ttfb", "deadline"]
+    assert len(server.requests) == 3
+
+
+def test_no_wait_goes_beyond_the_deadline(serve: Serve, connect: Connect) -> None:
+    """A back-off that would end after the deadline is not begun: the attempt's own error comes out at once."""
+    server = serve("status:status=503")
+    client = connect(limits=Limits(deadline=LONG), retry=Retry(backoff=1000, max_backoff=0))
+    # Full jitter may draw a short wait; a thousand seconds hardly ever.
+    outcome = stream(client, server.chat_url)
+    error = outcome.failed(llmwatch.ProviderError)
+    assert error.recovery is not None
+    assert error.recovery.reason in ("no_time_left", "attempts_exhausted")
+    assert outcome.elapsed < LONG
+
+
+def test_the_deadline_ends_a_connect_too(connect: Connect) -> None:
+    """``deadline`` holds in every phase, the connection included."""
+    with blackhole() as (host, port):
+        client = connect(limits=Limits(deadline=LIMIT))
+        outcome = stream(client, f"http://{host}:{port}/v1/messages")
+    timed_out(outcome, "deadline", LIMIT, attempts=1, decision=Decision.STOP)
+
+
+def test_backing_off_counts_for_the_call_and_not_for_an_attempt(serve: Serve, connect: Connect) -> None:
+    """The second attempt's clocks begin with it, however long the wait before it was."""
+    server = serve(f"retry-after:value={3 * LIMIT:.2f}", f"late-headers:after={LIMIT / 4}")
+    outcome = stream(connect(limits=Limits(ttfb=2 * LIMIT)), server.chat_url)
+    record = outcome.done("recovered")
+    assert outcome.elapsed >= 3 * LIMIT
+    assert record.attempts[1].elapsed < 3 * LIMIT
+    assert record.elapsed >= 3 * LIMIT
+
+
+@pytest.mark.parametrize(
+    ("timeout", "script", "phase"),
+    [
+        (LIMIT, "silent", "ttfb"),
+        (LIMIT, "stall-after-content", "stale"),
+        ((LONG, LIMIT), "silent", "ttfb"),
+        ((LONG, LIMIT), "stall-after-content", "stale"),
+        ((None, LIMIT), "headers-then-silent", "ttfb"),
+    ],
+)
+def test_requests_own_timeout_is_connect_and_silence(
+    serve: Serve, connect: Connect, timeout: object, script: str, phase: str
+) -> None:
+    """``timeout=`` of requests limits the connection and silence, before the first byte and after it."""
+    server = serve(script)
+    outcome = stream(connect(retry=Retry.none()), server.chat_url, timeout=timeout)
+    error = outcome.failed(WatchTimeout)
+    assert (error.phase, error.limit) == (phase, LIMIT)
+    assert error.record is not None
+    assert error.record.limits[phase] == {"value": LIMIT, "source": "argument of the call", "explicit": True}
+
+
+def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, connect: Connect) -> None:
+    """A stream that goes on for many times ``timeout=`` is whole."""
+    server = serve(f"healthy:delay={BEAT}")
+    outcome = stream(connect(), server.chat_url, timeout=LIMIT)
+    outcome.done()
+    assert outcome.text == ANSWER
+    assert outcome.elapsed > 2 * LIMIT
+
+
+def test_a_limit_of_the_call_beats_requests_timeout(serve: Serve, connect: Connect) -> None:
+    """Where ``limits=`` says something, ``timeout=`` beside it does not change it."""
+    server = serve("silent")
+    client = connect(retry=Retry.none())
+    outcome = stream(client, server.chat_url, timeout=LONG, limits=Limits(ttfb=LIMIT))
+    assert outcome.failed(WatchTimeout).limit == LIMIT
+
+
+def test_precedence_is_call_client_environment_profile(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call's limit beats the client's, that beats the environment's, that beats the profile's; read at every
+    call.
+    """
+    server = serve("silent")
+    plain, settled = connect(retry=Retry.none()), connect(retry=Retry.none(), limits=Limits(ttfb=1.25 * LIMIT))
+    monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(1.5 * LIMIT))
+    found = []
+    for client, limits in ((plain, None), (settled, None), (settled, Limits(ttfb=LIMIT))):
+        error = stream(client, server.chat_url, limits=limits).failed(WatchTimeout)
+        found.append((error.limit, error.record.limits["ttfb"]["source"]))
+    assert found == [
+        (1.5 * LIMIT, "LLMWATCH_TTFB_TIMEOUT_SECONDS"),
+        (1.25 * LIMIT, "argument of the client"),
+        (LIMIT, "argument of the call"),
+    ]
+    monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(LIMIT))
+    assert stream(plain, server.chat_url).failed(WatchTimeout).limit == LIMIT
+
+
+def test_the_limits_in_force_can_be_asked_for(serve: Serve, connect: Connect) -> None:
+    """A stream says which limits hold for it, and the module which would hold for a URL."""
+    server = serve()
+    with connect(limits=Limits(ttfb=LONG)).stream("POST", server.chat_url, json={"stream": True}) as events:
+        assert events.limits.profile == "local"
+        assert events.limits.value("ttfb") == LONG
+        assert events.limits.value("stale") == 900.0
+        list(events)
+    effective = llmwatch.effective_limits("https://api.example.test/v1/chat/completions", 400_000)
+    assert (effective.profile, effective.value("stale")) == ("hosted", 360.0)
+    assert effective.value("ttfb") > 120.0
+
+
+_PHASES = {
+    "connect": (None, {}),
+    "headers": ("silent", {"ttfb": 0}),
+    "ttfb": ("silent", {}),
+    "first_event": ("comment-then-silent", {}),
+    "first_content": ("keepalive-only:every=0.02", {}),
+    "stale": ("stall-after-content", {}),
+    "progress": ("pings-after-content:every=0.02", {}),
+    "total": ("endless-content:every=0.005", {}),
+    "deadline": ("endless-content:every=0.005", {}),
+}
+
+
+def test_the_messages_of_the_phases_differ_and_name_what_to_change(serve: Serve, connect: Connect) -> None:
+    """Each phase's message is one of its own, names the host, the limit's length, its field and its variable."""
+    said: dict[str, str] = {}
+    with blackhole() as (host, port):
+        for phase, (script, more) in _PHASES.items():
+            server = serve(script) if script else None
+            url = f"http://{host}:{port}/" if server is None else server.chat_url
+            client = connect(limits=Limits(**{phase: LIMIT / 2}, **more), retry=Retry.none())
+            error = stream(client, url).failed(WatchTimeout)
+            assert error.phase == phase
+            netloc = f"{host}:{port}" if server is None else server.netloc
+            variable = (
+                "LLMWATCH_DEADLINE_SECONDS" if phase == "deadline" else f"LLMWATCH_{phase.upper()}_TIMEOUT_SECONDS"
+            )
+            text = str(error)
+            assert variable in text
+            assert f"raise {phase}" in text.lower()
+            assert f"{LIMIT / 2:g} s" in text
+            if phase not in ("total", "deadline"):
+                assert netloc in text
+            said[phase] = text.replace(netloc, "HOST")
+    firsts = {text.split(".")[0][:40] for text in said.values()}
+    assert len(firsts) == len(_PHASES)
+    assert len({text.split("LLMWATCH")[0] for text in said.values()}) == len(_PHASES)

@@ -1,0 +1,222 @@
+"""Silence before the first byte of an answer: killed at ``ttfb``, and recovered where a resend is safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch import Decision, Limits, Retry
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import FREE, LIMIT, LONG
+
+FUNCTION = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_silence_is_killed_at_ttfb_and_recovered_on_a_fresh_connection(
+    serve: Serve, connect: Connect, script: str, shape: str
+) -> None:
+    """Silence before or after the headers costs one limit, and a second request brings the whole answer."""
+    server = serve(script, "healthy")
+    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape))
+    record = outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert LIMIT <= outcome.elapsed < LIMIT + FREE
+    assert len(server.requests) == 2
+    assert server.connections == 2
+    first, second = record.attempts
+    assert (first.limit, first.close_reason, first.cause) == ("ttfb", "ttfb_kill", "watchdog_timeout")
+    assert first.status == (None if script == "silent" else 200)
+    assert first.phase == ("sent" if script == "silent" else "headed")
+    assert (first.response_bytes, sum(first.events.values())) == (0, 0)
+    assert (second.close_reason, second.limit, second.cause) == ("done", None, None)
+    (decision,) = record.decisions
+    assert (decision.decision, decision.reason, decision.outcome) == (Decision.RETRY, "silence", "recovered")
+    assert decision.carried_out
+    assert record.incident
+    assert record.cause is None
+
+
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_silence_of_every_attempt_is_one_request_an_attempt(serve: Serve, connect: Connect, script: str) -> None:
+    """A provider that never speaks gets exactly three requests, and the last attempt's error comes out."""
+    server = serve(script)
+    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
+    error = timed_out(outcome, "ttfb", LIMIT, attempts=3, decision=Decision.STOP)
+    assert error.recovery is not None
+    assert error.recovery.reason == "attempts_exhausted"
+    assert error.retryable
+    assert outcome.elapsed >= 3 * LIMIT
+    assert len(server.requests) == 3
+    assert server.connections == 3
+    assert [one.decision for one in error.record.decisions] == [Decision.RETRY, Decision.RETRY, Decision.STOP]
+    assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
+    assert [one.carried_out for one in error.record.decisions] == [True, True, False]
+    assert [one.outcome for one in error.record.decisions] == ["failed", "failed", "stopped"]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_max_attempts_is_the_exact_number_of_requests(serve: Serve, connect: Connect, attempts: int) -> None:
+    """``max_attempts`` is how many requests reach a provider that never speaks, the first included."""
+    server = serve("silent")
+    client = connect(limits=Limits(ttfb=LIMIT / 2), retry=Retry(max_attempts=attempts, backoff=0))
+    outcome = stream(client, server.chat_url)
+    timed_out(outcome, "ttfb", LIMIT / 2, attempts=attempts, decision=Decision.STOP)
+    assert len(server.requests) == attempts
+
+
+def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, connect: Connect) -> None:
+    """With ``Retry.none()`` a loop of the user's own catches ``TimeoutError`` and asks again on the same client."""
+    server = serve("silent", "healthy")
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry.none())
+    caught = 0
+    while True:
+        try:
+            with client.stream("POST", server.chat_url, json=asking()) as events:
+                text = "".join(event.text for event in events)
+            break
+        except TimeoutError:
+            caught += 1
+    assert (text, caught, len(server.requests)) == (ANSWER, 1, 2)
+
+
+@pytest.mark.parametrize("door", [collect, request])
+def test_the_other_doors_recover_alike(serve: Serve, connect: Connect, door: Any) -> None:
+    """A whole answer and a plain response come from the second request when the first is met with silence."""
+    server = serve("silent", "healthy")
+    # A plain call that is silent is slow but alive: it may be at work.
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0.01, slow_but_alive=door is request))
+    outcome = door(client, server.chat_url)
+    outcome.done("recovered")
+    assert len(server.requests) == 2
+    said = outcome.value.text if door is collect else outcome.value.json()["choices"][0]["message"]["content"]
+    assert said == ANSWER
+
+
+def test_a_silent_plain_call_is_not_resent(serve: Serve, connect: Connect) -> None:
+    """A plain call is silent until it is finished, so its kill counts as slow but alive: one request."""
+    server = serve("silent")
+    outcome = request(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
+    error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.STOP)
+    assert error.recovery is not None
+    assert error.recovery.reason == "slow_but_alive"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "tools"),
+    [
+        ("openai-chat", {}),
+        ("openai-chat", {"tools": [FUNCTION]}),
+        ("anthropic", {"tools": [{"name": "look_up", "input_schema": {"type": "object"}}]}),
+        ("openai-responses", {"tools": [{"type": "web_search"}]}),
+        ("anthropic", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
+        ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}], "tool_choice": "none"}),
+    ],
+    ids=["none", "the caller's", "the caller's again", "a search", "another search", "switched off"],
+)
+def test_harmless_tools_do_not_keep_silence_from_being_resent(
+    serve: Serve, connect: Connect, shape: str, tools: dict[str, Any]
+) -> None:
+    """Silence is resent although the caller, or the provider by reading alone, would carry out tools."""
+    server = serve("silent", "healthy")
+    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape), json=asking(**tools))
+    outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert [one.json() for one in server.requests] == [asking(**tools)] * 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "tools", "reason"),
+    [
+        ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}]}, "provider_tools"),
+        ("anthropic", {"mcp_servers": [{"type": "url", "url": "http://127.0.0.1:9/", "name": "a"}]}, "provider_tools"),
+        ("openai-chat", {"tools": [FUNCTION, {"type": "teleport"}]}, "unknown_tools"),
+    ],
+    ids=["MCP", "MCP servers", "unknown"],
+)
+def test_tools_with_side_effects_ask_for_a_persons_word(
+    serve: Serve, connect: Connect, shape: str, tools: dict[str, Any], reason: str
+) -> None:
+    """Silence is not resent where the provider may have carried out something that cannot be taken back."""
+    server = serve("silent", "healthy")
+    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape), json=asking(**tools))
+    error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.CONFIRM)
+    assert error.recovery is not None
+    assert error.recovery.reason == reason
+    assert len(server.requests) == 1
+
+
+def test_the_user_can_opt_in_to_resends_with_tools(serve: Serve, connect: Connect) -> None:
+    """``resend_with_tools=True`` resends where unknown tools would otherwise ask for a person's word."""
+    server = serve("silent", "healthy")
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0, resend_with_tools=True))
+    outcome = stream(client, server.chat_url, json=asking(tools=[{"type": "teleport"}]))
+    outcome.done("recovered")
+    assert len(server.requests) == 2
+
+
+def test_a_body_that_cannot_be_read_asks_for_a_persons_word(serve: Serve, connect: Connect) -> None:
+    """A body that is no JSON may expose any tool, so silence after it is not resent."""
+    server = serve("silent")
+    client = connect(limits=Limits(ttfb=LIMIT))
+    outcome = stream(client, server.chat_url, json=None, data=b"\x00 not JSON")
+    error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.CONFIRM)
+    assert error.recovery is not None
+    assert error.recovery.reason == "unreadable_body"
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_cannot_be_sent_twice_is_not(serve: Serve, connect: Connect) -> None:
+    """An iterator's bytes are gone after the first attempt, so silence after it is final."""
+    server = serve("silent")
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0, resend_with_tools=True))
+    outcome = stream(client, server.chat_url, json=None, data=iter([b"{}"]))
+    error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.STOP)
+    assert error.recovery is not None
+    assert error.recovery.reason == "body_not_replayable"
+    assert len(server.requests) == 1
+
+
+def test_a_file_is_sent_again_from_where_it_stood(serve: Serve, connect: Connect, tmp_path: Any) -> None:
+    """A body in a file is wound back before the resend, so both requests carry the same bytes."""
+    path = tmp_path / "body.json"
+    path.write_bytes(b'skipped{"stream": true}')
+    server = serve("silent", "healthy")
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0, resend_with_tools=True))
+    with path.open("rb") as file:
+        file.seek(len(b"skipped"))
+        outcome = stream(client, server.chat_url, json=None, data=file)
+    outcome.done("recovered")
+    assert [one.body for one in server.requests] == [b'{"stream": true}'] * 2
+
+
+def test_late_headers_are_killed_at_the_headers_limit(serve: Serve, connect: Connect) -> None:
+    """Headers that come after the ``headers`` limit are too late, and the call is resent."""
+    server = serve(f"late-headers:after={LONG}", "healthy")
+    outcome = stream(connect(limits=Limits(headers=LIMIT)), server.chat_url)
+    record = outcome.done("recovered")
+    assert (record.attempts[0].limit, record.attempts[0].phase) == ("headers", "sent")
+    assert outcome.elapsed >= LIMIT
+    assert len(server.requests) == 2
+
+
+def test_late_headers_of_every_attempt_end_in_the_phase_headers(serve: Serve, connect: Connect) -> None:
+    """The error of headers that never come in time names that limit, and is retryable."""
+    server = serve(f"late-headers:after={LONG}")
+    outcome = stream(connect(limits=Limits(headers=LIMIT)), server.chat_url)
+    timed_out(outcome, "headers", LIMIT, attempts=3, decision=Decision.STOP)
+    assert len(server.requests) == 3
+
+
+def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) -> None:
+    """The ``headers`` limit ends with the headers: a body that comes later than it is none of its business."""
+    server = serve(f"buffered:head=true,delay={2 * LIMIT}")
+    outcome = stream(connect(limits=Limits(headers=LIMIT, ttfb=LONG)), server.chat_url)
+    outcome.done()
+    assert outcome.elapsed >= 2 * LIMIT
+    assert len(server.requests) == 1

@@ -1,0 +1,175 @@
+"""Streams that have begun: what is killed in the middle, and what must live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from llmwatch import Decision, Limits, WatchTimeout
+from llmwatch.faults import Context, Script, steps
+from llmwatch.faults.catalogue import ANSWER, TOOL_NAME, answer, tool_arguments
+from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream, timed_out
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import BEAT, FREE, LIMIT, LONG
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: Connect, shape: str) -> None:
+    """Tokens and then silence: ``stale``, what was delivered stays in ``.partial``, one request, ``CONTINUE``."""
+    server = serve("stall-after-content:tokens=4", "healthy")
+    outcome = stream(connect(limits=Limits(stale=LIMIT)), endpoint(server, shape))
+    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert error.recovery is not None
+    assert error.recovery.reason == "output_delivered"
+    assert error.partial == outcome.text == answer(4)
+    assert LIMIT <= outcome.elapsed < LIMIT + FREE
+    assert error.record is not None
+    assert error.record.attempts[0].phase == "generating"
+    assert error.record.attempts[0].facts["delivered"]
+    assert len(server.requests) == 1
+
+
+def test_collect_resends_once_after_a_stall(serve: Serve, connect: Connect) -> None:
+    """``collect`` has delivered nothing when a stream stalls, so it discards the part and resends, once."""
+    server = serve("stall-after-content", "healthy")
+    outcome = collect(connect(limits=Limits(stale=LIMIT)), server.chat_url)
+    record = outcome.done("recovered")
+    assert outcome.value.text == ANSWER
+    assert [one.limit for one in record.attempts] == ["stale", None]
+    assert record.decisions[0].reason == "partial_discarded"
+    assert len(server.requests) == 2
+
+
+def test_collect_resends_partial_output_only_once(serve: Serve, connect: Connect) -> None:
+    """A second stall after partial output ends ``collect``: two requests, since each of them is billed."""
+    server = serve("stall-after-content")
+    outcome = collect(connect(limits=Limits(stale=LIMIT)), server.chat_url)
+    error = timed_out(outcome, "stale", LIMIT, attempts=2, decision=Decision.STOP)
+    assert error.recovery is not None
+    assert error.recovery.reason == "partial_resend_used"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_keepalives_after_content_end_at_progress(serve: Serve, connect: Connect, shape: str) -> None:
+    """Tokens and then keep-alives alone are ended by ``progress``, not by ``stale``."""
+    server = serve(f"pings-after-content:every={BEAT}")
+    outcome = stream(connect(limits=Limits(stale=1.5 * LIMIT, progress=2 * LIMIT)), endpoint(server, shape))
+    error = timed_out(outcome, "progress", 2 * LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert error.partial == answer(3)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_long_run_of_reasoning_is_never_killed(serve: Serve, connect: Connect, shape: str) -> None:
+    """Reasoning is content: a run of it far beyond ``first_content`` and ``progress`` goes through whole."""
+    server = serve(f"reasoning-only:count=25,every={BEAT}")
+    limits = Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT)
+    outcome = stream(connect(limits=limits), endpoint(server, shape))
+    outcome.done()
+    assert outcome.elapsed >= 25 * BEAT > 2 * LIMIT
+    assert outcome.text == ANSWER
+    assert "".join(event.reasoning for event in outcome.events) == answer(25)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Connect, shape: str) -> None:
+    """The fragments of a tool call's arguments are content: a long run of them comes out as one whole call."""
+    server = serve(f"tool-arguments-only:count=25,every={BEAT}")
+    limits = Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT)
+    outcome = collect(connect(limits=limits), endpoint(server, shape))
+    outcome.done()
+    assert outcome.elapsed >= 25 * BEAT > 2 * LIMIT
+    (call,) = outcome.value.tool_calls
+    assert (call.name, call.arguments) == (TOOL_NAME, tool_arguments(25))
+    assert len(server.requests) == 1
+
+
+def test_a_gap_just_under_the_limit_is_survived_and_remembered(serve: Serve, connect: Connect) -> None:
+    """A gap below ``stale`` and ``progress`` harms nobody, and is the longest gap in the record."""
+    gap, limit = 1.5 * LIMIT, 4 * LIMIT
+    server = serve(f"long-gap:gap={gap}")
+    outcome = stream(connect(limits=Limits(stale=limit, progress=limit)), server.chat_url)
+    record = outcome.done()
+    assert outcome.text == ANSWER
+    # The server's own clock has a resolution of a millisecond.
+    assert gap - 0.002 <= record.attempts[0].longest_gap < limit
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["total", "deadline"])
+def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect, name: str) -> None:
+    """A byte now and then keeps every limit for silence away; ``total`` and ``deadline`` end it."""
+    server = serve(f"drip:every={BEAT / 4},size=32")
+    limits = {"ttfb": LIMIT, "first_content": LIMIT, "stale": LIMIT, "progress": LIMIT, name: 3 * LIMIT}
+    outcome = stream(connect(limits=Limits(**limits)), server.chat_url)
+    error = timed_out(outcome, name, 3 * LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert error.partial == outcome.text
+    assert ANSWER.startswith(outcome.text[:10])
+    assert 3 * LIMIT <= outcome.elapsed < 3 * LIMIT + FREE
+    assert len(server.requests) == 1
+
+
+def test_endless_content_ends_at_total_and_its_socket_is_closed(serve: Serve, connect: Connect) -> None:
+    """Content for ever is cut at ``total``, and the server sees the connection go."""
+    server = serve("endless-content:every=0.002")
+    outcome = stream(connect(limits=Limits(total=LIMIT)), server.chat_url)
+    error = timed_out(outcome, "total", LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert len(error.partial) > 0
+    assert (ANSWER * 1000).startswith(error.partial)
+    server.wait_for_closed(1)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["ttfb", "first_event", "first_content", "headers"])
+def test_a_stream_that_has_begun_is_never_cut_by_a_limit_on_its_beginning(
+    serve: Serve, connect: Connect, name: str
+) -> None:
+    """Limits on the beginning of an answer end with it: a stream of many times their length goes through."""
+    server = serve(f"healthy:delay={2 * BEAT},tokens=10")
+    outcome = stream(connect(limits=Limits(**{name: LIMIT})), server.chat_url)
+    outcome.done()
+    assert outcome.text == answer(10)
+    assert outcome.elapsed > 2 * LIMIT
+
+
+def test_silence_after_the_first_byte_of_a_plain_call_is_stale(serve: Serve, connect: Connect) -> None:
+    """A plain call whose body stops in the middle ends at ``stale``; it may be at work, so it is not resent."""
+    server = serve("stall-after-content")
+    outcome = request(connect(limits=Limits(stale=LIMIT)), server.chat_url)
+    timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.STOP)
+    assert len(server.requests) == 1
+
+
+def test_content_clocks_do_not_count_in_a_plain_call(serve: Serve, connect: Connect) -> None:
+    """A plain call is silent until it is finished, so ``first_content`` and ``progress`` do not touch it."""
+    server = serve(f"buffered:delay={3 * LIMIT}")
+    client = connect(limits=Limits(first_content=LIMIT, progress=LIMIT, first_event=LIMIT))
+    request(client, server.chat_url).done()
+    assert len(server.requests) == 1
+
+
+def _reasons_and_stalls(context: Context) -> Iterator[steps.Step]:
+    thoughts = [block for word in context.tokens(3) for block in context.shape.reasoning(word)]
+    yield from context.answer([*steps.paced([*context.opening(), *thoughts]), steps.Hang()], ends=False)
+
+
+def test_reasoning_that_was_delivered_forbids_a_resend(serve: Serve, connect: Connect) -> None:
+    """A stall after reasoning alone is not resent either, although ``.partial`` holds no text."""
+    server = serve(Script(name="thinks", description="reasoning, then nothing", play=_reasons_and_stalls), "healthy")
+    outcome = stream(connect(limits=Limits(stale=LIMIT)), server.messages_url)
+    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+    assert error.partial == ""
+    assert "".join(event.reasoning for event in outcome.events) == answer(3)
+    assert len(server.requests) == 1
+
+
+def test_a_kill_reads_as_a_time_out_to_code_that_knows_no_llmwatch(serve: Serve, connect: Connect) -> None:
+    """``except TimeoutError`` of the language itself catches a kill."""
+    server = serve("stall-after-content")
+    client = connect(limits=Limits(stale=LIMIT, progress=LONG))
+    with pytest.raises(TimeoutError) as caught, client.stream("POST", server.chat_url, json={"stream": True}) as events:
+        for _ in events:
+            pass
+    assert isinstance(caught.value, WatchTimeout)

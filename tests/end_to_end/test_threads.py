@@ -1,0 +1,102 @@
+"""One client, many threads."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Limits
+from llmwatch.faults import Context, Script, steps
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import asking, collect, in_thread, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LONG
+
+
+def _echo(context: Context) -> Iterator[steps.Step]:
+    """An answer that says what was asked, so that no two are alike."""
+    asked = context.request.json()["messages"][0]["content"]
+    words = [block for word in [f"{asked} "] * 20 for block in context.shape.text(word)]
+    if context.streaming:
+        yield from context.answer(steps.paced([*context.opening(), *words, *context.ending()]))
+    else:
+        yield from context.answer([steps.Chunk(json.dumps(context.shape.plain(asked)).encode())])
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_hundred_threads_on_one_client_get_their_own_answers(
+    serve: Serve, connect: Connect, server_tls: Any, bundle: str, secure: bool
+) -> None:
+    """A hundred threads with three calls each, through every door, get the right answers and none of another's."""
+    server = serve(
+        Script(name="echo", description="says what was asked", play=_echo), tls=server_tls if secure else None
+    )
+    client = connect(limits=Limits(connect=LONG))
+    start = threading.Event()
+
+    def calls(number: int) -> list[bool]:
+        assert start.wait(LONG)
+        right = []
+        for turn in range(3):
+            asked = f"{number}:{turn}"
+            body = asking(messages=[{"role": "user", "content": asked}])
+            door = (stream, collect, request)[(number + turn) % 3]
+            outcome = door(client, server.chat_url, json={**body, "stream": door is not request}, verify=bundle)
+            outcome.done()
+            if door is request:
+                said, wanted = outcome.value.json()["choices"][0]["message"]["content"], asked
+            else:
+                said, wanted = outcome.text, f"{asked} " * 20
+            right.append(said == wanted)
+        return right
+
+    running = [in_thread(calls, number) for number in range(100)]
+    start.set()
+    assert all(all(one.result(LONG)) for one in running)
+    assert len(server.requests) == 300
+    assert server.connections <= 200
+    assert [thread.name for thread in threading.enumerate()].count("llmwatch-supervisor") == 1
+
+
+def test_calls_in_a_row_share_one_connection(serve: Serve, connect: Connect) -> None:
+    """Two hundred calls in a row are one connection, and leave no thread behind."""
+    server, client = serve(text="Yes."), connect()
+    for _ in range(200):
+        assert collect(client, server.chat_url).value.text == "Yes."
+    assert len(server.requests) == 200
+    assert server.connections == 1
+
+
+def test_streams_may_be_interleaved_in_one_thread(serve: Serve, connect: Connect) -> None:
+    """Several streams of one client can be read by turns in a single thread."""
+    server, client = serve(), connect()
+    made = [client.stream("POST", server.chat_url, json=asking()) for _ in range(5)]
+    texts = [""] * 5
+    live = set(range(5))
+    while live:
+        for number in sorted(live):
+            event = next(made[number], None)
+            if event is None:
+                live.discard(number)
+            else:
+                texts[number] += event.text
+    assert texts == [ANSWER] * 5
+    assert len(server.requests) == 5
+
+
+def test_a_client_may_be_made_in_one_thread_and_used_in_another(serve: Serve, connect: Connect) -> None:
+    """Making, streaming, cancelling and closing may each happen in a thread of its own."""
+    server = serve("endless-content:every=0.001")
+    client = in_thread(connect).result()
+    made = in_thread(client.stream, "POST", server.chat_url, json=asking()).result()
+    assert in_thread(next, made).result() is not None
+    in_thread(made.cancel).result()
+    with pytest.raises(llmwatch.Cancelled):
+        in_thread(list, made).result()
+    in_thread(client.close).result()
+    server.wait_for_closed(1)

@@ -1,0 +1,169 @@
+"""A body that is not what was asked for: broken events, errors inside the stream, documents, pages, giants."""
+
+from __future__ import annotations
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Limits, Retry
+from llmwatch.faults.catalogue import ANSWER, answer
+from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LIMIT
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_malformed_event_is_never_skipped(serve: Serve, connect: Connect, shape: str) -> None:
+    """Broken JSON among good events ends the stream with ``MalformedEvent``; nothing behind it is delivered."""
+    server = serve("malformed-event:tokens=4")
+    outcome = stream(connect(), endpoint(server, shape))
+    error = outcome.failed(llmwatch.MalformedEvent)
+    assert error.retryable
+    assert error.partial == outcome.text == answer(4)
+    assert error.recovery is not None
+    assert error.recovery.decision is Decision.CONTINUE
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", ["openai-responses", "anthropic"])
+def test_a_malformed_event_before_content_is_resent(serve: Serve, connect: Connect, shape: str) -> None:
+    """Where nothing was delivered yet a malformed event costs a second request and no more."""
+    server = serve("malformed-event:tokens=0", "healthy")
+    outcome = stream(connect(), endpoint(server, shape))
+    record = outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert record.attempts[0].error == "MalformedEvent"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_error_inside_the_stream_is_the_providers_own(serve: Serve, connect: Connect, shape: str) -> None:
+    """An error event comes out as ``ProviderError`` with the provider's type, code and message, not as an event."""
+    server = serve("error-event:tokens=2,kind=content_policy,code=refused,message=This fault is meant.")
+    outcome = stream(connect(), endpoint(server, shape))
+    error = outcome.failed(llmwatch.ProviderError)
+    assert "This fault is meant." in str(error)
+    assert error.status == 200
+    assert "error" not in outcome.kinds
+    assert error.partial == outcome.text == answer(2)
+    said = {"openai-chat": ("content_policy", "refused"), "openai-responses": (None, "refused")}
+    assert (error.type, error.code) == said.get(shape, ("content_policy", None))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_overload_before_content_is_resent(serve: Serve, connect: Connect, shape: str) -> None:
+    """An in-stream error that may pass is resent where nothing was delivered, and is retryable."""
+    server = serve("error-event", "healthy")
+    outcome = stream(connect(), endpoint(server, shape))
+    record = outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert record.attempts[0].error == "ProviderError"
+    assert record.attempts[0].cause == "provider_error"
+    assert len(server.requests) == 2
+    server = serve("error-event")
+    assert stream(connect(), endpoint(server, shape)).failed(llmwatch.ProviderError).retryable
+    assert len(server.requests) == 3
+
+
+def test_an_error_that_stays_is_not_resent(serve: Serve, connect: Connect) -> None:
+    """An in-stream error about the request itself is not retryable and costs one request."""
+    server = serve("error-event:kind=invalid_request_error,code=context_length_exceeded")
+    error = stream(connect(), server.chat_url).failed(llmwatch.ProviderError)
+    assert not error.retryable
+    assert error.recovery is not None
+    assert error.recovery.decision is Decision.STOP
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_error_document_in_place_of_a_stream(serve: Serve, connect: Connect, content_type: str, shape: str) -> None:
+    """200 with a JSON error is ``ProviderError`` with the provider's words, whatever the type of the body claims."""
+    server = serve(f"json-instead:content_type={content_type}")
+    error = stream(connect(retry=Retry.none()), endpoint(server, shape)).failed(llmwatch.ProviderError)
+    assert error.status == 200
+    assert error.type is not None
+    assert "The fault server answers 500." in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_whole_answer_in_place_of_a_stream_is_not_a_stream(serve: Serve, connect: Connect, shape: str) -> None:
+    """200 with a JSON document is ``NotAStream``, never an empty success, and says what to change."""
+    server = serve("json-instead:what=answer")
+    error = stream(connect(), endpoint(server, shape)).failed(llmwatch.NotAStream)
+    assert "request()" in str(error)
+    assert not error.retryable
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/event-stream"])
+def test_a_web_page_in_place_of_a_stream_is_not_a_stream(serve: Serve, connect: Connect, content_type: str) -> None:
+    """200 with a page of HTML is ``NotAStream`` with the page's title, resent like other accidents of a proxy."""
+    server = serve(f"html-instead:content_type={content_type}")
+    error = stream(connect(), server.chat_url).failed(llmwatch.NotAStream)
+    assert "Sign in to the network" in str(error)
+    assert "<html" not in str(error)
+    assert error.retryable
+    assert len(server.requests) == 3
+    server = serve("html-instead", "healthy")
+    outcome = collect(connect(), server.chat_url)
+    outcome.done("recovered")
+    assert outcome.value.text == ANSWER
+
+
+@pytest.mark.parametrize(
+    "script", ["newlines-cr", "newlines-lf", "newlines-crlf", "newlines-mixed", "newlines-split", "bom", "utf8-split"]
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_line_ends_and_splits_do_not_change_the_events(serve: Serve, connect: Connect, script: str, shape: str) -> None:
+    """However lines end and writes are split, the events are those of the healthy answer."""
+    server = serve("healthy", script)
+    client = connect()
+    healthy = stream(client, endpoint(server, shape))
+    same = stream(client, endpoint(server, shape))
+    healthy.done()
+    same.done()
+    assert same.text == ANSWER
+    assert [one.event for one in same.events] == [one.event for one in healthy.events]
+    assert [one.data.replace("fault2", "fault1") for one in same.events] == [one.data for one in healthy.events]
+
+
+def test_bytes_that_are_no_text_are_replaced(serve: Serve, connect: Connect) -> None:
+    """A byte that is no UTF-8 becomes U+FFFD, and costs nothing else."""
+    server = serve("bad-utf8")
+    outcome = stream(connect(), server.chat_url)
+    outcome.done()
+    assert outcome.text == "\ufffd " + ANSWER
+
+
+def test_a_giant_event_is_delivered(serve: Serve, connect: Connect) -> None:
+    """An event of 2 MiB is delivered whole."""
+    server = serve(f"giant-event:size={2 << 20}")
+    outcome = stream(connect(), server.chat_url)
+    outcome.done()
+    assert outcome.text == "x" * (2 << 20)
+
+
+def test_an_event_without_end_is_too_large(serve: Serve, connect: Connect) -> None:
+    """An event that never ends is ``EventTooLarge`` at 16 MiB; it is not asked for again, and the connection is
+    shut.
+    """
+    server = serve("endless-event")
+    outcome = stream(connect(limits=Limits(total=100 * LIMIT)), server.chat_url)
+    error = outcome.failed(llmwatch.EventTooLarge)
+    assert not error.retryable
+    assert error.record is not None
+    assert 16 << 20 <= error.record.attempts[0].response_bytes < 18 << 20
+    server.wait_for_closed(1)
+    assert len(server.requests) == 1
+
+
+def test_a_plain_call_returns_what_the_server_says(serve: Serve, connect: Connect) -> None:
+    """A plain call judges no content: a page with status 200 is a response like any other."""
+    server = serve("html-instead")
+    outcome = request(connect(), server.chat_url)
+    outcome.done()
+    assert "Sign in to the network" in outcome.value.text
+    assert len(server.requests) == 1

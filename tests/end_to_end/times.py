@@ -1,0 +1,22 @@
+"""Every time that these tests use, in seconds."""
+
+from __future__ import annotations
+
+from tests.conftest import SCALE
+
+__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE"]
+
+LIMIT = 0.2 * SCALE
+"""The limit under test."""
+BEAT = 0.02 * SCALE
+"""Between two pieces of a stream that lives, well within the limit."""
+LONG = 60.0 * SCALE
+"""A limit that is never reached."""
+FREE = 2.0 * SCALE
+"""How long after its limit a call may be over on a machine that has too much to do."""
+GONE = 1.0 * SCALE
+"""In which a worker has to be gone after its attempt is over."""
+PATIENCE = 10.0 * SCALE
+"""How long a test waits for what must happen; never reached when all is well."""
+LAG = 0.05
+"""How late a kill may be, by what is promised; not scaled."""

@@ -1,0 +1,180 @@
+"""The public face: what ``import llmwatch`` gives, and what it does not do."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import llmwatch
+
+NAMES = [
+    "AttemptRecord",
+    "CallRecord",
+    "CancelToken",
+    "Cancelled",
+    "CircuitOpen",
+    "Client",
+    "Collected",
+    "ConfigError",
+    "ConnectFailed",
+    "Decision",
+    "EmptyStream",
+    "Event",
+    "EventTooLarge",
+    "Kind",
+    "LLMWatchError",
+    "Limits",
+    "MalformedEvent",
+    "NotAStream",
+    "ProgressNotice",
+    "ProviderError",
+    "Recovery",
+    "RefreshFailed",
+    "Resend",
+    "Retry",
+    "RetryNotice",
+    "Stream",
+    "StreamCut",
+    "StreamTruncated",
+    "TooManyOrphans",
+    "ToolCall",
+    "WaitNotice",
+    "WatchTimeout",
+    "collect",
+    "effective_limits",
+    "request",
+    "stats",
+    "stream",
+]
+
+# What the face itself imports from; a submodule becomes an attribute of its package, whoever imports it.
+ROOMS = {"client", "errors", "policy", "records", "recovery", "transport", "watch", "wire"}
+
+HEAVY = ["typer", "rich", "click", "pytest", "asyncio", "llmwatch.cli", "llmwatch.faults"]
+
+IMPORT = """
+import json, os, sys, threading
+import requests  # looks for IPv6 with a socket when it is imported
+
+seen = []
+def hook(event, arguments):
+    if event.startswith(("socket.", "subprocess.", "os.system", "os.exec", "os.fork")):
+        seen.append(event)
+    elif event == "_thread.start_new_thread":
+        seen.append(event)
+    elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        seen.append(f"open {arguments[0]}")
+sys.addaudithook(hook)
+before = psutil.Process().num_fds() if (psutil := __import__("psutil")) else 0
+import llmwatch
+print(json.dumps({
+    "seen": seen,
+    "threads": [thread.name for thread in threading.enumerate()],
+    "descriptors": psutil.Process().num_fds() - before,
+    "modules": sorted(sys.modules),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, list[str] | int]:
+    """What a fresh interpreter reports about ``import llmwatch``, with variables set that no call would accept."""
+    environment = {**os.environ, "LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon", "LLMWATCH_PROFILE": "none such"}
+    # Without -B the import itself would write byte code.
+    command = [sys.executable, "-B", "-c", IMPORT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+    report: dict[str, list[str] | int] = json.loads(done.stdout)
+    return report
+
+
+def modules(imported: dict[str, list[str] | int]) -> list[str]:
+    found = imported["modules"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_the_names_are_exactly_these() -> None:
+    """Nothing joins or leaves the public face unnoticed."""
+    assert llmwatch.__all__ == NAMES
+
+
+def test_nothing_else_is_in_sight() -> None:
+    """Beside the public names there are only the packages that they come from."""
+    others = {name for name in vars(llmwatch) if not name.startswith("_")} - set(NAMES)
+    strangers = {name for name in others if not isinstance(getattr(llmwatch, name), ModuleType)}
+    assert strangers == set()
+    assert {getattr(llmwatch, name).__name__ for name in others} == {f"llmwatch.{name}" for name in others}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_of_this_house(name: str) -> None:
+    """A public name can be imported and was made in a public module of llmwatch, where it has the same name."""
+    thing = getattr(llmwatch, name)
+    rooms = thing.__module__.split(".")
+    assert rooms[0] == "llmwatch"
+    assert not any(room.startswith("_") for room in rooms)
+    assert getattr(importlib.import_module(thing.__module__), name) is thing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_documented(name: str) -> None:
+    """A public name has words of its own, not those of a base class or of a generator."""
+    thing = getattr(llmwatch, name)
+    words = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert words
+    assert not words.startswith(f"{name}(")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(getattr(llmwatch, name))])
+def test_what_a_class_offers_is_documented(name: str) -> None:
+    """Each public method and property that a class defines itself has a docstring."""
+    thing = getattr(llmwatch, name)
+    offered = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+    callables = {
+        key: value
+        for key, value in offered.items()
+        if inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))
+    }
+    assert [key for key, value in callables.items() if not inspect.getdoc(value)] == []
+
+
+def test_the_face_holds_no_logic() -> None:
+    """The module has imports and ``__all__``, and nothing that could go wrong."""
+    source = inspect.getsource(llmwatch)
+    assert "\ndef " not in source
+    assert "\nclass " not in source
+    assert "\nif " not in source
+
+
+def test_importing_opens_and_starts_nothing(imported: dict[str, list[str] | int]) -> None:
+    """No socket, no file for writing, no process, no thread, no descriptor; the environment is not read."""
+    assert imported["seen"] == []
+    assert imported["threads"] == ["MainThread"]
+    assert imported["descriptors"] == 0
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_importing_leaves_out_what_a_call_does_not_need(imported: dict[str, list[str] | int], heavy: str) -> None:
+    """The command line, its libraries and the fault server are not loaded with the library."""
+    assert heavy not in modules(imported)
+
+
+def test_importing_loads_no_more_rooms_than_it_needs(imported: dict[str, list[str] | int]) -> None:
+    """Only the packages that a call runs through are loaded."""
+    loaded = {name.split(".")[1] for name in modules(imported) if name.startswith("llmwatch.")}
+    assert loaded == ROOMS
+
+
+def test_import_star_gives_the_public_names() -> None:
+    """``from llmwatch import *`` brings in the public names and nothing else."""
+    namespace: dict[str, object] = {}
+    exec("from llmwatch import *", namespace)
+    assert sorted(name for name in namespace if name != "__builtins__") == sorted(NAMES)
