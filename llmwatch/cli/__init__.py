@@ -1,0 +1,5 @@
+"""The command line, on typer and rich (extra ``cli``)."""
+
+from llmwatch.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,77 @@
+"""The application: its commands, and how it is run."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from llmwatch.cli.chat import chat
+from llmwatch.cli.demo import demo
+from llmwatch.cli.limits import limits
+from llmwatch.cli.outcome import ExitCode, let_go
+
+__all__ = ["application", "run"]
+
+_COMMANDS = (demo, chat, limits)
+
+
+def application(*, boxes: bool = False) -> typer.Typer:
+    """The commands as a typer application. ``boxes`` draws help and usage errors with rich, for a terminal."""
+    app = typer.Typer(
+        name="llmwatch",
+        help="Streaming LLM calls that cannot hang.",
+        epilog="Exit codes: 0 done, 2 usage or configuration, 3 killed by a limit, 4 provider or connection error,"
+        " 130 interrupted.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich" if boxes else None,
+        # A traceback is a mistake in llmwatch; a pretty one would also show the values of local variables, keys among
+        # them.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for command in _COMMANDS:
+        app.command(help=_unwrapped(command.__doc__ or ""))(command)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. What it raises is a mistake in llmwatch."""
+    try:
+        application(boxes=sys.stdout.isatty() and sys.stderr.isatty())(list(arguments), prog_name="llmwatch")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(ExitCode.DONE if end.code is None else ExitCode.USAGE)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    finally:
+        let_go()
+    return int(ExitCode.DONE)
+
+
+def _unwrapped(text: str) -> str:
+    # A terminal wraps by its own width; only empty lines mean something.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            number = version("llmwatch")
+        except PackageNotFoundError:
+            number = "(not installed, run from its source)"
+        typer.echo(f"llmwatch {number}")
+        raise typer.Exit
+
+
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Streaming LLM calls that cannot hang."""

@@ -1,0 +1,150 @@
+"""The same calls in plain requests, on the server of the demo, and llmwatch on the fault that no read timeout sees."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from llmwatch import LLMWatchError, WatchTimeout
+from llmwatch.cli.scene import BODY, LOOK_EVERY, Pace, make_client
+from llmwatch.cli.timeline import Mark, Timeline
+from llmwatch.faults import FaultServer
+from llmwatch.policy.values import shown
+
+__all__ = ["Comparison", "PlainCall", "compare"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One call, measured: who made it, against what, and what had become of it.
+
+    ``waiting`` says that it was not ended by its own limits: it had not come back after ``seconds``, or came back with
+    something else. ``reads`` counts the pieces of body that it had got by then; ``result`` is what it ended with.
+    """
+
+    door: str
+    fault: str
+    waiting: bool
+    seconds: float
+    reads: int = 0
+    result: str = ""
+
+    @property
+    def words(self) -> str:
+        """The same for a person."""
+        if self.waiting and self.door == "requests":
+            pings = f", {self.reads} pings and no answer" if self.reads else ""
+            return f"still waiting after {self.seconds:.1f} s{pings}; gave up watching"
+        return f"ended after {self.seconds:.1f} s, {self.result}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "door": self.door,
+            "fault": self.fault,
+            "still_waiting": self.waiting,
+            "seconds": self.seconds,
+            "reads": self.reads,
+            "result": self.result or None,
+        }
+
+
+def compare(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[], float]) -> tuple[Comparison, ...]:
+    """The same calls in plain requests, each watched for ``pace.bound`` seconds, and llmwatch on the one that pings."""
+    silent = PlainCall("silent", server.chat_url, None, now)
+    server.wait_for_requests(3)
+    pinged = PlainCall("keepalive-only", server.chat_url, (3.0, pace.read_timeout), now)
+    server.wait_for_requests(4)
+    plain = (silent, pinged)
+
+    def tick() -> None:
+        for call in plain:
+            if call.waiting:
+                timeline.counting(f"{call}: waiting", now() - call.began, pace.bound, key=call.fault)
+
+    watched = _watched_pings(server, pace, now, tick)
+    good = not watched.waiting
+    timeline.moment(Mark.GOOD if good else Mark.KILLED, f"llmwatch, pings only: {watched.words}", key="llmwatch")
+    found = []
+    for call in plain:
+        comparison = call.result(pace.bound, tick)
+        found.append(comparison)
+        mark = Mark.KILLED if comparison.waiting else Mark.GOOD
+        timeline.moment(mark, f"{call}: {comparison.words}", key=call.fault)
+    return (*found, watched)
+
+
+def _watched_pings(server: FaultServer, pace: Pace, now: Callable[[], float], tick: Callable[[], None]) -> Comparison:
+    began = now()
+    result, phase = "an answer", ""
+    with make_client(pace, lambda notice: tick()) as client:
+        try:
+            with client.stream("POST", server.chat_url, json=BODY) as stream:
+                for _ in stream:
+                    pass
+        except WatchTimeout as timeout:
+            result, phase = f"WatchTimeout ({timeout.phase})", timeout.phase
+        except LLMWatchError as error:
+            result = type(error).__name__
+    return Comparison(
+        door="llmwatch", fault="keepalive-only", waiting=phase != "first_content", seconds=now() - began, result=result
+    )
+
+
+@dataclass(slots=True)
+class PlainCall:
+    """``requests.post(url, json=..., stream=True)``, read to its end, in a thread that nothing from outside can end."""
+
+    fault: str
+    url: str
+    timeout: tuple[float, float] | None
+    now: Callable[[], float]
+    reads: int = 0
+    outcome: str = ""
+    began: float = 0.0
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.now()
+        self._thread = threading.Thread(target=self._run, name="llmwatch-demo-requests", daemon=True)
+        self._thread.start()
+
+    def __str__(self) -> str:
+        if self.timeout is None:
+            return "plain requests, silent provider"
+        return f"plain requests, pings only, read timeout {shown(self.timeout[1])}"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has not come back."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                with session.post(self.url, json=BODY, stream=True, timeout=self.timeout) as response:
+                    for _ in response.iter_content(chunk_size=None):
+                        self.reads += 1
+                self.outcome = "the end of the body"
+            except requests.RequestException as error:
+                self.outcome = type(error).__name__
+
+    def result(self, bound: float, tick: Callable[[], None]) -> Comparison:
+        """What has become of it ``bound`` seconds after it began; waits until then, and no longer."""
+        while self.waiting and (left := self.began + bound - self.now()) > 0:
+            tick()
+            self._thread.join(min(left, LOOK_EVERY))
+        seconds, waiting = self.now() - self.began, self.waiting
+        return Comparison(
+            door="requests",
+            fault=self.fault,
+            waiting=waiting,
+            seconds=seconds,
+            reads=self.reads,
+            result="" if waiting else self.outcome,
+        )

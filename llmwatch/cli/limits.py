@@ -1,0 +1,147 @@
+"""``llmwatch limits``: what would hold for a call now, and where each value comes from."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from llmwatch.cli import options
+from llmwatch.cli.outcome import ExitCode, command
+from llmwatch.cli.terminal import Terminal, table
+from llmwatch.client.request import check_url
+from llmwatch.policy import (
+    KNOWN_VARIABLES,
+    LIMIT_VARIABLES,
+    PROFILES,
+    RETRY_VARIABLES,
+    EffectiveLimits,
+    EffectiveRetry,
+    resolve_keepalive,
+    resolve_limits,
+    resolve_retry,
+)
+from llmwatch.policy.environment import KEEPALIVE_VARIABLE
+from llmwatch.policy.values import shown
+
+__all__ = ["limits"]
+
+_IN_SECONDS = ("backoff", "max_backoff", "max_retry_after", "breaker_wait")
+
+
+@command
+def limits(
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Where the call would go; a local host has its own defaults."),
+    ] = None,
+    body_bytes: Annotated[
+        int, typer.Option("--body-bytes", metavar="N", min=0, help="The size of its body; long prompts get more time.")
+    ] = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="A call that does not stream.")] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help=f"The defaults to use instead of detecting them: {', '.join(PROFILES)}.",
+            callback=lambda value: None if value is None else options.one_of(value, tuple(PROFILES)),
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> ExitCode:
+    """Show each effective limit and its source, the retry settings, and the environment variables that set them."""
+    if url is not None:
+        check_url(url)
+    environ = dict(os.environ)
+    effective = resolve_limits(environ=environ, url=url, body_bytes=body_bytes, plain=plain, profile=profile)
+    retry = resolve_retry(environ=environ)
+    keepalive = resolve_keepalive(None, environ)
+    terminal = Terminal()
+    if as_json:
+        terminal.document(_document(effective, retry, keepalive, environ))
+    else:
+        _print(terminal, effective, retry, keepalive, environ)
+    return ExitCode.DONE
+
+
+def _document(
+    effective: EffectiveLimits, retry: EffectiveRetry, keepalive: float, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        **effective.as_json(),
+        "retry": {
+            name: {"value": _finite(getattr(retry, name)), "source": _source(variable, environ)}
+            for name, variable in RETRY_VARIABLES.items()
+        },
+        "keepalive": {"value": keepalive, "source": _source(KEEPALIVE_VARIABLE, environ)},
+        "variables": {
+            name: {"meaning": meaning, "set": _set(name, environ)} for name, meaning in KNOWN_VARIABLES.items()
+        },
+    }
+
+
+def _print(
+    terminal: Terminal,
+    effective: EffectiveLimits,
+    retry: EffectiveRetry,
+    keepalive: float,
+    environ: Mapping[str, str],
+) -> None:
+    for warning in effective.warnings:
+        terminal.note(f"note: {warning}")
+    terminal.show(f"Profile {effective.profile} ({effective.profile_source})")
+    terminal.show()
+    limit_rows = [
+        (name, _off_or(limit.value), _emphasised(limit.source, limit.explicit), LIMIT_VARIABLES[name])
+        for name, limit in effective.limits.items()
+    ]
+    terminal.show(table(("limit", "value", "source", "variable"), limit_rows))
+    terminal.show()
+    retry_rows = [
+        (name, _setting(name, getattr(retry, name)), _source_shown(variable, environ), variable)
+        for name, variable in RETRY_VARIABLES.items()
+    ]
+    keepalive_shown = shown(keepalive) if keepalive else "never reuse"
+    retry_rows.append(("keepalive", keepalive_shown, _source_shown(KEEPALIVE_VARIABLE, environ), KEEPALIVE_VARIABLE))
+    terminal.show(table(("retry", "value", "source", "variable"), retry_rows))
+    terminal.show()
+    rows = [(name, _set(name, environ) or "", meaning) for name, meaning in KNOWN_VARIABLES.items()]
+    terminal.show(table(("environment variable", "set to", "meaning"), rows))
+
+
+def _off_or(value: float | None) -> str:
+    return "off" if value is None else shown(value)
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in _IN_SECONDS:
+        return "no cap" if math.isinf(value) else shown(float(value))
+    return "off" if name in ("breaker", "budget") and not value else str(value)
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no infinity; null is what removes a cap everywhere else too.
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def _set(variable: str, environ: Mapping[str, str]) -> str | None:
+    return environ.get(variable, "").strip() or None
+
+
+def _source(variable: str, environ: Mapping[str, str]) -> str:
+    return "default" if _set(variable, environ) is None else variable
+
+
+def _source_shown(variable: str, environ: Mapping[str, str]) -> Text:
+    return _emphasised(_source(variable, environ), _set(variable, environ) is not None)
+
+
+def _emphasised(text: str, explicit: bool) -> Text:
+    return Text(text, style="bold" if explicit else "dim")

@@ -1,0 +1,132 @@
+"""How a command ends: its exit code, and what is said about a failure."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import IntEnum
+from typing import Any, ParamSpec, TextIO
+
+import requests
+import typer
+
+from llmwatch import ConfigError, LLMWatchError, ProviderError, WatchTimeout
+from llmwatch.cli.terminal import OutputFailed, Terminal
+
+__all__ = ["ExitCode", "code_of", "command", "describe", "explain", "let_go"]
+
+P = ParamSpec("P")
+
+
+class ExitCode(IntEnum):
+    """What a shell gets to see."""
+
+    DONE = 0
+    USAGE = 2
+    KILLED = 3
+    FAILED = 4
+    INTERRUPTED = 130
+
+
+def code_of(error: LLMWatchError) -> ExitCode:
+    """The exit code for an error: whose fault it was."""
+    if isinstance(error, ConfigError):
+        return ExitCode.USAGE
+    return ExitCode.KILLED if isinstance(error, WatchTimeout) else ExitCode.FAILED
+
+
+def command(function: Callable[P, ExitCode]) -> Callable[P, None]:
+    """Make a typer command of a function that returns its exit code.
+
+    An llmwatch error is explained on standard error, Ctrl-C ends with 130, and a reader of the output that has left
+    (``| head``) ends the command quietly and with success: it has what it wanted. Any other exception is a mistake in
+    llmwatch, and keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(int(_guarded(lambda: function(*args, **kwargs))))
+
+    return run
+
+
+def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
+    try:
+        return function()
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except LLMWatchError as error:
+        terminal = Terminal()
+        for line in explain(error):
+            terminal.note(line)
+        return code_of(error)
+    except requests.exceptions.RequestException as error:
+        # Raised before anything is sent, for a URL or header that cannot be meant. Its text may quote a header, so it
+        # is not shown.
+        Terminal().note(f"llmwatch: requests refuses to send this ({type(error).__name__}): check the URL and the key.")
+        return ExitCode.USAGE
+    except BrokenPipeError:
+        let_go()
+        return ExitCode.DONE
+    except OutputFailed as error:
+        Terminal().note(f"llmwatch: the output cannot be written: {error}.")
+        return ExitCode.USAGE
+    except OSError as error:
+        # This machine allows no socket or no thread, say: llmwatch's own errors have been dealt with above.
+        Terminal().note(f"llmwatch: {type(error).__name__}: {error}")
+        return ExitCode.FAILED
+
+
+def explain(error: LLMWatchError) -> Iterator[str]:
+    """What happened, what to change, and whether it is safe to try again, a line each."""
+    yield f"llmwatch: {error}"
+    recovery = error.recovery
+    if recovery is not None:
+        advice = " ".join(part for part in (recovery.message, recovery.action) if part and part not in str(error))
+        yield f"  recovery: {recovery.decision.value} ({recovery.reason}){f': {advice}' if advice else ''}"
+    attempts = error.record.attempts if error.record is not None else ()
+    if len(attempts) > 1:
+        causes = ", ".join(attempt.limit or attempt.error or attempt.cause or "unknown" for attempt in attempts)
+        yield f"  attempts: {len(attempts)} ({causes})"
+    if isinstance(error, ProviderError) and error.status in (401, 403):
+        yield "  key: --api-key-env NAME names the environment variable that holds the key for this provider."
+
+
+def describe(error: LLMWatchError) -> dict[str, Any]:
+    """An error as a program reads it; fields that its class does not have are left out."""
+    leaves = ("phase", "limit", "elapsed", "cause", "status", "code", "type", "retry_after", "field")
+    found = {name: getattr(error, name) for name in leaves if getattr(error, name, None) is not None}
+    recovery = error.recovery
+    return {
+        "error": type(error).__name__,
+        "message": str(error),
+        "retryable": error.retryable,
+        "recovery": None
+        if recovery is None
+        else {
+            "decision": recovery.decision.value,
+            "reason": str(recovery.reason),
+            "message": recovery.message,
+            "action": recovery.action,
+        },
+        **found,
+    }
+
+
+def let_go() -> None:
+    """Write out what is buffered; where nobody reads any more it goes nowhere, without a word from the interpreter."""
+    for stream in (sys.stdout, sys.stderr):
+        if not _flushed(stream):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _flushed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,156 @@
+"""Standard output and standard error of one command: what they can show, and what is written to them.
+
+Where standard output is no terminal, nothing but text goes out: no escape sequence, no region that is redrawn,
+whatever ``FORCE_COLOR`` says. ``NO_COLOR`` and ``TERM=dumb`` are honoured by rich.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["OutputFailed", "Terminal", "advance", "printable", "table"]
+
+_PLAIN_WIDTH = 1000
+"""Columns where there is no terminal: a line of a table is a line of the file."""
+
+_TAB = 8
+# What a model says must not move the cursor, set the title or clear the screen. A CR would let it write over its own
+# words.
+_CONTROLS: dict[int, str | None] = {
+    **{code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"},
+    0x0D: None,
+}
+
+
+class OutputFailed(Exception):
+    """Standard output takes no more, for the reason given: a full disk, say."""
+
+
+class Terminal:
+    """The two streams of a command, as they are now.
+
+    ``out`` and ``err`` are rich consoles; ``live`` says whether standard output, ``talking`` whether standard error
+    can be redrawn. ``column`` is where the cursor stands after what was written to a standard output that is a
+    terminal (0 for any other).
+    """
+
+    def __init__(self) -> None:
+        self.out = _console(sys.stdout)
+        self.err = _console(sys.stderr)
+        self.column = 0
+
+    @property
+    def live(self) -> bool:
+        return self.out.is_terminal and not self.out.is_dumb_terminal
+
+    @property
+    def talking(self) -> bool:
+        return self.err.is_terminal and not self.err.is_dumb_terminal
+
+    def write(self, text: str, *, dim: bool = False) -> None:
+        """Text as it comes, at once, without a line break of its own. ``dim`` has a meaning on a terminal only.
+
+        Raises ``BrokenPipeError`` when nobody reads any more, :class:`OutputFailed` when it cannot be written.
+        """
+        if self.out.is_terminal:
+            text = printable(text)
+            self.column = advance(self.column, text, self.out.width)
+        try:
+            # Not through rich, which expands tabs and answers a broken pipe by exiting.
+            self.out.file.write(f"\x1b[2m{text}\x1b[0m" if dim and self.live else text)
+            self.out.file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputFailed(error.strerror or type(error).__name__) from None
+
+    def show(self, renderable: RenderableType = "") -> None:
+        """A table, or a line, to standard output."""
+        if self.live:
+            self.out.print(renderable)
+            return
+        # Not written by rich itself, which pads lines with blanks.
+        with self.out.capture() as captured:
+            self.out.print(renderable, soft_wrap=isinstance(renderable, (str, Text)))
+        self.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+    def document(self, document: object) -> None:
+        """A JSON document to standard output. ASCII only, so that no encoding can spoil it."""
+        self.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+    def note(self, text: str) -> None:
+        """A line to standard error, broken between words on a terminal. Nothing happens when nobody reads it."""
+        if self.err.is_terminal:
+            lines = Text(printable(text)).wrap(self.err, self.err.width)
+            text = "\n".join(line.plain.rstrip() for line in lines)
+        self.scribble(text + "\n")
+
+    def scribble(self, text: str) -> None:
+        """Text as it is, escape sequences included, to standard error."""
+        try:
+            self.err.file.write(text)
+            self.err.file.flush()
+        except (OSError, ValueError):
+            # A notice that cannot be shown must not cost the answer.
+            pass
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, header: bool = True) -> Table:
+    """Columns set apart by blanks, without lines: reads the same in a terminal and in a file."""
+    made = Table(
+        show_header=header,
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return made
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey."""
+    return text.translate(_CONTROLS)
+
+
+def advance(column: int, text: str, width: int) -> int:
+    """Where the cursor stands after ``text``, printed from ``column`` on a terminal of ``width`` columns.
+
+    At the right margin, where terminals differ in when they wrap, the answer is ``width``.
+    """
+    *before, last = text.split("\n")
+    if before:
+        column = 0
+    first, *tabbed = last.split("\t")
+    column += cell_len(first)
+    for piece in tabbed:
+        column = min(column + _TAB - column % _TAB, width) + cell_len(piece)
+    return (column - 1) % width + 1 if column > 0 else 0
+
+
+def _console(stream: TextIO) -> Console:
+    reconfigure: Any = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        # An answer may hold what this terminal's encoding does not.
+        reconfigure(errors="replace")
+    is_terminal = stream.isatty()
+    return Console(
+        file=stream,
+        force_terminal=is_terminal,
+        force_jupyter=False,
+        width=None if is_terminal else _PLAIN_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -1,0 +1,125 @@
+"""Signs of life on standard error while a call waits: which limit is counting, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.cells import cell_len, set_cell_size
+
+from llmwatch import ProgressNotice, RetryNotice, WaitNotice
+from llmwatch.cli.terminal import Terminal
+from llmwatch.client import Notice
+from llmwatch.policy import EffectiveLimits
+from llmwatch.policy.values import shown
+
+__all__ = ["Waiting", "counted", "waiting_for"]
+
+_WORDS = {
+    "idle": "starting",
+    "connecting": "connecting",
+    "sending": "sending the request",
+    "sent": "waiting for the first byte",
+    "headed": "waiting for the first byte",
+    "talking": "the provider is alive, waiting for an event",
+    "opened": "the provider is alive, waiting for the answer",
+    "generating": "waiting for more",
+    "finishing": "waiting for the end",
+    "draining": "waiting for the end",
+    "refused": "reading the error",
+}
+
+_FIRST = 0.5
+"""Seconds of waiting before the terminal says so; what is over sooner needs no words."""
+_FIRST_BETWEEN = 2.0
+"""The same in the middle of an answer, where short pauses are the rule."""
+_FIRST_LINE = 1.0
+"""Seconds before the first line where standard error is no terminal; the next ones come at twice the wait each."""
+_ROOM = 16
+"""Columns below which nothing is written behind an unfinished line."""
+
+_ERASE_LINE = "\r\x1b[2K"
+# The cursor is put back to where the answer stands, and what was written behind it is erased.
+_SAVE, _RESTORE = "\x1b7", "\x1b8\x1b[K"
+
+
+class Waiting:
+    """A notice callback: one transient line in a terminal, which :meth:`clear` takes away; plain lines elsewhere.
+
+    ``limits`` gives the limits of the attempt under way, by which a remaining time is turned into an elapsed one.
+    """
+
+    def __init__(self, terminal: Terminal, limits: Callable[[], EffectiveLimits | None]) -> None:
+        self._terminal = terminal
+        self._limits = limits
+        self._erase = ""
+        self._next_line = _FIRST_LINE
+
+    def __call__(self, notice: Notice) -> None:
+        if isinstance(notice, WaitNotice):
+            self._wait(notice)
+        elif isinstance(notice, RetryNotice):
+            self.clear()
+            self._terminal.note(_retrying(notice))
+        elif isinstance(notice, ProgressNotice):
+            self.clear()
+
+    def clear(self) -> None:
+        """Take the transient line away: something came, or something else is to be written."""
+        self._next_line = _FIRST_LINE
+        if self._erase:
+            self._terminal.scribble(self._erase)
+            self._erase = ""
+
+    def _wait(self, notice: WaitNotice) -> None:
+        text = waiting_for(notice, self._limits())
+        if not self._terminal.talking:
+            if notice.waited >= self._next_line:
+                self._next_line = max(self._next_line, notice.waited) * 2
+                self._terminal.note(text)
+            return
+        if notice.waited < (_FIRST_BETWEEN if notice.phase == "generating" else _FIRST):
+            return
+        column, width = self._terminal.column, self._terminal.err.width
+        if column == 0:
+            self._terminal.scribble(f"{_ERASE_LINE}\x1b[2m{_fit(text, width - 1)}\x1b[0m")
+            self._erase = _ERASE_LINE
+        elif (room := width - column - 4) > _ROOM:
+            # Numbers first where not all of it fits.
+            shorter = text if cell_len(text) <= room else text.partition("... ")[2]
+            self._terminal.scribble(f"{self._erase}{_SAVE}\x1b[2m [{_fit(shorter, room)}]\x1b[0m")
+            self._erase = _RESTORE
+
+
+def waiting_for(notice: WaitNotice, limits: EffectiveLimits | None) -> str:
+    """What is waited for, and the limit that counts: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
+    what = _WORDS.get(notice.phase, "waiting")
+    attempt = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
+    found = counted(notice, limits)
+    if found is None:
+        return f"{what}... {_seconds(notice.waited, None)} (no limit is counting{attempt})"
+    elapsed, limit = found
+    return f"{what}... {_seconds(elapsed, limit)} of {shown(limit)} ({notice.limit}{attempt})"
+
+
+def counted(notice: WaitNotice, limits: EffectiveLimits | None) -> tuple[float, float] | None:
+    """How many seconds of the limit that counts are over, and how long it is; ``None`` where none counts."""
+    if notice.limit is None or notice.expires_in is None or limits is None:
+        return None
+    known = limits.limits.get(notice.limit)
+    if known is None or known.value is None:
+        return None
+    return max(0.0, known.value - notice.expires_in), known.value
+
+
+def _retrying(notice: RetryNotice) -> str:
+    number = f"attempt {notice.attempt} of {notice.of}"
+    wait = "at once" if notice.wait <= 0 else f"in {notice.wait:.1f} s"
+    return f"{number} failed ({notice.cause}); resending {wait} on a fresh connection"
+
+
+def _seconds(value: float, limit: float | None) -> str:
+    return f"{value:.1f} s" if limit is not None and limit < 10 else f"{value:,.0f} s"
+
+
+def _fit(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, max(width, 0))

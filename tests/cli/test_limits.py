@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmwatch.policy import KNOWN_VARIABLES, NAMES, PROFILES, resolve_limits
+from tests.cli.running import in_terminal, invoke, run
+
+
+def limits(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    done = invoke("limits", *arguments, env=env)
+    return done.code, done.out, done.err
+
+
+def document(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    code, out, _ = limits("--json", *arguments, env=env)
+    assert code == 0
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def row(out: str, name: str) -> list[str]:
+    return next(line for line in out.splitlines() if line.startswith(f"{name} ")).split("  ")
+
+
+def test_defaults() -> None:
+    """Without anything set, each limit is shown with its value, the profile it comes from and its variable."""
+    code, out, err = limits()
+    assert (code, err) == (0, "")
+    assert out.startswith("Profile hosted (detected)\n")
+    cells = [cell.strip() for cell in row(out, "ttfb") if cell]
+    assert cells == ["ttfb", "120 s", "profile hosted", "LLMWATCH_TTFB_TIMEOUT_SECONDS"]
+    assert [cell.strip() for cell in row(out, "total") if cell][:2] == ["total", "off"]
+    assert all(f"\n{name} " in out for name in NAMES)
+    assert all(name in out for name in KNOWN_VARIABLES)
+
+
+def test_sources() -> None:
+    """A variable that is set shows as the source of its value, in the limits, the retry settings and the list."""
+    env = {
+        "LLMWATCH_TTFB_TIMEOUT_SECONDS": "45",
+        "LLMWATCH_MAX_ATTEMPTS": "5",
+        "LLMWATCH_MAX_BACKOFF_SECONDS": "0",
+        "LLMWATCH_KEEPALIVE_SECONDS": "0",
+    }
+    found = document(env=env)
+    assert found["limits"]["ttfb"] == {"value": 45.0, "source": "LLMWATCH_TTFB_TIMEOUT_SECONDS", "explicit": True}
+    assert found["retry"]["max_attempts"] == {"value": 5, "source": "LLMWATCH_MAX_ATTEMPTS"}
+    assert found["retry"]["max_backoff"] == {"value": None, "source": "LLMWATCH_MAX_BACKOFF_SECONDS"}
+    assert found["retry"]["backoff"] == {"value": 0.5, "source": "default"}
+    assert found["keepalive"] == {"value": 0.0, "source": "LLMWATCH_KEEPALIVE_SECONDS"}
+    assert found["variables"]["LLMWATCH_TTFB_TIMEOUT_SECONDS"]["set"] == "45"
+    assert found["variables"]["LLMWATCH_STALE_TIMEOUT_SECONDS"]["set"] is None
+    _, out, _ = limits(env=env)
+    assert "no cap" in " ".join(row(out, "max_backoff"))
+    assert "never reuse" in " ".join(row(out, "keepalive"))
+
+
+def test_what_the_call_is() -> None:
+    """The URL, the size of the body, the profile and a plain call move the defaults, and the source says so."""
+    assert document("--url", "http://127.0.0.1:8000/v1")["profile"] == "local"
+    scaled = document("--body-bytes", "400000")["limits"]["ttfb"]
+    assert scaled["value"] == resolve_limits(environ={}, body_bytes=400_000).value("ttfb")
+    assert scaled["value"] > 120
+    assert "100,000 prompt tokens" in scaled["source"]
+    assert document("--profile", "reasoning")["limits"]["ttfb"]["value"] == PROFILES["reasoning"]["ttfb"]
+    plain = document("--plain")["limits"]
+    assert plain["ttfb"]["value"] == 600
+    assert plain["first_content"]["value"] is None
+
+
+def test_warnings() -> None:
+    """What is odd is said: on standard error for a person, inside the document for a program."""
+    env = {"LLMWATCH_TTFB_SECONDS": "45"}
+    code, out, err = limits(env=env)
+    assert code == 0
+    assert "LLMWATCH_TTFB_TIMEOUT_SECONDS?" in err
+    assert "did you mean" not in out
+    assert len(document(env=env)["warnings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "says"),
+    [
+        ((), {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon"}, "LLMWATCH_TTFB_TIMEOUT_SECONDS='soon' is not allowed"),
+        ((), {"LLMWATCH_MAX_ATTEMPTS": "-1"}, "LLMWATCH_MAX_ATTEMPTS='-1' is not allowed"),
+        (("--url", "nonsense"), {}, "http://"),
+        (("--profile", "fast"), {}, "hosted, reasoning, local"),
+        (("--body-bytes", "-1"), {}, "--body-bytes"),
+    ],
+)
+def test_bad_configuration(arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
+    """A setting that cannot be meant ends with 2 and is named, with what would be right."""
+    code, out, err = limits(*arguments, env=variables)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_piped() -> None:
+    """Through a pipe the real command writes plain text, even where colours are forced."""
+    done = run("limits", env={"FORCE_COLOR": "1"})
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "LLMWATCH_TTFB_TIMEOUT_SECONDS" in done.out
+
+
+def test_in_terminal() -> None:
+    """In a terminal the tables have styles."""
+    drawn = in_terminal(["limits"])
+    assert drawn.code == 0
+    assert "\x1b[" in drawn.out
+    assert "profile hosted" in drawn.out
