@@ -13,7 +13,6 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Generic, NoReturn, TypeVar
 
 import requests
@@ -22,27 +21,14 @@ from llmwatch.client.exchange import Exchange
 from llmwatch.client.history import History
 from llmwatch.client.incidents import incident_sinks
 from llmwatch.client.notices import RetryNotice, Teller
+from llmwatch.client.planning import Planner
 from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Settings, Start
-from llmwatch.errors import CircuitOpen, EmptyStream, LLMWatchError, ProviderError
+from llmwatch.errors import EmptyStream, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
-from llmwatch.recovery import (
-    Context,
-    Door,
-    Facts,
-    Outcome,
-    Permit,
-    Plan,
-    Sent,
-    backoff,
-    cause_of,
-    decide,
-    failure_of,
-    is_lost,
-    snapshot,
-)
+from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, snapshot
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import VerdictKind
@@ -69,8 +55,13 @@ class Call(Generic[T]):
         self.retry: EffectiveRetry = resolve_retry(call=start.retry, client=settings.retry, environ=os.environ)
         self.limits: EffectiveLimits = self._resolve_limits()
         self._sinks = (*settings.sinks, *incident_sinks(os.environ))
-        self._origin = settings.origins.get(self._request.origin, self.retry)
-        self._permit: Permit | None = None
+        self._planner = Planner(
+            settings=settings,
+            start=start,
+            retry=self.retry,
+            history=self._history,
+            origin=settings.origins.get(self._request.origin, self.retry),
+        )
         self._boundary = snapshot(self._request.body, readable=self._request.readable)
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
         self._began_at = 0.0
@@ -161,22 +152,15 @@ class Call(Generic[T]):
 
     def _begin_call(self) -> None:
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
-        self._permit = self._origin.breaker.admit(self._began_at)
-        if not self._permit.allowed:
-            wait = self._permit.wait
-            message = (
-                f"Nothing was sent: {self.retry.breaker} calls in a row to {self._request.host} were never answered."
-                f" In {wait:.1f} s one call may try again; raise breaker (LLMWATCH_BREAKER, 0 turns it off) if that is"
-                " too strict."
-            )
-            self._stop(CircuitOpen(message, retry_after=wait), None)
+        refusal = self._planner.admit(self._began_at)
+        if refusal is not None:
+            self._stop(refusal, None)
+        deadline = self.limits.value("deadline")
+        self._planner.ends_at = None if deadline is None else self._began_at + deadline
         self._begin_attempt()
 
     def _begin_attempt(self) -> Attempt[T]:
-        deadline = self.limits.value("deadline")
-        attempt: Attempt[T] = Attempt(
-            self.limits.seconds, deadline_at=None if deadline is None else self._began_at + deadline
-        )
+        attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at)
         exchange = Exchange(
             sender=self._sender,
             request=self._request,
@@ -276,7 +260,6 @@ class Call(Generic[T]):
     def _succeed(self, ended: Ended) -> None:
         self.empty = not (self._start.plain or ended.facts.content)
         self._history.attempts.append(ended.record)
-        self._origin.budget.success()
         self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
 
     def _fail(self, ended: Ended) -> None:
@@ -288,14 +271,7 @@ class Call(Generic[T]):
             self._attempt = None
             self._finish("failed", error)
             raise error
-        failure, context = failure_of(error), self._context()
-        plan = decide(failure, ended.facts, context)
-        wait = self._wait(error, plan)
-        if plan.recovery.decision is Decision.RETRY:
-            context = self._with_wait(context, error, wait)
-            if not plan.free and context.wait_ok and context.time_ok and context.breaker_ok:
-                context = replace(context, budget_ok=self._origin.budget.take())
-            plan = decide(failure, ended.facts, context)
+        plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
         history.attempts.append(ended.record)
         self._attempt = None
         if plan.recovery.decision is not Decision.RETRY:
@@ -317,43 +293,6 @@ class Call(Generic[T]):
                 message=str(error),
                 record=record,
             )
-        )
-
-    def _context(self) -> Context:
-        history = self._history
-        return Context(
-            door=self._start.door,
-            attempt=history.counted,
-            max_attempts=self.retry.max_attempts,
-            slow_but_alive=self.retry.slow_but_alive,
-            resend_with_tools=self.retry.resend_with_tools,
-            plain=self._start.plain,
-            partial_resends_used=history.partial_resends,
-            free_resend_used=history.free_resends > 0,
-            cancelled_by=self.cancelled_by,
-        )
-
-    def _wait(self, error: LLMWatchError, plan: Plan) -> float:
-        """Seconds until the resend: none for the free one, what the provider asked for exactly, else a back-off."""
-        if plan.free:
-            return 0.0
-        asked = getattr(error, "retry_after", None)
-        if asked is not None:
-            return float(asked)
-        return backoff(
-            self._history.counted, base=self.retry.backoff, cap=self.retry.max_backoff, random=self._settings.random
-        )
-
-    def _with_wait(self, context: Context, error: LLMWatchError, wait: float) -> Context:
-        """The same context, now that the length of the wait is known."""
-        deadline, now = self.limits.value("deadline"), self._clock.now()
-        asked = getattr(error, "retry_after", None) is not None
-        probing = self._permit is not None and self._permit.probe
-        return replace(
-            context,
-            wait_ok=not asked or wait <= self.retry.max_retry_after,
-            time_ok=deadline is None or now + wait < self._began_at + deadline,
-            breaker_ok=probing or self._origin.breaker.left(now) <= wait,
         )
 
     def _back_off(self, wait: float) -> None:
@@ -384,13 +323,13 @@ class Call(Generic[T]):
             retryable=False,
         )
         facts = Facts(sent=Sent.YES, terminal=True, boundary=self._boundary, replayable=self._request.replayable)
-        error.recovery = decide(failure_of(error), facts, self._context()).recovery
+        error.recovery = self._planner.stop(error, facts, None).recovery
         error.record = self.record
         return error
 
     def _stop(self, error: LLMWatchError, facts: Facts | None) -> NoReturn:
         """End the call with an error that no attempt has brought about."""
-        self._raise(error, decide(failure_of(error), facts, self._context()))
+        self._raise(error, self._planner.stop(error, facts, self.cancelled_by))
 
     def _raise(self, error: LLMWatchError, plan: Plan) -> NoReturn:
         self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
@@ -407,8 +346,7 @@ class Call(Generic[T]):
         if self._start.cancel is not None:
             self._start.cancel.unsubscribe(self._subscription)
         failure = None if error is None else failure_of(error)
-        if self._permit is not None:
-            self._origin.breaker.settle(self._permit, self._outcome(outcome, error), self._clock.now())
+        self._planner.settle(outcome, error, self._clock.now())
         self.record = CallRecord(
             call_id=uuid.uuid4().hex,
             started_at=self._began_wall,
@@ -426,12 +364,6 @@ class Call(Generic[T]):
             empty=self.empty,
         )
         notify(self._sinks, self.record)
-
-    @staticmethod
-    def _outcome(outcome: str, error: BaseException | None) -> Outcome:
-        if outcome == "cancelled":
-            return Outcome.ABANDONED
-        return Outcome.LOST if error is not None and is_lost(failure_of(error)) else Outcome.ANSWERED
 
 
 def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Callable[[], None]:

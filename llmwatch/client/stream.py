@@ -41,7 +41,8 @@ class Stream:
         self._cancelled = False
 
     def __enter__(self) -> Stream:
-        self._start()
+        if self._call is not None or not self._closed:
+            self._start()
         return self
 
     def __exit__(

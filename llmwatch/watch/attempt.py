@@ -1,10 +1,5 @@
 """One attempt: its worker thread, its verdict, and the hand-over to its caller.
 
-**The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the tally and the
-hand-over, whose two conditions share it. Under it the census' lock and the supervisor's inbox may be used (both
-leaves); no other attempt's lock, no user code, and nothing that blocks. Waiting happens on the conditions only, which
-give the lock up.
-
 **Who may do what.** The worker opens, reads and closes. The supervisor, and a caller that gives up, set the verdict
 and then shut down duplicates of the sockets, which wakes the worker; they close nothing that the worker uses. The
 caller never joins the worker.
@@ -16,17 +11,16 @@ import atexit
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from llmwatch.errors import StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
-from llmwatch.watch.handover import Bounds, Handover
+from llmwatch.watch.handover import Handover
 from llmwatch.watch.machine import Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
-from llmwatch.watch.seam import Aborted, Handle
-from llmwatch.watch.supervisor import Supervisor
-from llmwatch.watch.tally import Tally
+from llmwatch.watch.reports import Reports
+from llmwatch.watch.seam import Aborted
 
 T = TypeVar("T")
 
@@ -52,37 +46,12 @@ def _stuck_error() -> StreamCut:
     )
 
 
-class Attempt(Generic[T]):
+class Attempt(Reports[T]):
     """Runs ``work`` in a thread of its own and watches it.
 
     ``limits`` maps clock names to seconds (``None``: off); ``deadline_at`` is when the call ends, on the supervisor's
     clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
     """
-
-    def __init__(
-        self,
-        limits: Mapping[str, float | None],
-        *,
-        deadline_at: float | None = None,
-        bounds: Bounds | None = None,
-        supervisor: Supervisor | None = None,
-    ) -> None:
-        self._supervisor = supervisor or supervisors.current()
-        self._clock = self._supervisor.clock
-        self._bounds = bounds or Bounds()
-        self._lock = threading.RLock()
-        self._machine = Machine(limits, deadline_at=deadline_at)
-        self._handover: Handover[T] = Handover(self._lock, self._bounds)
-        self._handles: list[Handle] = []
-        self._thread: threading.Thread | None = None
-        self._abandoned = False
-        self._hung_up = False
-        self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
-        self._orphaned = False
-        self.armed = _NEVER
-        self.tally = Tally()
-        self.created_at = self._clock.now()
-        self.created_wall = self._clock.wall()
 
     # -- the caller's side --------------------------------------------------
 
@@ -192,168 +161,6 @@ class Attempt(Generic[T]):
             thread.join(timeout)
         return thread is None or not thread.is_alive()
 
-    # -- the worker's side: the Line of the transport -----------------------
-
-    def _running(self) -> None:
-        verdict = self._machine.verdict
-        if verdict is not None and (verdict.kind is not VerdictKind.DONE or self._hung_up):
-            raise Aborted
-
-    def _observe(self, what: Seen) -> None:
-        self._running()
-        self._machine.seen(what, self._clock.now())
-        self._after_observation()
-        self._running()
-
-    def _after_observation(self) -> None:
-        verdict = self._machine.verdict
-        if verdict is not None:
-            if verdict.kind is VerdictKind.KILLED:
-                # The worker found the expiry before the supervisor woke: the same verdict, and the same things to do.
-                self._conclude()
-            elif verdict.limit is not None and not self._hung_up:
-                # The same for a drain that ran out after the answer was finished.
-                self._shut()
-            self._handover.wake()
-        if self._machine.soonest < self.armed:
-            first = self._machine.refresh()
-            if first is not None and first.at < self.armed:
-                self.armed = first.at
-                self._supervisor.look_at(self)
-
-    def check(self) -> None:
-        """Stop here if the attempt is over."""
-        with self._lock:
-            self._running()
-
-    def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
-        """The attempt owns this socket from now on."""
-        with self._lock:
-            if self._hung_up or self._machine.verdict is not None:
-                handle.release()
-                raise Aborted
-            self._handles.append(handle)
-            self.tally.sockets += 1
-            if reused is not None:
-                self.tally.reused, self.tally.idle = reused, idle
-
-    def disown(self, handle: Handle) -> bool:
-        """The attempt's ownership ends; whether the socket is fit to be used again."""
-        with self._lock:
-            if handle in self._handles:
-                self._handles.remove(handle)
-                handle.release()
-            verdict = self._machine.verdict
-            return not self._hung_up and (verdict is None or verdict.kind is VerdictKind.DONE)
-
-    def connected(self) -> None:
-        """The request can be sent."""
-        with self._lock:
-            self._observe(Seen.CONNECTED)
-
-    def sending(self, size: int) -> None:
-        """``size`` bytes are about to be written; the attempt must not be over."""
-        with self._lock:
-            self._running()
-            self.tally.request_bytes += size
-            if self.tally.sent == "no":
-                self.tally.sent = "partly"
-
-    def sent(self) -> None:
-        """The kernel has the last byte of the request."""
-        with self._lock:
-            self._running()
-            self.tally.sent = "yes"
-            self._observe(Seen.SENT)
-
-    def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
-        """The response's head is here. ``refused``: an error, of which only a short body will be read."""
-        with self._lock:
-            self._running()
-            self.tally.status, self.tally.request_id = status, request_id
-            self._observe(Seen.REFUSED if refused else Seen.HEADERS)
-
-    def refuse(self) -> None:
-        """What comes is no answer, whatever the status said; only a short body will be read."""
-        with self._lock:
-            self._observe(Seen.REFUSED)
-
-    def time_left(self, limit: str) -> float | None:
-        """Seconds left on a clock that runs."""
-        with self._lock:
-            return self._machine.left(limit, self._clock.now())
-
-    # -- the worker's side: the body ----------------------------------------
-
-    def received(self, size: int) -> None:
-        """A read returned ``size`` bytes (0: the end). The clocks stand until :meth:`deliver` or :meth:`reading`."""
-        with self._lock:
-            now = self._clock.now()
-            if size:
-                self._running()
-                if self._machine.verdict is None:
-                    self.tally.response_bytes += size
-                self._machine.seen(Seen.BYTE, now)
-                self._after_observation()
-            self._running()
-            self._machine.hold(now)
-
-    def reading(self) -> None:
-        """The worker goes back to its read: the clocks run on."""
-        with self._lock:
-            self._running()
-            self._resume()
-
-    def _resume(self) -> None:
-        self._machine.resume(self._clock.now())
-        if self._machine.soonest < self.armed:
-            self._after_observation()
-
-    def deliver(
-        self,
-        batch: list[T],
-        size: int,
-        *,
-        content: bool,
-        finish: bool = False,
-        terminal: bool = False,
-        kinds: Mapping[str, int] | None = None,
-    ) -> None:
-        """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
-
-        ``content``: something in it moves generation forward; ``finish``: the answer is complete but more may follow;
-        ``terminal``: nothing follows. A batch without any of the three is held back until one comes. ``kinds`` is
-        added to the tally.
-        """
-        with self._lock:
-            verdict = self._machine.verdict
-            if verdict is not None:
-                self._machine.late += len(batch)
-                self._running()
-                self._resume()
-                return
-            now = self._machine.read_at(self._clock.now())
-            seen = self._machine.seen
-            ok = seen(Seen.EVENT, now) and (not content or seen(Seen.CONTENT, now))
-            if ok:
-                if kinds:
-                    self.tally.events.update(kinds)
-                self._handover.put(batch, size)
-                if content or finish or terminal:
-                    self._handover.open()
-                if terminal:
-                    seen(Seen.TERMINAL, now)
-                    # An error's body is an answer as well, to a plain call.
-                    self._machine.finish(now)
-                elif finish:
-                    seen(Seen.FINISH, now)
-            self._after_observation()
-            while self._handover.full and self._machine.verdict is None:
-                self._machine.hold(self._clock.now())
-                self._clock.wait(self._handover.room, None)
-            self._running()
-            self._resume()
-
     # -- the worker itself --------------------------------------------------
 
     def _run(self, work: Callable[[Attempt[T]], None]) -> None:
@@ -445,27 +252,6 @@ class Attempt(Generic[T]):
         with self._lock:
             self._shut()
             self._conclude()
-
-    def _conclude(self) -> None:
-        verdict = self._machine.verdict
-        if verdict is not None:
-            if verdict.kind is not VerdictKind.DONE:
-                self._handover.drop_held()
-                if verdict.kind is VerdictKind.KILLED:
-                    self._shut()
-            else:
-                self._handover.open()
-            self._handover.wake()
-
-    def _shut(self) -> None:
-        if self._hung_up:
-            return  # nothing is adopted after it
-        self._hung_up = True
-        if self._ended_at is None:
-            self._ended_at = self._clock.now()
-        for handle in self._handles:
-            with contextlib.suppress(Exception):
-                handle.shut()
 
     def disinherit(self) -> None:
         """In a forked child: be over, without touching what the parent still uses."""

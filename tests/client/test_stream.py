@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmwatch import Cancelled, Client, Event, Stream, StreamTruncated
-from tests.client.fakes import CHUNK, URL, Answer, Studio, chunk, whole
+from tests.client.fakes import CHUNK, DONE, URL, Answer, Studio, chunk, whole
 
 
 def made(studio: Studio, *answers: Answer, **more: Any) -> tuple[Stream, list[Any]]:
@@ -47,9 +47,8 @@ def test_iterating_starts_it_as_well(studio: Studio) -> None:
 
 def test_leaving_a_loop_and_coming_back_goes_on(studio: Studio) -> None:
     """A ``break`` out of the loop loses nothing: a second loop goes on with the next event."""
-    stream, _ = made(
-        studio, Answer(pieces=[chunk("a"), chunk("b"), chunk("c"), chunk(finish_reason="stop"), b"data: [DONE]\n\n"])
-    )
+    pieces = [chunk("a"), chunk("b"), chunk("c"), chunk(finish_reason="stop"), DONE]
+    stream, _ = made(studio, Answer(pieces=pieces))
     texts = []
     with stream:
         for event in stream:
@@ -108,9 +107,12 @@ def test_a_closed_stream_is_at_its_end(studio: Studio) -> None:
 def test_an_exception_in_the_block_closes_and_goes_on(studio: Studio) -> None:
     """The block's own exception is not replaced."""
     stream, _ = made(studio, Answer(pieces=[CHUNK], silent=True))
-    with pytest.raises(ZeroDivisionError), stream:
-        next(stream)
+
+    def fail(event: Event) -> None:
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), stream:
+        fail(next(stream))
     assert stream.record is not None
     assert stream.record.cause == "user_cancel"
 

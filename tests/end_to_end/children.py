@@ -146,11 +146,19 @@ def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any]) -
     os._exit(0)
 
 
+def imports(_: dict[str, Any]) -> None:
+    """Say what importing and making a client has started."""
+    client = Client()
+    say(threads=[thread.name for thread in threading.enumerate()])
+    client.close()
+
+
 SCENES: dict[str, Callable[[dict[str, Any]], None]] = {
     "streams": streams,
     "is_interrupted": is_interrupted,
     "exits": exits,
     "forks": forks,
+    "imports": imports,
 }
 
 if __name__ == "__main__":

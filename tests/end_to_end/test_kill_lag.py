@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 
+import psutil
 import pytest
 
 import llmwatch
@@ -96,6 +97,7 @@ def test_five_hundred_kills_leave_nothing_behind(serve: Serve, connect: Connect)
     for thread in threading.enumerate():
         if thread.name == "llmwatch-worker":
             thread.join(max(0.0, until - time.monotonic()))
+    assert psutil.CONN_CLOSE_WAIT not in {one.status for one in psutil.Process().net_connections()}
     stats = llmwatch.stats()
     assert (stats["live_attempts"], stats["workers"], stats["orphans"]) == (0, 0, 0)
 

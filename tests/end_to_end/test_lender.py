@@ -198,6 +198,22 @@ def test_an_auth_that_hangs_is_cut_at_connect(serve: Serve, connect: Connect) ->
     assert server.connections == 0
 
 
+def test_a_response_hook_that_hangs_is_cut_at_ttfb(serve: Serve, connect: Connect) -> None:
+    """A hook holds nobody up but its own attempt: the caller is free when the limit for the first byte expires."""
+    server, release = serve(), threading.Event()
+
+    def hangs(response: requests.Response, **options: Any) -> None:
+        assert release.wait(PATIENCE * 2)
+
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry.none())
+    outcome = stream(client, server.chat_url, hooks={"response": hangs})
+    try:
+        timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=llmwatch.Decision.STOP)
+        assert outcome.elapsed < LIMIT + FREE
+    finally:
+        release.set()
+
+
 def _digest(context: Context) -> Iterator[steps.Step]:
     if (context.request.header("authorization") or "").startswith("Digest "):
         yield from context.answer(

@@ -22,14 +22,14 @@ from tests.end_to_end.times import FREE, LIMIT, LONG
 def test_a_stopped_process_with_bytes_waiting_is_not_killed(serve: Serve, tokens: int, limit: str) -> None:
     """A process that is stopped for many limits goes on with the answer that came meanwhile."""
     server = serve(gated(tokens))
-    with child("streams", url=server.messages_url, limits={limit: 2 * LIMIT}) as one:
+    with child("streams", url=server.messages_url, limits={limit: 3 * LIMIT}) as one:
         assert one.says() == {"began": True}
         if tokens:
             assert one.says() == {"first": True}
         server.wait_for_requests(1)
         os.kill(one.pid, signal.SIGSTOP)
         server.gate("rest").set()
-        threading.Event().wait(4 * LIMIT)
+        threading.Event().wait(5 * LIMIT)
         os.kill(one.pid, signal.SIGCONT)
         said = one.says()
         if not tokens:
@@ -43,11 +43,11 @@ def test_a_stopped_process_with_bytes_waiting_is_not_killed(serve: Serve, tokens
 def test_a_stopped_process_without_bytes_waiting_is_killed_after_its_grace(serve: Serve) -> None:
     """A process that was stopped and finds nothing gets a second of grace, and then its limit holds."""
     server = serve("stall-after-content")
-    with child("streams", url=server.chat_url, limits={"stale": LIMIT}) as one:
+    with child("streams", url=server.chat_url, limits={"stale": 3 * LIMIT}) as one:
         assert one.says() == {"began": True}
         assert one.says() == {"first": True}
         os.kill(one.pid, signal.SIGSTOP)
-        threading.Event().wait(LIMIT + 1.1)
+        threading.Event().wait(3 * LIMIT + 1.1)
         began = time.monotonic()
         os.kill(one.pid, signal.SIGCONT)
         assert one.says() == {"text": answer(3), "error": "WatchTimeout", "phase": "stale"}
@@ -67,6 +67,13 @@ def test_the_interpreter_exits_at_once_with_live_streams(serve: Serve, raises: b
         assert time.monotonic() - began < FREE
     server.wait_for_closed(3)
     assert len(server.requests) == 3
+
+
+def test_importing_and_making_a_client_starts_nothing() -> None:
+    """A program that has imported llmwatch and made a client has no thread but its own."""
+    with child("imports") as one:
+        assert one.says() == {"threads": ["MainThread"]}
+        assert one.ended() == (0, "")
 
 
 @pytest.mark.parametrize("leaves", ["_exit", "exit"])

@@ -76,17 +76,18 @@ def test_an_error_body_that_stalls_is_still_the_providers_error(
     """
     assert machine.ERROR_BODY == 5.0
     monkeypatch.setattr(machine, "ERROR_BODY", LIMIT)
-    silent, dripping = serve("error-body-stall"), serve(f"error-body-stall:every={BEAT}")
+    scripts = ["error-body-stall", f"error-body-stall:every={BEAT}", "html-52x:status=500,stall=true"]
+    servers = [serve(script) for script in scripts]
     # The limits of a stream do not count here: a failure that is known is not turned into a time-out.
     client = connect(limits=Limits(ttfb=LIMIT / 2, stale=LIMIT / 2), retry=Retry.none())
-    for running in [in_thread(stream, client, one.chat_url) for one in (silent, dripping)]:
+    for running in [in_thread(stream, client, one.chat_url) for one in servers]:
         outcome = running.result()
         error = outcome.failed(llmwatch.ProviderError)
         assert (error.status, error.retryable) == (500, True)
         assert LIMIT <= outcome.elapsed < LIMIT + FREE
-    assert len(silent.requests) == len(dripping.requests) == 1
-    silent.wait_for_closed(1)
-    dripping.wait_for_closed(1)
+    for server in servers:
+        assert len(server.requests) == 1
+        server.wait_for_closed(1)
 
 
 def test_total_shortens_the_wait_for_an_error_body(serve: Serve, connect: Connect) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import GONE, LIMIT, Call, SpyLine, assert_over
+from tests.transport.drive import GONE, LIMIT, PATIENCE, Call, SpyLine, assert_over
 from tests.transport.scenes import Network
 
 
@@ -146,3 +147,24 @@ def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: 
         assert_over(call)
         server.wait_for_closed(1)
     assert server.requests == []
+
+
+def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
+    """A body that the user's code makes piece by piece is not written on once the attempt is over."""
+    go = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield b"one"
+        go.wait(PATIENCE)
+        yield b"two"
+
+    with FaultServer() as server:
+        call = Call(sender, server.chat_url, limits={"send": LIMIT}, data=body())
+        assert call.start().take() == b""
+        assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "send")
+        go.set()
+        assert call.attempt.join(GONE)
+        server.wait_for_closed(1)
+        (request,) = server.requests
+    assert (request.complete, request.body) == (False, b"one")
+    assert call.attempt.tally.sent == "partly"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+import requests
 
+from llmwatch.errors import StreamCut
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.transport.sender import Reply, Sender, same_origin
 from tests.transport.drive import Call
@@ -113,6 +115,21 @@ def test_a_get_follows_as_requests_does(status: int, sender: Sender) -> None:
         call = Call(sender, server.chat_url, method="GET", data=None)
         assert call.run() == b"final"
         assert [(request.method, request.path) for request in server.requests][1] == ("GET", "/moved")
+
+
+def test_a_get_that_is_sent_in_circles_is_no_cut(sender: Sender) -> None:
+    """A GET that is redirected for ever ends after as many requests as its session allows, and is not worth a
+    resend.
+    """
+    with FaultServer(_to(302, "/v1/chat/completions?key=planted")) as server:
+        call = Call(sender, server.chat_url, method="GET", data=None)
+        call.run()
+        assert len(server.requests) == requests.models.DEFAULT_REDIRECT_LIMIT + 1
+    error = call.verdict.error
+    assert error is not None
+    assert not isinstance(error, StreamCut)
+    assert not getattr(error, "retryable", False)
+    assert "planted" not in str(error)
 
 
 def test_a_redirected_request_is_watched_to_its_end(sender: Sender) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -153,6 +154,26 @@ def test_the_bytes_of_the_request_are_counted(sender: Sender) -> None:
     assert request.body_bytes == 100_000
     assert 100_000 < call.attempt.tally.request_bytes < 101_000
     assert call.attempt.tally.sent == "yes"
+
+
+@pytest.mark.parametrize("kind", ["file", "generator", "form", "text", "empty"])
+def test_every_kind_of_body_is_sent_whole(kind: str, sender: Sender) -> None:
+    """Files, generators, forms and text reach the server as requests would send them, and their bytes are counted."""
+    data: Any = {
+        "file": io.BytesIO(b"x" * 100_000),
+        "generator": iter([b"x" * 50_000, b"", b"x" * 50_000]),
+        "form": {"key": "x" * 99_996},
+        "text": "x" * 100_000,
+        "empty": b"",
+    }[kind]
+    with FaultServer() as server:
+        call = Call(sender, server.chat_url, data=data)
+        call.run()
+        assert call.error is None
+        (request,) = server.requests
+    size = 0 if kind == "empty" else 100_000
+    assert (request.body_bytes, request.complete) == (size, True)
+    assert size < call.attempt.tally.request_bytes < size + 1_000
 
 
 # -- plain calls ------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -55,7 +55,16 @@ class Watched:
         assert self.attempt.join(PATIENCE)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT means KeyboardInterrupt, also where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_signals
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("end", [None, 1_000.0])
 def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
     """A real SIGINT at the moment that a wait begins ends take() with KeyboardInterrupt, the lock free and the
