@@ -12,7 +12,7 @@ import pytest
 from llmwatch.faults.catalogue import ANSWER, answer
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.processes import child
-from tests.end_to_end.scripts import gated
+from tests.end_to_end.scripts import gated, late
 from tests.end_to_end.times import FREE, LIMIT, LONG
 
 
@@ -21,7 +21,7 @@ from tests.end_to_end.times import FREE, LIMIT, LONG
 )
 def test_a_stopped_process_with_bytes_waiting_is_not_killed(serve: Serve, tokens: int, limit: str) -> None:
     """A process that is stopped for many limits goes on with the answer that came meanwhile."""
-    server = serve(gated(tokens))
+    server = serve(gated(tokens) if tokens else late())
     with child("streams", url=server.messages_url, limits={limit: 3 * LIMIT}) as one:
         assert one.says() == {"began": True}
         if tokens:

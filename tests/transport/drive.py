@@ -35,10 +35,13 @@ SCALE = float(os.environ.get("LLMWATCH_TEST_SCALE", "1"))
 
 LIMIT = 0.2 * SCALE
 """The limit under test."""
-LAG = 0.05 * SCALE
-"""How late a verdict may be, and in most cases its caller free."""
-FREE = 4 * LAG
-"""How late a caller may be free at worst, on a machine that lets it wait for its turn."""
+LAG = 1.0 * SCALE
+"""How late a verdict may be on a machine that lets a thread wait for its turn: at its limit, not at a socket's time-out.
+
+How late it is when nobody is in the way is a figure, and shown where kills are measured.
+"""
+FREE = 2 * LAG
+"""How late its caller may be free then."""
 GONE = 1.0 * SCALE
 """How long a worker may take to leave after its attempt is over."""
 PATIENCE = 10.0 * SCALE

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from llmwatch.watch import forks
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.handover import Bounds
@@ -288,7 +289,33 @@ def pooled_processes() -> None:
     stream.goes_on()
 
 
+class Follower:
+    """Keeps a lock that must not stay held in a child."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        self.lock = threading.Lock()
+
+
+def followers() -> None:
+    """What follows is told in the child, and only there."""
+    follower = Follower()
+    forks.follow(follower)
+    lock = follower.lock
+
+    def check() -> None:
+        assert follower.lock is not lock
+        assert follower.lock.acquire(blocking=False)
+
+    with held(follower.lock):
+        in_a_child(check)
+    assert follower.lock is lock
+
+
 SCENARIOS = (
+    followers,
     live_stream,
     attempt_lock_held,
     census_lock_held,
