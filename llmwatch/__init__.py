@@ -31,10 +31,10 @@ from llmwatch.errors import (
     TooManyOrphans,
     WatchTimeout,
 )
-from llmwatch.policy import Limits, Retry
+from llmwatch.policy import Limits, Retry, register_reasoning_model
 from llmwatch.records import AttemptRecord, CallRecord, Decision, Recovery
 from llmwatch.watch import CancelToken
-from llmwatch.wire import Event, Kind, ToolCall
+from llmwatch.wire import Event, Kind, Meaning, ToolCall, ToolDelta
 
 __all__ = [
     "AttemptRecord",
@@ -54,6 +54,7 @@ __all__ = [
     "LLMWatchError",
     "Limits",
     "MalformedEvent",
+    "Meaning",
     "NotAStream",
     "ProgressNotice",
     "ProviderError",
@@ -67,10 +68,12 @@ __all__ = [
     "StreamTruncated",
     "TooManyOrphans",
     "ToolCall",
+    "ToolDelta",
     "WaitNotice",
     "WatchTimeout",
     "collect",
     "effective_limits",
+    "register_reasoning_model",
     "request",
     "stats",
     "stream",

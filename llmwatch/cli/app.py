@@ -12,12 +12,13 @@ import typer
 
 from llmwatch.cli.chat import chat
 from llmwatch.cli.demo import demo
+from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
 from llmwatch.cli.outcome import ExitCode, let_go
 
 __all__ = ["application", "run"]
 
-_COMMANDS = (demo, chat, limits)
+_COMMANDS = (demo, chat, limits, incidents)
 
 
 def application(*, boxes: bool = False) -> typer.Typer:

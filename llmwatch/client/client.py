@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -62,6 +63,7 @@ class Client:
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
+        random: Callable[[], float] = random.random,
     ) -> None:
         if session is not None and not isinstance(session, requests.Session):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
@@ -89,6 +91,7 @@ class Client:
             sinks=tuple(sinks),
             on_notice=on_notice,
             notice_every=notice_every,
+            random=random,
             started=self._started,
             origins=Origins(),
         )

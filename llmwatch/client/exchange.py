@@ -132,7 +132,7 @@ class Exchange:
 
     def _require_whole(self, reply: Reply, body: bytes) -> None:
         try:
-            decompressor = decompressor_for(reply.headers.get("content-encoding", ""))
+            decompressor = decompressor_for(reply.encoding)
             for _ in decompressor.feed(body):
                 pass
         except Undecodable:
@@ -179,9 +179,11 @@ class Exchange:
         if not 200 <= reply.status < 300:
             raise self._refused(attempt, reply)
         content_type = reply.headers.get("content-type", "")
+        attempt.tally.content_type = content_type or None
+        attempt.tally.content_encoding = reply.headers.get("content-encoding")
         decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
         try:
-            decompressor = decompressor_for(reply.headers.get("content-encoding", ""))
+            decompressor = decompressor_for(reply.encoding)
             self._pump(attempt, reply, decoder, decompressor)
         except Undecodable as error:
             raise StreamCut(f"{str(error).capitalize()} (from {self.request.host}).") from None
@@ -210,6 +212,7 @@ class Exchange:
             raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
         self._hand_over(attempt, reply, decoder, decoder.end(), 0)
         error = decoder.verdict_at_end()
+        attempt.tally.pending_bytes = decoder.pending
         if error is not None:
             raise _scrubbed(error)
 
@@ -261,7 +264,7 @@ class Exchange:
             return ProviderError(self._redirect_message(status, location), status=status, retryable=False)
         encoded = self._read_refused(attempt, reply, ERROR_BODY_SIZE)
         try:
-            body = _bounded(decompressor_for(reply.headers.get("content-encoding", "")), encoded)
+            body = _bounded(decompressor_for(reply.encoding), encoded)
         except Undecodable:
             body = b""
         return self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())

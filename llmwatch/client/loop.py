@@ -173,6 +173,7 @@ class Call(Generic[T]):
             if self.cancelled_by is None:
                 self._attempt = attempt
         if self._attempt is not attempt:
+            self._history.not_carried_out()
             self.raise_cancelled()
         self._settings.started(attempt)
         work: Any = exchange.run_plain if self._start.plain else exchange.run_stream
@@ -180,7 +181,8 @@ class Call(Generic[T]):
             attempt.start(work)
         except LLMWatchError as error:
             self._attempt = None
-            self._stop(error, Facts())
+            self._history.not_carried_out()
+            self._stop(error, Facts(sent=Sent.NO))
         return attempt
 
     def _resolve_limits(self) -> EffectiveLimits:
@@ -272,6 +274,7 @@ class Call(Generic[T]):
             self._finish("failed", error)
             raise error
         plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
+        error.retryable, error.recovery = plan.could_work, plan.recovery
         history.attempts.append(ended.record)
         self._attempt = None
         if plan.recovery.decision is not Decision.RETRY:
@@ -309,6 +312,10 @@ class Call(Generic[T]):
         if self.retry.on_retry is not None:
             self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
             self._boundary = snapshot(self._request.body, readable=self._request.readable)
+            refusal = self._planner.follow(self._request, error, self._clock.now())
+            if refusal is not None:
+                self._history.not_carried_out()
+                self._stop(refusal, None)
         self._request.rewind()
         self.limits = self._resolve_limits()
 

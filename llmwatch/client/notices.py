@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from llmwatch.records import AttemptRecord
+from llmwatch.records import AttemptRecord, redact
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
 
@@ -75,8 +75,8 @@ class Teller:
         self._told = not isinstance(notice, ProgressNotice)
         try:
             self._callback(notice)
-        except Exception:
-            _log.exception("llmwatch: a notice callback raised")
+        except Exception as failed:
+            _log.error("llmwatch: the notice callback raised %s; the call is not affected", redact.described(failed))
 
     def take(self, attempt: Attempt[T], number: int) -> list[T] | None:
         """What ``attempt.take()`` returns, with a notice for each stretch of waiting."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from llmwatch.client.history import History
 from llmwatch.client.origins import Origin
+from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError
 from llmwatch.policy import EffectiveRetry
@@ -32,12 +33,26 @@ class Planner:
 
     def admit(self, now: float) -> CircuitOpen | None:
         """Ask the circuit breaker; its refusal, if it is one."""
+        return self._admit(self.start.request, now)
+
+    def follow(self, request: CallRequest, error: LLMWatchError, now: float) -> CircuitOpen | None:
+        """The next attempt may go elsewhere: leave the old origin with what ``error`` says of it, and ask the new
+        one.
+        """
+        origin = self.settings.origins.get(request.origin, self.retry)
+        if origin is self.origin:
+            return None
+        self._settle(Outcome.LOST if is_lost(failure_of(error)) else Outcome.ANSWERED, now)
+        self.origin = origin
+        return self._admit(request, now)
+
+    def _admit(self, request: CallRequest, now: float) -> CircuitOpen | None:
         self.permit = self.origin.breaker.admit(now)
         if self.permit.allowed:
             return None
         wait = self.permit.wait
         return CircuitOpen(
-            f"Nothing was sent: {self.retry.breaker} calls in a row to {self.start.request.host} were never answered."
+            f"Nothing was sent: {self.retry.breaker} calls in a row to {request.host} were never answered."
             f" In {wait:.1f} s one call may try again; raise breaker (LLMWATCH_BREAKER, 0 turns it off) if that is too"
             " strict.",
             retry_after=wait,
@@ -47,14 +62,17 @@ class Planner:
         """The call is over: tell the breaker, and the budget of a success."""
         if error is None and outcome in ("done", "recovered"):
             self.origin.budget.success()
-        if self.permit is None:
-            return
         said = Outcome.ANSWERED
         if outcome == "cancelled":
             said = Outcome.ABANDONED
         elif error is not None and is_lost(failure_of(error)):
             said = Outcome.LOST
-        self.origin.breaker.settle(self.permit, said, now)
+        self._settle(said, now)
+
+    def _settle(self, said: Outcome, now: float) -> None:
+        if self.permit is not None:
+            self.origin.breaker.settle(self.permit, said, now)
+            self.permit = None
 
     def stop(self, error: LLMWatchError, facts: Facts | None, cancelled_by: str | None) -> Plan:
         """The plan for an end that is not up to the attempts that are left."""

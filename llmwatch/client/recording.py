@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmwatch.client.request import CallRequest
-from llmwatch.errors import Cancelled, LLMWatchError, WatchTimeout
+from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Timings, redact
 from llmwatch.recovery import Facts, Sent, ToolBoundary, cause_of, close_reason_of, failure_of, timeout_message
+from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Seen, Verdict, VerdictKind
+from llmwatch.watch.tally import Tally
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 
@@ -173,8 +175,22 @@ def _record(
         message=None if error is None else _message(error),
         orphaned=attempt.orphaned,
         late_events=machine.late,
-        evidence=None,
+        evidence=None if error is None else _evidence(attempt.tally, error),
     )
+
+
+def _evidence(tally: Tally, error: BaseException) -> dict[str, object] | None:
+    cause = error.__cause__
+    found: dict[str, object | None] = {
+        "content_type": tally.content_type,
+        "content_encoding": tally.content_encoding,
+        "pending_bytes": tally.pending_bytes or None,
+    }
+    if isinstance(error, ProviderError):
+        found.update(provider_type=error.type, provider_code=error.code)
+    if isinstance(cause, Summary):
+        found.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
+    return {name: value for name, value in found.items() if value is not None} or None
 
 
 def _message(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import LLMWatchError
+from llmwatch.records import redact
 
 __all__ = ["Resend", "changed_request"]
 
@@ -41,8 +42,8 @@ def changed_request(
     try:
         changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
         return request if not changes else _changed(request, changes)
-    except Exception:
-        _log.exception("llmwatch: on_retry failed; the request is sent again unchanged")
+    except Exception as failed:
+        _log.error("llmwatch: on_retry raised %s; the request is sent again unchanged", redact.described(failed))
         return request
 
 

@@ -24,7 +24,11 @@ def is_local(url: str | None) -> bool:
     if not url:
         return False
     try:
-        host = urlsplit(url).hostname
+        parts = urlsplit(url)
+        host = parts.hostname
+        if "[" in parts.netloc:
+            # Python 3.10 takes anything in brackets for a host.
+            ipaddress.IPv6Address(str(host).partition("%")[0])
     except ValueError:
         return False
     return bool(host) and _is_local_host(str(host))

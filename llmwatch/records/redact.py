@@ -187,3 +187,12 @@ def _names(query: str) -> str:
         known = equals and _NAME.fullmatch(name) and not looks_like_a_key(name)
         shown.append(f"{name}={MASK}" if known else MASK)
     return "&".join(shown) + ("&" + MASK if len(parameters) > _MOST_NAMES else "")
+
+
+def described(error: BaseException) -> str:
+    """A foreign exception in a log line: its class and its scrubbed text. Never raises."""
+    try:
+        said = text(str(error), cap=300)
+    except Exception:
+        said = "(its text cannot be read)"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

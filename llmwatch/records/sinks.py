@@ -32,19 +32,13 @@ def notify(sinks: Iterable[Sink], record: CallRecord) -> None:
         try:
             sink(record)
         except Exception as error:
-            _log.error("llmwatch: the sink %s raised %s; the call is not affected", _name(sink), _said(error))
+            _log.error(
+                "llmwatch: the sink %s raised %s; the call is not affected", _name(sink), redact.described(error)
+            )
 
 
 def _name(sink: object) -> str:
     return str(getattr(sink, "__qualname__", None) or type(sink).__qualname__)
-
-
-def _said(error: Exception) -> str:
-    try:
-        said = redact.text(str(error), cap=300)
-    except Exception:
-        said = "(its text cannot be read)"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def log_incident(record: CallRecord) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import requests
 from urllib3 import exceptions as u3
 
-from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, StreamCut
+from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.records import redact
 
 __all__ = ["Summary", "chain", "translate"]
@@ -34,7 +34,18 @@ _UNREACHABLE = {
 
 
 class Summary(Exception):
-    """What is kept of a foreign exception: its type, errno and scrubbed text."""
+    """What is kept of a foreign exception: its ``type``, ``errno`` (a name such as ECONNRESET, or nothing) and scrubbed
+    ``text``.
+    """
+
+    def __init__(self, type: str, errno: str, text: str) -> None:
+        super().__init__(type, errno, text)
+        self.type = type
+        self.errno = errno
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.type}{f' [{self.errno}]' if self.errno else ''}: {self.text}"
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -55,8 +66,8 @@ def summarise(error: BaseException) -> Summary:
     found = list(chain(error))
     telling = next((one for one in found if isinstance(one, OSError) and one.errno is not None), found[0])
     number = getattr(telling, "errno", None)
-    code = f" [{errno.errorcode.get(number, number)}]" if isinstance(number, int) and _has_errno(telling) else ""
-    return Summary(f"{type(telling).__name__}{code}: {redact.text(str(telling), cap=300)}")
+    code = str(errno.errorcode.get(number, number)) if isinstance(number, int) and _has_errno(telling) else ""
+    return Summary(type(telling).__name__, code, redact.text(str(telling), cap=300))
 
 
 def _has_errno(error: BaseException) -> bool:
@@ -178,7 +189,26 @@ def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatch
     return None
 
 
+# What requests raises over a connection, as opposed to over an answer or a mistake.
+_CONNECTION = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+
+
 def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
+    outer = found[0]
+    if isinstance(outer, requests.exceptions.HTTPError):
+        # A hook that calls raise_for_status.
+        status = None if outer.response is None else outer.response.status_code
+        return ProviderError(f"{host} answered HTTP {status}, and a hook of the caller's raised it.", status=status)
+    if isinstance(outer, requests.exceptions.TooManyRedirects):
+        status = None if outer.response is None else outer.response.status_code
+        return ProviderError(f"{host} redirects in circles; check the URL.", status=status, retryable=False)
+    if isinstance(outer, requests.exceptions.RequestException) and not isinstance(outer, _CONNECTION):
+        return None
     number = _errno(found)
     if _first(found, http.client.RemoteDisconnected) is not None:
         return StreamCut(f"{host} closed the connection without an answer.")

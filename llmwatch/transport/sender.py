@@ -8,6 +8,7 @@ that moment. All of it happens in the worker's thread.
 from __future__ import annotations
 
 import io
+import netrc  # noqa: F401  (requests imports it with its first request; a fork in that moment would leave its lock held)
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -74,6 +75,9 @@ class Reply:
 
     def __init__(self, response: requests.Response) -> None:
         self.response = response
+        # A response hook has read the body: what is left of it is what requests has kept, decoded.
+        kept = response._content if response._content_consumed else None  # type: ignore[attr-defined]
+        self._kept = io.BytesIO(kept) if isinstance(kept, bytes) else None
         self._read1: Callable[..., bytes | None] | None = getattr(response.raw, "read1", None)
 
     @property
@@ -85,6 +89,11 @@ class Reply:
         return self.response.headers
 
     @property
+    def encoding(self) -> str:
+        """The content encoding of what :meth:`read` returns."""
+        return "" if self._kept is not None else self.response.headers.get("content-encoding", "")
+
+    @property
     def location(self) -> str | None:
         """Where a redirect points, as an absolute URL."""
         location = self.response.headers.get("location")
@@ -92,6 +101,8 @@ class Reply:
 
     def read(self) -> bytes:
         """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
+        if self._kept is not None:
+            return self._kept.read(READ_SIZE)
         if self._read1 is not None:
             return self._read1(READ_SIZE, decode_content=False) or b""
         # A stand-in for the network that only has read().
@@ -102,6 +113,8 @@ class Reply:
         here.
         """
         response = self.response
+        if self._kept is not None:
+            return response
         encoded = HTTPResponse(
             body=io.BytesIO(body),
             headers=dict(response.headers),

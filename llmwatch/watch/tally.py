@@ -22,4 +22,7 @@ class Tally:
     idle: float | None = None
     comments: int = 0
     dialect: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    pending_bytes: int = 0
     events: Counter[str] = field(default_factory=Counter)

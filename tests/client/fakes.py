@@ -84,6 +84,7 @@ class FakeReply:
     """The response to one request."""
 
     location: str | None = None
+    encoding = ""
 
     def __init__(self, answer: Answer, handle: FakeHandle) -> None:
         self._answer = answer

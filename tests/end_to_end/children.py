@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -162,4 +163,6 @@ SCENES: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and a child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     SCENES[sys.argv[1]](json.loads(sys.argv[2]))

@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.failures import translate
 from llmwatch.transport.sender import Reply, Sender
@@ -28,6 +30,7 @@ __all__ = [
     "SpyLine",
     "assert_killed",
     "assert_over",
+    "assert_prompt",
 ]
 
 SCALE = float(os.environ.get("LLMWATCH_TEST_SCALE", "1"))
@@ -36,7 +39,7 @@ SCALE = float(os.environ.get("LLMWATCH_TEST_SCALE", "1"))
 LIMIT = 0.2 * SCALE
 """The limit under test."""
 LAG = 1.0 * SCALE
-"""How late a verdict may be on a machine that lets a thread wait for its turn: at its limit, not at a socket's time-out.
+"""How late a verdict may be on a machine that lets threads wait for their turn: at its limit, not at a backstop.
 
 How late it is when nobody is in the way is a figure, and shown where kills are measured.
 """
@@ -247,15 +250,20 @@ def assert_over(call: Call) -> None:
     assert not [thread for thread in threading.enumerate() if thread is call.attempt._thread]
 
 
+def assert_prompt(verdict: Verdict) -> None:
+    """The kill came after its expiry, and at most :data:`LAG` after."""
+    assert verdict.lag is not None
+    assert 0 < verdict.lag < LAG
+
+
 def assert_killed(call: Call, *, limit: str, phase: str) -> None:
     """The attempt was killed by ``limit`` in ``phase``, its caller was free at once and its worker is gone."""
     verdict = call.verdict
     assert (verdict.kind, verdict.limit, verdict.phase.value) == (VerdictKind.KILLED, limit, phase), verdict
+    assert_prompt(verdict)
     assert verdict.lag is not None
     assert verdict.elapsed is not None
     assert verdict.seconds is not None
-    assert 0 < verdict.lag < LAG
-    assert verdict.seconds < verdict.elapsed < verdict.seconds + LAG
-    expired_at = verdict.at - verdict.lag
-    assert call.freed_at - expired_at < FREE
+    assert verdict.elapsed == pytest.approx(verdict.seconds + verdict.lag, abs=0.001)
+    assert call.freed_at - verdict.at < FREE
     assert_over(call)

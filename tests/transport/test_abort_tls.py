@@ -8,7 +8,7 @@ import pytest
 
 from llmwatch.faults.steps import Framing
 from llmwatch.transport.sender import Sender
-from tests.transport.drive import LIMIT, Call, assert_killed
+from tests.transport.drive import GONE, LIMIT, Call, assert_killed
 from tests.transport.scenes import Network
 
 _FRAMINGS: Sequence[Framing] = ("chunked", "length", "close")
@@ -46,5 +46,5 @@ def test_a_cancel_frees_the_worker_as_a_kill_does(where: str, sender: Sender, ne
         assert call.attempt.cancel("user")
         assert call.take() == b""
         assert (call.verdict.kind.value, call.verdict.by) == ("cancelled", "user")
-        assert call.attempt.join(LIMIT)
+        assert call.attempt.join(GONE)
         scene.leaves(1)

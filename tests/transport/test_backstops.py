@@ -10,7 +10,7 @@ from llmwatch.errors import ConnectFailed, StreamCut
 from llmwatch.faults import Context, FaultServer, Script, blackhole, steps
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import LIMIT, Call
+from tests.transport.drive import GONE, LIMIT, Call
 from tests.transport.scenes import UPLOAD, Network, stalled_upload
 
 _SHORT = LIMIT / 2
@@ -62,7 +62,7 @@ def test_a_dead_address_is_bound_without_a_limit(sender: Sender) -> None:
         call = Call(sender, f"http://{host}:{port}/", deadline=LIMIT, backstop=None)
         call.start().take()
         assert call.verdict.limit == "deadline"
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

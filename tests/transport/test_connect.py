@@ -17,7 +17,7 @@ from llmwatch.transport.sender import Sender
 from llmwatch.watch import supervisor
 from llmwatch.watch.clock import SYSTEM
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import FREE, GONE, LAG, LIMIT, PATIENCE, Call, assert_killed, assert_over
+from tests.transport.drive import FREE, GONE, LIMIT, PATIENCE, Call, assert_killed, assert_over, assert_prompt
 
 _NAME = "provider.invalid"
 _Address = tuple[str, int]
@@ -89,9 +89,8 @@ def test_a_look_up_that_hangs_is_given_up(found: bool, sender: Sender, monkeypat
         assert call.take() == b""
         assert resolver.asked.is_set()
         assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "connect")
-        assert call.verdict.lag is not None
-        assert call.verdict.lag < LAG
-        assert call.freed_at - (call.verdict.at - call.verdict.lag) < FREE
+        assert_prompt(call.verdict)
+        assert call.freed_at - call.verdict.at < FREE
 
         until, pause = SYSTEM.now() + PATIENCE, threading.Event()
         while not call.attempt.orphaned and SYSTEM.now() < until:
@@ -146,7 +145,7 @@ def test_a_refusing_first_address_is_passed_over_at_once(sender: Sender, monkeyp
         call = Call(sender, f"http://{_NAME}:{server.port}/v1/chat/completions", limits={"connect": PATIENCE})
         assert call.run()
         assert call.verdict.kind is VerdictKind.DONE
-        assert SYSTEM.now() - began < LIMIT
+        assert SYSTEM.now() - began < PATIENCE / 2
 
 
 def test_the_last_address_decides_how_it_failed(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from llmwatch.faults import FaultServer, ProxyServer, Script, steps
 from llmwatch.faults.steps import Framing
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import Call
+from tests.transport.drive import GONE, Call
 from tests.transport.scenes import Network
 
 
@@ -43,7 +43,7 @@ def _take_the_word(call: Call, server: FaultServer) -> None:
 
 
 def _cut_already(call: Call) -> StreamCut:
-    assert call.attempt.join(1)
+    assert call.attempt.join(GONE)
     assert call.verdict.kind is VerdictKind.FAILED
     assert isinstance(call.error, StreamCut)
     return call.error
@@ -90,7 +90,7 @@ def test_tls_that_ends_an_unframed_body(notify: bool, proxy: str | None, sender:
         call = Call(sender, server.chat_url, verify=network.bundle, proxies=proxies)
         _take_the_word(call, server)
         if notify:
-            assert call.attempt.join(1)
+            assert call.attempt.join(GONE)
             assert call.verdict.kind is VerdictKind.DONE
         else:
             _cut_already(call)

@@ -9,7 +9,7 @@ import pytest
 
 from llmwatch.faults import FaultServer, ProxyServer, Script, steps
 from llmwatch.transport.sender import Sender
-from tests.transport.drive import Call
+from tests.transport.drive import GONE, Call
 from tests.transport.scenes import Network
 
 
@@ -46,5 +46,5 @@ def test_a_call_in_progress_goes_on(sender: Sender) -> None:
         server.gate("on").set()
         assert call.take() == b"two"
         assert call.verdict.kind.value == "done"
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
         server.wait_for_closed(1)

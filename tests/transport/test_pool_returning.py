@@ -10,10 +10,11 @@ import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from llmwatch.faults import FaultServer, Script, steps
+from llmwatch.transport import pools
 from llmwatch.transport.pools import Returning
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.clock import SYSTEM
-from tests.transport.drive import LAG, LIMIT, PATIENCE, Call
+from tests.transport.drive import GONE, LIMIT, PATIENCE, Call
 
 _END = b"data: [DONE]\n\n"
 
@@ -55,7 +56,7 @@ def test_the_next_call_waits_for_the_last_bytes_of_the_body(sender: Sender, monk
         assert second.run()
         assert second.attempt.tally.reused
         assert server.connections == 1
-        assert first.attempt.join(1)
+        assert first.attempt.join(GONE)
 
 
 def test_many_calls_in_a_row_share_one_connection(sender: Sender) -> None:
@@ -66,25 +67,26 @@ def test_many_calls_in_a_row_share_one_connection(sender: Sender) -> None:
             calls.append(Call(sender, server.chat_url, mark=b"[DONE]").start())
             assert calls[-1].take()
         assert server.connections == 1
-        assert all(call.attempt.join(1) for call in calls)
+        assert all(call.attempt.join(GONE) for call in calls)
 
 
-def test_a_server_that_lingers_costs_one_wait(sender: Sender) -> None:
-    """After a body that stayed open the next call waits a tenth of a second once; those after it do not wait again."""
+def test_a_server_that_lingers_costs_one_wait(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a body that stayed open the next call waits for the bound, once; those after it do not wait again."""
+    bound = 2 * LIMIT
+    monkeypatch.setattr(pools, "RETURN_BOUND", bound)
     with FaultServer("linger-after-done") as server:
-        waits = []
+        waited = []
         for _ in range(4):
             began = SYSTEM.now()
-            call = Call(sender, server.chat_url, limits={"drain": LIMIT * 0.75}, mark=_END).start()
+            call = Call(sender, server.chat_url, limits={"drain": 1.5 * bound}, mark=_END).start()
             assert call.take()
-            waits.append(SYSTEM.now() - began)
-            if len(waits) == 2:
+            waited.append(SYSTEM.now() - began >= bound)
+            if len(waited) == 2:
                 # Both drains run out, and their connections are closed.
                 server.wait_for_closed(2)
-        assert 0.1 <= waits[1] < 0.1 + LAG
-        assert max(waits[0], *waits[2:]) < 0.1
-        assert call.attempt.join(1)
+        assert waited == [False, True, False, False]
         server.wait_for_closed(4)
+        assert call.attempt.join(GONE)
 
 
 def test_nothing_is_expected_any_more_when_all_is_over(sender: Sender) -> None:
@@ -92,13 +94,13 @@ def test_nothing_is_expected_any_more_when_all_is_over(sender: Sender) -> None:
     with FaultServer([_LATE_END, "linger-after-done", "healthy"]) as server:
         killed = Call(sender, server.chat_url, limits={"drain": LIMIT}, mark=_END).start()
         killed.take()
-        assert killed.attempt.join(1)
+        assert killed.attempt.join(GONE)
         lingering = Call(sender, server.chat_url, limits={"drain": LIMIT}, mark=_END).start()
         lingering.take()
-        assert lingering.attempt.join(1)
+        assert lingering.attempt.join(GONE)
         healthy = Call(sender, server.chat_url, mark=_END).start()
         healthy.take()
-        assert healthy.attempt.join(1)
+        assert healthy.attempt.join(GONE)
         assert _returning(sender)._expected == 0
 
 
@@ -117,7 +119,7 @@ def test_a_wait_ends_when_the_expected_connection_is_closed(sender: Sender) -> N
         assert second.error is None
         assert server.connections == 2
         assert first.verdict.kind.value == "done"
-        assert first.attempt.join(1)
+        assert first.attempt.join(GONE)
 
 
 def test_a_connection_is_in_the_pool_before_it_is_announced(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,15 +135,16 @@ def test_a_connection_is_in_the_pool_before_it_is_announced(sender: Sender, monk
         patch.setattr(HTTPConnectionPool, "_put_conn", spy)
         call = Call(sender, server.chat_url, mark=_END).start()
         assert call.take()
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
         assert found == [1]
         assert _returning(sender)._expected == 0
 
 
-def test_a_return_is_noticed_although_another_is_announced() -> None:
+def test_a_return_is_noticed_although_another_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait ends at the first return, also when another connection was announced meanwhile, and nobody is said to
     linger.
     """
+    monkeypatch.setattr(pools, "RETURN_BOUND", PATIENCE)
     returning = Returning()
     returning.expect()
     waits: list[float] = []
@@ -159,5 +162,5 @@ def test_a_return_is_noticed_although_another_is_announced() -> None:
     returning.expect()
     returning.returned(fit=True)
     waiter.join(PATIENCE)
-    assert waits[0] < 0.1
+    assert waits[0] < PATIENCE
     assert not returning._lingers

@@ -14,7 +14,7 @@ from llmwatch.transport.sender import Sender
 from llmwatch.watch import machine
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.table import Phase
-from tests.transport.drive import LIMIT, Call, assert_killed
+from tests.transport.drive import GONE, LIMIT, Call, assert_killed
 
 _CHALLENGE = Script.of(
     "challenge",
@@ -88,7 +88,7 @@ def test_the_answer_after_a_challenge_is_not_cut_like_an_error(sender: Sender, m
         server.gate("on").set()
         assert call.take() == b"two"
         assert call.verdict.kind is VerdictKind.DONE
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
 
 
 def test_a_challenge_that_is_not_met_is_the_answer(sender: Sender) -> None:
@@ -114,7 +114,7 @@ def test_a_challenge_that_falls_silent_is_bound(sender: Sender) -> None:
         )
         call.start().take()
         assert call.verdict.kind is VerdictKind.KILLED
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
         server.wait_for_closed(1)
 
 
@@ -131,7 +131,7 @@ def test_auth_that_hangs_is_bound_by_connect(sender: Sender) -> None:
         call.start().take()
         assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "connect")
         go.set()
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
         assert server.connections == 0
 
 

@@ -16,7 +16,7 @@ from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.steps import Framing
 from llmwatch.transport.sender import READ_SIZE, Reply, Sender
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import Call
+from tests.transport.drive import GONE, Call
 from tests.transport.scenes import Network
 
 _DOCUMENT = json.dumps({"answer": "forty-two " * 200}).encode()
@@ -68,7 +68,7 @@ def test_a_read_returns_what_is_there(framing: Framing, tls: bool, sender: Sende
             server.gate(f"read {number}").set()
         assert call.take() == b""
         assert call.verdict.kind is VerdictKind.DONE
-        assert call.attempt.join(1)
+        assert call.attempt.join(GONE)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])

@@ -154,6 +154,21 @@ def test_what_was_done_is_tallied(stage: MakeStage) -> None:
     assert set(marks) == {Seen.BEGUN, Seen.CONNECTED, Seen.SENT, Seen.HEADERS, Seen.BYTE, Seen.EVENT, Seen.CONTENT}
 
 
+def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> None:
+    """What is handed over is counted by kind; what comes late is not."""
+    one = stage(total=10.0)
+    one.open()
+    for item in "ab":
+        one.worker.do(
+            lambda attempt, item=item: attempt.deliver([item], 1, content=True, kinds={"text": 1, "usage": 2})
+        )
+    assert one.attempt.tally.events == {"text": 2, "usage": 4}
+    one.pass_time(10.0 + LATE)
+    with pytest.raises(Aborted):
+        one.worker.do(lambda attempt: attempt.deliver(["c"], 1, content=True, kinds={"text": 1}))
+    assert one.attempt.tally.events == {"text": 2, "usage": 4}
+
+
 def test_nothing_is_tallied_after_the_verdict(stage: MakeStage) -> None:
     """What a recovery decides on does not change under its hands."""
     one = stage(send=10.0)

@@ -153,8 +153,12 @@ def test_malformed_event(dialect: str, broken: str, what: str) -> None:
 
 def test_malformed_event_tells_the_place() -> None:
     """The position inside the event is given, and its content is not, not even through the error's attributes."""
-    _, decoder = decode("openai-chat", '{"secret": "words", }')
-    assert "at character 20 of 21" in str(decoder.error)
+    broken = '{"secret": "words", }'
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads(broken)
+    _, decoder = decode("openai-chat", broken)
+    # Python 3.13 points to the comma, earlier ones behind it.
+    assert f"at character {caught.value.pos} of 21" in str(decoder.error)
     assert b"secret" not in pickle.dumps(decoder.error)
 
 

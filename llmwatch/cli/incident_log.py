@@ -1,0 +1,153 @@
+"""An incident log, read line by line: the calls in it, and which lines had to be passed over and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+from llmwatch import CallRecord, ConfigError
+from llmwatch.records.call import CALL_SCHEMA
+
+__all__ = ["LONGEST_LINE", "IncidentLog", "Skipped", "opened", "tame"]
+
+LONGEST_LINE = 4 * 1024 * 1024
+"""Bytes of a line that are read; a record of a hundred attempts has a tenth of that."""
+
+_PIECE = 64 * 1024
+# Nothing in a record needs more, and a number that no float can hold would be trouble in every sum.
+_MOST_DIGITS = 18
+_MOST_WHY = 200
+# What the readers of records put before their messages. Other messages of a ValueError may quote what was read.
+_READERS = ("CallRecord", "AttemptRecord", "DecisionRecord", "Timings")
+
+
+def tame(text: str, most: int = 200) -> str:
+    """``text`` as one line of at most ``most`` characters, without anything that a terminal would obey.
+
+    Line ends and tabs become blanks. What is not printable (controls, marks that turn the direction of writing, lone
+    surrogates) is replaced, so that no value of a file can forge a line or steer the terminal.
+    """
+    line = " ".join(text[: most * 2].split())
+    line = line if line.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in line)
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A line that is no record: its number, from 1, and why. Nothing of what stands in it."""
+
+    line: int
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"line": self.line, "why": self.why}
+
+
+class IncidentLog:
+    """The calls of one log, in the order of its lines.
+
+    ``lines`` counts the lines that were not blank, ``read`` the calls, so far.
+    """
+
+    def __init__(self, source: BinaryIO, name: str, on_skipped: Callable[[Skipped], None]) -> None:
+        self._source = source
+        self._on_skipped = on_skipped
+        self.name = name
+        self.lines = 0
+        self.read = 0
+
+    def calls(self) -> Iterator[CallRecord]:
+        """One call after the other; no more than a line is held. Raises :class:`~llmwatch.ConfigError` where the log
+        cannot be read on.
+        """
+        for number, line in enumerate(self._lines(), 1):
+            if line is not None and not line.strip():
+                continue
+            self.lines += 1
+            try:
+                record = _call(line)
+            except ValueError as error:
+                self._on_skipped(Skipped(line=number, why=tame(str(error), _MOST_WHY)))
+                continue
+            self.read += 1
+            yield record
+
+    def _lines(self) -> Iterator[bytes | None]:
+        # None stands for a line that is too long, of which no more than a piece is held.
+        try:
+            while line := self._source.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+                    while (rest := self._source.readline(_PIECE)) and not rest.endswith(b"\n"):
+                        pass
+                    yield None
+                else:
+                    yield line
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
+
+
+@contextmanager
+def opened(path: str, on_skipped: Callable[[Skipped], None]) -> Iterator[IncidentLog]:
+    """The log of that name; ``-`` is standard input. Raises :class:`~llmwatch.ConfigError` if it cannot be opened."""
+    if path == "-":
+        if sys.stdin is None:
+            raise ConfigError("Standard input is closed; name a file.", field="FILE")
+        yield IncidentLog(sys.stdin.buffer, "standard input", on_skipped)
+        return
+    name = tame(path)
+    try:
+        source = open(path, "rb")  # noqa: SIM115 - what is raised inside the block below is not this call's
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    with source:
+        yield IncidentLog(source, name, on_skipped)
+
+
+def _unreadable(name: str, error: OSError) -> ConfigError:
+    why = error.strerror or type(error).__name__
+    return ConfigError(f"The incident log {name} cannot be read: {why}.", field="FILE")
+
+
+def _call(line: bytes | None) -> CallRecord:
+    """The record in a line. Raises :class:`ValueError`, whose text quotes nothing of it."""
+    if line is None:
+        raise ValueError(f"it is longer than {LONGEST_LINE // 1024**2} MiB")
+    source = _parsed(line)
+    schema = source.get("schema") if isinstance(source, dict) else None
+    if type(schema) is int and schema > CALL_SCHEMA:
+        raise ValueError(f"a newer llmwatch wrote it: its schema is {schema}, and this one reads up to {CALL_SCHEMA}")
+    try:
+        return CallRecord.from_json(source)
+    except ValueError as error:
+        if not str(error).startswith(_READERS):
+            raise ValueError("it is no record: one of its values is not known to this version of llmwatch") from None
+        raise ValueError(f"it is no record: {error}") from None
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig").rstrip("\r\n"), parse_int=_whole, parse_constant=_refuse)
+    except UnicodeDecodeError:
+        why = "it is not UTF-8 text"
+    except json.JSONDecodeError as error:
+        why = f"it is no JSON from column {error.colno} on"
+    except (ValueError, RecursionError):
+        why = "it is JSON that no record holds"
+    if not line.endswith(b"\n"):
+        why += "; its line end is missing: half-written, or still being written"
+    raise ValueError(why)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError
+    return int(digits)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError

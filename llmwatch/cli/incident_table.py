@@ -1,0 +1,236 @@
+"""Many calls at a glance: a row each, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from llmwatch import AttemptRecord, CallRecord
+from llmwatch.cli.incident_log import tame
+from llmwatch.cli.terminal import Terminal, table
+from llmwatch.records.call import CALL_OUTCOMES
+
+__all__ = ["OUTCOME_STYLES", "Listing", "Place", "Totals", "lost", "place_of", "seconds", "when"]
+
+OUTCOME_STYLES = {"done": "dim", "recovered": "green", "failed": "red", "cancelled": "yellow"}
+"""Colour of each outcome, on a terminal."""
+
+_COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
+_TO_THE_RIGHT = ("elapsed", "attempts")
+_GAP = 2
+_ID_SHOWN = 8
+"""Characters of a call's id, which is random: enough to name it among thousands."""
+_MOST_CELL = 80
+_MOST_PLACES = 6
+"""Kinds of loss in the closing line; the rest is counted."""
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where an attempt was lost: in which phase, and by which limit or, where it was none, from which cause."""
+
+    phase: str
+    limit: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.phase or 'before any attempt'}: {self.why}"
+
+    @property
+    def why(self) -> str:
+        """The limit, or the cause."""
+        return self.limit or self.cause or "unknown"
+
+
+_Row = tuple[str, ...]
+
+
+class Listing:
+    """The table of calls. A row each is kept until :meth:`show`, since the widest decides how it is laid out."""
+
+    def __init__(self) -> None:
+        self._rows: list[_Row] = []
+        self._widths = [len(name) for name in _COLUMNS]
+
+    def add(self, record: CallRecord) -> None:
+        """Take one call."""
+        row = _row(record)
+        self._widths = [max(width, cell_len(cell)) for width, cell in zip(self._widths, row, strict=True)]
+        self._rows.append(row)
+
+    def show(self, terminal: Terminal) -> None:
+        """A line for each call; a paragraph each where the lines would be broken."""
+        # Not a table of rich, which measures every cell several times: seconds for some thousand calls.
+        if sum(self._widths) + _GAP * (len(_COLUMNS) - 1) > terminal.out.width:
+            for row in self._rows:
+                _print(terminal, _stacked(row))
+            return
+        _print(terminal, [Text(self._line(_COLUMNS), style="dim")])
+        for row in self._rows:
+            line = Text(self._line(row))
+            line.stylize(OUTCOME_STYLES.get(row[-1], ""), len(line) - len(row[-1]))
+            _print(terminal, [line])
+
+    def _line(self, cells: Sequence[str]) -> str:
+        padded = []
+        for name, cell, width in zip(_COLUMNS, cells, self._widths, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            padded.append(blanks + cell if name in _TO_THE_RIGHT else cell + blanks)
+        return (" " * _GAP).join(padded).rstrip()
+
+
+def _row(record: CallRecord) -> _Row:
+    places = [place_of(attempt) for attempt in lost(record)]
+    decision = record.decisions[-1].decision.value if record.decisions else _NOTHING
+    return (
+        tame(record.call_id, _ID_SHOWN * 2)[:_ID_SHOWN] or _NOTHING,
+        when(record.started_at),
+        tame(record.origin, _MOST_CELL) or _NOTHING,
+        _joined([place.phase for place in places]),
+        _joined([place.why for place in places]) if places else record.cause or _NOTHING,
+        seconds(record.elapsed),
+        str(len(record.attempts)),
+        decision,
+        record.outcome,
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    return tame(", ".join(dict.fromkeys(name for name in names if name)), _MOST_CELL) or _NOTHING
+
+
+def _stacked(row: _Row) -> Iterator[Text]:
+    call, began, origin, phase, why, elapsed, attempts, decision, outcome = row
+    yield Text(f"{call}  {began}  ").append(outcome, style=OUTCOME_STYLES.get(outcome, ""))
+    yield Text(f"  {origin}", style="dim")
+    yield Text(f"  {phase}: {why}; {elapsed}, {_count(int(attempts), 'attempt')}, {decision}")
+
+
+def _print(terminal: Terminal, lines: Sequence[Text] | Iterator[Text]) -> None:
+    for line in lines:
+        if terminal.live:
+            terminal.show(line)
+        else:
+            terminal.write(f"{line.plain}\n")
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the calls come to.
+
+    ``outcomes``: calls by outcome; ``attempts``: lost attempts by place; ``calls`` and ``recovered``: the calls that
+    lost one there, and those of them that came to an answer all the same. A call that lost attempts in two places
+    counts in both.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[Place] = field(default_factory=Counter)
+    calls: Counter[Place] = field(default_factory=Counter)
+    recovered: Counter[Place] = field(default_factory=Counter)
+
+    def add(self, record: CallRecord) -> None:
+        """Count one call."""
+        self.outcomes[record.outcome] += 1
+        found = [place_of(attempt) for attempt in lost(record)]
+        self.attempts.update(found)
+        if not found and record.cause is not None:
+            found = [Place("", "", record.cause)]
+        self.calls.update(set(found))
+        if record.outcome == "recovered":
+            self.recovered.update(set(found))
+
+    @property
+    def number(self) -> int:
+        """How many calls were counted."""
+        return self.outcomes.total()
+
+    @property
+    def places(self) -> list[Place]:
+        """Every place, the one that cost most calls first."""
+        return sorted(self.calls, key=lambda place: (-self.calls[place], place))
+
+    def show(self, terminal: Terminal) -> None:
+        """A table by phase and limit, and one by outcome."""
+        rows = [
+            (
+                tame(place.phase, _MOST_CELL) or _NOTHING,
+                tame(place.why, _MOST_CELL),
+                *(str(counted[place]) for counted in (self.attempts, self.calls, self.recovered)),
+            )
+            for place in self.places
+        ]
+        terminal.show(table(("phase", "limit or cause", "attempts lost", "calls", "recovered"), rows))
+        terminal.show()
+        terminal.show(
+            table(
+                ("outcome", "calls"),
+                [(Text(name, style=OUTCOME_STYLES[name]), str(self.outcomes[name])) for name in self._outcomes()],
+            )
+        )
+
+    def __str__(self) -> str:
+        ended = ", ".join(f"{self.outcomes[name]} {name}" for name in self._outcomes())
+        most, rest = self.places[:_MOST_PLACES], len(self.places) - _MOST_PLACES
+        told = ", ".join(f"{tame(str(place), _MOST_CELL)} ({self.calls[place]})" for place in most)
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"{_count(self.number, 'call')}: {ended}." + (f" By phase and limit: {told}{more}." if told else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "calls": self.number,
+            "recovered": self.outcomes["recovered"],
+            "by_outcome": {name: self.outcomes[name] for name in CALL_OUTCOMES},
+            "by_phase_and_limit": [
+                {
+                    "phase": place.phase or None,
+                    "limit": place.limit or None,
+                    "cause": place.cause or None,
+                    "attempts": self.attempts[place],
+                    "calls": self.calls[place],
+                    "recovered": self.recovered[place],
+                }
+                for place in self.places
+            ],
+        }
+
+    def _outcomes(self) -> list[str]:
+        # A log of incidents has no calls that are simply done, unless its writer was asked for every call.
+        return [name for name in CALL_OUTCOMES if self.outcomes[name] or name != "done"]
+
+
+def lost(record: CallRecord) -> list[AttemptRecord]:
+    """The attempts that failed or were given up."""
+    return [attempt for attempt in record.attempts if attempt.cause is not None]
+
+
+def place_of(attempt: AttemptRecord) -> Place:
+    """Where a lost attempt was lost."""
+    return Place(attempt.phase, attempt.limit or "", attempt.cause or "")
+
+
+def when(moment: float, *, exact: bool = False) -> str:
+    """Wall time in this machine's zone; with its fraction and its zone if ``exact``."""
+    try:
+        local = datetime.fromtimestamp(moment).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "no date"
+    return local.isoformat(sep=" ", timespec="milliseconds") if exact else local.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(value: float) -> str:
+    """A duration as a table has room for it."""
+    if abs(value) >= 1e9:
+        return f"{value:.3g} s"
+    return f"{value:.2f} s" if abs(value) < 10 else f"{value:.1f} s" if abs(value) < 100 else f"{value:,.0f} s"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,282 @@
+"""``llmwatch incidents``: the log of calls that lost an attempt, as a table, one by one, or in sums."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from llmwatch import CallRecord
+from llmwatch.cli import incident_view, options
+from llmwatch.cli.incident_log import IncidentLog, Skipped, opened, tame
+from llmwatch.cli.incident_table import Listing, Totals, lost
+from llmwatch.cli.outcome import ExitCode, command
+from llmwatch.cli.terminal import Terminal
+from llmwatch.policy import NAMES
+from llmwatch.records import CAUSES
+from llmwatch.records.call import CALL_OUTCOMES
+from llmwatch.watch.clock import SYSTEM
+from llmwatch.watch.table import Phase
+
+__all__ = ["incidents"]
+
+_PHASES = tuple(phase.value for phase in Phase)
+_LIMITS = (*NAMES, "error_body")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw])")
+_MOST_NOTES = 20
+"""Skipped lines that are told one by one; a file that is no log at all has millions."""
+_MOST_SKIPPED = 1000
+"""Skipped lines in the document; all are counted."""
+_MOST_IDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which calls are asked for. ``phase``, ``limit`` and ``cause`` ask for a call that lost any attempt so."""
+
+    origin: str | None
+    phase: str | None
+    limit: str | None
+    outcome: str | None
+    cause: str | None
+    since: float | None
+    last: int | None
+
+    def of(self, calls: Iterable[CallRecord]) -> Iterable[CallRecord]:
+        """Those of ``calls``, the last of them only where a number is given."""
+        found = (record for record in calls if self._holds(record))
+        return found if self.last is None else deque(found, self.last)
+
+    def _holds(self, record: CallRecord) -> bool:
+        if self.since is not None and record.started_at < self.since:
+            return False
+        if self.outcome is not None and record.outcome != self.outcome:
+            return False
+        if self.origin is not None and self.origin.lower() not in record.origin.lower():
+            return False
+        attempts = lost(record)
+        if self.cause is not None and self.cause not in (record.cause, *(one.cause for one in attempts)):
+            return False
+        if self.phase is None and self.limit is None:
+            return True
+        return any(self.phase in (None, one.phase) and self.limit in (None, one.limit) for one in attempts)
+
+
+class _SkippedLines:
+    """What had to be skipped: told on standard error as it is found, and kept for the document, both within bounds."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self.number = 0
+        self.kept: list[Skipped] = []
+
+    def __call__(self, skipped: Skipped) -> None:
+        self.number += 1
+        if self.number <= _MOST_SKIPPED:
+            self.kept.append(skipped)
+        if self.number <= _MOST_NOTES:
+            self._terminal.note(f"llmwatch: line {skipped.line} is skipped: {skipped.why}.")
+
+    def close(self) -> None:
+        """Say how many more there were."""
+        if self.number > _MOST_NOTES:
+            self._terminal.note(f"llmwatch: {self.number - _MOST_NOTES:,} more lines are skipped.")
+
+
+def _choice(allowed: tuple[str, ...]) -> Any:
+    return lambda value: None if value is None else options.one_of(value, allowed)
+
+
+def _since(value: str | None) -> str | None:
+    if value is not None:
+        _moment(value)
+    return value
+
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="What LLMWATCH_INCIDENT_LOG named; - reads standard input.")]
+Call = Annotated[
+    str | None,
+    typer.Option("--call", metavar="ID", help="This call in full; the beginning of its id is enough."),
+]
+Origin = Annotated[
+    str | None, typer.Option("--origin", metavar="TEXT", help="Calls to an origin that contains this, such as a host.")
+]
+InPhase = Annotated[
+    str | None,
+    typer.Option(
+        "--phase",
+        metavar="NAME",
+        callback=_choice(_PHASES),
+        help=f"Calls that lost an attempt in this phase: {', '.join(_PHASES)}.",
+    ),
+]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME",
+        callback=_choice(_LIMITS),
+        help=f"Calls that lost an attempt to this limit: {', '.join(_LIMITS)}.",
+    ),
+]
+Outcome = Annotated[
+    str | None,
+    typer.Option(
+        "--outcome",
+        metavar="NAME",
+        callback=_choice(CALL_OUTCOMES),
+        help=f"Calls that ended so: {', '.join(CALL_OUTCOMES)}.",
+    ),
+]
+Cause = Annotated[
+    str | None,
+    typer.Option(
+        "--cause",
+        metavar="NAME",
+        callback=_choice(CAUSES),
+        help=f"Calls that failed, or lost an attempt, from this: {', '.join(CAUSES)}.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        callback=_since,
+        help="Calls that began then or later: 30m, 2h, 3d, 1w ago, or an ISO time, which is local without a zone.",
+    ),
+]
+Last = Annotated[
+    int | None,
+    typer.Option("--last", metavar="N", min=1, max=1_000_000, help="The last N of them; no more are held in memory."),
+]
+OnlyTotals = Annotated[bool, typer.Option("--totals", help="Totals by phase, limit and outcome, without the calls.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object: the calls' whole records, the totals, the lines skipped.")
+]
+
+
+@command
+def incidents(
+    file: File,
+    call: Call = None,
+    origin: Origin = None,
+    phase: InPhase = None,
+    limit: Limit = None,
+    outcome: Outcome = None,
+    cause: Cause = None,
+    since: Since = None,
+    last: Last = None,
+    totals: OnlyTotals = False,
+    as_json: AsJson = False,
+) -> ExitCode:
+    """Show the calls in an incident log, which LLMWATCH_INCIDENT_LOG has llmwatch write.
+
+    A call is there if one of its attempts failed, whether or not a later one was answered. All filters hold together,
+    and the totals are those of the calls that they leave. A damaged line is reported on standard error, and skipped.
+    """
+    if call is not None and (totals or not call.strip()):
+        raise typer.BadParameter("it takes an id, and goes without --totals.", param_hint="--call")
+    wanted = _Wanted(
+        origin=origin,
+        phase=phase,
+        limit=limit,
+        outcome=outcome,
+        cause=cause,
+        since=None if since is None else _moment(since),
+        last=last,
+    )
+    terminal = Terminal()
+    with closing(_SkippedLines(terminal)) as skipped, opened(file, skipped) as log:
+        calls = wanted.of(log.calls())
+        if call is not None:
+            calls = [_the_one(calls, call.strip(), log)]
+        if as_json:
+            _write_document(terminal, calls, skipped)
+        elif call is not None:
+            for record in calls:
+                incident_view.show(terminal, record)
+        else:
+            _show(terminal, calls, log, only_totals=totals)
+    return ExitCode.DONE
+
+
+def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, only_totals: bool) -> None:
+    listing, totals = Listing(), Totals()
+    for record in calls:
+        totals.add(record)
+        if not only_totals:
+            listing.add(record)
+    if totals.number:
+        if only_totals:
+            totals.show(terminal)
+        else:
+            listing.show(terminal)
+        terminal.show()
+        terminal.show(str(totals))
+    elif not log.lines:
+        terminal.show(f"{log.name} is empty: there are no incidents.")
+    elif not log.read:
+        terminal.show(f"There is no call in {log.name}. Is it an incident log?")
+    else:
+        terminal.show(f"None of the {log.read:,} calls in {log.name} is asked for.")
+
+
+def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> CallRecord:
+    """The call whose id begins so. Raises ``typer.BadParameter`` where it is none, or one of several."""
+    found: dict[str, CallRecord] = {}
+    for record in calls:
+        if record.call_id.startswith(beginning) and (len(found) < _MOST_IDS or record.call_id in (*found, beginning)):
+            found[record.call_id] = record
+    if beginning in found:
+        return found[beginning]
+    if not found:
+        raise typer.BadParameter(
+            f"no call that is asked for in {log.name} has an id that begins so.", param_hint="--call"
+        )
+    if len(found) > 1:
+        ids = ", ".join(tame(one) for one in found)
+        raise typer.BadParameter(f"several ids begin so: {ids}. Give more of it.", param_hint="--call")
+    return next(iter(found.values()))
+
+
+def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _SkippedLines) -> None:
+    # Call by call: a log is longer than what should be held in memory.
+    totals = Totals()
+    terminal.write('{"calls": [')
+    for record in calls:
+        terminal.write("\n" if totals.number == 0 else ",\n")
+        terminal.write(_compact(record.to_json()))
+        totals.add(record)
+    terminal.write('\n],\n"totals": ')
+    terminal.write(_compact({**totals.as_json(), "skipped": skipped.number}))
+    lines = ",\n".join(_compact(one.as_json()) for one in skipped.kept)
+    terminal.write(f',\n"skipped": [{lines}]}}\n')
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _moment(text: str) -> float:
+    """Seconds since the Unix epoch of what ``--since`` says. Raises ``typer.BadParameter``."""
+    ago = _AGO.fullmatch(text.strip().lower())
+    if ago is not None:
+        return SYSTEM.wall() - float(ago[1]) * _UNITS[ago[2]]
+    # Until Python 3.11, fromisoformat does not know what Z stands for.
+    iso = re.sub(r"[zZ]$", "+00:00", text.strip())
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f"{tame(text, 60)!r} is neither a time such as 2026-01-31T08:00, nor a while ago such as 2h or 3d.",
+            param_hint="--since",
+        ) from None

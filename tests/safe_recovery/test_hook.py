@@ -1,0 +1,223 @@
+"""``on_retry``: another endpoint, new credentials, another body for the next attempt."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Limits, LLMWatchError, Resend, Retry
+from llmwatch.faults import Script, steps
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import asking, collect, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LIMIT
+
+DOORS = [stream, collect, request]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("script", ["silent", "reset-before-response", "status:status=503"])
+def test_a_call_fails_over_to_another_server(serve: Serve, connect: Connect, script: str, door: Any) -> None:
+    """The hook's URL is where the next attempt goes, body and all, and the record says where each attempt went."""
+    down, up = serve(script), serve()
+    retry = Retry(backoff=0, slow_but_alive=True, on_retry=lambda resend: {"url": up.chat_url + "?key=s3cret"})
+    outcome = door(connect(limits=Limits(ttfb=LIMIT), retry=retry), down.chat_url)
+    record = outcome.done("recovered")
+    assert [one.url.partition("?")[0] for one in record.attempts] == [down.chat_url, up.chat_url]
+    assert [one.origin for one in record.attempts] == [down.url, up.url]
+    assert "s3cret" not in str(record.to_json())
+    assert (len(down.requests), len(up.requests)) == (1, 1)
+    assert up.requests[0].body == down.requests[0].body
+    assert "key=s3cret" in up.requests[0].target
+
+
+def test_headers_are_changed_added_and_removed(serve: Serve, connect: Connect) -> None:
+    """New credentials replace the old ones, a header of ``None`` is gone, the others stay."""
+    server = serve("status:status=503", "healthy")
+    changes = {"headers": {"Authorization": "Bearer new", "X-Old": None, "X-New": "1"}}
+    client = connect(retry=Retry(backoff=0, on_retry=lambda resend: changes))
+    headers = {"Authorization": "Bearer old", "X-Old": "1", "X-Same": "1"}
+    stream(client, server.chat_url, headers=headers).done("recovered")
+    first, second = server.requests
+    assert [first.header(name) for name in ("Authorization", "X-Old", "X-New", "X-Same")] == [
+        "Bearer old",
+        "1",
+        None,
+        "1",
+    ]
+    assert [second.header(name) for name in ("Authorization", "X-Old", "X-New", "X-Same")] == [
+        "Bearer new",
+        None,
+        "1",
+        "1",
+    ]
+    assert second.json() == first.json()
+    assert headers["X-Old"] == "1"
+
+
+@pytest.mark.parametrize("given", ["json", "data"])
+def test_a_new_body_is_what_is_sent_and_counted(serve: Serve, connect: Connect, given: str) -> None:
+    """The tool boundary of an attempt is that of the very body it sent: a hook that adds MCP ends the resends."""
+    server = serve("status:status=503", "reset-before-response", "healthy")
+    body = asking(tools=[{"type": "mcp", "server_label": "files"}], model="smaller")
+    changes: dict[str, Any] = {"json": body} if given == "json" else {"data": __import__("json").dumps(body)}
+    client = connect(retry=Retry(backoff=0, on_retry=lambda resend: changes))
+    outcome = stream(client, server.responses_url, json=asking(tools=[{"type": "function", "name": "mine"}]))
+    assert isinstance(outcome.error, LLMWatchError)
+    assert outcome.error.recovery is not None
+    assert (outcome.error.recovery.decision, outcome.error.recovery.reason) == (Decision.CONFIRM, "provider_tools")
+    record = outcome.record
+    assert record is not None
+    boundaries = [one.tool_boundary for one in record.attempts]
+    assert [one["caller"] for one in boundaries if one is not None] == [1, 0]
+    assert [one["provider_other"] for one in boundaries if one is not None] == [0, 1]
+    assert server.requests[1].json() == body
+    assert len(server.requests) == 2
+
+
+def test_a_body_without_the_tools_frees_the_next_resend(serve: Serve, connect: Connect) -> None:
+    """A hook is not asked where the first body forbade a resend; one that removes tools is of use after a reset that
+    was allowed.
+    """
+    asked: list[Resend] = []
+    server = serve("reset-before-response", "reset-before-response", "healthy")
+    retry = Retry(backoff=0, on_retry=lambda resend: asked.append(resend))
+    tools = [{"type": "mcp", "server_label": "files"}]
+    outcome = stream(connect(retry=retry), server.responses_url, json=asking(tools=tools))
+    outcome.failed(llmwatch.StreamCut)
+    assert asked == []
+    assert len(server.requests) == 1
+
+
+def test_the_hook_is_told_what_happened(serve: Serve, connect: Connect) -> None:
+    """It is called before each resend with the attempt to come, the error before it, and what is about to be sent."""
+    server, asked = serve("status:status=503", "reset-before-response", "healthy"), []
+
+    def hook(resend: Resend) -> Mapping[str, Any] | None:
+        asked.append(resend)
+        assert len(server.requests) == resend.attempt - 1
+        return None
+
+    client = connect(retry=Retry(backoff=0, on_retry=hook), keepalive=0)
+    stream(client, server.chat_url).done("recovered")
+    assert [one.attempt for one in asked] == [2, 3]
+    assert [type(one.error) for one in asked] == [llmwatch.ProviderError, llmwatch.StreamCut]
+    assert [one.url for one in asked] == [server.chat_url] * 2
+
+
+@pytest.mark.xfail(reason="errors get retryable and recovery only when they end the call")
+def test_the_hooks_error_says_whether_a_resend_could_work(serve: Serve, connect: Connect) -> None:
+    """The error that a hook is given answers the same questions as one that is raised."""
+    server, asked = serve("status:status=503", "healthy"), []
+    stream(connect(retry=Retry(backoff=0, on_retry=asked.append)), server.chat_url).done("recovered")
+    assert asked[0].error.retryable
+    assert asked[0].error.recovery is not None
+    assert asked[0].error.recovery.decision is Decision.RETRY
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"timeout": 3}, {"url": "ftp://127.0.0.1/"}, {"url": "http://u:hunter2@127.0.0.1:port/"}, 7, {"json": object()}],
+    ids=["unknown", "scheme", "port", "number", "no JSON"],
+)
+def test_a_hook_that_returns_nonsense_changes_nothing(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, changes: Any
+) -> None:
+    """What cannot be meant is logged, and the request is sent again as it was."""
+    server = serve("status:status=503", "healthy")
+    client = connect(retry=Retry(backoff=0, on_retry=lambda resend: changes))
+    with caplog.at_level(logging.WARNING, "llmwatch"):
+        outcome = stream(client, server.chat_url)
+    outcome.done("recovered")
+    assert outcome.text == ANSWER
+    assert any("on_retry" in one.getMessage() for one in caplog.records)
+    assert "hunter2" not in caplog.text
+    assert [one.body for one in server.requests] == [server.requests[0].body] * 2
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_hook_that_raises_is_logged_and_the_request_resent(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, door: Any
+) -> None:
+    """An exception of the hook's harms nobody."""
+    server = serve("status:status=503", "healthy")
+
+    def hook(resend: Resend) -> None:
+        raise RuntimeError("no credentials today")
+
+    with caplog.at_level(logging.WARNING, "llmwatch"):
+        door(connect(retry=Retry(backoff=0, on_retry=hook)), server.chat_url).done("recovered")
+    assert any("on_retry" in one.getMessage() for one in caplog.records)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.xfail(reason="the exceptions of on_retry and on_notice are logged unscrubbed, with their tracebacks")
+@pytest.mark.parametrize("where", ["on_retry", "on_notice"])
+def test_the_words_of_a_callback_that_raises_are_scrubbed(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """A callback's exception may print an address with a key in it; the log does not."""
+    server, key = serve("status:status=503", "healthy"), "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY"
+
+    def broken(what: Any) -> None:
+        raise RuntimeError(f"Max retries exceeded with url: /token?key={key}")
+
+    hooks = {"retry": Retry(backoff=0, on_retry=broken)} if where == "on_retry" else {"on_notice": broken}
+    with caplog.at_level(logging.WARNING, "llmwatch"):
+        stream(connect(**hooks), server.chat_url).done("recovered")
+    assert caplog.records
+    said = caplog.text + "".join(
+        "".join(traceback.format_exception(*one.exc_info)) for one in caplog.records if one.exc_info
+    )
+    assert key not in said
+
+
+def test_ctrl_c_in_the_hook_ends_the_call(serve: Serve, connect: Connect) -> None:
+    """``KeyboardInterrupt`` is the user's: raised as it is, nothing is sent, and the record shows no resend."""
+    server, records = serve("status:status=503", "healthy"), []
+
+    def hook(resend: Resend) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream(connect(retry=Retry(backoff=0, on_retry=hook), sinks=[records.append]), server.chat_url)
+    (record,) = records
+    assert record.outcome == "cancelled"
+    assert not record.decisions[0].carried_out
+    assert len(server.requests) == 1
+
+
+def test_a_free_resend_asks_the_hook_too(serve: Serve, connect: Connect) -> None:
+    """Before each resend means each: the one after a dead pooled connection included."""
+    server, asked = serve("healthy", "reset-before-response", "healthy"), []
+    client = connect(retry=Retry(backoff=0, on_retry=asked.append))
+    stream(client, server.chat_url).done()
+    stream(client, server.chat_url).done("recovered")
+    assert [one.attempt for one in asked] == [2]
+
+
+@pytest.mark.xfail(reason="a call's circuit stays that of its first origin")
+def test_what_becomes_of_a_fail_over_is_not_its_first_origins_doing(serve: Serve, connect: Connect) -> None:
+    """A provider that answers, with whatever status, is not silent, although where its calls fail over to is."""
+    busy, dead = serve("status:status=503"), serve("silent")
+    retry = Retry(max_attempts=2, backoff=0, breaker=2, on_retry=lambda resend: {"url": dead.chat_url})
+    client = connect(limits=Limits(ttfb=LIMIT / 4), retry=retry)
+    for _ in range(2):
+        stream(client, busy.chat_url).failed(llmwatch.WatchTimeout)
+    assert not isinstance(stream(client, busy.chat_url).error, llmwatch.CircuitOpen)
+
+
+def test_an_error_of_a_failed_over_call_survives_pickling(serve: Serve, connect: Connect) -> None:
+    """Whatever the hook brought about, the error is plain data."""
+    echo = Script.of("echo", steps.Send(b"HTTP/1.1 nonsense\r\n\r\n"), steps.Close())
+    server, other = serve("status:status=503"), serve(echo)
+    retry = Retry(max_attempts=2, backoff=0, on_retry=lambda resend: {"url": other.chat_url, "headers": {"A": "b"}})
+    error = stream(connect(retry=retry), server.chat_url).failed(llmwatch.StreamCut)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.record, again.recovery) == (str(error), error.record, error.recovery)
