@@ -16,10 +16,37 @@ __all__ = ["Plant", "words"]
 
 _LETTERS = string.ascii_letters + string.digits
 _URL_SAFE = _LETTERS + "_-"
-_WORDS = (
-    "the provider said that error 401 was found in request 17 of model gpt-4o-mini; please, check your settings"
-    " 'quoted' {json: true} é 漢字 limit exceeded for organisation tier 2"
-).split(" ")
+_WORDS = [
+    "the",
+    "provider",
+    "said",
+    "that",
+    "error",
+    "401",
+    "was",
+    "found",
+    "in",
+    "request",
+    "17",
+    "of",
+    "model",
+    "gpt-4o-mini;",
+    "please,",
+    "check",
+    "your",
+    "settings",
+    "'quoted'",
+    "{json:",
+    "true}",
+    "é",
+    "漢字",
+    "limit",
+    "exceeded",
+    "for",
+    "organisation",
+    "tier",
+    "2",
+]
 
 _MAKES = (
     ("sk-", _LETTERS, 32),
@@ -142,11 +169,10 @@ class Plant:
         return self.text().encode()
 
     def found(self, said: str) -> list[str]:
-        """The secrets of which ``said`` holds more than an accident: fifteen characters in a row, or all of it."""
+        """The secrets of which ``said`` holds twelve characters from the middle or the end."""
         traces = []
         for secret in self.secrets:
-            tail = secret[-min(len(secret), 24) :]
-            # Fifteen in a row hold one of the twelves that begin at every fourth character.
-            if any(tail[at : at + 12] in said for at in range(0, max(1, len(tail) - 11), 4)):
+            tail = secret[-24:]
+            if tail[:12] in said or tail[-12:] in said:
                 traces.append(secret)
         return traces

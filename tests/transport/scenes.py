@@ -112,7 +112,10 @@ class Network:
 
     def _server(self, where: str, tls: bool, framing: steps.Framing) -> FaultServer:
         if where == "send":
-            return FaultServer(stalled_upload(), tls=self.tls if tls else None, receive_buffer=4096)
+            server = FaultServer(stalled_upload(), tls=self.tls if tls else None, receive_buffer=4096)
+            # Made with the server, so that its descriptors do not come in between two counts.
+            server.gate("read on")
+            return server
         script = _silent(framing if where in ("head", "body") else None, _BEGINNING if where == "body" else b"")
         if where in ("handshake", "CONNECT"):
             return FaultServer(script, tls_silent=True)
