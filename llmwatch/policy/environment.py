@@ -25,7 +25,6 @@ __all__ = [
     "LIMIT_VARIABLES",
     "PREFIX",
     "PROFILE_VARIABLE",
-    "REFRESH_TIMEOUT_VARIABLE",
     "RETRY_VARIABLES",
     "SINGLE_VARIABLE",
     "incident_log",
@@ -42,7 +41,6 @@ SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
 PROFILE_VARIABLE = "LLMWATCH_PROFILE"
 KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
-REFRESH_TIMEOUT_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 
 LIMIT_VARIABLES: Mapping[str, str] = {
     name: "LLMWATCH_DEADLINE_SECONDS" if name == "deadline" else f"{PREFIX}{name.upper()}_TIMEOUT_SECONDS"
@@ -87,7 +85,6 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
     RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
-    REFRESH_TIMEOUT_VARIABLE: "seconds for refreshing a token; 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
 }
 """Every variable that llmwatch reads, and what it means in a line."""

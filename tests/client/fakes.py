@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from llmwatch import Event, Limits, Retry
+from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.client.loop import Call
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
@@ -20,7 +21,19 @@ from llmwatch.watch.cancel import CancelToken
 from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import PATIENCE
 
-__all__ = ["CHUNK", "DONE", "URL", "Answer", "FakeSender", "Studio", "chunk", "whole"]
+__all__ = [
+    "BUSY",
+    "CHUNK",
+    "DONE",
+    "URL",
+    "Answer",
+    "FakeSender",
+    "Studio",
+    "asks",
+    "caught_by",
+    "chunk",
+    "whole",
+]
 
 URL = "https://api.provider.test/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
@@ -28,8 +41,6 @@ DONE = b"data: [DONE]\n\n"
 
 def chunk(text: str = "", **choice: Any) -> bytes:
     """One event of a chat completion."""
-    import json
-
     said = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None, **choice}]}
     return b"data: " + json.dumps(said).encode() + b"\n\n"
 
@@ -47,7 +58,7 @@ class Answer:
     """What comes of one request. ``error`` is raised in place of a response, ``unsent`` before the request is sent.
 
     ``pieces`` are returned by the reads; behind them comes the end of the body, or nothing (``silent``) until the
-    attempt is shut, or ``cut`` is raised.
+    attempt is shut, or ``cut`` is raised. Closing the response takes ``slow_close`` seconds.
     """
 
     status: int = 200
@@ -58,6 +69,16 @@ class Answer:
     silent: bool = False
     cut: Exception | None = None
     reused: bool | None = None
+    slow_close: float = 0.0
+
+
+BUSY = Answer(status=503, headers={"content-type": "application/json"}, pieces=[b'{"error": {"message": "busy"}}'])
+"""A refusal that may pass."""
+
+
+def asks(**headers: str) -> Answer:
+    """A refusal that says when to come back."""
+    return Answer(status=429, headers=headers)
 
 
 class FakeHandle:
@@ -115,6 +136,8 @@ class FakeReply:
         """Nothing waits for the connection."""
 
     def close(self) -> None:
+        if self._answer.slow_close:
+            threading.Event().wait(self._answer.slow_close)
         self.closed = True
 
 
@@ -214,6 +237,18 @@ class Studio:
             events += batch
         return events
 
+    @property
+    def retries(self) -> list[RetryNotice]:
+        """The resends that were told of, in the notices that are kept."""
+        return [one for one in self.notices if isinstance(one, RetryNotice)]
+
     def elapse(self, seconds: float) -> None:
         """Let time pass for a caller that waits in a back-off as well."""
         self.time.advance(seconds)
+
+
+def caught_by(call: Call[Event], kind: type[BaseException]) -> Any:
+    """The error of this class that a call ends with."""
+    with pytest.raises(kind) as caught:
+        Studio.drain(call)
+    return caught.value

@@ -1,16 +1,14 @@
-"""``llmwatch.client.loop``: when an attempt follows another, after which wait, and what is left when none does."""
+"""``llmwatch.client.loop``: when an attempt follows another, and what is left when none does."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from typing import Any
 
 import pytest
 import requests
 
 from llmwatch import (
-    Cancelled,
     CancelToken,
     ConnectFailed,
     Decision,
@@ -18,7 +16,6 @@ from llmwatch import (
     Limits,
     ProviderError,
     Retry,
-    RetryNotice,
     StreamCut,
     StreamTruncated,
     TooManyOrphans,
@@ -26,23 +23,9 @@ from llmwatch import (
 )
 from llmwatch.recovery import Door
 from llmwatch.watch import attempt as attempts
-from tests.client.fakes import CHUNK, DONE, Answer, Studio, chunk, whole
+from tests.client.fakes import BUSY, CHUNK, DONE, Answer, Studio, caught_by, chunk, whole
 from tests.end_to_end.calls import eventually, in_thread
 from tests.end_to_end.times import PATIENCE
-
-BUSY = Answer(status=503, headers={"content-type": "application/json"}, pieces=[b'{"error": {"message": "busy"}}'])
-RESET = Answer(error=ConnectionResetError(104, "reset"))
-
-
-def _asks(**headers: str) -> Answer:
-    return Answer(status=429, headers=headers)
-
-
-def _caught(call: Any, kind: type[BaseException]) -> Any:
-    """The error of a call that waits for nobody's clock."""
-    with pytest.raises(kind) as caught:
-        Studio.drain(call)
-    return caught.value
 
 
 def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
@@ -59,122 +42,12 @@ def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
     assert sender.handles[0].released
 
 
-def test_waits_double_up_to_their_cap_and_are_exact(studio: Studio) -> None:
-    """The wait is the drawn share of 0.5, 1, 2, ... up to the cap, and the next request leaves at its very end."""
-    studio.random = [1.0, 0.5, 0.25, 1.0]
-    retry = Retry(max_attempts=5, backoff=0.5, max_backoff=3)
-    call, sender = studio.call(BUSY, retry=retry, settings=studio.settings(on_notice=studio.notices.append))
-    calling = in_thread(_caught, call, ProviderError)
-    waits = [0.5, 0.5, 0.5, 3.0]
-    for number, wait in enumerate(waits, 1):
-        sender.wait_for(number)
-        eventually(lambda number=number: len(_retries(studio)) == number, "the wait begins")
-        studio.elapse(wait)
-    error = calling.result()
-    assert [one.wait for one in _retries(studio)] == waits
-    gaps = [after - before for before, after in zip(sender.opened_at, sender.opened_at[1:], strict=False)]
-    assert gaps == waits
-    assert [one.wait for one in error.record.decisions] == [*waits, None]
-    assert error.recovery.reason == "attempts_exhausted"
-
-
-def _retries(studio: Studio) -> list[RetryNotice]:
-    return [one for one in studio.notices if isinstance(one, RetryNotice)]
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({"retry-after": "7.25"}, 7.25),
-        ({"retry-after-ms": "1500"}, 1.5),
-        ({"retry-after": "90", "retry-after-ms": "250"}, 0.25),
-    ],
-)
-def test_a_wait_that_the_provider_names_is_kept_to_the_instant(
-    studio: Studio, headers: dict[str, str], wait: float
-) -> None:
-    """What the provider asks for replaces the back-off: no jitter, no cap of ours below it, not a moment earlier."""
-    retry = Retry(backoff=0.1, max_backoff=0.1)
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(_asks(**headers), whole(), retry=retry, settings=settings)
-    calling = in_thread(studio.drain, call)
-    eventually(lambda: len(_retries(studio)) == 1, "the wait begins")
-    studio.elapse(wait - 0.01)
-    studio.elapse(0.01)
-    calling.result()
-    assert sender.opened_at[1] - sender.opened_at[0] == pytest.approx(wait, abs=1e-9)
-    assert studio.random == []
-
-
-def test_the_cap_on_retry_after_does_not_cap_the_back_off(studio: Studio) -> None:
-    """``max_retry_after`` is about what a provider asks for; our own waits have a cap of their own."""
-    retry = Retry(max_retry_after=0.001, backoff=0.5)
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(BUSY, whole(), retry=retry, settings=settings)
-    calling = in_thread(studio.drain, call)
-    eventually(lambda: _retries(studio), "the wait begins")
-    studio.elapse(0.5)
-    calling.result()
-    assert len(sender.asked) == 2
-
-
-@pytest.mark.parametrize(("asked", "attempts_made"), [("119.9", 2), ("120", 2), ("120.1", 1), ("86400", 1)])
-def test_a_longer_wait_than_the_cap_is_not_begun(studio: Studio, asked: str, attempts_made: int) -> None:
-    """Above 120 s the call fails at once with the value; at 120 s it waits."""
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(_asks(**{"retry-after": asked}), whole(), settings=settings)
-    if attempts_made == 1:
-        error = _caught(call, ProviderError)
-        assert error.retry_after == float(asked)
-        assert error.recovery.reason == "retry_after_too_long"
-    else:
-        calling = in_thread(studio.drain, call)
-        eventually(lambda: _retries(studio), "the wait begins")
-        studio.elapse(float(asked))
-        calling.result()
-    assert len(sender.asked) == attempts_made
-
-
-def test_a_cap_that_is_removed_is_none(studio: Studio) -> None:
-    """``max_retry_after=0`` waits for a day if it is asked to."""
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(
-        _asks(**{"retry-after": "86400"}), whole(), retry=Retry(max_retry_after=0), settings=settings
-    )
-    calling = in_thread(studio.drain, call)
-    eventually(lambda: _retries(studio), "the wait begins")
-    studio.elapse(86_400)
-    calling.result()
-    assert len(sender.asked) == 2
-
-
-@pytest.mark.parametrize(("deadline", "attempts_made"), [(30.0, 1), (29.0, 1), (30.1, 2)])
-def test_no_wait_reaches_the_deadline(studio: Studio, deadline: float, attempts_made: int) -> None:
-    """A wait that would end with the deadline or after it is not begun; one that ends before it is."""
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(
-        _asks(**{"retry-after": "30"}), whole(), limits=Limits(deadline=deadline), settings=settings
-    )
-    if attempts_made == 1:
-        error = _caught(call, ProviderError)
-        assert error.recovery.reason == "no_time_left"
-        assert error.retry_after == 30.0
-        (decision,) = error.record.decisions
-        assert (decision.decision, decision.wait, decision.carried_out) == (Decision.STOP, None, False)
-    else:
-        calling = in_thread(studio.drain, call)
-        eventually(lambda: _retries(studio), "the wait begins")
-        studio.elapse(30)
-        calling.result()
-    assert len(sender.asked) == attempts_made
-
-
 def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None:
     """The free resend takes no wait, no attempt and no budget; the next failure is the first that counts."""
     dead = Answer(error=ConnectionResetError(104, "reset"), reused=True)
     retry = Retry(max_attempts=1, budget=1)
     call, sender = studio.call(dead, BUSY, retry=retry)
-    error = _caught(call, ProviderError)
+    error = caught_by(call, ProviderError)
     assert len(sender.asked) == 2
     first, second = error.record.decisions
     assert (first.reason, first.wait, first.budget_left) == ("dead_connection", 0.0, 0)
@@ -206,7 +79,7 @@ def test_collect_discards_a_part_once(studio: Studio) -> None:
     """The door that delivers nothing resends once after partial output, and not a second time."""
     retry = Retry(max_attempts=9, backoff=0)
     call, sender = studio.call(Answer(pieces=[CHUNK]), door=Door.COLLECT, retry=retry)
-    error = _caught(call, StreamTruncated)
+    error = caught_by(call, StreamTruncated)
     assert error.recovery.reason == "partial_resend_used"
     assert len(sender.asked) == 2
 
@@ -216,56 +89,10 @@ def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
     answer = Answer(pieces=[b"data: one\n\n"], silent=True)
     settings = studio.settings(dialect="generic")
     call, _ = studio.call(answer, retry=Retry.none(), limits=Limits(stale=5), settings=settings)
-    calling = in_thread(_caught, call, WatchTimeout)
+    calling = in_thread(caught_by, call, WatchTimeout)
     eventually(lambda: [one for one in studio.time.attempts() if one.tally.events], "the event")
     studio.elapse(5.1)
     assert calling.result().phase == "stale"
-
-
-@pytest.mark.parametrize("how", ["token", "call"])
-def test_a_cancellation_in_a_wait_ends_it(studio: Studio, how: str) -> None:
-    """The planned resend stays in the record, not carried out; the decision that follows it is the one that counts."""
-    token = CancelToken()
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, sender = studio.call(_asks(**{"retry-after": "60"}), whole(), cancel=token, settings=settings)
-    calling = in_thread(_caught, call, Cancelled)
-    eventually(lambda: _retries(studio), "the wait begins")
-    token.cancel() if how == "token" else call.cancel("lifecycle")
-    error = calling.result()
-    assert error.by == ("user" if how == "token" else "lifecycle")
-    planned, derived = error.record.decisions
-    assert (planned.decision, planned.carried_out, planned.outcome) == (Decision.RETRY, False, "stopped")
-    assert (derived.decision, derived.carried_out) == (Decision.STOP, False)
-    assert len(sender.asked) == 1
-    assert studio.records == [error.record]
-
-
-def test_the_first_cancellation_names_the_reason(studio: Studio) -> None:
-    """A user's cancellation is not turned into a lifecycle's by a client that is closed afterwards."""
-    settings = studio.settings(on_notice=studio.notices.append)
-    call, _ = studio.call(_asks(**{"retry-after": "60"}), settings=settings)
-    calling = in_thread(_caught, call, Cancelled)
-    eventually(lambda: _retries(studio), "the wait begins")
-    with call._lock:
-        call.cancel("user")
-        call.cancel("lifecycle")
-    assert calling.result().by == "user"
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_wait_was_not_carried_out(studio: Studio, kind: type[BaseException]) -> None:
-    """Ctrl-C before the wait is over: raised as it is, and the record shows a resend that did not take place."""
-
-    def interrupt(notice: Any) -> None:
-        raise kind
-
-    call, sender = studio.call(BUSY, whole(), settings=studio.settings(on_notice=interrupt))
-    with pytest.raises(kind):
-        studio.drain(call)
-    assert call.record is not None
-    assert call.record.outcome == "cancelled"
-    assert [(one.decision, one.carried_out) for one in call.record.decisions] == [(Decision.RETRY, False)]
-    assert len(sender.asked) == 1
 
 
 def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +100,7 @@ def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch
     monkeypatch.setattr(attempts, "MOST_ORPHANS", 0)
     token = CancelToken()
     call, sender = studio.call(whole(), cancel=token)
-    error = _caught(call, TooManyOrphans)
+    error = caught_by(call, TooManyOrphans)
     assert error.recovery.decision is Decision.STOP
     assert studio.records == [error.record]
     assert error.record.attempts == ()
@@ -315,7 +142,7 @@ def test_a_refused_connection_is_not_sent(studio: Studio) -> None:
     refused = Answer(unsent=requests.exceptions.ConnectionError(OSError(111, "refused")))
     call, sender = studio.call(refused, retry=Retry(backoff=0, max_attempts=2))
     # A mocked refusal opened no socket and is final; this one says which errno it was.
-    error = _caught(call, ConnectFailed)
+    error = caught_by(call, ConnectFailed)
     assert (error.cause, error.retryable) == ("refused", True)
     assert len(sender.asked) == 2
     assert all(one.facts["sent"] == "no" for one in error.record.attempts)
@@ -325,7 +152,7 @@ def test_an_unknown_host_is_asked_for_once(studio: Studio) -> None:
     """A name that does not exist is not tried again."""
     unknown = Answer(unsent=requests.exceptions.ConnectionError(socket.gaierror(socket.EAI_NONAME, "unknown")))
     call, sender = studio.call(unknown, retry=Retry(backoff=0))
-    assert _caught(call, ConnectFailed).cause == "dns"
+    assert caught_by(call, ConnectFailed).cause == "dns"
     assert len(sender.asked) == 1
 
 
@@ -333,7 +160,7 @@ def test_patience_counts_kills_before_content_alone(studio: Studio) -> None:
     """The default ``ttfb`` doubles after a kill, and not after a status."""
     silent = Answer(silent=True)
     call, sender = studio.call(BUSY, silent, silent, retry=Retry(backoff=0, max_attempts=3))
-    calling = in_thread(_caught, call, WatchTimeout)
+    calling = in_thread(caught_by, call, WatchTimeout)
     for number, limit in ((2, 120), (3, 240)):
         sender.wait_for(number)
         eventually(lambda limit=limit: _counting(studio) == ("ttfb", limit), f"{limit} s count")
@@ -350,11 +177,11 @@ def _counting(studio: Studio) -> tuple[str, float] | None:
 def test_the_environment_is_read_at_every_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is set between two calls counts for the second."""
     call, sender = studio.call(BUSY, retry=Retry(backoff=0))
-    _caught(call, ProviderError)
+    caught_by(call, ProviderError)
     assert len(sender.asked) == 3
     monkeypatch.setenv("LLMWATCH_MAX_ATTEMPTS", "1")
     call, sender = studio.call(BUSY, retry=Retry(backoff=0))
-    _caught(call, ProviderError)
+    caught_by(call, ProviderError)
     assert len(sender.asked) == 1
 
 
@@ -365,7 +192,7 @@ def test_an_empty_answer_is_a_success_that_says_so(studio: Studio) -> None:
     assert call.record is not None
     assert (call.record.outcome, call.record.empty) == ("done", True)
     call, sender = studio.call(Answer(headers={"content-type": "text/event-stream"}), retry=Retry(backoff=0))
-    assert _caught(call, EmptyStream).retryable
+    assert caught_by(call, EmptyStream).retryable
     assert len(sender.asked) == 3
 
 
@@ -393,3 +220,14 @@ def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
     assert response.llmwatch_record is call.record  # type: ignore[attr-defined]
     assert call.record is not None
     assert (call.record.outcome, len(sender.asked)) == ("failed", 3)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> None:
+    """A caller that takes the response before its worker is through waits for the verdict, and never fails for it."""
+    call, sender = studio.call(Answer(status=status, slow_close=0.05), door=Door.REQUEST)
+    call.begin()
+    assert call.response().status_code == status
+    (record,) = studio.records
+    assert record.attempts[0].status == status
+    assert len(sender.asked) == 1

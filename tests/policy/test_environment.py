@@ -13,7 +13,6 @@ from llmwatch.policy.environment import (
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,
     PREFIX,
-    REFRESH_TIMEOUT_VARIABLE,
     RETRY_VARIABLES,
     SINGLE_VARIABLE,
     incident_log,
@@ -55,7 +54,6 @@ class TestNames:
             "LLMWATCH_TIMEOUT_SECONDS",
             "LLMWATCH_PROFILE",
             "LLMWATCH_KEEPALIVE_SECONDS",
-            "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
         }
         assert set(KNOWN_VARIABLES) == {*LIMIT_VARIABLES.values(), *RETRY_VARIABLES.values(), *others}
@@ -219,6 +217,6 @@ class TestOthers:
 
     def test_any_variable_in_seconds(self) -> None:
         """A reader of its own variable tells not set, off and a number apart."""
-        assert seconds_from({}, REFRESH_TIMEOUT_VARIABLE) is UNSET
-        assert seconds_from({REFRESH_TIMEOUT_VARIABLE: "0"}, REFRESH_TIMEOUT_VARIABLE) is None
-        assert seconds_from({REFRESH_TIMEOUT_VARIABLE: "15"}, REFRESH_TIMEOUT_VARIABLE) == 15.0
+        assert seconds_from({}, KEEPALIVE_VARIABLE) is UNSET
+        assert seconds_from({KEEPALIVE_VARIABLE: "0"}, KEEPALIVE_VARIABLE) is None
+        assert seconds_from({KEEPALIVE_VARIABLE: "15"}, KEEPALIVE_VARIABLE) == 15.0

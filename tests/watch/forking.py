@@ -24,7 +24,9 @@ from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import PATIENCE, Caller, Puppet, Socket, held
 
 SHORT = 0.05
-"""Seconds of a real limit."""
+"""Seconds of a real limit that nothing has to meet."""
+LONG_ENOUGH = 1.0
+"""Seconds of one that leaves time for a first item on a busy machine."""
 
 
 class Stream:
@@ -171,7 +173,7 @@ def done_but_not_taken() -> None:
 
 def killed_before() -> None:
     """An attempt whose worker is still there after a kill is inert in the child as well."""
-    stream = Stream(total=SHORT)
+    stream = Stream(total=LONG_ENOUGH)
     assert stream.attempt.take() == ["first"]
     assert stream.attempt.take() is None
     log = list(stream.socket.log)

@@ -207,6 +207,10 @@ class Puppet:
         self.begin(order)
         return self.result()
 
+    def is_there(self) -> None:
+        """Return once the worker waits for orders: one that is over before its first step takes none."""
+        self.do(lambda attempt: None)
+
     def end(self) -> None:
         """Let the work function return."""
         self._orders.put(None)
@@ -243,6 +247,7 @@ class Stage:
 
     def start(self) -> Stage:
         self.attempt.start(self.worker)
+        self.worker.is_there()
         self.supervisor.look()
         return self
 

@@ -157,6 +157,7 @@ def crowd() -> Iterator[tuple[HandDriven, list[Puppet]]]:
     workers = [Puppet(Attempt({"connect": 1.0}, supervisor=supervisor)) for _ in range(MOST_ORPHANS - 1)]
     for worker in workers:
         worker.attempt.start(worker)
+        worker.is_there()
     supervisor.look()
     supervisor.pass_time(1.0 + LATE)
     supervisor.pass_time(WAKE)
@@ -172,6 +173,7 @@ def test_there_is_a_bound_for_orphans(crowd: tuple[HandDriven, list[Puppet]]) ->
     assert supervisor.census.orphans == MOST_ORPHANS - 1
     last = Puppet(Attempt({"connect": 1.0}, supervisor=supervisor))
     last.attempt.start(last)
+    last.is_there()
     workers.append(last)
     supervisor.look()
     supervisor.pass_time(1.0 + LATE)

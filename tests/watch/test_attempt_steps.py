@@ -17,6 +17,7 @@ from tests.watch.scripted import PATIENCE, HandDriven, Puppet, Socket, Stage
 MakeStage = Callable[..., Stage]
 LATE = 0.25
 """Seconds after an expiry at which the supervisor looks."""
+KINDS = {"text": 1, "usage": 2}
 
 
 # -- the start ---------------------------------------------------------------

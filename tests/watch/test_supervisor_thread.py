@@ -247,7 +247,8 @@ def test_real_time_kills_too() -> None:
     assert verdict.elapsed is not None
     assert verdict.lag is not None
     assert verdict.elapsed >= limit
-    assert verdict.lag == pytest.approx(verdict.elapsed - limit, abs=1e-6)
+    # On a machine so busy that the supervisor came a second late there was a grace, which the lag does not include.
+    assert 0 < verdict.lag <= verdict.elapsed - limit + 1e-6
     assert attempt.join(PATIENCE)
     assert socket.broken == []
     assert supervisor.lag()["max"] > 0
