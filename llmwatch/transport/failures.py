@@ -87,7 +87,9 @@ def translate(error: BaseException, *, host: str, sent: str, sockets: int) -> Ba
     ours = next((one for one in found if isinstance(one, LLMWatchError)), None)
     if ours is not None:
         return ours
-    result = _configuration(found) or (_connecting(found, host, sockets) if sent == "no" else _streaming(found, host))
+    result = _configuration(found, sent) or (
+        _connecting(found, host, sockets) if sent == "no" else _streaming(found, host)
+    )
     if result is None:
         return error
     result.__cause__ = summarise(error)
@@ -106,7 +108,7 @@ def _errno(found: list[BaseException]) -> int | None:
     )
 
 
-def _configuration(found: list[BaseException]) -> LLMWatchError | None:
+def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | None:
     bad_url = _first(
         found,
         requests.exceptions.MissingSchema,
@@ -120,7 +122,9 @@ def _configuration(found: list[BaseException]) -> LLMWatchError | None:
         return ConfigError(
             f"The {what} cannot be used: {redact.text(str(bad_url), cap=200)}. Nothing was sent.", field="url"
         )
-    if _first(found, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, found)):
+    bad_header = _first(found, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, found))
+    # Afterwards it is a header of the response that is not valid.
+    if bad_header and sent == "no":
         return ConfigError(
             "A request header has a name or value that HTTP does not allow. Nothing was sent.", field="headers"
         )
@@ -191,6 +195,7 @@ def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatch
 
 # What requests raises over a connection, as opposed to over an answer or a mistake.
 _CONNECTION = (
+    requests.exceptions.InvalidHeader,
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -218,7 +223,7 @@ def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
         return StreamCut(f"The body from {host} broke off: less came than its framing announced.")
     if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
         return StreamCut(f"The TLS connection to {host} broke.")
-    if _first(found, http.client.HTTPException, u3.ProtocolError) is not None:
+    if _first(found, http.client.HTTPException, u3.ProtocolError, requests.exceptions.InvalidHeader) is not None:
         return StreamCut(f"What {host} sent is not valid HTTP, or broke off.")
     if _first(found, OSError, u3.HTTPError, requests.exceptions.RequestException) is not None:
         return StreamCut(f"The connection to {host} broke.")

@@ -6,6 +6,7 @@ import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
+from llmwatch.faults import Script, steps
 from llmwatch.faults.catalogue import ANSWER, answer
 from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream
 from tests.end_to_end.conftest import Connect, Serve
@@ -166,4 +167,13 @@ def test_a_plain_call_returns_what_the_server_says(serve: Serve, connect: Connec
     outcome = request(connect(), server.chat_url)
     outcome.done()
     assert "Sign in to the network" in outcome.value.text
+    assert len(server.requests) == 1
+
+
+def test_a_response_whose_lengths_contradict_each_other_is_a_cut(serve: Serve, connect: Connect) -> None:
+    """Two different lengths make a response that cannot be read; nobody's own headers are blamed for it."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n"
+    server = serve(Script.of("two-lengths", steps.Send(head + b"data: x\n\n"), steps.Hang()))
+    error = stream(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
+    assert "not valid HTTP" in str(error)
     assert len(server.requests) == 1
