@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,7 @@ import requests.auth
 
 from llmwatch import ConfigError
 from llmwatch.client.request import check_url
+from llmwatch.records import redact
 
 __all__ = ["DIALECTS", "Endpoint", "KeyAuth", "read_key"]
 
@@ -102,6 +104,12 @@ def read_key(variable: str | None) -> str | None:
     """
     if variable is None:
         return None
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) is None or redact.text(variable) != variable:
+        # It is not shown: it may well be a key.
+        raise ConfigError(
+            "--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, and not the key itself.",
+            field="api_key_env",
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         state = "is empty" if variable in os.environ else "is not set"

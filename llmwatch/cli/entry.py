@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -16,6 +17,10 @@ _EXTRA = ("typer", "rich", "click", "shellingham", "pydantic", "annotated_doc", 
 
 def main() -> NoReturn:
     """Run the command in ``sys.argv`` and end the process with its exit code. Never prints a traceback for Ctrl-C."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Daemons and cron close what they do not need.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (it lives as long as the process)
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:

@@ -6,7 +6,10 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import LocationValueError
+from urllib3.util import parse_url
 
 from llmwatch.errors import ConfigError
 from llmwatch.transport import errand as errands
@@ -57,6 +60,20 @@ class WatchedAdapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = POOL_CLASSES
         return manager
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        proxy = select_proxy(request.url or "", proxies)
+        try:
+            if proxy:
+                parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        except LocationValueError:
+            raise ConfigError(
+                "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY. Nothing was sent.",
+                field="proxies",
+            ) from None
+        return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
 
     def after_fork(self) -> None:
         """In a forked child: start with empty pools. A connection cannot be shared by two processes."""

@@ -132,3 +132,11 @@ def test_bad_key(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     with pytest.raises(ConfigError, match="A_KEY") as caught:
         read_key("A_KEY")
     assert "sk" not in str(caught.value)
+
+
+def test_a_key_in_place_of_its_variable_is_not_shown() -> None:
+    """Who gives the key itself where the name of its variable belongs is told so, and the key is not repeated."""
+    with pytest.raises(ConfigError) as caught:
+        read_key("sk-abcdefghijklmnopqrstuvwx")
+    assert "name of an environment variable" in str(caught.value)
+    assert "sk-" not in str(caught.value)

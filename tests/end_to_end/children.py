@@ -79,6 +79,23 @@ def is_interrupted(options: dict[str, Any]) -> None:
     client.close()
 
 
+def is_signalled(options: dict[str, Any]) -> None:
+    """A signal, in the middle of making a call, whose handler closes the client."""
+    client = _client(options)
+    signal.signal(signal.SIGTERM, lambda number, frame: client.close())
+    add = client._calls.add
+
+    def interrupted(call: Any) -> None:
+        add(call)
+        signal.raise_signal(signal.SIGTERM)
+
+    client._calls.add = interrupted  # type: ignore[method-assign]
+    try:
+        client.collect("POST", options["url"], json=BODY)
+    except llmwatch.Cancelled as error:
+        say(by=error.by)
+
+
 def exits(options: dict[str, Any]) -> None:
     """Leave the interpreter with live streams: one whose iterator is kept, one in a daemon thread."""
     client = _client(options)
@@ -160,6 +177,7 @@ SCENES: dict[str, Callable[[dict[str, Any]], None]] = {
     "exits": exits,
     "forks": forks,
     "imports": imports,
+    "is_signalled": is_signalled,
 }
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.processes import child
-from tests.end_to_end.times import FREE
+from tests.end_to_end.times import FREE, PATIENCE
 
 WITHIN = 0.2
 TRIES = 2
@@ -57,3 +57,12 @@ def test_ctrl_c_is_raised_at_once_and_ends_the_call(serve: Serve, script: str, s
         assert len(server.requests) == number
     assert min(waits) < WITHIN
     assert max(waits) < FREE
+
+
+def test_a_signal_handler_may_close_the_client(serve: Serve) -> None:
+    """A handler that interrupts the making of a call can close the client: no deadlock, and nothing is sent."""
+    server = serve()
+    with child("is_signalled", url=server.chat_url) as one:
+        assert one.says(PATIENCE) == {"by": "lifecycle"}
+        assert one.ended() == (0, "")
+    assert server.requests == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -62,7 +63,8 @@ ROWS: dict[str, Row] = {
         (STOP, "retry_after_too_long", 1),
     ),
     "empty-stream": (llmwatch.EmptyStream, True, (STOP, SPENT, 3), (STOP, SPENT, 3)),
-    "empty-stream:comment=true": (llmwatch.EmptyStream, True, (STOP, SPENT, 3), (STOP, SPENT, 3)),
+    # A ping is an event, if none of an answer.
+    "empty-stream:comment=true": (TRUNCATED, True, (STOP, SPENT, 3), (STOP, SPENT, 3)),
     "endless-event": (llmwatch.EventTooLarge, False, (STOP, "event_too_large", 1), (STOP, "event_too_large", 1)),
     "redirect-302": (PROVIDER, False, (STOP, "redirected", 1), (STOP, "redirected", 1)),
     "redirect-loop": (PROVIDER, False, (STOP, "redirected", 6), (STOP, "redirected", 6)),
@@ -140,8 +142,19 @@ def test_where_no_connection_comes_about(
     assert (error.recovery.decision, error.recovery.reason) == (STOP, "tls_failed")
     assert server.requests == []
 
+    def unknown(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-def test_connections_that_were_refused_do_not_ask_about_tools(serve: Serve, connect: Connect) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = stream(connect(), "http://provider.invalid/v1/messages").failed(llmwatch.ConnectFailed)
+    assert (error.cause, error.retryable) == ("dns", False)
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (STOP, "unknown_host")
+    assert error.record is not None
+    assert len(error.record.attempts) == 1
+
+
+def test_connections_that_were_refused_do_not_ask_about_tools(connect: Connect) -> None:
     """Where nothing was sent no tool can have run: a refusal is resent whatever the body exposes."""
     with refused_port() as port:
         body = {"stream": True, "tools": [{"type": "mcp", "server_label": "files"}]}

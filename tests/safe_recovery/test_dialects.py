@@ -195,7 +195,9 @@ def test_an_unknown_dialect_is_refused_by_its_name(connect: Connect) -> None:
         connect(dialect="house")
 
 
-@pytest.mark.parametrize(("shape", "path"), [("gemini", GEMINI.replace("stream", "").replace("G", "g", 1)), ("ndjson", LINES)])
+@pytest.mark.parametrize(
+    ("shape", "path"), [("gemini", GEMINI.replace("stream", "").replace("G", "g", 1)), ("ndjson", LINES)]
+)
 def test_a_plain_call_in_these_shapes(serve: Serve, connect: Connect, shape: str, path: str) -> None:
     """A plain call gives the document as it is."""
     server: FaultServer = serve(shape=shape)

@@ -18,6 +18,7 @@ import pytest
 
 import llmwatch
 from llmwatch import CallRecord, CancelToken, Limits, ProgressNotice, Retry, RetryNotice, WaitNotice
+from llmwatch.faults import refused_port
 from llmwatch.records import AttemptRecord, DecisionRecord, Timings
 from llmwatch.records.attempt import ATTEMPT_SCHEMA, CAUSES
 from llmwatch.records.call import CALL_SCHEMA
@@ -175,9 +176,7 @@ def test_a_stream_that_is_left_early_is_told_once(serve: Serve, connect: Connect
     assert not record.incident
 
 
-def test_the_logger_has_structured_fields(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     """Each incident is one line with the same fields, plain JSON values, that a formatter can take from the record."""
     client = connect(limits=Limits(ttfb=LIMIT))
     with caplog.at_level(logging.DEBUG, "llmwatch"):
@@ -194,7 +193,12 @@ def test_the_logger_has_structured_fields(
         assert said["call_id"] == record.call_id
         assert (said["origin"], said["door"], said["outcome"]) == (record.origin, "stream", record.outcome)
         assert (said["attempts"], said["elapsed"]) == (len(record.attempts), record.elapsed)
-    assert (good["phase"], good["limit"], good["limit_seconds"], good["error"]) == ("sent", "ttfb", LIMIT, "WatchTimeout")
+    assert (good["phase"], good["limit"], good["limit_seconds"], good["error"]) == (
+        "sent",
+        "ttfb",
+        LIMIT,
+        "WatchTimeout",
+    )
     assert (good["decision"], good["reason"]) == ("retry", "silence")
     assert (bad["cause"], bad["decision"], bad["reason"]) == ("provider_error", "stop", "http_status_final")
 
@@ -265,15 +269,15 @@ def test_two_processes_of_eight_threads_share_the_log_of_the_environment(
     """
     log, each = tmp_path / "incidents.jsonl", 10_000 // 16
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
-    # Nobody listens on the port of nobody.
-    command = [sys.executable, "-c", WRITER]
-    running = [
-        subprocess.Popen([*command, str(process), "8", str(each), "http://127.0.0.1:9/v1/messages"], stderr=subprocess.PIPE)
-        for process in range(2)
-    ]
-    for one in running:
-        _, said = one.communicate()
-        assert one.returncode == 0, said.decode()
+    with refused_port() as port:
+        more = ["8", str(each), f"http://127.0.0.1:{port}/v1/messages"]
+        running = [
+            subprocess.Popen([sys.executable, "-c", WRITER, str(process), *more], stderr=subprocess.PIPE)
+            for process in range(2)
+        ]
+        for one in running:
+            _, said = one.communicate()
+            assert one.returncode == 0, said.decode()
     records = [json.loads(line) for line in log.read_bytes().splitlines()]
     assert len(records) == 10_000
     ids = {record["call_id"] for record in records}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 import llmwatch
-from llmwatch import CancelToken, Client, Decision, Limits, LLMWatchError, Retry, RetryNotice
+from llmwatch import CancelToken, Decision, Limits, LLMWatchError, Retry, RetryNotice
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import collect, request, stream
@@ -172,16 +170,11 @@ def test_x_should_retry_both_ways(
     assert len(server.requests) == requests
 
 
-def _drawing(client: Client, draw: Callable[[], float]) -> Client:
-    client._settings = dataclasses.replace(client._settings, random=draw)
-    return client
-
-
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0 - 2**-53])
 def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Connect, share: float) -> None:
     """Full jitter: the wait is the drawn share of 0.1, 0.2, 0.4, ... up to the cap, and the server sees it kept."""
     server = serve(*["status:status=503"] * 4, "healthy", clock=time.monotonic)
-    client = _drawing(connect(retry=Retry(max_attempts=5, backoff=0.1, max_backoff=0.3)), lambda: share)
+    client = connect(retry=Retry(max_attempts=5, backoff=0.1, max_backoff=0.3), random=lambda: share)
     record = stream(client, server.chat_url).done("recovered")
     assert [one.wait for one in record.decisions] == pytest.approx([share * bound for bound in (0.1, 0.2, 0.3, 0.3)])
     for number, decision in enumerate(record.decisions):
@@ -192,7 +185,7 @@ def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Conn
 def test_the_jitter_is_drawn_anew_for_each_wait(serve: Serve, connect: Connect) -> None:
     """Many that failed together do not come back together: equal calls wait for different times, all within bounds."""
     server = serve("status:status=503")
-    client = _drawing(connect(retry=Retry(max_attempts=2, backoff=0.01, budget=0)), random.Random(7).random)
+    client = connect(retry=Retry(max_attempts=2, backoff=0.01, budget=0), random=random.Random(7).random)
     waits = []
     for _ in range(20):
         record = stream(client, server.chat_url).record

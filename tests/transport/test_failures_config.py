@@ -107,3 +107,11 @@ def test_a_proxy_that_cannot_be_used(proxy: str, sender: Sender) -> None:
     error = _refused(Call(sender, "https://127.0.0.1:9/", proxies={"https": proxy}))
     assert "proxy" in str(error).lower()
     assert "planted" not in str(error)
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:99999", "127.0.0.1:99999", "http://[::1"])
+def test_a_proxy_url_that_cannot_be_read(sender: Sender, proxy: str) -> None:
+    """The proxy's URL is blamed, and not the user's."""
+    call = Call(sender, "http://provider.test/", proxies={"http": proxy})
+    call.run()
+    assert _refused(call).field == "proxies"
