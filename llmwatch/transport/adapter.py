@@ -70,7 +70,7 @@ class WatchedAdapter(HTTPAdapter):
                 parse_url(proxy if "://" in proxy else f"http://{proxy}")
         except LocationValueError:
             raise ConfigError(
-                "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY. Nothing was sent.",
+                "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY.",
                 field="proxies",
             ) from None
         return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
