@@ -51,7 +51,7 @@ class History:
                 reason=plan.recovery.reason,
                 could_work=plan.could_work,
                 safe=plan.safe,
-                budget_left=max(0, most - (len(self.attempts) - self.free_resends)),
+                budget_left=max(0, most - (len(self.attempts) - self.free_resends - (plan.free and carried_out))),
                 wait=wait,
                 carried_out=carried_out,
                 outcome="",

@@ -160,7 +160,10 @@ def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatch
             cause="tls",
         )
     number = _errno(found)
-    bundle = next((one for one in found if isinstance(one, ssl.SSLError) and one.library in ("X509", "PEM")), None)
+    bundle = next(
+        (one for one in found if isinstance(one, ssl.SSLError) and getattr(one, "library", None) in ("X509", "PEM")),
+        None,
+    )
     if bundle is not None:
         return ConfigError("The file given as verify= or cert= holds no certificate. Nothing was sent.", field="verify")
     if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:

@@ -50,7 +50,7 @@ def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None
     error = caught_by(call, ProviderError)
     assert len(sender.asked) == 2
     first, second = error.record.decisions
-    assert (first.reason, first.wait, first.budget_left) == ("dead_connection", 0.0, 0)
+    assert (first.reason, first.wait, first.budget_left) == ("dead_connection", 0.0, 1)
     assert second.reason == "attempts_exhausted"
     assert sender.opened_at[0] == sender.opened_at[1]
 

@@ -77,7 +77,6 @@ def test_exhaustion_is_four_requests_behind_a_dead_socket(serve: Serve, connect:
     assert len(server.requests) == 1 + 4
 
 
-@pytest.mark.xfail(reason="the free resend is counted in its own decision's budget_left")
 def test_a_free_resend_leaves_every_attempt(serve: Serve, connect: Connect) -> None:
     """The free resend is outside the number of attempts, so its decision has all three of them left."""
     server = serve("healthy", "reset-before-response", "status:status=503")

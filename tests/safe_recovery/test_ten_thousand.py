@@ -368,7 +368,6 @@ def test_dozens_of_planted_failures_over_sockets(
     assert len(server.requests) >= 25
 
 
-@pytest.mark.xfail(reason="an ssl.SSLError that was made in Python has no library attribute", raises=AttributeError)
 def test_a_tls_error_without_its_library_is_translated() -> None:
     """A TLS failure that another library made up is one like any other, and its words stay inside."""
     plant = Plant(random.Random(4))
