@@ -95,8 +95,9 @@ class Client:
             started=self._started,
             origins=Origins(),
         )
-        # Protects the three fields below. Taken before a call's lock in close(), never after it.
-        self._lock = threading.Lock()
+        # Protects the three fields below; a signal handler of the same thread may close the client. Taken before a
+        # call's lock in close(), never after it.
+        self._lock = threading.RLock()
         self._calls: weakref.WeakSet[Call[Any]] = weakref.WeakSet()
         # A stream that was dropped after its end takes its call along; the attempt lives until it has drained.
         self._attempts: weakref.WeakSet[Attempt[Any]] = weakref.WeakSet()
@@ -105,7 +106,7 @@ class Client:
 
     def after_fork(self) -> None:
         """In a forked child: the parent's calls are its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls = weakref.WeakSet()
         self._attempts = weakref.WeakSet()
 

@@ -106,9 +106,13 @@ class Exchange:
                 content_type=request.content_type,
             )
             read(attempt, reply)
+            if reply.status >= 400:
+                # A plain call returns it, or sends again on a fresh connection.
+                errand.spoil()
         except Aborted:
             raise
         except Exception as error:
+            errand.spoil()
             tally = attempt.tally
             found = translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
             if found is error:

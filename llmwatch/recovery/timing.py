@@ -10,8 +10,11 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["backoff", "retry_after", "should_retry"]
 
-# float() also takes "nan", "1_000", "1e9" and digits of other scripts. No wait has more than fifteen digits.
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
+# float() also takes "nan", "1_000", "1e9" and digits of other scripts. No wait is longer than three hundred digits.
+_NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
+
+# Thirty million years: whatever is longer says no more.
+_LONGEST = 1e15
 
 
 def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:
@@ -56,7 +59,7 @@ def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) 
 
 def _number(text: str | None) -> float | None:
     text = (text or "").strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    return min(float(text), _LONGEST) if _NUMBER.fullmatch(text) else None
 
 
 def _date(text: str | None) -> float | None:

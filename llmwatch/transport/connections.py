@@ -8,6 +8,7 @@ the socket's duplicate back on every way out.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,38 @@ if TYPE_CHECKING:
 __all__ = ["WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
 
 
+class FinalResponse(http.client.HTTPResponse):
+    """A response that waits for the final status: http.client skips 100 only, and takes 102 or 103 for the answer.
+
+    The real answer would then be read by the next call on the connection.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+def has_leftovers(sock: Any) -> bool:
+    """Whether TLS holds bytes that nobody has read: they came behind the response, and no look at the kernel shows
+    them.
+    """
+    tls = getattr(sock, "sslobj", sock)  # TLS in TLS keeps its engine there
+    pending = getattr(tls, "pending", None)
+    try:
+        return bool(pending and pending())
+    except (OSError, ValueError):
+        return True
+
+
 class WatchedMixin(HTTPConnection):
     """What the two connection classes add to urllib3's."""
 
+    response_class = FinalResponse
+    spoiled = False
+    """The attempt that used it last has failed: it is closed instead of being used again."""
     errand: Errand | None = None
     handle: SocketHandle | None = None
     idle_since: float | None = None
@@ -41,6 +71,7 @@ class WatchedMixin(HTTPConnection):
     def engage(self, errand: Errand, *, idle: float | None) -> None:
         """The connection left the pool for ``errand``; if it is open, its attempt owns the socket from here on."""
         self.errand = errand
+        errand.connections.append(self)
         if self.sock is not None:
             self.handle = SocketHandle(self.sock)
             errand.line.adopt(self.handle, reused=True, idle=idle)
@@ -110,14 +141,19 @@ class WatchedMixin(HTTPConnection):
         # lives on in the response.
         self._answering = True
         try:
-            return super().getresponse()
+            response = super().getresponse()
         finally:
             self._answering = False
+        if response.status < 200:
+            # Switched to another protocol: no HTTP connection any more.
+            self.spoiled = True
+        return response
 
     def close(self) -> None:
         if not self._answering:
             # While a duplicate is open no FIN goes out.
             self.disengage()
+            self.spoiled = False
         super().close()
 
 

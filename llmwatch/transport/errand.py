@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 
@@ -34,8 +35,15 @@ class Errand:
     connect_backstop: float | None
     send_backstop: float | None
     read_backstop: float | None
+    connections: list[Any] = field(default_factory=list)
+    """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)
     """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+
+    def spoil(self) -> None:
+        """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""
+        for connection in self.connections:
+            connection.spoiled = True
 
 
 def current() -> Errand | None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from llmwatch.transport import errand as errands
-from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin
+from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin, has_leftovers
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.sockets import close_inherited
 from llmwatch.watch.clock import SYSTEM
@@ -93,7 +93,7 @@ class _WatchedPool(HTTPConnectionPool):
         idle = None
         if conn.sock is not None and conn.idle_since is not None:
             idle = SYSTEM.now() - conn.idle_since
-            if idle >= errand.keepalive:
+            if idle >= errand.keepalive or conn.spoiled or has_leftovers(conn.sock):
                 # Whatever the server advertises: somebody on the way may have forgotten the flow, and says so with a
                 # reset.
                 conn.close()
@@ -105,6 +105,7 @@ class _WatchedPool(HTTPConnectionPool):
             return
         # One that was closed meanwhile has given up its socket already.
         fit = conn.disengage() and conn.sock is not None and not self.retired
+        fit = fit and not conn.spoiled and not has_leftovers(conn.sock)
         returning, conn.is_returning = conn.is_returning, False
         if fit:
             conn.idle_since = SYSTEM.now()

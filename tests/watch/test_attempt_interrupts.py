@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.handover import Handover
 from llmwatch.watch.supervisor import Supervisor
-from tests.watch.scripted import PATIENCE, Caller, Puppet, Socket, WatchedSystemClock
+from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Socket, WatchedSystemClock
 from tests.watch.tracing import Enough, interrupted, lines_before, lines_of, names
 
 needs_signals = pytest.mark.skipif(
@@ -124,6 +125,37 @@ def test_ctrl_c_at_any_line_leaves_the_lock_free(where: tuple[CodeType, int]) ->
     assert one.lock_is_free()
     one.end()
     assert one.socket.shut_down.is_set()
+
+
+START_LINES = lines_of(Attempt.start)
+
+
+@pytest.mark.parametrize("where", START_LINES, ids=names(START_LINES))
+def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[CodeType, int]) -> None:
+    """An interrupted start raises, and what it may have begun is given up: nobody works on, and nobody is counted."""
+    supervisor = HandDriven()
+    attempt: Attempt[Any] = Attempt({}, supervisor=supervisor)
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    def work(attempt: Attempt[Any]) -> None:
+        over = threading.Event()
+        while not over.wait(0.001):
+            attempt.check()
+
+    def call() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupted(lambda: attempt.start(work), where, press)
+            attempt.cancel("user")  # the line was not on the way
+
+    Caller(call).result()
+    thread = attempt._thread
+    if thread is not None and thread.ident is not None:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    counts = supervisor.census.counts()
+    assert (counts["live_attempts"], counts["workers"]) == (0, 0)
 
 
 @pytest.mark.parametrize("where", LINES, ids=names(LINES))
