@@ -68,11 +68,11 @@ class Attempt(Reports[T]):
             )
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._run, work), name="llmwatch-worker", daemon=True)
-        with self._lock:
-            self._machine.seen(Seen.BEGUN, self._clock.now())
-            self._thread = thread
-            census.enter(self)
         try:
+            with self._lock:
+                self._machine.seen(Seen.BEGUN, self._clock.now())
+                self._thread = thread
+                census.enter(self)
             thread.start()
             self._supervisor.watch(self)
         except BaseException:
