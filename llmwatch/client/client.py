@@ -7,20 +7,21 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 import requests
 
 from llmwatch.client.collected import Collected
+from llmwatch.client.exchange import Head
 from llmwatch.client.loop import Call
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.origins import Origins
 from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Settings, Start
+from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.stream import Stream
 from llmwatch.client.timeouts import with_timeout
+from llmwatch.client.work import exchanges
 from llmwatch.errors import Cancelled, ConfigError
 from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive
 from llmwatch.records import Sink
@@ -183,14 +184,14 @@ class Client:
         returned. The body of an error status is given 5 s. The :class:`~llmwatch.CallRecord` is the response's
         ``llmwatch_record``.
         """
-        call: Call[requests.Response] = self._call(
-            self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
-        )
+        call: Call[Head] = self._call(self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs))
         call.begin()
         try:
-            return call.response()
+            head, _ = call.answer()
         finally:
             call.close()
+        head.response.llmwatch_record = call.record  # type: ignore[attr-defined]
+        return head.response
 
     def close(self) -> None:
         """End every call of this client with :class:`~llmwatch.Cancelled` (``by="lifecycle"``) and close its idle
@@ -232,6 +233,7 @@ class Client:
         return Start(
             request=CallRequest.build(method, url, kwargs),
             door=door,
+            nature=Nature.PLAIN if door is Door.REQUEST else Nature.STREAM,
             limits=with_timeout(limits, kwargs.get("timeout")),
             retry=retry,
             cancel=cancel,
@@ -239,7 +241,8 @@ class Client:
 
     def _call(self, start: Start) -> Call[Any]:
         keepalive = resolve_keepalive(self._keepalive, os.environ)
-        call: Call[Any] = Call(self._sender, replace(self._settings, keepalive=keepalive), start)
+        work = exchanges(self._sender, self._settings, start, keepalive=keepalive)
+        call: Call[Any] = Call(work, self._settings, start)
         with self._lock:
             if self._closed:
                 raise Cancelled("This client is closed; nothing was sent. Make a new one.", by="lifecycle")

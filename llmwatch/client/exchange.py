@@ -26,7 +26,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
 from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
 
-__all__ = ["ERROR_BODY_SIZE", "Exchange"]
+__all__ = ["ERROR_BODY_SIZE", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
@@ -64,6 +64,14 @@ def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
     return longest + BACKSTOP_MARGIN if longest < _LONGEST_BACKSTOP else None
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a response. ``body``: all of it as it came over the wire, ``None`` if it follows in pieces."""
+
+    response: requests.Response
+    body: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work an attempt can be
@@ -81,7 +89,7 @@ class Exchange:
         """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
         self._run(attempt, self._read_stream, streaming=True)
 
-    def run_plain(self, attempt: Attempt[requests.Response]) -> None:
+    def run_plain(self, attempt: Attempt[Head]) -> None:
         """Hand over the whole response, whatever its status."""
         self._run(attempt, self._read_plain, streaming=False)
 
@@ -126,13 +134,13 @@ class Exchange:
 
     # -- plain --------------------------------------------------------------
 
-    def _read_plain(self, attempt: Attempt[requests.Response], reply: Reply) -> None:
+    def _read_plain(self, attempt: Attempt[Head], reply: Reply) -> None:
         if reply.status < 400:
             body = self._read_all(attempt, reply)
             self._require_whole(reply, body)
         else:
             body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-        attempt.deliver([reply.load(body)], 0, content=True, terminal=True)
+        attempt.deliver([Head(reply.load(body), body)], 0, content=True, terminal=True)
 
     def _require_whole(self, reply: Reply, body: bytes) -> None:
         try:

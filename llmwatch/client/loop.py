@@ -7,6 +7,7 @@ before an attempt's lock, and nothing but a back-off is waited for while it is h
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -15,28 +16,32 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
-import requests
-
-from llmwatch.client.exchange import Exchange
+from llmwatch.client.exchange import Exchange, Head
 from llmwatch.client.history import History
 from llmwatch.client.incidents import incident_sinks
 from llmwatch.client.notices import RetryNotice, Teller
 from llmwatch.client.planning import Planner
 from llmwatch.client.recording import Ended, cancelled_error, observe
+from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
-from llmwatch.client.settings import Settings, Start
+from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import EmptyStream, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, snapshot
-from llmwatch.transport.sender import Sender
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.nested import Inner
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-__all__ = ["Call"]
+__all__ = ["Call", "MakeWork", "Work"]
+
+Work = Callable[[Attempt[Any]], None]
+"""What the worker of one attempt does."""
+MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
+"""Makes the work of each attempt, from the request and the limits that it goes by."""
 
 # A library says nothing unless it is asked to.
 logging.getLogger("llmwatch").addHandler(logging.NullHandler())
@@ -45,8 +50,8 @@ logging.getLogger("llmwatch").addHandler(logging.NullHandler())
 class Call(Generic[T]):
     """One call of the user. :meth:`next_batch` drives it; :meth:`cancel` ends it from any thread."""
 
-    def __init__(self, sender: Sender, settings: Settings, start: Start) -> None:
-        self._sender = sender
+    def __init__(self, make_work: MakeWork, settings: Settings, start: Start) -> None:
+        self._make_work = make_work
         self._settings = settings
         self._start = start
         self._request = start.request
@@ -68,6 +73,8 @@ class Call(Generic[T]):
         self._began_wall = 0.0
         self._idle_since_previous: float | None = None
         self._subscription = 0
+        self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
+        self._handed_out = start.door in (Door.STREAM, Door.WRAP)
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
@@ -96,9 +103,13 @@ class Call(Generic[T]):
         """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
         return None if self._finished else self._guarded(self._next_batch)
 
-    def response(self) -> requests.Response:
-        """The last response of a plain call, with its record as ``llmwatch_record``."""
-        return self._guarded(self._response)
+    def answer(self) -> tuple[Head, list[Any]]:
+        """The head of the answer, for work that hands one over first, and what came with it.
+
+        Of an error status it is the last one, after the resends that the status allows. The call is over if the head
+        has its body with it, else :meth:`next_batch` gives the rest.
+        """
+        return self._guarded(self._answer)
 
     def cancel(self, by: str) -> None:
         """Give the call up, from any thread. A call that is over is not touched."""
@@ -151,6 +162,11 @@ class Call(Generic[T]):
     # -- attempts -----------------------------------------------------------
 
     def _begin_call(self) -> None:
+        outer = serving()
+        if outer is not None:
+            inner = Inner(self.cancel)
+            outer.adopt(inner)
+            self._release = functools.partial(outer.disown, inner)
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
         refusal = self._planner.admit(self._began_at)
         if refusal is not None:
@@ -161,14 +177,6 @@ class Call(Generic[T]):
 
     def _begin_attempt(self) -> Attempt[T]:
         attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at)
-        exchange = Exchange(
-            sender=self._sender,
-            request=self._request,
-            limits=self.limits,
-            keepalive=self._settings.keepalive,
-            dialect=self._settings.dialect,
-            wall=self._clock.wall,
-        )
         with self._lock:
             if self.cancelled_by is None:
                 self._attempt = attempt
@@ -176,9 +184,8 @@ class Call(Generic[T]):
             self._history.not_carried_out()
             self.raise_cancelled()
         self._settings.started(attempt)
-        work: Any = exchange.run_plain if self._start.plain else exchange.run_stream
         try:
-            attempt.start(work)
+            attempt.start(self._make_work(self._request, self.limits))
         except LLMWatchError as error:
             self._attempt = None
             self._history.not_carried_out()
@@ -186,7 +193,7 @@ class Call(Generic[T]):
         return attempt
 
     def _resolve_limits(self) -> EffectiveLimits:
-        return resolve_limits(
+        limits = resolve_limits(
             call=self._start.limits,
             client=self._settings.limits,
             environ=os.environ,
@@ -194,9 +201,10 @@ class Call(Generic[T]):
             url=self._request.url,
             body=self._request.body,
             body_bytes=self._request.size,
-            plain=self._start.plain,
+            plain=self._start.nature is not Nature.STREAM,
             patience=self._history.patience,
         )
+        return limits.lowered(self._start.caps, self._start.caps_source)
 
     def _next_batch(self) -> list[T] | None:
         while True:
@@ -210,23 +218,25 @@ class Call(Generic[T]):
                 return None
             self._fail(ended)
 
-    def _response(self) -> requests.Response:
+    def _answer(self) -> tuple[Head, list[Any]]:
         while True:
             attempt = self._attempt or self._begin_attempt()
             batch: Any = self._teller.take(attempt, self.number)
             if not batch:
                 self._fail(self._observe(attempt))
                 continue
-            response: requests.Response = batch[0]
-            if response.status_code < 400:
-                self._succeed(self._observe(attempt))
-            elif self._is_resent(attempt, response):
+            head: Head = batch[0]
+            if self._start.nature is Nature.OTHER or head.response.status_code < 400:
+                self._handed_out = not self._start.whole
+                if head.body is not None:
+                    self._succeed(self._observe(attempt))
+            elif self._is_resent(attempt, head):
                 continue
-            response.llmwatch_record = self.record  # type: ignore[attr-defined]
-            return response
+            return head, batch[1:]
 
-    def _is_resent(self, attempt: Attempt[T], response: requests.Response) -> bool:
+    def _is_resent(self, attempt: Attempt[T], head: Head) -> bool:
         """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        response = head.response
         refusal = Exchange.provider_failure(
             self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
         )
@@ -249,7 +259,7 @@ class Call(Generic[T]):
             boundary=self._boundary,
             call_started_at=self._began_at,
             idle_since_previous=None if self._history.attempts else self._idle_since_previous,
-            deliverable=self._start.door is Door.STREAM,
+            deliverable=self._handed_out,
             error=error,
         )
 
@@ -260,7 +270,7 @@ class Call(Generic[T]):
             self._attempt = None
 
     def _succeed(self, ended: Ended) -> None:
-        self.empty = not (self._start.plain or ended.facts.content)
+        self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
         self._history.attempts.append(ended.record)
         self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
 
@@ -352,6 +362,8 @@ class Call(Generic[T]):
             self._finished = True
         if self._start.cancel is not None:
             self._start.cancel.unsubscribe(self._subscription)
+        if self._release is not None:
+            self._release()
         failure = None if error is None else failure_of(error)
         self._planner.settle(outcome, error, self._clock.now())
         self.record = CallRecord(

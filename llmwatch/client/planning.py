@@ -101,7 +101,7 @@ class Planner:
     def _context(self, cancelled_by: str | None) -> Context:
         history, retry = self.history, self.retry
         return Context(
-            door=self.start.door,
+            door=self.start.decides_as,
             attempt=history.counted,
             max_attempts=retry.max_attempts,
             slow_but_alive=retry.slow_but_alive,

@@ -96,7 +96,7 @@ def _facts(
         reasoning="reasoning" in kinds,
         tool_input="tool_input" in kinds,
         tool_call="tool_call" in kinds,
-        delivered=deliverable and attempt.opened and bool(kinds),
+        delivered=deliverable and attempt.opened,
         terminal=Seen.TERMINAL in marks,
         bytes=tally.response_bytes,
         events=sum(kinds.values()),
@@ -104,8 +104,8 @@ def _facts(
         socket_idle=tally.idle,
         since_sent=None if sent_at is None else verdict.at - sent_at,
         boundary=boundary,
-        beaten=False,
-        replayable=request.replayable,
+        beaten=tally.beaten,
+        replayable=None if tally.opaque else request.replayable,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from llmwatch.client.notices import NoticeCallback
@@ -17,7 +18,20 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock
 
-__all__ = ["Settings", "Start"]
+__all__ = ["Nature", "Settings", "Start"]
+
+
+class Nature(Enum):
+    """What the far side does until it is finished.
+
+    ``STREAM`` sends events as they come about. ``PLAIN`` is a model call that is silent and at work until it answers
+    whole, so a kill after sent means slow but alive. ``OTHER`` is anything else: its limits are those of a plain call,
+    but nothing says that it is at work.
+    """
+
+    STREAM = "stream"
+    PLAIN = "plain"
+    OTHER = "other"
 
 
 def _nobody(attempt: Attempt[Any]) -> None:
@@ -32,7 +46,6 @@ class Settings:
     retry: Retry | None = None
     profile: str | None = None
     dialect: str = "auto"
-    keepalive: float = 10.0
     sinks: tuple[Sink, ...] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0
@@ -44,15 +57,28 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How a call differs from its client."""
+    """How a call differs from its client.
+
+    ``whole``: the caller gets nothing before the end, whatever the door. ``caps`` may lower the limits that apply, and
+    never raises one: seconds by name, from ``caps_source``.
+    """
 
     request: CallRequest
     door: Door
+    nature: Nature = Nature.STREAM
+    whole: bool = False
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None
+    caps: Mapping[str, float] = field(default_factory=dict)
+    caps_source: str = "timeout of the request"
 
     @property
     def plain(self) -> bool:
-        """Not streaming: silent until it is finished."""
-        return self.door is Door.REQUEST
+        """A model call that is silent until it is finished."""
+        return self.nature is Nature.PLAIN
+
+    @property
+    def decides_as(self) -> Door:
+        """The door by whose rules a failure is judged."""
+        return Door.COLLECT if self.whole else self.door

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["EffectiveLimit", "EffectiveLimits"]
@@ -46,6 +46,18 @@ class EffectiveLimits:
     def seconds(self) -> dict[str, float | None]:
         """All limits, by name, in seconds, ``None`` for off."""
         return {name: limit.value for name, limit in self.limits.items()}
+
+    def lowered(self, caps: Mapping[str, float], source: str) -> EffectiveLimits:
+        """The same with each limit at most what ``caps`` says, in seconds; one that is off is set to it. A limit that
+        is shorter stays.
+        """
+        limits = {
+            name: EffectiveLimit(name=name, value=caps[name], source=source, explicit=True)
+            if name in caps and (limit.value is None or caps[name] < limit.value)
+            else limit
+            for name, limit in self.limits.items()
+        }
+        return replace(self, limits=limits)
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain dictionaries, lists, numbers and text."""

@@ -184,12 +184,14 @@ class Reports(Watched, Generic[T]):
         finish: bool = False,
         terminal: bool = False,
         kinds: Mapping[str, int] | None = None,
+        event: bool = True,
+        visible: bool = False,
     ) -> None:
         """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
 
         ``content``: something in it moves generation forward; ``finish``: the answer is complete but more may follow;
-        ``terminal``: nothing follows. A batch without any of the three is held back until one comes. ``kinds`` is
-        added to the tally.
+        ``terminal``: nothing follows. A batch without any of the three is held back until one comes, unless it is
+        ``visible`` at once. ``event``: there is a whole event in it. ``kinds`` is added to the tally.
         """
         with self._lock:
             verdict = self._machine.verdict
@@ -200,12 +202,12 @@ class Reports(Watched, Generic[T]):
                 return
             now = self._machine.read_at(self._clock.now())
             seen = self._machine.seen
-            ok = seen(Seen.EVENT, now) and (not content or seen(Seen.CONTENT, now))
+            ok = (not event or seen(Seen.EVENT, now)) and (not content or seen(Seen.CONTENT, now))
             if ok:
                 if kinds:
                     self.tally.events.update(kinds)
                 self._handover.put(batch, size)
-                if content or finish or terminal:
+                if content or finish or terminal or visible:
                     self._handover.open()
                 if terminal:
                     seen(Seen.TERMINAL, now)

@@ -25,4 +25,8 @@ class Tally:
     content_type: str | None = None
     content_encoding: str | None = None
     pending_bytes: int = 0
+    beaten: bool = False
+    """A wrapped function has shown that it has begun to do something."""
+    opaque: bool = False
+    """A wrapped function that nothing can be seen of."""
     events: Counter[str] = field(default_factory=Counter)

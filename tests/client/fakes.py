@@ -14,7 +14,8 @@ import requests
 from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.client.loop import Call
 from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Settings, Start
+from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.client.work import exchanges
 from llmwatch.recovery import Door
 from llmwatch.transport.errand import Errand
 from llmwatch.watch.cancel import CancelToken
@@ -224,8 +225,11 @@ class Studio:
         """A call that was not begun, and the sender that answers it."""
         sender = FakeSender(self.time.clock.now, answers)
         request = CallRequest.build("POST", URL, {"json": {"stream": True}, **kwargs})
-        start = Start(request=request, door=door, retry=retry, limits=limits, cancel=cancel)
-        call: Call[Event] = Call(sender, settings or self.settings(), start)  # type: ignore[arg-type]
+        nature = Nature.PLAIN if door is Door.REQUEST else Nature.STREAM
+        start = Start(request=request, door=door, nature=nature, retry=retry, limits=limits, cancel=cancel)
+        settings = settings or self.settings()
+        work = exchanges(sender, settings, start, keepalive=10.0)  # type: ignore[arg-type]
+        call: Call[Event] = Call(work, settings, start)
         return call, sender
 
     @staticmethod
