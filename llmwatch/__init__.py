@@ -31,8 +31,9 @@ from llmwatch.errors import (
     TooManyOrphans,
     WatchTimeout,
 )
-from llmwatch.policy import Limits, Retry, register_reasoning_model
+from llmwatch.policy import Limits, Retry, register_model_url, register_reasoning_model
 from llmwatch.records import AttemptRecord, CallRecord, Decision, Recovery
+from llmwatch.session import Session, install, mount, uninstall
 from llmwatch.watch import CancelToken
 from llmwatch.wire import Event, Kind, Meaning, ToolCall, ToolDelta
 
@@ -63,6 +64,7 @@ __all__ = [
     "Resend",
     "Retry",
     "RetryNotice",
+    "Session",
     "Stream",
     "StreamCut",
     "StreamTruncated",
@@ -73,8 +75,12 @@ __all__ = [
     "WatchTimeout",
     "collect",
     "effective_limits",
+    "install",
+    "mount",
+    "register_model_url",
     "register_reasoning_model",
     "request",
     "stats",
     "stream",
+    "uninstall",
 ]

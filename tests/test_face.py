@@ -41,6 +41,7 @@ NAMES = [
     "Resend",
     "Retry",
     "RetryNotice",
+    "Session",
     "Stream",
     "StreamCut",
     "StreamTruncated",
@@ -51,14 +52,18 @@ NAMES = [
     "WatchTimeout",
     "collect",
     "effective_limits",
+    "install",
+    "mount",
+    "register_model_url",
     "register_reasoning_model",
     "request",
     "stats",
     "stream",
+    "uninstall",
 ]
 
 # What the face itself imports from; a submodule becomes an attribute of its package, whoever imports it.
-ROOMS = {"client", "errors", "policy", "records", "recovery", "transport", "watch", "wire"}
+ROOMS = {"client", "errors", "policy", "records", "recovery", "session", "transport", "watch", "wire"}
 
 HEAVY = ["typer", "rich", "click", "pytest", "asyncio", "llmwatch.cli", "llmwatch.faults"]
 

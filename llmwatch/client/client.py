@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 import requests
 
+from llmwatch.client.answering import ResponseCall
 from llmwatch.client.collected import Collected
-from llmwatch.client.exchange import Head
 from llmwatch.client.loop import Call
 from llmwatch.client.notices import NoticeCallback
-from llmwatch.client.origins import Origins
 from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.client.settings import Nature, Start
+from llmwatch.client.setup import checked_settings
 from llmwatch.client.stream import Stream
 from llmwatch.client.timeouts import with_timeout
 from llmwatch.client.work import exchanges
-from llmwatch.errors import Cancelled, ConfigError
-from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive
+from llmwatch.errors import Cancelled
+from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.transport.sender import Sender
 from llmwatch.watch import forks
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
-from llmwatch.wire import Collector, Event, check_dialect
+from llmwatch.wire import Collector, Event
 
 __all__ = ["Client"]
 
-T = TypeVar("T")
+C = TypeVar("C", bound=Call[Any])
 
 
 class Client:
@@ -43,10 +43,11 @@ class Client:
 
     ``limits`` and ``retry`` hold for every call that does not say otherwise. ``session`` lends its headers, auth,
     cookies, proxies, verify, cert, trust_env, params and hooks, and stays as it was (its adapters are not used).
-    ``dialect`` says what the events mean (``"auto"`` detects it), ``profile`` replaces the detected set of default
-    limits, ``keepalive`` is for how many seconds an idle connection may be reused (0: never), ``sinks`` are called
-    with the :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about
-    waits and retries while they last: every ``notice_every`` seconds.
+    ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.wire.register` makes one of your own
+    known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
+    connection may be reused (0: never), ``sinks`` are called with the :class:`~llmwatch.CallRecord` of each finished
+    call. ``on_notice`` is told, in the calling thread, about waits and retries while they last: every ``notice_every``
+    seconds.
 
     Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
     settings that cannot be meant.
@@ -68,34 +69,19 @@ class Client:
     ) -> None:
         if session is not None and not isinstance(session, requests.Session):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
-        if limits is not None and not isinstance(limits, Limits):
-            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {limits!r}")
-        if retry is not None and not isinstance(retry, Retry):
-            raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {retry!r}")
-        check_dialect(dialect)
-        if isinstance(notice_every, bool) or not isinstance(notice_every, (int, float)) or not 0 < notice_every < 1e6:
-            raise ConfigError(
-                f"notice_every must be a number of seconds above 0, not {notice_every!r}.",
-                field="notice_every",
-                value=notice_every,
-            )
-        if profile is not None:
-            check_profile(profile)
-        resolve_keepalive(keepalive, {})
-        self._keepalive = keepalive
-        self._sender = Sender(session)
-        self._settings = Settings(
+        settings = checked_settings(
             limits=limits,
             retry=retry,
             profile=profile,
             dialect=dialect,
-            sinks=tuple(sinks),
+            keepalive=keepalive,
+            sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,
             random=random,
-            started=self._started,
-            origins=Origins(),
         )
+        self._sender = Sender(session)
+        self._settings = replace(settings, started=self._started)
         # Protects the three fields below; a signal handler of the same thread may close the client. Taken before a
         # call's lock in close(), never after it.
         self._lock = threading.RLock()
@@ -128,7 +114,7 @@ class Client:
         :class:`~llmwatch.ConfigError` for a URL or setting that cannot be meant.
         """
         start = self._start(Door.STREAM, method, url, limits, retry, cancel, kwargs)
-        return Stream(lambda: self._call(start))
+        return Stream(lambda: self._call(start, Call))
 
     def collect(
         self,
@@ -146,7 +132,8 @@ class Client:
         each resend is billed again. Raises what iterating a stream raises, and :class:`~llmwatch.EmptyStream` for a
         well-ended answer with nothing in it.
         """
-        call: Call[Event] = self._call(self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs))
+        start = self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
+        call: Call[Event] = self._call(start, Call)
         call.begin()
         number, collector = call.number, Collector()
         try:
@@ -184,7 +171,8 @@ class Client:
         returned. The body of an error status is given 5 s. The :class:`~llmwatch.CallRecord` is the response's
         ``llmwatch_record``.
         """
-        call: Call[Head] = self._call(self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs))
+        start = self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
+        call = self._call(start, ResponseCall)
         call.begin()
         try:
             head, _ = call.answer()
@@ -239,10 +227,9 @@ class Client:
             cancel=cancel,
         )
 
-    def _call(self, start: Start) -> Call[Any]:
-        keepalive = resolve_keepalive(self._keepalive, os.environ)
-        work = exchanges(self._sender, self._settings, start, keepalive=keepalive)
-        call: Call[Any] = Call(work, self._settings, start)
+    def _call(self, start: Start, kind: type[C]) -> C:
+        work = exchanges(self._sender, self._settings, start)
+        call = kind(work, self._settings, start)
         with self._lock:
             if self._closed:
                 raise Cancelled("This client is closed; nothing was sent. Make a new one.", by="lifecycle")

@@ -13,6 +13,7 @@ from typing import Any
 import requests
 
 from llmwatch.client.request import CallRequest
+from llmwatch.client.words import scrubbed
 from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import redact
@@ -20,10 +21,11 @@ from llmwatch.recovery import retry_after, should_retry
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.failures import translate
-from llmwatch.transport.sender import Reply, Sender
+from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
+from llmwatch.watch.tally import Tally
 from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "Exchange", "Head"]
@@ -39,13 +41,6 @@ _KIND = operator.attrgetter("kind._value_")
 
 _LONGEST_BACKSTOP = 2_000_000.0
 _READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
-
-
-def _scrubbed(error: LLMWatchError) -> LLMWatchError:
-    """``error`` without secrets: some of its words are the provider's."""
-    error.message = redact.text(error.message)
-    error.args = (error.message,)
-    return error
 
 
 def _bounded(decompressor: Decompressor, data: bytes) -> bytes:
@@ -78,7 +73,7 @@ class Exchange:
     started with.
     """
 
-    sender: Sender
+    sender: Opener
     request: CallRequest
     limits: EffectiveLimits
     keepalive: float
@@ -93,13 +88,16 @@ class Exchange:
         """Hand over the whole response, whatever its status."""
         self._run(attempt, self._read_plain, streaming=False)
 
-    def _run(self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool) -> None:
+    def _run(
+        self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool, model: bool = True
+    ) -> None:
         errand = Errand(
             line=attempt,
             keepalive=self.keepalive,
             connect_backstop=_backstop(self.limits, "connect"),
             send_backstop=_backstop(self.limits, "send"),
             read_backstop=_backstop(self.limits, *_READ_CLOCKS),
+            lenient=not model,
         )
         reply: Reply | None = None
         found: BaseException | None = None
@@ -113,8 +111,11 @@ class Exchange:
                 streaming=streaming,
                 content_type=request.content_type,
             )
+            tally = attempt.tally
+            tally.content_type = reply.headers.get("content-type") or None
+            tally.content_encoding = reply.headers.get("content-encoding") or None
             read(attempt, reply)
-            if reply.status >= 400:
+            if model and reply.status >= 400:
                 # A plain call returns it, or sends again on a fresh connection.
                 errand.spoil()
         except Aborted:
@@ -122,15 +123,20 @@ class Exchange:
         except Exception as error:
             errand.spoil()
             tally = attempt.tally
-            found = translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
+            found = self._translated(error, tally)
             if found is error:
                 raise
+            if isinstance(found, LLMWatchError):
+                scrubbed(found, self.request)
         finally:
             if reply is not None:
                 reply.close()
         if found is not None:
             # Outside the except block, so that the foreign exception is not even its context.
             raise found
+
+    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+        return translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
 
     # -- plain --------------------------------------------------------------
 
@@ -191,8 +197,6 @@ class Exchange:
         if not 200 <= reply.status < 300:
             raise self._refused(attempt, reply)
         content_type = reply.headers.get("content-type", "")
-        attempt.tally.content_type = content_type or None
-        attempt.tally.content_encoding = reply.headers.get("content-encoding")
         decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
         try:
             decompressor = decompressor_for(reply.encoding)
@@ -224,16 +228,15 @@ class Exchange:
             raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
         self._hand_over(attempt, reply, decoder, decoder.end(), 0)
         error = decoder.verdict_at_end()
-        attempt.tally.pending_bytes = decoder.pending
         if error is not None:
-            raise _scrubbed(error)
+            raise scrubbed(error, self.request)
 
     def _hand_over(
         self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, events: list[Event], size: int
     ) -> None:
         # Noted before the hand-over, which may end the attempt.
-        attempt.tally.comments, attempt.tally.dialect = decoder.comments, decoder.dialect
-        error = decoder.error
+        tally, error = attempt.tally, decoder.error
+        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
             events.pop()
@@ -250,7 +253,7 @@ class Exchange:
                 kinds=Counter(map(_KIND, events)),
             )
         if error is not None:
-            raise _scrubbed(error)
+            raise scrubbed(error, self.request)
 
     # -- what is no stream --------------------------------------------------
 
@@ -268,7 +271,7 @@ class Exchange:
         body = piece + _bounded(decompressor, self._read_refused(attempt, reply, ERROR_BODY_SIZE))
         error = not_a_stream(reply.status, content_type, body[:ERROR_BODY_SIZE], dialect=dialect)
         assert error is not None
-        raise _scrubbed(error)
+        raise scrubbed(error, self.request)
 
     def _refused(self, attempt: Attempt[Event], reply: Reply) -> ProviderError:
         status, location = reply.status, reply.location
@@ -279,7 +282,9 @@ class Exchange:
             body = _bounded(decompressor_for(reply.encoding), encoded)
         except Undecodable:
             body = b""
-        return self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())
+        error = self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())
+        scrubbed(error, self.request)
+        return error
 
     def _redirect_message(self, status: int, location: str | None) -> str:
         if location is None:
@@ -292,7 +297,9 @@ class Exchange:
 
     @staticmethod
     def provider_failure(host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ProviderError:
-        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read."""
+        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may quote the
+        prompt: see :func:`~llmwatch.client.words.scrubbed`.
+        """
         said = provider_error(status, body, headers.get("content-type", ""))
         return ProviderError(
             f"{host} answered HTTP {status}: {redact.text(said.message)}",

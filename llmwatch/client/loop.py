@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
-from llmwatch.client.exchange import Exchange, Head
 from llmwatch.client.history import History
 from llmwatch.client.incidents import incident_sinks
 from llmwatch.client.notices import RetryNotice, Teller
@@ -25,7 +24,7 @@ from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.errors import EmptyStream, LLMWatchError, ProviderError
+from llmwatch.errors import EmptyStream, LLMWatchError
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, snapshot
@@ -102,14 +101,6 @@ class Call(Generic[T]):
     def next_batch(self) -> list[T] | None:
         """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
         return None if self._finished else self._guarded(self._next_batch)
-
-    def answer(self) -> tuple[Head, list[Any]]:
-        """The head of the answer, for work that hands one over first, and what came with it.
-
-        Of an error status it is the last one, after the resends that the status allows. The call is over if the head
-        has its body with it, else :meth:`next_batch` gives the rest.
-        """
-        return self._guarded(self._answer)
 
     def cancel(self, by: str) -> None:
         """Give the call up, from any thread. A call that is over is not touched."""
@@ -217,36 +208,6 @@ class Call(Generic[T]):
                 self._succeed(ended)
                 return None
             self._fail(ended)
-
-    def _answer(self) -> tuple[Head, list[Any]]:
-        while True:
-            attempt = self._attempt or self._begin_attempt()
-            batch: Any = self._teller.take(attempt, self.number)
-            if not batch:
-                self._fail(self._observe(attempt))
-                continue
-            head: Head = batch[0]
-            if self._start.nature is Nature.OTHER or head.response.status_code < 400:
-                self._handed_out = not self._start.whole
-                if head.body is not None:
-                    self._succeed(self._observe(attempt))
-            elif self._is_resent(attempt, head):
-                continue
-            return head, batch[1:]
-
-    def _is_resent(self, attempt: Attempt[T], head: Head) -> bool:
-        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
-        response = head.response
-        refusal = Exchange.provider_failure(
-            self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
-        )
-        try:
-            self._fail(self._observe(attempt, refusal))
-        except ProviderError as error:
-            if error is not refusal:
-                raise
-            return False
-        return True
 
     # -- judgement ----------------------------------------------------------
 

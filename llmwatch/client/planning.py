@@ -11,7 +11,7 @@ from llmwatch.client.settings import Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Facts, Outcome, Permit, Plan, backoff, decide, failure_of, is_lost
+from llmwatch.recovery import Context, Facts, Outcome, Permit, Plan, Reason, backoff, decide, failure_of, is_lost
 
 __all__ = ["Planner"]
 
@@ -20,7 +20,11 @@ __all__ = ["Planner"]
 class Planner:
     """Decides for one call. Used by the caller's thread alone.
 
-    ``ends_at`` is the instant of the call's deadline, ``None`` if it has none.
+    The origin that a request goes to pays for it and earns by it. Where ``on_retry`` may change the origin, it is not
+    known before :meth:`follow` which one that is: a resend is then planned without a token, and may end there.
+
+    ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``unpaid`` the resend that was planned
+    without a token, ``refused`` what has become of it.
     """
 
     settings: Settings
@@ -30,21 +34,32 @@ class Planner:
     origin: Origin
     ends_at: float | None = None
     permit: Permit | None = None
+    unpaid: Plan | None = None
+    refused: Plan | None = None
 
     def admit(self, now: float) -> CircuitOpen | None:
         """Ask the circuit breaker; its refusal, if it is one."""
         return self._admit(self.start.request, now)
 
-    def follow(self, request: CallRequest, error: LLMWatchError, now: float) -> CircuitOpen | None:
-        """The next attempt may go elsewhere: leave the old origin with what ``error`` says of it, and ask the new
-        one.
+    def follow(self, request: CallRequest, error: LLMWatchError, now: float) -> LLMWatchError | None:
+        """The next attempt may go elsewhere: leave the old origin with what ``error`` says of it, and ask the breaker
+        and the budget of the new one. What to end the call with, if either says no: ``error``, for want of a token.
         """
         origin = self.settings.origins.get(request.origin, self.retry)
-        if origin is self.origin:
+        elsewhere = origin is not self.origin
+        if elsewhere:
+            self._settle(Outcome.LOST if is_lost(failure_of(error)) else Outcome.ANSWERED, now)
+            self.origin = origin
+            refusal = self._admit(request, now)
+            if refusal is not None:
+                return refusal
+        if self.unpaid is None or origin.budget.take():
             return None
-        self._settle(Outcome.LOST if is_lost(failure_of(error)) else Outcome.ANSWERED, now)
-        self.origin = origin
-        return self._admit(request, now)
+        if elsewhere:
+            # Nothing is sent there, and the error says nothing of it.
+            self._settle(Outcome.ABANDONED, now)
+        self.refused = self.unpaid.stopped(Reason.BUDGET_EMPTY)
+        return error
 
     def _admit(self, request: CallRequest, now: float) -> CircuitOpen | None:
         self.permit = self.origin.breaker.admit(now)
@@ -76,10 +91,15 @@ class Planner:
 
     def stop(self, error: LLMWatchError, facts: Facts | None, cancelled_by: str | None) -> Plan:
         """The plan for an end that is not up to the attempts that are left."""
+        if self.refused is not None and cancelled_by is None:
+            return self.refused
         return decide(failure_of(error), facts, self._context(cancelled_by))
 
     def plan(self, error: LLMWatchError, facts: Facts, cancelled_by: str | None) -> tuple[Plan, float]:
-        """What follows a failed attempt, and after how many seconds. A resend takes its token from the budget."""
+        """What follows a failed attempt, and after how many seconds. A resend takes its token from the budget, unless
+        it may go to another origin.
+        """
+        self.unpaid = None
         failure, context = failure_of(error), self._context(cancelled_by)
         plan = decide(failure, facts, context)
         wait = self._wait(error, plan)
@@ -94,9 +114,12 @@ class Planner:
             time_ok=self.ends_at is None or now + wait < self.ends_at,
             breaker_ok=probing or self.origin.breaker.left(now) <= wait,
         )
-        if not plan.free and context.wait_ok and context.time_ok and context.breaker_ok:
+        costs = not plan.free and context.wait_ok and context.time_ok and context.breaker_ok
+        if costs and self.retry.on_retry is None:
             context = replace(context, budget_ok=self.origin.budget.take())
-        return decide(failure, facts, context), wait
+        plan = decide(failure, facts, context)
+        self.unpaid = plan if costs and self.retry.on_retry is not None else None
+        return plan, wait
 
     def _context(self, cancelled_by: str | None) -> Context:
         history, retry = self.history, self.retry

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmwatch.client.request import CallRequest
+from llmwatch.client.words import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Timings, redact
+from llmwatch.records.evidence import OMITTED
 from llmwatch.recovery import Facts, Sent, ToolBoundary, cause_of, close_reason_of, failure_of, timeout_message
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
@@ -55,12 +57,14 @@ def observe(
     at once.
 
     ``error`` stands for the verdict's own where the attempt went well and its answer did not (an HTTP status in a
-    plain call).
+    plain call). It is scrubbed here; the verdict's was by the worker.
     """
     verdict = attempt.verdict
     assert verdict is not None
     machine = attempt.machine
     facts = _facts(attempt, machine, verdict, boundary=boundary, request=request, deliverable=deliverable)
+    if isinstance(error, LLMWatchError):
+        scrubbed(error, request)
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
     record = _record(
         attempt,
@@ -127,7 +131,16 @@ def _error(
     phase = verdict.limit or "total"
     seconds = verdict.seconds or 0.0
     elapsed = verdict.elapsed if verdict.elapsed is not None else verdict.at - call_started_at
-    message = timeout_message(phase, seconds, elapsed, facts=facts, host=request.host)
+    function = attempt.tally.function
+    message = timeout_message(
+        phase,
+        seconds,
+        elapsed,
+        facts=facts,
+        host=request.host,
+        function=function,
+        stuck=function and attempt.orphaned,
+    )
     return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed)
 
 
@@ -190,7 +203,10 @@ def _evidence(tally: Tally, error: BaseException) -> dict[str, object] | None:
         found.update(provider_type=error.type, provider_code=error.code)
     if isinstance(cause, Summary):
         found.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
-    return {name: value for name, value in found.items() if value is not None} or None
+    kept = {name: value for name, value in found.items() if value is not None}
+    # What was cut on its way here is incomplete too.
+    cut = sum(isinstance(value, str) and redact.is_cut(value) for value in kept.values())
+    return {**kept, OMITTED: cut} if cut else kept or None
 
 
 def _message(error: BaseException) -> str:

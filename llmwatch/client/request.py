@@ -71,6 +71,12 @@ class CallRequest:
         check_url(url)
         return cls(method=method.upper(), url=url, **_look_into(dict(kwargs)))
 
+    @classmethod
+    def of(cls, prepared: requests.PreparedRequest) -> CallRequest:
+        """What somebody else has prepared, as it is."""
+        asked = {"headers": prepared.headers, "data": prepared.body}
+        return cls(method=(prepared.method or "GET").upper(), url=prepared.url or "", **_look_into(asked))
+
     @property
     def origin(self) -> str:
         """Scheme, host and port."""

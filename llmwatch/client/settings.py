@@ -40,12 +40,13 @@ def _nobody(attempt: Attempt[Any]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a client lends to each of its calls. Seconds throughout."""
+    """What a client lends to each of its calls. Seconds throughout; what is ``None`` is for the environment to say."""
 
     limits: Limits | None = None
     retry: Retry | None = None
     profile: str | None = None
     dialect: str = "auto"
+    keepalive: float | None = None
     sinks: tuple[Sink, ...] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0

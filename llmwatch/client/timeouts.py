@@ -11,16 +11,26 @@ from llmwatch.policy import UNSET, Limits
 __all__ = ["with_timeout"]
 
 
+def _pair(timeout: object) -> tuple[object, object]:
+    if isinstance(timeout, tuple) and len(timeout) == 2:
+        return timeout
+    if hasattr(timeout, "connect_timeout") and hasattr(timeout, "read_timeout"):
+        # urllib3's own kind, whose defaults are marker objects.
+        pair = timeout.connect_timeout, timeout.read_timeout
+        return tuple(value if isinstance(value, (int, float)) else None for value in pair)  # type: ignore[return-value]
+    return timeout, timeout
+
+
 def with_timeout(limits: Limits | None, timeout: object) -> Limits | None:
     """``limits`` with what a ``timeout=`` argument adds where they say nothing.
 
-    A number, or a pair (connect, read), in seconds: the first is ``connect``, the second ``ttfb`` and ``stale``,
-    which is what a read time-out is: silence. ``None`` adds nothing, and neither does ``None`` inside a pair. Raises
-    :class:`~llmwatch.ConfigError` for values that cannot be meant.
+    A number, a pair (connect, read), or urllib3's Timeout, in seconds: the first is ``connect``, the second ``ttfb``
+    and ``stale``, which is what a read time-out is: silence. ``None`` adds nothing, and neither does ``None`` inside a
+    pair. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant.
     """
     if timeout is None:
         return limits
-    connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (timeout, timeout)
+    connect, read = _pair(timeout)
     limits = Limits() if limits is None else limits
     given: dict[str, Any] = {"connect": connect, "ttfb": read, "stale": read}
     for value in (connect, read):

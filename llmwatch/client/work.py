@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 from llmwatch.client.exchange import Exchange
 from llmwatch.client.loop import MakeWork, Work
+from llmwatch.client.relay import Relay
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
-from llmwatch.policy import EffectiveLimits
-from llmwatch.transport.sender import Sender
+from llmwatch.policy import EffectiveLimits, resolve_keepalive
+from llmwatch.transport.sender import Opener
 
-__all__ = ["exchanges"]
+__all__ = ["exchanges", "relays"]
 
 
-def exchanges(sender: Sender, settings: Settings, start: Start, *, keepalive: float) -> MakeWork:
-    """One :class:`Exchange` an attempt, over the connections of ``sender``; ``keepalive`` in seconds."""
+def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
+    """One :class:`Exchange` an attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
         exchange = Exchange(
@@ -25,5 +29,23 @@ def exchanges(sender: Sender, settings: Settings, start: Start, *, keepalive: fl
             wall=settings.clock.wall,
         )
         return exchange.run_plain if start.plain else exchange.run_stream
+
+    return make
+
+
+def relays(sender: Opener, settings: Settings, start: Start) -> MakeWork:
+    """One :class:`Relay` an attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
+
+    def make(request: CallRequest, limits: EffectiveLimits) -> Work:
+        return Relay(
+            sender=sender,
+            request=request,
+            limits=limits,
+            keepalive=keepalive,
+            dialect=settings.dialect,
+            wall=settings.clock.wall,
+            nature=start.nature,
+        ).run
 
     return make

@@ -11,6 +11,7 @@ from llmwatch.policy.effective import (
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
 from llmwatch.policy.limits import NAMES, UNSET, Limits, Unset
+from llmwatch.policy.modelcalls import is_model_call, register_model_url
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
 from llmwatch.policy.prompt import base64_bytes, prompt_tokens
 from llmwatch.policy.reasoning import REASONING_MODELS, register_reasoning_model
@@ -36,8 +37,10 @@ __all__ = [
     "check_profile",
     "detect_profile",
     "incident_log",
+    "is_model_call",
     "is_streaming",
     "prompt_tokens",
+    "register_model_url",
     "register_reasoning_model",
     "resolve_keepalive",
     "resolve_limits",

@@ -1,6 +1,6 @@
 """What is remembered: attempts, calls and decisions; what is left out of them; where they go."""
 
-from llmwatch.records import redact
+from llmwatch.records import quotes, redact
 from llmwatch.records.attempt import CAUSES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
@@ -18,5 +18,6 @@ __all__ = [
     "Timings",
     "log_incident",
     "notify",
+    "quotes",
     "redact",
 ]

@@ -25,7 +25,7 @@ EVIDENCE_KEYS: Mapping[str, str] = {
     "provider_type": "the provider's own type of error",
     "provider_code": "the provider's own code of the error",
     "location": "where a redirect pointed to",
-    "pending_bytes": "bytes of an event that was not finished when the body ended",
+    "pending_bytes": "bytes of an event that was not finished when the body ended, broke off or was given up",
     "addresses_tried": "how many addresses of the host were tried",
     "late_error": "class of an error that came after the verdict and changed nothing",
 }

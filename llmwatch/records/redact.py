@@ -22,6 +22,8 @@ MOST_INPUT = 16 * 1024
 """Characters that :func:`text` looks at. What lies beyond is dropped unread."""
 
 _LEAST_CAP = 48
+_REACH = 512
+"""Characters that a secret needs at most to be known as one: a name and a password before the ``@`` of an address."""
 _MOST_URL = 2048
 _MOST_NAMES = 32
 _LONGEST_SEGMENT = 160
@@ -40,18 +42,14 @@ def text(message: str, cap: int = CAP) -> str:
     """``message`` without secrets, at most ``cap`` characters long (48 at least), with a mark where it was cut.
 
     Addresses in it lose user info, query values and fragment, control characters become spaces. Only the first 16 KiB
-    are looked at, so that a page of any size costs a bounded time. Applying it again changes nothing.
+    are looked at, so that a page of any size costs a bounded time; whether it has spaces or not, its beginning is kept.
+    Applying it again changes nothing.
     """
     cap = max(cap, _LEAST_CAP)
     message, omitted = _without_mark(str(message))
-    if len(message) > MOST_INPUT:
-        # A key that is cut in half might not be known as one any more: the last, broken word goes with the rest.
-        kept = message[:MOST_INPUT].rstrip()
-        kept = kept[: -len(kept.split()[-1])] if " " in kept or "\n" in kept else ""
-        omitted += len(message) - len(kept)
-        message = kept
-    message = _fixed(_CONTROL.sub(" ", message))
-    return _fit(message, omitted, cap)
+    size = len(message)
+    message = _beginning(_CONTROL.sub(" ", message[:MOST_INPUT])) if size > MOST_INPUT else _CONTROL.sub(" ", message)
+    return _fit(_fixed(message), omitted + size - min(size, len(message)), cap)
 
 
 def is_cut(message: str) -> bool:
@@ -62,6 +60,21 @@ def is_cut(message: str) -> bool:
 def _without_mark(message: str) -> tuple[str, int]:
     found = _MARK.search(message)
     return (message, 0) if found is None else (message[: found.start()], int(found[1]))
+
+
+def _beginning(message: str) -> str:
+    """What can be kept of a text that was cut somewhere.
+
+    A key that is cut in half might not be known as one any more: the last, broken word goes with the rest. Where that
+    word is too long for it, only what reads the same with a piece more of the text and without.
+    """
+    message = message.rstrip()
+    words = message.rsplit(None, 1)
+    if len(words) > 1 and len(words[1]) <= _REACH:
+        return message[: -len(words[1])]
+    more, less = _fixed(message), _fixed(message[:-_REACH])
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(less, more, strict=False))
+    return "".join(one for one, _ in same)
 
 
 def _fixed(message: str) -> str:

@@ -13,6 +13,10 @@ __all__ = ["backoff", "retry_after", "should_retry"]
 # float() also takes "nan", "1_000", "1e9" and digits of other scripts. No wait is longer than three hundred digits.
 _NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 
+# How requests and urllib3 join the headers of one name. Without the blank it is a decimal comma, or a thousand's.
+_JOINT = re.compile(r",\s+")
+_MOST_VALUES = 16
+
 # Thirty million years: whatever is longer says no more.
 _LONGEST = 1e15
 
@@ -23,20 +27,19 @@ def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:
     ``retry-after-ms`` (milliseconds) goes before ``Retry-After``, which is a number of seconds, fractions allowed, or
     an HTTP date. A date counts from the response's own ``Date``, so that the clocks of two machines need not agree, and
     from ``now_wall`` (Unix seconds) only without one. What has passed is 0.
+
+    A provider and a proxy in front of it may each have sent one; requests joins them with a comma. The longest wait
+    counts then, since a resend has to get past both, and those that are nonsense do not.
     """
     lowered = {str(name).lower(): str(value) for name, value in headers.items()}
-    milliseconds = _number(lowered.get("retry-after-ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
-    asked = lowered.get("retry-after")
-    seconds = _number(asked)
-    if seconds is not None:
-        return max(0.0, seconds)
-    until = _date(asked)
-    if until is None:
-        return None
-    since = _date(lowered.get("date"))
-    return max(0.0, until - (now_wall if since is None else since))
+    milliseconds = [_number(one) for one in _values(lowered.get("retry-after-ms"))]
+    waits = [one / 1000 for one in milliseconds if one is not None]
+    if not waits:
+        since = _date(lowered.get("date"))
+        start = now_wall if since is None else since
+        asked = [_seconds(one, start) for one in _values(lowered.get("retry-after"))]
+        waits = [one for one in asked if one is not None]
+    return max(0.0, *waits) if waits else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
@@ -57,8 +60,21 @@ def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) 
     return random() * min(cap, base * 2.0**doublings)
 
 
-def _number(text: str | None) -> float | None:
-    text = (text or "").strip()
+def _values(text: str | None) -> list[str]:
+    # The weekday of a date becomes a value of its own, which is nonsense; what is left of the date says as much.
+    return _JOINT.split(text)[:_MOST_VALUES] if text else []
+
+
+def _seconds(text: str, start: float) -> float | None:
+    seconds = _number(text)
+    if seconds is None:
+        until = _date(text)
+        seconds = None if until is None else until - start
+    return seconds
+
+
+def _number(text: str) -> float | None:
+    text = text.strip()
     return min(float(text), _LONGEST) if _NUMBER.fullmatch(text) else None
 
 

@@ -73,6 +73,7 @@ class WatchedMixin(HTTPConnection):
         self.errand = errand
         errand.connections.append(self)
         if self.sock is not None:
+            self._expect_proper_end()
             self.handle = SocketHandle(self.sock)
             errand.line.adopt(self.handle, reused=True, idle=idle)
 
@@ -98,11 +99,14 @@ class WatchedMixin(HTTPConnection):
             raise
         if self.handle is not None:
             self.handle.owner = self.sock
-            if hasattr(self.sock, "suppress_ragged_eofs"):
-                # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.
-                self.sock.suppress_ragged_eofs = False
+            self._expect_proper_end()
         if self.errand is not None:
             self.errand.line.check()
+
+    def _expect_proper_end(self) -> None:
+        # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.
+        if self.errand is not None and hasattr(self.sock, "suppress_ragged_eofs"):
+            self.sock.suppress_ragged_eofs = self.errand.lenient
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         errand = self.errand or errands.current()

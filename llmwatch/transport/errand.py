@@ -35,6 +35,10 @@ class Errand:
     connect_backstop: float | None
     send_backstop: float | None
     read_backstop: float | None
+    own: bool = True
+    """Whether llmwatch sends the request. Those of a wrapped function keep the time-outs and retries of their maker."""
+    lenient: bool = False
+    """Whether a TLS connection may end without saying so, as requests has it. An answer of a model must not."""
     connections: list[Any] = field(default_factory=list)
     """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)

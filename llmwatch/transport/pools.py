@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.retry import Retry
 
 from llmwatch.transport import errand as errands
 from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin, has_leftovers
@@ -67,6 +68,13 @@ class _WatchedPool(HTTPConnectionPool):
         self.returning = Returning()
         self.retired = False
         """The adapter was closed: connections that are in use are closed when they come back."""
+
+    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        errand = errands.current()
+        if errand is not None and errand.own:
+            # The adapter may be another's. An attempt is one request, and what follows it is decided further out.
+            kwargs["retries"] = Retry(0, read=False)
+        return super().urlopen(method, url, *args, **kwargs)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         errand = errands.current()

@@ -12,7 +12,7 @@ import netrc  # noqa: F401  (requests imports it with its first request; a fork 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -27,7 +27,7 @@ from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.errand import Errand
 from llmwatch.watch import forks
 
-__all__ = ["READ_SIZE", "Reply", "Sender", "same_origin"]
+__all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
 READ_SIZE = 65536
 _MOST_REDIRECTS = 5
@@ -140,6 +140,22 @@ class Reply:
     def close(self) -> None:
         """Close the connection, unless the whole body was read and it is back in its pool."""
         self.response.close()
+
+
+class Opener(Protocol):
+    """Sends one request for an attempt and returns once the headers are here."""
+
+    def open(
+        self,
+        errand: Errand,
+        method: str,
+        url: str,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+        content_type: str | None = None,
+    ) -> Reply:
+        """See :meth:`Sender.open`."""
 
 
 class Sender:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from llmwatch import Event, Limits, Retry, RetryNotice
+from llmwatch.client.answering import ResponseCall
 from llmwatch.client.loop import Call
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
@@ -228,8 +229,8 @@ class Studio:
         nature = Nature.PLAIN if door is Door.REQUEST else Nature.STREAM
         start = Start(request=request, door=door, nature=nature, retry=retry, limits=limits, cancel=cancel)
         settings = settings or self.settings()
-        work = exchanges(sender, settings, start, keepalive=10.0)  # type: ignore[arg-type]
-        call: Call[Event] = Call(work, settings, start)
+        work = exchanges(sender, settings, start)  # type: ignore[arg-type]
+        call: Call[Event] = (ResponseCall if door is Door.REQUEST else Call)(work, settings, start)
         return call, sender
 
     @staticmethod

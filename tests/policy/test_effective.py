@@ -238,3 +238,21 @@ class TestResult:
         )
         assert "secret" not in repr(found)
         assert "secret" not in json.dumps(found.as_json())
+
+
+class TestLowered:
+    def test_a_cap_only_lowers(self) -> None:
+        """A shorter cap replaces a limit and names its source; a longer one changes nothing."""
+        limits = resolve(call=Limits(ttfb=50, stale=20)).lowered({"ttfb": 10, "stale": 30}, "an SDK's timeout")
+        ttfb, stale = limits.limits["ttfb"], limits.limits["stale"]
+        assert (ttfb.value, ttfb.source, ttfb.explicit) == (10, "an SDK's timeout", True)
+        assert (stale.value, stale.source) == (20.0, "argument of the call")
+
+    def test_a_cap_sets_what_is_off(self) -> None:
+        """A limit that is off is longer than any cap."""
+        assert resolve(call=Limits(ttfb=0)).lowered({"ttfb": 600}, "cap").value("ttfb") == 600
+
+    def test_no_cap_is_the_same(self) -> None:
+        """Nothing else moves."""
+        limits = resolve(call=Limits(ttfb=50))
+        assert limits.lowered({}, "cap") == limits

@@ -107,9 +107,46 @@ class TestText:
             text = "password=x " * (at // 11) + " " * (at % 11) + key + " tail"
             assert not traces([key], redact.text(text, cap=redact.MOST_INPUT * 2))
 
-    def test_a_huge_word_is_dropped(self) -> None:
-        """A single word beyond the input cap cannot be judged, so none of it is kept."""
-        assert redact.text("a" * 20_000) == "[... 20000 characters omitted]"
+    @pytest.mark.parametrize("piece", ["error,code=17;", "<p>wrong</p>", "%20said%20no", "語", '{"a":[1,2]},'])
+    @pytest.mark.parametrize("size", [redact.MOST_INPUT + 1, 70_000])
+    def test_a_text_without_spaces_keeps_its_beginning(self, piece: str, size: int) -> None:
+        """However long the one word is, as much of it is kept as the cap allows, and the mark counts the rest."""
+        text = (piece * size)[:size]
+        short = redact.text(text, cap=500)
+        kept, _, mark = short.partition(" [... ")
+        assert len(kept) > 400
+        assert text.startswith(kept)
+        assert mark == f"{size - len(kept)} characters omitted]"
+        assert redact.text(short, cap=500) == short
+
+    def test_a_huge_word_that_could_be_a_key_is_masked(self) -> None:
+        """A run without sense is one from its beginning to wherever it was cut."""
+        assert redact.text("a1B" * 7_000) == "*** [... 20997 characters omitted]"
+
+    @pytest.mark.parametrize(
+        "place",
+        ["sk-{}", "AIza{}", "api_key={}", '"password":"{}"', "https://user:{}@h/x", "u:{}@h/x", "eyJ{}.{}", "{}"],
+    )
+    def test_a_key_in_a_text_without_spaces(self, place: str) -> None:
+        """Wherever the input cap or the end of what is kept cuts it, no half of a key comes out."""
+        key = "a1B2c3D4" * 5
+        hidden = place.format(key, key)
+        for edge in (redact.MOST_INPUT, redact.MOST_INPUT - 512, redact.MOST_INPUT - 512 - len(hidden)):
+            for before in range(edge - len(hidden) - 3, edge + 3, 3):
+                text = ("x,y;" * before)[:before] + ";" + hidden + ";" + "x,y;" * 200
+                assert len(text) > redact.MOST_INPUT
+                assert not traces([key], redact.text(text, cap=redact.MOST_INPUT * 2)), before
+
+    @given(planted(), st.integers(0, 600))
+    @settings(max_examples=100, deadline=None)
+    def test_nothing_planted_survives_without_spaces(self, case: tuple[str, list[str]], before: int) -> None:
+        """Texts without a space around the edge of what is read give nothing away that they do not give away whole."""
+        text, secrets = case
+        glued = text.replace(" ", ";")
+        whole = redact.text(glued, cap=redact.MOST_INPUT)
+        filler = "x,y;" * redact.MOST_INPUT
+        short = redact.text(filler[: redact.MOST_INPUT - before] + glued + filler, cap=redact.MOST_INPUT * 2)
+        assert set(traces(secrets, short)) <= set(traces(secrets, whole))
 
     def test_how_much_was_left_out(self) -> None:
         """The mark counts the characters that are missing, and can be recognised."""

@@ -40,7 +40,25 @@ NOW = 1_445_412_480.0
         ("1_000", None),
         ("0x10", None),
         ("\u0663", None),
-        ("5, 10", None),
+        ("5, 10", 10.0),
+        ("10, 5", 10.0),
+        ("5,  10 , 7.5", 10.0),
+        ("-5, -1", 0.0),
+        ("soon, 5", 5.0),
+        ("5, later", 5.0),
+        ("nan, 5, inf", 5.0),
+        ("soon, later", None),
+        (", ", None),
+        ("5, ", 5.0),
+        ("1,5", None),
+        ("1,000", None),
+        ("Wed, 21 Oct 2015 07:28:30 GMT, 5", 30.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT, 45", 45.0),
+        ("45, Wed, 21 Oct 2015 07:28:30 GMT", 45.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT, Wed, 21 Oct 2015 07:29:30 GMT", 90.0),
+        ("Wednesday, 21-Oct-15 07:28:30 GMT, Wed Oct 21 07:28:40 2015", 40.0),
+        ("Wed, 99 Oct 2015 07:28:30 GMT, 3", 3.0),
+        (", ".join(["5"] * 5000), 5.0),
         ("9" * 400, None),
         ("Wed, 99 Oct 2015 07:28:30 GMT", None),
         ("Wed, 21 Oct 99999 07:28:30 GMT", None),
@@ -49,7 +67,9 @@ NOW = 1_445_412_480.0
     ],
 )
 def test_retry_after_in_all_its_forms(value: str, seconds: float | None) -> None:
-    """Seconds, fractions and the three forms of HTTP dates; never negative; nonsense is nothing."""
+    """Seconds, fractions and the three forms of HTTP dates; never negative; nonsense is nothing; of several values the
+    longest wait counts.
+    """
     assert retry_after({"Retry-After": value}, NOW) == seconds
 
 
@@ -61,6 +81,8 @@ def test_retry_after_in_all_its_forms(value: str, seconds: float | None) -> None
         ({"retry-after-ms": "-1"}, 0.0),
         ({"retry-after-ms": "1500", "retry-after": "30"}, 1.5),
         ({"retry-after-ms": "nonsense", "retry-after": "30"}, 30.0),
+        ({"retry-after-ms": "1500, 250", "retry-after": "30"}, 1.5),
+        ({"retry-after-ms": "nonsense, 250", "retry-after": "30"}, 0.25),
         ({"RETRY-AFTER": "2"}, 2.0),
         ({}, None),
         ({"x-ratelimit-reset": "5"}, None),

@@ -13,7 +13,7 @@ import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, LLMWatchError, Resend, Retry
-from llmwatch.faults import Script, steps
+from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
@@ -213,6 +213,69 @@ def test_what_becomes_of_a_fail_over_is_not_its_first_origins_doing(serve: Serve
     # Neither is a fail-over sent to where nobody answers.
     assert stream(client, busy.chat_url).failed(llmwatch.CircuitOpen).record.attempts[0].status == 503
     assert (len(busy.requests), len(dead.requests)) == (4, 2)
+
+
+def _to(server: FaultServer) -> Retry:
+    """Fail-over to ``server``, with a budget of one resend an origin."""
+    return Retry(max_attempts=2, backoff=0, budget=1, on_retry=lambda resend: {"url": server.chat_url})
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, door: Any) -> None:
+    """A resend takes its token from the origin that it goes to, whose success earns; the old one's are left alone."""
+    down, up = serve("status:status=503"), serve()
+    client = connect(retry=Retry(max_attempts=2, backoff=0, budget=1))
+    door(client, down.chat_url, retry=_to(up)).done("recovered")
+    # Now the new origin has a tenth: another fail-over ends where it would be sent, with what went before.
+    outcome = door(client, down.chat_url, retry=_to(up))
+    record = outcome.record
+    assert record is not None
+    assert [(one.decision, one.reason, one.carried_out) for one in record.decisions] == [
+        (Decision.RETRY, "http_status", False),
+        (Decision.STOP, "budget_empty", False),
+    ]
+    assert (len(record.attempts), record.outcome, record.cause) == (1, "failed", "provider_error")
+    if door is request:
+        assert outcome.value.status_code == 503
+    else:
+        error = outcome.failed(llmwatch.ProviderError)
+        assert (error.status, error.retryable) == (503, True)
+    assert (len(down.requests), len(up.requests)) == (2, 1)
+    # Nine more good calls there fill a token, and the old origin still has its own.
+    for _ in range(9):
+        door(client, up.chat_url).done()
+    door(client, down.chat_url, retry=_to(up)).done("recovered")
+    door(client, down.chat_url)
+    assert (len(down.requests), len(up.requests)) == (5, 11)
+
+
+def test_an_origin_without_tokens_can_be_left(serve: Serve, connect: Connect) -> None:
+    """A provider that has used up its resends is what a fail-over is for; staying there is not paid."""
+    down, up = serve("status:status=503"), serve()
+    client = connect(retry=Retry(max_attempts=2, backoff=0, budget=1))
+    stream(client, down.chat_url).failed(llmwatch.ProviderError)
+    assert len(down.requests) == 2
+    asked: list[Resend] = []
+    stay = Retry(max_attempts=2, backoff=0, budget=1, on_retry=asked.append)
+    error = stream(client, down.chat_url, retry=stay).failed(llmwatch.ProviderError)
+    assert error.recovery is not None
+    assert error.recovery.reason == "budget_empty"
+    assert (len(down.requests), len(asked)) == (3, 1)
+    stream(client, down.chat_url, retry=_to(up)).done("recovered")
+    assert (len(down.requests), len(up.requests)) == (4, 1)
+
+
+def test_a_fail_over_that_is_not_paid_says_nothing_of_where_it_was_going(serve: Serve, connect: Connect) -> None:
+    """The breaker of the new origin does not count silence of the old one, where nothing was sent to the new one."""
+    dead, up = serve("silent"), serve("status:status=503", "healthy")
+    once = Retry(max_attempts=1, breaker=2, budget=1)
+    client = connect(limits=Limits(ttfb=LIMIT / 4), retry=Retry(max_attempts=2, backoff=0, breaker=9, budget=1))
+    retry = Retry(max_attempts=2, backoff=0, breaker=2, budget=1, on_retry=lambda resend: {"url": up.chat_url})
+    stream(client, dead.chat_url, retry=retry).failed(llmwatch.ProviderError)
+    stream(client, dead.chat_url, retry=retry).failed(llmwatch.WatchTimeout)
+    assert (len(dead.requests), len(up.requests)) == (2, 1)
+    stream(client, dead.chat_url, retry=once).failed(llmwatch.CircuitOpen)
+    stream(client, up.chat_url, retry=once).done()
 
 
 def test_an_error_of_a_failed_over_call_survives_pickling(serve: Serve, connect: Connect) -> None:

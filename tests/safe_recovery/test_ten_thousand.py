@@ -388,7 +388,6 @@ def test_prose_survives_the_scrubbing() -> None:
         assert " ".join(said.split()) in str(error)
 
 
-@pytest.mark.xfail(reason="a provider's message that quotes the prompt is kept as it stands")
 def test_a_message_that_quotes_the_prompt_does_not_repeat_it() -> None:
     """A provider that repeats the prompt in its own words does not get it into errors and records."""
     plant = Plant(random.Random(1))

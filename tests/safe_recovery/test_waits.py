@@ -52,6 +52,8 @@ FORMS: dict[str, tuple[list[tuple[str, str]], float]] = {
         1.0,
     ),
     "the server's clock is years off": ([("Date", "Mon, 01 Jan 2001 00:00:00 GMT"), ("Retry-After", "0.1")], 0.1),
+    "twice": ([("Retry-After", "0.1"), ("Retry-After", "0.3")], 0.3),
+    "twice, nonsense once": ([("Retry-After", "soon"), ("Retry-After", "0.2")], 0.2),
     "zero": ([("Retry-After", "0")], 0.0),
     "negative": ([("Retry-After", "-30")], 0.0),
     "negative milliseconds": ([("retry-after-ms", "-1")], 0.0),

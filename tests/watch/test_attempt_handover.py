@@ -55,6 +55,28 @@ def test_content_shows_what_was_held_back_in_order_once(stage: MakeStage, meanin
     assert one.taken() == []
 
 
+def test_a_piece_without_an_event_ends_no_event_clock(stage: MakeStage) -> None:
+    """Bytes that hold no whole event count as bytes only, and are held back with the rest."""
+    one = stage(first_event=10.0)
+    one.open()
+    one.worker.do(lambda attempt: attempt.received(3))
+    one.worker.do(lambda attempt: attempt.deliver(["dat"], 3, content=False, event=False))
+    assert one.taken() == []
+    one.pass_time(10.0 + LATE)
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "first_event")
+
+
+def test_what_is_visible_is_shown_before_any_byte(stage: MakeStage) -> None:
+    """A head that the caller needs at once comes out before the body begins, and does not stop ttfb."""
+    one = stage(ttfb=10.0)
+    one.open()
+    one.worker.do(lambda attempt: attempt.headers(200, refused=False))
+    one.worker.do(lambda attempt: attempt.deliver(["head"], 0, content=False, event=False, visible=True))
+    assert one.taken() == ["head"]
+    one.pass_time(10.0 + LATE)
+    assert one.verdict.limit == "ttfb"
+
+
 def test_held_back_items_that_outgrow_the_bounds_are_let_through(stage: MakeStage) -> None:
     """An endless run of lifecycle events is handed over rather than waited on for ever."""
     one = stage(bounds=Bounds(items=3, size=1_000))

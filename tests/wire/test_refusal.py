@@ -121,6 +121,15 @@ def test_long_words_of_a_provider_are_cut_short() -> None:
     assert len(page.message) < 150
 
 
+@pytest.mark.parametrize("size", [600, 17_000, 64 * 1024])
+def test_a_body_without_spaces_shows_its_beginning(size: int) -> None:
+    """Of a text that is one long word, as much is shown as of any other."""
+    body = ("upstream_error:code=17;" * size)[:size].encode()
+    said = provider_error(502, body, "text/plain").message
+    assert said.startswith("upstream_error:code=17;" * 18)
+    assert said.endswith(" characters omitted]")
+
+
 def test_keys_in_the_words_of_a_provider_are_masked() -> None:
     """A provider that repeats the key which it was sent, or an address with one, does not bring it into a message."""
     key = "sk-proj-" + "A1b2C3d4E5f6" * 4

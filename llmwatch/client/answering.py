@@ -1,0 +1,88 @@
+"""Calls whose outcome is a response: its status is looked at, and its head is handed out before its body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.client.exchange import Exchange, Head
+from llmwatch.client.loop import Call
+from llmwatch.client.settings import Nature
+from llmwatch.errors import ProviderError
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import Seen
+
+__all__ = ["ResponseCall"]
+
+
+class ResponseCall(Call[Any]):
+    """A call whose work hands over a :class:`~llmwatch.client.exchange.Head` and then, where the head has no body with
+    it, the body in pieces.
+
+    An HTTP status never raises: after the resends that it allows, the last response is the answer. The status of what
+    is no model call is the caller's business from the start.
+    """
+
+    def answer(self) -> tuple[Head, list[Any]]:
+        """The head of the answer, and what came with it.
+
+        The call is over if the head has its body with it, else :meth:`next_batch` gives the rest.
+        """
+        return self._guarded(self._answer)
+
+    def whole(self) -> Head:
+        """The answer with all of its body. Until it is complete nothing has been handed out, so it may be resent."""
+        return self._guarded(self._whole)
+
+    def headers_after(self) -> float | None:
+        """Seconds from the beginning of the attempt that answers to its headers."""
+        attempt = self._answering
+        at = None if attempt is None else attempt.machine.marks.get(Seen.HEADERS)
+        return None if attempt is None or at is None else at - attempt.created_at
+
+    _answering: Attempt[Any] | None = None
+
+    def _answer(self) -> tuple[Head, list[Any]]:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            batch = self._teller.take(attempt, self.number)
+            if not batch:
+                self._fail(self._observe(attempt))
+                continue
+            head: Head = batch[0]
+            self._answering = attempt
+            if self._start.nature is Nature.OTHER or head.response.status_code < 400:
+                self._handed_out = not self._start.whole
+                if head.body is not None:
+                    self._succeed(self._observe(attempt))
+            elif self._is_resent(attempt, head):
+                continue
+            return head, batch[1:]
+
+    def _whole(self) -> Head:
+        while True:
+            head, pieces = self._answer()
+            if head.body is not None:
+                return head
+            attempt = self._answering
+            assert attempt is not None
+            while (batch := self._teller.take(attempt, self.number)) is not None:
+                pieces.extend(batch)
+            ended = self._observe(attempt)
+            if ended.error is None:
+                self._succeed(ended)
+                return Head(head.response, b"".join(pieces))
+            self._fail(ended)
+
+    def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
+        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        response = head.response
+        refusal = Exchange.provider_failure(
+            self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
+        )
+        try:
+            self._fail(self._observe(attempt, refusal))
+        except ProviderError as error:
+            if error is not refusal:
+                raise
+            return False
+        return True

@@ -1,0 +1,127 @@
+"""A response as it is on the wire, handed over by a worker: what the doors for existing code are built on."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from llmwatch.client.exchange import PLAIN_ERROR_SIZE, Exchange, Head
+from llmwatch.client.settings import Nature
+from llmwatch.client.words import scrubbed
+from llmwatch.errors import StreamCut
+from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
+from llmwatch.transport.failures import chain
+from llmwatch.transport.sender import Reply
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.tally import Tally
+from llmwatch.wire import Decoder, Event
+
+__all__ = ["Relay"]
+
+_KIND = operator.attrgetter("kind._value_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay(Exchange):
+    """One request and its response, of whatever ``nature``.
+
+    Its attempt hands over a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along:
+    its events move the clocks, nothing of it is visible before its first content, and what is wrong with it is raised
+    after the bytes that came before.
+    """
+
+    nature: Nature
+
+    def run(self, attempt: Attempt[Any]) -> None:
+        """The work of one attempt."""
+        if self.nature is Nature.STREAM:
+            self._run(attempt, self._relay_events, streaming=True)
+        elif self.nature is Nature.PLAIN:
+            self._run(attempt, self._read_plain, streaming=False)
+        else:
+            self._run(attempt, self._relay_bytes, streaming=False, model=False)
+
+    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+        # A bare requests exception without a socket: a stand-in for the network raises what its user told it to.
+        if tally.sockets == 0 and all(isinstance(one, requests.RequestException) for one in chain(error)):
+            return error
+        return Exchange._translated(self, error, tally)
+
+    # -- no model call ------------------------------------------------------
+
+    @staticmethod
+    def _relay_bytes(attempt: Attempt[Any], reply: Reply) -> None:
+        attempt.deliver([Head(reply.response)], 0, content=False, event=False, visible=True)
+        while True:
+            data = reply.read()
+            attempt.received(len(data))
+            if not data:
+                return
+            attempt.deliver([data], len(data), content=False, event=False, visible=True)
+
+    # -- a streamed answer --------------------------------------------------
+
+    def _relay_events(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
+            attempt.deliver([Head(reply.load(body), body)], 0, content=True, terminal=True)
+            return
+        content_type = reply.headers.get("content-type", "")
+        attempt.deliver([Head(reply.response)], 0, content=False, event=False)
+        decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
+        try:
+            decompressor = decompressor_for(reply.encoding)
+            self._relay_body(attempt, reply, decoder, decompressor)
+        except Undecodable as error:
+            raise StreamCut(f"{str(error).capitalize()} (from {self.request.host}).") from None
+
+    def _relay_body(self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
+        first = True
+        while True:
+            data = reply.read()
+            attempt.received(len(data))
+            if not data:
+                break
+            if decoder.terminal:
+                attempt.reading()
+                continue
+            events: list[Event] = []
+            for piece in decompressor.feed(data):
+                if first and piece:
+                    first = False
+                    self._refuse_documents(attempt, reply, decoder, piece, decompressor)
+                events += decoder.feed(piece)
+            self._relay_piece(attempt, reply, decoder, data, events)
+        if decoder.terminal:
+            return
+        if not decompressor.complete:
+            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
+        self._relay_piece(attempt, reply, decoder, b"", decoder.end())
+        error = decoder.verdict_at_end()
+        if error is not None:
+            raise scrubbed(error, self.request)
+
+    def _relay_piece(
+        self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, data: bytes, events: list[Event]
+    ) -> None:
+        tally, error = attempt.tally, decoder.error
+        tally.comments, tally.dialect = decoder.comments, decoder.dialect
+        tally.pending_bytes = 0 if error is not None else decoder.pending
+        if decoder.terminal:
+            reply.answered()
+        if data or events:
+            attempt.deliver(
+                [data],
+                len(data),
+                content=any(event.has_content for event in events),
+                finish=decoder.finished,
+                terminal=decoder.terminal,
+                kinds=Counter(map(_KIND, events)),
+                event=bool(events),
+            )
+        if error is not None:
+            raise scrubbed(error, self.request)

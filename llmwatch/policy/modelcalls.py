@@ -1,0 +1,80 @@
+"""Is a request a call of a model? For the doors through which everything goes, the script's other requests too.
+
+The rule: a POST whose URL is one of the providers' documented methods and whose body is a JSON object, or any POST
+whose JSON body names a model (in the body, or in the URL) and holds a prompt. What a user has registered goes first.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from llmwatch.errors import ConfigError
+from llmwatch.policy.reasoning import model_of
+
+__all__ = ["is_model_call", "register_model_url"]
+
+# What the documented methods of the providers' HTTP interfaces end with.
+_MODEL_PATHS = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages",
+    "/complete",
+    "/embeddings",
+    ":generateContent",
+    ":streamGenerateContent",
+    ":rawPredict",
+    ":streamRawPredict",
+    "/invoke",
+    "/invoke-with-response-stream",
+    "/converse",
+    "/converse-stream",
+    "/generate",
+    "/generate_stream",
+    "/api/chat",
+)
+_PROMPTS = frozenset({"messages", "prompt", "input", "inputs", "contents", "system", "instructions"})
+
+_registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
+_registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
+
+
+def register_model_url(pattern: str, *, model: bool = True) -> None:
+    """Have requests whose URL matches ``pattern`` treated as calls of a model, or, with ``model=False``, never so; in
+    this process, from the next call on.
+
+    ``pattern`` is a regular expression, searched anywhere in the URL without its query, and without regard to case. The
+    latest registration that matches decides. A request that is treated as a model call gets the clocks of one, is read
+    as one, and is sent again where that is safe, whatever its method; any other is only watched for silence, and sent
+    again only if its method is idempotent. Raises :class:`~llmwatch.errors.ConfigError` for a pattern that is empty or
+    cannot be compiled.
+    """
+    global _registered
+    try:
+        compiled = re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ConfigError(f"{pattern!r} is no regular expression: {error}.", field="pattern", value=pattern) from None
+    if compiled.search("") is not None:
+        raise ConfigError(f"{pattern!r} matches every URL, the empty one too.", field="pattern", value=pattern)
+    with _registering:
+        kept = tuple(one for one in _registered if one[0] != compiled)
+        _registered = ((compiled, model), *kept)
+
+
+def is_model_call(method: str, url: str, body: object) -> bool:
+    """Whether a request goes to a model. ``body`` is the parsed JSON, ``None`` if it is none or not known."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    for pattern, model in _registered:
+        if pattern.search(plain) is not None:
+            return model
+    if method.upper() != "POST" or not isinstance(body, Mapping):
+        return False
+    prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
+    return prompted and (parts.path.rstrip("/").endswith(_MODEL_PATHS) or bool(model_of(url, body)))

@@ -1,0 +1,125 @@
+"""All sessions of the process at once, those that exist and those to come.
+
+**The lock** protects the one installation. Under it the interception's own lock is taken, a leaf. A call looks at the
+installation as it is and takes no lock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.client.notices import NoticeCallback
+from llmwatch.client.settings import Settings
+from llmwatch.client.setup import checked_settings
+from llmwatch.policy import Limits, Retry
+from llmwatch.records import Sink
+from llmwatch.session.door import Door
+from llmwatch.transport import interception
+
+__all__ = ["install", "uninstall"]
+
+
+class _Installation:
+    """One set of settings for every session, and a door for each adapter that was met."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # WeakKeyDictionary is safe to use from several threads as far as single operations go; two doors around one
+        # adapter do no harm.
+        self._doors: weakref.WeakKeyDictionary[BaseAdapter, Door] = weakref.WeakKeyDictionary()
+
+    def intercept(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
+        """The door around ``adapter``. What is watched already, and what is not HTTP, is left as it is."""
+        if isinstance(adapter, Door) or not url.lower().startswith("http"):
+            return adapter
+        door = self._doors.get(adapter)
+        return self._doors.setdefault(adapter, _door(adapter, self._settings)) if door is None else door
+
+
+def _door(adapter: BaseAdapter, settings: Settings) -> Door:
+    # The values of a weak dictionary must not keep its keys.
+    return _WeakDoor(adapter, settings)
+
+
+class _WeakDoor(Door):
+    """A door that does not keep its adapter: the session does, for as long as it uses it."""
+
+    def __init__(self, inner: BaseAdapter, settings: Settings) -> None:
+        self._inner = weakref.ref(inner)
+        super().__init__(inner, settings)
+
+    @property
+    def inner(self) -> BaseAdapter:
+        """The adapter that this door is around."""
+        found = self._inner()
+        assert found is not None, "the adapter of this door is gone"
+        return found
+
+    @inner.setter
+    def inner(self, value: BaseAdapter) -> None:
+        self._inner = weakref.ref(value)
+
+
+_lock = threading.Lock()  # protects _installed; see the module's docstring
+_installed: _Installation | None = None
+
+
+def _forget_lock() -> None:
+    """In a forked child another thread of the parent may have held the lock for ever."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+def install(
+    *,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
+    profile: str | None = None,
+    dialect: str = "auto",
+    keepalive: float | None = None,
+    sinks: Sequence[Sink] = (),
+    on_notice: NoticeCallback | None = None,
+    notice_every: float = 1.0,
+) -> None:
+    """Have the calls of every :class:`requests.Session` in this process watched, from now on.
+
+    Those that exist and those to come, the ones behind ``requests.get`` and behind other libraries included, as the
+    calls of a :class:`~llmwatch.Session` are. Adapters are kept and wrapped, as :func:`~llmwatch.mount` does it.
+    Installing again exchanges the settings; nothing is watched twice. It does not reach sessions whose class has a
+    ``get_adapter`` of its own that does not call its parent's, nor libraries that do not use requests.
+    """
+    settings = checked_settings(
+        limits=limits,
+        retry=retry,
+        profile=profile,
+        dialect=dialect,
+        keepalive=keepalive,
+        sinks=sinks,
+        on_notice=on_notice,
+        notice_every=notice_every,
+    )
+    global _installed
+    with _lock:
+        before, _installed = _installed, _Installation(settings)
+        interception.add(_installed.intercept)
+        if before is not None:
+            interception.remove(before.intercept)
+
+
+def uninstall() -> None:
+    """Take :func:`install` back. Calls that are on their way go on watched. Does nothing if nothing is installed."""
+    global _installed
+    with _lock:
+        if _installed is not None:
+            interception.remove(_installed.intercept)
+            _installed = None

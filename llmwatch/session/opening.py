@@ -1,0 +1,105 @@
+"""From a prepared request to the response that is handed out: one call of the drop-in doors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.client.answering import ResponseCall
+from llmwatch.client.request import CallRequest
+from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.client.timeouts import with_timeout
+from llmwatch.client.work import relays
+from llmwatch.errors import LLMWatchError
+from llmwatch.policy import Limits, Retry, is_model_call, is_streaming
+from llmwatch.recovery import Door
+from llmwatch.session.errors import as_requests
+from llmwatch.session.response import ErrorMapper, hand_out
+from llmwatch.transport.prepared import PreparedSender
+from llmwatch.watch.cancel import CancelToken
+
+__all__ = ["IDEMPOTENT", "open_response"]
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
+
+
+def open_response(
+    inner: BaseAdapter,
+    prepared: requests.PreparedRequest,
+    settings: Settings,
+    *,
+    stream: bool,
+    timeout: object = None,
+    verify: bool | str | None = True,
+    cert: Any = None,
+    proxies: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
+    cancel: CancelToken | None = None,
+    caps: Mapping[str, float] | None = None,
+    error: ErrorMapper = as_requests,
+    connection: BaseAdapter | None = None,
+) -> requests.Response:
+    """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
+
+    ``stream``: requests' own; without it nothing is returned before the whole body is here, so an idempotent request
+    or a model call whose body breaks off may be sent again. With it a streamed answer is returned at its first content,
+    and what comes to ``raw`` comes from the worker. An HTTP status never raises. ``caps`` may lower limits (seconds by
+    name). ``error`` makes of each failure what the door's users catch. ``connection`` is what the response names as
+    its adapter.
+    """
+    request, nature = _looked_at(prepared)
+    sender = PreparedSender(
+        inner, prepared, {"verify": verify, "cert": cert, "proxies": proxies}, model=nature is not Nature.OTHER
+    )
+    request = replace(request, kwargs=sender.kwargs)
+    start = Start(
+        request=request,
+        door=Door.SESSION,
+        nature=nature,
+        whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
+        limits=with_timeout(limits, timeout),
+        retry=retry,
+        cancel=cancel,
+        caps=caps or {},
+    )
+    pieces: list[bytes] = []
+    call = ResponseCall(relays(sender, settings, start), settings, start)
+    try:
+        call.begin()
+        if start.whole:
+            head = call.whole()
+        else:
+            head, pieces = call.answer()
+    except LLMWatchError as found:
+        raise error(found, prepared, None) from found.__cause__
+    except BaseException:
+        call.close()
+        raise
+    if head.body is not None:
+        pieces = [head.body]
+    return hand_out(
+        call,
+        head.response,
+        pieces,
+        ended=head.body is not None,
+        promptly=nature is Nature.STREAM,
+        error=error,
+        connection=connection,
+    )
+
+
+def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, Nature]:
+    """The request in our words, and what it is. Of one that is no model call only its method says whether it may be
+    sent again; its body is not looked into.
+    """
+    request = CallRequest.of(prepared)
+    if is_model_call(request.method, request.url, request.body):
+        streaming = is_streaming(request.url, request.body)
+        return request, Nature.STREAM if streaming else Nature.PLAIN
+    return replace(request, body=None, readable=request.method in IDEMPOTENT), Nature.OTHER

@@ -1,0 +1,117 @@
+"""The response that is handed out: one of requests' own, over a body that a worker reads."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.client.answering import ResponseCall
+from llmwatch.errors import LLMWatchError
+from llmwatch.records import CallRecord
+from llmwatch.transport.raw import Feed, RelayedResponse
+
+__all__ = ["ErrorMapper", "WatchedResponse", "hand_out"]
+
+ErrorMapper = Callable[[LLMWatchError, requests.PreparedRequest, "requests.Response | None"], BaseException]
+"""Makes of an error what the door's users catch: the error, the request, and the response if it is being read."""
+
+
+class WatchedResponse(requests.Response):
+    """A :class:`requests.Response` that knows what happened to its call.
+
+    ``elapsed`` is the time from the start of the attempt that answered to its headers, which is what requests means by
+    it; resends, waits and what was held back are not in it.
+    """
+
+    _measured: timedelta | None = None
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the sending of the request to its headers."""
+        return self.__dict__.get("elapsed", timedelta(0)) if self._measured is None else self._measured
+
+    @elapsed.setter
+    def elapsed(self, value: timedelta) -> None:
+        # The session sets it after the adapter has returned, and counts everything.
+        self.__dict__["elapsed"] = value
+
+    @property
+    def llmwatch_record(self) -> CallRecord | None:
+        """What happened: attempts, timings, decisions. ``None`` while the body is still to be read."""
+        return getattr(self.raw, "llmwatch_record", None)
+
+
+class _WatchedRaw(RelayedResponse):
+    """The raw response, with the call behind it."""
+
+    call: ResponseCall
+
+    @property
+    def llmwatch_record(self) -> CallRecord | None:
+        """See :class:`WatchedResponse`."""
+        return self.call.record
+
+
+class _Body:
+    """Where a feed gets its bytes from. Refers to no response, so that one that is dropped ends its call at once."""
+
+    def __init__(self, call: ResponseCall, pieces: Sequence[bytes], fail: Callable[[LLMWatchError], NoReturn]) -> None:
+        self._call = call
+        self._pieces = deque(pieces)
+        self._fail = fail
+
+    def pull(self) -> bytes | None:
+        """The next bytes, ``None`` at the end."""
+        while not self._pieces:
+            try:
+                batch = self._call.next_batch()
+            except LLMWatchError as error:
+                self._fail(error)
+            if batch is None:
+                return None
+            self._pieces.extend(batch)
+        return self._pieces.popleft()
+
+
+def hand_out(
+    call: ResponseCall,
+    real: requests.Response,
+    pieces: Sequence[bytes],
+    *,
+    ended: bool,
+    promptly: bool,
+    error: ErrorMapper,
+    connection: BaseAdapter | None,
+) -> requests.Response:
+    """A response like ``real``, whose body is ``pieces`` and, unless it has ``ended``, what ``call`` still gives."""
+    cls = WatchedResponse if type(real) is requests.Response else type(real)
+    handed: Any = cls.__new__(cls)
+    state = {name: value for name, value in real.__dict__.items() if name not in ("_content", "_content_consumed")}
+    handed.__dict__.update(state, _content=False, _content_consumed=False)
+    request, handed_ref = real.request, weakref.ref(handed)
+
+    def fail(found: LLMWatchError) -> NoReturn:
+        response = handed_ref()
+        raise error(found, request, real if response is None else response) from found.__cause__
+
+    body = _Body(call, pieces, fail)
+    if ended:
+        waiting = deque(pieces)
+        feed = Feed(lambda: waiting.popleft() if waiting else None)
+    else:
+        feed = Feed(body.pull, call.close, call.abandon)
+    raw = _WatchedRaw(feed, real.raw, promptly=promptly, method=request.method)
+    raw.call = call
+    handed.raw = raw
+    if connection is not None:
+        handed.connection = connection
+    after = call.headers_after()
+    if isinstance(handed, WatchedResponse) and after is not None:
+        handed._measured = timedelta(seconds=after)
+    return handed  # type: ignore[no-any-return]

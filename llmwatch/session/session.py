@@ -1,0 +1,120 @@
+"""A requests session whose calls cannot hang, and the same for one that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.client.notices import NoticeCallback
+from llmwatch.client.settings import Settings
+from llmwatch.client.setup import checked_settings
+from llmwatch.policy import Limits, Retry
+from llmwatch.records import Sink
+from llmwatch.session.door import Door
+from llmwatch.transport.adapter import WatchedAdapter
+
+__all__ = ["Session", "around", "mount"]
+
+
+def around(adapter: BaseAdapter, settings: Settings) -> BaseAdapter:
+    """``adapter`` with a door around it, unless it has one."""
+    return adapter if isinstance(adapter, Door) else Door(adapter, settings)
+
+
+def _is_http(prefix: str) -> bool:
+    return prefix.lower().startswith("http")
+
+
+class Session(requests.Session):
+    """A :class:`requests.Session` whose calls are watched, and sent again where that is safe.
+
+    Existing code works with it unchanged. What is a call of a model is recognised by its URL and body
+    (:func:`~llmwatch.register_model_url` adjusts that): it gets the clocks of one, a stall before the first content is
+    recovered from unseen, and a stream that ends without its end raises. Any other request is watched for silence, and
+    sent again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
+    exceptions as well as one of llmwatch's. ``timeout=`` in a call sets its limits ``connect``, ``ttfb`` and ``stale``.
+
+    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``sinks``, ``on_notice`` and ``notice_every`` are
+    those of :class:`~llmwatch.Client`. Adapters that are mounted later are watched too. Raises
+    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        profile: str | None = None,
+        dialect: str = "auto",
+        keepalive: float | None = None,
+        sinks: Sequence[Sink] = (),
+        on_notice: NoticeCallback | None = None,
+        notice_every: float = 1.0,
+    ) -> None:
+        self._settings = checked_settings(
+            limits=limits,
+            retry=retry,
+            profile=profile,
+            dialect=dialect,
+            keepalive=keepalive,
+            sinks=sinks,
+            on_notice=on_notice,
+            notice_every=notice_every,
+        )
+        super().__init__()
+        adapter = WatchedAdapter()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
+        """Register an adapter for a URL prefix, with the watch around it."""
+        text = prefix if isinstance(prefix, str) else prefix.decode("ascii")
+        super().mount(text, around(adapter, self._settings) if _is_http(text) else adapter)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        door = next((one for one in self.adapters.values() if isinstance(one, Door)), None)
+        self._settings = Settings() if door is None else door.settings
+
+
+def mount(
+    session: requests.Session,
+    *,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
+    profile: str | None = None,
+    dialect: str = "auto",
+    keepalive: float | None = None,
+    sinks: Sequence[Sink] = (),
+    on_notice: NoticeCallback | None = None,
+    notice_every: float = 1.0,
+) -> requests.Session:
+    """Have the calls of an existing session watched, as those of a :class:`Session` are; returns the session.
+
+    Its adapters stay in use, with their TLS context and pool sizes; only their ``max_retries`` is not applied on top of
+    ours, which is logged once. An adapter that is mounted later is not watched. Mounting a second time exchanges the
+    settings.
+    """
+    if not isinstance(session, requests.Session):
+        raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
+    settings = checked_settings(
+        limits=limits,
+        retry=retry,
+        profile=profile,
+        dialect=dialect,
+        keepalive=keepalive,
+        sinks=sinks,
+        on_notice=on_notice,
+        notice_every=notice_every,
+    )
+    doors: dict[int, BaseAdapter] = {}
+    for prefix, adapter in list(session.adapters.items()):
+        if not _is_http(prefix):
+            continue
+        inner = adapter.inner if isinstance(adapter, Door) else adapter
+        # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
+        session.adapters[prefix] = doors.setdefault(id(inner), Door(inner, settings))
+    return session

@@ -1,0 +1,92 @@
+"""Sending a request that somebody else has prepared, through somebody else's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.utils import default_headers
+from urllib3.util import Timeout
+
+from llmwatch.transport import errand as errands
+from llmwatch.transport.adapter import request_id_of
+from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
+from llmwatch.transport.errand import Errand
+from llmwatch.transport.sender import Reply
+
+__all__ = ["PreparedSender"]
+
+
+class PreparedSender:
+    """One prepared request, with what ``Session.send`` gives to an adapter beside it (``verify``, ``cert``,
+    ``proxies``).
+
+    It neither prepares nor redirects nor keeps cookies: the session around it does. ``model`` says that the answer is
+    a model's, whose error bodies are kept short.
+    """
+
+    def __init__(
+        self,
+        adapter: BaseAdapter,
+        prepared: requests.PreparedRequest,
+        settings: Mapping[str, Any],
+        *,
+        model: bool,
+    ) -> None:
+        self._adapter = adapter
+        self._prepared = prepared
+        self._settings = settings
+        self._model = model
+        self.kwargs: dict[str, Any] = {"headers": prepared.headers, "data": prepared.body}
+        """The request in the words of requests. Anything else that :meth:`open` gets is a changed request."""
+
+    def open(
+        self,
+        errand: Errand,
+        method: str,
+        url: str,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+        content_type: str | None = None,
+    ) -> Reply:
+        """Send, and return once the headers are here. Blocks; runs in the worker."""
+        asked = self._prepared
+        if kwargs is not self.kwargs or url != asked.url:
+            asked = self._changed(method, url, kwargs)
+        sent = self._uncompressed(asked) if streaming else asked
+        adopt_adapter(self._adapter)
+        adopt_proxy(self._adapter, sent.url, self._settings.get("proxies"))
+        timeout = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+        with errands.running(errand):
+            errand.line.check()
+            response = self._adapter.send(sent, stream=True, timeout=timeout, **self._settings)  # type: ignore[arg-type]
+        try:
+            refused = self._model and response.status_code >= 400
+            errand.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
+        except BaseException:
+            response.close()
+            raise
+        response.request = asked
+        return Reply(response)
+
+    @staticmethod
+    def _changed(method: str, url: str, kwargs: Mapping[str, Any]) -> requests.PreparedRequest:
+        known = ("params", "data", "json", "auth", "cookies")
+        framing = ("content-length", "transfer-encoding")
+        headers = {name: value for name, value in (kwargs.get("headers") or {}).items() if name.lower() not in framing}
+        asked = {name: kwargs[name] for name in known if kwargs.get(name) is not None}
+        return requests.Request(method, url, headers=headers, **asked).prepare()
+
+    @staticmethod
+    def _uncompressed(asked: requests.PreparedRequest) -> requests.PreparedRequest:
+        # Compression holds events back in the compressor. Only what requests itself put there is changed, and only on
+        # the wire.
+        if asked.headers.get("Accept-Encoding") != default_headers()["Accept-Encoding"]:
+            return asked
+        sent = asked.copy()
+        sent.body = asked.body
+        sent.headers["Accept-Encoding"] = "identity"
+        return sent
