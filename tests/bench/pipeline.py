@@ -1,8 +1,9 @@
 """What does watching cost for each event?
 
 ``python -m tests.bench.pipeline [EVENTS] [RUNS]`` reads a saturated stream through llmwatch and through bare requests
-+ sseclient-py + ``json.loads`` in the same run, alternating, and prints the medians and their ratio; then the
-hand-over latency (sent by the server to seen by the caller) at 1,000 events a second, for both.
++ sseclient-py + ``json.loads`` in the same run, alternating, and prints the medians and their ratio; the same for the
+openai SDK as it comes, where it is installed (extra ``sdk``); then the hand-over latency (sent by the server to seen by
+the caller) at 1,000 events a second, for llmwatch and bare.
 """
 
 from __future__ import annotations
@@ -43,6 +44,23 @@ def bare(url: str) -> Iterator[str]:
             yield json.loads(event.data)["choices"][0]["delta"]["content"]
 
 
+def by_sdk(url: str) -> Callable[[], Iterator[str]] | None:
+    """The same through the openai SDK on its own transport; ``None`` where it is not installed."""
+    try:
+        import openai
+    except ImportError:
+        return None
+    client = openai.OpenAI(base_url=url.rpartition("/chat/")[0] or url, api_key="k", max_retries=0)
+
+    def read() -> Iterator[str]:
+        chunks = client.chat.completions.create(model="m", messages=[], stream=True)
+        for chunk in chunks:
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield chunk.choices[0].delta.content
+
+    return read
+
+
 def seconds_per_event(read: Callable[[], Iterator[str]]) -> float:
     """Read a whole stream."""
     begin = time.perf_counter()
@@ -64,10 +82,15 @@ def main(events: int = 20_000, runs: int = 9) -> None:
                 (seconds_per_event(lambda: watched(client, url)), seconds_per_event(lambda: bare(url)))
                 for _ in range(runs)
             ]
+            sdk = by_sdk(url)
+            sdk_seconds = [] if sdk is None else [seconds_per_event(sdk) for _ in range(min(runs, 3))]
         ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(one / other for one, other in pairs)
         each = f"llmwatch {ours * 1e6:.2f} us, bare {theirs * 1e6:.2f} us an event"
         print(f"saturated: {each}, ratio {ratio:.2f} (median of {runs})")
+        if sdk_seconds:
+            slow = statistics.median(sdk_seconds)
+            print(f"openai SDK: {slow * 1e6:.2f} us an event, llmwatch is {slow / ours:.1f} times as fast")
         with running("paced", 3000, 1000.0) as url:
             for name, read in (("llmwatch", lambda: watched(client, url)), ("bare", lambda: bare(url))):
                 p50, p99 = latency(read)
