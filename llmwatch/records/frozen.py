@@ -43,12 +43,18 @@ class FrozenMap(Mapping[str, Any]):
         return FrozenMap, (dict(self._items),)
 
 
+# Most of what is frozen, and a record is made while its caller waits.
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
+
 def freeze(value: object, depth: int = 0) -> Any:
     """``value`` in a form that cannot change, pickles, and comes back from JSON equal.
 
     Mappings become a :class:`FrozenMap` with text keys, sequences and sets a tuple, enum members their value. What JSON
     cannot hold is not kept: a NaN or infinity becomes ``None``, any other object ``"[omitted: <its class>]"``.
     """
+    if value.__class__ in _AS_THEY_ARE:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, (bool, int)):
@@ -59,7 +65,8 @@ def freeze(value: object, depth: int = 0) -> Any:
         return value if math.isfinite(value) else None
     if depth < _MOST_DEPTH:
         if isinstance(value, Mapping):
-            return FrozenMap({str(freeze(key)): freeze(item, depth + 1) for key, item in value.items()})
+            names = (key if key.__class__ is str else str(freeze(key)) for key in value)
+            return FrozenMap(dict(zip(names, (freeze(item, depth + 1) for item in value.values()), strict=True)))
         if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
             return tuple(freeze(item, depth + 1) for item in value)
     return f"[omitted: {type(value).__name__}]"
