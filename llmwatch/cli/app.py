@@ -14,7 +14,9 @@ from llmwatch.cli.chat import chat
 from llmwatch.cli.demo import demo
 from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
-from llmwatch.cli.outcome import ExitCode, let_go
+from llmwatch.cli.outcome import ExitCode, let_go, unwritable
+from llmwatch.cli.run import ScriptCommand
+from llmwatch.cli.run import run as run_script
 
 __all__ = ["application", "run"]
 
@@ -26,8 +28,8 @@ def application(*, boxes: bool = False) -> typer.Typer:
     app = typer.Typer(
         name="llmwatch",
         help="Streaming LLM calls that cannot hang.",
-        epilog="Exit codes: 0 done, 2 usage or configuration, 3 killed by a limit, 4 provider or connection error,"
-        " 130 interrupted.",
+        epilog="Exit codes: 0 done, 2 usage, configuration or an output that cannot be written, 3 killed by a limit,"
+        " 4 provider or connection error, 130 interrupted. The command run ends as its script does.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="rich" if boxes else None,
@@ -39,6 +41,7 @@ def application(*, boxes: bool = False) -> typer.Typer:
     app.callback()(_options)
     for command in _COMMANDS:
         app.command(help=_unwrapped(command.__doc__ or ""))(command)
+    app.command(cls=ScriptCommand, help=_unwrapped(run_script.__doc__ or ""))(run_script)
     return app
 
 
@@ -50,6 +53,9 @@ def run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else int(ExitCode.DONE if end.code is None else ExitCode.USAGE)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
+    except OSError as error:
+        # Help or the version: the commands deal with their own.
+        return int(unwritable(error.strerror or type(error).__name__))
     finally:
         let_go()
     return int(ExitCode.DONE)

@@ -16,13 +16,17 @@ import typer
 from llmwatch import ConfigError, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.cli.terminal import OutputFailed, Terminal
 
-__all__ = ["ExitCode", "code_of", "command", "describe", "explain", "let_go"]
+__all__ = ["ExitCode", "code_of", "command", "describe", "explain", "let_go", "unwritable"]
 
 P = ParamSpec("P")
 
 
 class ExitCode(IntEnum):
-    """What a shell gets to see."""
+    """What a shell gets to see.
+
+    ``USAGE`` is whatever the caller of the command has to change: arguments, configuration, or where the output goes,
+    if that cannot be written. ``FAILED`` is the provider or the connection to it, and nothing else.
+    """
 
     DONE = 0
     USAGE = 2
@@ -72,12 +76,17 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
         let_go()
         return ExitCode.DONE
     except OutputFailed as error:
-        Terminal().note(f"llmwatch: the output cannot be written: {error}.")
-        return ExitCode.USAGE
+        return unwritable(str(error))
     except OSError as error:
         # This machine allows no socket or no thread, say: llmwatch's own errors have been dealt with above.
         Terminal().note(f"llmwatch: {type(error).__name__}: {error}")
         return ExitCode.FAILED
+
+
+def unwritable(why: str) -> ExitCode:
+    """Say on standard error that standard output takes no more, for the reason given; the code to end with."""
+    Terminal().note(f"llmwatch: the output cannot be written: {why}.")
+    return ExitCode.USAGE
 
 
 def explain(error: LLMWatchError) -> Iterator[str]:

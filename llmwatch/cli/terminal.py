@@ -6,9 +6,11 @@ whatever ``FORCE_COLOR`` says. ``NO_COLOR`` and ``TERM=dumb`` are honoured by ri
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -63,27 +65,28 @@ class Terminal:
         if self.out.is_terminal:
             text = printable(text)
             self.column = advance(self.column, text, self.out.width)
-        try:
+        with _writing():
             # Not through rich, which expands tabs and answers a broken pipe by exiting.
             self.out.file.write(f"\x1b[2m{text}\x1b[0m" if dim and self.live else text)
             self.out.file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputFailed(error.strerror or type(error).__name__) from None
 
     def show(self, renderable: RenderableType = "") -> None:
-        """A table, or a line, to standard output."""
+        """A table, or a line, to standard output. Raises what :meth:`write` raises."""
         if self.live:
-            self.out.print(renderable)
+            with _writing():
+                self.out.print(renderable)
             return
-        # Not written by rich itself, which pads lines with blanks.
-        with self.out.capture() as captured:
-            self.out.print(renderable, soft_wrap=isinstance(renderable, (str, Text)))
-        self.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        # Not written by rich itself, which pads lines with blanks; and not captured from its console of standard
+        # output, which flushes that one all the same.
+        drawn = io.StringIO()
+        console = _console(drawn, width=self.out.width)
+        console.print(renderable, soft_wrap=isinstance(renderable, (str, Text)))
+        self.write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
     def document(self, document: object) -> None:
-        """A JSON document to standard output. ASCII only, so that no encoding can spoil it."""
+        """A JSON document to standard output. ASCII only, so that no encoding can spoil it. Raises what :meth:`write`
+        raises.
+        """
         self.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def note(self, text: str) -> None:
@@ -101,6 +104,16 @@ class Terminal:
         except (OSError, ValueError):
             # A notice that cannot be shown must not cost the answer.
             pass
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(error.strerror or type(error).__name__) from None
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, header: bool = True) -> Table:
@@ -139,7 +152,7 @@ def advance(column: int, text: str, width: int) -> int:
     return (column - 1) % width + 1 if column > 0 else 0
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO, width: int = _PLAIN_WIDTH) -> Console:
     reconfigure: Any = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         # An answer may hold what this terminal's encoding does not.
@@ -149,7 +162,7 @@ def _console(stream: TextIO) -> Console:
         file=stream,
         force_terminal=is_terminal,
         force_jupyter=False,
-        width=None if is_terminal else _PLAIN_WIDTH,
+        width=None if is_terminal else width,
         highlight=False,
         markup=False,
         emoji=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -187,6 +188,9 @@ class Client:
 
         May be called from any thread, and more than once. Later calls raise at once.
         """
+        if sys.is_finalizing():
+            # Everything was ended at exit, and a thread that holds a lock may be frozen.
+            return
         with self._lock:
             self._closed = True
             calls, attempts = list(self._calls), list(self._attempts)

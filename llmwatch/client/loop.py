@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import threading
 import uuid
 import weakref
@@ -104,6 +105,8 @@ class Call(Generic[T]):
 
     def cancel(self, by: str) -> None:
         """Give the call up, from any thread. A call that is over is not touched."""
+        if sys.is_finalizing():
+            return
         with self._lock:
             if self._finished:
                 return
@@ -121,7 +124,9 @@ class Call(Generic[T]):
 
     def close(self) -> None:
         """The caller wants no more. An answer that is complete goes on draining."""
-        if self._finished:
+        if self._finished or sys.is_finalizing():
+            # A stream that is still open when the interpreter goes was ended at exit, and the thread that holds its
+            # lock may be frozen.
             return
         attempt = self._attempt
         verdict = None if attempt is None else attempt.verdict

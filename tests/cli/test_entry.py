@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from tests.cli.running import environment, in_terminal, run
+from tests.cli.incident_calls import SEVERAL, lines
+from tests.cli.running import PATIENCE, environment, in_terminal, run
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -42,7 +45,10 @@ def test_help() -> None:
     """Help names every command and every exit code, on standard output and in plain text."""
     done = run("--help")
     assert done.code == 0
-    assert all(word in done.out for word in ("demo", "chat", "limits", "130 interrupted"))
+    said = " ".join(done.out.split())
+    assert all(
+        word in said for word in ("demo", "chat", "limits", "an output that cannot be written", "130 interrupted")
+    )
     assert "\x1b" not in done.out
 
 
@@ -64,3 +70,42 @@ def test_help_in_terminal() -> None:
     assert "\x1b[" in done.out
     shown = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
     assert all(word in shown for word in ("PROMPT", "--base-url", "--api-key-env", "--ttfb"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("limits",), ("limits", "--json"), ("--help",), ("limits", "--help"), ("--version",), ("incidents",)]
+)
+def test_an_output_that_cannot_be_written(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """A full disk is said in one line, with the code of what the caller has to change, whatever was to be shown."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    if arguments == ("incidents",):
+        log = tmp_path / "incidents.jsonl"
+        log.write_bytes(lines(*SEVERAL))
+        arguments = ("incidents", str(log))
+    with full.open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "llmwatch", *arguments],
+            env=environment(),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "llmwatch: the output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("arguments", [("limits",), ("limits", "--json")])
+def test_a_reader_that_leaves(arguments: tuple[str, ...]) -> None:
+    """Where nobody reads, a table ends as quietly as a document does, and with success."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as out:
+        command = [sys.executable, "-m", "llmwatch", *arguments]
+        done = subprocess.run(
+            command, env=environment(), stdout=out, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

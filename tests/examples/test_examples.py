@@ -33,7 +33,10 @@ def test_every_example_is_run_here() -> None:
     assert sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py") == [
         "cancel_from_another_thread.py",
         "collect_tools.py",
+        "installed_agent.py",
+        "legacy_agent.py",
         "own_retry_loop.py",
+        "requests_script.py",
         "sync_after.py",
         "sync_before.py",
         "tuning_by_environment.py",

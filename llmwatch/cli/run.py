@@ -1,0 +1,150 @@
+"""``llmwatch run``: a script that nobody touches, with the calls that it makes through requests watched.
+
+The script gets an interpreter of its own: this process *becomes* ``python script.py args``. So whatever a script can
+see or do (``sys.argv``, ``__main__``, tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own doing,
+and nothing is imitated. What is added comes in through ``site``, which imports ``sitecustomize`` before any script: a
+folder with one of ours stands first on ``PYTHONPATH``, and is gone again, from there and from ``sys.path``, before the
+script's first line (:mod:`llmwatch.cli.run_site.sitecustomize`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from llmwatch import ConfigError
+from llmwatch.cli.outcome import ExitCode, command, let_go
+from llmwatch.cli.run_site.sitecustomize import VARIABLE
+from llmwatch.cli.terminal import Terminal
+from llmwatch.client.incidents import incident_sinks
+from llmwatch.policy import incident_log, resolve_keepalive, resolve_limits, resolve_retry
+from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE
+
+__all__ = ["ScriptCommand", "run"]
+
+_SITE = str(Path(__file__).parent / "run_site")
+_OWN_OPTIONS = ("-q", "--quiet", "-h", "--help")
+_STARTS = ("-m", "-c")
+"""Options of Python that say what to run; what follows them is the script's."""
+_MODULE = re.compile(r"-\w*mllmwatch")
+
+
+class ScriptCommand(TyperCommand):
+    """A command whose options end where the script begins, with ``--`` or without: what follows is the script's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        begins = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), len(args))
+        if args[begins : begins + 1] != ["--"]:
+            args = [*args[:begins], "--", *args[begins:]]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS] [--] SCRIPT|-m MODULE [ARGS]..."]
+
+
+def _started(words: list[str]) -> list[str]:
+    first = words[0]
+    if first in _STARTS and len(words) == 1:
+        raise typer.BadParameter(f"{first} needs {'a module' if first == '-m' else 'code'} after it.")
+    if first.startswith("-") and first != "-" and not first.startswith(_STARTS):
+        raise typer.BadParameter(
+            f"{first} is no option of llmwatch run. Those of Python itself go before it:"
+            " python -X dev -m llmwatch run script.py"
+        )
+    return words
+
+
+Script = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCRIPT",
+        callback=_started,
+        help="What to run, as after python: a script, folder or zip file; -m MODULE; -c CODE; - for standard input.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no summary on standard error.")]
+
+
+@command
+def run(script: Script, quiet: Quiet = False) -> ExitCode:
+    """Run a Python script as it is, with every call that it makes through requests watched.
+
+    The script runs as python would run it, and its exit code is the exit code. Limits and retries are set by
+    LLMWATCH_ variables, which "llmwatch limits" lists; calls that lost an attempt go to the file that
+    LLMWATCH_INCIDENT_LOG names. A summary follows on standard error. Processes that the script forks are watched as
+    well, and are not in the summary; other programs that it starts are not.
+    """
+    options = _python_options(sys.orig_argv[1:], len(sys.argv) - 1)
+    if options and (sys.flags.ignore_environment or sys.flags.no_site):
+        raise ConfigError(
+            "Under the options -E, -I and -S Python does not load what llmwatch run puts in its way. Leave them out, or"
+            " call llmwatch.install() in the script."
+        )
+    if not sys.executable or os.pathsep in _SITE:
+        raise ConfigError(
+            "This Python cannot be started anew with llmwatch in it (its own path is not known, or that of llmwatch"
+            f" contains {os.pathsep!r}). Call llmwatch.install() in the script instead."
+        )
+    warnings = _checked(os.environ)
+    if not quiet:
+        terminal = Terminal()
+        for warning in warnings:
+            terminal.note(f"note: {warning}")
+    let_go()
+    environment = _environment(os.environ, quiet=quiet)
+    try:
+        os.execve(sys.executable, [sys.executable, *options, *script], environment)
+    except OSError as error:
+        raise ConfigError(f"{sys.executable} cannot be started: {error.strerror}.") from None
+
+
+def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What is odd about the variables. Raises :class:`~llmwatch.ConfigError` for what no call could accept."""
+    resolve_retry(environ=environ)
+    resolve_keepalive(None, environ)
+    incident_sinks(environ)
+    return resolve_limits(environ=environ).warnings
+
+
+def _environment(environ: Mapping[str, str], *, quiet: bool) -> dict[str, str]:
+    """The variables for the new interpreter. All that is not meant to stay is taken back by ``sitecustomize``."""
+    path = environ.get("PYTHONPATH")
+    made = {**environ, "PYTHONPATH": f"{_SITE}{os.pathsep}{path}" if path else _SITE}
+    made[VARIABLE] = json.dumps({"process": os.getpid(), "pythonpath": path, "quiet": quiet})
+    log = incident_log(environ)
+    if log is not None:
+        # It names one file, wherever the script may go.
+        made[INCIDENT_LOG_VARIABLE] = os.path.abspath(log)
+    return made
+
+
+def _python_options(words: Sequence[str], given: int) -> list[str]:
+    """The options of Python in ``words``, which end with ``given`` words that are not Python's.
+
+    Only those before ``-m llmwatch``, which somebody has typed: those of a console script come from its first line,
+    and are about llmwatch itself.
+    """
+    own = list(words[: len(words) - given])
+    if own[-1:] == ["llmwatch"]:
+        own[-2:] = ["".join(own[-2:])]
+    if not own or not _MODULE.fullmatch(own[-1]):
+        return []
+    last = own.pop().removesuffix("mllmwatch")
+    if not all(_is_option(own, index) for index in range(len(own))):
+        return []
+    return own if last == "-" else [*own, last]
+
+
+def _is_option(words: Sequence[str], index: int) -> bool:
+    # Some take the next word; -m and -c say that somebody else runs llmwatch.
+    if words[index].startswith("-"):
+        return words[index] not in _STARTS
+    return index > 0 and words[index - 1] in ("-W", "-X", "--check-hash-based-pycs")

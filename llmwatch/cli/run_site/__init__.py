@@ -1,0 +1,1 @@
+"""The folder that ``llmwatch run`` puts on ``PYTHONPATH`` for a moment."""

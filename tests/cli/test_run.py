@@ -1,0 +1,512 @@
+"""A script under ``llmwatch run`` sees, says and ends as it does under ``python``."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from llmwatch.cli import run as command
+from tests.cli.running import PATIENCE, Ended, environment, interrupt, invoke, started
+from tests.cli.running import run as llmwatch
+
+PROBE = """
+import json, os, signal, sys, threading, traceback
+print(json.dumps({
+    "argv": sys.argv,
+    "path": sys.path,
+    "cached": [entry for entry in sys.path_importer_cache if "run_site" in entry],
+    "name": __name__,
+    "file": globals().get("__file__"),
+    "spec": getattr(__spec__, "name", None),
+    "package": __package__,
+    "globals": sorted(globals()),
+    "main": vars(sys.modules["__main__"]) is globals(),
+    "environ": dict(os.environ),
+    "started as": sys.orig_argv,
+    "flags": repr(sys.flags),
+    "site": "sitecustomize" in sys.modules,
+    "stack": traceback.format_stack(),
+    "threads": [thread.name for thread in threading.enumerate()],
+    "interrupt": repr(signal.getsignal(signal.SIGINT)),
+    "hooks": [repr(sys.excepthook), repr(sys.displayhook), repr(threading.excepthook)],
+    "streams": [sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()],
+}, indent=1))
+"""
+
+
+def python(*words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: bytes = b"") -> Ended:
+    """The same as :func:`tests.cli.running.run`, with Python alone."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        env=environment(env),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def both(
+    *words: str,
+    options: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+) -> Ended:
+    """How it ends under Python, after making sure that it ends in the very same way under the command."""
+    alone = python(*options, *words, env=env, cwd=cwd, stdin=stdin)
+    assert python(*options, "-m", "llmwatch", "run", *words, env=env, cwd=cwd, stdin=stdin) == alone
+    return alone
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a script, a package and a zip file that say all that they can see."""
+    (tmp_path / "probe.py").write_text(PROBE)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "package" / "__main__.py").write_text(PROBE)
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        archive.writestr("__main__.py", PROBE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("probe.py",),
+        ("probe.py", "--quiet", "-q", "-h", "--help", "--", "-m", "it's", "ö"),
+        ("./package/../probe.py", ""),
+        ("-m", "probe", "--quiet", "-m", "x"),
+        ("-mprobe", "-q"),
+        ("-m", "package", "--version"),
+        ("package", "x"),
+        ("zipped.zip", "x"),
+        ("-c", PROBE, "-m", "x"),
+    ],
+    ids=["script", "arguments", "path", "module", "module in a word", "package", "folder", "zip", "code"],
+)
+def test_what_a_script_sees(folder: Path, words: tuple[str, ...]) -> None:
+    """Arguments, path, environment, stack, ``__main__`` and all else are those that Python gives, with ``--`` and
+    without.
+    """
+    ended = both(*words, cwd=folder)
+    assert (ended.code, ended.err) == (0, "")
+    assert '"argv"' in ended.out
+    assert python("-m", "llmwatch", "run", "--", *words, cwd=folder) == ended
+
+
+def test_standard_input_is_a_script(folder: Path) -> None:
+    """``-`` runs what comes in, and no argument at all is no script."""
+    assert both("-", "x", cwd=folder, stdin=PROBE.encode()).code == 0
+    assert llmwatch("run", stdin=PROBE.encode()).code == 2
+
+
+def test_standard_input_is_the_scripts(tmp_path: Path) -> None:
+    """Nothing of what a script is to read is read before."""
+    (tmp_path / "reads.py").write_text("import sys; print(sys.stdin.read())")
+    assert both("reads.py", cwd=tmp_path, stdin=b"words\n" * 10_000).out == "words\n" * 10_000 + "\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-X", "dev", "-W", "error"), ("-W", "ignore", "-u"), ("-OO", "-s"), ("-Pb",)],
+    ids=lambda options: " ".join(options),
+)
+def test_options_of_python_go_on(folder: Path, options: tuple[str, ...]) -> None:
+    """What stands before ``-m llmwatch`` holds for the script."""
+    assert both("-m" if "-Pb" not in options else "probe.py", "probe", options=options, cwd=folder).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["-m", "llmwatch"], []),
+        (["-X", "dev", "-m", "llmwatch"], ["-X", "dev"]),
+        (["-W", "error", "-OO", "-m", "llmwatch"], ["-W", "error", "-OO"]),
+        (["-Im", "llmwatch"], ["-I"]),
+        (["-u", "-mllmwatch"], ["-u"]),
+        (["-s", "/usr/bin/llmwatch"], []),
+        (["/usr/bin/llmwatch"], []),
+        (["-m", "coverage", "run", "-m", "llmwatch"], []),
+        (["profiler.py", "-m", "llmwatch"], []),
+        ([], []),
+    ],
+)
+def test_whose_options_they_are(words: list[str], options: list[str]) -> None:
+    """Options that somebody typed are Python's; those in the first line of a console script are about llmwatch."""
+    assert command._python_options([*words, "run", "-m", "llmwatch"], 3) == options
+
+
+def test_a_console_script_keeps_its_options_to_itself(folder: Path) -> None:
+    """``-P`` in its first line would hide the modules that lie beside a script."""
+    console = folder / "llmwatch-console"
+    console.write_text("import re, sys\nfrom llmwatch.cli import main\nmain()\n")
+    (folder / "imports.py").write_text("import sys, package; print(sys.flags.isolated, sys.path[0])")
+    done = python("-I", str(console), "run", str(folder / "imports.py"))
+    assert (done.code, done.out, done.err) == (0, f"0 {folder}\n", "")
+
+
+@pytest.mark.parametrize("theirs", [None, "", "one", f"one{os.pathsep}two"])
+def test_pythonpath_is_what_it_was(folder: Path, theirs: str | None) -> None:
+    """Where the script finds modules is not changed, nor is what its children inherit."""
+    env = {} if theirs is None else {"PYTHONPATH": theirs}
+    before = os.environ.pop("PYTHONPATH", None)
+    try:
+        assert both("probe.py", env=env, cwd=folder).code == 0
+    finally:
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def site(folder: Path) -> dict[str, str]:
+    """Variables by which a ``sitecustomize`` is found, and a script that says which one it sees."""
+    (folder / "site").mkdir()
+    (folder / "says.py").write_text(
+        "import sys; site = sys.modules.get('sitecustomize');"
+        "print(getattr(sys, 'here', None), getattr(site, '__file__', None))"
+    )
+    return {"PYTHONPATH": str(folder / "site")}
+
+
+def test_a_sitecustomize_of_the_machine_is_loaded(folder: Path, site: dict[str, str]) -> None:
+    """It runs as it does under Python, and is the one that the script can import."""
+    (folder / "site" / "sitecustomize.py").write_text("import sys; sys.here = 'theirs'")
+    ended = both("says.py", env=site, cwd=folder)
+    assert ended == Ended(0, f"theirs {folder / 'site' / 'sitecustomize.py'}\n")
+    both("probe.py", env=site, cwd=folder)
+
+
+@pytest.mark.parametrize("theirs", ["raise RuntimeError('theirs')", "import none_such", "1 +"])
+def test_a_sitecustomize_of_the_machine_fails_in_its_own_way(folder: Path, site: dict[str, str], theirs: str) -> None:
+    """Python says that it failed, and the script runs, and is watched."""
+    (folder / "site" / "sitecustomize.py").write_text(theirs)
+    alone = python("says.py", env=site, cwd=folder)
+    assert alone.err.startswith("Error in sitecustomize; ")
+    # Once for the command, which is a Python too, and once for the script.
+    assert llmwatch("run", str(folder / "says.py"), env=site) == Ended(0, "None None\n", alone.err * 2)
+    watched = "import requests; print(requests.Session().get_adapter('http://any').__class__.__module__)"
+    assert llmwatch("run", "-c", watched, env=site).out.startswith("llmwatch.session.")
+
+
+@pytest.mark.parametrize("code", ["0", "300", "None", "True", "'words'", "(1, 'two')"])
+def test_exit_codes(tmp_path: Path, code: str) -> None:
+    """``sys.exit`` with whatever it takes ends as under Python."""
+    (tmp_path / "exits.py").write_text(f"import sys; sys.exit({code})")
+    both("exits.py", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "def one():\n    raise ValueError('ö')\none()",
+        "try:\n    1 / 0\nexcept Exception as error:\n    raise KeyError('b') from error",
+        "def (",
+        "import none_such",
+        "import sys\nsys.excepthook = lambda *seen: print(*seen[:2])\n1 / 0",
+        "import signal\nsignal.raise_signal(signal.SIGINT)",
+        "import threading\nthreading.Thread(target=lambda: 1 / 0).start()",
+        "def deeper():\n    deeper()\ndeeper()",
+        "import warnings; warnings.warn('twice', stacklevel=2)",
+        "import asyncio\nasync def one():\n    raise OSError\nasyncio.run(one())",
+    ],
+    ids=["error", "chain", "syntax", "import", "hook", "interrupt", "thread", "recursion", "warning", "asyncio"],
+)
+def test_tracebacks(tmp_path: Path, program: str) -> None:
+    """A traceback has the lines that it has under Python, and no other."""
+    (tmp_path / "fails.py").write_text(program)
+    assert "llmwatch" not in both("fails.py", cwd=tmp_path).err
+
+
+def test_the_traceback_of_a_module(tmp_path: Path) -> None:
+    """Python shows its own ``runpy`` above a module, and nothing else is shown here either."""
+    (tmp_path / "fails.py").write_text("1 / 0")
+    assert "runpy" in both("-m", "fails", cwd=tmp_path).err
+
+
+@pytest.mark.parametrize("words", [("none-such.py",), ("-m", "none_such"), (".",), ("-m", "json.none"), ("",)])
+def test_nothing_to_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A script or module that is not there is refused by Python, in its words and with its exit code."""
+    ended = both(*words, cwd=tmp_path)
+    assert ended.code in (1, 2)
+    if words == ("none-such.py",):
+        assert ended.code == 2
+        assert re.search(r"can't open file .*none-such\.py", ended.err)
+
+
+def test_the_end_of_a_script(tmp_path: Path) -> None:
+    """Threads are waited for, then exit handlers run, in the order and with the exit code of Python."""
+    (tmp_path / "ends.py").write_text(
+        textwrap.dedent(
+            """
+            import atexit, sys, threading
+
+            def work():
+                main.join()  # over, but for what waits for this thread
+                print("thread", flush=True)
+
+            main = threading.main_thread()
+            atexit.register(print, "last")
+            atexit.register(print, "first")
+            threading.Thread(target=work).start()
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            sys.exit(7)
+            """
+        )
+    )
+    assert both("ends.py", cwd=tmp_path) == Ended(7, "thread\nfirst\nlast\n")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(tmp_path: Path, method: str) -> None:
+    """Children import the script as ``__mp_main__`` where Python does so, with its own path and environment."""
+    (tmp_path / "parent.py").write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, os, sys
+
+            def child(number):
+                return number, __name__, __file__, sys.argv, sys.path, dict(os.environ)
+
+            if __name__ == "__main__":
+                with multiprocessing.get_context({method!r}).Pool(1) as pool:
+                    print(pool.map(child, [1, 2]))
+            """
+        )
+    )
+    ended = both("parent.py", "--quiet", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert ("__mp_main__" in ended.out) == (method != "fork")
+
+
+INTERRUPTED = """
+import sys, threading
+try:
+    print("ready", flush=True)
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    if "handles" in sys.argv:
+        sys.exit(9)
+    raise
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("handles",)])
+def test_ctrl_c(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The script sees ``KeyboardInterrupt`` where it stands; unhandled it ends the process as it ends Python."""
+    script = str(tmp_path / "waits.py")
+    Path(script).write_text(INTERRUPTED)
+    ends = []
+    for program in ([sys.executable], [sys.executable, "-m", "llmwatch", "run"]):
+        with subprocess.Popen(
+            [*program, script, *words],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            ends.append(interrupt(process))
+    # In which line they were interrupted is not for them to say; test_tracebacks compares the whole text.
+    alone, under = ((end.code, end.out, end.err.splitlines()[:1], end.err.splitlines()[-1:]) for end in ends)
+    assert under == alone
+    assert under[0] == (9 if words else -signal.SIGINT)
+    assert under[3] == ([] if words else ["KeyboardInterrupt"])
+
+
+SEAM = """
+import llmwatch.session
+def install(**given):
+    {does}
+llmwatch.session.install = install
+"""
+
+
+def with_install(tmp_path: Path, does: str) -> dict[str, str]:
+    """Variables for a process in which ``install`` does something else: a ``sitecustomize`` sees to that."""
+    (tmp_path / "seam").mkdir()
+    (tmp_path / "seam" / "sitecustomize.py").write_text(SEAM.format(does=does))
+    (tmp_path / "script.py").write_text("print('the script runs')")
+    return {"PYTHONPATH": str(tmp_path / "seam")}
+
+
+def test_ctrl_c_before_the_script(tmp_path: Path) -> None:
+    """While the interpreter gets ready, Ctrl-C ends it at once and without a word."""
+    env = with_install(tmp_path, "print('ready', flush=True); import threading; threading.Event().wait(60)")
+    with started("run", str(tmp_path / "script.py"), env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert interrupt(process) == Ended(-signal.SIGINT, "", "")
+
+
+def test_no_script_without_its_watchdog(tmp_path: Path) -> None:
+    """What goes wrong before the script ends the process with a traceback, and the script does not begin."""
+    env = with_install(tmp_path, "raise RuntimeError('it broke')")
+    ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("Traceback (most recent call last):\n")
+    assert ended.err.endswith("RuntimeError: it broke\nllmwatch: the script was not started.\n")
+
+
+def test_settings_that_install_refuses(tmp_path: Path) -> None:
+    """A ``ConfigError`` is told in a line, with the exit code for it."""
+    env = with_install(tmp_path, "import llmwatch; raise llmwatch.ConfigError('It cannot be meant.', field='x')")
+    ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
+    assert ended == Ended(2, "", "llmwatch: It cannot be meant.\n")
+
+
+@pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("--quiet",), []), (("-q", "--"), [])])
+def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[str]) -> None:
+    """``install`` is called once, with a sink for the summary if there is to be one; all else is the environment's."""
+    env = with_install(tmp_path, "print(sorted(given))")
+    ended = llmwatch("run", *quiet, str(tmp_path / "script.py"), env=env)
+    assert ended == Ended(0, f"{given}\nthe script runs\n", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon"),
+        ("LLMWATCH_DEADLINE_SECONDS", "-1"),
+        ("LLMWATCH_MAX_ATTEMPTS", "many"),
+        ("LLMWATCH_KEEPALIVE_SECONDS", "nan"),
+        ("LLMWATCH_PROFILE", "none such"),
+        ("LLMWATCH_INCIDENT_LOG", "/none/such/folder/log"),
+    ],
+)
+def test_a_bad_environment(tmp_path: Path, variable: str, value: str) -> None:
+    """A variable that cannot be meant is named, and ends with 2 before the script begins."""
+    (tmp_path / "script.py").write_text("print('the script runs')")
+    ended = llmwatch("run", "--quiet", str(tmp_path / "script.py"), env={variable: value})
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"llmwatch: {variable}=")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_variable_with_a_slip(tmp_path: Path, quiet: bool) -> None:
+    """A name that is almost right is pointed out, and the script runs."""
+    (tmp_path / "script.py").write_text("print('the script runs')")
+    words = ["run", *(["-q"] if quiet else []), str(tmp_path / "script.py")]
+    ended = llmwatch(*words, env={"LLMWATCH_TTFB_TIMEOUT": "3"})
+    assert (ended.code, ended.out) == (0, "the script runs\n")
+    assert ("did you mean LLMWATCH_TTFB_TIMEOUT_SECONDS?" in ended.err) == (not quiet)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "Missing argument"),
+        (("--quiet",), "Missing argument"),
+        (("--",), "Missing argument"),
+        (("--qiet", "script.py"), "--qiet is no option of llmwatch run"),
+        (("-X", "dev", "script.py"), "python -X dev -m llmwatch run"),
+        (("--", "-u", "script.py"), "-u is no option of llmwatch run"),
+        (("-m",), "-m needs a module"),
+        (("-q", "-c"), "-c needs code"),
+    ],
+)
+def test_usage(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
+    """What cannot be meant is a usage error, and nothing is run."""
+    monkeypatch.setattr(os, "execve", pytest.fail)
+    ended = invoke("run", *words)
+    assert ended.code == 2
+    assert "Usage: llmwatch run [OPTIONS] [--] SCRIPT|-m MODULE [ARGS]..." in ended.err
+    assert says in " ".join(ended.err.split())
+
+
+def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help is the command's as long as no script is named."""
+    monkeypatch.setattr(os, "execve", pytest.fail)
+    for words in (("--help",), ("-q", "-h")):
+        ended = invoke("run", *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert "LLMWATCH_INCIDENT_LOG" in ended.out
+
+
+@pytest.mark.parametrize("option", ["-I", "-E"])
+def test_a_python_that_would_not_listen(folder: Path, option: str) -> None:
+    """Under options that keep llmwatch out the script is not run unwatched."""
+    ended = python(option, "-m", "llmwatch", "run", "probe.py", cwd=folder)
+    assert (ended.code, ended.out) == (2, "")
+    assert "llmwatch.install()" in ended.err
+
+
+def test_a_python_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An interpreter that is gone, or does not know where it is, is a matter of configuration."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    ended = invoke("run", "script.py")
+    assert (ended.code, ended.err) == (
+        2,
+        f"llmwatch: {tmp_path / 'gone'} cannot be started: No such file or directory.\n",
+    )
+    monkeypatch.setattr(sys, "executable", "")
+    ended = invoke("run", "script.py")
+    assert ended.code == 2
+    assert "llmwatch.install()" in ended.err
+
+
+def test_closed_streams(folder: Path) -> None:
+    """A process whose standard streams are closed runs its script with the same streams closed."""
+    script = folder / "says.py"
+    script.write_text("import os, sys; os.write(3, repr([sys.stdin, sys.stdout, sys.stderr]).encode()); sys.exit(5)")
+    for program in ([sys.executable], [sys.executable, "-m", "llmwatch", "run"]):
+        line = " ".join([*program, str(script)])
+        done = subprocess.run(
+            ["sh", "-c", f"{line} 3>&1 <&- >&- 2>&-"],
+            env=environment(),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (5, b"[None, None, None]", b"")
+
+
+def test_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
+    """Whichever llmwatch was called is the one that watches, even where no path of the script leads to it."""
+    root = Path(command.__file__).parents[2]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "llmwatch").symlink_to(root / "llmwatch")
+    (tmp_path / "script.py").write_text("import sys; print(sys.modules['llmwatch'].__file__, len(sys.path))")
+    done = python("-m", "llmwatch", "run", str(tmp_path / "script.py"), cwd=elsewhere)
+    assert done.code == 0
+    assert done.out.startswith(str(elsewhere / "llmwatch"))
+
+
+def test_it_is_not_for_children_that_start_early(folder: Path) -> None:
+    """A process that is started before the script, by something on the machine, is left alone."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("")
+    # A .pth file would do the same; a child that inherits the variables is what matters.
+    told = {"_LLMWATCH_RUN": '{"process": 1, "pythonpath": null, "quiet": false}'}
+    env = {"PYTHONPATH": os.path.dirname(command.__file__) + "/run_site", **told}
+    (folder / "says.py").write_text("import os, sys; print('llmwatch.session' in sys.modules, sorted(os.environ))")
+    ended = python("says.py", env=env, cwd=folder)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("False [")
+    assert "_LLMWATCH_RUN" not in ended.out
+    assert "PYTHONPATH" not in ended.out
+
+
+def test_what_the_script_carries(tmp_path: Path) -> None:
+    """The watchdog comes without the libraries of the command line, and starts no thread."""
+    (tmp_path / "says.py").write_text(
+        "import sys, threading; print('llmwatch.session' in sys.modules, threading.active_count(),"
+        "[name for name in ('typer', 'rich', 'click', 'llmwatch.faults', 'httpx') if name in sys.modules])"
+    )
+    assert llmwatch("run", str(tmp_path / "says.py")) == Ended(0, "True 1 []\n", "")

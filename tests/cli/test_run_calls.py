@@ -1,0 +1,219 @@
+"""The calls of a script under ``llmwatch run``, on the fault server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmwatch.faults import FaultServer
+from llmwatch.faults.catalogue import ANSWER
+from tests.cli.running import PATIENCE, Ended, environment, interrupt, run
+from tests.conftest import SCALE
+
+ASK = """
+import json, os, sys, requests
+
+def ask(url):
+    with requests.post(url, json={"model": "any", "stream": True, "messages": []}, stream=True) as response:
+        for line in response.iter_lines():
+            if line.startswith(b"data: ") and line != b"data: [DONE]":
+                for choice in json.loads(line[len(b"data: "):])["choices"]:
+                    yield choice["delta"].get("content") or ""
+
+url = sys.argv[1]
+"""
+LIMITS = {
+    "LLMWATCH_TTFB_TIMEOUT_SECONDS": str(0.4 * SCALE),
+    "LLMWATCH_STALE_TIMEOUT_SECONDS": str(0.4 * SCALE),
+    "LLMWATCH_BACKOFF_SECONDS": "0.01",
+}
+RECOVERED = "llmwatch: 1 call watched: 1 recovered; 1 resend, 0 orphans\n"
+HINT = "llmwatch: 1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records\n"
+
+
+def script(folder: Path, rest: str) -> str:
+    """A script that can ask, and does ``rest``."""
+    path = folder / "asks.py"
+    path.write_text(ASK + rest)
+    return str(path)
+
+
+@pytest.mark.parametrize("words", [(), ("--",)])
+def test_an_untouched_script_recovers(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A script without any time-out gets its answer from a provider that was silent at first, with two requests."""
+    asks = script(tmp_path, "print(''.join(ask(url)))")
+    with FaultServer(["silent", "healthy"]) as server:
+        ended = run("run", *words, asks, server.chat_url, env=LIMITS)
+        assert len(server.requests) == 2
+    assert ended == Ended(0, ANSWER + "\n", RECOVERED + HINT)
+
+
+def test_a_module_recovers(tmp_path: Path) -> None:
+    """So does a module."""
+    script(tmp_path, "print(''.join(ask(url)))")
+    with FaultServer(["silent", "healthy"]) as server:
+        ended = run("run", "-m", "asks", server.chat_url, env={**LIMITS, "PYTHONPATH": str(tmp_path)})
+        assert len(server.requests) == 2
+    assert ended == Ended(0, ANSWER + "\n", RECOVERED + HINT)
+
+
+def test_without_us_it_hangs(tmp_path: Path) -> None:
+    """The same script under Python is still waiting when the watched one has long got its answer, and ends with the
+    server alone.
+    """
+    asks = script(tmp_path, "print(''.join(ask(url)))")
+    with FaultServer("silent") as silent, FaultServer(["silent", "healthy"]) as server:
+        with subprocess.Popen([sys.executable, asks, silent.chat_url], env=environment(LIMITS), stderr=-1) as alone:
+            try:
+                silent.wait_for_requests(1, timeout=PATIENCE)
+                assert run("run", asks, server.chat_url, env=LIMITS).out == ANSWER + "\n"
+                assert alone.poll() is None
+                silent.stop()
+                _, errors = alone.communicate(timeout=PATIENCE)
+            finally:
+                alone.kill()
+        assert b"ConnectionError" in errors
+        assert (alone.returncode, len(silent.requests)) == (1, 1)
+
+
+def test_quiet(tmp_path: Path) -> None:
+    """``--quiet`` leaves standard error to the script."""
+    asks = script(tmp_path, "print(''.join(ask(url)))")
+    with FaultServer(["silent", "healthy"]) as server:
+        assert run("run", "--quiet", asks, server.chat_url, env=LIMITS) == Ended(0, ANSWER + "\n", "")
+        assert len(server.requests) == 2
+
+
+def test_the_incident_log(tmp_path: Path) -> None:
+    """Incidents go to the file that was named, relative to where the command was called, wherever the script goes."""
+    (tmp_path / "elsewhere").mkdir()
+    asks = script(tmp_path, f"os.chdir({str(tmp_path / 'elsewhere')!r}); print(''.join(ask(url)))")
+    with FaultServer(["silent", "healthy"]) as server:
+        done = subprocess.run(
+            [sys.executable, "-m", "llmwatch", "run", asks, server.chat_url],
+            cwd=tmp_path,
+            env=environment({**LIMITS, "LLMWATCH_INCIDENT_LOG": "log.jsonl"}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    log = tmp_path / "log.jsonl"
+    assert done.stderr == f"{RECOVERED}llmwatch: 1 call lost an attempt; the incident log is {log}\n"
+    (record,) = map(json.loads, log.read_text().splitlines())
+    assert (record["outcome"], record["door"], len(record["attempts"])) == ("recovered", "session", 2)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("raise ValueError('its own')", 1), ("sys.exit(7)", 7), ("sys.exit('words')", 1), ("raise KeyboardInterrupt", -2)],
+)
+def test_the_summary_follows_any_end(tmp_path: Path, ending: str, code: int) -> None:
+    """A script that raises or exits gets its summary after its own words, and its own exit code."""
+    asks = script(tmp_path, f"list(ask(url)); {ending}")
+    with FaultServer(["silent", "healthy"]) as server:
+        ended = run("run", asks, server.chat_url, env=LIMITS)
+    assert ended.code == code
+    assert ended.err.endswith(RECOVERED + HINT)
+
+
+def test_no_summary_after_a_hard_exit(tmp_path: Path) -> None:
+    """``os._exit`` leaves no time for one."""
+    asks = script(tmp_path, "list(ask(url)); os._exit(7)")
+    with FaultServer(["silent", "healthy"]) as server:
+        assert run("run", asks, server.chat_url, env=LIMITS) == Ended(7, "", "")
+
+
+def test_an_error_surfaces_as_one_of_requests(tmp_path: Path) -> None:
+    """What cannot be recovered reaches the script as an exception that it knows, and the summary names the limit."""
+    asks = script(
+        tmp_path,
+        "try:\n    for text in ask(url): print(text, end='')\nexcept requests.RequestException as error:\n"
+        "    print(isinstance(error, TimeoutError))",
+    )
+    with FaultServer("stall-after-content:tokens=3") as server:
+        ended = run("run", asks, server.chat_url, env=LIMITS)
+        assert len(server.requests) == 1
+    assert (ended.code, ended.out) == (0, "A watchdog countsTrue\n")
+    assert "llmwatch: 1 call watched: 1 failed (stale); 0 resends, 0 orphans\n" in ended.err
+
+
+def test_calls_of_threads_and_exit_handlers_count(tmp_path: Path) -> None:
+    """The summary comes after the script's threads and exit handlers, and holds their calls."""
+    asks = script(
+        tmp_path,
+        "import atexit, threading\n"
+        "def work():\n    threading.main_thread().join(); list(ask(url)); print('thread', flush=True)\n"
+        "def last():\n    list(ask(url)); print('exit', flush=True)\n"
+        "atexit.register(last); threading.Thread(target=work).start(); list(ask(url))",
+    )
+    with FaultServer("healthy") as server:
+        ended = run("run", asks, server.chat_url, env=LIMITS)
+        assert len(server.requests) == 3
+    assert ended == Ended(0, "thread\nexit\n", "llmwatch: 3 calls watched: 3 done; 0 resends, 0 orphans\n")
+
+
+def test_a_forked_child_is_watched_and_says_nothing(tmp_path: Path) -> None:
+    """A child has the watchdog, and neither its calls nor its end are in the summary."""
+    asks = script(
+        tmp_path,
+        "list(ask(url))\npid = os.fork()\nif not pid:\n    print(''.join(ask(url))); sys.exit(0)\n"
+        "print(os.waitpid(pid, 0)[1])",
+    )
+    with FaultServer(["healthy", "silent", "healthy"]) as server:
+        ended = run("run", asks, server.chat_url, env=LIMITS)
+        assert len(server.requests) == 3
+    assert ended == Ended(0, f"{ANSWER}\n0\n", "llmwatch: 1 call watched: 1 done; 0 resends, 0 orphans\n")
+
+
+def test_a_child_that_starts_afresh_is_not_watched(tmp_path: Path) -> None:
+    """Another program that the script starts has nothing of ours, neither variable nor path."""
+    asks = script(tmp_path, "import subprocess; subprocess.run([sys.executable, '-c', sys.argv[2]], check=True)")
+    says = "import sys, os; print('llmwatch' in sys.modules, [name for name in os.environ if 'WATCH_RUN' in name])"
+    assert run("run", asks, "http://127.0.0.1:1/", says) == Ended(0, "False []\n", "")
+
+
+def test_no_call_no_word(tmp_path: Path) -> None:
+    """A script that makes no call hears nothing; one that has loaded another library hears why."""
+    asks = script(tmp_path, "print('done')")
+    assert run("run", asks, "http://127.0.0.1:1/") == Ended(0, "done\n", "")
+    (tmp_path / "httpx.py").write_text("")
+    ended = run("run", script(tmp_path, "import httpx"), "http://127.0.0.1:1/")
+    says = "llmwatch: no call was made through requests; httpx, which the script has loaded, is not watched\n"
+    assert ended == Ended(0, "", says)
+
+
+def test_ctrl_c_in_a_call(tmp_path: Path) -> None:
+    """Ctrl-C in a call that waits gives the script its ``KeyboardInterrupt``, ends as Python does, and nothing is
+    resent.
+    """
+    asks = script(tmp_path, "print('asks', flush=True); list(ask(url))")
+    with FaultServer("silent") as server:
+        with subprocess.Popen(
+            [sys.executable, "-m", "llmwatch", "run", asks, server.chat_url],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            server.wait_for_requests(1, timeout=PATIENCE)
+            ended = interrupt(process)
+        server.wait_for_closed(1)
+        assert len(server.requests) == 1
+    assert ended.code == -signal.SIGINT
+    assert ended.err.startswith("Traceback (most recent call last):\n")
+    assert "KeyboardInterrupt\nllmwatch: 1 call watched: 1 cancelled; 0 resends, 0 orphans\n" in ended.err
+
+
+def test_a_call_that_is_left_open(tmp_path: Path) -> None:
+    """A stream that the script never finished is named as such, and does not delay the end."""
+    asks = script(tmp_path, "answer = ask(url); next(answer); print(next(answer))")
+    with FaultServer("stall-after-content:tokens=3") as server:
+        ended = run("run", asks, server.chat_url, env={"LLMWATCH_STALE_TIMEOUT_SECONDS": str(PATIENCE * 2)})
+    assert ended == Ended(0, "A\n", "llmwatch: 1 call watched: 1 still running; 0 resends, 0 orphans\n")

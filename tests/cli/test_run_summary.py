@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from llmwatch import CallRecord
+from llmwatch.cli.run_summary import Summary
+from tests.cli.incident_calls import CANCELLED, FAILED, REFUSED, SEVERAL, UNSENT, attempt, call
+
+DONE = call(attempts=(attempt(1, limit=None, cause=None, close_reason="done", error=None),), outcome="done")
+REFUSED_404 = call(
+    attempts=(attempt(1, status=404, limit=None, cause="provider_error", close_reason="failed"),),
+    outcome="failed",
+    cause="provider_error",
+)
+
+
+def lines(*records: CallRecord, **circumstances: Any) -> list[str]:
+    summary = Summary()
+    for record in records:
+        summary(record)
+    return summary.lines(**{"running": 0, "orphans": 0, "log": None, "loaded": (), **circumstances})
+
+
+def test_no_call() -> None:
+    """A script that made no call hears nothing, wherever incidents would have gone."""
+    assert lines() == []
+    assert lines(log="/somewhere") == []
+
+
+def test_no_call_with_another_library() -> None:
+    """A script that has loaded what is not watched hears why nothing was."""
+    (line,) = lines(loaded={"httpx", "aiohttp", "requests"})
+    assert line == "no call was made through requests; httpx and aiohttp, which the script has loaded, is not watched"
+    assert lines(DONE, loaded={"httpx"}) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
+
+
+def test_outcomes() -> None:
+    """Calls are counted by how they ended, failed ones by the limit or else the reason, and resends in all."""
+    first, second = lines(*SEVERAL, DONE, DONE, FAILED, REFUSED_404, orphans=1, running=2)
+    assert first == (
+        "11 calls watched: 2 done, 1 recovered, 5 failed (stale 2, connect_failed 1, setup_failure 1, HTTP 404 1),"
+        " 1 cancelled, 2 still running; 1 resend, 1 orphan"
+    )
+    assert second.startswith("7 calls lost an attempt; ")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [(FAILED, "stale"), (REFUSED, "connect_failed"), (UNSENT, "setup_failure"), (REFUSED_404, "HTTP 404")],
+)
+def test_one_reason(record: CallRecord, reason: str) -> None:
+    """A reason that all failures share goes without a number."""
+    assert lines(record)[0] == f"1 call watched: 1 failed ({reason}); 0 resends, 0 orphans"
+
+
+def test_many_reasons() -> None:
+    """Beyond four reasons the rest is one number."""
+    statuses = [400, 401, 403, 404, 404, 413, 422]
+    failures = [
+        call(attempts=(attempt(1, status=status, limit=None),), outcome="failed", cause="provider_error")
+        for status in statuses
+    ]
+    assert "7 failed (HTTP 404 2, HTTP 400 1, HTTP 401 1, HTTP 403 1, others 2)" in lines(*failures)[0]
+
+
+def test_still_running() -> None:
+    """A call that the script left open is watched, and has not ended."""
+    assert lines(running=1) == ["1 call watched: 1 still running; 0 resends, 0 orphans"]
+
+
+def test_incidents() -> None:
+    """The log is named where there is one; a way to get one where there are incidents and none is kept."""
+    assert lines(DONE) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
+    assert lines(CANCELLED)[1:] == ["1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records"]
+    assert lines(DONE, log="/a/log")[1:] == ["0 calls lost an attempt; the incident log is /a/log"]
+    assert lines(FAILED, FAILED, log="/a/log")[1:] == ["2 calls lost an attempt; the incident log is /a/log"]
+    assert lines(DONE, log="log")[1].endswith(os.path.abspath("log"))
+    assert lines(DONE, log="/a/\x1b[2Jlog")[1].endswith(r"'/a/\x1b[2Jlog'")
+
+
+@pytest.mark.parametrize("gone", ["none", "closed", "full"])
+def test_nobody_reads(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """A standard error that is not there, is closed, or takes nothing costs nobody anything."""
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    stream = {"none": None, "closed": io.StringIO(), "full": Full()}[gone]
+    if gone == "closed":
+        assert stream is not None
+        stream.close()
+    monkeypatch.setattr(sys, "__stderr__", stream)
+    summary = Summary()
+    summary(DONE)
+    summary.write()
+
+
+def test_written_once_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line says whose it is, and goes to the error stream that the process was given."""
+    given = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", given)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    summary = Summary()
+    summary(call())
+    summary.write()
+    written = given.getvalue()
+    assert written.count("\n") == written.count("llmwatch: ") == 2
+    assert "1 recovered" in written
+
+
+def test_a_forked_child_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fork the child has a lock that nobody holds, no calls, and no summary."""
+    given = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", given)
+    summary = Summary()
+    summary(DONE)
+    summary._lock.acquire()
+    summary.after_fork()
+    assert summary._lock.acquire(blocking=False)
+    summary._lock.release()
+    assert summary.lines(running=0, orphans=0, log=None, loaded=()) == []
+    summary(DONE)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    summary.write()
+    assert given.getvalue() == ""
