@@ -1,5 +1,7 @@
 """Streaming LLM calls that cannot hang, for synchronous Python."""
 
+from llmwatch import sdk
+from llmwatch.auth import refreshing
 from llmwatch.client import (
     Client,
     Collected,
@@ -36,6 +38,7 @@ from llmwatch.records import AttemptRecord, CallRecord, Decision, Recovery
 from llmwatch.session import Session, install, mount, uninstall
 from llmwatch.watch import CancelToken
 from llmwatch.wire import Event, Kind, Meaning, ToolCall, ToolDelta
+from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watched
 
 __all__ = [
     "AttemptRecord",
@@ -51,6 +54,7 @@ __all__ = [
     "EmptyStream",
     "Event",
     "EventTooLarge",
+    "Iterating",
     "Kind",
     "LLMWatchError",
     "Limits",
@@ -73,14 +77,22 @@ __all__ = [
     "ToolDelta",
     "WaitNotice",
     "WatchTimeout",
+    "beat",
+    "call",
     "collect",
     "effective_limits",
     "install",
+    "iterate",
     "mount",
+    "on_abort",
+    "paused",
+    "refreshing",
     "register_model_url",
     "register_reasoning_model",
     "request",
+    "sdk",
     "stats",
     "stream",
     "uninstall",
+    "watched",
 ]

@@ -14,7 +14,7 @@
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
     ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
-    ├── RefreshFailed                         a token could not be refreshed
+    ├── RefreshFailed                         .phase .limit .elapsed: a token could not be refreshed
     ├── Cancelled                             .by: user, lifecycle
     └── ConfigError (also ValueError)         .field .value: a setting that cannot be meant
 
@@ -198,7 +198,24 @@ class TooManyOrphans(LLMWatchError):
 
 
 class RefreshFailed(LLMWatchError):
-    """A token could not be refreshed: retryable when the refresh timed out, permanent when the token was rejected."""
+    """A token could not be refreshed: retryable when the refresh timed out, permanent when the token was rejected.
+
+    ``phase`` (``"refresh"``), ``limit`` and ``elapsed`` (seconds) are set where it timed out, and ``None`` otherwise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        phase: str | None = None,
+        limit: float | None = None,
+        elapsed: float | None = None,
+    ) -> None:
+        super().__init__(message, retryable=retryable)
+        self.phase = phase
+        self.limit = limit
+        self.elapsed = elapsed
 
 
 class Cancelled(LLMWatchError):

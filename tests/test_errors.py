@@ -57,7 +57,7 @@ SAMPLES: dict[str, LLMWatchError] = {
     "bare provider": ProviderError("said no"),
     "circuit": CircuitOpen("open", retry_after=12.5),
     "orphans": TooManyOrphans("64 workers"),
-    "refresh": RefreshFailed("timed out", retryable=True),
+    "refresh": RefreshFailed("timed out", retryable=True, phase="refresh", limit=30.0, elapsed=30.001),
     "cancelled": Cancelled("given up", by="user"),
     "config": ConfigError("not a number", field="ttfb", value="soon"),
 }

@@ -23,14 +23,14 @@ class ResponseCall(Call[Any]):
     """
 
     def answer(self) -> tuple[Head, list[Any]]:
-        """The head of the answer, and what came with it.
+        """The head of the answer, and the body as far as it came with it.
 
         The call is over if the head has its body with it, else :meth:`next_batch` gives the rest.
         """
         return self._guarded(self._answer)
 
-    def whole(self) -> Head:
-        """The answer with all of its body. Until it is complete nothing has been handed out, so it may be resent."""
+    def whole(self) -> tuple[Head, list[Any]]:
+        """The same with all of the body. Until it is complete nothing has been handed out, so it may be resent."""
         return self._guarded(self._whole)
 
     def headers_after(self) -> float | None:
@@ -56,13 +56,13 @@ class ResponseCall(Call[Any]):
                     self._succeed(self._observe(attempt))
             elif self._is_resent(attempt, head):
                 continue
-            return head, batch[1:]
+            return head, batch[1:] if head.body is None else [head.body]
 
-    def _whole(self) -> Head:
+    def _whole(self) -> tuple[Head, list[Any]]:
         while True:
             head, pieces = self._answer()
             if head.body is not None:
-                return head
+                return head, pieces
             attempt = self._answering
             assert attempt is not None
             while (batch := self._teller.take(attempt, self.number)) is not None:
@@ -70,7 +70,7 @@ class ResponseCall(Call[Any]):
             ended = self._observe(attempt)
             if ended.error is None:
                 self._succeed(ended)
-                return Head(head.response, b"".join(pieces))
+                return head, pieces
             self._fail(ended)
 
     def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
@@ -84,5 +84,7 @@ class ResponseCall(Call[Any]):
         except ProviderError as error:
             if error is not refusal:
                 raise
+            # Its traceback refers to this frame, which refers to it.
+            error.__traceback__ = None
             return False
         return True

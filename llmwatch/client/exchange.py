@@ -20,7 +20,7 @@ from llmwatch.records import redact
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.errand import Errand
-from llmwatch.transport.failures import translate
+from llmwatch.transport.failures import forget, translate
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
@@ -61,10 +61,13 @@ def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a response. ``body``: all of it as it came over the wire, ``None`` if it follows in pieces."""
+    """The head of a response. ``body``: all of it as it came over the wire, ``None`` if it follows in pieces.
+    ``decoded``: what comes is no longer as it was on the wire, because somebody has read it along the way.
+    """
 
     response: requests.Response
     body: bytes | None = None
+    decoded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,9 @@ class Exchange:
             tally = attempt.tally
             found = self._translated(error, tally)
             if found is error:
+                found = None
                 raise
+            forget(error)
             if isinstance(found, LLMWatchError):
                 scrubbed(found, self.request)
         finally:
@@ -133,7 +138,11 @@ class Exchange:
                 reply.close()
         if found is not None:
             # Outside the except block, so that the foreign exception is not even its context.
-            raise found
+            try:
+                raise found
+            finally:
+                # Its traceback refers to this frame, which refers to the connection.
+                del found
 
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
         return translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
@@ -146,7 +155,7 @@ class Exchange:
             self._require_whole(reply, body)
         else:
             body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-        attempt.deliver([Head(reply.load(body), body)], 0, content=True, terminal=True)
+        attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
 
     def _require_whole(self, reply: Reply, body: bytes) -> None:
         try:

@@ -255,6 +255,8 @@ class Call(Generic[T]):
         self._attempt = None
         if plan.recovery.decision is not Decision.RETRY:
             self._raise(error, plan)
+        # Nobody raises it, and its traceback would keep the attempt, which keeps it.
+        error.__traceback__ = None
         history.decided(plan, wait, most=self.retry.max_attempts, carried_out=True)
         history.resent(ended, plan)
         self._tell_retry(ended, error, wait)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from llmwatch.client.history import History
 from llmwatch.client.origins import Origin
 from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Settings, Start
+from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Facts, Outcome, Permit, Plan, Reason, backoff, decide, failure_of, is_lost
+from llmwatch.recovery import Context, Door, Facts, Outcome, Permit, Plan, Reason, backoff, decide, failure_of, is_lost
 
 __all__ = ["Planner"]
 
@@ -62,6 +62,9 @@ class Planner:
         return error
 
     def _admit(self, request: CallRequest, now: float) -> CircuitOpen | None:
+        if self.start.nature is Nature.OTHER:
+            # Scripts wait for servers to come up by asking again and again.
+            return None
         self.permit = self.origin.breaker.admit(now)
         if self.permit.allowed:
             return None
@@ -107,7 +110,7 @@ class Planner:
             return plan, wait
         # Now that the wait is known.
         now, asked = self.settings.clock.now(), getattr(error, "retry_after", None) is not None
-        probing = self.permit is not None and self.permit.probe
+        probing = self.permit is None or self.permit.probe
         context = replace(
             context,
             wait_ok=not asked or wait <= self.retry.max_retry_after,
@@ -128,7 +131,10 @@ class Planner:
             attempt=history.counted,
             max_attempts=retry.max_attempts,
             slow_but_alive=retry.slow_but_alive,
-            resend_with_tools=retry.resend_with_tools,
+            # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
+            # twice.
+            resend_with_tools=retry.resend_with_tools
+            and (self.start.nature is not Nature.OTHER or self.start.door is Door.WRAP),
             plain=self.start.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,

@@ -92,7 +92,8 @@ def _facts(
     kinds = dict(tally.events)
     sent_at = marks.get(Seen.SENT)
     return Facts(
-        sent=Sent(tally.sent),
+        # An answer to what the connection could not say was sent.
+        sent=Sent.YES if tally.sent == "no" and tally.status is not None else Sent(tally.sent),
         headers=tally.status is not None,
         first_byte=tally.response_bytes > 0,
         first_event=Seen.EVENT in marks,
@@ -139,7 +140,7 @@ def _error(
         facts=facts,
         host=request.host,
         function=function,
-        stuck=function and attempt.orphaned,
+        stuck=function and attempt.orphaned and facts.sent is Sent.YES,
     )
     return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed)
 
@@ -210,12 +211,8 @@ def _evidence(tally: Tally, error: BaseException) -> dict[str, object] | None:
 
 
 def _message(error: BaseException) -> str:
-    # A foreign exception's text was not written with records in mind; its class says enough.
-    return (
-        redact.text(str(error))
-        if isinstance(error, LLMWatchError)
-        else f"{type(error).__name__} raised by the caller's code"
-    )
+    # A foreign exception's text was not written with records in mind; its class says enough. The record scrubs ours.
+    return str(error) if isinstance(error, LLMWatchError) else f"{type(error).__name__} raised by the caller's code"
 
 
 def _timings(attempt: Attempt[Any], verdict: Verdict) -> Timings:

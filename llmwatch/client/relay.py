@@ -7,14 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
 from llmwatch.client.exchange import PLAIN_ERROR_SIZE, Exchange, Head
 from llmwatch.client.settings import Nature
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import StreamCut
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
-from llmwatch.transport.failures import chain
+from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
@@ -27,7 +25,7 @@ _KIND = operator.attrgetter("kind._value_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay(Exchange):
-    """One request and its response, of whatever ``nature``.
+    """One request and its response, of whatever ``nature``. ``findable``: whether its sockets will be found.
 
     Its attempt hands over a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along:
     its events move the clocks, nothing of it is visible before its first content, and what is wrong with it is raised
@@ -35,9 +33,11 @@ class Relay(Exchange):
     """
 
     nature: Nature
+    findable: bool = True
 
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""
+        attempt.tally.opaque = not self.findable
         if self.nature is Nature.STREAM:
             self._run(attempt, self._relay_events, streaming=True)
         elif self.nature is Nature.PLAIN:
@@ -46,8 +46,9 @@ class Relay(Exchange):
             self._run(attempt, self._relay_bytes, streaming=False, model=False)
 
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
-        # A bare requests exception without a socket: a stand-in for the network raises what its user told it to.
-        if tally.sockets == 0 and all(isinstance(one, requests.RequestException) for one in chain(error)):
+        # A stand-in for the network raises what its user told it to, and an adapter with connections of its own what
+        # its users expect of it.
+        if tally.sockets == 0 and (tally.sent != "no" or not is_before_connecting(error)):
             return error
         return Exchange._translated(self, error, tally)
 
@@ -55,23 +56,25 @@ class Relay(Exchange):
 
     @staticmethod
     def _relay_bytes(attempt: Attempt[Any], reply: Reply) -> None:
-        attempt.deliver([Head(reply.response)], 0, content=False, event=False, visible=True)
+        head = Head(reply.response, decoded=reply.decoded)
+        attempt.deliver([head], 0, content=False, event=False, visible=True)
         while True:
             data = reply.read()
             attempt.received(len(data))
             if not data:
                 return
-            attempt.deliver([data], len(data), content=False, event=False, visible=True)
+            # A reader that knows the length may be through, and away, before another read has shown the end.
+            attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
 
     # -- a streamed answer --------------------------------------------------
 
     def _relay_events(self, attempt: Attempt[Any], reply: Reply) -> None:
         if not 200 <= reply.status < 300:
             body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-            attempt.deliver([Head(reply.load(body), body)], 0, content=True, terminal=True)
+            attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
             return
         content_type = reply.headers.get("content-type", "")
-        attempt.deliver([Head(reply.response)], 0, content=False, event=False)
+        attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
         decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
         try:
             decompressor = decompressor_for(reply.encoding)

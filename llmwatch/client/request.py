@@ -148,7 +148,7 @@ def _loads(data: bytes | str) -> object:
         return None
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

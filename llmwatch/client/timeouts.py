@@ -14,11 +14,15 @@ __all__ = ["with_timeout"]
 def _pair(timeout: object) -> tuple[object, object]:
     if isinstance(timeout, tuple) and len(timeout) == 2:
         return timeout
-    if hasattr(timeout, "connect_timeout") and hasattr(timeout, "read_timeout"):
-        # urllib3's own kind, whose defaults are marker objects.
-        pair = timeout.connect_timeout, timeout.read_timeout
-        return tuple(value if isinstance(value, (int, float)) else None for value in pair)  # type: ignore[return-value]
+    if hasattr(timeout, "connect_timeout"):
+        # urllib3's own kind, whose defaults are marker objects. Its read_timeout can be asked only once its clock runs.
+        total, read = timeout.total, timeout._read  # type: ignore[attr-defined]
+        return _least(timeout.connect_timeout, total), _least(read, total)
     return timeout, timeout
+
+
+def _least(*values: object) -> float | None:
+    return min((value for value in values if isinstance(value, (int, float))), default=None)
 
 
 def with_timeout(limits: Limits | None, timeout: object) -> Limits | None:

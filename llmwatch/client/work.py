@@ -10,6 +10,7 @@ from llmwatch.client.relay import Relay
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
 from llmwatch.policy import EffectiveLimits, resolve_keepalive
+from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
 
 __all__ = ["exchanges", "relays"]
@@ -33,7 +34,7 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
     return make
 
 
-def relays(sender: Opener, settings: Settings, start: Start) -> MakeWork:
+def relays(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
     """One :class:`Relay` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
 
@@ -46,6 +47,7 @@ def relays(sender: Opener, settings: Settings, start: Start) -> MakeWork:
             dialect=settings.dialect,
             wall=settings.clock.wall,
             nature=start.nature,
+            findable=sender.findable,
         ).run
 
     return make

@@ -25,6 +25,7 @@ __all__ = [
     "LIMIT_VARIABLES",
     "PREFIX",
     "PROFILE_VARIABLE",
+    "REFRESH_VARIABLE",
     "RETRY_VARIABLES",
     "SINGLE_VARIABLE",
     "incident_log",
@@ -40,6 +41,7 @@ PREFIX = "LLMWATCH_"
 SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
 PROFILE_VARIABLE = "LLMWATCH_PROFILE"
 KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
+REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
 
 LIMIT_VARIABLES: Mapping[str, str] = {
@@ -85,6 +87,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
     RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
+    REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
 }
 """Every variable that llmwatch reads, and what it means in a line."""

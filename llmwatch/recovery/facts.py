@@ -40,8 +40,9 @@ class Facts:
     * ``socket_reused``: whether the connection came from a pool; ``socket_idle``: seconds that it had been idle there.
     * ``since_sent``: seconds from sent to the failure.
     * ``boundary``: who would execute the tools that the request exposed.
-    * ``beaten``: a wrapped function has shown a sign of life, so it has begun to do something.
-    * ``replayable``: whether the body can be sent again.
+    * ``beaten``: a wrapped function has shown a sign of life, or was answered, so it has begun to do something.
+    * ``replayable``: whether the body can be sent again. Not known for a wrapped function in which nothing was found
+      that could be shut.
     """
 
     sent: Sent = Sent.UNKNOWN

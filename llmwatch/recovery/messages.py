@@ -11,7 +11,7 @@ from llmwatch.records.decision import Decision, Recovery
 from llmwatch.recovery.facts import Facts
 from llmwatch.recovery.reason import Reason
 
-__all__ = ["RECOVERIES", "TIMEOUTS", "recovery", "timeout_message"]
+__all__ = ["FUNCTION_TIMEOUTS", "RECOVERIES", "TIMEOUTS", "recovery", "timeout_message"]
 
 TIMEOUTS: dict[str, tuple[str, str]] = {
     "connect": (
@@ -73,6 +73,55 @@ TIMEOUTS: dict[str, tuple[str, str]] = {
     ),
 }
 """By limit: what happened, and what to change."""
+
+FUNCTION_TIMEOUTS: dict[str, tuple[str, str]] = {
+    "connect": (
+        "The function {host} could not be started within {limit}: after {elapsed} its thread had not begun.",
+        "This machine has too much to do; or raise connect ({variable}).",
+    ),
+    "headers": (
+        "The function {host} was called, and gave no sign of life within {limit} ({elapsed} passed).",
+        "Leave headers ({variable}) off for functions; ttfb is the limit on their first sign.",
+    ),
+    "ttfb": (
+        "The function {host} went silent: within {limit} it has neither returned nor beaten ({elapsed} passed).",
+        "If it needs longer, raise ttfb ({variable}), or call llmwatch.beat() in it as the work moves on.",
+    ),
+    "first_event": (
+        "The function {host} is alive, but no event of it came within {limit} of its start ({elapsed} passed).",
+        "Raise first_event ({variable}).",
+    ),
+    "first_content": (
+        "The function {host} is alive, but its work had not moved on within {limit} of its start ({elapsed} passed;"
+        " only beats of kind content and items count).",
+        "If it takes longer to begin, raise first_content ({variable}).",
+    ),
+    "stale": (
+        "The function {host} went silent in the middle: no beat and no item for {elapsed} (limit {limit}).",
+        "If it pauses longer, raise stale ({variable}), or beat in between.",
+    ),
+    "progress": (
+        "The work of the function {host} stopped moving: at most beats that are no content for {elapsed} (limit"
+        " {limit}).",
+        "If it pauses longer, raise progress ({variable}).",
+    ),
+    "total": (
+        "The function {host} took longer than {limit} altogether ({elapsed} since it was called), although it was not"
+        " silent for long enough to be cut.",
+        "Raise total ({variable}).",
+    ),
+    "deadline": (
+        "The call of the function {host} as a whole, its attempts and waits included, took longer than {limit}"
+        " ({elapsed} passed).",
+        "Raise deadline ({variable}), or lower the other limits so that a stalled attempt leaves room for the next.",
+    ),
+}
+"""The same where the attempt ran a wrapped function."""
+
+_STUCK = (
+    " Nothing was found in it that could be shut, no connection and no abort callback, so it may still be running: it"
+    " counts as an orphan in llmwatch.stats(). Give it abort= or on_abort()."
+)
 
 _TOOLS = f"resend_with_tools=True ({RETRY_VARIABLES['resend_with_tools']}=1)"
 _SLOW = f"slow_but_alive=True ({RETRY_VARIABLES['slow_but_alive']}=1)"
@@ -175,8 +224,14 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         f"Pass the body as json=, or allow such resends with {_TOOLS}.",
     ),
     Reason.FUNCTION_HAS_BEATEN: (
-        "The wrapped function had begun its work, and what it has done is not known.",
-        _ASK,
+        "The wrapped function had begun its work (it has beaten, or handed over an item, or a request of it was"
+        " answered), and what it has done is not known.",
+        f"{_ASK} If it may run twice, allow that with {_TOOLS}; after the first item it is never run again.",
+    ),
+    Reason.FUNCTION_MAY_RUN: (
+        "Nothing was found in the wrapped function that could be shut, no connection and no abort callback: what it has"
+        " done is not known, and it may still be running.",
+        f"Give it an abort callback (abort=, on_abort), or allow a second run beside it with {_TOOLS}.",
     ),
     Reason.FACTS_UNKNOWN: ("It is not known how far the request came, so side effects cannot be ruled out.", _ASK),
     Reason.ANSWER_COMPLETE: (
@@ -225,13 +280,23 @@ def recovery(decision: Decision, reason: Reason) -> Recovery:
     return Recovery(decision=decision, reason=reason.value, message=message, action=action)
 
 
-def timeout_message(phase: str, limit: float, elapsed: float, *, facts: Facts | None = None, host: str = "") -> str:
+def timeout_message(
+    phase: str,
+    limit: float,
+    elapsed: float,
+    *,
+    facts: Facts | None = None,
+    host: str = "",
+    function: bool = False,
+    stuck: bool = False,
+) -> str:
     """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
 
     ``phase`` names the limit, ``limit`` and ``elapsed`` are seconds. ``host`` goes into the text as it is.
+    ``function``: the attempt ran the wrapped function of that name; ``stuck``: one that nothing could wake.
     """
-    happened, change = TIMEOUTS.get(phase, _OTHER)
-    return f"{happened} {change}".format(
+    happened, change = (FUNCTION_TIMEOUTS if function else TIMEOUTS).get(phase, _OTHER)
+    return f"{happened}{_STUCK if stuck else ''} {change}".format(
         phase=phase,
         host=host or "The provider",
         limit=_seconds(limit),

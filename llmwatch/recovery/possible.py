@@ -98,7 +98,7 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
 def is_alive(limit: str | None, facts: Facts) -> bool:
     """Whether the provider was still sending when ``limit`` expired, so that it works on the answer, and bills it."""
     if limit in ("first_content", "total"):
-        return facts.first_byte or facts.bytes > 0
+        return facts.first_byte or facts.bytes > 0 or facts.beaten
     return limit == "progress"
 
 

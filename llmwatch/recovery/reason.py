@@ -59,6 +59,7 @@ class Reason(str, Enum):
     UNKNOWN_TOOLS = "unknown_tools"
     UNREADABLE_BODY = "unreadable_body"
     FUNCTION_HAS_BEATEN = "function_has_beaten"
+    FUNCTION_MAY_RUN = "function_may_run"
     FACTS_UNKNOWN = "facts_unknown"
     ANSWER_COMPLETE = "answer_complete"
     PARTIAL_RESEND_USED = "partial_resend_used"

@@ -6,6 +6,12 @@ side effect, and not where that is unknown. What is not known never counts in fa
 A connection that was lost after the request was sent, on a fresh socket or later than five seconds, shows neither that
 the provider received the request nor that it did not. It is safe only where the tool boundary shows that nothing but
 generated text can have come of it; that is the ordinary case of a model call, so the call is resent.
+
+A wrapped function is a black box. It has begun to do something once it has beaten, or once a request in it was
+answered, and nobody knows what. Nobody knows either what a function did in which neither a socket nor an abort callback
+was found (``replayable`` is ``None``), and it may still be doing it. Neither is run again, unless
+``resend_with_tools`` says that this is harmless; and none that has handed over an item ever is. What is left is a
+function that waited for its first answer, or one whose abort callback was called before it gave any sign.
 """
 
 from __future__ import annotations
@@ -40,9 +46,14 @@ def handed_over(facts: Facts, context: Context) -> bool:
     """Whether anything of the attempt may have reached the caller. From then on it is never sent again silently.
 
     Through a door that hands over as it comes, content that has come counts: it is on its way, and whether the caller
-    has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function counts as well.
+    has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function, or an answer that it
+    got, counts as well, unless its user has said that it may run twice.
     """
-    return facts.beaten or facts.delivered or (facts.content and context.door.hands_over)
+    wrapped = context.door is Door.WRAP
+    begun = facts.beaten or (wrapped and facts.headers)
+    if begun and not (wrapped and context.resend_with_tools):
+        return True
+    return facts.delivered or (facts.content and context.door.hands_over)
 
 
 def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
@@ -53,13 +64,13 @@ def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
 
 
 def _delivered(facts: Facts, context: Context) -> Answer | None:
-    if facts.beaten:
-        return False, Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN
     if not handed_over(facts, context):
         return None
+    if facts.beaten or context.door is Door.WRAP:
+        return False, Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN
     if facts.tool_call:
         return False, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED
-    blocked = _boundary(facts.boundary, context) if context.door is not Door.WRAP else None
+    blocked = _boundary(facts.boundary, context)
     if blocked is not None:
         return False, Decision.CONFIRM, blocked
     if facts.tool_input:
@@ -71,11 +82,14 @@ def _delivered(facts: Facts, context: Context) -> Answer | None:
 
 
 def _side_effects(failure: Failure, facts: Facts, context: Context) -> Answer | None:
+    unknown = failure.kind is FailureKind.WATCHDOG and not known_limit(failure.limit)
     if context.door is Door.WRAP:
-        # A function is a black box, and its sign of having begun is a beat. Whoever wraps a function with side effects
-        # beats before the first of them, or allows one attempt.
+        if facts.sent is Sent.UNKNOWN or unknown:
+            return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
+        if facts.replayable is None and facts.sent is not Sent.NO and not context.resend_with_tools:
+            return False, Decision.CONFIRM, Reason.FUNCTION_MAY_RUN
         return None
-    if facts.replayable is None or (failure.kind is FailureKind.WATCHDOG and not known_limit(failure.limit)):
+    if facts.replayable is None or unknown:
         return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
     if facts.sent is Sent.NO:
         return None

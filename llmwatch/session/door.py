@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,21 @@ from requests.adapters import BaseAdapter
 from llmwatch.client.settings import Settings
 from llmwatch.session.opening import open_response
 
-__all__ = ["Door"]
+__all__ = ["Door", "is_http"]
+
+_HTTP = re.compile(r"\s*https?:", re.IGNORECASE)
+
+
+def is_http(url: str | None) -> bool:
+    """Whether ``url`` goes over HTTP to a host, as opposed to a file or a local socket, for which people mount adapters
+    of their own.
+    """
+    return _HTTP.match(url or "") is not None
 
 
 class Door(BaseAdapter):
-    """Sends through ``inner``, watched. Everything else that is asked of it is asked of ``inner``.
+    """Sends through ``inner``, watched; what is not HTTP goes through as it is. Everything else that is asked of it, or
+    set on it, is ``inner``'s.
 
     It may be pickled, as requests' adapters may, if ``inner`` can be: limits and retries go along, sinks and hooks do
     not.
@@ -23,8 +34,10 @@ class Door(BaseAdapter):
 
     def __init__(self, inner: BaseAdapter, settings: Settings) -> None:
         super().__init__()
-        self.inner = inner
-        self.settings = settings
+        self.__dict__.update(inner=inner, settings=settings)
+
+    inner: BaseAdapter
+    settings: Settings
 
     def send(
         self,
@@ -36,6 +49,8 @@ class Door(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send ``request`` and return its response; see :func:`~llmwatch.session.opening.open_response`."""
+        if not is_http(request.url):
+            return self.inner.send(request, stream, timeout, verify, cert, proxies)
         return open_response(
             self.inner,
             request,
@@ -53,17 +68,19 @@ class Door(BaseAdapter):
         self.inner.close()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("inner", "_inner", "settings"):
+        if name.startswith("__") or name in ("inner", "settings"):
             raise AttributeError(name)
         return getattr(self.inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.inner, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("limits", "retry", "profile", "dialect", "keepalive")
         return {"inner": self.inner, "settings": {name: getattr(self.settings, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.inner = state["inner"]
-        self.settings = Settings(**state["settings"])
+        self.__dict__.update(inner=state["inner"], settings=Settings(**state["settings"]))
 
     def __repr__(self) -> str:
         return f"<llmwatch around {self.inner!r}>"

@@ -1,14 +1,13 @@
 """All sessions of the process at once, those that exist and those to come.
 
 **The lock** protects the one installation. Under it the interception's own lock is taken, a leaf. A call looks at the
-installation as it is and takes no lock.
+installation as it is and takes no lock: each gets a door of its own, which remembers nothing.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Sequence
 
 import requests
@@ -19,51 +18,24 @@ from llmwatch.client.settings import Settings
 from llmwatch.client.setup import checked_settings
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
-from llmwatch.session.door import Door
+from llmwatch.session.door import Door, is_http
 from llmwatch.transport import interception
+from llmwatch.transport.adapter import WatchedAdapter
 
 __all__ = ["install", "uninstall"]
 
 
 class _Installation:
-    """One set of settings for every session, and a door for each adapter that was met."""
+    """One set of settings for every session."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # WeakKeyDictionary is safe to use from several threads as far as single operations go; two doors around one
-        # adapter do no harm.
-        self._doors: weakref.WeakKeyDictionary[BaseAdapter, Door] = weakref.WeakKeyDictionary()
 
     def intercept(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
-        """The door around ``adapter``. What is watched already, and what is not HTTP, is left as it is."""
-        if isinstance(adapter, Door) or not url.lower().startswith("http"):
+        """A door around ``adapter``. What is watched already, and what is not HTTP, is left as it is."""
+        if isinstance(adapter, (Door, WatchedAdapter)) or not is_http(url):
             return adapter
-        door = self._doors.get(adapter)
-        return self._doors.setdefault(adapter, _door(adapter, self._settings)) if door is None else door
-
-
-def _door(adapter: BaseAdapter, settings: Settings) -> Door:
-    # The values of a weak dictionary must not keep its keys.
-    return _WeakDoor(adapter, settings)
-
-
-class _WeakDoor(Door):
-    """A door that does not keep its adapter: the session does, for as long as it uses it."""
-
-    def __init__(self, inner: BaseAdapter, settings: Settings) -> None:
-        self._inner = weakref.ref(inner)
-        super().__init__(inner, settings)
-
-    @property
-    def inner(self) -> BaseAdapter:
-        """The adapter that this door is around."""
-        found = self._inner()
-        assert found is not None, "the adapter of this door is gone"
-        return found
-
-    @inner.setter
-    def inner(self, value: BaseAdapter) -> None:
-        self._inner = weakref.ref(value)
+        return Door(adapter, self._settings)
 
 
 _lock = threading.Lock()  # protects _installed; see the module's docstring
@@ -95,8 +67,9 @@ def install(
 
     Those that exist and those to come, the ones behind ``requests.get`` and behind other libraries included, as the
     calls of a :class:`~llmwatch.Session` are. Adapters are kept and wrapped, as :func:`~llmwatch.mount` does it.
-    Installing again exchanges the settings; nothing is watched twice. It does not reach sessions whose class has a
-    ``get_adapter`` of its own that does not call its parent's, nor libraries that do not use requests.
+    Installing again exchanges the settings, for calls that have not begun; nothing is watched twice. It does not reach
+    sessions whose class has a ``get_adapter`` of its own that does not call its parent's, nor libraries that do not
+    use requests.
     """
     settings = checked_settings(
         limits=limits,
@@ -111,7 +84,8 @@ def install(
     global _installed
     with _lock:
         before, _installed = _installed, _Installation(settings)
-        interception.add(_installed.intercept)
+        # First, so that what looks for the sockets of a wrapped function finds a call of its own here.
+        interception.add(_installed.intercept, first=True)
         if before is not None:
             interception.remove(before.intercept)
 

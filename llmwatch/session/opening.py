@@ -54,44 +54,40 @@ def open_response(
     its adapter.
     """
     request, nature = _looked_at(prepared)
-    sender = PreparedSender(
-        inner, prepared, {"verify": verify, "cert": cert, "proxies": proxies}, model=nature is not Nature.OTHER
-    )
-    request = replace(request, kwargs=sender.kwargs)
-    start = Start(
-        request=request,
-        door=Door.SESSION,
-        nature=nature,
-        whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
-        limits=with_timeout(limits, timeout),
-        retry=retry,
-        cancel=cancel,
-        caps=caps or {},
-    )
-    pieces: list[bytes] = []
-    call = ResponseCall(relays(sender, settings, start), settings, start)
+    given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+    sender = PreparedSender(inner, prepared, given, model=nature is not Nature.OTHER)
+    call: ResponseCall | None = None
     try:
+        start = Start(
+            request=replace(request, kwargs=sender.kwargs),
+            door=Door.SESSION,
+            nature=nature,
+            whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
+            limits=with_timeout(limits, timeout),
+            retry=retry,
+            cancel=cancel,
+            caps=caps or {},
+        )
+        call = ResponseCall(relays(sender, settings, start), settings, start)
         call.begin()
-        if start.whole:
-            head = call.whole()
-        else:
-            head, pieces = call.answer()
+        head, pieces = call.whole() if start.whole else call.answer()
+        return hand_out(
+            call,
+            head,
+            pieces,
+            ended=start.whole or head.body is not None,
+            promptly=nature is Nature.STREAM,
+            error=error,
+            connection=connection,
+        )
     except LLMWatchError as found:
-        raise error(found, prepared, None) from found.__cause__
+        # Without its traceback, whose frames refer to it, and to all that the call has used.
+        raise error(found.with_traceback(None), prepared, None) from found.__cause__
     except BaseException:
-        call.close()
+        if call is not None:
+            # Nobody will read what is on its way.
+            call.close()
         raise
-    if head.body is not None:
-        pieces = [head.body]
-    return hand_out(
-        call,
-        head.response,
-        pieces,
-        ended=head.body is not None,
-        promptly=nature is Nature.STREAM,
-        error=error,
-        connection=connection,
-    )
 
 
 def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, Nature]:

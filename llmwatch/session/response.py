@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from llmwatch.client.answering import ResponseCall
+from llmwatch.client.exchange import Head
 from llmwatch.errors import LLMWatchError
 from llmwatch.records import CallRecord
 from llmwatch.transport.raw import Feed, RelayedResponse
@@ -30,6 +32,7 @@ class WatchedResponse(requests.Response):
     """
 
     _measured: timedelta | None = None
+    _record: CallRecord | None = None
 
     @property
     def elapsed(self) -> timedelta:
@@ -44,7 +47,11 @@ class WatchedResponse(requests.Response):
     @property
     def llmwatch_record(self) -> CallRecord | None:
         """What happened: attempts, timings, decisions. ``None`` while the body is still to be read."""
-        return getattr(self.raw, "llmwatch_record", None)
+        return getattr(self.raw, "llmwatch_record", None) or self._record
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
+        return {**state, "_record": self.llmwatch_record}
 
 
 class _WatchedRaw(RelayedResponse):
@@ -81,7 +88,7 @@ class _Body:
 
 def hand_out(
     call: ResponseCall,
-    real: requests.Response,
+    head: Head,
     pieces: Sequence[bytes],
     *,
     ended: bool,
@@ -89,7 +96,10 @@ def hand_out(
     error: ErrorMapper,
     connection: BaseAdapter | None,
 ) -> requests.Response:
-    """A response like ``real``, whose body is ``pieces`` and, unless it has ``ended``, what ``call`` still gives."""
+    """A response like that of ``head``, whose body is ``pieces`` and, unless it has ``ended``, what ``call`` still
+    gives.
+    """
+    real = head.response
     cls = WatchedResponse if type(real) is requests.Response else type(real)
     handed: Any = cls.__new__(cls)
     state = {name: value for name, value in real.__dict__.items() if name not in ("_content", "_content_consumed")}
@@ -98,6 +108,7 @@ def hand_out(
 
     def fail(found: LLMWatchError) -> NoReturn:
         response = handed_ref()
+        found = found.with_traceback(None)  # as in opening
         raise error(found, request, real if response is None else response) from found.__cause__
 
     body = _Body(call, pieces, fail)
@@ -105,8 +116,8 @@ def hand_out(
         waiting = deque(pieces)
         feed = Feed(lambda: waiting.popleft() if waiting else None)
     else:
-        feed = Feed(body.pull, call.close, call.abandon)
-    raw = _WatchedRaw(feed, real.raw, promptly=promptly, method=request.method)
+        feed = Feed(body.pull, end=call.close, interrupt=functools.partial(call.cancel, "user"), drop=call.abandon)
+    raw = _WatchedRaw(feed, real.raw, promptly=promptly, decoded=head.decoded, method=request.method)
     raw.call = call
     handed.raw = raw
     if connection is not None:

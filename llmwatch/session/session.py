@@ -13,7 +13,7 @@ from llmwatch.client.settings import Settings
 from llmwatch.client.setup import checked_settings
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
-from llmwatch.session.door import Door
+from llmwatch.session.door import Door, is_http
 from llmwatch.transport.adapter import WatchedAdapter
 
 __all__ = ["Session", "around", "mount"]
@@ -24,8 +24,9 @@ def around(adapter: BaseAdapter, settings: Settings) -> BaseAdapter:
     return adapter if isinstance(adapter, Door) else Door(adapter, settings)
 
 
-def _is_http(prefix: str) -> bool:
-    return prefix.lower().startswith("http")
+def _may_be_http(prefix: str) -> bool:
+    """Whether URLs that begin like this may go over HTTP: every one whose scheme is open, too."""
+    return ":" not in prefix or is_http(prefix)
 
 
 class Session(requests.Session):
@@ -72,7 +73,7 @@ class Session(requests.Session):
     def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
         """Register an adapter for a URL prefix, with the watch around it."""
         text = prefix if isinstance(prefix, str) else prefix.decode("ascii")
-        super().mount(text, around(adapter, self._settings) if _is_http(text) else adapter)
+        super().mount(text, around(adapter, self._settings) if _may_be_http(text) else adapter)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
@@ -95,8 +96,8 @@ def mount(
     """Have the calls of an existing session watched, as those of a :class:`Session` are; returns the session.
 
     Its adapters stay in use, with their TLS context and pool sizes; only their ``max_retries`` is not applied on top of
-    ours, which is logged once. An adapter that is mounted later is not watched. Mounting a second time exchanges the
-    settings.
+    ours, which is logged once. An adapter that is mounted later is not watched, unless the session is a
+    :class:`Session`. Mounting a second time exchanges the settings.
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
@@ -112,9 +113,11 @@ def mount(
     )
     doors: dict[int, BaseAdapter] = {}
     for prefix, adapter in list(session.adapters.items()):
-        if not _is_http(prefix):
+        if not _may_be_http(prefix):
             continue
         inner = adapter.inner if isinstance(adapter, Door) else adapter
         # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
         session.adapters[prefix] = doors.setdefault(id(inner), Door(inner, settings))
+    if isinstance(session, Session):
+        session._settings = settings
     return session

@@ -75,6 +75,11 @@ class WatchedAdapter(HTTPAdapter):
             ) from None
         return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._inherited = []
+        super().__setstate__(state)  # type: ignore[misc]
+        forks.follow(self)
+
     def after_fork(self) -> None:
         """In a forked child: start with empty pools. A connection cannot be shared by two processes."""
         inherited = [self.poolmanager, *self.proxy_manager.values()]

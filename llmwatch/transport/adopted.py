@@ -2,11 +2,17 @@
 
 A requests adapter that the user made keeps everything that it was made for: its TLS context, its pool sizes, what its
 subclass does. Only the classes of its connection pools are exchanged, for pools that behave as urllib3's own in every
-thread without an errand.
+thread without an errand; and only where they are urllib3's own. Pools that make connections of another kind (to a
+SOCKS proxy, to a local socket) are left alone, and their sockets cannot be found.
+
+**The locks.** ``_lock`` protects what is remembered of the process. ``_making`` serialises the making of proxy
+managers, and is held while an adapter makes one. The exchange itself happens under the lock of urllib3's own container,
+in which pools are made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
@@ -14,8 +20,9 @@ from typing import Any
 
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import prepend_scheme_if_needed, select_proxy
+from urllib3._collections import RecentlyUsedContainer
 from urllib3.connection import HTTPConnection
-from urllib3.poolmanager import PoolManager
+from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 from urllib3.util.retry import Retry
 
 from llmwatch.transport.adapter import WatchedAdapter
@@ -29,33 +36,60 @@ _log = logging.getLogger("llmwatch")
 
 
 class _Adopted:
-    """Which pool managers were seen to already, and which adapters were spoken of."""
+    """Which pool managers were seen to already, and which settings were spoken of."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # protects _warned, and serialises the exchange in one manager; a leaf
-        self._warned: weakref.WeakSet[BaseAdapter] = weakref.WeakSet()
+        self._lock = threading.Lock()  # protects _warned and _managers; a leaf
+        self._making = threading.RLock()
+        self._warned: set[str] = set()
+        self._managers: weakref.WeakSet[PoolManager] = weakref.WeakSet()
+        self._inherited: list[Any] = []
         forks.follow(self)
 
     def after_fork(self) -> None:
-        """In a forked child another thread of the parent may have held the lock."""
-        self._lock = threading.Lock()
+        """In a forked child: other threads of the parent may have held the locks, and its idle connections are its
+        own.
+        """
+        self._lock, self._making = threading.Lock(), threading.RLock()
+        for manager in list(self._managers):
+            pools = manager.pools
+            # Kept, and read past its lock: that and those of the pools in it may be held.
+            self._inherited.append(pools)
+            for pool in list[Any](pools._container.values()):
+                with contextlib.suppress(Exception):
+                    pool.disinherit()
+            manager.pools = RecentlyUsedContainer(pools._maxsize)
 
-    def exchange(self, manager: PoolManager) -> None:
+    def exchange(self, manager: PoolManager) -> bool:
+        """Whether the connections of ``manager`` can be watched from now on."""
+        if manager.pool_classes_by_scheme is POOL_CLASSES:
+            return True
+        # So that nobody else is just making a pool of the old kind.
+        with manager.pools.lock:
+            if manager.pool_classes_by_scheme is not POOL_CLASSES:
+                if manager.pool_classes_by_scheme != pool_classes_by_scheme:
+                    return False
+                options = HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS
+                manager.connection_pool_kw.setdefault("socket_options", options)
+                manager.pool_classes_by_scheme = POOL_CLASSES  # type: ignore[assignment]
+                # What is in use goes on as it is; the idle connections of the old pools are closed.
+                manager.clear()
         with self._lock:
-            if manager.pool_classes_by_scheme is POOL_CLASSES:
-                return
-            pools = manager.connection_pool_kw
-            if "socket_options" not in pools:
-                pools["socket_options"] = HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS
-            manager.pool_classes_by_scheme = POOL_CLASSES  # type: ignore[assignment]
-            # What is in use goes on as it is; the idle connections of the old pools are closed.
-            manager.clear()
+            self._managers.add(manager)
+        return True
 
-    def warn_once(self, adapter: BaseAdapter, retries: object) -> None:
+    def exchange_proxy(self, adapter: HTTPAdapter, proxy: str) -> None:
+        # Of two threads that make a manager for the same proxy, one would use the other's before its exchange.
+        with self._making:
+            manager = adapter.proxy_manager_for(proxy)
+            if isinstance(manager, PoolManager):
+                self.exchange(manager)
+
+    def warn_once(self, retries: str) -> None:
         with self._lock:
-            if adapter in self._warned:
+            if retries in self._warned:
                 return
-            self._warned.add(adapter)
+            self._warned.add(retries)
         _log.warning(
             "llmwatch: the max_retries of an adapter (%s) are not applied on top of llmwatch's own resends; set"
             " LLMWATCH_MAX_ATTEMPTS or Retry(max_attempts=...) instead",
@@ -77,20 +111,34 @@ def own_retries(adapter: BaseAdapter) -> str | None:
     return ", ".join(f"{name}={count}" for name, count in counts.items() if count) or None
 
 
-def adopt_adapter(adapter: BaseAdapter) -> None:
-    """Let the connections of ``adapter`` report to the errand of the thread that uses them.
+def adopt_adapter(adapter: BaseAdapter, *, warn: bool = True) -> bool:
+    """Let the connections of ``adapter`` report to the errand of the thread that uses them; whether they will.
+
+    ``warn``: its own ``max_retries`` will not be applied, and somebody should know; said once for each such setting.
 
     May be called from any thread, and any number of times. An adapter that makes its connections in a way of its own
     is left as it is: its sockets cannot be found.
     """
-    if isinstance(adapter, WatchedAdapter) or not isinstance(adapter, HTTPAdapter):
-        return
-    retries = own_retries(adapter)
+    if isinstance(adapter, WatchedAdapter):
+        return True
+    if not isinstance(adapter, HTTPAdapter):
+        return False
+    retries = own_retries(adapter) if warn else None
     if retries is not None:
-        _adopted.warn_once(adapter, retries)
-    for manager in (getattr(adapter, "poolmanager", None), *_proxy_managers(adapter)):
+        _adopted.warn_once(retries)
+    for manager in _proxy_managers(adapter):
         if isinstance(manager, PoolManager):
             _adopted.exchange(manager)
+    manager = getattr(adapter, "poolmanager", None)
+    return isinstance(manager, PoolManager) and _adopted.exchange(manager) and not _has_own_pools(adapter)
+
+
+def _has_own_pools(adapter: HTTPAdapter) -> bool:
+    cls = type(adapter)
+    return (
+        cls.get_connection_with_tls_context is not HTTPAdapter.get_connection_with_tls_context
+        or cls.get_connection is not HTTPAdapter.get_connection
+    )
 
 
 def _proxy_managers(adapter: HTTPAdapter) -> list[Any]:
@@ -103,6 +151,6 @@ def adopt_proxy(adapter: BaseAdapter, url: str | None, proxies: Any) -> None:
         return
     proxy = select_proxy(url or "", proxies)
     if proxy and not proxy.lower().startswith("socks"):
-        manager = adapter.proxy_manager_for(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
-        if isinstance(manager, PoolManager):
-            _adopted.exchange(manager)
+        # What is wrong with it comes out again when the adapter uses it.
+        with contextlib.suppress(Exception):
+            _adopted.exchange_proxy(adapter, prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]

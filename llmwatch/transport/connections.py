@@ -116,8 +116,9 @@ class WatchedMixin(HTTPConnection):
         if self.sock is None:
             self.connect()
         errand.line.connected()
-        # urllib3 leaves the connect time-out on the socket while it writes.
-        self.timeout = errand.send_backstop
+        if errand.own:
+            # urllib3 leaves the connect time-out on the socket while it writes.
+            self.timeout = errand.send_backstop
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)

@@ -7,6 +7,7 @@ gets plain urllib3.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,16 @@ class Errand:
         """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""
         for connection in self.connections:
             connection.spoiled = True
+
+
+def _forget_errand() -> None:
+    """In a forked child the errand of the thread that forked is the parent's."""
+    global _local
+    _local = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_errand)
 
 
 def current() -> Errand | None:

@@ -20,7 +20,7 @@ from urllib3 import exceptions as u3
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.records import redact
 
-__all__ = ["Summary", "chain", "translate"]
+__all__ = ["Summary", "chain", "forget", "is_before_connecting", "translate"]
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
 _UNREACHABLE = {
@@ -61,6 +61,14 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         todo.extend(item for item in inner if isinstance(item, BaseException))
 
 
+def forget(error: BaseException) -> None:
+    """Drop the tracebacks of an exception that nobody will see. urllib3 keeps errors in the frames that they refer to,
+    and with them pools and connections until a garbage collection.
+    """
+    for one in chain(error):
+        one.__traceback__ = None
+
+
 def summarise(error: BaseException) -> Summary:
     """The innermost telling exception in one line."""
     found = list(chain(error))
@@ -95,6 +103,27 @@ def translate(error: BaseException, *, host: str, sent: str, sockets: int) -> Ba
     result.__cause__ = summarise(error)
     result.__suppress_context__ = True
     return result
+
+
+# What urllib3 and the system say when no connection came about.
+_NOT_CONNECTED = (
+    LLMWatchError,
+    u3.NewConnectionError,
+    u3.ConnectTimeoutError,
+    u3.LocationValueError,
+    u3.ProxyError,
+    u3.EmptyPoolError,
+    u3.ClosedPoolError,
+    socket.gaierror,
+    ssl.SSLCertVerificationError,
+)
+
+
+def is_before_connecting(error: BaseException) -> bool:
+    """Whether ``error`` shows by itself that nothing was sent. For those that come without a socket: what else comes
+    like that is raised by a stand-in for the network, or over connections that are not seen.
+    """
+    return _first(list(chain(error)), *_NOT_CONNECTED) is not None
 
 
 def _first(found: list[BaseException], *types: type[BaseException]) -> BaseException | None:

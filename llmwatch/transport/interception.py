@@ -1,8 +1,9 @@
 """The one place where requests itself is changed: what ``Session.get_adapter`` returns, in every session of this
 process.
 
-It is changed while anybody asks for it, and put back afterwards. ``HTTPAdapter.send`` is left alone: libraries that
-stand in for the network in tests replace it.
+It is changed while anybody asks for it, and put back afterwards. If somebody else has changed it after us, ours stays
+beneath theirs and passes adapters through; if they have put back what was there before us, the next one that asks
+changes it again. ``HTTPAdapter.send`` is left alone: libraries that stand in for the network in tests replace it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,27 @@ Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdap
 
 _lock = threading.Lock()  # serialises the writers of the two below; a leaf. Readers take the tuple as it is.
 _interceptors: tuple[Interceptor, ...] = ()
-_original: Callable[[requests.Session, str], BaseAdapter] | None = None
+_patches: list[_Patch] = []  # those that somebody may still call
+
+
+class _Patch:
+    """One change, which knows what it has taken the place of. It goes by what is asked for at the moment of a call."""
+
+    def __init__(self) -> None:
+        original = self.original = requests.Session.get_adapter
+
+        def get_adapter(self: requests.Session, url: str) -> BaseAdapter:
+            """The adapter for ``url``, watched by llmwatch."""
+            adapter = original(self, url)
+            for interceptor in _interceptors:
+                adapter = interceptor(self, url, adapter)
+            return adapter
+
+        self.function = get_adapter
+
+    @property
+    def on_top(self) -> bool:
+        return requests.Session.get_adapter is self.function
 
 
 def _forget_lock() -> None:
@@ -35,43 +56,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_lock)
 
 
-def _intercepting(original: Callable[[requests.Session, str], BaseAdapter]) -> Callable[..., BaseAdapter]:
-    def get_adapter(self: requests.Session, url: str) -> BaseAdapter:
-        """The adapter for ``url``, watched by llmwatch."""
-        adapter = original(self, url)
-        for interceptor in _interceptors:
-            adapter = interceptor(self, url, adapter)
-        return adapter
+def add(interceptor: Interceptor, *, first: bool = False) -> None:
+    """Let ``interceptor`` see every adapter from now on; with ``first`` before all others, else after them. The same
+    one may be added several times, and counts as often.
 
-    return get_adapter
-
-
-_patched: Callable[..., BaseAdapter] | None = None
-
-
-def add(interceptor: Interceptor) -> None:
-    """Let ``interceptor`` see every adapter from now on. The same one may be added several times, and counts as
-    often.
+    It has to leave an adapter alone that it has returned itself: where others change the same thing it may see it
+    twice.
     """
-    global _interceptors, _original, _patched
+    global _interceptors
     with _lock:
-        _interceptors = (*_interceptors, interceptor)
-        if _patched is None:
-            _original = requests.Session.get_adapter
-            _patched = _intercepting(_original)
-            requests.Session.get_adapter = _patched  # type: ignore[method-assign]
+        _interceptors = (interceptor, *_interceptors) if first else (*_interceptors, interceptor)
+        if not any(patch.on_top for patch in _patches):
+            patch = _Patch()
+            requests.Session.get_adapter = patch.function  # type: ignore[method-assign]
+            _patches.append(patch)
 
 
 def remove(interceptor: Interceptor) -> None:
     """Take back one :func:`add`. Does nothing if there is none."""
-    global _interceptors, _original, _patched
+    global _interceptors
     with _lock:
         left = list(_interceptors)
         if interceptor not in left:
             return
         left.remove(interceptor)
         _interceptors = tuple(left)
-        # If somebody has changed it after us, ours stays beneath and passes adapters through.
-        if not left and requests.Session.get_adapter is _patched and _original is not None:
-            requests.Session.get_adapter = _original  # type: ignore[method-assign, assignment]
-            _original = _patched = None
+        while not left and (ours := [patch for patch in _patches if patch.on_top]):
+            requests.Session.get_adapter = ours[0].original  # type: ignore[method-assign]
+            _patches.remove(ours[0])

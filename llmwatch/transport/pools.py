@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import Timeout
 from urllib3.util.retry import Retry
 
 from llmwatch.transport import errand as errands
@@ -74,6 +75,8 @@ class _WatchedPool(HTTPConnectionPool):
         if errand is not None and errand.own:
             # The adapter may be another's. An attempt is one request, and what follows it is decided further out.
             kwargs["retries"] = Retry(0, read=False)
+            # A limit ends what a time-out would, and is known to be one.
+            kwargs["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
         return super().urlopen(method, url, *args, **kwargs)
 
     def _get_conn(self, timeout: float | None = None) -> Any:

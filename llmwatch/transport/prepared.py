@@ -20,8 +20,9 @@ __all__ = ["PreparedSender"]
 
 
 class PreparedSender:
-    """One prepared request, with what ``Session.send`` gives to an adapter beside it (``verify``, ``cert``,
-    ``proxies``).
+    """One prepared request, with what ``Session.send`` gives to an adapter beside it (``stream``, ``timeout``,
+    ``verify``, ``cert``, ``proxies``). The adapter gets it as it is, but the time-outs of watched connections are
+    backstops.
 
     It neither prepares nor redirects nor keeps cookies: the session around it does. ``model`` says that the answer is
     a model's, whose error bodies are kept short.
@@ -39,6 +40,8 @@ class PreparedSender:
         self._prepared = prepared
         self._settings = settings
         self._model = model
+        self.findable = adopt_adapter(adapter)
+        """Whether the sockets will be found. Where they are not, nobody knows how far a request has come."""
         self.kwargs: dict[str, Any] = {"headers": prepared.headers, "data": prepared.body}
         """The request in the words of requests. Anything else that :meth:`open` gets is a changed request."""
 
@@ -57,12 +60,17 @@ class PreparedSender:
         if kwargs is not self.kwargs or url != asked.url:
             asked = self._changed(method, url, kwargs)
         sent = self._uncompressed(asked) if streaming else asked
-        adopt_adapter(self._adapter)
-        adopt_proxy(self._adapter, sent.url, self._settings.get("proxies"))
-        timeout = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+        settings = dict(self._settings)
+        # Again, because the adapter may have made new pools.
+        if not adopt_adapter(self._adapter):
+            settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+        adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
         with errands.running(errand):
             errand.line.check()
-            response = self._adapter.send(sent, stream=True, timeout=timeout, **self._settings)  # type: ignore[arg-type]
+            if not self.findable:
+                errand.line.connected()
+                errand.line.sent()
+            response = self._adapter.send(sent, **settings)
         try:
             refused = self._model and response.status_code >= 400
             errand.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))

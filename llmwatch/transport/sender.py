@@ -69,6 +69,13 @@ class _Borrowing(requests.Session):
         self.cookies = jar
         self.adapters = adapters
 
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """Ours, even while adapters are intercepted: this call is watched already."""
+        for prefix, adapter in self.adapters.items():
+            if url.lower().startswith(prefix):
+                return adapter
+        return super().get_adapter(url)
+
 
 class Reply:
     """A response whose body is still to be read, by the worker alone."""
@@ -92,6 +99,16 @@ class Reply:
     def encoding(self) -> str:
         """The content encoding of what :meth:`read` returns."""
         return "" if self._kept is not None else self.response.headers.get("content-encoding", "")
+
+    @property
+    def decoded(self) -> bool:
+        """Whether :meth:`read` returns what somebody has read, and decoded, before."""
+        return self._kept is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether the end of the body is known to be reached, without another read."""
+        return self._kept is None and getattr(self.response.raw, "closed", False) is True
 
     @property
     def location(self) -> str | None:

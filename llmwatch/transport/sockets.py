@@ -18,6 +18,7 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
 from urllib3.util.wait import wait_for_read, wait_for_write
 
@@ -111,8 +112,10 @@ def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, So
     """Connect to the host of ``conn``, address by address, each socket known to the attempt before it connects.
 
     The addresses share what is left of ``connect``, so a dead first one leaves time for the next; the last has all
-    that is left. Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.seam.Aborted` when the
-    attempt is over. The name look-up cannot be woken.
+    that is left. For an errand that is not llmwatch's own each address has the connection's own time-out.
+
+    Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.seam.Aborted` when the attempt is over.
+    The name look-up cannot be woken.
     """
     line = errand.line
     line.check()
@@ -120,11 +123,14 @@ def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, So
     error: OSError | None = None
     for index, (family, kind, proto, _, address) in enumerate(addresses):
         line.check()
-        left = line.time_left("connect")
-        remaining = len(addresses) - index
-        timeout = None if left is None else left + BACKSTOP_MARGIN if remaining == 1 else left / remaining
+        if errand.own:
+            left, later = line.time_left("connect"), errand.connect_backstop
+            remaining = len(addresses) - index
+            timeout = None if left is None else left + BACKSTOP_MARGIN if remaining == 1 else left / remaining
+        else:
+            timeout = later = Timeout.resolve_default_timeout(conn.timeout)
         try:
-            return _connect(conn, errand, (family, kind, proto), address, timeout)
+            return _connect(conn, errand, (family, kind, proto), address, timeout, later)
         except OSError as failed:
             line.check()
             error = failed
@@ -167,8 +173,14 @@ def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeou
 
 
 def _connect(
-    conn: HTTPConnection, errand: Errand, kind: tuple[int, int, int], address: Any, timeout: float | None
+    conn: HTTPConnection,
+    errand: Errand,
+    kind: tuple[int, int, int],
+    address: Any,
+    timeout: float | None,
+    later: float | None,
 ) -> tuple[socket.socket, SocketHandle]:
+    """A socket that is connected within ``timeout``; ``later`` is the time-out that it then has."""
     sock = socket.socket(*kind)
     handle: SocketHandle | None = None
     try:
@@ -179,7 +191,7 @@ def _connect(
         handle = SocketHandle(sock)
         errand.line.adopt(handle, reused=False)
         _finish_connecting(sock, address, errand, timeout)
-        sock.settimeout(errand.connect_backstop)
+        sock.settimeout(later)
     except BaseException:
         if handle is not None:
             errand.line.disown(handle)

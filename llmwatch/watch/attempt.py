@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -66,6 +67,7 @@ class Attempt(Reports[T]):
                 f" look-ups and functions that ignore their abort); {MOST_ORPHANS} are allowed. Nothing was sent."
                 " Look at llmwatch.stats(), and at the resolver of this machine."
             )
+        self.outer = serving()
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._run, work), name="llmwatch-worker", daemon=True)
         try:
@@ -193,6 +195,9 @@ class Attempt(Reports[T]):
             for handle in self._handles:
                 handle.release()
             self._handles.clear()
+            if self._own:
+                self._own = 0
+                self._tell_whether_seen(False)
             self.armed = _NEVER
 
     # -- the supervisor's side ----------------------------------------------
@@ -234,12 +239,11 @@ class Attempt(Reports[T]):
         if self._ended_at is not None:
             if self._thread is None or not self._thread.is_alive() or self._orphaned:
                 return None
-            wake_by = self._ended_at + (_WAKE_BOUND if self.tally.sockets else _EXIT_BOUND)
+            wake_by = self._ended_at + (_WAKE_BOUND if self._adopted else _EXIT_BOUND)
             if now <= wake_by:
                 return wake_by
-            # No socket to shut, or a shutdown that woke nobody.
-            self._orphaned = True
-            self._supervisor.census.orphan(self)
+            # Nothing to shut, or a shutdown that woke nobody.
+            self._let_go()
             if self._machine.verdict is None:
                 self._machine.fail(_stuck_error(), now)
                 self._conclude()
@@ -251,7 +255,16 @@ class Attempt(Reports[T]):
         """Shut the sockets, then free the caller. Called by the supervisor after every verdict of the moment is in."""
         with self._lock:
             self._shut()
+            verdict, alive = self._machine.verdict, self._thread is not None and self._thread.is_alive()
+            killed = verdict is not None and verdict.kind is VerdictKind.KILLED
+            if self.tally.opaque and not self._handles and killed and alive:
+                # Nothing can wake a function in which nothing was found, so its caller is told at once.
+                self._let_go()
             self._conclude()
+
+    def _let_go(self) -> None:
+        self._orphaned = True
+        self._supervisor.census.orphan(self)
 
     def disinherit(self) -> None:
         """In a forked child: be over, without touching what the parent still uses."""
@@ -272,5 +285,14 @@ class Attempt(Reports[T]):
         """Where the attempt stands."""
         return self._machine.phase
 
+
+def _forget_worker() -> None:
+    """In a forked child nobody is a worker, although the thread that forked, and lives on there, may have been one."""
+    global _serving
+    _serving = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_worker)
 
 atexit.register(supervisors._end_all)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.handover import Bounds, Handover
 from llmwatch.watch.machine import Machine, Seen, VerdictKind
+from llmwatch.watch.nested import Inner
 from llmwatch.watch.seam import Aborted, Handle
 from llmwatch.watch.supervisor import Supervisor, Watched
 from llmwatch.watch.tally import Tally
@@ -48,7 +49,13 @@ class Reports(Watched, Generic[T]):
         self._machine = Machine(limits, deadline_at=deadline_at)
         self._handover: Handover[T] = Handover(self._lock, self._bounds)
         self._handles: list[Handle] = []
+        self._adopted = False  # whether there ever was a handle
+        self._own = 0  # handles that are no inner calls
+        self._occupied = False  # the worker has something in hand, so nobody waits for the provider
+        self._pauses = 0  # how often the clocks were stopped from outside
         self._thread: threading.Thread | None = None
+        self.outer: Reports[Any] | None = None
+        """The attempt in whose worker this one was started."""
         self._abandoned = False
         self._hung_up = False
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
@@ -93,14 +100,20 @@ class Reports(Watched, Generic[T]):
             self._running()
 
     def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
-        """The attempt owns this socket from now on."""
+        """The attempt owns this socket from now on (or whatever else has to be shut with it: then without
+        ``reused``).
+        """
         with self._lock:
             if self._hung_up or self._machine.verdict is not None:
                 handle.release()
                 raise Aborted
             self._handles.append(handle)
-            self.tally.sockets += 1
+            self._adopted = True
+            if not isinstance(handle, Inner):
+                self._own += 1
+                self._tell_whether_seen(True)
             if reused is not None:
+                self.tally.sockets += 1
                 self.tally.reused, self.tally.idle = reused, idle
 
     def disown(self, handle: Handle) -> bool:
@@ -109,6 +122,10 @@ class Reports(Watched, Generic[T]):
             if handle in self._handles:
                 self._handles.remove(handle)
                 handle.release()
+                if not isinstance(handle, Inner):
+                    self._own -= 1
+                    if not self._own:
+                        self._tell_whether_seen(False)
             verdict = self._machine.verdict
             return not self._hung_up and (verdict is None or verdict.kind is VerdictKind.DONE)
 
@@ -137,7 +154,35 @@ class Reports(Watched, Generic[T]):
         with self._lock:
             self._running()
             self.tally.status, self.tally.request_id = status, request_id
+            self._tell_functions()
             self._observe(Seen.REFUSED if refused else Seen.HEADERS)
+
+    def answered(self, status: int, request_id: str | None) -> None:
+        """A request that a wrapped function makes on its own account got the head of its response. No clock is
+        touched.
+        """
+        with self._lock:
+            self._running()
+            self.tally.status, self.tally.request_id = status, request_id
+            self.tally.beaten = True
+            self._tell_functions()
+
+    def _tell_whether_seen(self, seen: bool) -> None:
+        """Something was found here that can be shut, or nothing is left of it. The same holds for a function around it
+        that has nothing else, until that is over. Takes no lock of theirs.
+        """
+        one: Reports[Any] | None = self
+        while one is not None and (one is self or not one._own):
+            if one._machine.verdict is None:
+                one.tally.opaque = one.tally.function and not seen
+            one = one.outer
+
+    def _tell_functions(self) -> None:
+        """What was answered here is a side effect of every function around it. Takes none of their locks."""
+        outer = self.outer
+        while outer is not None:
+            outer.tally.beaten = outer.tally.beaten or outer.tally.function
+            outer = outer.outer
 
     def refuse(self) -> None:
         """What comes is no answer, whatever the status said; only a short body will be read."""
@@ -162,6 +207,7 @@ class Reports(Watched, Generic[T]):
                 self._machine.seen(Seen.BYTE, now)
                 self._after_observation()
             self._running()
+            self._occupied = True
             self._machine.hold(now)
 
     def reading(self) -> None:
@@ -171,9 +217,45 @@ class Reports(Watched, Generic[T]):
             self._resume()
 
     def _resume(self) -> None:
+        self._occupied = False
+        self._run_on()
+
+    def _run_on(self) -> None:
+        if self._occupied or self._pauses:
+            return
         self._machine.resume(self._clock.now())
         if self._machine.soonest < self.armed:
             self._after_observation()
+
+    # -- signs of a wrapped function, from any thread -----------------------
+
+    def beat(self, *, event: bool, content: bool) -> None:
+        """A sign of life: a byte, with ``event`` a whole event, with ``content`` one that moves the work forward.
+
+        One that comes late is counted and changes nothing. It does not let clocks run on that were stopped.
+        """
+        with self._lock:
+            if self._machine.verdict is not None:
+                self._machine.late += 1
+                return
+            self.tally.beaten = True
+            now, seen = self._clock.now(), self._machine.seen
+            if seen(Seen.BYTE, now) and event and seen(Seen.EVENT, now) and content:
+                seen(Seen.CONTENT, now)
+            self._after_observation()
+
+    def pause(self) -> None:
+        """Stop every clock but the deadline until :meth:`unpause` was called as often."""
+        with self._lock:
+            self._pauses += 1
+            if self._machine.verdict is None:
+                self._machine.hold(self._clock.now())
+
+    def unpause(self) -> None:
+        """Take back one :meth:`pause`. Where the worker waits for a slow caller the clocks go on standing."""
+        with self._lock:
+            self._pauses -= 1
+            self._run_on()
 
     def deliver(
         self,
@@ -217,6 +299,7 @@ class Reports(Watched, Generic[T]):
                     seen(Seen.FINISH, now)
             self._after_observation()
             while self._handover.full and self._machine.verdict is None:
+                self._occupied = True
                 self._machine.hold(self._clock.now())
                 self._clock.wait(self._handover.room, None)
             self._running()

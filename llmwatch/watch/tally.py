@@ -25,8 +25,10 @@ class Tally:
     content_type: str | None = None
     content_encoding: str | None = None
     pending_bytes: int = 0
+    function: bool = False
+    """The work is a wrapped function, of which only signs are seen."""
     beaten: bool = False
-    """A wrapped function has shown that it has begun to do something."""
+    """A wrapped function has shown that it has begun to do something: a beat, an item, an answer that it got."""
     opaque: bool = False
-    """A wrapped function that nothing can be seen of."""
+    """A wrapped function in which nothing is found that could be shut: no socket, no abort callback."""
     events: Counter[str] = field(default_factory=Counter)

@@ -108,6 +108,7 @@ class FakeReply:
 
     location: str | None = None
     encoding = ""
+    decoded = False
 
     def __init__(self, answer: Answer, handle: FakeHandle) -> None:
         self._answer = answer

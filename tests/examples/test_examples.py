@@ -39,6 +39,7 @@ def test_every_example_is_run_here() -> None:
         "requests_script.py",
         "sync_after.py",
         "sync_before.py",
+        "token_refresh.py",
         "tuning_by_environment.py",
     ]
 

@@ -54,6 +54,7 @@ class TestNames:
             "LLMWATCH_TIMEOUT_SECONDS",
             "LLMWATCH_PROFILE",
             "LLMWATCH_KEEPALIVE_SECONDS",
+            "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
         }
         assert set(KNOWN_VARIABLES) == {*LIMIT_VARIABLES.values(), *RETRY_VARIABLES.values(), *others}
@@ -147,6 +148,7 @@ class TestUnknown:
             ("LLMWATCH_TIMEOUT", "LLMWATCH_TIMEOUT_SECONDS"),
             ("LLMWATCH_KEEP_ALIVE_SECONDS", "LLMWATCH_KEEPALIVE_SECONDS"),
             ("LLMWATCH_PROFIL", "LLMWATCH_PROFILE"),
+            ("LLMWATCH_REFRESH_SECONDS", "LLMWATCH_REFRESH_TIMEOUT_SECONDS"),
         ],
     )
     def test_a_likely_typo_is_told(self, name: str, meant: str) -> None:

@@ -23,7 +23,7 @@ from llmwatch.recovery import (
     failure_of,
     is_safe,
 )
-from tests.recovery.making import ALIVE, SENT, TEXT, UNSENT, context, facts
+from tests.recovery.making import ALIVE, CLEAN, SENT, TEXT, UNSENT, context, facts
 
 MCP = ToolBoundary(provider_other=1)
 UNKNOWN_TOOL = ToolBoundary(unknown=1)
@@ -376,23 +376,70 @@ class TestUnknown:
 
 
 class TestWrap:
-    BLANK = Facts()
+    WAITING = Facts(sent=Sent.YES, terminal=False, since_sent=1.0, boundary=CLEAN, replayable=True)
+    """A function in which a connection waits for its first answer, or whose abort callback was called."""
+    UNSEEN = replace(WAITING, replayable=None)
+    ALLOWED = context(Door.WRAP, resend_with_tools=True)
+    SILENT = ("connect", "headers", "ttfb", "first_event", "first_content", "stale", "total")
 
-    def test_a_function_that_never_beat(self) -> None:
-        """It gave no sign of having begun anything, so its silence is resent."""
-        assert outcome(decide(killed("ttfb"), self.BLANK, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
+    @pytest.mark.parametrize("limit", SILENT)
+    def test_a_function_that_gave_no_sign(self, limit: str) -> None:
+        """Something was there to end it with, and nothing can have come of it: it is run again."""
+        assert outcome(decide(killed(limit), self.WAITING, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
+
+    @pytest.mark.parametrize("limit", SILENT)
+    def test_a_function_in_which_nothing_was_found(self, limit: str) -> None:
+        """Nobody knows what it does, and it may still be doing it; only its user can know that this is harmless."""
+        plan = decide(killed(limit), self.UNSEEN, context(Door.WRAP))
+        assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_MAY_RUN)
+        assert outcome(decide(killed(limit), self.UNSEEN, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
+
+    def test_a_function_that_was_never_called(self) -> None:
+        """Its worker had not begun, so nothing was done, whatever could have been found."""
+        unsent = replace(self.UNSEEN, sent=Sent.NO)
+        assert outcome(decide(killed("connect"), unsent, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("limit", ["ttfb", "stale", "progress", "total", "deadline"])
-    def test_a_function_that_has_beaten(self, limit: str) -> None:
-        """What it has done is not known, and no opt-in changes that."""
-        everything = context(Door.WRAP, slow_but_alive=True, resend_with_tools=True)
-        plan = decide(killed(limit), replace(self.BLANK, beaten=True), everything)
+    @pytest.mark.parametrize("sign", [{"beaten": True}, {"headers": True}])
+    @pytest.mark.parametrize("replayable", [True, None])
+    def test_a_function_that_has_begun(self, limit: str, sign: dict[str, bool], replayable: bool | None) -> None:
+        """It has beaten, or was answered: what it has done is not known."""
+        begun = replace(self.WAITING, replayable=replayable, **sign)
+        plan = decide(killed(limit), begun, context(Door.WRAP, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
 
-    def test_an_iterator_that_has_yielded(self) -> None:
-        """Items that were handed over are output."""
-        plan = decide(killed("stale"), facts(TEXT, boundary=None, delivered=True), context(Door.WRAP))
-        assert outcome(plan) == (Decision.CONTINUE, Reason.OUTPUT_DELIVERED)
+    @pytest.mark.parametrize("sign", [{"beaten": True}, {"headers": True}])
+    def test_a_function_that_may_run_twice(self, sign: dict[str, bool]) -> None:
+        """Its user has said so; only a function that was at work when it was killed needs one more word."""
+        begun = replace(self.WAITING, **sign)
+        assert outcome(decide(killed("stale"), begun, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
+        plan = decide(killed("progress"), begun, self.ALLOWED)
+        assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
+        both = replace(self.ALLOWED, slow_but_alive=True)
+        assert outcome(decide(killed("progress"), begun, both)) == (Decision.RETRY, Reason.SLOW_BUT_ALIVE_ALLOWED)
+
+    @pytest.mark.parametrize("limit", ["first_content", "total"])
+    def test_a_beat_is_a_sign_of_work(self, limit: str) -> None:
+        """A function that had beaten was alive when these expired."""
+        plan = decide(killed(limit), replace(self.WAITING, beaten=True), self.ALLOWED)
+        assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
+
+    @pytest.mark.parametrize("base", [WAITING, UNSEEN, facts(TEXT, boundary=None)])
+    def test_an_iterator_that_has_handed_over_an_item(self, base: Facts) -> None:
+        """It is never made anew, whatever was opted into."""
+        plan = decide(killed("stale"), replace(base, delivered=True), replace(self.ALLOWED, slow_but_alive=True))
+        assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
+
+    @pytest.mark.parametrize("base", [facts(sent=Sent.UNKNOWN), Facts()])
+    def test_what_is_not_known_fails_closed(self, base: Facts) -> None:
+        """As for a request, whatever was opted into."""
+        assert outcome(decide(killed("ttfb"), base, self.ALLOWED)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
+        plan = decide(killed("something_new"), self.WAITING, self.ALLOWED)
+        assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
+
+    def test_the_deadline(self) -> None:
+        """It belongs to the call, so nothing follows."""
+        assert outcome(decide(killed("deadline"), self.WAITING, context(Door.WRAP))) == (Decision.STOP, Reason.DEADLINE)
 
 
 class TestOrdinary:

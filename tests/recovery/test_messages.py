@@ -9,7 +9,7 @@ import pytest
 from llmwatch.policy import LIMIT_VARIABLES, NAMES, RETRY_VARIABLES
 from llmwatch.records import Decision, redact
 from llmwatch.recovery import Facts, Reason, recovery, timeout_message
-from llmwatch.recovery.messages import RECOVERIES, TIMEOUTS
+from llmwatch.recovery.messages import FUNCTION_TIMEOUTS, RECOVERIES, TIMEOUTS
 
 LISTENED = Facts(headers=True, first_byte=True, bytes=12345, events=7)
 
@@ -71,6 +71,39 @@ class TestTimeouts:
         assert "{host}" in timeout_message("ttfb", 1.0, 1.0, host="{host}")
 
 
+class TestFunctions:
+    NAME = "agents.tools.Search.look_up"
+
+    def test_there_is_one_for_each_limit_that_a_function_has(self) -> None:
+        """A function sends nothing, and nothing of it drains."""
+        assert set(FUNCTION_TIMEOUTS) == set(NAMES) - {"send", "drain"}
+
+    @pytest.mark.parametrize("phase", FUNCTION_TIMEOUTS)
+    def test_it_names_the_function_and_what_to_change(self, phase: str) -> None:
+        """The function, the figures, the field and its variable stand in the text, which survives the scrubbing."""
+        text = timeout_message(phase, 0.05, 1200.0, host=self.NAME, function=True)
+        assert self.NAME in text
+        assert f"{phase} ({LIMIT_VARIABLES[phase]})" in text
+        assert "0.05 s" in text
+        assert "1,200 s" in text
+        assert "{" not in text
+        assert text == redact.text(text)
+        assert text != timeout_message(phase, 0.05, 1200.0, host=self.NAME)
+
+    def test_they_read_differently(self) -> None:
+        """No two limits share their first sentence."""
+        said = {timeout_message(phase, 1.0, 1.0, host="f", function=True) for phase in FUNCTION_TIMEOUTS}
+        assert len(said) == len(FUNCTION_TIMEOUTS)
+
+    @pytest.mark.parametrize("phase", FUNCTION_TIMEOUTS)
+    def test_one_that_is_stuck(self, phase: str) -> None:
+        """The text says that nothing could wake it, that it counts as an orphan, and what helps."""
+        text = timeout_message(phase, 1.0, 1.0, host="f", function=True, stuck=True)
+        for word in ("orphan", "llmwatch.stats()", "abort=", "on_abort"):
+            assert word in text
+        assert text == redact.text(text)
+
+
 class TestRecoveries:
     def test_there_is_one_for_each_reason(self) -> None:
         """The table is as closed as the list of reasons."""
@@ -99,6 +132,8 @@ class TestRecoveries:
             (Reason.PROVIDER_TOOLS, "resend_with_tools"),
             (Reason.UNKNOWN_TOOLS, "resend_with_tools"),
             (Reason.UNREADABLE_BODY, "resend_with_tools"),
+            (Reason.FUNCTION_HAS_BEATEN, "resend_with_tools"),
+            (Reason.FUNCTION_MAY_RUN, "resend_with_tools"),
             (Reason.BUDGET_EMPTY, "budget"),
             (Reason.CIRCUIT_OPEN, "breaker_wait"),
             (Reason.RETRY_AFTER_TOO_LONG, "max_retry_after"),

@@ -109,7 +109,7 @@ def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
         assert not plan.free
     if failure.kind in (FailureKind.CANCELLED_USER, FailureKind.CANCELLED_LIFECYCLE):
         assert decision is Decision.STOP
-    elif facts.beaten or (facts.delivered and facts.tool_call):
+    elif may_have_done_something(facts, context) or (facts.delivered and facts.tool_call):
         assert decision is Decision.CONFIRM
     if decision is Decision.CONTINUE:
         assert facts.delivered or content
@@ -121,20 +121,29 @@ def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
         assert plan.could_work is (failure.limit != "deadline")
 
 
+def may_have_done_something(facts: Facts, context: Context) -> bool:
+    """A wrapped function that was seen at work, and whose user has not said that it may run twice."""
+    if context.door is not Door.WRAP:
+        return facts.beaten
+    return facts.delivered or ((facts.beaten or facts.headers) and not context.resend_with_tools)
+
+
 def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Plan, content: bool) -> None:
     """The laws of a resend."""
     assert plan.could_work
     assert plan.safe
     assert not facts.delivered
-    assert not facts.beaten
+    assert not may_have_done_something(facts, context)
     assert facts.replayable is not False
+    assert facts.sent is not Sent.UNKNOWN
     assert failure.limit != "deadline"
     assert failure.kind not in (FailureKind.UNKNOWN, FailureKind.SETUP, FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS)
     if content:
         assert context.door in (Door.COLLECT, Door.REQUEST)
         assert not context.partial_resends_used
-    if context.door is not Door.WRAP:
-        assert facts.sent is not Sent.UNKNOWN
+    if context.door is Door.WRAP:
+        assert facts.replayable or facts.sent is Sent.NO or context.resend_with_tools
+    else:
         assert facts.replayable is True
         if facts.sent is not Sent.NO and not context.resend_with_tools:
             assert facts.boundary is not None

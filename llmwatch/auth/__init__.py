@@ -1,0 +1,5 @@
+"""Tokens for requests: an authentication whose refresh cannot hang."""
+
+from llmwatch.auth.refreshing import Refreshing, refreshing
+
+__all__ = ["Refreshing", "refreshing"]

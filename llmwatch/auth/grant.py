@@ -1,0 +1,162 @@
+"""What a refresh brings: from whatever the user's function returns to a token that can be sent."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from llmwatch.auth.failure import MOST_BODY, PHASE, Failure, of_error, of_status, timed_out, too_large, unusable
+from llmwatch.errors import LLMWatchError, WatchTimeout
+from llmwatch.wrap.bounded import run_bounded
+
+__all__ = ["Grant", "Raised", "Refresh", "fetch", "is_sendable", "read"]
+
+Refresh = Callable[[], "str | Mapping[str, Any] | requests.Response"]
+"""Gets a new token. It takes no arguments, and may block: it is given up at its limit."""
+
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
+# Types of token that are of no use without a proof made for each request (RFC 9449, RFC 7800).
+_PROVED = frozenset({"dpop", "mac", "pop", "hok"})
+_PIECE = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A token, and for how many seconds it is good; ``None`` where that was not said."""
+
+    token: str = field(repr=False)
+    lifetime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What the refresh function raised by mistake; it goes to everybody who waited as it is."""
+
+    error: BaseException
+
+
+def is_sendable(token: str) -> bool:
+    """Whether a header can carry it: visible ASCII and nothing else, so no blank and no line end at its end either."""
+    return _SENDABLE.fullmatch(token) is not None
+
+
+def fetch(refresh: Refresh, seconds: float | None, scheme: str) -> Grant | Failure | Raised:
+    """Run ``refresh`` in a watched worker, for at most ``seconds`` (``None``: no limit), and read what it returns.
+
+    ``scheme`` is the authentication scheme that the token will be sent with. Raises nothing but what ends the thread.
+    """
+
+    def work() -> Grant | Failure | Raised:
+        # In the worker, so that a body which has not been read yet is read within the limit too.
+        try:
+            return read(refresh(), scheme)
+        except Exception as error:
+            return of_error(error) or Raised(error)
+
+    try:
+        return run_bounded(work, seconds=seconds, phase=PHASE, max_body=MOST_BODY)
+    except WatchTimeout as error:
+        return timed_out(error.limit, error.elapsed)
+    except LLMWatchError as error:
+        # Too many orphans, or the interpreter exits.
+        return of_error(error) or Raised(error)
+
+
+def read(answer: object, scheme: str = "") -> Grant | Failure:
+    """The token in what a refresh function has returned.
+
+    Raises :class:`TypeError` if that is neither a string, nor a mapping, nor a response.
+    """
+    if isinstance(answer, str):
+        return _grant(answer, None)
+    if isinstance(answer, Mapping):
+        return _from_mapping(answer, scheme, None, None)
+    if isinstance(answer, requests.Response):
+        return _from_response(answer, scheme)
+    raise TypeError(
+        "a refresh function returns the token as a str, a mapping with access_token, or a requests.Response with such a"
+        f" JSON body, and not {type(answer).__name__}"
+    )
+
+
+def _from_response(response: requests.Response, scheme: str) -> Grant | Failure:
+    status = response.status_code
+    body = _body(response)
+    if body is None:
+        return too_large() if 200 <= status < 300 else of_status(status, None, response.url)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not 200 <= status < 300:
+        return of_status(status, _code(document) if isinstance(document, Mapping) else None, response.url)
+    if document is None:
+        return unusable("the body of the answer is not JSON.")
+    if not isinstance(document, Mapping):
+        return unusable("the body of the answer is no JSON object, so there is no access_token in it.")
+    return _from_mapping(document, scheme, status, response.url)
+
+
+def _body(response: Any) -> bytes | None:
+    """All of it; ``None`` if it is larger than is accepted, and then it is not read any further."""
+    kept = response._content
+    if kept is not False:
+        return None if len(kept or b"") > MOST_BODY else kept or b""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in response.iter_content(_PIECE):
+        size += len(piece)
+        if size > MOST_BODY:
+            response.close()
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _from_mapping(found: Mapping[Any, Any], scheme: str, status: int | None, url: str | None) -> Grant | Failure:
+    token = found.get("access_token")
+    if not isinstance(token, str) or not token:
+        if found.get("error"):
+            return of_status(status, _code(found) or "", url)
+        return unusable("there is no access_token in the answer" + ("." if token is None else " that is text."))
+    kind = found.get("token_type")
+    if isinstance(kind, str) and kind.lower() in _PROVED and kind.lower() != scheme.lower():
+        return unusable(
+            f"the token is of type {kind.lower()}, which has to be proved with each request; llmwatch sends tokens that"
+            " their bearer may use."
+        )
+    return _grant(token, _lifetime(found.get("expires_in")))
+
+
+def _grant(token: str, lifetime: float | None) -> Grant | Failure:
+    if is_sendable(token):
+        return Grant(token=token, lifetime=lifetime)
+    what = "holds a character that no header can carry (a blank or a line end, perhaps)" if token else "is empty"
+    return unusable(f"the token {what}.")
+
+
+def _code(found: Mapping[Any, Any]) -> str | None:
+    error = found.get("error")
+    return error if isinstance(error, str) and error else None
+
+
+def _lifetime(value: object) -> float | None:
+    """``expires_in`` in seconds. Some servers send the number as text; what is no number says nothing, and a token
+    that has run out all the same is found out by its 401.
+    """
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

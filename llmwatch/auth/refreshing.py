@@ -1,0 +1,335 @@
+"""An authentication for requests whose token refresh is watched.
+
+Where the error goes: in the worker of a :class:`~llmwatch.Client` a :class:`~llmwatch.RefreshFailed` reaches the retry
+gate as it is. Everywhere else requests asks for the authentication in the caller's thread, before any adapter, and what
+comes out there is also a ``requests.RequestException``, as everything that comes out of a session.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from requests.auth import AuthBase
+from requests.cookies import extract_cookies_to_jar
+from requests.exceptions import UnrewindableBodyError
+from requests.sessions import SessionRedirectMixin
+from requests.utils import rewind_body
+
+from llmwatch.auth.failure import Failure
+from llmwatch.auth.grant import Grant, Raised, Refresh, fetch, is_sendable
+from llmwatch.auth.keeper import Keeper, Token
+from llmwatch.errors import ConfigError, LLMWatchError
+from llmwatch.policy import UNSET, Limits, seconds_from
+from llmwatch.policy.environment import REFRESH_VARIABLE
+from llmwatch.policy.limits import NAMES
+from llmwatch.policy.values import SECONDS_ALLOWED, refused, seconds
+from llmwatch.session.errors import as_requests
+from llmwatch.transport import errand as errands
+from llmwatch.watch.clock import SYSTEM, Clock
+from llmwatch.wrap.naming import name_of
+
+__all__ = ["DEFAULT_LIMIT", "Refreshing", "refreshing"]
+
+DEFAULT_LIMIT = 30.0
+"""Seconds for a refresh. Token endpoints answer within a second or two; those that do not are down."""
+
+_WORD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # what a header's name and a scheme may consist of (RFC 9110, 5.6.2)
+_MOST_REFUSAL = 64 * 1024
+
+
+def refreshing(
+    refresh: Refresh,
+    *,
+    limits: Limits | None = None,
+    token: str | None = None,
+    header: str = "Authorization",
+    scheme: str | None = "Bearer",
+    leeway: float = 60.0,
+) -> Refreshing:
+    """An ``auth=`` for requests and for llmwatch, with a token that ``refresh()`` gets anew when it has to be.
+
+    ``refresh`` is a function without arguments. It returns the token as a ``str``, or a mapping with ``access_token``
+    (and ``expires_in``, in seconds), or the :class:`requests.Response` with such a JSON body. It is called before the
+    first request (unless ``token`` is given), ``leeway`` seconds before the token runs out (but not before half of its
+    life is over), and once after a 401: that request is then sent once more, with the new token, and a second 401 is
+    the answer. A body that cannot be sent again (a generator) leaves the first 401 the answer. Many threads share one
+    refresh and its outcome.
+
+    The refresh has a limit: ``total`` of ``limits`` (no other limit applies to it), else
+    ``LLMWATCH_REFRESH_TIMEOUT_SECONDS``, else 30 s; 0 turns it off. At the limit the callers are free at once, and the
+    connections that ``refresh`` has opened through requests are shut down. The body of each response that it gets
+    through requests may have 64 KiB. While an attempt waits for a token its clocks stand, except for its deadline.
+
+    Raises :class:`~llmwatch.RefreshFailed` where a token is needed and none came. It is retryable if the limit expired
+    (``phase`` is ``"refresh"``), the server could not be reached, or it answered 408, 425, 429 or 5xx. If it rejected
+    the credentials (400, 401, 403, or an OAuth error such as ``invalid_grant``) it is permanent: every later use raises
+    it at once, without a request, until :meth:`Refreshing.reset`. Where the answer was too large, no JSON, without
+    ``access_token``, or with one that no header can carry, this call is not tried again, but a later one is. Any other
+    exception of ``refresh`` is a mistake in it, and goes to whoever waited as it is. Through sessions the error is a
+    ``requests.RequestException`` too; there the token is asked for outside of what is retried, so that the caller
+    decides, while a :class:`~llmwatch.Client` tries again after a refresh that failed in passing.
+
+    The token goes into ``header``, behind ``scheme`` (``None`` or ``""``: alone), and nowhere else: not to another host
+    after a redirect, not into ``repr``, an error or a record. It may be pickled if ``refresh`` can be, without its
+    token; a response may be pickled in any case.
+
+    ``refresh`` runs in a thread of its own that sees the context variables of the call which needed the token. It goes
+    on when that call is given up meanwhile: others may wait for it, and a refresh token that is exchanged with each use
+    must not be lost on its way. It must not use this ``auth`` itself. What it opens in other ways than requests is not
+    shut down at the limit: then only the caller is freed.
+
+    Raises ``TypeError`` and :class:`~llmwatch.ConfigError` for arguments that cannot be meant.
+    """
+    return Refreshing(refresh, limits=limits, token=token, header=header, scheme=scheme, leeway=leeway)
+
+
+class Refreshing(AuthBase):
+    """What :func:`refreshing` returns. May be shared by any number of threads, sessions and clients.
+
+    ``clock`` is what the life of a token is measured on.
+    """
+
+    def __init__(
+        self,
+        refresh: Refresh,
+        *,
+        limits: Limits | None = None,
+        token: str | None = None,
+        header: str = "Authorization",
+        scheme: str | None = "Bearer",
+        leeway: float = 60.0,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        if not callable(refresh):
+            raise TypeError(f"refresh must be a function without arguments, not {type(refresh).__name__}")
+        _check_limits(limits)
+        self._refresh = refresh
+        self._limits = limits
+        self._header = _word("header", header)
+        self._scheme = _word("scheme", scheme) if scheme else ""
+        self._leeway = _leeway(leeway)
+        self._clock = clock
+        self._keeper = Keeper(self._fetch, token=_checked(token), leeway=self._leeway, clock=clock)
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token into a request that is being prepared; get one first if there is none that could be used."""
+        token = self._token_for(r)
+        r.headers[self._header] = self._shown(token)
+        r.register_hook("response", _Hook(self, token))  # type: ignore[no-untyped-call]
+        return r
+
+    def reset(self, token: str | None = None) -> None:
+        """Forget the token, and that a refresh was rejected: somebody has logged in again. ``token`` is the new one,
+        if it is known.
+        """
+        self._keeper.reset(_checked(token))
+
+    def __repr__(self) -> str:
+        return f"<refreshing {name_of(self._refresh)}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "refresh": self._refresh,
+            "limits": self._limits,
+            "header": self._header,
+            "scheme": self._scheme,
+            "leeway": self._leeway,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    # -- the token ----------------------------------------------------------
+
+    def _fetch(self, limit: float | None) -> Grant | Failure | Raised:
+        return fetch(self._refresh, limit, self._scheme)
+
+    def _shown(self, token: Token) -> str:
+        return f"{self._scheme} {token.text}" if self._scheme else token.text
+
+    def _token_for(
+        self, request: requests.PreparedRequest, spent: Token | None = None, refusal: requests.Response | None = None
+    ) -> Token:
+        """``refusal`` is the 401 for ``spent``, where that is why a token is asked for."""
+        try:
+            outcome = self._keeper.get(self._limit(), spent)
+        except ConfigError as error:
+            raise _told(error, request, refusal) from None
+        if isinstance(outcome, Token):
+            return outcome
+        if isinstance(outcome, Raised):
+            raise outcome.error
+        raise _told(outcome.error(), request, refusal)
+
+    def _limit(self) -> float | None:
+        # Read first, so that a variable which cannot be meant is never hidden by an argument.
+        there = seconds_from(os.environ, REFRESH_VARIABLE)
+        given = UNSET if self._limits is None else self._limits.total
+        if given is not UNSET:
+            return given
+        return DEFAULT_LIMIT if there is UNSET else there
+
+    # -- the answer ---------------------------------------------------------
+
+    def _answered(self, response: requests.Response, token: Token, settings: dict[str, Any]) -> requests.Response:
+        asked, answer = response.request, response
+        # A request that was redirected elsewhere carries no token any more, and gets none for its 401.
+        if response.status_code == 401 and asked.headers.get(self._header) == self._shown(token):
+            answer = self._ask_again(response, token, settings)
+        self._stay_home(answer, asked)
+        return answer
+
+    def _ask_again(self, refusal: requests.Response, token: Token, settings: dict[str, Any]) -> requests.Response:
+        asked = refusal.request
+        connection = getattr(refusal, "connection", None)
+        if connection is None or not _rewound(asked):
+            self._keeper.spend(token)
+            return refusal
+        _put_aside(refusal)
+        fresh = self._token_for(asked, token, refusal)
+        again = asked.copy()
+        jar: Any = getattr(again, "_cookies", None)
+        if jar is not None:
+            extract_cookies_to_jar(jar, asked, refusal.raw)  # type: ignore[no-untyped-call]
+            again.prepare_cookies(jar)
+        again.headers[self._header] = self._shown(fresh)
+        began_at = self._clock.now()
+        answer: requests.Response = connection.send(again, **settings)
+        answer.elapsed = timedelta(seconds=self._clock.now() - began_at)
+        answer.history.append(refusal)
+        answer.request = again
+        return answer
+
+    def _stay_home(self, answer: requests.Response, asked: requests.PreparedRequest) -> None:
+        """requests takes ``Authorization`` out of a request that is redirected to another host, and no other header.
+        It makes that request from the one it has sent, so that is where the token has to go from.
+        """
+        if self._header.lower() == "authorization" or not answer.is_redirect:
+            return
+        here = str(answer.request.url)
+        try:
+            there = urljoin(here, answer.headers["location"])
+            leaves = SessionRedirectMixin().should_strip_auth(here, there)  # type: ignore[no-untyped-call]
+        except ValueError:  # no URL at all, which is for others to say
+            leaves = True
+        if leaves:
+            for request in (asked, answer.request):
+                request.headers.pop(self._header, None)
+
+
+class _Hook:
+    """The response hook of one request, which knows the token that was sent with it.
+
+    Every response keeps its request and every request its hooks, so a response is pickled with it: as a hook that does
+    nothing.
+    """
+
+    def __init__(self, auth: Refreshing, token: Token) -> None:
+        self._auth = auth
+        self._token = token
+
+    def __call__(self, response: requests.Response, *args: Any, **settings: Any) -> requests.Response:
+        return self._auth._answered(response, self._token, settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Inert, ()
+
+
+class _Inert:
+    """What is left of a :class:`_Hook` in another process."""
+
+    def __call__(self, response: requests.Response, *args: Any, **settings: Any) -> requests.Response:
+        return response
+
+
+def _told(error: LLMWatchError, request: requests.PreparedRequest, response: requests.Response | None) -> LLMWatchError:
+    """``error`` as it comes out here; see the module's docstring."""
+    return error if _in_client() else as_requests(error, request, response)
+
+
+def _in_client() -> bool:
+    """Whether this is the worker of a call whose requests llmwatch itself prepares and sends."""
+    errand = errands.current()
+    return errand is not None and errand.own
+
+
+def _rewound(request: requests.PreparedRequest) -> bool:
+    """Whether the body can be sent again; it is where it was at its beginning then."""
+    if request.body is None or isinstance(request.body, (bytes, str)):
+        return True
+    try:
+        rewind_body(request)
+    except UnrewindableBodyError:
+        return False
+    return True
+
+
+def _put_aside(refusal: requests.Response) -> None:
+    """Read the short body of a 401, so that its connection can be used again; whatever is wrong with it, close it."""
+    try:
+        # In a client's worker no clock bounds the body of an error before it is known that this one is the answer.
+        if not _in_client():
+            _read(refusal)
+    except Exception:
+        return
+    finally:
+        refusal.close()
+
+
+def _read(refusal: Any) -> None:
+    if refusal._content is not False:
+        return
+    pieces: list[bytes] = []
+    size = 0
+    for piece in refusal.iter_content(8192):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MOST_REFUSAL:
+            return
+    refusal._content = b"".join(pieces)
+
+
+# -- arguments --------------------------------------------------------------
+
+
+def _check_limits(limits: Limits | None) -> None:
+    if limits is None:
+        return
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a Limits, such as Limits(total=20), not {limits!r}")
+    if limits.total is UNSET and any(limits.get(name) is not UNSET for name in NAMES):
+        raise ConfigError(
+            f"refreshing(limits={limits!r}) sets no limit for the refresh: it has one only, total.", field="limits"
+        )
+
+
+def _checked(token: str | None) -> str | None:
+    if token is not None and not isinstance(token, str):
+        raise TypeError(f"token must be a str, not {type(token).__name__}")
+    if token is not None and not is_sendable(token):
+        raise ConfigError(
+            "The token that was given is empty, or holds a character that no header can carry (a blank or a line end,"
+            " perhaps).",
+            field="token",
+        )
+    return token
+
+
+def _word(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{field} must be a str, not {type(value).__name__}")
+    if not _WORD.fullmatch(value):
+        raise refused(field, value, f"refreshing({field}={{}})", "it takes letters, digits and -_.!#$%&'*+^`|~")
+    return value
+
+
+def _leeway(value: object) -> float:
+    try:
+        return seconds(value) or 0.0
+    except ValueError:
+        raise refused("leeway", value, "refreshing(leeway={})", SECONDS_ALLOWED) from None

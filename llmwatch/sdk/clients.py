@@ -1,0 +1,159 @@
+"""Clients of the openai and anthropic SDKs on a watched transport."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from llmwatch.errors import LLMWatchError
+from llmwatch.policy import Limits, Retry
+from llmwatch.sdk.holding import without_bad_events
+from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
+from llmwatch.sdk.transport import Translate, Transport
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic
+    from openai import OpenAI
+
+__all__ = ["anthropic", "openai"]
+
+
+def openai(
+    *,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
+    session: requests.Session | None = None,
+    transport: Transport | None = None,
+    **kwargs: Any,
+) -> OpenAI:
+    """An ``openai.OpenAI`` whose calls cannot hang.
+
+    ``limits``, ``retry`` and ``session`` are those of :class:`Transport`; give a ``transport`` instead of them for its
+    other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own (``api_key``, ``base_url``,
+    ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off (``max_retries=0``): ours
+    take their place. Given all the same, they are for error statuses of what is no call of a model (files, batches,
+    lists) alone.
+
+    Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too: ``APITimeoutError``
+    where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error`` event the SDK by
+    itself hands on as an event), the usual status errors, else ``APIConnectionError``, which is also what an answer
+    without its end is. ``Cancelled`` and ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never
+    raise one. Web sockets (``realtime``) are not watched.
+
+    Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
+    """
+    return _client("openai", "OpenAI", as_openai, _transport(limits, retry, session, transport), kwargs)  # type: ignore[no-any-return]
+
+
+def anthropic(
+    *,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
+    session: requests.Session | None = None,
+    transport: Transport | None = None,
+    **kwargs: Any,
+) -> Anthropic:
+    """An ``anthropic.Anthropic`` whose calls cannot hang.
+
+    ``limits``, ``retry`` and ``session`` are those of :class:`Transport`; give a ``transport`` instead of them for its
+    other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s own (``api_key``, ``base_url``,
+    ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off (``max_retries=0``): ours
+    take their place. Given all the same, they are for error statuses of what is no call of a model (files, batches,
+    lists), and for the 401 after which it renews a token of ``credentials=``, alone; ``max_retries=1`` does for that.
+
+    Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
+    leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event, the usual status
+    errors, else ``APIConnectionError``, which is also what an answer without its end is. ``Cancelled`` and
+    ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never raise one.
+
+    Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
+    """
+    return _client("anthropic", "Anthropic", as_anthropic, _transport(limits, retry, session, transport), kwargs)  # type: ignore[no-any-return]
+
+
+def _transport(
+    limits: Limits | None, retry: Retry | None, session: requests.Session | None, transport: Transport | None
+) -> Transport:
+    if transport is None:
+        return Transport(limits=limits, retry=retry, session=session)
+    if not isinstance(transport, Transport):
+        raise TypeError(f"transport must be a llmwatch.sdk.Transport, not {type(transport).__name__}")
+    if (limits, retry, session) != (None, None, None):
+        raise TypeError("give limits, retry and session to the transport, or give no transport")
+    return transport
+
+
+def _client(
+    package: str,
+    name: str,
+    say: Callable[[Any, LLMWatchError, Any], BaseException],
+    transport: Transport,
+    kwargs: dict[str, Any],
+) -> Any:
+    sdk = _package(package)
+    if "http_client" in kwargs:
+        raise TypeError(
+            f"llmwatch.sdk.{package}() makes the http_client itself; for one of your own give it"
+            " transport=llmwatch.sdk.Transport(...) and hand it to the SDK's client"
+        )
+    # Proxies are the business of the transport's session.
+    http_client = sdk.DefaultHttpxClient(transport=_InItsWords(transport, functools.partial(say, sdk)), trust_env=False)
+    return _explained(getattr(sdk, name)(**{"max_retries": 0, **kwargs}, http_client=http_client), sdk.APIStatusError)
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ModuleNotFoundError(
+            f"llmwatch.sdk.{name}() needs the package {name}: pip install 'llmwatch[sdk]'", name=name
+        ) from None
+
+
+class _InItsWords:
+    """A transport that raises what its SDK raises."""
+
+    def __init__(self, transport: Transport, translate: Translate) -> None:
+        self._transport = transport
+        self._translate = translate
+
+    def handle_request(self, request: Any) -> Any:
+        return self._transport.exchange(request, self._translate, without_bad_events)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> _InItsWords:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def _explained(client: Any, status_error: type[Exception]) -> Any:
+    """``client``, and every copy that is made of it, with a cause for its status errors.
+
+    The SDKs make those of a response and raise them ``from None``, past every hook that they offer; a class of our own
+    would not do, since they ask for the exact type of a client to find its credentials.
+    """
+    request = client.request
+
+    def explained(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return request(*args, **kwargs)
+        except status_error as error:
+            if error.__cause__ is None:
+                error.__cause__ = status_cause(error.response)  # type: ignore[attr-defined]
+            raise
+
+    def copied(copy: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: _explained(copy(*args, **kwargs), status_error)
+
+    vars(client).update(request=explained, copy=copied(client.copy), with_options=copied(client.with_options))
+    return client

@@ -1,0 +1,143 @@
+"""One request of httpx's, in the words of requests, and the response back again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+from requests.structures import CaseInsensitiveDict
+
+from llmwatch.errors import LLMWatchError
+from llmwatch.policy import is_streaming
+from llmwatch.records import CallRecord
+from llmwatch.sdk.failures import copy_of
+from llmwatch.sdk.libraries import Library
+
+__all__ = ["EXTENSION", "Watched", "body_of", "prepare", "respond"]
+
+EXTENSION = "llmwatch"
+"""The name of the response's extension that is a :class:`Watched`."""
+
+_READ_SIZE = 65536
+_ASKS_STREAM = re.compile(rb'"stream"\s*:\s*true\b')
+_VERSIONS = {10: b"HTTP/1.0", 11: b"HTTP/1.1"}
+
+# The SDKs obey it, and it wins over everything else that they go by.
+_NO_RETRY = (b"x-should-retry", b"false")
+
+
+class Watched:
+    """What llmwatch knows of a response: ``response.extensions["llmwatch"]``."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    @property
+    def record(self) -> CallRecord | None:
+        """The :class:`~llmwatch.CallRecord` of the call; ``None`` while its body is still to come."""
+        found: CallRecord | None = self._raw.llmwatch_record
+        return found
+
+
+def prepare(request: Any) -> requests.PreparedRequest:
+    """The same request for an adapter of requests: method, URL and headers as they are, the headers in their order.
+    Only a request for a stream asks for it uncompressed.
+
+    JSON and whatever is in memory anyway becomes bytes, so that it can be sent again. Any other body (an upload) stays
+    a stream that is read while it is sent, once.
+    """
+    values: dict[str, tuple[str, str]] = {}
+    for raw_name, raw_value in request.headers.raw:
+        # http.client writes headers in latin-1, so this keeps every byte.
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name.lower() in values:
+            # requests has one value for each name.
+            name, before = values[name.lower()]
+            value = ("; " if name.lower() == "cookie" else ", ").join((before, value))
+        values[name.lower()] = (name, value)
+    headers = CaseInsensitiveDict(values.values())
+    prepared = requests.PreparedRequest()
+    prepared.method, prepared.url, prepared.headers = request.method, str(request.url), headers
+    prepared.hooks = {"response": []}
+    prepared.body = _body(request, headers)
+    return prepared
+
+
+def _body(request: Any, headers: CaseInsensitiveDict[str]) -> Any:
+    try:
+        body = request.content
+    except RuntimeError:  # RequestNotRead
+        if "json" not in headers.get("content-type", "").lower():
+            return iter(request.stream)
+        body = request.read()
+    if headers.pop("transfer-encoding", None) is not None:
+        headers["Content-Length"] = str(len(body))
+    if is_streaming(str(request.url), None) or _ASKS_STREAM.search(body):
+        # Compression holds events back in the compressor. The library asks for it without being asked to.
+        headers["Accept-Encoding"] = "identity"
+    return body or None
+
+
+def body_of(prepared: requests.PreparedRequest) -> bytes:
+    """The body for comparison: without the boundary between the parts of a form, which is drawn anew every time."""
+    body = prepared.body
+    if not isinstance(body, bytes):
+        return b""
+    _, _, boundary = prepared.headers.get("content-type", "").partition("boundary=")
+    return body.replace(boundary.encode("latin-1"), b"") if boundary else body
+
+
+def respond(
+    library: Library,
+    response: requests.Response,
+    fail: Callable[[LLMWatchError], BaseException],
+    through: Callable[[Iterator[bytes]], Iterator[bytes]],
+) -> Any:
+    """The library's own response: status, every header as it came, the body as it came over the wire.
+
+    ``fail`` makes what is raised of an error that comes while the body is read; the pieces of a stream of events go
+    ``through`` something before that. A model's error status says that it is not to be asked for again: what could be
+    done has been done. That of anything else was nobody's business yet.
+    """
+    raw = response.raw
+    watched = Watched(raw)
+    headers = [(_bytes(name), _bytes(value)) for name, value in raw.headers.items()]
+    if response.status_code >= 400 and watched.record is not None and watched.record.decisions:
+        headers = [pair for pair in headers if pair[0].lower() != _NO_RETRY[0]]
+        headers.append(_NO_RETRY)
+
+    readable = "event-stream" in raw.headers.get("content-type", "") and "content-encoding" not in raw.headers
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            body = raw.stream(_READ_SIZE, decode_content=False)
+            yield from through(body) if readable else body
+        except LLMWatchError as error:
+            # Without the traceback, whose frames include this one.
+            failure = copy_of(error)
+        else:
+            return
+        # Outside the except block, so that the plain error is not its own context.
+        raise fail(failure)
+
+    extensions = {
+        "http_version": _VERSIONS.get(getattr(raw, "version", 11), b"HTTP/1.1"),
+        "reason_phrase": _bytes(response.reason or ""),
+        EXTENSION: watched,
+    }
+    stream = library.stream(pieces, response.close)
+    return library.get("Response")(response.status_code, headers=headers, stream=stream, extensions=extensions)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        # Not from a socket, but from a stand-in for the network.
+        return text.encode("utf-8")

@@ -1,0 +1,61 @@
+"""httpx and httpx2, which are alike: whose objects a request is made of, and the same library's words for the answer.
+
+Nothing here imports either of them before it is asked for one by name; a request brings its library along.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Library", "library_of"]
+
+_NAMES = ("httpx", "httpx2")
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One of the two, by its ``name``."""
+
+    name: str
+
+    def get(self, attribute: str) -> Any:
+        """What the library has under that name: ``Response``, ``ReadTimeout``, ..."""
+        return getattr(sys.modules.get(self.name) or importlib.import_module(self.name), attribute)
+
+    def stream(self, pieces: Callable[[], Iterator[bytes]], close: Callable[[], None]) -> Any:
+        """A byte stream of this library: it is iterated through ``pieces``, and ``close`` is called in the end."""
+        return _stream_class(self.name)(pieces, close)
+
+
+def library_of(request: object) -> Library:
+    """The library that ``request`` belongs to. Raises :class:`TypeError` for anything but a request of either."""
+    for kind in type(request).__mro__:
+        name = kind.__module__.partition(".")[0]
+        if kind.__name__ == "Request" and name in _NAMES:
+            return Library(name)
+    raise TypeError(f"llmwatch.sdk.Transport takes requests of httpx or httpx2, not {type(request).__name__}")
+
+
+class _Pieces:
+    """The part of a byte stream that is ours."""
+
+    def __init__(self, pieces: Callable[[], Iterator[bytes]], close: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces()
+
+    def close(self) -> None:
+        self._close()
+
+
+@functools.cache
+def _stream_class(name: str) -> type[Any]:
+    # Both libraries insist on their own class.
+    return type("WatchedStream", (_Pieces, Library(name).get("SyncByteStream")), {"__module__": __name__})

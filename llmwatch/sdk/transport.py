@@ -1,0 +1,179 @@
+"""The transport for httpx and httpx2: requests come in from the library, and go out over watched connections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from llmwatch.client.notices import NoticeCallback
+from llmwatch.client.setup import checked_settings
+from llmwatch.errors import LLMWatchError
+from llmwatch.policy import Limits, Retry, resolve_limits
+from llmwatch.records import Sink
+from llmwatch.sdk.exchange import prepare, respond
+from llmwatch.sdk.failures import copy_of, in_library
+from llmwatch.sdk.holding import bad_events_last
+from llmwatch.sdk.libraries import library_of
+from llmwatch.sdk.repeats import Repeats, Sending
+from llmwatch.sdk.timeouts import caps_of, is_nobodys
+from llmwatch.session.opening import open_response
+from llmwatch.transport.adapter import WatchedAdapter
+from llmwatch.watch.cancel import CancelToken
+
+if TYPE_CHECKING:
+    from httpx2 import BaseTransport, Request, Response
+else:
+    # Neither library asks for its base class, and which of the two it would have to be is not known here.
+    BaseTransport = object
+
+__all__ = ["Translate", "Transport"]
+
+Translate = Callable[[LLMWatchError, Any], BaseException]
+"""Makes of an error, in the library's words by now, what is raised for a request."""
+
+Through = Callable[[Iterator[bytes]], Iterator[bytes]]
+"""Hands the pieces of a body on, or keeps some."""
+
+
+class Transport(BaseTransport):
+    """A transport for ``httpx.Client`` and ``httpx2.Client``: ``Client(transport=llmwatch.sdk.Transport())``.
+
+    ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``sinks``, ``on_notice`` and ``notice_every`` are as
+    those of :class:`llmwatch.Client`; ``cancel`` is a token for all of its calls. ``session`` lends its ``proxies``,
+    ``verify``, ``cert`` and ``trust_env`` and nothing else: headers, auth and cookies are the library's business.
+    Without one, proxies and bundles of certificates come from the environment as requests reads it. What the library's
+    own client was given of that kind (``proxy=``, ``verify=``, ``cert=``) does not reach a transport.
+
+    An answer comes as it does from the library's own transport, and may be read with all that is built on it. What
+    goes wrong is raised as an error that is one of ours and one of the library's (``ReadTimeout``, ``ConnectError``,
+    ...); nothing is visible before the first content, so that a stall up to there is recovered inside. The time-outs
+    of the library may lower a limit and never raise one. The 5 s of a bare ``httpx.Client`` are such a time-out: give
+    the client another, or ``limits``, which those that nobody asked for do not touch.
+
+    The openai and anthropic SDKs retry on top of a transport. Here their retries of a model call send nothing: an error
+    status comes with ``x-should-retry: false``, and a retry of what has failed gets the same error at once. So the
+    number of requests is that of ``retry``, whatever ``max_retries`` says. Only the error status of a request that is
+    none to a model (a list of files, an upload), which we do not answer with a resend, is left to the SDK.
+    ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
+    :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
+
+    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
+    closing a client closes it, after which it opens new connections if it is used again. Raises
+    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        session: requests.Session | None = None,
+        dialect: str = "auto",
+        profile: str | None = None,
+        keepalive: float | None = None,
+        sinks: Sequence[Sink] = (),
+        on_notice: NoticeCallback | None = None,
+        notice_every: float = 1.0,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        if session is not None and not isinstance(session, requests.Session):
+            raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
+        if cancel is not None and not isinstance(cancel, CancelToken):
+            raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
+        self._settings = checked_settings(
+            limits=limits,
+            retry=retry,
+            profile=profile,
+            dialect=dialect,
+            keepalive=keepalive,
+            sinks=sinks,
+            on_notice=on_notice,
+            notice_every=notice_every,
+        )
+        self._lender = session or requests.Session()
+        self._cancel = cancel
+        self._adapter = WatchedAdapter()
+        self._repeats = Repeats()
+
+    def handle_request(self, request: Request) -> Response:
+        """Send ``request`` as often as is needed and safe; its response, as soon as there is content in it."""
+        return self.exchange(request, _as_it_is)  # type: ignore[no-any-return]
+
+    def exchange(self, request: Any, translate: Translate, through: Through = bad_events_last) -> Any:
+        """As :meth:`handle_request`, for a request of either library. What it raises, then and while the body is read,
+        goes through ``translate``; the pieces of the body go ``through`` something.
+        """
+        library = library_of(request)
+        prepared = prepare(request)
+        sending = Sending(prepared)
+
+        def fail(error: LLMWatchError) -> BaseException:
+            self._repeats.failed(sending, error)
+            return translate(in_library(error, library, request), request)
+
+        failure = self._repeats.known(sending)
+        if failure is None:
+            try:
+                return respond(library, self._open(prepared, request), fail, through)
+            except LLMWatchError as error:
+                # Without the traceback, whose frames include this one.
+                failure = copy_of(error)
+            # Outside the except block, so that the plain error is not its own context.
+            raise fail(failure)
+        raise translate(in_library(failure, library, request), request)
+
+    def close(self) -> None:
+        """Close the idle connections. A call that is in progress keeps its own until it is through."""
+        self._adapter.close()
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def _open(self, prepared: requests.PreparedRequest, request: Any) -> requests.Response:
+        lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
+        return open_response(
+            self._adapter,
+            prepared,
+            self._settings,
+            stream=True,
+            cancel=self._cancel,
+            caps=self._caps(prepared, request),
+            verify=lent["verify"],
+            cert=lent["cert"],
+            proxies=lent["proxies"],
+            error=_ours,
+        )
+
+    def _caps(self, prepared: requests.PreparedRequest, request: Any) -> dict[str, float]:
+        timeout = request.extensions.get("timeout") or {}
+        return caps_of(timeout, spared=self._on_purpose(prepared) if is_nobodys(timeout) else ())
+
+    def _on_purpose(self, prepared: requests.PreparedRequest) -> list[str]:
+        """The limits that an argument or the environment sets."""
+        found = resolve_limits(
+            client=self._settings.limits, environ=os.environ, profile=self._settings.profile, url=prepared.url
+        )
+        return [limit.name for limit in found.limits.values() if limit.explicit]
+
+
+def _as_it_is(error: LLMWatchError, request: Any) -> BaseException:
+    return error
+
+
+def _ours(
+    error: LLMWatchError, prepared: requests.PreparedRequest, response: requests.Response | None
+) -> BaseException:
+    """The session's door is to raise our errors bare: what they become is decided by the library that asked."""
+    return error

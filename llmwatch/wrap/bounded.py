@@ -1,0 +1,83 @@
+"""A function with one limit and nothing else: for what has to be done on the way to a call, such as a token refresh.
+
+There is no retry, no record and no sink. While the function runs, the clocks of the attempt that waits for it stand,
+and it ends with that attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llmwatch.client.recording import cancelled_error
+from llmwatch.errors import WatchTimeout
+from llmwatch.policy import resolve_keepalive
+from llmwatch.recovery import timeout_message
+from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.nested import Inner
+from llmwatch.wrap.finding import BodyTooLarge
+from llmwatch.wrap.inside import paused
+from llmwatch.wrap.running import FunctionRaised, mark, running
+
+T = TypeVar("T")
+
+__all__ = ["BodyTooLarge", "run_bounded"]
+
+
+def run_bounded(
+    function: Callable[[], T], *, seconds: float | None, phase: str = "refresh", max_body: int | None = None
+) -> T:
+    """What ``function()`` returns, at the latest after ``seconds`` (``None``: no limit).
+
+    It runs in a watched worker. Raises what it raises, unchanged; :class:`~llmwatch.WatchTimeout` with ``phase`` when
+    the time is over, at once, with the function's sockets (those of requests) shut down. The body of a response that
+    requests gets inside may have ``max_body`` bytes: a larger one is a :class:`BodyTooLarge`, which is a
+    ``requests.RequestException``, raised into the function.
+
+    Called inside another attempt's worker it stops the clocks of that attempt, and of those around it, but not their
+    deadlines; when that attempt is killed or cancelled, it ends too and raises
+    :class:`~llmwatch.watch.seam.Aborted`. Ctrl-C ends it at once. It starts nothing when there are 64 orphans
+    (:class:`~llmwatch.TooManyOrphans`).
+    """
+    keepalive = resolve_keepalive(None, os.environ)
+
+    def work(attempt: Attempt[T]) -> None:
+        with running(attempt, keepalive, max_body=max_body):
+            attempt.connected()
+            attempt.sent()
+            value = function()
+        attempt.deliver([value], 0, content=True, terminal=True)
+
+    attempt: Attempt[T] = Attempt({"total": seconds})
+    mark(attempt)
+    outer = serving()
+    inner = Inner(attempt.cancel)
+    if outer is not None:
+        outer.adopt(inner)
+    try:
+        with paused():
+            attempt.start(work)
+            batch = attempt.take()
+    except BaseException:
+        attempt.cancel("user")
+        raise
+    finally:
+        if outer is not None:
+            outer.disown(inner)
+    return batch[0] if batch else _raise(attempt, outer, phase)
+
+
+def _raise(attempt: Attempt[Any], outer: Attempt[Any] | None, phase: str) -> Any:
+    verdict = attempt.verdict
+    assert verdict is not None
+    if verdict.kind is VerdictKind.FAILED and verdict.error is not None:
+        error = verdict.error
+        raise error.error if isinstance(error, FunctionRaised) else error
+    if verdict.kind is VerdictKind.CANCELLED:
+        if outer is not None:
+            outer.check()
+        raise cancelled_error(verdict.by or "user")
+    limit, elapsed = verdict.seconds or 0.0, verdict.elapsed or 0.0
+    raise WatchTimeout(timeout_message(phase, limit, elapsed), phase=phase, limit=limit, elapsed=elapsed)

@@ -1,0 +1,133 @@
+"""Finding the sockets that a wrapped function opens through requests.
+
+While a function runs, every ``Session.get_adapter`` in its thread returns the adapter that it would have returned,
+behind a :class:`Finding` that makes its pools watched ones before it sends. The adapter keeps what it was made for, and
+its connections are what they were in every other thread. Connections that are made in another way, or in a thread that
+the function starts, are not found.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.transport import errand as errands
+from llmwatch.transport import interception
+from llmwatch.transport.adapter import request_id_of
+from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
+from llmwatch.wrap.line import FunctionLine
+
+__all__ = ["BodyTooLarge", "Finding", "end", "find", "start"]
+
+_PIECE = 8192
+
+
+class BodyTooLarge(requests.exceptions.RequestException):
+    """The body of a response was larger than is accepted where it was asked for; it was not read any further."""
+
+
+def _line() -> FunctionLine | None:
+    """The line of the wrapped function that this thread runs."""
+    errand = errands.current()
+    return errand.line if errand is not None and isinstance(errand.line, FunctionLine) else None
+
+
+class Finding(BaseAdapter):
+    """Sends through another adapter, whose connections report to the function's attempt."""
+
+    def __init__(self, inner: BaseAdapter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else somebody wants of an adapter is the other one's.
+        inner = self.__dict__.get("_inner")
+        if inner is None:
+            raise AttributeError(name)
+        return getattr(inner, name)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        line = _line()
+        if line is None:
+            return self._inner.send(request, *args, **kwargs)
+        adopt_adapter(self._inner, warn=False)
+        adopt_proxy(self._inner, request.url, kwargs.get("proxies"))
+        line.check()
+        if line.max_body is not None:
+            kwargs["stream"] = True
+        response = self._inner.send(request, *args, **kwargs)
+        try:
+            line.headers(response.status_code, refused=False, request_id=request_id_of(response))
+            if line.max_body is not None:
+                # An authentication that answers a challenge sends through what stands here.
+                response.connection = self  # type: ignore[assignment]
+                _load(response, line.max_body)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _load(response: requests.Response, most: int) -> None:
+    """Read the body, decoded, as long as it is no larger than ``most`` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in response.iter_content(min(_PIECE, most + 1)):
+        size += len(piece)
+        if size > most:
+            raise BodyTooLarge(
+                f"The body of the response is larger than {most:,} bytes, which is the most that is accepted here.",
+                request=response.request,
+                response=response,
+            )
+        pieces.append(piece)
+    response._content = b"".join(pieces)
+
+
+def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
+    """The interceptor."""
+    return adapter if _line() is None or isinstance(adapter, Finding) else Finding(adapter)
+
+
+# Protects _running and orders adding and removing; taken before the lock of the interception, which is a leaf.
+_lock = threading.Lock()
+_running = 0
+
+
+def start() -> None:
+    """A wrapped function begins: sockets are to be found."""
+    global _running
+    with _lock:
+        _running += 1
+        if _running == 1:
+            interception.add(find)
+
+
+def end() -> None:
+    """A wrapped function has come back."""
+    global _running
+    with _lock:
+        # A child that was forked by a function goes on with it, and counts from nought.
+        _running = max(0, _running - 1)
+        if _running == 0:
+            interception.remove(find)
+
+
+def _after_fork() -> None:
+    """In a forked child no function of the parent runs."""
+    global _lock, _running
+    _lock = threading.Lock()
+    if _running:
+        _running = 0
+        interception.remove(find)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

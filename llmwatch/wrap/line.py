@@ -1,0 +1,72 @@
+"""What the connections of a wrapped function report to its attempt.
+
+The function is a black box that makes any number of requests, so theirs are not the phases of the attempt: nothing that
+is reported here moves a clock. The attempt owns the sockets, and remembers that something was answered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.seam import Aborted, Handle
+
+__all__ = ["FunctionLine", "FunctionOver"]
+
+
+class FunctionOver(BaseException):
+    """Raised out of a connection into a function whose attempt is over: no request is sent any more.
+
+    Like ``KeyboardInterrupt`` it is no ``Exception``: a loop in the function that catches every error and tries again
+    would never come back otherwise.
+    """
+
+
+class FunctionLine:
+    """A :class:`~llmwatch.watch.seam.Line` to the attempt of a wrapped function.
+
+    ``max_body``: bytes that the body of a response may have, ``None`` for any number.
+    """
+
+    __slots__ = ("_attempt", "max_body")
+
+    def __init__(self, attempt: Attempt[Any], max_body: int | None = None) -> None:
+        self._attempt = attempt
+        self.max_body = max_body
+
+    def check(self) -> None:
+        try:
+            self._attempt.check()
+        except Aborted:
+            raise FunctionOver from None
+
+    def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
+        try:
+            self._attempt.adopt(handle, reused=reused, idle=idle)
+        except Aborted:
+            raise FunctionOver from None
+
+    def disown(self, handle: Handle) -> bool:
+        return self._attempt.disown(handle)
+
+    def connected(self) -> None:
+        self.check()
+
+    def sending(self, size: int) -> None:
+        try:
+            self._attempt.sending(size)
+        except Aborted:
+            raise FunctionOver from None
+
+    def sent(self) -> None:
+        self.check()
+
+    def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
+        try:
+            self._attempt.answered(status, request_id)
+        except Aborted:
+            raise FunctionOver from None
+
+    def time_left(self, limit: str) -> float | None:
+        """The function's requests have their own time-outs."""
+        return None

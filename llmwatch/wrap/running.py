@@ -1,0 +1,130 @@
+"""What the worker of a wrapped function does.
+
+A function has no connection phase: it counts as sent from the moment in which it is called, and that is where ``ttfb``
+and its like begin. What it raises is raised to the caller as it is. An error of llmwatch itself that comes out of a
+function (of a call that it made through us) belongs to that inner call: it goes past the retry gate in a
+:class:`FunctionRaised`, so that it is neither judged nor changed a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from llmwatch.errors import LLMWatchError
+from llmwatch.transport import errand as errands
+from llmwatch.transport.errand import Errand
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.handover import Bounds
+from llmwatch.watch.seam import Aborted
+from llmwatch.wrap import finding, inside
+from llmwatch.wrap.inside import Frame
+from llmwatch.wrap.line import FunctionLine, FunctionOver
+from llmwatch.wrap.responses import socket_of
+
+T = TypeVar("T")
+
+__all__ = ["FunctionRaised", "Made", "mark", "run_function", "run_iterator", "running"]
+
+Made = Iterable[T] | AbstractContextManager[Iterable[T]]
+"""What is iterated: an iterable, or a context manager that yields one."""
+
+# How large an item is nobody knows; with this size at most 64 of them wait for the caller.
+_ITEM_SIZE = Bounds().size // 64
+
+
+class FunctionRaised(Exception):
+    """Carries what a function has raised through the loop that is around it, which would take it for a failure of its
+    own.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+
+
+def mark(attempt: Attempt[Any]) -> None:
+    """Before its worker starts: this attempt runs a function of which nothing is known yet."""
+    attempt.tally.function = attempt.tally.opaque = True
+
+
+@contextlib.contextmanager
+def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = None) -> Iterator[Frame]:
+    """In this block the thread runs a function for ``attempt``: its sockets are found, its beats are heard."""
+    frame = inside.enter(attempt)
+    errand = Errand(
+        line=FunctionLine(attempt, max_body),
+        keepalive=keepalive,
+        connect_backstop=None,
+        send_backstop=None,
+        read_backstop=None,
+        own=False,
+        lenient=True,
+    )
+    finding.start()
+    try:
+        with errands.running(errand):
+            yield frame
+    except FunctionOver:
+        raise Aborted from None
+    except (LLMWatchError, Aborted) as error:
+        attempt.check()
+        raise FunctionRaised(error) from None
+    finally:
+        finding.end()
+        frame.leave()
+
+
+def _begin(attempt: Attempt[Any], frame: Frame, abort: Callable[[], object] | None) -> None:
+    if abort is not None:
+        frame.adopt(abort)
+    attempt.connected()
+    attempt.sent()
+
+
+def run_function(
+    function: Callable[[], T], abort: Callable[[], object] | None, keepalive: float, attempt: Attempt[T]
+) -> None:
+    """Call ``function`` and hand over what it returns."""
+    with running(attempt, keepalive) as frame:
+        _begin(attempt, frame, abort)
+        value = function()
+    attempt.deliver([value], 0, content=True, terminal=True, kinds={"result": 1})
+
+
+def run_iterator(
+    make_iterator: Callable[[], Made[T]], abort: Callable[[], object] | None, keepalive: float, attempt: Attempt[T]
+) -> None:
+    """Hand over what comes out of the iterator, item by item, and close it here, in the thread that it ran in."""
+    with running(attempt, keepalive) as frame:
+        _begin(attempt, frame, abort)
+        try:
+            _iterate(make_iterator, attempt, frame)
+        except StopIteration as stop:
+            # Outside of next() it is a mistake, and would look like the end to whoever iterates.
+            raise RuntimeError("the function that makes the iterator raised StopIteration") from stop
+    attempt.check()
+
+
+def _iterate(make_iterator: Callable[[], Made[T]], attempt: Attempt[T], frame: Frame) -> None:
+    with contextlib.ExitStack() as stack:
+        made = make_iterator()
+        source = stack.enter_context(made) if isinstance(made, AbstractContextManager) else made
+        iterator = iter(source)
+        close = getattr(iterator, "close", None)
+        if callable(close):
+            stack.callback(close)
+        handle = socket_of(made) or socket_of(source)
+        if handle is not None:
+            attempt.adopt(handle)
+            # Before the connection is closed, or is back in a pool.
+            stack.callback(attempt.disown, handle)
+            # An SDK that has a response in hand was answered.
+            attempt.tally.beaten = True
+        with contextlib.suppress(Aborted):
+            # An attempt that is over leaves as "break" does: nothing is thrown into the user's blocks.
+            for item in iterator:
+                frame.beat(event=True, content=True)
+                attempt.deliver([item], _ITEM_SIZE, content=True, kinds={"item": 1})

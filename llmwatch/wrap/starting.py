@@ -1,0 +1,89 @@
+"""How a wrapped call is set up: what it is called with is checked, and its settings are found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from llmwatch.client.loop import Call, Work
+from llmwatch.client.origins import Origins
+from llmwatch.client.request import CallRequest
+from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
+from llmwatch.policy.profiles import CONTENT_CLOCKS
+from llmwatch.recovery import Door
+from llmwatch.watch.cancel import CancelToken
+from llmwatch.wrap.naming import FunctionRequest
+from llmwatch.wrap.running import mark
+
+T = TypeVar("T")
+
+__all__ = ["Options", "make_call"]
+
+RunWith = Callable[[Callable[[], object] | None, float, Any], None]
+
+# A function is no host: requests.get is the same for all of them, so what one call of it went through says nothing
+# about the next. There is no circuit breaker and no budget of resends, unless the call's own retry asks for one, which
+# is then shared by the calls of functions of that name.
+_SETTINGS = Settings(retry=Retry(breaker=0, budget=0), started=mark, origins=Origins())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every way to wrap takes. Raises ``TypeError`` for what is of the wrong kind."""
+
+    limits: Limits | None = None
+    retry: Retry | None = None
+    abort: Callable[[], object] | None = None
+    cancel: CancelToken | None = None
+
+    def __post_init__(self) -> None:
+        if self.limits is not None and not isinstance(self.limits, Limits):
+            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {self.limits!r}")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {self.retry!r}")
+        if self.abort is not None and not callable(self.abort):
+            raise TypeError(f"abort must be a function without arguments, not {self.abort!r}")
+        if self.cancel is not None and not isinstance(self.cancel, CancelToken):
+            raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(self.cancel).__name__}")
+
+
+def make_call(method: str, function: object, run: RunWith, options: Options) -> Call[Any]:
+    """The call, not begun, that runs ``run(abort, keepalive, attempt)`` in each attempt's worker.
+
+    ``method`` is ``CALL``, for which the limits of a plain call hold, or ``ITERATE``, for which those of a stream do.
+    Raises :class:`~llmwatch.ConfigError` for an environment that cannot be meant.
+    """
+    profile = environment.profile_from(environment.settings(os.environ)) or "hosted"
+    keepalive = resolve_keepalive(None, os.environ)
+
+    def make_work(request: CallRequest, limits: EffectiveLimits) -> Work:
+        def work(attempt: Any) -> None:
+            run(options.abort, keepalive, attempt)
+
+        return work
+
+    once = method == "CALL"
+    start = Start(
+        request=FunctionRequest.naming(method, function),
+        door=Door.WRAP,
+        nature=Nature.OTHER if once else Nature.STREAM,
+        limits=options.limits,
+        retry=options.retry,
+        cancel=options.cancel,
+        caps=_content_clocks(options.limits, profile) if once else {},
+        caps_source="set explicitly",
+    )
+    return Call(make_work, replace(_SETTINGS, profile=profile), start)
+
+
+def _content_clocks(limits: Limits | None, profile: str) -> dict[str, float]:
+    """The content clocks of a function that beats: they count where somebody has set them, never by default."""
+    resolved = resolve_limits(call=limits, environ=os.environ, profile=profile)
+    return {
+        name: limit.value
+        for name, limit in resolved.limits.items()
+        if name in CONTENT_CLOCKS and limit.explicit and limit.value is not None
+    }

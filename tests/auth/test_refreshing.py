@@ -1,0 +1,213 @@
+"""What can be set, what is put into a request, and what is shown of it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import requests
+
+from llmwatch import ConfigError, Limits
+from llmwatch.auth import Refreshing, refreshing
+from llmwatch.policy.environment import REFRESH_VARIABLE
+from tests.auth.tokens import token
+
+URL = "https://api.provider.test/v1"
+
+
+def refresh() -> str:
+    """A refresh function that can be pickled."""
+    return token(1)
+
+
+def prepared(auth: Refreshing) -> requests.PreparedRequest:
+    return requests.Request("POST", URL, data=b"x", auth=auth).prepare()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        ({}, "Authorization", f"Bearer {token(1)}"),
+        ({"scheme": "Token"}, "Authorization", f"Token {token(1)}"),
+        ({"scheme": None}, "Authorization", token(1)),
+        ({"scheme": ""}, "authorization", token(1)),
+        ({"header": "X-Api-Key", "scheme": None}, "X-Api-Key", token(1)),
+        ({"header": "X-Auth"}, "X-Auth", f"Bearer {token(1)}"),
+        ({"token": "given"}, "Authorization", "Bearer given"),
+    ],
+)
+def test_where_the_token_goes(settings: dict[str, Any], name: str, value: str) -> None:
+    """The header and the scheme are those that were asked for, and no other header is touched."""
+    without = requests.Request("POST", URL, data=b"x").prepare()
+    found = prepared(refreshing(refresh, **settings))
+    assert found.headers[name] == value
+    assert {key for key in found.headers if key not in without.headers} == {name.title()} or name == "authorization"
+    assert found.headers["Content-Length"] == "1"
+
+
+def test_it_is_an_authentication_of_requests() -> None:
+    """Whoever asks whether it is one is told yes."""
+    assert isinstance(refreshing(refresh), requests.auth.AuthBase)
+    assert type(refreshing(refresh)) is Refreshing
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"token": ""}, "token"),
+        ({"token": "se cret"}, "token"),
+        ({"token": "secret\n"}, "token"),
+        ({"header": ""}, "header"),
+        ({"header": "X Y"}, "header"),
+        ({"header": "X:"}, "header"),
+        ({"scheme": "Bea rer"}, "scheme"),
+        ({"scheme": "B\u00e9arer"}, "scheme"),
+        ({"leeway": -1}, "leeway"),
+        ({"leeway": float("nan")}, "leeway"),
+        ({"leeway": "60"}, "leeway"),
+        ({"leeway": True}, "leeway"),
+        ({"limits": Limits(ttfb=5)}, "limits"),
+        ({"limits": Limits.single(5)}, "limits"),
+    ],
+)
+def test_settings_that_cannot_be_meant(settings: dict[str, Any], field: str) -> None:
+    """A wrong value is a ConfigError that names it, and a token is not quoted."""
+    with pytest.raises(ConfigError) as caught:
+        refreshing(refresh, **settings)
+    assert caught.value.field == field
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"refresh": None}, {"refresh": "f"}, {"limits": 5}, {"token": b"t"}, {"header": None}, {"scheme": 7}]
+)
+def test_settings_of_the_wrong_kind(settings: dict[str, Any]) -> None:
+    """What is of the wrong kind altogether is a TypeError."""
+    with pytest.raises(TypeError):
+        refreshing(**{"refresh": refresh, **settings})
+
+
+def test_limits_that_say_nothing_or_more() -> None:
+    """Limits without a field are none, and others may stand beside ``total``."""
+    assert refreshing(refresh, limits=Limits())._limit() == 30.0
+    assert refreshing(refresh, limits=Limits(ttfb=5, total=20))._limit() == 20.0
+
+
+@pytest.mark.parametrize(
+    ("limits", "text", "limit"),
+    [
+        (None, "", 30.0),
+        (None, " ", 30.0),
+        (None, "12.5", 12.5),
+        (None, "0", None),
+        (Limits(total=7), "", 7.0),
+        (Limits(total=7), "12.5", 7.0),
+        (Limits(total=7), "0", 7.0),
+        (Limits(total=0), "12.5", None),
+        (Limits(total=None), "12.5", None),
+    ],
+)
+def test_which_limit_holds(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str, limit: float | None
+) -> None:
+    """Argument, environment and 30 s, in this order; 0 turns the limit off. The environment is read at every use."""
+    auth = refreshing(refresh, limits=limits)
+    monkeypatch.setenv(REFRESH_VARIABLE, text)
+    assert auth._limit() == limit
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", "30s", "1_0", "true"])
+@pytest.mark.parametrize("limits", [None, Limits(total=5)])
+def test_a_variable_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str) -> None:
+    """A wrong variable is a ConfigError at the first use, also where an argument or a token would make it idle; legacy
+    code finds it among requests' exceptions.
+    """
+    monkeypatch.setenv(REFRESH_VARIABLE, text)
+    for auth in (refreshing(refresh, limits=limits), refreshing(refresh, limits=limits, token="t")):
+        with pytest.raises(ConfigError) as caught:
+            prepared(auth)
+        assert isinstance(caught.value, requests.RequestException)
+        assert (caught.value.field, caught.value.value) == (REFRESH_VARIABLE, repr(text))
+
+
+def test_nothing_is_shown() -> None:
+    """Neither the object nor the hook that it leaves in a request shows a token or an argument."""
+    auth = refreshing(refresh, token=token(7))
+    assert repr(auth) == "<refreshing tests.auth.test_refreshing.refresh>"
+    request = prepared(auth)
+    assert token(7) not in repr(request.hooks)
+    assert token(7) not in repr([vars(hook) for hook in request.hooks["response"]])
+
+
+@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
+def test_a_copy_has_the_settings_and_no_token(way: str) -> None:
+    """Pickled or copied it begins without a token: its copy gets one for itself."""
+    auth = refreshing(refresh, token=token(7), header="X-Api-Key", scheme=None, leeway=5, limits=Limits(total=3))
+    written = pickle.dumps(auth)
+    assert token(7).encode() not in written
+    ways = {
+        "pickle": lambda: pickle.loads(written),
+        "copy": lambda: copy.copy(auth),
+        "deepcopy": lambda: copy.deepcopy(auth),
+    }
+    found = ways[way]()
+    assert found.__getstate__() == auth.__getstate__()
+    assert prepared(auth).headers["X-Api-Key"] == token(7)
+    assert prepared(found).headers["X-Api-Key"] == token(1)
+
+
+def test_a_session_with_it_can_be_pickled() -> None:
+    """A session is pickled with its auth, as with any other."""
+    session = requests.Session()
+    session.auth = refreshing(refresh, token=token(7))
+    auth = pickle.loads(pickle.dumps(session)).auth
+    assert isinstance(auth, Refreshing)
+
+
+def test_a_request_can_be_pickled_whatever_the_function_is() -> None:
+    """A request, and so every response, can be pickled with the hook in it, which does nothing there."""
+    found = pickle.loads(pickle.dumps(prepared(refreshing(lambda: token(1)))))
+    (hook,) = found.hooks["response"]
+    response = requests.Response()
+    assert hook(response, stream=False) is response
+
+
+def test_a_reset_with_a_token() -> None:
+    """After a login the new token can be handed in."""
+    auth = refreshing(refresh, token="old")
+    auth.reset("new")
+    assert prepared(auth).headers["Authorization"] == "Bearer new"
+    auth.reset()
+    assert prepared(auth).headers["Authorization"] == f"Bearer {token(1)}"
+    with pytest.raises(ConfigError):
+        auth.reset("n w")
+
+
+def test_a_function_that_uses_what_it_serves() -> None:
+    """A refresh that sends its request with this very auth would wait for itself, and is told at once."""
+
+    def circular() -> requests.Response:
+        return requests.post("http://127.0.0.1:1/token", auth=auth)
+
+    auth = refreshing(circular)
+    with pytest.raises(RuntimeError, match="without this auth"):
+        prepared(auth)
+
+
+def test_a_mistake_in_the_function_comes_out_as_it_is() -> None:
+    """An exception that has nothing to do with a server keeps its type, its text and the place where it was raised."""
+
+    def broken() -> str:
+        raise KeyError("REFRESH_TOKEN")
+
+    with pytest.raises(KeyError, match="REFRESH_TOKEN") as caught:
+        prepared(refreshing(broken))
+    assert caught.traceback[-1].name == "broken"
+
+
+def test_a_function_that_returns_what_is_no_token() -> None:
+    """A return value of the wrong kind is a TypeError."""
+    with pytest.raises(TypeError, match="and not NoneType"):
+        prepared(refreshing(lambda: None))  # type: ignore[arg-type,return-value]

@@ -1,0 +1,110 @@
+"""What a user of an SDK sees in mid-stream on a bare ``Transport``, without our helper: what the SDK makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+
+import llmwatch
+from llmwatch import Limits
+from llmwatch.faults.catalogue import answer
+from tests.end_to_end.times import LIMIT, LONG
+from tests.sdk.clients import ASKS, STREAMS, ask
+
+OPENAI = [name for name in STREAMS if ASKS[name].sdk == "openai"]
+ANTHROPIC = [name for name in STREAMS if ASKS[name].sdk == "anthropic"]
+LIMITS = Limits(ttfb=LONG, stale=LIMIT)
+
+doors = pytest.mark.parametrize("door", ["bare", "bare, its retries on"])
+faults = pytest.mark.parametrize(
+    ("script", "ours", "theirs"),
+    [
+        ("stall-after-content:tokens=3", llmwatch.WatchTimeout, httpx2.ReadTimeout),
+        ("eof-without-terminal:tokens=3", llmwatch.StreamTruncated, httpx2.RemoteProtocolError),
+        ("cut-chunk:tokens=3", llmwatch.StreamCut, httpx2.RemoteProtocolError),
+        ("reset-mid-stream:tokens=3", llmwatch.StreamCut, httpx2.ReadError),
+    ],
+)
+
+
+@doors
+@faults
+@pytest.mark.parametrize("how", OPENAI)
+def test_openai_translates_in_mid_stream(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, ours: Any, theirs: Any
+) -> None:
+    """The SDK's own exception, with ours as its cause; nothing is sent again."""
+    server = serve(script)
+    outcome = ask(make(door, "openai", server, limits=LIMITS), how)
+    expected = openai.APITimeoutError if theirs is httpx2.ReadTimeout else openai.APIConnectionError
+    assert type(outcome.error) is expected
+    assert isinstance(outcome.error.__cause__, ours)
+    assert isinstance(outcome.error.__cause__, theirs)
+    assert outcome.said
+    assert (len(server.requests), sdk_waits) == (1, [])
+
+
+@doors
+@faults
+@pytest.mark.parametrize("how", ANTHROPIC)
+def test_anthropic_leaves_it_raw(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, ours: Any, theirs: Any
+) -> None:
+    """What the transport raises: an exception that is ours and httpx2's, and not the SDK's."""
+    server = serve(script)
+    outcome = ask(make(door, "anthropic", server, limits=LIMITS), how)
+    assert isinstance(outcome.error, ours)
+    assert isinstance(outcome.error, theirs)
+    assert not isinstance(outcome.error, anthropic.AnthropicError)
+    assert outcome.said
+    assert (len(server.requests), sdk_waits) == (1, [])
+
+
+@doors
+@pytest.mark.parametrize("how", STREAMS)
+def test_an_error_event_after_content_is_what_the_sdk_makes_of_it(serve: Any, make: Any, door: str, how: str) -> None:
+    """Both raise a class of their own, which knows nothing of ours; Responses hands the event on, and then ours comes.
+    The call is remembered as what it was.
+    """
+    server, records = serve("error-event:tokens=3,kind=overloaded_error"), []
+    outcome = ask(make(door, ASKS[how].sdk, server, sinks=[records.append]), how)
+    error: Any = outcome.error
+    if how.startswith("responses"):
+        assert type(error) is openai.APIConnectionError
+        assert isinstance(error.__cause__, llmwatch.ProviderError)
+    else:
+        assert type(error) is (anthropic.APIStatusError if ASKS[how].sdk == "anthropic" else openai.APIError)
+        assert error.__cause__ is None
+        assert error.type == "overloaded_error"
+    assert outcome.said == answer(3)
+    assert [(one.outcome, one.cause) for one in records] == [("failed", "provider_error")]
+    assert len(server.requests) == 1
+
+
+@doors
+@pytest.mark.parametrize("how", STREAMS)
+def test_an_error_event_before_content_is_a_connection_error(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str
+) -> None:
+    """No response has been handed out yet, so what is ours is translated like any failure of a transport."""
+    server = serve("error-event:tokens=0,kind=invalid_request_error,code=bad")
+    outcome = ask(make(door, ASKS[how].sdk, server), how)
+    sdk = {"openai": openai, "anthropic": anthropic}[ASKS[how].sdk]
+    assert type(outcome.error) is sdk.APIConnectionError
+    assert isinstance(outcome.error.__cause__, llmwatch.ProviderError)
+    assert len(server.requests) == outcome.error.__cause__.record.attempts[-1].number
+
+
+@pytest.mark.parametrize("how", STREAMS)
+def test_broken_json_is_what_the_sdk_makes_of_it(serve: Any, make: Any, how: str) -> None:
+    """A bare ``JSONDecodeError``; the call is remembered as what it was."""
+    server, records = serve("malformed-event:tokens=3"), []
+    outcome = ask(make("bare", ASKS[how].sdk, server, sinks=[records.append]), how)
+    assert type(outcome.error) is json.JSONDecodeError
+    assert outcome.said == answer(3)
+    assert [(one.outcome, one.attempts[-1].error) for one in records] == [("failed", "MalformedEvent")]

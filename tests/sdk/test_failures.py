@@ -1,0 +1,121 @@
+"""Errors that are ours and a library's at once."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+import llmwatch
+from llmwatch import errors
+from llmwatch.sdk.failures import also, copy_of, in_library
+from llmwatch.sdk.libraries import Library
+from llmwatch.transport.failures import Summary
+
+libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+
+def timeout(phase: str) -> errors.WatchTimeout:
+    return errors.WatchTimeout("late", phase=phase, limit=1.0, elapsed=1.5)
+
+
+def cut(errno: str) -> errors.StreamCut:
+    error = errors.StreamCut("cut")
+    error.__cause__ = Summary("OSError", errno, "text")
+    return error
+
+
+CASES = [
+    (timeout("connect"), "ConnectTimeout"),
+    (timeout("send"), "WriteTimeout"),
+    *(
+        (timeout(one), "ReadTimeout")
+        for one in ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
+    ),
+    *((timeout(one), "ReadTimeout") for one in ("total", "deadline")),
+    (errors.ConnectFailed("no", cause="refused"), "ConnectError"),
+    (errors.ConnectFailed("no", cause="tls"), "ConnectError"),
+    (errors.ConnectFailed("no", cause="proxy"), "ProxyError"),
+    (cut("ECONNRESET"), "ReadError"),
+    (cut(""), "RemoteProtocolError"),
+    (errors.StreamCut("cut"), "RemoteProtocolError"),
+    (errors.StreamTruncated("short"), "RemoteProtocolError"),
+    (errors.EmptyStream("empty"), "RemoteProtocolError"),
+    (errors.NotAStream("page"), "RemoteProtocolError"),
+    (errors.MalformedEvent("json"), "RemoteProtocolError"),
+    (errors.EventTooLarge("large"), "RemoteProtocolError"),
+    (errors.ProviderError("no", status=200, type="t", code="c"), "RemoteProtocolError"),
+    (errors.CircuitOpen("open", retry_after=3.0), "ConnectError"),
+    (errors.TooManyOrphans("many"), "ConnectError"),
+    (errors.RefreshFailed("stale"), "ConnectError"),
+]
+
+
+@libraries
+@pytest.mark.parametrize(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
+def test_each_is_both(library: Any, error: errors.LLMWatchError, name: str) -> None:
+    """Of our class and of the library's, with everything that ours knows, and the request."""
+    error.record, error.partial = None, "so far"
+    request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
+    found: Any = in_library(error, Library(library.__name__), request)
+    assert isinstance(found, type(error))
+    assert isinstance(found, getattr(library, name))
+    assert (str(found), found.args, found.__cause__) == (str(error), error.args, error.__cause__)
+    assert found.request is request
+    assert {key: value for key, value in vars(found).items() if key != "_request"} == vars(error)
+    assert type(found).__name__ == type(error).__name__
+    assert type(in_library(error, Library(library.__name__), request)) is type(found)
+
+
+@libraries
+@pytest.mark.parametrize("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
+def test_what_is_not_the_networks_doing_stays(library: Any, error: errors.LLMWatchError) -> None:
+    """A cancellation and a mistake are none of the library's."""
+    assert in_library(error, Library(library.__name__), None) is error
+
+
+def test_every_error_of_ours_is_decided() -> None:
+    """No class of the tree is missing here."""
+    decided = {type(error) for error, _ in CASES} | {errors.Cancelled, errors.ConfigError, errors.LLMWatchError}
+    assert {getattr(errors, name) for name in errors.__all__} == decided
+
+
+@libraries
+@pytest.mark.parametrize(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
+def test_each_can_be_pickled(library: Any, error: errors.LLMWatchError, name: str) -> None:
+    """It is the same afterwards, but for the request, which holds credentials and stays behind."""
+    request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
+    found: Any = in_library(error, Library(library.__name__), request)
+    pickled = pickle.dumps(found)
+    assert b"secret" not in pickled
+    again: Any = pickle.loads(pickled)
+    assert type(again) is type(found)
+    assert str(again) == str(found)
+    assert vars(again) == {**vars(found), "_request": None}
+    with pytest.raises(RuntimeError, match="has not been set"):
+        again.request  # noqa: B018
+
+
+def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is ours is left of it."""
+    pickled = pickle.dumps(also(timeout("ttfb"), "httpx", "ReadTimeout"))
+    monkeypatch.setattr("llmwatch.sdk.failures._classes", {})
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    again: Any = pickle.loads(pickled)
+    assert type(again) is llmwatch.WatchTimeout
+    assert (again.phase, again.limit, str(again)) == ("ttfb", 1.0, "late")
+
+
+def test_a_copy_has_no_traceback() -> None:
+    """It is equal in everything else."""
+    error = cut("ECONNRESET")
+    with pytest.raises(llmwatch.StreamCut):
+        raise error
+    found = copy_of(error)
+    assert error.__traceback__ is not None
+    assert found.__traceback__ is None
+    assert (type(found), vars(found), found.__cause__) == (type(error), vars(error), error.__cause__)

@@ -1,0 +1,60 @@
+"""Which library a request belongs to, and that library's own classes for the answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from llmwatch.sdk.libraries import Library, library_of
+
+libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+
+@libraries
+def test_a_request_brings_its_library(library: Any) -> None:
+    """A request of a class of the user's own does so too."""
+
+    class Mine(library.Request):  # type: ignore[misc]
+        """One that knows more."""
+
+    for request in (library.Request("GET", "http://h/"), Mine("GET", "http://h/")):
+        found = library_of(request)
+        assert found == Library(library.__name__)
+        assert found.get("ReadTimeout") is library.ReadTimeout
+
+
+def test_anything_else_has_none() -> None:
+    """A class of the same name is not enough, and neither is another class of the library."""
+
+    class Request:
+        """Of nobody's."""
+
+    for thing in (Request(), None, "GET", httpx.Response(200), httpx2.URL("http://h/")):
+        with pytest.raises(TypeError, match="takes requests of httpx or httpx2"):
+            library_of(thing)
+
+
+@libraries
+def test_a_stream_is_the_librarys_own(library: Any) -> None:
+    """Both insist on their class; pieces are asked for anew by each reader, and closing is handed on."""
+    closed: list[int] = []
+    stream = Library(library.__name__).stream(lambda: iter([b"a", b"b"]), lambda: closed.append(1))
+    assert isinstance(stream, library.SyncByteStream)
+    with library.Client(
+        transport=library.MockTransport(lambda request: library.Response(200, stream=stream))
+    ) as client:
+        assert client.get("http://h/").content == b"ab"
+    assert closed == [1]
+
+
+def test_the_one_that_is_asked_for_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is missing is missed then."""
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    with pytest.raises(ImportError):
+        Library("httpx").get("Response")
+    monkeypatch.delitem(sys.modules, "httpx")
+    assert Library("httpx").get("__title__") == "httpx"

@@ -1,0 +1,184 @@
+"""The SDKs over real sockets: every door, every way to ask, every fault that they have to come through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Limits
+from llmwatch.faults.catalogue import ANSWER, answer
+from tests.end_to_end.times import BEAT, LIMIT, LONG
+from tests.sdk.clients import ASKS, MAKERS, PLAIN, STREAMS, Answer, ask, names
+
+DOORS = list(MAKERS)
+TOKENS = 3
+SHORT = LIMIT / 4
+"""Long enough where nothing is to come before it."""
+
+doors = pytest.mark.parametrize("door", DOORS)
+every = pytest.mark.parametrize("how", list(ASKS))
+streams = pytest.mark.parametrize("how", STREAMS)
+plain = pytest.mark.parametrize("how", PLAIN)
+
+
+def cause_of(outcome: Answer, how: str, theirs: str, ours: type[BaseException]) -> Any:
+    """Our error behind the SDK's, which has to be of exactly the class ``theirs``."""
+    error = outcome.error
+    assert type(error) is getattr(names(ASKS[how].sdk), theirs), repr(error)
+    assert isinstance(error, names(ASKS[how].sdk).APIError)
+    cause = error.__cause__
+    assert isinstance(cause, ours), repr(cause)
+    assert isinstance(cause, llmwatch.LLMWatchError)
+    assert cause.record is not None
+    assert cause.recovery is not None
+    return cause
+
+
+@doors
+@every
+def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int], door: str, how: str) -> None:
+    """One request, the whole text, on one connection for two calls."""
+    server = serve("healthy")
+    client = make(door, ASKS[how].sdk, server)
+    for _ in range(2):
+        outcome = ask(client, how)
+        assert outcome.error is None, repr(outcome.error)
+        assert outcome.text == ANSWER
+        assert outcome.said in ("", ANSWER)
+    assert [one.connection for one in server.requests] == [1, 1]
+    assert sdk_waits == []
+
+
+@doors
+@every
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_silence_is_recovered_from(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
+) -> None:
+    """A stream that was never begun is sent again, before its headers and after them; a plain call may be at work, and
+    is not.
+    """
+    server = serve(script, "healthy")
+    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=LIMIT)), how)
+    if ASKS[how].streams:
+        assert outcome.error is None, repr(outcome.error)
+        assert outcome.text == ANSWER
+        assert len(server.requests) == 2
+    else:
+        cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
+        assert cause.phase == "ttfb"
+        assert len(server.requests) == 1
+
+
+@doors
+@streams
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_silence_every_time_is_a_timeout(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
+) -> None:
+    """After three requests it is the SDK's time-out with ours behind it; its own retries send nothing."""
+    server = serve(script)
+    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=SHORT)), how)
+    cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
+    assert (cause.phase, cause.limit, len(cause.record.attempts)) == ("ttfb", SHORT, 3)
+    assert len(server.requests) == 3
+
+
+@doors
+@streams
+def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, door: str, how: str) -> None:
+    """A connection that is kept open and says nothing ends at ``first_content``, and is not asked again."""
+    server = serve(f"keepalive-only:every={BEAT}")
+    limits = Limits(ttfb=LIMIT, stale=LONG, first_content=LIMIT)
+    outcome = ask(make(door, ASKS[how].sdk, server, limits=limits), how)
+    cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
+    assert cause.phase == "first_content"
+    assert len(server.requests) == 1
+
+
+@streams
+@pytest.mark.parametrize("door", ["helper", "helper, its retries on"])
+@pytest.mark.parametrize(
+    ("script", "theirs", "ours"),
+    [
+        (f"stall-after-content:tokens={TOKENS}", "APITimeoutError", llmwatch.WatchTimeout),
+        (f"eof-without-terminal:tokens={TOKENS}", "APIConnectionError", llmwatch.StreamTruncated),
+        (f"cut-chunk:tokens={TOKENS}", "APIConnectionError", llmwatch.StreamCut),
+        (f"reset-mid-stream:tokens={TOKENS}", "APIConnectionError", llmwatch.StreamCut),
+        (f"malformed-event:tokens={TOKENS}", "APIConnectionError", llmwatch.MalformedEvent),
+    ],
+)
+def test_what_breaks_in_mid_stream_is_the_sdks_own(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, theirs: str, ours: type[Exception]
+) -> None:
+    """What was said is seen; then the SDK's own exception comes, with ours behind it, and nothing is sent again."""
+    server = serve(script)
+    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=LONG, stale=LIMIT)), how)
+    cause_of(outcome, how, theirs, ours)
+    assert answer(TOKENS).startswith(outcome.said)
+    assert outcome.said
+    assert len(server.requests) == 1
+    assert sdk_waits == []
+
+
+@streams
+@pytest.mark.parametrize("door", ["helper", "helper, its retries on"])
+@pytest.mark.parametrize("tokens", [0, TOKENS])
+def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, door: str, how: str, tokens: int) -> None:
+    """The provider's error inside the stream is an API error with its type and message, first or in mid-stream."""
+    server = serve(f"error-event:tokens={tokens},kind=invalid_request_error,code=bad")
+    outcome = ask(make(door, ASKS[how].sdk, server), how)
+    theirs = {"openai": "APIError", "anthropic": "APIStatusError"}[ASKS[how].sdk]
+    cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
+    assert outcome.said == answer(tokens) * bool(tokens)
+    error: Any = outcome.error
+    assert "The fault server is overloaded." in str(error)
+    assert cause.record.outcome == "failed"
+    print(cause.record.attempts[-1].cause, error.type, len(server.requests))
+
+
+@doors
+@every
+@pytest.mark.parametrize("script", ["retry-after:status=429,value=0.05", "status:status=500"])
+def test_a_status_that_passes_is_recovered_from(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
+) -> None:
+    """After a 429 that names its wait, or a 500, the next request gets the answer; the SDK knows nothing of it."""
+    server = serve(script, "healthy")
+    outcome = ask(make(door, ASKS[how].sdk, server), how)
+    assert outcome.error is None, repr(outcome.error)
+    assert outcome.text == ANSWER
+    assert len(server.requests) == 2
+    assert sdk_waits == []
+
+
+@doors
+@every
+@pytest.mark.parametrize(
+    ("script", "theirs"),
+    [
+        ("retry-after:status=429,value=0.01", "RateLimitError"),
+        ("status:status=500", "InternalServerError"),
+        ("retry-after:status=500,value=0.01,should_retry=true", "InternalServerError"),
+    ],
+)
+def test_a_status_that_stays_is_the_sdks_own(
+    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, theirs: str
+) -> None:
+    """After three requests the last answer is the SDK's status error, and the SDK does not retry it."""
+    server = serve(script)
+    outcome = ask(make(door, ASKS[how].sdk, server), how)
+    assert len(server.requests) == 3
+    assert sdk_waits == []
+    error: Any = outcome.error
+    assert type(error) is getattr(names(ASKS[how].sdk), theirs)
+    assert error.response.headers["x-should-retry"] == "false"
+    record = error.response.extensions["llmwatch"].record
+    assert len(record.attempts) == 3
+    if door.startswith("helper"):
+        cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
+        assert (cause.status, cause.retryable, cause.record) == (error.status_code, True, record)
+    else:
+        assert error.__cause__ is None

@@ -1,0 +1,75 @@
+"""Our errors in the words of the SDKs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+
+from llmwatch import errors
+from llmwatch.sdk.failures import in_library
+from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
+
+REQUEST = httpx2.Request("POST", "http://h/v1")
+
+ERRORS: list[tuple[errors.LLMWatchError, str]] = [
+    (errors.WatchTimeout("late", phase="stale", limit=1.0, elapsed=1.0), "APITimeoutError"),
+    (errors.ConnectFailed("no", cause="refused"), "APIConnectionError"),
+    (errors.StreamCut("cut"), "APIConnectionError"),
+    (errors.StreamTruncated("short"), "APIConnectionError"),
+    (errors.EmptyStream("empty"), "APIConnectionError"),
+    (errors.NotAStream("page"), "APIConnectionError"),
+    (errors.MalformedEvent("json"), "APIConnectionError"),
+    (errors.EventTooLarge("large"), "APIConnectionError"),
+    (errors.CircuitOpen("open", retry_after=3.0), "APIConnectionError"),
+    (errors.TooManyOrphans("many"), "APIConnectionError"),
+    (errors.RefreshFailed("stale"), "APIConnectionError"),
+]
+
+
+@pytest.mark.parametrize(("error", "name"), ERRORS, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
+def test_each_has_a_word(error: errors.LLMWatchError, name: str) -> None:
+    """The same in both; ours is the cause, and where the SDK leaves the message to us it is ours too."""
+    combined = in_library(error, Library("httpx2"), REQUEST)
+    for say, sdk in ((as_openai, openai), (as_anthropic, anthropic)):
+        found: Any = say(sdk, combined, REQUEST)
+        assert type(found) is getattr(sdk, name)
+        assert found.__cause__ is combined
+        assert found.request is REQUEST
+        assert name == "APITimeoutError" or str(found) == str(error)
+
+
+def test_an_error_event() -> None:
+    """The provider's words are on the SDK's exception as the SDK would have put them there."""
+    error = errors.ProviderError("It said: busy", status=200, type="overloaded_error", code="busy")
+    one: Any = as_openai(openai, error, REQUEST)
+    assert type(one) is openai.APIError
+    assert (one.type, one.code, one.param, one.message) == ("overloaded_error", "busy", None, "It said: busy")
+    two: Any = as_anthropic(anthropic, error, REQUEST)
+    assert type(two) is anthropic.APIStatusError
+    assert (two.type, two.api_message, two.status_code, two.request_id) == (
+        "overloaded_error",
+        error.message,
+        200,
+        None,
+    )
+    assert (one.__cause__, two.__cause__) == (error, error)
+
+
+@pytest.mark.parametrize("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
+def test_what_is_nobodys_failure_stays(error: errors.LLMWatchError) -> None:
+    """openai lets it pass; anthropic only does so with its own."""
+    assert as_openai(openai, error, REQUEST) is error
+    found = as_anthropic(anthropic, error, REQUEST)
+    assert isinstance(found, type(error))
+    assert isinstance(found, anthropic.AnthropicError)
+    assert str(found) == str(error)
+
+
+def test_an_answer_of_another_way_has_no_cause() -> None:
+    """Nothing is known of a response that came by another transport."""
+    assert status_cause(httpx2.Response(500, request=REQUEST, content=b"")) is None

@@ -1,0 +1,445 @@
+"""The transport by itself, under a client of httpx and under one of httpx2, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import CancelToken, Limits, Retry
+from llmwatch.faults import Context, ProxyServer, Script, refused_port, steps
+from llmwatch.faults.catalogue import ANSWER
+from llmwatch.sdk import Transport
+from tests.end_to_end.calls import eventually
+from tests.end_to_end.times import LIMIT, LONG, PATIENCE
+from tests.sdk.clients import QUICK
+
+Open = Callable[..., Any]
+
+libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "Say it."}]}
+STREAM = {**CHAT, "stream": True}
+
+
+@pytest.fixture
+def open_client(serve: Any) -> Iterator[Open]:
+    """Make clients of a library on a transport; they are closed in the end, before the servers are."""
+    with contextlib.ExitStack() as stack:
+
+        def make(library: Any, *, transport: Transport | None = None, timeout: Any = None, **settings: Any) -> Any:
+            made = transport or Transport(**{"limits": Limits(ttfb=LONG), "retry": QUICK, **settings})
+            return stack.enter_context(library.Client(transport=made, timeout=timeout))
+
+        yield make
+
+
+def with_headers(*headers: tuple[str, str], body: bytes = b"yes") -> Script:
+    """Answers with these headers beside the usual ones."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(body)], headers=headers, content_type="text/plain", framing="length")
+
+    return Script(name="with-headers", description="headers of a test's choice", play=play)
+
+
+# -- what goes out and what comes back ---------------------------------------
+
+
+@libraries
+@pytest.mark.parametrize("script", ["healthy", "gzip", "status:status=404", "unframed", "coalesced"])
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["plain", "stream"])
+def test_it_is_like_the_librarys_own(serve: Any, open_client: Open, library: Any, script: str, body: Any) -> None:
+    """The same request arrives, but for compression of a stream, and the same response: status, headers, body."""
+    theirs, ours = serve(script), serve(script)
+    with library.Client(timeout=None) as native:
+        expected = native.post(theirs.chat_url, json=body)
+    got = open_client(library).post(ours.chat_url, json=body)
+    assert (got.status_code, got.reason_phrase, got.http_version) == (
+        expected.status_code,
+        expected.reason_phrase,
+        expected.http_version,
+    )
+    assert got.content == expected.content
+    if body is CHAT:
+        # After the terminal event the bytes that end a compressed stream do not come.
+        assert got.num_bytes_downloaded == expected.num_bytes_downloaded
+    added = [(b"x-should-retry", b"false")] if got.status_code == 404 else []
+    assert got.headers.raw == [*expected.headers.raw, *added]
+    (first,), (second,) = theirs.requests, ours.requests
+    changed = {"host": ours.netloc, **({"accept-encoding": "identity"} if body is STREAM else {})}
+    assert second.headers == [(name, changed.get(name.lower(), value)) for name, value in first.headers]
+    assert (second.method, second.target, second.body) == (first.method, first.target, first.body)
+
+
+@libraries
+def test_repeated_headers_are_kept(serve: Any, open_client: Open, library: Any) -> None:
+    """Two cookies are two cookies, in their order, and the client has them both."""
+    server = serve(with_headers(("Set-Cookie", "a=1"), ("X-Twice", "one"), ("Set-Cookie", "b=2"), ("X-Twice", "two")))
+    client = open_client(library)
+    response = client.get(server.url)
+    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert response.headers.get_list("x-twice") == ["one", "two"]
+    assert dict(client.cookies) == {"a": "1", "b": "2"}
+    client.get(server.url)
+    assert server.requests[1].header("cookie") == "a=1; b=2"
+
+
+@libraries
+def test_repeated_headers_of_a_request_are_joined(serve: Any, open_client: Open, library: Any) -> None:
+    """requests has one value a name, and HTTP lets a list stand in one line."""
+    server = serve()
+    open_client(library).get(server.url, headers=[("X-Twice", "one"), ("X-Between", "-"), ("x-twice", "two")])
+    headers = [one for one in server.requests[0].headers if one[0].lower().startswith("x-")]
+    assert headers == [("X-Twice", "one, two"), ("X-Between", "-")]
+
+
+@libraries
+@pytest.mark.parametrize("target", ["/v1/models?limit=2&after=a%2Fb%20c", "/a%20b/%C3%A9?q=%3D", "/", "/x;y=1?a=b&a=c"])
+def test_the_url_is_sent_as_it_is(serve: Any, open_client: Open, library: Any, target: str) -> None:
+    """Nothing is encoded or decoded on the way."""
+    server = serve()
+    open_client(library).get(server.url + target)
+    assert server.requests[0].target == target
+
+
+@libraries
+def test_json_that_comes_in_pieces_can_be_sent_again(serve: Any, open_client: Open, library: Any) -> None:
+    """The body of a model call is read once and sent twice, with its length."""
+    server = serve("silent", "healthy")
+    body = [b'{"model": "m", "stream": true, ', b'"messages": [{"role": "user", "content": "Say it."}]}']
+    client = open_client(library, limits=Limits(ttfb=LIMIT))
+    response = client.post(server.chat_url, content=iter(body), headers={"content-type": "application/json"})
+    assert response.status_code == 200
+    assert [one.body for one in server.requests] == [b"".join(body)] * 2
+    assert [one.header("transfer-encoding") for one in server.requests] == [None] * 2
+
+
+@libraries
+def test_an_upload_is_sent_as_it_is_read(serve: Any, open_client: Open, library: Any) -> None:
+    """Any other body stays a stream, and is not sent again."""
+    server = serve("status:status=500", "healthy")
+    response = open_client(library).post(f"{server.url}/v1/files", content=iter([b"x" * 70000, b"y"]))
+    assert response.status_code == 500
+    (request,) = server.requests
+    assert (request.body, request.header("transfer-encoding")) == (b"x" * 70000 + b"y", "chunked")
+
+
+@libraries
+def test_a_form_with_a_file_is_sent_whole(serve: Any, open_client: Open, library: Any) -> None:
+    """A multipart form arrives with its length and its boundary."""
+    server = serve()
+    open_client(library).post(f"{server.url}/v1/files", files={"file": ("a.txt", b"content")}, data={"purpose": "p"})
+    (request,) = server.requests
+    assert (request.header("content-length"), request.complete) == (str(request.body_bytes), True)
+    assert b"content" in request.body
+
+
+@libraries
+def test_pieces_come_as_they_are_sent(serve: Any, open_client: Open, library: Any) -> None:
+    """The first words are there while the provider still holds the rest back."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        blocks, before = context.whole(), len(context.part(3))
+        yield from context.answer([*steps.paced(blocks[:before]), steps.WaitFor("rest"), *steps.paced(blocks[before:])])
+
+    server = serve(Script(name="gated", description="stops at a gate", play=play))
+    with open_client(library).stream("POST", server.chat_url, json=STREAM) as response:
+        seen = b""
+        pieces = response.iter_bytes()
+        while b"counts" not in seen:
+            seen += next(pieces)
+        assert response.extensions["llmwatch"].record is None
+        server.gate("rest").set()
+        seen += b"".join(pieces)
+    assert seen.endswith(b"data: [DONE]\n\n")
+    assert response.extensions["llmwatch"].record.outcome == "done"
+
+
+@libraries
+def test_a_redirect_is_the_librarys_business(serve: Any, library: Any) -> None:
+    """A 307 is followed by a client that follows, each request on the transport."""
+    server = serve("redirect-307", "healthy")
+    with library.Client(transport=Transport(), timeout=None, follow_redirects=True) as client:
+        response = client.post(server.chat_url, json=CHAT)
+    assert response.status_code == 200
+    assert [one.target for one in server.requests] == ["/v1/chat/completions", "/v1/chat/completions?redirected=1"]
+
+
+def test_one_transport_serves_both_libraries(serve: Any) -> None:
+    """A transport answers each library with its own response, over the same connection."""
+    server = serve()
+    with Transport() as transport:
+        one = httpx.Client(transport=transport, timeout=None).post(server.chat_url, json=CHAT)
+        two = httpx2.Client(transport=transport, timeout=None).post(server.chat_url, json=CHAT)
+    assert (type(one), type(two)) == (httpx.Response, httpx2.Response)
+    assert server.connections == 1
+
+
+def test_it_takes_nothing_else() -> None:
+    """A request of another library is a mistake."""
+    with pytest.raises(TypeError, match="takes requests of httpx or httpx2, not Request"):
+        Transport().handle_request(requests.Request("GET", "http://localhost"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"limits": 3}, TypeError),
+        ({"retry": 3}, TypeError),
+        ({"session": 3}, TypeError),
+        ({"cancel": 3}, TypeError),
+        ({"dialect": "klingon"}, llmwatch.ConfigError),
+        ({"profile": "klingon"}, llmwatch.ConfigError),
+        ({"keepalive": -1}, llmwatch.ConfigError),
+    ],
+)
+def test_settings_that_cannot_be_meant(settings: dict[str, Any], error: type[Exception]) -> None:
+    """They are refused when the transport is made."""
+    with pytest.raises(error):
+        Transport(**settings)
+
+
+# -- what goes wrong -----------------------------------------------------------
+
+
+@libraries
+@pytest.mark.parametrize(
+    ("script", "limits", "theirs", "ours", "count"),
+    [
+        ("silent", Limits(ttfb=LIMIT), "ReadTimeout", llmwatch.WatchTimeout, 3),
+        ("reset-before-response", Limits(), "ReadError", llmwatch.StreamCut, 3),
+        ("fin-before-response", Limits(), "RemoteProtocolError", llmwatch.StreamCut, 3),
+        ("empty-stream", Limits(), "RemoteProtocolError", llmwatch.EmptyStream, 3),
+        ("html-instead", Limits(), "RemoteProtocolError", llmwatch.NotAStream, 3),
+        ("error-event", Limits(), "RemoteProtocolError", llmwatch.ProviderError, 3),
+        ("stall-after-content", Limits(stale=LIMIT), "ReadTimeout", llmwatch.WatchTimeout, 1),
+        ("eof-without-terminal", Limits(), "RemoteProtocolError", llmwatch.StreamTruncated, 1),
+        ("reset-mid-stream", Limits(), "ReadError", llmwatch.StreamCut, 1),
+        ("cut-chunk", Limits(), "RemoteProtocolError", llmwatch.StreamCut, 1),
+    ],
+)
+def test_a_failure_is_ours_and_the_librarys(
+    serve: Any, open_client: Open, library: Any, script: str, limits: Limits, theirs: str, ours: Any, count: int
+) -> None:
+    """One exception is both, before the response and in mid-stream, with the request on it; it can be pickled."""
+    server = serve(script)
+    client = open_client(library, limits=limits)
+    with pytest.raises(ours) as caught:
+        client.post(server.chat_url, json=STREAM)
+    error: Any = caught.value
+    assert isinstance(error, getattr(library, theirs))
+    assert str(error.request.url) == server.chat_url
+    assert error.__context__ is None
+    assert len(error.record.attempts) == len(server.requests) == count
+    again: Any = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.record, again.recovery) == (str(error), error.record, error.recovery)
+    with pytest.raises(RuntimeError, match=r"\.request"):
+        again.request  # noqa: B018
+
+
+@libraries
+def test_nobody_there(open_client: Open, library: Any) -> None:
+    """A refused connection is the library's ConnectError, after the attempts that it is worth."""
+    with refused_port() as port, pytest.raises(llmwatch.ConnectFailed) as caught:
+        open_client(library).post(f"http://127.0.0.1:{port}/v1/chat/completions", json=CHAT)
+    error: Any = caught.value
+    assert isinstance(error, library.ConnectError)
+    assert (error.cause, len(error.record.attempts)) == ("refused", 3)
+
+
+@libraries
+def test_a_request_that_nobody_takes(serve: Any, open_client: Open, library: Any) -> None:
+    """A send that stalls is the library's WriteTimeout."""
+    server = serve("upload-stall", receive_buffer=4096)
+    client = open_client(library, limits=Limits(send=LIMIT), retry=Retry.none())
+    with pytest.raises(llmwatch.WatchTimeout) as caught:
+        client.post(server.chat_url, json={**CHAT, "padding": "x" * (32 << 20)})
+    assert isinstance(caught.value, library.WriteTimeout)
+    assert caught.value.phase == "send"
+
+
+@libraries
+def test_a_handshake_without_an_end(serve: Any, open_client: Open, library: Any) -> None:
+    """What hangs before the request is sent is the library's ConnectTimeout."""
+    server = serve(tls_silent=True)
+    client = open_client(library, limits=Limits(connect=LIMIT), retry=Retry.none())
+    with pytest.raises(llmwatch.WatchTimeout) as caught:
+        client.post(server.chat_url, json=CHAT)
+    assert isinstance(caught.value, library.ConnectTimeout)
+    assert caught.value.phase == "connect"
+
+
+@libraries
+def test_a_variable_that_cannot_be_meant(
+    serve: Any, open_client: Open, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake in the settings is no failure of the network, and comes as it is."""
+    server = serve()
+    monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon")
+    with pytest.raises(llmwatch.ConfigError) as caught:
+        open_client(library).post(server.chat_url, json=CHAT)
+    assert not isinstance(caught.value, library.HTTPError)
+    assert server.requests == []
+
+
+@libraries
+def test_a_token_gives_up_every_call_of_a_transport(serve: Any, open_client: Open, library: Any) -> None:
+    """Cancelled while it waits, and before anything is sent, a call is ``Cancelled`` and not the library's."""
+    server, token = serve("silent"), CancelToken()
+    client = open_client(library, limits=Limits(ttfb=LONG), cancel=token)
+    helper = threading.Thread(target=lambda: (server.wait_for_requests(1, PATIENCE), token.cancel()))
+    helper.start()
+    for _ in range(2):
+        with pytest.raises(llmwatch.Cancelled) as caught:
+            client.post(server.chat_url, json=STREAM)
+        assert caught.value.by == "user"
+        assert not isinstance(caught.value, library.HTTPError)
+    helper.join(PATIENCE)
+    assert len(server.requests) == 1
+
+
+@libraries
+def test_leaving_a_stream_ends_it(serve: Any, open_client: Open, library: Any) -> None:
+    """A response that is closed early hangs up."""
+    server, records = serve("endless-content"), []
+    with open_client(library, sinks=[records.append]).stream("POST", server.chat_url, json=STREAM) as response:
+        next(response.iter_bytes())
+    (record,) = records
+    assert (record.outcome, record.cause) == ("cancelled", "user_cancel")
+    eventually(lambda: server.open_connections == 0, "the connection is closed")
+
+
+# -- connections ---------------------------------------------------------------
+
+
+@libraries
+def test_verify_comes_from_the_session(
+    serve: Any, open_client: Open, server_tls: ssl.SSLContext, bundle: str, library: Any
+) -> None:
+    """The session's bundle is trusted; without it the certificate is refused, once."""
+    server, session = serve(tls=server_tls), requests.Session()
+    with pytest.raises(llmwatch.ConnectFailed) as caught:
+        open_client(library).post(server.chat_url, json=CHAT)
+    assert isinstance(caught.value, library.ConnectError)
+    assert (caught.value.cause, server.requests) == ("tls", [])
+    session.verify = bundle
+    response = open_client(library, session=session).post(server.chat_url, json=CHAT)
+    assert response.json()["choices"][0]["message"]["content"] == ANSWER
+
+
+@libraries
+def test_a_bundle_of_the_environment_counts_if_it_is_trusted(
+    serve: Any,
+    open_client: Open,
+    server_tls: ssl.SSLContext,
+    bundle: str,
+    library: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """REQUESTS_CA_BUNDLE is read at every call, unless the session's ``trust_env`` is off."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    server, session = serve(tls=server_tls), requests.Session()
+    assert open_client(library).post(server.chat_url, json=CHAT).status_code == 200
+    session.trust_env = False
+    with pytest.raises(llmwatch.ConnectFailed):
+        open_client(library, session=session).post(server.chat_url, json=CHAT)
+
+
+@libraries
+@pytest.mark.parametrize("where", ["session", "environment"])
+def test_proxies_come_from_the_session(
+    serve: Any,
+    open_client: Open,
+    server_tls: ssl.SSLContext,
+    bundle: str,
+    library: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """The session's own proxies, or those of the environment, are on the way of every request."""
+    server, session = serve("silent", "healthy", tls=server_tls), requests.Session()
+    session.verify = bundle
+    with ProxyServer() as proxy:
+        if where == "session":
+            session.proxies = {"https": proxy.url}
+        else:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        client = open_client(library, session=session, limits=Limits(ttfb=2 * LIMIT))
+        assert client.post(server.chat_url, json=STREAM).status_code == 200
+        assert proxy.connects == len(server.requests) == 2
+        client.close()
+
+
+@libraries
+def test_a_proxy_that_refuses(
+    serve: Any, open_client: Open, server_tls: ssl.SSLContext, bundle: str, library: Any
+) -> None:
+    """It is the library's ProxyError."""
+    server, session = serve(tls=server_tls), requests.Session()
+    with ProxyServer("refuse", status=403) as proxy:
+        session.proxies = {"https": proxy.url}
+        with pytest.raises(llmwatch.ConnectFailed) as caught:
+            open_client(library, session=session).post(server.chat_url, json=CHAT)
+    assert isinstance(caught.value, library.ProxyError)
+    assert server.requests == []
+
+
+@libraries
+def test_a_session_lends_nothing_else(serve: Any, open_client: Open, library: Any) -> None:
+    """Its headers, auth and cookies stay with it, and it stays as it was."""
+    server, session = serve(with_headers(("Set-Cookie", "a=1"))), requests.Session()
+    session.headers["X-Session"] = "mine"
+    session.auth = ("me", "secret")
+    session.cookies.set("c", "3")
+    open_client(library, session=session).get(server.url)
+    (request,) = server.requests
+    assert [request.header(name) for name in ("x-session", "authorization", "cookie")] == [None] * 3
+    assert dict(session.cookies) == {"c": "3"}
+
+
+@libraries
+def test_closing_the_client_closes_the_connections(serve: Any, library: Any) -> None:
+    """The idle connection goes with the client; a transport that is used again opens a new one."""
+    server, transport = serve(), Transport()
+    with library.Client(transport=transport, timeout=None) as client:
+        client.post(server.chat_url, json=CHAT)
+        assert server.open_connections == 1
+    eventually(lambda: server.open_connections == 0, "the connection is closed")
+    with library.Client(transport=transport, timeout=None) as client:
+        client.post(server.chat_url, json=CHAT)
+    assert server.connections == 2
+
+
+# -- time-outs -----------------------------------------------------------------
+
+
+@libraries
+def test_a_smaller_timeout_lowers_the_limits(serve: Any, open_client: Open, library: Any) -> None:
+    """``read`` is what a limit says of it: a lower one counts, even against a limit of an argument."""
+    server = serve("silent")
+    client = open_client(library, timeout=library.Timeout(LONG, read=LIMIT), limits=Limits(ttfb=LONG))
+    with pytest.raises(llmwatch.WatchTimeout) as caught:
+        client.post(server.chat_url, json=CHAT)
+    assert (caught.value.phase, caught.value.limit) == ("ttfb", LIMIT)
+
+
+@libraries
+def test_a_longer_timeout_raises_nothing(serve: Any, open_client: Open, library: Any) -> None:
+    """A time-out beyond the limit changes nothing, and neither does none at all."""
+    server = serve("silent")
+    for timeout in (library.Timeout(LONG), None):
+        client = open_client(library, timeout=timeout, limits=Limits(ttfb=LIMIT), retry=Retry.none())
+        with pytest.raises(llmwatch.WatchTimeout) as caught:
+            client.post(server.chat_url, json=CHAT)
+        assert (caught.value.phase, caught.value.limit) == ("ttfb", LIMIT)

@@ -1,0 +1,27 @@
+"""Servers, certificates and doors; every test here leaves threads, descriptors and requests itself as it found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.end_to_end.conftest import authority, bundle, nothing_left, serve, server_tls
+from tests.session.doors import WAYS, Way
+
+__all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each of the doors that existing code is dropped into."""
+    return Way(request.param)
+
+
+@pytest.fixture(autouse=True)
+def requests_as_it_was() -> Iterator[None]:
+    """Nothing of requests is changed any more after a test."""
+    before = requests.Session.get_adapter
+    yield
+    assert requests.Session.get_adapter is before

@@ -1,0 +1,234 @@
+"""Proxies, certificates and time-outs, through each door as without it."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+from urllib3.util import Timeout
+
+import llmwatch
+from llmwatch import Retry
+from llmwatch.faults import FaultServer, ProxyServer, blackhole, refused_port
+from tests.end_to_end.times import FREE, LIMIT, LONG
+from tests.session.doors import Way, caught, record_of
+from tests.session.scripts import reply
+
+
+def test_a_proxy_for_http(way: Way) -> None:
+    """A plain URL is asked of the proxy in its absolute form, with the proxy's credentials."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        session.proxies["http"] = server.url.replace("://", "://me:secret@")
+        answer = session.get("http://provider.invalid/file")
+        (request,) = server.requests
+        return answer.content, request.target, request.header("proxy-authorization")
+
+    assert way.alike(act, reply(b"found")) == (b"found", "http://provider.invalid/file", "Basic bWU6c2VjcmV0")
+
+
+@pytest.mark.parametrize("given", ["argument", "session", "environment"])
+@pytest.mark.parametrize("through", ["plain", "tls"])
+def test_a_proxy_for_https(
+    way: Way, given: str, through: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An https URL goes through CONNECT, to a plain proxy and to one behind TLS, whoever names the proxy; its
+    connection is used again.
+    """
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        with ProxyServer(tls=server_tls if through == "tls" else None) as proxy:
+            proxies = {"https": proxy.url}
+            if given == "session":
+                session.proxies = dict(proxies)
+            if given == "environment":
+                monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            more: dict[str, Any] = {"proxies": proxies} if given == "argument" else {}
+            found = [session.get(server.url, verify=bundle, **more).content for _ in range(2)]
+            session.close()
+            return found, proxy.connects, server.connections
+
+    assert way.alike(act, reply(b"found"), tls=server_tls) == ([b"found"] * 2, 1, 1)
+
+
+def test_a_proxy_that_refuses(way: Way, server_tls: ssl.SSLContext, bundle: str) -> None:
+    """A refused CONNECT is requests' ``ProxyError``, after one CONNECT."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        with ProxyServer("refuse", status=407) as proxy:
+            error = caught(
+                requests.exceptions.ProxyError, session.get, server.url, verify=bundle, proxies={"https": proxy.url}
+            )
+            assert error.request is not None
+            return error.request.method, proxy.connects, len(server.requests)
+
+    assert way.alike(act, reply(), tls=server_tls) == ("GET", 1, 0)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://[::1", "nonsense://x"])
+def test_a_proxy_that_is_none(way: Way, proxy: str) -> None:
+    """A proxy whose URL cannot be used raises what requests raises: something legacy code catches, with nothing
+    sent.
+    """
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        error = caught(Exception, session.get, server.url, proxies={"http": proxy})
+        return isinstance(error, requests.RequestException), isinstance(error, ValueError), len(server.requests)
+
+    way.alike(act, reply())
+
+
+def test_verify(way: Way, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle verifies, no bundle is requests' ``SSLError``, ``verify=False`` does not ask, the environment's bundle
+    counts; each once.
+    """
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        found: list[Any] = [session.get(server.url, verify=bundle).content]
+        with pytest.warns(match="Unverified HTTPS request"):
+            found.append(session.get(server.url, verify=False).content)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+        found.append(session.get(server.url).content)
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+        connections = server.connections
+        session.close()
+        error = caught(requests.exceptions.SSLError, session.get, server.url)
+        return found, isinstance(error, requests.ConnectionError), server.connections - connections
+
+    assert way.alike(act, reply(b"found"), tls=server_tls) == ([b"found"] * 3, True, 1)
+
+
+def test_a_bundle_that_is_not_there(way: Way, server_tls: ssl.SSLContext) -> None:
+    """A path that leads nowhere is an ``OSError``, before anything is sent."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        error = caught(OSError, session.get, server.url, verify="/nowhere/bundle.pem")
+        return "/nowhere/bundle.pem" in str(error), server.connections
+
+    assert way.alike(act, reply(), tls=server_tls) == (True, 0)
+
+
+def test_a_client_certificate(way: Way, authority: trustme.CA, bundle: str, tmp_path: Path) -> None:
+    """``cert=`` is shown to a server that asks for one, as a file or as a pair."""
+    own = authority.issue_cert("client@example.org")
+    own.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    own.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    own.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        session.verify = bundle
+        pair = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+        found = [session.get(server.url, cert=cert).content for cert in (str(tmp_path / "both.pem"), pair)]
+        error = caught(requests.ConnectionError, session.get, server.url)
+        return found, error.request is not None
+
+    assert way.alike(act, reply(b"found"), tls=context)[0] == [b"found"] * 2
+
+
+TIMEOUTS = {
+    "number": LIMIT,
+    "pair": (LONG, LIMIT),
+    "half a pair": (None, LIMIT),
+    "Timeout": Timeout(connect=LONG, read=LIMIT),
+    "Timeout, total": Timeout(total=LIMIT),
+    "Timeout, all": Timeout(connect=LONG, read=LONG, total=LIMIT),
+}
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS)
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_an_explicit_time_out_is_honoured(way: Way, script: str, timeout: str) -> None:
+    """``timeout=`` in every form limits the silence before the answer and in it: requests' own exceptions."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        error = caught(requests.RequestException, session.post, server.url, data="x", timeout=TIMEOUTS[timeout])
+        kinds = [requests.ReadTimeout, requests.Timeout, requests.ConnectionError]
+        return [isinstance(error, kind) for kind in kinds][:2] if script == "silent" else isinstance(error, kinds[2])
+
+    assert way.alike(act, script) == ([True, True] if script == "silent" else True)
+
+
+def test_an_explicit_time_out_becomes_the_limits(way: Way) -> None:
+    """The record names the time-out as what the limits come from: ``connect`` the first, ``ttfb`` and ``stale`` the
+    second; ``None`` leaves the defaults.
+    """
+    with FaultServer(reply()) as server, way.session() as session:
+        given = record_of(session.get(server.url, timeout=(3.5, 27)))
+        none = record_of(session.get(server.url, timeout=(None, None)))
+        both = record_of(session.get(server.url, timeout=Timeout(connect=2, read=8, total=5)))
+    limits = [[record.limits[name]["value"] for name in ("connect", "ttfb", "stale")] for record in (given, none, both)]
+    assert limits == [[3.5, 27, 27], [10, 1800, 900], [2, 5, 5]]
+    assert given.limits["ttfb"]["source"] == "argument of the call"
+
+
+def test_a_time_out_longer_than_a_limit_of_the_door_is_the_callers_word(way: Way) -> None:
+    """The call's ``timeout=`` goes before the limits that the door was given."""
+    limits = llmwatch.Limits(ttfb=LIMIT)
+    with FaultServer(f"late-headers:after={2 * LIMIT}") as server, way.session(limits=limits) as session:
+        assert session.get(server.url, timeout=LONG).status_code == 200
+
+
+@pytest.mark.parametrize("timeout", ["5", (1, 2, 3), (1,), -1, [1, 2], True, (1, "x"), float("nan")])
+def test_a_time_out_that_cannot_be_meant(way: Way, timeout: Any) -> None:
+    """It is a ``ValueError``, as in requests, and nothing is sent."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        caught(ValueError, session.get, server.url, timeout=timeout)
+        return server.connections
+
+    if timeout != timeout:
+        # Plain requests waits for no time at all.
+        with FaultServer() as server, way.session() as session:
+            assert act(session, server) == 0
+    else:
+        assert way.alike(act, reply()) == 0
+
+
+def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
+    """Where nobody answers, the connect time-out ends it as requests' ``ConnectTimeout``."""
+    with blackhole() as (host, port), way.session(retry=Retry.none()) as session:
+        error = caught(requests.ConnectTimeout, session.get, f"http://{host}:{port}/", timeout=(LIMIT, LONG))
+    assert isinstance(error, llmwatch.WatchTimeout)
+    assert isinstance(error, (requests.ConnectionError, requests.Timeout))
+    assert (error.phase, error.limit) == ("connect", LIMIT)
+    assert error.elapsed < LIMIT + FREE
+
+
+def test_a_refused_connection(way: Way) -> None:
+    """A port that refuses is requests' ``ConnectionError``, and no time-out; after all attempts, since nothing was
+    sent.
+    """
+    with refused_port() as port:
+        with way.session() as session:
+            error = caught(requests.ConnectionError, session.post, f"http://127.0.0.1:{port}/", data="x")
+        assert isinstance(error, llmwatch.ConnectFailed)
+        assert not isinstance(error, requests.Timeout)
+        assert error.record is not None
+        assert len(error.record.attempts) == 3
+
+
+def test_an_unknown_host(way: Way) -> None:
+    """A name that does not exist is a ``ConnectionError`` after one look-up."""
+    with way.session() as session:
+        error = caught(requests.ConnectionError, session.get, "http://no-such-host.invalid/")
+    assert isinstance(error, llmwatch.ConnectFailed)
+    assert error.record is not None
+    assert error.cause in ("dns", "dns_temporary")
+    assert len(error.record.attempts) == (1 if error.cause == "dns" else 3)
+
+
+@pytest.mark.parametrize("url", ["foo://x/", "no-scheme", "http://", "http://*.example/", "http://127.0.0.1:99999/"])
+def test_a_url_that_cannot_be_used(way: Way, url: str) -> None:
+    """What is wrong with a URL is raised as requests raises it."""
+    with requests.Session() as plain:
+        expected = caught(requests.RequestException, plain.get, url)
+    with way.session() as session:
+        assert type(caught(requests.RequestException, session.get, url)) is type(expected)

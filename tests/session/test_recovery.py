@@ -1,0 +1,222 @@
+"""What goes wrong before the first content is recovered from unseen, with exactly as many requests as it takes."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Decision, Limits, Retry
+from llmwatch.faults import FaultServer
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
+from tests.end_to_end.times import BEAT, LIMIT, LONG
+from tests.session.doors import Way, caught, record_of, text_of
+
+LIMITS = Limits(ttfb=LIMIT, first_content=LONG, stale=LIMIT, progress=LONG)
+
+# What the first attempt meets, and the reason that the decision to send again names.
+BEFORE_CONTENT = {
+    "silent": "silence",
+    "headers-then-silent": "silence",
+    "comment-then-silent": "silence",
+    "comment-then-silent:what=half": "silence",
+    "reset-before-response": "lost_before_response",
+    "fin-before-response": "lost_before_response",
+    "reset-mid-stream:tokens=0": "stream_cut",
+    "eof-without-terminal:tokens=0": "truncated",
+    "empty-stream": "empty",
+    "html-instead": "not_a_stream",
+    "malformed-event:tokens=0": "malformed",
+    "error-event": "stream_error",
+    "status:status=500": "http_status",
+    "html-52x": "http_status",
+    "retry-after:value=0": "http_status",
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("script", BEFORE_CONTENT)
+def test_a_failure_before_content_is_not_seen(way: Way, script: str, stream: bool) -> None:
+    """The caller gets the whole answer of the second attempt, of two requests."""
+    with FaultServer([script, "healthy"]) as server, way.session(limits=LIMITS) as session:
+        response = session.post(server.chat_url, json=asking(), stream=stream)
+        assert response.status_code == 200
+        assert text_of(response) == ANSWER
+        record = record_of(response)
+        assert len(server.requests) == len(record.attempts) == 2
+        assert record.outcome == "recovered"
+        assert [(one.decision, one.reason, one.outcome) for one in record.decisions] == [
+            (Decision.RETRY, BEFORE_CONTENT[script], "recovered")
+        ]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_a_stall_is_not_seen_in_any_shape(way: Way, shape: str, framing: str) -> None:
+    """Silence before the headers, behind them and behind the events that carry nothing: three attempts, one answer, and
+    nothing of the first two in it.
+    """
+    scripts = ["silent", "headers-then-silent", "healthy"]
+    with FaultServer(scripts, shape=shape, framing=framing) as server, way.session(limits=LIMITS) as session:
+        with session.post(endpoint(server, shape), json=asking(), stream=True) as response:
+            body = response.content
+        assert b"fault1" not in body
+        assert b"fault2" not in body
+        assert text_of(response, shape) == ANSWER
+        assert [one.limit for one in record_of(response).attempts] == ["ttfb", "ttfb", None]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_silence_without_end_is_a_time_out_after_every_attempt(way: Way, stream: bool) -> None:
+    """Three silent attempts are requests' ``ReadTimeout`` after three requests."""
+    with FaultServer("silent") as server, way.session(limits=LIMITS) as session:
+        error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=stream)
+        assert isinstance(error, llmwatch.WatchTimeout)
+        assert (error.phase, error.limit, error.retryable) == ("ttfb", LIMIT, True)
+        assert error.record is not None
+        assert [one.limit for one in error.record.attempts] == ["ttfb"] * 3
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_resets_without_end_are_a_connection_error(way: Way, stream: bool) -> None:
+    """Three resets are requests' ``ConnectionError`` after three requests."""
+    with FaultServer("reset-before-response") as server, way.session() as session:
+        error = caught(requests.ConnectionError, session.post, server.chat_url, json=asking(), stream=stream)
+        assert isinstance(error, llmwatch.StreamCut)
+        assert len(server.requests) == 3
+
+
+def test_keep_alives_alone_are_no_reason_to_send_again(way: Way) -> None:
+    """A provider that is at work and says nothing ends at ``first_content``, after one request."""
+    limits = Limits(first_content=LIMIT)
+    with FaultServer(f"keepalive-only:every={BEAT}") as server, way.session(limits=limits) as session:
+        error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=True)
+        assert isinstance(error, llmwatch.WatchTimeout)
+        assert error.phase == "first_content"
+        assert error.recovery is not None
+        assert error.recovery.reason == "slow_but_alive"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_last_status_is_the_answer(way: Way, stream: bool) -> None:
+    """A model's error status that stays is a response after all attempts, its body whole."""
+    with FaultServer("status:status=529") as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=stream)
+        assert response.status_code == 529
+        assert response.json()["error"]["code"] == "529"
+        assert len(server.requests) == 3
+        record = record_of(response)
+        assert (record.outcome, record.cause) == ("failed", "provider_error")
+        assert record.decisions[-1].reason == "attempts_exhausted"
+        with pytest.raises(requests.HTTPError):
+            response.raise_for_status()
+
+
+def test_what_the_provider_asks_for_is_waited(way: Way) -> None:
+    """``Retry-After`` is kept to; beyond the cap the response comes at once, with the header."""
+    scripts = [f"retry-after:value={LIMIT}", "healthy", "retry-after:value=3600"]
+    with FaultServer(scripts) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert record_of_read(response).decisions[0].wait == LIMIT
+        refused = session.post(server.chat_url, json=asking(), stream=True)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "3600")
+        assert record_of(refused).decisions[-1].reason == "retry_after_too_long"
+        assert len(server.requests) == 3
+
+
+def record_of_read(response: requests.Response) -> llmwatch.CallRecord:
+    """The record of a call, once its body was read."""
+    assert response.content
+    return record_of(response)
+
+
+@pytest.mark.parametrize("script", ["stall-after-content", "reset-mid-stream", "eof-without-terminal", "cut-chunk"])
+def test_a_loaded_stream_may_be_sent_again_once_after_content(way: Way, script: str) -> None:
+    """Without ``stream=True`` nothing was handed over, so half an answer is discarded, once a call."""
+    with FaultServer([script, "healthy", script]) as server, way.session(limits=LIMITS) as session:
+        response = session.post(server.chat_url, json=asking())
+        assert text_of(response) == ANSWER
+        assert record_of(response).decisions[0].reason == "partial_discarded"
+        assert len(server.requests) == 2
+        error = caught(llmwatch.LLMWatchError, session.post, server.chat_url, json=asking())
+        assert isinstance(error, requests.RequestException)
+        assert error.recovery is not None
+        assert error.recovery.reason == "partial_resend_used"
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("tool", ["mcp", "teleport"])
+def test_tools_with_side_effects_are_not_set_off_twice(way: Way, tool: str) -> None:
+    """A request with a tool that the provider runs, or an unknown one, asks for a person's word after one attempt."""
+    with FaultServer("silent") as server, way.session(limits=LIMITS) as session:
+        error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(tools=[{"type": tool}]))
+        assert isinstance(error, llmwatch.WatchTimeout)
+        assert error.recovery is not None
+        assert error.recovery.decision is Decision.CONFIRM
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
+    """A model call that does not stream ends at ``ttfb``, or stale in its body; silent after it was sent it counts as
+    at work, and is not sent again unless that is allowed.
+    """
+    limits = Limits(ttfb=LIMIT, stale=LIMIT)
+    with FaultServer(["silent", "stall-after-content"]) as server, way.session(limits=limits) as session:
+        for phase in ("ttfb", "stale"):
+            error = caught(
+                requests.ReadTimeout, session.post, server.chat_url, json=asking(stream=False), stream=stream
+            )
+            assert isinstance(error, llmwatch.WatchTimeout)
+            assert error.phase == phase
+            assert error.recovery is not None
+            assert error.recovery.reason == "slow_but_alive"
+        assert len(server.requests) == 2
+    allowed = Retry(slow_but_alive=True, backoff=0.01)
+    with FaultServer(["silent", "healthy"]) as server, way.session(limits=limits, retry=allowed) as session:
+        response = session.post(server.chat_url, json=asking(stream=False), stream=stream)
+        assert response.json()["choices"][0]["message"]["content"] == ANSWER
+        assert record_of(response).limits["ttfb"]["value"] == LIMIT
+        assert len(server.requests) == 2
+
+
+def test_a_plain_model_call_has_a_limit_by_default(way: Way) -> None:
+    """Nothing set, a plain model call is limited by its profile, a stream by more clocks."""
+    with FaultServer() as server, way.session(profile="hosted") as session:
+        plain = record_of(session.post(server.chat_url, json=asking(stream=False)))
+        stream = record_of(session.post(server.chat_url, json=asking()))
+    assert [plain.limits[name]["value"] for name in ("ttfb", "first_content", "stale", "progress")] == [
+        600,
+        None,
+        360,
+        None,
+    ]
+    assert [stream.limits[name]["value"] for name in ("ttfb", "first_content", "stale", "progress")] == [
+        120,
+        300,
+        360,
+        600,
+    ]
+
+
+def test_none_means_none(way: Way) -> None:
+    """With ``Retry.none()`` the first failure surfaces, for a loop of the user's own."""
+    with FaultServer(["silent", "healthy"]) as server, way.session(limits=LIMITS, retry=Retry.none()) as session:
+        caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=True)
+        assert len(server.requests) == 1
+
+
+def test_sinks_and_notices_hear_of_it(way: Way) -> None:
+    """A recovered call is one record at the sinks, and its resend a notice."""
+    records: list[llmwatch.CallRecord] = []
+    notices: list[object] = []
+    settings = {"limits": LIMITS, "sinks": [records.append], "on_notice": notices.append}
+    with FaultServer(["silent", "healthy"]) as server, way.session(**settings) as session:
+        session.post(server.chat_url, json=asking())
+    assert [(one.outcome, one.door, len(one.attempts)) for one in records] == [("recovered", "session", 2)]
+    assert [one.cause for one in notices if isinstance(one, llmwatch.RetryNotice)] == ["ttfb"]
+    eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers are gone")

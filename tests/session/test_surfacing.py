@@ -1,0 +1,220 @@
+"""What goes wrong after the first content surfaces: as what legacy code catches, and as ours."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+import llmwatch
+from llmwatch import Cancelled, CancelToken, Decision, Limits, LLMWatchError, Session
+from llmwatch.faults import FaultServer
+from llmwatch.faults.catalogue import ANSWER
+from llmwatch.session.opening import open_response
+from tests.end_to_end.calls import asking, eventually, in_thread
+from tests.end_to_end.times import BEAT, LIMIT, LONG
+from tests.session.doors import Way, caught, record_of
+
+LIMITS = Limits(ttfb=LIMIT, stale=LIMIT, progress=2 * LIMIT)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault behind some content, and what it is to both sides."""
+
+    script: str
+    ours: type[LLMWatchError]
+    theirs: type[requests.RequestException]
+    detail: dict[str, Any]
+
+
+CASES = {
+    case.script: case
+    for case in (
+        Case("stall-after-content", llmwatch.WatchTimeout, requests.ReadTimeout, {"phase": "stale"}),
+        Case(f"pings-after-content:every={BEAT}", llmwatch.WatchTimeout, requests.ReadTimeout, {"phase": "progress"}),
+        Case("reset-mid-stream", llmwatch.StreamCut, ChunkedEncodingError, {}),
+        Case("cut-chunk", llmwatch.StreamCut, ChunkedEncodingError, {}),
+        Case("missing-last-chunk", llmwatch.StreamCut, ChunkedEncodingError, {}),
+        Case("short-length", llmwatch.StreamCut, ChunkedEncodingError, {}),
+        Case("gzip-cut", llmwatch.StreamCut, ChunkedEncodingError, {}),
+        Case("eof-without-terminal", llmwatch.StreamTruncated, ChunkedEncodingError, {}),
+        Case("eof-without-terminal:framing=length", llmwatch.StreamTruncated, ChunkedEncodingError, {}),
+        Case("eof-without-terminal:framing=close", llmwatch.StreamTruncated, ChunkedEncodingError, {}),
+        Case("error-event:tokens=3", llmwatch.ProviderError, ChunkedEncodingError, {"type": "overloaded_error"}),
+        Case("malformed-event", llmwatch.MalformedEvent, ContentDecodingError, {}),
+    )
+}
+
+Consume = Callable[[requests.Response, list[bytes]], None]
+
+
+def _by_lines(response: requests.Response, seen: list[bytes]) -> None:
+    seen.extend(response.iter_lines())
+
+
+def _by_content(response: requests.Response, seen: list[bytes]) -> None:
+    for piece in response.iter_content(None):
+        seen.append(piece)
+
+
+def _by_raw(response: requests.Response, seen: list[bytes]) -> None:
+    while piece := response.raw.read1(65536):
+        seen.append(piece)
+
+
+def _by_raw_read(response: requests.Response, seen: list[bytes]) -> None:
+    while piece := response.raw.read(100):
+        seen.append(piece)
+
+
+def _by_text(response: requests.Response, seen: list[bytes]) -> None:
+    seen.append(response.text.encode())
+
+
+@pytest.mark.parametrize("consume", [_by_lines, _by_content, _by_raw, _by_raw_read, _by_text])
+@pytest.mark.parametrize("script", CASES)
+def test_a_failure_after_content_is_both_sides_error(script: str, consume: Consume) -> None:
+    """However the body is read: the exception is requests' and ours, with the request, the response, what may be done
+    now, and the record; after everything that came before it, and after one request.
+    """
+    case, seen = CASES[script], list[bytes]()
+    with FaultServer([script, "healthy"]) as server, Session(limits=LIMITS) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        error = caught(case.theirs, consume, response, seen)
+        assert isinstance(error, case.ours)
+        assert isinstance(error, LLMWatchError)
+        assert {name: getattr(error, name) for name in case.detail} == case.detail
+        assert error.response is response
+        assert error.request is response.request
+        assert error.recovery is not None
+        assert error.recovery.decision is Decision.CONTINUE
+        assert error.record is response.llmwatch_record  # type: ignore[attr-defined]
+        assert error.record is not None
+        assert (error.record.outcome, error.record.door, len(error.record.attempts)) == ("failed", "session", 1)
+        assert len(server.requests) == 1
+        # What comes behind an error is nothing, and no second error.
+        assert response.raw.read(10) == b""
+        assert response.raw.closed
+    if consume not in (_by_text, _by_raw_read) and "gzip" not in script:
+        assert ANSWER.split()[2].encode() in b"".join(seen)
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_every_door_raises_it(way: Way, script: str) -> None:
+    """Through each door the same; it survives a round trip through pickle, without the request and the response."""
+    case = CASES[script]
+    with FaultServer(script) as server, way.session(limits=LIMITS) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        error = caught(case.theirs, list, response.iter_lines())
+        assert isinstance(error, case.ours)
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert (str(again), again.record, again.recovery) == (str(error), error.record, error.recovery)
+        assert (again.request, again.response) == (None, None)
+        assert len(server.requests) == 1
+
+
+LEGACY = (requests.Timeout, requests.ConnectionError, ChunkedEncodingError)
+
+
+def _legacy_agent(session: requests.Session, url: str, tries: int) -> tuple[list[bytes], int]:
+    """A loop as it stands in agents that nobody touches."""
+    for tried in range(1, tries + 1):
+        try:
+            with session.post(url, json=asking(), stream=True, timeout=(LONG, LIMIT)) as response:
+                response.raise_for_status()
+                return [line for line in response.iter_lines() if line], tried
+        except LEGACY:
+            if tried == tries:
+                raise
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "stall-after-content",
+        "reset-mid-stream",
+        "cut-chunk",
+        "short-length",
+        "eof-without-terminal",
+        "error-event:tokens=3",
+    ],
+)
+def test_a_legacy_retry_loop_sees_what_it_knows(way: Way, script: str) -> None:
+    """A loop that catches time-outs, connection errors and broken bodies sends again as it always did."""
+    with FaultServer([script, script, "healthy"]) as server, way.session() as session:
+        lines, tried = _legacy_agent(session, server.chat_url, 5)
+        assert lines[-1] == b"data: [DONE]"
+        assert (tried, len(server.requests)) == (3, 3)
+
+
+def test_a_legacy_retry_loop_multiplies_what_never_answers(way: Way) -> None:
+    """Beneath a loop of the user's own each of its rounds is a call: rounds times attempts."""
+    with FaultServer("silent") as server, way.session() as session:
+        caught(requests.Timeout, _legacy_agent, session, server.chat_url, 2)
+        assert len(server.requests) == 2 * 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_body_that_breaks_is_a_connection_error_where_it_is_no_model_call(way: Way, stream: bool) -> None:
+    """A POST that is no model call raises what plain requests raises, the stall included."""
+    expected = {
+        "stall-after-content": requests.ConnectionError,
+        "reset-mid-stream": ChunkedEncodingError,
+        "cut-chunk": ChunkedEncodingError,
+        "short-length": ChunkedEncodingError,
+    }
+    for script, kind in expected.items():
+
+        def act(session: requests.Session, server: FaultServer, kind: Any = kind) -> Any:
+            def call() -> bytes:
+                return session.post(server.url + "/stream", data="x", stream=stream, timeout=LIMIT).content
+
+            return isinstance(caught(requests.RequestException, call), kind), len(server.requests)
+
+        assert way.alike(act, script) == (True, 1), script
+
+
+def test_what_was_cancelled_is_none_of_requests_errors(way: Way) -> None:
+    """Code that answers every ``RequestException`` with another try must not answer that one."""
+    assert not issubclass(Cancelled, requests.RequestException)
+    token = CancelToken()
+    with FaultServer("silent") as server, way.session() as session:
+        adapter = session.get_adapter(server.url)
+        prepared = session.prepare_request(requests.Request("POST", server.chat_url, json=asking()))
+        running = in_thread(
+            open_response,
+            adapter.inner,
+            prepared,
+            adapter.settings,
+            stream=True,
+            cancel=token,  # type: ignore[attr-defined]
+        )
+        server.wait_for_requests(1)
+        token.cancel()
+        error = caught(Cancelled, running.result)
+        assert error.by == "user"
+        assert not isinstance(error, requests.RequestException)
+        assert len(server.requests) == 1
+
+
+def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None:
+    """``close()`` from another thread wakes the one that reads, which plain requests cannot; one record says so."""
+    records: list[llmwatch.CallRecord] = []
+    with FaultServer("stall-after-content") as server, way.session(sinks=[records.append]) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        seen: list[bytes] = []
+        running = in_thread(_by_content, response, seen)
+        eventually(lambda: len(seen) >= 3 and response.raw._fp._pulling, "the reader waits for more")
+        response.close()
+        assert caught(Cancelled, running.result).by == "user"
+        assert record_of(response).outcome == "cancelled"
+        assert len(records) == 1
+        server.wait_for_closed(1)

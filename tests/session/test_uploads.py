@@ -1,0 +1,122 @@
+"""Requests with bodies of every kind, through each door as without it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from llmwatch import Limits
+from llmwatch.faults import FaultServer
+from tests.end_to_end.times import LIMIT, LONG
+from tests.session.doors import Way
+from tests.session.scripts import LINES, echo, reply
+
+Body = Callable[[Path], dict[str, Any]]
+
+
+def _pieces() -> Iterator[bytes]:
+    yield b"one"
+    yield b""
+    yield "zwölf".encode()
+
+
+def _file(path: Path) -> Any:
+    return (path / "upload.txt").open("rb")
+
+
+BODIES: dict[str, Body] = {
+    "none": lambda path: {},
+    "text": lambda path: {"data": "größer"},
+    "bytes": lambda path: {"data": LINES},
+    "form": lambda path: {"data": {"a": ["1", "2"], "b": "ü"}},
+    "pairs": lambda path: {"data": [("a", "1"), ("a", "2")]},
+    "json": lambda path: {"json": {"a": [1, None, "é"]}},
+    "generator": lambda path: {"data": _pieces()},
+    "iterator of a list": lambda path: {"data": iter([b"one", b"two"])},
+    "file": lambda path: {"data": _file(path)},
+    "file from its middle": lambda path: {"data": _at(_file(path), 100)},
+    "file in memory": lambda path: {"data": io.BytesIO(LINES)},
+    "multipart": lambda path: {"files": {"f": ("name.txt", _file(path), "text/plain", {"X": "1"})}, "data": {"a": "b"}},
+    "multipart of strings": lambda path: {"files": {"f": "text", "g": ("", b"bytes")}},
+    "parameters": lambda path: {"params": {"q": "a b", "r": ["1", "2"]}, "data": b"x"},
+    "a header of one's own": lambda path: {"data": b"x", "headers": {"X-Own": "1", "Accept-Encoding": "identity"}},
+}
+
+
+def _at(file: Any, position: int) -> Any:
+    file.seek(position)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def one_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boundary of a form is random, and would be another each time."""
+    monkeypatch.setattr("urllib3.filepost.choose_boundary", lambda: "boundary")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_arrives_as_requests_sends_it(way: Way, name: str, tmp_path: Path) -> None:
+    """Headers, framing and bytes of a request are the same, whatever it is made of."""
+    (tmp_path / "upload.txt").write_bytes(LINES)
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        given = BODIES[name](tmp_path)
+        with session.post(server.url + "/up", **given) as response:
+            found = response.content, type(response.request.body).__name__, dict(response.request.headers)
+        for one in (given.get("data"), *(given.get("files") or {}).values()):
+            for file in one if isinstance(one, tuple) else (one,):
+                if hasattr(file, "close"):
+                    file.close()
+        return found
+
+    way.alike(act, echo())
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "get", "PURGE"])
+def test_every_method_arrives(way: Way, method: str) -> None:
+    """Methods go out as they are, the unknown ones too."""
+    way.alike(lambda session, server: session.request(method, server.url, data=b"x").content, echo())
+
+
+def test_a_large_upload_arrives_whole(way: Way) -> None:
+    """Some megabytes are sent once, and byte for byte."""
+    body = b"".join(number.to_bytes(4, "big") for number in range(1_500_000))
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        session.post(server.url, data=body)
+        (request,) = server.requests
+        return request.body_bytes, request.body == body[: len(request.body)], request.tail == body[-len(request.tail) :]
+
+    assert way.alike(act, reply(b"thanks")) == (len(body), True, True)
+
+
+def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
+    """An upload is not killed for being slow, only for standing still."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        return session.post(server.url, data=bytes(4 << 20)).status_code, len(server.requests)
+
+    limits = Limits(connect=LIMIT, stale=LIMIT, send=LONG, ttfb=LONG)
+    seen = way.alike(
+        act, f"slow-upload:size=131072,every={LIMIT / 20}", settings={"limits": limits}, receive_buffer=65536
+    )
+    assert seen == (200, 1)
+
+
+def test_a_prepared_request_can_be_sent(way: Way) -> None:
+    """``Session.send`` takes a prepared request, whose body may be looked at afterwards; and sends it twice."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        prepared = session.prepare_request(requests.Request("POST", server.url, json={"a": 1}))
+        before = dict(prepared.headers), prepared.body
+        answers = [session.send(prepared), session.send(prepared, stream=True)]
+        assert all(answer.request is prepared for answer in answers)
+        assert (dict(prepared.headers), prepared.body) == before
+        return [answer.content for answer in answers]
+
+    assert way.alike(act, echo()) == [b'{"a": 1}'] * 2

@@ -1,0 +1,154 @@
+"""``@llmwatch.watched``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmwatch import Cancelled, CancelToken, Limits, Retry, WatchTimeout
+from llmwatch.wrap import Iterating, watched
+from tests.end_to_end.times import LIMIT
+from tests.wrap.conftest import Hang
+from tests.wrap.functions import QUICK
+
+
+@watched
+def bare(one: int, *, other: str = "x") -> str:
+    """Adds things up."""
+    return f"{one}{other}{threading.current_thread().name}"
+
+
+@watched(limits=Limits(ttfb=LIMIT))
+def with_options(one: int) -> int:
+    return one + 1
+
+
+@watched
+def generator(count: int) -> Iterator[int]:
+    """Counts."""
+    yield from range(count)
+
+
+@watched(limits=Limits(ttfb=LIMIT), retry=QUICK)
+def generator_with_options(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+def test_with_and_without_parentheses() -> None:
+    """Both decorate, and the calls run in a worker."""
+    assert bare(1, other="y") == "1yllmwatch-worker"
+    assert with_options(1) == 2
+    assert watched()(lambda: 3)() == 3
+
+
+def test_name_and_signature_stay() -> None:
+    """Everything that a function says of itself, and the function."""
+    assert (bare.__name__, bare.__doc__, bare.__module__) == ("bare", "Adds things up.", __name__)
+    assert str(inspect.signature(bare)) == "(one: 'int', *, other: 'str' = 'x') -> 'str'"
+    assert inspect.unwrap(bare) is bare.__wrapped__  # type: ignore[attr-defined]
+    assert (generator.__name__, generator.__doc__) == ("generator", "Counts.")
+
+
+def test_the_limits_hold(hang: Hang) -> None:
+    """The time-out names the function."""
+    function = hang()
+
+    @watched(limits=Limits(ttfb=LIMIT), retry=Retry.none())
+    def my_function() -> None:
+        function()
+
+    with pytest.raises(WatchTimeout, match=r"test_decorating\.test_the_limits_hold\.my_function"):
+        my_function()
+
+
+def test_every_option_is_passed_on(hang: Hang) -> None:
+    """Retry, abort and cancel too."""
+    function, token = hang(times=1), CancelToken()
+    wrapped = watched(limits=Limits(ttfb=LIMIT), retry=QUICK, abort=function.abort, cancel=token)(function)
+    assert wrapped() == "done"
+    assert function.calls == 2
+    token.cancel()
+    with pytest.raises(Cancelled):
+        wrapped()
+    assert function.calls == 2
+
+
+@pytest.mark.parametrize("function", [generator, generator_with_options])
+def test_of_a_generator_function_it_is_a_watched_iterator(function: Any) -> None:
+    """Calling it returns an iterator; each call another one; nothing runs before the first item is asked for."""
+    items, others = function(3), function(2)
+    assert isinstance(items, Iterating)
+    assert items.record is None
+    assert [next(items), next(others), *items, *others] == [0, 0, 1, 2, 1]
+    assert items.record is not None
+    assert items.record.url.endswith(f"test_decorating.{function.__name__}")
+
+
+def test_wrong_arguments_are_an_error_of_the_call() -> None:
+    """Of a generator function too, before anything is iterated."""
+    for call in (bare, generator):
+        with pytest.raises(TypeError, match="argument"):
+            call()  # type: ignore[call-arg]
+
+
+class Agent:
+    """Methods of every kind."""
+
+    name = "agent"
+
+    @watched
+    def method(self, more: str = "") -> str:
+        return self.name + more
+
+    @classmethod
+    @watched
+    def of_the_class(cls) -> str:
+        return cls.name
+
+    @staticmethod
+    @watched
+    def static(word: str) -> str:
+        return word
+
+    @watched
+    def items(self) -> Iterator[str]:
+        yield from self.name
+
+
+def test_methods() -> None:
+    """They are bound as ever."""
+    agent = Agent()
+    assert agent.method("!") == "agent!"
+    assert Agent.of_the_class() == "agent"
+    assert Agent.static("word") == "word"
+    assert list(agent.items()) == list("agent")
+
+
+def test_what_cannot_be_decorated() -> None:
+    """A coroutine function, or nothing that can be called."""
+
+    async def coroutine() -> None: ...
+
+    async def asynchronous() -> Any:
+        yield 1
+
+    for wrong in (coroutine, asynchronous, functools.partial(coroutine), 3):
+        with pytest.raises(TypeError):
+            watched(wrong)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="limits"):
+        watched(limits=3)  # type: ignore[call-overload]
+
+
+def test_recursion() -> None:
+    """A watched function that calls itself is watched at every level."""
+
+    @watched
+    def factorial(number: int) -> int:
+        return 1 if number < 2 else number * factorial(number - 1)
+
+    assert factorial(10) == 3628800
