@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
+from requests.auth import AuthBase
 
-from llmwatch import Client, Limits, RefreshFailed
-from llmwatch.auth import Refreshing, refreshing
+from llmwatch import Client, Limits, RefreshFailed, refreshing
 from llmwatch.faults import Context, FaultServer, Script, steps
 
 BODY = {"model": "any", "stream": True, "messages": [{"role": "user", "content": "What does a watchdog do?"}]}
 
 
-def make_auth(token_url: str, **options: Any) -> Refreshing:
+def make_auth(token_url: str, **options: Any) -> AuthBase:
     """What a user writes: how a token is got, and how long that may take."""
 
     def refresh() -> requests.Response:
@@ -30,7 +30,7 @@ def make_auth(token_url: str, **options: Any) -> Refreshing:
     return refreshing(refresh, limits=Limits(total=0.5), **options)
 
 
-def ask(client: Client, url: str, auth: Refreshing) -> str:
+def ask(client: Client, url: str, auth: AuthBase) -> str:
     try:
         record = client.collect("POST", url, json=BODY, auth=auth).record
         return f"answered, attempts: {len(record.attempts)}"

@@ -31,16 +31,20 @@ def requests_in(scene: str) -> int:
 def test_every_example_is_run_here() -> None:
     """No script lies in the folder that no test runs."""
     assert sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py") == [
+        "anthropic_sdk.py",
         "cancel_from_another_thread.py",
         "collect_tools.py",
         "installed_agent.py",
         "legacy_agent.py",
+        "openai_sdk.py",
         "own_retry_loop.py",
         "requests_script.py",
         "sync_after.py",
         "sync_before.py",
         "token_refresh.py",
         "tuning_by_environment.py",
+        "watched_function.py",
+        "wrapped_sdk_stream.py",
     ]
 
 
@@ -141,3 +145,22 @@ def test_a_cut_tool_call_is_asked_for_again() -> None:
     assert "attempt 2: done" in printed
     assert "after attempt 1: retry (partial_discarded), recovered" in printed
     assert requests_in(printed) == 2
+
+
+def test_an_sdk_stream_is_watched_from_outside() -> None:
+    """A bare SDK client recovers from silence where that is allowed, and is free when its stream stalls."""
+    healthy, silent, stalled = scenes(run("wrapped_sdk_stream.py")).values()
+    assert repr(ANSWER) in healthy
+    assert repr(ANSWER) in silent
+    assert "WatchTimeout stale" in stalled
+    assert "confirm: function_has_beaten" in stalled
+    assert repr(BEGINNING) in stalled
+    assert [requests_in(scene) for scene in (healthy, silent, stalled)] == [1, 2, 1]
+
+
+def test_a_function_without_sockets_is_watched() -> None:
+    """It lives while it beats or is paused, and is told to stop when it does neither."""
+    beating, paused, *stuck = run("watched_function.py").splitlines()
+    assert beating.endswith("6 sheep")
+    assert paused.endswith("the person said yes")
+    assert stuck[0] == "Stuck at the third: WatchTimeout stale, confirm"

@@ -1,0 +1,55 @@
+"""``llmwatch.iterate`` around the stream of an SDK client that stays as it is, transport, time-outs and all.
+Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/wrapped_sdk_stream.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import openai
+
+import llmwatch
+from llmwatch import Limits, Retry, WatchTimeout
+from llmwatch.faults import FaultServer
+
+
+def ask(client: openai.OpenAI) -> Any:
+    """What the user has already: a function that returns the SDK's stream."""
+    messages: Any = [{"role": "user", "content": "What does a watchdog do?"}]
+    return client.chat.completions.create(model="any", messages=messages, stream=True)
+
+
+def scene(title: str, *scripts: str) -> None:
+    print(f"\n{title}")
+    # An SDK opens its sockets out of our sight, so nobody can see what a silent call of it has done already. This says
+    # that running it twice is harmless; without it a silent call is not run again.
+    retry = Retry(max_attempts=2, backoff=0, resend_with_tools=True)
+    with FaultServer(scripts) as server:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+        said = ""
+        try:
+            with llmwatch.iterate(
+                functools.partial(ask, client),
+                limits=Limits(ttfb=0.4, first_content=0.4, stale=0.4),
+                retry=retry,
+            ) as chunks:
+                for chunk in chunks:
+                    said += chunk.choices[0].delta.content or "" if chunk.choices else ""
+        except WatchTimeout as error:
+            print(f"  WatchTimeout {error.phase}: {error}")
+            assert error.recovery is not None
+            print(f"  {error.recovery.decision}: {error.recovery.reason}")
+        print(f"  {said!r}")
+        print(f"  requests at the provider: {len(server.requests)}")
+        client.close()
+
+
+def main() -> None:
+    scene("Healthy:", "healthy")
+    scene("Headers, then silence; then healthy:", "headers-then-silent", "healthy")
+    scene("Silent in mid-sentence:", "stall-after-content:tokens=3", "healthy")
+
+
+if __name__ == "__main__":
+    main()
