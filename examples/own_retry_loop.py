@@ -39,7 +39,7 @@ def is_safe(error: WatchTimeout) -> bool:
 
 def scene(title: str, *scripts: str) -> None:
     print(f"\n{title}")
-    # Retry.none(): each call is one request, and its failure comes straight here.
+    # Retry.none(): llmwatch leaves the resends to this loop, and a failure comes straight here.
     limits = Limits(ttfb=0.4, first_content=0.8, stale=0.4)
     with FaultServer(scripts) as server, Client(limits=limits, retry=Retry.none()) as client:
         try:

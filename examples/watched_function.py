@@ -40,10 +40,10 @@ def main() -> None:
     try:
         count_sheep(6, stuck_at=3)
     except WatchTimeout as error:
-        assert error.recovery is not None
-        print(f"Stuck at the third: WatchTimeout {error.phase}, {error.recovery.decision}")
+        recovery = error.recovery
+        print(f"Stuck at the third: WatchTimeout {error.phase}, {recovery.decision if recovery else None}")
         print(f"  {error}")
-        print(f"  {error.recovery.message}")
+        print(f"  {recovery.message if recovery else None}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import requests
 
 from llmwatch.client.answering import ResponseCall
 from llmwatch.client.collected import Collected
+from llmwatch.client.collecting import CollectingCall
 from llmwatch.client.loop import Call
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.request import CallRequest
@@ -31,7 +32,6 @@ from llmwatch.transport.sender import Sender
 from llmwatch.watch import forks
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
-from llmwatch.wire import Collector, Event
 
 __all__ = ["Client"]
 
@@ -130,19 +130,15 @@ class Client:
         """A streaming call whose answer is returned whole: text, reasoning, complete tool calls.
 
         Since nothing is delivered before the end, it may resend once after partial output, which is then discarded;
-        each resend is billed again. Raises what iterating a stream raises, and :class:`~llmwatch.EmptyStream` for a
-        well-ended answer with nothing in it.
+        each resend is billed again. Raises what iterating a stream raises, :class:`~llmwatch.EmptyStream` for a
+        well-ended answer with nothing in it, and :class:`~llmwatch.MalformedEvent` for one that asks for a tool call
+        which is not whole, unless the provider says that it cut the answer itself.
         """
         start = self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
-        call: Call[Event] = self._call(start, Call)
+        call = self._call(start, CollectingCall)
         call.begin()
-        number, collector = call.number, Collector()
         try:
-            while (batch := call.next_batch()) is not None:
-                if call.number != number:
-                    number, collector = call.number, Collector()
-                for event in batch:
-                    collector.add(event)
+            collector = call.answer()
         finally:
             call.close()
         assert call.record is not None
@@ -151,7 +147,8 @@ class Client:
         return Collected(
             text=collector.text,
             reasoning=collector.reasoning,
-            tool_calls=tuple(collector.tool_calls),
+            tool_calls=collector.tool_calls,
+            discarded_calls=collector.discarded_calls,
             events=tuple(collector.events),
             record=call.record,
         )
@@ -169,8 +166,17 @@ class Client:
         """A plain call: a :class:`requests.Response` with its body loaded, within hard limits.
 
         An HTTP status never raises, as in requests: after the retries that the status allows, the last response is
-        returned. The body of an error status is given 5 s. The :class:`~llmwatch.CallRecord` is the response's
-        ``llmwatch_record``.
+        returned. The body of an error status, or of a redirect that is not followed, is given 5 s. The
+        :class:`~llmwatch.CallRecord` is the response's ``llmwatch_record``.
+
+        What is no model call (:func:`llmwatch.register_model_url` says what is one) is sent again after it was sent
+        only if its method is idempotent, as GET, PUT and DELETE are. After a POST or PATCH its status is returned as it
+        is, and a failure is raised for a person to decide (``confirm``); ``Retry(resend_with_tools=True)`` allows the
+        resend.
+
+        GET, HEAD and OPTIONS follow redirects as in requests, up to the session's ``max_redirects``. Other methods
+        follow 307 and 308 within the origin, five times at most in all attempts together; any other redirect is
+        returned. One that leads nowhere is a :class:`~llmwatch.ProviderError`.
         """
         start = self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
         call = self._call(start, ResponseCall)

@@ -16,7 +16,7 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
 from llmwatch.policy import EffectiveLimits
-from llmwatch.records import redact
+from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.errand import Errand
@@ -26,7 +26,7 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
+from llmwatch.wire import Decoder, Event, Kind, choices_asked, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "Exchange", "Head"]
 
@@ -101,11 +101,15 @@ class Exchange:
             send_backstop=_backstop(self.limits, "send"),
             read_backstop=_backstop(self.limits, *_READ_CLOCKS),
             lenient=not model,
+            trail=self.request.trail,
+            asked=attempt.tally.asked,
         )
         reply: Reply | None = None
         found: BaseException | None = None
         try:
             request = self.request
+            # Before it is prepared, which may fail, and say of what.
+            errand.asked.append((request.url, dict(request.kwargs.get("headers") or {})))
             reply = self.sender.open(
                 errand,
                 request.method,
@@ -132,7 +136,7 @@ class Exchange:
                 raise
             forget(error)
             if isinstance(found, LLMWatchError):
-                scrubbed(found, self.request)
+                self._scrubbed(attempt, found)
         finally:
             if reply is not None:
                 reply.close()
@@ -147,10 +151,21 @@ class Exchange:
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
         return translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
 
+    def _secrets(self, attempt: Attempt[Any]) -> Secrets:
+        return Secrets.of(attempt.tally.asked, self.request.body)
+
+    def _scrubbed(self, attempt: Attempt[Any], error: LLMWatchError) -> LLMWatchError:
+        """For every error that may hold words of others, before it is raised."""
+        return scrubbed(error, self.request, self._secrets(attempt))
+
+    def _undecodable(self, attempt: Attempt[Any], error: Undecodable) -> StreamCut:
+        what = self._secrets(attempt).masked(str(error))
+        return StreamCut(f"{what[:1].upper()}{what[1:]} (from {self.request.host}).")
+
     # -- plain --------------------------------------------------------------
 
     def _read_plain(self, attempt: Attempt[Head], reply: Reply) -> None:
-        if reply.status < 400:
+        if not reply.refused:
             body = self._read_all(attempt, reply)
             self._require_whole(reply, body)
         else:
@@ -206,12 +221,14 @@ class Exchange:
         if not 200 <= reply.status < 300:
             raise self._refused(attempt, reply)
         content_type = reply.headers.get("content-type", "")
-        decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
+        decoder = Decoder(
+            self.dialect, url=self.request.url, content_type=content_type, choices=choices_asked(self.request.body)
+        )
         try:
             decompressor = decompressor_for(reply.encoding)
             self._pump(attempt, reply, decoder, decompressor)
         except Undecodable as error:
-            raise StreamCut(f"{str(error).capitalize()} (from {self.request.host}).") from None
+            raise self._undecodable(attempt, error) from None
 
     def _pump(self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
         first, fed = True, 0
@@ -238,7 +255,7 @@ class Exchange:
         self._hand_over(attempt, reply, decoder, decoder.end(), 0)
         error = decoder.verdict_at_end()
         if error is not None:
-            raise scrubbed(error, self.request)
+            raise self._scrubbed(attempt, error)
 
     def _hand_over(
         self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, events: list[Event], size: int
@@ -246,6 +263,7 @@ class Exchange:
         # Noted before the hand-over, which may end the attempt.
         tally, error = attempt.tally, decoder.error
         tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
+        tally.provider_acted = decoder.provider_acted
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
             events.pop()
@@ -262,7 +280,7 @@ class Exchange:
                 kinds=Counter(map(_KIND, events)),
             )
         if error is not None:
-            raise scrubbed(error, self.request)
+            raise self._scrubbed(attempt, error)
 
     # -- what is no stream --------------------------------------------------
 
@@ -280,34 +298,35 @@ class Exchange:
         body = piece + _bounded(decompressor, self._read_refused(attempt, reply, ERROR_BODY_SIZE))
         error = not_a_stream(reply.status, content_type, body[:ERROR_BODY_SIZE], dialect=dialect)
         assert error is not None
-        raise scrubbed(error, self.request)
+        raise self._scrubbed(attempt, error)
 
     def _refused(self, attempt: Attempt[Event], reply: Reply) -> ProviderError:
         status, location = reply.status, reply.location
         if location is not None or 300 <= status < 400:
-            return ProviderError(self._redirect_message(status, location), status=status, retryable=False)
+            target = None if location is None else self._secrets(attempt).masked(redact.url(location))
+            return ProviderError(self._redirect_message(status, target), status=status, retryable=False)
         encoded = self._read_refused(attempt, reply, ERROR_BODY_SIZE)
         try:
             body = _bounded(decompressor_for(reply.encoding), encoded)
         except Undecodable:
             body = b""
         error = self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())
-        scrubbed(error, self.request)
+        self._scrubbed(attempt, error)
         return error
 
-    def _redirect_message(self, status: int, location: str | None) -> str:
-        if location is None:
+    def _redirect_message(self, status: int, target: str | None) -> str:
+        if target is None:
             return f"{self.request.host} answered HTTP {status}, a redirect without a usable target. Check the URL."
         return (
-            f"{self.request.host} redirects this {self.request.method} (HTTP {status}) to {redact.url(location)},"
+            f"{self.request.host} redirects this {self.request.method} (HTTP {status}) to {target},"
             " which llmwatch does not follow: the request would lose its body, or go round in circles."
             " Use the final URL directly."
         )
 
     @staticmethod
     def provider_failure(host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ProviderError:
-        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may quote the
-        prompt: see :func:`~llmwatch.client.words.scrubbed`.
+        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may repeat
+        what was sent: see :func:`~llmwatch.client.words.scrubbed`.
         """
         said = provider_error(status, body, headers.get("content-type", ""))
         return ProviderError(

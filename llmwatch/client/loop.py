@@ -25,10 +25,10 @@ from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.errors import EmptyStream, LLMWatchError
+from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
-from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, snapshot
+from llmwatch.recovery import Door, Facts, Plan, Sent, ToolBoundary, cause_of, failure_of, snapshot
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
@@ -67,7 +67,7 @@ class Call(Generic[T]):
             history=self._history,
             origin=settings.origins.get(self._request.origin, self.retry),
         )
-        self._boundary = snapshot(self._request.body, readable=self._request.readable)
+        self._boundary = self._snapshot()
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
         self._began_at = 0.0
         self._began_wall = 0.0
@@ -133,9 +133,21 @@ class Call(Generic[T]):
         if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
             self._succeed(self._observe(attempt))
             return
+        if attempt is not None and verdict is not None and verdict.kind in (VerdictKind.KILLED, VerdictKind.FAILED):
+            # It had failed before its caller left, who has only not come to the error yet.
+            self._left_failed(self._observe(attempt))
+            return
         self.cancel("user")
         self._observe_cancelled()
         self._finish("cancelled", cancelled_error(self.cancelled_by or "user"))
+
+    def _left_failed(self, ended: Ended) -> None:
+        self._history.attempts.append(ended.record)
+        self._attempt = None
+        if isinstance(ended.error, LLMWatchError):
+            plan = self._planner.stop(ended.error, ended.facts, None)
+            self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
+        self._finish("failed", ended.error)
 
     def raise_cancelled(self) -> NoReturn:
         """End the call as cancelled."""
@@ -202,6 +214,10 @@ class Call(Generic[T]):
         )
         return limits.lowered(self._start.caps, self._start.caps_source)
 
+    def _snapshot(self) -> ToolBoundary:
+        request = self._request
+        return snapshot(request.body, readable=request.readable and self._start.telling)
+
     def _next_batch(self) -> list[T] | None:
         while True:
             attempt = self._attempt or self._begin_attempt()
@@ -232,8 +248,15 @@ class Call(Generic[T]):
     def _observe_cancelled(self) -> None:
         attempt = self._attempt
         if attempt is not None and attempt.verdict is not None:
-            self._history.attempts.append(self._observe(attempt).record)
+            ended = self._observe(attempt)
+            self._note_unsent(ended)
+            self._history.attempts.append(ended.record)
             self._attempt = None
+
+    def _note_unsent(self, ended: Ended) -> None:
+        """An attempt was ended from outside: if it had sent nothing, the resend that it was did not take place."""
+        if ended.facts.sent is Sent.NO:
+            self._history.not_carried_out()
 
     def _succeed(self, ended: Ended) -> None:
         self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
@@ -249,6 +272,8 @@ class Call(Generic[T]):
             self._attempt = None
             self._finish("failed", error)
             raise error
+        if isinstance(error, Cancelled) or getattr(error, "phase", None) == "deadline":
+            self._note_unsent(ended)
         plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
         error.retryable, error.recovery = plan.could_work, plan.recovery
         history.attempts.append(ended.record)
@@ -289,7 +314,7 @@ class Call(Generic[T]):
     def _prepare_resend(self, error: LLMWatchError) -> None:
         if self.retry.on_retry is not None:
             self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
-            self._boundary = snapshot(self._request.body, readable=self._request.readable)
+            self._boundary = self._snapshot()
             refusal = self._planner.follow(self._request, error, self._clock.now())
             if refusal is not None:
                 self._history.not_carried_out()

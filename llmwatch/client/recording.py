@@ -9,7 +9,8 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.policy import EffectiveLimits
-from llmwatch.records import AttemptRecord, Timings, redact
+from llmwatch.records import AttemptRecord, Secrets, Timings, redact
+from llmwatch.records.echoes import may_repeat
 from llmwatch.records.evidence import OMITTED
 from llmwatch.recovery import Facts, Sent, ToolBoundary, cause_of, close_reason_of, failure_of, timeout_message
 from llmwatch.transport.failures import Summary
@@ -19,6 +20,8 @@ from llmwatch.watch.tally import Tally
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 
+# Characters of a header's value that are looked at; of a longer one only the beginning is shown anyway.
+_MOST_VALUE = 1000
 _OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
 _CANCELLED = {
     "user": "The call was cancelled by the caller.",
@@ -64,7 +67,7 @@ def observe(
     machine = attempt.machine
     facts = _facts(attempt, machine, verdict, boundary=boundary, request=request, deliverable=deliverable)
     if isinstance(error, LLMWatchError):
-        scrubbed(error, request)
+        scrubbed(error, request, Secrets.of(attempt.tally.asked, request.body))
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
     record = _record(
         attempt,
@@ -109,6 +112,7 @@ def _facts(
         socket_idle=tally.idle,
         since_sent=None if sent_at is None else verdict.at - sent_at,
         boundary=boundary,
+        provider_acted=tally.provider_acted,
         beaten=tally.beaten,
         replayable=None if tally.opaque else request.replayable,
     )
@@ -158,6 +162,7 @@ def _record(
 ) -> AttemptRecord:
     tally, machine = attempt.tally, attempt.machine
     failure = None if error is None else failure_of(error)
+    said = _said(tally, request, failed=error is not None)
     return AttemptRecord(
         number=number,
         started_at=attempt.created_wall,
@@ -167,7 +172,7 @@ def _record(
         origin=request.origin,
         dialect=tally.dialect,
         status=tally.status,
-        request_id=tally.request_id,
+        request_id=said["request_id"],
         request_bytes=tally.request_bytes,
         response_bytes=tally.response_bytes,
         events=dict(tally.events),
@@ -189,15 +194,26 @@ def _record(
         message=None if error is None else _message(error),
         orphaned=attempt.orphaned,
         late_events=machine.late,
-        evidence=None if error is None else _evidence(attempt.tally, error),
+        evidence=None if error is None else _evidence(tally, said, error),
     )
 
 
-def _evidence(tally: Tally, error: BaseException) -> dict[str, object] | None:
+def _said(tally: Tally, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
+    """The values that are kept of the answer's headers, without what they repeat of the request's secrets."""
+    kept = {"request_id": tally.request_id}
+    if failed:
+        kept.update(content_type=tally.content_type, content_encoding=tally.content_encoding)
+    elif tally.request_id is None or not may_repeat(tally.request_id, tally.asked):
+        return kept
+    secrets = Secrets.of(tally.asked, request.body)
+    return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}
+
+
+def _evidence(tally: Tally, said: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
     cause = error.__cause__
     found: dict[str, object | None] = {
-        "content_type": tally.content_type,
-        "content_encoding": tally.content_encoding,
+        "content_type": said["content_type"],
+        "content_encoding": said["content_encoding"],
         "pending_bytes": tally.pending_bytes or None,
     }
     if isinstance(error, ProviderError):

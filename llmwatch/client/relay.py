@@ -9,18 +9,30 @@ from typing import Any
 
 from llmwatch.client.exchange import PLAIN_ERROR_SIZE, Exchange, Head
 from llmwatch.client.settings import Nature
-from llmwatch.client.words import scrubbed
 from llmwatch.errors import StreamCut
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event
+from llmwatch.wire import Decoder, Event, choices_asked
 
-__all__ = ["Relay"]
+__all__ = ["Piece", "Relay"]
 
 _KIND = operator.attrgetter("kind._value_")
+
+
+class Piece(bytes):
+    """Bytes of a streamed answer, and the ``text`` that they complete."""
+
+    text = ""
+
+    @classmethod
+    def of(cls, data: bytes, events: list[Event]) -> Piece:
+        """``data`` with the text of ``events``."""
+        piece = cls(data)
+        piece.text = "".join(event.text for event in events)
+        return piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +87,14 @@ class Relay(Exchange):
             return
         content_type = reply.headers.get("content-type", "")
         attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
-        decoder = Decoder(self.dialect, url=self.request.url, content_type=content_type)
+        decoder = Decoder(
+            self.dialect, url=self.request.url, content_type=content_type, choices=choices_asked(self.request.body)
+        )
         try:
             decompressor = decompressor_for(reply.encoding)
             self._relay_body(attempt, reply, decoder, decompressor)
         except Undecodable as error:
-            raise StreamCut(f"{str(error).capitalize()} (from {self.request.host}).") from None
+            raise self._undecodable(attempt, error) from None
 
     def _relay_body(self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
         first = True
@@ -106,19 +120,20 @@ class Relay(Exchange):
         self._relay_piece(attempt, reply, decoder, b"", decoder.end())
         error = decoder.verdict_at_end()
         if error is not None:
-            raise scrubbed(error, self.request)
+            raise self._scrubbed(attempt, error)
 
     def _relay_piece(
         self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, data: bytes, events: list[Event]
     ) -> None:
         tally, error = attempt.tally, decoder.error
         tally.comments, tally.dialect = decoder.comments, decoder.dialect
+        tally.provider_acted = decoder.provider_acted
         tally.pending_bytes = 0 if error is not None else decoder.pending
         if decoder.terminal:
             reply.answered()
         if data or events:
             attempt.deliver(
-                [data],
+                [Piece.of(data, events)],
                 len(data),
                 content=any(event.has_content for event in events),
                 finish=decoder.finished,
@@ -127,4 +142,4 @@ class Relay(Exchange):
                 event=bool(events),
             )
         if error is not None:
-            raise scrubbed(error, self.request)
+            raise self._scrubbed(attempt, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +12,8 @@ import requests
 
 from llmwatch.errors import ConfigError
 from llmwatch.records import redact
+from llmwatch.recovery import json_object
+from llmwatch.transport.redirects import Trail
 
 __all__ = ["CallRequest"]
 
@@ -41,7 +43,7 @@ class CallRequest:
 
     ``body`` is the parsed JSON body, ``None`` if there is none or it is not JSON; ``readable`` says whether the body
     could be looked into; ``size`` is in bytes (0 if unknown); ``replayable`` whether it can be sent again, which an
-    iterator cannot.
+    iterator cannot. ``trail`` is where redirects have led the attempts of its call so far.
     """
 
     method: str
@@ -53,6 +55,7 @@ class CallRequest:
     replayable: bool = True
     rewind_to: int | None = None
     content_type: str | None = None
+    trail: Trail = field(default_factory=Trail, compare=False)
 
     @classmethod
     def build(cls, method: str, url: str, kwargs: Mapping[str, Any]) -> CallRequest:
@@ -147,7 +150,7 @@ def _loads(data: bytes | str) -> object:
     if opening not in (b"{", "{"):
         return None
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=json_object)
     except (ValueError, RecursionError):
         return None
 

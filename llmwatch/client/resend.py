@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from requests.structures import CaseInsensitiveDict
 
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import LLMWatchError
 from llmwatch.records import redact
+from llmwatch.transport.redirects import Trail
 
 __all__ = ["Resend", "changed_request"]
 
@@ -24,7 +27,8 @@ class Resend:
     ``attempt`` is the number of the attempt to come (2 for the first resend), ``error`` what ended the one before,
     ``url`` where it is about to go, ``kwargs`` requests' keyword arguments that it is about to be sent with. Return
     ``None`` to send the same again, or a mapping with what is to change: ``url``, ``headers`` (merged into the old
-    ones; ``None`` as a value removes one), ``json``, ``data``, ``params``, ``auth``, ``cookies``.
+    ones, whatever the case of their names; ``None`` as a value removes one, the session's too), ``json``, ``data``,
+    ``params``, ``auth``, ``cookies``.
     """
 
     attempt: int
@@ -56,6 +60,19 @@ def _changed(request: CallRequest, changes: Mapping[str, Any]) -> CallRequest:
     if "json" in changes:
         kwargs.pop("data", None)
     if "headers" in changes:
-        headers = {**(kwargs.get("headers") or {}), **(changes["headers"] or {})}
-        kwargs["headers"] = {name: value for name, value in headers.items() if value is not None}
-    return CallRequest.build(request.method, changes.get("url") or request.url, kwargs)
+        kwargs["headers"] = _merged(kwargs.get("headers"), changes["headers"])
+    changed = CallRequest.build(request.method, changes.get("url") or request.url, kwargs)
+    trail = request.trail
+    if "url" in changes or "params" in changes:
+        # Where the old address has led to says nothing of the new one; what is left of the redirects does not grow.
+        trail = Trail(hops=trail.hops)
+    return replace(changed, trail=trail)
+
+
+def _merged(*sources: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The later ones win. A ``None`` stays: to requests it means that a session's header of that name is not sent."""
+    headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict()
+    for source in sources:
+        for name, value in (source or {}).items():
+            headers[name.decode("latin-1") if isinstance(name, bytes) else name] = value
+    return dict(headers)

@@ -11,7 +11,7 @@ from typing import Any
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.origins import Origins
 from llmwatch.client.request import CallRequest
-from llmwatch.policy import Limits, Retry
+from llmwatch.policy import IDEMPOTENT, Limits, Retry, is_model_call
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.watch.attempt import Attempt
@@ -78,6 +78,18 @@ class Start:
     def plain(self) -> bool:
         """A model call that is silent until it is finished."""
         return self.nature is Nature.PLAIN
+
+    @property
+    def telling(self) -> bool:
+        """Whether the request's body says what comes of it at the far side. That of a model call does, whose tools it
+        names. Of anything else only the method says something, whatever ``on_retry`` may make of the body.
+        """
+        request = self.request
+        if self.door is Door.REQUEST:
+            known = is_model_call(request.method, request.url, request.body)
+        else:
+            known = self.door is not Door.SESSION or self.nature is not Nature.OTHER
+        return known or request.method in IDEMPOTENT
 
     @property
     def decides_as(self) -> Door:

@@ -1,16 +1,19 @@
 """What others say in an error of ours: the provider's words, and those of the libraries in between, which may quote it.
 
-Keys and tokens are masked wherever they stand; a quote of the prompt only in what is not ours, since a prompt may well
-be about an error of llmwatch.
+What looks like a key or token is masked wherever it stands. What was sent is known by comparison, secrets and prompt,
+and masked in what is not ours only, since a prompt may well be about an error of llmwatch, and a tool be called
+"stream".
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from llmwatch.client.request import CallRequest
-from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
-from llmwatch.records import quotes, redact
+from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, NotAStream, ProviderError
+from llmwatch.records import Secrets, quotes, redact
+from llmwatch.recovery.possible import is_known_word
 from llmwatch.transport.failures import Summary
 
 __all__ = ["scrubbed"]
@@ -19,31 +22,55 @@ __all__ = ["scrubbed"]
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
-def scrubbed(error: LLMWatchError, request: CallRequest) -> LLMWatchError:
-    """``error``, the same object, without secrets and without what it quotes of the prompt in ``request``."""
-    body = request.body
-    error.message = redact.text(_without_prompt(error, body))
+def scrubbed(error: LLMWatchError, request: CallRequest, secrets: Secrets) -> LLMWatchError:
+    """``error``, the same object, without ``secrets``, those of the requests that were made, without anything else that
+    looks like one, and without what it quotes of the prompt in ``request``.
+    """
+    foreign = _Foreign(request.body, secrets)
+    error.message = redact.text(foreign.out_of(error))
     error.args = (error.message,)
     cause = error.__cause__
     if isinstance(cause, Summary):
-        error.__cause__ = Summary(cause.type, cause.errno, quotes.masked(cause.text, body))
+        error.__cause__ = Summary(cause.type, cause.errno, foreign.masked(cause.text))
     return error
 
 
-def _without_prompt(error: LLMWatchError, body: object) -> str:
-    message = error.message
-    if isinstance(error, NotAStream):
-        return quotes.masked(message, body)
-    if not isinstance(error, ProviderError):
-        return message
-    ours, colon, theirs = message.partition(": ")
-    names = error.type, error.code
-    error.type, error.code = _name(error.type, body), _name(error.code, body)
-    if names != (error.type, error.code):
-        # They stand in front of the colon as well.
-        return quotes.masked(message, body)
-    return ours + colon + quotes.masked(theirs, body)
+@dataclass(frozen=True, slots=True)
+class _Foreign:
+    """What is not to be repeated, taken out of the words of others."""
 
+    body: object
+    secrets: Secrets
 
-def _name(name: str | None, body: object) -> str | None:
-    return name if name is None or _WORD.fullmatch(name) else quotes.masked(name, body)
+    def masked(self, text: str) -> str:
+        return quotes.masked(self.secrets.masked(text), self.body)
+
+    def out_of(self, error: LLMWatchError) -> str:
+        """The message of ``error``; its type and code, where it has them, are changed in place."""
+        message = error.message
+        if isinstance(error, NotAStream):
+            # What it quotes is the title of a page.
+            ours, quote, rest = message.partition('"')
+            theirs, end, more = rest.rpartition('"')
+            return ours + quote + self.masked(theirs) + end + more
+        if not isinstance(error, (ProviderError, ConnectFailed, ConfigError)):
+            return message
+        ours, colon, theirs = message.partition(": ")
+        if isinstance(error, ProviderError):
+            if 300 <= (error.status or 0) < 400:
+                # All of it is ours, and where it leads to is masked already.
+                return message
+            names = error.type, error.code
+            error.type, error.code = self._name(error.type), self._name(error.code)
+            if names != (error.type, error.code):
+                # They stand in front of the colon as well.
+                return self.masked(message)
+        return ours + colon + self.masked(theirs)
+
+    def _name(self, name: str | None) -> str | None:
+        if name is None or is_known_word(name):
+            return name
+        if self.secrets.masked(name) != name:
+            # As a whole: what is left of it could be a word that means something.
+            return redact.MASK
+        return name if _WORD.fullmatch(name) else quotes.masked(name, self.body)

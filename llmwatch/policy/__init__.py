@@ -11,7 +11,7 @@ from llmwatch.policy.effective import (
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
 from llmwatch.policy.limits import NAMES, UNSET, Limits, Unset
-from llmwatch.policy.modelcalls import is_model_call, register_model_url
+from llmwatch.policy.modelcalls import IDEMPOTENT, is_model_call, register_model_url
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
 from llmwatch.policy.prompt import base64_bytes, prompt_tokens
 from llmwatch.policy.reasoning import REASONING_MODELS, register_reasoning_model
@@ -20,6 +20,7 @@ from llmwatch.policy.streaming import is_streaming
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
+    "IDEMPOTENT",
     "KNOWN_VARIABLES",
     "LIMIT_VARIABLES",
     "NAMES",

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 from llmwatch.errors import ConfigError
 from llmwatch.policy.reasoning import model_of
 
-__all__ = ["is_model_call", "register_model_url"]
+__all__ = ["IDEMPOTENT", "is_model_call", "register_model_url"]
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
 
 # What the documented methods of the providers' HTTP interfaces end with.
 _MODEL_PATHS = (
@@ -36,6 +39,8 @@ _MODEL_PATHS = (
     "/generate_stream",
     "/api/chat",
 )
+# Models too, but what comes is sound, which a player wants while it comes.
+_NO_ANSWERS = ("/audio/speech",)
 _PROMPTS = frozenset({"messages", "prompt", "input", "inputs", "contents", "system", "instructions"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
@@ -75,6 +80,8 @@ def is_model_call(method: str, url: str, body: object) -> bool:
         if pattern.search(plain) is not None:
             return model
     if method.upper() != "POST" or not isinstance(body, Mapping):
+        return False
+    if parts.path.rstrip("/").endswith(_NO_ANSWERS):
         return False
     prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
     return prompted and (parts.path.rstrip("/").endswith(_MODEL_PATHS) or bool(model_of(url, body)))

@@ -64,7 +64,8 @@ class Retry:
     environment, then to the default.
 
     * ``max_attempts`` (3): requests of one call, the first included. 0 is kept as 1. One more request can come on
-      top, when a reused socket turns out to be dead before a single byte of an answer.
+      top, when a reused socket turns out to be dead before a single byte of an answer. Redirects that are followed (307
+      and 308 of a POST: five at most) are not counted.
     * ``backoff`` (0.5) and ``max_backoff`` (8): seconds before the second attempt, doubled for each further one, with
       full jitter, up to the cap. ``backoff=0`` does not wait; ``max_backoff`` 0 or ``None`` removes the cap.
     * ``max_retry_after`` (120): the longest wait, in seconds, that a provider may ask for. Above it the call fails at
@@ -106,7 +107,8 @@ class Retry:
 
     @classmethod
     def none(cls) -> Retry:
-        """No resend by llmwatch: the error goes straight to the caller, whose own loop handles it.
+        """No resend by llmwatch but the one on top of ``max_attempts``, for a reused socket that turns out to be dead:
+        the error goes straight to the caller, whose own loop handles it.
 
         The circuit breaker is off as well: what it would refuse is for that loop to decide.
         """

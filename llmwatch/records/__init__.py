@@ -4,6 +4,7 @@ from llmwatch.records import quotes, redact
 from llmwatch.records.attempt import CAUSES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
+from llmwatch.records.echoes import Secrets
 from llmwatch.records.sinks import JsonLinesSink, Sink, log_incident, notify
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "DecisionRecord",
     "JsonLinesSink",
     "Recovery",
+    "Secrets",
     "Sink",
     "Timings",
     "log_incident",

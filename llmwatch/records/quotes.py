@@ -14,6 +14,8 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+from llmwatch.records.reading import Reading, as_read
+
 __all__ = ["LEAST", "MOST_PROMPT", "PROMPT_FIELDS", "masked", "prompt_texts"]
 
 LEAST = 16
@@ -54,12 +56,6 @@ _MOST_VALUES = 20_000
 _LEAST_PAYLOAD = 1024
 _PAYLOAD = re.compile(r"(?:data:[a-z0-9.+/-]{1,80}[;,]|[A-Za-z0-9+/_-]{256})")
 
-_ESCAPE = re.compile(
-    r"\\+(?:u([dD][89abAB][0-9A-Fa-f]{2})\\{1,16}u([dD][c-fC-F][0-9A-Fa-f]{2})"
-    r"|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([nrtbfv])|)"
-)
-# What redact makes spaces of counts as one here: a message may have been through it.
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]+")
 _MARK = re.compile(r"(\[\.\.\. \d{1,12} characters of the prompt omitted\])")
 
 
@@ -74,85 +70,27 @@ def masked(message: str, body: object) -> str:
     if len(message) < LEAST or not isinstance(body, Mapping):
         return message
     # A mark of an earlier pass is no quote, whatever the prompt holds.
-    pieces = [_Piece(text) for text in _MARK.split(message)]
-    windows = {window for piece in pieces[::2] for window in piece.windows}
+    pieces = [Reading(text) for text in _MARK.split(message)]
+    windows = {window for piece in pieces[::2] for window in _windows(piece.text)}
     quoted = _common(windows, body) if windows else set()
     if not quoted:
         return message
-    return "".join(piece.text if at % 2 else piece.without(quoted) for at, piece in enumerate(pieces))
+    return "".join(piece.source if at % 2 else _without(piece, quoted) for at, piece in enumerate(pieces))
 
 
-class _Piece:
-    """A text, how it reads, and where in it each character of that stands."""
-
-    __slots__ = ("places", "reading", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        chars: list[str] = []
-        self.places: list[tuple[int, int]] = []
-        at = 0
-        for found in _ESCAPE.finditer(text):
-            self._add(chars, text[at : found.start()], at)
-            decoded = _decoded(found)
-            if decoded:
-                self._one(chars, decoded, found.start(), found.end())
-            at = found.end()
-        self._add(chars, text[at:], at)
-        self.reading = "".join(chars)
-
-    def _add(self, chars: list[str], text: str, start: int) -> None:
-        for at, char in enumerate(text, start):
-            self._one(chars, char, at, at + 1)
-
-    def _one(self, chars: list[str], char: str, start: int, end: int) -> None:
-        if _BLANK.match(char):
-            if chars and chars[-1] == " ":
-                self.places[-1] = (self.places[-1][0], end)
-                return
-            char = " "
-        chars.append(char)
-        self.places.append((start, end))
-
-    @property
-    def windows(self) -> Iterator[str]:
-        return _windows(self.reading)
-
-    def without(self, quoted: set[str]) -> str:
-        """The text with a mark in place of each run of quoted windows that follow or overlap each other."""
-        runs: list[list[int]] = []
-        for at, window in enumerate(self.windows):
-            if window not in quoted:
-                continue
-            if not runs or at > runs[-1][1]:
-                runs.append([at, at])
-            runs[-1][1] = at + LEAST
-        shown, kept_to = [], 0
-        for first, after in runs:
-            start, end = self.places[first][0], self.places[after - 1][1]
-            shown += [self.text[kept_to:start], f"[... {end - start} characters of the prompt omitted]"]
-            kept_to = end
-        return "".join(shown) + self.text[kept_to:]
+def _without(piece: Reading, quoted: set[str]) -> str:
+    runs = ((at, at + LEAST) for at, window in enumerate(_windows(piece.text)) if window in quoted)
+    return piece.without(runs, lambda size: f"[... {size} characters of the prompt omitted]")
 
 
 def _windows(reading: str) -> Iterator[str]:
     return (reading[at : at + LEAST] for at in range(len(reading) - LEAST + 1))
 
 
-def _decoded(found: re.Match[str]) -> str:
-    high, low, unit, byte, blank = found.groups()
-    if high:
-        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
-    if unit or byte:
-        return chr(int(unit or byte, 16))
-    # Backslashes alone go, however many: each layer of JSON doubles them.
-    return " " if blank else ""
-
-
 def _common(windows: set[str], body: Mapping[Any, Any]) -> set[str]:
     found: set[str] = set()
     for text in prompt_texts(body):
-        found.update(windows.intersection(_windows(_BLANK.sub(" ", _ESCAPE.sub(_decoded, text)))))
+        found.update(windows.intersection(_windows(as_read(text))))
     return found
 
 

@@ -10,15 +10,24 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmwatch.records import redact
 from llmwatch.records.call import CallRecord
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["JsonLinesSink", "Sink", "log_incident", "notify"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
+
+_PAUSE = 0.002
+_MOST_PAUSES = 100
 
 _log = logging.getLogger("llmwatch")
 
@@ -84,8 +93,12 @@ class JsonLinesSink:
 
     ``path`` is opened for every line and closed again: a rotated file is followed, and nothing is inherited by a forked
     child or left open. A line goes out in one ``write`` to a descriptor in append mode, which local file systems keep
-    whole whatever other threads and processes append; network file systems promise no such thing. Only calls with a
-    failed attempt are written, unless ``every_call`` is true.
+    whole whatever other threads and processes append; network file systems promise no such thing. Where the file ends
+    in half a line, left by a process that was killed or by a full disk, the ``write`` begins with a line end, and that
+    line costs no more than itself. Only calls with a failed attempt are written, unless ``every_call`` is true.
+
+    Another writer's line that still grows looks like half of one: so writers wait for each other (``flock``, 0.2 s at
+    most, not on Windows). After that a line may be followed by a blank one, which a reader is to pass over.
 
     Raises :class:`OSError` when made, naming the path, if the file cannot be opened for appending (its directory does
     not exist, say; none is created). Calling it may raise OSError as well (a full disk); :func:`notify` logs that.
@@ -108,7 +121,8 @@ class JsonLinesSink:
         line = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
         descriptor = self._open()
         try:
-            _append(descriptor, line)
+            with _taking_turns(descriptor):
+                _append(descriptor, line if self._ends_whole(descriptor) else b"\n" + line)
         finally:
             os.close(descriptor)
 
@@ -119,6 +133,48 @@ class JsonLinesSink:
         # Not blocking: a named pipe without a reader is an error at once, and never a call that hangs.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         return os.open(self.path, flags, 0o666)
+
+    def _ends_whole(self, descriptor: int) -> bool:
+        """Whether the file ends with a line end, or is empty, or has no end. In doubt it does not."""
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            return True
+        try:
+            # One that reads and writes would open a pipe without a reader.
+            reader = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        except OSError:
+            return False
+        try:
+            os.lseek(reader, -1, os.SEEK_END)
+            return os.read(reader, 1) == b"\n"
+        except OSError:
+            return False
+        finally:
+            os.close(reader)
+
+
+@contextlib.contextmanager
+def _taking_turns(descriptor: int) -> Iterator[None]:
+    """In this block no other sink is at the file, unless one stays there for too long."""
+    if sys.platform == "win32" or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        yield
+        return
+    for _ in range(_MOST_PAUSES):
+        try:
+            # Never waited for by the system: whoever has it may have been stopped.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            threading.Event().wait(_PAUSE)
+        except OSError:
+            # A file system without such locks.
+            break
+    try:
+        yield
+    finally:
+        # Closing is not enough where a child that was forked meanwhile has the descriptor too.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _append(descriptor: int, line: bytes) -> None:

@@ -2,15 +2,11 @@
 
 Read from the body that is sent, whatever its dialect. Only counts are kept, never a name or an argument.
 
-* *Caller*: the model only asks for such a call, and the caller carries it out after the answer: functions, custom
-  tools, and the provider-defined ones that are carried out by the caller and touch only what it keeps for the model
-  (``apply_patch``, ``text_editor``, ``memory``). A resend before any output cannot run them twice.
-* *Provider, read-only*: the provider runs them, and they read or compute in a sandbox: search, fetch, retrieval, code
-  execution, image generation.
-* *Provider, other*: what may reach the outside: MCP servers and connectors, computer use, shells. Some makes of the
-  last two are carried out by the caller, others inside a container or by a gateway, under the same names; they are
-  counted here without a further look, since to take the one for the other could run a command twice.
+* *Caller*: a resend before any output cannot run them twice. *Provider, read-only*: twice is as good as once.
+* *Provider, other*: what may reach the outside.
 * *Unknown*: every type that is not listed, and every entry of unexpected shape.
+
+Which is which stands in :mod:`llmwatch.wire.executors`.
 
 A request that refers to something stored at the provider (a prompt template, an assistant, an agent, a cached context)
 may bring tools along that its body does not show: such a snapshot is not complete. Tools that the request switches off
@@ -19,15 +15,14 @@ do not count.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ToolBoundary", "snapshot"]
+from llmwatch.wire.executors import CALLER, OTHER, READ_ONLY, UNKNOWN, executor_of
 
-_CALLER, _READ_ONLY, _OTHER, _UNKNOWN = "caller", "provider_read_only", "provider_other", "unknown"
+__all__ = ["ToolBoundary", "json_object", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,69 +54,69 @@ class ToolBoundary:
         }
 
 
-# "type" of an entry of "tools" in the OpenAI, Anthropic and compatible shapes, without "_preview" and a version at the
-# end.
-_TYPES = {
-    "function": _CALLER,
-    "custom": _CALLER,
-    "apply_patch": _CALLER,
-    "text_editor": _CALLER,
-    "memory": _CALLER,
-    "web_search": _READ_ONLY,
-    "web_fetch": _READ_ONLY,
-    "x_search": _READ_ONLY,
-    "file_search": _READ_ONLY,
-    "collections_search": _READ_ONLY,
-    "tool_search": _READ_ONLY,
-    "tool_search_tool_regex": _READ_ONLY,
-    "tool_search_tool_bm25": _READ_ONLY,
-    "code_interpreter": _READ_ONLY,
-    "code_execution": _READ_ONLY,
-    "image_generation": _READ_ONLY,
-    "mcp": _OTHER,
-    "mcp_toolset": _OTHER,
-    "computer": _OTHER,
-    "computer_use": _OTHER,
-    "shell": _OTHER,
-    "local_shell": _OTHER,
-    "bash": _OTHER,
-}
-_VERSION = re.compile(r"(?:[_-]preview)?(?:[_-]\d{4,8}(?:[_-]\d{2}){0,2})?$")
-
 # Keys of an entry of "tools" in Gemini's shape, in lower case without underscores.
 _GEMINI = {
-    "functiondeclarations": _CALLER,
-    "googlesearch": _READ_ONLY,
-    "googlesearchretrieval": _READ_ONLY,
-    "enterprisewebsearch": _READ_ONLY,
-    "googlemaps": _READ_ONLY,
-    "urlcontext": _READ_ONLY,
-    "codeexecution": _READ_ONLY,
-    "retrieval": _READ_ONLY,
-    "filesearch": _READ_ONLY,
-    "computeruse": _OTHER,
-    "mcpservers": _OTHER,
+    "functiondeclarations": CALLER,
+    "googlesearch": READ_ONLY,
+    "googlesearchretrieval": READ_ONLY,
+    "enterprisewebsearch": READ_ONLY,
+    "googlemaps": READ_ONLY,
+    "urlcontext": READ_ONLY,
+    "codeexecution": READ_ONLY,
+    "retrieval": READ_ONLY,
+    "filesearch": READ_ONLY,
+    "computeruse": OTHER,
+    "mcpservers": OTHER,
 }
 
 # Beside "tools": keys that expose something by themselves.
 _BESIDE = {
-    "web_search_options": _READ_ONLY,
-    "search_parameters": _READ_ONLY,
-    "data_sources": _READ_ONLY,
-    "mcp_servers": _OTHER,
-    "connectors": _UNKNOWN,
+    "web_search_options": READ_ONLY,
+    "search_parameters": READ_ONLY,
+    "data_sources": READ_ONLY,
+    "mcp_servers": OTHER,
+    "connectors": UNKNOWN,
 }
-_PLUGINS = {"web": _READ_ONLY, "file-parser": _READ_ONLY, "response-healing": _READ_ONLY}
+_PLUGINS = {"web": READ_ONLY, "file-parser": READ_ONLY, "response-healing": READ_ONLY}
 
 # What is stored at the provider and may have tools of its own.
 _STORED = ("assistant_id", "agent_id", "cachedContent", "cached_content")
 
 
+# Keys of the body that say which tools there are. Given twice, they may mean one thing here and another there.
+_TELLING = frozenset(
+    {
+        *("tools", "tool_choice", "functions", "function_call", "toolConfig", "tool_config", "plugins", "prompt"),
+        *_BESIDE,
+        *_STORED,
+    }
+)
+
+
+class _Repeating(dict[str, Any]):
+    """An object in whose text keys stand more than once: ``repeated``. Of such a key the last value is here."""
+
+    repeated: frozenset[str] = frozenset()
+
+
+def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` for the JSON text of a body that is given to :func:`snapshot`: which of two values under
+    one key the provider goes by is not known, and it must not be guessed where tools are concerned.
+    """
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    repeating = _Repeating(value)
+    times = Counter(key for key, _ in pairs)
+    repeating.repeated = frozenset(key for key, count in times.items() if count > 1)
+    return repeating
+
+
 def snapshot(body: object, readable: bool = True) -> ToolBoundary:
     """The tool boundary of a request.
 
-    ``body`` is its parsed JSON, ``None`` for a request without one; ``readable`` is false where there is a body that
-    could not be parsed, and then the result is not complete. Never raises.
+    ``body`` is its parsed JSON (see :func:`json_object`), ``None`` for a request without one; ``readable`` is false
+    where there is a body that could not be parsed, and then the result is not complete. Never raises.
     """
     if not readable or not (body is None or isinstance(body, Mapping)):
         return ToolBoundary(complete=False)
@@ -133,9 +128,24 @@ def snapshot(body: object, readable: bool = True) -> ToolBoundary:
         _count_tools(body, count)
     # Plug-ins of a gateway run whatever the model chooses.
     for plugin in _items(body.get("plugins")):
-        count[_PLUGINS.get(str(plugin.get("id")), _UNKNOWN) if isinstance(plugin, Mapping) else _UNKNOWN] += 1
+        count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
     stored = any(body.get(name) for name in _STORED) or isinstance(body.get("prompt"), Mapping)
-    return ToolBoundary(**count, complete=off or not stored)
+    return ToolBoundary(**count, complete=(off or not stored) and not _is_ambiguous(body))
+
+
+def _is_ambiguous(body: Mapping[str, Any]) -> bool:
+    if isinstance(body, _Repeating) and body.repeated & _TELLING:
+        return True
+    inside: list[Any] = [body[name] for name in _TELLING if name in body]
+    while inside:
+        value = inside.pop()
+        if isinstance(value, _Repeating):
+            return True
+        if isinstance(value, Mapping):
+            inside += value.values()
+        elif isinstance(value, (list, tuple)):
+            inside += value
+    return False
 
 
 def _switched_off(choice: object) -> bool:
@@ -148,9 +158,9 @@ def _count_tools(body: Mapping[str, Any], count: Counter[str]) -> None:
         if isinstance(tool, Mapping):
             _count_tool(tool, count, functions_off=gemini_functions_off)
         else:
-            count[_UNKNOWN] += 1
+            count[UNKNOWN] += 1
     if body.get("function_call") != "none":
-        count[_CALLER] += len(_items(body.get("functions")))
+        count[CALLER] += len(_items(body.get("functions")))
     for name, kind in _BESIDE.items():
         value = body.get(name)
         # An empty object switches web search on; an empty list names no server.
@@ -160,31 +170,30 @@ def _count_tools(body: Mapping[str, Any], count: Counter[str]) -> None:
     for tool in _items(config.get("tools")) if isinstance(config, Mapping) else ():
         if not (isinstance(tool, Mapping) and "cachePoint" in tool):
             known = isinstance(tool, Mapping) and isinstance(tool.get("toolSpec"), Mapping)
-            count[_CALLER if known else _UNKNOWN] += 1
+            count[CALLER if known else UNKNOWN] += 1
 
 
 def _count_tool(tool: Mapping[str, Any], count: Counter[str], *, functions_off: bool) -> None:
     kind = tool.get("type")
     if kind is not None:
-        name = _VERSION.sub("", kind) if isinstance(kind, str) else ""
         nested = tool.get("tools")
-        if name == "namespace" and isinstance(nested, list):
+        if kind == "namespace" and isinstance(nested, list):
             for one in nested:
                 known = isinstance(one, Mapping) and one.get("type") in ("function", "custom")
-                count[_CALLER if known else _UNKNOWN] += 1
+                count[CALLER if known else UNKNOWN] += 1
             return
-        count[_TYPES.get(name, _UNKNOWN)] += 1
+        count[executor_of(kind)] += 1
         return
     if isinstance(tool.get("input_schema"), Mapping) or isinstance(tool.get("function"), Mapping):
-        count[_CALLER] += 1
+        count[CALLER] += 1
         return
-    kinds = {name: _GEMINI.get(str(name).replace("_", "").lower(), _UNKNOWN) for name in tool}
+    kinds = {name: _GEMINI.get(str(name).replace("_", "").lower(), UNKNOWN) for name in tool}
     for name, executed_by in kinds.items():
-        if executed_by is _CALLER:
-            count[_CALLER] += 0 if functions_off else len(_items(tool[name]))
-        elif executed_by is not _UNKNOWN:
+        if executed_by is CALLER:
+            count[CALLER] += 0 if functions_off else len(_items(tool[name]))
+        elif executed_by is not UNKNOWN:
             count[executed_by] += 1
-    count[_UNKNOWN] += not kinds or _UNKNOWN in kinds.values()
+    count[UNKNOWN] += not kinds or UNKNOWN in kinds.values()
 
 
 def _gemini_functions_off(body: Mapping[str, Any]) -> bool:

@@ -40,6 +40,8 @@ class Facts:
     * ``socket_reused``: whether the connection came from a pool; ``socket_idle``: seconds that it had been idle there.
     * ``since_sent``: seconds from sent to the failure.
     * ``boundary``: who would execute the tools that the request exposed.
+    * ``provider_acted``: the answer itself shows that the provider ran a tool that may have side effects (MCP, computer
+      use, a shell, a kind that is not known), or that it has one to run, whatever the request said.
     * ``beaten``: a wrapped function has shown a sign of life, or was answered, so it has begun to do something.
     * ``replayable``: whether the body can be sent again. Not known for a wrapped function in which nothing was found
       that could be shut.
@@ -61,6 +63,7 @@ class Facts:
     socket_idle: float | None = None
     since_sent: float | None = None
     boundary: ToolBoundary | None = None
+    provider_acted: bool = False
     beaten: bool = False
     replayable: bool | None = None
 
@@ -92,6 +95,7 @@ class Facts:
             "socket_reused": self.socket_reused,
             "socket_idle": self.socket_idle,
             "since_sent": self.since_sent,
+            "provider_acted": self.provider_acted,
             "beaten": self.beaten,
             "replayable": self.replayable,
         }

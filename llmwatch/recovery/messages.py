@@ -151,7 +151,7 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
     Reason.HTTP_STATUS: ("The provider refused with a status that may pass.", _RESENT),
     Reason.PROVIDER_ASKED: ("The provider asked for the request to be sent again.", _RESENT),
     Reason.STREAM_ERROR: ("The provider reported an error of its own that may pass.", _RESENT),
-    Reason.REFRESH_TRANSIENT: ("The token could not be refreshed just now; nothing was sent.", _RESENT),
+    Reason.REFRESH_TRANSIENT: ("No new token could be had just now, so the request was not sent with one.", _RESENT),
     Reason.DEADLINE: (
         "The deadline of the whole call has passed, and another attempt would be outside it.",
         f"Raise deadline ({LIMIT_VARIABLES['deadline']}), or make a new call.",
@@ -183,7 +183,10 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "Ask for smaller events or a shorter answer.",
     ),
     Reason.SETUP_FAILED: ("The request could not be set up; nothing was sent.", "Correct what the error names."),
-    Reason.REFRESH_REJECTED: ("The token was rejected for good; nothing was sent.", "Log in again."),
+    Reason.REFRESH_REJECTED: (
+        "No token could be had, and asking again would not help.",
+        "Correct what the error names; one may have to log in again.",
+    ),
     Reason.UNKNOWN_FAILURE: (
         "The error is none that llmwatch knows, so nothing can be said about a resend.",
         "Look at the error itself; handle it in a loop of your own if a resend makes sense.",
@@ -210,8 +213,8 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
     ),
     Reason.TOOL_CALL_DELIVERED: ("A whole tool call was delivered and may have been executed.", _ASK),
     Reason.PROVIDER_TOOLS: (
-        "The request lets the provider use tools that may have side effects (MCP, computer use, a shell), and it may"
-        " have used them.",
+        "By the request, or by what came of the answer, the provider has tools that may have side effects (MCP,"
+        " computer use, a shell), and it may have used them.",
         f"{_ASK} If they only read, allow such resends with {_TOOLS}.",
     ),
     Reason.UNKNOWN_TOOLS: (
@@ -220,8 +223,9 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
     ),
     Reason.UNREADABLE_BODY: (
         "Which tools the request exposes cannot be read from its body (it is not JSON, or refers to something stored),"
-        " so side effects cannot be ruled out.",
-        f"Pass the body as json=, or allow such resends with {_TOOLS}.",
+        " or it is no call of a model and its method is not idempotent, so side effects cannot be ruled out.",
+        "Pass the body as json=, have the URL known as a model's (register_model_url), or allow such resends with"
+        f" {_TOOLS}.",
     ),
     Reason.FUNCTION_HAS_BEATEN: (
         "The wrapped function had begun its work (it has beaten, or handed over an item, or a request of it was"

@@ -13,7 +13,7 @@ from llmwatch.recovery.facts import Facts
 from llmwatch.recovery.failure import Failure, FailureKind
 from llmwatch.recovery.reason import Reason
 
-__all__ = ["FINAL_STATUSES", "RETRYABLE_STATUSES", "could_work", "is_alive", "known_limit"]
+__all__ = ["FINAL_STATUSES", "RETRYABLE_STATUSES", "could_work", "is_alive", "is_known_word", "known_limit"]
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 527, 529})
 """Statuses that a resend could overcome. 409 is none by itself, only where ``x-should-retry`` says so."""
@@ -129,6 +129,11 @@ def _by_words(failure: Failure) -> tuple[bool, Reason]:
     statuses = {int(word) for word in words if len(word) == 3 and word.isdigit()}
     possible = statuses <= RETRYABLE_STATUSES if statuses else bool(failure.retryable)
     return possible, Reason.STREAM_ERROR if possible else Reason.STREAM_ERROR_FINAL
+
+
+def is_known_word(word: str) -> bool:
+    """Whether the type or code of an error says by itself whether a resend could work."""
+    return _plain(word) in _FINAL | _TRANSIENT
 
 
 def _plain(word: str) -> str:

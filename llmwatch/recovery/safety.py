@@ -17,7 +17,6 @@ function that waited for its first answer, or one whose abort callback was calle
 from __future__ import annotations
 
 from llmwatch.records.decision import Decision
-from llmwatch.recovery.boundary import ToolBoundary
 from llmwatch.recovery.context import Context, Door
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind
@@ -70,7 +69,7 @@ def _delivered(facts: Facts, context: Context) -> Answer | None:
         return False, Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN
     if facts.tool_call:
         return False, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED
-    blocked = _boundary(facts.boundary, context)
+    blocked = _tools(facts, context)
     if blocked is not None:
         return False, Decision.CONFIRM, blocked
     if facts.tool_input:
@@ -95,13 +94,17 @@ def _side_effects(failure: Failure, facts: Facts, context: Context) -> Answer | 
         return None
     if facts.sent is Sent.UNKNOWN or (facts.terminal is None and facts.first_event and not context.plain):
         return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
-    blocked = _boundary(facts.boundary, context)
+    blocked = _tools(facts, context)
     return None if blocked is None else (False, Decision.CONFIRM, blocked)
 
 
-def _boundary(boundary: ToolBoundary | None, context: Context) -> Reason | None:
+def _tools(facts: Facts, context: Context) -> Reason | None:
     if context.resend_with_tools:
         return None
+    if facts.provider_acted:
+        # Servers bring tools of their own, and switch on what the request switched off.
+        return Reason.PROVIDER_TOOLS
+    boundary = facts.boundary
     if boundary is None or not boundary.complete:
         return Reason.UNREADABLE_BODY
     if boundary.provider_other:
@@ -110,8 +113,9 @@ def _boundary(boundary: ToolBoundary | None, context: Context) -> Reason | None:
 
 
 def _spent(failure: Failure, facts: Facts, context: Context) -> Answer | None:
-    # The body of an error status ends in good order, which completes no answer.
-    if facts.terminal and failure.kind is not FailureKind.HTTP_STATUS:
+    # The body of an error status ends in good order, which completes no answer; and an answer that ended in good order
+    # is malformed where it asks for a tool and does not say how.
+    if facts.terminal and failure.kind not in (FailureKind.HTTP_STATUS, FailureKind.MALFORMED):
         return False, Decision.STOP, Reason.ANSWER_COMPLETE
     if is_slow(failure, facts, context) and not context.slow_but_alive:
         return False, Decision.STOP, Reason.SLOW_BUT_ALIVE

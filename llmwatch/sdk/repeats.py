@@ -28,13 +28,19 @@ _COUNT = "x-stainless-retry-count"
 class Sending:
     """A request as it is told from others: ``what`` it is, and ``count``, how often its SDK says to have resent it."""
 
-    __slots__ = ("count", "what")
+    __slots__ = ("_prepared", "count")
 
     def __init__(self, prepared: requests.PreparedRequest) -> None:
-        seed = f"{prepared.method} {prepared.url}\n".encode()
-        # Not the body itself: it would be kept for as long as its thread calls nobody else.
-        self.what = sha256(seed + body_of(prepared)).digest()
+        self._prepared = prepared
         self.count = _count_in(prepared.headers)
+
+    @property
+    def what(self) -> bytes:
+        """The same for the same request. Not its body, which would be kept for as long as its thread calls nobody else;
+        and not made before it is needed, which for most requests is never.
+        """
+        seed = f"{self._prepared.method} {self._prepared.url}\n".encode()
+        return sha256(seed + body_of(self._prepared)).digest()
 
 
 def _count_in(headers: Mapping[str, str]) -> int:
@@ -55,7 +61,7 @@ class Repeats(threading.local):
 
     def known(self, sending: Sending) -> LLMWatchError | None:
         """The error that ``sending`` is to end with, if it is a retry of what has just failed; else ``None``."""
-        if sending.count == 0 or self._last != (sending.what, sending.count - 1):
+        if sending.count == 0 or self._last is None or self._last != (what := sending.what, sending.count - 1):
             return None
-        self._last = (sending.what, sending.count)
+        self._last = (what, sending.count)
         return self._error

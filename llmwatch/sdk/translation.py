@@ -21,6 +21,7 @@ from typing import Any
 
 from llmwatch.client.exchange import Exchange
 from llmwatch.errors import Cancelled, ConfigError, LLMWatchError, ProviderError, WatchTimeout
+from llmwatch.records import CallRecord
 from llmwatch.recovery import Reason
 from llmwatch.recovery.messages import recovery
 from llmwatch.sdk.exchange import EXTENSION
@@ -72,6 +73,17 @@ def _response_of(error: ProviderError, request: Any) -> Any:
     return library_of(request).get("Response")(error.status or 200, headers=headers, request=request)
 
 
+def _in_words_of(error: ProviderError, record: CallRecord | None) -> None:
+    """Say what the record of the call says: the body that was read again is not scrubbed."""
+    last = record.attempts[-1] if record is not None and record.attempts else None
+    said = (last is not None and last.message) or f"The server answered HTTP {error.status}."
+    error.message, error.args = said, (said,)
+    evidence = (last.evidence if last is not None else None) or {}
+    error.type, error.code = (
+        None if evidence.get(name) is None else str(evidence[name]) for name in ("provider_type", "provider_code")
+    )
+
+
 def status_cause(response: Any) -> ProviderError | None:
     """What we have to say about the answer ``response`` of 400 and above, which an SDK has read; ``None`` if it came by
     another way.
@@ -82,6 +94,7 @@ def status_cause(response: Any) -> ProviderError | None:
     host = response.request.url.netloc.decode("ascii", "replace")
     error = Exchange.provider_failure(host, response.status_code, response.headers, response.content, SYSTEM.wall())
     error.record = watched.record
+    _in_words_of(error, error.record)
     last = error.record.decisions[-1] if error.record is not None and error.record.decisions else None
     if last is not None:
         error.retryable, error.recovery = last.could_work, recovery(last.decision, Reason(last.reason))

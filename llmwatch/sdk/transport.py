@@ -61,9 +61,10 @@ class Transport(BaseTransport):
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
     :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
 
-    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
-    closing a client closes it, after which it opens new connections if it is used again. Raises
-    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. An answer that is streamed in a binary format
+    (Bedrock's) cannot be read along: tell :func:`llmwatch.register_model_url` that such URLs are no calls of a model.
+    May be shared by threads and by clients; closing a client closes it, after which it opens new connections if it is
+    used again. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
     def __init__(

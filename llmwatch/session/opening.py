@@ -15,7 +15,7 @@ from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.timeouts import with_timeout
 from llmwatch.client.work import relays
 from llmwatch.errors import LLMWatchError
-from llmwatch.policy import Limits, Retry, is_model_call, is_streaming
+from llmwatch.policy import IDEMPOTENT, Limits, Retry, is_model_call, is_streaming
 from llmwatch.recovery import Door
 from llmwatch.session.errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out
@@ -23,9 +23,6 @@ from llmwatch.transport.prepared import PreparedSender
 from llmwatch.watch.cancel import CancelToken
 
 __all__ = ["IDEMPOTENT", "open_response"]
-
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-"""Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
 
 
 def open_response(
@@ -51,24 +48,24 @@ def open_response(
     or a model call whose body breaks off may be sent again. With it a streamed answer is returned at its first content,
     and what comes to ``raw`` comes from the worker. An HTTP status never raises. ``caps`` may lower limits (seconds by
     name). ``error`` makes of each failure what the door's users catch. ``connection`` is what the response names as
-    its adapter.
+    its adapter. Settings that cannot be meant, of the environment too, raise :class:`~llmwatch.ConfigError` as it is,
+    so that no loop around calls takes them for bad luck.
     """
     request, nature = _looked_at(prepared)
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(inner, prepared, given, model=nature is not Nature.OTHER)
-    call: ResponseCall | None = None
+    start = Start(
+        request=replace(request, kwargs=sender.kwargs),
+        door=Door.SESSION,
+        nature=nature,
+        whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
+        limits=with_timeout(limits, timeout),
+        retry=retry,
+        cancel=cancel,
+        caps=caps or {},
+    )
+    call = ResponseCall(relays(sender, settings, start), settings, start)
     try:
-        start = Start(
-            request=replace(request, kwargs=sender.kwargs),
-            door=Door.SESSION,
-            nature=nature,
-            whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
-            limits=with_timeout(limits, timeout),
-            retry=retry,
-            cancel=cancel,
-            caps=caps or {},
-        )
-        call = ResponseCall(relays(sender, settings, start), settings, start)
         call.begin()
         head, pieces = call.whole() if start.whole else call.answer()
         return hand_out(
@@ -84,9 +81,8 @@ def open_response(
         # Without its traceback, whose frames refer to it, and to all that the call has used.
         raise error(found.with_traceback(None), prepared, None) from found.__cause__
     except BaseException:
-        if call is not None:
-            # Nobody will read what is on its way.
-            call.close()
+        # Nobody will read what is on its way.
+        call.close()
         raise
 
 

@@ -14,6 +14,7 @@ from requests.adapters import BaseAdapter
 
 from llmwatch.client.answering import ResponseCall
 from llmwatch.client.exchange import Head
+from llmwatch.client.relay import Piece
 from llmwatch.errors import LLMWatchError
 from llmwatch.records import CallRecord
 from llmwatch.transport.raw import Feed, RelayedResponse
@@ -83,7 +84,11 @@ class _Body:
             if batch is None:
                 return None
             self._pieces.extend(batch)
-        return self._pieces.popleft()
+        piece = self._pieces.popleft()
+        if isinstance(piece, Piece) and piece.text:
+            # Handed out from here on, as far as an error that comes later can know.
+            self._call.partial.append(piece.text)
+        return bytes(piece)
 
 
 def hand_out(

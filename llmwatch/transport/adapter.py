@@ -68,6 +68,7 @@ class WatchedAdapter(HTTPAdapter):
         try:
             if proxy:
                 parse_url(proxy if "://" in proxy else f"http://{proxy}")
+                errands.note(proxy)
         except LocationValueError:
             raise ConfigError(
                 "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY.",
@@ -104,6 +105,7 @@ class WatchedAdapter(HTTPAdapter):
         super().close()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        errands.note(request.url, request.headers)
         response = super().send(request, *args, **kwargs)
         errand = errands.current()
         if errand is not None:

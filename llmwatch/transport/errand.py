@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import requests
 
+from llmwatch.records.echoes import Asked
+from llmwatch.transport.redirects import Trail
 from llmwatch.watch.seam import Line
 
-__all__ = ["Errand", "current", "running"]
+__all__ = ["Errand", "current", "note", "running"]
 
 _local = threading.local()
 
@@ -40,6 +43,10 @@ class Errand:
     """Whether llmwatch sends the request. Those of a wrapped function keep the time-outs and retries of their maker."""
     lenient: bool = False
     """Whether a TLS connection may end without saying so, as requests has it. An answer of a model must not."""
+    trail: Trail = field(default_factory=Trail)
+    """The redirects that the call has followed so far."""
+    asked: list[Asked] = field(default_factory=list, repr=False)
+    """URL and headers of every request, before it is sent, and the URLs of proxies."""
     connections: list[Any] = field(default_factory=list)
     """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)
@@ -64,6 +71,13 @@ if hasattr(os, "register_at_fork"):
 def current() -> Errand | None:
     """The errand of this thread, if it is on one."""
     return getattr(_local, "errand", None)
+
+
+def note(url: str | None, headers: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """A request is about to be sent, or a proxy about to be used, for the errand of this thread."""
+    errand = current()
+    if errand is not None:
+        errand.asked.append((url or "", headers))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from requests.adapters import BaseAdapter
-from requests.utils import default_headers
+from requests.utils import default_headers, select_proxy
 from urllib3.util import Timeout
 
 from llmwatch.transport import errand as errands
@@ -66,13 +66,15 @@ class PreparedSender:
             settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
         adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
         with errands.running(errand):
+            errands.note(sent.url, sent.headers)
+            errands.note(select_proxy(sent.url or "", settings.get("proxies")))
             errand.line.check()
             if not self.findable:
                 errand.line.connected()
                 errand.line.sent()
             response = self._adapter.send(sent, **settings)
         try:
-            refused = self._model and response.status_code >= 400
+            refused = self._model and Reply(response).refused
             errand.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
         except BaseException:
             response.close()
@@ -84,7 +86,8 @@ class PreparedSender:
     def _changed(method: str, url: str, kwargs: Mapping[str, Any]) -> requests.PreparedRequest:
         known = ("params", "data", "json", "auth", "cookies")
         framing = ("content-length", "transfer-encoding")
-        headers = {name: value for name, value in (kwargs.get("headers") or {}).items() if name.lower() not in framing}
+        given = {name: value for name, value in (kwargs.get("headers") or {}).items() if value is not None}
+        headers = {name: value for name, value in given.items() if name.lower() not in framing}
         asked = {name: kwargs[name] for name in known if kwargs.get(name) is not None}
         return requests.Request(method, url, headers=headers, **asked).prepare()
 

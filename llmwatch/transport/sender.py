@@ -7,42 +7,32 @@ that moment. All of it happens in the worker's thread.
 
 from __future__ import annotations
 
+import functools
 import io
 import netrc  # noqa: F401  (requests imports it with its first request; a fork in that moment would leave its lock held)
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from urllib3.exceptions import DecodeError
-from urllib3.response import HTTPResponse
+from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import Timeout
 
 from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.errand import Errand
+from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch import forks
 
 __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
 READ_SIZE = 65536
-_MOST_REDIRECTS = 5
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
-
-
-def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have scheme, host and port in common."""
-
-    def origin(url: str) -> tuple[str, str | None, int | None]:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-    return origin(one) == origin(other)
 
 
 def _has(headers: Mapping[str, Any], name: str) -> bool:
@@ -76,6 +66,10 @@ class _Borrowing(requests.Session):
                 return adapter
         return super().get_adapter(url)
 
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """None: ``send`` would read the body of one that is not to be followed. They are followed by hand."""
+        return iter(())
+
 
 class Reply:
     """A response whose body is still to be read, by the worker alone."""
@@ -85,7 +79,14 @@ class Reply:
         # A response hook has read the body: what is left of it is what requests has kept, decoded.
         kept = response._content if response._content_consumed else None  # type: ignore[attr-defined]
         self._kept = io.BytesIO(kept) if isinstance(kept, bytes) else None
-        self._read1: Callable[..., bytes | None] | None = getattr(response.raw, "read1", None)
+        raw = response.raw
+        self._next: Callable[[], bytes | None]
+        if isinstance(raw, BaseHTTPResponse):
+            self._next = functools.partial(raw.read1, READ_SIZE, decode_content=False)
+        else:
+            # Of a stand-in for the network, or of an adapter with connections of its own.
+            read = getattr(raw, "read1", None) or getattr(raw, "read", None)
+            self._next = bytes if read is None else functools.partial(read, READ_SIZE)
 
     @property
     def status(self) -> int:
@@ -111,19 +112,20 @@ class Reply:
         return self._kept is None and getattr(self.response.raw, "closed", False) is True
 
     @property
+    def refused(self) -> bool:
+        """Whether it is an error or a redirect: no answer, and of its body only a little is to be read."""
+        return self.status >= 400 or self.response.is_redirect
+
+    @property
     def location(self) -> str | None:
-        """Where a redirect points, as an absolute URL."""
-        location = self.response.headers.get("location")
-        return urljoin(self.response.url, location) if location and self.response.is_redirect else None
+        """Where a redirect points, as an absolute URL; ``None`` if that is no URL."""
+        return target_of(self.response)
 
     def read(self) -> bytes:
         """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
         if self._kept is not None:
             return self._kept.read(READ_SIZE)
-        if self._read1 is not None:
-            return self._read1(READ_SIZE, decode_content=False) or b""
-        # A stand-in for the network that only has read().
-        return self.response.raw.read(READ_SIZE) or b""
+        return self._next() or b""
 
     def load(self, body: bytes) -> requests.Response:
         """The response with ``body``, all that came over the wire, as its content; the content encoding is undone
@@ -202,8 +204,8 @@ class Sender:
 
         ``content_type`` is that of the body, where no header says otherwise.
 
-        POST and its like follow 307 and 308 within the origin and no other redirect; GET follows all, unless
-        ``allow_redirects`` is false.
+        POST and its like follow 307 and 308 within the origin and no other redirect, and begin where the trail of the
+        errand has led to; GET follows all. Neither does if ``allow_redirects`` is false.
         """
         with errands.running(errand):
             try:
@@ -231,17 +233,23 @@ class Sender:
         session = _Borrowing(self._lender, self._adapters, jar)
         settings, prepared = self._prepare(session, method, url, kwargs, streaming=streaming, content_type=content_type)
         errand.line.check()
-        follow = kwargs.get("allow_redirects", True)
-        response = session.send(prepared, allow_redirects=follow and prepared.method in _SAFE_METHODS, **settings)
-        if follow and prepared.method not in _SAFE_METHODS:
-            response = self._follow(session, response, settings)
+        safe, trail = prepared.method in _SAFE_METHODS, errand.trail
+        if trail.url is not None and not safe:
+            prepared = moved(session, prepared, trail.url)
+        response = session.send(prepared, allow_redirects=False, **settings)
+        if kwargs.get("allow_redirects", True):
+            if safe:
+                response = follow_all(session, response, prepared, settings)
+            else:
+                response = follow(session, response, settings, trail)
         with self._jar_lock:
             for one in (*response.history, response):
                 self._jar.update(one.cookies)
-        errand.line.headers(
-            response.status_code, refused=response.status_code >= 400, request_id=request_id_of(response)
-        )
-        return Reply(response)
+        reply = Reply(response)
+        errand.line.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
+        if response.is_redirect:
+            response._next = request_after(session, response, response.request, settings)  # type: ignore[attr-defined]
+        return reply
 
     @staticmethod
     def _prepare(
@@ -270,26 +278,6 @@ class Sender:
         assert errand is not None
         settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
         return settings, prepared
-
-    @staticmethod
-    def _follow(session: requests.Session, response: requests.Response, settings: dict[str, Any]) -> requests.Response:
-        history: list[requests.Response] = []
-        for _ in range(_MOST_REDIRECTS):
-            target = response.headers.get("location")
-            if response.status_code not in (307, 308) or not target:
-                break
-            target = urljoin(response.url, target)
-            if not same_origin(target, response.url) or not isinstance(response.request.body, (bytes, str, type(None))):
-                break
-            response.close()
-            history.append(response)
-            again = response.request.copy()
-            again.url = target
-            again.headers.pop("Cookie", None)
-            again.prepare_cookies(session.cookies)
-            response = session.send(again, allow_redirects=False, **settings)
-        response.history = [*history, *response.history]
-        return response
 
     def after_fork(self) -> None:
         """In a forked child."""

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from llmwatch.errors import StreamCut, TooManyOrphans
+from llmwatch.errors import LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
 from llmwatch.watch.handover import Handover
@@ -182,6 +182,10 @@ class Attempt(Reports[T]):
 
     def _settle(self, error: BaseException | None) -> None:
         """The worker is through: the verdict, if there is none yet, and the end of all ownership."""
+        if isinstance(error, LLMWatchError):
+            # It is raised anew in the caller. The frames of the worker say nothing to him, and would keep the attempt,
+            # which keeps the error.
+            error.__traceback__ = None
         with self._lock:
             now = self._clock.now()
             if error is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from llmwatch.records.echoes import Asked
+
 __all__ = ["Tally"]
 
 
@@ -27,8 +29,12 @@ class Tally:
     pending_bytes: int = 0
     function: bool = False
     """The work is a wrapped function, of which only signs are seen."""
+    provider_acted: bool = False
+    """The answer shows that the provider ran, or may run, a tool of its own with side effects."""
     beaten: bool = False
     """A wrapped function has shown that it has begun to do something: a beat, an item, an answer that it got."""
     opaque: bool = False
     """A wrapped function in which nothing is found that could be shut: no socket, no abort callback."""
+    asked: list[Asked] = field(default_factory=list, repr=False)
+    """Every request that was made, or was about to be, and the proxies: what is secret in them may be repeated."""
     events: Counter[str] = field(default_factory=Counter)

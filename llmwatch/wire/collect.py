@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmwatch.errors import MalformedEvent
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import is_whole
 
@@ -50,6 +51,12 @@ class _Call:
             self.arguments.append(delta.arguments)
         self.complete = self.complete or delta.complete
 
+    def is_again(self, other: ToolCall) -> bool:
+        """Whether it is ``other``, begun under another key by a server that does not number its events as it should."""
+        if self.id is not None:
+            return self.id == other.id
+        return self.name is None and "".join(self.arguments) == other.arguments
+
     def result(self) -> ToolCall | None:
         arguments = "".join(self.arguments)
         if not self.complete or not self.name or not is_whole(arguments):
@@ -71,6 +78,7 @@ class Collector:
         self._calls: dict[str, _Call] = {}
         self._ended = False
         self._failed = False
+        self._cut = False
 
     def add(self, event: Event) -> None:
         """The next event."""
@@ -80,6 +88,8 @@ class Collector:
             self._text.append(event.text)
         if event.reasoning:
             self._reasoning.append(event.reasoning)
+        if event.cut:
+            self._cut = True
         for delta in event.tools:
             self._calls.setdefault(delta.key, _Call()).add(delta)
         if kind is Kind.ERROR:
@@ -89,6 +99,10 @@ class Collector:
         elif kind.is_content:
             # Another choice goes on.
             self._ended = False
+
+    def end(self) -> None:
+        """Say that the answer ended in good order, which the decoder may know when no event says so."""
+        self._ended = True
 
     @property
     def ended(self) -> bool:
@@ -120,7 +134,32 @@ class Collector:
     @property
     def discarded_calls(self) -> int:
         """Calls that were begun and are not in ``tool_calls``: cut, empty, or of an answer that did not end."""
-        return len(self._calls) - len(self.tool_calls)
+        return len(self._discarded())
+
+    def verdict_at_end(self) -> MalformedEvent | None:
+        """What to say of an answer that ended in good order: ``None`` where it can be used as it is.
+
+        It cannot where a call was discarded and the provider has not said that it cut the answer: then it asks for
+        something, and what that is did not arrive. Neither names nor arguments are quoted.
+        """
+        discarded = self._discarded()
+        if not discarded or self._cut:
+            return None
+        which = ", ".join(str(place) for place in discarded)
+        return MalformedEvent(
+            f"The answer ended in good order, but of its {len(self._calls):,} tool call(s) number {which} cannot be "
+            "carried out: nothing closed it, it has no name, or its arguments are empty or no JSON object. "
+            "The provider or a proxy damaged the stream, or the model wrote no valid call: send the request again."
+        )
+
+    def _discarded(self) -> list[int]:
+        """The places, from 1, of the calls that do not come out."""
+        whole = self.tool_calls
+        return [
+            place
+            for place, call in enumerate(self._calls.values(), 1)
+            if not (whole and call.result() is not None) and not any(call.is_again(other) for other in whole)
+        ]
 
 
 def _joined(pieces: list[str]) -> str:

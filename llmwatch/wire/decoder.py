@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, error_event
+from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
 from llmwatch.wire.dialects.detect import by_event, by_url
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected
@@ -42,14 +42,21 @@ class Decoder:
 
     ``dialect`` is a name of :func:`~llmwatch.wire.names`, ``"auto"`` included; ``url`` and ``content_type``
     (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
-    accepted. Raises ``ConfigError`` for a dialect that is not known.
+    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.wire.choices_asked`). Raises
+    ``ConfigError`` for a dialect that is not known.
 
     ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the
     terminal event was returned.
     """
 
     def __init__(
-        self, dialect: str = AUTO, *, url: str = "", content_type: str = "", max_event: int = MAX_EVENT
+        self,
+        dialect: str = AUTO,
+        *,
+        url: str = "",
+        content_type: str = "",
+        max_event: int = MAX_EVENT,
+        choices: int = 1,
     ) -> None:
         self.events = 0
         self.error: LLMWatchError | None = None
@@ -57,6 +64,7 @@ class Decoder:
         self._url = url
         self._content_type = content_type
         self._max_event = max_event
+        self._choices = choices
         self._head = bytearray()
         self._parse: Callable[[list[bytes]], Iterable[RawEvent]] = Fields().parse
         self._framer: Framer | LineFramer = Framer(max_event)
@@ -71,6 +79,7 @@ class Decoder:
 
     def _use(self, name: str) -> None:
         self._dialect = create(name)
+        self._dialect.choices = self._choices
         self._read = self._dialect.read
         if name == "ndjson":
             self._framer = LineFramer(self._max_event)
@@ -99,12 +108,17 @@ class Decoder:
         return self._dialect is not None and self._dialect.finished
 
     @property
+    def provider_acted(self) -> bool:
+        """Whether an event has shown that the provider runs, or has at hand, a tool that may have side effects."""
+        return self._dialect is not None and self._dialect.provider_acted
+
+    @property
     def accepts_eof(self) -> bool:
         """Whether the end of the body, now, would be a proper end although no terminal event came."""
         dialect = self._dialect
         if dialect is None:
             return False
-        return (dialect.accepts_eof and not self.pending) or (dialect.ends_after_finish and dialect.finished)
+        return (dialect.accepts_eof and not self.pending) or (dialect.ends_after_finish and dialect.at_rest)
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body and return the events that they complete, in order."""
@@ -194,7 +208,9 @@ class Decoder:
             self.events += 1
             try:
                 self._read(event)
-            except (ValueError, RecursionError) as exc:
+            except Exception as exc:
+                # A dialect raises ValueError where it means to. Whatever else comes of a shape that nobody thought of
+                # is the event's fault too, and must not get out as it is.
                 self._read_unreadable(event, exc)
                 if self.error is not None:
                     break
@@ -235,12 +251,16 @@ class Decoder:
             what = f"is not valid JSON (at character {exc.pos:,} of {len(event.data):,})"
         elif isinstance(exc, NotAnObject):
             what = "is JSON, but not an object"
+        elif isinstance(exc, UnknownShape):
+            what = "has a tool call in it that is not of its form"
         elif isinstance(exc, FunctionFailed):
             what = f"could not be read: {exc}"
         elif isinstance(exc, RecursionError):
             what = "is JSON that is nested too deeply"
-        else:
+        elif isinstance(exc, ValueError):
             what = "is not valid JSON"
+        else:
+            what = f"has a shape that cannot be read ({type(exc).__name__})"
         return MalformedEvent(
             f"Event {self.events:,} of the stream {what}. It was read as {self.dialect}: set dialect= if the endpoint "
             "speaks another one. Else the provider or a proxy damaged the stream: send the request again."

@@ -48,7 +48,8 @@ class ToolDelta(NamedTuple):
 
     ``key`` tells the calls of one answer apart. ``arguments`` is the next fragment of the call's JSON text, or,
     with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
-    and that its arguments are a JSON object; a call closed with cut or empty arguments never is.
+    and that its arguments are a JSON object; a call closed with cut or empty arguments never is (with one
+    exception, for Anthropic: see ``wire/dialects/anthropic.py``).
     """
 
     key: str
@@ -89,9 +90,10 @@ class Event:
     ``event`` (``"message"`` where the provider gave no name), ``data``, ``id`` and ``retry`` (milliseconds,
     ``None`` where it is no number) are as they were sent. The rest is the dialect's reading: ``kind``;
     ``text``, the piece of the answer in this event and nothing else; ``reasoning``; ``tools``, pieces of tool
-    calls; ``error``; and ``finish``, true on the event after which nothing but usage and the terminal event is
-    expected. An event may carry more than its kind says: ``text`` may stand beside ``TOOL_CALL`` or
-    ``TERMINAL``. Treat it as read-only.
+    calls; ``error``; ``finish``, true on the event after which nothing but usage and the terminal event is
+    expected; and ``cut``, true where the provider says that it ended the answer, or one choice of it, before it was
+    whole: for its length, or by a filter. An event may carry more than its kind says: ``text`` may stand beside
+    ``TOOL_CALL``, and text and complete calls beside ``TERMINAL``. Treat it as read-only.
     """
 
     event: str
@@ -104,6 +106,7 @@ class Event:
     tools: tuple[ToolDelta, ...] = field(default=(), repr=False)
     finish: bool = False
     error: StreamError | None = field(default=None, repr=False)
+    cut: bool = False
     _json: Any = field(default=_UNPARSED, init=False, repr=False, compare=False)
 
     @property
@@ -128,7 +131,9 @@ class Event:
 class Meaning:
     """What a registered dialect function says of an event when a bare :class:`Kind` is not enough.
 
-    ``finish`` marks the event after which only usage and the terminal event can come.
+    ``finish`` marks the event after which only usage and the terminal event can come; ``cut`` an answer that ended
+    before it was whole, for its length or by a filter. ``provider_acted`` says that the provider runs a tool of its
+    own that may have side effects: from then on the request is not sent again without a person's consent.
     """
 
     kind: Kind
@@ -137,3 +142,5 @@ class Meaning:
     tools: tuple[ToolDelta, ...] = ()
     finish: bool = False
     error: StreamError | None = None
+    cut: bool = False
+    provider_acted: bool = False

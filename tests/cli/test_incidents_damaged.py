@@ -72,6 +72,23 @@ def test_a_last_line_that_is_half_written() -> None:
     assert (shown(done.out), done.err) == (["1", "2"], "")
 
 
+def test_half_a_line_in_the_middle(tmp_path: Path) -> None:
+    """What is written behind half a line is read, blank lines are passed over in silence, and the half is told of by
+    its number.
+    """
+    path = tmp_path / "log"
+    whole = lines(call(1))
+    path.write_bytes(whole + b"\n\n" + whole[:300])
+    JsonLinesSink(path, every_call=True)(call(2))
+    done = invoke("incidents", str(path))
+    assert (shown(done.out), done.code) == (["1", "2"], 0)
+    (note,) = done.err.splitlines()
+    assert "line 4 is skipped" in note
+    found = document(log=path.read_bytes())
+    assert [skipped["line"] for skipped in found["skipped"]] == [4]
+    assert (found["totals"]["calls"], found["totals"]["skipped"]) == (2, 1)
+
+
 def test_a_file_that_is_no_log() -> None:
     """Of a file with nothing but other lines, a few are told one by one and the rest is counted."""
     done = incidents(log=b"some text\n" * 3000)

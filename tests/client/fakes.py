@@ -116,6 +116,7 @@ class FakeReply:
         self._left = list(answer.pieces)
         self.status = answer.status
         self.headers = requests.structures.CaseInsensitiveDict(answer.headers)
+        self.refused = answer.status >= 400
         self.closed = False
 
     def read(self) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from llmwatch import (
+    Cancelled,
     CancelToken,
     ConnectFailed,
     Decision,
@@ -137,6 +138,46 @@ def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> No
     assert len(sender.asked) == 1
 
 
+def test_a_resend_that_the_deadline_forestalls_was_not_carried_out(studio: Studio) -> None:
+    """A hook that takes longer than the call may: the resend is not sent, its decision says so, and the end is the
+    deadline's.
+    """
+    retry = Retry(backoff=0, on_retry=lambda resend: studio.elapse(11))
+    call, sender = studio.call(BUSY, retry=retry, limits=Limits(deadline=10))
+    error = caught_by(call, WatchTimeout)
+    assert (error.phase, error.recovery.decision, error.recovery.reason) == ("deadline", Decision.STOP, "deadline")
+    planned, last = error.record.decisions
+    assert (planned.decision, planned.carried_out, planned.outcome) == (Decision.RETRY, False, "stopped")
+    assert (last.decision, last.reason, last.carried_out) == (Decision.STOP, "deadline", False)
+    assert [one.facts["sent"] for one in error.record.attempts] == ["yes", "no"]
+    assert len(sender.asked) == 1
+
+
+def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(studio: Studio) -> None:
+    """The same for a call that is given up in its hook."""
+    token = CancelToken()
+    retry = Retry(backoff=0, on_retry=lambda resend: token.cancel())
+    call, sender = studio.call(BUSY, retry=retry, cancel=token)
+    error = caught_by(call, Cancelled)
+    assert [(one.reason, one.carried_out) for one in error.record.decisions] == [
+        ("http_status", False),
+        ("cancelled_by_user", False),
+    ]
+    assert len(sender.asked) == 1
+
+
+def test_a_resend_that_the_deadline_ends_after_it_was_sent_was_carried_out(studio: Studio) -> None:
+    """What was sent has taken place, whatever ends it."""
+    call, sender = studio.call(BUSY, Answer(silent=True), retry=Retry(backoff=0), limits=Limits(deadline=10))
+    calling = in_thread(caught_by, call, WatchTimeout)
+    sender.wait_for(2)
+    eventually(lambda: _counting(studio) == ("deadline", 10), "the deadline counts")
+    studio.elapse(10.1)
+    error = calling.result()
+    assert error.phase == "deadline"
+    assert [(one.carried_out, one.outcome) for one in error.record.decisions] == [(True, "failed"), (False, "stopped")]
+
+
 def test_a_refused_connection_is_not_sent(studio: Studio) -> None:
     """A connection that did not come about is resent, and its facts say that nothing was sent."""
     refused = Answer(unsent=requests.exceptions.ConnectionError(OSError(111, "refused")))
@@ -212,7 +253,8 @@ def test_closing_a_call_twice_is_one_record(studio: Studio) -> None:
 
 def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
     """A status that is not resent is the answer, and the call is over with it."""
-    call, sender = studio.call(BUSY, door=Door.REQUEST, retry=Retry(backoff=0))
+    body = {"model": "m", "messages": []}
+    call, sender = studio.call(BUSY, door=Door.REQUEST, retry=Retry(backoff=0), json=body)
     call.begin()
     response = call.answer()[0].response
     assert response.status_code == 503
@@ -229,4 +271,25 @@ def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> 
     assert call.answer()[0].response.status_code == status
     (record,) = studio.records
     assert record.attempts[0].status == status
+    assert len(sender.asked) == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "cut"])
+def test_leaving_after_a_failure_is_no_cancellation(studio: Studio, how: str) -> None:
+    """The earliest event is the cause: a caller that leaves without having come to the error has not cancelled."""
+    cut = ConnectionResetError(104, "reset") if how == "cut" else None
+    call, sender = studio.call(Answer(pieces=[CHUNK], cut=cut, silent=how == "kill"), limits=Limits(stale=5))
+    call.begin()
+    assert call.next_batch()
+    attempt = call._attempt
+    assert attempt is not None
+    if how == "kill":
+        studio.elapse(5.1)
+    eventually(lambda: attempt.verdict, "the failure")
+    call.close()
+    (record,) = studio.records
+    cause = "watchdog_timeout" if how == "kill" else "transport_disconnect"
+    assert (record.outcome, record.cause, record.attempts[0].cause) == ("failed", cause, cause)
+    (decision,) = record.decisions
+    assert (decision.decision, decision.carried_out) == (Decision.CONTINUE, False)
     assert len(sender.asked) == 1

@@ -46,9 +46,29 @@ def test_the_body_can_change() -> None:
 
 
 def test_headers_are_merged() -> None:
-    """New ones are added, old ones replaced, and ``None`` removes one."""
+    """New ones are added, old ones replaced, and ``None``, which requests does not send, stays: it removes one."""
     request = _changed({"headers": {"B": "2", "C": None, "D": "4"}}, headers={"A": "1", "B": "1", "C": "1"})
-    assert request.kwargs["headers"] == {"A": "1", "B": "2", "D": "4"}
+    assert request.kwargs["headers"] == {"A": "1", "B": "2", "C": None, "D": "4"}
+
+
+def test_the_names_of_headers_have_no_case() -> None:
+    """A header in other letters is the same header, whether it is replaced or removed; bytes are letters too."""
+    old = {"Authorization": "Bearer one", "X-Key": "1", b"X-Raw": "1"}
+    request = _changed({"headers": {"authorization": None, "x-KEY": "2", "x-raw": None}}, headers=old)
+    assert request.kwargs["headers"] == {"authorization": None, "x-KEY": "2", "x-raw": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [({"url": OTHER}, False), ({"params": {"a": "1"}}, False), ({"headers": {"A": "1"}}, True), ({"json": {}}, True)],
+)
+def test_where_redirects_have_led_is_kept_with_the_address(changes: Any, kept: bool) -> None:
+    """Another address forgets where the old one has led to; how many redirects are left does not change."""
+    request = CallRequest.build("POST", URL, {"json": {}})
+    request.trail.hops, request.trail.url = 3, OTHER
+    changed = changed_request(request, lambda resend: changes, 2, StreamCut("cut"))
+    assert (changed.trail.hops, changed.trail.url) == (3, OTHER if kept else None)
+    assert request.trail.url == OTHER
 
 
 def test_the_hook_is_told_what_happened() -> None:
@@ -62,7 +82,9 @@ def test_the_hook_is_told_what_happened() -> None:
     assert resend.kwargs["headers"] == {"A": "1"}
 
 
-@pytest.mark.parametrize("changes", [{"colour": "red"}, {"url": "ftp://x/"}, {"json": object()}, 7], ids=repr)
+@pytest.mark.parametrize(
+    "changes", [{"colour": "red"}, {"url": "ftp://x/"}, pytest.param({"json": object()}, id="json"), 7], ids=repr
+)
 def test_nonsense_is_logged_and_changes_nothing(changes: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A hook that returns what cannot be meant leaves the request as it was."""
     with caplog.at_level(logging.ERROR, "llmwatch"):

@@ -42,7 +42,9 @@ def test_limits_that_are_given_stay() -> None:
     assert with_timeout(Limits.single(900), 7) == Limits.single(900, connect=7)
 
 
-@pytest.mark.parametrize("timeout", ["7", True, (1,), (1, 2, 3), [1, 2], object(), (1, "2"), (True, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "timeout", ["7", True, (1,), (1, 2, 3), [1, 2], pytest.param(object(), id="object"), (1, "2"), (True, 2)], ids=repr
+)
 def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
     """What requests would not take, or would take for a number by accident, is a ``ConfigError`` about ``timeout``."""
     with pytest.raises(ConfigError, match="timeout") as caught:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 import llmwatch
 from llmwatch import Cancelled, CancelToken, Client, Decision, Limits, Retry, Stream
@@ -282,3 +283,23 @@ def test_cancelling_from_within_the_loop_is_allowed(serve: Serve, connect: Conne
     outcome = run_stream(made, lambda event: client.close() if event.text else None)
     _cancelled(outcome.failed(Cancelled), "lifecycle")
     server.wait_for_closed(1)
+
+
+def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(serve: Serve, connect: Connect) -> None:
+    """The worker of a second attempt is at work already, and has sent nothing: the decision behind it says so."""
+    server, token, asked = serve("status:status=503", "healthy"), CancelToken(), []
+
+    def auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        asked.append(request.url)
+        if len(asked) == 2:
+            token.cancel()
+        return request
+
+    error = stream(connect(), server.chat_url, auth=auth, cancel=token).failed(llmwatch.Cancelled)
+    assert error.record is not None
+    assert [one.facts["sent"] for one in error.record.attempts] == ["yes", "no"]
+    assert [(one.reason, one.carried_out) for one in error.record.decisions] == [
+        ("http_status", False),
+        ("cancelled_by_user", False),
+    ]
+    assert len(server.requests) == 1

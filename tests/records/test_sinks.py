@@ -10,12 +10,14 @@ import pathlib
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
 from llmwatch.records import CallRecord, JsonLinesSink, log_incident, notify, sinks
 from tests.records.making import attempt, call
 
+TORN = b'{"schema": 1, "call_id": "half'
 QUIET = {"outcome": "done", "attempts": (attempt(cause=None),)}
 
 
@@ -198,6 +200,110 @@ class TestJsonLinesSink:
         assert len(damaged) == 100
         assert CallRecord.from_json(json.loads(whole)).call_id == "next"
 
+    def test_half_a_line_that_was_left_costs_itself_only(self, tmp_path: pathlib.Path) -> None:
+        """A log that ends in half a line, of a process that was killed say, gets the next incident on a line of its
+        own, once; one that is whole or empty gets no blank line.
+        """
+        path = tmp_path / "log.jsonl"
+        sink = JsonLinesSink(path)
+        path.write_bytes(TORN)
+        sink(call(call_id="one"))
+        sink(call(call_id="two"))
+        damaged, one, two = path.read_bytes().splitlines()
+        assert damaged == TORN
+        assert [json.loads(line)["call_id"] for line in (one, two)] == ["one", "two"]
+
+    def test_half_a_line_is_ended_in_the_same_write(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No other process can come between the line end and the line."""
+        path, real, written = tmp_path / "log.jsonl", os.write, []
+
+        def noted(descriptor: int, data: bytes) -> int:
+            written.append(data)
+            return real(descriptor, data)
+
+        path.write_bytes(TORN)
+        monkeypatch.setattr(sinks.os, "write", noted)
+        JsonLinesSink(path)(call())
+        (only,) = written
+        assert only.startswith(b"\n{")
+        assert only.endswith(b"}\n")
+
+    def test_a_log_that_cannot_be_read_is_taken_for_a_torn_one(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the end cannot be looked at, a blank line is the lesser harm."""
+        path, real = tmp_path / "log.jsonl", os.open
+
+        def refusing(name: str, flags: int, *mode: int) -> int:
+            if not flags & os.O_WRONLY:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real(name, flags, *mode)
+
+        path.write_bytes(TORN)
+        monkeypatch.setattr(sinks.os, "open", refusing)
+        sink = JsonLinesSink(path)
+        sink(call(call_id="one"))
+        sink(call(call_id="two"))
+        monkeypatch.undo()
+        assert [line[:8] for line in path.read_bytes().splitlines()] == [TORN[:8], b'{"schema', b"", b'{"schema']
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+    def test_a_writer_that_was_stopped_holds_nobody_up(self, tmp_path: pathlib.Path) -> None:
+        """One who never gives the file back is waited for, and not for long."""
+        import fcntl
+
+        path = tmp_path / "log.jsonl"
+        sink = JsonLinesSink(path)
+        holder = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            began = time.monotonic()
+            sink(call(call_id="one"))
+            assert 0.1 < time.monotonic() - began < 5.0
+        finally:
+            os.close(holder)
+        assert [record.call_id for record in read(path)] == ["one"]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+    def test_a_child_that_was_forked_in_a_write_holds_nothing(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The file is free after the line, even if a child has inherited the descriptor meanwhile."""
+        import fcntl
+
+        path, real, inherited = tmp_path / "log.jsonl", os.write, []
+
+        def forking(descriptor: int, data: bytes) -> int:
+            # What a child would have: the same open file under another number.
+            inherited.append(os.dup(descriptor))
+            return real(descriptor, data)
+
+        monkeypatch.setattr(sinks.os, "write", forking)
+        JsonLinesSink(path)(call())
+        monkeypatch.undo()
+        other = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(other)
+            os.close(inherited[0])
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_pipe_has_no_end_to_look_at(self, tmp_path: pathlib.Path) -> None:
+        """A line goes into a pipe as it is, and its reader is not robbed of a byte."""
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            sink = JsonLinesSink(tmp_path / "pipe")
+            sink(call(call_id="one"))
+            sink(call(call_id="two"))
+            lines = os.read(reader, 65536).splitlines()
+        finally:
+            os.close(reader)
+        assert [json.loads(line)["call_id"] for line in lines] == ["one", "two"]
+
     def test_its_repr_names_the_path(self, tmp_path: pathlib.Path) -> None:
         """In a log of the sink itself one sees where it writes."""
         assert repr(JsonLinesSink(tmp_path / "log.jsonl")) == f"JsonLinesSink({str(tmp_path / 'log.jsonl')!r})"
@@ -232,8 +338,11 @@ sys.exit(str(failed) if failed else 0)
 
 
 def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
-    """Two processes with eight threads each write 10,000 incidents: every line parses, and none is missing."""
+    """Two processes with eight threads each write 10,000 incidents into a log that ends in half a line: every other
+    line is a whole record, and none is missing.
+    """
     path, each = tmp_path / "incidents.jsonl", LINES // (PROCESSES * THREADS)
+    path.write_bytes(TORN)
     command = [sys.executable, "-c", WRITER, str(path)]
     running = [
         subprocess.Popen([*command, str(process), str(THREADS), str(each)], stderr=subprocess.PIPE)
@@ -244,6 +353,7 @@ def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
         assert one.returncode == 0, said.decode()
     found = set()
     with path.open("rb") as lines:
+        assert next(lines) == TORN + b"\n"
         for line in lines:
             found.add(json.loads(line)["call_id"])
     assert len(found) == LINES

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmwatch.recovery import ToolBoundary, snapshot
+from llmwatch.recovery import ToolBoundary, json_object, snapshot
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 FLAT = {"type": "function", "name": "f", "parameters": {}}
@@ -219,3 +219,31 @@ names = st.sampled_from(
 def test_it_never_raises(body: dict[str, object]) -> None:
     """Any JSON gives a boundary."""
     assert snapshot(body).as_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ('{"tools": [{"type": "mcp"}], "tools": []}', False),
+        ('{"tools": [], "tools": []}', False),
+        ('{"tools": [], "\\u0074ools": [{"type": "mcp"}]}', False),
+        ('{"tool_choice": "auto", "tool_choice": "none", "tools": []}', False),
+        ('{"functions": [], "functions": []}', False),
+        ('{"mcp_servers": [{}], "mcp_servers": []}', False),
+        ('{"cachedContent": "c", "cachedContent": null}', False),
+        ('{"toolConfig": {}, "toolConfig": {}}', False),
+        ('{"tools": [{"type": "mcp", "type": "function"}]}', False),
+        ('{"tools": [{"type": "namespace", "tools": [{"type": "mcp", "type": "function"}]}]}', False),
+        ('{"tool_choice": {"type": "auto", "type": "none"}}', False),
+        ('{"toolConfig": {"functionCallingConfig": {"mode": "ANY", "mode": "NONE"}}}', False),
+        ('{"tools": [], "model": "m"}', True),
+        ('{"temperature": 1, "temperature": 0, "tools": []}', True),
+        ('{"messages": [{"content": "a", "content": "b"}], "tools": []}', True),
+    ],
+)
+def test_a_key_that_stands_twice_where_tools_are_told(text: str, complete: bool) -> None:
+    """Which of the two the provider goes by is not known; anywhere else it does not matter."""
+    body = json.loads(text, object_pairs_hook=json_object)
+    assert body == json.loads(text)
+    assert snapshot(body).complete is complete
+    assert snapshot(json.loads(text)).complete

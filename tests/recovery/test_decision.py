@@ -178,6 +178,34 @@ class TestCollect:
         plan = decide(CUT, facts(CALL, boundary=boundary), context(Door.COLLECT))
         assert plan.recovery.decision is Decision.CONFIRM
 
+    def test_an_answer_that_ended_with_half_a_tool_call(self) -> None:
+        """An end in good order is no answer where a call in it is not whole: one resend, and not a second."""
+        ended = facts(FRAGMENT, terminal=True)
+        broken = of(FailureKind.MALFORMED)
+        assert outcome(decide(broken, ended, context(Door.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
+        used = context(Door.COLLECT, attempt=2, partial_resends_used=1)
+        assert outcome(decide(broken, ended, used)) == (Decision.STOP, Reason.PARTIAL_RESEND_USED)
+        assert outcome(decide(CUT, ended, context(Door.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
+
+
+class TestWhatTheAnswerShows:
+    @pytest.mark.parametrize("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
+    @pytest.mark.parametrize("door", [Door.STREAM, Door.SESSION, Door.COLLECT, Door.REQUEST])
+    def test_a_tool_that_the_provider_ran_blocks(self, door: Door, base: Facts) -> None:
+        """The answer shows a tool with side effects that the request does not: a person decides, at every door."""
+        acted = facts(base, provider_acted=True)
+        plan = decide(CUT, acted, context(door))
+        delivered = base is CALL and door.hands_over
+        reason = Reason.TOOL_CALL_DELIVERED if delivered else Reason.PROVIDER_TOOLS
+        assert outcome(plan) == (Decision.CONFIRM, reason)
+        assert (plan.could_work, plan.safe) == (True, False)
+        if not (door.hands_over and base is not ALIVE):
+            assert decide(CUT, acted, context(door, resend_with_tools=True)).recovery.decision is Decision.RETRY
+
+    def test_nothing_can_have_run_of_what_was_not_sent(self) -> None:
+        """Without the request there was no tool."""
+        assert decide(CUT, facts(UNSENT, provider_acted=True), context()).recovery.decision is Decision.RETRY
+
 
 class TestBoundary:
     @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ ROWS: tuple[dict[str, object], ...] = (
     {"replayable": None},
     {"socket_reused": None, "since_sent": None, "replayable": None, "terminal": None},
     {"beaten": True},
+    {"provider_acted": True},
 )
 USUAL: dict[str, object] = {"terminal": False, "socket_reused": False, "since_sent": 1.0, "replayable": True}
 
@@ -148,6 +149,7 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
         if facts.sent is not Sent.NO and not context.resend_with_tools:
             assert facts.boundary is not None
             assert not facts.boundary.blocks
+            assert not facts.provider_acted
     if plan.free:
         assert facts.socket_reused
         assert not facts.headers

@@ -9,8 +9,10 @@ import base64
 import json
 import random
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 __all__ = ["Plant", "words"]
 
@@ -81,6 +83,17 @@ _NAMED = (
     "https://api.example.com/v1#{}",
 )
 
+# Names that people give to things, and gateways to callers: nothing about them looks like a key.
+_PLAIN = ["team", "blue", "falcon", "prod", "harbor", "lima", "delta", "acme", "north", "otter", "cedar", "gamma"]
+_WRITTEN: tuple[Callable[[str], str], ...] = (
+    str,
+    str.upper,
+    lambda secret: quote(secret, safe=""),
+    lambda secret: secret.replace("-", "%2d"),
+    lambda secret: secret.replace("-", "\\u002D"),
+    lambda secret: json.dumps({"caller": secret}),
+)
+
 
 def words(draw: random.Random) -> str:
     """A few words of an error message."""
@@ -93,6 +106,37 @@ class Plant:
 
     draw: random.Random
     secrets: list[str] = field(default_factory=list)
+    header: str = ""
+    cookie: str = ""
+    user_info: str = ""
+    tool: str = ""
+
+    def __post_init__(self) -> None:
+        """What every request of this plant's is sent with."""
+        self.header, self.cookie, password, self.tool = (self._plain() for _ in range(4))
+        self.user_info = f"user:{password}"
+        self.secrets += [self.header, self.cookie, password, self.tool]
+        self.secrets.append(base64.b64encode(self.user_info.encode()).decode())
+
+    def _plain(self) -> str:
+        names = self.draw.sample(_PLAIN, 3)
+        return f"{names[0]}{self.draw.randrange(10)}-{names[1]}-{self.draw.randrange(10**4):04}-{names[2]}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers with secrets of no make, beside a key."""
+        cookie = f"theme=dark; session={self.cookie}"
+        return {"X-Gateway-Caller": self.header, "Cookie": cookie, "Authorization": f"Bearer {self.key()}"}
+
+    def echo(self) -> str:
+        """One of the secrets of no make that were sent, as somebody writes it who repeats it."""
+        return self.draw.choice(_WRITTEN)(self.draw.choice(self.secrets[:5]))
+
+    def said(self) -> str:
+        """An error message of somebody who got the request, and repeats what came with it."""
+        if self.draw.random() < 0.4:
+            return self.text()
+        return f"{words(self.draw)} {self.draw.choice(_BARE).format(self.echo())} {self.text()}"
 
     def _some(self, alphabet: str, count: int) -> str:
         return "".join(self.draw.choices(alphabet, k=count))
@@ -131,15 +175,17 @@ class Plant:
             pieces.append(words(self.draw))
         return " ".join(pieces)
 
-    def url(self, scheme: str = "https", host: str = "127.0.0.1:9") -> str:
+    def url(self, scheme: str = "https", host: str = "127.0.0.1:9", user_info: str = "") -> str:
         """An address with a password, keys in path, query and fragment."""
+        user_info = user_info or f"user:{self.password()}"
         path = self.draw.choice(["/v1/chat/completions", "/v1/{}/messages", "/bot{}/send"]).format(self.key())
         name = self.draw.choice(["key", "api-key", "q", "X-Amz-Signature"])
-        return f"{scheme}://user:{self.password()}@{host}{path}?alt=sse&{name}={self.password()}#{self.key()}"
+        return f"{scheme}://{user_info}@{host}{path}?alt=sse&{name}={self.password()}#{self.key()}"
 
     def error_document(self) -> Any:
         """An error of one of the shapes that providers have, which repeats the prompt beside its message."""
-        message, prompt, word = self.text(), self.prompt(), self.draw.choice(["invalid_request_error", self.key()])
+        message, prompt = self.said(), self.prompt()
+        word = self.draw.choice(["invalid_request_error", self.key(), self.echo(), f"no_{self.header}"])
         return self.draw.choice(
             [
                 {"error": {"message": message, "type": word, "code": word, "param": prompt}, "input": prompt},
@@ -156,7 +202,7 @@ class Plant:
     def page(self) -> str:
         """A web page whose title repeats secrets and whose body repeats the prompt."""
         return (
-            f"<!DOCTYPE html><html><head><title>{self.text()}</title></head><body><p>{self.prompt()}</p></body></html>"
+            f"<!DOCTYPE html><html><head><title>{self.said()}</title></head><body><p>{self.prompt()}</p></body></html>"
         )
 
     def body(self) -> bytes:
@@ -166,13 +212,14 @@ class Plant:
             return json.dumps(self.error_document(), ensure_ascii=self.draw.random() < 0.5).encode()
         if made < 0.85:
             return self.page().encode()
-        return self.text().encode()
+        return self.said().encode()
 
     def found(self, said: str) -> list[str]:
         """The secrets of which ``said`` holds twelve characters from the middle or the end."""
-        traces = []
+        traces, lower = [], said.lower()
+        plain = self.secrets[:5]
         for secret in self.secrets:
             tail = secret[-24:]
-            if tail[:12] in said or tail[-12:] in said:
+            if tail[:12] in said or tail[-12:] in said or (secret in plain and tail[:12].lower() in lower):
                 traces.append(secret)
         return traces

@@ -114,7 +114,7 @@ def test_what_goes_wrong_before_output(serve: Serve, connect: Connect, shape: st
 
 
 def test_a_call_without_its_arguments_never_comes_out(serve: Serve, connect: Connect) -> None:
-    """A block that was closed over nothing, or over half of its arguments, is no call in any dialect."""
+    """A block that was closed over nothing, or over half of its arguments, is no call, and no answer without one."""
     blocks = [
         'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}\n\n',
         'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"b","function":'
@@ -123,10 +123,10 @@ def test_a_call_without_its_arguments_never_comes_out(serve: Serve, connect: Con
         "data: [DONE]\n\n",
     ]
     server = serve(one_event(*(block.encode() for block in blocks)))
-    outcome = collect(connect(), server.chat_url)
-    outcome.done()
-    assert outcome.value.tool_calls == ()
-    assert "tool_call" not in outcome.kinds
+    assert "tool_call" not in stream(connect(), server.chat_url).kinds
+    error = collect(connect(), server.chat_url).failed(llmwatch.MalformedEvent)
+    assert "of its 2 tool call(s) number 1, 2 cannot" in str(error)
+    assert len(server.requests) == 3
 
 
 def _house(event: Event) -> Kind | Meaning:

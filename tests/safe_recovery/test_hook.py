@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import requests
 
 import llmwatch
 from llmwatch import Decision, Limits, LLMWatchError, Resend, Retry
@@ -60,6 +61,24 @@ def test_headers_are_changed_added_and_removed(serve: Serve, connect: Connect) -
     ]
     assert second.json() == first.json()
     assert headers["X-Old"] == "1"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
+@pytest.mark.parametrize("owner", ["call", "client"])
+def test_a_fail_over_leaves_the_old_key_behind(serve: Serve, connect: Connect, name: str, owner: str) -> None:
+    """``None`` takes a header out whatever the case of its name, and whether the call or its client's session has set
+    it: another provider does not get to see the key of the first.
+    """
+    down, up = serve("status:status=503"), serve()
+    retry = Retry(backoff=0, on_retry=lambda resend: {"url": up.chat_url, "headers": {name: None}})
+    headers = {"Authorization": "Bearer sk-first"}
+    with requests.Session() as lender:
+        lender.trust_env = False
+        lender.headers.update(headers if owner == "client" else {})
+        client = connect(retry=retry, session=lender)
+        stream(client, down.chat_url, **({"headers": headers} if owner == "call" else {})).done("recovered")
+    assert down.requests[0].header("Authorization") == "Bearer sk-first"
+    assert up.requests[0].header("Authorization") is None
 
 
 @pytest.mark.parametrize("given", ["json", "data"])

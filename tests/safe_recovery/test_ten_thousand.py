@@ -13,6 +13,7 @@ import ssl
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -86,13 +87,17 @@ class Sender:
         return self._answer
 
 
+def _tools(plant: Plant) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": {"name": plant.tool, "parameters": {"type": "object"}}}]
+
+
 def _failed(plant: Plant, answer: Reply | Exception, *, dialect: str = "auto", sent: str = "yes") -> LLMWatchError:
     """The error of one attempt at an address full of secrets."""
-    url = plant.url()
-    body = asking(messages=[{"role": "user", "content": plant.prompt()}])
+    url = plant.url(user_info=plant.user_info)
+    body = asking(messages=[{"role": "user", "content": plant.prompt()}], tools=_tools(plant))
     exchange = Exchange(
         sender=Sender(answer),  # type: ignore[arg-type]
-        request=CallRequest.build("POST", url, {"json": body, "headers": {"Authorization": f"Bearer {plant.key()}"}}),
+        request=CallRequest.build("POST", url, {"json": body, "headers": plant.headers}),
         limits=LIMITS,
         keepalive=10.0,
         dialect=dialect,
@@ -116,6 +121,7 @@ def _status(plant: Plant) -> LLMWatchError:
 
 def _redirect(plant: Plant) -> LLMWatchError:
     location = plant.url(plant.draw.choice(["http", "https", "ftp"]), "login.example.com")
+    location = location.replace(".com/", f".com/{quote(plant.echo())}/", plant.draw.randrange(2))
     return _failed(plant, Reply(plant.draw.choice([301, 302, 303, 307, 308]), {}, plant.body(), location))
 
 
@@ -126,13 +132,13 @@ def _in_stream(plant: Plant) -> LLMWatchError:
     dialect = plant.draw.choice(_DIALECTS)
     document = json.dumps(plant.error_document())
     if dialect == "ndjson":
-        body = f'{{"error": {json.dumps(plant.text())}, "prompt": {json.dumps(plant.prompt())}}}\n'
+        body = f'{{"error": {json.dumps(plant.said())}, "prompt": {json.dumps(plant.prompt())}}}\n'
     elif dialect == "openai-responses":
-        document = json.dumps({"type": "error", "code": plant.key(), "message": plant.text(), "param": plant.prompt()})
+        document = json.dumps({"type": "error", "code": plant.key(), "message": plant.said(), "param": plant.prompt()})
         body = f"event: error\ndata: {document}\n\n"
     elif plant.draw.random() < 0.3:
         # Words alone, in an event of that name.
-        body = f"event: error\ndata: {plant.text()}\n\n"
+        body = f"event: error\ndata: {plant.said()}\n\n"
     else:
         body = f"event: error\ndata: {document}\n\n"
     return _failed(plant, Reply(200, {"content-type": "text/event-stream"}, body.encode(), None), dialect=dialect)
@@ -163,15 +169,15 @@ def _handshake(words: str) -> ssl.SSLError:
 Foreign = Callable[[Plant, str], Exception]
 
 _BEFORE: tuple[Foreign, ...] = (
-    lambda plant, path: u3.MaxRetryError(_POOL, path, u3.NewConnectionError(_POOL, plant.text())),  # type: ignore[arg-type]
+    lambda plant, path: u3.MaxRetryError(_POOL, path, u3.NewConnectionError(_POOL, plant.said())),  # type: ignore[arg-type]
     lambda plant, path: u3.MaxRetryError(
-        _POOL, plant.url(), u3.ProxyError(plant.text(), OSError(errno.ECONNREFUSED, plant.text()))
+        _POOL, plant.url(), u3.ProxyError(plant.said(), OSError(errno.ECONNREFUSED, plant.said()))
     ),
-    lambda plant, path: u3.MaxRetryError(_POOL, path, u3.SSLError(_handshake(plant.text()))),
-    lambda plant, path: socket.gaierror(socket.EAI_NONAME, plant.text()),
-    lambda plant, path: socket.gaierror(socket.EAI_AGAIN, plant.text()),
-    lambda plant, path: OSError(errno.ECONNREFUSED, plant.text(), plant.url()),
-    lambda plant, path: TimeoutError(plant.text()),
+    lambda plant, path: u3.MaxRetryError(_POOL, path, u3.SSLError(_handshake(plant.said()))),
+    lambda plant, path: socket.gaierror(socket.EAI_NONAME, plant.said()),
+    lambda plant, path: socket.gaierror(socket.EAI_AGAIN, plant.said()),
+    lambda plant, path: OSError(errno.ECONNREFUSED, plant.said(), plant.url()),
+    lambda plant, path: TimeoutError(plant.said()),
     lambda plant, path: requests.exceptions.InvalidURL(f"Failed to parse: {plant.url()}"),
     lambda plant, path: u3.LocationParseError(plant.url()),
     lambda plant, path: requests.exceptions.InvalidProxyURL(f"Please check proxy URL {plant.url()}"),
@@ -179,11 +185,11 @@ _BEFORE: tuple[Foreign, ...] = (
 )
 _AFTER: tuple[Foreign, ...] = (
     lambda plant, path: u3.ProtocolError(
-        f"Connection aborted. {plant.text()}", ConnectionResetError(errno.ECONNRESET, plant.text())
+        f"Connection aborted. {plant.said()}", ConnectionResetError(errno.ECONNRESET, plant.said())
     ),
-    lambda plant, path: u3.ReadTimeoutError(_POOL, path, f"Read timed out. {plant.text()}"),
-    lambda plant, path: u3.MaxRetryError(_POOL, plant.url(), u3.ResponseError(plant.text())),
-    lambda plant, path: OSError(errno.EPIPE, plant.text()),
+    lambda plant, path: u3.ReadTimeoutError(_POOL, path, f"Read timed out. {plant.said()}"),
+    lambda plant, path: u3.MaxRetryError(_POOL, plant.url(), u3.ResponseError(plant.said())),
+    lambda plant, path: OSError(errno.EPIPE, plant.said()),
 )
 
 
@@ -333,10 +339,10 @@ def test_dozens_of_planted_failures_over_sockets(
     def play(context: Context) -> Iterator[steps.Step]:
         way = context.request.number % 5
         if way == 0:
-            status, headers = plant.draw.choice([400, 401, 429, 503]), [("x-request-id", plant.key())]
+            status, headers = plant.draw.choice([400, 401, 429, 503]), [("x-request-id", plant.header.upper())]
             yield from context.answer([steps.Chunk(plant.body())], status=status, headers=headers, framing="length")
         elif way == 1:
-            location = [("Location", plant.url("http"))]
+            location = [("Location", plant.url("http").replace(":9/", f":9/{plant.cookie}/"))]
             yield from context.answer([], status=302, headers=location, framing="length")
         elif way == 2:
             event = f"event: error\ndata: {json.dumps(plant.error_document())}\n\n".encode()
@@ -344,7 +350,7 @@ def test_dozens_of_planted_failures_over_sockets(
         elif way == 3:
             yield from context.answer([steps.Chunk(plant.page().encode())], content_type="text/html")
         else:
-            yield steps.Send(f"HTTP/1.1 {plant.text()}\r\n\r\n".encode())
+            yield steps.Send(f"HTTP/1.1 {plant.said()}\r\n\r\n".encode())
             yield steps.Close()
 
     server = serve(Script(name="leaky", description="repeats secrets", play=play))
@@ -352,10 +358,9 @@ def test_dozens_of_planted_failures_over_sockets(
         retry=Retry(max_attempts=2, backoff=0, budget=0), sinks=[told.append], on_notice=told.append, notice_every=BEAT
     )
     for _ in range(25):
-        password, key = plant.password(), plant.password()
-        url = f"{server.chat_url.replace('://', f'://user:{password}@')}?key={key}"
-        body = asking(messages=[{"role": "user", "content": plant.prompt()}])
-        outcome = door(client, url, json=body, headers={"X-Api-Key": plant.key()})
+        url = f"{server.chat_url.replace('://', f'://{plant.user_info}@')}?key={plant.password()}"
+        body = asking(messages=[{"role": "user", "content": plant.prompt()}], tools=_tools(plant))
+        outcome = door(client, url, json=body, headers={**plant.headers, "X-Api-Key": plant.key()})
         error = outcome.error
         if door is request and error is None:
             assert outcome.record is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import subprocess
@@ -208,6 +209,25 @@ def test_closing_the_client_closes_the_connections(serve: Any, package: str) -> 
     with MAKERS["helper"](package, server) as client:
         assert ask(client, ONE[package]).text == ANSWER
         assert server.open_connections == 1
+    eventually(lambda: server.open_connections == 0, "the connection is closed")
+
+
+@DOORS
+@pytest.mark.parametrize("package", ["openai", "anthropic"])
+@pytest.mark.parametrize("leave", ["close", "drop"])
+def test_a_stream_that_is_left_hangs_up(serve: Any, make: Any, door: str, package: str, leave: str) -> None:
+    """Closed or dropped in the middle, the connection goes with it."""
+    server = serve("endless-content")
+    client = make(door, package, server)
+    body: Any = {"model": "m", "messages": [{"role": "user", "content": "Say it."}], "max_tokens": 9, "stream": True}
+    stream = (client.chat.completions if package == "openai" else client.messages).create(**body)
+    next(iter(stream))
+    assert server.open_connections == 1
+    if leave == "close":
+        stream.close()
+    del stream
+    # The stream of one of them is part of a cycle.
+    gc.collect()
     eventually(lambda: server.open_connections == 0, "the connection is closed")
 
 

@@ -209,6 +209,25 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], error: type[Exc
         Transport(**settings)
 
 
+@libraries
+def test_a_binary_stream_passes_if_it_is_no_models(
+    serve: Any, open_client: Open, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read along is an error for a call of a model, and not for one that was said to be none."""
+    monkeypatch.setattr("llmwatch.policy.modelcalls._registered", ())
+    frames = b"\x00\x00\x00\x10\xff\xfe binary \x00" * 3
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(frames)], content_type="application/vnd.amazon.eventstream")
+
+    server = serve(Script(name="binary", description="frames of another kind", play=play))
+    url = f"{server.url}/model/m/invoke-with-response-stream"
+    with pytest.raises(llmwatch.LLMWatchError):
+        open_client(library, retry=Retry.none()).post(url, json=CHAT)
+    llmwatch.register_model_url("/invoke-with-response-stream$", model=False)
+    assert open_client(library).post(url, json=CHAT).content == frames
+
+
 # -- what goes wrong -----------------------------------------------------------
 
 

@@ -47,7 +47,8 @@ class Way:
             if self.name == "Session":
                 session: requests.Session = stack.enter_context(llmwatch.Session(**settings))
                 for prefix, adapter in (prepared.adapters if prepared is not None else {}).items():
-                    session.get_adapter(prefix).close()
+                    if prefix in session.adapters:
+                        session.adapters[prefix].close()
                     session.mount(prefix, adapter)
             else:
                 session = stack.enter_context(prepared or requests.Session())

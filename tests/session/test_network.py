@@ -192,6 +192,18 @@ def test_a_time_out_that_cannot_be_meant(way: Way, timeout: Any) -> None:
         assert way.alike(act, reply()) == 0
 
 
+def test_an_environment_that_cannot_be_meant(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a ``ConfigError`` with the variable's name, and none of requests' errors, which a legacy loop would answer
+    with another try; nothing is sent.
+    """
+    monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon")
+    with FaultServer() as server, way.session() as session:
+        error = caught(llmwatch.ConfigError, session.get, server.url)
+        assert error.field == "LLMWATCH_TTFB_TIMEOUT_SECONDS"
+        assert not isinstance(error, requests.RequestException)
+        assert server.connections == 0
+
+
 def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
     """Where nobody answers, the connect time-out ends it as requests' ``ConnectTimeout``."""
     with blackhole() as (host, port), way.session(retry=Retry.none()) as session:

@@ -7,8 +7,9 @@ import requests
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
-from llmwatch.faults import FaultServer
+from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
+from llmwatch.watch import machine
 from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
 from tests.end_to_end.times import BEAT, LIMIT, LONG
 from tests.session.doors import Way, caught, record_of, text_of
@@ -220,3 +221,17 @@ def test_sinks_and_notices_hear_of_it(way: Way) -> None:
     assert [(one.outcome, one.door, len(one.attempts)) for one in records] == [("recovered", "session", 2)]
     assert [one.cause for one in notices if isinstance(one, llmwatch.RetryNotice)] == ["ttfb"]
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers are gone")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_no_silence(way: Way, monkeypatch: pytest.MonkeyPatch, stream: bool, status: int) -> None:
+    """A model call that is redirected is not sent again because the redirect's body does not come: that is given the
+    time of an error's.
+    """
+    monkeypatch.setattr(machine, "ERROR_BODY", LIMIT * 2)
+    slow = Script.of("slow", steps.Head(status, [("Location", "/moved")], "length", 10), steps.Hang())
+    with FaultServer(slow) as server, way.session(limits=LIMITS) as session:
+        response = session.post(server.chat_url, json=asking(stream=stream), stream=stream, allow_redirects=False)
+        assert (response.status_code, response.content) == (status, b"")
+        assert len(server.requests) == 1

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from llmwatch.wire import Collector, Kind, ToolCall
-from tests.wire.dialects.test_anthropic import STOP, TOOL, delta
+from llmwatch.errors import MalformedEvent
+from llmwatch.wire import Collector, Event, Kind, ToolCall, ToolDelta
+from tests.wire.dialects import test_gemini as gemini
+from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended
 from tests.wire.dialects.test_anthropic import event as typed
 from tests.wire.dialects.test_chat import ROLE, call, chunk
+from tests.wire.dialects.test_responses import ANSWER
 from tests.wire.dialects.test_responses import event as response
 from tests.wire.streams import decode
 
@@ -127,6 +130,134 @@ def test_a_call_that_must_not_come_out(dialect: str, items: tuple[Any, ...]) -> 
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
 
 
+BARE = (TOOL, delta("input_json_delta", partial_json=""), STOP, ASKED, STOPPED)
+CUT_CALL = (*BEGUN, chunk(call('{"a":')))
+
+
+def test_an_anthropic_call_without_arguments() -> None:
+    """A block that was closed, in a message that ended in good order and asks for a tool, is a call with ``{}``."""
+    collector = collect("anthropic", *BARE)
+    assert collector.tool_calls == (ToolCall(id="t1", name="f", arguments="{}"),)
+    assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        BARE[:-1],
+        (TOOL, ASKED, STOPPED),
+        (TOOL, STOP, STOPPED),
+        (TOOL, STOP, ended("end_turn"), STOPPED),
+        (TOOL, STOP, ended("max_tokens"), STOPPED),
+        (typed("content_block_start", index=0, content_block={"type": "tool_use", "name": "f"}), *BARE[1:]),
+    ],
+)
+def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: tuple[Any, ...]) -> None:
+    """Cut, never closed, not asked for, or begun without the empty input: zero bytes are no arguments."""
+    collector = collect("anthropic", *items)
+    assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*BEGUN, chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*CUT_CALL, chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*CUT_CALL, chunk(None, "stop"), "[DONE]")),
+        ("openai-chat", (*CUT_CALL, "[DONE]")),
+        ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"a":'), STOP, ASKED, STOPPED)),
+        ("anthropic", (TOOL, ASKED, STOPPED)),
+        ("anthropic", (delta("input_json_delta", partial_json="{}"), STOP, ASKED, STOPPED)),
+        (
+            "openai-responses",
+            (
+                response("output_item.done", item={"type": "function_call", "name": "f", "arguments": ""}),
+                response("completed"),
+            ),
+        ),
+        (
+            "openai-responses",
+            (response("output_item.added", item={"type": "function_call", "name": "f"}), response("completed")),
+        ),
+        ("openai-responses", (response("function_call_arguments.delta", delta="{}"), response("completed"))),
+        ("gemini", (gemini.BEGUN, gemini.END, gemini.chunk(reason="STOP"))),
+        ("gemini", (gemini.chunk({"text": "a"}), gemini.chunk(reason="MALFORMED_FUNCTION_CALL"))),
+        ("ndjson", ({"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}}, {"done": True})),
+    ],
+)
+def test_an_answer_that_asks_for_a_call_which_is_not_whole(dialect: str, items: tuple[Any, ...]) -> None:
+    """It ended in good order and cannot be used: the error says which call, and nothing of what is in it."""
+    collector = collect(dialect, *items)
+    assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
+    error = collector.verdict_at_end()
+    assert isinstance(error, MalformedEvent)
+    assert "of its 1 tool call(s) number 1 cannot" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*CUT_CALL, chunk(None, "length"), "[DONE]")),
+        ("openai-chat", (*CUT_CALL, chunk(None, "content_filter"), "[DONE]")),
+        ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"a":'), STOP, ended("max_tokens"), STOPPED)),
+        ("anthropic", (TOOL, ended("refusal"), STOPPED)),
+        (
+            "openai-responses",
+            (response("function_call_arguments.delta", delta="{"), response("incomplete", response={})),
+        ),
+        ("gemini", (gemini.BEGUN, gemini.chunk(reason="MAX_TOKENS"))),
+        (
+            "ndjson",
+            (
+                {"message": {"tool_calls": [{"function": {"name": "f"}}]}},
+                {"message": {"content": ""}, "done": True, "done_reason": "length"},
+            ),
+        ),
+    ],
+)
+def test_an_answer_that_the_provider_cut(dialect: str, items: tuple[Any, ...]) -> None:
+    """Where the provider says that it stopped for the length or by a filter, the cut is the answer."""
+    collector = collect(dialect, *items)
+    assert (collector.tool_calls, collector.discarded_calls, collector.verdict_at_end()) == ((), 1, None)
+
+
+@pytest.mark.parametrize(
+    ("begun", "fragment"),
+    [({"output_index": 0}, {"output_index": 0}), ({"output_index": 5}, {"item_id": "other"}), ({}, {"item_id": "i"})],
+)
+def test_a_call_whose_events_are_numbered_badly_is_one_call(begun: dict[str, Any], fragment: dict[str, Any]) -> None:
+    """Pieces under other keys of a call that came out whole are not taken for another call."""
+    item = {"type": "function_call", "id": "i", "call_id": "c", "name": "f", "arguments": '{"a":1}'}
+    collector = collect(
+        "openai-responses",
+        response("output_item.added", item={**item, "arguments": ""}, **begun),
+        response("function_call_arguments.delta", delta='{"a":1}', **fragment),
+        response("output_item.done", output_index=0, item=item),
+        response("completed", response={"output": [{"type": "reasoning"}, item]}),
+    )
+    assert collector.tool_calls == (ToolCall(id="c", name="f", arguments='{"a":1}'),)
+    assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
+
+
+def test_a_response_that_comes_whole() -> None:
+    """Text and calls that are in the last event alone are the answer."""
+    collector = collect("openai-responses", response("created"), response("completed", response=ANSWER))
+    assert (collector.text, collector.ended) == ("Hi!", True)
+    assert collector.tool_calls == (ToolCall(id="c1", name="f", arguments='{"a":1}'),)
+
+
+def test_the_end_that_no_event_says() -> None:
+    """What the decoder accepts as the end of the body lets the calls out; an error does not become an end."""
+    collector = Collector()
+    collector.add(Event("message", "", kind=Kind.TOOL_CALL, tools=(ToolDelta("k", None, "f", "{}", True, True),)))
+    assert collector.tool_calls == ()
+    collector.end()
+    assert [one.name for one in collector.tool_calls] == ["f"]
+    failed = collect("openai-chat", *WHOLE, {"error": {"message": "boom"}})
+    failed.end()
+    assert failed.tool_calls == ()
+
+
 def test_calls_come_in_the_order_in_which_they_were_begun() -> None:
     """Several calls keep their order, their ids and their own arguments; a cut one among them is left out."""
     collector = collect(
@@ -143,6 +274,7 @@ def test_calls_come_in_the_order_in_which_they_were_begun() -> None:
         ToolCall(id="c", name="h", arguments='{"n":3}'),
     )
     assert collector.discarded_calls == 1
+    assert "of its 3 tool call(s) number 2 cannot" in str(collector.verdict_at_end())
 
 
 def test_content_of_another_choice_opens_the_answer_again() -> None:

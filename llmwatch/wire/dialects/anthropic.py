@@ -4,7 +4,14 @@ Source: Anthropic's documentation of streaming messages, of server tools and of 
 
 A message is a row of content blocks, each with a start, deltas and a stop. A ``tool_use`` block is a call for
 the caller; a ``server_tool_use`` block one that the provider runs and that changes nothing outside (search,
-fetch, sandboxed code); an ``mcp_tool_use`` block one that the provider runs and that may have done anything.
+fetch, sandboxed code); an ``mcp_tool_use`` block one that the provider runs and that may have done anything. A shell of
+the provider's (``bash_code_execution``) and a tool of a name that is not known count as the latter.
+
+**A call without arguments.** The call of a tool that takes none has ``input: {}`` in its start, deltas that are all
+empty, and a stop. Zero bytes of arguments are never a call elsewhere, because a cut looks the same; here the provider's
+own word tells the two apart. Such a call is complete, with ``{}``, once the provider has closed its block, has ended
+the message with ``stop_reason: tool_use``, and has sent ``message_stop``, the event that brings it out. Short of any of
+these it is none.
 """
 
 from __future__ import annotations
@@ -12,13 +19,24 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, error_event, text_of
+from llmwatch.wire.dialects.base import (
+    KEEPALIVE_NAMES,
+    Dialect,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    text_of,
+)
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.executors import may_act
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["Anthropic"]
 
 _PROVIDER_TOOLS = frozenset(("server_tool_use", "mcp_tool_use"))
+# Blocks of kinds that are not known, and results: what the provider ran stands before it.
+_OTHER_TOOLS = ("_tool_use", "_tool_result")
 _OPAQUE_DELTAS = frozenset(("signature_delta", "compaction_delta"))
 
 
@@ -31,6 +49,9 @@ class Anthropic(Dialect):
         super().__init__()
         self._blocks: dict[str, str] = {}
         self._calls = OpenCalls()
+        # Calls that were begun with an empty input and got none so far, and whether they were closed.
+        self._bare_calls: dict[str, bool] = {}
+        self._stop_reason = ""
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -41,25 +62,34 @@ class Anthropic(Dialect):
             name = event.event
         if name == "content_block_delta":
             delta = value.get("delta")
-            if isinstance(delta, dict):
-                self._read_delta(event, value, delta)
+            if not isinstance(delta, dict):
+                raise UnknownShape
+            self._read_delta(event, value, delta)
         elif name == "content_block_start":
             block = value.get("content_block")
-            if isinstance(block, dict):
-                self._read_start(event, str(value.get("index", 0)), block)
+            if not isinstance(block, dict):
+                raise UnknownShape
+            self._read_start(event, str(value.get("index", 0)), block)
         elif name == "content_block_stop":
             self._read_stop(event, str(value.get("index", 0)))
         elif name == "message_delta":
             event.kind = Kind.USAGE
+            delta = value.get("delta")
+            reason = text_of(delta.get("stop_reason")) if isinstance(delta, dict) else ""
+            self._stop_reason = reason or self._stop_reason
+            event.cut = is_cut(reason)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
+            if self._stop_reason == "tool_use":
+                closed = [key for key, is_closed in self._bare_calls.items() if is_closed]
+                event.tools = tuple(ToolDelta(key, arguments="{}", complete=True, whole=True) for key in closed)
         elif name == "error" or value.get("error"):
             error_event(event, value)
         elif name in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
 
     def _read_delta(self, event: Event, value: dict[str, Any], delta: dict[str, Any]) -> None:
-        kind = delta.get("type")
+        kind = text_of(delta.get("type"))
         if kind == "text_delta":
             event.text = text_of(delta.get("text"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
@@ -67,11 +97,16 @@ class Anthropic(Dialect):
             event.reasoning = text_of(delta.get("thinking"))
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif kind == "input_json_delta":
-            fragment = text_of(delta.get("partial_json"))
+            fragment = fragment_of(delta.get("partial_json"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             key = str(value.get("index", 0))
             if fragment and key in self._calls:
+                self._bare_calls.pop(key, None)
                 self._calls.add(key, fragment)
+                event.tools = (ToolDelta(key, arguments=fragment),)
+            elif fragment and key not in self._blocks:
+                # Of a call whose start was not seen, or that was closed before: whatever it was, it is not whole.
+                self._bare_calls.pop(key, None)
                 event.tools = (ToolDelta(key, arguments=fragment),)
         elif kind in _OPAQUE_DELTAS:
             event.kind = Kind.REASONING
@@ -86,12 +121,17 @@ class Anthropic(Dialect):
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
             self._calls.add(key, fragment)
+            if given == {}:
+                self._bare_calls[key] = False
             event.kind = Kind.TOOL_INPUT
             event.tools = (
                 ToolDelta(key, text_of(block.get("id")) or None, text_of(block.get("name")) or None, fragment),
             )
         elif kind in _PROVIDER_TOOLS:
             event.kind = Kind.TOOL_INPUT
+            self._note("mcp" if kind == "mcp_tool_use" else block.get("name"))
+        elif kind.endswith(_OTHER_TOOLS):
+            self._note(kind.removesuffix("_tool_use").removesuffix("_tool_result"))
         elif kind == "redacted_thinking":
             event.kind = Kind.REASONING
         elif kind == "text" and (text := text_of(block.get("text"))):
@@ -99,11 +139,16 @@ class Anthropic(Dialect):
         elif kind == "thinking" and (thinking := text_of(block.get("thinking"))):
             event.kind, event.reasoning = Kind.REASONING, thinking
 
+    def _note(self, tool: object) -> None:
+        self.provider_acted = self.provider_acted or may_act(tool)
+
     def _read_stop(self, event: Event, key: str) -> None:
         kind = self._blocks.pop(key, "")
         if kind == "tool_use":
             closed = self._calls.close(key)
             if closed is not None:
                 event.kind, event.tools = Kind.TOOL_CALL, (closed,)
+            elif key in self._bare_calls:
+                self._bare_calls[key] = True
         elif kind == "mcp_tool_use":
             event.kind = Kind.TOOL_CALL

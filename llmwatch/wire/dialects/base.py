@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError
 from llmwatch.wire.refusal import error_in, shorten
 
-__all__ = ["DONE", "KEEPALIVE_NAMES", "Dialect", "NotAnObject", "error_event", "is_keepalive", "text_of"]
+__all__ = [
+    "DONE",
+    "KEEPALIVE_NAMES",
+    "Dialect",
+    "NotAnObject",
+    "UnknownShape",
+    "error_event",
+    "fragment_of",
+    "is_cut",
+    "is_done",
+    "is_keepalive",
+    "text_of",
+]
 
 DONE = "[DONE]"
 """The end marker of OpenAI's chat completions. Proxies append it to other dialects as well."""
@@ -15,17 +28,47 @@ DONE = "[DONE]"
 KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"))
 """Names of events that carry nothing, in any dialect."""
 
+# Why an answer ended that is not whole, in the words of OpenAI, Anthropic, Mistral, DeepSeek, SGLang, Ollama and what
+# stands in front of them; Gemini has a list of its own.
+_CUT = frozenset(
+    (
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+        "context_length_exceeded",
+        "content_filter",
+        "content_filtered",
+        "guardrail_intervened",
+        "refusal",
+        "safety",
+        "recitation",
+        "insufficient_system_resource",
+        "abort",
+    )
+)
+
 
 class NotAnObject(ValueError):
     """The event is JSON, but no object. (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)"""
+
+
+class UnknownShape(ValueError):
+    """What ought to be part of a tool call is not of its form: to skip it could change what is called, and with what.
+
+    (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)
+    """
 
 
 class Dialect:
     """The meaning of events, for one attempt: an instance holds what that attempt has seen so far.
 
     ``accepts_eof``: the end of the body is the end of the answer, no event announces it. ``ends_after_finish``:
-    once ``finished`` is true the end of the body is as good as a terminal event. ``finished`` can become false
-    again, when another choice of the same answer turns out to be still under way.
+    once it is ``at_rest`` the end of the body is as good as a terminal event. ``finished``: as many choices as were
+    asked for (``choices``) have ended; it can become false again, when another one turns out to be still under way.
+    ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
+    effects.
     """
 
     name: str
@@ -34,6 +77,13 @@ class Dialect:
 
     def __init__(self) -> None:
         self.finished = False
+        self.provider_acted = False
+        self.choices = 1
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing that was begun is still under way."""
+        return self.finished
 
     def read(self, event: Event) -> None:
         """Fill in what the event means. Raises ``ValueError`` or ``RecursionError`` where it ought to be JSON."""
@@ -41,13 +91,28 @@ class Dialect:
 
     def parse(self, event: Event) -> dict[str, Any] | None:
         """The event's JSON object; ``None`` for the end marker, which is filled in here."""
-        if event.data == DONE:
-            event.kind = Kind.TERMINAL
+        try:
+            value = event.json()
+        except ValueError:
+            if not is_done(event):
+                raise
             return None
-        value = event.json()
         if type(value) is not dict:
             raise NotAnObject
         return value
+
+
+def is_done(event: Event) -> bool:
+    """Whether it is the end marker, which is filled in here. It is no JSON, so nobody looks before that is known."""
+    if event.data.strip() != DONE:
+        return False
+    event.kind = Kind.TERMINAL
+    return True
+
+
+def is_cut(reason: object) -> bool:
+    """Whether an answer that ended for this reason is not whole."""
+    return isinstance(reason, str) and reason.lower() in _CUT
 
 
 def error_event(event: Event, value: object = None) -> None:
@@ -64,6 +129,15 @@ def is_keepalive(event: Event, value: dict[str, Any]) -> bool:
     """Whether an object without anything of its dialect in it is a sign of life, by its name or its type."""
     kind = value.get("type")
     return event.event in KEEPALIVE_NAMES or (isinstance(kind, str) and kind in KEEPALIVE_NAMES)
+
+
+def fragment_of(value: object) -> str:
+    """A piece of a tool call's arguments. Some servers give an object where its text is asked for."""
+    if isinstance(value, str) or value is None:
+        return value or ""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    raise UnknownShape
 
 
 def text_of(value: object) -> str:

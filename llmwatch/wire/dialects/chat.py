@@ -4,15 +4,26 @@ Source: OpenAI's API reference (chat completion chunks); DeepSeek and vLLM for `
 for ``reasoning``, ``reasoning_details``, ``images`` and errors in mid-stream, Mistral for content in parts.
 
 ``finish_reason`` ends a choice, not the stream: a usage chunk and ``[DONE]`` follow. The answer is finished
-once every choice seen so far is.
+once as many choices are as were asked for, and none is under way.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import DONE, Dialect, NotAnObject, error_event, is_keepalive, text_of
+from llmwatch.wire.dialects.base import (
+    Dialect,
+    NotAnObject,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    is_done,
+    is_keepalive,
+    text_of,
+)
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.executors import may_act
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["OpenAIChat"]
@@ -22,11 +33,13 @@ _REASONING = Kind.REASONING
 _TOOL_INPUT = Kind.TOOL_INPUT
 _TOOL_CALL = Kind.TOOL_CALL
 _KEEPALIVE = Kind.KEEPALIVE
-_TERMINAL = Kind.TERMINAL
 
 # Ends after which a tool call is whole. Some servers say "stop" where OpenAI says "tool_calls". After "length"
 # it is cut.
 _WHOLE = frozenset(("tool_calls", "function_call", "tool_use", "stop"))
+
+# Names that Groq gives to tools of its own that only read, beside those that are known everywhere.
+_READING = frozenset(("search", "browser_search", "visit", "visit_website", "python", "wolfram_alpha"))
 
 
 def _only(delta: dict[str, Any]) -> str:
@@ -53,10 +66,12 @@ class OpenAIChat(Dialect):
         self._calls = _Calls()
 
     def read(self, event: Event) -> None:
-        if event.data == DONE:
-            event.kind = _TERMINAL
+        try:
+            value = event.json()
+        except ValueError:
+            if not is_done(event):
+                raise
             return
-        value = event.json()
         if type(value) is not dict:
             raise NotAnObject
         choices = value.get("choices")
@@ -103,8 +118,9 @@ class OpenAIChat(Dialect):
         for choice in choices:
             index = choice.get("index")
             ended = self._read_choice(index if type(index) is int else 0, choice, pieces) or ended
-        self.finished = bool(self._done) and not self._open
+        self.finished = len(self._done) >= self.choices and not self._open
         event.finish = ended and self.finished
+        event.cut = pieces.cut
         event.text = "".join(pieces.text)
         event.reasoning = "".join(pieces.reasoning)
         event.tools = tuple(pieces.tools)
@@ -131,6 +147,7 @@ class OpenAIChat(Dialect):
         if not isinstance(reason, str) or not reason:
             return False
         pieces.reasons.add(reason)
+        pieces.cut = pieces.cut or is_cut(reason)
         self._open.discard(index)
         self._done.add(index)
         closed = self._calls.close(index)
@@ -152,13 +169,28 @@ class OpenAIChat(Dialect):
         pieces.reasoning.append(text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning")))
         pieces.opaque = pieces.opaque or bool(delta.get("reasoning_details"))
         pieces.role = pieces.role or bool(delta.get("role"))
+        if executed := delta.get("executed_tools"):
+            self.provider_acted = self.provider_acted or _has_acted(executed)
         calls = delta.get("tool_calls")
-        for call in calls if isinstance(calls, list) else ():
-            if isinstance(call, dict):
-                pieces.tools += self._calls.read(index, call)
+        if calls and not isinstance(calls, list):
+            raise UnknownShape
+        for call in calls or ():
+            if not isinstance(call, dict):
+                raise UnknownShape
+            pieces.tools += self._calls.read(index, call)
         if delta.get("function_call"):
             # The older way: one call, without an id.
             pieces.tools += self._calls.read(index, {"index": "function", "function": delta["function_call"]})
+
+
+def _has_acted(executed: Any) -> bool:
+    """Whether one of the tools that a gateway ran itself may have a side effect."""
+    kinds = [one.get("type") if isinstance(one, dict) else None for one in _list(executed)]
+    return any(may_act(kind) and not (isinstance(kind, str) and kind in _READING) for kind in kinds)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 class _Calls:
@@ -188,10 +220,12 @@ class _Calls:
             if key is not None and fragment and type(fragment) is str and self._calls.extend(key, fragment):
                 return (ToolDelta(key, None, None, fragment),)
         custom = call.get("custom")
+        if any(one and type(one) is not dict for one in (function, custom)):
+            raise UnknownShape
         source = function if isinstance(function, dict) else custom if isinstance(custom, dict) else {}
         identity = text_of(call.get("id")) or None
         name = text_of(source.get("name")) or None
-        fragment = text_of(source.get("arguments")) or text_of(source.get("input"))
+        fragment = fragment_of(source.get("arguments")) or fragment_of(source.get("input"))
         if not (identity or name or fragment):
             return ()
         if isinstance(place, (int, str)):
@@ -224,13 +258,14 @@ class _Calls:
 class _Pieces:
     """What the choices of one chunk add up to."""
 
-    __slots__ = ("opaque", "other", "reasoning", "reasons", "role", "text", "tools")
+    __slots__ = ("cut", "opaque", "other", "reasoning", "reasons", "role", "text", "tools")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.tools: list[ToolDelta] = []
         self.reasons: set[str] = set()
+        self.cut = False
         self.other = False
         self.opaque = False
         self.role = False

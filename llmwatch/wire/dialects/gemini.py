@@ -2,22 +2,45 @@
 
 Source: Google's reference of ``GenerateContentResponse``, ``Candidate``, ``Part`` and ``FunctionCall``.
 
-There is no terminal event: the answer is finished once every candidate seen so far has a ``finishReason``, and
-then the body ends. A blocked prompt has no candidates; the event that says so is the end.
+There is no terminal event: the answer is finished once as many candidates as were asked for have a ``finishReason``,
+and then the body ends. A body that ends earlier, with fewer candidates, is complete if each of them is: there may be
+fewer. A blocked prompt has no candidates; the event that says so is the end.
+
+Calls come whole, or, on Vertex and where the request asks for it, as a name, assignments to JSON paths, and an empty
+call that closes them. The call comes out with the closing event, or, if it cannot be put together, never.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_keepalive, text_of
-from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.assignments import Assignments
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of
+from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import whole_call
 
 __all__ = ["Gemini"]
 
 # What the provider's own sandbox is fed and gives back.
 _SANDBOX = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
+
+# Tools that the provider runs itself, by the beginnings of their names; they only read.
+_READING = ("GOOGLE_SEARCH", "GOOGLE_MAPS", "URL_CONTEXT", "FILE_SEARCH", "CODE_EXECUTION", "ENTERPRISE_WEB_SEARCH")
+
+# Ends that say that the model wrote a call which the provider does not pass on.
+_LOST_CALL = frozenset(("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"))
+
+
+class _Call:
+    """A call whose arguments are being streamed."""
+
+    __slots__ = ("arguments", "identity", "key", "name")
+
+    def __init__(self, key: str, identity: str | None, name: str | None) -> None:
+        self.key = key
+        self.identity = identity
+        self.name = name
+        self.arguments = Assignments()
 
 
 class Gemini(Dialect):
@@ -31,6 +54,11 @@ class Gemini(Dialect):
         self._open: set[int] = set()
         self._done: set[int] = set()
         self._count = 0
+        self._streamed: dict[int, _Call] = {}
+
+    @property
+    def at_rest(self) -> bool:
+        return bool(self._done) and not self._open
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -53,7 +81,7 @@ class Gemini(Dialect):
         seen: set[Kind] = set()
         for candidate in candidates:
             self._read_candidate(event, candidate, seen)
-        self.finished = bool(self._done) and not self._open
+        self.finished = len(self._done) >= self.choices and not self._open
         ended = any(_reason(candidate) for candidate in candidates)
         event.finish = ended and self.finished
         if ended:
@@ -68,16 +96,24 @@ class Gemini(Dialect):
             self._done.add(index)
         elif index not in self._done:
             self._open.add(index)
+        event.cut = event.cut or _reason(candidate) not in ("", "STOP", *_LOST_CALL)
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                seen.add(self._read_part(event, part))
+                seen.add(self._read_part(event, index, part))
+        if _reason(candidate) in _LOST_CALL:
+            event.tools = (*event.tools, ToolDelta(self._next_key()))
+            seen.add(Kind.TOOL_INPUT)
 
-    def _read_part(self, event: Event, part: dict[str, Any]) -> Kind:
+    def _read_part(self, event: Event, index: int, part: dict[str, Any]) -> Kind:
         call = part.get("functionCall")
         if isinstance(call, dict):
-            return self._read_call(event, call)
+            piece = self._read_call(index, call)
+            event.tools = event.tools if piece is None else (*event.tools, piece)
+            return Kind.TOOL_CALL if piece is not None and piece.complete else Kind.TOOL_INPUT
+        if call:
+            raise UnknownShape
         text = text_of(part.get("text"))
         if text and part.get("thought"):
             event.reasoning += text
@@ -88,32 +124,45 @@ class Gemini(Dialect):
         if part.get("inlineData") or part.get("fileData"):
             return Kind.TEXT
         if any(part.get(name) for name in _SANDBOX):
+            self._note(part.get("toolCall") or part.get("toolResponse"))
             return Kind.TOOL_INPUT
         return Kind.REASONING if part.get("thoughtSignature") else Kind.KEEPALIVE
 
-    def _read_call(self, event: Event, call: dict[str, Any]) -> Kind:
-        if call.get("willContinue") or call.get("partialArgs"):
-            # Vertex can stream arguments as assignments to JSON paths. They are not put together here, so such
-            # a call is seen but never comes out of it.
-            return Kind.TOOL_INPUT
-        name = text_of(call.get("name")) or None
-        if name is None:
-            # The empty call that ends a streamed one.
-            return Kind.TOOL_CALL
-        arguments = call.get("args")
-        delta = whole_call(
-            str(self._count), text_of(call.get("id")) or None, name, {} if arguments is None else arguments
-        )
+    def _note(self, tool: Any) -> None:
+        kind = text_of(tool.get("toolType")) if isinstance(tool, dict) else ""
+        self.provider_acted = self.provider_acted or bool(tool and not kind.startswith(_READING))
+
+    def _read_call(self, index: int, call: dict[str, Any]) -> ToolDelta | None:
+        name, identity = text_of(call.get("name")) or None, text_of(call.get("id")) or None
+        arguments, pieces, goes_on = call.get("args"), call.get("partialArgs"), bool(call.get("willContinue"))
+        streamed = self._streamed.get(index)
+        if streamed is not None and (name is None or (name == streamed.name and arguments is None)):
+            begun = None
+        elif name is not None and not pieces and not goes_on:
+            key = self._next_key()
+            whole = whole_call(key, identity, name, {} if arguments is None else arguments)
+            return whole or ToolDelta(key, identity, name)
+        else:
+            # Without a name it is a piece of a call whose beginning was not seen, and never comes out.
+            streamed = self._streamed[index] = _Call(self._next_key(), identity, name)
+            begun = ToolDelta(streamed.key, identity, name)
+        if pieces:
+            streamed.arguments.add(pieces)
+        if goes_on:
+            return begun
+        del self._streamed[index]
+        text = streamed.arguments.text() if streamed.name else ""
+        return whole_call(streamed.key, streamed.identity, streamed.name, text) or begun
+
+    def _next_key(self) -> str:
         self._count += 1
-        if delta is None:
-            return Kind.TOOL_INPUT
-        event.tools = (*event.tools, delta)
-        return Kind.TOOL_CALL
+        return str(self._count - 1)
 
 
 # A complete call outranks text, and text outranks the rest: what matters most for a resend.
 _RANK = (Kind.TOOL_CALL, Kind.TEXT, Kind.TOOL_INPUT, Kind.REASONING, Kind.USAGE, Kind.LIFECYCLE)
 
 
-def _reason(candidate: dict[str, Any]) -> bool:
-    return text_of(candidate.get("finishReason")) not in ("", "FINISH_REASON_UNSPECIFIED")
+def _reason(candidate: dict[str, Any]) -> str:
+    reason = text_of(candidate.get("finishReason"))
+    return "" if reason == "FINISH_REASON_UNSPECIFIED" else reason

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES, Dialect, error_event
-from llmwatch.wire.event import Event, Kind, Meaning
+from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 
 __all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
 
@@ -56,8 +56,11 @@ class FunctionDialect(Dialect):
         except Exception as exc:
             raise FunctionFailed(f"the dialect function raised {type(exc).__name__}") from None
         if isinstance(meaning, Meaning):
+            _check(meaning)
             event.kind, event.text, event.reasoning = meaning.kind, meaning.text, meaning.reasoning
-            event.tools, event.finish, event.error = meaning.tools, meaning.finish, meaning.error
+            event.tools, event.finish, event.error = tuple(meaning.tools), meaning.finish, meaning.error
+            event.cut = meaning.cut
+            self.provider_acted = self.provider_acted or meaning.provider_acted
         elif isinstance(meaning, Kind):
             event.kind = meaning
             event.text = event.data if meaning is Kind.TEXT else ""
@@ -67,6 +70,30 @@ class FunctionDialect(Dialect):
             self.finished = True
         if event.kind is Kind.ERROR and event.error is None:
             error_event(event, _json_or_none(event))
+
+
+def _check(meaning: Meaning) -> None:
+    """What does not have the shape that it says would only fail far from here, in the caller's thread."""
+    tools, error = meaning.tools, meaning.error
+    fits = (
+        isinstance(meaning.kind, Kind)
+        and isinstance(meaning.text, str)
+        and isinstance(meaning.reasoning, str)
+        and isinstance(tools, (tuple, list))
+        and all(_is_piece(tool) for tool in tools)
+        and (error is None or (isinstance(error, StreamError) and isinstance(error.message, str)))
+    )
+    if not fits:
+        raise FunctionFailed("the dialect function returned a Meaning with a field of the wrong type")
+
+
+def _is_piece(tool: object) -> bool:
+    return (
+        isinstance(tool, ToolDelta)
+        and isinstance(tool.key, (str, int))
+        and all(value is None or isinstance(value, str) for value in (tool.id, tool.name))
+        and isinstance(tool.arguments, str)
+    )
 
 
 def _json_or_none(event: Event) -> object:

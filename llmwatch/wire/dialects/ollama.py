@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, error_event, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import whole_call
 
@@ -35,30 +35,34 @@ class Ollama(Dialect):
         source = message if isinstance(message, dict) else value
         event.text = text_of(source.get("content" if source is message else "response"))
         event.reasoning = text_of(source.get("thinking"))
-        seen_call = self._read_calls(event, source.get("tool_calls"))
+        event.tools = self._read_calls(source.get("tool_calls"))
         if value.get("done") is True:
             event.kind = Kind.TERMINAL
-        elif event.tools:
+            event.cut = is_cut(value.get("done_reason"))
+        elif any(call.complete for call in event.tools):
             event.kind = Kind.TOOL_CALL
         elif event.text or source.get("images") or value.get("image"):
             event.kind = Kind.TEXT
-        elif seen_call:
+        elif event.tools:
             event.kind = Kind.TOOL_INPUT
         elif event.reasoning:
             event.kind = Kind.REASONING
         elif "message" in value or "response" in value:
             event.kind = Kind.KEEPALIVE
 
-    def _read_calls(self, event: Event, calls: Any) -> bool:
-        whole: list[ToolDelta] = []
-        calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-        for call in calls:
+    def _read_calls(self, calls: Any) -> tuple[ToolDelta, ...]:
+        pieces: list[ToolDelta] = []
+        if calls and not isinstance(calls, list):
+            raise UnknownShape
+        for call in calls or ():
+            if not isinstance(call, dict):
+                raise UnknownShape
             function = call.get("function")
             function = function if isinstance(function, dict) else {}
             name = text_of(function.get("name")) or None
-            delta = whole_call(str(self._count), text_of(call.get("id")) or None, name, function.get("arguments"))
+            key, identity = str(self._count), text_of(call.get("id")) or None
+            whole = whole_call(key, identity, name, function.get("arguments")) if name else None
             self._count += 1
-            if delta is not None and name:
-                whole.append(delta)
-        event.tools = tuple(whole)
-        return bool(calls)
+            # One that is not whole was asked for all the same.
+            pieces.append(whole or ToolDelta(key, identity, name))
+        return tuple(pieces)

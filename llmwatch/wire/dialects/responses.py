@@ -3,16 +3,20 @@
 Source: OpenAI's API reference (streaming events of the Responses API).
 
 What was streamed in deltas is repeated whole by ``*.done`` events, by ``output_item.done`` and by
-``response.completed``; only the deltas are text, so that nothing comes twice. A tool call is the other way
-round: ``output_item.done`` restates it, and that is the call.
+``response.completed``; only the deltas are text, so that nothing comes twice. Where a server sends no deltas, the
+first that states the text is it. A tool call is the other way round: ``output_item.done`` restates it, and that is the
+call, or ``response.completed`` where none came before.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, error_event, text_of
+from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.executors import may_act
 from llmwatch.wire.refusal import error_in
 from llmwatch.wire.tools import whole_call
 
@@ -56,6 +60,8 @@ _OTHER_INPUT_DELTAS = frozenset(
         "response.apply_patch_call_operation_diff.delta",
     )
 )
+# What says it again, or for the first time where a server sends no deltas.
+_RESTATED = frozenset(("response.output_text.done", "response.refusal.done"))
 _TERMINAL = frozenset(("response.completed", "response.incomplete", "response.done"))
 
 # Calls that the caller carries out: where their arguments stand.
@@ -76,10 +82,22 @@ _HARMLESS_CALLS = frozenset(
 )
 
 
+# response.mcp_call.in_progress, response.mcp_call_arguments.delta: an event about a call.
+_OF_CALL = re.compile(r"response\.(\w+?_call)(?:[._]|$)")
+
+
 class OpenAIResponses(Dialect):
     """One attempt in the Responses dialect."""
 
     name = "openai-responses"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Text that came in deltas, or, where there were none, in the events that restate it.
+        self._said = False
+        self._restated = False
+        # Calls that came out whole: their places, and their ids where they have one.
+        self._whole: set[str] = set()
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -91,40 +109,129 @@ class OpenAIResponses(Dialect):
         if name in _TEXT_DELTAS:
             event.text = text_of(value.get("delta"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
+            if event.text:
+                self._said = True
         elif name in _REASONING_DELTAS:
             delta = value.get("delta")
             event.reasoning = text_of(delta.get("text")) if isinstance(delta, dict) else text_of(delta)
-            event.kind = Kind.REASONING if delta else Kind.KEEPALIVE
+            event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif name in _INPUT_DELTAS:
             fragment = text_of(value.get("delta"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             event.tools = (ToolDelta(_key(value), arguments=fragment),) if fragment else ()
-        elif name in _OTHER_INPUT_DELTAS:
-            event.kind = Kind.TOOL_INPUT if value.get("delta") else Kind.KEEPALIVE
         elif name in _OTHER_OUTPUT:
             event.kind = Kind.TEXT
         else:
-            _read_other(event, name, value)
+            self._note_event(name)
+            if name in _OTHER_INPUT_DELTAS:
+                event.kind = Kind.TOOL_INPUT if value.get("delta") else Kind.KEEPALIVE
+            else:
+                self._read_other(event, name, value)
 
+    def _read_other(self, event: Event, name: str, value: dict[str, Any]) -> None:
+        item, response = value.get("item"), value.get("response")
+        if isinstance(item, dict):
+            self._note_item(item)
+        if isinstance(response, dict):
+            self._note_response(response)
+        if name == "response.output_item.done":
+            if not isinstance(item, dict):
+                raise UnknownShape
+            self._read_item(event, _key(value, item), item)
+        elif name == "response.output_item.added" and isinstance(item, dict):
+            _read_beginning(event, _key(value, item), item)
+        elif name in _RESTATED:
+            self._read_restated(event, value)
+        elif name in _TERMINAL:
+            event.kind = Kind.TERMINAL
+            if isinstance(response, dict):
+                self._read_end(event, name, response)
+        elif name == "response.failed":
+            _fail(event, response if isinstance(response, dict) else value)
+        elif name in ("error", "response.error") or value.get("error"):
+            error_event(event, value)
+        elif name in KEEPALIVE_NAMES:
+            event.kind = Kind.KEEPALIVE
 
-def _read_other(event: Event, name: str, value: dict[str, Any]) -> None:
-    item = value.get("item")
-    response = value.get("response")
-    if name == "response.output_item.done" and isinstance(item, dict):
-        _read_item(event, _key(value), item)
-    elif name == "response.output_item.added" and isinstance(item, dict) and _begins_a_call(item):
-        # Before any of its arguments: a call that is cut here was begun all the same.
-        event.kind = Kind.TOOL_INPUT
-    elif name in _TERMINAL:
-        event.kind = Kind.TERMINAL
-        if isinstance(response, dict) and response.get("status") in ("failed", "cancelled"):
+    def _read_restated(self, event: Event, value: dict[str, Any]) -> None:
+        text = text_of(value.get("text")) or text_of(value.get("refusal"))
+        if text and not self._said:
+            event.kind, event.text = Kind.TEXT, text
+            self._restated = True
+
+    def _read_item(self, event: Event, key: str, item: dict[str, Any]) -> None:
+        kind = text_of(item.get("type"))
+        if kind in _CALLER_CALLS:
+            call = _call(key, item)
+            event.tools = (call,)
+            event.kind = Kind.TOOL_CALL if call.complete else Kind.TOOL_INPUT
+            if call.complete:
+                self._whole |= {key, *_identities(item)}
+        elif kind in _HARMLESS_CALLS:
+            event.kind = Kind.TOOL_INPUT
+        elif kind.endswith("_call"):
+            # MCP, and whatever is added to the API in future: it may have done something out there.
+            event.kind = Kind.TOOL_CALL
+        elif kind in ("reasoning", "compaction"):
+            # Without a summary this is all that is seen of it.
+            event.kind = Kind.REASONING
+
+    def _read_end(self, event: Event, name: str, response: dict[str, Any]) -> None:
+        status = response.get("status")
+        if status in ("failed", "cancelled"):
             _fail(event, response)
-    elif name == "response.failed":
-        _fail(event, response if isinstance(response, dict) else value)
-    elif name in ("error", "response.error") or value.get("error"):
-        error_event(event, value)
-    elif name in KEEPALIVE_NAMES:
-        event.kind = Kind.KEEPALIVE
+            return
+        event.cut = name == "response.incomplete" or status == "incomplete"
+        # Some servers stream nothing of an answer, or not all of it, and give it here.
+        output = [item if isinstance(item, dict) else {} for item in _list(response.get("output"))]
+        if not self._said and not self._restated:
+            event.text = "".join(_texts(output))
+        if not event.cut:
+            event.tools = tuple(
+                _call(str(at), item)
+                for at, item in enumerate(output)
+                if text_of(item.get("type")) in _CALLER_CALLS and self._is_new(str(at), _identities(item))
+            )
+
+    def _is_new(self, key: str, identities: set[str]) -> bool:
+        # Without an id it cannot be told from one that came before.
+        return not self._whole & {key, *identities} if identities else not self._whole
+
+    # -- what the provider runs ---------------------------------------------
+
+    def _note(self, kind: str) -> None:
+        self.provider_acted = self.provider_acted or may_act(kind)
+
+    def _note_event(self, name: str) -> None:
+        of_call = _OF_CALL.match(name)
+        if of_call is not None:
+            self._note(_tool_of(of_call[1]))
+        elif name.startswith("response.mcp_"):
+            self._note("mcp")
+
+    def _note_item(self, item: dict[str, Any]) -> None:
+        kind = text_of(item.get("type"))
+        if kind.endswith("_call"):
+            self._note(_tool_of(kind))
+        elif kind.startswith("mcp_"):
+            self._note("mcp")
+
+    def _note_response(self, response: dict[str, Any]) -> None:
+        """The tools that the server says it has, its own and those that are stored with it among them."""
+        for item in _list(response.get("output")):
+            if isinstance(item, dict):
+                self._note_item(item)
+        if response.get("tool_choice") == "none":
+            return
+        for tool in _list(response.get("tools")):
+            kind = tool.get("type") if isinstance(tool, dict) else None
+            inner = _list(tool.get("tools")) if isinstance(tool, dict) and kind == "namespace" else [tool]
+            for one in inner:
+                self._note(text_of(one.get("type")) if isinstance(one, dict) else "")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _fail(event: Event, response: dict[str, Any]) -> None:
@@ -132,33 +239,58 @@ def _fail(event: Event, response: dict[str, Any]) -> None:
     event.error = error_in(response) or StreamError(None, None, "the response failed, no reason was given")
 
 
-def _key(value: dict[str, Any]) -> str:
+def _key(value: dict[str, Any], item: dict[str, Any] | None = None) -> str:
     place = value.get("output_index")
-    return str(place) if type(place) is int else text_of(value.get("item_id")) or "0"
+    if type(place) is int:
+        return str(place)
+    return text_of(value.get("item_id")) or text_of((item or {}).get("id")) or "0"
 
 
-def _begins_a_call(item: dict[str, Any]) -> bool:
-    kind = text_of(item.get("type"))
-    return kind in _CALLER_CALLS or (kind.endswith("_call") and kind not in _HARMLESS_CALLS)
+def _tool_of(call: str) -> str:
+    return call.removesuffix("_call").removesuffix("_tool")
 
 
-def _read_item(event: Event, key: str, item: dict[str, Any]) -> None:
+def _read_beginning(event: Event, key: str, item: dict[str, Any]) -> None:
+    # Before any of its arguments: a call that is cut here was begun all the same.
     kind = text_of(item.get("type"))
     if kind in _CALLER_CALLS:
-        call = None
-        if item.get("status") not in ("incomplete", "in_progress"):
-            arguments = item.get(_CALLER_CALLS[kind])
-            if kind == "custom_tool_call":
-                arguments = {"input": arguments} if arguments else None
-            identity = text_of(item.get("call_id")) or text_of(item.get("id")) or None
-            call = whole_call(key, identity, text_of(item.get("name")) or kind.removesuffix("_call"), arguments)
-        event.tools = (call,) if call is not None else ()
-        event.kind = Kind.TOOL_CALL if call is not None else Kind.LIFECYCLE
-    elif kind in _HARMLESS_CALLS:
         event.kind = Kind.TOOL_INPUT
-    elif kind.endswith("_call"):
-        # MCP, and whatever is added to the API in future: it may have done something out there.
-        event.kind = Kind.TOOL_CALL
-    elif kind in ("reasoning", "compaction"):
-        # Without a summary this is all that is seen of it.
-        event.kind = Kind.REASONING
+        event.tools = (ToolDelta(key, _identity(item), _name(item)),)
+    elif kind.endswith("_call") and kind not in _HARMLESS_CALLS:
+        event.kind = Kind.TOOL_INPUT
+
+
+def _identity(item: dict[str, Any]) -> str | None:
+    return text_of(item.get("call_id")) or text_of(item.get("id")) or None
+
+
+def _identities(item: dict[str, Any]) -> set[str]:
+    return {text_of(item.get("call_id")), text_of(item.get("id"))} - {""}
+
+
+def _name(item: dict[str, Any]) -> str:
+    return text_of(item.get("name")) or text_of(item.get("type")).removesuffix("_call")
+
+
+def _call(key: str, item: dict[str, Any]) -> ToolDelta:
+    """A call as its item states it; one that is not complete where it is cut, or has no arguments."""
+    kind = text_of(item.get("type"))
+    identity, name = _identity(item), _name(item)
+    if item.get("status") in ("incomplete", "in_progress"):
+        return ToolDelta(key, identity, name)
+    arguments = item.get(_CALLER_CALLS[kind])
+    if kind == "custom_tool_call":
+        arguments = {"input": arguments} if arguments else None
+    elif kind == "computer_call" and arguments is None and _list(item.get("actions")):
+        # Several at once, since they can be.
+        arguments = {"actions": item["actions"]}
+    return whole_call(key, identity, name, arguments) or ToolDelta(key, identity, name)
+
+
+def _texts(output: list[dict[str, Any]]) -> Iterator[str]:
+    """The text of the messages of a whole response."""
+    for item in output:
+        if item.get("type") == "message":
+            for part in _list(item.get("content")):
+                if isinstance(part, dict):
+                    yield text_of(part.get("text")) or text_of(part.get("refusal"))

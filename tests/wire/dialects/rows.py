@@ -22,11 +22,12 @@ class Row:
     tools: tuple[ToolDelta, ...] = ()
     finish: bool = False
     error: StreamError | None = None
+    cut: bool = False
 
     def check(self, event: Event) -> None:
         """Compare everything that the dialect fills in."""
-        found = (event.kind, event.text, event.reasoning, event.tools, event.finish, event.error)
-        assert found == (self.kind, self.text, self.reasoning, self.tools, self.finish, self.error)
+        found = (event.kind, event.text, event.reasoning, event.tools, event.finish, event.error, event.cut)
+        assert found == (self.kind, self.text, self.reasoning, self.tools, self.finish, self.error, self.cut)
 
 
 def row(name: str, data: Any, kind: Kind, **expected: Any) -> Any:

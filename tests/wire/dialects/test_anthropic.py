@@ -28,6 +28,14 @@ def delta(kind: str, index: int = 0, **fields: Any) -> tuple[str, dict[str, Any]
 
 STOP = event("content_block_stop", index=0)
 TOOL = start("tool_use", id="t1", name="f", input={})
+
+
+def ended(reason: str) -> tuple[str, dict[str, Any]]:
+    """Why the message ends."""
+    return event("message_delta", delta={"stop_reason": reason}, usage={})
+
+
+ASKED = ended("tool_use")
 TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
 
 
@@ -86,6 +94,39 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
             tools=(ToolDelta("0", complete=True),),
             before=(start("tool_use", id="t1", name="f", input={"a": 1}),),
         ),
+        row(
+            "input of a call that was not begun",
+            delta("input_json_delta", partial_json="{}"),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0", arguments="{}"),),
+        ),
+        row(
+            "end with a call without arguments",
+            event("message_stop"),
+            Kind.TERMINAL,
+            tools=(ToolDelta("0", arguments="{}", complete=True, whole=True),),
+            before=(TOOL, delta("input_json_delta", partial_json=""), STOP, ASKED),
+        ),
+        row("end with such a call still open", event("message_stop"), Kind.TERMINAL, before=(TOOL, ASKED)),
+        row(
+            "end for its length with such a call",
+            event("message_stop"),
+            Kind.TERMINAL,
+            before=(TOOL, STOP, ended("max_tokens")),
+        ),
+        row("end without a reason with such a call", event("message_stop"), Kind.TERMINAL, before=(TOOL, STOP)),
+        row(
+            "end with a call that says nothing of its input",
+            event("message_stop"),
+            Kind.TERMINAL,
+            before=(start("tool_use", id="t1", name="f"), STOP, ASKED),
+        ),
+        row(
+            "end with a call that went on after its stop",
+            event("message_stop"),
+            Kind.TERMINAL,
+            before=(TOOL, STOP, delta("input_json_delta", partial_json='{"a"'), ASKED),
+        ),
         row("server tool start", start("server_tool_use", id="s1", name="web_search", input={}), Kind.TOOL_INPUT),
         row(
             "server tool input",
@@ -106,6 +147,8 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
         row("unknown delta", delta("hologram_delta", data="x"), Kind.LIFECYCLE),
         row("stop of an unknown block", event("content_block_stop", index=9), Kind.LIFECYCLE),
         row("message delta", event("message_delta", delta={"stop_reason": "end_turn"}, usage={}), Kind.USAGE),
+        row("length", ended("max_tokens"), Kind.USAGE, cut=True),
+        row("type of another shape", delta(["text_delta"], text="x"), Kind.LIFECYCLE),  # type: ignore[arg-type]
         row("message stop", event("message_stop"), Kind.TERMINAL),
         row(
             "error",
@@ -116,6 +159,7 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
         row("error without a type", {"error": {"message": "boom"}}, Kind.ERROR, error=StreamError(None, None, "boom")),
         row("unknown event", event("brand_new"), Kind.LIFECYCLE),
         row("end marker of a proxy", "[DONE]", Kind.TERMINAL),
+        row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
 def test_events(row: Row) -> None:

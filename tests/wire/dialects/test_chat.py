@@ -120,7 +120,9 @@ WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")))
             finish=True,
             before=WHOLE,
         ),
-        row("tool cut by length", chunk(None, "length"), Kind.LIFECYCLE, finish=True, before=WHOLE),
+        row("tool cut by length", chunk(None, "length"), Kind.LIFECYCLE, finish=True, cut=True, before=WHOLE),
+        row("cut by a filter", chunk(None, "content_filter"), Kind.LIFECYCLE, finish=True, cut=True),
+        row("end marker with blanks", " \t[DONE] ", Kind.TERMINAL),
         row(
             "tool arguments cut",
             chunk(None, "tool_calls"),
@@ -193,7 +195,6 @@ WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")))
             reasoning="b",
             before=(ROLE,),
         ),
-        row("calls of odd shapes", chunk({"tool_calls": ["x", None]}), Kind.KEEPALIVE, before=(ROLE,)),
         row(
             "custom tool",
             chunk(None, "tool_calls"),

@@ -24,6 +24,15 @@ def call(key: str, name: str, arguments: str, identity: str | None = None) -> To
     return ToolDelta(key, identity, name, arguments, complete=True, whole=True)
 
 
+def piece(path: str, **value: Any) -> dict[str, Any]:
+    """One assignment of a call that is being streamed."""
+    return chunk({"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": True}})
+
+
+BEGUN = chunk({"functionCall": {"name": "f", "willContinue": True}})
+END = chunk({"functionCall": {}})
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -81,17 +90,60 @@ def call(key: str, name: str, arguments: str, identity: str | None = None) -> To
             text="hi",
             tools=(call("0", "f", "{}"),),
         ),
-        row("streamed call", chunk({"functionCall": {"name": "f", "willContinue": True}}), Kind.TOOL_INPUT),
+        row("streamed call", BEGUN, Kind.TOOL_INPUT, tools=(ToolDelta("0", None, "f"),)),
+        row("streamed arguments", piece("$.a", stringValue="x"), Kind.TOOL_INPUT, before=(BEGUN,)),
         row(
-            "streamed arguments",
-            chunk({"functionCall": {"partialArgs": [{"jsonPath": "$.a"}], "willContinue": True}}),
-            Kind.TOOL_INPUT,
+            "end of a streamed call",
+            END,
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", '{"a": "xy", "b": [1]}'),),
+            before=(
+                BEGUN,
+                piece("$.a", stringValue="x", willContinue=True),
+                piece("$.a", stringValue="y"),
+                piece("$.b[0]", numberValue=1),
+            ),
         ),
-        row("end of a streamed call", chunk({"functionCall": {}}), Kind.TOOL_CALL),
-        row("arguments of another shape", chunk({"functionCall": {"name": "f", "args": [1]}}), Kind.TOOL_INPUT),
+        row(
+            "streamed call in one piece",
+            chunk({"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "boolValue": True}]}}),
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", '{"a": true}'),),
+        ),
+        row("end of a streamed call without arguments", END, Kind.TOOL_INPUT, before=(BEGUN,)),
+        row(
+            "end of a streamed call in the middle of an argument",
+            END,
+            Kind.TOOL_INPUT,
+            before=(BEGUN, piece("$.a", stringValue="x", willContinue=True)),
+        ),
+        row("end of a call that was not begun", END, Kind.TOOL_INPUT, tools=(ToolDelta("0"),)),
+        row(
+            "arguments of a call that was not begun",
+            piece("$.a", stringValue="x"),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0"),),
+        ),
+        row(
+            "arguments of another shape",
+            chunk({"functionCall": {"name": "f", "args": [1]}}),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0", None, "f"),),
+        ),
+        row(
+            "call that is not passed on",
+            chunk(reason="MALFORMED_FUNCTION_CALL"),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0"),),
+            finish=True,
+        ),
         row("finish", chunk({"text": ""}, reason="STOP"), Kind.USAGE, finish=True),
-        row("finish without usage", {"candidates": [{"finishReason": "SAFETY"}]}, Kind.LIFECYCLE, finish=True),
-        row("finish with text", chunk({"text": "hi"}, reason="MAX_TOKENS"), Kind.TEXT, text="hi", finish=True),
+        row(
+            "finish without usage", {"candidates": [{"finishReason": "SAFETY"}]}, Kind.LIFECYCLE, finish=True, cut=True
+        ),
+        row(
+            "finish with text", chunk({"text": "hi"}, reason="MAX_TOKENS"), Kind.TEXT, text="hi", finish=True, cut=True
+        ),
         row("unspecified reason", chunk({"text": "hi"}, reason="FINISH_REASON_UNSPECIFIED"), Kind.TEXT, text="hi"),
         row("finish of one of two", chunk(reason="STOP"), Kind.USAGE, before=(chunk({"text": "x"}, index=1),)),
         row("usage", {"usageMetadata": USAGE}, Kind.USAGE),
@@ -105,6 +157,7 @@ def call(key: str, name: str, arguments: str, identity: str | None = None) -> To
             error=StreamError("UNAVAILABLE", "503", "overloaded"),
         ),
         row("end marker of a proxy", "[DONE]", Kind.TERMINAL),
+        row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
 def test_events(row: Row) -> None:
@@ -121,3 +174,14 @@ def test_finish_and_end_of_the_body_is_the_end() -> None:
     assert type(decoder.verdict_at_end()).__name__ == "StreamTruncated"
     decoder.feed(sse(chunk(reason="STOP", index=1)))
     assert (decoder.finished, decoder.accepts_eof, decoder.verdict_at_end()) == (True, True, None)
+
+
+def test_fewer_candidates_than_were_asked_for() -> None:
+    """The answer is finished when as many candidates are as were asked for; the end of the body ends fewer as well."""
+    decoder = Decoder("gemini", choices=2)
+    decoder.feed(sse(chunk({"text": "a"}, reason="STOP")))
+    assert (decoder.finished, decoder.accepts_eof, decoder.verdict_at_end()) == (False, True, None)
+    decoder.feed(sse(chunk({"text": "b"}, index=1)))
+    assert (decoder.finished, decoder.accepts_eof) == (False, False)
+    decoder.feed(sse(chunk(reason="STOP", index=1)))
+    assert (decoder.finished, decoder.accepts_eof) == (True, True)

@@ -43,8 +43,24 @@ ONE = ToolDelta("0", None, "f", '{"a": 1}', complete=True, whole=True)
             Kind.TOOL_CALL,
             tools=(ONE,),
         ),
-        row("call without arguments", chat(tool_calls=calls({"name": "f", "arguments": ""})), Kind.TOOL_INPUT),
-        row("call without a name", chat(tool_calls=calls({"arguments": {}})), Kind.TOOL_INPUT),
+        row(
+            "call without arguments",
+            chat(tool_calls=calls({"name": "f", "arguments": ""})),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0", None, "f"),),
+        ),
+        row(
+            "call without a name",
+            chat(tool_calls=calls({"arguments": {}})),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("0"),),
+        ),
+        row(
+            "whole call beside one without arguments",
+            chat(tool_calls=calls({"name": "g"}, {"name": "f", "arguments": {"a": 1}})),
+            Kind.TOOL_CALL,
+            tools=(ToolDelta("0", None, "g"), ONE._replace(key="1")),
+        ),
         row(
             "next call",
             chat(tool_calls=calls({"name": "g", "arguments": {}})),
@@ -56,6 +72,7 @@ ONE = ToolDelta("0", None, "f", '{"a": 1}', complete=True, whole=True)
         row("generate thinking", {"response": "", "thinking": "hm", "done": False}, Kind.REASONING, reasoning="hm"),
         row("generate empty", {"response": "", "done": False}, Kind.KEEPALIVE),
         row("done", chat(done=True, content=""), Kind.TERMINAL),
+        row("done for its length", {"response": "", "done": True, "done_reason": "length"}, Kind.TERMINAL, cut=True),
         row("done with text", {"response": "!", "done": True, "eval_count": 3}, Kind.TERMINAL, text="!"),
         row(
             "done with call",

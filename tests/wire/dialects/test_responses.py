@@ -26,6 +26,16 @@ def whole(arguments: str, identity: str | None, name: str) -> tuple[ToolDelta, .
     return (ToolDelta("2", identity, name, arguments, complete=True, whole=True),)
 
 
+ANSWER: dict[str, Any] = {
+    "output": [
+        {"type": "reasoning", "summary": []},
+        {"type": "message", "content": [{"type": "output_text", "text": "Hi"}, {"type": "output_text", "text": "!"}]},
+        {"type": "function_call", "id": "fc", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+    ]
+}
+CALL = whole('{"a":1}', "c1", "f")
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -59,10 +69,22 @@ def whole(arguments: str, identity: str | None, name: str) -> tuple[ToolDelta, .
         row("text without a name", event("output_text.delta", delta="hi")[1], Kind.TEXT, text="hi"),
         row("text by name alone", ("response.output_text.delta", {"delta": "hi"}), Kind.TEXT, text="hi"),
         row("empty text", event("output_text.delta", delta=""), Kind.KEEPALIVE),
-        row("text restated", event("output_text.done", text="hi"), Kind.LIFECYCLE),
+        row(
+            "text restated",
+            event("output_text.done", text="hi"),
+            Kind.LIFECYCLE,
+            before=(event("output_text.delta", delta="hi"),),
+        ),
+        row("text without deltas", event("output_text.done", text="hi"), Kind.TEXT, text="hi"),
         row("annotation", event("output_text.annotation.added", annotation={}), Kind.TEXT),
         row("refusal", event("refusal.delta", delta="no"), Kind.TEXT, text="no"),
-        row("refusal restated", event("refusal.done", refusal="no"), Kind.LIFECYCLE),
+        row(
+            "refusal restated",
+            event("refusal.done", refusal="no"),
+            Kind.LIFECYCLE,
+            before=(event("refusal.delta", delta="no"),),
+        ),
+        row("refusal without deltas", event("refusal.done", refusal="no"), Kind.TEXT, text="no"),
         row("audio", event("audio.delta", delta="UklG"), Kind.TEXT),
         row("audio transcript", event("audio.transcript.delta", delta="hi"), Kind.TEXT, text="hi"),
         row("picture", event("image_generation_call.partial_image", partial_image_b64="UklG"), Kind.TEXT),
@@ -104,23 +126,54 @@ def whole(arguments: str, identity: str | None, name: str) -> tuple[ToolDelta, .
             Kind.TOOL_CALL,
             tools=whole('{"a":1}', "c1", "f"),
         ),
-        row("function without arguments", item("function_call", call_id="c1", name="f", arguments=""), Kind.LIFECYCLE),
-        row("function cut", item("function_call", call_id="c1", name="f", arguments='{"a"'), Kind.LIFECYCLE),
         row(
-            "function incomplete", item("function_call", status="incomplete", name="f", arguments="{}"), Kind.LIFECYCLE
+            "function without arguments",
+            item("function_call", call_id="c1", name="f", arguments=""),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("2", "c1", "f"),),
         ),
+        row(
+            "function cut",
+            item("function_call", call_id="c1", name="f", arguments='{"a"'),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("2", "c1", "f"),),
+        ),
+        row(
+            "function incomplete",
+            item("function_call", status="incomplete", name="f", arguments="{}"),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("2", "it_1", "f"),),
+        ),
+        row(
+            "function begun",
+            event("output_item.added", item={"type": "function_call", "id": "it_1", "name": "f", "arguments": ""}),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("it_1", "it_1", "f"),),
+        ),
+        row("MCP begun", event("output_item.added", output_index=2, item={"type": "mcp_call"}), Kind.TOOL_INPUT),
         row(
             "custom tool",
             item("custom_tool_call", call_id="c1", name="sh", input="ls"),
             Kind.TOOL_CALL,
             tools=whole('{"input": "ls"}', "c1", "sh"),
         ),
-        row("custom tool without input", item("custom_tool_call", call_id="c1", name="sh", input=""), Kind.LIFECYCLE),
+        row(
+            "custom tool without input",
+            item("custom_tool_call", call_id="c1", name="sh", input=""),
+            Kind.TOOL_INPUT,
+            tools=(ToolDelta("2", "c1", "sh"),),
+        ),
         row(
             "computer",
             item("computer_call", call_id="c1", action={"type": "click"}),
             Kind.TOOL_CALL,
             tools=whole('{"type": "click"}', "c1", "computer"),
+        ),
+        row(
+            "several actions of a computer",
+            item("computer_call", call_id="c1", actions=[{"type": "click"}]),
+            Kind.TOOL_CALL,
+            tools=whole('{"actions": [{"type": "click"}]}', "c1", "computer"),
         ),
         row(
             "local shell",
@@ -141,7 +194,34 @@ def whole(arguments: str, identity: str | None, name: str) -> tuple[ToolDelta, .
         row(
             "completed", event("completed", response={"status": "completed", "error": None, "usage": {}}), Kind.TERMINAL
         ),
-        row("incomplete", event("incomplete", response={"status": "incomplete"}), Kind.TERMINAL),
+        row("incomplete", event("incomplete", response={"status": "incomplete"}), Kind.TERMINAL, cut=True),
+        row("incomplete by its status", event("done", response={"status": "incomplete"}), Kind.TERMINAL, cut=True),
+        row("completed with all of it", event("completed", response=ANSWER), Kind.TERMINAL, text="Hi!", tools=CALL),
+        row(
+            "completed with what came in deltas",
+            event("completed", response=ANSWER),
+            Kind.TERMINAL,
+            before=(
+                event("output_text.delta", delta="Hi!"),
+                event("output_item.done", item={**ANSWER["output"][2], "call_id": None}),
+            ),
+        ),
+        row(
+            "completed with what came in one piece",
+            event("completed", response=ANSWER),
+            Kind.TERMINAL,
+            before=(
+                event("output_text.done", text="Hi!"),
+                event("output_item.done", output_index=7, item=ANSWER["output"][2]),
+            ),
+        ),
+        row(
+            "completed with a call that is not whole",
+            event("completed", response={"output": [{"type": "function_call", "name": "f", "arguments": ""}]}),
+            Kind.TERMINAL,
+            tools=(ToolDelta("0", None, "f"),),
+        ),
+        row("incomplete with all of it", event("incomplete", response=ANSWER), Kind.TERMINAL, text="Hi!", cut=True),
         row(
             "failed",
             event("failed", response={"status": "failed", "error": {"code": "server_error", "message": "boom"}}),
@@ -168,6 +248,7 @@ def whole(arguments: str, identity: str | None, name: str) -> tuple[ToolDelta, .
         ),
         row("keepalive", {"type": "keepalive", "sequence_number": 3}, Kind.KEEPALIVE),
         row("end marker of a proxy", "[DONE]", Kind.TERMINAL),
+        row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
 def test_events(row: Row) -> None:

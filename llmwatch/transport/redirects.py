@@ -1,0 +1,165 @@
+"""Redirects: where they lead, and following them by hand.
+
+requests reads the body of a redirect to its end before it looks where it leads, even where it is not to follow, and
+that end may be far away or never come. Here the head decides. A body that is announced to be empty is taken in, so that
+its connection can be used again; with any other the connection is closed, and nothing of the body is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.cookies import RequestsCookieJar, merge_cookies
+from requests.utils import requote_uri
+from urllib3.util import parse_url
+
+from llmwatch.errors import ProviderError
+
+__all__ = ["MOST_REDIRECTS", "Trail", "follow", "follow_all", "moved", "request_after", "same_origin", "target_of"]
+
+MOST_REDIRECTS = 5
+"""How many redirects of a request with a body are followed in one call, whatever the number of its attempts."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """The redirects that the attempts of one call have followed with their body.
+
+    ``url`` is where the last one led, and where the next attempt begins; ``None`` before there was one. Written by the
+    worker of the current attempt, and by nobody between two of them.
+    """
+
+    hops: int = 0
+    url: str | None = None
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common. Raises :class:`ValueError` for what is no URL."""
+
+    def origin(url: str) -> tuple[str, str | None, int | None]:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+    return origin(one) == origin(other)
+
+
+def target_of(response: requests.Response) -> str | None:
+    """Where a redirect leads, as an absolute URL. ``None`` for what is none, and for one that leads to no place that
+    HTTP can reach.
+    """
+    if not _leads_on(response):
+        return None
+    try:
+        # A header is read as latin-1, and a URL that is not ASCII is sent as UTF-8; requests undoes it too.
+        location = response.headers["location"].encode("latin-1").decode("utf-8")
+        url = urljoin(response.url, requote_uri(location))
+        parts, _ = urlsplit(url), parse_url(url)
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+        # As the look-up of the name will write it.
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:
+        return None
+    return url if usable and host else None
+
+
+def _leads_on(response: requests.Response) -> bool:
+    return response.is_redirect and bool(response.headers["location"])
+
+
+def _target(response: requests.Response) -> str | None:
+    """The same, for a response that is to be followed: raises where it leads nowhere."""
+    target = target_of(response)
+    if target is None and _leads_on(response):
+        raise _error(response, f"answered HTTP {response.status_code}, a redirect without a usable target")
+    return target
+
+
+def _error(response: requests.Response, said: str) -> ProviderError:
+    host = urlsplit(response.url).netloc.rpartition("@")[2]
+    return ProviderError(f"{host} {said}. Check the URL.", status=response.status_code, retryable=False)
+
+
+def follow(
+    session: requests.Session, response: requests.Response, settings: dict[str, Any], trail: Trail
+) -> requests.Response:
+    """The first answer that is no redirect with status 307 or 308 within the origin; any other is an answer.
+
+    The request is repeated as it was, so one whose body can be read only once is not. No more than
+    :data:`MOST_REDIRECTS` are followed along ``trail``. Raises :class:`~llmwatch.ProviderError` for a redirect without
+    a usable target.
+    """
+    hops: list[requests.Response] = []
+    while (target := _target(response)) is not None and trail.hops < MOST_REDIRECTS:
+        repeatable = isinstance(response.request.body, (bytes, str, type(None)))
+        if response.status_code not in (307, 308) or not repeatable or not same_origin(target, response.url):
+            break
+        _put_aside(response, hops)
+        trail.hops, trail.url = trail.hops + 1, target
+        response = session.send(moved(session, response.request, target), allow_redirects=False, **settings)
+    response.history = [*hops, *response.history]
+    return response
+
+
+def follow_all(
+    session: requests.Session, response: requests.Response, asked: requests.PreparedRequest, settings: dict[str, Any]
+) -> requests.Response:
+    """The first answer that is no redirect, for GET and its like; ``asked`` is what ``response`` answers.
+
+    It goes where requests would go and takes along what requests would take: no ``Authorization`` to another host, the
+    proxies and cookies of the new place, at most ``max_redirects`` of the session. Raises
+    :class:`~llmwatch.ProviderError` for one more, and for a redirect without a usable target.
+    """
+    hops: list[requests.Response] = []
+    while _target(response) is not None:
+        if len(hops) >= session.max_redirects:
+            raise _error(response, "redirects in circles")
+        following = request_after(session, response, asked, settings)
+        if following is None:
+            raise _error(response, f"answered HTTP {response.status_code}, a redirect without a usable target")
+        _put_aside(response, hops)
+        asked = following
+        proxies = session.rebuild_proxies(asked, settings["proxies"])  # type: ignore[no-untyped-call]
+        settings = {**settings, "proxies": proxies}
+        response = session.send(asked, allow_redirects=False, **settings)
+    response.history = [*hops, *response.history]
+    return response
+
+
+def moved(session: requests.Session, request: requests.PreparedRequest, url: str) -> requests.PreparedRequest:
+    """The same request at another URL of its origin, with the cookies that belong there."""
+    again = request.copy()
+    again.url = url
+    again.headers.pop("Cookie", None)
+    jar: Any = getattr(again, "_cookies", None)
+    again.prepare_cookies(merge_cookies(RequestsCookieJar() if jar is None else jar, session.cookies))  # type: ignore[no-untyped-call]
+    return again
+
+
+def request_after(
+    session: requests.Session, response: requests.Response, asked: requests.PreparedRequest, settings: dict[str, Any]
+) -> requests.PreparedRequest | None:
+    """What requests would send next, found out without a look at the body of ``response``. ``None`` if nothing."""
+    head = requests.Response()
+    # Of its connection only the head of the message is left, for the cookies in it: there is nothing to read or close.
+    raw = SimpleNamespace(_original_response=getattr(response.raw, "_original_response", None))
+    head.__dict__.update(response.__dict__, history=[], raw=raw, _content=b"", _content_consumed=True)
+    redirects: Any = requests.Session.resolve_redirects(session, head, asked, yield_requests=True, **settings)
+    try:
+        return next(redirects, None)
+    except (ValueError, requests.RequestException):
+        return None
+
+
+def _put_aside(response: requests.Response, hops: list[requests.Response]) -> None:
+    """Be through with a redirect. Its content is empty from now on, unless a hook has read it."""
+    if not response._content_consumed:  # type: ignore[attr-defined]
+        if getattr(response.raw, "length_remaining", None) == 0:
+            response.raw.drain_conn()
+        response.close()
+        response._content, response._content_consumed = b"", True  # type: ignore[attr-defined]
+    response.history = [*hops, *response.history]
+    hops.append(response)

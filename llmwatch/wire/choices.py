@@ -1,0 +1,32 @@
+"""How many answers a request asks for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["choices_asked"]
+
+
+def choices_asked(body: object) -> int:
+    """The number of choices, or candidates, that the parsed ``body`` of a request asks for; 1 where it does not say.
+
+    OpenAI's ``n``, times the prompts where the older completions are given a list of them, and Gemini's
+    ``candidateCount``.
+    """
+    if not isinstance(body, Mapping):
+        return 1
+    config = body.get("generationConfig") or body.get("generation_config")
+    config = config if isinstance(config, Mapping) else {}
+    candidates = _number(config.get("candidateCount")) * _number(config.get("candidate_count"))
+    return _number(body.get("n")) * _prompts(body.get("prompt")) * candidates
+
+
+def _number(value: object) -> int:
+    return value if type(value) is int and value > 1 else 1
+
+
+def _prompts(prompt: object) -> int:
+    # A list of numbers is one prompt, in tokens.
+    if not isinstance(prompt, (list, tuple)) or all(type(piece) is int for piece in prompt):
+        return 1
+    return len(prompt)

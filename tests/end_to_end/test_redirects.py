@@ -1,0 +1,234 @@
+"""Redirects of every kind: known by their head alone, bounded in number and in what is read, and never silent."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Decision, Limits, Retry
+from llmwatch.faults import Script, steps
+from llmwatch.faults.catalogue import ANSWER
+from llmwatch.watch import machine
+from tests.end_to_end.calls import Outcome, asking, collect, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import BEAT, FREE, LIMIT
+
+DOORS = [stream, collect, request]
+PASSWORD = "hunter2plain"
+
+ENDLESS = [steps.Repeat([steps.Chunk(b"x" * 65536)])]
+BODIES = {
+    "missing": ("length", 10, [steps.Hang()]),
+    "cut": ("length", 10, [steps.Chunk(b"abc"), steps.Reset()]),
+    "slow": ("close", 0, [steps.Repeat([steps.Chunk(b"x")], every=BEAT)]),
+    "endless": ("chunked", 0, ENDLESS),
+}
+"""What may come in place of a redirect's short body: framing, announced length, steps."""
+
+MALFORMED = (
+    "http://[::1",
+    "http://127.0.0.1:99999/",
+    f"http://127.0.0.1:{PASSWORD}/",
+    f"http://user:{PASSWORD}@127.0.0.1:port/",
+    f"http://user:{PASSWORD}@a..b/",
+    f"ftp://user:{PASSWORD}@127.0.0.1/",
+    "https:///nowhere",
+)
+
+
+def _to(location: str, status: int = 307, body: str | None = None) -> Script:
+    framing, length, rest = BODIES[body] if body else ("length", 0, [steps.End()])
+    head = steps.Head(status, [("Location", location)], framing, length)  # type: ignore[arg-type]
+    played: Sequence[steps.Step] = rest  # type: ignore[assignment]
+    return Script.of(f"redirect {status}", head, *played)
+
+
+def _get(client: Any, url: str, **options: Any) -> Outcome:
+    """A plain GET; its value is the response."""
+    outcome = Outcome()
+    try:
+        outcome.value = client.request("GET", url, **options)
+        outcome.record = outcome.value.llmwatch_record
+    except llmwatch.LLMWatchError as error:
+        outcome.error, outcome.record = error, error.record
+    return outcome
+
+
+@pytest.mark.parametrize("door", [stream, collect])
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_redirect_that_is_not_followed_is_final_before_its_body(
+    serve: Serve, connect: Connect, door: Any, status: int, body: str
+) -> None:
+    """Whatever its body does, the error is there with the head: one request, and where it leads."""
+    server = serve(_to("http://127.0.0.1:9/elsewhere?key=1", status, body))
+    outcome = door(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
+    error = outcome.failed(llmwatch.ProviderError)
+    assert (error.status, error.retryable) == (status, False)
+    assert "http://127.0.0.1:9/elsewhere" in str(error)
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "redirected")
+    assert outcome.record.attempts[0].response_bytes == 0
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("body", BODIES)
+def test_the_body_of_a_redirect_that_is_followed_is_not_waited_for(
+    serve: Serve, connect: Connect, door: Any, body: str
+) -> None:
+    """A 307 within the origin is followed by its head, on a connection of its own; its body is not read."""
+    server = serve(_to("/v1/chat/completions?moved=1", 307, body), "healthy")
+    outcome = door(connect(limits=Limits(ttfb=LIMIT + FREE)), server.chat_url)
+    outcome.done()
+    assert outcome.elapsed < LIMIT + FREE
+    assert [(one.method, one.json()) for one in server.requests] == [("POST", server.requests[0].json())] * 2
+    assert [one.connection for one in server.requests] == [1, 2]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_get_follows_without_reading(serve: Serve, connect: Connect, body: str) -> None:
+    """A GET follows every redirect in the same way, and its history has the redirect, without its body."""
+    server = serve(_to("/v1/chat/completions?moved=1", 302, body), "healthy")
+    outcome = _get(connect(limits=Limits(ttfb=LIMIT + FREE)), server.chat_url)
+    outcome.done()
+    assert outcome.value.status_code == 200
+    assert [(one.status_code, one.content) for one in outcome.value.history] == [(302, b"")]
+    assert len(server.requests) == 2
+
+
+def test_a_redirect_without_a_body_keeps_its_connection(serve: Serve, connect: Connect) -> None:
+    """Where the head says that nothing follows, the next request goes over the same connection."""
+    server = serve(_to("/v1/chat/completions?moved=1"), "healthy")
+    stream(connect(), server.chat_url).done()
+    assert [one.connection for one in server.requests] == [1, 1]
+
+
+@pytest.mark.parametrize("body", ["slow", "missing"])
+def test_the_body_of_a_redirect_that_is_returned_is_bounded(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    """A plain call returns the redirect of a POST with what of its body comes within the time of an error's."""
+    monkeypatch.setattr(machine, "ERROR_BODY", LIMIT)
+    server = serve(_to("/elsewhere", 302, body))
+    outcome = request(connect(limits=Limits(ttfb=LIMIT / 4, stale=0)), server.chat_url)
+    assert outcome.value.status_code == 302
+    assert outcome.value.next.url == f"{server.url}/elsewhere"
+    assert outcome.elapsed < LIMIT + FREE
+    assert len(server.requests) == 1
+
+
+def test_the_size_of_a_redirect_that_is_returned_is_bounded(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endless body is returned as far as that of an error would be."""
+    monkeypatch.setattr("llmwatch.client.exchange.PLAIN_ERROR_SIZE", 1 << 20)
+    server = serve(_to("/elsewhere", 302, "endless"))
+    outcome = request(connect(), server.chat_url)
+    assert (outcome.value.status_code, len(outcome.value.content)) == (302, 1 << 20)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("door", [*DOORS, _get])
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("location", MALFORMED)
+def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, door: Any, status: int, location: str) -> None:
+    """It is a ``ProviderError`` like any other redirect, with a record, and nothing of the location is in it."""
+    server = serve(_to(location, status))
+    error = door(connect(), server.chat_url).failed(llmwatch.ProviderError)
+    assert (error.status, error.retryable) == (status, False)
+    assert "a redirect without a usable target" in str(error)
+    assert error.__cause__ is error.__context__ is None
+    said = "".join(traceback.format_exception(error)) + str(error.record.to_json())
+    assert PASSWORD not in said
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_where_a_redirect_has_led_is_remembered_in_the_call(serve: Serve, connect: Connect, door: Any) -> None:
+    """The later attempts of a call go where the first was led to, each with one request; the next call begins anew."""
+    server = serve(_to("/v1/chat/completions?moved=1"), "status:status=503", "status:status=503", "healthy", "healthy")
+    client = connect(retry=Retry(backoff=0))
+    outcome = door(client, server.chat_url, params={"version": "1"}, cookies={"mine": "1"})
+    record = outcome.done("recovered")
+    assert len(record.attempts) == 3
+    targets = [one.target for one in server.requests]
+    assert targets == ["/v1/chat/completions?version=1", *["/v1/chat/completions?moved=1"] * 3]
+    assert [one.header("cookie") for one in server.requests] == ["mine=1"] * 4
+    assert {one.body for one in server.requests} == {server.requests[0].body}
+    door(client, server.chat_url).done()
+    assert server.requests[4].target == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("door", [stream, collect])
+def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, door: Any) -> None:
+    """Redirects are counted over all attempts of a call: the sixth is final, wherever the attempts have ended."""
+    hops = [_to(f"/v1/chat/completions?hop={number}") for number in range(6)]
+    server = serve(*hops[:3], "status:status=503", *hops[3:5], "status:status=503", hops[5])
+    error = door(connect(retry=Retry(backoff=0)), server.chat_url).failed(llmwatch.ProviderError)
+    assert (error.status, error.retryable) == (307, False)
+    assert len(error.record.attempts) == 3
+    assert len(server.requests) == 8
+    server = serve(*[_to("/v1/chat/completions")] * 5, "status:status=503", "healthy")
+    door(connect(retry=Retry(backoff=0)), server.chat_url).done("recovered")
+    assert len(server.requests) == 7
+
+
+def test_a_hook_that_names_a_url_is_obeyed(serve: Serve, connect: Connect) -> None:
+    """``on_retry`` with a URL or parameters of its own goes before what a redirect has said; without, it does not."""
+    for changes, target in (
+        ({"url": "{}/v1/chat/completions?own=1"}, "/v1/chat/completions?own=1"),
+        ({"params": {"own": "1"}}, "/v1/chat/completions?own=1"),
+        ({"headers": {"X-One": "1"}}, "/v1/chat/completions?moved=1"),
+    ):
+        server = serve(_to("/v1/chat/completions?moved=1"), "status:status=503", "healthy")
+        named = {name: value.format(server.url) if name == "url" else value for name, value in changes.items()}  # type: ignore[attr-defined]
+        stream(connect(retry=Retry(backoff=0, on_retry=lambda resend, to=named: to)), server.chat_url).done("recovered")
+        assert [one.target for one in server.requests][-1] == target
+
+
+def test_a_hook_does_not_get_five_more(serve: Serve, connect: Connect) -> None:
+    """Another URL is another way, but not another allowance."""
+    server = serve(_to("/v1/chat/completions"), "status:status=503", *[_to("/v1/chat/completions")] * 9)
+    retry = Retry(backoff=0, on_retry=lambda resend: {"url": server.chat_url + "?own=1"})
+    error = stream(connect(retry=retry), server.chat_url).failed(llmwatch.ProviderError)
+    assert error.status == 307
+    assert len(server.requests) == 2 + 4 + 1
+
+
+def test_a_get_is_followed_as_often_as_its_session_allows(serve: Serve, connect: Connect) -> None:
+    """``max_redirects`` of the lent session ends a circle with ``ProviderError``, after exactly so many requests."""
+    server = serve(_to("/v1/chat/completions", 302))
+    with requests.Session() as lender:
+        lender.max_redirects = 2
+        error = _get(connect(session=lender), server.chat_url).failed(llmwatch.ProviderError)
+    assert (error.status, error.retryable) == (302, False)
+    assert len(server.requests) == 3
+
+
+def test_a_get_takes_no_credentials_to_another_host(serve: Serve, connect: Connect) -> None:
+    """``Authorization`` stays with its host, as in requests; the rest goes along, and the way is in the history."""
+    there = serve("healthy")
+    here = serve(_to("/on", 301), _to(f"http://localhost:{there.port}/v1/chat/completions", 302))
+    outcome = _get(connect(), here.chat_url, headers={"Authorization": "Bearer one", "X-One": "1"})
+    assert outcome.value.status_code == 200
+    assert [one.header("authorization") for one in (*here.requests, *there.requests)] == [*["Bearer one"] * 2, None]
+    assert there.requests[0].header("x-one") == "1"
+    assert [(one.status_code, one.url) for one in outcome.value.history] == [
+        (301, here.chat_url),
+        (302, f"{here.url}/on"),
+    ]
+    assert [len(one.history) for one in outcome.value.history] == [0, 1]
+
+
+def test_a_stream_of_a_get_follows_too(serve: Serve, connect: Connect) -> None:
+    """A GET is a GET in every door."""
+    server = serve(_to("/v1/chat/completions?moved=1", 307, "missing"), "healthy")
+    with connect(limits=Limits(ttfb=LIMIT + FREE)).stream("GET", server.chat_url, json=asking()) as events:
+        assert "".join(event.text for event in events) == ANSWER
+    assert [one.method for one in server.requests] == ["GET", "GET"]

@@ -1,0 +1,227 @@
+"""Answers that ended in good order and are not what they seem; and what an answer shows that its request does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import llmwatch
+from llmwatch import Decision, Event, Kind, Limits, Retry
+from llmwatch.faults import Context, Script, steps
+from llmwatch.wire import Meaning, ToolDelta, register, unregister
+from tests.end_to_end.calls import QUICK, asking, collect, endpoint, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import BEAT, LIMIT
+from tests.wire.dialects import test_anthropic as anthropic
+from tests.wire.dialects import test_chat as chat
+from tests.wire.dialects import test_responses as responses
+from tests.wire.streams import sse
+
+CHAT_CUT = (*chat.BEGUN, chat.chunk(chat.call('{"a":')))
+CHAT_WHOLE = (*CHAT_CUT, chat.chunk(chat.call("1}")), chat.chunk(None, "tool_calls"), "[DONE]")
+STOPPED = anthropic.event("message_stop")
+BARE = (anthropic.TOOL, anthropic.delta("input_json_delta", partial_json=""), anthropic.STOP)
+
+
+def says(*items: Any, every: float = 0.0, ends: bool = True) -> Script:
+    """An answer of these events, ``every`` seconds; ``ends``: the body ends as it should."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        last = [] if ends else [steps.Close()]
+        blocks = steps.paced([sse(item) for item in items], every)
+        yield from context.answer([*blocks, *last], framing="chunked", ends=ends)
+
+    return Script(name="says", description="what a test wants", play=play)
+
+
+BROKEN = {
+    "openai-chat": (*CHAT_CUT, chat.chunk(None, "tool_calls"), "[DONE]"),
+    "anthropic": (
+        anthropic.TOOL,
+        anthropic.delta("input_json_delta", partial_json='{"planted":'),
+        anthropic.STOP,
+        anthropic.ASKED,
+        STOPPED,
+    ),
+    "openai-responses": (
+        responses.item("function_call", call_id="c", name="planted", arguments=""),
+        responses.event("completed", response={"status": "completed"}),
+    ),
+}
+LENGTH = {
+    "openai-chat": (*CHAT_CUT, chat.chunk(None, "length"), "[DONE]"),
+    "anthropic": (*BARE, anthropic.ended("max_tokens"), STOPPED),
+    "openai-responses": (
+        responses.item("function_call", call_id="c", name="planted", arguments=""),
+        responses.event("incomplete", response={"status": "incomplete"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", BROKEN)
+def test_an_answer_that_asks_for_half_a_tool_call_has_failed(serve: Serve, connect: Connect, shape: str) -> None:
+    """``collect`` asks once more, and then raises; it is never an answer without the call."""
+    server = serve(says(*BROKEN[shape]))
+    error = collect(connect(retry=Retry(max_attempts=9, backoff=0)), endpoint(server, shape)).failed(
+        llmwatch.MalformedEvent
+    )
+    assert len(server.requests) == 2
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "partial_resend_used")
+    assert error.record is not None
+    assert [one.error for one in error.record.attempts] == ["MalformedEvent", "MalformedEvent"]
+    assert [one.close_reason for one in error.record.attempts] == ["failed", "failed"]
+    assert [one.reason for one in error.record.decisions] == ["partial_discarded", "partial_resend_used"]
+    assert "planted" not in str(error) + json.dumps(error.record.to_json())
+
+
+@pytest.mark.parametrize("shape", BROKEN)
+def test_half_a_tool_call_and_then_a_whole_answer(serve: Serve, connect: Connect, shape: str) -> None:
+    """The second answer is returned, and the first is an incident."""
+    server = serve(says(*BROKEN[shape]), "healthy")
+    outcome = collect(connect(), endpoint(server, shape))
+    record = outcome.done("recovered")
+    assert (outcome.value.tool_calls, outcome.value.discarded_calls) == ((), 0)
+    assert outcome.value.text
+    assert [one.error for one in record.attempts] == ["MalformedEvent", None]
+    assert len(server.requests) == 2
+
+
+def test_half_a_tool_call_is_not_asked_for_again_beside_mcp(serve: Serve, connect: Connect) -> None:
+    """The tool boundary holds here as for every other partial answer."""
+    server = serve(says(*BROKEN["openai-chat"]))
+    error = collect(connect(), server.chat_url, json=asking(tools=[{"type": "mcp"}])).failed(llmwatch.MalformedEvent)
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.CONFIRM, "provider_tools")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", LENGTH)
+def test_an_answer_that_ended_for_its_length_says_what_is_missing(serve: Serve, connect: Connect, shape: str) -> None:
+    """There the cut is the answer: it is returned, once, with the number of calls that are not in it."""
+    server = serve(says(*LENGTH[shape]))
+    outcome = collect(connect(), endpoint(server, shape))
+    outcome.done()
+    assert (outcome.value.tool_calls, outcome.value.discarded_calls) == ((), 1)
+    assert len(server.requests) == 1
+
+
+def test_a_tool_without_parameters(serve: Serve, connect: Connect) -> None:
+    """Anthropic's way of calling one comes out of both doors with the end of the message, not without."""
+    whole = (*BARE, anthropic.ASKED, STOPPED)
+    server = serve(says(*whole), says(*whole), says(*whole[:-1]))
+    client = connect()
+    (call,) = collect(client, server.messages_url).value.tool_calls
+    assert (call.id, call.name, call.arguments) == ("t1", "f", "{}")
+    events = stream(client, server.messages_url).events
+    assert [(event.kind, tool.arguments) for event in events for tool in event.tools if tool.complete] == [
+        (Kind.TERMINAL, "{}")
+    ]
+    cut = stream(client, server.messages_url)
+    cut.failed(llmwatch.StreamTruncated)
+    assert not any(tool.complete for event in cut.events for tool in event.tools)
+
+
+def test_a_whole_response_in_its_last_event(serve: Serve, connect: Connect) -> None:
+    """A server that streams nothing and gives all in ``response.completed`` has given an answer."""
+    server = serve(says(responses.event("created"), responses.event("completed", response=responses.ANSWER)))
+    client = connect()
+    outcome = collect(client, server.responses_url)
+    assert outcome.done().empty is False
+    assert (outcome.value.text, [call.name for call in outcome.value.tool_calls]) == ("Hi!", ["f"])
+    assert "".join(event.text for event in stream(client, server.responses_url).events) == "Hi!"
+
+
+def test_calls_of_a_dialect_without_an_end(serve: Serve, connect: Connect) -> None:
+    """A registered dialect whose answers end with the body loses none of its calls."""
+
+    def function(event: Event) -> Meaning:
+        return Meaning(Kind.TOOL_CALL, tools=(ToolDelta("k", None, "f", "{}", complete=True),))
+
+    register("endless", function, accepts_eof=True)
+    try:
+        server = serve(says("x"))
+        (call,) = collect(connect(dialect="endless"), server.chat_url).value.tool_calls
+        assert call.name == "f"
+    finally:
+        unregister("endless")
+
+
+ACTED = {
+    "echoed": (responses.event("created", response={"tools": [{"type": "mcp"}]}),),
+    "begun": (responses.event("created"), responses.event("mcp_call.in_progress", item_id="m")),
+    "ran": (responses.event("created"), responses.item("mcp_call", output="done")),
+}
+READ = (responses.event("created", response={"tools": [{"type": "web_search"}]}), responses.item("web_search_call"))
+
+
+@pytest.mark.parametrize("what", ACTED)
+@pytest.mark.parametrize("door", ["stream", "collect", "session", "whole session"])
+def test_a_tool_that_the_answer_shows(serve: Serve, connect: Connect, door: str, what: str) -> None:
+    """Then a cut is for a person to decide, at every door, though the request has no tools; unless it was allowed."""
+    events = ACTED[what]
+    server = serve(says(*events, ends=False))
+    error = asked(connect, door, server.responses_url, QUICK)
+    assert error.recovery is not None
+    assert (error.recovery.decision, error.recovery.reason) == (
+        Decision.CONFIRM,
+        "tool_call_delivered" if what == "ran" and door in ("stream", "session") else "provider_tools",
+    )
+    assert len(server.requests) == 1
+    assert error.record is not None
+    assert error.record.attempts[0].facts["provider_acted"] is True
+    if what != "ran":
+        asked(connect, door, server.responses_url, Retry(backoff=0, resend_with_tools=True))
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("door", ["collect", "whole session"])
+def test_a_tool_that_only_reads(serve: Serve, connect: Connect, door: str) -> None:
+    """A search that the answer shows costs no resend."""
+    server = serve(says(*READ, ends=False))
+    error = asked(connect, door, server.responses_url, QUICK)
+    assert error.record is not None
+    assert error.record.attempts[0].facts["provider_acted"] is False
+    assert len(server.requests) == 2
+
+
+def asked(connect: Connect, door: str, url: str, retry: Retry) -> llmwatch.LLMWatchError:
+    """What a call through a door ends with."""
+    if door in ("stream", "collect"):
+        outcome = (stream if door == "stream" else collect)(connect(retry=retry), url)
+        assert isinstance(outcome.error, llmwatch.LLMWatchError)
+        return outcome.error
+    with llmwatch.Session(retry=retry) as session, pytest.raises(llmwatch.LLMWatchError) as caught:
+        response = session.post(url, json=asking(), stream=door == "session")
+        for _ in response.iter_content(None):
+            pass
+    return caught.value
+
+
+@pytest.mark.parametrize("door", [stream, collect])
+def test_a_choice_that_is_late(serve: Serve, connect: Connect, door: Any) -> None:
+    """With ``n=2``, the first choice's end starts no drain: the second may take its time to begin."""
+    late = (chat.chunk({"content": "a"}, "stop"), chat.chunk({"content": "b"}, index=1), chat.chunk(None, "stop", 1))
+    server = serve(says(*late, "[DONE]", every=LIMIT))
+    client = connect(limits=Limits(drain=BEAT))
+    outcome = door(client, server.chat_url, json=asking(n=2))
+    outcome.done()
+    assert "".join(event.text for event in outcome.events) == "ab"
+
+
+@pytest.mark.parametrize("door", ["stream", "session"])
+def test_a_body_with_a_key_twice(serve: Serve, connect: Connect, door: str) -> None:
+    """Whether a body whose text has ``tools`` twice exposes MCP is not known: a person decides."""
+    server = serve("silent")
+    text = json.dumps(asking(tools=[{"type": "mcp"}]))[:-1] + ', "tools": []}'
+    limits = Limits(ttfb=LIMIT)
+    with llmwatch.Session(limits=limits) as session, pytest.raises(llmwatch.WatchTimeout) as caught:
+        if door == "session":
+            session.post(server.chat_url, data=text, headers={"content-type": "application/json"})
+        raise stream(connect(limits=limits), server.chat_url, json=None, data=text).failed(llmwatch.WatchTimeout)
+    assert caught.value.recovery is not None
+    assert (caught.value.recovery.decision, caught.value.recovery.reason) == (Decision.CONFIRM, "unreadable_body")
+    assert len(server.requests) == 1

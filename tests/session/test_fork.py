@@ -1,0 +1,193 @@
+"""The doors in a forked child: what belongs to the parent is left to it, and the child's own calls are watched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.end_to_end.times import PATIENCE
+from tests.session.doors import Way
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+_COMMON = """
+import faulthandler, os, sys, threading
+import requests, llmwatch
+from llmwatch import Limits
+from llmwatch.faults import FaultServer
+from tests.end_to_end.calls import asking
+from tests.session.doors import Way, record_of
+from tests.session.scripts import reply
+
+way = Way(sys.argv[1])
+LIMIT = float(sys.argv[2])
+
+def in_child(work):
+    # Its watchdog thread is not there in a child, which would wait for it.
+    faulthandler.cancel_dump_traceback_later()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        # A child that hangs says where, and ends.
+        faulthandler.dump_traceback_later(8, exit=True)
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"the child ended with {status}"
+"""
+
+
+def _run(way: Way, script: str, limit: float = 0.3) -> None:
+    """Run a script in a process of its own, which may fork as it likes; none of its children outlives it."""
+    command = [sys.executable, "-c", _COMMON + textwrap.dedent(script), way.name, str(limit)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as one:
+        try:
+            said, errors = one.communicate(timeout=3 * PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+    assert (one.returncode, errors) == (0, ""), said + errors
+
+
+def test_a_child_calls_over_connections_of_its_own(way: Way) -> None:
+    """Parent and child never share an idle connection, whoever made the adapter; both go on reusing their own."""
+    _run(
+        way,
+        """
+        with FaultServer(reply(b"yes")) as server, way.session() as session:
+            session.get(server.url)
+
+            def work():
+                answers = [session.get(server.url) for _ in range(2)]
+                reused = [record_of(one).attempts[0].socket_reused for one in answers]
+                return reused == [False, True] and all(one.content == b"yes" for one in answers)
+
+            in_child(work)
+            in_child(work)
+            assert record_of(session.get(server.url)).attempts[0].socket_reused
+            assert [one.connection for one in server.requests] == [1, 2, 2, 3, 3, 1]
+        """,
+    )
+
+
+def test_a_stream_of_the_parent_goes_on(way: Way) -> None:
+    """A stream that is being read at the fork goes on in the parent, whatever the child calls, drops or closes."""
+    _run(
+        way,
+        """
+        with FaultServer(["late-terminal", "healthy"]) as server, way.session() as session:
+            response = session.post(server.chat_url, json=asking(), stream=True)
+            lines = response.iter_lines()
+            first = next(lines)
+
+            def work():
+                global response, lines
+                assert session.post(server.chat_url, json=asking()).status_code == 200
+                response.close()
+                session.close()
+                response = lines = None
+                return True
+
+            in_child(work)
+            in_child(lambda: True)
+            server.gate("terminal").set()
+            assert [line for line in lines if line][-1] == b"data: [DONE]"
+            assert record_of(response).outcome == "done"
+        """,
+    )
+
+
+def test_a_stream_of_the_parent_is_over_in_the_child(way: Way) -> None:
+    """A child that reads its parent's stream is told that it belongs to somebody else."""
+    _run(
+        way,
+        """
+        with FaultServer(["late-terminal"]) as server, way.session() as session:
+            response = session.post(server.chat_url, json=asking(), stream=True)
+            assert next(response.iter_lines())
+
+            def work():
+                try:
+                    for _ in response.iter_lines():
+                        pass
+                except llmwatch.Cancelled as error:
+                    return error.by == "lifecycle" and not isinstance(error, requests.RequestException)
+                return False
+
+            in_child(work)
+            response.close()
+        """,
+    )
+
+
+def test_a_child_is_watched(way: Way) -> None:
+    """Calls of the child have limits and recover, and so do those of its own children."""
+    _run(
+        way,
+        """
+        with FaultServer(["silent", reply(b"yes"), "silent", reply(b"yes")]) as server:
+            with way.session(limits=Limits(ttfb=LIMIT)) as session:
+
+                def recovers():
+                    response = session.get(server.url)
+                    return response.content == b"yes" and record_of(response).outcome == "recovered"
+
+                def work():
+                    in_child(recovers)
+                    return recovers()
+
+                in_child(work)
+                assert len(server.requests) == 4
+        """,
+    )
+
+
+def test_forks_under_load(way: Way) -> None:
+    """However the threads of the parent stand at the fork, no lock of theirs holds up the child, which may take the
+    installation back as well.
+    """
+    _run(
+        way,
+        """
+        done = threading.Event()
+        with FaultServer(reply(b"yes")) as server, way.session() as session:
+
+            def calls():
+                with requests.Session() as own:
+                    while not done.is_set():
+                        assert session.get(server.url).content == b"yes"
+                        assert own.get(server.url).content == b"yes"
+
+            def installs():
+                while not done.is_set():
+                    llmwatch.install()
+                    if way.name != "install":
+                        llmwatch.uninstall()
+
+            threads = [threading.Thread(target=calls) for _ in range(4)] + [threading.Thread(target=installs)]
+            for thread in threads:
+                thread.start()
+
+            def work():
+                ok = session.get(server.url).content == b"yes" and requests.get(server.url).content == b"yes"
+                llmwatch.install()
+                llmwatch.uninstall()
+                return ok
+
+            for _ in range(25):
+                in_child(work)
+            done.set()
+            for thread in threads:
+                thread.join()
+        """,
+    )

@@ -1,0 +1,229 @@
+"""Responses that nobody reads to their end: closed, dropped, interrupted. Nothing goes on behind their backs."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import CallRecord, Limits, Retry
+from llmwatch.faults import Context, FaultServer, Script, steps
+from tests.end_to_end.calls import asking, eventually, in_thread
+from tests.end_to_end.times import BEAT, LIMIT, LONG, PATIENCE
+from tests.session.doors import Way, caught, record_of
+from tests.session.scripts import reply
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_collection() -> Iterator[None]:
+    """What is let go is let go at once, without the help of a garbage collection; and no garbage is made."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _workers_leave() -> None:
+    eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers leave")
+
+
+ENDLESS = [f"endless-content:every={BEAT}", "stall-after-content", "late-terminal"]
+
+
+@pytest.mark.parametrize("script", ENDLESS)
+def test_a_stream_that_is_dropped_ends(way: Way, script: str) -> None:
+    """A streaming response that nobody refers to any more ends its worker and its connection."""
+    with FaultServer(script) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        lines = response.iter_lines()
+        assert next(lines)
+        assert llmwatch.stats()["workers"] == 1
+        del response, lines
+        server.wait_for_closed(1)
+        _workers_leave()
+
+
+def test_a_response_that_was_never_read_ends(way: Way) -> None:
+    """Also one that was only looked at, or not even that; a model's, and a download larger than what is read ahead."""
+    scripts = ["late-terminal", reply(bytes(64 << 20), pieces=64)]
+    with FaultServer(scripts) as server, way.session() as session:
+        session.post(server.chat_url, json=asking(), stream=True)
+        assert session.get(server.url, stream=True).status_code == 200
+        server.wait_for_closed(2)
+        _workers_leave()
+
+
+@pytest.mark.parametrize("how", ["close", "with", "raw.close", "with raw", "generator"])
+def test_leaving_early_closes_the_connection(way: Way, how: str) -> None:
+    """However legacy code leaves a stream in its middle: its connection is closed, its record says who left."""
+    records: list[CallRecord] = []
+    with FaultServer("late-terminal") as server, way.session(sinks=[records.append]) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        if how == "close":
+            response.close()
+        elif how == "raw.close":
+            response.raw.close()
+        elif how == "with":
+            with response:
+                assert next(response.iter_lines())
+        elif how == "with raw":
+            with response.raw:
+                assert response.raw.read1(10)
+        else:
+            lines = response.iter_lines()
+            assert next(lines)
+            lines.close()  # type: ignore[attr-defined]
+            assert records == []
+            response.close()
+        server.wait_for_closed(1)
+        _workers_leave()
+    assert [(one.outcome, one.cause) for one in records] == [("cancelled", "user_cancel")]
+    assert list(response.iter_lines()) == []
+
+
+def test_a_finalizer_takes_no_lock(way: Way) -> None:
+    """A response may be dropped by a garbage collection at any moment, in a thread that holds any lock: dropping it
+    only leaves word, and the supervisor does the rest.
+    """
+    with FaultServer("late-terminal") as server, way.session() as session:
+        response: Any = session.post(server.chat_url, json=asking(), stream=True)
+        call = response.raw.call
+        done, locks = threading.Event(), [call._lock, call._attempt._lock, call._attempt._supervisor.census._lock]
+
+        def hold() -> None:
+            with locks[0], locks[1], locks[2]:
+                done.wait(PATIENCE)
+
+        holding = in_thread(hold)
+        eventually(locks[2].locked, "the locks are held")
+        held = [response]
+        del response, call
+        in_thread(held.clear).result(PATIENCE / 2)
+        done.set()
+        holding.result()
+        server.wait_for_closed(1)
+        _workers_leave()
+
+
+def test_an_answer_that_is_all_there_is_not_given_up(way: Way) -> None:
+    """Leaving after the terminal event is no cancellation: the call is done, and its connection is used again."""
+    records: list[CallRecord] = []
+    with FaultServer() as server, way.session(sinks=[records.append]) as session:
+        for _ in range(10):
+            with session.post(server.chat_url, json=asking(), stream=True) as response:
+                for line in response.iter_lines():
+                    if line == b"data: [DONE]":
+                        break
+        assert [one.outcome for one in records] == ["done"] * 10
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("moment", ["before the answer", "in the body", "between attempts"])
+def test_ctrl_c_ends_a_call(way: Way, moment: str) -> None:
+    """An interrupt comes out at once, nothing is sent after it, and nothing of the call goes on."""
+    script = {"before the answer": "silent", "in the body": "stall-after-content", "between attempts": "silent"}[moment]
+    limits = Limits(ttfb=LIMIT if moment == "between attempts" else LONG)
+    notices: list[Any] = []
+    settings = {"limits": limits, "retry": Retry(backoff=LONG, max_backoff=LONG), "on_notice": notices.append}
+    with FaultServer(script) as server, way.session(**settings) as session:
+
+        def interrupt() -> None:
+            server.wait_for_requests(1)
+            if moment == "in the body":
+                eventually(lambda: reading, "the body is read")
+            if moment == "between attempts":
+                eventually(lambda: any(isinstance(one, llmwatch.RetryNotice) for one in notices), "it waits")
+            signal.pthread_kill(main, signal.SIGINT)
+
+        main, reading = threading.get_ident(), list[bytes]()
+        interrupting = in_thread(interrupt)
+
+        def call() -> None:
+            with session.post(server.chat_url, json=asking(), stream=True) as response:
+                for line in response.iter_lines():
+                    reading.append(line)
+
+        caught(KeyboardInterrupt, call)
+        interrupting.result()
+        server.wait_for_closed(1)
+        _workers_leave()
+        assert len(server.requests) == 1
+
+
+def test_a_response_in_a_cycle_is_found_by_the_collector(way: Way) -> None:
+    """Code that keeps its response in a cycle gets rid of it with the next garbage collection."""
+    with FaultServer("late-terminal") as server, way.session() as session:
+        response: Any = session.post(server.chat_url, json=asking(), stream=True)
+        response.itself = response
+        del response
+        assert server.open_connections == 1
+        gc.collect()
+        server.wait_for_closed(1)
+        _workers_leave()
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["healthy", "silent", "reset-before-response", "stall-after-content", "eof-without-terminal", "status:status=400"],
+)
+def test_no_garbage_is_left_to_the_collector(way: Way, script: str) -> None:
+    """A call, failed or not, leaves no cycle behind that would keep its connection, its body or its response alive."""
+    limits = Limits(ttfb=LIMIT / 2, stale=LIMIT / 2)
+    with FaultServer(script) as server, way.session(limits=limits) as session:
+
+        def calls() -> None:
+            for stream in (True, False):
+                for body in (asking(), asking(stream=False)):
+                    try:
+                        assert session.post(server.chat_url, json=body, stream=stream).status_code
+                        _ = session.get(server.url + "/stream", stream=stream).content
+                    except requests.RequestException:
+                        pass
+
+        calls()
+        _workers_leave()
+        gc.collect()
+        calls()
+        _workers_leave()
+        session.close()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            gc.collect()
+            found = [one for one in gc.garbage if type(one).__module__.partition(".")[0] in ("llmwatch", "requests")]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert [repr(one) for one in found] == []
+
+
+def test_a_caller_that_stops_reading_stops_the_sender(way: Way) -> None:
+    """What is read ahead is bounded: a server that sends without end is held back by a caller that does not read."""
+    sent: list[int] = []
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        def pieces() -> Iterator[steps.Step]:
+            for number in range(10_000):
+                sent.append(number)
+                yield steps.Chunk(bytes(64 << 10))
+
+        yield steps.Head(200, [("Content-Type", "application/octet-stream")], "close")
+        yield from pieces()
+
+    script = Script(name="without end", description="sends on and on", play=play)
+    with FaultServer(script, receive_buffer=65536) as server, way.session() as session:
+        response = session.get(server.url, stream=True)
+        assert len(response.raw.read(10)) == 10
+        before = -1
+        while before != len(sent):
+            before = len(sent)
+            threading.Event().wait(LIMIT)
+        assert before < 400
+        response.close()
+        server.wait_for_closed(1)
+        assert record_of(response).outcome == "cancelled"

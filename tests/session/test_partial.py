@@ -1,0 +1,41 @@
+"""``.partial`` through the doors for existing code: the text that had been handed out when it failed."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Limits, LLMWatchError, Session
+from llmwatch.faults import FaultServer
+from llmwatch.faults.catalogue import ANSWER
+from tests.end_to_end.calls import asking
+from tests.end_to_end.times import LIMIT
+
+
+@pytest.mark.parametrize("script", ["stall-after-content:tokens=3", "eof-without-terminal:tokens=3"])
+@pytest.mark.parametrize("read", ["lines", "content", "raw"])
+def test_an_error_has_the_text_that_came_before_it(script: str, read: str) -> None:
+    """However the body was read, the error knows what it said so far."""
+    with FaultServer(script) as server, Session(limits=Limits(stale=LIMIT)) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        with pytest.raises(requests.RequestException) as caught:
+            if read == "raw":
+                response.raw.read()
+            else:
+                list(response.iter_lines() if read == "lines" else response.iter_content(7))
+    assert isinstance(caught.value, LLMWatchError)
+    assert len(caught.value.partial.split()) == 3
+    assert ANSWER.startswith(caught.value.partial)
+
+
+def test_nothing_of_a_discarded_attempt_is_in_it() -> None:
+    """What was never handed out is no partial answer: a call that returns whole fails with none."""
+    with (
+        FaultServer("stall-after-content") as server,
+        Session(limits=Limits(stale=LIMIT)) as session,
+        pytest.raises(llmwatch.WatchTimeout) as caught,
+    ):
+        session.post(server.chat_url, json=asking())
+    assert caught.value.partial == ""
+    assert len(server.requests) == 2

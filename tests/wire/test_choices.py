@@ -1,0 +1,62 @@
+"""How many answers a body asks for, and when they are all there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch.errors import StreamTruncated
+from llmwatch.wire import Decoder, choices_asked
+from tests.wire.dialects.test_chat import chunk
+from tests.wire.streams import sse
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, 1),
+        ({"n": 3}, 3),
+        ({"n": 1}, 1),
+        ({"n": 0}, 1),
+        ({"n": -2}, 1),
+        ({"n": True}, 1),
+        ({"n": "3"}, 1),
+        ({"n": None}, 1),
+        ({"n": 2, "prompt": ["a", "b", "c"]}, 6),
+        ({"prompt": ["a", "b"]}, 2),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": [[1, 2], [3]]}, 2),
+        ({"prompt": []}, 1),
+        ({"prompt": "ab"}, 1),
+        ({"prompt": {"id": "p"}}, 1),
+        ({"generationConfig": {"candidateCount": 4}}, 4),
+        ({"generation_config": {"candidate_count": 4}}, 4),
+        ({"generationConfig": {"candidateCount": [4]}}, 1),
+        ({"generationConfig": [4]}, 1),
+        (None, 1),
+        ([2], 1),
+    ],
+)
+def test_what_a_body_asks_for(body: Any, expected: int) -> None:
+    """One, unless the body says more in a way that can be read."""
+    assert choices_asked(body) == expected
+
+
+def test_a_choice_that_has_not_begun_is_waited_for() -> None:
+    """One of two that is finished does not finish the answer, though nothing of the other has come."""
+    decoder = Decoder("openai-chat", choices=2)
+    (event,) = decoder.feed(sse(chunk({"content": "a"}, "stop")))
+    assert (event.finish, decoder.finished, decoder.accepts_eof) == (False, False, False)
+    assert isinstance(decoder.verdict_at_end(), StreamTruncated)
+    decoder.feed(sse(chunk({"content": "b"}, index=1)))
+    assert decoder.finished is False
+    (event,) = decoder.feed(sse(chunk(None, "stop", 1)))
+    assert (event.finish, decoder.finished, decoder.accepts_eof) == (True, True, True)
+
+
+def test_the_terminal_event_ends_fewer_choices() -> None:
+    """A server that gives one choice where two were asked for, and says that this is all, is believed."""
+    decoder = Decoder("openai-chat", choices=2)
+    decoder.feed(sse(chunk({"content": "a"}, "stop"), "[DONE]"))
+    assert (decoder.terminal, decoder.verdict_at_end()) == (True, None)

@@ -1,0 +1,229 @@
+"""Answers in which one value is replaced by one of another kind, everywhere."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmwatch.errors import LLMWatchError, MalformedEvent
+from llmwatch.wire import Collector, Decoder, Event, Kind, Meaning, StreamError, ToolDelta, register, unregister
+from llmwatch.wire.dialects.registry import create
+from tests.wire.dialects import test_anthropic as anthropic
+from tests.wire.dialects import test_chat as chat
+from tests.wire.dialects import test_gemini as gemini
+from tests.wire.dialects import test_responses as responses
+from tests.wire.streams import lines, sse
+
+ANSWERS: dict[str, list[Any]] = {
+    "openai-chat": [
+        chat.ROLE,
+        chat.chunk({"content": "a"}),
+        chat.chunk({"content": [{"type": "thinking", "thinking": [{"text": "t"}]}, {"type": "text", "text": "x"}]}),
+        chat.chunk({"reasoning_content": "t", "executed_tools": [{"type": "search"}], "audio": {"transcript": "x"}}),
+        *chat.WHOLE,
+        chat.chunk(chat.call("{}", id="c2", name="g", index=1)),
+        chat.chunk({"function_call": {"name": "h", "arguments": "{}"}}, index=1),
+        chat.chunk(None, "tool_calls"),
+        chat.chunk(None, "stop", 1),
+        {"choices": [], "usage": {"total_tokens": 1}},
+        {"error": {"type": "x", "code": 1, "message": "boom"}},
+    ],
+    "anthropic": [
+        anthropic.event("message_start", message={"content": []}),
+        anthropic.start("text", text="a"),
+        anthropic.delta("text_delta", text="b"),
+        anthropic.STOP,
+        anthropic.start("server_tool_use", 1, name="web_search"),
+        anthropic.delta("input_json_delta", 1, partial_json="{}"),
+        anthropic.start("tool_use", 2, id="t", name="f", input={"a": 1}),
+        anthropic.delta("input_json_delta", 2, partial_json=""),
+        anthropic.event("content_block_stop", index=2),
+        anthropic.start("tool_use", 3, id="t", name="f", input={}),
+        anthropic.event("content_block_stop", index=3),
+        anthropic.ASKED,
+        anthropic.event("message_stop"),
+    ],
+    "openai-responses": [
+        responses.event(
+            "created", response={"tools": [{"type": "namespace", "tools": [{"type": "function"}]}], "output": []}
+        ),
+        responses.event("output_text.delta", delta="a"),
+        responses.event("reasoning.delta", delta={"text": "t"}),
+        responses.event("output_item.added", output_index=2, item={"type": "function_call", "id": "i", "name": "f"}),
+        responses.event("function_call_arguments.delta", output_index=2, delta="{}"),
+        responses.item("function_call", call_id="c", name="f", arguments="{}"),
+        responses.item("computer_call", call_id="c", actions=[{"type": "click"}]),
+        responses.item("mcp_call", name="f"),
+        responses.event("output_text.done", text="a"),
+        responses.event("completed", response={"status": "completed", **responses.ANSWER}),
+    ],
+    "gemini": [
+        gemini.chunk({"text": "a"}, {"text": "t", "thought": True}, {"toolCall": {"toolType": "FILE_SEARCH"}}),
+        gemini.chunk({"functionCall": {"name": "f", "args": {"a": 1}, "id": "c"}}),
+        gemini.BEGUN,
+        gemini.piece("$.a[0]", stringValue="x", willContinue=True),
+        gemini.piece("$.a[0]", stringValue="y"),
+        gemini.END,
+        gemini.chunk(reason="MALFORMED_FUNCTION_CALL"),
+        {"promptFeedback": {"blockReason": "SAFETY"}},
+    ],
+    "ndjson": [
+        {"message": {"content": "a", "thinking": "t"}, "done": False},
+        {"message": {"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]}, "done": False},
+        {"message": {"content": ""}, "done": True, "done_reason": "stop"},
+    ],
+    "generic": [("error", {"type": "x", "code": 1, "message": "boom"})],
+}
+VALUES: tuple[Any, ...] = (
+    *(None, 5, -1.5, True, "x", "", [], {}, [5], [None], {"a": 1}, [[]], ["text_delta"], "\ud800", 10**30),
+    *({"type": ["x"]}, [{"type": {}}], 10**400, float("inf")),
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to everything inside."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, one in inner:
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """``value`` with something else at one place."""
+    if not path:
+        return new
+    value = copy.copy(list(value) if isinstance(value, tuple) else value)
+    value[path[0]] = changed(value[path[0]], path[1:], new)
+    return value
+
+
+def mutations(dialect: str) -> Iterator[list[Any]]:
+    """Every place with every value, and many with several."""
+    answer = [dict(one[1]) if isinstance(one, tuple) else one for one in ANSWERS[dialect]]
+    everywhere = list(places(answer))
+    for path in everywhere:
+        for new in VALUES:
+            yield changed(answer, path, new)
+    choose = random.Random(4)
+    for _ in range(1000):
+        mutated: Any = answer
+        for _ in range(4):
+            mutated = changed(mutated, choose.choice(list(places(mutated)) or [()]), choose.choice(VALUES))
+        if isinstance(mutated, list):
+            yield mutated
+
+
+def body_of(dialect: str, answer: list[Any]) -> bytes:
+    """A body of events that are JSON, whatever they are."""
+    return lines(*answer) if dialect == "ndjson" else sse(*map(json.dumps, answer))
+
+
+@pytest.mark.parametrize("dialect", ANSWERS)
+def test_nothing_but_our_errors_comes_out(dialect: str) -> None:
+    """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by."""
+    for answer in mutations(dialect):
+        decoder, collector = Decoder(dialect), Collector()
+        for event in [*decoder.feed(body_of(dialect, answer)), *decoder.end()]:
+            collector.add(event)
+        collector.end()
+        verdicts = (decoder.verdict_at_end(), collector.verdict_at_end())
+        assert all(one is None or isinstance(one, LLMWatchError) for one in verdicts)
+        assert isinstance(collector.text + collector.reasoning, str)
+        assert all(isinstance(call.json(), dict) and call.name for call in collector.tool_calls)
+        assert collector.discarded_calls >= 0
+
+
+@pytest.mark.parametrize("dialect", ANSWERS)
+def test_the_dialects_check_what_they_read(dialect: str) -> None:
+    """The net under the dialects is not needed: they themselves raise what they say, and nothing else."""
+    for answer in mutations(dialect):
+        reader = create(dialect)
+        for one in answer:
+            event = Event("message", json.dumps(one))
+            try:
+                reader.read(event)
+            except (ValueError, RecursionError):
+                break
+
+
+def test_whatever_a_dialect_raises_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The net: what nobody thought of does not get out as it is, quotes nothing, and does not lose what came before."""
+
+    def read(self: Any, event: Event) -> None:
+        if "planted" in event.data:
+            raise TypeError("planted")
+        event.kind = Kind.TEXT
+
+    monkeypatch.setattr("llmwatch.wire.dialects.anthropic.Anthropic.read", read)
+    decoder = Decoder("anthropic")
+    assert len(decoder.feed(sse({"a": 1}, {"b": "planted"}, {"c": 1}))) == 1
+    assert isinstance(decoder.error, MalformedEvent)
+    assert "has a shape that cannot be read (TypeError)" in str(decoder.error)
+    assert "planted" not in str(decoder.error)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item"),
+    [
+        ("openai-chat", chat.chunk({"content": "a", "tool_calls": 5})),
+        ("openai-chat", chat.chunk({"tool_calls": {"index": 0}})),
+        ("openai-chat", chat.chunk({"tool_calls": ["f"]})),
+        ("openai-chat", chat.chunk({"tool_calls": [{"index": 0, "function": "f"}]})),
+        ("openai-chat", chat.chunk({"function_call": "f"})),
+        ("openai-chat", chat.chunk(chat.call(5))),
+        ("anthropic", anthropic.event("content_block_start", index=0, content_block=5)),
+        ("anthropic", anthropic.event("content_block_delta", index=0, delta=None)),
+        ("anthropic", anthropic.delta("input_json_delta", partial_json=5)),
+        ("openai-responses", responses.event("output_item.done", item=5)),
+        ("gemini", gemini.chunk({"functionCall": "f"})),
+        ("ndjson", {"message": {"tool_calls": {"function": {}}}}),
+        ("ndjson", {"message": {"tool_calls": ["f"]}}),
+    ],
+)
+def test_a_tool_call_of_another_form_is_not_skipped(dialect: str, item: Any) -> None:
+    """Without it the rest would be another answer, or another call."""
+    decoder = Decoder(dialect)
+    decoder.feed(lines(item) if dialect == "ndjson" else sse(item))
+    assert isinstance(decoder.error, MalformedEvent)
+    assert "a tool call in it that is not of its form" in str(decoder.error)
+
+
+def test_arguments_that_come_as_an_object() -> None:
+    """Some servers give the object in place of its text."""
+    collector = Collector()
+    call = chat.chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]})
+    for event in Decoder("openai-chat").feed(sse(chat.ROLE, call, chat.chunk(None, "tool_calls"))):
+        collector.add(event)
+    assert [one.json() for one in collector.tool_calls] == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        Meaning("text"),  # type: ignore[arg-type]
+        Meaning(Kind.TEXT, text=None),  # type: ignore[arg-type]
+        Meaning(Kind.TEXT, reasoning=b"x"),  # type: ignore[arg-type]
+        Meaning(Kind.TOOL_CALL, tools=None),  # type: ignore[arg-type]
+        Meaning(Kind.TOOL_CALL, tools=("x",)),  # type: ignore[arg-type]
+        Meaning(Kind.TOOL_CALL, tools=(ToolDelta(["k"]),)),  # type: ignore[arg-type]
+        Meaning(Kind.TOOL_CALL, tools=(ToolDelta("k", name=5),)),  # type: ignore[arg-type]
+        Meaning(Kind.TOOL_CALL, tools=(ToolDelta("k", arguments={}),)),  # type: ignore[arg-type]
+        Meaning(Kind.ERROR, error="boom"),  # type: ignore[arg-type]
+        Meaning(Kind.ERROR, error=StreamError(None, None, None)),  # type: ignore[arg-type]
+    ],
+)
+def test_a_meaning_of_the_wrong_type_is_a_malformed_event(meaning: Meaning) -> None:
+    """A registered function's slip is found where it is made, not where its answer is put together."""
+    register("slipping", lambda event: meaning)
+    try:
+        decoder = Decoder("slipping")
+        assert decoder.feed(sse("x")) == []
+        assert isinstance(decoder.error, MalformedEvent)
+        assert "wrong type" in str(decoder.error)
+    finally:
+        unregister("slipping")
