@@ -1,7 +1,12 @@
 """Is a request a call of a model? For the doors through which everything goes, the script's other requests too.
 
-The rule: a POST whose URL is one of the providers' documented methods and whose body is a JSON object, or any POST
-whose JSON body names a model (in the body, or in the URL) and holds a prompt. What a user has registered goes first.
+The rule: a POST with a JSON object for a body that goes to one of the providers' documented methods and holds a prompt,
+or that goes anywhere, names a model (in the body, or in the URL) and holds what nothing but a prompt looks like. Where
+the method's name is one that other interfaces use as well, the body has to show that it is for a model. What a user has
+registered goes first.
+
+The rule is narrow on purpose: a request that is taken for a model's is sent again after a failure, which an order must
+never be. A model's request that it misses is sent once, and can be registered.
 """
 
 from __future__ import annotations
@@ -39,9 +44,13 @@ _MODEL_PATHS = (
     "/generate_stream",
     "/api/chat",
 )
+# Of these, those whose names say little: orders are completed, and lambdas invoked.
+_COMMON_PATHS = ("/messages", "/responses", "/complete", "/invoke")
 # Models too, but what comes is sound, which a player wants while it comes.
 _NO_ANSWERS = ("/audio/speech",)
 _PROMPTS = frozenset({"messages", "prompt", "input", "inputs", "contents", "system", "instructions"})
+
+_TURN = frozenset({"role", "content", "parts", "type"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
@@ -81,7 +90,20 @@ def is_model_call(method: str, url: str, body: object) -> bool:
             return model
     if method.upper() != "POST" or not isinstance(body, Mapping):
         return False
-    if parts.path.rstrip("/").endswith(_NO_ANSWERS):
+    path = parts.path.rstrip("/")
+    if path.endswith(_NO_ANSWERS):
         return False
-    prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
-    return prompted and (parts.path.rstrip("/").endswith(_MODEL_PATHS) or bool(model_of(url, body)))
+    named = bool(model_of(url, body))
+    if path.endswith(_MODEL_PATHS):
+        prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
+        return prompted and (named or _is_conversation(body) or not path.endswith(_COMMON_PATHS))
+    return named and (_is_conversation(body) or isinstance(body.get("prompt") or body.get("input"), (str, list)))
+
+
+def _is_conversation(body: Mapping[str, object]) -> bool:
+    """Whether there is a list of turns in it, each with who speaks or what is said."""
+    for name in ("messages", "input", "contents"):
+        turns = body.get(name)
+        if isinstance(turns, list) and turns and isinstance(turns[0], Mapping) and turns[0].keys() & _TURN:
+            return True
+    return False

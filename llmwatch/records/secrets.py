@@ -37,7 +37,8 @@ _MAKES = re.compile(
 # follows is no word. The stars are those of keys that a provider has masked by halves.
 _SK = re.compile(
     r"(?:(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))(?:sk|pk|rk)[-_](?=[A-Za-z0-9_*.-]{6})"
-    r"|sk-(?:(?=[a-z_-]{0,48}[A-Z0-9])(?=[A-Za-z0-9_-]{16})|(?=[A-Za-z0-9]{20})))[A-Za-z0-9_*.-]*[A-Za-z0-9_*-]"
+    r"|sk-(?:(?=[a-z_-]{0,48}[A-Z0-9])(?=[A-Za-z0-9_-]{16})|(?=[A-Za-z0-9]{20})|(?=(?:proj|svcacct|ant)-[A-Za-z0-9_-]{16})))"
+    r"[A-Za-z0-9_*.-]*[A-Za-z0-9_*-]"
 )
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?")
 

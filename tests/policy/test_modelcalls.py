@@ -35,6 +35,12 @@ def _unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
         ("/model/m/converse-stream", {"messages": []}),
         ("/generate_stream", {"inputs": "?"}),
         ("/whatever/a/gateway/calls/it", CHAT),
+        ("/whatever/a/gateway/calls/it", PROMPT),
+        ("/whatever/a/gateway/calls/it", {"model": "m", "input": ["?"]}),
+        ("/v1/complete", PROMPT),
+        ("/model/anthropic.m/invoke", {"anthropic_version": "b", "messages": [{"role": "user"}]}),
+        ("/v1/projects/p/publishers/anthropic/models/m:rawPredict", {"messages": [{"role": "user"}]}),
+        ("/generate", {"inputs": "?"}),
     ],
 )
 def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: object) -> None:
@@ -57,6 +63,13 @@ def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: object) -> Non
         ("/v1/batches", {"input_file_id": "f", "endpoint": "/v1/chat/completions"}),
         ("/v1/audio/speech", {"model": "m", "input": "Say this.", "voice": "v"}),
         ("/api/pull", {"model": "m"}),
+        ("/orders", {"model": "phone", "instructions": "Leave it at the door.", "input": {"size": 2}}),
+        ("/cars", {"model": "T", "system": "navigation"}),
+        ("/orders/1/complete", {"instructions": "Leave it at the door."}),
+        ("/functions/f/invoke", {"input": {"order": 1}}),
+        ("/channels/1/messages", {"messages": ["Hello"], "prompt": True}),
+        ("/v17.0/1/messages", {"messaging_product": "m", "to": "1", "text": {"body": "Hello"}}),
+        ("/surveys/1/responses", {"input": "Fine."}),
     ],
 )
 def test_anything_else_is_none(path: str, body: object) -> None:

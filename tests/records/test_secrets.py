@@ -11,6 +11,7 @@ from llmwatch.records.secrets import looks_like_a_key, scrub
     "segment",
     [
         "sk-0123456789",
+        "botsk-proj----------------_abcd",
         "AbC123dEf456GhI789jKl",
         "bot123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11",
         "0123456789abcdef0123456789abcdef",

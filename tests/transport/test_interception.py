@@ -1,0 +1,177 @@
+"""``llmwatch.transport.interception``: what ``Session.get_adapter`` returns, while somebody asks for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+import requests
+from requests.adapters import BaseAdapter
+
+from llmwatch.transport import interception
+
+URL = "http://provider.test/"
+
+
+class Around(BaseAdapter):
+    """An adapter around another, under a name."""
+
+    def __init__(self, inner: BaseAdapter, name: str) -> None:
+        super().__init__()
+        self.inner = inner
+        self.name = name
+
+
+class Named:
+    """An interceptor that puts one adapter of its own around each."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seen: list[tuple[requests.Session, str]] = []
+
+    def __call__(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
+        self.seen.append((session, url))
+        inner: BaseAdapter | None = adapter
+        while isinstance(inner, Around):
+            if inner.name == self.name:
+                return adapter
+            inner = inner.inner
+        return Around(adapter, self.name)
+
+
+def _names(session: requests.Session) -> str:
+    """From the outside in."""
+    adapter, found = session.get_adapter(URL), ""
+    while isinstance(adapter, Around):
+        found, adapter = found + adapter.name, adapter.inner
+    return found
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Every test puts back what it has changed."""
+    before = requests.Session.get_adapter
+    yield
+    assert requests.Session.get_adapter is before
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """A session that exists before anything is changed."""
+    with requests.Session() as session:
+        yield session
+
+
+def test_it_sees_what_was_chosen_and_says_what_is_used(session: requests.Session) -> None:
+    """It gets the session, the URL and the adapter; in every session, as long as it is there."""
+    one = Named("a")
+    interception.add(one)
+    assert _names(session) == "a"
+    assert session.get_adapter(URL).inner is session.adapters["http://"]  # type: ignore[attr-defined]
+    assert one.seen == [(session, URL), (session, URL)]
+    with requests.Session() as other, pytest.raises(requests.exceptions.InvalidSchema):
+        assert _names(other) == "a"
+        other.get_adapter("nothing://")
+    interception.remove(one)
+    assert _names(session) == ""
+
+
+def test_several_in_their_order(session: requests.Session) -> None:
+    """Each gets what the one before it has returned; ``first`` goes before all that are there."""
+    one, two, three = Named("a"), Named("b"), Named("c")
+    interception.add(one)
+    interception.add(two)
+    assert _names(session) == "ba"
+    interception.add(three, first=True)
+    assert _names(session) == "bac"
+    interception.remove(one)
+    assert _names(session) == "bc"
+    interception.remove(two)
+    interception.remove(three)
+
+
+def test_the_same_one_several_times(session: requests.Session) -> None:
+    """It counts as often as it was added; taking away what is not there does nothing."""
+    one = Named("a")
+    interception.remove(one)
+    interception.add(one)
+    interception.add(one)
+    interception.remove(one)
+    assert _names(session) == "a"
+    interception.remove(one)
+    interception.remove(one)
+    assert _names(session) == ""
+
+
+def test_somebody_else_above_us(session: requests.Session) -> None:
+    """What was changed after us stays; ours beneath it passes adapters through, and works again when it is asked."""
+    one = Named("a")
+    interception.add(one)
+    ours = requests.Session.get_adapter
+    with mock.patch.object(requests.Session, "get_adapter", lambda self, url: Around(ours(self, url), "x")):
+        assert _names(session) == "xa"
+        interception.remove(one)
+        assert _names(session) == "x"
+        interception.add(one)
+        assert _names(session) == "xa"
+        interception.remove(one)
+    assert requests.Session.get_adapter is ours
+    interception.add(one)
+    assert _names(session) == "a"
+    interception.remove(one)
+
+
+def test_somebody_else_puts_back_what_was_there_before_us(session: requests.Session) -> None:
+    """Ours is then gone without a word; the next one that asks changes it again, and it can be put back."""
+    one, before = Named("a"), requests.Session.get_adapter
+    with mock.patch.object(requests.Session, "get_adapter", before):
+        interception.add(one)
+        assert _names(session) == "a"
+    assert _names(session) == ""
+    interception.remove(one)
+    for _ in range(3):
+        interception.add(one)
+        assert _names(session) == "a"
+        interception.remove(one)
+        assert requests.Session.get_adapter is before
+
+
+def test_threads_against_each_other(session: requests.Session) -> None:
+    """However threads add and remove, each sees its own while it is there, and in the end nothing is left."""
+    wrong: list[str] = []
+
+    def turns(name: str) -> None:
+        one = Named(name)
+        for _ in range(300):
+            interception.add(one)
+            if name not in _names(session):
+                wrong.append(name)
+            interception.remove(one)
+
+    threads = [threading.Thread(target=turns, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert _names(session) == ""
+
+
+def test_a_class_with_a_get_adapter_of_its_own() -> None:
+    """One that calls its parent's is seen, one that does not is left alone."""
+
+    class Asks(requests.Session):
+        def get_adapter(self, url: str) -> BaseAdapter:
+            return Around(super().get_adapter(url), "s")
+
+    class Knows(requests.Session):
+        def get_adapter(self, url: str) -> BaseAdapter:
+            return Around(self.adapters["http://"], "k")
+
+    one = Named("a")
+    interception.add(one)
+    with Asks() as asks, Knows() as knows:
+        assert (_names(asks), _names(knows)) == ("sa", "k")
+    interception.remove(one)

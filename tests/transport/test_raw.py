@@ -1,0 +1,320 @@
+"""``llmwatch.transport.raw``: a file that a worker fills, and the response over it."""
+
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import tracemalloc
+import zlib
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from urllib3._collections import HTTPHeaderDict
+from urllib3.response import HTTPResponse
+
+from llmwatch.transport.raw import Feed, RelayedResponse
+from tests.transport.drive import PATIENCE
+
+
+class Cut(Exception):
+    """What a worker raises."""
+
+
+class Source:
+    """Pieces that are pulled one by one, then an error or the end; counts how the rest is given up."""
+
+    def __init__(self, pieces: Sequence[bytes], error: BaseException | None = None) -> None:
+        self.left = list(pieces)
+        self.error = error
+        self.pulls = 0
+        self.said: list[str] = []
+
+    def pull(self) -> bytes | None:
+        self.pulls += 1
+        if self.left:
+            return self.left.pop(0)
+        if self.error is not None:
+            raise self.error
+        return None
+
+    def feed(self, pull: Callable[[], bytes | None] | None = None) -> Feed:
+        return Feed(
+            pull or self.pull,
+            end=lambda: self.said.append("end"),
+            interrupt=lambda: self.said.append("interrupt"),
+            drop=lambda: self.said.append("drop"),
+        )
+
+
+PIECES = [b"abc", b"", b"defgh", b"i"]
+WHOLE = b"".join(PIECES)
+
+
+@pytest.mark.parametrize("size", [None, -1])
+def test_all_of_it(size: int | None) -> None:
+    """Without a size, or with one below 0, a read returns all there is."""
+    assert Source(PIECES).feed().read(size) == WHOLE
+
+
+@given(st.lists(st.binary(max_size=12)), st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
+def test_any_sequence_of_reads_gives_the_same_bytes(pieces: list[bytes], reads: list[tuple[bool, int]]) -> None:
+    """However a body was cut and however it is read, its bytes come in order, and each once; ``read`` gives as many as
+    were asked for until the end, ``read1`` at least one.
+    """
+    feed, whole = Source(pieces).feed(), b"".join(pieces)
+    found = b""
+    for one, size in reads:
+        data = feed.read1(size) if one else feed.read(size)
+        left = len(whole) - len(found)
+        assert len(data) <= size
+        assert len(data) == min(size, left) if not one else bool(data) == bool(size and left)
+        found += data
+    assert found + feed.read() == whole
+    assert feed.closed
+    assert feed.isclosed()
+    assert feed.read(5) == feed.read1(5) == feed.read() == b""
+
+
+def test_read1_waits_for_nothing_that_is_not_needed() -> None:
+    """It returns what is there, and pulls only if nothing is."""
+    source = Source(PIECES)
+    feed = source.feed()
+    assert feed.read1(2) == b"ab"
+    assert feed.read1() == b"c"
+    assert source.pulls == 1
+    assert feed.read1(100) == b"defgh"
+    assert feed.read1(0) == b""
+    assert source.pulls == 3
+
+
+def test_what_came_before_an_error_is_read_before_it() -> None:
+    """A bounded read returns what there is, and the next one raises; after that there is nothing, nor another error."""
+    feed = Source(PIECES, Cut()).feed()
+    assert feed.read(100) == WHOLE
+    assert not feed.closed
+    with pytest.raises(Cut):
+        feed.read(100)
+    assert feed.closed
+    assert feed.read(100) == b""
+    feed = Source(PIECES, Cut()).feed()
+    assert [feed.read1() for _ in range(3)] == [b"abc", b"defgh", b"i"]
+    with pytest.raises(Cut):
+        feed.read1()
+
+
+def test_a_read_of_everything_is_never_short() -> None:
+    """Without a size an error is raised at once: nobody looks for more behind a whole body."""
+    feed = Source(PIECES, Cut()).feed()
+    with pytest.raises(Cut):
+        feed.read()
+    assert feed.closed
+
+
+def test_an_interrupt_is_not_kept_for_later() -> None:
+    """Ctrl-C comes out of the read that it fell into."""
+    feed = Source([b"abc"], KeyboardInterrupt()).feed()
+    with pytest.raises(KeyboardInterrupt):
+        feed.read(100)
+
+
+def test_each_way_to_give_it_up() -> None:
+    """Closing ends it once, closing what is over ends nothing, dropping says so without a word to a lock."""
+    source = Source(PIECES)
+    feed = source.feed()
+    feed.read1()
+    feed.close()
+    feed.close()
+    assert source.said == ["end"]
+    assert (feed.closed, feed.read(), source.pulls) == (True, b"", 1)
+    over = Source(PIECES)
+    feed = over.feed()
+    feed.read()
+    feed.close()
+    del feed
+    failed = Source([], Cut())
+    feed = failed.feed()
+    with pytest.raises(Cut):
+        feed.read()
+    del feed
+    dropped = Source(PIECES)
+    feed = dropped.feed()
+    feed.read1()
+    del feed
+    assert (over.said, failed.said, dropped.said) == ([], [], ["drop"])
+
+
+def test_closing_from_another_thread_wakes_the_reader() -> None:
+    """While a thread is in ``pull`` another one only interrupts it; what it still brings along is not handed out."""
+    source, reading, go_on = Source([]), threading.Event(), threading.Event()
+
+    def pull() -> bytes | None:
+        reading.set()
+        assert go_on.wait(PATIENCE)
+        return b"late"
+
+    feed = source.feed(pull)
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(feed.read(10)))
+    reader.start()
+    assert reading.wait(PATIENCE)
+    feed.close()
+    feed.close()
+    assert source.said == ["interrupt"]
+    go_on.set()
+    reader.join(PATIENCE)
+    assert found == [b""]
+
+
+def test_closing_from_inside_of_the_pull() -> None:
+    """A signal handler may close what is being read: it only interrupts, and does not wait for itself."""
+    source = Source([])
+
+    def pull() -> bytes | None:
+        feed.close()
+        raise Cut
+
+    feed = source.feed(pull)
+    with pytest.raises(Cut):
+        feed.read()
+    assert source.said == ["interrupt"]
+
+
+def test_a_large_body_is_not_copied_over_and_over() -> None:
+    """Ten kilobytes at a time, a body of one piece costs what is read and no more."""
+    body = bytes(32 << 20)
+    feed = Source([body]).feed()
+    tracemalloc.start()
+    try:
+        while feed.read(10_240):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+# -- the response -------------------------------------------------------------
+
+
+def _real(**more: Any) -> Any:
+    headers = HTTPHeaderDict([("X-A", "1"), ("Set-Cookie", "a"), ("Set-Cookie", "b")])
+    headers.extend(more.pop("headers", {}))
+    known = {"status": 200, "version": 11, "version_string": "HTTP/1.1", "reason": "OK", "decode_content": False}
+    return SimpleNamespace(headers=headers, msg=None, **{**known, **more})
+
+
+def _response(source: Source, *, promptly: bool = True, decoded: bool = False, **more: Any) -> RelayedResponse:
+    return RelayedResponse(source.feed(), _real(**more), promptly=promptly, decoded=decoded, method="GET")
+
+
+def test_the_head_is_the_real_ones() -> None:
+    """Status, version, reason and every header are what the real response has."""
+    response = _response(Source(PIECES))
+    assert isinstance(response, HTTPResponse)
+    assert (response.status, response.reason, response.version, response.version_string) == (200, "OK", 11, "HTTP/1.1")
+    assert response.headers.getlist("set-cookie") == ["a", "b"]
+
+
+def test_a_stand_in_that_has_next_to_nothing() -> None:
+    """What stands in for a response may lack all of it."""
+    response = RelayedResponse(Source(PIECES).feed(), object(), promptly=True)
+    assert (response.status, response.read()) == (0, WHOLE)
+    assert RelayedResponse(Source(PIECES).feed(), None, promptly=False).read() == WHOLE
+
+
+def test_stream_yields_what_is_there() -> None:
+    """Promptly: each piece as it came, cut to size; else chunks are filled, as urllib3 does it."""
+    assert list(_response(Source(PIECES)).stream(4)) == [b"abc", b"defg", b"h", b"i"]
+    assert list(_response(Source(PIECES), promptly=False).stream(4)) == [b"abcd", b"efgh", b"i"]
+    assert list(_response(Source(PIECES), promptly=False).stream(None)) == [b"abc", b"defgh", b"i"]
+    chunked = {"headers": {"Transfer-Encoding": "chunked"}}
+    assert list(_response(Source(PIECES), promptly=False, **chunked).stream(100)) == [b"abc", b"defgh", b"i"]
+    assert list(_response(Source(PIECES)).read_chunked(4)) == [b"abc", b"defg", b"h", b"i"]
+    assert list(_response(Source(PIECES)).stream(0)) == []
+
+
+@pytest.mark.parametrize("read", ["stream", "read1", "read"])
+def test_a_length_does_not_hide_what_comes_behind_it(read: str) -> None:
+    """Where the announced length is reached, the worker is still asked how the body ended."""
+    response = _response(Source([b"12345"], Cut()), headers={"Content-Length": "5"})
+    with pytest.raises(Cut):
+        if read == "stream":
+            list(response.stream(100))
+        elif read == "read1":
+            assert (response.read1(5), response.length_remaining) == (b"12345", 0)
+            response.read1(5)
+        else:
+            assert response.read(5) == b"12345"
+            response.read(5)
+
+
+def test_errors_come_out_as_they_are() -> None:
+    """urllib3 makes nothing else of them, of time-outs and ``OSError`` neither; the feed is closed then."""
+    for error in (Cut(), TimeoutError("late"), ConnectionResetError(104, "reset"), ValueError("odd")):
+        source = Source([b"abc"], error)
+        response = _response(source)
+        with pytest.raises(type(error)) as caught:
+            response.read()
+        assert caught.value is error
+        assert response.closed
+        assert source.said == []
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000, None])
+@pytest.mark.parametrize("promptly", [True, False])
+def test_an_encoding_is_undone(promptly: bool, size: int | None) -> None:
+    """By urllib3's own decoder, however the bytes are cut; not if that was done before."""
+    text = b"once upon a time " * 40
+    packed = zlib.compress(text)
+    pieces = [packed[at : at + 7] for at in range(0, len(packed), 7)]
+    gzip = {"headers": {"Content-Encoding": "deflate"}}
+    assert b"".join(_response(Source(pieces), promptly=promptly, **gzip).stream(size, decode_content=True)) == text
+    plain = _response(Source([text]), promptly=promptly, decoded=True, **gzip)
+    assert b"".join(plain.stream(size, decode_content=True)) == text
+    assert _response(Source(pieces), promptly=promptly, **gzip).read(decode_content=False) == packed
+
+
+def test_a_body_that_was_decoded_gives_nothing_behind_its_end() -> None:
+    """A second look at a response that was read to its end is empty, and no complaint about decoding."""
+    response = _response(Source([zlib.compress(b"text")]), headers={"Content-Encoding": "deflate"})
+    assert b"".join(response.stream(10, decode_content=True)) == b"text"
+    assert list(response.stream(10, decode_content=False)) == []
+
+
+def test_it_is_a_file() -> None:
+    """It can be wrapped, iterated by lines, and counts what it has read."""
+    assert io.TextIOWrapper(_response(Source([b"a\nb", b"\nc"])), "utf-8").read() == "a\nb\nc"  # type: ignore[type-var]
+    response = _response(Source([b"a\nb", b"\nc"]))
+    assert list(response) == [b"a\n", b"b\n", b"c"]
+    assert response.tell() == 5
+
+
+def test_the_finalizer_does_not_close() -> None:
+    """Where a file's finalizer would close it, only the feed's runs, which takes no lock: also in a garbage
+    collection.
+    """
+    source = Source(PIECES)
+    response: Any = _response(source)
+    assert response.read1(1) == b"a"
+    response.itself = response
+    del response
+    gc.collect()
+    assert source.said == ["drop"]
+
+
+def test_closing_the_response_ends_the_feed() -> None:
+    """``close``, the block and ``drain_conn`` do what they do elsewhere; the real response is not touched."""
+    for leave in (lambda one: one.close(), lambda one: one.__exit__(None, None, None)):
+        source = Source(PIECES)
+        response = _response(source)
+        response.read1(1)
+        leave(response)
+        assert (source.said, response.closed, response.read()) == (["end"], True, b"")
+    source = Source(PIECES)
+    _response(source).drain_conn()
+    assert (source.said, source.left) == ([], [])
