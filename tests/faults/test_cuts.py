@@ -10,7 +10,7 @@ import pytest
 
 from llmwatch.faults import FaultServer, catalogue
 from tests.faults import reading
-from tests.faults.client import FRAMINGS, PATHS, SHAPES, WireClient, asking
+from tests.faults.client import FRAMINGS, PATHS, PATIENCE, SHAPES, WireClient, asking
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -113,6 +113,7 @@ def test_reset_over_tls_is_a_reset(server_tls: ssl.SSLContext, client_tls: ssl.S
     with FaultServer("reset-mid-stream", tls=server_tls) as server, asking(server, tls=client_tls) as client:
         # Below TLS, because CPython reports a reset and a missing close_notify in the same way.
         client.sock = socket.socket(fileno=client.sock.detach())
+        client.sock.settimeout(PATIENCE)
         assert client.end_of_connection() == "reset"
 
 

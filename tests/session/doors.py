@@ -14,8 +14,12 @@ from llmwatch import CallRecord
 from llmwatch.faults import FaultServer, Script
 from llmwatch.wire import Decoder
 from tests.end_to_end.calls import QUICK
+from tests.end_to_end.times import LIMIT
 
-__all__ = ["WAYS", "Action", "Way", "caught", "plain", "record_of", "seen_at", "text_of"]
+__all__ = ["SOON", "WAYS", "Action", "Way", "caught", "plain", "record_of", "seen_at", "text_of"]
+
+SOON = 3 * LIMIT
+"""A limit that a good answer keeps to on a machine that has much to do. Seconds."""
 
 WAYS = ("Session", "mount", "install")
 

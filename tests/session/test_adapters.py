@@ -22,10 +22,10 @@ from llmwatch.faults import FaultServer
 from llmwatch.transport import adopted
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.end_to_end.times import FREE, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of
+from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import LINES, echo, encoded, reply
 
-LIMITS = Limits(ttfb=LIMIT)
+SOONS = Limits(ttfb=LIMIT)
 
 
 def _with(adapter: BaseAdapter, prefix: str = "http://") -> requests.Session:
@@ -122,7 +122,7 @@ def test_an_adapters_own_pool_sizes_are_kept(way: Way) -> None:
 def test_waiting_for_a_slot_is_part_of_connecting(way: Way) -> None:
     """A call that finds a blocking pool empty ends at ``connect``, and has sent nothing; its slot is not lost."""
     adapter = HTTPAdapter(pool_maxsize=1, pool_block=True)
-    limits = Limits(connect=LIMIT, ttfb=LONG)
+    limits = Limits(connect=SOON, ttfb=LONG)
     scripts = ["late-terminal", reply(b"next")]
     with FaultServer(scripts) as server, way.session(_with(adapter), limits=limits, retry=Retry.none()) as session:
         first = session.post(server.chat_url, json=asking(), stream=True)
@@ -242,13 +242,13 @@ def test_an_adapter_with_connections_of_its_own(way: Way) -> None:
     sent again: nobody knows how far it has come.
     """
     before = llmwatch.stats()["unabortable"]
-    limits = Limits(ttfb=LIMIT, connect=LIMIT / 2)
+    limits = Limits(ttfb=SOON, connect=LIMIT)
     with FaultServer([reply(b"own"), "silent"]) as server, way.session(_with(_Own()), limits=limits) as session:
         assert session.get(server.url).content == b"own"
         error = caught(requests.ReadTimeout, session.get, server.url)
         assert isinstance(error, llmwatch.WatchTimeout)
         assert error.phase == "ttfb"
-        assert error.elapsed < LIMIT + FREE
+        assert error.elapsed < SOON + FREE
         assert error.recovery is not None
         assert error.recovery.reason == "facts_unknown"
         assert len(server.requests) == 2

@@ -19,8 +19,8 @@ from llmwatch.faults import FaultServer, ProxyServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.transport.connections import WatchedMixin
 from tests.end_to_end.calls import QUICK, asking
-from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import WAYS, Way, record_of, text_of
+from tests.end_to_end.times import LONG
+from tests.session.doors import SOON, WAYS, Way, record_of, text_of
 from tests.session.scripts import reply
 
 Ask = Callable[..., CallRecord]
@@ -57,15 +57,15 @@ def test_a_connection_older_than_the_limit_is_not_reused(door: str) -> None:
     """Whatever the server advertises: younger ones are reused, as the record says, older ones are closed, as the server
     sees.
     """
-    with FaultServer() as server, _asking(door, keepalive=2 * LIMIT) as ask:
+    with FaultServer() as server, _asking(door, keepalive=SOON) as ask:
         ask(server.chat_url)
         young = ask(server.chat_url).attempts[0]
-        threading.Event().wait(2.2 * LIMIT)
+        threading.Event().wait(1.1 * SOON)
         old = ask(server.chat_url).attempts[0]
         assert [one.connection for one in server.requests] == [1, 1, 2]
         assert (young.socket_reused, old.socket_reused, old.socket_idle) == (True, False, None)
         assert young.socket_idle is not None
-        assert 0 <= young.socket_idle < 2 * LIMIT
+        assert 0 <= young.socket_idle < SOON
         server.wait_for_closed(1)
 
 

@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from tests.end_to_end.times import PATIENCE
-from tests.session.doors import Way
+from tests.session.doors import SOON, Way
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -45,7 +45,7 @@ def in_child(work):
 """
 
 
-def _run(way: Way, script: str, limit: float = 0.3) -> None:
+def _run(way: Way, script: str, limit: float = SOON) -> None:
     """Run a script in a process of its own, which may fork as it likes; none of its children outlives it."""
     command = [sys.executable, "-c", _COMMON + textwrap.dedent(script), way.name, str(limit)]
     with subprocess.Popen(

@@ -16,7 +16,7 @@ from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually
 from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of
+from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import LINES, encoded, redirect, reply
 
 
@@ -148,7 +148,7 @@ def _late(context: Context) -> Iterator[steps.Step]:
 def test_elapsed_is_the_time_to_the_headers(way: Way, stream: bool) -> None:
     """``elapsed`` ends at the headers: neither the body is in it, nor an attempt that was lost before."""
     script = Script(name="late", description="takes its time twice", play=_late)
-    with FaultServer(["silent", script]) as server, way.session(limits=Limits(ttfb=3 * LIMIT)) as session:
+    with FaultServer(["silent", script]) as server, way.session(limits=Limits(ttfb=SOON)) as session:
         response = session.get(server.url, stream=stream)
         assert response.content == b"begundone"
         record = record_of(response)
@@ -164,7 +164,7 @@ def test_the_connection_of_a_response_can_be_used(way: Way) -> None:
     session is gone as well.
     """
     with FaultServer([reply(), "silent", reply(b"b")]) as server:
-        with way.session(limits=Limits(ttfb=LIMIT)) as session:
+        with way.session(limits=Limits(ttfb=SOON)) as session:
             response = session.get(server.url)
             again = response.connection.send(response.request)  # type: ignore[attr-defined]
             assert (again.content, len(record_of(again).attempts)) == (b"b", 2)
@@ -206,7 +206,7 @@ def test_the_functions_of_requests_are_watched_by_install() -> None:
     what they leave behind is nothing.
     """
     with FaultServer(["silent", reply(b"yes")]) as server:
-        llmwatch.install(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=BEAT / 10))
+        llmwatch.install(limits=Limits(ttfb=SOON), retry=Retry(backoff=BEAT / 10))
         try:
             with requests.get(server.url, stream=True) as response:
                 assert response.content == b"yes"

@@ -18,7 +18,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import QUICK, asking, eventually, in_thread
 from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import caught, record_of, text_of
+from tests.session.doors import SOON, caught, record_of, text_of
 from tests.session.scripts import echo, reply
 
 
@@ -130,10 +130,10 @@ def test_requests_is_as_it_was_afterwards() -> None:
 
 def test_a_stream_goes_on_watched_after_uninstall(records: list[CallRecord]) -> None:
     """A stream that is being read when ``uninstall`` comes is read to its end; one that stalls still ends."""
-    llmwatch.install(limits=Limits(stale=LIMIT), sinks=[records.append])
+    llmwatch.install(limits=Limits(stale=SOON), sinks=[records.append])
     with FaultServer(["late-terminal", "stall-after-content"]) as server, requests.Session() as session:
         first = session.post(server.chat_url, json=asking(), stream=True)
-        second = session.post(server.chat_url, json=asking(), stream=True, timeout=(LONG, LIMIT))
+        second = session.post(server.chat_url, json=asking(), stream=True, timeout=(LONG, SOON))
         lines = first.iter_lines()
         assert next(lines)
         llmwatch.uninstall()
@@ -146,7 +146,7 @@ def test_a_stream_goes_on_watched_after_uninstall(records: list[CallRecord]) -> 
 def test_a_wait_between_attempts_survives_uninstall() -> None:
     """A call that waits before its resend when ``uninstall`` comes is sent again all the same."""
     notices: list[Any] = []
-    llmwatch.install(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=LIMIT), on_notice=notices.append)
+    llmwatch.install(limits=Limits(ttfb=SOON), retry=Retry(backoff=LIMIT), on_notice=notices.append)
     with FaultServer(["silent", "healthy"]) as server, requests.Session() as session:
         running = in_thread(session.post, server.chat_url, json=asking())
         eventually(lambda: any(isinstance(one, llmwatch.RetryNotice) for one in notices), "the resend is planned")

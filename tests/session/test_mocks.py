@@ -16,7 +16,7 @@ from llmwatch import Client
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught, plain, record_of, text_of
+from tests.session.doors import SOON, Way, caught, plain, record_of, text_of
 from tests.session.scripts import LINES, reply
 
 URL = "https://api.provider.test/v1/chat/completions"
@@ -176,7 +176,7 @@ def test_a_mock_that_lets_through(way: Way) -> None:
     """``passthrough`` goes to the real server, and is watched there."""
     with FaultServer(["silent", reply(b"real")]) as server, responses.RequestsMock() as mock:
         mock.add_passthru(server.url)
-        with way.session(limits=llmwatch.Limits(ttfb=0.2)) as session:
+        with way.session(limits=llmwatch.Limits(ttfb=SOON)) as session:
             response = session.get(server.url)
             assert response.content == b"real"
             assert record_of(response).outcome == "recovered"

@@ -15,7 +15,7 @@ import llmwatch
 from llmwatch import Retry
 from llmwatch.faults import FaultServer, ProxyServer, blackhole, refused_port
 from tests.end_to_end.times import FREE, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of
+from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import reply
 
 
@@ -134,12 +134,12 @@ def test_a_client_certificate(way: Way, authority: trustme.CA, bundle: str, tmp_
 
 
 TIMEOUTS = {
-    "number": LIMIT,
-    "pair": (LONG, LIMIT),
-    "half a pair": (None, LIMIT),
-    "Timeout": Timeout(connect=LONG, read=LIMIT),
-    "Timeout, total": Timeout(total=LIMIT),
-    "Timeout, all": Timeout(connect=LONG, read=LONG, total=LIMIT),
+    "number": SOON,
+    "pair": (LONG, SOON),
+    "half a pair": (None, SOON),
+    "Timeout": Timeout(connect=LONG, read=SOON),
+    "Timeout, total": Timeout(total=SOON),
+    "Timeout, all": Timeout(connect=LONG, read=LONG, total=SOON),
 }
 
 

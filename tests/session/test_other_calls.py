@@ -16,10 +16,10 @@ from llmwatch.policy import modelcalls
 from llmwatch.session.opening import IDEMPOTENT
 from tests.end_to_end.calls import asking
 from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of
+from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import LINES, headless, reply
 
-LIMITS = Limits(ttfb=LIMIT, stale=LIMIT)
+LIMITS = Limits(ttfb=SOON, stale=SOON)
 
 OTHERS = ["POST", "PATCH", "PURGE"]
 
@@ -159,7 +159,7 @@ def test_a_caller_that_takes_its_time_is_not_killed(way: Way) -> None:
         response = session.get(server.url, stream=True)
         pieces = response.iter_content(1 << 20)
         found = [next(pieces)]
-        threading.Event().wait(2 * LIMIT)
+        threading.Event().wait(1.5 * SOON)
         assert b"".join([*found, *pieces]) == body
 
 

@@ -12,9 +12,9 @@ from llmwatch.faults.catalogue import ANSWER
 from llmwatch.watch import machine
 from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
 from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of, text_of
+from tests.session.doors import SOON, Way, caught, record_of, text_of
 
-LIMITS = Limits(ttfb=LIMIT, first_content=LONG, stale=LIMIT, progress=LONG)
+LIMITS = Limits(ttfb=SOON, first_content=LONG, stale=SOON, progress=LONG)
 
 # What the first attempt meets, and the reason that the decision to send again names.
 BEFORE_CONTENT = {
@@ -75,7 +75,7 @@ def test_silence_without_end_is_a_time_out_after_every_attempt(way: Way, stream:
     with FaultServer("silent") as server, way.session(limits=LIMITS) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=stream)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert (error.phase, error.limit, error.retryable) == ("ttfb", LIMIT, True)
+        assert (error.phase, error.limit, error.retryable) == ("ttfb", SOON, True)
         assert error.record is not None
         assert [one.limit for one in error.record.attempts] == ["ttfb"] * 3
         assert len(server.requests) == 3
@@ -166,7 +166,7 @@ def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
     """A model call that does not stream ends at ``ttfb``, or stale in its body; silent after it was sent it counts as
     at work, and is not sent again unless that is allowed.
     """
-    limits = Limits(ttfb=LIMIT, stale=LIMIT)
+    limits = Limits(ttfb=SOON, stale=SOON)
     with FaultServer(["silent", "stall-after-content"]) as server, way.session(limits=limits) as session:
         for phase in ("ttfb", "stale"):
             error = caught(
@@ -181,7 +181,7 @@ def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
     with FaultServer(["silent", "healthy"]) as server, way.session(limits=limits, retry=allowed) as session:
         response = session.post(server.chat_url, json=asking(stream=False), stream=stream)
         assert response.json()["choices"][0]["message"]["content"] == ANSWER
-        assert record_of(response).limits["ttfb"]["value"] == LIMIT
+        assert record_of(response).limits["ttfb"]["value"] == SOON
         assert len(server.requests) == 2
 
 

@@ -17,10 +17,10 @@ from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session.opening import open_response
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import Way, caught, record_of
+from tests.end_to_end.times import BEAT, LONG
+from tests.session.doors import SOON, Way, caught, record_of
 
-LIMITS = Limits(ttfb=LIMIT, stale=LIMIT, progress=2 * LIMIT)
+LIMITS = Limits(ttfb=SOON, stale=SOON, progress=2 * SOON)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _legacy_agent(session: requests.Session, url: str, tries: int) -> tuple[list
     """A loop as it stands in agents that nobody touches."""
     for tried in range(1, tries + 1):
         try:
-            with session.post(url, json=asking(), stream=True, timeout=(LONG, LIMIT)) as response:
+            with session.post(url, json=asking(), stream=True, timeout=(LONG, SOON)) as response:
                 response.raise_for_status()
                 return [line for line in response.iter_lines() if line], tried
         except LEGACY:
@@ -175,7 +175,7 @@ def test_a_body_that_breaks_is_a_connection_error_where_it_is_no_model_call(way:
 
         def act(session: requests.Session, server: FaultServer, kind: Any = kind) -> Any:
             def call() -> bytes:
-                return session.post(server.url + "/stream", data="x", stream=stream, timeout=LIMIT).content
+                return session.post(server.url + "/stream", data="x", stream=stream, timeout=SOON).content
 
             return isinstance(caught(requests.RequestException, call), kind), len(server.requests)
 

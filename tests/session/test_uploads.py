@@ -13,7 +13,7 @@ import requests
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
 from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import Way
+from tests.session.doors import SOON, Way
 from tests.session.scripts import LINES, echo, reply
 
 Body = Callable[[Path], dict[str, Any]]
@@ -101,7 +101,7 @@ def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
     def act(session: requests.Session, server: FaultServer) -> Any:
         return session.post(server.url, data=bytes(4 << 20)).status_code, len(server.requests)
 
-    limits = Limits(connect=LIMIT, stale=LIMIT, send=LONG, ttfb=LONG)
+    limits = Limits(connect=SOON, stale=SOON, send=LONG, ttfb=LONG)
     seen = way.alike(
         act, f"slow-upload:size=131072,every={LIMIT / 20}", settings={"limits": limits}, receive_buffer=65536
     )

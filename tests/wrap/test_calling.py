@@ -454,7 +454,7 @@ def test_the_deadline_ends_the_wait_between_two_runs(hang: Hang, manual: Time) -
         function,
         limits=Limits(ttfb=10, deadline=11),
         abort=function.abort,
-        retry=Retry(backoff=100, max_backoff=100),
+        retry=Retry(backoff=1_000_000, max_backoff=1_000_000),  # with full jitter never by chance a short one
     )
     function.started()
     manual.expire(10)
