@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from typing import NoReturn
 
 from llmwatch.auth.failure import Failure, timed_out
 from llmwatch.auth.grant import Grant, Raised
+from llmwatch.errors import Cancelled
 from llmwatch.transport import errand as errands
 from llmwatch.watch import forks
 from llmwatch.watch.attempt import serving
@@ -165,6 +167,9 @@ class Keeper:
                 waiter = _Waiter(self._clock)
                 flight.waiters.append(waiter)
             if mine is not None:
+                if sys.is_finalizing():
+                    # A thread that is started now never runs, and whoever starts it waits for it.
+                    raise Cancelled("The interpreter exits, so no token can be had any more.", by="lifecycle")
                 run = contextvars.copy_context().run
                 thread = threading.Thread(target=run, args=(self._fly, mine), name=THREAD, daemon=True)
                 thread.start()

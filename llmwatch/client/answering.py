@@ -9,7 +9,7 @@ from llmwatch.client.loop import Call
 from llmwatch.client.settings import Nature
 from llmwatch.errors import ProviderError
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.machine import Seen
+from llmwatch.watch.machine import Seen, VerdictKind
 
 __all__ = ["ResponseCall"]
 
@@ -32,6 +32,18 @@ class ResponseCall(Call[Any]):
     def whole(self) -> tuple[Head, list[Any]]:
         """The same with all of the body. Until it is complete nothing has been handed out, so it may be resent."""
         return self._guarded(self._whole)
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is a call of a model that streams its answer."""
+        return self._start.nature is Nature.STREAM
+
+    @property
+    def answered(self) -> bool:
+        """Whether the whole answer is here, so that :meth:`next_batch` does not wait."""
+        attempt = self._attempt
+        verdict = None if attempt is None else attempt.verdict
+        return verdict is not None and verdict.kind is VerdictKind.DONE
 
     def headers_after(self) -> float | None:
         """Seconds from the beginning of the attempt that answers to its headers."""

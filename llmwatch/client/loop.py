@@ -172,7 +172,8 @@ class Call(Generic[T]):
     def _begin_call(self) -> None:
         outer = serving()
         if outer is not None:
-            inner = Inner(self.cancel)
+            # Weakly, so that a call which is dropped is not kept by the one around it.
+            inner = Inner(_weakly_ended(weakref.WeakMethod(self.cancel)))
             outer.adopt(inner)
             self._release = functools.partial(outer.disown, inner)
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
@@ -376,6 +377,15 @@ class Call(Generic[T]):
             empty=self.empty,
         )
         notify(self._sinks, self.record)
+
+
+def _weakly_ended(method: weakref.WeakMethod[Callable[[str], None]]) -> Callable[[str], None]:
+    def end(by: str) -> None:
+        bound = method()
+        if bound is not None:
+            bound(by)
+
+    return end
 
 
 def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Callable[[], None]:

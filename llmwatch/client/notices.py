@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -59,6 +60,15 @@ Notice = WaitNotice | RetryNotice | ProgressNotice
 NoticeCallback = Callable[[Notice], None]
 
 
+class _Telling(threading.local):
+    """The callbacks that are at work in this thread."""
+
+    callbacks: tuple[NoticeCallback, ...] = ()
+
+
+_telling = _Telling()
+
+
 class Teller:
     """Waits for an attempt on behalf of its caller, and tells about it every now and then."""
 
@@ -69,14 +79,20 @@ class Teller:
         self._told = False
 
     def tell(self, notice: Notice) -> None:
-        """Call the callback. What it raises is logged and harms nobody."""
-        if self._callback is None:
+        """Call the callback. What it raises is logged and harms nobody. It is told nothing of calls that it makes
+        itself.
+        """
+        callback = self._callback
+        if callback is None or any(one is callback for one in _telling.callbacks):
             return
         self._told = not isinstance(notice, ProgressNotice)
+        _telling.callbacks = (*_telling.callbacks, callback)
         try:
-            self._callback(notice)
+            callback(notice)
         except Exception as failed:
             _log.error("llmwatch: the notice callback raised %s; the call is not affected", redact.described(failed))
+        finally:
+            _telling.callbacks = _telling.callbacks[:-1]
 
     def take(self, attempt: Attempt[T], number: int) -> list[T] | None:
         """What ``attempt.take()`` returns, with a notice for each stretch of waiting."""

@@ -24,14 +24,14 @@ class Origins:
     """All origins of a client. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # protects both dictionaries; a leaf
+        self._lock = threading.RLock()  # protects both dictionaries; a leaf
         self._known: dict[tuple[str, int, float, int], Origin] = {}
         self._starts: dict[str, float] = {}
         forks.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's experience is its own, and its locks may be held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._known = {}
         self._starts = {}
 

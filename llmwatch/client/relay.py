@@ -50,6 +50,8 @@ class Relay(Exchange):
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""
         attempt.tally.opaque = not self.findable
+        # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
+        attempt.unhurried = self.nature is Nature.OTHER
         if self.nature is Nature.STREAM:
             self._run(attempt, self._relay_events, streaming=True)
         elif self.nature is Nature.PLAIN:
@@ -77,6 +79,17 @@ class Relay(Exchange):
                 return
             # A reader that knows the length may be through, and away, before another read has shown the end.
             attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
+
+    # -- a plain answer -----------------------------------------------------
+
+    def _read_plain(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if reply.refused:
+            Exchange._read_plain(self, attempt, reply)
+            return
+        body = self._read_all(attempt, reply)
+        self._require_whole(reply, body)
+        # Not decoded here: whoever reads it does that.
+        attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
 
     # -- a streamed answer --------------------------------------------------
 

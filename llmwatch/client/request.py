@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 import requests
 
 from llmwatch.errors import ConfigError
+from llmwatch.policy import may_hold_prompt
 from llmwatch.records import redact
 from llmwatch.recovery import json_object
 from llmwatch.transport.redirects import Trail
 
 __all__ = ["CallRequest"]
+
+_LARGE = 4 * 1024 * 1024
 
 _KEYWORDS = frozenset(
     [
@@ -76,8 +79,14 @@ class CallRequest:
 
     @classmethod
     def of(cls, prepared: requests.PreparedRequest) -> CallRequest:
-        """What somebody else has prepared, as it is."""
+        """What somebody else has prepared, as it is. A large body is looked into only if it may hold a prompt: parsed,
+        somebody's data take many times their size.
+        """
         asked = {"headers": prepared.headers, "data": prepared.body}
+        body = prepared.body
+        if isinstance(body, (bytes, str)) and len(body) > _LARGE and not may_hold_prompt(body):
+            url, method = prepared.url or "", (prepared.method or "GET").upper()
+            return cls(method=method, url=url, kwargs=asked, readable=False, size=len(body))
         return cls(method=(prepared.method or "GET").upper(), url=prepared.url or "", **_look_into(asked))
 
     @property

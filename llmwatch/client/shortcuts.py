@@ -16,7 +16,7 @@ from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["collect", "effective_limits", "request", "stats", "stream"]
 
-_lock = threading.Lock()  # protects _default; a leaf
+_lock = threading.RLock()  # protects _default; a leaf
 _default: Client | None = None
 
 
@@ -31,7 +31,7 @@ def _client() -> Client:
 def _forget_lock() -> None:
     """In a forked child another thread of the parent may have held the lock for ever."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,7 @@ from llmwatch.policy.effective import (
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
 from llmwatch.policy.limits import NAMES, UNSET, Limits, Unset
-from llmwatch.policy.modelcalls import IDEMPOTENT, is_model_call, register_model_url
+from llmwatch.policy.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
 from llmwatch.policy.prompt import base64_bytes, prompt_tokens
 from llmwatch.policy.reasoning import REASONING_MODELS, register_reasoning_model
@@ -40,6 +40,7 @@ __all__ = [
     "incident_log",
     "is_model_call",
     "is_streaming",
+    "may_hold_prompt",
     "prompt_tokens",
     "register_model_url",
     "register_reasoning_model",

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from llmwatch.errors import ConfigError
 from llmwatch.policy.reasoning import model_of
 
-__all__ = ["IDEMPOTENT", "is_model_call", "register_model_url"]
+__all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
@@ -98,6 +98,13 @@ def is_model_call(method: str, url: str, body: object) -> bool:
         prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
         return prompted and (named or _is_conversation(body) or not path.endswith(_COMMON_PATHS))
     return named and (_is_conversation(body) or isinstance(body.get("prompt") or body.get("input"), (str, list)))
+
+
+def may_hold_prompt(body: bytes | str) -> bool:
+    """Whether a body that was not parsed may be that of a model call: a quick look, which says yes too often."""
+    if isinstance(body, bytes):
+        return any(f'"{name}"'.encode() in body for name in _PROMPTS)
+    return any(f'"{name}"' in body for name in _PROMPTS)
 
 
 def _is_conversation(body: Mapping[str, object]) -> bool:

@@ -35,15 +35,30 @@ _log = logging.getLogger("llmwatch")
 def notify(sinks: Iterable[Sink], record: CallRecord) -> None:
     """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further.
 
-    ``KeyboardInterrupt`` and ``SystemExit`` do go through: they are not the sink's.
+    ``KeyboardInterrupt`` and ``SystemExit`` do go through: they are not the sink's. A sink that makes a call itself,
+    to post the record somewhere, is not told of that call: it would never come to an end.
     """
     for sink in sinks:
+        if any(one is sink for one in _told.sinks):
+            continue
+        _told.sinks = (*_told.sinks, sink)
         try:
             sink(record)
         except Exception as error:
             _log.error(
                 "llmwatch: the sink %s raised %s; the call is not affected", _name(sink), redact.described(error)
             )
+        finally:
+            _told.sinks = _told.sinks[:-1]
+
+
+class _Told(threading.local):
+    """The sinks that are at work in this thread."""
+
+    sinks: tuple[Sink, ...] = ()
+
+
+_told = _Told()
 
 
 def _name(sink: object) -> str:

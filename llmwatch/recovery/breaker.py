@@ -76,7 +76,7 @@ class Breaker:
         self._until = 0.0
         self._serial = 0
         # Protects the four fields above. A leaf: nothing is called and no other lock taken while it is held.
-        self._state_lock = threading.Lock()
+        self._state_lock = threading.RLock()
 
     @property
     def state(self) -> BreakerState:

@@ -22,7 +22,7 @@ class RetryBudget:
         self._full = size * 10
         self._tenths = self._full
         # Protects the count above. A leaf: nothing is called and no other lock taken while it is held.
-        self._tokens_lock = threading.Lock()
+        self._tokens_lock = threading.RLock()
 
     @property
     def left(self) -> float:

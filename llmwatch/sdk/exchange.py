@@ -110,7 +110,10 @@ def respond(
         headers = [pair for pair in headers if pair[0].lower() != _NO_RETRY[0]]
         headers.append(_NO_RETRY)
 
-    readable = "event-stream" in raw.headers.get("content-type", "") and "content-encoding" not in raw.headers
+    # Other streams of events are none of ours: what is in them is not looked at, and never held.
+    call = getattr(raw, "call", None)
+    readable = call is not None and call.streams and "content-encoding" not in raw.headers
+    readable = readable and "event-stream" in raw.headers.get("content-type", "")
 
     def pieces() -> Iterator[bytes]:
         try:

@@ -61,7 +61,11 @@ class Repeats(threading.local):
 
     def known(self, sending: Sending) -> LLMWatchError | None:
         """The error that ``sending`` is to end with, if it is a retry of what has just failed; else ``None``."""
-        if sending.count == 0 or self._last is None or self._last != (what := sending.what, sending.count - 1):
+        if sending.count == 0:
+            # Another call: what came before is over.
+            self._last = self._error = None
+            return None
+        if self._last is None or self._last != (what := sending.what, sending.count - 1):
             return None
         self._last = (what, sending.count)
         return self._error

@@ -122,10 +122,13 @@ def as_requests(
 ) -> errors.LLMWatchError:
     """``error`` as one that legacy code catches too, with all that it carries.
 
-    ``response`` is the one whose body was being read, ``None`` if it had not been handed out. Comes back unchanged
-    where requests has nothing of the kind (:class:`~llmwatch.Cancelled`).
+    ``response`` is the one whose body was being read, ``None`` if it had not been handed out: then the error's record
+    says whether headers had come, for requests reads a body itself where none is handed out. Comes back unchanged where
+    requests has nothing of the kind (:class:`~llmwatch.Cancelled`).
     """
-    cls = _class_for(error, in_body=response is not None)
+    attempts = () if error.record is None else error.record.attempts
+    had_headers = bool(attempts) and attempts[-1].status is not None
+    cls = _class_for(error, in_body=response is not None or had_headers)
     if cls is None or isinstance(error, _Requested):
         return error
     combined = cls.__new__(cls, error.message)

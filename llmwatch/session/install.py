@@ -38,14 +38,14 @@ class _Installation:
         return Door(adapter, self._settings)
 
 
-_lock = threading.Lock()  # protects _installed; see the module's docstring
+_lock = threading.RLock()  # protects _installed; see the module's docstring
 _installed: _Installation | None = None
 
 
 def _forget_lock() -> None:
     """In a forked child another thread of the parent may have held the lock for ever."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -84,6 +84,9 @@ class _Body:
             if batch is None:
                 return None
             self._pieces.extend(batch)
+            while self._call.answered and (rest := self._call.next_batch()) is not None:
+                # With its last piece the call is settled, whether the reader asks for more or drops the response.
+                self._pieces.extend(rest)
         piece = self._pieces.popleft()
         if isinstance(piece, Piece) and piece.text:
             # Handed out from here on, as far as an error that comes later can know.

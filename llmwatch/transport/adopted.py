@@ -39,7 +39,7 @@ class _Adopted:
     """Which pool managers were seen to already, and which settings were spoken of."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # protects _warned and _managers; a leaf
+        self._lock = threading.RLock()  # protects _warned and _managers; a leaf
         self._making = threading.RLock()
         self._warned: set[str] = set()
         self._managers: weakref.WeakSet[PoolManager] = weakref.WeakSet()
@@ -50,7 +50,7 @@ class _Adopted:
         """In a forked child: other threads of the parent may have held the locks, and its idle connections are its
         own.
         """
-        self._lock, self._making = threading.Lock(), threading.RLock()
+        self._lock, self._making = threading.RLock(), threading.RLock()
         for manager in list(self._managers):
             pools = manager.pools
             # Kept, and read past its lock: that and those of the pools in it may be held.

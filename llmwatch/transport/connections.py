@@ -8,9 +8,11 @@ the socket's duplicate back on every way out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import socket
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -18,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
+from llmwatch.watch.seam import Line
 
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse
@@ -49,6 +52,30 @@ def has_leftovers(sock: Any) -> bool:
         return bool(pending and pending())
     except (OSError, ValueError):
         return True
+
+
+_WRITE_SIZE = 256 * 1024
+_END = object()
+
+
+def _has_maker(body: object) -> bool:
+    """Whether the body is made while it is sent: a file, a pipe, a generator."""
+    return hasattr(body, "read") or isinstance(body, Iterator)
+
+
+def _taken(body: Any, line: Line, size: int) -> Iterator[Any]:
+    """The pieces of ``body`` as urllib3 would take them. While its maker takes time over one, no clock runs."""
+    read = getattr(body, "read", None)
+    take = functools.partial(next, iter(body), _END) if read is None else functools.partial(read, size)
+    while True:
+        line.pause()
+        try:
+            piece = take()
+        finally:
+            line.unpause()
+        if piece is _END or (read is not None and not piece):
+            return
+        yield piece
 
 
 class WatchedMixin(HTTPConnection):
@@ -119,6 +146,8 @@ class WatchedMixin(HTTPConnection):
         if errand.own:
             # urllib3 leaves the connect time-out on the socket while it writes.
             self.timeout = errand.send_backstop
+        if errand.own and _has_maker(kwargs.get("body")):
+            kwargs["body"] = _taken(kwargs["body"], errand.line, self.blocksize)
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)
@@ -137,9 +166,18 @@ class WatchedMixin(HTTPConnection):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send(self, data: Any) -> None:
-        if self._requesting and self.errand is not None:
-            self.errand.line.sending(len(data) if isinstance(data, (bytes, bytearray, memoryview)) else 0)
-        super().send(data)
+        if not self._requesting or self.errand is None:
+            super().send(data)
+        elif isinstance(data, (bytes, bytearray, memoryview)):
+            view = memoryview(data).cast("B")
+            # Of a large body it is told how far it has come.
+            for start in range(0, len(view), _WRITE_SIZE):
+                piece = view[start : start + _WRITE_SIZE]
+                self.errand.line.sending(len(piece))
+                super().send(piece)
+        else:
+            self.errand.line.sending(0)
+            super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         # A body that ends with the connection is read after http.client has closed the connection object: the socket

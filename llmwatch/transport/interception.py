@@ -21,7 +21,7 @@ __all__ = ["Interceptor", "add", "remove"]
 Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdapter]
 """Gets the session, the URL and the adapter that was chosen; returns the adapter to be used."""
 
-_lock = threading.Lock()  # serialises the writers of the two below; a leaf. Readers take the tuple as it is.
+_lock = threading.RLock()  # serialises the writers of the two below; a leaf. Readers take the tuple as it is.
 _interceptors: tuple[Interceptor, ...] = ()
 _patches: list[_Patch] = []  # those that somebody may still call
 
@@ -49,7 +49,7 @@ class _Patch:
 def _forget_lock() -> None:
     """In a forked child another thread of the parent may have held the lock for ever."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -76,9 +76,10 @@ class Reply:
 
     def __init__(self, response: requests.Response) -> None:
         self.response = response
-        # A response hook has read the body: what is left of it is what requests has kept, decoded.
-        kept = response._content if response._content_consumed else None  # type: ignore[attr-defined]
-        self._kept = io.BytesIO(kept) if isinstance(kept, bytes) else None
+        # A response hook has read the body, or an adapter made the response by hand: what is left is what requests has
+        # kept, decoded.
+        kept: object = response._content
+        self._kept = None if kept is False else io.BytesIO(kept if isinstance(kept, bytes) else b"")
         raw = response.raw
         self._next: Callable[[], bytes | None]
         if isinstance(raw, BaseHTTPResponse):
@@ -158,7 +159,8 @@ class Reply:
 
     def close(self) -> None:
         """Close the connection, unless the whole body was read and it is back in its pool."""
-        self.response.close()
+        if self.response.raw is not None:
+            self.response.close()
 
 
 class Opener(Protocol):
@@ -187,7 +189,7 @@ class Sender:
         self._adapter = adapter
         # What servers set; the lender's own jar is only read.
         self._jar = RequestsCookieJar()
-        self._jar_lock = threading.Lock()  # protects _jar; a leaf
+        self._jar_lock = threading.RLock()  # protects _jar; a leaf
         forks.follow(self)
 
     def open(
@@ -281,7 +283,7 @@ class Sender:
 
     def after_fork(self) -> None:
         """In a forked child."""
-        self._jar_lock = threading.Lock()
+        self._jar_lock = threading.RLock()
 
     def close(self) -> None:
         """Close the pooled connections. Calls in progress are not touched."""

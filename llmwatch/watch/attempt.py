@@ -11,11 +11,12 @@ import atexit
 import contextlib
 import contextvars
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from llmwatch.errors import LLMWatchError, StreamCut, TooManyOrphans
+from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
 from llmwatch.watch.handover import Handover
@@ -60,6 +61,9 @@ class Attempt(Reports[T]):
         """Start the worker, which calls ``work(attempt)`` with the caller's context variables, and the watch over
         it.
         """
+        if sys.is_finalizing():
+            # A thread that is started now never runs, and whoever starts it waits for it.
+            raise Cancelled("The interpreter exits, so no call can be made any more; nothing was sent.", by="lifecycle")
         census = self._supervisor.census
         if census.orphans >= MOST_ORPHANS:
             raise TooManyOrphans(

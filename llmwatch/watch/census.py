@@ -18,11 +18,12 @@ class Census:
     """Counts, and the set of attempts that have no verdict yet or still drain.
 
     ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and nothing is acquired
-    while it is held.
+    while it is held. A signal handler or a finalizer of the thread that holds it may make a call: it is re-entrant,
+    as are all locks that a call takes on its way.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._live: set[Attempt[Any]] = set()
         self._orphans: set[Attempt[Any]] = set()
         self._workers = 0

@@ -162,6 +162,11 @@ class Machine:
         self._soonest_of_hold = self.held
         return first
 
+    def wind(self, clock: str, now: float) -> None:
+        """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
+        if clock in self._anchors and (now <= self._soonest or self._overdue(now) is None):
+            self._anchors[clock] = self._active(now)
+
     def _measure_gap(self, now: float) -> None:
         self.last_byte_at = now
         active = self._active(now)

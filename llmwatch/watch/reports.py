@@ -56,6 +56,8 @@ class Reports(Watched, Generic[T]):
         self._thread: threading.Thread | None = None
         self.outer: Reports[Any] | None = None
         """The attempt in whose worker this one was started."""
+        self.unhurried = False
+        """``send`` is a limit on standing still, and not on the whole of the writing."""
         self._abandoned = False
         self._hung_up = False
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
@@ -138,6 +140,8 @@ class Reports(Watched, Generic[T]):
         """``size`` bytes are about to be written; the attempt must not be over."""
         with self._lock:
             self._running()
+            if self.unhurried:
+                self._machine.wind("send", self._clock.now())
             self.tally.request_bytes += size
             if self.tally.sent == "no":
                 self.tally.sent = "partly"

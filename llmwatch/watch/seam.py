@@ -58,6 +58,12 @@ class Line(Protocol):
     def sending(self, size: int) -> None:
         """``size`` bytes of the request are about to be written."""
 
+    def pause(self) -> None:
+        """Whoever makes the request's body takes his time: nobody waits for the provider until :meth:`unpause`."""
+
+    def unpause(self) -> None:
+        """Take back one :meth:`pause`."""
+
     def sent(self) -> None:
         """The kernel has the last byte of the request."""
 

@@ -53,7 +53,7 @@ class Supervisor:
         self._numbers = itertools.count()
         self._compact_at = 64
         self._lags: deque[float] = deque(maxlen=1024)
-        self._start_lock = threading.Lock()  # protects _thread; a leaf
+        self._start_lock = threading.RLock()  # protects _thread; a leaf
         self._thread: threading.Thread | None = None
 
     def watch(self, attempt: Watched) -> None:
@@ -135,7 +135,7 @@ class Supervisor:
 
 
 _current: Supervisor | None = None
-_current_lock = threading.Lock()  # protects _current; a leaf
+_current_lock = threading.RLock()  # protects _current; a leaf
 
 
 def current() -> Supervisor:
@@ -159,7 +159,7 @@ def _disinherit() -> None:
     on demand.
     """
     global _current, _current_lock
-    inherited, _current, _current_lock = _current, None, threading.Lock()
+    inherited, _current, _current_lock = _current, None, threading.RLock()
     if inherited is not None:
         # The parent's other threads may have held these locks at the fork, so none of them is touched.
         for attempt in inherited.census.inherited():

@@ -97,7 +97,7 @@ def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapt
 
 
 # Protects _running and orders adding and removing; taken before the lock of the interception, which is a leaf.
-_lock = threading.Lock()
+_lock = threading.RLock()
 _running = 0
 
 
@@ -123,7 +123,7 @@ def end() -> None:
 def _after_fork() -> None:
     """In a forked child no function of the parent runs."""
     global _lock, _running
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _running:
         _running = 0
         interception.remove(find)

@@ -58,6 +58,12 @@ class FunctionLine:
         except Aborted:
             raise FunctionOver from None
 
+    def pause(self) -> None:
+        """What a function does between its own requests is its work."""
+
+    def unpause(self) -> None:
+        """Nothing was stopped."""
+
     def sent(self) -> None:
         self.check()
 

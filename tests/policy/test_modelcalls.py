@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.policy import is_model_call, modelcalls, register_model_url
+from llmwatch.policy import is_model_call, may_hold_prompt, modelcalls, register_model_url
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
 PROMPT = {"model": "m", "prompt": "?"}
@@ -104,3 +107,11 @@ def test_a_pattern_that_cannot_be_meant_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError) as caught:
         register_model_url(pattern)
     assert caught.value.field == "pattern"
+
+
+@pytest.mark.parametrize("make", [str, str.encode])
+def test_a_quick_look_at_a_body_never_says_no_to_a_prompt(make: Any) -> None:
+    """What is taken for a model call once it is parsed may hold a prompt; what names none of its fields does not."""
+    for body in (CHAT, PROMPT, {"model": "m", "input": "?"}, {"contents": [{}]}, {"inputs": "?"}):
+        assert may_hold_prompt(make(json.dumps(body)))
+    assert not may_hold_prompt(make(json.dumps({"rows": [{"message": 1, "prompts": "my input"}]})))

@@ -112,3 +112,11 @@ def test_neither_body_nor_frames_are_kept() -> None:
     gc.collect()
     assert seen() is None
     assert repeats.known(sending(1)) is not None
+
+
+def test_a_new_call_ends_what_was_remembered() -> None:
+    """Once the user has called again, no retry of that call is answered with the failure of the one before."""
+    repeats = Repeats()
+    repeats.failed(sending(), failure())
+    assert repeats.known(sending(0)) is None
+    assert repeats.known(sending(1)) is None

@@ -25,7 +25,7 @@ from tests.end_to_end.times import FREE, LIMIT, LONG
 from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import LINES, echo, encoded, reply
 
-SOONS = Limits(ttfb=LIMIT)
+LIMITS = Limits(ttfb=SOON)
 
 
 def _with(adapter: BaseAdapter, prefix: str = "http://") -> requests.Session:
@@ -300,3 +300,26 @@ def test_what_is_asked_of_a_door_is_asked_of_its_adapter(way: Way) -> None:
         assert adapter.max_retries.total == 2
         assert not hasattr(found, "no_such_thing")
         assert "HTTPAdapter" in repr(found)
+
+
+class _ByHand(BaseAdapter):
+    """Makes its responses by hand, as stand-ins in tests do: a content, and no raw."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.url, response.request = 200, request.url or "", request
+        response._content = b'{"a": 1}'
+        return response
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_response_that_was_made_by_hand_keeps_its_content(stream: bool) -> None:
+    """Whatever is asked for, the content that the adapter has put there comes out."""
+    with llmwatch.Session() as session:
+        session.mount("http://", _ByHand())
+        body = asking(stream=False)
+        assert session.post("http://by.hand/v1/chat/completions", json=body, stream=stream).json() == {"a": 1}
+        assert session.post("http://by.hand/orders", json={}, stream=stream).json() == {"a": 1}
+        assert session.get("http://by.hand/", stream=stream).json() == {"a": 1}

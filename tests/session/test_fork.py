@@ -47,7 +47,15 @@ def in_child(work):
 
 def _run(way: Way, script: str, limit: float = SOON) -> None:
     """Run a script in a process of its own, which may fork as it likes; none of its children outlives it."""
-    command = [sys.executable, "-c", _COMMON + textwrap.dedent(script), way.name, str(limit)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        _COMMON + textwrap.dedent(script),
+        way.name,
+        str(limit),
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as one:

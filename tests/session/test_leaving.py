@@ -95,13 +95,15 @@ def test_a_finalizer_takes_no_lock(way: Way) -> None:
         response: Any = session.post(server.chat_url, json=asking(), stream=True)
         call = response.raw.call
         done, locks = threading.Event(), [call._lock, call._attempt._lock, call._attempt._supervisor.census._lock]
+        held_now = threading.Event()
 
         def hold() -> None:
             with locks[0], locks[1], locks[2]:
+                held_now.set()
                 done.wait(PATIENCE)
 
         holding = in_thread(hold)
-        eventually(locks[2].locked, "the locks are held")
+        assert held_now.wait(PATIENCE)
         held = [response]
         del response, call
         in_thread(held.clear).result(PATIENCE / 2)
@@ -109,6 +111,29 @@ def test_a_finalizer_takes_no_lock(way: Way) -> None:
         holding.result()
         server.wait_for_closed(1)
         _workers_leave()
+
+
+def test_an_answer_that_is_read_to_its_end_and_dropped_is_settled(way: Way) -> None:
+    """The loop that most scripts have: it breaks at the last event and closes nothing. The call is recorded, its
+    success counts, and its connection is used again.
+    """
+    records: list[CallRecord] = []
+
+    def ask() -> None:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        for line in response.iter_lines():
+            if line == b"data: [DONE]":
+                return
+
+    with (
+        FaultServer(["silent", "healthy"]) as server,
+        way.session(sinks=[records.append], limits=Limits(ttfb=LIMIT)) as session,
+    ):
+        for _ in range(3):
+            ask()
+        _workers_leave()
+        assert [record.outcome for record in records] == ["recovered", "done", "done"]
+        assert len(server.requests) == 4
 
 
 def test_an_answer_that_is_all_there_is_not_given_up(way: Way) -> None:

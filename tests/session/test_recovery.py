@@ -13,6 +13,7 @@ from llmwatch.watch import machine
 from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
 from tests.end_to_end.times import BEAT, LIMIT, LONG
 from tests.session.doors import SOON, Way, caught, record_of, text_of
+from tests.session.scripts import reply
 
 LIMITS = Limits(ttfb=SOON, first_content=LONG, stale=SOON, progress=LONG)
 
@@ -235,3 +236,28 @@ def test_a_redirect_is_no_silence(way: Way, monkeypatch: pytest.MonkeyPatch, str
         response = session.post(server.chat_url, json=asking(stream=stream), stream=stream, allow_redirects=False)
         assert (response.status_code, response.content) == (status, b"")
         assert len(server.requests) == 1
+
+
+def test_a_sink_and_a_callback_may_make_calls_themselves(way: Way) -> None:
+    """What posts records or notices somewhere, through a watched session, is not told of its own calls, which would
+    never come to an end; everybody else is.
+    """
+    heard: list[llmwatch.CallRecord] = []
+    notices: list[object] = []
+    with FaultServer(reply()) as board, FaultServer(["silent", "healthy"]) as server:
+        posting: list[requests.Session] = []
+
+        def post(record: llmwatch.CallRecord) -> None:
+            posting[0].post(board.url, json={"outcome": record.outcome})
+
+        def tell(notice: object) -> None:
+            notices.append(notice)
+            posting[0].post(board.url, json={"cause": type(notice).__name__})
+
+        with way.session(limits=LIMITS, sinks=[post, heard.append], on_notice=tell, notice_every=SOON / 3) as session:
+            posting.append(session)
+            assert text_of(session.post(server.chat_url, json=asking())) == ANSWER
+        assert len(server.requests) == 2
+        # One for the record, one for each notice, and one for the record of each of the latter.
+        assert len(board.requests) == 2 * len(notices) + 1
+        assert sorted(one.outcome for one in heard) == ["done"] * len(board.requests) + ["recovered"]

@@ -218,3 +218,12 @@ def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None
         assert record_of(response).outcome == "cancelled"
         assert len(records) == 1
         server.wait_for_closed(1)
+
+
+@pytest.mark.parametrize("script", ["short-length", "stall-after-content"])
+def test_a_body_that_requests_reads_itself_raises_the_same(way: Way, script: str) -> None:
+    """Without ``stream=True`` the body is read before there is a response; what breaks in it is what it is with it."""
+    kind = ChunkedEncodingError if script == "short-length" else requests.ConnectionError
+    with FaultServer(script) as server, way.session(limits=LIMITS, retry=llmwatch.Retry.none()) as session:
+        error = caught(kind, session.post, server.chat_url, json=asking())
+        assert isinstance(error, LLMWatchError)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,12 @@ from typing import Any
 import pytest
 import requests
 
+import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
+from tests.end_to_end.calls import in_thread
 from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import SOON, Way
+from tests.session.doors import SOON, Way, caught
 from tests.session.scripts import LINES, echo, reply
 
 Body = Callable[[Path], dict[str, Any]]
@@ -95,17 +101,78 @@ def test_a_large_upload_arrives_whole(way: Way) -> None:
     assert way.alike(act, reply(b"thanks")) == (len(body), True, True)
 
 
+LIMITS = Limits(connect=SOON, send=SOON, stale=SOON, ttfb=LONG)
+
+
 def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
-    """An upload is not killed for being slow, only for standing still."""
+    """An upload takes as long as it takes: it is not killed for being slow, only for standing still."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
-        return session.post(server.url, data=bytes(4 << 20)).status_code, len(server.requests)
+        began = time.monotonic()
+        status = session.post(server.url, data=bytes(12 << 20)).status_code
+        return status, len(server.requests), time.monotonic() - began > 2 * SOON
 
-    limits = Limits(connect=SOON, stale=SOON, send=LONG, ttfb=LONG)
-    seen = way.alike(
-        act, f"slow-upload:size=131072,every={LIMIT / 20}", settings={"limits": limits}, receive_buffer=65536
-    )
-    assert seen == (200, 1)
+    slowly = f"slow-upload:size=131072,every={LIMIT / 10}"
+    assert way.alike(act, slowly, settings={"limits": LIMITS}, receive_buffer=65536) == (200, 1, True)
+
+
+@pytest.mark.parametrize("body", ["bytes", "file", "generator"])
+def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -> None:
+    """Where the server takes no more, it ends at ``send``, after one try, since something was sent."""
+    (tmp_path / "upload").write_bytes(bytes(64 << 20))
+    with (
+        FaultServer("upload-stall", receive_buffer=65536) as server,
+        way.session(limits=LIMITS) as session,
+        (tmp_path / "upload").open("rb") as upload,
+    ):
+        data = {"bytes": bytes(64 << 20), "file": upload, "generator": iter([bytes(1 << 20)] * 64)}[body]
+        error = caught(requests.ReadTimeout, session.post, server.url, data=data)
+    assert isinstance(error, llmwatch.WatchTimeout)
+    assert error.phase == "send"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["generator", "pipe"])
+def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
+    """A log that is sent while it is written, from a generator or a pipe, is no silence of the server's: no clock runs
+    meanwhile.
+    """
+
+    def pieces() -> Iterator[bytes]:
+        for word in (b"one ", b"two"):
+            threading.Event().wait(1.5 * LIMIT)
+            yield word
+
+    def write(end: int) -> None:
+        with open(end, "wb", buffering=0) as pipe:
+            for word in pieces():
+                pipe.write(word)
+
+    with FaultServer(echo()) as server, way.session(limits=Limits(send=LIMIT)) as session:
+        if kind == "generator":
+            response = session.post(server.url, data=pieces())
+        else:
+            ours, theirs = os.pipe()
+            writing = in_thread(write, theirs)
+            with open(ours, "rb", buffering=0) as pipe:
+                response = session.post(server.url, data=pipe)
+            writing.result()
+        assert response.content == b"one two"
+
+
+def test_what_the_maker_of_a_body_raises_is_heard(way: Way) -> None:
+    """An exception of a generator comes out as it is, and what was begun is no whole request."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        raise ZeroDivisionError("made badly")
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        error = caught(ZeroDivisionError, session.post, server.url, data=pieces())
+        server.wait_for_closed(1)
+        return str(error), [one.complete for one in server.requests]
+
+    assert way.alike(act, reply()) == ("made badly", [False])
 
 
 def test_a_prepared_request_can_be_sent(way: Way) -> None:
@@ -120,3 +187,17 @@ def test_a_prepared_request_can_be_sent(way: Way) -> None:
         return [answer.content for answer in answers]
 
     assert way.alike(act, echo()) == [b'{"a": 1}'] * 2
+
+
+def test_somebody_elses_large_data_are_not_parsed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large JSON document that holds no prompt is sent as it is: looking into it would take many times its size."""
+    body = b'{"rows": [' + b'{"a": 1},' * 700_000 + b"{}]}"
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("it was parsed")
+
+    with FaultServer(reply(b"thanks")) as server, way.session() as session:
+        monkeypatch.setattr(json, "loads", refuse)
+        assert session.post(server.url, data=body).content == b"thanks"
+        monkeypatch.undo()
+        assert server.requests[0].body_bytes == len(body)

@@ -97,6 +97,12 @@ class SpyLine:
     def sending(self, size: int) -> None:
         self._pass_on("sending", size)
 
+    def pause(self) -> None:
+        self._pass_on("pause")
+
+    def unpause(self) -> None:
+        self._pass_on("unpause")
+
     def sent(self) -> None:
         self._pass_on("sent")
 

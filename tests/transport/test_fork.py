@@ -42,7 +42,7 @@ GATED = Script(name="gated", description="two words, a gate between them", play=
 def _run(script: str) -> None:
     """Run a script in a process of its own, which may fork as it likes."""
     done = subprocess.run(
-        [sys.executable, "-c", _COMMON + textwrap.dedent(script)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + textwrap.dedent(script)],
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE,

@@ -53,6 +53,12 @@ class Line:
     def sending(self, size: int) -> None:
         pass
 
+    def pause(self) -> None:
+        pass
+
+    def unpause(self) -> None:
+        pass
+
     def sent(self) -> None:
         self._note("sent")
 
