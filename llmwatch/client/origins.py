@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TypeVar
 
 from llmwatch.policy import EffectiveRetry
 from llmwatch.recovery import Breaker, RetryBudget
 from llmwatch.watch import forks
 
-__all__ = ["Origin", "Origins"]
+__all__ = ["MOST_ORIGINS", "Origin", "Origins"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST_ORIGINS = 1024
+"""How many are remembered. A crawler sees more, and comes back to few of them."""
 
 
 @dataclass(slots=True)
@@ -20,8 +27,17 @@ class Origin:
     budget: RetryBudget
 
 
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    """Add what is not there, and forget what was not asked for the longest if that is one too many."""
+    if len(known) >= MOST_ORIGINS:
+        del known[next(iter(known))]
+    known[key] = value
+
+
 class Origins:
-    """All origins of a client. May be used from any thread."""
+    """The origins of a client, or of a process whose every session is watched, as far as they were used of late. May
+    be used from any thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # protects both dictionaries; a leaf
@@ -39,15 +55,15 @@ class Origins:
         """The state of ``origin``. Calls with other breaker or budget settings do not share it."""
         key = (origin, retry.breaker, retry.breaker_wait, retry.budget)
         with self._lock:
-            found = self._known.get(key)
+            found = self._known.pop(key, None)
             if found is None:
                 found = Origin(Breaker(retry.breaker, retry.breaker_wait), RetryBudget(retry.budget))
-                self._known[key] = found
+            _remember(self._known, key, found)
             return found
 
     def started(self, origin: str, now: float) -> float | None:
         """A call to ``origin`` begins: seconds since the previous one began, ``None`` for the first."""
         with self._lock:
-            before = self._starts.get(origin)
-            self._starts[origin] = now
+            before = self._starts.pop(origin, None)
+            _remember(self._starts, origin, now)
         return None if before is None else now - before

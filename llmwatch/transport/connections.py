@@ -54,7 +54,7 @@ def has_leftovers(sock: Any) -> bool:
         return True
 
 
-_WRITE_SIZE = 256 * 1024
+_WRITE_SIZE = 64 * 1024
 _END = object()
 
 

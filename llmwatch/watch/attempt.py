@@ -34,6 +34,11 @@ _WAKE_BOUND = 1.0
 _EXIT_BOUND = 0.05
 """The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
 
+_STARVED = 0.4
+"""Seconds by which a supervisor has to be late to take a second look before it kills."""
+_SECOND_LOOK = 0.02
+"""Seconds until then: a worker that is free to run needs far less to report what it has read."""
+
 _serving = threading.local()
 
 
@@ -233,7 +238,20 @@ class Attempt(Reports[T]):
         due = machine.due(now)
         if due is None:
             return Action.NOTHING
-        return machine.expire(now, waiting=machine.may_look(due) and self._waiting())
+        waiting = machine.may_look(due) and self._waiting()
+        if machine.may_look(due) and not waiting and self._looks_again(due, now):
+            return Action.NOTHING
+        return machine.expire(now, waiting=waiting)
+
+    def _looks_again(self, due: Due, now: float) -> bool:
+        """Whether to come back in a moment: a supervisor that wakes this late was starved, as the worker was, who may
+        have read by now and not come to say so.
+        """
+        if self._second_look is None or self._second_look[0] != due.at:
+            if now - due.at <= _STARVED:
+                return False
+            self._second_look = due.at, now + _SECOND_LOOK
+        return now < self._second_look[1]
 
     def _waiting(self) -> bool:
         for handle in self._handles:
@@ -257,6 +275,8 @@ class Attempt(Reports[T]):
                 self._conclude()
             return None
         first = self._machine.refresh()
+        if first is not None and self._second_look is not None and self._second_look[0] == first.at:
+            return max(self._second_look)
         return None if first is None else first.at
 
     def abort(self) -> None:

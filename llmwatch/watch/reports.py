@@ -62,6 +62,7 @@ class Reports(Watched, Generic[T]):
         self._hung_up = False
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
         self._orphaned = False
+        self._second_look: tuple[float, float] | None = None  # of which expiry, and when
         self.armed = _NEVER
         self.tally = Tally()
         self.created_at = self._clock.now()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmwatch import CircuitOpen, ProviderError, Retry, WatchTimeout
+from llmwatch.client import origins as module
 from llmwatch.client.origins import Origins
 from llmwatch.policy import EffectiveRetry
 from tests.client.fakes import Answer, Studio, whole
@@ -31,6 +32,23 @@ def test_time_between_calls_is_by_origin() -> None:
     assert origins.started("https://a.test", 5.0) is None
     assert origins.started("https://b.test", 6.0) is None
     assert origins.started("https://a.test", 8.5) == 3.5
+
+
+def test_what_was_not_used_for_long_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that talks to ever new hosts remembers the latest of them, and those that it comes back to."""
+    monkeypatch.setattr(module, "MOST_ORIGINS", 8)
+    origins, retry = Origins(), EffectiveRetry()
+    kept = origins.get("https://kept.test", retry)
+    lost = origins.get("https://lost.test", retry)
+    origins.started("https://kept.test", 1.0)
+    for number in range(100):
+        origins.get(f"https://{number}.test", retry)
+        origins.started(f"https://{number}.test", 2.0)
+        assert origins.get("https://kept.test", retry) is kept
+        assert origins.started("https://kept.test", 3.0) is not None
+    assert origins.get("https://lost.test", retry) is not lost
+    assert origins.started("https://1.test", 9.0) is None
+    assert (len(origins._known), len(origins._starts)) == (8, 8)
 
 
 def _failing(studio: Studio, settings: Any, retry: Retry) -> tuple[ProviderError, int]:

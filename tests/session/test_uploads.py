@@ -6,7 +6,6 @@ import io
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from llmwatch import Limits
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import in_thread
 from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import SOON, Way, caught
+from tests.session.doors import SOON, Way, caught, record_of
 from tests.session.scripts import LINES, echo, reply
 
 Body = Callable[[Path], dict[str, Any]]
@@ -106,14 +105,16 @@ LIMITS = Limits(connect=SOON, send=SOON, stale=SOON, ttfb=LONG)
 
 def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
     """An upload takes as long as it takes: it is not killed for being slow, only for standing still."""
-
-    def act(session: requests.Session, server: FaultServer) -> Any:
-        began = time.monotonic()
-        status = session.post(server.url, data=bytes(12 << 20)).status_code
-        return status, len(server.requests), time.monotonic() - began > 2 * SOON
-
-    slowly = f"slow-upload:size=131072,every={LIMIT / 10}"
-    assert way.alike(act, slowly, settings={"limits": LIMITS}, receive_buffer=65536) == (200, 1, True)
+    limits = Limits(send=2 * SOON, ttfb=LONG)
+    slowly = f"slow-upload:size=131072,every={LIMIT / 5}"
+    with FaultServer(slowly, receive_buffer=1 << 20) as server, way.session(limits=limits) as session:
+        response = session.post(server.url, data=bytes(16 << 20))
+        timings = record_of(response).attempts[0].timings
+        assert response.status_code == 200
+        assert [one.body_bytes for one in server.requests] == [16 << 20]
+        assert timings.sent is not None
+        assert timings.connected is not None
+        assert timings.sent - timings.connected > 3 * SOON
 
 
 @pytest.mark.parametrize("body", ["bytes", "file", "generator"])

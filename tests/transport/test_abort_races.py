@@ -150,7 +150,9 @@ def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: 
 
 
 def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
-    """A body that the user's code makes piece by piece is not written on once the attempt is over."""
+    """A body that the user's code makes piece by piece is not written on once the attempt is over. No clock but the
+    deadline runs while it is made.
+    """
     go = threading.Event()
 
     def body() -> Iterator[bytes]:
@@ -159,9 +161,9 @@ def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
         yield b"two"
 
     with FaultServer() as server:
-        call = Call(sender, server.chat_url, limits={"send": LIMIT}, data=body())
+        call = Call(sender, server.chat_url, limits={"send": LIMIT / 2}, deadline=2 * LIMIT, data=body())
         assert call.start().take() == b""
-        assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "send")
+        assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "deadline")
         go.set()
         assert call.attempt.join(GONE)
         server.wait_for_closed(1)

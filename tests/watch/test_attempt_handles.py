@@ -337,3 +337,28 @@ def test_nobody_looks_for_bytes_when_a_strict_clock_expires(stage: MakeStage, cl
     one.pass_time(10.0 + LATE)
     assert one.verdict.limit == clock
     assert "waiting" not in socket.log
+
+
+STARVED = 0.5
+"""Seconds late: more than a supervisor is that was free to run, less than excuses a clock by itself."""
+
+
+def test_a_supervisor_that_was_starved_looks_twice(stage: MakeStage) -> None:
+    """A worker that has read, and not come to say so before the supervisor looked, is not killed for it."""
+    one = stage(ttfb=10.0)
+    one.open()
+    one.pass_time(10.0 + STARVED)
+    assert one.attempt.verdict is None
+    one.receive("it", content=True)
+    one.pass_time(1.0)
+    assert one.attempt.verdict is None
+
+
+def test_a_second_look_is_the_last(stage: MakeStage) -> None:
+    """Without a word from the worker the limit holds a moment later."""
+    one = stage(ttfb=10.0)
+    one.open()
+    one.pass_time(10.0 + STARVED)
+    assert one.attempt.verdict is None
+    one.pass_time(0.05)
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "ttfb")
