@@ -20,13 +20,13 @@ from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
 from llmwatch.watch.handover import Handover
-from llmwatch.watch.machine import Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
+from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.reports import Reports
 from llmwatch.watch.seam import Aborted
 
 T = TypeVar("T")
 
-__all__ = ["Attempt", "serving"]
+__all__ = ["Attempt", "NoThread", "serving"]
 
 _NEVER = float("inf")
 _WAKE_BOUND = 1.0
@@ -34,7 +34,7 @@ _WAKE_BOUND = 1.0
 _EXIT_BOUND = 0.05
 """The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
 
-_STARVED = 0.4
+_STARVED = 0.5
 """Seconds by which a supervisor has to be late to take a second look before it kills."""
 _SECOND_LOOK = 0.02
 """Seconds until then: a worker that is free to run needs far less to report what it has read."""
@@ -51,6 +51,12 @@ def _stuck_error() -> StreamCut:
     return StreamCut(
         "The body of an error response could not be read to its end, and its connection could not be dropped."
     )
+
+
+class NoThread(RuntimeError):
+    """The worker could not be started: there are too many threads, or the interpreter is about to exit. Nothing was
+    sent.
+    """
 
 
 class Attempt(Reports[T]):
@@ -86,11 +92,13 @@ class Attempt(Reports[T]):
                 census.enter(self)
             thread.start()
             self._supervisor.watch(self)
-        except BaseException:
+        except BaseException as error:
             # Nobody would watch it, or nobody would listen: it must not go on.
             self.cancel("user")
             if thread.ident is None:
                 census.leave(self, 0)
+                if isinstance(error, RuntimeError):
+                    raise NoThread(str(error)) from error
             raise
 
     def take(self, until: float | None = None) -> list[T] | None:
@@ -248,7 +256,8 @@ class Attempt(Reports[T]):
         have read by now and not come to say so.
         """
         if self._second_look is None or self._second_look[0] != due.at:
-            if now - due.at <= _STARVED:
+            # Beyond GRACE its own lateness is an excuse already.
+            if not _STARVED < now - due.at <= GRACE:
                 return False
             self._second_look = due.at, now + _SECOND_LOOK
         return now < self._second_look[1]

@@ -339,7 +339,7 @@ def test_nobody_looks_for_bytes_when_a_strict_clock_expires(stage: MakeStage, cl
     assert "waiting" not in socket.log
 
 
-STARVED = 0.5
+STARVED = 0.6
 """Seconds late: more than a supervisor is that was free to run, less than excuses a clock by itself."""
 
 
