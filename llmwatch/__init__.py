@@ -33,7 +33,8 @@ from llmwatch.errors import (
     TooManyOrphans,
     WatchTimeout,
 )
-from llmwatch.policy import Limits, Retry, register_model_url, register_reasoning_model
+from llmwatch.payload import register_model_url, register_reasoning_model
+from llmwatch.policy import Limits, Retry
 from llmwatch.records import AttemptRecord, CallRecord, Decision, Recovery
 from llmwatch.session import Session, install, mount, uninstall
 from llmwatch.watch import CancelToken

@@ -76,6 +76,7 @@ ROOMS = {
     "auth",
     "client",
     "errors",
+    "payload",
     "policy",
     "records",
     "recovery",

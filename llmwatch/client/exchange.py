@@ -15,6 +15,7 @@ import requests
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
+from llmwatch.payload import choices_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
@@ -26,7 +27,7 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event, Kind, choices_asked, not_a_stream, provider_error
+from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "Exchange", "Head"]
 

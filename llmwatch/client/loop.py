@@ -26,9 +26,10 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError
+from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
-from llmwatch.recovery import Door, Facts, Plan, Sent, ToolBoundary, cause_of, failure_of, snapshot
+from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
@@ -67,7 +68,7 @@ class Call(Generic[T]):
             history=self._history,
             origin=settings.origins.get(self._request.origin, self.retry),
         )
-        self._boundary = self._snapshot()
+        self._tools = self._exposed()
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
         self._began_at = 0.0
         self._began_wall = 0.0
@@ -215,9 +216,9 @@ class Call(Generic[T]):
         )
         return limits.lowered(self._start.caps, self._start.caps_source)
 
-    def _snapshot(self) -> ToolBoundary:
+    def _exposed(self) -> ToolExposure:
         request = self._request
-        return snapshot(request.body, readable=request.readable and self._start.telling)
+        return tool_exposure(request.body, readable=request.readable and self._start.telling)
 
     def _next_batch(self) -> list[T] | None:
         while True:
@@ -239,7 +240,7 @@ class Call(Generic[T]):
             number=self.number,
             request=self._request,
             limits=self.limits,
-            boundary=self._boundary,
+            tools=self._tools,
             call_started_at=self._began_at,
             idle_since_previous=None if self._history.attempts else self._idle_since_previous,
             deliverable=self._handed_out,
@@ -315,7 +316,7 @@ class Call(Generic[T]):
     def _prepare_resend(self, error: LLMWatchError) -> None:
         if self.retry.on_retry is not None:
             self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
-            self._boundary = self._snapshot()
+            self._tools = self._exposed()
             refusal = self._planner.follow(self._request, error, self._clock.now())
             if refusal is not None:
                 self._history.not_carried_out()
@@ -333,7 +334,7 @@ class Call(Generic[T]):
             "The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.",
             retryable=False,
         )
-        facts = Facts(sent=Sent.YES, terminal=True, boundary=self._boundary, replayable=self._request.replayable)
+        facts = Facts(sent=Sent.YES, terminal=True, tools=self._tools, replayable=self._request.replayable)
         error.recovery = self._planner.stop(error, facts, None).recovery
         error.record = self.record
         return error

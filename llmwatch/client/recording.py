@@ -8,11 +8,12 @@ from typing import Any
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
+from llmwatch.payload import ToolExposure
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Secrets, Timings, redact
 from llmwatch.records.echoes import may_repeat
 from llmwatch.records.evidence import OMITTED
-from llmwatch.recovery import Facts, Sent, ToolBoundary, cause_of, close_reason_of, failure_of, timeout_message
+from llmwatch.recovery import Facts, Sent, cause_of, close_reason_of, failure_of, timeout_message
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Seen, Verdict, VerdictKind
@@ -50,7 +51,7 @@ def observe(
     number: int,
     request: CallRequest,
     limits: EffectiveLimits,
-    boundary: ToolBoundary,
+    tools: ToolExposure,
     call_started_at: float,
     idle_since_previous: float | None,
     deliverable: bool,
@@ -65,7 +66,7 @@ def observe(
     verdict = attempt.verdict
     assert verdict is not None
     machine = attempt.machine
-    facts = _facts(attempt, machine, verdict, boundary=boundary, request=request, deliverable=deliverable)
+    facts = _facts(attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable)
     if isinstance(error, LLMWatchError):
         scrubbed(error, request, Secrets.of(attempt.tally.asked, request.body))
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
@@ -76,7 +77,7 @@ def observe(
         error,
         number=number,
         request=request,
-        boundary=boundary,
+        tools=tools,
         idle_since_previous=idle_since_previous,
     )
     return Ended(verdict=verdict, facts=facts, error=error, record=record)
@@ -87,7 +88,7 @@ def _facts(
     machine: Machine,
     verdict: Verdict,
     *,
-    boundary: ToolBoundary,
+    tools: ToolExposure,
     request: CallRequest,
     deliverable: bool,
 ) -> Facts:
@@ -111,7 +112,7 @@ def _facts(
         socket_reused=tally.reused,
         socket_idle=tally.idle,
         since_sent=None if sent_at is None else verdict.at - sent_at,
-        boundary=boundary,
+        tools=tools,
         provider_acted=tally.provider_acted,
         beaten=tally.beaten,
         replayable=None if tally.opaque else request.replayable,
@@ -157,7 +158,7 @@ def _record(
     *,
     number: int,
     request: CallRequest,
-    boundary: ToolBoundary,
+    tools: ToolExposure,
     idle_since_previous: float | None,
 ) -> AttemptRecord:
     tally, machine = attempt.tally, attempt.machine
@@ -186,7 +187,7 @@ def _record(
         socket_reused=tally.reused,
         socket_idle=tally.idle,
         idle_since_previous=idle_since_previous,
-        tool_boundary=boundary.as_json(),
+        tool_boundary=tools.as_json(),
         facts=facts.as_json(),
         cause=None if failure is None else cause_of(failure),
         close_reason="done" if failure is None else close_reason_of(failure),

@@ -10,12 +10,13 @@ from typing import Any
 from llmwatch.client.exchange import PLAIN_ERROR_SIZE, Exchange, Head
 from llmwatch.client.settings import Nature
 from llmwatch.errors import StreamCut
+from llmwatch.payload import choices_asked
 from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event, choices_asked
+from llmwatch.wire import Decoder, Event
 
 __all__ = ["Piece", "Relay"]
 

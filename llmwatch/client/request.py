@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 import requests
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy import may_hold_prompt
+from llmwatch.payload import json_object, may_hold_prompt
 from llmwatch.records import redact
-from llmwatch.recovery import json_object
 from llmwatch.transport.redirects import Trail
 
 __all__ = ["CallRequest"]

@@ -11,7 +11,8 @@ from typing import Any
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.origins import Origins
 from llmwatch.client.request import CallRequest
-from llmwatch.policy import IDEMPOTENT, Limits, Retry, is_model_call
+from llmwatch.payload import IDEMPOTENT, is_model_call
+from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.watch.attempt import Attempt

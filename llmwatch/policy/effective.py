@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from llmwatch.payload.prompt import growth, prompt_tokens
 from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
 from llmwatch.policy.limits import NAMES, SINGLE, Limits
 from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, check_profile, detect_profile
-from llmwatch.policy.prompt import growth, prompt_tokens
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
 from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Unset, refused, seconds

@@ -1,6 +1,5 @@
 """Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker."""
 
-from llmwatch.recovery.boundary import ToolBoundary, json_object, snapshot
 from llmwatch.recovery.breaker import Breaker, BreakerState, Outcome, Permit, is_lost
 from llmwatch.recovery.budget import RetryBudget
 from llmwatch.recovery.context import Context, Door
@@ -27,7 +26,6 @@ __all__ = [
     "Reason",
     "RetryBudget",
     "Sent",
-    "ToolBoundary",
     "backoff",
     "cause_of",
     "close_reason_of",
@@ -36,10 +34,8 @@ __all__ = [
     "failure_of",
     "is_lost",
     "is_safe",
-    "json_object",
     "recovery",
     "retry_after",
     "should_retry",
-    "snapshot",
     "timeout_message",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from llmwatch.recovery.boundary import ToolBoundary
+from llmwatch.payload.tools import ToolExposure
 
 __all__ = ["Facts", "Sent"]
 
@@ -39,7 +39,7 @@ class Facts:
     * ``bytes``, ``events``: how many, of the body.
     * ``socket_reused``: whether the connection came from a pool; ``socket_idle``: seconds that it had been idle there.
     * ``since_sent``: seconds from sent to the failure.
-    * ``boundary``: who would execute the tools that the request exposed.
+    * ``tools``: who would execute the tools that the request exposed.
     * ``provider_acted``: the answer itself shows that the provider ran a tool that may have side effects (MCP, computer
       use, a shell, a kind that is not known), or that it has one to run, whatever the request said.
     * ``beaten``: a wrapped function has shown a sign of life, or was answered, so it has begun to do something.
@@ -62,7 +62,7 @@ class Facts:
     socket_reused: bool | None = None
     socket_idle: float | None = None
     since_sent: float | None = None
-    boundary: ToolBoundary | None = None
+    tools: ToolExposure | None = None
     provider_acted: bool = False
     beaten: bool = False
     replayable: bool | None = None
@@ -78,7 +78,7 @@ class Facts:
         return self.headers or self.first_byte or self.first_event or self.bytes > 0 or self.content
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, for an attempt's record. The boundary has a field of its own there and is left out."""
+        """Plain JSON values, for an attempt's record. The tools have a field of their own there and are left out."""
         return {
             "sent": self.sent.value,
             "headers": self.headers,

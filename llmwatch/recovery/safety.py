@@ -104,12 +104,12 @@ def _tools(facts: Facts, context: Context) -> Reason | None:
     if facts.provider_acted:
         # Servers bring tools of their own, and switch on what the request switched off.
         return Reason.PROVIDER_TOOLS
-    boundary = facts.boundary
-    if boundary is None or not boundary.complete:
+    tools = facts.tools
+    if tools is None or not tools.complete:
         return Reason.UNREADABLE_BODY
-    if boundary.provider_other:
+    if tools.provider_other:
         return Reason.PROVIDER_TOOLS
-    return Reason.UNKNOWN_TOOLS if boundary.unknown else None
+    return Reason.UNKNOWN_TOOLS if tools.unknown else None
 
 
 def _spent(failure: Failure, facts: Facts, context: Context) -> Answer | None:

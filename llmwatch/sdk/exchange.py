@@ -10,7 +10,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from llmwatch.errors import LLMWatchError
-from llmwatch.policy import is_streaming
+from llmwatch.payload import is_streaming
 from llmwatch.records import CallRecord
 from llmwatch.sdk.failures import copy_of
 from llmwatch.sdk.libraries import Library

@@ -15,7 +15,8 @@ from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.timeouts import with_timeout
 from llmwatch.client.work import relays
 from llmwatch.errors import LLMWatchError
-from llmwatch.policy import IDEMPOTENT, Limits, Retry, is_model_call, is_streaming
+from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
+from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
 from llmwatch.session.errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out

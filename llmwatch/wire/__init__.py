@@ -1,6 +1,5 @@
 """What the bytes mean: framing, fields, dialects, and putting an answer together. Bytes in, events out; no I/O."""
 
-from llmwatch.wire.choices import choices_asked
 from llmwatch.wire.collect import Collector, ToolCall
 from llmwatch.wire.decoder import Decoder
 from llmwatch.wire.dialects import check_dialect, names, register, unregister
@@ -21,7 +20,6 @@ __all__ = [
     "ToolCall",
     "ToolDelta",
     "check_dialect",
-    "choices_asked",
     "names",
     "not_a_stream",
     "provider_error",

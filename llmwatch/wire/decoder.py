@@ -42,7 +42,7 @@ class Decoder:
 
     ``dialect`` is a name of :func:`~llmwatch.wire.names`, ``"auto"`` included; ``url`` and ``content_type``
     (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
-    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.wire.choices_asked`). Raises
+    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`). Raises
     ``ConfigError`` for a dialect that is not known.
 
     ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the

@@ -9,8 +9,9 @@ import pytest
 from llmwatch import Cancelled, Event, Kind, StreamCut, WatchTimeout
 from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
+from llmwatch.payload import tool_exposure
 from llmwatch.policy import resolve_limits
-from llmwatch.recovery import Sent, snapshot
+from llmwatch.recovery import Sent
 from llmwatch.watch.attempt import Attempt
 from tests.client.fakes import URL, Studio
 from tests.end_to_end.calls import eventually
@@ -43,7 +44,7 @@ def _observed(attempt: Attempt[Event], *, deliverable: bool = True, error: BaseE
         number=2,
         request=request,
         limits=resolve_limits(environ={}, url=URL),
-        boundary=snapshot(BODY),
+        tools=tool_exposure(BODY),
         call_started_at=attempt.created_at - 100,
         idle_since_previous=3.5,
         deliverable=deliverable,

@@ -9,7 +9,7 @@ import pytest
 import llmwatch
 from llmwatch import Client, Decision, Limits, Retry
 from llmwatch.faults import refused_port
-from llmwatch.policy import IDEMPOTENT, modelcalls
+from llmwatch.payload import IDEMPOTENT, modelcalls
 from tests.end_to_end.calls import QUICK, Outcome, asking
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT

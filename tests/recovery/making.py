@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from llmwatch.recovery import Context, Door, Facts, Sent, ToolBoundary
+from llmwatch.payload import ToolExposure
+from llmwatch.recovery import Context, Door, Facts, Sent
 
-CLEAN = ToolBoundary()
+CLEAN = ToolExposure()
 """The boundary of a request without tools."""
 
-SENT = Facts(sent=Sent.YES, terminal=False, socket_reused=False, since_sent=1.0, boundary=CLEAN, replayable=True)
+SENT = Facts(sent=Sent.YES, terminal=False, socket_reused=False, since_sent=1.0, tools=CLEAN, replayable=True)
 """A request that was sent on a fresh connection, and nothing came back."""
 
-UNSENT = Facts(sent=Sent.NO, terminal=False, boundary=CLEAN, replayable=True)
+UNSENT = Facts(sent=Sent.NO, terminal=False, tools=CLEAN, replayable=True)
 """A request that was not sent."""
 
 ALIVE = replace(SENT, headers=True, first_byte=True, bytes=20, first_event=True, events=1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from llmwatch.errors import Cancelled, CircuitOpen, RefreshFailed
+from llmwatch.payload import ToolExposure
 from llmwatch.records import Decision
 from llmwatch.recovery import (
     Context,
@@ -18,17 +19,16 @@ from llmwatch.recovery import (
     Plan,
     Reason,
     Sent,
-    ToolBoundary,
     decide,
     failure_of,
     is_safe,
 )
 from tests.recovery.making import ALIVE, CLEAN, SENT, TEXT, UNSENT, context, facts
 
-MCP = ToolBoundary(provider_other=1)
-UNKNOWN_TOOL = ToolBoundary(unknown=1)
-HARMLESS = ToolBoundary(caller=3, provider_read_only=2)
-UNREADABLE = ToolBoundary(complete=False)
+MCP = ToolExposure(provider_other=1)
+UNKNOWN_TOOL = ToolExposure(unknown=1)
+HARMLESS = ToolExposure(caller=3, provider_read_only=2)
+UNREADABLE = ToolExposure(complete=False)
 
 CALL = replace(TEXT, tool_input=True, tool_call=True)
 FRAGMENT = replace(TEXT, text=False, tool_input=True)
@@ -138,10 +138,10 @@ class TestDelivered:
             everything = context(door, slow_but_alive=True, resend_with_tools=True)
             assert outcome(decide(failure, facts(base, delivered=delivered), everything)) == (decision, reason)
 
-    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE])
-    def test_text_with_tools_of_the_provider(self, boundary: ToolBoundary) -> None:
+    @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
+    def test_text_with_tools_of_the_provider(self, tools: ToolExposure) -> None:
         """Where the provider may have used a tool as well, going on is for a person to decide."""
-        plan = decide(CUT, facts(TEXT, boundary=boundary), context())
+        plan = decide(CUT, facts(TEXT, tools=tools), context())
         assert plan.recovery.decision is Decision.CONFIRM
 
     def test_something_unknown_was_delivered(self) -> None:
@@ -172,10 +172,10 @@ class TestCollect:
         used = context(Door.COLLECT, attempt=2, partial_resends_used=1)
         assert outcome(decide(killed("ttfb"), SENT, used)) == (Decision.RETRY, Reason.SILENCE)
 
-    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE])
-    def test_the_boundary_holds_here_too(self, boundary: ToolBoundary) -> None:
+    @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
+    def test_the_boundary_holds_here_too(self, tools: ToolExposure) -> None:
         """A tool that the provider runs has run, delivered or not."""
-        plan = decide(CUT, facts(CALL, boundary=boundary), context(Door.COLLECT))
+        plan = decide(CUT, facts(CALL, tools=tools), context(Door.COLLECT))
         assert plan.recovery.decision is Decision.CONFIRM
 
     def test_an_answer_that_ended_with_half_a_tool_call(self) -> None:
@@ -209,7 +209,7 @@ class TestWhatTheAnswerShows:
 
 class TestBoundary:
     @pytest.mark.parametrize(
-        ("boundary", "reason"),
+        ("tools", "reason"),
         [
             (MCP, Reason.PROVIDER_TOOLS),
             (UNKNOWN_TOOL, Reason.UNKNOWN_TOOLS),
@@ -218,28 +218,28 @@ class TestBoundary:
         ],
     )
     @pytest.mark.parametrize("sent", [Sent.PARTLY, Sent.YES])
-    def test_what_blocks(self, boundary: ToolBoundary | None, reason: Reason, sent: Sent) -> None:
+    def test_what_blocks(self, tools: ToolExposure | None, reason: Reason, sent: Sent) -> None:
         """Once anything was sent, tools with side effects, unknown ones and an unreadable body need consent."""
-        silent = facts(sent=sent, boundary=boundary)
+        silent = facts(sent=sent, tools=tools)
         plan = decide(killed("ttfb"), silent, context())
         assert outcome(plan) == (Decision.CONFIRM, reason)
         assert (plan.could_work, plan.safe) == (True, False)
         assert decide(killed("ttfb"), silent, context(resend_with_tools=True)).recovery.decision is Decision.RETRY
 
-    @pytest.mark.parametrize("boundary", [HARMLESS, ToolBoundary()])
-    def test_what_does_not(self, boundary: ToolBoundary) -> None:
+    @pytest.mark.parametrize("tools", [HARMLESS, ToolExposure()])
+    def test_what_does_not(self, tools: ToolExposure) -> None:
         """Tools of the caller and read-only ones of the provider cannot be run twice by a resend."""
-        assert decide(killed("ttfb"), facts(boundary=boundary), context()).recovery.decision is Decision.RETRY
+        assert decide(killed("ttfb"), facts(tools=tools), context()).recovery.decision is Decision.RETRY
 
-    @pytest.mark.parametrize("boundary", [MCP, UNKNOWN_TOOL, UNREADABLE, None])
-    def test_nothing_was_sent(self, boundary: ToolBoundary | None) -> None:
+    @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE, None])
+    def test_nothing_was_sent(self, tools: ToolExposure | None) -> None:
         """A request that never left cannot have used a tool."""
-        plan = decide(of(FailureKind.CONNECT_REFUSED), facts(UNSENT, boundary=boundary), context())
+        plan = decide(of(FailureKind.CONNECT_REFUSED), facts(UNSENT, tools=tools), context())
         assert outcome(plan) == (Decision.RETRY, Reason.NOT_CONNECTED)
 
     def test_a_final_failure_stops_all_the_same(self) -> None:
         """Where a resend could not work there is nothing to confirm, and the answer to the second question stays."""
-        plan = decide(of(FailureKind.HTTP_STATUS, status=401), facts(ALIVE, boundary=MCP), context())
+        plan = decide(of(FailureKind.HTTP_STATUS, status=401), facts(ALIVE, tools=MCP), context())
         assert outcome(plan) == (Decision.STOP, Reason.HTTP_STATUS_FINAL)
         assert (plan.could_work, plan.safe) == (False, False)
 
@@ -287,7 +287,7 @@ class TestFreeResend:
 
     def test_not_past_a_boundary_the_deadline_or_a_body(self) -> None:
         """It is outside the budget, not outside the rules of safety."""
-        assert decide(CUT, replace(self.REUSED, boundary=MCP), context()).recovery.decision is Decision.CONFIRM
+        assert decide(CUT, replace(self.REUSED, tools=MCP), context()).recovery.decision is Decision.CONFIRM
         assert decide(CUT, self.REUSED, context(time_ok=False)).reason is Reason.NO_TIME_LEFT
         assert decide(CUT, replace(self.REUSED, replayable=False), context()).reason is Reason.BODY_NOT_REPLAYABLE
         for plan in (
@@ -404,7 +404,7 @@ class TestUnknown:
 
 
 class TestWrap:
-    WAITING = Facts(sent=Sent.YES, terminal=False, since_sent=1.0, boundary=CLEAN, replayable=True)
+    WAITING = Facts(sent=Sent.YES, terminal=False, since_sent=1.0, tools=CLEAN, replayable=True)
     """A function in which a connection waits for its first answer, or whose abort callback was called."""
     UNSEEN = replace(WAITING, replayable=None)
     ALLOWED = context(Door.WRAP, resend_with_tools=True)
@@ -452,7 +452,7 @@ class TestWrap:
         plan = decide(killed(limit), replace(self.WAITING, beaten=True), self.ALLOWED)
         assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
 
-    @pytest.mark.parametrize("base", [WAITING, UNSEEN, facts(TEXT, boundary=None)])
+    @pytest.mark.parametrize("base", [WAITING, UNSEEN, facts(TEXT, tools=None)])
     def test_an_iterator_that_has_handed_over_an_item(self, base: Facts) -> None:
         """It is never made anew, whatever was opted into."""
         plan = decide(killed("stale"), replace(base, delivered=True), replace(self.ALLOWED, slow_but_alive=True))
@@ -482,7 +482,7 @@ class TestOrdinary:
     def test_a_loss_after_sent(self, base: Facts, reason: Reason) -> None:
         """A late loss, or one on a fresh connection, is resent only where the boundary shows that this is safe."""
         assert outcome(decide(CUT, base, context())) == (Decision.RETRY, reason)
-        assert decide(CUT, replace(base, boundary=None), context()).recovery.decision is Decision.CONFIRM
+        assert decide(CUT, replace(base, tools=None), context()).recovery.decision is Decision.CONFIRM
 
     @pytest.mark.parametrize(
         "kind",

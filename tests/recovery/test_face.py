@@ -12,7 +12,14 @@ import pytest
 from llmwatch import recovery
 from llmwatch.recovery import BreakerState, Context, Door, FailureKind, Outcome, Reason, Sent
 
-ALLOWED = ("llmwatch.errors", "llmwatch.policy", "llmwatch.wire", "llmwatch.records", "llmwatch.recovery")
+ALLOWED = (
+    "llmwatch.errors",
+    "llmwatch.payload",
+    "llmwatch.policy",
+    "llmwatch.wire",
+    "llmwatch.records",
+    "llmwatch.recovery",
+)
 
 
 def test_every_public_name_is_there_once_and_documented() -> None:

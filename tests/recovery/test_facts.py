@@ -14,7 +14,7 @@ from tests.recovery.making import TEXT
 
 def test_its_json_has_every_field_but_the_boundary() -> None:
     """The boundary has a field of its own in the record; everything else is there, as plain values."""
-    names = [field.name for field in dataclasses.fields(Facts) if field.name != "boundary"]
+    names = [field.name for field in dataclasses.fields(Facts) if field.name != "tools"]
     plain = TEXT.as_json()
     assert list(plain) == names
     assert json.loads(json.dumps(plain)) == plain
@@ -31,7 +31,7 @@ def test_nothing_is_assumed() -> None:
     """Facts that are not given are not known where that matters."""
     blank = Facts()
     assert blank.sent is Sent.UNKNOWN
-    for name in ("terminal", "socket_reused", "since_sent", "boundary", "replayable"):
+    for name in ("terminal", "socket_reused", "since_sent", "tools", "replayable"):
         assert getattr(blank, name) is None
 
 

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from llmwatch.payload import ToolExposure
 from llmwatch.policy import NAMES
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, ToolBoundary, decide
+from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, decide
 from llmwatch.recovery.messages import RECOVERIES
 
-BOUNDARIES = (
-    ToolBoundary(),
-    ToolBoundary(caller=1, provider_read_only=1),
-    ToolBoundary(provider_other=1),
-    ToolBoundary(unknown=1),
-    ToolBoundary(complete=False),
+EXPOSURES = (
+    ToolExposure(),
+    ToolExposure(caller=1, provider_read_only=1),
+    ToolExposure(provider_other=1),
+    ToolExposure(unknown=1),
+    ToolExposure(complete=False),
     None,
 )
 
@@ -79,8 +80,8 @@ USUAL: dict[str, object] = {"terminal": False, "socket_reused": False, "since_se
 
 def all_facts() -> Iterator[Facts]:
     """Every class of facts that a rule tells apart."""
-    for came, sent, boundary, row in itertools.product(progress(), Sent, BOUNDARIES, ROWS):
-        yield Facts(sent=sent, boundary=boundary, **{**USUAL, **came, **row})  # type: ignore[arg-type]
+    for came, sent, tools, row in itertools.product(progress(), Sent, EXPOSURES, ROWS):
+        yield Facts(sent=sent, tools=tools, **{**USUAL, **came, **row})  # type: ignore[arg-type]
 
 
 FACTS = tuple(all_facts())
@@ -147,8 +148,8 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
     else:
         assert facts.replayable is True
         if facts.sent is not Sent.NO and not context.resend_with_tools:
-            assert facts.boundary is not None
-            assert not facts.boundary.blocks
+            assert facts.tools is not None
+            assert not facts.tools.blocks
             assert not facts.provider_acted
     if plan.free:
         assert facts.socket_reused

@@ -214,7 +214,7 @@ def test_a_binary_stream_passes_if_it_is_no_models(
     serve: Any, open_client: Open, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be read along is an error for a call of a model, and not for one that was said to be none."""
-    monkeypatch.setattr("llmwatch.policy.modelcalls._registered", ())
+    monkeypatch.setattr("llmwatch.payload.modelcalls._registered", ())
     frames = b"\x00\x00\x00\x10\xff\xfe binary \x00" * 3
 
     def play(context: Context) -> Iterator[steps.Step]:

@@ -12,7 +12,7 @@ import requests
 import llmwatch
 from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, refused_port, steps
-from llmwatch.policy import modelcalls
+from llmwatch.payload import modelcalls
 from llmwatch.session.opening import IDEMPOTENT
 from tests.end_to_end.calls import asking
 from tests.end_to_end.times import BEAT, LIMIT, LONG

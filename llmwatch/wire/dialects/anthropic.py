@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import (
     KEEPALIVE_NAMES,
     Dialect,
@@ -29,7 +30,6 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.executors import may_act
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["Anthropic"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import (
     Dialect,
     NotAnObject,
@@ -23,7 +24,6 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
-from llmwatch.wire.executors import may_act
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["OpenAIChat"]

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
-from llmwatch.wire.executors import may_act
 from llmwatch.wire.refusal import error_in
 from llmwatch.wire.tools import whole_call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.policy.streaming import is_streaming
+from llmwatch.payload.streaming import is_streaming
 
 CHAT = "https://api.example.com/v1/chat/completions"
 GEMINI = "https://g.example.com/v1beta/models/gemini-2.5-pro"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy import reasoning
-from llmwatch.policy.reasoning import asks_for_thinking, is_reasoning_model, model_of, register_reasoning_model
+from llmwatch.payload import reasoning
+from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, model_of, register_reasoning_model
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import StreamTruncated
-from llmwatch.wire import Decoder, choices_asked
+from llmwatch.payload import choices_asked
+from llmwatch.wire import Decoder
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import sse
 

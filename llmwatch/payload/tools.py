@@ -6,10 +6,10 @@ Read from the body that is sent, whatever its dialect. Only counts are kept, nev
 * *Provider, other*: what may reach the outside.
 * *Unknown*: every type that is not listed, and every entry of unexpected shape.
 
-Which is which stands in :mod:`llmwatch.wire.executors`.
+Which is which stands in :mod:`llmwatch.payload.executors`.
 
 A request that refers to something stored at the provider (a prompt template, an assistant, an agent, a cached context)
-may bring tools along that its body does not show: such a snapshot is not complete. Tools that the request switches off
+may bring tools along that its body does not show: such an exposure is not complete. Tools that the request switches off
 do not count.
 """
 
@@ -20,14 +20,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.wire.executors import CALLER, OTHER, READ_ONLY, UNKNOWN, executor_of
+from llmwatch.payload.executors import CALLER, OTHER, READ_ONLY, UNKNOWN, executor_of
 
-__all__ = ["ToolBoundary", "json_object", "snapshot"]
+__all__ = ["ToolExposure", "json_object", "tool_exposure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolBoundary:
-    """Counts of tools by who executes them; see :mod:`llmwatch.recovery.boundary`.
+class ToolExposure:
+    """Counts of tools by who executes them; see :mod:`llmwatch.payload.tools`.
 
     ``complete``: the body could be read and shows them all.
     """
@@ -100,8 +100,8 @@ class _Repeating(dict[str, Any]):
 
 
 def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook`` for the JSON text of a body that is given to :func:`snapshot`: which of two values under
-    one key the provider goes by is not known, and it must not be guessed where tools are concerned.
+    """An ``object_pairs_hook`` for the JSON text of a body that is given to :func:`tool_exposure`: which of two values
+    under one key the provider goes by is not known, and it must not be guessed where tools are concerned.
     """
     value = dict(pairs)
     if len(value) == len(pairs):
@@ -112,16 +112,16 @@ def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeating
 
 
-def snapshot(body: object, readable: bool = True) -> ToolBoundary:
-    """The tool boundary of a request.
+def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
+    """The tools that a request exposes, counted.
 
     ``body`` is its parsed JSON (see :func:`json_object`), ``None`` for a request without one; ``readable`` is false
     where there is a body that could not be parsed, and then the result is not complete. Never raises.
     """
     if not readable or not (body is None or isinstance(body, Mapping)):
-        return ToolBoundary(complete=False)
+        return ToolExposure(complete=False)
     if body is None:
-        return ToolBoundary()
+        return ToolExposure()
     count: Counter[str] = Counter()
     off = _switched_off(body.get("tool_choice"))
     if not off:
@@ -130,7 +130,7 @@ def snapshot(body: object, readable: bool = True) -> ToolBoundary:
     for plugin in _items(body.get("plugins")):
         count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
     stored = any(body.get(name) for name in _STORED) or isinstance(body.get("prompt"), Mapping)
-    return ToolBoundary(**count, complete=(off or not stored) and not _is_ambiguous(body))
+    return ToolExposure(**count, complete=(off or not stored) and not _is_ambiguous(body))
 
 
 def _is_ambiguous(body: Mapping[str, Any]) -> bool:

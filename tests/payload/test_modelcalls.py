@@ -1,4 +1,4 @@
-"""``llmwatch.policy.modelcalls``: which requests go to a model."""
+"""``llmwatch.payload.modelcalls``: which requests go to a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.policy import is_model_call, may_hold_prompt, modelcalls, register_model_url
+from llmwatch.payload import is_model_call, may_hold_prompt, modelcalls, register_model_url
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
 PROMPT = {"model": "m", "prompt": "?"}

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy.reasoning import model_of
+from llmwatch.payload.reasoning import model_of
 
 __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
 

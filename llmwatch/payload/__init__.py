@@ -1,0 +1,24 @@
+"""What a request's body says: model call, streaming, prompt size, reasoning, tools, choices. Pure; nothing is sent."""
+
+from llmwatch.payload.choices import choices_asked
+from llmwatch.payload.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
+from llmwatch.payload.prompt import base64_bytes, prompt_tokens
+from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
+from llmwatch.payload.streaming import is_streaming
+from llmwatch.payload.tools import ToolExposure, json_object, tool_exposure
+
+__all__ = [
+    "IDEMPOTENT",
+    "REASONING_MODELS",
+    "ToolExposure",
+    "base64_bytes",
+    "choices_asked",
+    "is_model_call",
+    "is_streaming",
+    "json_object",
+    "may_hold_prompt",
+    "prompt_tokens",
+    "register_model_url",
+    "register_reasoning_model",
+    "tool_exposure",
+]
