@@ -1,0 +1,231 @@
+"""Cutting the binary frames of an AWS event stream (``application/vnd.amazon.eventstream``) out of bytes.
+
+Source: the Smithy specification of ``vnd.amazon.eventstream``. A frame is::
+
+    total length (4) | headers' length (4) | CRC of these 8 bytes (4) | headers | payload | CRC of all before (4)
+
+The rules of this module:
+
+* The same bytes give the same frames however they are split, at every byte.
+* Both checksums are verified, and the headers have to fill their length exactly. A frame that fails is neither handed
+  out nor skipped: the framer is ``damaged``, and nothing more comes out.
+* The first checksum is verified as soon as its bytes are there, before the length that it protects is believed.
+* Every byte is looked at a fixed number of times.
+
+No I/O, no threads, no clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from llmwatch.wire.framing import MAX_EVENT
+
+__all__ = ["FRAME_TYPE", "Frame", "FrameEvent", "FrameFramer", "HeaderValue", "frame_events"]
+
+FRAME_TYPE = "application/vnd.amazon.eventstream"
+"""The content type of these bodies."""
+
+HeaderValue = bool | int | bytes | str
+"""A header's value. Timestamps are milliseconds since 1970 (UTC), UUIDs their 16 bytes."""
+
+_PRELUDE = struct.Struct(">III")
+_CRC = struct.Struct(">I")
+# Prelude and final checksum: a frame without headers and payload.
+_LEAST = _PRELUDE.size + _CRC.size
+
+_LENGTH = struct.Struct(">H")
+_NUMBERS = {2: struct.Struct(">b"), 3: struct.Struct(">h"), 4: struct.Struct(">i"), 5: struct.Struct(">q")}
+_NUMBERS[8] = _NUMBERS[5]
+_UUID_SIZE = 16
+
+
+class Frame(NamedTuple):
+    """One whole frame, both checksums verified."""
+
+    headers: dict[str, HeaderValue]
+    payload: bytes
+
+
+class _Unreadable(ValueError):
+    """A frame's headers do not follow the format."""
+
+
+class FrameFramer:
+    """AWS event streams: :meth:`feed` returns whole frames.
+
+    ``damaged`` says what is wrong with the first frame that cannot be read (empty while nothing is); ``overflow`` is
+    true once a frame is announced that is larger than ``max_event`` bytes. After either nothing more comes out.
+    ``pending`` is the size of the frame that is not whole yet, and ``scanned`` counts the bytes taken. There are no
+    comments in this format: ``comments`` stays 0.
+    """
+
+    __slots__ = ("_rest", "_total", "comments", "damaged", "max_event", "overflow", "scanned")
+
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
+        self.max_event = max_event
+        self.comments = 0
+        self.scanned = 0
+        self.overflow = False
+        self.damaged = ""
+        self._rest = bytearray()
+        self._total = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the frame that is not whole yet."""
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes of the body and return the frames that they complete."""
+        frames: list[Frame] = []
+        if self.overflow or self.damaged:
+            return frames
+        self.scanned += len(data)
+        rest = self._rest
+        rest += data
+        start = 0
+        while True:
+            if not self._total and not self._begin(start):
+                break
+            end = start + self._total
+            if len(rest) < end:
+                break
+            frame = self._frame(bytes(memoryview(rest)[start:end]))
+            if frame is None:
+                break
+            frames.append(frame)
+            start, self._total = end, 0
+        if self.overflow or self.damaged:
+            rest.clear()
+        else:
+            del rest[:start]
+        return frames
+
+    def _begin(self, start: int) -> bool:
+        """Read the next frame's prelude; false where it is not there yet, or cannot be believed."""
+        rest = self._rest
+        if len(rest) - start < _PRELUDE.size:
+            return False
+        total, headers, checksum = _PRELUDE.unpack_from(rest, start)
+        if zlib.crc32(memoryview(rest)[start : start + _PRELUDE.size - _CRC.size]) != checksum:
+            self.damaged = "the checksum of its length does not match"
+        elif total < _LEAST + headers:
+            self.damaged = "its length is shorter than what it holds"
+        elif total > self.max_event:
+            self.overflow = True
+        else:
+            self._total = total
+            return True
+        return False
+
+    def _frame(self, data: bytes) -> Frame | None:
+        (checksum,) = _CRC.unpack_from(data, len(data) - _CRC.size)
+        if zlib.crc32(memoryview(data)[: -_CRC.size]) != checksum:
+            self.damaged = "its checksum does not match"
+            return None
+        border = _PRELUDE.size + _PRELUDE.unpack_from(data)[1]
+        try:
+            return Frame(_headers(data, _PRELUDE.size, border), data[border : -_CRC.size])
+        except _Unreadable as exc:
+            self.damaged = str(exc)
+            return None
+
+
+def _headers(data: bytes, at: int, end: int) -> dict[str, HeaderValue]:
+    headers: dict[str, HeaderValue] = {}
+    while at < end:
+        name_end = at + 1 + data[at]
+        if name_end >= end:
+            raise _Unreadable("a header is longer than the headers are said to be")
+        name = _text(data[at + 1 : name_end])
+        if name in headers:
+            raise _Unreadable("a header stands in it twice")
+        headers[name], at = _value(data, name_end, end)
+    return headers
+
+
+def _value(data: bytes, at: int, end: int) -> tuple[HeaderValue, int]:
+    """The header's value whose type stands at ``at``, and where the next header begins."""
+    kind, at = data[at], at + 1
+    if kind in (0, 1):
+        return kind == 0, at
+    if kind in _NUMBERS:
+        size = _NUMBERS[kind].size
+    elif kind in (6, 7):
+        if at + _LENGTH.size > end:
+            raise _Unreadable("a header is longer than the headers are said to be")
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+    elif kind == 9:
+        size = _UUID_SIZE
+    else:
+        raise _Unreadable("a header is of a type that the format does not have")
+    if at + size > end:
+        raise _Unreadable("a header is longer than the headers are said to be")
+    if kind in _NUMBERS:
+        (number,) = _NUMBERS[kind].unpack_from(data, at)
+        return int(number), at + size
+    value = data[at : at + size]
+    return _text(value) if kind == 7 else value, at + size
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise _Unreadable("a header is not UTF-8") from None
+
+
+class FrameEvent:
+    """A frame in the form of an event.
+
+    ``event`` is the frame's ``:event-type``. Of a frame that reports a failure it is ``exception:`` or ``error:`` and
+    the failure's name (``exception:throttlingException``). ``data`` is the payload as text; of a
+    ``chunk``, which wraps what a model's own API would send (``{"bytes": "<base64>"}``), what was wrapped.
+    """
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(self, event: str, data: str) -> None:
+        self.event = event
+        self.data = data
+        self.id: str | None = None
+        self.retry: str | None = None
+
+
+def frame_events(frames: Iterable[Frame]) -> list[FrameEvent]:
+    """These frames as events, one each, in order."""
+    return [_event(frame) for frame in frames]
+
+
+def _event(frame: Frame) -> FrameEvent:
+    kind = _header(frame, ":message-type")
+    if kind == "error":
+        # There is no payload: the words stand in the headers.
+        message = json.dumps({"message": _header(frame, ":error-message")})
+        return FrameEvent(f"error:{_header(frame, ':error-code')}", message)
+    text = frame.payload.decode("utf-8", "replace")
+    if kind == "exception":
+        return FrameEvent(f"exception:{_header(frame, ':exception-type')}", text)
+    name = _header(frame, ":event-type") or "message"
+    return FrameEvent(name, _unwrapped(text) if name == "chunk" else text)
+
+
+def _header(frame: Frame, name: str) -> str:
+    value = frame.headers.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _unwrapped(text: str) -> str:
+    try:
+        value = json.loads(text)
+        wrapped = value.get("bytes") if isinstance(value, dict) else None
+        return base64.b64decode(wrapped, validate=True).decode("utf-8", "replace") if type(wrapped) is str else text
+    except (ValueError, RecursionError):
+        return text
