@@ -50,8 +50,9 @@ class ScriptCommand(TyperCommand):
         return ["[OPTIONS] [--] SCRIPT|-m MODULE [ARGS]..."]
 
 
-def _started(words: list[str]) -> list[str]:
-    first = words[0]
+def _started(words: Any) -> list[str]:
+    # Any: typer 0.29 asks issubclass() about a callback's annotations, and Python 3.10 takes list[str] for a class.
+    first: str = words[0]
     if first in _STARTS and len(words) == 1:
         raise typer.BadParameter(f"{first} needs {'a module' if first == '-m' else 'code'} after it.")
     if first.startswith("-") and first != "-" and not first.startswith(_STARTS):
@@ -59,7 +60,7 @@ def _started(words: list[str]) -> list[str]:
             f"{first} is no option of llmwatch run. Those of Python itself go before it:"
             " python -X dev -m llmwatch run script.py"
         )
-    return words
+    return list(words)
 
 
 Script = Annotated[
