@@ -5,17 +5,48 @@ left.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-SCALE = float(os.environ.get("LLMWATCH_TEST_SCALE", "1"))
-"""What times in tests are multiplied with, for a machine that has too much to do: ``LLMWATCH_TEST_SCALE``."""
+from tests.calibration import scale_of_this_run
+
+SCALE = scale_of_this_run()
+"""What times in tests are multiplied with, for a machine that has too much to do (:mod:`tests.calibration`)."""
+
+_TESTS = Path(__file__).parent
+_FAST = ("policy", "records", "recovery", "wire")
+"""The packages that are pure: ``--fast`` runs their tests, without sockets, and nothing else."""
+_HANGS = 60.0 * SCALE
+"""Seconds after which a test counts as hanging; the longest takes a tenth of that."""
 
 _LEAVING = 10.0 * SCALE
 _ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help=f"only the pure packages: {', '.join(_FAST)}")
+
+
+def pytest_report_header() -> str:
+    return f"times in tests: x {SCALE:g}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--fast") or _TESTS not in collection_path.parents:
+        return None
+    # None leaves the decision to pytest.
+    return None if collection_path.relative_to(_TESTS).parts[0] in _FAST else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_HANGS))
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +61,18 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LLMWATCH_") or name.upper() in _ENVIRONMENT:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the pure packages a socket is a mistake, whichever way they are run."""
+    if request.path.relative_to(_TESTS).parts[0] in _FAST:
+        for name in ("bind", "connect", "connect_ex"):
+            monkeypatch.setattr(socket.socket, name, _refuse)
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("the tests of a pure package opened a socket")
 
 
 def _threads() -> set[threading.Thread]:
