@@ -175,6 +175,8 @@ def test_the_commands_are_there() -> None:
     fresh = "python3 -m venv .venv && .venv/bin/pip install -q "
     assert f"{fresh}'.[cli]' && .venv/bin/llmwatch demo" in PLAIN_BLOCKS
     assert f"{fresh}-e '.[test]' && .venv/bin/python -m pytest" in PLAIN_BLOCKS
+    assert "`.venv/bin/python -m pytest --fast`" in README
+    assert "python -m pytest --fast" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_what_is_checked_is_the_command_of_the_readme() -> None:
