@@ -29,7 +29,7 @@ from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
 from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
 
-__all__ = ["ERROR_BODY_SIZE", "Exchange", "Head"]
+__all__ = ["ERROR_BODY_SIZE", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
@@ -185,14 +185,7 @@ class Exchange:
 
     @staticmethod
     def _read_all(attempt: Attempt[Any], reply: Reply) -> bytes:
-        pieces: list[bytes] = []
-        while True:
-            data = reply.read()
-            attempt.received(len(data))
-            if not data:
-                return b"".join(pieces)
-            pieces.append(data)
-            attempt.reading()
+        return b"".join(attempt.pieces(reply.read))
 
     @staticmethod
     def _read_refused(attempt: Attempt[Any], reply: Reply, most: int) -> bytes:
@@ -202,14 +195,12 @@ class Exchange:
         pieces: list[bytes] = []
         size = 0
         try:
-            while size < most:
-                data = reply.read()
-                attempt.received(len(data))
-                if not data:
-                    break
+            for data in attempt.pieces(reply.read):
                 pieces.append(data)
                 size += len(data)
-                attempt.reading()
+                if size >= most:
+                    attempt.reading()
+                    break
         except Aborted:
             raise
         except Exception:
@@ -221,67 +212,39 @@ class Exchange:
     def _read_stream(self, attempt: Attempt[Event], reply: Reply) -> None:
         if not 200 <= reply.status < 300:
             raise self._refused(attempt, reply)
-        content_type = reply.headers.get("content-type", "")
+        self._read_events(attempt, reply, EventDelivery)
+
+    def _read_events(self, attempt: Attempt[Any], reply: Reply, kind: type[EventDelivery]) -> None:
+        """Read a streamed answer to its end, and hand it over as ``kind`` does."""
         decoder = Decoder(
-            self.dialect, url=self.request.url, content_type=content_type, choices=choices_asked(self.request.body)
+            self.dialect,
+            url=self.request.url,
+            content_type=reply.headers.get("content-type", ""),
+            choices=choices_asked(self.request.body),
         )
+        delivery = kind(self, attempt, reply, decoder)
         try:
             decompressor = decompressor_for(reply.encoding)
-            self._pump(attempt, reply, decoder, decompressor)
-        except Undecodable as error:
-            raise self._undecodable(attempt, error) from None
-
-    def _pump(self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
-        first, fed = True, 0
-        while True:
-            data = reply.read()
-            attempt.received(len(data))
-            if not data:
-                break
-            if not decoder.terminal:
+            first = True
+            for data in attempt.pieces(reply.read):
+                if decoder.terminal:
+                    continue
                 for piece in decompressor.feed(data):
                     if first and piece:
                         first = False
                         self._refuse_documents(attempt, reply, decoder, piece, decompressor)
-                    fed += len(piece)
-                    events = decoder.feed(piece)
-                    self._hand_over(attempt, reply, decoder, events, fed)
-                    # An event is as large as all the pieces that it came in.
-                    fed = 0 if events else fed
-            attempt.reading()
+                    delivery.decoded(piece)
+                delivery.received(data)
+        except Undecodable as error:
+            raise self._undecodable(attempt, error) from None
         if decoder.terminal:
             return
         if not decompressor.complete:
             raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
-        self._hand_over(attempt, reply, decoder, decoder.end(), 0)
-        error = decoder.verdict_at_end()
-        if error is not None:
-            raise self._scrubbed(attempt, error)
-
-    def _hand_over(
-        self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, events: list[Event], size: int
-    ) -> None:
-        # Noted before the hand-over, which may end the attempt.
-        tally, error = attempt.tally, decoder.error
-        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
-        tally.provider_acted = decoder.provider_acted
-        if error is not None and events and events[-1].kind is Kind.ERROR:
-            # It comes out as an exception, not as an event.
-            events.pop()
-        if events:
-            terminal = decoder.terminal
-            if terminal:
-                reply.answered()
-            attempt.deliver(
-                events,
-                size,
-                content=any(event.has_content for event in events),
-                finish=decoder.finished,
-                terminal=terminal,
-                kinds=Counter(map(_KIND, events)),
-            )
-        if error is not None:
-            raise self._scrubbed(attempt, error)
+        delivery.ended()
+        failure = decoder.verdict_at_end()
+        if failure is not None:
+            raise self._scrubbed(attempt, failure)
 
     # -- what is no stream --------------------------------------------------
 
@@ -338,3 +301,56 @@ class Exchange:
             retry_after=retry_after(headers, wall),
             should_retry=should_retry(headers),
         )
+
+
+class EventDelivery:
+    """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
+
+    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply, decoder: Decoder) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._reply = reply
+        self._decoder = decoder
+        self._size = 0
+
+    def decoded(self, piece: bytes) -> None:
+        """The next bytes of the body, their content encoding undone."""
+        self._size += len(piece)
+        events = self._decoder.feed(piece)
+        self._hand_over(events, self._size)
+        if events:
+            # An event is as large as all the pieces that it came in.
+            self._size = 0
+
+    def received(self, data: bytes) -> None:
+        """The same as one piece of what came over the wire, once all of it was decoded."""
+
+    def ended(self) -> None:
+        """The body ended in good order, and its answer by no event of its own."""
+        self._hand_over(self._decoder.end(), 0)
+
+    def _hand_over(self, events: list[Event], size: int) -> None:
+        decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
+        self._note()
+        if error is not None and events and events[-1].kind is Kind.ERROR:
+            # It comes out as an exception, not as an event.
+            events.pop()
+        if events:
+            attempt.deliver(
+                events,
+                size,
+                content=any(event.has_content for event in events),
+                finish=decoder.finished,
+                terminal=decoder.terminal,
+                kinds=Counter(map(_KIND, events)),
+            )
+        if error is not None:
+            raise self._exchange._scrubbed(attempt, error)
+
+    def _note(self) -> None:
+        """Before the hand-over, which may end the attempt."""
+        decoder, tally = self._decoder, self._attempt.tally
+        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
+        tally.provider_acted = decoder.provider_acted
+        if decoder.terminal:
+            self._reply.answered()

@@ -6,14 +6,14 @@ import os
 
 from llmwatch.client.exchange import Exchange
 from llmwatch.client.loop import MakeWork, Work
-from llmwatch.client.relay import Relay
+from llmwatch.client.passthrough import PassthroughExchange
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
 from llmwatch.policy import EffectiveLimits, resolve_keepalive
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
 
-__all__ = ["exchanges", "relays"]
+__all__ = ["exchanges", "passthroughs"]
 
 
 def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
@@ -34,12 +34,12 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
     return make
 
 
-def relays(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
-    """One :class:`Relay` an attempt, over the connections of ``sender``."""
+def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
+    """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
-        return Relay(
+        return PassthroughExchange(
             sender=sender,
             request=request,
             limits=limits,

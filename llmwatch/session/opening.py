@@ -13,7 +13,7 @@ from llmwatch.client.answering import ResponseCall
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.timeouts import with_timeout
-from llmwatch.client.work import relays
+from llmwatch.client.work import passthroughs
 from llmwatch.errors import LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
 from llmwatch.policy import Limits, Retry
@@ -65,7 +65,7 @@ def open_response(
         cancel=cancel,
         caps=caps or {},
     )
-    call = ResponseCall(relays(sender, settings, start), settings, start)
+    call = ResponseCall(passthroughs(sender, settings, start), settings, start)
     try:
         call.begin()
         head, pieces = call.whole() if start.whole else call.answer()

@@ -14,7 +14,7 @@ from requests.adapters import BaseAdapter
 
 from llmwatch.client.answering import ResponseCall
 from llmwatch.client.exchange import Head
-from llmwatch.client.relay import Piece
+from llmwatch.client.passthrough import Piece
 from llmwatch.errors import LLMWatchError
 from llmwatch.records import CallRecord
 from llmwatch.transport.raw import Feed, RelayedResponse

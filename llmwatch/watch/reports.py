@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from llmwatch.watch import supervisor as supervisors
@@ -220,6 +220,20 @@ class Reports(Watched, Generic[T]):
         with self._lock:
             self._running()
             self._resume()
+
+    def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
+        """What ``read`` returns, until it returns ``b""``. The clocks run while it reads, and stand while the worker
+        has a piece in hand.
+        """
+        while True:
+            data = read()
+            self.received(len(data))
+            if not data:
+                return
+            yield data
+            # Only the worker sets it, and a piece that was delivered is in its hands no longer.
+            if self._occupied:
+                self.reading()
 
     def _resume(self) -> None:
         self._occupied = False

@@ -10,10 +10,10 @@ import requests
 
 from llmwatch import Limits, LLMWatchError, Retry, StreamCut, StreamTruncated, WatchTimeout
 from llmwatch.client.answering import ResponseCall
-from llmwatch.client.relay import Relay
+from llmwatch.client.passthrough import PassthroughExchange
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Start
-from llmwatch.client.work import relays
+from llmwatch.client.work import passthroughs
 from llmwatch.recovery import Door
 from tests.client.fakes import BUSY, CHUNK, DONE, URL, Answer, FakeReply, FakeSender, Studio, asks, chunk, whole
 from tests.end_to_end.calls import eventually, in_thread
@@ -65,7 +65,7 @@ class Doors:
         if nature is Nature.OTHER:
             request = replace(request, body=None, readable=False)
         start = Start(request=request, door=Door.SESSION, nature=nature, whole=whole, **more)
-        return ResponseCall(relays(sender, settings, start), settings, start), sender  # type: ignore[arg-type]
+        return ResponseCall(passthroughs(sender, settings, start), settings, start), sender  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -291,5 +291,5 @@ def test_the_work_of_each_nature(doors: Doors) -> None:
     """One relay an attempt, with what the call goes by."""
     call, sender = doors.call(whole(), nature=Nature.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)
-    assert isinstance(work.__self__, Relay)
+    assert isinstance(work.__self__, PassthroughExchange)
     assert (work.__self__.nature, work.__self__.findable, work.__self__.sender) == (Nature.PLAIN, False, sender)

@@ -7,18 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.client.exchange import PLAIN_ERROR_SIZE, Exchange, Head
+from llmwatch.client.exchange import PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
 from llmwatch.client.settings import Nature
-from llmwatch.errors import StreamCut
-from llmwatch.payload import choices_asked
-from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
 from llmwatch.wire import Decoder, Event
 
-__all__ = ["Piece", "Relay"]
+__all__ = ["PassthroughExchange", "Piece"]
 
 _KIND = operator.attrgetter("kind._value_")
 
@@ -37,7 +34,7 @@ class Piece(bytes):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relay(Exchange):
+class PassthroughExchange(Exchange):
     """One request and its response, of whatever ``nature``. ``findable``: whether its sockets will be found.
 
     Its attempt hands over a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along:
@@ -54,11 +51,11 @@ class Relay(Exchange):
         # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
         attempt.unhurried = self.nature is Nature.OTHER
         if self.nature is Nature.STREAM:
-            self._run(attempt, self._relay_events, streaming=True)
+            self._run(attempt, self._read_stream, streaming=True)
         elif self.nature is Nature.PLAIN:
             self._run(attempt, self._read_plain, streaming=False)
         else:
-            self._run(attempt, self._relay_bytes, streaming=False, model=False)
+            self._run(attempt, self._read_bytes, streaming=False, model=False)
 
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
         # A stand-in for the network raises what its user told it to, and an adapter with connections of its own what
@@ -70,14 +67,10 @@ class Relay(Exchange):
     # -- no model call ------------------------------------------------------
 
     @staticmethod
-    def _relay_bytes(attempt: Attempt[Any], reply: Reply) -> None:
+    def _read_bytes(attempt: Attempt[Any], reply: Reply) -> None:
         head = Head(reply.response, decoded=reply.decoded)
         attempt.deliver([head], 0, content=False, event=False, visible=True)
-        while True:
-            data = reply.read()
-            attempt.received(len(data))
-            if not data:
-                return
+        for data in attempt.pieces(reply.read):
             # A reader that knows the length may be through, and away, before another read has shown the end.
             attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
 
@@ -94,57 +87,38 @@ class Relay(Exchange):
 
     # -- a streamed answer --------------------------------------------------
 
-    def _relay_events(self, attempt: Attempt[Any], reply: Reply) -> None:
+    def _read_stream(self, attempt: Attempt[Any], reply: Reply) -> None:
         if not 200 <= reply.status < 300:
             body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
             attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
             return
-        content_type = reply.headers.get("content-type", "")
         attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
-        decoder = Decoder(
-            self.dialect, url=self.request.url, content_type=content_type, choices=choices_asked(self.request.body)
-        )
-        try:
-            decompressor = decompressor_for(reply.encoding)
-            self._relay_body(attempt, reply, decoder, decompressor)
-        except Undecodable as error:
-            raise self._undecodable(attempt, error) from None
+        self._read_events(attempt, reply, ByteDelivery)
 
-    def _relay_body(self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, decompressor: Decompressor) -> None:
-        first = True
-        while True:
-            data = reply.read()
-            attempt.received(len(data))
-            if not data:
-                break
-            if decoder.terminal:
-                attempt.reading()
-                continue
-            events: list[Event] = []
-            for piece in decompressor.feed(data):
-                if first and piece:
-                    first = False
-                    self._refuse_documents(attempt, reply, decoder, piece, decompressor)
-                events += decoder.feed(piece)
-            self._relay_piece(attempt, reply, decoder, data, events)
-        if decoder.terminal:
-            return
-        if not decompressor.complete:
-            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
-        self._relay_piece(attempt, reply, decoder, b"", decoder.end())
-        error = decoder.verdict_at_end()
-        if error is not None:
-            raise self._scrubbed(attempt, error)
 
-    def _relay_piece(
-        self, attempt: Attempt[Any], reply: Reply, decoder: Decoder, data: bytes, events: list[Event]
-    ) -> None:
-        tally, error = attempt.tally, decoder.error
-        tally.comments, tally.dialect = decoder.comments, decoder.dialect
-        tally.provider_acted = decoder.provider_acted
-        tally.pending_bytes = 0 if error is not None else decoder.pending
-        if decoder.terminal:
-            reply.answered()
+class ByteDelivery(EventDelivery):
+    """Hands over the bytes of a streamed answer as they come, and reads its events along the way."""
+
+    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply, decoder: Decoder) -> None:
+        super().__init__(exchange, attempt, reply, decoder)
+        self._events: list[Event] = []
+
+    def decoded(self, piece: bytes) -> None:
+        """The next bytes of the body, their content encoding undone."""
+        self._events += self._decoder.feed(piece)
+
+    def received(self, data: bytes) -> None:
+        """The same as one piece of what came over the wire, once all of it was decoded."""
+        events, self._events = self._events, []
+        self._pass_on(data, events)
+
+    def ended(self) -> None:
+        """The body ended in good order, and its answer by no event of its own."""
+        self._pass_on(b"", self._decoder.end())
+
+    def _pass_on(self, data: bytes, events: list[Event]) -> None:
+        decoder, attempt = self._decoder, self._attempt
+        self._note()
         if data or events:
             attempt.deliver(
                 [Piece.of(data, events)],
@@ -155,5 +129,5 @@ class Relay(Exchange):
                 kinds=Counter(map(_KIND, events)),
                 event=bool(events),
             )
-        if error is not None:
-            raise self._scrubbed(attempt, error)
+        if decoder.error is not None:
+            raise self._exchange._scrubbed(attempt, decoder.error)
