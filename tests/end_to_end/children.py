@@ -24,7 +24,9 @@ _kept: list[Any] = []
 
 
 def say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+    """One line, in one write, so that those of several threads do not mix."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def wait_for_parent() -> None:
@@ -42,41 +44,49 @@ def _say_retry(notice: llmwatch.WaitNotice | llmwatch.RetryNotice | llmwatch.Pro
 
 
 def streams(options: dict[str, Any]) -> None:
-    """Stream to the end; says what came of it."""
+    """Stream to the end, each call in a thread of its own; says by the call's name what came of it."""
+    running = [threading.Thread(target=_stream, args=item) for item in options["calls"].items()]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+
+
+def _stream(name: str, options: dict[str, Any]) -> None:
     text, error, phase = "", None, None
     with _client(options) as client:
         try:
             with client.stream("POST", options["url"], json=BODY) as events:
-                say(began=True)
                 for event in events:
                     if not text and event.text:
-                        say(first=True)
+                        say(call=name, first=True)
                     text += event.text
         except llmwatch.LLMWatchError as caught:
             error, phase = type(caught).__name__, getattr(caught, "phase", None)
-    say(text=text, error=error, phase=phase)
+    say(call=name, text=text, error=error, phase=phase, at=time.monotonic())
 
 
 def is_interrupted(options: dict[str, Any]) -> None:
-    """Stream until Ctrl-C; says when the exception was there, and stays alive until it may go."""
-    client = _client(options, on_notice=_say_retry)
-    made = client.stream("POST", options["url"], json=BODY)
-    try:
-        with made as events:
-            say(began=True)
-            first = True
-            for event in events:
-                if event.text and first:
-                    first = False
-                    say(first=True)
-    except KeyboardInterrupt:
-        now = time.monotonic()
-        record = made.record
-        assert record is not None
-        decisions = [[one.decision.value, one.carried_out] for one in record.decisions]
-        say(at=now, outcome=record.outcome, attempts=len(record.attempts), decisions=decisions)
-    wait_for_parent()
-    client.close()
+    """Stream from each address until Ctrl-C; says when the exception was there, and stays alive until it may go on."""
+    for url in options["urls"]:
+        client = _client(options, on_notice=_say_retry)
+        made = client.stream("POST", url, json=BODY)
+        try:
+            with made as events:
+                say(began=True)
+                first = True
+                for event in events:
+                    if event.text and first:
+                        first = False
+                        say(first=True)
+        except KeyboardInterrupt:
+            now = time.monotonic()
+            record = made.record
+            assert record is not None
+            decisions = [[one.decision.value, one.carried_out] for one in record.decisions]
+            say(at=now, outcome=record.outcome, attempts=len(record.attempts), decisions=decisions)
+        wait_for_parent()
+        client.close()
 
 
 def is_signalled(options: dict[str, Any]) -> None:
@@ -118,7 +128,9 @@ def exits(options: dict[str, Any]) -> None:
 
 
 def forks(options: dict[str, Any]) -> None:
-    """Fork in the middle of a stream; the child makes calls of its own, then the parent reads on."""
+    """Fork in the middle of a stream, once for each way in which the child leaves; each child makes calls of its own,
+    then the parent reads on.
+    """
     client = _client(options)
     text = ""
     with client.stream("POST", options["url"], json=BODY) as events:
@@ -126,16 +138,17 @@ def forks(options: dict[str, Any]) -> None:
             text += event.text
             if text and not _kept:
                 _kept.append(True)
-                pid = os.fork()
-                if pid == 0:
-                    _in_fork(client, events, options)
-                _, status = os.waitpid(pid, 0)
-                say(child=os.waitstatus_to_exitcode(status), parent_alive=threading.active_count())
+                for leaves in options["leaves"]:
+                    pid = os.fork()
+                    if pid == 0:
+                        _in_fork(client, events, options, leaves)
+                    _, status = os.waitpid(pid, 0)
+                    say(child=os.waitstatus_to_exitcode(status))
     say(text=text, outcome=events.record.outcome if events.record else None)
     client.close()
 
 
-def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any]) -> None:
+def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any], leaves: str) -> None:
     found: dict[str, Any] = {}
     try:
         found["before"] = llmwatch.stats()["live_attempts"]
@@ -153,7 +166,7 @@ def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any]) -
                 found[name] = [error.phase, time.monotonic() - began]
             found[name + " text"] = one.collect("POST", options["healthy"], json=BODY).text
         say(**found)
-        if options["leaves"] == "exit":
+        if leaves == "exit":
             sys.exit(0)
     except BaseException as error:
         if not isinstance(error, SystemExit):

@@ -7,56 +7,54 @@ import signal
 import time
 from typing import Any
 
-import pytest
-
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.processes import child
-from tests.end_to_end.times import FREE, PATIENCE
+from tests.end_to_end.times import PATIENCE, WITHIN
 
-WITHIN = 0.2
 TRIES = 2
 
+PLACES: dict[str, list[dict[str, Any]]] = {
+    "silent": [],
+    "headers-then-silent": [],
+    "keepalive-only": [],
+    "stall-after-content": [{"first": True}],
+    "retry-after:value=60": [{"wait": 60.0}],
+}
+"""Where a call waits, and what its process says on the way there."""
 
-@pytest.mark.parametrize(
-    ("script", "signs"),
-    [
-        ("silent", []),
-        ("headers-then-silent", []),
-        ("keepalive-only", []),
-        ("stall-after-content", [{"first": True}]),
-        ("retry-after:value=60", [{"wait": 60.0}]),
-    ],
-    ids=["waiting", "headed", "kept alive", "reading", "backing off"],
-)
-def test_ctrl_c_is_raised_at_once_and_ends_the_call(serve: Serve, script: str, signs: list[dict[str, Any]]) -> None:
-    """``KeyboardInterrupt`` comes within 0.2 s in the best of a few tries, the connection is shut and nothing more is
-    sent.
+
+def test_ctrl_c_is_raised_at_once_and_ends_the_call(serve: Serve) -> None:
+    """Wherever a call waits ``KeyboardInterrupt`` comes within 0.2 s in the best of a few tries, the connection is
+    shut and nothing more is sent; the process can go on with other calls, and exits in good order.
     """
-    server = serve(script)
-    waits = []
-    for number in range(1, TRIES + 1):
-        with child("is_interrupted", url=server.chat_url, retry={"max_attempts": 3}) as one:
-            for sign in [{"began": True}, *signs]:
-                assert one.says() == sign
-            server.wait_for_requests(number)
-            sent = time.monotonic()
-            os.kill(one.pid, signal.SIGINT)
-            said = one.says()
-            waits.append(said["at"] - sent)
-            assert (said["outcome"], said["attempts"]) == ("cancelled", 1)
-            if signs and "wait" in signs[0]:
-                # The error was read to its end, so its connection is idle; the planned resend did not come about.
-                assert said["decisions"][0] == ["retry", False]
-            else:
-                # The process is still alive, and its connection is not.
-                server.wait_for_closed(number)
-            assert one.process.poll() is None
-            one.go_on()
-            assert one.ended() == (0, "")
-        server.wait_for_closed(number)
-        assert len(server.requests) == number
-    assert min(waits) < WITHIN
-    assert max(waits) < FREE
+    servers = {script: serve(script) for script in PLACES}
+    waits: dict[str, list[float]] = {script: [] for script in PLACES}
+    urls = [server.chat_url for server in servers.values()] * TRIES
+    with child("is_interrupted", urls=urls, retry={"max_attempts": 3}) as one:
+        for number in range(1, TRIES + 1):
+            for script, signs in PLACES.items():
+                server = servers[script]
+                for sign in [{"began": True}, *signs]:
+                    assert one.says() == sign
+                server.wait_for_requests(number)
+                sent = time.monotonic()
+                os.kill(one.pid, signal.SIGINT)
+                said = one.says()
+                waits[script].append(said["at"] - sent)
+                assert (said["outcome"], said["attempts"]) == ("cancelled", 1)
+                if signs and "wait" in signs[0]:
+                    # The error was read to its end, so its connection is idle; the planned resend did not come about.
+                    assert said["decisions"][0] == ["retry", False]
+                else:
+                    # The client is not closed yet, and its connection is.
+                    server.wait_for_closed(number)
+                assert one.process.poll() is None
+                one.go_on()
+        assert one.ended() == (0, "")
+    for script, server in servers.items():
+        server.wait_for_closed(TRIES)
+        assert len(server.requests) == TRIES
+        assert min(waits[script]) < WITHIN, script
 
 
 def test_a_signal_handler_may_close_the_client(serve: Serve) -> None:

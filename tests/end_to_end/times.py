@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from tests.conftest import SCALE
 
-__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE"]
+__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE", "PULSE", "STOPPED", "WITHIN"]
 
 LIMIT = 0.2 * SCALE
 """The limit under test."""
 BEAT = 0.02 * SCALE
 """Between two pieces of a stream that lives, well within the limit."""
+PULSE = 0.005 * SCALE
+"""The same for what has to live under the limit itself, which is forty times as long."""
+STOPPED = 1.0 * SCALE
+"""A limit under which a process is stopped; long enough for all its streams to begin before that."""
 LONG = 60.0 * SCALE
 """A limit that is never reached."""
 FREE = 2.0 * SCALE
@@ -18,5 +22,7 @@ GONE = 1.0 * SCALE
 """In which a worker has to be gone after its attempt is over."""
 PATIENCE = 10.0 * SCALE
 """How long a test waits for what must happen; never reached when all is well."""
-LAG = 0.05
-"""How late a kill may be, by what is promised; not scaled."""
+LAG = 0.05 * SCALE
+"""How late the best of a few kills may be; what is promised holds where the machine is free."""
+WITHIN = 0.2 * SCALE
+"""The same for Ctrl-C."""
