@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conftest import SCALE
 
-__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE", "PULSE", "STOPPED", "WITHIN"]
+__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE", "PULSE", "STOPPED", "UPLOAD", "WITHIN"]
 
 LIMIT = 0.2 * SCALE
 """The limit under test."""
@@ -14,6 +14,8 @@ PULSE = 0.005 * SCALE
 """The same for what has to live under the limit itself, which is forty times as long."""
 STOPPED = 1.0 * SCALE
 """A limit under which a process is stopped; long enough for all its streams to begin before that."""
+UPLOAD = 1.0 * SCALE
+"""A limit in which a healthy server takes 32 MiB."""
 LONG = 60.0 * SCALE
 """A limit that is never reached."""
 FREE = 2.0 * SCALE

@@ -1,6 +1,6 @@
 """Made-up keys, tokens, passwords and prompts, and the places where providers, proxies and libraries repeat them.
 
-Drawn from a seeded generator rather than by hypothesis: ten thousand cases have to take seconds.
+Drawn from a seeded generator rather than by hypothesis: thousands of cases have to take seconds.
 """
 
 from __future__ import annotations
