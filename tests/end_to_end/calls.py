@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ __all__ = [
     "run_stream",
     "stream",
     "timed_out",
+    "together",
 ]
 
 QUICK = Retry(backoff=0.01)
@@ -189,6 +190,14 @@ def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Runnin
     thread = threading.Thread(target=run, name="test-caller", daemon=True)
     thread.start()
     return Running(thread, results)
+
+
+def together(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of several calls returned, in their order; they are made at the same time, so that their waits are
+    one.
+    """
+    running = [in_thread(call) for call in calls]
+    return [one.result() for one in running]
 
 
 def eventually(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from functools import partial
 
 import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.faults import blackhole
-from llmwatch.faults.catalogue import ANSWER
-from tests.end_to_end.calls import collect, in_thread, request, stream, timed_out
+from llmwatch.faults.catalogue import ANSWER, answer
+from tests.end_to_end.calls import collect, in_thread, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import BEAT, FREE, LIMIT, LONG
+from tests.end_to_end.times import LIMIT, LONG, PULSE
 
 
 @pytest.mark.parametrize("off", [0, None, "environment"])
@@ -33,23 +33,20 @@ def test_zero_turns_ttfb_off_and_the_next_limit_counts(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("limits", "phase"),
-    [
-        ({"ttfb": 0, "first_content": 0, "total": LIMIT}, "total"),
-        ({"ttfb": 0, "first_content": 0, "deadline": LIMIT}, "deadline"),
-        ({"ttfb": 0, "first_event": LIMIT}, "first_event"),
-        ({"ttfb": 0, "headers": LIMIT}, "headers"),
-    ],
-)
-def test_silence_falls_to_whichever_limit_is_left(
-    serve: Serve, connect: Connect, limits: dict[str, float], phase: str
-) -> None:
+def test_silence_falls_to_whichever_limit_is_left(serve: Serve, connect: Connect) -> None:
     """With ``ttfb`` off a silent call ends at the next limit that is on, ``total`` and ``deadline`` included."""
     server = serve("silent")
-    outcome = stream(connect(limits=Limits(**limits), retry=Retry.none()), server.chat_url)
-    timed_out(outcome, phase, LIMIT, attempts=1, decision=Decision.STOP)
-    assert len(server.requests) == 1
+    left: dict[str, dict[str, float]] = {
+        "total": {"ttfb": 0, "first_content": 0, "total": LIMIT},
+        "deadline": {"ttfb": 0, "first_content": 0, "deadline": LIMIT},
+        "first_event": {"ttfb": 0, "first_event": LIMIT},
+        "headers": {"ttfb": 0, "headers": LIMIT},
+    }
+    clients = [connect(limits=Limits(**limits), retry=Retry.none()) for limits in left.values()]
+    outcomes = together(partial(stream, client, server.chat_url) for client in clients)
+    for phase, outcome in zip(left, outcomes, strict=True):
+        timed_out(outcome, phase, LIMIT, attempts=1, decision=Decision.STOP)
+    assert len(server.requests) == len(left)
 
 
 def test_with_every_limit_off_a_call_waits(serve: Serve, connect: Connect) -> None:
@@ -65,21 +62,24 @@ def test_with_every_limit_off_a_call_waits(serve: Serve, connect: Connect) -> No
     assert calling.result().failed(llmwatch.Cancelled).by == "user"
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect, door: Any) -> None:
+def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect) -> None:
     """``deadline`` is for the call: attempts and back-offs before it leave the last attempt what remains."""
-    server = serve("silent")
-    limits = Limits(ttfb=LIMIT, deadline=2.5 * LIMIT)
+    limits = Limits(ttfb=2 * LIMIT, deadline=5 * LIMIT)
     retry = Retry(max_attempts=9, backoff=0.01, slow_but_alive=True)
-    outcome = door(connect(limits=limits, retry=retry), server.chat_url)
-    error = outcome.failed(WatchTimeout)
-    assert (error.phase, error.limit, error.retryable) == ("deadline", 2.5 * LIMIT, False)
-    assert error.elapsed >= 2.5 * LIMIT
-    assert 2.5 * LIMIT <= outcome.elapsed < 2.5 * LIMIT + FREE
-    assert error.recovery is not None
-    assert error.recovery.decision is Decision.STOP
-    assert [one.limit for one in error.record.attempts] == ["ttfb", "ttfb", "deadline"]
-    assert len(server.requests) == 3
+    servers, doors = [serve("silent") for _ in range(3)], (stream, collect, request)
+    outcomes = together(
+        partial(door, connect(limits=limits, retry=retry), server.chat_url)
+        for door, server in zip(doors, servers, strict=True)
+    )
+    for outcome, server in zip(outcomes, servers, strict=True):
+        error = outcome.failed(WatchTimeout)
+        assert (error.phase, error.limit, error.retryable) == ("deadline", 5 * LIMIT, False)
+        assert error.elapsed >= 5 * LIMIT
+        assert outcome.elapsed >= 5 * LIMIT
+        assert error.recovery is not None
+        assert error.recovery.decision is Decision.STOP
+        assert [one.limit for one in error.record.attempts] == ["ttfb", "ttfb", "deadline"]
+        assert len(server.requests) == 3
 
 
 def test_no_wait_goes_beyond_the_deadline(serve: Serve, connect: Connect) -> None:
@@ -104,42 +104,42 @@ def test_the_deadline_ends_a_connect_too(connect: Connect) -> None:
 
 def test_backing_off_counts_for_the_call_and_not_for_an_attempt(serve: Serve, connect: Connect) -> None:
     """The second attempt's clocks begin with it, however long the wait before it was."""
-    server = serve(f"retry-after:value={3 * LIMIT:.2f}", f"late-headers:after={LIMIT / 4}")
-    outcome = stream(connect(limits=Limits(ttfb=2 * LIMIT)), server.chat_url)
+    server = serve(f"retry-after:value={6 * LIMIT:.2f}", f"late-headers:after={LIMIT / 2}")
+    outcome = stream(connect(limits=Limits(ttfb=5 * LIMIT)), server.chat_url)
     record = outcome.done("recovered")
-    assert outcome.elapsed >= 3 * LIMIT
-    assert record.attempts[1].elapsed < 3 * LIMIT
-    assert record.elapsed >= 3 * LIMIT
+    assert outcome.elapsed >= 6 * LIMIT
+    assert record.attempts[1].elapsed < 6 * LIMIT
+    assert record.elapsed >= 6 * LIMIT
 
 
-@pytest.mark.parametrize(
-    ("timeout", "script", "phase"),
-    [
+def test_requests_own_timeout_is_connect_and_silence(serve: Serve, connect: Connect) -> None:
+    """``timeout=`` of requests limits the connection and silence, before the first byte and after it."""
+    rows: list[tuple[object, str, str]] = [
         (LIMIT, "silent", "ttfb"),
         (LIMIT, "stall-after-content", "stale"),
         ((LONG, LIMIT), "silent", "ttfb"),
         ((LONG, LIMIT), "stall-after-content", "stale"),
         ((None, LIMIT), "headers-then-silent", "ttfb"),
-    ],
-)
-def test_requests_own_timeout_is_connect_and_silence(
-    serve: Serve, connect: Connect, timeout: object, script: str, phase: str
-) -> None:
-    """``timeout=`` of requests limits the connection and silence, before the first byte and after it."""
-    server = serve(script)
-    outcome = stream(connect(retry=Retry.none()), server.chat_url, timeout=timeout)
-    error = outcome.failed(WatchTimeout)
-    assert (error.phase, error.limit) == (phase, LIMIT)
-    assert error.record is not None
-    assert error.record.limits[phase] == {"value": LIMIT, "source": "argument of the call", "explicit": True}
+    ]
+    client = connect(retry=Retry.none())
+    servers = [serve(script) for _, script, _ in rows]
+    outcomes = together(
+        partial(stream, client, server.chat_url, timeout=timeout)
+        for server, (timeout, _, _) in zip(servers, rows, strict=True)
+    )
+    for (_, _, phase), outcome in zip(rows, outcomes, strict=True):
+        error = outcome.failed(WatchTimeout)
+        assert (error.phase, error.limit) == (phase, LIMIT)
+        assert error.record is not None
+        assert error.record.limits[phase] == {"value": LIMIT, "source": "argument of the call", "explicit": True}
 
 
 def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, connect: Connect) -> None:
     """A stream that goes on for many times ``timeout=`` is whole."""
-    server = serve(f"healthy:delay={BEAT}")
+    server = serve(f"healthy:delay={PULSE},tokens=100")
     outcome = stream(connect(), server.chat_url, timeout=LIMIT)
     outcome.done()
-    assert outcome.text == ANSWER
+    assert outcome.text == answer(100)
     assert outcome.elapsed > 2 * LIMIT
 
 
@@ -191,11 +191,11 @@ _PHASES = {
     "headers": ("silent", {"ttfb": 0}),
     "ttfb": ("silent", {}),
     "first_event": ("comment-then-silent", {}),
-    "first_content": ("keepalive-only:every=0.02", {}),
+    "first_content": (f"keepalive-only:every={PULSE}", {}),
     "stale": ("stall-after-content", {}),
-    "progress": ("pings-after-content:every=0.02", {}),
-    "total": ("endless-content:every=0.005", {}),
-    "deadline": ("endless-content:every=0.005", {}),
+    "progress": (f"pings-after-content:every={PULSE}", {}),
+    "total": (f"endless-content:every={PULSE}", {}),
+    "deadline": (f"endless-content:every={PULSE}", {}),
 }
 
 

@@ -149,6 +149,24 @@ def test_the_defaults_let_reported_gaps_live(serve: Serve, connect: Connect, man
     assert record.attempts[0].longest_gap >= gap
 
 
+def test_a_gap_just_under_the_limit_is_survived_and_remembered(
+    serve: Serve, connect: Connect, manual: ManualTime
+) -> None:
+    """A gap a tenth of a second below ``stale`` and ``progress`` harms nobody, and is the longest gap in the record."""
+    server = serve(gated(3))
+    client = manual.on(connect(limits=Limits(stale=30, progress=30), retry=Retry.none()))
+    waiting = in_thread(stream, client, server.chat_url)
+    server.wait_for_requests(1)
+    _until(manual, "stale", texts=3)
+    manual.advance(29.9)
+    assert manual.live == 1
+    server.gate("rest").set()
+    outcome = waiting.result()
+    record = outcome.done()
+    assert outcome.text == ANSWER
+    assert record.attempts[0].longest_gap == pytest.approx(29.9)
+
+
 def test_patience_doubles_a_default_and_no_explicit_limit(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """After a kill before the first content the default ``ttfb`` is 120, 240, 480 s; an explicit one is the same
     every time.

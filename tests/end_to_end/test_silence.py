@@ -2,71 +2,78 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from llmwatch import Decision, Limits, Retry
 from llmwatch.faults.catalogue import ANSWER
-from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out
+from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import FREE, LIMIT, LONG
+from tests.end_to_end.times import LIMIT, LONG
 
 FUNCTION = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
 def test_silence_is_killed_at_ttfb_and_recovered_on_a_fresh_connection(
-    serve: Serve, connect: Connect, script: str, shape: str
+    serve: Serve, connect: Connect, script: str
 ) -> None:
     """Silence before or after the headers costs one limit, and a second request brings the whole answer."""
-    server = serve(script, "healthy")
-    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape))
-    record = outcome.done("recovered")
-    assert outcome.text == ANSWER
-    assert LIMIT <= outcome.elapsed < LIMIT + FREE
-    assert len(server.requests) == 2
-    assert server.connections == 2
-    first, second = record.attempts
-    assert (first.limit, first.close_reason, first.cause) == ("ttfb", "ttfb_kill", "watchdog_timeout")
-    assert first.status == (None if script == "silent" else 200)
-    assert first.phase == ("sent" if script == "silent" else "headed")
-    assert (first.response_bytes, sum(first.events.values())) == (0, 0)
-    assert (second.close_reason, second.limit, second.cause) == ("done", None, None)
-    (decision,) = record.decisions
-    assert (decision.decision, decision.reason, decision.outcome) == (Decision.RETRY, "silence", "recovered")
-    assert decision.carried_out
-    assert record.incident
-    assert record.cause is None
+    client = connect(limits=Limits(ttfb=LIMIT))
+    servers = {shape: serve(script, "healthy") for shape in SHAPES}
+    outcomes = together(partial(stream, client, endpoint(server, shape)) for shape, server in servers.items())
+    for server, outcome in zip(servers.values(), outcomes, strict=True):
+        record = outcome.done("recovered")
+        assert outcome.text == ANSWER
+        assert outcome.elapsed >= LIMIT
+        assert len(server.requests) == 2
+        assert server.connections == 2
+        first, second = record.attempts
+        assert (first.limit, first.close_reason, first.cause) == ("ttfb", "ttfb_kill", "watchdog_timeout")
+        assert first.status == (None if script == "silent" else 200)
+        assert first.phase == ("sent" if script == "silent" else "headed")
+        assert (first.response_bytes, sum(first.events.values())) == (0, 0)
+        assert (second.close_reason, second.limit, second.cause) == ("done", None, None)
+        (decision,) = record.decisions
+        assert (decision.decision, decision.reason, decision.outcome) == (Decision.RETRY, "silence", "recovered")
+        assert decision.carried_out
+        assert record.incident
+        assert record.cause is None
 
 
-@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
-def test_silence_of_every_attempt_is_one_request_an_attempt(serve: Serve, connect: Connect, script: str) -> None:
+def test_silence_of_every_attempt_is_one_request_an_attempt(serve: Serve, connect: Connect) -> None:
     """A provider that never speaks gets exactly three requests, and the last attempt's error comes out."""
-    server = serve(script)
-    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
-    error = timed_out(outcome, "ttfb", LIMIT, attempts=3, decision=Decision.STOP)
-    assert error.recovery is not None
-    assert error.recovery.reason == "attempts_exhausted"
-    assert error.retryable
-    assert outcome.elapsed >= 3 * LIMIT
-    assert len(server.requests) == 3
-    assert server.connections == 3
-    assert [one.decision for one in error.record.decisions] == [Decision.RETRY, Decision.RETRY, Decision.STOP]
-    assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
-    assert [one.carried_out for one in error.record.decisions] == [True, True, False]
-    assert [one.outcome for one in error.record.decisions] == ["failed", "failed", "stopped"]
+    client = connect(limits=Limits(ttfb=LIMIT))
+    servers = [serve("silent"), serve("headers-then-silent")]
+    outcomes = together(partial(stream, client, server.chat_url) for server in servers)
+    for server, outcome in zip(servers, outcomes, strict=True):
+        error = timed_out(outcome, "ttfb", LIMIT, attempts=3, decision=Decision.STOP)
+        assert error.recovery is not None
+        assert error.recovery.reason == "attempts_exhausted"
+        assert error.retryable
+        assert outcome.elapsed >= 3 * LIMIT
+        assert len(server.requests) == 3
+        assert server.connections == 3
+        assert [one.decision for one in error.record.decisions] == [Decision.RETRY, Decision.RETRY, Decision.STOP]
+        assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
+        assert [one.carried_out for one in error.record.decisions] == [True, True, False]
+        assert [one.outcome for one in error.record.decisions] == ["failed", "failed", "stopped"]
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 5])
-def test_max_attempts_is_the_exact_number_of_requests(serve: Serve, connect: Connect, attempts: int) -> None:
+def test_max_attempts_is_the_exact_number_of_requests(serve: Serve, connect: Connect) -> None:
     """``max_attempts`` is how many requests reach a provider that never speaks, the first included."""
-    server = serve("silent")
-    client = connect(limits=Limits(ttfb=LIMIT / 2), retry=Retry(max_attempts=attempts, backoff=0))
-    outcome = stream(client, server.chat_url)
-    timed_out(outcome, "ttfb", LIMIT / 2, attempts=attempts, decision=Decision.STOP)
-    assert len(server.requests) == attempts
+    cells = [(attempts, serve("silent")) for attempts in (1, 2, 5)]
+    clients = [
+        connect(limits=Limits(ttfb=LIMIT / 2), retry=Retry(max_attempts=attempts, backoff=0)) for attempts, _ in cells
+    ]
+    outcomes = together(
+        partial(stream, client, server.chat_url) for client, (_, server) in zip(clients, cells, strict=True)
+    )
+    for (attempts, server), outcome in zip(cells, outcomes, strict=True):
+        timed_out(outcome, "ttfb", LIMIT / 2, attempts=attempts, decision=Decision.STOP)
+        assert len(server.requests) == attempts
 
 
 def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, connect: Connect) -> None:
@@ -107,48 +114,48 @@ def test_a_silent_plain_call_is_not_resent(serve: Serve, connect: Connect) -> No
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("shape", "tools"),
-    [
-        ("openai-chat", {}),
-        ("openai-chat", {"tools": [FUNCTION]}),
-        ("anthropic", {"tools": [{"name": "look_up", "input_schema": {"type": "object"}}]}),
-        ("openai-responses", {"tools": [{"type": "web_search"}]}),
-        ("anthropic", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
-        ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}], "tool_choice": "none"}),
-    ],
-    ids=["none", "the caller's", "the caller's again", "a search", "another search", "switched off"],
-)
-def test_harmless_tools_do_not_keep_silence_from_being_resent(
-    serve: Serve, connect: Connect, shape: str, tools: dict[str, Any]
-) -> None:
+HARMLESS: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("openai-chat", {}),
+    "the caller's": ("openai-chat", {"tools": [FUNCTION]}),
+    "the caller's again": ("anthropic", {"tools": [{"name": "look_up", "input_schema": {"type": "object"}}]}),
+    "a search": ("openai-responses", {"tools": [{"type": "web_search"}]}),
+    "another search": ("anthropic", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
+    "switched off": ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}], "tool_choice": "none"}),
+}
+HARMFUL: dict[str, tuple[str, dict[str, Any], str]] = {
+    "MCP": ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}]}, "provider_tools"),
+    "MCP servers": (
+        "anthropic",
+        {"mcp_servers": [{"type": "url", "url": "http://127.0.0.1:9/", "name": "a"}]},
+        "provider_tools",
+    ),
+    "unknown": ("openai-chat", {"tools": [FUNCTION, {"type": "teleport"}]}, "unknown_tools"),
+}
+
+
+def test_harmless_tools_do_not_keep_silence_from_being_resent(serve: Serve, connect: Connect) -> None:
     """Silence is resent although the caller, or the provider by reading alone, would carry out tools."""
-    server = serve("silent", "healthy")
-    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape), json=asking(**tools))
-    outcome.done("recovered")
-    assert outcome.text == ANSWER
-    assert [one.json() for one in server.requests] == [asking(**tools)] * 2
+    client = connect(limits=Limits(ttfb=LIMIT))
+    cells = [(shape, asking(**tools), serve("silent", "healthy")) for shape, tools in HARMLESS.values()]
+    outcomes = together(partial(stream, client, endpoint(server, shape), json=body) for shape, body, server in cells)
+    for (_, body, server), outcome in zip(cells, outcomes, strict=True):
+        outcome.done("recovered")
+        assert outcome.text == ANSWER
+        assert [one.json() for one in server.requests] == [body] * 2
 
 
-@pytest.mark.parametrize(
-    ("shape", "tools", "reason"),
-    [
-        ("openai-responses", {"tools": [{"type": "mcp", "server_label": "files"}]}, "provider_tools"),
-        ("anthropic", {"mcp_servers": [{"type": "url", "url": "http://127.0.0.1:9/", "name": "a"}]}, "provider_tools"),
-        ("openai-chat", {"tools": [FUNCTION, {"type": "teleport"}]}, "unknown_tools"),
-    ],
-    ids=["MCP", "MCP servers", "unknown"],
-)
-def test_tools_with_side_effects_ask_for_a_persons_word(
-    serve: Serve, connect: Connect, shape: str, tools: dict[str, Any], reason: str
-) -> None:
+def test_tools_with_side_effects_ask_for_a_persons_word(serve: Serve, connect: Connect) -> None:
     """Silence is not resent where the provider may have carried out something that cannot be taken back."""
-    server = serve("silent", "healthy")
-    outcome = stream(connect(limits=Limits(ttfb=LIMIT)), endpoint(server, shape), json=asking(**tools))
-    error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.CONFIRM)
-    assert error.recovery is not None
-    assert error.recovery.reason == reason
-    assert len(server.requests) == 1
+    client = connect(limits=Limits(ttfb=LIMIT))
+    cells = [(*row, serve("silent", "healthy")) for row in HARMFUL.values()]
+    outcomes = together(
+        partial(stream, client, endpoint(server, shape), json=asking(**tools)) for shape, tools, _, server in cells
+    )
+    for (_, _, reason, server), outcome in zip(cells, outcomes, strict=True):
+        error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.CONFIRM)
+        assert error.recovery is not None
+        assert error.recovery.reason == reason
+        assert len(server.requests) == 1
 
 
 def test_the_user_can_opt_in_to_resends_with_tools(serve: Serve, connect: Connect) -> None:

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from llmwatch import Decision, Limits, WatchTimeout
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER, TOOL_NAME, answer, tool_arguments
-from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream, timed_out
+from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import BEAT, FREE, LIMIT, LONG
+from tests.end_to_end.times import LIMIT, LONG, PULSE
+
+RUN = 100
+"""Pieces of a run that takes longer than twice the limit."""
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: Connect, shape: str) -> None:
+def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: Connect) -> None:
     """Tokens and then silence: ``stale``, what was delivered stays in ``.partial``, one request, ``CONTINUE``."""
-    server = serve("stall-after-content:tokens=4", "healthy")
-    outcome = stream(connect(limits=Limits(stale=LIMIT)), endpoint(server, shape))
-    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
-    assert error.recovery is not None
-    assert error.recovery.reason == "output_delivered"
-    assert error.partial == outcome.text == answer(4)
-    assert LIMIT <= outcome.elapsed < LIMIT + FREE
-    assert error.record is not None
-    assert error.record.attempts[0].phase == "generating"
-    assert error.record.attempts[0].facts["delivered"]
-    assert len(server.requests) == 1
+    client = connect(limits=Limits(stale=LIMIT))
+    servers = {shape: serve("stall-after-content:tokens=4", "healthy") for shape in SHAPES}
+    outcomes = together(partial(stream, client, endpoint(server, shape)) for shape, server in servers.items())
+    for (shape, server), outcome in zip(servers.items(), outcomes, strict=True):
+        error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+        assert error.recovery is not None
+        assert error.recovery.reason == "output_delivered"
+        assert error.partial == outcome.text == answer(4)
+        assert outcome.elapsed >= LIMIT
+        assert error.record is not None
+        assert error.record.attempts[0].phase == "generating"
+        assert error.record.attempts[0].facts["delivered"]
+        assert len(server.requests) == 1, shape
 
 
 def test_collect_resends_once_after_a_stall(serve: Serve, connect: Connect) -> None:
@@ -51,64 +56,62 @@ def test_collect_resends_partial_output_only_once(serve: Serve, connect: Connect
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keepalives_after_content_end_at_progress(serve: Serve, connect: Connect, shape: str) -> None:
+def test_keepalives_after_content_end_at_progress(serve: Serve, connect: Connect) -> None:
     """Tokens and then keep-alives alone are ended by ``progress``, not by ``stale``."""
-    server = serve(f"pings-after-content:every={BEAT}")
-    outcome = stream(connect(limits=Limits(stale=1.5 * LIMIT, progress=2 * LIMIT)), endpoint(server, shape))
-    error = timed_out(outcome, "progress", 2 * LIMIT, attempts=1, decision=Decision.CONTINUE)
-    assert error.partial == answer(3)
-    assert len(server.requests) == 1
+    server = serve(f"pings-after-content:every={PULSE}")
+    client = connect(limits=Limits(stale=1.5 * LIMIT, progress=2 * LIMIT))
+    for outcome in together(partial(stream, client, endpoint(server, shape)) for shape in SHAPES):
+        error = timed_out(outcome, "progress", 2 * LIMIT, attempts=1, decision=Decision.CONTINUE)
+        assert error.partial == answer(3)
+    assert len(server.requests) == len(SHAPES)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_long_run_of_reasoning_is_never_killed(serve: Serve, connect: Connect, shape: str) -> None:
+def test_a_long_run_of_reasoning_is_never_killed(serve: Serve, connect: Connect) -> None:
     """Reasoning is content: a run of it far beyond ``first_content`` and ``progress`` goes through whole."""
-    server = serve(f"reasoning-only:count=25,every={BEAT}")
-    limits = Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT)
-    outcome = stream(connect(limits=limits), endpoint(server, shape))
-    outcome.done()
-    assert outcome.elapsed >= 25 * BEAT > 2 * LIMIT
-    assert outcome.text == ANSWER
-    assert "".join(event.reasoning for event in outcome.events) == answer(25)
+    server = serve(f"reasoning-only:count={RUN},every={PULSE}")
+    client = connect(limits=Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT))
+    for outcome in together(partial(stream, client, endpoint(server, shape)) for shape in SHAPES):
+        outcome.done()
+        assert outcome.elapsed >= RUN * PULSE > 2 * LIMIT
+        assert outcome.text == ANSWER
+        assert "".join(event.reasoning for event in outcome.events) == answer(RUN)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Connect, shape: str) -> None:
+def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Connect) -> None:
     """The fragments of a tool call's arguments are content: a long run of them comes out as one whole call."""
-    server = serve(f"tool-arguments-only:count=25,every={BEAT}")
-    limits = Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT)
-    outcome = collect(connect(limits=limits), endpoint(server, shape))
-    outcome.done()
-    assert outcome.elapsed >= 25 * BEAT > 2 * LIMIT
-    (call,) = outcome.value.tool_calls
-    assert (call.name, call.arguments) == (TOOL_NAME, tool_arguments(25))
-    assert len(server.requests) == 1
+    server = serve(f"tool-arguments-only:count={RUN},every={PULSE}")
+    client = connect(limits=Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT))
+    for outcome in together(partial(collect, client, endpoint(server, shape)) for shape in SHAPES):
+        outcome.done()
+        assert outcome.elapsed >= RUN * PULSE > 2 * LIMIT
+        (call,) = outcome.value.tool_calls
+        assert (call.name, call.arguments) == (TOOL_NAME, tool_arguments(RUN))
+    assert len(server.requests) == len(SHAPES)
 
 
-def test_a_gap_just_under_the_limit_is_survived_and_remembered(serve: Serve, connect: Connect) -> None:
+def test_a_gap_below_the_limits_is_survived_and_remembered(serve: Serve, connect: Connect) -> None:
     """A gap below ``stale`` and ``progress`` harms nobody, and is the longest gap in the record."""
-    gap, limit = 1.5 * LIMIT, 4 * LIMIT
-    server = serve(f"long-gap:gap={gap}")
-    outcome = stream(connect(limits=Limits(stale=limit, progress=limit)), server.chat_url)
+    server = serve(f"long-gap:gap={LIMIT}")
+    outcome = stream(connect(limits=Limits(stale=LONG, progress=LONG)), server.chat_url)
     record = outcome.done()
     assert outcome.text == ANSWER
     # The server's own clock has a resolution of a millisecond.
-    assert gap - 0.002 <= record.attempts[0].longest_gap < limit
+    assert record.attempts[0].longest_gap >= LIMIT - 0.002
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("name", ["total", "deadline"])
-def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect, name: str) -> None:
+def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect) -> None:
     """A byte now and then keeps every limit for silence away; ``total`` and ``deadline`` end it."""
-    server = serve(f"drip:every={BEAT / 4},size=32")
-    limits = {"ttfb": LIMIT, "first_content": LIMIT, "stale": LIMIT, "progress": LIMIT, name: 3 * LIMIT}
-    outcome = stream(connect(limits=Limits(**limits)), server.chat_url)
-    error = timed_out(outcome, name, 3 * LIMIT, attempts=1, decision=Decision.CONTINUE)
-    assert error.partial == outcome.text
-    assert ANSWER.startswith(outcome.text[:10])
-    assert 3 * LIMIT <= outcome.elapsed < 3 * LIMIT + FREE
-    assert len(server.requests) == 1
+    server = serve(f"drip:every={PULSE},size=32")
+    silence, names = {"ttfb": LIMIT, "first_content": LIMIT, "stale": LIMIT, "progress": LIMIT}, ("total", "deadline")
+    clients = [connect(limits=Limits(**silence, **{name: 3 * LIMIT})) for name in names]
+    outcomes = together(partial(stream, client, server.chat_url) for client in clients)
+    for name, outcome in zip(names, outcomes, strict=True):
+        error = timed_out(outcome, name, 3 * LIMIT, attempts=1, decision=Decision.CONTINUE)
+        assert error.partial == outcome.text
+        assert ANSWER.startswith(outcome.text[:10])
+        assert outcome.elapsed >= 3 * LIMIT
+    assert len(server.requests) == 2
 
 
 def test_endless_content_ends_at_total_and_its_socket_is_closed(serve: Serve, connect: Connect) -> None:
@@ -122,16 +125,15 @@ def test_endless_content_ends_at_total_and_its_socket_is_closed(serve: Serve, co
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("name", ["ttfb", "first_event", "first_content", "headers"])
-def test_a_stream_that_has_begun_is_never_cut_by_a_limit_on_its_beginning(
-    serve: Serve, connect: Connect, name: str
-) -> None:
+def test_a_stream_that_has_begun_is_never_cut_by_a_limit_on_its_beginning(serve: Serve, connect: Connect) -> None:
     """Limits on the beginning of an answer end with it: a stream of many times their length goes through."""
-    server = serve(f"healthy:delay={2 * BEAT},tokens=10")
-    outcome = stream(connect(limits=Limits(**{name: LIMIT})), server.chat_url)
-    outcome.done()
-    assert outcome.text == answer(10)
-    assert outcome.elapsed > 2 * LIMIT
+    server = serve(f"healthy:delay={LIMIT / 5},tokens=10")
+    names = ("ttfb", "first_event", "first_content", "headers")
+    clients = [connect(limits=Limits(**{name: LIMIT})) for name in names]
+    for outcome in together(partial(stream, client, server.chat_url) for client in clients):
+        outcome.done()
+        assert outcome.text == answer(10)
+        assert outcome.elapsed > 2 * LIMIT
 
 
 def test_silence_after_the_first_byte_of_a_plain_call_is_stale(serve: Serve, connect: Connect) -> None:
