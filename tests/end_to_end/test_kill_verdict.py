@@ -6,55 +6,62 @@ import json
 import pickle
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
-from llmwatch.faults import Context, Script, steps
+from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER, answer
-from tests.end_to_end.calls import asking, collect, eventually, request, run_stream, stream, timed_out
+from tests.end_to_end.calls import asking, collect, eventually, request, run_stream, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT
-
-FRAMINGS = ["chunked", "length", "close"]
 
 
 def _url(server: Any, shape: str) -> str:
     return str(server.url + "/stream") if shape == "generic" else str(server.messages_url)
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("shape", ["anthropic", "generic"])
 def test_a_kill_is_never_a_success(
-    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, framing: str, secure: bool, shape: str
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, shape: str
 ) -> None:
-    """However the body is delimited, a kill is a time-out, also where the end of the connection is a proper end."""
-    server = serve("stall-after-content:tokens=4", framing=framing, tls=server_tls if secure else None)
+    """However the body is delimited, plain or TLS, a kill is a time-out, also where the end of the connection is a
+    proper end.
+    """
     client = connect(limits=Limits(stale=LIMIT), dialect=shape)
-    outcome = stream(client, _url(server, shape), verify=bundle)
-    error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
-    assert error.partial == outcome.text == answer(4)
-    assert outcome.kinds[-1] != "terminal"
-    assert len(server.requests) == 1
+    servers = _stalling(serve, server_tls)
+    outcomes = together(partial(stream, client, _url(server, shape), verify=bundle) for server in servers)
+    for server, outcome in zip(servers, outcomes, strict=True):
+        error = timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
+        assert error.partial == outcome.text == answer(4)
+        assert outcome.kinds[-1] != "terminal"
+        assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("door", [collect, request])
 def test_a_killed_whole_answer_is_never_returned(
-    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, framing: str, secure: bool
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, door: Any
 ) -> None:
-    """``collect`` and ``request`` return nothing of a body that was killed, whatever its framing."""
-    server = serve("stall-after-content:tokens=4", framing=framing, tls=server_tls if secure else None)
+    """``collect`` and ``request`` return nothing of a body that was killed, whatever its framing, plain or TLS."""
     client = connect(limits=Limits(stale=LIMIT), retry=Retry.none(), dialect="generic")
-    for door in (collect, request):
-        outcome = door(client, _url(server, "generic"), verify=bundle)
+    servers = _stalling(serve, server_tls)
+    for outcome in together(partial(door, client, _url(server, "generic"), verify=bundle) for server in servers):
         assert outcome.failed(llmwatch.WatchTimeout).phase == "stale"
         assert outcome.value is None
         assert outcome.record is not None
         assert outcome.record.outcome == "failed"
+
+
+def _stalling(serve: Serve, server_tls: ssl.SSLContext) -> list[FaultServer]:
+    """Servers that stall after content, one for each framing, plain and TLS."""
+    return [
+        serve("stall-after-content:tokens=4", framing=framing, tls=tls)
+        for framing in ("chunked", "length", "close")
+        for tls in (None, server_tls)
+    ]
 
 
 def test_a_generic_stream_may_end_with_its_connection(serve: Serve, connect: Connect) -> None:

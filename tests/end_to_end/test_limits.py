@@ -10,7 +10,7 @@ import pytest
 import llmwatch
 from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.faults import blackhole
-from llmwatch.faults.catalogue import ANSWER, answer
+from llmwatch.faults.catalogue import answer
 from tests.end_to_end.calls import collect, in_thread, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG, PULSE
@@ -104,12 +104,12 @@ def test_the_deadline_ends_a_connect_too(connect: Connect) -> None:
 
 def test_backing_off_counts_for_the_call_and_not_for_an_attempt(serve: Serve, connect: Connect) -> None:
     """The second attempt's clocks begin with it, however long the wait before it was."""
-    server = serve(f"retry-after:value={6 * LIMIT:.2f}", f"late-headers:after={LIMIT / 2}")
-    outcome = stream(connect(limits=Limits(ttfb=5 * LIMIT)), server.chat_url)
+    server = serve(f"retry-after:value={3 * LIMIT:.2f}", f"late-headers:after={LIMIT / 5}")
+    outcome = stream(connect(limits=Limits(ttfb=2.5 * LIMIT)), server.chat_url)
     record = outcome.done("recovered")
-    assert outcome.elapsed >= 6 * LIMIT
-    assert record.attempts[1].elapsed < 6 * LIMIT
-    assert record.elapsed >= 6 * LIMIT
+    assert outcome.elapsed >= 3 * LIMIT
+    assert record.attempts[1].elapsed < 3 * LIMIT
+    assert record.elapsed >= 3 * LIMIT
 
 
 def test_requests_own_timeout_is_connect_and_silence(serve: Serve, connect: Connect) -> None:
@@ -160,9 +160,10 @@ def test_precedence_is_call_client_environment_profile(
     server = serve("silent")
     plain, settled = connect(retry=Retry.none()), connect(retry=Retry.none(), limits=Limits(ttfb=1.25 * LIMIT))
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(1.5 * LIMIT))
+    ways = ((plain, None), (settled, None), (settled, Limits(ttfb=LIMIT)))
     found = []
-    for client, limits in ((plain, None), (settled, None), (settled, Limits(ttfb=LIMIT))):
-        error = stream(client, server.chat_url, limits=limits).failed(WatchTimeout)
+    for outcome in together(partial(stream, client, server.chat_url, limits=limits) for client, limits in ways):
+        error = outcome.failed(WatchTimeout)
         found.append((error.limit, error.record.limits["ttfb"]["source"]))
     assert found == [
         (1.5 * LIMIT, "LLMWATCH_TTFB_TIMEOUT_SECONDS"),
@@ -203,23 +204,25 @@ def test_the_messages_of_the_phases_differ_and_name_what_to_change(serve: Serve,
     """Each phase's message is one of its own, names the host, the limit's length, its field and its variable."""
     said: dict[str, str] = {}
     with blackhole() as (host, port):
-        for phase, (script, more) in _PHASES.items():
-            server = serve(script) if script else None
-            url = f"http://{host}:{port}/" if server is None else server.chat_url
-            client = connect(limits=Limits(**{phase: LIMIT / 2}, **more), retry=Retry.none())
-            error = stream(client, url).failed(WatchTimeout)
-            assert error.phase == phase
-            netloc = f"{host}:{port}" if server is None else server.netloc
-            variable = (
-                "LLMWATCH_DEADLINE_SECONDS" if phase == "deadline" else f"LLMWATCH_{phase.upper()}_TIMEOUT_SECONDS"
-            )
-            text = str(error)
-            assert variable in text
-            assert f"raise {phase}" in text.lower()
-            assert f"{LIMIT / 2:g} s" in text
-            if phase not in ("total", "deadline"):
-                assert netloc in text
-            said[phase] = text.replace(netloc, "HOST")
+        servers = {phase: serve(script) if script else None for phase, (script, _) in _PHASES.items()}
+        urls = [f"http://{host}:{port}/" if server is None else server.chat_url for server in servers.values()]
+        clients = [
+            connect(limits=Limits(**{phase: LIMIT / 2}, **more), retry=Retry.none())
+            for phase, (_, more) in _PHASES.items()
+        ]
+        outcomes = together(partial(stream, client, url) for client, url in zip(clients, urls, strict=True))
+    for (phase, server), outcome in zip(servers.items(), outcomes, strict=True):
+        error = outcome.failed(WatchTimeout)
+        assert error.phase == phase
+        netloc = f"{host}:{port}" if server is None else server.netloc
+        variable = "LLMWATCH_DEADLINE_SECONDS" if phase == "deadline" else f"LLMWATCH_{phase.upper()}_TIMEOUT_SECONDS"
+        text = str(error)
+        assert variable in text
+        assert f"raise {phase}" in text.lower()
+        assert f"{LIMIT / 2:g} s" in text
+        if phase not in ("total", "deadline"):
+            assert netloc in text
+        said[phase] = text.replace(netloc, "HOST")
     firsts = {text.split(".")[0][:40] for text in said.values()}
     assert len(firsts) == len(_PHASES)
     assert len({text.split("LLMWATCH")[0] for text in said.values()}) == len(_PHASES)

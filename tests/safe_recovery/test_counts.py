@@ -20,7 +20,6 @@ DOORS = [stream, collect, request]
 SILENT = Limits(ttfb=LIMIT / 4)
 
 
-@pytest.mark.parametrize("door", [stream, collect])
 @pytest.mark.parametrize(
     ("script", "kind", "cause"),
     [
@@ -38,27 +37,28 @@ SILENT = Limits(ttfb=LIMIT / 4)
     ],
 )
 def test_exhaustion_is_three_requests(
-    serve: Serve, connect: Connect, script: str, kind: type[LLMWatchError], cause: str, door: Any
+    serve: Serve, connect: Connect, script: str, kind: type[LLMWatchError], cause: str
 ) -> None:
     """What fails at every attempt is sent three times and ends with the last attempt's error, still retryable."""
-    server = serve(script, shape="anthropic")
-    client = connect(limits=SILENT, keepalive=0)
-    error = door(client, server.messages_url).failed(kind)
-    assert isinstance(error, LLMWatchError)
-    assert error.retryable
-    assert error.recovery is not None
-    assert error.record is not None
-    assert (error.record.outcome, error.record.cause) == ("failed", cause)
-    requests = 3
-    if script == "cut-chunk:tokens=1":
-        # Something had come: nothing is resent to a stream, and once what is thrown away.
-        requests = 1 if door is stream else 2
-    else:
-        assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "attempts_exhausted")
-        assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
-    assert len(error.record.attempts) == len(server.requests) == requests
-    assert len(error.record.decisions) == requests
-    assert [one.outcome for one in error.record.decisions[:-1]] == ["failed"] * (requests - 1)
+    for door in (stream, collect):
+        server = serve(script, shape="anthropic")
+        client = connect(limits=SILENT, keepalive=0)
+        error = door(client, server.messages_url).failed(kind)
+        assert isinstance(error, LLMWatchError)
+        assert error.retryable
+        assert error.recovery is not None
+        assert error.record is not None
+        assert (error.record.outcome, error.record.cause) == ("failed", cause)
+        requests = 3
+        if script == "cut-chunk:tokens=1":
+            # Something had come: nothing is resent to a stream, and once what is thrown away.
+            requests = 1 if door is stream else 2
+        else:
+            assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "attempts_exhausted")
+            assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
+        assert len(error.record.attempts) == len(server.requests) == requests
+        assert len(error.record.decisions) == requests
+        assert [one.outcome for one in error.record.decisions[:-1]] == ["failed"] * (requests - 1)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -83,23 +83,24 @@ ROWS: dict[str, Row] = {
 }
 
 
-@pytest.mark.parametrize("door", [stream, collect])
 @pytest.mark.parametrize("script", ROWS)
-def test_a_row_of_the_matrix(serve: Serve, connect: Connect, script: str, door: Any) -> None:
-    """What the provider does at every attempt has one class, one decision, one reason, and so many requests."""
+def test_a_row_of_the_matrix(serve: Serve, connect: Connect, script: str) -> None:
+    """What the provider does at every attempt has one class, one decision, one reason, and so many requests, in a
+    stream and for ``collect``.
+    """
     kind, retryable, streamed, collected = ROWS[script]
-    decision, reason, requests = streamed if door is stream else collected
-    server = serve(script, shape="anthropic")
-    error = door(connect(keepalive=0), server.messages_url).failed(kind)
-    assert isinstance(error, LLMWatchError)
-    assert error.recovery is not None
-    said = (error.retryable, error.recovery.decision, error.recovery.reason, len(server.requests))
-    assert said == (retryable, decision, reason, requests)
-    assert error.recovery.message
-    assert error.recovery.action
-    assert error.record is not None
-    assert error.record.decisions[-1].reason == reason
-    assert {one.method for one in server.requests} == {"POST"}
+    for door, (decision, reason, requests) in ((stream, streamed), (collect, collected)):
+        server = serve(script, shape="anthropic")
+        error = door(connect(keepalive=0), server.messages_url).failed(kind)
+        assert isinstance(error, LLMWatchError)
+        assert error.recovery is not None
+        said = (error.retryable, error.recovery.decision, error.recovery.reason, len(server.requests))
+        assert said == (retryable, decision, reason, requests), door.__name__
+        assert error.recovery.message
+        assert error.recovery.action
+        assert error.record is not None
+        assert error.record.decisions[-1].reason == reason
+        assert {one.method for one in server.requests} == {"POST"}
 
 
 @pytest.mark.parametrize("script", ["tls-cut", "tls-cut-unframed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ import pytest
 import llmwatch
 from llmwatch import Cancelled, CancelToken, Decision, Kind, Limits, LLMWatchError, Retry
 from llmwatch.faults.catalogue import ANSWER, answer
-from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, in_thread, request, run_stream, stream, timed_out
+from tests.end_to_end.calls import (
+    SHAPES,
+    asking,
+    collect,
+    endpoint,
+    in_thread,
+    request,
+    run_stream,
+    stream,
+    timed_out,
+    together,
+)
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import FREE, LIMIT
 from tests.safe_recovery.scripts import broken_off
@@ -25,29 +37,28 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("shape", ["openai-responses", "anthropic"])
-def test_a_clean_failed_attempt_leaves_no_trace(serve: Serve, connect: Connect, shape: str, how: str) -> None:
+def test_a_clean_failed_attempt_leaves_no_trace(serve: Serve, connect: Connect, shape: str) -> None:
     """However an attempt fails after lifecycle events alone, the answer is the second's and says nothing of the first:
     no id, no event twice, no ``.partial``.
     """
-    server = serve(broken_off("lifecycle", how), "healthy")
-    healthy = serve("healthy")
     client = connect(limits=Limits(stale=LIMIT))
-    outcome = stream(client, endpoint(server, shape))
-    record = outcome.done("recovered")
-    expected = stream(client, endpoint(healthy, shape))
-    assert outcome.text == ANSWER
-    assert "fault1" not in "".join(event.data for event in outcome.events)
-    assert [event.data.replace("fault2", "fault1") for event in outcome.events] == [
-        event.data for event in expected.events
-    ]
-    assert [event.event for event in outcome.events] == [event.event for event in expected.events]
-    first, second = record.attempts
-    assert (first.error, second.error) == (WAYS[how].__name__, None)
-    assert first.events["lifecycle"] > 0
-    assert not first.facts["delivered"]
-    assert len(server.requests) == 2
+    expected = stream(client, endpoint(serve("healthy"), shape))
+    servers = {how: serve(broken_off("lifecycle", how), "healthy") for how in WAYS}
+    outcomes = together(partial(stream, client, endpoint(server, shape)) for server in servers.values())
+    for (how, server), outcome in zip(servers.items(), outcomes, strict=True):
+        record = outcome.done("recovered")
+        assert outcome.text == ANSWER
+        assert "fault1" not in "".join(event.data for event in outcome.events)
+        assert [event.data.replace("fault2", "fault1") for event in outcome.events] == [
+            event.data for event in expected.events
+        ]
+        assert [event.event for event in outcome.events] == [event.event for event in expected.events]
+        first, second = record.attempts
+        assert (first.error, second.error) == (WAYS[how].__name__, None)
+        assert first.events["lifecycle"] > 0
+        assert not first.facts["delivered"]
+        assert len(server.requests) == 2
 
 
 def test_an_error_after_a_clean_failure_has_only_its_own_text(serve: Serve, connect: Connect) -> None:
@@ -64,7 +75,6 @@ def test_an_error_after_a_clean_failure_has_only_its_own_text(serve: Serve, conn
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize(
     ("stage", "decision", "reason"),
     [
@@ -76,45 +86,47 @@ def test_an_error_after_a_clean_failure_has_only_its_own_text(serve: Serve, conn
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_was_delivered_is_never_followed_by_a_resend(
-    serve: Serve, connect: Connect, shape: str, stage: str, decision: Decision, reason: str, how: str
+    serve: Serve, connect: Connect, shape: str, stage: str, decision: Decision, reason: str
 ) -> None:
     """Visible text, reasoning, part of a tool call or a whole one was delivered: one request, whatever ended it, and
     whatever the user opted into.
     """
-    server = serve(broken_off(stage, how), "healthy")
     retry = Retry(backoff=0, resend_with_tools=True, slow_but_alive=True, max_attempts=9)
-    outcome = stream(connect(limits=Limits(stale=LIMIT), retry=retry), endpoint(server, shape))
-    error = outcome.failed(WAYS[how])
-    assert isinstance(error, LLMWatchError)
-    assert error.retryable
-    assert error.recovery is not None
-    assert (error.recovery.decision, error.recovery.reason) == (decision, reason)
-    assert error.record is not None
-    (attempt,) = error.record.attempts
-    assert attempt.facts["delivered"]
-    assert error.record.decisions[0].could_work
-    assert not error.record.decisions[0].safe
-    assert error.record.decisions[0].outcome == "blocked"
-    assert len(server.requests) == 1
+    client = connect(limits=Limits(stale=LIMIT), retry=retry)
+    servers = {how: serve(broken_off(stage, how), "healthy") for how in WAYS}
+    outcomes = together(partial(stream, client, endpoint(server, shape)) for server in servers.values())
+    for (how, server), outcome in zip(servers.items(), outcomes, strict=True):
+        error = outcome.failed(WAYS[how])
+        assert isinstance(error, LLMWatchError)
+        assert error.retryable
+        assert error.recovery is not None
+        assert (error.recovery.decision, error.recovery.reason) == (decision, reason), how
+        assert error.record is not None
+        (attempt,) = error.record.attempts
+        assert attempt.facts["delivered"]
+        assert error.record.decisions[0].could_work
+        assert not error.record.decisions[0].safe
+        assert error.record.decisions[0].outcome == "blocked"
+        assert len(server.requests) == 1
 
 
 MCP = {"tools": [{"type": "mcp", "server_label": "files"}]}
 UNKNOWN = {"tools": [{"type": "teleport_20990101"}]}
 
 
-@pytest.mark.parametrize("script", ["reset-before-response", "empty-stream", "status:status=503", "html-instead"])
 @pytest.mark.parametrize(("tools", "reason"), [(MCP, "provider_tools"), (UNKNOWN, "unknown_tools")], ids=["MCP", "?"])
 @pytest.mark.parametrize("door", [stream, collect])
 def test_no_failure_before_output_is_resent_with_such_tools(
-    serve: Serve, connect: Connect, door: Any, tools: dict[str, Any], reason: str, script: str
+    serve: Serve, connect: Connect, door: Any, tools: dict[str, Any], reason: str
 ) -> None:
     """Not silence alone: whatever ended a request that exposed MCP or unknown tools, nothing is sent again."""
-    server = serve(script, "healthy")
-    outcome = door(connect(), server.responses_url, json=asking(**tools))
-    assert isinstance(outcome.error, LLMWatchError)
-    assert outcome.error.recovery is not None
-    assert (outcome.error.recovery.decision, outcome.error.recovery.reason) == (Decision.CONFIRM, reason)
-    assert len(server.requests) == 1
+    for script in ("reset-before-response", "empty-stream", "status:status=503", "html-instead"):
+        server = serve(script, "healthy")
+        outcome = door(connect(), server.responses_url, json=asking(**tools))
+        assert isinstance(outcome.error, LLMWatchError)
+        assert outcome.error.recovery is not None
+        assert (outcome.error.recovery.decision, outcome.error.recovery.reason) == (Decision.CONFIRM, reason), script
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

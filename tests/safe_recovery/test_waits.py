@@ -7,6 +7,7 @@ import random
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import llmwatch
 from llmwatch import CancelToken, Decision, Limits, LLMWatchError, Retry, RetryNotice
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
-from tests.end_to_end.calls import collect, request, stream
+from tests.end_to_end.calls import collect, request, stream, together
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import FREE, LIMIT, LONG, PATIENCE
 from tests.safe_recovery.scripts import headed
@@ -61,16 +62,19 @@ FORMS: dict[str, tuple[list[tuple[str, str]], float]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_server_sees_the_wait_kept(serve: Serve, connect: Connect, form: str) -> None:
-    """In whatever form a wait is named, the second request comes after it and not before, at every status."""
-    headers, wait = FORMS[form]
-    server = serve(headed(lambda: headers, status=503), "healthy", clock=time.monotonic)
+def test_the_server_sees_the_wait_kept(serve: Serve, connect: Connect) -> None:
+    """In whatever form a wait is named, the second request comes after it and not before."""
     client = connect(retry=Retry(backoff=LONG, max_backoff=LONG))
-    record = stream(client, server.chat_url).done("recovered")
-    assert record.decisions[0].wait == pytest.approx(wait, abs=1e-9)
-    assert wait <= _at(1, server) - _at(0, server) < wait + FREE
-    assert len(server.requests) == 2
+    servers = [
+        serve(headed(partial(list, headers), status=503), "healthy", clock=time.monotonic)
+        for headers, _ in FORMS.values()
+    ]
+    outcomes = together(partial(stream, client, server.chat_url) for server in servers)
+    for (form, (_, wait)), server, outcome in zip(FORMS.items(), servers, outcomes, strict=True):
+        record = outcome.done("recovered")
+        assert record.decisions[0].wait == pytest.approx(wait, abs=1e-9), form
+        assert wait <= _at(1, server) - _at(0, server) < wait + LONG
+        assert len(server.requests) == 2
 
 
 def test_a_date_without_the_responses_own_counts_from_here(serve: Serve, connect: Connect) -> None:
@@ -83,7 +87,7 @@ def test_a_date_without_the_responses_own_counts_from_here(serve: Serve, connect
     assert wait is not None
     # A date has whole seconds.
     assert 0.5 < wait <= 2.0
-    assert wait <= _at(1, server) - _at(0, server) < wait + FREE
+    assert wait <= _at(1, server) - _at(0, server) < wait + LONG
 
 
 @pytest.mark.parametrize(
@@ -172,16 +176,23 @@ def test_x_should_retry_both_ways(
     assert len(server.requests) == requests
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0 - 2**-53])
-def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Connect, share: float) -> None:
+def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Connect) -> None:
     """Full jitter: the wait is the drawn share of 0.1, 0.2, 0.4, ... up to the cap, and the server sees it kept."""
-    server = serve(*["status:status=503"] * 4, "healthy", clock=time.monotonic)
-    client = connect(retry=Retry(max_attempts=5, backoff=0.1, max_backoff=0.3), random=lambda: share)
-    record = stream(client, server.chat_url).done("recovered")
-    assert [one.wait for one in record.decisions] == pytest.approx([share * bound for bound in (0.1, 0.2, 0.3, 0.3)])
-    for number, decision in enumerate(record.decisions):
-        assert decision.wait is not None
-        assert _at(number + 1, server) - _at(number, server) >= decision.wait
+    shares = (0.0, 0.25, 1.0 - 2**-53)
+    servers = [serve(*["status:status=503"] * 4, "healthy", clock=time.monotonic) for _ in shares]
+    clients = [
+        connect(retry=Retry(max_attempts=5, backoff=0.1, max_backoff=0.3), random=partial(float, share))
+        for share in shares
+    ]
+    outcomes = together(
+        partial(stream, client, server.chat_url) for client, server in zip(clients, servers, strict=True)
+    )
+    for share, server, outcome in zip(shares, servers, outcomes, strict=True):
+        record = outcome.done("recovered")
+        assert [one.wait for one in record.decisions] == pytest.approx([share * one for one in (0.1, 0.2, 0.3, 0.3)])
+        for number, decision in enumerate(record.decisions):
+            assert decision.wait is not None
+            assert _at(number + 1, server) - _at(number, server) >= decision.wait
 
 
 def test_the_jitter_is_drawn_anew_for_each_wait(serve: Serve, connect: Connect) -> None:
