@@ -13,6 +13,7 @@ import trustme
 from llmwatch import Client
 from llmwatch.faults import FaultServer, Script
 from tests.end_to_end.calls import QUICK
+from tests.end_to_end.times import PATIENCE
 
 Serve = Callable[..., FaultServer]
 Connect = Callable[..., Client]
@@ -45,13 +46,26 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> s
     return str(path)
 
 
+class PatientServer(FaultServer):
+    """One that waits for what must happen as long as the tests do."""
+
+    def wait_for_requests(self, count: int, timeout: float = PATIENCE) -> None:
+        super().wait_for_requests(count, timeout)
+
+    def wait_for_connections(self, count: int, timeout: float = PATIENCE) -> None:
+        super().wait_for_connections(count, timeout)
+
+    def wait_for_closed(self, count: int, timeout: float = PATIENCE) -> None:
+        super().wait_for_closed(count, timeout)
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Start fault servers: ``serve("silent", "healthy", shape="anthropic")``."""
     with contextlib.ExitStack() as stack:
 
         def start(*scripts: str | Script, **options: Any) -> FaultServer:
-            return stack.enter_context(FaultServer(scripts or "healthy", **options))
+            return stack.enter_context(PatientServer(scripts or "healthy", **options))
 
         yield start
 

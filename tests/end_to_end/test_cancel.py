@@ -17,7 +17,7 @@ from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import asking, collect, eventually, in_thread, request, run_stream, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.scripts import gated
-from tests.end_to_end.times import BEAT, FREE, LONG
+from tests.end_to_end.times import BEAT, FREE, LONG, PATIENCE
 
 Way = Callable[[Client, Stream, CancelToken], None]
 
@@ -51,7 +51,7 @@ def test_a_call_that_waits_or_reads_is_given_up_at_once(serve: Serve, connect: C
     calling = in_thread(run_stream, made, lambda event: said.set() if event.text else None)
     server.wait_for_requests(1)
     if "stall" in script:
-        assert said.wait(FREE)
+        assert said.wait(PATIENCE)
     began = time.monotonic()
     give_up(client, made, token)
     outcome = calling.result()
@@ -76,7 +76,7 @@ def test_a_call_that_backs_off_is_given_up_at_once(serve: Serve, connect: Connec
     token = CancelToken()
     made = client.stream("POST", server.chat_url, json=asking(), cancel=token)
     calling = in_thread(run_stream, made)
-    assert backing_off.wait(FREE)
+    assert backing_off.wait(PATIENCE)
     began = time.monotonic()
     give_up(client, made, token)
     outcome = calling.result()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from llmwatch.faults import FaultServer
-from tests.end_to_end.times import PATIENCE
+from tests.end_to_end.times import LONG
 
 SESSION = """
 import sys, requests, llmwatch
@@ -40,7 +40,11 @@ def test_a_finalizer_that_calls_at_exit_does_not_hang(program: str) -> None:
     """The process ends, as it does without us; nothing is sent by what came too late."""
     with FaultServer("healthy") as server:
         done = subprocess.run(
-            [sys.executable, "-c", program, server.url], capture_output=True, text=True, timeout=PATIENCE, check=False
+            [sys.executable, "-c", program, server.url],
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
         )
         assert (done.returncode, done.stdout) == (0, "end\n")
         assert len(server.requests) == 1

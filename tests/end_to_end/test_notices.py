@@ -16,13 +16,13 @@ from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.scripts import gated, late
-from tests.end_to_end.times import BEAT, LIMIT
+from tests.end_to_end.times import BEAT, LIMIT, LONG
 
 
 def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connect) -> None:
     """While nothing comes the caller is told how long, where the attempt stands, and which limit expires when."""
     server, notices = serve("silent"), []
-    limits = Limits(ttfb=6 * BEAT * 4, first_content=LIMIT * 50)
+    limits = Limits(ttfb=3 * LIMIT, first_content=LONG)
     client = connect(limits=limits, retry=Retry.none(), on_notice=notices.append, notice_every=BEAT)
     stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
     waits = [one for one in notices if isinstance(one, WaitNotice)]
@@ -31,7 +31,7 @@ def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connec
     assert (last.attempt, last.phase, last.limit) == (1, "sent", "ttfb")
     assert [one.waited for one in waits] == sorted(one.waited for one in waits)
     assert all(one.waited >= BEAT * number for number, one in enumerate(waits, 1))
-    assert all(0 <= one.expires_in <= 6 * BEAT * 4 for one in waits)
+    assert all(0 <= one.expires_in <= 3 * LIMIT for one in waits)
     assert [one.expires_in for one in waits] == sorted((one.expires_in for one in waits), reverse=True)
 
 

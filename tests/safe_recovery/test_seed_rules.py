@@ -24,7 +24,7 @@ from tests.end_to_end.calls import (
     together,
 )
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import FREE, LIMIT
+from tests.end_to_end.times import FREE, LIMIT, PATIENCE
 from tests.safe_recovery.scripts import broken_off
 
 FUNCTION = {"type": "function", "function": {"name": "look_up"}}
@@ -178,7 +178,7 @@ def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, do
         sinks=[records.append],
     )
     calling = in_thread(door, client, server.chat_url, cancel=token)
-    assert backing_off.wait(FREE)
+    assert backing_off.wait(PATIENCE)
     token.cancel()
     error = calling.result().failed(Cancelled)
     (record,) = records

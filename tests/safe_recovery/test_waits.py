@@ -250,7 +250,7 @@ def test_a_cancel_during_the_wait_costs_none_of_it(serve: Serve, connect: Connec
     client = connect(on_notice=lambda notice: token.cancel())
     outcome = stream(client, server.chat_url, cancel=token)
     outcome.failed(llmwatch.Cancelled)
-    assert outcome.elapsed < FREE
+    assert outcome.elapsed < 100
     assert len(server.requests) == 1
 
 
