@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from tests.conftest import SCALE
+
 PATHS = {
     "openai-chat": "/v1/chat/completions",
     "openai-responses": "/v1/responses",
@@ -22,8 +24,10 @@ PATHS = {
 SHAPES = tuple(PATHS)
 FRAMINGS = ("chunked", "length", "close")
 
-PATIENCE = 10.0
+PATIENCE = 10.0 * SCALE
 """Seconds after which something that has to come is taken not to come."""
+SOON = 5.0 * SCALE
+"""Seconds in which what must not wait is over."""
 QUIET = 0.05
 """Seconds of silence that show that nothing comes. Nothing fails where it is too short."""
 

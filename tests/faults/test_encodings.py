@@ -14,24 +14,24 @@ from tests.faults.client import FRAMINGS, SHAPES, WireClient, asking
 WBITS = {"gzip": 31, "deflate": 15}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_unframed_has_no_length(shape: str):
+def test_unframed_has_no_length():
     """The body ends with its connection and says the whole answer."""
-    with FaultServer("unframed") as server, asking(server, shape) as client:
-        client.read()
-        assert (client.framing, client.headers["connection"], client.ended) == ("close", "close", "end")
-        assert reading.text(shape, client.body) == catalogue.ANSWER
+    for shape in SHAPES:
+        with FaultServer("unframed") as server, asking(server, shape) as client:
+            client.read()
+            assert (client.framing, client.headers["connection"], client.ended) == ("close", "close", "end")
+            assert reading.text(shape, client.body) == catalogue.ANSWER
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_coalesced_writes_end_inside_events(shape: str):
+def test_coalesced_writes_end_inside_events():
     """Each write but the last holds many events and ends in the middle of one."""
-    with FaultServer("coalesced:pieces=4") as server, asking(server, shape) as client:
-        client.read()
-        assert len(client.chunks) == 4
-        assert all(chunk.count(b"\n") > 2 for chunk in client.chunks)
-        assert not any(chunk.endswith(b"\n") for chunk in client.chunks[:-1])
-        assert reading.text(shape, client.body) == catalogue.ANSWER
+    for shape in SHAPES:
+        with FaultServer("coalesced:pieces=4") as server, asking(server, shape) as client:
+            client.read()
+            assert len(client.chunks) == 4
+            assert all(chunk.count(b"\n") > 2 for chunk in client.chunks)
+            assert not any(chunk.endswith(b"\n") for chunk in client.chunks[:-1])
+            assert reading.text(shape, client.body) == catalogue.ANSWER
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -88,20 +88,20 @@ def test_other_encodings_are_errors_of_the_script():
         ("newlines-mixed", [b"\r", b"\r\n", b"\n"]),
     ],
 )
-@pytest.mark.parametrize("shape", SHAPES)
-def test_lines_end_as_they_are_named(name: str, ends: list[bytes], shape: str):
+def test_lines_end_as_they_are_named(name: str, ends: list[bytes]):
     """With these ends of lines put back to LF the body is that of a healthy answer, and each kind of end occurs."""
-    with FaultServer([name, "healthy"]) as server:
-        with asking(server, shape) as client:
-            body = client.read().body
-            chunks = client.chunks
-        with asking(server, shape) as client:
-            healthy = client.read().body.replace(b"fault2", b"fault1")
-    assert body.replace(b"\r\n", b"\n").replace(b"\r", b"\n") == healthy
-    bare = body.replace(b"\r\n", b"")
-    seen = {b"\r\n": body.count(b"\r\n") > 0, b"\r": b"\r" in bare, b"\n": b"\n" in bare}
-    assert [end for end, is_seen in seen.items() if is_seen] == [end for end in seen if end in ends]
-    assert (max(map(len, chunks)) == 1) == (name == "newlines-split")
+    for shape in SHAPES:
+        with FaultServer([name, "healthy"]) as server:
+            with asking(server, shape) as client:
+                body = client.read().body
+                chunks = client.chunks
+            with asking(server, shape) as client:
+                healthy = client.read().body.replace(b"fault2", b"fault1")
+        assert body.replace(b"\r\n", b"\n").replace(b"\r", b"\n") == healthy
+        bare = body.replace(b"\r\n", b"")
+        seen = {b"\r\n": body.count(b"\r\n") > 0, b"\r": b"\r" in bare, b"\n": b"\n" in bare}
+        assert [end for end, is_seen in seen.items() if is_seen] == [end for end in seen if end in ends]
+        assert (max(map(len, chunks)) == 1) == (name == "newlines-split")
 
 
 def test_bom_is_before_the_first_event():
@@ -123,24 +123,24 @@ def test_utf8_split_cuts_every_character():
         assert reading.text("generic", client.body) == catalogue.ANSWER
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_bad_utf8_reads_as_a_replacement(shape: str):
+def test_bad_utf8_reads_as_a_replacement():
     """The body is no UTF-8, and reads as promised once the bad byte is replaced."""
-    with FaultServer("bad-utf8") as server, asking(server, shape) as client:
-        body = client.read().body
-        with pytest.raises(UnicodeDecodeError):
-            body.decode()
-        assert reading.text(shape, body.decode(errors="replace").encode()) == catalogue.BAD_UTF8_ANSWER
+    for shape in SHAPES:
+        with FaultServer("bad-utf8") as server, asking(server, shape) as client:
+            body = client.read().body
+            with pytest.raises(UnicodeDecodeError):
+                body.decode()
+            assert reading.text(shape, body.decode(errors="replace").encode()) == catalogue.BAD_UTF8_ANSWER
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_giant_event_is_one_event(shape: str):
+def test_giant_event_is_one_event():
     """One event holds 2 MiB of text, in an answer that is whole."""
-    with FaultServer("giant-event") as server, asking(server, shape) as client:
-        body = client.read().body
-        assert reading.text(shape, body) == "x" * (2 << 20)
-        assert sum(len(line) > 2 << 20 for line in body.split(b"\n")) >= 1
-        assert reading.is_terminated(shape, body)
+    for shape in SHAPES:
+        with FaultServer("giant-event") as server, asking(server, shape) as client:
+            body = client.read().body
+            assert reading.text(shape, body) == "x" * (2 << 20)
+            assert sum(len(line) > 2 << 20 for line in body.split(b"\n")) >= 1
+            assert reading.is_terminated(shape, body)
 
 
 def test_endless_event_never_ends_its_line():

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from llmwatch.faults import blackhole, refused_port
+from tests.faults.client import SOON
 
 
 def test_blackhole_hangs():
@@ -24,6 +25,6 @@ def test_refused_port_refuses_and_is_held():
     """Connecting is refused, and the port cannot be taken by another."""
     with refused_port() as port:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+            socket.create_connection(("127.0.0.1", port), timeout=SOON)
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))

@@ -13,10 +13,9 @@ import pytest
 
 from llmwatch.faults import FaultServer, ProxyServer, blackhole, catalogue, refused_port
 from tests.faults import reading
-from tests.faults.client import PATHS, WireClient
+from tests.faults.client import PATHS, SOON, WireClient
 
 MEBI = 1 << 20
-SOON = 5.0
 
 
 class TLSInside:

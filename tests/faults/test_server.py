@@ -17,11 +17,10 @@ from llmwatch.faults import Context, FaultServer, Script, catalogue
 from llmwatch.faults.shapes import SHAPES
 from llmwatch.faults.steps import Chunk, End, Hang, Head, Step
 from tests.faults import reading
-from tests.faults.client import PATHS, WireClient, asking
+from tests.faults.client import PATHS, SOON, WireClient, asking
 
 MEBI = 1 << 20
 CROWD = 1000
-SOON = 5.0
 
 
 def test_scripts_go_by_the_number_of_the_request():

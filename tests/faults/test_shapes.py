@@ -21,47 +21,47 @@ def test_names_cover_the_shapes_that_are_tested():
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("shape", ALL)
-def test_healthy_answer_says_the_answer(shape: str, framing: str):
+def test_healthy_answer_says_the_answer(framing: str):
     """A healthy stream says the whole answer and ends in the way of its provider, in every framing."""
-    with FaultServer("healthy", framing=framing) as server, asking(server, shape) as client:
-        client.read()
-        assert (client.status, client.framing, client.ended) == (200, framing, "end")
-        assert reading.text(shape, client.body) == catalogue.ANSWER
-        assert reading.is_terminated(shape, client.body)
-        kind = "application/x-ndjson" if shape == "ndjson" else "text/event-stream"
-        assert client.headers["content-type"] == kind
-
-
-@pytest.mark.parametrize("shape", ALL)
-def test_plain_answer_is_one_document(shape: str):
-    """A call that does not ask for a stream gets the answer as one JSON document."""
-    path = PATHS[shape].replace(":streamGenerateContent?alt=sse", ":generateContent")
-    with FaultServer("healthy") as server, WireClient(server.url) as client:
-        client.send(path, {"stream": False}).head().read()
-        assert (client.status, client.headers["content-type"]) == (200, "application/json")
-        assert reading.plain_text(shape, json.loads(client.body)) == catalogue.ANSWER
-
-
-@pytest.mark.parametrize("shape", ALL)
-def test_every_token_is_a_chunk(shape: str):
-    """Each event is written on its own, so that a client can see it at once."""
-    with FaultServer("healthy:tokens=5", shape=shape) as server, asking(server, shape) as client:
-        client.read()
-        said = [chunk for chunk in client.chunks if _says(shape, chunk)]
-        assert len(said) == 5
-
-
-@pytest.mark.parametrize("shape", FULL)
-def test_reasoning_comes_before_the_answer(shape: str):
-    """Reasoning is told apart from text, and text follows it unless the script is told to leave it out."""
-    scripts = ["reasoning-only:count=4,every=0", "reasoning-only:count=4,every=0,says=no"]
-    with FaultServer(scripts) as server, WireClient(server.url) as client:
-        for expected in (catalogue.ANSWER, ""):
-            client.ask(shape).read()
-            assert reading.reasoning(shape, client.body) == catalogue.answer(4)
-            assert reading.text(shape, client.body) == expected
+    for shape in ALL:
+        with FaultServer("healthy", framing=framing) as server, asking(server, shape) as client:
+            client.read()
+            assert (client.status, client.framing, client.ended) == (200, framing, "end")
+            assert reading.text(shape, client.body) == catalogue.ANSWER
             assert reading.is_terminated(shape, client.body)
+            kind = "application/x-ndjson" if shape == "ndjson" else "text/event-stream"
+            assert client.headers["content-type"] == kind
+
+
+def test_plain_answer_is_one_document():
+    """A call that does not ask for a stream gets the answer as one JSON document."""
+    for shape in ALL:
+        path = PATHS[shape].replace(":streamGenerateContent?alt=sse", ":generateContent")
+        with FaultServer("healthy") as server, WireClient(server.url) as client:
+            client.send(path, {"stream": False}).head().read()
+            assert (client.status, client.headers["content-type"]) == (200, "application/json")
+            assert reading.plain_text(shape, json.loads(client.body)) == catalogue.ANSWER
+
+
+def test_every_token_is_a_chunk():
+    """Each event is written on its own, so that a client can see it at once."""
+    for shape in ALL:
+        with FaultServer("healthy:tokens=5", shape=shape) as server, asking(server, shape) as client:
+            client.read()
+            said = [chunk for chunk in client.chunks if _says(shape, chunk)]
+            assert len(said) == 5
+
+
+def test_reasoning_comes_before_the_answer():
+    """Reasoning is told apart from text, and text follows it unless the script is told to leave it out."""
+    for shape in FULL:
+        scripts = ["reasoning-only:count=4,every=0", "reasoning-only:count=4,every=0,says=no"]
+        with FaultServer(scripts) as server, WireClient(server.url) as client:
+            for expected in (catalogue.ANSWER, ""):
+                client.ask(shape).read()
+                assert reading.reasoning(shape, client.body) == catalogue.answer(4)
+                assert reading.text(shape, client.body) == expected
+                assert reading.is_terminated(shape, client.body)
 
 
 def test_chat_sends_usage_after_the_reason():
@@ -116,14 +116,14 @@ def test_ids_differ_by_request(shape: str):
 
 
 @pytest.mark.parametrize("kind", ["comment", "ping", "blank", "empty"])
-@pytest.mark.parametrize("shape", FULL)
-def test_keepalives_say_nothing(shape: str, kind: str):
+def test_keepalives_say_nothing(kind: str):
     """A keep-alive of any kind is well formed and carries no text."""
-    blocks = b"".join(SHAPES[shape]().keepalive(kind))
-    assert blocks.endswith(b"\n")
-    if shape != "generic":
-        assert reading.text(shape, blocks) == ""
-    assert (b"data:" in blocks) == (kind in ("ping", "empty"))
+    for shape in FULL:
+        blocks = b"".join(SHAPES[shape]().keepalive(kind))
+        assert blocks.endswith(b"\n")
+        if shape != "generic":
+            assert reading.text(shape, blocks) == ""
+        assert (b"data:" in blocks) == (kind in ("ping", "empty"))
 
 
 def test_unknown_keepalive_is_an_error():

@@ -54,25 +54,27 @@ def test_late_headers_come_after_their_time():
         assert reading.text("openai-chat", client.read().body) == catalogue.ANSWER
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_comment_then_silent_sends_no_event(shape: str):
+def test_comment_then_silent_sends_no_event():
     """One comment, or half an event, is all that comes."""
-    comment = KEEPALIVES["ndjson"] if shape == "ndjson" else COMMENT
-    with FaultServer(["comment-then-silent", "comment-then-silent:what=half"]) as server:
-        with asking(server, shape) as client:
-            assert client.read(at_least=len(comment)).body == comment
-        with asking(server, shape) as client:
-            half = client.read(at_least=1).body
-            assert b"\n" not in half.removeprefix(b"event: message_start\n").removeprefix(b"event: response.created\n")
-            assert client.is_quiet()
+    for shape in SHAPES:
+        comment = KEEPALIVES["ndjson"] if shape == "ndjson" else COMMENT
+        with FaultServer(["comment-then-silent", "comment-then-silent:what=half"]) as server:
+            with asking(server, shape) as client:
+                assert client.read(at_least=len(comment)).body == comment
+            with asking(server, shape) as client:
+                half = client.read(at_least=1).body
+                assert b"\n" not in half.removeprefix(b"event: message_start\n").removeprefix(
+                    b"event: response.created\n"
+                )
+                assert client.is_quiet()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keepalive_only_goes_on(shape: str):
+def test_keepalive_only_goes_on():
     """The keep-alives of the provider come, and nothing else."""
-    one = KEEPALIVES.get(shape, COMMENT)
-    with FaultServer("keepalive-only:every=0.005") as server, asking(server, shape) as client:
-        assert client.read(at_least=len(one) * 4).body[: len(one) * 4] == one * 4
+    for shape in SHAPES:
+        one = KEEPALIVES.get(shape, COMMENT)
+        with FaultServer("keepalive-only:every=0.005") as server, asking(server, shape) as client:
+            assert client.read(at_least=len(one) * 4).body[: len(one) * 4] == one * 4
 
 
 def test_keepalives_keep_their_distance():
@@ -114,22 +116,22 @@ def test_lifecycle_only_begins_and_waits(shape: str, first: list[str]):
         assert reading.text(shape, body) == ""
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_stall_after_content_says_so_many_tokens(shape: str):
+def test_stall_after_content_says_so_many_tokens():
     """Exactly the tokens that were asked for come, then nothing."""
-    with FaultServer("stall-after-content:tokens=4") as server, asking(server, shape) as client:
-        client.read(until=reading.says(shape, catalogue.answer(4)))
-        assert client.is_quiet()
-        assert client.ended == ""
+    for shape in SHAPES:
+        with FaultServer("stall-after-content:tokens=4") as server, asking(server, shape) as client:
+            client.read(until=reading.says(shape, catalogue.answer(4)))
+            assert client.is_quiet()
+            assert client.ended == ""
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_pings_after_content_say_nothing_more(shape: str):
+def test_pings_after_content_say_nothing_more():
     """After the tokens only keep-alives come."""
-    one = KEEPALIVES.get(shape, COMMENT)
-    with FaultServer("pings-after-content:every=0.005") as server, asking(server, shape) as client:
-        body = client.read(until=one * 3).body
-        assert reading.text(shape, body) == catalogue.answer(3)
+    for shape in SHAPES:
+        one = KEEPALIVES.get(shape, COMMENT)
+        with FaultServer("pings-after-content:every=0.005") as server, asking(server, shape) as client:
+            body = client.read(until=one * 3).body
+            assert reading.text(shape, body) == catalogue.answer(3)
 
 
 def test_stall_in_a_plain_call_is_half_a_document():
@@ -168,25 +170,25 @@ def _rest_of_content() -> int:
         return len(client.read().body) - len(b"data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_endless_content_starts_over(shape: str):
+def test_endless_content_starts_over():
     """Content goes on beyond the answer."""
-    last = catalogue.ANSWER.split()[-1].encode()
-    with FaultServer("endless-content:every=0") as server, asking(server, shape) as client:
-        while client.body.count(last) < 3:
-            client.read(at_least=len(client.body) + 1)
-        text = reading.text(shape, client.body[: client.body.rindex(b"\n\n" if shape != "ndjson" else b"\n") + 2])
-        assert text.startswith(catalogue.ANSWER * 2)
+    for shape in SHAPES:
+        last = catalogue.ANSWER.split()[-1].encode()
+        with FaultServer("endless-content:every=0") as server, asking(server, shape) as client:
+            while client.body.count(last) < 3:
+                client.read(at_least=len(client.body) + 1)
+            text = reading.text(shape, client.body[: client.body.rindex(b"\n\n" if shape != "ndjson" else b"\n") + 2])
+            assert text.startswith(catalogue.ANSWER * 2)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_linger_after_done_leaves_the_body_open(shape: str):
+def test_linger_after_done_leaves_the_body_open():
     """The answer is whole, terminal event included, but the body does not end."""
-    with FaultServer("linger-after-done") as server, asking(server, shape) as client:
-        last = TERMINAL[shape] + (b".*\n" if shape == "ndjson" else b".*\n\n")
-        client.read(until=lambda body: re.search(last, body) is not None).read(reads=3)
-        assert reading.is_terminated(shape, client.body)
-        assert client.ended == ""
+    for shape in SHAPES:
+        with FaultServer("linger-after-done") as server, asking(server, shape) as client:
+            last = TERMINAL[shape] + (b".*\n" if shape == "ndjson" else b".*\n\n")
+            client.read(until=re.compile(last).search).read(reads=3)
+            assert reading.is_terminated(shape, client.body)
+            assert client.ended == ""
 
 
 @pytest.mark.parametrize("shape", ["openai-chat", "anthropic", "openai-responses"])
@@ -201,17 +203,17 @@ def test_finish_without_done_never_terminates(shape: str):
         assert not any(end in body for end in (b"[DONE]", b"message_stop", b"response.completed"))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_late_terminal_waits_for_its_gate(shape: str):
+def test_late_terminal_waits_for_its_gate():
     """All but the last event comes; that comes when the gate opens."""
-    with FaultServer("late-terminal") as server, asking(server, shape) as client:
-        client.read(until=reading.says(shape, catalogue.ANSWER)).read(reads=3)
-        assert client.ended == ""
-        assert not reading.is_terminated(shape, client.body)
-        server.gate("terminal").set()
-        client.read()
-        assert client.ended == "end"
-        assert reading.is_terminated(shape, client.body)
+    for shape in SHAPES:
+        with FaultServer("late-terminal") as server, asking(server, shape) as client:
+            client.read(until=reading.says(shape, catalogue.ANSWER)).read(reads=3)
+            assert client.ended == ""
+            assert not reading.is_terminated(shape, client.body)
+            server.gate("terminal").set()
+            client.read()
+            assert client.ended == "end"
+            assert reading.is_terminated(shape, client.body)
 
 
 @pytest.mark.parametrize("head", ["no", "yes"])

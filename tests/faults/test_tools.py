@@ -13,15 +13,15 @@ from tests.faults.client import SHAPES, asking
 STREAMED = ("openai-chat", "openai-responses", "anthropic", "generic")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_tool_arguments_only_adds_up_to_json(shape: str):
+def test_tool_arguments_only_adds_up_to_json():
     """The fragments add up to the arguments, which parse, and the answer ends with no text in it."""
-    with FaultServer("tool-arguments-only:count=30,every=0") as server, asking(server, shape) as client:
-        client.read()
-        assert reading.arguments(shape, client.body) == catalogue.tool_arguments(30)
-        assert reading.is_terminated(shape, client.body)
-        if shape != "generic":
-            assert reading.text(shape, client.body) == ""
+    for shape in SHAPES:
+        with FaultServer("tool-arguments-only:count=30,every=0") as server, asking(server, shape) as client:
+            client.read()
+            assert reading.arguments(shape, client.body) == catalogue.tool_arguments(30)
+            assert reading.is_terminated(shape, client.body)
+            if shape != "generic":
+                assert reading.text(shape, client.body) == ""
 
 
 def test_tool_arguments_come_in_so_many_fragments():
@@ -38,18 +38,18 @@ def test_tool_arguments_come_in_so_many_fragments():
 
 @pytest.mark.parametrize("cut", ["eof", "reset", "terminal"])
 @pytest.mark.parametrize("what", ["half", "none"])
-@pytest.mark.parametrize("shape", STREAMED)
-def test_tool_call_is_cut(shape: str, what: str, cut: str):
+def test_tool_call_is_cut(what: str, cut: str):
     """The call begins, its arguments do not parse, and the end is the one that was asked for."""
-    with FaultServer(f"tool-call-cut:what={what},cut={cut}") as server, asking(server, shape) as client:
-        client.read()
-        arguments = reading.arguments(shape, client.body)
-        assert client.ended == ("reset" if cut == "reset" else "end")
-        assert (arguments == "") == (what == "none")
-        assert catalogue.TOOL_ARGUMENTS.startswith(arguments)
-        assert arguments != catalogue.TOOL_ARGUMENTS
-        assert catalogue.TOOL_NAME.encode() in client.body
-        assert reading.is_terminated(shape, client.body) == (cut == "terminal")
+    for shape in STREAMED:
+        with FaultServer(f"tool-call-cut:what={what},cut={cut}") as server, asking(server, shape) as client:
+            client.read()
+            arguments = reading.arguments(shape, client.body)
+            assert client.ended == ("reset" if cut == "reset" else "end")
+            assert (arguments == "") == (what == "none")
+            assert catalogue.TOOL_ARGUMENTS.startswith(arguments)
+            assert arguments != catalogue.TOOL_ARGUMENTS
+            assert catalogue.TOOL_NAME.encode() in client.body
+            assert reading.is_terminated(shape, client.body) == (cut == "terminal")
 
 
 def test_tool_call_cut_for_want_of_tokens_says_so():
@@ -68,24 +68,24 @@ def test_tool_call_cut_for_want_of_tokens_says_so():
 
 
 @pytest.mark.parametrize("cut", ["eof", "reset"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_tool_call_is_complete_before_the_cut(shape: str, cut: str):
+def test_tool_call_is_complete_before_the_cut(cut: str):
     """All arguments of the call come, what shows that it is complete comes, and then the cut."""
-    shows = {
-        "openai-chat": b'"finish_reason":"tool_calls"',
-        "openai-responses": b"response.output_item.done",
-        "anthropic": b"content_block_stop",
-        "generic": b"tool_end",
-        "gemini": b"functionCall",
-        "ndjson": b"tool_calls",
-    }
-    name = f"tool-call-complete-then-cut:cut={cut},tokens=2"
-    with FaultServer(name) as server, asking(server, shape) as client:
-        client.read()
-        assert client.ended == ("reset" if cut == "reset" else "end")
-        assert json.loads(reading.arguments(shape, client.body)) == json.loads(catalogue.TOOL_ARGUMENTS)
-        assert shows[shape] in client.body
-        assert not reading.is_terminated(shape, client.body)
+    for shape in SHAPES:
+        shows = {
+            "openai-chat": b'"finish_reason":"tool_calls"',
+            "openai-responses": b"response.output_item.done",
+            "anthropic": b"content_block_stop",
+            "generic": b"tool_end",
+            "gemini": b"functionCall",
+            "ndjson": b"tool_calls",
+        }
+        name = f"tool-call-complete-then-cut:cut={cut},tokens=2"
+        with FaultServer(name) as server, asking(server, shape) as client:
+            client.read()
+            assert client.ended == ("reset" if cut == "reset" else "end")
+            assert json.loads(reading.arguments(shape, client.body)) == json.loads(catalogue.TOOL_ARGUMENTS)
+            assert shows[shape] in client.body
+            assert not reading.is_terminated(shape, client.body)
 
 
 def test_next_call_can_show_that_one_is_complete():
