@@ -83,7 +83,7 @@ class CallRequest:
         """
         asked = {"headers": prepared.headers, "data": prepared.body}
         body = prepared.body
-        if isinstance(body, (bytes, str)) and len(body) > _LARGE and not may_hold_prompt(body):
+        if isinstance(body, (bytes, str)) and len(body) > _LARGE and not may_hold_prompt(body, prepared.url or ""):
             url, method = prepared.url or "", (prepared.method or "GET").upper()
             return cls(method=method, url=url, kwargs=asked, readable=False, size=len(body))
         return cls(method=(prepared.method or "GET").upper(), url=prepared.url or "", **_look_into(asked))

@@ -1,12 +1,16 @@
-"""Is a request a call of a model? For the doors through which everything goes, the script's other requests too.
+"""Is a request a call of a model? For the entry points through which everything goes, the script's other requests too.
 
-The rule: a POST with a JSON object for a body that goes to one of the providers' documented methods and holds a prompt,
-or that goes anywhere, names a model (in the body, or in the URL) and holds what nothing but a prompt looks like. Where
-the method's name is one that other interfaces use as well, the body has to show that it is for a model. What a user has
-registered goes first.
+The rule: a POST with a JSON object for a body that
+
+* goes to a documented path of a provider (:mod:`llmwatch.payload.endpoints`), names a model, in the body or in the URL,
+  and holds a prompt in the field that is documented for that path; or
+* goes anywhere, names a model, and holds a conversation whose turns say who speaks, in the roles that models know.
+
+What a user has registered goes first.
 
 The rule is narrow on purpose: a request that is taken for a model's is sent again after a failure, which an order must
-never be. A model's request that it misses is sent once, and can be registered.
+never be. A model's request that it misses is sent once, and can be registered. So are agents and workflows, which act,
+and speech, which is played while it comes.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.errors import ConfigError
+from llmwatch.payload.endpoints import Endpoint, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import model_of
 
 __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
@@ -24,33 +29,19 @@ __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
 
-# What the documented methods of the providers' HTTP interfaces end with.
-_MODEL_PATHS = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/messages",
-    "/complete",
-    "/embeddings",
-    ":generateContent",
-    ":streamGenerateContent",
-    ":rawPredict",
-    ":streamRawPredict",
-    "/invoke",
-    "/invoke-with-response-stream",
-    "/converse",
-    "/converse-stream",
-    "/generate",
-    "/generate_stream",
-    "/api/chat",
+# Fields that hold a prompt at most paths, and at those that a user registers.
+_COMMON = frozenset(("messages", "Messages", "prompt", "input", "inputs", "contents", "system", "instructions"))
+# Fields that hold a conversation, wherever the request goes.
+_CONVERSATIONS = ("messages", "input", "contents", "Messages")
+# Of these, those that never hold plain text.
+_TURNS = frozenset({"messages", "contents", "Messages"})
+_ROLES = frozenset(
+    ("system", "developer", "user", "human", "assistant", "model", "chatbot", "bot", "ai", "tool", "function")
 )
-# Of these, those whose names say little: orders are completed, and lambdas invoked.
-_COMMON_PATHS = ("/messages", "/responses", "/complete", "/invoke")
-# Models too, but what comes is sound, which a player wants while it comes.
-_NO_ANSWERS = ("/audio/speech",)
-_PROMPTS = frozenset({"messages", "prompt", "input", "inputs", "contents", "system", "instructions"})
-
-_TURN = frozenset({"role", "content", "parts", "type"})
+# Fields that name the model, wherever the request goes.
+_NAMES = ("model", "model_id", "Model")
+# Where a turn says something.
+_SAID = frozenset({"content", "Content", "parts", "text", "tool_calls", "tool_call_id"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
@@ -90,27 +81,57 @@ def is_model_call(method: str, url: str, body: object) -> bool:
             return model
     if method.upper() != "POST" or not isinstance(body, Mapping):
         return False
-    path = parts.path.rstrip("/")
-    if path.endswith(_NO_ANSWERS):
-        return False
-    named = bool(model_of(url, body))
-    if path.endswith(_MODEL_PATHS):
-        prompted = any(isinstance(body.get(name), (str, list, Mapping)) for name in _PROMPTS)
-        return prompted and (named or _is_conversation(body) or not path.endswith(_COMMON_PATHS))
-    return named and (_is_conversation(body) or isinstance(body.get("prompt") or body.get("input"), (str, list)))
+    if any(_asks(endpoint, named, body) for endpoint, named in endpoints_at(url)):
+        return True
+    named = any(_is_name(body.get(name)) for name in _NAMES) or bool(model_of(url, None))
+    return named and any(_is_conversation(body.get(name)) for name in _CONVERSATIONS)
 
 
-def may_hold_prompt(body: bytes | str) -> bool:
+def may_hold_prompt(body: bytes | str, url: str = "") -> bool:
     """Whether a body that was not parsed may be that of a model call: a quick look, which says yes too often."""
+    names = _COMMON.union(*(endpoint.prompt_fields for endpoint, _ in endpoints_at(url)))
     if isinstance(body, bytes):
-        return any(f'"{name}"'.encode() in body for name in _PROMPTS)
-    return any(f'"{name}"' in body for name in _PROMPTS)
+        return any(f'"{name}"'.encode() in body for name in names)
+    return any(f'"{name}"' in body for name in names)
 
 
-def _is_conversation(body: Mapping[str, object]) -> bool:
-    """Whether there is a list of turns in it, each with who speaks or what is said."""
-    for name in ("messages", "input", "contents"):
-        turns = body.get(name)
-        if isinstance(turns, list) and turns and isinstance(turns[0], Mapping) and turns[0].keys() & _TURN:
-            return True
-    return False
+def _asks(endpoint: Endpoint, named: str, body: Mapping[str, object]) -> bool:
+    """Whether ``body`` is what ``endpoint`` documents. ``named`` is the model in the URL."""
+    if not any(_is_prompt(endpoint, name, field_of(body, name)) for name in endpoint.prompts):
+        return False
+    if endpoint.needs and not is_set(body, endpoint.needs):
+        return False
+    return bool(named) or any(_is_name(body.get(name)) for name in endpoint.model) or is_set(body, endpoint.instead)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_prompt(endpoint: Endpoint, field: str, value: object) -> bool:
+    """Whether ``value`` may stand in the documented ``field``: a conversation, which may be empty, or text, or a list
+    of texts, tokens or parts.
+    """
+    name = field.rpartition(".")[2]
+    if name in _TURNS:
+        if not isinstance(value, list):
+            return name == "contents" and isinstance(value, str)
+        turns = [turn for turn in value if isinstance(turn, Mapping)]
+        return len(turns) == len(value) and (not turns or not endpoint.speakers or any(map(_speaks, turns)))
+    if isinstance(value, Mapping):
+        return name in ("content", "prompt_variables") and bool(value)
+    if isinstance(value, list) and name == "inputs":
+        return bool(value) and all(isinstance(text, str) for text in value)
+    return isinstance(value, (str, list)) and bool(value)
+
+
+def _is_conversation(turns: object) -> bool:
+    """Whether it is a list of turns, one of which says something in a role that models know."""
+    return isinstance(turns, list) and any(
+        isinstance(turn, Mapping) and _speaks(turn) and turn.keys() & _SAID for turn in turns
+    )
+
+
+def _speaks(turn: Mapping[str, object]) -> bool:
+    role = turn.get("role", turn.get("Role", turn.get("sender_type")))
+    return isinstance(role, str) and role.lower() in _ROLES

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from llmwatch.errors import ConfigError
+from llmwatch.payload.endpoints import endpoints_at
 
 __all__ = ["REASONING_MODELS", "asks_for_thinking", "is_reasoning_model", "model_of", "register_reasoning_model"]
 
@@ -32,6 +33,8 @@ to case, and what it stands for. From the providers' model lists; :func:`registe
 _registered: tuple[re.Pattern[str], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
 
+# The field of most, watsonx's, Yandex's and Hunyuan's.
+_MODEL_FIELDS = ("model", "model_id", "modelUri", "Model")
 _MODEL_IN_URL = re.compile(r"/(?:models?|deployments|engines)/([^:?#]+)", re.IGNORECASE)
 _NO_EFFORT = ("none", "minimal", "off", "disabled")
 
@@ -66,12 +69,18 @@ def _built_in() -> re.Pattern[str]:
 
 
 def model_of(url: str | None, body: object) -> str:
-    """The model that a request names: in its body, else in its URL (Gemini, Bedrock, Azure); else ``""``."""
+    """The model that a request names: in its body, else in its URL (Gemini, Bedrock, Azure, ...); else ``""``."""
     if isinstance(body, Mapping):
-        name = body.get("model")
-        if isinstance(name, str) and name:
-            return name
-    found = _MODEL_IN_URL.search(url) if url else None
+        for field in _MODEL_FIELDS:
+            name = body.get(field)
+            if isinstance(name, str) and name:
+                return name
+    if not url:
+        return ""
+    for _, named in endpoints_at(url):
+        if named:
+            return named
+    found = _MODEL_IN_URL.search(url)
     return found[1] if found else ""
 
 

@@ -5,40 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from llmwatch.payload.endpoints import Streams, endpoints_at, field_of
+
 __all__ = ["is_streaming"]
 
-# What the documented streaming methods of the providers' HTTP interfaces end with.
-_STREAMING_PATHS = (
-    ":streamGenerateContent",  # Gemini
-    ":streamRawPredict",  # Vertex AI, partner models
-    ":serverStreamingPredict",  # Vertex AI
-    "/invoke-with-response-stream",  # Bedrock
-    "/converse-stream",  # Bedrock
-    "/generate_stream",  # Text Generation Inference
-)
-# Ollama's own endpoints stream unless they are told not to.
-_STREAMING_UNLESS_TOLD = ("/api/chat", "/api/generate")
+# Fields that ask for a stream wherever the request goes.
+_FIELDS = ("stream", "stream_tokens")
 
 
-def is_streaming(url: str | None, body: object, explicit: bool | None = None) -> bool:
+def is_streaming(
+    url: str | None, body: object, explicit: bool | None = None, headers: Mapping[str, str] | None = None
+) -> bool:
     """Whether the answer to a request will come as a stream.
 
     ``explicit``, where it is not ``None``, is the caller's word and decides. Else a request is streaming when its
-    ``body`` (the parsed JSON, or ``None``) says ``"stream": true``, or its ``url`` names a streaming method. Ollama's
-    ``/api/chat`` and ``/api/generate`` stream unless the body says ``"stream": false``. It does not look at headers.
+    ``body`` (the parsed JSON, or ``None``) says ``"stream": true`` or ``"stream_tokens": true``, or so in the field
+    that is documented for its path (:mod:`llmwatch.payload.endpoints`); when its ``url`` names a streaming method or
+    has ``alt=sse`` in its query; or when its ``headers``, if given with names in any case as requests keeps them, say
+    ``X-DashScope-SSE: enable``, or accept nothing but a stream of events while the body does not say ``"stream":
+    false``. Ollama's ``/api/chat`` and ``/api/generate`` stream unless the body says ``"stream": false``.
     """
     if explicit is not None:
         return explicit
-    asked = body.get("stream") if isinstance(body, Mapping) else None
-    if asked is True:
+    fields = body if isinstance(body, Mapping) else {}
+    if any(fields.get(name) is True for name in _FIELDS):
         return True
-    if not url:
-        return False
+    refused = fields.get("stream") is False
+    if url and _by_url(url, fields, refused=refused):
+        return True
+    return headers is not None and _by_headers(headers, refused=refused)
+
+
+def _by_url(url: str, fields: Mapping[str, object], *, refused: bool) -> bool:
+    for endpoint, _ in endpoints_at(url):
+        if endpoint.streams is Streams.ALWAYS or field_of(fields, endpoint.stream) is True:
+            return True
+        if endpoint.streams is Streams.UNLESS_TOLD and not refused:
+            return True
     try:
-        parts = urlsplit(url)
+        return "alt=sse" in urlsplit(url).query.split("&")
     except ValueError:
         return False
-    path = parts.path.rstrip("/")
-    if path.endswith(_STREAMING_PATHS) or "alt=sse" in parts.query.split("&"):
+
+
+def _by_headers(headers: Mapping[str, str], *, refused: bool) -> bool:
+    if str(headers.get("X-DashScope-SSE", "")).lower() == "enable":
         return True
-    return asked is not False and path.endswith(_STREAMING_UNLESS_TOLD)
+    accepted = str(headers.get("Accept", "")).partition(";")[0]
+    return accepted.strip().lower() == "text/event-stream" and not refused

@@ -21,7 +21,7 @@ EXTENSION = "llmwatch"
 """The name of the response's extension that is a :class:`Watched`."""
 
 _READ_SIZE = 65536
-_ASKS_STREAM = re.compile(rb'"stream"\s*:\s*true\b')
+_ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 _VERSIONS = {10: b"HTTP/1.0", 11: b"HTTP/1.1"}
 
 # The SDKs obey it, and it wins over everything else that they go by.
@@ -76,7 +76,7 @@ def _body(request: Any, headers: CaseInsensitiveDict[str]) -> Any:
         body = request.read()
     if headers.pop("transfer-encoding", None) is not None:
         headers["Content-Length"] = str(len(body))
-    if is_streaming(str(request.url), None) or _ASKS_STREAM.search(body):
+    if is_streaming(str(request.url), None, headers=headers) or _ASKS_STREAM.search(body):
         # Compression holds events back in the compressor. The library asks for it without being asked to.
         headers["Accept-Encoding"] = "identity"
     return body or None

@@ -93,6 +93,6 @@ def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, Nature]
     """
     request = CallRequest.of(prepared)
     if is_model_call(request.method, request.url, request.body):
-        streaming = is_streaming(request.url, request.body)
+        streaming = is_streaming(request.url, request.body, headers=prepared.headers)
         return request, Nature.STREAM if streaming else Nature.PLAIN
     return replace(request, body=None, readable=request.method in IDEMPOTENT), Nature.OTHER

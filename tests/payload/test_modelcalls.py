@@ -8,76 +8,258 @@ from typing import Any
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.payload import is_model_call, may_hold_prompt, modelcalls, register_model_url
+from llmwatch.payload import is_model_call, may_hold_prompt, register_model_url
+from llmwatch.payload.endpoints import ENDPOINTS, endpoints_at
 
-CHAT = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+TURNS = [{"role": "user", "content": "?"}]
+CHAT = {"model": "m", "messages": TURNS}
 PROMPT = {"model": "m", "prompt": "?"}
+CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "?"}]}]}
+INPUTS = {"inputs": "?", "parameters": {"max_new_tokens": 20}}
+CLAUDE = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": TURNS}
 HOST = "https://api.example.com"
+VERTEX = "/v1/projects/p/locations/us-east5/publishers"
+WATSONX = {"model_id": "ibm/granite", "project_id": "p"}
+BAIDU = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
+DASHSCOPE = "/api/v1/services"
+NLP_CLOUD = {"text": "?", "max_length": None, "top_p": None, "temperature": None}
+COHERE = {"message": "?", "conversation_id": "", "model": None, "chat_history": None, "stream": True}
+
+# Path and body, as the providers' references and packages have them.
+IS: list[tuple[str, dict[str, Any]]] = [
+    # OpenAI, and what is compatible with it
+    ("/v1/chat/completions", CHAT),
+    ("/chat/completions", CHAT),
+    ("/v1/chat/completions", {"model": "m", "messages": []}),
+    ("/v1/chat/completions", {"messages": TURNS, "stream": True}),
+    ("/api/paas/v4/chat/completions", CHAT),
+    ("/api/v3/chat/completions", CHAT),
+    ("/v1/agents/completions", {"agent_id": "ag_1", "messages": TURNS}),
+    ("/v1/completions", PROMPT),
+    ("/v1/completions", {"model": "m", "prompt": [1, 2, 3]}),
+    ("/v1/fim/completions", {"model": "codestral", "prompt": "def f(", "suffix": "return a"}),
+    ("/beta/completions", PROMPT),
+    ("/completions", {"prompt": "?", "n_predict": 20}),
+    ("/llm/gateway/completions", {**PROMPT, "max_tokens": 20}),
+    ("/v1/responses", {"model": "m", "input": "?"}),
+    ("/v1/responses", {"model": "m", "input": TURNS, "stream": True}),
+    ("/v1/responses", {"model": "m", "prompt": {"id": "pmpt_1"}}),
+    ("/backend/codex/responses", {"model": "m", "input": [{"type": "message"}], "store": False}),
+    ("/v1/embeddings", {"model": "m", "input": ["?"]}),
+    ("/embeddings", {"input": "?", "encoding_format": "float"}),
+    ("/v1/moderations", {"model": "m", "input": "?"}),
+    ("/v1/images/generations", PROMPT),
+    # Azure: the model stands in the URL
+    ("/openai/deployments/d/chat/completions?api-version=1", {"messages": []}),
+    ("/openai/deployments/d/completions", {"prompt": "?"}),
+    ("/openai/deployments/d/embeddings", {"input": "?"}),
+    ("/v1/engines/d/completions", {"prompt": "?"}),
+    ("/score", {"input_data": {"input_string": TURNS, "parameters": {"temperature": 1}}}),
+    # Anthropic
+    ("/v1/messages", {**CHAT, "max_tokens": 9}),
+    ("/anthropic/v1/messages", {**CHAT, "max_tokens": 9}),
+    ("/v1/complete", PROMPT),
+    # Google
+    ("/v1beta/models/g:generateContent", CONTENTS),
+    ("/v1beta/models/g:generateContent", {"contents": [{"parts": [{"text": "?"}]}]}),
+    ("/v1beta/models/g:streamGenerateContent?alt=sse", {"contents": [{}]}),
+    (f"{VERTEX}/google/models/g:streamGenerateContent", CONTENTS),
+    ("/v1beta/models/g:embedContent", {"content": {"parts": [{"text": "?"}]}}),
+    ("/v1beta/models/g:batchEmbedContents", {"requests": [{"model": "g", "content": {}}]}),
+    (f"{VERTEX}/anthropic/models/m:rawPredict", {"messages": TURNS}),
+    (f"{VERTEX}/anthropic/models/m@20250514:streamRawPredict", {"messages": TURNS, "stream": True}),
+    (f"{VERTEX}/google/models/text-embedding:predict", {"instances": [{"content": "?"}]}),
+    (f"{VERTEX}/google/models/m:serverStreamingPredict", {"inputs": ["?"]}),
+    # Bedrock
+    ("/model/anthropic.claude-v2%3A1/converse", {"messages": [{"role": "user", "content": [{"text": "?"}]}]}),
+    ("/model/m/converse-stream", {"messages": []}),
+    ("/model/anthropic.m/invoke", CLAUDE),
+    ("/model/amazon.titan/invoke", {"inputText": "?", "textGenerationConfig": {}}),
+    ("/model/meta.llama/invoke-with-response-stream", {"prompt": "?", "max_gen_len": 9}),
+    # servers at home
+    ("/api/chat", CHAT),
+    ("/api/generate", PROMPT),
+    ("/api/embed", {"model": "m", "input": ["?"]}),
+    ("/api/embeddings", PROMPT),
+    ("/", INPUTS),
+    ("", {"inputs": "?", "stream": True}),
+    ("/generate", {"inputs": "?"}),
+    ("/tgi/generate", INPUTS),
+    ("/generate_stream", {"inputs": "?"}),
+    ("/models/bigscience/bloom", INPUTS),
+    ("/v2/models/ensemble/generate", {"text_input": "?", "parameters": {"stream": False}}),
+    ("/v2/models/ensemble/versions/1/generate_stream", {"text_input": "?", "max_tokens": 9}),
+    ("/generate", {"prompt": "?", "max_tokens": 9, "temperature": 0}),
+    ("/api/v1/generate", {"prompt": "?", "max_new_tokens": 9}),
+    ("/generate", {"text": "?", "sampling_params": {"max_new_tokens": 9}, "stream": True}),
+    ("/api/extra/generate/stream", {"prompt": "?", "max_length": 9}),
+    ("/completion", {"prompt": "?", "n_predict": 20, "stream": True}),
+    ("/infill", {"input_prefix": "def f(", "input_suffix": "return a"}),
+    ("/api/v1/chat", {"model": "m", "input": "?"}),
+    ("/worker_generate", {"model": "m", "prompt": "?"}),
+    ("/worker_generate_stream", {"model": "m", "prompt": "?", "max_new_tokens": 9, "stop": "###"}),
+    # clouds
+    ("/serving-endpoints/dbrx/invocations", {"messages": TURNS, "max_tokens": 9}),
+    ("/serving-endpoints/bge/invocations", {"input": ["?"]}),
+    ("/endpoints/llama/invocations", INPUTS),
+    ("/endpoints/llama/invocations-response-stream", {"messages": TURNS, "stream": True}),
+    ("/invocations", {"messages": TURNS, "max_tokens": 9}),
+    ("/invocations", INPUTS),
+    ("/client/v4/accounts/1/ai/run/@cf/meta/llama-3-8b-instruct", {"prompt": "?"}),
+    ("/client/v4/accounts/1/ai/run/@cf/meta/llama-3-8b-instruct", {"messages": TURNS, "stream": True}),
+    ("/v1/1/gateway/workers-ai/@cf/meta/llama-3-8b-instruct", {"messages": TURNS}),
+    ("/ml/v1/text/generation?version=2024-05-01", {**WATSONX, "input": "?", "parameters": {}}),
+    ("/ml/v1/text/generation_stream?version=2024-05-01", {**WATSONX, "input": "?"}),
+    ("/ml/v1/text/chat?version=2024-05-01", {**WATSONX, "messages": TURNS}),
+    ("/ml/v1/text/chat_stream?version=2024-05-01", {**WATSONX, "messages": TURNS}),
+    ("/ml/v1/text/embeddings?version=2024-05-01", {**WATSONX, "inputs": ["?"]}),
+    ("/ml/v1/deployments/d/text/generation", {"parameters": {"prompt_variables": {"name": "?"}}}),
+    ("/api/v2/cortex/inference:complete", {"model": "m", "messages": [{"content": "?"}]}),
+    # others
+    ("/v1/chat", COHERE),
+    ("/v1/chat", {"model": "command-r", "message": "?"}),
+    ("/v2/chat", CHAT),
+    ("/v1/generate", {"model": "command", "prompt": "?"}),
+    ("/v1/embed", {"model": "embed", "texts": ["?"], "input_type": "search_query"}),
+    (f"{DASHSCOPE}/aigc/text-generation/generation", {"model": "qwen", "input": {"messages": TURNS}}),
+    (f"{DASHSCOPE}/aigc/multimodal-generation/generation", {"model": "qwen-vl", "input": {"prompt": "?"}}),
+    (f"{DASHSCOPE}/embeddings/text-embedding/text-embedding", {"model": "e", "input": {"texts": ["?"]}}),
+    ("/api/paas/v3/model-api/chatglm_std/invoke", {"prompt": TURNS, "temperature": 0.9}),
+    ("/api/paas/v3/model-api/chatglm_std/sse-invoke", {"prompt": TURNS, "incremental": True}),
+    (f"{BAIDU}/chat/ernie-4.0-8k", {"messages": TURNS, "stream": True}),
+    (f"{BAIDU}/completions/sqlcoder_7b", {"prompt": "?"}),
+    ("/", {"Model": "hunyuan-lite", "Messages": [{"Role": "user", "Content": "?"}], "Stream": True}),
+    ("/v1/text/chatcompletion_pro", {"model": "abab", "messages": [{"sender_type": "USER", "text": "?"}]}),
+    (
+        "/foundationModels/v1/completion",
+        {"modelUri": "gpt://f/yandexgpt", "completionOptions": {}, "messages": [{"role": "user", "text": "?"}]},
+    ),
+    ("/v1/gpu/finetuned-llama-3-70b/generation", {"text": "?"}),
+    ("/v1/gpu/fra_Latn/chatdolphin/chatbot", {"input": "?", "context": None, "history": None}),
+    ("/v1/chatdolphin/generation", NLP_CLOUD),
+    ("/v1/chatdolphin/chatbot", {"input": "?", "context": None, "history": None}),
+    ("/v1/gpu/stream/chatdolphin/generation", {"text": "?"}),
+    ("/inference", {**PROMPT, "stream_tokens": True}),
+    ("/v1/inference/meta-llama/Llama-2-70b", {"input": "?"}),
+    ("/studio/v1/j2-ultra/complete", {"prompt": "?", "numResults": 1}),
+    ("/complete", {"model": "luminous", "prompt": "?", "maximum_tokens": 9}),
+    # any path, where a conversation with roles and a model's name stand in the body
+    ("/whatever/a/gateway/calls/it", CHAT),
+    ("/whatever/a/gateway/calls/it", {"model": "m", "input": TURNS}),
+    ("/whatever/a/gateway/calls/it", {"model": "m", **CONTENTS}),
+    ("/v1/messages/count_tokens", {**CHAT, "system": "Be brief."}),
+    ("/v1/text/chatcompletion_v2", CHAT),
+    ("/v1/llm/chat-completions", CHAT),
+]
 
 
-@pytest.fixture(autouse=True)
-def _unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(modelcalls, "_registered", ())
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/chat/completions", CHAT),
-        ("/openai/deployments/d/chat/completions?api-version=1", {"messages": []}),
-        ("/v1/completions", PROMPT),
-        ("/v1/responses", {"model": "m", "input": "?"}),
-        ("/v1/responses", {"input": [{"role": "user"}]}),
-        ("/v1/messages", CHAT),
-        ("/v1/embeddings", {"model": "m", "input": ["?"]}),
-        ("/v1beta/models/g:generateContent", {"contents": [{}]}),
-        ("/v1beta/models/g:streamGenerateContent?alt=sse", {"contents": [{}]}),
-        ("/api/chat", CHAT),
-        ("/api/generate", PROMPT),
-        ("/model/m/converse-stream", {"messages": []}),
-        ("/generate_stream", {"inputs": "?"}),
-        ("/whatever/a/gateway/calls/it", CHAT),
-        ("/whatever/a/gateway/calls/it", PROMPT),
-        ("/whatever/a/gateway/calls/it", {"model": "m", "input": ["?"]}),
-        ("/v1/complete", PROMPT),
-        ("/model/anthropic.m/invoke", {"anthropic_version": "b", "messages": [{"role": "user"}]}),
-        ("/v1/projects/p/publishers/anthropic/models/m:rawPredict", {"messages": [{"role": "user"}]}),
-        ("/generate", {"inputs": "?"}),
-    ],
-)
-def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: object) -> None:
-    """The providers' documented methods, and anything that names a model and holds a prompt."""
+@pytest.mark.parametrize(("path", "body"), IS)
+def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: dict[str, Any]) -> None:
+    """The providers' documented methods with the bodies that they document, and conversations anywhere."""
     assert is_model_call("POST", HOST + path, body)
     assert is_model_call("post", HOST + path, body)
     assert not is_model_call("GET", HOST + path, body)
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/files", None),
-        ("/v1/chat/completions", None),
-        ("/v1/chat/completions", [CHAT]),
-        ("/v1/chat/completions", {"model": "m"}),
-        ("/orders", {"amount": 5}),
-        ("/search", {"input": "words"}),
-        ("/v1/fine_tuning/jobs", {"model": "m", "training_file": "f"}),
-        ("/v1/batches", {"input_file_id": "f", "endpoint": "/v1/chat/completions"}),
-        ("/v1/audio/speech", {"model": "m", "input": "Say this.", "voice": "v"}),
-        ("/api/pull", {"model": "m"}),
-        ("/orders", {"model": "phone", "instructions": "Leave it at the door.", "input": {"size": 2}}),
-        ("/cars", {"model": "T", "system": "navigation"}),
-        ("/orders/1/complete", {"instructions": "Leave it at the door."}),
-        ("/functions/f/invoke", {"input": {"order": 1}}),
-        ("/channels/1/messages", {"messages": ["Hello"], "prompt": True}),
-        ("/v17.0/1/messages", {"messaging_product": "m", "to": "1", "text": {"body": "Hello"}}),
-        ("/surveys/1/responses", {"input": "Fine."}),
-    ],
-)
+@pytest.mark.parametrize(("path", "body"), IS)
+def test_the_path_alone_is_no_proof(path: str, body: dict[str, Any]) -> None:
+    """The same paths with the body of an order, or with none."""
+    for other in ({}, {"customer": 3, "instructions": "net 30"}, {"model": "T3"}, {"items": [body]}, [body], None):
+        assert not is_model_call("POST", HOST + path, other)
+
+
+def test_every_documented_method_has_its_example() -> None:
+    """No row of the table is there without a body that it was read from."""
+    seen = {endpoint for path, _ in IS for endpoint, _ in endpoints_at(HOST + path)}
+    assert [endpoint.path for endpoint in ENDPOINTS if endpoint not in seen] == []
+
+
+# Orders, jobs and agents, in words that models' interfaces use as well.
+IS_NONE: list[tuple[str, Any]] = [
+    ("/v1/files", None),
+    ("/v1/chat/completions", None),
+    ("/v1/chat/completions", [CHAT]),
+    ("/v1/chat/completions", {"model": "m"}),
+    ("/v1/chat/completions", {"messages": TURNS}),
+    ("/v1/chat/completions", {"model": "m", "messages": "?"}),
+    ("/v1/chat/completions", {"model": "m", "messages": [{"text": "hi", "to": "bob"}]}),
+    ("/v1/chat/completions", {"model": "m", "messages": [{"role": "clerk", "content": "hi"}]}),
+    ("/api/chat", {"messages": [{"text": "hi", "to": "bob"}]}),
+    ("/api/chat", {"messages": TURNS}),
+    ("/api/chat", {"model": "T3", "messages": [{"role": "customer", "content": "hi"}]}),
+    ("/api/chat", {"message": "hi", "stream": True}),
+    ("/v1/chat", {"message": "hi", "to": "bob"}),
+    ("/orders", {"amount": 5}),
+    ("/orders", {"model": "T3", "input": "blue"}),
+    ("/orders", {"model": "T3", "prompt": "blue"}),
+    ("/orders", {"model": "T3", "input": ["blue"]}),
+    ("/orders", {"model": "phone", "instructions": "Leave it at the door.", "input": {"size": 2}}),
+    ("/orders", {"model": "T3", "messages": [{"role": "gift", "content": "Happy birthday"}]}),
+    ("/orders", {"model": "T3", "messages": [{"role": "user"}]}),
+    ("/orders", {"model": "", "messages": TURNS}),
+    ("/orders", {"messages": TURNS}),
+    ("/orders/1/complete", {"instructions": "Leave it at the door."}),
+    ("/orders/1/complete", {"model": "T3", "prompt": "Leave it at the door."}),
+    ("/cars", {"model": "T", "system": "navigation"}),
+    ("/models/ford/t3", {"inputs": "blue"}),
+    ("/models/T3/generate", {"prompt": "blue"}),
+    ("/invoices/generate", {"instructions": "net 30", "customer": 3}),
+    ("/invoices/generate", {"model": "T3", "prompt": "net 30"}),
+    ("/invoices/generate", {"inputs": "net 30"}),
+    ("/invoices/generate", {"text": "net 30"}),
+    ("/reports/generate", {"input": "monthly", "mail_to": "all"}),
+    ("/generate", {"inputs": [1, 2]}),
+    ("/generate", {"inputs": {"month": 1}}),
+    ("/courses/7/completions", {"input": {"user": 3}}),
+    ("/courses/7/completions", {"model": "T3", "prompt": "Done."}),
+    ("/tasks/1/completion", {"prompt": "Done."}),
+    ("/shapes/embeddings", {"model": "T3", "input": "blue"}),
+    ("/functions/f/invoke", {"input": {"order": 1}}),
+    ("/functions/f/invoke", {"model": "T3", "prompt": "order 1"}),
+    ("/chain/invoke", {"input": {"question": "?"}, "config": {}}),
+    ("/channels/1/messages", {"messages": ["Hello"], "prompt": True}),
+    ("/v1/messages", {"messages": [{"to": "1", "content": "Hello"}], "from": "2"}),
+    ("/v17.0/1/messages", {"messaging_product": "m", "to": "1", "text": {"body": "Hello"}}),
+    ("/surveys/1/responses", {"input": "Fine."}),
+    ("/surveys/1/responses", {"model": "T3", "input": "Fine."}),
+    ("/", {"inputs": "blue"}),
+    ("/", {"Model": "T3", "Messages": [{"Role": "clerk", "Content": "Hello"}]}),
+    ("/v1/power/generation", {"text": "night"}),
+    ("/invocations", {"inputs": [[1.0, 2.0]], "parameters": {}}),
+    ("/serving-endpoints/churn/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1]]}}),
+    ("/search", {"input": "words"}),
+    ("/v1/inference", {"input": "?"}),
+    # jobs
+    ("/v1/fine_tuning/jobs", {"model": "m", "training_file": "f"}),
+    ("/v1/batches", {"input_file_id": "f", "endpoint": "/v1/chat/completions"}),
+    ("/v1/messages/batches", {"requests": [{"custom_id": "1", "params": CHAT}]}),
+    ("/v1/models/meta/llama/predictions", {"input": {"prompt": "?"}}),
+    ("/api/paas/v3/model-api/chatglm_std/async-invoke", {"prompt": TURNS}),
+    (
+        "/foundationModels/v1/completionAsync",
+        {"modelUri": "gpt://f/yandexgpt", "messages": [{"role": "user", "text": "?"}]},
+    ),
+    ("/api/pull", {"model": "m"}),
+    # agents and workflows, which act
+    ("/v1/threads/t/runs", {"assistant_id": "a", "model": "m", "instructions": "?"}),
+    ("/agents/A/agentAliases/B/sessions/C/text", {"inputText": "Book it."}),
+    ("/v1/chat-messages", {"query": "Book it.", "inputs": {}, "response_mode": "streaming", "user": "u"}),
+    ("/api/v1/apps/1/completion", {"input": {"prompt": "Book it."}, "parameters": {}}),
+    # sound, which is played while it comes
+    ("/v1/audio/speech", {"model": "m", "input": "Say this.", "voice": "v"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), IS_NONE)
 def test_anything_else_is_none(path: str, body: object) -> None:
-    """No JSON object, no prompt, or no model that it could be for."""
+    """No JSON object, no prompt where one is documented, no model that it could be for."""
     assert not is_model_call("POST", HOST + path, body)
+
+
+def test_both_tables_are_long() -> None:
+    """Forty rows each at least, none of them twice."""
+    for table in (IS, IS_NONE):
+        assert len({json.dumps(row) for row in table}) == len(table) >= 40
 
 
 def test_a_url_that_cannot_be_read_is_none() -> None:
@@ -112,6 +294,11 @@ def test_a_pattern_that_cannot_be_meant_is_refused(pattern: str) -> None:
 @pytest.mark.parametrize("make", [str, str.encode])
 def test_a_quick_look_at_a_body_never_says_no_to_a_prompt(make: Any) -> None:
     """What is taken for a model call once it is parsed may hold a prompt; what names none of its fields does not."""
-    for body in (CHAT, PROMPT, {"model": "m", "input": "?"}, {"contents": [{}]}, {"inputs": "?"}):
+    for path, body in IS:
+        assert may_hold_prompt(make(json.dumps(body)), HOST + path), path
+    for body in (CHAT, PROMPT, {"model": "m", "input": "?"}, CONTENTS, {"inputs": "?"}):
         assert may_hold_prompt(make(json.dumps(body)))
-    assert not may_hold_prompt(make(json.dumps({"rows": [{"message": 1, "prompts": "my input"}]})))
+    rows = make(json.dumps({"rows": [{"message": 1, "text": "?", "prompts": "my input"}]}))
+    assert not may_hold_prompt(rows)
+    assert not may_hold_prompt(rows, HOST + "/v1/chat/completions")
+    assert may_hold_prompt(rows, HOST + "/v1/chat")

@@ -1,0 +1,319 @@
+"""The documented paths of the providers' HTTP interfaces, and what the body of a request to each says: one table.
+
+A row is one method of one interface. It says where the body holds the prompt and the model's name, what else shows that
+the request is for a model, and how a stream is asked for. Whether a request is a model call
+(:mod:`llmwatch.payload.modelcalls`) and whether it streams (:mod:`llmwatch.payload.streaming`) are both read from it.
+
+A path ends as the row says. Words such as ``generate`` and ``completions`` stand in the paths of many other backends:
+there the body has to hold what only a model is given (``needs``). A server of one model is asked without its name:
+there a setting of the generation shows what the request is for (``instead``).
+
+Sources: the providers' API references, and the requests of their own packages: cohere 4.57, dashscope 2.0,
+huggingface_hub 2.4, nlpcloud 1.1, qianfan 0.4, tencentcloud-sdk-python-hunyuan 3.1, together 0.2, zhipuai 1.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, lru_cache
+from urllib.parse import urlsplit
+
+__all__ = ["ENDPOINTS", "Endpoint", "Streams", "endpoints_at", "field_of", "is_set"]
+
+
+class Streams(Enum):
+    """When a method answers with a stream. ``ASKED``: where the body's field for it is true; ``ALWAYS``: its path says
+    so; ``UNLESS_TOLD``: where that field is not false.
+    """
+
+    ASKED = "asked"
+    ALWAYS = "always"
+    UNLESS_TOLD = "unless_told"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One documented method. Fields of the body are named with dots where they are nested.
+
+    * ``path``: a regular expression that the URL's path, without a slash at its end, ends with. Its group ``model`` is
+      the model's name, where that stands in the path.
+    * ``prompts``: one of these fields holds the prompt.
+    * ``model``: the fields that name the model.
+    * ``instead``: one of these fields shows as much where no model is named.
+    * ``needs``: one of these fields has to be there whether a model is named or not; none if empty.
+    * ``speakers``: whether a conversation has to say who speaks.
+    * ``stream``: the field that asks for a stream; ``streams``: what it does.
+    """
+
+    path: str
+    prompts: tuple[str, ...]
+    model: tuple[str, ...] = ("model",)
+    instead: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    speakers: bool = True
+    stream: str = "stream"
+    streams: Streams = Streams.ASKED
+
+    @property
+    def prompt_fields(self) -> frozenset[str]:
+        """The names of the fields at the top of the body that hold the prompt, or what holds it."""
+        return frozenset(name.partition(".")[0] for name in self.prompts)
+
+    def model_in(self, path: str) -> str:
+        """The model that ``path`` names, else ``""``."""
+        found = _compiled(self.path).search(path)
+        return (found.groupdict().get("model") or "") if found is not None else ""
+
+    def fits(self, path: str) -> bool:
+        """Whether ``path``, without a slash at its end, is one of this method."""
+        return _compiled(self.path).search(path) is not None
+
+
+# What only a model is given: how it is to sample, and how much.
+_SAMPLING = (
+    *("temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "grammar", "logprobs"),
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "maximum_tokens", "max_length"),
+    *("n_predict", "repetition_penalty", "repeat_penalty", "frequency_penalty", "presence_penalty"),
+    *("sampling_params", "do_sample", "cache_prompt", "stream_tokens"),
+)
+_ASKED = (*_SAMPLING, "stream")
+_PARAMETERS = tuple(f"parameters.{name}" for name in (*_SAMPLING, "details", "return_full_text"))
+_RESPONSES = ("stream", "store", "tools", "reasoning", "max_output_tokens", "temperature", "previous_response_id")
+# Keys that Cohere's own package sends with each chat, whatever they hold.
+_COHERE = ("chat_history", "preamble", "prompt_truncation", "citation_quality", "search_queries_only", "raw_prompting")
+
+_V = r"/v\d[a-z0-9]*"
+_DEPLOYMENT = r"/(?:deployments|engines)/(?P<model>[^/]+)"
+_MODEL = r"/(?P<model>[^/]+)"
+
+_OPENAI = (
+    # Also Azure, Mistral, DeepSeek, zhipu v4, vLLM, llama.cpp and the many that are compatible.
+    Endpoint(path=rf"(?:{_DEPLOYMENT})?/chat/completions$", prompts=("messages",), instead=_ASKED),
+    Endpoint(path=r"/agents/completions$", prompts=("messages",), model=("agent_id",)),
+    Endpoint(
+        path=rf"(?:{_V}|/openai|/beta|/fim|{_DEPLOYMENT}|^)/completions$",
+        prompts=("prompt",),
+        instead=("n_predict", "max_tokens", "temperature", "cache_prompt"),
+    ),
+    Endpoint(path=r"/completions$", prompts=("prompt",), needs=_ASKED),
+    Endpoint(path=rf"(?:{_V}|/openai|{_DEPLOYMENT}|^)/responses$", prompts=("input", "prompt.id")),
+    Endpoint(path=r"/responses$", prompts=("input", "prompt.id"), needs=_RESPONSES),
+    Endpoint(
+        path=rf"(?:{_V}|/openai|/api|/text|{_DEPLOYMENT}|^)/embeddings$",
+        prompts=("input", "prompt", "inputs"),
+        model=("model", "model_id"),
+        instead=("encoding_format",),
+    ),
+    Endpoint(path=rf"{_V}/moderations$", prompts=("input",)),
+    Endpoint(path=rf"(?:{_V}|{_DEPLOYMENT})/images?/generations$", prompts=("prompt",)),
+)
+_ANTHROPIC = (
+    Endpoint(path=rf"{_V}/messages$", prompts=("messages",)),
+    Endpoint(path=rf"{_V}/complete$", prompts=("prompt",)),
+)
+_GOOGLE = (
+    Endpoint(path=r"/(?P<model>[^/:]+):generateContent$", prompts=("contents",), speakers=False),
+    Endpoint(
+        path=r"/(?P<model>[^/:]+):streamGenerateContent$",
+        prompts=("contents",),
+        speakers=False,
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(path=r"/(?P<model>[^/:]+):embedContent$", prompts=("content",)),
+    Endpoint(path=r"/(?P<model>[^/:]+):batchEmbedContents$", prompts=("requests",)),
+    # Vertex: the models of other makes, and its older interface.
+    Endpoint(path=r"/(?P<model>[^/:]+):rawPredict$", prompts=("messages", "prompt")),
+    Endpoint(path=r"/(?P<model>[^/:]+):streamRawPredict$", prompts=("messages", "prompt"), streams=Streams.ALWAYS),
+    Endpoint(path=r"/publishers/[^/]+/models/(?P<model>[^/:]+):predict$", prompts=("instances",)),
+    Endpoint(
+        path=r"/(?P<model>[^/:]+):serverStreamingPredict$", prompts=("inputs", "instances"), streams=Streams.ALWAYS
+    ),
+)
+_BEDROCK_PROMPTS = ("messages", "prompt", "inputText", "message", "texts")
+_BEDROCK = (
+    Endpoint(path=rf"/model{_MODEL}/converse$", prompts=("messages",)),
+    Endpoint(path=rf"/model{_MODEL}/converse-stream$", prompts=("messages",), streams=Streams.ALWAYS),
+    Endpoint(path=rf"/model{_MODEL}/invoke$", prompts=_BEDROCK_PROMPTS),
+    Endpoint(path=rf"/model{_MODEL}/invoke-with-response-stream$", prompts=_BEDROCK_PROMPTS, streams=Streams.ALWAYS),
+)
+_SELF_HOSTED = (
+    # Ollama
+    Endpoint(path=r"/api/chat$", prompts=("messages",), streams=Streams.UNLESS_TOLD),
+    Endpoint(path=r"/api/generate$", prompts=("prompt",), streams=Streams.UNLESS_TOLD),
+    Endpoint(path=r"/api/embed$", prompts=("input",)),
+    # Text Generation Inference, at its own root, behind a gateway, and at Hugging Face
+    Endpoint(path=r"^$", prompts=("inputs",), model=(), instead=("parameters", "stream")),
+    Endpoint(path=r"^/generate$", prompts=("inputs",), model=(), instead=("inputs",)),
+    Endpoint(path=r"/generate$", prompts=("inputs",), model=(), instead=_PARAMETERS),
+    Endpoint(path=r"/generate_stream$", prompts=("inputs",), model=(), instead=("inputs",), streams=Streams.ALWAYS),
+    Endpoint(path=r"/models/(?P<model>[^/]+/[^/]+)$", prompts=("inputs",), needs=("parameters", "options", "stream")),
+    # Triton
+    Endpoint(path=rf"/v2/models{_MODEL}(?:/versions/[^/]+)?/generate$", prompts=("text_input", "prompt")),
+    Endpoint(
+        path=rf"/v2/models{_MODEL}(?:/versions/[^/]+)?/generate_stream$",
+        prompts=("text_input", "prompt"),
+        streams=Streams.ALWAYS,
+    ),
+    # vLLM's plain server, text-generation-webui, KoboldCpp; SGLang
+    Endpoint(path=r"/generate$", prompts=("prompt",), instead=_SAMPLING, needs=_SAMPLING),
+    Endpoint(path=r"/generate$", prompts=("text", "input_ids"), model=(), instead=("sampling_params",)),
+    Endpoint(
+        path=r"/(?:generate_stream|extra/generate/stream)$",
+        prompts=("prompt",),
+        instead=_SAMPLING,
+        needs=_SAMPLING,
+        streams=Streams.ALWAYS,
+    ),
+    # llama.cpp
+    Endpoint(path=r"/completion$", prompts=("prompt",), instead=_ASKED, needs=_ASKED),
+    Endpoint(path=r"^/infill$", prompts=("input_prefix", "input_suffix"), model=(), instead=("input_suffix",)),
+    # LM Studio
+    Endpoint(path=r"/api/v1/chat$", prompts=("input",)),
+    # FastChat's worker
+    Endpoint(path=r"/worker_generate$", prompts=("prompt",)),
+    Endpoint(path=r"/worker_generate_stream$", prompts=("prompt",), streams=Streams.ALWAYS),
+)
+_CLOUDS = (
+    # Databricks and MLflow, SageMaker, and their containers
+    Endpoint(
+        path=rf"/(?:serving-endpoints|endpoints|gateway){_MODEL}/invocations$", prompts=("messages", "prompt", "input")
+    ),
+    Endpoint(path=rf"/endpoints{_MODEL}/invocations$", prompts=("inputs",), needs=_PARAMETERS),
+    Endpoint(
+        path=rf"/endpoints{_MODEL}/invocations-response-stream$",
+        prompts=("messages", "prompt", "inputs"),
+        needs=(*_ASKED, "parameters"),
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(path=r"^/invocations$", prompts=("messages", "prompt"), instead=_ASKED),
+    Endpoint(path=r"^/invocations$", prompts=("inputs",), model=(), instead=_PARAMETERS),
+    # Azure: models as a service
+    Endpoint(path=r"^/score$", prompts=("input_data.input_string",), model=(), instead=("input_data",)),
+    # Cloudflare, and behind its gateway
+    Endpoint(
+        path=r"/(?:ai/run|workers-ai)/(?P<model>(?:@|%40)[^/]+/[^/]+/[^/]+)$",
+        prompts=("messages", "prompt", "input", "text"),
+    ),
+    # watsonx
+    Endpoint(
+        path=rf"/ml/v1[^/]*(?:/deployments{_MODEL})?/text/generation$",
+        prompts=("input", "parameters.prompt_variables"),
+        model=("model_id",),
+    ),
+    Endpoint(
+        path=rf"/ml/v1[^/]*(?:/deployments{_MODEL})?/text/generation_stream$",
+        prompts=("input", "parameters.prompt_variables"),
+        model=("model_id",),
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(path=rf"/ml/v1(?:/deployments{_MODEL})?/text/chat$", prompts=("messages",), model=("model_id",)),
+    Endpoint(
+        path=rf"/ml/v1(?:/deployments{_MODEL})?/text/chat_stream$",
+        prompts=("messages",),
+        model=("model_id",),
+        streams=Streams.ALWAYS,
+    ),
+    # Snowflake
+    Endpoint(path=r"/cortex/inference:complete$", prompts=("messages", "prompt"), speakers=False),
+)
+_OTHERS = (
+    # Cohere, whose chat has a model of its own where none is named
+    Endpoint(path=r"(?:/v1|^)/chat$", prompts=("message",), instead=_COHERE),
+    Endpoint(path=r"/v2/chat$", prompts=("messages",)),
+    Endpoint(path=r"/v1/generate$", prompts=("prompt",), instead=("num_generations", "return_likelihoods")),
+    Endpoint(path=r"/v[12]/embed$", prompts=("texts", "inputs", "images")),
+    # DashScope
+    Endpoint(
+        path=r"/services/aigc/(?:text|multimodal)-generation/generation$", prompts=("input.messages", "input.prompt")
+    ),
+    Endpoint(path=r"/services/embeddings/[^/]+/[^/]+$", prompts=("input.texts", "input.contents")),
+    # zhipu, before v4
+    Endpoint(path=rf"/model-api{_MODEL}/invoke$", prompts=("prompt",)),
+    Endpoint(path=rf"/model-api{_MODEL}/sse-invoke$", prompts=("prompt",), streams=Streams.ALWAYS),
+    # Baidu
+    Endpoint(path=rf"/wenxinworkshop/(?:chat|completions){_MODEL}$", prompts=("messages", "prompt")),
+    # Hunyuan
+    Endpoint(path=r"^$", prompts=("Messages",), model=("Model",), stream="Stream"),
+    # MiniMax
+    Endpoint(path=r"/text/chatcompletion(?:_pro|_v2)?$", prompts=("messages",)),
+    # Yandex
+    Endpoint(
+        path=r"/foundationModels/v1/completion$",
+        prompts=("messages",),
+        model=("modelUri",),
+        stream="completionOptions.stream",
+    ),
+    # NLP Cloud
+    Endpoint(path=rf"/v1/gpu(?:/[a-z]{{3}}_[A-Z][a-z]{{3}})?{_MODEL}/(?:code-)?generation$", prompts=("text",)),
+    Endpoint(path=rf"/v1/gpu(?:/[a-z]{{3}}_[A-Z][a-z]{{3}})?{_MODEL}/chatbot$", prompts=("input",)),
+    Endpoint(path=rf"/v1{_MODEL}/generation$", prompts=("text",), needs=_SAMPLING),
+    Endpoint(path=rf"/v1{_MODEL}/chatbot$", prompts=("input",), needs=("context", "history")),
+    Endpoint(
+        path=rf"/v1/(?:gpu/)?stream(?:ing)?{_MODEL}/(?:(?:code-)?generation|chatbot)$",
+        prompts=("text", "input"),
+        streams=Streams.ALWAYS,
+    ),
+    # Together, before v1; DeepInfra
+    Endpoint(path=r"(?:^|/api)/inference$", prompts=("prompt",), stream="stream_tokens"),
+    Endpoint(path=r"/v1/inference/(?P<model>[^/]+/[^/]+)$", prompts=("input",)),
+    # AI21, Aleph Alpha
+    Endpoint(path=rf"/studio/v1{_MODEL}/complete$", prompts=("prompt",)),
+    Endpoint(path=r"^/complete$", prompts=("prompt",), needs=("maximum_tokens",)),
+)
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *_OPENAI,
+    *_ANTHROPIC,
+    *_GOOGLE,
+    *_BEDROCK,
+    *_SELF_HOSTED,
+    *_CLOUDS,
+    *_OTHERS,
+)
+"""Every documented method that is known. Several may share a path: the body tells them apart."""
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # At the first call, because importing must stay quick.
+    return re.compile(pattern)
+
+
+def endpoints_at(url: str) -> tuple[tuple[Endpoint, str], ...]:
+    """The documented methods that ``url`` may be one of, each with the model that the URL names or ``""``. A URL that
+    cannot be read is one of none.
+    """
+    try:
+        path = urlsplit(url).path.rstrip("/")
+    except ValueError:
+        return ()
+    return _at(path)
+
+
+@lru_cache(maxsize=64)
+def _at(path: str) -> tuple[tuple[Endpoint, str], ...]:
+    # A program asks at few paths, and at each of them again and again.
+    return tuple((endpoint, endpoint.model_in(path)) for endpoint in ENDPOINTS if endpoint.fits(path))
+
+
+def field_of(body: Mapping[str, object], name: str) -> object:
+    """What stands in the field ``name``, with dots where it is nested; ``None`` if it is not there."""
+    value: object = body
+    for key in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def is_set(body: Mapping[str, object], names: Iterable[str]) -> bool:
+    """Whether one of the fields ``names`` is there, whatever it holds: some packages send all of theirs."""
+    for name in names:
+        outer, _, inner = name.rpartition(".")
+        holder = field_of(body, outer) if outer else body
+        if isinstance(holder, Mapping) and inner in holder:
+            return True
+    return False
