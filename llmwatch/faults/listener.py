@@ -70,13 +70,13 @@ class Listener:
         with self._changed:
             return self._accepted - self._closed
 
-    def wait_for_connections(self, count: int, timeout: float = 5.0) -> None:
+    def wait_for_connections(self, count: int, timeout: float = 30.0) -> None:
         """Return once ``count`` connections were accepted; ``TimeoutError`` after ``timeout`` seconds."""
         self._wait(
             lambda: self._accepted >= count, timeout, lambda: f"{self._accepted} of {count} connections accepted"
         )
 
-    def wait_for_closed(self, count: int, timeout: float = 5.0) -> None:
+    def wait_for_closed(self, count: int, timeout: float = 30.0) -> None:
         """Return once ``count`` connections are closed on this side; ``TimeoutError`` after ``timeout`` seconds."""
         self._wait(lambda: self._closed >= count, timeout, lambda: f"{self._closed} of {count} connections closed")
 

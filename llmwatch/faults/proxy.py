@@ -70,7 +70,7 @@ class ProxyServer(Listener):
         with self._changed:
             return len(self._requests)
 
-    def wait_for_connects(self, count: int, timeout: float = 5.0) -> None:
+    def wait_for_connects(self, count: int, timeout: float = 30.0) -> None:
         """Return once ``count`` CONNECTs came; ``TimeoutError`` after ``timeout`` seconds."""
         self._wait(lambda: len(self._requests) >= count, timeout, lambda: f"{len(self._requests)} of {count} CONNECTs")
 

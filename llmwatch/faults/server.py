@@ -96,7 +96,7 @@ class FaultServer(Listener):
         with self._changed:
             return list(self._recorded)
 
-    def wait_for_requests(self, count: int, timeout: float = 5.0) -> None:
+    def wait_for_requests(self, count: int, timeout: float = 30.0) -> None:
         """Return once ``count`` requests were recorded; ``TimeoutError`` after ``timeout`` seconds."""
         self._wait(lambda: len(self._recorded) >= count, timeout, lambda: f"{len(self._recorded)} of {count} requests")
 
