@@ -14,12 +14,13 @@ import pytest
 import requests
 
 from llmwatch import Client, Limits, RefreshFailed, Retry
-from llmwatch.auth import refreshing
+from llmwatch.auth import Refreshing, refreshing
 from llmwatch.faults import Script, refused_port, steps
 from tests.auth.conftest import Connect, Serve
 from tests.auth.tokens import CLIENT_SECRET, REFRESH_TOKEN, asking_at, saying, token
-from tests.end_to_end.calls import collect
-from tests.end_to_end.times import LIMIT
+from tests.end_to_end.calls import collect, in_thread
+from tests.end_to_end.manual import LATE, ManualTime
+from tests.end_to_end.times import LIMIT, LONG
 
 OLD = token(99)
 SECRETS = (REFRESH_TOKEN, CLIENT_SECRET, OLD, token(1))
@@ -65,26 +66,34 @@ def clean(error: RefreshFailed, trace: str, told: list[Any], caplog: pytest.LogC
         assert secret not in seen
 
 
+GIVEN = pytest.mark.parametrize("given", [None, OLD], ids=["before", "after a 401"])
+
+
 @DOORS
-@pytest.mark.parametrize("given", [None, OLD], ids=["before", "after a 401"])
+@GIVEN
 @pytest.mark.parametrize(
-    "script",
+    ("script", "raising"),
     [
-        "silent",
-        "reset-before-response",
-        Script.of("cut", steps.Head(200, (), "length", 500), steps.Chunk(QUOTING), steps.Close()),
-        saying(QUOTING, 400),
-        saying(QUOTING, 503),
-        saying(QUOTING, 404),
-        saying(QUOTING),
-        saying(QUOTING[:-4]),
-        saying(b'{"access_token": "' + token(1).encode() + b' "}'),
-        saying(b'{"access_token": "t", "token_type": "mac", "x": "' + token(1).encode() + b'"}'),
-        saying(QUOTING.ljust(70_000)),
+        ("reset-before-response", False),
+        (Script.of("cut", steps.Head(200, (), "length", 500), steps.Chunk(QUOTING), steps.Close()), False),
+        (saying(QUOTING, 400), False),
+        (saying(QUOTING, 503), False),
+        (saying(QUOTING, 404), False),
+        (saying(QUOTING, 400), True),
+        (saying(QUOTING, 503), True),
+        (saying(QUOTING), False),
+        (saying(QUOTING), True),
+        (saying(QUOTING[:-4]), False),
+        (saying(QUOTING[:-4]), True),
+        (saying(b'{"access_token": "' + token(1).encode() + b' "}'), False),
+        (saying(b'{"access_token": "' + token(1).encode() + b' "}'), True),
+        (saying(b'{"access_token": "t", "token_type": "mac", "x": "' + token(1).encode() + b'"}'), False),
+        (saying(b'{"access_token": "t", "token_type": "mac", "x": "' + token(1).encode() + b'"}'), True),
+        (saying(QUOTING.ljust(70_000)), False),
+        (saying(QUOTING.ljust(70_000)), True),
     ],
     ids=lambda script: script if isinstance(script, str) else "",
 )
-@pytest.mark.parametrize("raising", [False, True])
 def test_no_secret_comes_out_of_a_failed_refresh(
     serve: Serve,
     connect: Connect,
@@ -94,7 +103,9 @@ def test_no_secret_comes_out_of_a_failed_refresh(
     given: str | None,
     raising: bool,
 ) -> None:
-    """Neither the tokens nor the client's secret, whoever said them last: in the URL, the form, the answer."""
+    """Neither the tokens nor the client's secret, whoever said them last: in the URL, the form, the answer. The refresh
+    function hands over the response, or raises for its status and hands over what it says.
+    """
     auths, api, told = serve(script), serve("status:status=401"), []
     plain = asking_at(auths)
 
@@ -106,9 +117,33 @@ def test_no_secret_comes_out_of_a_failed_refresh(
         return response
 
     client = connect(retry=Retry.none(), sinks=[told.append], on_notice=told.append)
-    auth = refreshing(refresh, token=given, limits=Limits(total=LIMIT))
+    auth = refreshing(refresh, token=given, limits=Limits(total=LONG))
     with caplog.at_level(logging.DEBUG, "llmwatch"):
         error, trace = ask(client, api.chat_url, auth)
+    assert REFRESH_TOKEN.encode() in auths.requests[0].body
+    clean(error, trace, told, caplog)
+
+
+@DOORS
+@GIVEN
+def test_no_secret_comes_out_of_a_refresh_that_is_killed(
+    serve: Serve,
+    connect: Connect,
+    manual: ManualTime,
+    caplog: pytest.LogCaptureFixture,
+    ask: Ask,
+    given: str | None,
+) -> None:
+    """A refresh whose time is over after its request, with all its secrets, had reached the server."""
+    auths, api, told = serve("silent"), serve("status:status=401"), []
+    client = manual.on(connect(retry=Retry.none(), sinks=[told.append], on_notice=told.append))
+    auth = Refreshing(asking_at(auths), token=given, limits=Limits(total=LIMIT), clock=manual.clock)
+    with caplog.at_level(logging.DEBUG, "llmwatch"):
+        asking = in_thread(ask, client, api.chat_url, auth)
+        auths.wait_for_requests(1)
+        manual.advance(LIMIT + LATE)
+        error, trace = asking.result()
+    assert (error.phase, error.retryable) == ("refresh", True)
     assert REFRESH_TOKEN.encode() in auths.requests[0].body
     clean(error, trace, told, caplog)
 

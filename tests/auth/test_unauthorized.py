@@ -19,10 +19,12 @@ from llmwatch import Limits, ProviderError, RefreshFailed
 from llmwatch.auth import Refreshing, refreshing
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
+from llmwatch.watch.machine import Phase
 from tests.auth.conftest import Connect, Serve
 from tests.auth.tokens import asking_at, granting, guarded, saying, token
-from tests.end_to_end.calls import asking, collect, in_thread, request, stream
-from tests.end_to_end.times import FREE, LIMIT, PATIENCE
+from tests.end_to_end.calls import asking, collect, eventually, in_thread, request, stream
+from tests.end_to_end.manual import ManualTime
+from tests.end_to_end.times import LIMIT, PATIENCE
 
 Door = Callable[[], contextlib.AbstractContextManager[requests.Session]]
 
@@ -134,13 +136,13 @@ def test_a_refresh_that_fails_after_a_401(serve: Serve, connect: Connect, body: 
         assert (len(auths.requests), len(api.requests)) == (1, 1)
 
 
-def test_a_401_whose_body_never_ends(serve: Serve, connect: Connect) -> None:
-    """A client does not wait for the words of the first refusal."""
+def test_a_401_whose_body_never_ends(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+    """A client does not wait for the words of the first refusal: it is through while no limit can expire."""
     endless = Script.of("endless", steps.Head(401, (), "chunked"), steps.Chunk(b"{"), steps.Hang())
     auths, api = serve(granting()), serve(endless, guarded(1))
-    outcome = collect(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
-    outcome.done()
-    assert outcome.elapsed < FREE
+    auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
+    calling = in_thread(collect, manual.on(connect()), api.chat_url, auth=auth)
+    calling.result().done()
     api.wait_for_closed(1)
 
 
@@ -359,14 +361,23 @@ def test_hooks_of_the_user_get_the_answer(serve: Serve) -> None:
     assert seen == [200]
 
 
-def test_a_hanging_second_request_in_a_session(serve: Serve) -> None:
+def test_a_hanging_second_request_in_a_session(serve: Serve, manual: ManualTime) -> None:
     """What follows the 401 through a watched session is watched too."""
     auths, api = serve(granting()), serve("status:status=401", "silent")
-    auth = refreshing(asking_at(auths), token="old")
-    with llmwatch.Session(limits=Limits(ttfb=LIMIT)) as session, pytest.raises(requests.ReadTimeout) as caught:
-        session.post(api.url, data=b"x", auth=auth)
-    assert isinstance(caught.value, llmwatch.WatchTimeout)
-    assert caught.value.phase == "ttfb"
+    auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
+
+    def ask() -> requests.ReadTimeout:
+        with llmwatch.Session(limits=Limits(ttfb=LIMIT)) as session, pytest.raises(requests.ReadTimeout) as caught:
+            session.post(api.url, data=b"x", auth=auth)
+        return caught.value
+
+    asking = in_thread(ask)
+    api.wait_for_requests(2)
+    eventually(lambda: [one for one in manual.attempts() if one.machine.phase is Phase.SENT], "the request is sent")
+    manual.pass_by(LIMIT)
+    error = asking.result()
+    assert isinstance(error, llmwatch.WatchTimeout)
+    assert error.phase == "ttfb"
     assert len(api.requests) == 2
 
 
