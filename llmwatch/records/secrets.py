@@ -112,6 +112,17 @@ def _mask_run(found: re.Match[str]) -> str:
     return found[0] if is_words(found[0]) else MASK
 
 
+def _from_its_make(found: re.Match[str]) -> str:
+    """A run without sense from the make of key on that stands in the middle of it; any other run as it is.
+
+    The make alone would be masked with what follows, and leave the first half of the run, which may be too short to be
+    told as one.
+    """
+    run = found[0]
+    make = _MAKES.search(run) or _SK.search(run)
+    return run if make is None or is_words(run) else run[make.start() :]
+
+
 def is_words(run: str) -> bool:
     """Whether ``run`` consists of words, numbers and abbreviations, as the names of models, files and limits do."""
     pieces = _SEPARATOR.split(run)
@@ -134,6 +145,7 @@ def scrub(text: str) -> str:
     if any(name in lower for name in _NAMED_BY):
         for pattern in (_WHOLE_LINE, _AUTHORIZATION, _NAMED, _KEY, _SAID, _BEARER, _BASIC):
             text = pattern.sub(_mask_value, text)
+    text = _RUN.sub(_from_its_make, text)
     text = _MAKES.sub(MASK, text)
     text = _SK.sub(MASK, text)
     return _RUN.sub(_mask_run, text)
