@@ -11,7 +11,9 @@ import pytest
 import trustme
 
 from llmwatch.transport.sender import Sender
+from llmwatch.watch import attempt
 from llmwatch.watch.clock import SYSTEM
+from tests.conftest import SCALE
 from tests.transport.drive import PATIENCE
 from tests.transport.scenes import Network
 
@@ -41,6 +43,12 @@ def nothing_left() -> Iterator[None]:
         pause.wait(0.005)
     assert _threads() - threads == set()
     assert process.num_fds() <= descriptors
+
+
+@pytest.fixture(autouse=True)
+def as_slow_as_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has to wait for its turn is not taken for a stuck one."""
+    monkeypatch.setattr(attempt, "_WAKE_BOUND", attempt._WAKE_BOUND * SCALE)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM
 from llmwatch.watch.machine import Verdict, VerdictKind
 from llmwatch.watch.seam import Aborted, Handle, Line
+from tests.conftest import SCALE
 
 __all__ = [
     "FREE",
@@ -33,20 +33,17 @@ __all__ = [
     "assert_prompt",
 ]
 
-SCALE = float(os.environ.get("LLMWATCH_TEST_SCALE", "1"))
-"""What all times here are multiplied with, for a machine that has too much to do."""
-
 LIMIT = 0.2 * SCALE
 """The limit under test."""
-LAG = 1.0 * SCALE
+LAG = 5.0 * SCALE
 """How late a verdict may be on a machine that lets threads wait for their turn: at its limit, not at a backstop.
 
 How late it is when nobody is in the way is a figure, and shown where kills are measured.
 """
 FREE = 2 * LAG
 """How late its caller may be free then."""
-GONE = 1.0 * SCALE
-"""How long a worker may take to leave after its attempt is over."""
+GONE = 10.0 * SCALE
+"""How long a worker may take to leave after its attempt is over, on such a machine."""
 PATIENCE = 10.0 * SCALE
 """How long a test waits for what must happen; never reached when all is well."""
 

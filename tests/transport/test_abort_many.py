@@ -1,4 +1,4 @@
-"""Hundreds of kills in every phase, from many threads, leave nothing behind."""
+"""Kills in every phase, ten in each place, from many threads, leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from llmwatch.transport.sender import Sender
 from llmwatch.watch import supervisor
 from llmwatch.watch.clock import SYSTEM
 from llmwatch.watch.machine import VerdictKind
-from tests.transport.drive import GONE, PATIENCE, SCALE, Call
+from tests.transport.drive import GONE, LAG, PATIENCE, SCALE, Call
 from tests.transport.scenes import Network, Scene
 
-_KILLS = 500
 _THREADS = 10
 _SHORT_LIMIT = 0.06 * SCALE
+_ROUNDS = 10
 _PLACES: list[dict[str, Any]] = [
     {"where": "connect"},
     {"where": "connect", "tls": True},
@@ -59,9 +59,9 @@ def _kill(sender: Sender, scenes: Iterator[Scene], ended: list[Call], errors: li
         errors.append(error)
 
 
-def test_five_hundred_kills_leave_nothing_behind(network: Network) -> None:
-    """Threads, descriptors and orphans are at the baseline after 500 kills in all those places, and no connection
-    waits to be closed.
+def test_hundreds_of_kills_leave_nothing_behind(network: Network) -> None:
+    """Threads, descriptors and orphans are at the baseline after ten kills in each of those places, and no connection
+    waits to be closed. Half of the callers are free long before a time-out of their sockets could have woken them.
     """
     process, sender = psutil.Process(), Sender()
     ended: list[Call] = []
@@ -69,7 +69,7 @@ def test_five_hundred_kills_leave_nothing_behind(network: Network) -> None:
     with contextlib.ExitStack() as stack:
         scenes = [stack.enter_context(network.scene(**place)) for place in _PLACES]
         threads, descriptors = threading.active_count(), process.num_fds()
-        numbers = iter(itertools.islice(itertools.cycle(scenes), _KILLS))
+        numbers = iter(itertools.islice(itertools.cycle(scenes), _ROUNDS * len(scenes)))
         lock = threading.Lock()
 
         class Shared(Iterator[Scene]):
@@ -83,7 +83,7 @@ def test_five_hundred_kills_leave_nothing_behind(network: Network) -> None:
         for killer in killers:
             killer.join(6 * PATIENCE)
         assert errors == []
-        assert len(ended) == _KILLS
+        assert len(ended) == _ROUNDS * len(scenes)
         # The last of the servers' own connections end a moment after ours.
         until, pause = SYSTEM.now() + PATIENCE / 5, threading.Event()
         while process.num_fds() > descriptors and SYSTEM.now() < until:
@@ -97,4 +97,4 @@ def test_five_hundred_kills_leave_nothing_behind(network: Network) -> None:
     counts = supervisor.current().census.counts()
     assert (counts["live_attempts"], counts["workers"], counts["orphans"]) == (0, 0, 0)
     free = sorted(call.freed_at - (call.verdict.at - (call.verdict.lag or 0.0)) for call in ended)
-    assert free[len(free) // 2] < 0.05 * SCALE
+    assert free[len(free) // 2] < LAG

@@ -16,7 +16,7 @@ from llmwatch.watch.table import Phase
 from tests.transport.drive import LIMIT, PATIENCE, Call, SpyLine
 from tests.transport.scenes import Network
 
-_ROUNDS = 100
+_ROUNDS = 50
 
 
 def _gated(context: Any) -> Iterator[steps.Step]:

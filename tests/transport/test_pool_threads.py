@@ -17,7 +17,7 @@ from tests.transport.drive import PATIENCE, SCALE, Call
 from tests.transport.scenes import Network
 
 _THREADS = 20
-_CALLS = 15
+_CALLS = 8
 
 
 def _play(context: Context) -> Iterator[steps.Step]:

@@ -14,7 +14,7 @@ from llmwatch.transport.sender import Sender
 from llmwatch.watch import machine
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.table import Phase
-from tests.transport.drive import GONE, LIMIT, Call, assert_killed
+from tests.transport.drive import GONE, LIMIT, PATIENCE, Call, assert_killed
 
 _CHALLENGE = Script.of(
     "challenge",
@@ -123,7 +123,7 @@ def test_auth_that_hangs_is_bound_by_connect(sender: Sender) -> None:
     go = threading.Event()
 
     def auth(request: Any) -> Any:
-        go.wait(10)
+        go.wait(PATIENCE)
         return request
 
     with FaultServer() as server:

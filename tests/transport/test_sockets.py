@@ -13,7 +13,9 @@ import pytest
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS, SocketHandle
+from llmwatch.watch import machine
 from llmwatch.watch.machine import GRACE, VerdictKind
+from tests.conftest import SCALE
 from tests.transport.drive import FREE, GONE, LIMIT, PATIENCE, Call, assert_prompt
 from tests.transport.scenes import Network
 
@@ -149,14 +151,17 @@ def test_bytes_that_wait_in_the_kernel_buy_one_grace(waits: bool, tls: bool, sen
         assert call.attempt.join(GONE)
 
 
-def test_a_starved_reader_that_comes_back_in_time_is_not_killed(sender: Sender) -> None:
+def test_a_starved_reader_that_comes_back_in_time_is_not_killed(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bytes that waited are read within the grace, and the attempt goes on."""
-    resumed = threading.Event()
+    grace, resumed = 2.0 * SCALE, threading.Event()
+    monkeypatch.setattr(machine, "GRACE", grace)
 
     def read(call: Call, reply: Reply) -> None:
         call.attempt.received(len(call.read_once(reply)))
         call.attempt.reading()
-        resumed.wait(2 * LIMIT)
+        resumed.wait(LIMIT + grace / 8)
         call.read(reply)
 
     script = Script(

@@ -1,7 +1,7 @@
-"""Processes that fork while attempts live; run as ``python -m tests.watch.forking NAME`` by the tests of forking.
+"""Processes that fork while attempts live; run as ``python -m tests.watch.forking`` by the test of forking.
 
-Each scenario runs in a process of its own, because a fork of the test process would take pytest's threads and files
-along. A child that does not end in time is ended by an alarm.
+Each scenario runs in a process of its own, forked from one that has imported everything and watched nothing: a fork of
+the test process would take pytest's threads and files along. A child that does not end in time is ended by an alarm.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.seam import Aborted
-from tests.watch.scripted import PATIENCE, Caller, Puppet, Socket, held
+from tests.watch.scripted import PATIENCE, SCALE, Caller, Puppet, Socket, held
 
 SHORT = 0.05
 """Seconds of a real limit that nothing has to meet."""
-LONG_ENOUGH = 1.0
+LONG_ENOUGH = 1.0 * SCALE
 """Seconds of one that leaves time for a first item on a busy machine."""
 
 
@@ -334,6 +334,19 @@ SCENARIOS = (
     pooled_processes,
 )
 
+
+def main() -> None:
+    """Run each scenario in a child, which ends as a program does, and print the status of each."""
+    for scenario in SCENARIOS:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(2 * int(PATIENCE))
+            scenario()
+            return
+        _, status = os.waitpid(pid, 0)
+        print(scenario.__name__, status)
+
+
 if __name__ == "__main__":
-    next(scenario for scenario in SCENARIOS if scenario.__name__ == sys.argv[1])()
-    print("done")
+    main()

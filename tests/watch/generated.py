@@ -20,3 +20,5 @@ observations = st.sampled_from([what for what in Seen if what is not Seen.TERMIN
 
 # A busy machine must not fail them.
 law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+plain_law = settings(law, max_examples=100)
+"""For what the machine's whole life next to its naive account shows as well."""

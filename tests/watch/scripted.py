@@ -5,7 +5,6 @@ Nothing here sleeps. What has to happen is waited for with :data:`PATIENCE`; a t
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +16,14 @@ from llmwatch.watch.clock import Clock, ManualClock, SystemClock
 from llmwatch.watch.machine import Action, Verdict
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.supervisor import Supervisor
+from tests.calibration import scale_of_this_run
 
 T = TypeVar("T")
 
-PATIENCE = 20.0 * float(os.environ.get("LLMWATCH_TEST_PATIENCE", "1"))
-"""Seconds after which something that has to come is taken not to come; the variable scales it on slow machines."""
+SCALE = scale_of_this_run()
+"""That of the tests. It is taken where they take it, because processes that import this have no need of pytest."""
+PATIENCE = 20.0 * SCALE
+"""Seconds after which something that has to come is taken not to come."""
 
 
 class SteppedClock(ManualClock):

@@ -19,7 +19,7 @@ from llmwatch.watch.machine import Verdict, VerdictKind
 from llmwatch.watch.supervisor import Supervisor
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket
 
-ROUNDS = 300
+ROUNDS = 150
 CROWD = 60
 SHORT = 0.02
 """Seconds; a real limit that expires while many attempts are at every point of their lives."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from tests.calibration import VARIABLE
 from tests.watch.exiting import SCENARIOS
-from tests.watch.scripted import PATIENCE
+from tests.watch.scripted import PATIENCE, SCALE
 
 CASES = [(scenario.__name__, code) for scenario, code in SCENARIOS.items()]
 
@@ -18,8 +20,9 @@ def test_an_exit(scenario: str, code: int) -> None:
     """The process ends at once with its own exit code: the attempt is cancelled, its socket shut, and nothing is
     printed about it.
     """
+    environment = {**os.environ, VARIABLE: str(SCALE)}
     command = [sys.executable, "-m", "tests.watch.exiting", scenario]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     assert done.returncode == code, done.stderr
     words = done.stdout.split()
     assert words[:3] == ["cancelled", "lifecycle", "shut"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llmwatch.watch.machine import Action, Machine, VerdictKind
 from llmwatch.watch.table import CLOCKS, Phase, Seen
-from tests.watch.generated import deadlines, law, limits, steps
+from tests.watch.generated import deadlines, law, limits, plain_law, steps
 from tests.watch.walking import at, expiry
 
 moves = st.lists(st.tuples(steps, st.sampled_from([*Seen, "hold", "resume", "expire", "look"])), max_size=25)
@@ -41,7 +41,7 @@ keep_alives = st.sampled_from([Seen.BYTE, Seen.EVENT])
 drips = st.sampled_from([Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH])
 
 
-@law
+@plain_law
 @given(
     limits,
     st.sampled_from([Phase.TALKING, Phase.OPENED, Phase.GENERATING]),
@@ -62,7 +62,7 @@ def test_keep_alives_never_wind_a_content_clock(
         assert {clock: machine.left(clock, now) for clock in clocks} == left
 
 
-@law
+@plain_law
 @given(st.integers(4, 20).map(float), st.lists(st.tuples(st.integers(1, 10).map(lambda n: n / 4), drips)), drips)
 def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]], rest: Seen) -> None:
     """Whatever trickles in, content and finishes of many choices included, the attempt is over once total has
@@ -77,7 +77,7 @@ def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]
         assert machine.verdict is not None or now <= total + drain + longest
 
 
-@law
+@plain_law
 @given(limits, deadlines, moves, st.lists(st.tuples(steps, st.booleans()), min_size=1, max_size=10))
 def test_a_trip_happens_once(
     limits: dict[str, float | None],
@@ -95,7 +95,7 @@ def test_a_trip_happens_once(
     assert (machine.verdict is not None and machine.verdict.kind is VerdictKind.KILLED) == bool(killed)
 
 
-@law
+@plain_law
 @given(limits, deadlines, moves, st.booleans())
 def test_done_wins_a_tie(
     limits: dict[str, float | None], deadline_at: float | None, before: list[tuple[float, object]], looked: bool
@@ -117,7 +117,7 @@ def test_done_wins_a_tie(
         assert one.verdict.kind is VerdictKind.DONE
 
 
-@law
+@plain_law
 @given(limits, moves, st.integers(1, 10**6).map(float))
 def test_a_held_clock_does_not_run(
     limits: dict[str, float | None], before: list[tuple[float, object]], held: float
@@ -135,7 +135,7 @@ def test_a_held_clock_does_not_run(
     assert {clock: machine.left(clock, now + held) for clock in CLOCKS} == left
 
 
-@law
+@plain_law
 @given(limits, deadlines, moves, moves)
 def test_late_input_changes_nothing(
     limits: dict[str, float | None],

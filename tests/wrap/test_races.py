@@ -12,12 +12,13 @@ import pytest
 import llmwatch
 from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.wrap import beat, call, iterate, on_abort, paused
+from tests.conftest import SCALE
 from tests.end_to_end.calls import eventually, in_thread
-from tests.end_to_end.times import LONG
+from tests.end_to_end.times import LIMIT, LONG
 from tests.wrap.conftest import Hang
 
-ROUNDS = 60
-MOMENT = 0.01
+ROUNDS = 40
+MOMENT = 0.01 * SCALE
 """Seconds of a limit that ends come near to."""
 
 
@@ -142,7 +143,7 @@ def test_dropped_iterators() -> None:
     """Finalizers that run in any thread at any moment take no lock, so nothing stops."""
 
     def drop() -> None:
-        for _ in range(40):
+        for _ in range(20):
             items = iterate(lambda: iter(int, 1))
             next(items)
             cycle = [items]
@@ -167,7 +168,7 @@ def test_hundreds_of_hanging_functions_are_killed_at_once(hang: Hang) -> None:
 
     def one() -> bool:
         with pytest.raises(WatchTimeout):
-            call(function, limits=Limits(ttfb=0.5), abort=blocking, retry=Retry.none())
+            call(function, limits=Limits(ttfb=LIMIT), abort=blocking, retry=Retry.none())
         return True
 
     crowd = 60
