@@ -13,6 +13,7 @@ import trustme
 from llmwatch import Client
 from llmwatch.faults import FaultServer, Script
 from tests.end_to_end.calls import QUICK
+from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import PATIENCE
 
 Serve = Callable[..., FaultServer]
@@ -79,3 +80,11 @@ def connect(serve: Serve) -> Iterator[Connect]:
             return stack.enter_context(Client(**{"retry": QUICK, **settings}))
 
         yield make
+
+
+@pytest.fixture
+def manual(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualTime]:
+    """Time stands still until it is moved."""
+    time = ManualTime(monkeypatch)
+    yield time
+    time.end()

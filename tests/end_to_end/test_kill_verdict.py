@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import ssl
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,9 +16,20 @@ import llmwatch
 from llmwatch import Decision, Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER, answer
-from tests.end_to_end.calls import asking, collect, eventually, request, run_stream, stream, timed_out, together
+from tests.end_to_end.calls import (
+    asking,
+    collect,
+    eventually,
+    in_thread,
+    request,
+    run_stream,
+    stream,
+    timed_out,
+    together,
+)
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import LIMIT
+from tests.end_to_end.manual import ManualTime
+from tests.end_to_end.times import LIMIT, PATIENCE
 
 
 def _url(server: Any, shape: str) -> str:
@@ -85,7 +97,7 @@ def _fast(context: Context) -> Iterator[steps.Step]:
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 def test_a_kill_of_a_busy_reader_yields_no_garbage(
-    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, secure: bool
+    serve: Serve, connect: Connect, manual: ManualTime, server_tls: ssl.SSLContext, bundle: str, secure: bool
 ) -> None:
     """A kill in the middle of a saturated stream delivers good events up to the kill and nothing else, no
     ciphertext.
@@ -93,10 +105,23 @@ def test_a_kill_of_a_busy_reader_yields_no_garbage(
     server = serve(
         Script(name="fast", description="as fast as it goes", play=_fast), tls=server_tls if secure else None
     )
-    client = connect(retry=Retry.none())
-    for number in range(2):
-        limits = Limits(total=LIMIT / 4 + number * 0.007)
-        outcome = stream(client, server.chat_url, limits=limits, verify=bundle)
+    client = manual.on(connect(retry=Retry.none(), limits=Limits(total=10)))
+    for number in range(4):
+        made, busy = client.stream("POST", server.chat_url, json=asking(), verify=bundle), threading.Event()
+        seen = 0
+
+        def take(event: Any, moment: int = 50 + number * 7, busy: threading.Event = busy) -> None:
+            nonlocal seen
+            seen += bool(event.text)
+            if seen == moment:
+                busy.set()
+
+        running = in_thread(run_stream, made, take)
+        assert busy.wait(PATIENCE)
+        while running.thread.is_alive():
+            # The clock stands still while the reader waits for room.
+            manual.pass_by(10)
+        outcome = running.result()
         error = outcome.failed(llmwatch.WatchTimeout)
         assert error.phase == "total"
         assert error.partial == outcome.text
@@ -104,7 +129,7 @@ def test_a_kill_of_a_busy_reader_yields_no_garbage(
         whole, rest = divmod(len(outcome.text), len(ANSWER))
         assert whole > 0
         assert outcome.text == ANSWER * whole + ANSWER[:rest]
-    assert len(server.requests) == 2
+    assert len(server.requests) == 4
 
 
 def test_what_was_queued_before_a_kill_is_delivered_first(serve: Serve, connect: Connect) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,6 @@ from tests.end_to_end.calls import asking, eventually, in_thread, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.manual import GRACE, LATE, ManualTime
 from tests.end_to_end.scripts import gated, late
-
-
-@pytest.fixture
-def manual(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualTime]:
-    """Time stands still until it is moved."""
-    time = ManualTime(monkeypatch)
-    yield time
-    time.end()
 
 
 def _until(manual: ManualTime, limit: str, texts: int = 0) -> None:

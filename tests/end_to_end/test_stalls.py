@@ -116,7 +116,7 @@ def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect) -> N
 
 def test_endless_content_ends_at_total_and_its_socket_is_closed(serve: Serve, connect: Connect) -> None:
     """Content for ever is cut at ``total``, and the server sees the connection go."""
-    server = serve("endless-content:every=0.002")
+    server = serve(f"endless-content:every={PULSE}")
     outcome = stream(connect(limits=Limits(total=LIMIT)), server.chat_url)
     error = timed_out(outcome, "total", LIMIT, attempts=1, decision=Decision.CONTINUE)
     assert len(error.partial) > 0

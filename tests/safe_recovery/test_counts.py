@@ -18,6 +18,7 @@ from tests.safe_recovery.scripts import broken_off
 
 DOORS = [stream, collect, request]
 SILENT = Limits(ttfb=LIMIT / 4)
+"""For servers that say nothing at all, and no others."""
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_exhaustion_is_three_requests(
     """What fails at every attempt is sent three times and ends with the last attempt's error, still retryable."""
     for door in (stream, collect):
         server = serve(script, shape="anthropic")
-        client = connect(limits=SILENT, keepalive=0)
+        client = connect(limits=SILENT if script == "silent" else None, keepalive=0)
         error = door(client, server.messages_url).failed(kind)
         assert isinstance(error, LLMWatchError)
         assert error.retryable
@@ -134,7 +135,7 @@ def test_the_circuit_opens_after_five_lost_calls_and_closes_with_one(serve: Serv
     nothing is sent. Then a single one of many waiting threads probes, and its success lets everybody through.
     """
     server = serve(*["silent"] * 5, late(), "healthy")
-    wait = LIMIT * 10
+    wait = LIMIT * 4
     client = connect(limits=SILENT, retry=Retry(max_attempts=1, breaker_wait=wait))
     for _ in range(5):
         stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
@@ -170,14 +171,14 @@ def test_the_circuit_opens_after_five_lost_calls_and_closes_with_one(serve: Serv
     assert [one.text for one in outcomes if one.error is None] == [ANSWER]
     assert len(server.requests) == 6
     for _ in range(2):
-        stream(client, server.chat_url).done()
+        stream(client, server.chat_url, limits=Limits(ttfb=PATIENCE)).done()
     assert len(server.requests) == 8
 
 
 def test_a_probe_that_is_lost_keeps_the_circuit_open(serve: Serve, connect: Connect) -> None:
     """A probe that is not answered either costs one request, and the wait begins anew."""
     server = serve("silent")
-    wait = LIMIT * 5
+    wait = LIMIT * 4
     client = connect(limits=SILENT, retry=Retry(max_attempts=3, backoff=0, breaker=2, breaker_wait=wait))
     for _ in range(2):
         stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
@@ -196,7 +197,7 @@ def test_a_probe_that_is_lost_keeps_the_circuit_open(serve: Serve, connect: Conn
 def test_calls_that_are_answered_with_errors_do_not_open_the_circuit(serve: Serve, connect: Connect) -> None:
     """Somebody who says no is there: statuses, errors and stalls after an answer began leave the circuit closed."""
     server = serve("status:status=503", "bad-request", "stall-after-content", "reset-before-response", "empty-stream")
-    limits = Limits(ttfb=LIMIT, stale=LIMIT / 4)
+    limits = Limits(ttfb=PATIENCE, stale=LIMIT)
     client = connect(limits=limits, retry=Retry(max_attempts=1, breaker=2, breaker_wait=60.0))
     for _ in range(7):
         outcome = stream(client, server.chat_url)

@@ -222,7 +222,7 @@ def test_what_becomes_of_a_fail_over_is_not_its_first_origins_doing(serve: Serve
     """A provider that answers, with whatever status, is not silent, although where its calls fail over to is."""
     busy, dead = serve("status:status=503"), serve("silent")
     retry = Retry(max_attempts=2, backoff=0, breaker=2, on_retry=lambda resend: {"url": dead.chat_url})
-    client = connect(limits=Limits(ttfb=LIMIT / 4), retry=retry)
+    client = connect(limits=Limits(ttfb=LIMIT), retry=retry)
     for _ in range(2):
         stream(client, busy.chat_url).failed(llmwatch.WatchTimeout)
     once = Retry(max_attempts=1, breaker=2)
@@ -288,7 +288,7 @@ def test_a_fail_over_that_is_not_paid_says_nothing_of_where_it_was_going(serve: 
     """The breaker of the new origin does not count silence of the old one, where nothing was sent to the new one."""
     dead, up = serve("silent"), serve("status:status=503", "healthy")
     once = Retry(max_attempts=1, breaker=2, budget=1)
-    client = connect(limits=Limits(ttfb=LIMIT / 4), retry=Retry(max_attempts=2, backoff=0, breaker=9, budget=1))
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(max_attempts=2, backoff=0, breaker=9, budget=1))
     retry = Retry(max_attempts=2, backoff=0, breaker=2, budget=1, on_retry=lambda resend: {"url": up.chat_url})
     stream(client, dead.chat_url, retry=retry).failed(llmwatch.ProviderError)
     stream(client, dead.chat_url, retry=retry).failed(llmwatch.WatchTimeout)
