@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmwatch.faults import content, cuts, encodings, silence, statuses, tools
+from llmwatch.faults import awsstreams, content, cuts, encodings, silence, statuses, tools
 from llmwatch.faults.encodings import BAD_UTF8_ANSWER
 from llmwatch.faults.script import ANSWER, Script, answer
 from llmwatch.faults.tools import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
@@ -28,7 +28,15 @@ __all__ = [
     "tool_arguments",
 ]
 
-_THEMES = (silence.SCRIPTS, cuts.SCRIPTS, content.SCRIPTS, statuses.SCRIPTS, encodings.SCRIPTS, tools.SCRIPTS)
+_THEMES = (
+    silence.SCRIPTS,
+    cuts.SCRIPTS,
+    content.SCRIPTS,
+    statuses.SCRIPTS,
+    encodings.SCRIPTS,
+    tools.SCRIPTS,
+    awsstreams.SCRIPTS,
+)
 
 SCRIPTS: Mapping[str, Script] = MappingProxyType({script.name: script for theme in _THEMES for script in theme})
 

@@ -224,6 +224,8 @@ def _streaming(request: Request, shape: str) -> bool:
     asked = request.asks_stream
     if shape == "gemini":
         return request.path.endswith(":streamGenerateContent")
+    if shape == "bedrock":
+        return not request.path.endswith("/converse")
     if shape == "ndjson":
         # This provider streams unless it is told not to.
         return b'"stream":false' not in request.body.replace(b" ", b"")

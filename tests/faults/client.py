@@ -20,6 +20,7 @@ PATHS = {
     "generic": "/stream",
     "gemini": "/v1beta/models/m:streamGenerateContent?alt=sse",
     "ndjson": "/api/chat",
+    "cohere": "/v2/chat",
 }
 SHAPES = tuple(PATHS)
 FRAMINGS = ("chunked", "length", "close")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 
 
@@ -25,6 +26,8 @@ def events(body: bytes) -> list[tuple[str, str]]:
 
 def documents(shape: str, body: bytes) -> list[dict]:
     """The JSON of all events, or lines."""
+    if shape == "bedrock":
+        return [json.loads(payload) for payload in _frames(body)]
     if shape == "ndjson":
         return [json.loads(line) for line in body.decode().split("\n") if line]
     return [json.loads(data) for _, data in events(body) if data != "[DONE]"]
@@ -61,6 +64,8 @@ def is_terminated(shape: str, body: bytes) -> bool:
     """Whether the last thing said is what ends an answer of that shape."""
     if shape == "ndjson":
         return documents(shape, body)[-1]["done"] is True
+    if shape == "bedrock":
+        return "usage" in documents(shape, body)[-1]
     name, data = events(body)[-1]
     if shape == "gemini":
         return json.loads(data)["candidates"][0].get("finishReason") is not None
@@ -69,6 +74,7 @@ def is_terminated(shape: str, body: bytes) -> bool:
         "generic": data == "[DONE]",
         "openai-responses": name in ("response.completed", "response.incomplete"),
         "anthropic": name == "message_stop",
+        "cohere": name == "message-end",
     }[shape]
 
 
@@ -81,6 +87,8 @@ def plain_text(shape: str, document: dict) -> str:
         "generic": lambda: document["text"],
         "gemini": lambda: document["candidates"][0]["content"]["parts"][0]["text"],
         "ndjson": lambda: document["message"]["content"],
+        "bedrock": lambda: document["output"]["message"]["content"][0]["text"],
+        "cohere": lambda: document["message"]["content"][0]["text"],
     }[shape]()
 
 
@@ -90,6 +98,10 @@ def _text(shape: str, document: dict) -> str:
     if shape == "openai-responses":
         return document["delta"] if document["type"] == "response.output_text.delta" else ""
     if shape == "anthropic":
+        return document.get("delta", {}).get("text", "")
+    if shape == "cohere":
+        return _of_cohere(document, "content").get("text", "")
+    if shape == "bedrock":
         return document.get("delta", {}).get("text", "")
     if shape == "gemini":
         return "".join(part.get("text", "") for part in _parts(document) if not part.get("thought"))
@@ -103,6 +115,8 @@ def _reasoning(shape: str, document: dict) -> str:
         return document["delta"] if document["type"] == "response.reasoning_summary_text.delta" else ""
     if shape == "anthropic":
         return document.get("delta", {}).get("thinking", "")
+    if shape == "cohere":
+        return _of_cohere(document, "content").get("thinking", "")
     if shape == "gemini":
         return "".join(part["text"] for part in _parts(document) if part.get("thought"))
     return document["message"].get("thinking", "")
@@ -116,10 +130,30 @@ def _arguments(shape: str, document: dict) -> str:
         return document["delta"] if document["type"] == "response.function_call_arguments.delta" else ""
     if shape == "anthropic":
         return document.get("delta", {}).get("partial_json", "")
+    if shape == "bedrock":
+        return document.get("delta", {}).get("toolUse", {}).get("input", "")
+    if shape == "cohere":
+        return _of_cohere(document, "tool_calls").get("function", {}).get("arguments", "")
     if shape == "gemini":
         return "".join(_compact(part["functionCall"]["args"]) for part in _parts(document) if "functionCall" in part)
     calls = document["message"].get("tool_calls", ())
     return "".join(_compact(call["function"]["arguments"]) for call in calls)
+
+
+def _frames(body: bytes) -> list[bytes]:
+    """The payloads of all complete frames."""
+    payloads = []
+    while len(body) >= 12:
+        total, headers = struct.unpack(">II", body[:8])
+        if len(body) < total:
+            break
+        payloads.append(body[12 + headers : total - 4])
+        body = body[total:]
+    return payloads
+
+
+def _of_cohere(document: dict, what: str) -> dict:
+    return document.get("delta", {}).get("message", {}).get(what) or {}
 
 
 def _parts(document: dict) -> list[dict]:

@@ -17,7 +17,39 @@ FULL = tuple(shape for shape in ALL if shape not in ("gemini", "ndjson"))
 
 def test_names_cover_the_shapes_that_are_tested():
     """The shapes that exist are those that these tests go through."""
-    assert set(NAMES) == set(ALL)
+    assert set(NAMES) == {*ALL, "bedrock"}
+
+
+def test_bedrock_sends_frames():
+    """The whole answer, a plain one and a tool call come in Bedrock's own way; keep-alives carry nothing."""
+    scripts = ["aws-frames", "healthy", "tool-arguments-only:every=0"]
+    with FaultServer(scripts) as server, WireClient(server.url) as client:
+        client.send("/anywhere", {}).head().read()
+        assert client.headers["content-type"] == "application/vnd.amazon.eventstream"
+        assert reading.text("bedrock", client.body) == catalogue.ANSWER
+        assert reading.is_terminated("bedrock", client.body)
+        client.send("/model/m/converse", {}).head().read()
+        assert reading.plain_text("bedrock", json.loads(client.body)) == catalogue.ANSWER
+        client.send("/model/m/converse-stream", {}).head().read()
+        assert json.loads(reading.arguments("bedrock", client.body)) == json.loads(catalogue.tool_arguments(20))
+    for kind in ("comment", "ping", "blank", "empty"):
+        blocks = b"".join(SHAPES["bedrock"]().keepalive(kind))
+        assert reading.documents("bedrock", blocks)
+        assert reading.text("bedrock", blocks) == ""
+
+
+def test_aws_streams_are_cut_and_report_exceptions():
+    """A cut ends inside a frame, in good order or not; an exception is a frame of its own behind the tokens."""
+    scripts = ["aws-cut:tokens=2", "aws-cut:tokens=2,clean=yes", "aws-exception:tokens=2,kind=k,message=m"]
+    with FaultServer(scripts) as server:
+        for ended in ("eof", "end"):
+            with WireClient(server.url) as client:
+                assert client.send("/", {}).head().read().ended == ended
+                assert reading.text("bedrock", client.body) == catalogue.answer(1)
+        with WireClient(server.url) as client:
+            assert client.send("/", {}).head().read().ended == "end"
+            assert reading.text("bedrock", client.body) == catalogue.answer(2)
+            assert reading.documents("bedrock", client.body)[-1] == {"message": "m"}
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -141,6 +173,9 @@ def test_unknown_keepalive_is_an_error():
         ("/v1/messages", "anthropic"),
         ("/v1beta/models/m:generateContent", "gemini"),
         ("/api/chat", "ndjson"),
+        ("/v2/chat", "cohere"),
+        ("/model/m/converse-stream", "bedrock"),
+        ("/model/m/converse", "bedrock"),
         ("/", "generic"),
     ],
 )

@@ -78,6 +78,7 @@ def test_tool_call_is_complete_before_the_cut(cut: str):
             "generic": b"tool_end",
             "gemini": b"functionCall",
             "ndjson": b"tool_calls",
+            "cohere": b"tool-call-end",
         }
         name = f"tool-call-complete-then-cut:cut={cut},tokens=2"
         with FaultServer(name) as server, asking(server, shape) as client:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmwatch.faults.shapes.anthropic import Anthropic
+from llmwatch.faults.shapes.bedrock import Bedrock
 from llmwatch.faults.shapes.chat import Chat
+from llmwatch.faults.shapes.cohere import Cohere
 from llmwatch.faults.shapes.gemini import Gemini
 from llmwatch.faults.shapes.generic import Generic
 from llmwatch.faults.shapes.ollama import Ollama
@@ -15,7 +17,7 @@ from llmwatch.faults.shapes.shape import Shape
 __all__ = ["NAMES", "SHAPES", "for_path"]
 
 SHAPES: Mapping[str, type[Shape]] = {
-    shape.name: shape for shape in (Chat, Responses, Anthropic, Generic, Gemini, Ollama)
+    shape.name: shape for shape in (Chat, Responses, Anthropic, Generic, Gemini, Ollama, Bedrock, Cohere)
 }
 NAMES = tuple(SHAPES)
 
@@ -27,6 +29,9 @@ _BY_SUFFIX: tuple[tuple[str, type[Shape]], ...] = (
     (":generateContent", Gemini),
     ("/api/chat", Ollama),
     ("/api/generate", Ollama),
+    ("/converse-stream", Bedrock),
+    ("/converse", Bedrock),
+    ("/v2/chat", Cohere),
 )
 
 
