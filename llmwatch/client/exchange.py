@@ -298,7 +298,7 @@ class Exchange:
             status=status,
             code=said.code,
             type=said.type,
-            retry_after=retry_after(headers, wall),
+            retry_after=retry_after(headers, wall, status=status, body=body),
             should_retry=should_retry(headers),
         )
 

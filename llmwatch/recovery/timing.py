@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -17,11 +18,18 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 _JOINT = re.compile(r",\s+")
 _MOST_VALUES = 16
 
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d{1,15}(?:\.\d{0,20})?)(ns|us|µs|ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_LONGEST_DURATION = 100
+
 # Thirty million years: whatever is longer says no more.
 _LONGEST = 1e15
 
 
-def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:
+def retry_after(
+    headers: Mapping[str, str], now_wall: float, *, status: int | None = None, body: bytes = b""
+) -> float | None:
     """The wait in seconds that a response asks for: exact, never negative, ``None`` for none or for nonsense.
 
     ``retry-after-ms`` (milliseconds) goes before ``Retry-After``, which is a number of seconds, fractions allowed, or
@@ -29,7 +37,12 @@ def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:
     from ``now_wall`` (Unix seconds) only without one. What has passed is 0.
 
     A provider and a proxy in front of it may each have sent one; requests joins them with a comma. The longest wait
-    counts then, since a resend has to get past both, and those that are nonsense do not.
+    counts then, since a resend has to get past both, and those that are nonsense do not. So does ``retryDelay`` of the
+    ``RetryInfo`` in the ``body`` of an error of Google's, as far as that body was read.
+
+    Where none of these is there, a ``status`` of 429 counts as asking for the wait of OpenAI's
+    ``x-ratelimit-reset-requests`` and ``-tokens``: the longest of those limits that nothing remains of, or that do not
+    say what remains; else that of the tokens, of which a request may need more than remain. A reset of 0 says nothing.
     """
     lowered = {str(name).lower(): str(value) for name, value in headers.items()}
     milliseconds = [_number(one) for one in _values(lowered.get("retry-after-ms"))]
@@ -39,7 +52,12 @@ def retry_after(headers: Mapping[str, str], now_wall: float) -> float | None:
         start = now_wall if since is None else since
         asked = [_seconds(one, start) for one in _values(lowered.get("retry-after"))]
         waits = [one for one in asked if one is not None]
-    return max(0.0, *waits) if waits else None
+    delay = _retry_info(body)
+    if delay is not None:
+        waits.append(delay)
+    if waits:
+        return max(0.0, *waits)
+    return _reset(lowered) if status == 429 else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
@@ -58,6 +76,54 @@ def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) 
     """
     doublings = min(max(0, attempt - 1), 64)
     return random() * min(cap, base * 2.0**doublings)
+
+
+def _retry_info(body: bytes) -> float | None:
+    """The longest ``retryDelay`` in an error of Google's: one object, or a list whose first element it is."""
+    if b"RetryInfo" not in body:
+        return None
+    try:
+        document = json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error") if isinstance(document, Mapping) else None
+    details = (error if isinstance(error, Mapping) else {}).get("details")
+    delays = [
+        _proto_duration(detail.get("retryDelay"))
+        for detail in (details if isinstance(details, list) else ())[:_MOST_VALUES]
+        if isinstance(detail, Mapping) and str(detail.get("@type")).endswith("google.rpc.RetryInfo")
+    ]
+    return max((delay for delay in delays if delay is not None), default=None)
+
+
+def _proto_duration(value: object) -> float | None:
+    # protobuf's Duration in JSON: seconds with an "s". Some gateways hand on its two fields.
+    if isinstance(value, Mapping):
+        parts = [value.get("seconds", 0), value.get("nanos", 0)]
+        seconds, nanos = (_number(str(part)) for part in parts)
+        return None if seconds is None or nanos is None else max(0.0, seconds + nanos / 1e9)
+    if not isinstance(value, str) or not value.endswith("s"):
+        return None
+    found = _number(value[:-1])
+    return None if found is None else max(0.0, found)
+
+
+def _reset(lowered: Mapping[str, str]) -> float | None:
+    waits = {kind: _go_duration(lowered.get(f"x-ratelimit-reset-{kind}", "")) for kind in ("requests", "tokens")}
+    left = {kind: _number(lowered.get(f"x-ratelimit-remaining-{kind}", "")) for kind in waits}
+    named = {kind: wait for kind, wait in waits.items() if wait}
+    spent = [wait for kind, wait in named.items() if not left[kind]]
+    return max(spent, default=named.get("tokens", named.get("requests")))
+
+
+def _go_duration(text: str) -> float | None:
+    """Seconds of a duration as Go writes it: ``20ms``, ``1s``, ``6m0s``, ``1h2m3.5s``."""
+    text = text.strip()
+    if len(text) > _LONGEST_DURATION or not _DURATION.fullmatch(text):
+        return None
+    return min(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), _LONGEST)
 
 
 def _values(text: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -103,6 +104,127 @@ def test_a_date_counts_from_the_responses_own(wall: float) -> None:
 def test_a_date_header_that_is_none() -> None:
     """A Date that cannot be read counts as missing."""
     assert retry_after({"Retry-After": "Wed, 21 Oct 2015 07:29:00 GMT", "Date": "today"}, NOW) == 60.0
+
+
+def refusal(*delays: object, kind: str = "type.googleapis.com/google.rpc.RetryInfo") -> dict[str, object]:
+    """An error of Google's whose details name these delays."""
+    details: list[object] = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []}]
+    details += [{"@type": kind, "retryDelay": delay} for delay in delays]
+    return {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Please retry.", "details": details}}
+
+
+@pytest.mark.parametrize(
+    ("document", "seconds"),
+    [
+        (refusal("3s"), 3.0),
+        (refusal("3.0s"), 3.0),
+        (refusal("0.25s"), 0.25),
+        (refusal("34.074824224s"), 34.074824224),
+        (refusal("0s"), 0.0),
+        (refusal("-1s"), 0.0),
+        (refusal({"seconds": 3, "nanos": 500_000_000}), 3.5),
+        (refusal({"seconds": "3"}), 3.0),
+        (refusal("3s", "5s"), 5.0),
+        (refusal("soon", "5s"), 5.0),
+        ([refusal("3s")], 3.0),
+        (refusal("3"), None),
+        (refusal("3 seconds"), None),
+        (refusal("nans"), None),
+        (refusal(3), None),
+        (refusal(None), None),
+        (refusal({"seconds": "soon"}), None),
+        (refusal("3s", kind="type.googleapis.com/google.rpc.ErrorInfo"), None),
+        (refusal(), None),
+        ({"error": {"details": {"RetryInfo": "3s"}}}, None),
+        ({"error": "RetryInfo"}, None),
+        ({"details": ["RetryInfo"]}, None),
+        (["RetryInfo"], None),
+        ("RetryInfo", None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503, None])
+def test_the_delay_of_a_retry_info(document: object, seconds: float | None, status: int | None) -> None:
+    """Google's ``RetryInfo`` counts like ``Retry-After``, whatever the status; nonsense is nothing."""
+    assert retry_after({}, NOW, status=status, body=json.dumps(document).encode()) == seconds
+
+
+def test_a_retry_info_that_cannot_be_read() -> None:
+    """A body that was cut, is no JSON, or is nested beyond reason names no wait."""
+    whole = json.dumps(refusal("3s")).encode()
+    for body in (whole[:-1], b"RetryInfo", b"\xff\xfe RetryInfo", b'{"RetryInfo": ' + b"[" * 100_000):
+        assert retry_after({}, NOW, status=429, body=body) is None
+    assert retry_after({}, NOW, status=429, body=b"\xef\xbb\xbf" + whole) == 3.0
+
+
+def test_a_header_and_a_retry_info() -> None:
+    """A resend has to get past both: the longest wait counts."""
+    for header, delay in (("2", "7s"), ("7", "2s")):
+        body = json.dumps(refusal(delay)).encode()
+        assert retry_after({"Retry-After": header}, NOW, status=429, body=body) == 7.0
+    assert retry_after({"Retry-After": "soon"}, NOW, body=json.dumps(refusal("2s")).encode()) == 2.0
+
+
+REQUESTS, TOKENS = "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"
+REQUESTS_LEFT, TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({REQUESTS: "1s"}, 1.0),
+        ({TOKENS: "20ms"}, 0.02),
+        ({"X-RateLimit-Reset-Tokens": "6m0s"}, 360.0),
+        ({REQUESTS: "1h2m3.5s"}, 3723.5),
+        ({REQUESTS: "8.64s"}, 8.64),
+        ({REQUESTS: "2d"}, 172_800.0),
+        ({REQUESTS: "500us"}, 0.0005),
+        ({REQUESTS: "1s", TOKENS: "2s"}, 2.0),
+        ({REQUESTS: "3s", TOKENS: "2s"}, 3.0),
+        ({REQUESTS: "3s", TOKENS: "2s", REQUESTS_LEFT: "10"}, 2.0),
+        ({REQUESTS: "3s", TOKENS: "2s", REQUESTS_LEFT: "0", TOKENS_LEFT: "99"}, 3.0),
+        ({REQUESTS: "24h0m0s", TOKENS: "2s", REQUESTS_LEFT: "10", TOKENS_LEFT: "99"}, 2.0),
+        ({REQUESTS: "3s", REQUESTS_LEFT: "10"}, 3.0),
+        ({REQUESTS: "soon", TOKENS: "2s"}, 2.0),
+        ({REQUESTS: "0s", TOKENS: "2s"}, 2.0),
+        ({REQUESTS: "0s"}, None),
+        ({REQUESTS: "0s", TOKENS: "0ms"}, None),
+        ({REQUESTS: ""}, None),
+        ({REQUESTS: "1"}, None),
+        ({REQUESTS: "1760000000"}, None),
+        ({REQUESTS: "-1s"}, None),
+        ({REQUESTS: "1s ago"}, None),
+        ({REQUESTS: "1 s"}, None),
+        ({REQUESTS: "\u0661s"}, None),
+        ({REQUESTS: "9" * 400 + "s"}, None),
+        ({REQUESTS: "1s" * 1000}, None),
+        ({REQUESTS: "soon", TOKENS: "later"}, None),
+        ({"x-ratelimit-limit-requests": "60", REQUESTS_LEFT: "0"}, None),
+    ],
+)
+def test_a_limit_that_is_used_up_names_its_reset(headers: dict[str, str], seconds: float | None) -> None:
+    """OpenAI's reset of requests and of tokens, as durations; where something is left of both, that of the tokens."""
+    assert retry_after(headers, NOW, status=429) == (None if seconds is None else pytest.approx(seconds))
+    for status in (None, 200, 500, 503):
+        assert retry_after(headers, NOW, status=status) is None
+
+
+def test_a_named_wait_goes_before_a_reset() -> None:
+    """Where the provider says when to come back, the resets are not looked at."""
+    headers = {REQUESTS: "9s", TOKENS: "9s"}
+    assert retry_after({**headers, "Retry-After": "2"}, NOW, status=429) == 2.0
+    assert retry_after({**headers, "retry-after-ms": "0"}, NOW, status=429) == 0.0
+    assert retry_after({**headers, "Retry-After": "soon"}, NOW, status=429) == 9.0
+    assert retry_after(headers, NOW, status=429, body=json.dumps(refusal("1s")).encode()) == 1.0
+
+
+@given(st.text(max_size=40) | st.text("0123456789.smhdnuµ -", max_size=40), st.text(max_size=200))
+@settings(deadline=None)
+def test_no_reset_and_no_body_raises(value: str, body: str) -> None:
+    """Any header and any body give a finite wait that is not negative, or none."""
+    document = json.dumps(refusal(value, body)).encode()
+    for said in (document, b"RetryInfo" + body.encode("utf-8", "replace")):
+        wait = retry_after({REQUESTS: value, TOKENS: value, REQUESTS_LEFT: value}, NOW, status=429, body=said)
+        assert wait is None or (wait >= 0 and math.isfinite(wait))
 
 
 @given(st.text(max_size=40) | st.text("0123456789 :,-+GMTWedOct", max_size=40), st.floats(0, 4e9))
