@@ -21,6 +21,7 @@ from llmwatch.policy import (
     resolve_keepalive,
     resolve_limits,
 )
+from llmwatch.wire import MAX_EVENT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -126,6 +127,8 @@ def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
     assert ttfb(patience=1) == 240
     assert "reused for 10 s (`keepalive=`, `LLMWATCH_KEEPALIVE_SECONDS`)" in README
     assert resolve_keepalive(None, {}) == 10
+    assert "An event has at most 64 MiB\n  (`max_event=`, `LLMWATCH_MAX_EVENT_BYTES`)" in README
+    assert MAX_EVENT == 64 << 20
     assert "its default `ttfb` is 600 (`hosted`) or 1800" in README
     assert ttfb(plain=True) == 600
     assert resolve_limits(environ={}, profile="local", plain=True).value("ttfb") == 1800

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -23,10 +24,12 @@ from llmwatch.policy import (
     EffectiveRetry,
     resolve_keepalive,
     resolve_limits,
+    resolve_max_event,
     resolve_retry,
 )
-from llmwatch.policy.environment import KEEPALIVE_VARIABLE
+from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_EVENT_VARIABLE
 from llmwatch.policy.values import shown
+from llmwatch.wire import MAX_EVENT
 
 __all__ = ["limits"]
 
@@ -61,16 +64,17 @@ def limits(
     effective = resolve_limits(environ=environ, url=url, body_bytes=body_bytes, plain=plain, profile=profile)
     retry = resolve_retry(environ=environ)
     keepalive = resolve_keepalive(None, environ)
+    max_event = resolve_max_event(None, environ, default=MAX_EVENT)
     terminal = Terminal()
     if as_json:
-        terminal.document(_document(effective, retry, keepalive, environ))
+        terminal.document(_document(effective, retry, keepalive, max_event, environ))
     else:
-        _print(terminal, effective, retry, keepalive, environ)
+        _print(terminal, effective, retry, keepalive, max_event, environ)
     return ExitCode.DONE
 
 
 def _document(
-    effective: EffectiveLimits, retry: EffectiveRetry, keepalive: float, environ: Mapping[str, str]
+    effective: EffectiveLimits, retry: EffectiveRetry, keepalive: float, max_event: int, environ: Mapping[str, str]
 ) -> dict[str, Any]:
     return {
         **effective.as_json(),
@@ -79,6 +83,7 @@ def _document(
             for name, variable in RETRY_VARIABLES.items()
         },
         "keepalive": {"value": keepalive, "source": _source(KEEPALIVE_VARIABLE, environ)},
+        "max_event": {"value": _capped(max_event), "source": _source(MAX_EVENT_VARIABLE, environ)},
         "variables": {
             name: {"meaning": meaning, "set": _set(name, environ)} for name, meaning in KNOWN_VARIABLES.items()
         },
@@ -90,6 +95,7 @@ def _print(
     effective: EffectiveLimits,
     retry: EffectiveRetry,
     keepalive: float,
+    max_event: int,
     environ: Mapping[str, str],
 ) -> None:
     for warning in effective.warnings:
@@ -108,6 +114,9 @@ def _print(
     ]
     keepalive_shown = shown(keepalive) if keepalive else "never reuse"
     retry_rows.append(("keepalive", keepalive_shown, _source_shown(KEEPALIVE_VARIABLE, environ), KEEPALIVE_VARIABLE))
+    size = _capped(max_event)
+    size_shown = "no cap" if size is None else f"{size:,} bytes"
+    retry_rows.append(("max_event", size_shown, _source_shown(MAX_EVENT_VARIABLE, environ), MAX_EVENT_VARIABLE))
     terminal.show(table(("retry", "value", "source", "variable"), retry_rows))
     terminal.show()
     rows = [(name, _set(name, environ) or "", meaning) for name, meaning in KNOWN_VARIABLES.items()]
@@ -129,6 +138,10 @@ def _setting(name: str, value: Any) -> str:
 def _finite(value: Any) -> Any:
     # JSON has no infinity; null is what removes a cap everywhere else too.
     return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def _capped(size: int) -> int | None:
+    return None if size == sys.maxsize else size
 
 
 def _set(variable: str, environ: Mapping[str, str]) -> str | None:

@@ -25,8 +25,9 @@ from llmwatch.cli.outcome import ExitCode, command, let_go
 from llmwatch.cli.run_site.sitecustomize import VARIABLE
 from llmwatch.cli.terminal import Terminal
 from llmwatch.client.incidents import incident_sinks
-from llmwatch.policy import incident_log, resolve_keepalive, resolve_limits, resolve_retry
+from llmwatch.policy import incident_log, resolve_keepalive, resolve_limits, resolve_max_event, resolve_retry
 from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE
+from llmwatch.wire import MAX_EVENT
 
 __all__ = ["ScriptCommand", "run"]
 
@@ -111,6 +112,7 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     """What is odd about the variables. Raises :class:`~llmwatch.ConfigError` for what no call could accept."""
     resolve_retry(environ=environ)
     resolve_keepalive(None, environ)
+    resolve_max_event(None, environ, default=MAX_EVENT)
     incident_sinks(environ)
     return resolve_limits(environ=environ).warnings
 

@@ -46,9 +46,10 @@ class Client:
     cookies, proxies, verify, cert, trust_env, params and hooks, and stays as it was (its adapters are not used).
     ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.wire.register` makes one of your own
     known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
-    connection may be reused (0: never), ``sinks`` are called with the :class:`~llmwatch.CallRecord` of each finished
-    call. ``on_notice`` is told, in the calling thread, about waits and retries while they last: every ``notice_every``
-    seconds.
+    connection may be reused (0: never), ``max_event`` how many bytes one event may have (64 MiB; 0: any number), above
+    which the call ends with :class:`~llmwatch.EventTooLarge`, ``sinks`` are called with the
+    :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about waits and
+    retries while they last: every ``notice_every`` seconds.
 
     Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
     settings that cannot be meant.
@@ -63,6 +64,7 @@ class Client:
         dialect: str = "auto",
         profile: str | None = None,
         keepalive: float | None = None,
+        max_event: int | None = None,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
@@ -76,6 +78,7 @@ class Client:
             profile=profile,
             dialect=dialect,
             keepalive=keepalive,
+            max_event=max_event,
             sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,

@@ -81,6 +81,7 @@ class Exchange:
     request: CallRequest
     limits: EffectiveLimits
     keepalive: float
+    max_event: int
     dialect: str
     wall: Callable[[], float]
 
@@ -221,6 +222,7 @@ class Exchange:
             url=self.request.url,
             content_type=reply.headers.get("content-type", ""),
             choices=choices_asked(self.request.body),
+            max_event=self.max_event,
         )
         delivery = kind(self, attempt, reply, decoder)
         try:

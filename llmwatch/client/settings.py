@@ -48,6 +48,7 @@ class Settings:
     profile: str | None = None
     dialect: str = "auto"
     keepalive: float | None = None
+    max_event: int | None = None
     sinks: tuple[Sink, ...] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0

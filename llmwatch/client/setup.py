@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.settings import Settings
 from llmwatch.errors import ConfigError
-from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive
+from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive, resolve_max_event
 from llmwatch.records import Sink
-from llmwatch.wire import check_dialect
+from llmwatch.wire import MAX_EVENT, check_dialect
 
 __all__ = ["checked_settings"]
 
@@ -22,6 +22,7 @@ def checked_settings(
     profile: str | None = None,
     dialect: str = "auto",
     keepalive: float | None = None,
+    max_event: int | None = None,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
     notice_every: float = 1.0,
@@ -44,12 +45,14 @@ def checked_settings(
     if profile is not None:
         check_profile(profile)
     resolve_keepalive(keepalive, {})
+    resolve_max_event(max_event, {}, default=MAX_EVENT)
     return Settings(
         limits=limits,
         retry=retry,
         profile=profile,
         dialect=dialect,
         keepalive=keepalive,
+        max_event=max_event,
         sinks=tuple(sinks),
         on_notice=on_notice,
         notice_every=notice_every,

@@ -9,9 +9,10 @@ from llmwatch.client.loop import MakeWork, Work
 from llmwatch.client.passthrough import PassthroughExchange
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Settings, Start
-from llmwatch.policy import EffectiveLimits, resolve_keepalive
+from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_event
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
+from llmwatch.wire import MAX_EVENT
 
 __all__ = ["exchanges", "passthroughs"]
 
@@ -19,6 +20,7 @@ __all__ = ["exchanges", "passthroughs"]
 def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
     """One :class:`Exchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
         exchange = Exchange(
@@ -26,6 +28,7 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
             request=request,
             limits=limits,
             keepalive=keepalive,
+            max_event=max_event,
             dialect=settings.dialect,
             wall=settings.clock.wall,
         )
@@ -37,6 +40,7 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
 def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
     """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
         return PassthroughExchange(
@@ -44,6 +48,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             request=request,
             limits=limits,
             keepalive=keepalive,
+            max_event=max_event,
             dialect=settings.dialect,
             wall=settings.clock.wall,
             nature=start.nature,

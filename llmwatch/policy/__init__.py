@@ -7,6 +7,7 @@ from llmwatch.policy.effective import (
     EffectiveRetry,
     resolve_keepalive,
     resolve_limits,
+    resolve_max_event,
     resolve_retry,
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
@@ -33,6 +34,7 @@ __all__ = [
     "incident_log",
     "resolve_keepalive",
     "resolve_limits",
+    "resolve_max_event",
     "resolve_retry",
     "seconds_from",
 ]

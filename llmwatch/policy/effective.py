@@ -13,6 +13,7 @@ profile. Explicit beats policy: profile, size scaling and patience make default 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -23,7 +24,7 @@ from llmwatch.policy.limits import NAMES, SINGLE, Limits
 from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, check_profile, detect_profile
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
-from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Unset, refused, seconds
+from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, refused, seconds, whole
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
@@ -32,6 +33,7 @@ __all__ = [
     "EffectiveRetry",
     "resolve_keepalive",
     "resolve_limits",
+    "resolve_max_event",
     "resolve_retry",
 ]
 
@@ -108,6 +110,21 @@ def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
             allowed = f"{SECONDS_ALLOWED}, and 0 never reuses a connection"
             raise refused("keepalive", value, "keepalive={}", allowed) from None
     return DEFAULT_KEEPALIVE if set_there is UNSET else set_there or 0.0
+
+
+def resolve_max_event(value: int | None, environ: Mapping[str, str], *, default: int) -> int:
+    """How many bytes one event of a stream may have; ``sys.maxsize`` where the cap is removed.
+
+    ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else ``default``.
+    0 removes the cap. Raises :class:`~llmwatch.errors.ConfigError` for either if it is no whole number of at least 0.
+    """
+    found = environment.max_event_from(environ)
+    if value is not None:
+        try:
+            found = whole(value)
+        except ValueError:
+            raise refused("max_event", value, "max_event={}", BYTES_ALLOWED) from None
+    return default if found is None else found or sys.maxsize
 
 
 # Limits and what their source is called: None for the environment, where each limit has a variable of its own.

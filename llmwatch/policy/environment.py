@@ -16,13 +16,14 @@ from llmwatch.policy import contradictions
 from llmwatch.policy.limits import NAMES, Limits
 from llmwatch.policy.profiles import PROFILES, check_profile
 from llmwatch.policy.retry import RETRY_FIELDS, Retry, check_backoff, read_setting
-from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, refused, seconds
+from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Seconds, refused, seconds
 
 __all__ = [
     "INCIDENT_LOG_VARIABLE",
     "KEEPALIVE_VARIABLE",
     "KNOWN_VARIABLES",
     "LIMIT_VARIABLES",
+    "MAX_EVENT_VARIABLE",
     "PREFIX",
     "PROFILE_VARIABLE",
     "REFRESH_VARIABLE",
@@ -30,6 +31,7 @@ __all__ = [
     "SINGLE_VARIABLE",
     "incident_log",
     "limits_from",
+    "max_event_from",
     "profile_from",
     "retry_from",
     "seconds_from",
@@ -41,6 +43,7 @@ PREFIX = "LLMWATCH_"
 SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
 PROFILE_VARIABLE = "LLMWATCH_PROFILE"
 KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
+MAX_EVENT_VARIABLE = "LLMWATCH_MAX_EVENT_BYTES"
 REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
 
@@ -87,6 +90,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
     RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
+    MAX_EVENT_VARIABLE: "bytes that one event of a stream may have; 0 removes the cap",
     REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
 }
@@ -160,6 +164,17 @@ def seconds_from(settings: Mapping[str, str], variable: str) -> Seconds:
         return seconds(_number(text))
     except ValueError:
         raise refused(variable, text, f"{variable}={{}}", f"{SECONDS_ALLOWED}, and {_zero(variable)}") from None
+
+
+def max_event_from(settings: Mapping[str, str]) -> int | None:
+    """The bytes that ``LLMWATCH_MAX_EVENT_BYTES`` sets, ``None`` if not set. Raises :class:`ConfigError`."""
+    text = settings.get(MAX_EVENT_VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        return _count(text)
+    except ValueError:
+        raise refused(MAX_EVENT_VARIABLE, text, f"{MAX_EVENT_VARIABLE}={{}}", BYTES_ALLOWED) from None
 
 
 def incident_log(environ: Mapping[str, str]) -> str | None:

@@ -13,7 +13,18 @@ from typing import Final, Literal, TypeAlias
 
 from llmwatch.errors import ConfigError
 
-__all__ = ["SECONDS_ALLOWED", "UNSET", "Seconds", "Unset", "flag", "refused", "seconds", "shown", "whole"]
+__all__ = [
+    "BYTES_ALLOWED",
+    "SECONDS_ALLOWED",
+    "UNSET",
+    "Seconds",
+    "Unset",
+    "flag",
+    "refused",
+    "seconds",
+    "shown",
+    "whole",
+]
 
 
 class Unset(Enum):
@@ -34,6 +45,7 @@ UNSET: Final = Unset.UNSET
 Seconds: TypeAlias = "float | Unset | None"
 """A number of seconds, ``None`` for off, :data:`UNSET` for not given."""
 
+BYTES_ALLOWED = "it takes a whole number of bytes, 0 or more; 0 removes the cap"
 SECONDS_ALLOWED = "it takes a finite number of seconds, 0 or more"
 
 _LONGEST_SHOWN = 80  # characters of a wrong value in a message: a whole file may have ended up in a variable

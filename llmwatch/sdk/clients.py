@@ -27,16 +27,17 @@ def openai(
     limits: Limits | None = None,
     retry: Retry | None = None,
     session: requests.Session | None = None,
+    max_event: int | None = None,
     transport: Transport | None = None,
     **kwargs: Any,
 ) -> OpenAI:
     """An ``openai.OpenAI`` whose calls cannot hang.
 
-    ``limits``, ``retry`` and ``session`` are those of :class:`Transport`; give a ``transport`` instead of them for its
-    other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own (``api_key``, ``base_url``,
-    ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off (``max_retries=0``): ours
-    take their place. Given all the same, they are for error statuses of what is no call of a model (files, batches,
-    lists) alone.
+    ``limits``, ``retry``, ``session`` and ``max_event`` are those of :class:`Transport`; give a ``transport`` instead
+    of them for its other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own (``api_key``,
+    ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
+    (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call of a
+    model (files, batches, lists) alone.
 
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too: ``APITimeoutError``
     where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error`` event the SDK by
@@ -46,7 +47,8 @@ def openai(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    return _client("openai", "OpenAI", as_openai, _transport(limits, retry, session, transport), kwargs)  # type: ignore[no-any-return]
+    watched = _transport(limits, retry, session, max_event, transport)
+    return _client("openai", "OpenAI", as_openai, watched, kwargs)  # type: ignore[no-any-return]
 
 
 def anthropic(
@@ -54,16 +56,18 @@ def anthropic(
     limits: Limits | None = None,
     retry: Retry | None = None,
     session: requests.Session | None = None,
+    max_event: int | None = None,
     transport: Transport | None = None,
     **kwargs: Any,
 ) -> Anthropic:
     """An ``anthropic.Anthropic`` whose calls cannot hang.
 
-    ``limits``, ``retry`` and ``session`` are those of :class:`Transport`; give a ``transport`` instead of them for its
-    other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s own (``api_key``, ``base_url``,
-    ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off (``max_retries=0``): ours
-    take their place. Given all the same, they are for error statuses of what is no call of a model (files, batches,
-    lists), and for the 401 after which it renews a token of ``credentials=``, alone; ``max_retries=1`` does for that.
+    ``limits``, ``retry``, ``session`` and ``max_event`` are those of :class:`Transport`; give a ``transport`` instead
+    of them for its other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s own (``api_key``,
+    ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
+    (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call of a
+    model (files, batches, lists), and for the 401 after which it renews a token of ``credentials=``, alone;
+    ``max_retries=1`` does for that.
 
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
     leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event, the usual status
@@ -72,18 +76,23 @@ def anthropic(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    return _client("anthropic", "Anthropic", as_anthropic, _transport(limits, retry, session, transport), kwargs)  # type: ignore[no-any-return]
+    watched = _transport(limits, retry, session, max_event, transport)
+    return _client("anthropic", "Anthropic", as_anthropic, watched, kwargs)  # type: ignore[no-any-return]
 
 
 def _transport(
-    limits: Limits | None, retry: Retry | None, session: requests.Session | None, transport: Transport | None
+    limits: Limits | None,
+    retry: Retry | None,
+    session: requests.Session | None,
+    max_event: int | None,
+    transport: Transport | None,
 ) -> Transport:
     if transport is None:
-        return Transport(limits=limits, retry=retry, session=session)
+        return Transport(limits=limits, retry=retry, session=session, max_event=max_event)
     if not isinstance(transport, Transport):
         raise TypeError(f"transport must be a llmwatch.sdk.Transport, not {type(transport).__name__}")
-    if (limits, retry, session) != (None, None, None):
-        raise TypeError("give limits, retry and session to the transport, or give no transport")
+    if (limits, retry, session, max_event) != (None, None, None, None):
+        raise TypeError("give limits, retry, session and max_event to the transport, or give no transport")
     return transport
 
 

@@ -38,8 +38,8 @@ class Session(requests.Session):
     sent again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
     exceptions as well as one of llmwatch's. ``timeout=`` in a call sets its limits ``connect``, ``ttfb`` and ``stale``.
 
-    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``sinks``, ``on_notice`` and ``notice_every`` are
-    those of :class:`~llmwatch.Client`. Adapters that are mounted later are watched too. Raises
+    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``sinks``, ``on_notice`` and
+    ``notice_every`` are those of :class:`~llmwatch.Client`. Adapters that are mounted later are watched too. Raises
     :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
@@ -51,6 +51,7 @@ class Session(requests.Session):
         profile: str | None = None,
         dialect: str = "auto",
         keepalive: float | None = None,
+        max_event: int | None = None,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
@@ -61,6 +62,7 @@ class Session(requests.Session):
             profile=profile,
             dialect=dialect,
             keepalive=keepalive,
+            max_event=max_event,
             sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,
@@ -89,6 +91,7 @@ def mount(
     profile: str | None = None,
     dialect: str = "auto",
     keepalive: float | None = None,
+    max_event: int | None = None,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
     notice_every: float = 1.0,
@@ -107,6 +110,7 @@ def mount(
         profile=profile,
         dialect=dialect,
         keepalive=keepalive,
+        max_event=max_event,
         sinks=sinks,
         on_notice=on_notice,
         notice_every=notice_every,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 __all__ = ["MAX_EVENT", "Framer", "LineFramer"]
 
-MAX_EVENT = 16 * 1024 * 1024
+MAX_EVENT = 64 << 20
 """Bytes of one event that are accepted unless set otherwise."""
 
 _BOM = b"\xef\xbb\xbf"

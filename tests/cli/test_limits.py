@@ -44,6 +44,7 @@ def test_sources() -> None:
         "LLMWATCH_MAX_ATTEMPTS": "5",
         "LLMWATCH_MAX_BACKOFF_SECONDS": "0",
         "LLMWATCH_KEEPALIVE_SECONDS": "0",
+        "LLMWATCH_MAX_EVENT_BYTES": "4096",
     }
     found = document(env=env)
     assert found["limits"]["ttfb"] == {"value": 45.0, "source": "LLMWATCH_TTFB_TIMEOUT_SECONDS", "explicit": True}
@@ -51,11 +52,17 @@ def test_sources() -> None:
     assert found["retry"]["max_backoff"] == {"value": None, "source": "LLMWATCH_MAX_BACKOFF_SECONDS"}
     assert found["retry"]["backoff"] == {"value": 0.5, "source": "default"}
     assert found["keepalive"] == {"value": 0.0, "source": "LLMWATCH_KEEPALIVE_SECONDS"}
+    assert found["max_event"] == {"value": 4096, "source": "LLMWATCH_MAX_EVENT_BYTES"}
+    assert document()["max_event"] == {"value": 64 << 20, "source": "default"}
+    assert document(env={"LLMWATCH_MAX_EVENT_BYTES": "0"})["max_event"]["value"] is None
     assert found["variables"]["LLMWATCH_TTFB_TIMEOUT_SECONDS"]["set"] == "45"
     assert found["variables"]["LLMWATCH_STALE_TIMEOUT_SECONDS"]["set"] is None
     _, out, _ = limits(env=env)
     assert "no cap" in " ".join(row(out, "max_backoff"))
     assert "never reuse" in " ".join(row(out, "keepalive"))
+    assert "4,096 bytes" in " ".join(row(out, "max_event"))
+    _, out, _ = limits(env={"LLMWATCH_MAX_EVENT_BYTES": "0"})
+    assert "no cap" in " ".join(row(out, "max_event"))
 
 
 def test_what_the_call_is() -> None:

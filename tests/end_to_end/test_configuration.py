@@ -104,6 +104,8 @@ def test_a_variable_of_seconds_that_cannot_be_meant(
         ("LLMWATCH_RESEND_WITH_TOOLS", "2"),
         ("LLMWATCH_BREAKER", "many"),
         ("LLMWATCH_RETRY_BUDGET", "x"),
+        ("LLMWATCH_MAX_EVENT_BYTES", "64 MiB"),
+        ("LLMWATCH_MAX_EVENT_BYTES", "-1"),
     ],
 )
 def test_any_other_variable_that_cannot_be_meant(
@@ -146,6 +148,14 @@ def test_an_incident_log_that_cannot_be_written(
         (lambda: Client(dialect="esperanto"), "dialect"),
         (lambda: Client(profile="fast"), "profile"),
         (lambda: Client(keepalive=-1), "keepalive"),
+        (lambda: Client(max_event=-1), "max_event"),
+        (lambda: Client(max_event=1.5), "max_event"),
+        (lambda: llmwatch.Session(max_event=True), "max_event"),
+        (lambda: llmwatch.mount(requests.Session(), max_event="1"), "max_event"),
+        (lambda: llmwatch.install(max_event=-1), "max_event"),
+        (lambda: llmwatch.sdk.Transport(max_event=-1), "max_event"),
+        (lambda: llmwatch.sdk.openai(api_key="k", max_event=-1), "max_event"),
+        (lambda: llmwatch.sdk.anthropic(api_key="k", max_event=-1), "max_event"),
         (lambda: Client(notice_every=0), "notice_every"),
     ],
 )

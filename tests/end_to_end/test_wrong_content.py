@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import llmwatch
@@ -147,16 +149,18 @@ def test_a_giant_event_is_delivered(serve: Serve, connect: Connect) -> None:
     assert outcome.text == "x" * (2 << 20)
 
 
-def test_an_event_without_end_is_too_large(serve: Serve, connect: Connect) -> None:
-    """An event that never ends is ``EventTooLarge`` at 16 MiB; it is not asked for again, and the connection is
-    shut.
+@pytest.mark.parametrize(("settings", "size"), [({}, 64 << 20), ({"max_event": 3 << 20}, 3 << 20)])
+def test_an_event_without_end_is_too_large(serve: Serve, connect: Connect, settings: dict[str, Any], size: int) -> None:
+    """An event that never ends is ``EventTooLarge`` at 64 MiB, or where ``max_event`` says; it is not asked for again,
+    and the connection is shut.
     """
     server = serve("endless-event")
-    outcome = stream(connect(limits=Limits(total=100 * LIMIT)), server.chat_url)
+    outcome = stream(connect(limits=Limits(total=100 * LIMIT), **settings), server.chat_url)
     error = outcome.failed(llmwatch.EventTooLarge)
     assert not error.retryable
     assert error.record is not None
-    assert 16 << 20 <= error.record.attempts[0].response_bytes < 18 << 20
+    assert f"larger than {size:,} bytes" in str(error)
+    assert size <= error.record.attempts[0].response_bytes < size + (2 << 20)
     server.wait_for_closed(1)
     assert len(server.requests) == 1
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy.effective import resolve_keepalive
+from llmwatch.policy.effective import resolve_keepalive, resolve_max_event
 from llmwatch.policy.environment import (
     KEEPALIVE_VARIABLE,
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,
+    MAX_EVENT_VARIABLE,
     PREFIX,
     RETRY_VARIABLES,
     SINGLE_VARIABLE,
@@ -54,6 +56,7 @@ class TestNames:
             "LLMWATCH_TIMEOUT_SECONDS",
             "LLMWATCH_PROFILE",
             "LLMWATCH_KEEPALIVE_SECONDS",
+            "LLMWATCH_MAX_EVENT_BYTES",
             "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
         }
@@ -147,6 +150,7 @@ class TestUnknown:
             ("LLMWATCH_BREAKER_TIMEOUT_SECONDS", "LLMWATCH_BREAKER_SECONDS"),
             ("LLMWATCH_TIMEOUT", "LLMWATCH_TIMEOUT_SECONDS"),
             ("LLMWATCH_KEEP_ALIVE_SECONDS", "LLMWATCH_KEEPALIVE_SECONDS"),
+            ("LLMWATCH_MAX_EVENT", "LLMWATCH_MAX_EVENT_BYTES"),
             ("LLMWATCH_PROFIL", "LLMWATCH_PROFILE"),
             ("LLMWATCH_REFRESH_SECONDS", "LLMWATCH_REFRESH_TIMEOUT_SECONDS"),
         ],
@@ -205,6 +209,39 @@ class TestKeepalive:
         with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
             resolve_keepalive(3.0, {KEEPALIVE_VARIABLE: "ten"})
         assert caught.value.field == KEEPALIVE_VARIABLE
+
+
+class TestMaxEvent:
+    @pytest.mark.parametrize(
+        ("value", "text", "expected"),
+        [
+            (None, "", 7),
+            (None, " 4096 ", 4096),
+            (None, "0", sys.maxsize),
+            (25, "4096", 25),
+            (0, "4096", sys.maxsize),
+            (1, "", 1),
+        ],
+    )
+    def test_precedence(self, value: int | None, text: str, expected: int) -> None:
+        """Argument, environment and default, in this order; 0 removes the cap."""
+        assert resolve_max_event(value, {MAX_EVENT_VARIABLE: text}, default=7) == expected
+
+    @pytest.mark.parametrize("value", [-1, True, "4096", 1.5, 4096.0, float("nan")])
+    def test_an_argument_that_cannot_be_meant(self, value: object) -> None:
+        """A wrong argument is a ConfigError naming it."""
+        with pytest.raises(ConfigError, match="0 removes the cap") as caught:
+            resolve_max_event(value, {}, default=7)  # type: ignore[arg-type]
+        assert caught.value.field == "max_event"
+        assert f"max_event={value!r}" in str(caught.value)
+
+    @pytest.mark.parametrize("text", ["-1", "1.5", "64 MiB", "1e6", "1_000", "many", "nan"])
+    def test_a_variable_that_cannot_be_meant(self, text: str) -> None:
+        """A wrong variable is a ConfigError naming it, also where the argument would win."""
+        with pytest.raises(ConfigError, match="a whole number of bytes") as caught:
+            resolve_max_event(3, {MAX_EVENT_VARIABLE: text}, default=7)
+        assert caught.value.field == MAX_EVENT_VARIABLE
+        assert text in str(caught.value)
 
 
 class TestOthers:
