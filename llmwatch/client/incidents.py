@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from llmwatch.errors import ConfigError
 from llmwatch.policy import incident_log
-from llmwatch.records import JsonLinesSink, Sink, log_incident
+from llmwatch.records import IncidentLog, Sink, log_incident
 
 __all__ = ["incident_sinks"]
 
+# Those that could be opened once in this process, by their absolute paths. A dict's own operations suffice: two threads
+# that open the same log at once both find it in order, and one of the two sinks stays.
+_opened: dict[str, IncidentLog] = {}
+
 
 def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
-    """The sinks of every call. Raises :class:`ConfigError` for an incident log that cannot be written."""
+    """The sinks of every call.
+
+    Raises :class:`ConfigError` for an incident log that cannot be written and never could be in this process: the
+    variable is wrong. One that was in order and is lost harms no call; :class:`IncidentLog` says so.
+    """
     path = incident_log(environ)
     if path is None:
         return (log_incident,)
     try:
-        return (log_incident, JsonLinesSink(path))
+        known = os.path.abspath(path)
+        sink = _opened.get(known)
+        if sink is None:
+            sink = _opened.setdefault(known, IncidentLog(path))
+        return (log_incident, sink)
     except OSError as error:
         raise ConfigError(
             f"LLMWATCH_INCIDENT_LOG={path} cannot be opened for appending: {error.strerror}. Name a file in a"

@@ -22,7 +22,7 @@ from llmwatch.records.call import CallRecord
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["JsonLinesSink", "Sink", "log_incident", "notify"]
+__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "notify"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
 
@@ -166,6 +166,35 @@ class JsonLinesSink:
             return False
         finally:
             os.close(reader)
+
+
+class IncidentLog(JsonLinesSink):
+    """The file of ``LLMWATCH_INCIDENT_LOG``. Where it cannot be written any more (its directory is gone, the disk is
+    full), the incidents are lost until it can be again, and no call is harmed. The logger ``llmwatch`` says so once,
+    and once more when it is written again.
+    """
+
+    _lost = False
+
+    def __call__(self, record: CallRecord) -> None:
+        """Append ``record`` if it is an incident. Raises nothing that the file system is to blame for."""
+        if not (self.every_call or record.incident):
+            return
+        try:
+            super().__call__(record)
+        except OSError as error:
+            if not self._lost:
+                self._lost = True
+                _log.error(
+                    "llmwatch: the incident log %s cannot be written (%s): incidents are lost until it can;"
+                    " the calls are not affected",
+                    self.path,
+                    error.strerror or type(error).__name__,
+                )
+        else:
+            if self._lost:
+                self._lost = False
+                _log.warning("llmwatch: the incident log %s is written again", self.path)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,13 +128,44 @@ def test_any_other_variable_that_cannot_be_meant(
 def test_an_incident_log_that_cannot_be_written(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log in a directory that does not exist is found out before anything is sent, by the name of its variable."""
+    """A log in a directory that never existed is found out before anything is sent, by the name of its variable."""
     server = serve()
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "/does/not/exist/incidents.jsonl")
     error = stream(connect(), server.chat_url).error
     assert isinstance(error, ConfigError)
     assert error.field == "LLMWATCH_INCIDENT_LOG"
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_incident_log_that_is_lost_harms_no_call(
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    door: Any,
+) -> None:
+    """A log whose directory is taken away between two calls is said once on the logger, however many calls follow; it
+    is written again once the directory is back.
+    """
+    log = tmp_path / "logs" / "incidents.jsonl"
+    log.parent.mkdir()
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
+    server = serve(*["reset-before-response", "healthy"] * 5)
+    client = connect()
+    door(client, server.chat_url).done("recovered")
+    shutil.rmtree(log.parent)
+    with caplog.at_level(logging.WARNING, "llmwatch"):
+        for _ in range(3):
+            door(client, server.chat_url).done("recovered")
+        assert [(one.levelno, str(log) in one.getMessage()) for one in caplog.records] == [(logging.ERROR, True)]
+        assert "No such file or directory" in caplog.text
+        log.parent.mkdir()
+        door(client, server.chat_url).done("recovered")
+    assert caplog.records[-1].getMessage().endswith("is written again")
+    assert len(caplog.records) == 2
+    assert len(log.read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
