@@ -85,6 +85,8 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
 
 def unwritable(why: str) -> ExitCode:
     """Say on standard error that standard output takes no more, for the reason given; the code to end with."""
+    # What standard output still holds back would fail again with whatever is done to it next.
+    let_go()
     Terminal().note(f"llmwatch: the output cannot be written: {why}.")
     return ExitCode.USAGE
 
