@@ -1,31 +1,29 @@
-"""Running the command: in this process, as a process with pipes, in a pseudo-terminal, and interrupted."""
+"""Running the command: in this process, as a process of its own, in a pseudo-terminal, and interrupted."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
-import termios
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from typer.testing import CliRunner
 
 from llmwatch.cli.app import application
+from tests.cli.launcher import Launcher
+from tests.cli.times import PATIENCE, SOON
 
-__all__ = ["PATIENCE", "SOON", "Ended", "environment", "in_terminal", "interrupt", "invoke", "run", "started"]
+__all__ = ["Ended", "environment", "in_terminal", "interrupt", "invoke", "launched", "run", "started"]
 
-PATIENCE = 30.0
-"""Seconds in which a command must have ended; far above what any takes."""
-SOON = 1.0
-"""Seconds in which a command has to end on Ctrl-C: 0.2 of its own, the rest for a loaded machine."""
-
+_LAUNCHER = Launcher()
 _PROGRAM = (sys.executable, "-m", "llmwatch")
 
 
@@ -40,7 +38,16 @@ class Ended:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process' environment without what changes how the command behaves, and with ``extra``."""
-    unwanted = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATIBLE", "PYTHONIOENCODING")
+    unwanted = (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+        "LINES",
+        "TERM",
+        "TTY_COMPATIBLE",
+        "PYTHONIOENCODING",
+        "PYTHONUNBUFFERED",
+    )
     kept = {
         name: value for name, value in os.environ.items() if name not in unwanted and not name.startswith("LLMWATCH_")
     }
@@ -56,12 +63,45 @@ def invoke(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes =
     return Ended(done.exit_code, done.stdout, done.stderr)
 
 
-def run(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Ended:
-    """Run the command with pipes, to its end."""
-    done = subprocess.run(
-        [*_PROGRAM, *arguments], env=environment(env), input=stdin, capture_output=True, timeout=PATIENCE, check=False
-    )
-    return Ended(done.returncode, done.stdout.decode("utf-8", "strict"), done.stderr.decode("utf-8", "strict"))
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: str | Path | None = None
+) -> Ended:
+    """Run the command as a process of its own, to its end. One whose variables are about Python itself is started
+    afresh.
+    """
+    if any(name.startswith("PYTHON") for name in env or ()):
+        done = subprocess.run(
+            [*_PROGRAM, *arguments],
+            env=environment(env),
+            input=stdin,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+            cwd=cwd,
+        )
+        return Ended(done.returncode, done.stdout.decode("utf-8", "strict"), done.stderr.decode("utf-8", "strict"))
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        code = launched(arguments, [given.fileno(), out.fileno(), err.fileno()], env=env, cwd=cwd)
+        said, complained = (file.seek(0) or file.read().decode("utf-8", "strict") for file in (out, err))
+    return Ended(code, said, complained)
+
+
+def launched(
+    arguments: Sequence[str],
+    streams: Sequence[int],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+) -> int:
+    """Run the command as a process of its own with these three streams; its exit code."""
+    command = _LAUNCHER.start(arguments, streams, env=environment(env), cwd=None if cwd is None else str(cwd))
+    try:
+        return command.wait(PATIENCE)
+    finally:
+        command.kill()
 
 
 @contextlib.contextmanager
@@ -100,14 +140,7 @@ def in_terminal(
     """Run the command in a pseudo-terminal. Once ``until`` is on the screen, ``keys`` are typed."""
     extra = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
     master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*_PROGRAM, *arguments],
-        env=environment(extra),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        preexec_fn=_take_terminal,
-    )
+    command = _LAUNCHER.start(arguments, [slave] * 3, env=environment(extra), terminal=True)
     os.close(slave)
     shown = b""
     try:
@@ -123,20 +156,13 @@ def in_terminal(
             if until is not None and until in shown.decode("utf-8", "replace"):
                 os.write(master, keys)
                 until = None
-        process.wait(SOON)
+        code = command.wait(SOON)
     finally:
-        process.kill()
-        process.wait()
+        command.kill()
         os.close(master)
-    return Ended(process.returncode, shown.decode("utf-8", "replace"))
+    return Ended(code, shown.decode("utf-8", "replace"))
 
 
 def _heed_interrupts() -> None:
     # Who runs the tests in the background of a shell ignores SIGINT, and so would the children.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _take_terminal() -> None:
-    _heed_interrupts()
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

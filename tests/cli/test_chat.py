@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,10 @@ import pytest
 from llmwatch.faults import FaultServer, refused_port
 from llmwatch.faults.catalogue import ANSWER, answer
 from tests.cli.foreign_server import ForeignServer
-from tests.cli.running import PATIENCE, Ended, environment, in_terminal, interrupt, invoke, run, started
+from tests.cli.running import Ended, in_terminal, interrupt, invoke, launched, run, started
+from tests.cli.times import LIMIT, LONG, LONGEST_WAIT, NOTICED, PATIENCE
 
-LIMIT = "0.4"
-"""Seconds: the limit in tests in which it expires."""
-NEVER = "50"
-"""Seconds: the limit in tests in which it must not."""
-SLOW = {"LLMWATCH_BACKOFF_SECONDS": "40", "LLMWATCH_MAX_BACKOFF_SECONDS": "40"}
+SLOW = {"LLMWATCH_BACKOFF_SECONDS": str(LONG), "LLMWATCH_MAX_BACKOFF_SECONDS": str(LONG)}
 
 
 def chat(base_url: str, *arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> Ended:
@@ -43,7 +39,7 @@ def test_foreign_server() -> None:
 def test_foreign_server_recovers() -> None:
     """A server of another make that is silent at first is asked again, and only the answer is on standard output."""
     with ForeignServer(["fine"], silences=1) as server:
-        done = real_chat(server.base_url, "--ttfb", LIMIT, "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
+        done = real_chat(server.base_url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
     assert (done.code, done.out) == (0, "fine\n")
     assert "attempt 1 of 3 failed (ttfb); resending" in done.err
     assert len(server.seen) == 2
@@ -116,7 +112,7 @@ def test_json() -> None:
 def test_json_of_a_failure() -> None:
     """--json of a call that failed has what came before and the error, and the exit code is that of the error."""
     with FaultServer("stall-after-content:tokens=3") as server:
-        done = chat(server.url, "--json", "--stale", LIMIT, "hi")
+        done = chat(server.url, "--json", "--stale", str(LIMIT), "hi")
     assert done.code == 3
     found = json.loads(done.out)
     assert found["text"] == answer(3)
@@ -137,7 +133,7 @@ def test_reasoning_stays_out_of_a_pipe() -> None:
 def test_killed() -> None:
     """A provider that never says a word is killed at its limit on every attempt: exit code 3, and what to change."""
     with FaultServer("silent") as server:
-        done = real_chat(server.url, "--ttfb", LIMIT, "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
+        done = real_chat(server.url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
         assert len(server.requests) == 3
     assert (done.code, done.out) == (3, "")
     assert "ttfb" in done.err
@@ -149,7 +145,7 @@ def test_killed() -> None:
 def test_killed_after_text() -> None:
     """What was said before a stall stays on standard output, ended by a line break, and is not asked for again."""
     with FaultServer("stall-after-content:tokens=3") as server:
-        done = chat(server.url, "--stale", LIMIT, "hi")
+        done = chat(server.url, "--stale", str(LIMIT), "hi")
         assert len(server.requests) == 1
     assert (done.code, done.out) == (3, answer(3) + "\n")
     assert "recovery: continue" in done.err
@@ -158,8 +154,9 @@ def test_killed_after_text() -> None:
 def test_wait_notice_in_lines() -> None:
     """Where standard error is no terminal, a long wait is said in plain lines with the limit that counts."""
     with FaultServer("silent") as server:
-        done = real_chat(server.url, "--ttfb", "1.3", "hi", env={"LLMWATCH_MAX_ATTEMPTS": "1"})
-    assert re.search(r"^waiting for the first byte\.\.\. 1\.\d s of 1\.3 s \(ttfb\)$", done.err, re.MULTILINE)
+        done = real_chat(server.url, "--ttfb", str(NOTICED), "hi", env={"LLMWATCH_MAX_ATTEMPTS": "1"})
+    said = rf"^waiting for the first byte\.\.\. \d+(\.\d)? s of {NOTICED:.3g} s \(ttfb\)$"
+    assert re.search(said, done.err, re.MULTILINE)
     assert "\x1b" not in done.err
     assert "\r" not in done.err
 
@@ -228,10 +225,10 @@ def test_bad_environment_for_real() -> None:
 def test_interrupted_while_waiting() -> None:
     """Ctrl-C while the provider is silent ends at once with 130, closes the connection and sends nothing more."""
     with FaultServer("silent") as server:
-        with started("chat", "--base-url", server.url, "--model", "m", "--ttfb", NEVER, "hi") as process:
-            server.wait_for_requests(1)
+        with started("chat", "--base-url", server.url, "--model", "m", "--ttfb", str(LONG), "hi") as process:
+            server.wait_for_requests(1, PATIENCE)
             done = interrupt(process)
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         assert len(server.requests) == 1
     assert (done.code, done.out) == (130, "")
     assert "Traceback" not in done.err
@@ -244,7 +241,7 @@ def test_interrupted_while_streaming() -> None:
             assert process.stdout is not None
             said = process.stdout.read(len(answer(3)))
             done = interrupt(process)
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         assert len(server.requests) == 1
     assert (done.code, said.decode() + done.out) == (130, answer(3) + "\n")
     assert done.err == ""
@@ -252,10 +249,10 @@ def test_interrupted_while_streaming() -> None:
 
 def test_interrupted_while_backing_off() -> None:
     """Ctrl-C between two attempts ends with 130, and the second is never sent."""
-    with FaultServer("retry-after:value=60") as server:
+    with FaultServer(f"retry-after:value={LONGEST_WAIT:g}") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "hi", env=SLOW) as process:
             assert process.stderr is not None
-            assert b"resending in 60.0 s" in process.stderr.readline()
+            assert b"resending in %.1f s" % LONGEST_WAIT in process.stderr.readline()
             done = interrupt(process)
         assert len(server.requests) == 1
     assert (done.code, done.out) == (130, "")
@@ -272,7 +269,7 @@ def test_reader_gone() -> None:
             process.stdout.close()
             assert process.stderr.read() == b""
             assert process.wait(PATIENCE) == 0
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
 
 
 def test_other_encoding() -> None:
@@ -282,28 +279,26 @@ def test_other_encoding() -> None:
     assert (done.code, done.out) == (0, "na?ve ?\n")
 
 
-def test_full_disk() -> None:
+def test_full_disk(tmp_path: Path) -> None:
     """An output that cannot be written is said, and is no success."""
-    full = Path("/dev/full")
+    full, spoken = Path("/dev/full"), tmp_path / "err"
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    with FaultServer() as server, full.open("wb") as out:
-        command = [sys.executable, "-m", "llmwatch", "chat", "--base-url", server.url, "--model", "m", "hi"]
-        done = subprocess.run(
-            command, env=environment(), stdout=out, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
-        )
-    assert done.returncode == 2
-    assert b"cannot be written" in done.stderr
-    assert b"Traceback" not in done.stderr
+    with FaultServer() as server, full.open("wb") as out, Path(os.devnull).open() as nothing, spoken.open("wb") as err:
+        words = ["chat", "--base-url", server.url, "--model", "m", "hi"]
+        code = launched(words, [nothing.fileno(), out.fileno(), err.fileno()])
+    assert code == 2
+    assert b"cannot be written" in spoken.read_bytes()
+    assert b"Traceback" not in spoken.read_bytes()
 
 
 def test_in_terminal() -> None:
     """In a terminal the wait is shown and taken away, reasoning is dimmed, and the text follows apart from it."""
     with FaultServer(["silent", "reasoning-only:count=3"]) as server:
-        done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "--ttfb", "0.9", "hi"])
+        done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(NOTICED), "hi"])
     assert done.code == 0
-    assert "waiting for the first byte... 0." in done.out
-    assert "of 0.9 s (ttfb)" in done.out
+    assert re.search(r"waiting for the first byte\.\.\. \d", done.out)
+    assert f"of {NOTICED:.3g} s (ttfb)" in done.out
     assert "attempt 1 of 3 failed (ttfb)" in done.out
     reasoning, text = answer(3), ANSWER.replace("\n", "\r\n")
     shown = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.out)
@@ -323,7 +318,7 @@ def test_terminal_obeys_nobody() -> None:
 def test_ctrl_c_in_terminal() -> None:
     """Ctrl-C typed in a terminal while the wait notice stands ends with 130 and no traceback."""
     with FaultServer("silent") as server:
-        arguments = ["chat", "--base-url", server.url, "--model", "m", "--ttfb", NEVER, "hi"]
+        arguments = ["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(LONG), "hi"]
         done = in_terminal(arguments, until="waiting for the first byte", keys=b"\x03")
         assert len(server.requests) == 1
     assert done.code == 130

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.incident_calls import SEVERAL, lines
-from tests.cli.running import PATIENCE, environment, in_terminal, run
+from tests.cli.running import environment, in_terminal, launched, run
+from tests.cli.times import PATIENCE
+
+FULL = "llmwatch: the output cannot be written: No space left on device.\n"
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -37,8 +40,9 @@ def test_other_missing_modules_are_not_hidden() -> None:
 
 def test_version() -> None:
     """The version is that of the installed package."""
-    done = run("--version")
-    assert (done.code, done.out, done.err) == (0, f"llmwatch {version('llmwatch')}\n", "")
+    program = [sys.executable, "-m", "llmwatch", "--version"]
+    done = subprocess.run(program, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"llmwatch {version('llmwatch')}\n", "")
 
 
 def test_help() -> None:
@@ -84,28 +88,32 @@ def test_an_output_that_cannot_be_written(arguments: tuple[str, ...], tmp_path: 
         log = tmp_path / "incidents.jsonl"
         log.write_bytes(lines(*SEVERAL))
         arguments = ("incidents", str(log))
+    spoken = tmp_path / "err"
+    with full.open("wb") as out, Path(os.devnull).open() as nothing, spoken.open("wb") as err:
+        code = launched(arguments, [nothing.fileno(), out.fileno(), err.fileno()])
+    assert code == 2
+    assert spoken.read_text() == FULL
+
+
+def test_an_output_without_a_buffer_that_cannot_be_written() -> None:
+    """The same where Python holds nothing back, and fails with the first line."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    program = [sys.executable, "-u", "-m", "llmwatch", "limits"]
     with full.open("wb") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "llmwatch", *arguments],
-            env=environment(),
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
+            program, env=environment(), stdout=out, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False
         )
-    assert done.returncode == 2
-    assert done.stderr == "llmwatch: the output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (2, FULL)
 
 
 @pytest.mark.parametrize("arguments", [("limits",), ("limits", "--json")])
-def test_a_reader_that_leaves(arguments: tuple[str, ...]) -> None:
+def test_a_reader_that_leaves(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Where nobody reads, a table ends as quietly as a document does, and with success."""
+    spoken = tmp_path / "err"
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "wb") as out:
-        command = [sys.executable, "-m", "llmwatch", *arguments]
-        done = subprocess.run(
-            command, env=environment(), stdout=out, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
-        )
-    assert (done.returncode, done.stderr) == (0, b"")
+    with open(writing, "wb") as out, Path(os.devnull).open() as nothing, spoken.open("wb") as err:
+        assert launched(arguments, [nothing.fileno(), out.fileno(), err.fileno()]) == 0
+    assert spoken.read_bytes() == b""

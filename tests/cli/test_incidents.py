@@ -13,9 +13,8 @@ from llmwatch.faults import FaultServer
 from llmwatch.watch.clock import SYSTEM
 from tests.cli.incident_calls import SEVERAL, attempt, call, document, incidents, lines, shown
 from tests.cli.running import run
-from tests.conftest import SCALE
+from tests.cli.times import LIMIT, LONG
 
-LIMIT = 0.2 * SCALE
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a secret prompt"}]}
 _COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
 
@@ -28,7 +27,7 @@ def happen(path: Path) -> list[CallRecord]:
         if isinstance(one, RetryNotice):
             token.cancel()
 
-    quick, patient = Retry(max_attempts=2, backoff=0.01), Retry(max_attempts=2, backoff=1000, max_backoff=1000)
+    quick, patient = Retry(max_attempts=2, backoff=0.01), Retry(max_attempts=2, backoff=LONG, max_backoff=LONG)
     for scripts, retry, on_notice in (
         (["silent", "healthy"], quick, None),
         (["stall-after-content:tokens=3"], quick, None),

@@ -13,7 +13,8 @@ import pytest
 from llmwatch.cli.incident_log import LONGEST_LINE
 from llmwatch.records import JsonLinesSink
 from tests.cli.incident_calls import attempt, call, document, incidents, lines, shown
-from tests.cli.running import PATIENCE, environment, invoke, run
+from tests.cli.running import environment, invoke, run
+from tests.cli.times import PATIENCE
 
 
 def damaged(**fields: Any) -> bytes:

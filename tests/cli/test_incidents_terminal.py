@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cli.incident_calls import SEVERAL, attempt, call, lines, shown
-from tests.cli.running import PATIENCE, environment, in_terminal, run
+from tests.cli.running import environment, in_terminal, run
+from tests.cli.times import PATIENCE
 
 EVIL = "\x1b]0;title\x07\x1b[2J\r\n\u202e\u0085x\ud800"
 """What a terminal would obey, in one text."""

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from llmwatch.cli import run as command
-from tests.cli.running import PATIENCE, Ended, environment, interrupt, invoke, started
+from tests.cli.running import Ended, environment, interrupt, invoke, started
 from tests.cli.running import run as llmwatch
+from tests.cli.times import PATIENCE
 
 PROBE = """
 import json, os, signal, sys, threading, traceback
@@ -66,7 +67,11 @@ def both(
 ) -> Ended:
     """How it ends under Python, after making sure that it ends in the very same way under the command."""
     alone = python(*options, *words, env=env, cwd=cwd, stdin=stdin)
-    assert python(*options, "-m", "llmwatch", "run", *words, env=env, cwd=cwd, stdin=stdin) == alone
+    if options:
+        under = python(*options, "-m", "llmwatch", "run", *words, env=env, cwd=cwd, stdin=stdin)
+    else:
+        under = llmwatch("run", *words, env=env, cwd=cwd, stdin=stdin)
+    assert under == alone
     return alone
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
-from tests.cli.running import PATIENCE, Ended, environment, interrupt, run
-from tests.conftest import SCALE
+from tests.cli.running import Ended, environment, interrupt, run
+from tests.cli.times import LIMIT, LONG, PATIENCE
 
 ASK = """
 import json, os, sys, requests
@@ -28,8 +28,8 @@ def ask(url):
 url = sys.argv[1]
 """
 LIMITS = {
-    "LLMWATCH_TTFB_TIMEOUT_SECONDS": str(0.4 * SCALE),
-    "LLMWATCH_STALE_TIMEOUT_SECONDS": str(0.4 * SCALE),
+    "LLMWATCH_TTFB_TIMEOUT_SECONDS": str(LIMIT),
+    "LLMWATCH_STALE_TIMEOUT_SECONDS": str(LIMIT),
     "LLMWATCH_BACKOFF_SECONDS": "0.01",
 }
 RECOVERED = "llmwatch: 1 call watched: 1 recovered; 1 resend, 0 orphans\n"
@@ -204,7 +204,7 @@ def test_ctrl_c_in_a_call(tmp_path: Path) -> None:
         ) as process:
             server.wait_for_requests(1, timeout=PATIENCE)
             ended = interrupt(process)
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         assert len(server.requests) == 1
     assert ended.code == -signal.SIGINT
     assert ended.err.startswith("Traceback (most recent call last):\n")
@@ -215,5 +215,5 @@ def test_a_call_that_is_left_open(tmp_path: Path) -> None:
     """A stream that the script never finished is named as such, and does not delay the end."""
     asks = script(tmp_path, "answer = ask(url); next(answer); print(next(answer))")
     with FaultServer("stall-after-content:tokens=3") as server:
-        ended = run("run", asks, server.chat_url, env={"LLMWATCH_STALE_TIMEOUT_SECONDS": str(PATIENCE * 2)})
+        ended = run("run", asks, server.chat_url, env={"LLMWATCH_STALE_TIMEOUT_SECONDS": str(LONG)})
     assert ended == Ended(0, "A\n", "llmwatch: 1 call watched: 1 still running; 0 resends, 0 orphans\n")

@@ -14,12 +14,11 @@ import pytest
 
 from llmwatch.faults import FaultServer, Request
 from llmwatch.faults.catalogue import ANSWER, TOOL_ID
-from tests.conftest import SCALE
-from tests.examples.running import EXAMPLES, PATIENCE, run
+from tests.examples.running import EXAMPLES, LIMIT, PATIENCE, run
 
 LIMITS = {
-    "LLMWATCH_TTFB_TIMEOUT_SECONDS": str(0.4 * SCALE),
-    "LLMWATCH_STALE_TIMEOUT_SECONDS": str(0.4 * SCALE),
+    "LLMWATCH_TTFB_TIMEOUT_SECONDS": str(LIMIT),
+    "LLMWATCH_STALE_TIMEOUT_SECONDS": str(LIMIT),
     "LLMWATCH_BACKOFF_SECONDS": "0.01",
 }
 # The first answer is lost at its very beginning, the third in mid-sentence.
