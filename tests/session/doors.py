@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,17 +13,16 @@ import llmwatch
 from llmwatch import CallRecord
 from llmwatch.faults import FaultServer, Script
 from llmwatch.wire import Decoder
-from tests.end_to_end.calls import QUICK
-from tests.end_to_end.times import LIMIT
+from tests.end_to_end.calls import QUICK, in_thread
+from tests.session.times import PATIENCE
 
-__all__ = ["SOON", "WAYS", "Action", "Way", "caught", "plain", "record_of", "seen_at", "text_of"]
-
-SOON = 3 * LIMIT
-"""A limit that a good answer keeps to on a machine that has much to do. Seconds."""
+__all__ = ["WAYS", "Action", "Way", "caught", "plain", "record_of", "seen_at", "text_of", "together"]
 
 WAYS = ("Session", "mount", "install")
 
 E = TypeVar("E", bound=BaseException)
+R = TypeVar("R")
+T = TypeVar("T")
 
 Action = Callable[[requests.Session, FaultServer], Any]
 
@@ -93,6 +92,11 @@ def caught(kind: type[E], call: Callable[..., Any], *args: Any, **kwargs: Any) -
     except kind as error:
         return error.with_traceback(None)
     raise AssertionError(f"nothing was raised, but returned: {result!r}")
+
+
+def together(call: Callable[[T], R], each: Iterable[T]) -> list[R]:
+    """What ``call`` returns for each, called at the same time in threads of their own, since they all wait."""
+    return [running.result(PATIENCE) for running in [in_thread(call, one) for one in each]]
 
 
 def seen_at(server: FaultServer, ignoring: tuple[str, ...] = ("host",)) -> list[Any]:

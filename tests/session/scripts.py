@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import functools
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
@@ -9,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.steps import Framing
 
-__all__ = ["LINES", "TEXT", "echo", "encoded", "headless", "redirect", "reply"]
+__all__ = ["FRAMINGS", "LINES", "TEXT", "echo", "encoded", "headless", "numbered", "redirect", "reply"]
+
+FRAMINGS: list[Framing] = ["chunked", "length", "close"]
+"""How the end of a body is marked."""
 
 TEXT = "naïve café 語 🐕 — one line\nand another,\r\nand a third without an end"
 """A body whose characters have one to four bytes."""
@@ -18,6 +23,12 @@ LINES = b"".join(b"line %d of the body\n" % number for number in range(200))
 """A body of more than one kilobyte."""
 
 Headers = Sequence[tuple[str, str]]
+
+
+@functools.cache
+def numbered(size: int) -> bytes:
+    """A body of so many bytes in which every four are others."""
+    return array.array("I", range(size // 4)).tobytes()
 
 
 def reply(

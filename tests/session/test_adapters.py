@@ -21,9 +21,9 @@ from llmwatch import Limits, Retry
 from llmwatch.faults import FaultServer
 from llmwatch.transport import adopted
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.end_to_end.times import FREE, LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
+from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import LINES, echo, encoded, reply
+from tests.session.times import FREE, LIMIT, LONG, PATIENCE, SOON
 
 LIMITS = Limits(ttfb=SOON)
 
@@ -105,7 +105,7 @@ def test_an_adapters_own_tls_context_is_kept(way: Way, authority: trustme.CA, se
     prepared = _with(_OwnContext(context), "https://")
     with FaultServer("silent", tls=server_tls) as server, way.session(prepared, limits=LIMITS) as session:
         caught(requests.ReadTimeout, session.get, server.url)
-        server.wait_for_closed(3)
+        server.wait_for_closed(3, PATIENCE)
         assert llmwatch.stats()["orphans"] == 0
 
 

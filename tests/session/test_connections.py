@@ -19,9 +19,9 @@ from llmwatch.faults import FaultServer, ProxyServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.transport.connections import WatchedMixin
 from tests.end_to_end.calls import QUICK, asking
-from tests.end_to_end.times import LONG
-from tests.session.doors import SOON, WAYS, Way, record_of, text_of
+from tests.session.doors import WAYS, Way, record_of, text_of
 from tests.session.scripts import reply
+from tests.session.times import LONG, PATIENCE, SOON
 
 Ask = Callable[..., CallRecord]
 
@@ -66,7 +66,7 @@ def test_a_connection_older_than_the_limit_is_not_reused(door: str) -> None:
         assert (young.socket_reused, old.socket_reused, old.socket_idle) == (True, False, None)
         assert young.socket_idle is not None
         assert 0 <= young.socket_idle < SOON
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
 
 
 @everywhere
@@ -99,7 +99,7 @@ def test_a_connection_that_was_dropped_while_idle_is_not_used(door: str) -> None
     """What the server has closed meanwhile is noticed before anything is sent on it."""
     with FaultServer(["healthy:leave=fin", "healthy"]) as server, _asking(door) as ask:
         ask(server.chat_url)
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         assert [one.socket_reused for one in ask(server.chat_url).attempts] == [False]
         assert len(server.requests) == 2
 
@@ -190,7 +190,7 @@ def test_a_stream_that_was_left_early_does_not_come_back(way: Way) -> None:
     with FaultServer(["late-terminal", "healthy"]) as server, way.session() as session:
         with session.post(server.chat_url, json=asking(), stream=True) as stream:
             assert next(stream.iter_lines())
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         assert record_of(session.post(server.chat_url, json=asking())).attempts[0].socket_reused is False
 
 

@@ -11,8 +11,8 @@ import textwrap
 
 import pytest
 
-from tests.end_to_end.times import PATIENCE
-from tests.session.doors import SOON, Way
+from tests.session.doors import Way
+from tests.session.times import PATIENCE, SOON
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 

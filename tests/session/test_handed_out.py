@@ -15,9 +15,9 @@ import llmwatch
 from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually
-from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
+from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import LINES, encoded, redirect, reply
+from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 
 def _attributes(response: requests.Response, url: str) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_a_pickled_session_keeps_its_pools_to_itself(way: Way) -> None:
         with pickle.loads(pickle.dumps(session)) as again:
             again.get(server.url)
         if way.name == "Session":
-            server.wait_for_closed(1)
+            server.wait_for_closed(1, PATIENCE)
         session.get(server.url)
         assert server.connections == 2
 

@@ -17,9 +17,9 @@ from llmwatch import CallRecord, Client, Limits, Retry
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import QUICK, asking, eventually, in_thread
-from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import SOON, caught, record_of, text_of
+from tests.session.doors import caught, record_of, text_of
 from tests.session.scripts import echo, reply
+from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_nothing_is_watched_twice(records: list[CallRecord]) -> None:
         }
         for number, call in enumerate(calls.values(), 1):
             running = in_thread(call)
-            server.wait_for_requests(number)
+            server.wait_for_requests(number, PATIENCE)
             assert llmwatch.stats()["workers"] == 1
             server.gate("terminal").set()
             running.result()
@@ -265,7 +265,7 @@ def test_a_wrapped_function_under_an_installation(records: list[CallRecord]) -> 
         for number, first in enumerate((True, False), 1):
             short = Limits(ttfb=LIMIT)
             caught(llmwatch.WatchTimeout, llmwatch.call, function, first, limits=short, retry=Retry.none())
-            server.wait_for_closed(number)
+            server.wait_for_closed(number, PATIENCE)
             eventually(lambda: llmwatch.stats()["workers"] == 0, "both workers are gone")
         assert len(server.requests) == 2
         assert llmwatch.stats()["orphans"] == 0

@@ -16,8 +16,9 @@ from llmwatch import Client
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking
-from tests.session.doors import SOON, Way, caught, plain, record_of, text_of
+from tests.session.doors import Way, caught, plain, record_of, text_of
 from tests.session.scripts import LINES, reply
+from tests.session.times import SOON
 
 URL = "https://api.provider.test/v1/chat/completions"
 OTHER = "https://files.provider.test/file"

@@ -13,9 +13,9 @@ import llmwatch
 from llmwatch import CallRecord, Limits, Retry
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import asking, eventually
-from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
+from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import reply
+from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
 
 def test_a_call_ends_with_the_function_around_it(way: Way) -> None:
@@ -30,7 +30,7 @@ def test_a_call_ends_with_the_function_around_it(way: Way) -> None:
 
         error = caught(llmwatch.WatchTimeout, llmwatch.call, function, limits=Limits(ttfb=LIMIT), retry=Retry.none())
         assert error.phase == "ttfb"
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         eventually(lambda: llmwatch.stats()["workers"] == 0, "both workers are gone")
         eventually(lambda: records, "the inner call has ended")
         assert [(one.outcome, one.cause) for one in records] == [("cancelled", "lifecycle_close")]
@@ -53,7 +53,7 @@ def test_a_stream_ends_with_the_iterator_around_it(way: Way) -> None:
 
         caught(llmwatch.WatchTimeout, read)
         assert len(seen) == 4
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         eventually(lambda: llmwatch.stats()["workers"] == 0, "both workers are gone")
         assert len(server.requests) == 1
 
@@ -122,7 +122,7 @@ def test_a_call_that_is_over_ends_the_one_inside_it(way: Way) -> None:
     with FaultServer(reply()) as server, FaultServer("silent") as slow, way.session(session, **settings) as watched:
         with llmwatch.Session() as other:
             caught(requests.ConnectTimeout, watched.get, server.url)
-            slow.wait_for_closed(1)
+            slow.wait_for_closed(1, PATIENCE)
             eventually(lambda: llmwatch.stats()["workers"] == 0, "both workers are gone")
         assert len(server.requests) == 0
 

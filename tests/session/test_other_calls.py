@@ -15,9 +15,9 @@ from llmwatch.faults import Context, FaultServer, Script, refused_port, steps
 from llmwatch.payload import modelcalls
 from llmwatch.session.opening import IDEMPOTENT
 from tests.end_to_end.calls import asking
-from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
+from tests.session.doors import Way, caught, record_of, together
 from tests.session.scripts import LINES, headless, reply
+from tests.session.times import BEAT, LONG, SOON
 
 LIMITS = Limits(ttfb=SOON, stale=SOON)
 
@@ -35,12 +35,16 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_idempotent_request_is_sent_again(way: Way, method: str, script: str) -> None:
     """GET and its like are recovered from silence and resets before the answer, whatever they ask for."""
     answer = headless(200) if method == "HEAD" else reply(b"yes")
-    with FaultServer([script, answer, script, answer]) as server, way.session(limits=LIMITS) as session:
-        for stream in (True, False):
+
+    def ask(stream: bool) -> None:
+        with FaultServer([script, answer]) as server:
             response = session.request(method, server.url, stream=stream)
             assert response.content == (b"" if method == "HEAD" else b"yes")
             assert record_of(response).outcome == "recovered"
-        assert len(server.requests) == 4
+            assert len(server.requests) == 2
+
+    with way.session(limits=LIMITS) as session:
+        together(ask, (True, False))
 
 
 @pytest.mark.parametrize("script", ["headers-then-silent", "stall-after-content", "reset-mid-stream", "cut-chunk"])
@@ -57,17 +61,23 @@ def test_a_get_is_recovered_in_its_body_unless_it_streams(way: Way, script: str)
 
 @pytest.mark.parametrize("retry", [Retry(backoff=0.01), Retry(resend_with_tools=True, slow_but_alive=True)])
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("method", OTHERS)
-def test_anything_else_is_never_sent_again(way: Way, method: str, stream: bool, retry: Retry) -> None:
-    """Once it was sent, a POST that is no model call fails at once, whatever was opted into for model calls."""
+def test_anything_else_is_never_sent_again(way: Way, stream: bool, retry: Retry) -> None:
+    """Once it was sent, a POST or its like that is no model call fails at once, whatever was opted into for model
+    calls.
+    """
     scripts = ["silent", "reset-before-response", "fin-before-response"]
-    with FaultServer(scripts) as server, way.session(limits=LIMITS, retry=retry) as session:
-        for count, kind in enumerate([requests.ReadTimeout, requests.ConnectionError, requests.ConnectionError], 1):
-            error = caught(kind, session.request, method, server.url, data="x", stream=stream)
-            assert isinstance(error, llmwatch.LLMWatchError)
-            assert error.recovery is not None
-            assert error.recovery.reason == "unreadable_body"
-            assert len(server.requests) == count
+
+    def ask(method: str) -> None:
+        with FaultServer(scripts) as server:
+            for count, kind in enumerate([requests.ReadTimeout, requests.ConnectionError, requests.ConnectionError], 1):
+                error = caught(kind, session.request, method, server.url, data="x", stream=stream)
+                assert isinstance(error, llmwatch.LLMWatchError)
+                assert error.recovery is not None
+                assert error.recovery.reason == "unreadable_body"
+                assert len(server.requests) == count
+
+    with way.session(limits=LIMITS, retry=retry) as session:
+        together(ask, OTHERS)
 
 
 @pytest.mark.parametrize("method", OTHERS)
@@ -135,9 +145,9 @@ def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.Monke
     """A download that takes longer than every limit is not killed while bytes come: no clock but silence counts, also
     where the single knob or limits on content are set.
     """
-    monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", str(2 * LIMIT))
-    limits = Limits(first_content=2 * LIMIT, progress=2 * LIMIT)
-    pieces = 60
+    monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", str(SOON))
+    limits = Limits(first_content=SOON, progress=SOON)
+    pieces = 120
 
     def slow(context: Context) -> Iterator[steps.Step]:
         yield from context.answer(
@@ -145,9 +155,9 @@ def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.Monke
         )
 
     script = Script(name="slow", description="takes its time", play=slow)
-    assert pieces * BEAT > 4 * LIMIT
+    assert pieces * BEAT > 2 * SOON
     with FaultServer(script) as server, way.session(limits=limits) as session:
-        response = session.get(server.url, stream=stream, timeout=2 * LIMIT)
+        response = session.get(server.url, stream=stream, timeout=SOON)
         assert len(response.content) == 8 * pieces
         assert len(server.requests) == 1
 
@@ -216,7 +226,7 @@ def test_the_limits_of_what_is_no_model_call(way: Way) -> None:
         record = record_of(session.get(server.url))
         names = ("connect", "ttfb", "first_content", "stale", "progress", "total")
         assert [record.limits[name]["value"] for name in names] == [10, 600, None, 360, None, None]
-    with FaultServer(f"drip:every={BEAT}") as server, way.session(limits=Limits(total=LIMIT, ttfb=LIMIT)) as session:
+    with FaultServer(f"drip:every={BEAT}") as server, way.session(limits=Limits(total=SOON, ttfb=SOON)) as session:
         error = caught(requests.Timeout, session.get, server.url)
         assert isinstance(error, llmwatch.WatchTimeout)
         assert error.phase == "total"

@@ -10,7 +10,7 @@ from llmwatch import Limits, LLMWatchError, Session
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking
-from tests.end_to_end.times import LIMIT
+from tests.session.times import LIMIT
 
 
 @pytest.mark.parametrize("script", ["stall-after-content:tokens=3", "eof-without-terminal:tokens=3"])

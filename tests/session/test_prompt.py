@@ -15,9 +15,9 @@ from llmwatch import Limits
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.steps import Framing
 from tests.end_to_end.calls import asking
-from tests.end_to_end.times import FREE, LONG
 from tests.session.doors import Way, plain, record_of
 from tests.session.scripts import reply
+from tests.session.times import FREE, LONG
 
 WORDS = ["one ", "two ", "three ", "four "]
 

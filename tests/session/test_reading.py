@@ -14,9 +14,7 @@ import requests
 from llmwatch.faults import FaultServer
 from llmwatch.faults.steps import Framing
 from tests.session.doors import Action, Way, caught
-from tests.session.scripts import LINES, TEXT, encoded, headless, reply
-
-FRAMINGS: list[Framing] = ["chunked", "length", "close"]
+from tests.session.scripts import FRAMINGS, LINES, TEXT, encoded, headless, numbered, reply
 
 Read = Callable[[requests.Response], Any]
 
@@ -208,7 +206,7 @@ def test_a_head_request_has_the_headers_alone(way: Way) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_large_download_is_exact(way: Way, framing: Framing, stream: bool) -> None:
     """Some megabytes come out byte for byte."""
-    body = b"".join(number.to_bytes(4, "big") for number in range(2_000_000))
+    body = numbered(4 << 20)
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         response = session.get(server.url, stream=stream)

@@ -9,11 +9,12 @@ import llmwatch
 from llmwatch import Decision, Limits, Retry
 from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
+from llmwatch.faults.steps import Framing
 from llmwatch.watch import machine
 from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
-from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of, text_of
-from tests.session.scripts import reply
+from tests.session.doors import Way, caught, record_of, text_of, together
+from tests.session.scripts import FRAMINGS, reply
+from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 LIMITS = Limits(ttfb=SOON, first_content=LONG, stale=SOON, progress=LONG)
 
@@ -37,48 +38,57 @@ BEFORE_CONTENT = {
 }
 
 
-@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", BEFORE_CONTENT)
-def test_a_failure_before_content_is_not_seen(way: Way, script: str, stream: bool) -> None:
-    """The caller gets the whole answer of the second attempt, of two requests."""
-    with FaultServer([script, "healthy"]) as server, way.session(limits=LIMITS) as session:
-        response = session.post(server.chat_url, json=asking(), stream=stream)
-        assert response.status_code == 200
-        assert text_of(response) == ANSWER
-        record = record_of(response)
-        assert len(server.requests) == len(record.attempts) == 2
-        assert record.outcome == "recovered"
-        assert [(one.decision, one.reason, one.outcome) for one in record.decisions] == [
-            (Decision.RETRY, BEFORE_CONTENT[script], "recovered")
-        ]
+def test_a_failure_before_content_is_not_seen(way: Way, script: str) -> None:
+    """The caller gets the whole answer of the second attempt, of two requests; with ``stream=True`` and without."""
+
+    def ask(stream: bool) -> None:
+        with FaultServer([script, "healthy"]) as server:
+            response = session.post(server.chat_url, json=asking(), stream=stream)
+            assert response.status_code == 200
+            assert text_of(response) == ANSWER
+            record = record_of(response)
+            assert len(server.requests) == len(record.attempts) == 2
+            assert record.outcome == "recovered"
+            assert [(one.decision, one.reason, one.outcome) for one in record.decisions] == [
+                (Decision.RETRY, BEFORE_CONTENT[script], "recovered")
+            ]
+
+    with way.session(limits=LIMITS) as session:
+        together(ask, (True, False))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_a_stall_is_not_seen_in_any_shape(way: Way, shape: str, framing: str) -> None:
+def test_a_stall_is_not_seen_in_any_shape(way: Way, shape: str) -> None:
     """Silence before the headers, behind them and behind the events that carry nothing: three attempts, one answer, and
-    nothing of the first two in it.
+    nothing of the first two in it; in every framing.
     """
-    scripts = ["silent", "headers-then-silent", "healthy"]
-    with FaultServer(scripts, shape=shape, framing=framing) as server, way.session(limits=LIMITS) as session:
-        with session.post(endpoint(server, shape), json=asking(), stream=True) as response:
-            body = response.content
-        assert b"fault1" not in body
-        assert b"fault2" not in body
-        assert text_of(response, shape) == ANSWER
-        assert [one.limit for one in record_of(response).attempts] == ["ttfb", "ttfb", None]
-        assert len(server.requests) == 3
+
+    def ask(framing: Framing) -> None:
+        scripts = ["silent", "headers-then-silent", "healthy"]
+        with FaultServer(scripts, shape=shape, framing=framing) as server:
+            with session.post(endpoint(server, shape), json=asking(), stream=True) as response:
+                body = response.content
+            assert b"fault1" not in body
+            assert b"fault2" not in body
+            assert text_of(response, shape) == ANSWER
+            assert [one.limit for one in record_of(response).attempts] == ["ttfb", "ttfb", None]
+            assert len(server.requests) == 3
+
+    with way.session(limits=LIMITS) as session:
+        together(ask, FRAMINGS)
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_silence_without_end_is_a_time_out_after_every_attempt(way: Way, stream: bool) -> None:
     """Three silent attempts are requests' ``ReadTimeout`` after three requests."""
-    with FaultServer("silent") as server, way.session(limits=LIMITS) as session:
+    with FaultServer("silent") as server, way.session(limits=Limits(ttfb=LIMIT)) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=stream)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert (error.phase, error.limit, error.retryable) == ("ttfb", SOON, True)
+        assert (error.phase, error.limit, error.retryable) == ("ttfb", LIMIT, True)
         assert error.record is not None
         assert [one.limit for one in error.record.attempts] == ["ttfb"] * 3
+        server.wait_for_requests(3, PATIENCE)
         assert len(server.requests) == 3
 
 
@@ -93,7 +103,7 @@ def test_resets_without_end_are_a_connection_error(way: Way, stream: bool) -> No
 
 def test_keep_alives_alone_are_no_reason_to_send_again(way: Way) -> None:
     """A provider that is at work and says nothing ends at ``first_content``, after one request."""
-    limits = Limits(first_content=LIMIT)
+    limits = Limits(first_content=SOON)
     with FaultServer(f"keepalive-only:every={BEAT}") as server, way.session(limits=limits) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=True)
         assert isinstance(error, llmwatch.WatchTimeout)
@@ -154,7 +164,7 @@ def test_a_loaded_stream_may_be_sent_again_once_after_content(way: Way, script: 
 @pytest.mark.parametrize("tool", ["mcp", "teleport"])
 def test_tools_with_side_effects_are_not_set_off_twice(way: Way, tool: str) -> None:
     """A request with a tool that the provider runs, or an unknown one, asks for a person's word after one attempt."""
-    with FaultServer("silent") as server, way.session(limits=LIMITS) as session:
+    with FaultServer("silent") as server, way.session(limits=Limits(ttfb=LIMIT)) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(tools=[{"type": tool}]))
         assert isinstance(error, llmwatch.WatchTimeout)
         assert error.recovery is not None
@@ -207,7 +217,8 @@ def test_a_plain_model_call_has_a_limit_by_default(way: Way) -> None:
 
 def test_none_means_none(way: Way) -> None:
     """With ``Retry.none()`` the first failure surfaces, for a loop of the user's own."""
-    with FaultServer(["silent", "healthy"]) as server, way.session(limits=LIMITS, retry=Retry.none()) as session:
+    once = Limits(ttfb=LIMIT)
+    with FaultServer(["silent", "healthy"]) as server, way.session(limits=once, retry=Retry.none()) as session:
         caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=True)
         assert len(server.requests) == 1
 

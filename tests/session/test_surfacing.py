@@ -17,10 +17,10 @@ from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session.opening import open_response
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.end_to_end.times import BEAT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
+from tests.session.doors import Way, caught, record_of
+from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
-LIMITS = Limits(ttfb=SOON, stale=SOON, progress=2 * SOON)
+LIMITS = Limits(ttfb=LONG, stale=SOON, progress=SOON)
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,13 @@ def test_every_door_raises_it(way: Way, script: str) -> None:
 LEGACY = (requests.Timeout, requests.ConnectionError, ChunkedEncodingError)
 
 
-def _legacy_agent(session: requests.Session, url: str, tries: int) -> tuple[list[bytes], int]:
+def _legacy_agent(
+    session: requests.Session, url: str, tries: int, read_timeout: float = SOON
+) -> tuple[list[bytes], int]:
     """A loop as it stands in agents that nobody touches."""
     for tried in range(1, tries + 1):
         try:
-            with session.post(url, json=asking(), stream=True, timeout=(LONG, SOON)) as response:
+            with session.post(url, json=asking(), stream=True, timeout=(LONG, read_timeout)) as response:
                 response.raise_for_status()
                 return [line for line in response.iter_lines() if line], tried
         except LEGACY:
@@ -158,7 +160,8 @@ def test_a_legacy_retry_loop_sees_what_it_knows(way: Way, script: str) -> None:
 def test_a_legacy_retry_loop_multiplies_what_never_answers(way: Way) -> None:
     """Beneath a loop of the user's own each of its rounds is a call: rounds times attempts."""
     with FaultServer("silent") as server, way.session() as session:
-        caught(requests.Timeout, _legacy_agent, session, server.chat_url, 2)
+        caught(requests.Timeout, _legacy_agent, session, server.chat_url, 2, LIMIT)
+        server.wait_for_requests(2 * 3, PATIENCE)
         assert len(server.requests) == 2 * 3
 
 
@@ -197,7 +200,7 @@ def test_what_was_cancelled_is_none_of_requests_errors(way: Way) -> None:
             stream=True,
             cancel=token,  # type: ignore[attr-defined]
         )
-        server.wait_for_requests(1)
+        server.wait_for_requests(1, PATIENCE)
         token.cancel()
         error = caught(Cancelled, running.result)
         assert error.by == "user"
@@ -217,7 +220,7 @@ def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None
         assert caught(Cancelled, running.result).by == "user"
         assert record_of(response).outcome == "cancelled"
         assert len(records) == 1
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
 
 
 @pytest.mark.parametrize("script", ["short-length", "stall-after-content"])

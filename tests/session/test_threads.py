@@ -13,8 +13,8 @@ import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.end_to_end.times import LONG
 from tests.session.doors import Way, record_of
+from tests.session.times import LONG
 
 THREADS = 100
 

@@ -17,9 +17,9 @@ import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import in_thread
-from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import SOON, Way, caught, record_of
-from tests.session.scripts import LINES, echo, reply
+from tests.session.doors import Way, caught, record_of
+from tests.session.scripts import LINES, echo, numbered, reply
+from tests.session.times import BEAT, LONG, PATIENCE, SOON
 
 Body = Callable[[Path], dict[str, Any]]
 
@@ -90,7 +90,7 @@ def test_every_method_arrives(way: Way, method: str) -> None:
 
 def test_a_large_upload_arrives_whole(way: Way) -> None:
     """Some megabytes are sent once, and byte for byte."""
-    body = b"".join(number.to_bytes(4, "big") for number in range(1_500_000))
+    body = numbered(6 << 20)
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         session.post(server.url, data=body)
@@ -105,8 +105,8 @@ LIMITS = Limits(connect=SOON, send=SOON, stale=SOON, ttfb=LONG)
 
 def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
     """An upload takes as long as it takes: it is not killed for being slow, only for standing still."""
-    limits = Limits(send=2 * SOON, ttfb=LONG)
-    slowly = f"slow-upload:size=131072,every={LIMIT / 5}"
+    limits = Limits(send=SOON, ttfb=LONG)
+    slowly = f"slow-upload:size=131072,every={2 * BEAT}"
     with FaultServer(slowly, receive_buffer=1 << 20) as server, way.session(limits=limits) as session:
         response = session.post(server.url, data=bytes(16 << 20))
         timings = record_of(response).attempts[0].timings
@@ -114,13 +114,14 @@ def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
         assert [one.body_bytes for one in server.requests] == [16 << 20]
         assert timings.sent is not None
         assert timings.connected is not None
-        assert timings.sent - timings.connected > 3 * SOON
+        assert timings.sent - timings.connected > 2 * SOON
 
 
 @pytest.mark.parametrize("body", ["bytes", "file", "generator"])
 def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -> None:
     """Where the server takes no more, it ends at ``send``, after one try, since something was sent."""
-    (tmp_path / "upload").write_bytes(bytes(64 << 20))
+    with (tmp_path / "upload").open("wb") as sparse:
+        sparse.truncate(64 << 20)
     with (
         FaultServer("upload-stall", receive_buffer=65536) as server,
         way.session(limits=LIMITS) as session,
@@ -141,7 +142,7 @@ def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
 
     def pieces() -> Iterator[bytes]:
         for word in (b"one ", b"two"):
-            threading.Event().wait(1.5 * LIMIT)
+            threading.Event().wait(1.5 * SOON)
             yield word
 
     def write(end: int) -> None:
@@ -149,7 +150,7 @@ def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
             for word in pieces():
                 pipe.write(word)
 
-    with FaultServer(echo()) as server, way.session(limits=Limits(send=LIMIT)) as session:
+    with FaultServer(echo()) as server, way.session(limits=Limits(send=SOON)) as session:
         if kind == "generator":
             response = session.post(server.url, data=pieces())
         else:
@@ -170,7 +171,7 @@ def test_what_the_maker_of_a_body_raises_is_heard(way: Way) -> None:
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         error = caught(ZeroDivisionError, session.post, server.url, data=pieces())
-        server.wait_for_closed(1)
+        server.wait_for_closed(1, PATIENCE)
         return str(error), [one.complete for one in server.requests]
 
     assert way.alike(act, reply()) == ("made badly", [False])
