@@ -155,7 +155,7 @@ def test_wait_notice_in_lines() -> None:
     """Where standard error is no terminal, a long wait is said in plain lines with the limit that counts."""
     with FaultServer("silent") as server:
         done = real_chat(server.url, "--ttfb", str(NOTICED), "hi", env={"LLMWATCH_MAX_ATTEMPTS": "1"})
-    said = rf"^waiting for the first byte\.\.\. \d+(\.\d)? s of {NOTICED:.3g} s \(ttfb\)$"
+    said = rf"^waiting for the first byte\.\.\. \d+(\.\d)? s of {NOTICED:g} s \(ttfb\)$"
     assert re.search(said, done.err, re.MULTILINE)
     assert "\x1b" not in done.err
     assert "\r" not in done.err
@@ -298,7 +298,7 @@ def test_in_terminal() -> None:
         done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(NOTICED), "hi"])
     assert done.code == 0
     assert re.search(r"waiting for the first byte\.\.\. \d", done.out)
-    assert f"of {NOTICED:.3g} s (ttfb)" in done.out
+    assert f"of {NOTICED:g} s (ttfb)" in done.out
     assert "attempt 1 of 3 failed (ttfb)" in done.out
     reasoning, text = answer(3), ANSWER.replace("\n", "\r\n")
     shown = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.out)

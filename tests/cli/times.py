@@ -6,11 +6,11 @@ from tests.conftest import SCALE
 
 __all__ = ["AFTER", "DEMO", "DEMO_LONG", "LIMIT", "LONG", "LONGEST_WAIT", "NOTICED", "PATIENCE", "SOON"]
 
-LIMIT = 0.4 * SCALE
+LIMIT = round(0.4 * SCALE, 2)
 """A limit that expires. An answer that comes is there in a hundredth of it on a quiet machine."""
-NOTICED = 1.3 * SCALE
-"""A limit that expires after the first notice of a wait, which comes after a second or its tenth part."""
-DEMO = 0.4 * SCALE
+NOTICED = round(1 + 0.3 * SCALE, 2)
+"""A limit that expires after the first notice of a wait, which comes after a second at most."""
+DEMO = round(0.4 * SCALE, 2)
 """The limit of a demo. Its own reading time-outs, pings and answers are set by this limit."""
 DEMO_LONG = 60.0
 """The longest limit that a demo takes; one that is interrupted does not come to its end."""
