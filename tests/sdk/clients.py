@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,10 @@ from llmwatch import Limits, Retry
 from llmwatch.sdk import Transport
 from llmwatch.sdk import anthropic as watched_anthropic
 from llmwatch.sdk import openai as watched_openai
-from tests.end_to_end.times import LONG
+from tests.end_to_end.calls import in_thread
+from tests.sdk.times import LONG, PATIENCE
 
-__all__ = ["ASKS", "MAKERS", "PLAIN", "QUICK", "STREAMS", "Answer", "Ask", "Watched", "ask", "names"]
+__all__ = ["ASKS", "MAKERS", "PLAIN", "QUICK", "STREAMS", "Answer", "Ask", "Watched", "ask", "asked_at_each", "names"]
 
 QUICK = Retry(backoff=0.01)
 """Resends without the wait that a provider deserves."""
@@ -138,7 +139,9 @@ def ask(client: Any, name: str, **more: Any) -> Answer:
 
 
 def _address(sdk: str, server: Any) -> dict[str, Any]:
-    return {"api_key": "sk-test-key", "base_url": f"{server.url}/v1" if sdk == "openai" else server.url}
+    # The SDK's own time-outs would be limits that a busy machine does not keep: openai gives a connection 5 s.
+    address = f"{server.url}/v1" if sdk == "openai" else server.url
+    return {"api_key": "sk-test-key", "base_url": address, "timeout": LONG}
 
 
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _helper(sdk: str, server: Any, **settings: Any) -> Any:
     make = watched_openai if sdk == "openai" else watched_anthropic
-    return make(**_address(sdk, server), **_settings(settings))
+    return make(**{**_address(sdk, server), **_settings(settings)})
 
 
 def _helper_retrying(sdk: str, server: Any, **settings: Any) -> Any:
@@ -172,6 +175,22 @@ MAKERS: dict[str, Callable[..., Watched]] = {
     "bare": _bare,
     "bare, its retries on": _bare_retrying,
 }
+
+
+Asked = list[tuple[str, Any, Answer]]
+
+
+def asked_at_each(
+    serve: Any, make: Any, how: str, *scripts: str, doors: Iterable[str] | None = None, **more: Any
+) -> Asked:
+    """Every door, or those that ``doors`` names, each with the server that it had to itself and what came of asking
+    through it. What they wait for they wait for at the same time.
+    """
+    doors = list(doors or MAKERS)
+    servers = [serve(*scripts) for _ in doors]
+    clients = [make(door, ASKS[how].sdk, server, **more) for door, server in zip(doors, servers, strict=True)]
+    running = [in_thread(ask, client, how) for client in clients]
+    return [(door, server, one.result(PATIENCE)) for door, server, one in zip(doors, servers, running, strict=True)]
 
 
 def names(sdk: str) -> Any:

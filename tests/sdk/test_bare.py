@@ -13,14 +13,21 @@ import pytest
 import llmwatch
 from llmwatch import Limits
 from llmwatch.faults.catalogue import answer
-from tests.end_to_end.times import LIMIT, LONG
-from tests.sdk.clients import ASKS, STREAMS, ask
+from tests.sdk.clients import ASKS, STREAMS, ask, asked_at_each
+from tests.sdk.times import LONG, SOON
 
 OPENAI = [name for name in STREAMS if ASKS[name].sdk == "openai"]
 ANTHROPIC = [name for name in STREAMS if ASKS[name].sdk == "anthropic"]
-LIMITS = Limits(ttfb=LONG, stale=LIMIT)
 
-doors = pytest.mark.parametrize("door", ["bare", "bare, its retries on"])
+
+def limits(script: str) -> Limits:
+    """Silence is limited where it is what goes wrong."""
+    return Limits(ttfb=LONG, stale=SOON if script.startswith("stall") else LONG)
+
+
+BARE = ["bare", "bare, its retries on"]
+
+doors = pytest.mark.parametrize("door", BARE)
 faults = pytest.mark.parametrize(
     ("script", "ours", "theirs"),
     [
@@ -32,37 +39,33 @@ faults = pytest.mark.parametrize(
 )
 
 
-@doors
 @faults
 @pytest.mark.parametrize("how", OPENAI)
 def test_openai_translates_in_mid_stream(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, ours: Any, theirs: Any
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, ours: Any, theirs: Any
 ) -> None:
     """The SDK's own exception, with ours as its cause; nothing is sent again."""
-    server = serve(script)
-    outcome = ask(make(door, "openai", server, limits=LIMITS), how)
     expected = openai.APITimeoutError if theirs is httpx2.ReadTimeout else openai.APIConnectionError
-    assert type(outcome.error) is expected
-    assert isinstance(outcome.error.__cause__, ours)
-    assert isinstance(outcome.error.__cause__, theirs)
-    assert outcome.said
-    assert (len(server.requests), sdk_waits) == (1, [])
+    for _, server, outcome in asked_at_each(serve, make, how, script, doors=BARE, limits=limits(script)):
+        assert type(outcome.error) is expected
+        assert isinstance(outcome.error.__cause__, ours)
+        assert isinstance(outcome.error.__cause__, theirs)
+        assert outcome.said
+        assert (len(server.requests), sdk_waits) == (1, [])
 
 
-@doors
 @faults
 @pytest.mark.parametrize("how", ANTHROPIC)
 def test_anthropic_leaves_it_raw(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, ours: Any, theirs: Any
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, ours: Any, theirs: Any
 ) -> None:
     """What the transport raises: an exception that is ours and httpx2's, and not the SDK's."""
-    server = serve(script)
-    outcome = ask(make(door, "anthropic", server, limits=LIMITS), how)
-    assert isinstance(outcome.error, ours)
-    assert isinstance(outcome.error, theirs)
-    assert not isinstance(outcome.error, anthropic.AnthropicError)
-    assert outcome.said
-    assert (len(server.requests), sdk_waits) == (1, [])
+    for _, server, outcome in asked_at_each(serve, make, how, script, doors=BARE, limits=limits(script)):
+        assert isinstance(outcome.error, ours)
+        assert isinstance(outcome.error, theirs)
+        assert not isinstance(outcome.error, anthropic.AnthropicError)
+        assert outcome.said
+        assert (len(server.requests), sdk_waits) == (1, [])
 
 
 @doors

@@ -20,8 +20,8 @@ from llmwatch.faults import refused_port
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.sdk import Transport
 from tests.end_to_end.calls import eventually
-from tests.end_to_end.times import LIMIT, LONG
 from tests.sdk.clients import ASKS, MAKERS, PLAIN, QUICK, STREAMS, ask
+from tests.sdk.times import LIMIT, LONG, PATIENCE
 
 BOTH = pytest.mark.parametrize("package", ["openai", "anthropic"])
 ONE = {"openai": "chat-stream", "anthropic": "messages-stream"}
@@ -78,7 +78,7 @@ def test_importing_it_imports_none_of_them() -> None:
         "sdk.Transport().close()\n"
         "print(sdk.__all__)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout == "['Transport', 'anthropic', 'openai']\n"
 
 
@@ -215,7 +215,9 @@ def test_closing_the_client_closes_the_connections(serve: Any, package: str) -> 
 @DOORS
 @pytest.mark.parametrize("package", ["openai", "anthropic"])
 @pytest.mark.parametrize("leave", ["close", "drop"])
-def test_a_stream_that_is_left_hangs_up(serve: Any, make: Any, door: str, package: str, leave: str) -> None:
+def test_a_stream_that_is_left_hangs_up(
+    serve: Any, make: Any, set_aside: None, door: str, package: str, leave: str
+) -> None:
     """Closed or dropped in the middle, the connection goes with it."""
     server = serve("endless-content")
     client = make(door, package, server)
@@ -312,6 +314,7 @@ def test_what_is_no_call_of_a_model(serve: Any, make: Any, sdk_waits: list[int],
     with pytest.raises((openai.APITimeoutError, anthropic.APITimeoutError)) as caught:
         client.models.list()
     assert isinstance(caught.value.__cause__, llmwatch.WatchTimeout)
+    server.wait_for_requests(3, PATIENCE)
     assert len(server.requests) == 3
     assert len(sdk_waits) in (0, retries)
     sdk_waits.clear()
@@ -329,5 +332,6 @@ def test_the_same_call_again_on_purpose_is_sent(serve: Any, make: Any, sdk_waits
     client = make("bare, its retries on", ASKS[how].sdk, server, limits=Limits(ttfb=LIMIT), retry=Retry.none())
     for count in (1, 2):
         assert ask(client, how).error is not None
+        server.wait_for_requests(count, PATIENCE)
         assert len(server.requests) == count
     assert sdk_waits == [0, 1, 0, 1]

@@ -92,7 +92,7 @@ def test_a_form_is_the_same_with_another_boundary() -> None:
     assert repeats.known(form("b2", 1)) is not None
 
 
-def test_neither_body_nor_frames_are_kept() -> None:
+def test_neither_body_nor_frames_are_kept(set_aside: None) -> None:
     """A failure that is remembered holds neither the prompt nor what was on the stack."""
 
     class Witness:

@@ -9,13 +9,12 @@ import pytest
 import llmwatch
 from llmwatch import Limits
 from llmwatch.faults.catalogue import ANSWER, answer
-from tests.end_to_end.times import BEAT, LIMIT, LONG
-from tests.sdk.clients import ASKS, MAKERS, PLAIN, STREAMS, Answer, ask, names
+from tests.sdk.clients import ASKS, MAKERS, PLAIN, STREAMS, Answer, ask, asked_at_each, names
+from tests.sdk.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 DOORS = list(MAKERS)
+HELPERS = [door for door in DOORS if door.startswith("helper")]
 TOKENS = 3
-SHORT = LIMIT / 4
-"""Long enough where nothing is to come before it."""
 
 doors = pytest.mark.parametrize("door", DOORS)
 every = pytest.mark.parametrize("how", list(ASKS))
@@ -51,55 +50,52 @@ def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int
     assert sdk_waits == []
 
 
-@doors
 @every
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
-def test_silence_is_recovered_from(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
-) -> None:
-    """A stream that was never begun is sent again, before its headers and after them; a plain call may be at work, and
-    is not.
+def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
+    """Through each door a stream that was never begun is sent again, before its headers and after them; a plain call
+    may be at work, and is not.
     """
-    server = serve(script, "healthy")
-    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=LIMIT)), how)
-    if ASKS[how].streams:
-        assert outcome.error is None, repr(outcome.error)
-        assert outcome.text == ANSWER
-        assert len(server.requests) == 2
-    else:
+    limits = Limits(ttfb=SOON if ASKS[how].streams else LIMIT)
+    for door, server, outcome in asked_at_each(serve, make, how, script, "healthy", limits=limits):
+        if ASKS[how].streams:
+            assert outcome.error is None, (door, outcome.error)
+            assert outcome.text == ANSWER
+            assert len(server.requests) == 2
+        else:
+            cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
+            assert cause.phase == "ttfb"
+            server.wait_for_requests(1, PATIENCE)
+            assert len(server.requests) == 1
+
+
+@streams
+@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
+def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
+    """Through each door it is, after three requests, the SDK's time-out with ours behind it; its own retries send
+    nothing.
+    """
+    for _, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
         cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
-        assert cause.phase == "ttfb"
+        assert (cause.phase, cause.limit, len(cause.record.attempts)) == ("ttfb", LIMIT, 3)
+        server.wait_for_requests(3, PATIENCE)
+        assert len(server.requests) == 3
+
+
+@streams
+def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, how: str) -> None:
+    """Through each door a connection that is kept open and says nothing ends at ``first_content``, and is not asked
+    again.
+    """
+    limits = Limits(stale=LONG, first_content=SOON)
+    for _, server, outcome in asked_at_each(serve, make, how, f"keepalive-only:every={BEAT}", limits=limits):
+        cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
+        assert cause.phase == "first_content"
+        server.wait_for_requests(1, PATIENCE)
         assert len(server.requests) == 1
 
 
-@doors
 @streams
-@pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
-def test_silence_every_time_is_a_timeout(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
-) -> None:
-    """After three requests it is the SDK's time-out with ours behind it; its own retries send nothing."""
-    server = serve(script)
-    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=SHORT)), how)
-    cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
-    assert (cause.phase, cause.limit, len(cause.record.attempts)) == ("ttfb", SHORT, 3)
-    assert len(server.requests) == 3
-
-
-@doors
-@streams
-def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, door: str, how: str) -> None:
-    """A connection that is kept open and says nothing ends at ``first_content``, and is not asked again."""
-    server = serve(f"keepalive-only:every={BEAT}")
-    limits = Limits(ttfb=LIMIT, stale=LONG, first_content=LIMIT)
-    outcome = ask(make(door, ASKS[how].sdk, server, limits=limits), how)
-    cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
-    assert cause.phase == "first_content"
-    assert len(server.requests) == 1
-
-
-@streams
-@pytest.mark.parametrize("door", ["helper", "helper, its retries on"])
 @pytest.mark.parametrize(
     ("script", "theirs", "ours"),
     [
@@ -111,15 +107,15 @@ def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, door: str, how: 
     ],
 )
 def test_what_breaks_in_mid_stream_is_the_sdks_own(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, theirs: str, ours: type[Exception]
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str, ours: type[Exception]
 ) -> None:
     """What was said is seen; then the SDK's own exception comes, with ours behind it, and nothing is sent again."""
-    server = serve(script)
-    outcome = ask(make(door, ASKS[how].sdk, server, limits=Limits(ttfb=LONG, stale=LIMIT)), how)
-    cause_of(outcome, how, theirs, ours)
-    assert answer(TOKENS).startswith(outcome.said)
-    assert outcome.said
-    assert len(server.requests) == 1
+    limits = Limits(ttfb=LONG, stale=SOON if ours is llmwatch.WatchTimeout else LONG)
+    for _, server, outcome in asked_at_each(serve, make, how, script, doors=HELPERS, limits=limits):
+        cause_of(outcome, how, theirs, ours)
+        assert answer(TOKENS).startswith(outcome.said)
+        assert outcome.said
+        assert len(server.requests) == 1
     assert sdk_waits == []
 
 
@@ -139,46 +135,46 @@ def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, door: str, how: s
     print(cause.record.attempts[-1].cause, error.type, len(server.requests))
 
 
-@doors
 @every
-@pytest.mark.parametrize("script", ["retry-after:status=429,value=0.05", "status:status=500"])
+@pytest.mark.parametrize("script", [f"retry-after:status=429,value={5 * BEAT:g}", "status:status=500"])
 def test_a_status_that_passes_is_recovered_from(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str
 ) -> None:
-    """After a 429 that names its wait, or a 500, the next request gets the answer; the SDK knows nothing of it."""
-    server = serve(script, "healthy")
-    outcome = ask(make(door, ASKS[how].sdk, server), how)
-    assert outcome.error is None, repr(outcome.error)
-    assert outcome.text == ANSWER
-    assert len(server.requests) == 2
+    """Through each door: after a 429 that names its wait, or a 500, the next request gets the answer; the SDK knows
+    nothing of it.
+    """
+    for door, server, outcome in asked_at_each(serve, make, how, script, "healthy"):
+        assert outcome.error is None, (door, outcome.error)
+        assert outcome.text == ANSWER
+        assert len(server.requests) == 2
     assert sdk_waits == []
 
 
-@doors
 @every
 @pytest.mark.parametrize(
     ("script", "theirs"),
     [
-        ("retry-after:status=429,value=0.01", "RateLimitError"),
+        (f"retry-after:status=429,value={BEAT:g}", "RateLimitError"),
         ("status:status=500", "InternalServerError"),
-        ("retry-after:status=500,value=0.01,should_retry=true", "InternalServerError"),
+        (f"retry-after:status=500,value={BEAT:g},should_retry=true", "InternalServerError"),
     ],
 )
 def test_a_status_that_stays_is_the_sdks_own(
-    serve: Any, make: Any, sdk_waits: list[int], door: str, how: str, script: str, theirs: str
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str
 ) -> None:
-    """After three requests the last answer is the SDK's status error, and the SDK does not retry it."""
-    server = serve(script)
-    outcome = ask(make(door, ASKS[how].sdk, server), how)
-    assert len(server.requests) == 3
+    """Through each door: after three requests the last answer is the SDK's status error, and the SDK does not retry
+    it.
+    """
+    for door, server, outcome in asked_at_each(serve, make, how, script):
+        assert len(server.requests) == 3
+        error: Any = outcome.error
+        assert type(error) is getattr(names(ASKS[how].sdk), theirs)
+        assert error.response.headers["x-should-retry"] == "false"
+        record = error.response.extensions["llmwatch"].record
+        assert len(record.attempts) == 3
+        if door in HELPERS:
+            cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
+            assert (cause.status, cause.retryable, cause.record) == (error.status_code, True, record)
+        else:
+            assert error.__cause__ is None
     assert sdk_waits == []
-    error: Any = outcome.error
-    assert type(error) is getattr(names(ASKS[how].sdk), theirs)
-    assert error.response.headers["x-should-retry"] == "false"
-    record = error.response.extensions["llmwatch"].record
-    assert len(record.attempts) == 3
-    if door.startswith("helper"):
-        cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
-        assert (cause.status, cause.retryable, cause.record) == (error.status_code, True, record)
-    else:
-        assert error.__cause__ is None

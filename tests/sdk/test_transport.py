@@ -20,8 +20,8 @@ from llmwatch.faults import Context, ProxyServer, Script, refused_port, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.sdk import Transport
 from tests.end_to_end.calls import eventually
-from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 from tests.sdk.clients import QUICK
+from tests.sdk.times import LIMIT, LONG, PATIENCE, SOON
 
 Open = Callable[..., Any]
 
@@ -117,7 +117,7 @@ def test_json_that_comes_in_pieces_can_be_sent_again(serve: Any, open_client: Op
     """The body of a model call is read once and sent twice, with its length."""
     server = serve("silent", "healthy")
     body = [b'{"model": "m", "stream": true, ', b'"messages": [{"role": "user", "content": "Say it."}]}']
-    client = open_client(library, limits=Limits(ttfb=LIMIT))
+    client = open_client(library, limits=Limits(ttfb=SOON))
     response = client.post(server.chat_url, content=iter(body), headers={"content-type": "application/json"})
     assert response.status_code == 200
     assert [one.body for one in server.requests] == [b"".join(body)] * 2
@@ -241,7 +241,7 @@ def test_a_binary_stream_passes_if_it_is_no_models(
         ("empty-stream", Limits(), "RemoteProtocolError", llmwatch.EmptyStream, 3),
         ("html-instead", Limits(), "RemoteProtocolError", llmwatch.NotAStream, 3),
         ("error-event", Limits(), "RemoteProtocolError", llmwatch.ProviderError, 3),
-        ("stall-after-content", Limits(stale=LIMIT), "ReadTimeout", llmwatch.WatchTimeout, 1),
+        ("stall-after-content", Limits(stale=SOON), "ReadTimeout", llmwatch.WatchTimeout, 1),
         ("eof-without-terminal", Limits(), "RemoteProtocolError", llmwatch.StreamTruncated, 1),
         ("reset-mid-stream", Limits(), "ReadError", llmwatch.StreamCut, 1),
         ("cut-chunk", Limits(), "RemoteProtocolError", llmwatch.StreamCut, 1),
@@ -259,6 +259,7 @@ def test_a_failure_is_ours_and_the_librarys(
     assert isinstance(error, getattr(library, theirs))
     assert str(error.request.url) == server.chat_url
     assert error.__context__ is None
+    server.wait_for_requests(count, PATIENCE)
     assert len(error.record.attempts) == len(server.requests) == count
     again: Any = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
@@ -394,7 +395,7 @@ def test_proxies_come_from_the_session(
             session.proxies = {"https": proxy.url}
         else:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = open_client(library, session=session, limits=Limits(ttfb=2 * LIMIT))
+        client = open_client(library, session=session, limits=Limits(ttfb=SOON))
         assert client.post(server.chat_url, json=STREAM).status_code == 200
         assert proxy.connects == len(server.requests) == 2
         client.close()
