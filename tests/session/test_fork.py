@@ -26,7 +26,7 @@ from tests.session.doors import Way, record_of
 from tests.session.scripts import reply
 
 way = Way(sys.argv[1])
-LIMIT = float(sys.argv[2])
+LIMIT, PATIENCE = map(float, sys.argv[2:])
 
 def in_child(work):
     # Its watchdog thread is not there in a child, which would wait for it.
@@ -35,7 +35,7 @@ def in_child(work):
     if pid == 0:
         code = 1
         # A child that hangs says where, and ends.
-        faulthandler.dump_traceback_later(8, exit=True)
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
         try:
             code = 0 if work() else 2
         finally:
@@ -55,6 +55,7 @@ def _run(way: Way, script: str, limit: float = SOON) -> None:
         _COMMON + textwrap.dedent(script),
         way.name,
         str(limit),
+        str(PATIENCE),
     ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
