@@ -104,9 +104,11 @@ class TestText:
         """Secrets become stars, addresses lose what is secret, control characters become spaces."""
         assert redact.text(text) == expected
 
-    def test_a_key_at_the_edge_of_what_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A key that the input cap cuts in half goes as a whole, wherever it cuts it."""
-        key = "sk-" + "a1B2" * 12
+    @pytest.mark.parametrize("key", ["sk-" + "a1B2" * 12, "a1B2c3D4" * 5], ids=["make", "run"])
+    def test_a_key_at_the_edge_of_what_is_read(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A key that the input cap cuts in half goes as a whole, wherever it cuts it, also where half of it would not
+        be told as one.
+        """
         # The edge at every place in a small text, since a large one costs the more; and the real one at some.
         for most, step in ((_FEW, 1), (redact.MOST_INPUT, 9)):
             monkeypatch.setattr(redact, "MOST_INPUT", most)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.transport.drive import PATIENCE
+from tests.calibration import VARIABLE
+from tests.transport.drive import SCALE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -17,14 +20,14 @@ _COMMON = """
 import faulthandler, os, sys, threading
 from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.transport.sender import Sender
-from tests.transport.drive import Call
+from tests.transport.drive import GONE, LIMIT, PATIENCE, SCALE, Call
 
 def in_child(work):
     pid = os.fork()
     if pid == 0:
         code = 1
         # A child that hangs says where, and ends.
-        faulthandler.dump_traceback_later(8, exit=True)
+        faulthandler.dump_traceback_later(8 * SCALE, exit=True)
         try:
             code = 0 if work() else 2
         finally:
@@ -39,21 +42,49 @@ GATED = Script(name="gated", description="two words, a gate between them", play=
 """
 
 
-def _run(script: str) -> None:
-    """Run a script in a process of its own, which may fork as it likes."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        timeout=3 * PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+# Each script runs in a child of a process that has imported everything and opened nothing.
+_HOST = """
+import json, tempfile
+
+for line in sys.stdin:
+    with tempfile.TemporaryFile() as said:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            exec(compile(json.loads(line), "script", "exec"), globals())
+            sys.exit()
+        _, status = os.waitpid(pid, 0)
+        said.seek(0)
+        print(json.dumps([os.waitstatus_to_exitcode(status), said.read().decode()]), flush=True)
+"""
+
+Run = Callable[[str], None]
 
 
-def test_an_inherited_pool_is_not_used() -> None:
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Run a script in a process of its own, which may fork as it likes, and which has to end well and say nothing."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + _HOST]
+    environment = {**os.environ, VARIABLE: str(SCALE)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as host:
+        assert host.stdin is not None
+        assert host.stdout is not None
+        asked, told = host.stdin, host.stdout
+
+        def one(script: str) -> None:
+            print(json.dumps(textwrap.dedent(script)), file=asked, flush=True)
+            status, said = json.loads(told.readline())
+            assert (status, said) == (0, "")
+
+        yield one
+        asked.close()
+
+
+def test_an_inherited_pool_is_not_used(run: Run) -> None:
     """Parent and child never share a connection: the child opens its own, and the parent goes on with its old one."""
-    _run(
+    run(
         """
         sender = Sender()
         with FaultServer() as server:
@@ -72,9 +103,9 @@ def test_an_inherited_pool_is_not_used() -> None:
     )
 
 
-def test_a_stream_of_the_parent_goes_on() -> None:
+def test_a_stream_of_the_parent_goes_on(run: Run) -> None:
     """A stream that is in the middle of its answer at the fork is not cut by the child's calls nor by its exit."""
-    _run(
+    run(
         """
         sender = Sender()
         with FaultServer([GATED, "healthy", "healthy"]) as server:
@@ -86,15 +117,15 @@ def test_a_stream_of_the_parent_goes_on() -> None:
             server.gate("on").set()
             assert call.take() == b"two"
             assert call.verdict.kind.value == "done"
-            assert call.attempt.join(5)
+            assert call.attempt.join(PATIENCE)
         sender.close()
         """
     )
 
 
-def test_an_inherited_attempt_is_over_in_the_child() -> None:
+def test_an_inherited_attempt_is_over_in_the_child(run: Run) -> None:
     """In the child the parent's attempt is cancelled by ``lifecycle``, owns nothing, and its descriptors are closed."""
-    _run(
+    run(
         """
         sender = Sender()
         with FaultServer([GATED]) as server:
@@ -119,24 +150,24 @@ def test_an_inherited_attempt_is_over_in_the_child() -> None:
             in_child(work)
             server.gate("on").set()
             assert call.take() == b"two"
-            assert call.attempt.join(5)
+            assert call.attempt.join(PATIENCE)
         sender.close()
         """
     )
 
 
-def test_the_child_is_watched() -> None:
+def test_the_child_is_watched(run: Run) -> None:
     """A silent call in the child is killed there, by a supervisor of its own."""
-    _run(
+    run(
         """
         sender = Sender()
         with FaultServer(["healthy", "silent"]) as server:
             assert Call(sender, server.chat_url).run()
 
             def work():
-                call = Call(sender, server.chat_url, limits={"ttfb": 0.2})
+                call = Call(sender, server.chat_url, limits={"ttfb": LIMIT})
                 call.start().take()
-                return call.verdict.limit == "ttfb" and call.attempt.join(1)
+                return call.verdict.limit == "ttfb" and call.attempt.join(GONE)
 
             in_child(work)
         sender.close()
@@ -145,9 +176,9 @@ def test_the_child_is_watched() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_many_children_of_a_busy_parent(tls: bool) -> None:
+def test_many_children_of_a_busy_parent(tls: bool, run: Run) -> None:
     """Forking while other threads of the parent are in the middle of calls neither hangs a child nor harms a call."""
-    _run(
+    run(
         f"""
         import ssl, tempfile, trustme
         authority = trustme.CA()
@@ -181,9 +212,9 @@ def test_many_children_of_a_busy_parent(tls: bool) -> None:
 
 
 @pytest.mark.parametrize("lock", ["jar", "queue", "returning"])
-def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str) -> None:
+def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str, run: Run) -> None:
     """Whatever another thread of the parent was in the middle of, the child can call, and ends in good order."""
-    _run(
+    run(
         f"""
         import gc
         sender = Sender()
@@ -220,9 +251,9 @@ def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str) -> 
     )
 
 
-def test_an_idle_connection_of_the_parent_is_given_up_by_the_child() -> None:
+def test_an_idle_connection_of_the_parent_is_given_up_by_the_child(run: Run) -> None:
     """What the parent closes is closed, although a child that has inherited it is still alive."""
-    _run(
+    run(
         """
         sender = Sender()
         with FaultServer() as server:
