@@ -18,7 +18,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import collect, request, stream, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import FREE, LIMIT, LONG, PATIENCE
+from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 from tests.safe_recovery.scripts import headed
 
 DOORS = [stream, collect, request]
@@ -257,7 +257,7 @@ def test_a_cancel_during_the_wait_costs_none_of_it(serve: Serve, connect: Connec
 def test_the_deadline_spans_attempts_and_names_itself(serve: Serve, connect: Connect) -> None:
     """A deadline that expires in the second attempt is final, in the phase ``deadline``, with both in the record."""
     server = serve("silent")
-    client = connect(limits=Limits(ttfb=LIMIT, deadline=LIMIT * 1.5), retry=Retry(backoff=0))
+    client = connect(limits=Limits(ttfb=2 * LIMIT, deadline=3.8 * LIMIT), retry=Retry(backoff=0))
     outcome = stream(client, server.chat_url)
     error = outcome.failed(llmwatch.WatchTimeout)
     assert (error.phase, error.retryable) == ("deadline", False)
@@ -265,7 +265,8 @@ def test_the_deadline_spans_attempts_and_names_itself(serve: Serve, connect: Con
     assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "deadline")
     assert error.record is not None
     assert [one.limit for one in error.record.attempts] == ["ttfb", "deadline"]
-    assert LIMIT * 1.5 <= outcome.elapsed < LIMIT * 1.5 + FREE
+    assert outcome.elapsed >= 3.8 * LIMIT
+    server.wait_for_requests(2)
     assert len(server.requests) == 2
 
 
