@@ -33,7 +33,7 @@ LOOK_EVERY = 0.05
 """Seconds between two looks at what is counting."""
 
 _SILENT = ("sent", "headed")
-_CONNECTED = ("sent", "headed", "talking", "opened", "generating", "finishing", "draining", "refused")
+_CONNECTED = ("sent", "headed", "talking", "opened", "generating", "finishing", "ending", "draining", "refused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ _WORDS = {
     "opened": "the provider is alive, waiting for the answer",
     "generating": "waiting for more",
     "finishing": "waiting for the end",
+    "ending": "waiting for the end",
     "draining": "waiting for the end",
     "refused": "reading the error",
 }

@@ -8,7 +8,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import requests
 
@@ -225,6 +225,7 @@ class Exchange:
             max_event=self.max_event,
         )
         delivery = kind(self, attempt, reply, decoder)
+        cut: Exception | None = None
         try:
             decompressor = decompressor_for(reply.encoding)
             first = True
@@ -239,14 +240,33 @@ class Exchange:
                 delivery.received(data)
         except Undecodable as error:
             raise self._undecodable(attempt, error) from None
-        if decoder.terminal:
+        except (Aborted, LLMWatchError):
+            raise
+        except Exception as error:
+            cut = error
+        if decoder.terminal and cut is None:
+            return
+        if cut is not None:
+            # Outside the except block, so that an error of the provider's does not come with it.
+            try:
+                self._judge_cut(delivery, decoder, cut)
+            finally:
+                del cut
             return
         if not decompressor.complete:
             raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
         delivery.ended()
         failure = decoder.verdict_at_end()
-        if failure is not None:
+        if failure is not None and not decoder.terminal:
             raise self._scrubbed(attempt, failure)
+        attempt.tally.end = attempt.tally.end or "eof"
+
+    @staticmethod
+    def _judge_cut(delivery: EventDelivery, decoder: Decoder, cut: Exception) -> None:
+        """A cut is one, unless the last bytes before it were a whole end mark, or say what the provider's error is."""
+        delivery.ended(clean=False)
+        if not decoder.settled:
+            raise cut
 
     # -- what is no stream --------------------------------------------------
 
@@ -305,6 +325,14 @@ class Exchange:
         )
 
 
+class Marks(TypedDict):
+    """What a batch shows of the answer's end, in the words of :meth:`~llmwatch.watch.attempt.Attempt.deliver`."""
+
+    finish: bool
+    end: bool
+    terminal: bool
+
+
 class EventDelivery:
     """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
 
@@ -327,9 +355,9 @@ class EventDelivery:
     def received(self, data: bytes) -> None:
         """The same as one piece of what came over the wire, once all of it was decoded."""
 
-    def ended(self) -> None:
-        """The body ended in good order, and its answer by no event of its own."""
-        self._hand_over(self._decoder.end(), 0)
+    def ended(self, *, clean: bool = True) -> None:
+        """The body ended, ``clean`` or cut, and its answer by no event of its own."""
+        self._hand_over(self._decoder.end(clean=clean), 0)
 
     def _hand_over(self, events: list[Event], size: int) -> None:
         decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
@@ -342,12 +370,20 @@ class EventDelivery:
                 events,
                 size,
                 content=any(event.has_content for event in events),
-                finish=decoder.finished,
-                terminal=decoder.terminal,
+                **self._marks(events, end=decoder.terminal and error is None),
                 kinds=Counter(map(_KIND, events)),
             )
         if error is not None:
             raise self._exchange._scrubbed(attempt, error)
+
+    def _marks(self, events: list[Event], *, end: bool) -> Marks:
+        decoder = self._decoder
+        return {
+            # Keep-alives after a finish mark are no news.
+            "finish": decoder.finishing and any(event.kind is not Kind.KEEPALIVE for event in events),
+            "end": end,
+            "terminal": decoder.settled,
+        }
 
     def _note(self) -> None:
         """Before the hand-over, which may end the attempt."""
@@ -355,4 +391,6 @@ class EventDelivery:
         tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
         tally.provider_acted = decoder.provider_acted
         if decoder.terminal:
+            tally.end = "terminal"
+        if decoder.settled:
             self._reply.answered()

@@ -44,8 +44,9 @@ Work = Callable[[Attempt[Any]], None]
 MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
 """Makes the work of each attempt, from the request and the limits that it goes by."""
 
+_log = logging.getLogger("llmwatch")
 # A library says nothing unless it is asked to.
-logging.getLogger("llmwatch").addHandler(logging.NullHandler())
+_log.addHandler(logging.NullHandler())
 
 
 class Call(Generic[T]):
@@ -212,6 +213,7 @@ class Call(Generic[T]):
             body=self._request.body,
             body_bytes=self._request.size,
             plain=self._start.nature is not Nature.STREAM,
+            relay=self._start.door is Door.SESSION,
             patience=self._history.patience,
         )
         return limits.lowered(self._start.caps, self._start.caps_source)
@@ -263,6 +265,12 @@ class Call(Generic[T]):
     def _succeed(self, ended: Ended) -> None:
         self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
         self._history.attempts.append(ended.record)
+        if ended.record.end == "finish":
+            _log.info(
+                "llmwatch: %s finished its answer, sent no end mark and left the body open; it was ended after %s",
+                self._request.host,
+                ended.verdict.limit,
+            )
         self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
 
     def _fail(self, ended: Ended) -> None:

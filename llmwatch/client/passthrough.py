@@ -112,9 +112,9 @@ class ByteDelivery(EventDelivery):
         events, self._events = self._events, []
         self._pass_on(data, events)
 
-    def ended(self) -> None:
-        """The body ended in good order, and its answer by no event of its own."""
-        self._pass_on(b"", self._decoder.end())
+    def ended(self, *, clean: bool = True) -> None:
+        """The body ended, ``clean`` or cut, and its answer by no event of its own."""
+        self._pass_on(b"", self._decoder.end(clean=clean))
 
     def _pass_on(self, data: bytes, events: list[Event]) -> None:
         decoder, attempt = self._decoder, self._attempt
@@ -124,10 +124,10 @@ class ByteDelivery(EventDelivery):
                 [Piece.of(data, events)],
                 len(data),
                 content=any(event.has_content for event in events),
-                finish=decoder.finished,
-                terminal=decoder.terminal,
+                **self._marks(events, end=decoder.terminal),
                 kinds=Counter(map(_KIND, events)),
                 event=bool(events),
             )
-        if decoder.error is not None:
+        # An end mark with nothing in front of it is the reader's to judge.
+        if decoder.error is not None and not decoder.terminal:
             raise self._exchange._scrubbed(attempt, decoder.error)

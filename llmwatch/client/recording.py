@@ -16,7 +16,7 @@ from llmwatch.records.evidence import OMITTED
 from llmwatch.recovery import Facts, Sent, cause_of, close_reason_of, failure_of, timeout_message
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.machine import Machine, Seen, Verdict, VerdictKind
+from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.tally import Tally
 
 __all__ = ["Ended", "cancelled_error", "observe"]
@@ -195,8 +195,13 @@ def _record(
         message=None if error is None else _message(error),
         orphaned=attempt.orphaned,
         late_events=machine.late,
+        end=None if error is not None else _end(attempt, verdict),
         evidence=None if error is None else _evidence(tally, said, error),
     )
+
+
+def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:
+    return "finish" if verdict.limit is not None and verdict.phase is Phase.FINISHING else attempt.tally.end
 
 
 def _said(tally: Tally, request: CallRequest, *, failed: bool) -> dict[str, str | None]:

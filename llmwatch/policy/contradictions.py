@@ -23,6 +23,7 @@ BOUNDED_BY: Mapping[str, tuple[str, ...]] = {
     "first_content": ("total", "deadline"),
     "stale": ("total", "deadline"),
     "progress": ("total", "deadline"),
+    "finish": ("total", "deadline"),
     "total": ("deadline",),
 }
 """Each limit with those that may not be shorter than it."""

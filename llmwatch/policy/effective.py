@@ -7,6 +7,7 @@ profile. Explicit beats policy: profile, size scaling and patience make default 
   most by 1,800 s.
 * Patience: each earlier kill before the first content doubles them, growth included: ``(default + growth) * 2 **
   kills``. The bound of 1,800 s is on the growth alone; the doubled value has none.
+* A relay, which hands the bytes on as they come, has a default ``finish`` of its own.
 * A plain call has a default ``ttfb`` of its own, to which both apply, and its content clocks are off whatever the
   source.
 """
@@ -21,7 +22,7 @@ from llmwatch.payload.prompt import growth, prompt_tokens
 from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
 from llmwatch.policy.limits import NAMES, SINGLE, Limits
-from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, check_profile, detect_profile
+from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, RELAY_FINISH, check_profile, detect_profile
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, refused, seconds, whole
@@ -54,6 +55,7 @@ def resolve_limits(
     body: object = None,
     body_bytes: int = 0,
     plain: bool = False,
+    relay: bool = False,
     patience: int = 0,
 ) -> EffectiveLimits:
     """The limits of one attempt.
@@ -61,7 +63,8 @@ def resolve_limits(
     ``call`` and ``client`` are what the two were given; ``environ`` is read now. ``profile`` is a given one, ``None``
     to look at the environment and then to detect it from ``url`` and ``body``, the parsed JSON (``None`` if it is
     none or not known). ``body_bytes`` is the body's length as sent, ``plain`` says that the call is not streaming,
-    ``patience`` counts the earlier attempts of this call that were killed before their first content.
+    ``relay`` that its bytes are handed on as they come, ``patience`` counts the earlier attempts
+    of this call that were killed before their first content.
 
     Raises :class:`~llmwatch.errors.ConfigError` for an environment or a ``profile`` that cannot be meant,
     :class:`TypeError` for limits that are no :class:`Limits`. It does not check the arguments' values: :class:`Limits`
@@ -70,7 +73,7 @@ def resolve_limits(
     settings = environment.settings(environ)
     chosen, chooser = _profile(profile, environment.profile_from(settings), url, body)
     sources = _sources(call, client, environment.limits_from(settings))
-    defaults = _Defaults(profile=chosen, plain=plain, body=body, body_bytes=body_bytes, patience=patience)
+    defaults = _Defaults(profile=chosen, plain=plain, relay=relay, body=body, body_bytes=body_bytes, patience=patience)
     limits = {}
     for name in NAMES:
         if plain and name in CONTENT_CLOCKS:
@@ -165,11 +168,12 @@ def _profile(given: str | None, there: str | None, url: str | None, body: object
 class _Defaults:
     """The values that policy makes. The prompt is measured once, and only if a default is needed that depends on it."""
 
-    __slots__ = ("_body", "_body_bytes", "_patience", "_plain", "_profile", "_tokens")
+    __slots__ = ("_body", "_body_bytes", "_patience", "_plain", "_profile", "_relay", "_tokens")
 
-    def __init__(self, *, profile: str, plain: bool, body: object, body_bytes: int, patience: int) -> None:
+    def __init__(self, *, profile: str, plain: bool, relay: bool, body: object, body_bytes: int, patience: int) -> None:
         self._profile = profile
         self._plain = plain
+        self._relay = relay
         self._body = body
         self._body_bytes = body_bytes
         self._patience = patience
@@ -179,6 +183,8 @@ class _Defaults:
         value, source = PROFILES[self._profile][name], f"profile {self._profile}"
         if name == "ttfb" and self._plain:
             value, source = PLAIN_TTFB[self._profile], f"{source}, plain call"
+        if name == "finish" and self._relay:
+            value, source = RELAY_FINISH, f"{source}, relay"
         if value is not None and name in ("ttfb", "first_content"):
             value, source = self._moved(value, source)
         return EffectiveLimit(name=name, value=value, source=source, explicit=False)

@@ -75,6 +75,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     LIMIT_VARIABLES["first_content"]: "seconds from sent to the first piece of an answer; 0 off",
     LIMIT_VARIABLES["stale"]: "seconds of silence, not one byte, in the body; 0 off",
     LIMIT_VARIABLES["progress"]: "seconds without content after the first content; 0 off",
+    LIMIT_VARIABLES["finish"]: "seconds a body may stay open after a finish mark; 0 waits for the real end",
     LIMIT_VARIABLES["drain"]: "seconds a body may stay open after the answer has ended; 0 does not drain",
     LIMIT_VARIABLES["total"]: "seconds for one attempt, from sent; 0 off",
     LIMIT_VARIABLES["deadline"]: "seconds for the whole call, all attempts and waits; 0 off",
@@ -221,6 +222,8 @@ def _switch(text: str) -> bool:
 def _zero(variable: str) -> str:
     if variable == LIMIT_VARIABLES["drain"]:
         return "0 does not drain at all"
+    if variable == LIMIT_VARIABLES["finish"]:
+        return "0 waits for the real end"
     if variable == KEEPALIVE_VARIABLE:
         return "0 never reuses a connection"
     return "0 turns all four limits off" if variable == SINGLE_VARIABLE else "0 turns the limit off"

@@ -18,6 +18,7 @@ NAMES = (
     "first_content",
     "stale",
     "progress",
+    "finish",
     "drain",
     "total",
     "deadline",
@@ -28,7 +29,9 @@ SINGLE = ("ttfb", "first_content", "stale", "progress")
 """What the single knob stands for."""
 
 _ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None turns the limit off"
+_FINISH_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None waits for the real end"
 _DRAIN_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None does not drain at all"
+_ALLOWED_BY_NAME = {"finish": _FINISH_ALLOWED, "drain": _DRAIN_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -50,10 +53,16 @@ class Limits:
     ``first_content`` from sent to the first piece of an answer              ends there; pings do not stop it
     ``stale``         silence: no byte at all, after the first one           wound by any byte, keep-alives included
     ``progress``      no content, after the first content                    wound by content only
+    ``finish``        after a finish mark, without an end mark               wound by every event but keep-alives;
+                                                                             its expiry is a success
     ``drain``         the body left open after the end of the answer         nothing; its expiry is a success
     ``total``         one attempt, from sent                                 nothing
     ``deadline``      the whole call: every attempt and every wait           nothing, and nothing pauses it
     ================= ====================================================== =========================================
+
+    ``finish`` is for the answer whose provider has said why it ended (``finish_reason``) and then neither says
+    ``[DONE]`` nor closes the body. It takes the place of ``stale`` and ``progress``. 0 or ``None`` waits for the real
+    end: then these two run on, and their expiry is a success as well.
 
     ``drain`` is the exception to "0 turns it off": here 0 or ``None`` means *do not drain at all*. The connection is
     then closed at the end of the answer instead of being reused. An unlimited drain would pin a thread to a server that
@@ -75,6 +84,7 @@ class Limits:
     first_content: Seconds = UNSET
     stale: Seconds = UNSET
     progress: Seconds = UNSET
+    finish: Seconds = UNSET
     drain: Seconds = UNSET
     total: Seconds = UNSET
     deadline: Seconds = UNSET
@@ -89,7 +99,7 @@ class Limits:
                 object.__setattr__(self, name, seconds(value))
             except ValueError:
                 spelling = f"Limits({name}={{}})" if name in NAMES else "Limits.single({})"
-                raise refused(name, value, spelling, _DRAIN_ALLOWED if name == "drain" else _ALLOWED) from None
+                raise refused(name, value, spelling, _ALLOWED_BY_NAME.get(name, _ALLOWED)) from None
         contradictions.check({name: getattr(self, name) for name in NAMES})
 
     @classmethod

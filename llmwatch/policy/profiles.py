@@ -8,7 +8,7 @@ from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, mo
 from llmwatch.policy.hosts import is_local
 from llmwatch.policy.values import refused
 
-__all__ = ["CONTENT_CLOCKS", "PLAIN_TTFB", "PROFILES", "check_profile", "detect_profile"]
+__all__ = ["CONTENT_CLOCKS", "PLAIN_TTFB", "PROFILES", "RELAY_FINISH", "check_profile", "detect_profile"]
 
 PROFILES: Mapping[str, Mapping[str, float | None]] = {
     "hosted": {
@@ -23,6 +23,7 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
         # Above the longest gap reported inside a healthy stream (329 s) and the longest idle time of a NAT (350 s).
         "stale": 360.0,
         "progress": 600.0,
+        "finish": 5.0,
         "drain": 1.0,
         "total": None,
         "deadline": None,
@@ -37,6 +38,7 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
         "first_content": 900.0,
         "stale": 600.0,
         "progress": 900.0,
+        "finish": 5.0,
         "drain": 1.0,
         "total": None,
         "deadline": None,
@@ -51,6 +53,7 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
         "first_content": 1800.0,
         "stale": 900.0,
         "progress": 900.0,
+        "finish": 5.0,
         "drain": 1.0,
         "total": None,
         "deadline": None,
@@ -61,7 +64,11 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
 PLAIN_TTFB: Mapping[str, float] = {"hosted": 600.0, "reasoning": 1800.0, "local": 1800.0}
 """The default ``ttfb`` of a plain call, in seconds: it is silent until the answer is finished."""
 
-CONTENT_CLOCKS = ("first_event", "first_content", "progress")
+RELAY_FINISH = 30.0
+"""The default ``finish`` in seconds where the bytes are handed on as they come: there it only ends the body, which its
+reader judges by marks of its own."""
+
+CONTENT_CLOCKS = ("first_event", "first_content", "progress", "finish")
 """The clocks that have no meaning in a plain call."""
 
 

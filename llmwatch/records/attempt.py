@@ -93,6 +93,8 @@ class AttemptRecord:
     * ``cause``: one of :data:`CAUSES`, ``None`` if it did not fail; ``close_reason``: ``<limit>_kill``,
       ``user_cancel``, ``lifecycle_close``, ``failed`` or ``done``.
     * ``error``: class of the error; ``message``: its text.
+    * ``end``: what ended an answer that is whole: ``terminal`` (its end mark), ``eof`` (a clean end of the body),
+      ``finish`` (a finish mark, after which the body stayed open); ``None`` where it failed or is no stream.
     * ``orphaned``: its worker could not be woken; ``late_events``: events that came after the verdict and were dropped.
     * ``evidence``: what else is known, bounded; see :mod:`llmwatch.records.evidence`.
     """
@@ -126,6 +128,7 @@ class AttemptRecord:
     close_reason: str = "done"
     error: str | None = None
     message: str | None = None
+    end: str | None = None
     orphaned: bool = False
     late_events: int = 0
     evidence: Mapping[str, object] | None = None
@@ -200,6 +203,7 @@ class AttemptRecord:
             close_reason=read.text("close_reason", "done"),
             error=read.maybe_text("error"),
             message=read.maybe_text("message"),
+            end=read.maybe_text("end"),
             orphaned=read.flag("orphaned", False),
             late_events=read.whole("late_events", 0),
             evidence=read.maybe_mapping("evidence"),

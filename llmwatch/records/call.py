@@ -71,6 +71,14 @@ class CallRecord:
             object.__setattr__(self, name, value)
 
     @property
+    def end(self) -> str | None:
+        """What ended the answer: ``terminal``, ``eof`` or ``finish``, see :class:`AttemptRecord`; ``None`` where there
+        is none, or it is no stream.
+        """
+        answered = self.attempts and self.outcome in ("done", "recovered")
+        return self.attempts[-1].end if answered else None
+
+    @property
     def incident(self) -> bool:
         """Whether an attempt failed, recovered or not, or the call failed before any was made. Being cancelled is no
         failure."""

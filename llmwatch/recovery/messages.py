@@ -57,6 +57,11 @@ TIMEOUTS: dict[str, tuple[str, str]] = {
         " it was not silent for long enough to be cut.",
         "Ask for a shorter answer, or raise total ({variable}).",
     ),
+    "finish": (
+        "The answer from {host} was finished, and its body stayed open {elapsed} later without an end mark (limit"
+        " {limit}).",
+        "Nothing is lost; raise finish ({variable}) if more is to come after the finish mark.",
+    ),
     "drain": (
         "The answer from {host} was complete, and its connection was still open {elapsed} later (limit {limit}).",
         "Nothing is lost; raise drain ({variable}) if connections should be kept for reuse.",

@@ -4,8 +4,10 @@ blocks.
 The rules it keeps, and that its property tests check:
 
 * What was seen moves the phase forward along :data:`~llmwatch.watch.table.TABLE` and never back, with one exception
-  that the table shows: content after a ``finish`` (another choice of the same answer) returns to ``GENERATING``. No
-  first-something clock is ever started again.
+  that the table shows: content after a ``finish`` (the mark was a hint) returns to ``GENERATING``. No first-something
+  clock is ever started again.
+* The ``finish`` clock replaces ``stale`` and ``progress``. Where it is off they run on; whatever expires after a
+  ``finish`` is a success.
 * An observation implies the earlier ones: headers without ``SENT`` are legal (a transport may swallow a reset while
   writing, a mock opens no connection). What is behind the phase is ignored.
 * Time that is held (nobody waits for the provider) is subtracted from every clock but ``deadline``.
@@ -143,12 +145,20 @@ class Machine:
                 anchors[clock] = active
                 if graces:
                     graces.pop(clock, None)
+        if cell.starts:
+            self._start(cell, active)
+
+    def _start(self, cell: Cell, active: float) -> None:
+        anchors, graces = self._anchors, self._graces
         for clock in cell.starts:
             if self._limits.get(clock) is not None:
                 anchors[clock] = active
                 graces.pop(clock, None)
-        if cell.starts:
-            self.refresh()
+        if cell.replaces and self._limits.get("finish") is not None:
+            for clock in cell.replaces:
+                anchors.pop(clock, None)
+                graces.pop(clock, None)
+        self.refresh()
 
     @property
     def soonest(self) -> float:
@@ -245,7 +255,7 @@ class Machine:
         clock = due.clock
         anchor = self._anchors.pop(clock, None)
         if self.phase in SETTLED:
-            if self.verdict is None and self.phase is Phase.FINISHING:
+            if self.verdict is None and self.phase in (Phase.FINISHING, Phase.ENDING):
                 self.verdict = Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase, limit=clock)
             self._stop_clocks()
             return Action.HANG_UP

@@ -88,7 +88,7 @@ class Reports(Watched, Generic[T]):
                 # The worker found the expiry before the supervisor woke: the same verdict, and the same things to do.
                 self._conclude()
             elif verdict.limit is not None and not self._hung_up:
-                # The same for a drain that ran out after the answer was finished.
+                # The same for what ran out after the answer was finished.
                 self._shut()
             self._handover.wake()
         if self._machine.soonest < self.armed:
@@ -283,6 +283,7 @@ class Reports(Watched, Generic[T]):
         *,
         content: bool,
         finish: bool = False,
+        end: bool = False,
         terminal: bool = False,
         kinds: Mapping[str, int] | None = None,
         event: bool = True,
@@ -290,8 +291,9 @@ class Reports(Watched, Generic[T]):
     ) -> None:
         """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
 
-        ``content``: something in it moves generation forward; ``finish``: the answer is complete but more may follow;
-        ``terminal``: nothing follows. A batch without any of the three is held back until one comes, unless it is
+        ``content``: something in it moves generation forward; ``finish``: a finish mark is believed, and this is
+        it or news after it; ``end``: an end mark came without a finish mark, so the end of the body decides;
+        ``terminal``: the answer is whole. A batch without any of the four is held back until one comes, unless it is
         ``visible`` at once. ``event``: there is a whole event in it. ``kinds`` is added to the tally.
         """
         with self._lock:
@@ -308,12 +310,14 @@ class Reports(Watched, Generic[T]):
                 if kinds:
                     self.tally.events.update(kinds)
                 self._handover.put(batch, size)
-                if content or finish or terminal or visible:
+                if content or finish or end or terminal or visible:
                     self._handover.open()
                 if terminal:
                     seen(Seen.TERMINAL, now)
                     # An error's body is an answer as well, to a plain call.
                     self._machine.finish(now)
+                elif end:
+                    seen(Seen.END, now)
                 elif finish:
                     seen(Seen.FINISH, now)
             self._after_observation()

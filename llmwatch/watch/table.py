@@ -26,12 +26,17 @@ class Phase(str, Enum):
     OPENED = "opened"
     GENERATING = "generating"
     FINISHING = "finishing"
+    ENDING = "ending"
     REFUSED = "refused"
     DRAINING = "draining"
 
 
 class Seen(str, Enum):
-    """What a worker can observe."""
+    """What a worker can observe.
+
+    ``FINISH`` is a finish mark that is believed, or news after it; ``END`` an end mark without a finish mark;
+    ``TERMINAL`` both, after which the answer is whole however its body ends.
+    """
 
     BEGUN = "begun"
     CONNECTED = "connected"
@@ -42,17 +47,19 @@ class Seen(str, Enum):
     EVENT = "event"
     CONTENT = "content"
     FINISH = "finish"
+    END = "end"
     TERMINAL = "terminal"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one observation does in one phase."""
+    """What one observation does in one phase. ``replaces``: clocks that end where ``finish`` is on."""
 
     next: Phase
     ends: frozenset[str] = frozenset()
     starts: frozenset[str] = frozenset()
     winds: frozenset[str] = frozenset()
+    replaces: frozenset[str] = frozenset()
 
     def then(self, later: Cell) -> Cell:
         """Both steps as one, at the same instant."""
@@ -61,16 +68,21 @@ class Cell:
             ends=self.ends | later.ends,
             starts=(self.starts - later.ends) | later.starts,
             winds=(self.winds | later.winds) - later.ends,
+            replaces=self.replaces | later.replaces,
         )
 
 
-def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "") -> Cell:
-    return Cell(next, frozenset(ends.split()), frozenset(starts.split()), frozenset(winds.split()))
+def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "", replaces: str = "") -> Cell:
+    return Cell(next, *(frozenset(clocks.split()) for clocks in (ends, starts, winds, replaces)))
 
 
-_ALL = "connect send headers ttfb first_event first_content stale progress total error_body drain"
+_ALL = "connect send headers ttfb first_event first_content stale progress finish total error_body drain"
 # total runs on: content after a finish leads back to generating, and nothing winds total.
-_AT_END = "headers ttfb first_event first_content stale progress error_body"
+_AT_FINISH = "headers ttfb first_event first_content error_body"
+_AT_END = f"{_AT_FINISH} stale progress finish"
+_FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="stale progress")
+_END = _cell(Phase.ENDING, ends=_AT_END, starts="drain")
+_TERMINAL = _cell(Phase.DRAINING, ends=_ALL, starts="drain")
 
 # One row a phase: what can be seen next, and which clocks that ends, starts or winds.
 STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
@@ -99,22 +111,35 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
         Seen.BYTE: _cell(Phase.OPENED, winds="stale"),
         Seen.EVENT: _cell(Phase.OPENED),
         Seen.CONTENT: _cell(Phase.GENERATING, ends="first_content", starts="progress"),
-        Seen.FINISH: _cell(Phase.FINISHING, ends=_AT_END, starts="drain"),
-        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+        Seen.FINISH: _FINISH,
+        Seen.END: _END,
+        Seen.TERMINAL: _TERMINAL,
     },
     Phase.GENERATING: {
         Seen.BYTE: _cell(Phase.GENERATING, winds="stale"),
         Seen.EVENT: _cell(Phase.GENERATING),
         Seen.CONTENT: _cell(Phase.GENERATING, winds="progress"),
-        Seen.FINISH: _cell(Phase.FINISHING, ends=_AT_END, starts="drain"),
-        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+        Seen.FINISH: _FINISH,
+        Seen.END: _END,
+        Seen.TERMINAL: _TERMINAL,
     },
     Phase.FINISHING: {
-        Seen.BYTE: _cell(Phase.FINISHING),
+        # stale and progress run here only where finish is off.
+        Seen.BYTE: _cell(Phase.FINISHING, winds="stale"),
         Seen.EVENT: _cell(Phase.FINISHING),
-        Seen.CONTENT: _cell(Phase.GENERATING, ends="drain", starts="stale progress"),
-        Seen.FINISH: _cell(Phase.FINISHING),
-        Seen.TERMINAL: _cell(Phase.DRAINING, ends=_ALL, starts="drain"),
+        Seen.CONTENT: _cell(Phase.GENERATING, ends="finish", starts="stale progress"),
+        Seen.FINISH: _cell(Phase.FINISHING, winds="finish"),
+        Seen.END: _END,
+        Seen.TERMINAL: _TERMINAL,
+    },
+    Phase.ENDING: {
+        # Nothing but the end of the body is waited for, and what comes does not lengthen the wait.
+        Seen.BYTE: _cell(Phase.ENDING),
+        Seen.EVENT: _cell(Phase.ENDING),
+        Seen.CONTENT: _cell(Phase.ENDING),
+        Seen.FINISH: _cell(Phase.ENDING),
+        Seen.END: _cell(Phase.ENDING),
+        Seen.TERMINAL: _TERMINAL,
     },
     Phase.REFUSED: {
         Seen.BYTE: _cell(Phase.REFUSED),
@@ -133,6 +158,7 @@ _BEFORE: Mapping[Seen, Seen | None] = {
     Seen.EVENT: Seen.BYTE,
     Seen.CONTENT: Seen.EVENT,
     Seen.FINISH: Seen.EVENT,
+    Seen.END: Seen.EVENT,
     Seen.TERMINAL: Seen.EVENT,
 }
 
@@ -170,9 +196,10 @@ CLOCKS = (
     "stale",
     "progress",
     "error_body",
+    "finish",
     "drain",
     "total",
 )
-READ_CLOCKS = frozenset({"headers", "ttfb", "first_event", "first_content", "stale", "progress"})
+READ_CLOCKS = frozenset({"headers", "ttfb", "first_event", "first_content", "stale", "progress", "finish"})
 # Here it is known how the attempt ends, so whatever expires only drops the connection.
-SETTLED = frozenset({Phase.FINISHING, Phase.REFUSED, Phase.DRAINING})
+SETTLED = frozenset({Phase.FINISHING, Phase.ENDING, Phase.REFUSED, Phase.DRAINING})

@@ -27,6 +27,8 @@ class Tally:
     content_type: str | None = None
     content_encoding: str | None = None
     pending_bytes: int = 0
+    end: str | None = None
+    """How a streamed answer that is whole ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""
     function: bool = False
     """The work is a wrapped function, of which only signs are seen."""
     provider_acted: bool = False

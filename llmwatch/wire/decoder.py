@@ -3,7 +3,12 @@
 The rules of this module:
 
 * Events before a failure are returned; then ``error`` is set and nothing more comes out.
-* What comes after the terminal event is not looked at: the answer is complete, and garbage behind it changes nothing.
+* What comes after an end mark is not looked at: nothing follows it, and garbage behind it changes nothing.
+* What is an end is judged by all the evidence. A *finish mark* (``finish_reason`` and its like) says why the answer
+  ended, and is a hint: it is believed once every choice that was asked for has one, no block is open, and content came
+  before it, for as long as no content follows it. An *end mark* (``[DONE]`` and its like) says that nothing follows.
+  With both the answer is whole (``settled``). With the first alone it is whole if the body ends cleanly, with the
+  second alone too. With neither it is not, but for dialects that announce no end.
 * An event that cannot be read is a ``MalformedEvent``; it is never skipped. No message quotes what was in it.
 * Every event is parsed once. Its value stays with the event.
 
@@ -12,6 +17,7 @@ One decoder reads one attempt. No I/O, no threads, no clock.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable
 
@@ -45,8 +51,9 @@ class Decoder:
     accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`). Raises
     ``ConfigError`` for a dialect that is not known.
 
-    ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the
-    terminal event was returned.
+    ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the end mark
+    was returned, and ``settled`` where a finish mark came with it or before it: then the answer is whole however its
+    body ends. An end mark without a finish mark and without any content is an ``EmptyStream``.
     """
 
     def __init__(
@@ -61,6 +68,14 @@ class Decoder:
         self.events = 0
         self.error: LLMWatchError | None = None
         self.terminal = False
+        self.settled = False
+        # What the marks are judged by. Once content came there is nothing to note until the next mark.
+        self._noting = True
+        self._content = False
+        self._cut = False
+        self._marked = False
+        self._content_since_mark = False
+        self._resumed = False
         self._url = url
         self._content_type = content_type
         self._max_event = max_event
@@ -104,8 +119,19 @@ class Decoder:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is finished as far as is known, its terminal event aside. It can become false again."""
-        return self._dialect is not None and self._dialect.finished
+        """Whether a finish mark is believed. It can become false again."""
+        return self._content and self._has_mark
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the answer may be taken to be over although its body stays open: a finish mark is believed, and none
+        that was believed before has turned out to be early.
+        """
+        return not self._resumed and self.finished
+
+    @property
+    def _has_mark(self) -> bool:
+        return self._dialect is not None and self._dialect.finished and not self._content_since_mark
 
     @property
     def provider_acted(self) -> bool:
@@ -114,11 +140,16 @@ class Decoder:
 
     @property
     def accepts_eof(self) -> bool:
-        """Whether the end of the body, now, would be a proper end although no terminal event came."""
+        """Whether a clean end of the body, now, would be the end of the answer although no end mark came."""
         dialect = self._dialect
-        if dialect is None:
+        if dialect is None or self.pending:
             return False
-        return (dialect.accepts_eof and not self.pending) or (dialect.ends_after_finish and dialect.at_rest)
+        if dialect.accepts_eof:
+            return True
+        if not dialect.has_end_mark:
+            return dialect.at_rest
+        # A filter may leave nothing of an answer.
+        return self._has_mark and (self._content or self._cut)
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body and return the events that they complete, in order."""
@@ -143,31 +174,50 @@ class Decoder:
             )
         return events
 
-    def end(self) -> list[Event]:
-        """Say that the body ended. Returns what the end completes: a last line of JSON without a line end.
+    def end(self, *, clean: bool = True) -> list[Event]:
+        """Say that the body ended, ``clean`` or cut short. Returns what the end completes.
 
-        A block of server-sent events that no empty line ended is never completed by the end of the body: it
-        stays ``pending``.
+        A whole end mark that carries no content, and a whole error, need no line end behind them; neither does a last
+        line of JSON where the end is clean. Anything else that nothing has ended stays ``pending``: it is evidence of a
+        cut. After a cut the answer is whole if it is ``settled``, and never else.
         """
         if self.terminal or self.error is not None:
             return []
         if self._sniffer is not None:
             held = self._sniffed(self._sniffer)
             self._framer.feed(held)
-        if not isinstance(self._framer, LineFramer) or not self._framer.pending:
+        if not self._framer.pending:
             return []
         rest = self._framer.rest()
-        if rest.strip() and not is_whole(rest.decode()):
+        lines = isinstance(self._framer, LineFramer)
+        if not rest:
+            if lines:
+                self._framer.accept()
+            return []
+        if not (lines and clean and is_whole(rest[0].decode())) and not self._is_end_mark(rest):
             return []
         self._framer.accept()
-        return self._decode([rest]) if rest.strip() else []
+        return self._decode(rest)
+
+    def _is_end_mark(self, blocks: list[bytes]) -> bool:
+        """Whether it is one whole event after which nothing follows, and that carries no content."""
+        dialect = copy.deepcopy(self._dialect)
+        raw = list(self._parse(blocks))
+        if dialect is None or len(raw) != 1:
+            return False
+        event = Event(raw[0].event, raw[0].data)
+        try:
+            dialect.read(event)
+        except (ValueError, RecursionError):
+            return False
+        return event.kind in (_TERMINAL, _ERROR) and not event.has_content
 
     def verdict_at_end(self) -> LLMWatchError | None:
-        """What to say of a body that ended in good order, after :meth:`end`; ``None`` where the answer is complete.
+        """What to say of a body that ended cleanly, after :meth:`end`; ``None`` where the answer is complete.
 
         ``error`` where there is one; ``NotAStream`` or ``ProviderError`` where the body was no event stream at
-        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where neither the terminal event came
-        nor anything that stands for it.
+        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where neither an end mark came nor a finish
+        mark that is believed.
         """
         if self.error is not None or self.terminal:
             return self.error
@@ -188,7 +238,7 @@ class Decoder:
         if self.accepts_eof:
             return None
         return StreamTruncated(
-            f"The stream ended after {self.events:,} events without the one that ends an answer "
+            f"The stream ended after {self.events:,} events without a mark that says that the answer is over "
             f"(dialect {self.dialect or 'not known'}).{cut} The answer is not complete: the provider or a proxy in "
             "between closed the connection early. If this endpoint never announces an end, use dialect='generic'."
         )
@@ -215,14 +265,38 @@ class Decoder:
                 if self.error is not None:
                     break
             events.append(event)
+            if event.finish or self._noting:
+                self._note(event)
             kind = event.kind
             if kind is _TERMINAL:
-                self.terminal = True
+                self._end_mark(event)
                 break
             if kind is _ERROR and event.error is not None:
                 self.error = in_stream_error(event.error)
                 break
         return events
+
+    def _note(self, event: Event) -> None:
+        """Keep what the marks are judged by: whether content came before and after a finish mark."""
+        if event.has_content:
+            self._content = True
+            self._resumed = self._resumed or self._marked
+            self._content_since_mark = not event.finish
+        if event.finish:
+            self._content_since_mark = False
+            self._marked = self._content
+            self._cut = self._cut or event.cut
+        self._noting = self._marked or not self._content
+
+    def _end_mark(self, event: Event) -> None:
+        self.terminal = True
+        self.settled = event.finish or self._has_mark
+        if not self.settled and not self._content:
+            self.error = EmptyStream(
+                f"The provider said that its answer is over, and there was nothing in it: {self.events:,} events, none "
+                "of them with text, reasoning or a tool call, nor with a reason why it ended. "
+                "This is usually a fault of the provider or of a proxy in between: send the request again."
+            )
 
     def _read_unreadable(self, event: Event, exc: Exception) -> None:
         if event.event in KEEPALIVE_NAMES or not event.data.strip():

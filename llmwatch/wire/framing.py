@@ -93,6 +93,10 @@ class _Buffer:
         """Bytes that nothing has ended yet."""
         return len(self._rest) + self._newlines.held
 
+    def accept(self) -> None:
+        """Count the rest as if it had been ended."""
+        self._rest.clear()
+
     def _take(self) -> bytes:
         taken = bytes(self._rest)
         self._rest.clear()
@@ -155,6 +159,14 @@ class Framer(_Buffer):
                 self._emit(part, blocks)
         if last and not self.overflow:
             self._keep(last.lstrip(b"\n") if parts else last)
+        return blocks
+
+    def rest(self) -> list[bytes]:
+        """What would be returned if an empty line followed; it stays ``pending`` until :meth:`accept`."""
+        blocks: list[bytes] = []
+        comments = self.comments
+        self._emit(bytes(self._rest).strip(b"\n"), blocks)
+        self.comments = comments
         return blocks
 
     def _is_plain(self, block: bytes) -> bool:
@@ -253,10 +265,6 @@ class LineFramer(_Buffer):
             self._give_up()
         return lines
 
-    def rest(self) -> bytes:
+    def rest(self) -> list[bytes]:
         """The line that no line end has completed, as valid UTF-8; it stays ``pending`` until :meth:`accept`."""
-        return _readable(bytes(self._rest))
-
-    def accept(self) -> None:
-        """Count the rest as a line of its own."""
-        self._rest.clear()
+        return [_readable(bytes(self._rest))] if self._rest.strip() else []

@@ -20,9 +20,9 @@ PAIRS = [
     ("ttfb", "first_event"),
     ("ttfb", "first_content"),
     ("first_event", "first_content"),
-    *itertools.product(("headers", "ttfb", "first_event", "first_content", "stale", "progress"), ("total",)),
+    *itertools.product(("headers", "ttfb", "first_event", "first_content", "stale", "progress", "finish"), ("total",)),
     *itertools.product(("connect", "send", "headers", "ttfb", "first_event"), ("deadline",)),
-    *itertools.product(("first_content", "stale", "progress", "total"), ("deadline",)),
+    *itertools.product(("first_content", "stale", "progress", "finish", "total"), ("deadline",)),
 ]
 FREE = [pair for pair in itertools.permutations(NAMES, 2) if pair not in PAIRS]
 

@@ -17,7 +17,7 @@ class TestConstruction:
     def test_names_are_the_fields_in_order(self) -> None:
         """NAMES lists every limit, in the order of the fields, and the single knob is the one field beside them."""
         assert (*NAMES, "single_seconds") == tuple(field.name for field in dataclasses.fields(Limits))
-        assert len(NAMES) == 11
+        assert len(NAMES) == 12
 
     @pytest.mark.parametrize("name", NAMES)
     def test_whole_numbers_become_floats(self, name: str) -> None:
@@ -46,7 +46,8 @@ class TestConstruction:
         assert caught.value.field == name
         assert caught.value.value == repr(value)
         assert f"Limits({name}={value!r}) is not allowed" in str(caught.value)
-        off = "does not drain at all" if name == "drain" else "turns the limit off"
+        words = {"drain": "does not drain at all", "finish": "waits for the real end"}
+        off = words.get(name, "turns the limit off")
         assert f"finite number of seconds, 0 or more, and 0 or None {off}" in str(caught.value)
 
     def test_a_number_beyond_a_float(self) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy.limits import NAMES
+from llmwatch.policy.limits import NAMES, Limits
 from llmwatch.policy.profiles import PLAIN_TTFB, PROFILES, detect_profile
 from tests.policy.resolving import resolve
 
@@ -24,6 +24,7 @@ FIGURES: dict[str, tuple[float | None, float | None, float | None]] = {
     "first_content": (300, 900, 1800),
     "stale": (360, 600, 900),
     "progress": (600, 900, 900),
+    "finish": (5, 5, 5),
     "drain": (1, 1, 1),
     "total": (None, None, None),
     "deadline": (None, None, None),
@@ -38,6 +39,17 @@ def test_figures(name: str, at: int, profile: str) -> None:
     assert limit.value == FIGURES[name][at]
     assert limit.source == f"profile {profile}"
     assert not limit.explicit
+
+
+@pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
+def test_a_relay_waits_longer_after_a_finish_mark(profile: str) -> None:
+    """Where the bytes are handed on as they come ``finish`` is 30 s unless it is set, and nothing else differs."""
+    relayed, plain = resolve(profile=profile, relay=True), resolve(profile=profile, relay=True, plain=True)
+    assert relayed.limits["finish"].value == 30
+    assert relayed.limits["finish"].source == f"profile {profile}, relay"
+    assert relayed.seconds == {**resolve(profile=profile).seconds, "finish": 30}
+    assert plain.limits["finish"].value is None
+    assert resolve(profile=profile, relay=True, call=Limits(finish=2)).limits["finish"].value == 2
 
 
 def test_every_default_is_finite_and_positive() -> None:

@@ -12,7 +12,8 @@ from tests.watch.walking import RUNNING_CLOCKS
 seconds = st.integers(1, 12).map(lambda n: n / 2)
 steps = st.sampled_from([0.0, 0.0, 0.5, 0.5, 1.0, 1.5, 2.0, 3.5, 5.0])
 limits = st.fixed_dictionaries(
-    {clock: st.none() | seconds for clock in (*RUNNING_CLOCKS, "drain")} | {"total": st.none() | st.none() | seconds}
+    {clock: st.none() | seconds for clock in (*RUNNING_CLOCKS, "finish", "drain")}
+    | {"total": st.none() | st.none() | seconds}
 )
 deadlines = st.none() | st.none() | st.integers(1, 60).map(lambda n: n / 2)
 observations = st.sampled_from([what for what in Seen if what is not Seen.TERMINAL])

@@ -11,8 +11,6 @@ from llmwatch.watch.machine import ERROR_BODY, GRACE
 from llmwatch.watch.table import READ_CLOCKS, Seen
 from tests.watch.walking import IMPLIED
 
-ENDS = (Seen.FINISH, Seen.TERMINAL)
-
 
 @dataclass
 class Story:
@@ -27,6 +25,7 @@ class Story:
     contents: list[float] = field(default_factory=list)
     finishes: list[float] = field(default_factory=list)
     finishing: bool = False
+    ending: float | None = None  # when an end mark came alone
     returned: float | None = None  # when content last came after a finish
     graces: dict[str, float] = field(default_factory=dict)
     dropped: bool = False  # the connection, at the end of error_body or drain
@@ -34,6 +33,11 @@ class Story:
     @property
     def refused(self) -> bool:
         return Seen.REFUSED in self.reached
+
+    @property
+    def settled(self) -> bool:
+        """Whether whatever expires makes a success."""
+        return self.finishing or self.ending is not None
 
     @property
     def ended(self) -> bool:
@@ -47,7 +51,12 @@ class Story:
             return
         for one in IMPLIED[what] if what not in self.reached else ():
             self.reached.setdefault(one, active)
-        if what is Seen.BYTE and not self.finishing:
+        if self.ending is not None:
+            return
+        if what is Seen.END:
+            self.ending, self.finishing = active, False
+            return
+        if what is Seen.BYTE:
             self.bytes.append(active)
             self.graces.pop("stale", None)
         if what is Seen.CONTENT:
@@ -56,9 +65,13 @@ class Story:
             if self.finishing:
                 self.finishing, self.returned = False, active
                 self.graces.pop("stale", None)
-        if what is Seen.FINISH and not self.finishing:
+        if what is Seen.FINISH:
             self.finishing = True
             self.finishes.append(active)
+            self.graces.pop("finish", None)
+            if self.limits.get("finish") is not None:
+                self.graces.pop("stale", None)
+                self.graces.pop("progress", None)
 
     def anchors(self) -> dict[str, float]:
         """Since when each running clock counts, limits that are off included."""
@@ -70,8 +83,11 @@ class Story:
 
         if self.ended:
             return {} if self.dropped else {"drain": reached[Seen.TERMINAL]}
+        if self.ending is not None:
+            return {"drain": self.ending, "total": reached[Seen.SENT]}
         if self.finishing:
-            return {"drain": self.finishes[-1], "total": reached[Seen.SENT]}
+            found = {"finish": self.finishes[-1], "total": reached[Seen.SENT]}
+            return found if self.limits.get("finish") is not None else {**found, **self.silences()}
         waits("connect", Seen.BEGUN, Seen.CONNECTED)
         waits("send", Seen.CONNECTED, Seen.SENT)
         waits("headers", Seen.SENT, Seen.HEADERS)
@@ -81,8 +97,13 @@ class Story:
         waits("total", Seen.SENT)
         if self.refused:
             return {} if self.dropped else {**found, "error_body": reached[Seen.REFUSED]}
-        if Seen.BYTE in reached:
-            found["stale"] = max([*self.bytes[-1:], reached[Seen.BYTE], self.returned or 0.0])
+        return {**found, **self.silences()}
+
+    def silences(self) -> dict[str, float]:
+        """Since when there was no byte and no content."""
+        found = {}
+        if Seen.BYTE in self.reached:
+            found["stale"] = max([*self.bytes[-1:], self.reached[Seen.BYTE], self.returned or 0.0])
         if self.contents:
             found["progress"] = self.contents[-1]
         return found

@@ -146,9 +146,9 @@ def test_cancelled_before_the_start(stage: MakeStage) -> None:
     assert supervisor.census.counts()["workers"] == 0
 
 
-def test_a_finish_is_done_after_the_drain(stage: MakeStage) -> None:
-    """Without a terminal event the caller waits for the drain, and no longer, pings or not."""
-    one = stage(stale=10.0, drain=1.0)
+def test_a_finish_is_done_after_its_limit(stage: MakeStage) -> None:
+    """Without an end mark the caller waits for the finish limit, and no longer, pings or not."""
+    one = stage(stale=10.0, finish=1.0)
     socket = one.open()
     one.receive("a", finish=True)
     assert one.attempt.take() == ["a"]
@@ -168,7 +168,7 @@ def test_a_finish_is_done_after_the_drain(stage: MakeStage) -> None:
 
 def test_a_usage_event_after_the_finish_is_delivered(stage: MakeStage) -> None:
     """What comes between the finish and the terminal event reaches the caller."""
-    one = stage(drain=1.0)
+    one = stage(finish=1.0)
     one.open()
     one.receive("a", finish=True)
     one.receive("usage", content=False)
@@ -182,7 +182,7 @@ def test_a_drain_that_the_worker_finds_over_hangs_up(stage: MakeStage, limit: st
     """A ping that comes after the drain and before the supervisor does not leave the worker in an unwatched read."""
     one = stage(drain=1.0) if limit == "drain" else stage(drain=100.0, deadline=1.0)
     socket = one.open()
-    one.receive("a", finish=True)
+    one.receive("a", end=True)
     one.clock.advance(1.0 + LATE)  # type: ignore[attr-defined]
     with pytest.raises(Aborted):
         one.worker.do(lambda attempt: (attempt.received(1), attempt.reading()))

@@ -247,7 +247,7 @@ def test_a_look_that_raises_is_no_excuse(stage: MakeStage) -> None:
 # -- look before you kill ----------------------------------------------------
 
 # The steps that a worker has reported when the clock runs.
-REPORTED = {"headers": 0, "ttfb": 1, "first_event": 2, "first_content": 3, "stale": 4, "progress": 4}
+REPORTED = {"headers": 0, "ttfb": 1, "first_event": 2, "first_content": 3, "stale": 4, "progress": 4, "finish": 5}
 
 
 def _until(one: Stage, clock: str) -> Socket:
@@ -261,6 +261,7 @@ def _until(one: Stage, clock: str) -> Socket:
         lambda attempt: (attempt.received(1), attempt.reading()),
         lambda attempt: attempt.deliver(["created"], 1, content=False),
         lambda attempt: attempt.deliver(["a"], 1, content=True),
+        lambda attempt: attempt.deliver(["stop"], 1, content=False, finish=True),
     ]
     for step in steps[: REPORTED[clock]]:
         one.worker.do(step)
@@ -279,7 +280,7 @@ def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, clock: str) -> Non
     one.pass_time(GRACE)
     assert one.attempt.verdict is None
     one.pass_time(LATE)
-    assert (one.verdict.limit, one.verdict.lag) == (clock, LATE)
+    assert (one.verdict.limit, one.verdict.lag) == (clock, None if clock == "finish" else LATE)
     assert socket.log.count("waiting") == 1
     assert socket.shut_down.is_set()
 

@@ -32,7 +32,7 @@ def test_every_observation_is_defined_in_every_phase(phase: Phase, what: Seen) -
     """No cell is missing, and each names only clocks that exist."""
     cell = TABLE[phase][what]
     assert cell.next in Phase
-    assert (cell.ends | cell.starts | cell.winds) <= set(CLOCKS)
+    assert (cell.ends | cell.starts | cell.winds | cell.replaces) <= set(CLOCKS)
     assert not cell.ends & cell.starts - {"drain"}
     assert not cell.ends & cell.winds
 
@@ -46,7 +46,7 @@ def test_every_phase_has_a_row_and_can_be_reached() -> None:
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("what", Seen)
 def test_promotion_is_one_way(phase: Phase, what: Seen) -> None:
-    """An observation never takes an attempt back, but for content of another choice after a finish."""
+    """An observation never takes an attempt back, but for content after a finish."""
     target = TABLE[phase][what].next
     if (phase, what) == (Phase.FINISHING, Seen.CONTENT):
         assert target is Phase.GENERATING
@@ -64,7 +64,7 @@ def test_a_clock_that_waits_for_something_first_is_started_in_one_phase_only(clo
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("what", [Seen.BYTE, Seen.EVENT])
 def test_keep_alives_wind_no_content_clock(phase: Phase, what: Seen) -> None:
-    """Bytes and events without content wind the silence clock at most."""
+    """Bytes and keep-alives wind the silence clock at most, and neither progress nor finish."""
     assert TABLE[phase][what].winds <= {"stale"}
 
 
@@ -79,7 +79,7 @@ SKIPS = [
 @pytest.mark.parametrize(("phase", "what"), SKIPS)
 def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
     """An observation that skips others leaves the clocks as if each had been seen at that instant."""
-    limits = dict.fromkeys(RUNNING_CLOCKS, LIMIT) | {"drain": 7.0}
+    limits = dict.fromkeys(RUNNING_CLOCKS, LIMIT) | {"finish": 7.0, "drain": 7.0}
     jumped, stepped = at(phase, 0.0, **limits), at(phase, 0.0, **limits)
     jumped.seen(what, 5.0)
     for step in IMPLIED[what][len(PATHS[phase]) :]:
@@ -150,13 +150,47 @@ def test_a_clock_runs_from_its_start_to_its_end(clock: str) -> None:
         assert machine.left(clock, now + 0.5) == (None if expected is None else expected - now - 0.5)
 
 
-@pytest.mark.parametrize("what", [Seen.FINISH, Seen.TERMINAL])
-def test_at_the_end_only_the_drain_runs(what: Seen) -> None:
-    """A finish or a terminal event leaves one clock, which counts from there."""
-    machine = at(Phase.GENERATING, **dict.fromkeys(RUNNING_CLOCKS, LIMIT), drain=7.0)
+@pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain"), (Seen.TERMINAL, "drain")])
+def test_at_the_end_one_clock_runs(what: Seen, clock: str) -> None:
+    """A finish mark, an end mark and both leave one clock beside the total, which counts from there."""
+    machine = at(Phase.GENERATING, **dict.fromkeys(RUNNING_CLOCKS, LIMIT), finish=7.0, drain=7.0)
     assert machine.seen(what, 20.0)
-    assert expiry(machine) == ("drain", 27.0)
-    assert machine.left("drain", 22.0) == 5.0
+    assert expiry(machine) == (clock, 27.0)
+    assert machine.left(clock, 22.0) == 5.0
+    assert [machine.left(other, 22.0) for other in ("stale", "progress")] == [None, None]
+
+
+def test_news_after_a_finish_winds_it_and_a_keep_alive_does_not() -> None:
+    """What is reported as a finish again is news, such as usage; bytes and events alone are not."""
+    machine = at(Phase.FINISHING, 0.0, finish=7.0)
+    machine.seen(Seen.BYTE, 2.0)
+    machine.seen(Seen.EVENT, 2.0)
+    assert expiry(machine) == ("finish", 7.0)
+    machine.seen(Seen.FINISH, 3.0)
+    assert expiry(machine) == ("finish", 10.0)
+
+
+def test_nothing_lengthens_the_wait_after_an_end_mark() -> None:
+    """The end of the body is all that is waited for, and only for the drain."""
+    machine = at(Phase.ENDING, 0.0, drain=7.0, finish=1.0, stale=1.0)
+    for what in (Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH, Seen.END):
+        assert machine.seen(what, 3.0)
+        assert expiry(machine) == ("drain", 7.0)
+    assert machine.seen(Seen.TERMINAL, 3.0)
+    assert machine.verdict is not None
+    assert machine.verdict.kind is VerdictKind.DONE
+
+
+@pytest.mark.parametrize("off", [None, 0])
+def test_without_finish_silence_and_progress_run_on_and_make_a_success(off: float | None) -> None:
+    """With ``finish`` off the real end is waited for, but not for ever."""
+    machine = at(Phase.FINISHING, 0.0, finish=off, stale=5.0, progress=30.0)
+    machine.seen(Seen.BYTE, 3.0)
+    assert expiry(machine) == ("stale", 8.0)
+    assert machine.left("progress", 3.0) == 27.0
+    assert machine.expire(8.0 + LATE) is Action.HANG_UP
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.DONE, "stale")
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DRAINING])
@@ -261,7 +295,7 @@ def test_a_byte_of_an_error_body_stops_no_clock() -> None:
 def test_zero_and_none_switch_a_limit_off(clock: str, off: float | None) -> None:
     """A limit of 0 or None never expires, in whatever phase."""
     for phase in Phase:
-        if phase not in (Phase.REFUSED, Phase.FINISHING, Phase.DRAINING):
+        if phase not in (Phase.REFUSED, Phase.ENDING, Phase.DRAINING):
             machine = at(phase, **{clock: off})
             assert expiry(machine) is None
             assert machine.left(clock, 1e9) is None
@@ -275,7 +309,7 @@ def test_a_silent_call_falls_to_the_next_limit() -> None:
 
 
 @pytest.mark.parametrize("off", [None, 0, 0.0])
-@pytest.mark.parametrize("what", [Seen.FINISH, Seen.TERMINAL])
+@pytest.mark.parametrize("what", [Seen.END, Seen.TERMINAL])
 def test_no_drain_means_at_once(off: float | None, what: Seen) -> None:
     """A drain of 0 or None expires right after the end: as success."""
     machine = at(Phase.GENERATING, drain=off)

@@ -36,25 +36,34 @@ def test_a_terminal_event_is_the_verdict_and_its_drain_a_hang_up() -> None:
     assert machine.expire(1e9) is Action.NOTHING
 
 
-def test_a_finish_without_a_terminal_event_is_done_after_the_drain() -> None:
-    """Pings after the finish do not wind the drain, and its expiry is success."""
-    machine = at(Phase.GENERATING, drain=1.0, stale=0.5, total=LIMIT)
-    machine.seen(Seen.FINISH, 5.0)
+@pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain")])
+def test_one_mark_alone_is_done_after_its_wait(what: Seen, clock: str) -> None:
+    """Pings after a finish mark or an end mark do not lengthen the wait, and its expiry is success."""
+    machine = at(Phase.GENERATING, **{clock: 1.0}, stale=0.5, total=LIMIT)
+    machine.seen(what, 5.0)
     for now in (5.5, 5.75, 6.0):
         assert machine.seen(Seen.BYTE, now)
         assert machine.seen(Seen.EVENT, now)
     assert machine.verdict is None
     assert machine.expire(6.0 + LATE) is Action.HANG_UP
     assert machine.verdict is not None
-    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.DONE, "drain")
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.DONE, clock)
 
 
-def test_content_after_a_finish_is_another_choice() -> None:
-    """It ends the drain and starts silence and progress anew, and no first-something clock."""
-    machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, drain=1.0, first_content=3.0, ttfb=3.0)
+def test_a_cut_after_an_end_mark_is_a_failure() -> None:
+    """While the end of the body is waited for the worker may still find a cut."""
+    machine = at(Phase.ENDING, drain=1.0)
+    assert machine.fail(OSError("reset"), 0.5)
+    assert machine.verdict is not None
+    assert machine.verdict.kind is VerdictKind.FAILED
+
+
+def test_content_after_a_finish_goes_on() -> None:
+    """It ends the finish clock and starts silence and progress anew, and no first-something clock."""
+    machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, finish=1.0, first_content=3.0, ttfb=3.0)
     machine.seen(Seen.CONTENT, 0.5)
     assert machine.phase is Phase.GENERATING
-    assert machine.left("drain", 0.5) is None
+    assert machine.left("finish", 0.5) is None
     assert [machine.left(clock, 0.5) for clock in ("stale", "progress", "first_content", "ttfb")] == [
         30,
         20,
@@ -64,17 +73,16 @@ def test_content_after_a_finish_is_another_choice() -> None:
 
 
 def test_total_outlives_a_finish_that_was_not_the_end() -> None:
-    """When another choice goes on after the first one's finish, the total still counts from sent."""
-    machine = at(Phase.FINISHING, 0.0, drain=1.0, total=10.0)
+    """When the answer goes on after a finish, the total still counts from sent."""
+    machine = at(Phase.FINISHING, 0.0, finish=1.0, total=10.0)
     machine.seen(Seen.CONTENT, 0.5)
     assert expiry(machine) == ("total", 10.0)
     assert machine.expire(10.0 + LATE) is Action.KILL
 
 
 def test_total_does_not_kill_an_answer_that_is_complete() -> None:
-    """After a finish nothing but the drain is waited for, so the total cannot make a failure of it any more."""
-    machine = at(Phase.FINISHING, 9.5, drain=1.0, total=10.0)
-    machine.seen(Seen.FINISH, 9.5)
+    """After a finish nothing but an end mark is waited for, so the total cannot make a failure of it any more."""
+    machine = at(Phase.FINISHING, 9.5, finish=1.0, total=10.0)
     assert machine.expire(10.5 + LATE) is Action.HANG_UP
     assert machine.verdict is not None
     assert machine.verdict.kind is VerdictKind.DONE
@@ -83,7 +91,7 @@ def test_total_does_not_kill_an_answer_that_is_complete() -> None:
 @pytest.mark.parametrize("later", ["fail", "content", "finish", "terminal"])
 def test_a_drain_that_ran_out_wins_over_what_comes_later(later: str) -> None:
     """After the drain's expiry the attempt is done, whether or not the supervisor has woken yet."""
-    machine = at(Phase.FINISHING, drain=1.0)
+    machine = at(Phase.ENDING, drain=1.0)
     if later == "fail":
         machine.fail(OSError("reset"), 1.0 + LATE)
     elif later == "finish":

@@ -88,7 +88,7 @@ class Life(RuleBasedStateMachine):
             assert not accepted
             assert verdict is not None
             assert verdict.limit == fatal[0]
-            assert verdict.kind is (VerdictKind.DONE if self.story.finishing else VerdictKind.KILLED)
+            assert verdict.kind is (VerdictKind.DONE if self.story.settled else VerdictKind.KILLED)
             self.dropped += 1
         else:
             assert accepted
@@ -120,7 +120,7 @@ class Life(RuleBasedStateMachine):
             assert action is Action.NOTHING
             assert self.machine.verdict is before
             self.story.excuse(clock, self.active)
-        elif self.story.refused or self.story.finishing or self.story.ended:
+        elif self.story.refused or self.story.settled or self.story.ended:
             assert action is Action.HANG_UP
             assert (self.machine.verdict is None) == self.story.refused
             assert self.machine.verdict is None or self.machine.verdict.kind is VerdictKind.DONE

@@ -68,13 +68,13 @@ def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]
     """Whatever trickles in, content and finishes of many choices included, the attempt is over once total has
     passed.
     """
-    drain, longest = 1.0, 2.5
-    machine, now = at(Phase.SENT, total=total, drain=drain), 0.0
+    finish, longest = 1.0, 2.5
+    machine, now = at(Phase.SENT, total=total, finish=finish), 0.0
     for gap, what in [*drip, *[(0.5, rest)] * 50]:
         now += gap
         machine.expire(now)
         machine.seen(what, now)
-        assert machine.verdict is not None or now <= total + drain + longest
+        assert machine.verdict is not None or now <= total + finish + longest
 
 
 @plain_law

@@ -24,6 +24,7 @@ PATHS[Phase.TALKING] = (*PATHS[Phase.HEADED], Seen.BYTE)
 PATHS[Phase.OPENED] = (*PATHS[Phase.TALKING], Seen.EVENT)
 PATHS[Phase.GENERATING] = (*PATHS[Phase.OPENED], Seen.CONTENT)
 PATHS[Phase.FINISHING] = (*PATHS[Phase.GENERATING], Seen.FINISH)
+PATHS[Phase.ENDING] = (*PATHS[Phase.GENERATING], Seen.END)
 PATHS[Phase.DRAINING] = (*PATHS[Phase.GENERATING], Seen.TERMINAL)
 
 _FRONT = PATHS[Phase.OPENED]
@@ -31,7 +32,7 @@ _FRONT = PATHS[Phase.OPENED]
 IMPLIED: dict[Seen, tuple[Seen, ...]] = {
     **{what: _FRONT[: place + 1] for place, what in enumerate(_FRONT)},
     Seen.REFUSED: PATHS[Phase.REFUSED],
-    **{what: (*_FRONT, what) for what in (Seen.CONTENT, Seen.FINISH, Seen.TERMINAL)},
+    **{what: (*_FRONT, what) for what in (Seen.CONTENT, Seen.FINISH, Seen.END, Seen.TERMINAL)},
 }
 assert set(IMPLIED) == set(Seen)
 
@@ -43,6 +44,7 @@ RUNS_AFTER: dict[str, Phase] = {
     "first_content": Phase.OPENED,
     "stale": Phase.GENERATING,
     "progress": Phase.GENERATING,
+    "finish": Phase.FINISHING,
 }
 assert set(RUNS_AFTER) == READ_CLOCKS
 

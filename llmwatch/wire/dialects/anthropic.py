@@ -52,6 +52,7 @@ class Anthropic(Dialect):
         # Calls that were begun with an empty input and got none so far, and whether they were closed.
         self._bare_calls: dict[str, bool] = {}
         self._stop_reason = ""
+        self._marked = False  # the message has its stop_reason, and no block was begun since
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -78,6 +79,9 @@ class Anthropic(Dialect):
             reason = text_of(delta.get("stop_reason")) if isinstance(delta, dict) else ""
             self._stop_reason = reason or self._stop_reason
             event.cut = is_cut(reason)
+            if reason:
+                self._marked = True
+                self._finish(event)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
             if self._stop_reason == "tool_use":
@@ -116,6 +120,7 @@ class Anthropic(Dialect):
     def _read_start(self, event: Event, key: str, block: dict[str, Any]) -> None:
         kind = text_of(block.get("type"))
         self._blocks[key] = kind
+        self.finished = self._marked = False
         if kind == "tool_use":
             # The API starts with an empty object as a stand-in; a proxy may give the whole input here and no delta.
             given = block.get("input")
@@ -152,3 +157,9 @@ class Anthropic(Dialect):
                 self._bare_calls[key] = True
         elif kind == "mcp_tool_use":
             event.kind = Kind.TOOL_CALL
+        if self._marked:
+            self._finish(event)
+
+    def _finish(self, event: Event) -> None:
+        """The finish mark counts once no block is open."""
+        event.finish = self.finished = not self._blocks

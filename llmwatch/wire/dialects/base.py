@@ -64,16 +64,18 @@ class UnknownShape(ValueError):
 class Dialect:
     """The meaning of events, for one attempt: an instance holds what that attempt has seen so far.
 
-    ``accepts_eof``: the end of the body is the end of the answer, no event announces it. ``ends_after_finish``:
-    once it is ``at_rest`` the end of the body is as good as a terminal event. ``finished``: as many choices as were
-    asked for (``choices``) have ended; it can become false again, when another one turns out to be still under way.
+    ``accepts_eof``: the end of the body is the end of the answer, no event announces it. ``has_end_mark``: some event
+    says that nothing follows, beside those that say why the answer ended; without it a clean end of the body says so,
+    once the dialect is ``at_rest``. ``finished``: as many choices as were asked
+    for (``choices``) have their finish mark, and nothing that was begun is open; it can become false again, when
+    another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
     ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
     effects.
     """
 
     name: str
     accepts_eof: bool = False
-    ends_after_finish: bool = False
+    has_end_mark: bool = True
 
     def __init__(self) -> None:
         self.finished = False
@@ -82,7 +84,7 @@ class Dialect:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing that was begun is still under way."""
+        """Whether something has its finish mark and nothing that was begun is still under way."""
         return self.finished
 
     def read(self, event: Event) -> None:

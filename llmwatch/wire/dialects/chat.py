@@ -57,7 +57,6 @@ class OpenAIChat(Dialect):
     """One attempt in the chat completions dialect."""
 
     name = "openai-chat"
-    ends_after_finish = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ class Gemini(Dialect):
     """One attempt in the Gemini dialect."""
 
     name = "gemini"
-    ends_after_finish = True
+    has_end_mark = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Gemini(Dialect):
         if not candidates:
             feedback = value.get("promptFeedback")
             if isinstance(feedback, dict) and feedback.get("blockReason"):
-                event.kind = Kind.TERMINAL
+                event.kind, event.finish = Kind.TERMINAL, True
             elif value.get("usageMetadata"):
                 event.kind = Kind.USAGE
             elif is_keepalive(event, value):
@@ -91,14 +91,14 @@ class Gemini(Dialect):
     def _read_candidate(self, event: Event, candidate: dict[str, Any], seen: set[Kind]) -> None:
         index = candidate.get("index", 0)
         index = index if type(index) is int else 0
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
         if _reason(candidate):
             self._open.discard(index)
             self._done.add(index)
-        elif index not in self._done:
+        elif index not in self._done or parts:
             self._open.add(index)
         event.cut = event.cut or _reason(candidate) not in ("", "STOP", *_LOST_CALL)
-        content = candidate.get("content")
-        parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
                 seen.add(self._read_part(event, index, part))

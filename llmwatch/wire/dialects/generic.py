@@ -45,7 +45,6 @@ class FunctionDialect(Dialect):
         super().__init__()
         self.name = name
         self.accepts_eof = accepts_eof
-        self.ends_after_finish = True
         self._function = function
 
     def read(self, event: Event) -> None:

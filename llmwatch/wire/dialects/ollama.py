@@ -1,7 +1,8 @@
 """``ndjson``: Ollama's own API (``/api/chat``, ``/api/generate``), one JSON object a line.
 
-Source: Ollama's API reference. The line with ``done: true`` ends the stream and carries the usage; it may carry
-a last piece of text as well. Tool calls come whole.
+Source: Ollama's API reference. The line with ``done: true`` is the end mark and carries the usage; it may carry
+a last piece of text as well. Its ``done_reason`` is the finish mark; some servers send it without ``done``. Tool
+calls come whole.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ class Ollama(Dialect):
         event.text = text_of(source.get("content" if source is message else "response"))
         event.reasoning = text_of(source.get("thinking"))
         event.tools = self._read_calls(source.get("tool_calls"))
+        reason = text_of(value.get("done_reason"))
+        if reason:
+            event.finish = self.finished = True
+            event.cut = is_cut(reason)
         if value.get("done") is True:
             event.kind = Kind.TERMINAL
-            event.cut = is_cut(value.get("done_reason"))
         elif any(call.complete for call in event.tools):
             event.kind = Kind.TOOL_CALL
         elif event.text or source.get("images") or value.get("image"):
@@ -47,7 +51,7 @@ class Ollama(Dialect):
             event.kind = Kind.TOOL_INPUT
         elif event.reasoning:
             event.kind = Kind.REASONING
-        elif "message" in value or "response" in value:
+        elif not reason and ("message" in value or "response" in value):
             event.kind = Kind.KEEPALIVE
 
     def _read_calls(self, calls: Any) -> tuple[ToolDelta, ...]:

@@ -143,7 +143,8 @@ class OpenAIResponses(Dialect):
         elif name in _RESTATED:
             self._read_restated(event, value)
         elif name in _TERMINAL:
-            event.kind = Kind.TERMINAL
+            # Its name says why the answer ended, and that nothing follows.
+            event.kind, event.finish = Kind.TERMINAL, True
             if isinstance(response, dict):
                 self._read_end(event, name, response)
         elif name == "response.failed":

@@ -146,8 +146,21 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
         row("unknown block", start("hologram"), Kind.LIFECYCLE),
         row("unknown delta", delta("hologram_delta", data="x"), Kind.LIFECYCLE),
         row("stop of an unknown block", event("content_block_stop", index=9), Kind.LIFECYCLE),
-        row("message delta", event("message_delta", delta={"stop_reason": "end_turn"}, usage={}), Kind.USAGE),
-        row("length", ended("max_tokens"), Kind.USAGE, cut=True),
+        row(
+            "message delta",
+            event("message_delta", delta={"stop_reason": "end_turn"}, usage={}),
+            Kind.USAGE,
+            finish=True,
+        ),
+        row("length", ended("max_tokens"), Kind.USAGE, finish=True, cut=True),
+        row("a reason with a block open", ended("end_turn"), Kind.USAGE, before=(start("text", text=""),)),
+        row(
+            "the block's end after it",
+            STOP,
+            Kind.LIFECYCLE,
+            before=(start("text", text=""), ended("end_turn")),
+            finish=True,
+        ),
         row("type of another shape", delta(["text_delta"], text="x"), Kind.LIFECYCLE),  # type: ignore[arg-type]
         row("message stop", event("message_stop"), Kind.TERMINAL),
         row(

@@ -308,7 +308,7 @@ def test_whole_answer_is_finished_and_terminal() -> None:
 def test_content_of_another_choice_takes_the_finish_back() -> None:
     """With several choices, one that turns up after the others finished means that the answer is not finished."""
     decoder = Decoder("openai-chat")
-    events = decoder.feed(sse(ROLE, chunk(None, "stop")))
+    events = decoder.feed(sse(chunk({"content": "a"}), chunk(None, "stop")))
     assert (events[-1].finish, decoder.finished) == (True, True)
     events = decoder.feed(sse(chunk({"content": "more"}, index=1)))
     assert (events[-1].finish, decoder.finished) == (False, False)

@@ -147,7 +147,12 @@ END = chunk({"functionCall": {}})
         row("unspecified reason", chunk({"text": "hi"}, reason="FINISH_REASON_UNSPECIFIED"), Kind.TEXT, text="hi"),
         row("finish of one of two", chunk(reason="STOP"), Kind.USAGE, before=(chunk({"text": "x"}, index=1),)),
         row("usage", {"usageMetadata": USAGE}, Kind.USAGE),
-        row("blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": USAGE}, Kind.TERMINAL),
+        row(
+            "blocked prompt",
+            {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": USAGE},
+            Kind.TERMINAL,
+            finish=True,
+        ),
         row("named ping", ("ping", {}), Kind.KEEPALIVE),
         row("unknown object", {"hello": "world"}, Kind.LIFECYCLE),
         row(

@@ -72,7 +72,14 @@ ONE = ToolDelta("0", None, "f", '{"a": 1}', complete=True, whole=True)
         row("generate thinking", {"response": "", "thinking": "hm", "done": False}, Kind.REASONING, reasoning="hm"),
         row("generate empty", {"response": "", "done": False}, Kind.KEEPALIVE),
         row("done", chat(done=True, content=""), Kind.TERMINAL),
-        row("done for its length", {"response": "", "done": True, "done_reason": "length"}, Kind.TERMINAL, cut=True),
+        row(
+            "done for its length",
+            {"response": "", "done": True, "done_reason": "length"},
+            Kind.TERMINAL,
+            finish=True,
+            cut=True,
+        ),
+        row("reason without done", {"response": "", "done_reason": "stop"}, Kind.LIFECYCLE, finish=True),
         row("done with text", {"response": "!", "done": True, "eval_count": 3}, Kind.TERMINAL, text="!"),
         row(
             "done with call",

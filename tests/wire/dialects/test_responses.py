@@ -192,15 +192,32 @@ CALL = whole('{"a":1}', "c1", "f")
         row("web search done", item("web_search_call", action={}), Kind.TOOL_INPUT),
         row("code done", item("code_interpreter_call", code="1"), Kind.TOOL_INPUT),
         row(
-            "completed", event("completed", response={"status": "completed", "error": None, "usage": {}}), Kind.TERMINAL
+            "completed",
+            event("completed", response={"status": "completed", "error": None, "usage": {}}),
+            Kind.TERMINAL,
+            finish=True,
         ),
-        row("incomplete", event("incomplete", response={"status": "incomplete"}), Kind.TERMINAL, cut=True),
-        row("incomplete by its status", event("done", response={"status": "incomplete"}), Kind.TERMINAL, cut=True),
-        row("completed with all of it", event("completed", response=ANSWER), Kind.TERMINAL, text="Hi!", tools=CALL),
+        row("incomplete", event("incomplete", response={"status": "incomplete"}), Kind.TERMINAL, finish=True, cut=True),
+        row(
+            "incomplete by its status",
+            event("done", response={"status": "incomplete"}),
+            Kind.TERMINAL,
+            finish=True,
+            cut=True,
+        ),
+        row(
+            "completed with all of it",
+            event("completed", response=ANSWER),
+            Kind.TERMINAL,
+            finish=True,
+            text="Hi!",
+            tools=CALL,
+        ),
         row(
             "completed with what came in deltas",
             event("completed", response=ANSWER),
             Kind.TERMINAL,
+            finish=True,
             before=(
                 event("output_text.delta", delta="Hi!"),
                 event("output_item.done", item={**ANSWER["output"][2], "call_id": None}),
@@ -210,6 +227,7 @@ CALL = whole('{"a":1}', "c1", "f")
             "completed with what came in one piece",
             event("completed", response=ANSWER),
             Kind.TERMINAL,
+            finish=True,
             before=(
                 event("output_text.done", text="Hi!"),
                 event("output_item.done", output_index=7, item=ANSWER["output"][2]),
@@ -219,9 +237,17 @@ CALL = whole('{"a":1}', "c1", "f")
             "completed with a call that is not whole",
             event("completed", response={"output": [{"type": "function_call", "name": "f", "arguments": ""}]}),
             Kind.TERMINAL,
+            finish=True,
             tools=(ToolDelta("0", None, "f"),),
         ),
-        row("incomplete with all of it", event("incomplete", response=ANSWER), Kind.TERMINAL, text="Hi!", cut=True),
+        row(
+            "incomplete with all of it",
+            event("incomplete", response=ANSWER),
+            Kind.TERMINAL,
+            finish=True,
+            text="Hi!",
+            cut=True,
+        ),
         row(
             "failed",
             event("failed", response={"status": "failed", "error": {"code": "server_error", "message": "boom"}}),

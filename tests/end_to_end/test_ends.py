@@ -1,0 +1,175 @@
+"""The end of an answer, judged by its finish mark, its end mark, and how its body ends."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from llmwatch import EmptyStream, Limits, Retry, Session, StreamCut, StreamTruncated
+from tests.end_to_end.calls import asking, collect, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.rebuilt import DONE, PATHS, chunk, data, line, messages, named, part, rebuilt
+from tests.end_to_end.times import BEAT, LIMIT, LONG
+
+LINES = "application/x-ndjson"
+SAID = {
+    "openai-chat": chunk({"content": "whole"}),
+    "anthropic": messages("whole", None),
+    "gemini": part("whole"),
+    "ndjson": line(message={"content": "whole"}, done=False),
+}
+FINISHED = {
+    "openai-chat": SAID["openai-chat"] + chunk({}, "stop"),
+    "anthropic": messages("whole"),
+    "gemini": part("whole", finishReason="STOP"),
+    "ndjson": SAID["ndjson"] + line(message={"content": ""}, done_reason="stop"),
+}
+ENDS = {"openai-chat": DONE, "anthropic": named("message_stop"), "ndjson": line(done=True)}
+CUTS = ("cut", "reset")
+QUICK = {"limits": Limits(finish=LIMIT, drain=LIMIT, stale=LONG, progress=LONG), "retry": Retry.none()}
+
+
+def shaped(dialect: str, *pieces: bytes | float, **how: Any) -> Any:
+    return rebuilt(*pieces, content_type=LINES if dialect == "ndjson" else "text/event-stream", **how)
+
+
+def asked(serve: Serve, connect: Connect, dialect: str, *pieces: bytes | float, **how: Any) -> Any:
+    server = serve(shaped(dialect, *pieces, **how))
+    outcome = stream(connect(**QUICK), server.url + PATHS[dialect])
+    assert len(server.requests) == 1
+    return outcome
+
+
+@pytest.mark.parametrize("dialect", ENDS)
+@pytest.mark.parametrize("end", ["clean", "open", *CUTS])
+def test_both_marks_are_the_end_however_the_body_ends(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+    """A finish mark and an end mark: whole, by its end mark."""
+    outcome = asked(serve, connect, dialect, FINISHED[dialect], ENDS[dialect], end=end)
+    assert (outcome.done().end, outcome.text) == ("terminal", "whole")
+
+
+@pytest.mark.parametrize("dialect", FINISHED)
+@pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+def test_a_finish_mark_and_a_clean_end(serve: Serve, connect: Connect, dialect: str, framing: Any) -> None:
+    """A finish mark alone is whole where the body ends cleanly, and nothing is asked again."""
+    outcome = asked(serve, connect, dialect, FINISHED[dialect], framing=framing)
+    assert (outcome.done().end, outcome.text) == ("eof", "whole")
+
+
+@pytest.mark.parametrize("dialect", FINISHED)
+@pytest.mark.parametrize("end", CUTS)
+def test_a_finish_mark_and_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+    """A finish mark is no proof: a body that is cut after it is a cut."""
+    error = asked(serve, connect, dialect, FINISHED[dialect], BEAT, end=end).failed(StreamCut)
+    assert error.partial == "whole"
+    assert error.record.end is None
+
+
+@pytest.mark.parametrize("dialect", FINISHED)
+def test_a_finish_mark_and_an_open_body(
+    serve: Serve, connect: Connect, dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is taken to be over once ``finish`` has passed, and the log says so."""
+    with caplog.at_level(logging.INFO, "llmwatch"):
+        outcome = asked(serve, connect, dialect, FINISHED[dialect], end="open")
+    assert (outcome.done().end, outcome.text) == ("finish", "whole")
+    assert outcome.elapsed >= LIMIT
+    assert "sent no end mark" in caplog.text
+
+
+@pytest.mark.parametrize("dialect", ["openai-chat", "ndjson"])
+@pytest.mark.parametrize("end", ["clean", "open"])
+def test_an_end_mark_alone(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+    """An end mark alone is whole where the body ends cleanly, or stays open past ``drain``."""
+    outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect], end=end)
+    assert (outcome.done().end, outcome.text) == ("terminal", "whole")
+
+
+@pytest.mark.parametrize("dialect", ["openai-chat", "ndjson"])
+@pytest.mark.parametrize("end", CUTS)
+def test_an_end_mark_alone_and_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+    """A server that ends a stream early with an end mark and then drops it has cut it."""
+    error = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect], BEAT, end=end).failed(StreamCut)
+    assert error.partial == "whole"
+
+
+@pytest.mark.parametrize("end", ["clean", "open"])
+def test_an_end_mark_with_nothing_in_front_of_it(serve: Serve, connect: Connect, end: str) -> None:
+    """It is no answer."""
+    asked(serve, connect, "openai-chat", DONE, end=end).failed(EmptyStream)
+
+
+@pytest.mark.parametrize("dialect", SAID)
+@pytest.mark.parametrize(("end", "error"), [("clean", StreamTruncated), ("cut", StreamCut), ("reset", StreamCut)])
+def test_neither_mark(serve: Serve, connect: Connect, dialect: str, end: str, error: Any) -> None:
+    """Without a mark no end is a good one."""
+    assert asked(serve, connect, dialect, SAID[dialect], BEAT, end=end).failed(error).partial == "whole"
+
+
+@pytest.mark.parametrize("dialect", FINISHED)
+def test_what_comes_long_after_a_finish_mark_is_delivered(serve: Serve, connect: Connect, dialect: str) -> None:
+    """Text after the mark reaches the caller, and the timer does not run a second time in that stream."""
+    again = {"anthropic": messages("more"), "gemini": part("more", finishReason="STOP")}.get(
+        dialect, FINISHED[dialect].replace(b"whole", b"more")
+    )
+    pieces = FINISHED[dialect], LIMIT / 2, again, 2 * LIMIT, again
+    outcome = asked(serve, connect, dialect, *pieces)
+    assert (outcome.done().end, outcome.text) == ("eof", "wholemoremore")
+
+
+def test_pings_after_a_finish_mark_do_not_lengthen_the_wait(serve: Serve, connect: Connect) -> None:
+    """Keep-alives do not reset ``finish``, and usage does."""
+    pings = [piece for _ in range(200) for piece in (BEAT, named("ping"))]
+    outcome = asked(serve, connect, "anthropic", messages("whole"), *pings)
+    assert outcome.done().end == "finish"
+    assert outcome.elapsed < 200 * BEAT
+    beats = [piece for _ in range(20) for piece in (BEAT, data({"choices": [], "usage": {"total_tokens": 3}}))]
+    outcome = asked(serve, connect, "openai-chat", FINISHED["openai-chat"], *beats, DONE)
+    assert (outcome.done().end, outcome.kinds.count("usage")) == ("terminal", 20)
+
+
+def test_with_finish_off_the_real_end_is_waited_for(serve: Serve, connect: Connect) -> None:
+    """Nothing ends the wait but the end, or silence that is as long as ``stale``, and that is a success."""
+    server = serve(
+        shaped("openai-chat", FINISHED["openai-chat"], 3 * LIMIT, DONE),
+        shaped("openai-chat", FINISHED["openai-chat"], end="open"),
+    )
+    client = connect(limits=Limits(finish=0, stale=5 * LIMIT))
+    assert stream(client, server.chat_url).done().end == "terminal"
+    assert stream(client, server.chat_url).done().end == "finish"
+
+
+def test_a_collected_answer_is_asked_for_once(serve: Serve, connect: Connect) -> None:
+    """``collect`` goes by the same marks."""
+    server = serve(shaped("anthropic", messages("whole")))
+    outcome = collect(connect(), server.messages_url)
+    assert (outcome.value.text, outcome.done().end, len(server.requests)) == ("whole", "eof", 1)
+
+
+@pytest.mark.parametrize("dialect", FINISHED)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_session_hands_on_every_byte(serve: Serve, dialect: str, late: bool) -> None:
+    """A relay goes by the same marks, and what comes after one is in the bytes."""
+    pieces = (FINISHED[dialect], 2 * BEAT, FINISHED[dialect]) if late else (FINISHED[dialect],)
+    server = serve(shaped(dialect, *pieces))
+    with Session(retry=Retry.none()) as session:
+        response = session.post(server.url + PATHS[dialect], json=asking(), stream=True)
+        assert response.content == b"".join(piece for piece in pieces if isinstance(piece, bytes))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("end", ["clean", *CUTS])
+def test_an_end_mark_needs_no_empty_line(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+    """A whole end mark after a finish mark counts as it stands, however the body ends."""
+    outcome = asked(serve, connect, dialect, FINISHED[dialect], ENDS[dialect].rstrip(), BEAT, end=end)
+    assert (outcome.done().end, outcome.text) == ("terminal", "whole")
+
+
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+def test_an_end_mark_that_is_cut_is_none(serve: Serve, connect: Connect, dialect: str) -> None:
+    """Without its last byte it is evidence of a cut, whatever was said before."""
+    outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect].rstrip()[:-1])
+    outcome.failed(StreamTruncated)
