@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.payload import is_model_call, may_hold_prompt, register_model_url
-from llmwatch.payload.endpoints import ENDPOINTS, endpoints_at
+from llmwatch.payload import endpoints, is_model_call, is_streaming, may_hold_prompt, register_model_url
+from llmwatch.payload.endpoints import Endpoint
 
 TURNS = [{"role": "user", "content": "?"}]
 CHAT = {"model": "m", "messages": TURNS}
@@ -58,6 +59,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
     # Anthropic
     ("/v1/messages", {**CHAT, "max_tokens": 9}),
     ("/anthropic/v1/messages", {**CHAT, "max_tokens": 9}),
+    ("/v1/messages", {"model": "m", "messages": []}),
     ("/v1/complete", PROMPT),
     # Google
     ("/v1beta/models/g:generateContent", CONTENTS),
@@ -68,10 +70,13 @@ IS: list[tuple[str, dict[str, Any]]] = [
     ("/v1beta/models/g:batchEmbedContents", {"requests": [{"model": "g", "content": {}}]}),
     (f"{VERTEX}/anthropic/models/m:rawPredict", {"messages": TURNS}),
     (f"{VERTEX}/anthropic/models/m@20250514:streamRawPredict", {"messages": TURNS, "stream": True}),
+    (f"{VERTEX}/meta/models/m:rawPredict", {"prompt": "?"}),
+    (f"{VERTEX}/meta/models/m:streamRawPredict", {"prompt": "?"}),
     (f"{VERTEX}/google/models/text-embedding:predict", {"instances": [{"content": "?"}]}),
     (f"{VERTEX}/google/models/m:serverStreamingPredict", {"inputs": ["?"]}),
     # Bedrock
     ("/model/anthropic.claude-v2%3A1/converse", {"messages": [{"role": "user", "content": [{"text": "?"}]}]}),
+    ("/model/m/converse", {"messages": []}),
     ("/model/m/converse-stream", {"messages": []}),
     ("/model/anthropic.m/invoke", CLAUDE),
     ("/model/amazon.titan/invoke", {"inputText": "?", "textGenerationConfig": {}}),
@@ -111,6 +116,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
     ("/ml/v1/text/generation?version=2024-05-01", {**WATSONX, "input": "?", "parameters": {}}),
     ("/ml/v1/text/generation_stream?version=2024-05-01", {**WATSONX, "input": "?"}),
     ("/ml/v1/text/chat?version=2024-05-01", {**WATSONX, "messages": TURNS}),
+    ("/ml/v1/text/chat?version=2024-05-01", {**WATSONX, "messages": []}),
     ("/ml/v1/text/chat_stream?version=2024-05-01", {**WATSONX, "messages": TURNS}),
     ("/ml/v1/text/embeddings?version=2024-05-01", {**WATSONX, "inputs": ["?"]}),
     ("/ml/v1/deployments/d/text/generation", {"parameters": {"prompt_variables": {"name": "?"}}}),
@@ -119,6 +125,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat", COHERE),
     ("/v1/chat", {"model": "command-r", "message": "?"}),
     ("/v2/chat", CHAT),
+    ("/v2/chat", {"model": "command-r", "messages": []}),
     ("/v1/generate", {"model": "command", "prompt": "?"}),
     ("/v1/embed", {"model": "embed", "texts": ["?"], "input_type": "search_query"}),
     (f"{DASHSCOPE}/aigc/text-generation/generation", {"model": "qwen", "input": {"messages": TURNS}}),
@@ -130,6 +137,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
     (f"{BAIDU}/completions/sqlcoder_7b", {"prompt": "?"}),
     ("/", {"Model": "hunyuan-lite", "Messages": [{"Role": "user", "Content": "?"}], "Stream": True}),
     ("/v1/text/chatcompletion_pro", {"model": "abab", "messages": [{"sender_type": "USER", "text": "?"}]}),
+    ("/v1/text/chatcompletion_v2", {"model": "abab", "messages": []}),
     (
         "/foundationModels/v1/completion",
         {"modelUri": "gpt://f/yandexgpt", "completionOptions": {}, "messages": [{"role": "user", "text": "?"}]},
@@ -168,10 +176,31 @@ def test_the_path_alone_is_no_proof(path: str, body: dict[str, Any]) -> None:
         assert not is_model_call("POST", HOST + path, other)
 
 
-def test_every_documented_method_has_its_example() -> None:
-    """No row of the table is there without a body that it was read from."""
-    seen = {endpoint for path, _ in IS for endpoint, _ in endpoints_at(HOST + path)}
-    assert [endpoint.path for endpoint in ENDPOINTS if endpoint not in seen] == []
+def _said(monkeypatch: pytest.MonkeyPatch, rows: tuple[Endpoint, ...]) -> list[bool]:
+    """What is said of every example and counter-example with these rows in the table."""
+    endpoints._at.cache_clear()
+    with monkeypatch.context() as changed:
+        changed.setattr(endpoints, "ENDPOINTS", rows)
+        calls = [is_model_call("POST", HOST + path, body) for path, body in (*IS, *IS_NONE)]
+        streams = [is_streaming(HOST + path, body) for path, body in IS]
+    endpoints._at.cache_clear()
+    return calls + streams
+
+
+def test_every_row_of_the_table_has_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any of its rows the table says something else of an example, and without what a row needs something else
+    of a counter-example.
+    """
+    rows = endpoints.ENDPOINTS
+    said = _said(monkeypatch, rows)
+    idle = []
+    for at, row in enumerate(rows):
+        tables = [rows[:at] + rows[at + 1 :]]
+        if row.needs:
+            tables.append((*rows[:at], dataclasses.replace(row, needs=()), *rows[at + 1 :]))
+        if any(_said(monkeypatch, table) == said for table in tables):
+            idle.append(row.path)
+    assert idle == []
 
 
 # Orders, jobs and agents, in words that models' interfaces use as well.
@@ -213,6 +242,9 @@ IS_NONE: list[tuple[str, Any]] = [
     ("/courses/7/completions", {"input": {"user": 3}}),
     ("/courses/7/completions", {"model": "T3", "prompt": "Done."}),
     ("/tasks/1/completion", {"prompt": "Done."}),
+    ("/tasks/1/completion", {"model": "T3", "prompt": "Done."}),
+    ("/music/generate_stream", {"model": "T3", "prompt": "night"}),
+    ("/complete", {"model": "T3", "prompt": "Leave it at the door."}),
     ("/shapes/embeddings", {"model": "T3", "input": "blue"}),
     ("/functions/f/invoke", {"input": {"order": 1}}),
     ("/functions/f/invoke", {"model": "T3", "prompt": "order 1"}),
@@ -225,6 +257,9 @@ IS_NONE: list[tuple[str, Any]] = [
     ("/", {"inputs": "blue"}),
     ("/", {"Model": "T3", "Messages": [{"Role": "clerk", "Content": "Hello"}]}),
     ("/v1/power/generation", {"text": "night"}),
+    ("/v1/room/chatbot", {"input": "lights on"}),
+    ("/endpoints/churn/invocations", {"inputs": "blue"}),
+    ("/endpoints/churn/invocations-response-stream", {"prompt": "blue"}),
     ("/invocations", {"inputs": [[1.0, 2.0]], "parameters": {}}),
     ("/serving-endpoints/churn/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1]]}}),
     ("/search", {"input": "words"}),
