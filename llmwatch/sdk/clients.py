@@ -92,7 +92,7 @@ def _transport(
     if not isinstance(transport, Transport):
         raise TypeError(f"transport must be a llmwatch.sdk.Transport, not {type(transport).__name__}")
     if (limits, retry, session, max_event) != (None, None, None, None):
-        raise TypeError("give limits, retry, session and max_event to the transport, or give no transport")
+        raise TypeError("give limits, retry and session to the transport, max_event too, or give no transport")
     return transport
 
 
