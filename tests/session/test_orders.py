@@ -17,8 +17,9 @@ from llmwatch.faults import FaultServer
 from llmwatch.sdk import Transport
 from tests.cli.running import run
 from tests.end_to_end.times import LONG
-from tests.session.doors import SOON, Way, record_of
+from tests.session.doors import Way, record_of
 from tests.session.scripts import reply
+from tests.session.times import SOON
 
 LIMITS = Limits(ttfb=SOON, stale=SOON)
 QUICK = Retry(backoff=0.01)
