@@ -67,6 +67,11 @@ class Launcher:
         self._lock = threading.Lock()
         self._requests: socket.socket | None = None
 
+    def begin(self) -> None:
+        """Have the process ready, and its channel, which stays open from then on."""
+        with self._lock:
+            self._channel()
+
     def start(
         self,
         arguments: Sequence[str],

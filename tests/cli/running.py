@@ -21,9 +21,9 @@ from llmwatch.cli.app import application
 from tests.cli.launcher import Launcher
 from tests.cli.times import PATIENCE, SOON
 
-__all__ = ["Ended", "environment", "in_terminal", "interrupt", "invoke", "launched", "run", "started"]
+__all__ = ["LAUNCHER", "Ended", "environment", "in_terminal", "interrupt", "invoke", "launched", "run", "started"]
 
-_LAUNCHER = Launcher()
+LAUNCHER = Launcher()
 _PROGRAM = (sys.executable, "-m", "llmwatch")
 
 
@@ -97,7 +97,7 @@ def launched(
     cwd: str | Path | None = None,
 ) -> int:
     """Run the command as a process of its own with these three streams; its exit code."""
-    command = _LAUNCHER.start(arguments, streams, env=environment(env), cwd=None if cwd is None else str(cwd))
+    command = LAUNCHER.start(arguments, streams, env=environment(env), cwd=None if cwd is None else str(cwd))
     try:
         return command.wait(PATIENCE)
     finally:
@@ -140,7 +140,7 @@ def in_terminal(
     """Run the command in a pseudo-terminal. Once ``until`` is on the screen, ``keys`` are typed."""
     extra = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(env or {})}
     master, slave = pty.openpty()
-    command = _LAUNCHER.start(arguments, [slave] * 3, env=environment(extra), terminal=True)
+    command = LAUNCHER.start(arguments, [slave] * 3, env=environment(extra), terminal=True)
     os.close(slave)
     shown = b""
     try:

@@ -7,10 +7,17 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from tests.cli.running import LAUNCHER
 from tests.end_to_end.conftest import authority, bundle, nothing_left, serve, server_tls
 from tests.session.doors import WAYS, Way
 
 __all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls"]
+
+
+@pytest.fixture(scope="session")
+def launcher() -> None:
+    """What starts commands is there, with the channel that it keeps, before a test counts what it leaves behind."""
+    LAUNCHER.begin()
 
 
 @pytest.fixture(params=WAYS)

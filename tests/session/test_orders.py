@@ -122,7 +122,7 @@ def test_a_plain_call_of_a_client_is_as_careful() -> None:
         assert len(server.requests) == len(ORDERS) + 2
 
 
-def test_a_script_under_run_is_as_careful(tmp_path: Path) -> None:
+def test_a_script_under_run_is_as_careful(launcher: None, tmp_path: Path) -> None:
     """Under ``llmwatch run`` an untouched script orders once, and its prompt is recovered."""
     script = tmp_path / "orders.py"
     script.write_text(
