@@ -11,8 +11,9 @@ from llmwatch.records import IncidentLog, Sink, log_incident
 
 __all__ = ["incident_sinks"]
 
-# Those that could be opened once in this process, by their absolute paths. A dict's own operations suffice: two threads
-# that open the same log at once both find it in order, and one of the two sinks stays.
+# Those that could be opened once in this process, by their absolute paths, and as they were named, for when the working
+# directory is gone. A dict's own operations suffice: two threads that open the same log at once both find it in order,
+# and one of the two sinks stays.
 _opened: dict[str, IncidentLog] = {}
 
 
@@ -26,10 +27,11 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
     if path is None:
         return (log_incident,)
     try:
-        known = os.path.abspath(path)
+        known = _absolute(path)
         sink = _opened.get(known)
         if sink is None:
             sink = _opened.setdefault(known, IncidentLog(path))
+        _opened[path] = sink
         return (log_incident, sink)
     except OSError as error:
         raise ConfigError(
@@ -38,3 +40,10 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
             field="LLMWATCH_INCIDENT_LOG",
             value=path,
         ) from None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path

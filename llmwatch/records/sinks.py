@@ -174,17 +174,21 @@ class IncidentLog(JsonLinesSink):
     and once more when it is written again.
     """
 
-    _lost = False
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        # Has an element while it is in order. Taking it is one step of the interpreter, so that of many threads one
+        # says that the log is lost; a lock could be held for ever in a forked child.
+        self._in_order = [True]
 
     def __call__(self, record: CallRecord) -> None:
         """Append ``record`` if it is an incident. Raises nothing that the file system is to blame for."""
-        if not (self.every_call or record.incident):
+        if not record.incident:
             return
         try:
             super().__call__(record)
         except OSError as error:
-            if not self._lost:
-                self._lost = True
+            with contextlib.suppress(IndexError):
+                self._in_order.pop()
                 _log.error(
                     "llmwatch: the incident log %s cannot be written (%s): incidents are lost until it can;"
                     " the calls are not affected",
@@ -192,8 +196,8 @@ class IncidentLog(JsonLinesSink):
                     error.strerror or type(error).__name__,
                 )
         else:
-            if self._lost:
-                self._lost = False
+            if not self._in_order:
+                self._in_order = [True]
                 _log.warning("llmwatch: the incident log %s is written again", self.path)
 
 

@@ -168,6 +168,22 @@ def test_an_incident_log_that_is_lost_harms_no_call(
     assert len(log.read_text().splitlines()) == 1
 
 
+def test_a_working_directory_that_is_gone_harms_no_call(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A log that was named relative to a directory that is taken away is lost like any other."""
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "incidents.jsonl")
+    server = serve(*["reset-before-response", "healthy"] * 2)
+    client = connect()
+    stream(client, server.chat_url).done("recovered")
+    shutil.rmtree(there)
+    stream(client, server.chat_url).done("recovered")
+    assert [str(there / "incidents.jsonl") in one.getMessage() for one in caplog.records] == [True]
+
+
 @pytest.mark.parametrize(
     ("make", "field"),
     [
