@@ -30,7 +30,7 @@ _TRANSIENT_WORDS = (
     "server internalserver internal api overloaded engineoverloaded overload serviceunavailable unavailable"
     " temporarilyunavailable ratelimit ratelimitexceeded toomanyrequests resourceexhausted throttling throttled"
     " timeout requesttimeout modeltimeout vectorstoretimeout deadlineexceeded gatewaytimeout badgateway upstream"
-    " modelnotready slowdown aborted"
+    " modelnotready modelstream slowdown aborted"
 )
 _FINAL_WORDS = (
     "invalidrequest badrequest validation invalidargument invalidprompt failedprecondition outofrange"

@@ -20,13 +20,15 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
-from llmwatch.wire.dialects.detect import by_event, by_url
+from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected
 from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.refusal import in_stream_error, not_a_stream
@@ -81,24 +83,33 @@ class Decoder:
         self._max_event = max_event
         self._choices = choices
         self._head = bytearray()
-        self._parse: Callable[[list[bytes]], Iterable[RawEvent]] = Fields().parse
-        self._framer: Framer | LineFramer = Framer(max_event)
+        self._parse: Callable[[list[Any]], Iterable[RawEvent]] = Fields().parse
+        self._framer: Framer | LineFramer | FrameFramer = Framer(max_event)
         self._sniffer: Sniffer | None = None
         self._dialect: Dialect | None = None
         self._read: Callable[[Event], None] = self._read_first
         name = dialect if dialect != AUTO else detected(url, None) or by_url(url, content_type)
-        if name is None:
-            self._sniffer = Sniffer(max_event)
-        else:
+        if name is not None:
             self._use(name)
+        framing = framing_of(name, content_type)
+        if framing is None:
+            self._sniffer = Sniffer(max_event)
+        elif framing != "events":
+            self._cut_into(framing)
+        if framing == "lines" and dialect == AUTO:
+            # The makes of JSON lines share their content types: the first line tells.
+            self._read = self._read_first
 
     def _use(self, name: str) -> None:
         self._dialect = create(name)
         self._dialect.choices = self._choices
         self._read = self._dialect.read
-        if name == "ndjson":
-            self._framer = LineFramer(self._max_event)
-            self._parse = Fields.lines
+
+    def _cut_into(self, framing: Framing) -> None:
+        if framing == "lines":
+            self._framer, self._parse = LineFramer(self._max_event), Fields.lines
+        elif framing == "frames":
+            self._framer, self._parse = FrameFramer(self._max_event), frame_events
 
     @property
     def dialect(self) -> str | None:
@@ -164,8 +175,13 @@ class Decoder:
             if not self._sniffer.feed(data):
                 return []
             data = self._sniffed(self._sniffer)
-        blocks = self._framer.feed(data)
+        blocks: list[Any] = self._framer.feed(data)
         events = self._decode(blocks) if blocks else []
+        if self._framer.damaged and self.error is None and not self.terminal:
+            self.error = (self._refused() if not self.events else None) or MalformedEvent(
+                f"Frame {self.events + 1:,} of the stream cannot be read: {self._framer.damaged}. The provider or a "
+                "proxy damaged the stream: send the request again."
+            )
         if self._framer.overflow and self.error is None and not self.terminal:
             self.error = (self._refused() if not self.events else None) or EventTooLarge(
                 f"Event {self.events + 1:,} of the stream is larger than {self._max_event:,} bytes and was not read "
@@ -188,7 +204,7 @@ class Decoder:
             self._framer.feed(held)
         if not self._framer.pending:
             return []
-        rest = self._framer.rest()
+        rest: list[Any] = self._framer.rest()
         lines = isinstance(self._framer, LineFramer)
         if not rest:
             if lines:
@@ -199,7 +215,7 @@ class Decoder:
         self._framer.accept()
         return self._decode(rest)
 
-    def _is_end_mark(self, blocks: list[bytes]) -> bool:
+    def _is_end_mark(self, blocks: list[Any]) -> bool:
         """Whether it is one whole event after which nothing follows, and that carries no content."""
         dialect = copy.deepcopy(self._dialect)
         raw = list(self._parse(blocks))
@@ -246,10 +262,10 @@ class Decoder:
     def _sniffed(self, sniffer: Sniffer) -> bytes:
         self._sniffer = None
         if sniffer.lines():
-            self._use("ndjson")
+            self._cut_into("lines")
         return sniffer.take()
 
-    def _decode(self, blocks: list[bytes]) -> list[Event]:
+    def _decode(self, blocks: list[Any]) -> list[Event]:
         # One loop without calls of its own: it runs for every event of every stream.
         events: list[Event] = []
         for raw in self._parse(blocks):
@@ -308,6 +324,8 @@ class Decoder:
 
     def _read_first(self, event: Event) -> None:
         name = detected(self._url, event) or by_event(event)
+        if name == "generic" and isinstance(self._framer, LineFramer):
+            name = self.dialect or "ndjson"
         if name is None:
             event.kind = _KEEPALIVE
             return

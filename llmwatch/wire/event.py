@@ -107,6 +107,7 @@ class Event:
     finish: bool = False
     error: StreamError | None = field(default=None, repr=False)
     cut: bool = False
+    usage: dict[str, Any] | None = field(default=None, repr=False)
     _json: Any = field(default=_UNPARSED, init=False, repr=False, compare=False)
 
     @property

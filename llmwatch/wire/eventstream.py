@@ -81,6 +81,14 @@ class FrameFramer:
         """Bytes of the frame that is not whole yet."""
         return len(self._rest)
 
+    def rest(self) -> list[Frame]:
+        """Nothing: a frame says how long it is, and a shorter one is cut."""
+        return []
+
+    def accept(self) -> None:
+        """Forget the frame that is not whole."""
+        self._rest.clear()
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes of the body and return the frames that they complete."""
         frames: list[Frame] = []

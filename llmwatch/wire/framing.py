@@ -80,6 +80,9 @@ class _Buffer:
 
     __slots__ = ("_newlines", "_rest", "comments", "max_event", "overflow", "scanned")
 
+    damaged = ""
+    """What cannot be read, in a format that would show it; text has nothing to show it by."""
+
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self.max_event = max_event
         self.comments = 0

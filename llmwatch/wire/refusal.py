@@ -23,8 +23,12 @@ _MOST_TEXT = 500
 _MOST_TITLE = 80
 _MOST_NAME = 80
 
+COHERE_LINE_TYPE = "application/stream+json"
+"""The content type of the JSON lines of Cohere's first version."""
+
 LINE_TYPES = frozenset(
     (
+        COHERE_LINE_TYPE,
         "application/x-ndjson",
         "application/ndjson",
         "application/jsonl",
@@ -96,8 +100,9 @@ def error_in(value: object) -> StreamError | None:
     """The error that a parsed JSON value stands for, or ``None`` where it does not say that it is one.
 
     Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
-    which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"object": "error", ...}``
-    and ``{"type": "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API).
+    which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
+    "..."}`` (Baidu), ``{"object": "error", ...}`` and ``{"type": "error", ...}`` with the fields beside it (vLLM,
+    Mistral, the Responses API).
     """
     if isinstance(value, list) and value:
         value = value[0]
@@ -113,6 +118,9 @@ def error_in(value: object) -> StreamError | None:
         return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
     if error and not isinstance(error, str):
         return StreamError(None, None, "an error of unknown shape")
+    if value.get("error_code") and "error_msg" in value:
+        message = _first_text(value, "error_msg") or "no message was given"
+        return StreamError(None, _name(value["error_code"]), message)
     if value.get("object") == "error" or value.get("type") == "error":
         kind = _name(value.get("type"))
         message = _first_text(value, "message", "detail") or "no message was given"

@@ -32,7 +32,19 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import OpenCalls
 
-__all__ = ["Anthropic"]
+__all__ = ["ANTHROPIC_EVENTS", "Anthropic"]
+
+ANTHROPIC_EVENTS = frozenset(
+    (
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+    )
+)
+"""Types of events that no other dialect has."""
 
 _PROVIDER_TOOLS = frozenset(("server_tool_use", "mcp_tool_use"))
 # Blocks of kinds that are not known, and results: what the provider ran stands before it.

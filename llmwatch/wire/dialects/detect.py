@@ -1,15 +1,29 @@
-"""Which dialect a stream speaks, from its URL and content type, or else from its first event."""
+"""Which dialect a stream speaks, from its URL and content type, or else from its first event; and how it is framed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS
 from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES
+from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
 from llmwatch.wire.event import Event
-from llmwatch.wire.refusal import LINE_TYPES, media_type
+from llmwatch.wire.eventstream import FRAME_TYPE
+from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, media_type
 
-__all__ = ["by_event", "by_url", "is_line"]
+__all__ = ["Framing", "by_event", "by_url", "framing_of", "is_line"]
+
+Framing = Literal["events", "lines", "frames"]
+"""Server-sent events, JSON lines, or the frames of an AWS event stream."""
+
+# Before the endings: these paths have some of those.
+_PARTS = (
+    ("/wenxinworkshop/", "baidu"),
+    ("/services/aigc/text-generation/", "dashscope"),
+    ("/services/aigc/multimodal-generation/", "dashscope"),
+    ("/cortex/inference:complete", "snowflake"),
+)
 
 _ENDINGS = (
     ("/chat/completions", "openai-chat"),
@@ -17,28 +31,30 @@ _ENDINGS = (
     ("/responses", "openai-responses"),
     ("/messages", "anthropic"),
     (":streamgeneratecontent", "gemini"),
+    ("/v2/chat", "cohere"),
 )
-_ANTHROPIC = frozenset(
-    (
-        "message_start",
-        "message_delta",
-        "message_stop",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-    )
-)
+# What nothing but Bedrock is asked at, and what it shares with gateways that answer in server-sent events.
+_BEDROCK = ("/converse-stream", "/invoke-with-response-stream")
 
 
 def by_url(url: str, content_type: str = "") -> str | None:
     """The dialect that the address and the ``Content-Type`` name, ``None`` where they leave it open."""
     kind = media_type(content_type)
+    if kind == FRAME_TYPE:
+        return "bedrock"
+    if kind == COHERE_LINE_TYPE:
+        return "cohere"
     if kind in LINE_TYPES:
         return "ndjson"
     try:
         path = urlsplit(url).path.rstrip("/").lower()
     except ValueError:
         return None
+    if path.endswith(_BEDROCK):
+        return None if kind else "bedrock"
+    for part, name in _PARTS:
+        if part in f"{path}/":
+            return name
     if path.endswith(("/api/chat", "/api/generate")):
         # Others than Ollama use these paths too, but send server-sent events.
         return None if kind == "text/event-stream" else "ndjson"
@@ -53,10 +69,22 @@ def by_url(url: str, content_type: str = "") -> str | None:
     return None
 
 
+def framing_of(name: str | None, content_type: str) -> Framing | None:
+    """How a body of this dialect and ``Content-Type`` is framed; ``None`` where its first bytes have to tell."""
+    kind = media_type(content_type)
+    if kind == FRAME_TYPE or name == "bedrock":
+        return "frames"
+    if name == "ndjson" or (name in (None, "cohere") and kind in LINE_TYPES):
+        return "lines"
+    if name is None or (name == "cohere" and kind != "text/event-stream"):
+        return None
+    return "events"
+
+
 def by_event(event: Event) -> str | None:
     """The dialect of a first event: ``generic`` where it is of none, ``None`` where it tells nothing (a keep-alive)."""
     data = event.data.strip()
-    if event.event in _ANTHROPIC:
+    if event.event in ANTHROPIC_EVENTS:
         return "anthropic"
     if event.event.startswith("response."):
         return "openai-responses"
@@ -74,19 +102,31 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
     kind = kind if isinstance(kind, str) else ""
     if not value or (event.event in KEEPALIVE_NAMES and not kind):
         return None
-    if kind in _ANTHROPIC:
+    if kind in ANTHROPIC_EVENTS:
         return "anthropic"
     if kind in KEEPALIVE_NAMES:
         # Anthropic's ping, the Responses API's keepalive: what follows will tell.
         return None
     if kind.startswith("response."):
         return "openai-responses"
+    if kind in COHERE_EVENTS or _event_type(value) in COHERE_LINES or _is_generated(value):
+        return "cohere"
     if kind == "error":
         return "anthropic" if isinstance(value.get("error"), dict) else "openai-responses"
+    if ("result" in value and "is_end" in value) or ("error_code" in value and "error_msg" in value):
+        return "baidu"
+    if _is_snowflake(value):
+        return "snowflake"
     if "choices" in value or str(value.get("object", "")).startswith(("chat.completion", "text_completion")):
         return "openai-chat"
     if "candidates" in value or "promptFeedback" in value or "usageMetadata" in value:
         return "gemini"
+    if isinstance(value.get("output"), dict) and ("request_id" in value or "usage" in value):
+        return "dashscope"
+    if event.event == "error" and "request_id" in value and "code" in value:
+        return "dashscope"
+    if isinstance(value.get("token"), dict) and ("generated_text" in value or "details" in value):
+        return "tgi"
     if value.get("error") or value.get("object") == "error":
         # Errors look alike in the dialects that are left; the code that reads them is the same.
         return "openai-chat"
@@ -94,5 +134,24 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
 
 
 def is_line(value: object) -> bool:
-    """Whether a JSON value is a line of Ollama's."""
-    return isinstance(value, dict) and isinstance(value.get("done"), bool)
+    """Whether a JSON value is a line of Ollama's or of Cohere's first version."""
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("done"), bool) or _event_type(value) in COHERE_LINES or _is_generated(value)
+
+
+def _is_generated(value: dict[str, Any]) -> bool:
+    # Lines of Cohere's generate, before they named their types.
+    return isinstance(value.get("is_finished"), bool) and ("text" in value or "response" in value)
+
+
+def _is_snowflake(value: dict[str, Any]) -> bool:
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    delta = first.get("delta") if isinstance(first, dict) else None
+    return isinstance(delta, dict) and "content_list" in delta
+
+
+def _event_type(value: dict[str, Any]) -> str:
+    kind = value.get("event_type")
+    return kind if isinstance(kind, str) else ""

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 
 from llmwatch.errors import ConfigError
 from llmwatch.wire.dialects.anthropic import Anthropic
+from llmwatch.wire.dialects.baidu import Baidu
 from llmwatch.wire.dialects.base import Dialect
+from llmwatch.wire.dialects.bedrock import Bedrock
 from llmwatch.wire.dialects.chat import OpenAIChat
+from llmwatch.wire.dialects.cohere import Cohere
+from llmwatch.wire.dialects.dashscope import DashScope
 from llmwatch.wire.dialects.gemini import Gemini
 from llmwatch.wire.dialects.generic import FunctionDialect, Generic, Reader
 from llmwatch.wire.dialects.ollama import Ollama
 from llmwatch.wire.dialects.responses import OpenAIResponses
+from llmwatch.wire.dialects.snowflake import Snowflake
+from llmwatch.wire.dialects.tgi import TGI
 from llmwatch.wire.event import Event
 
 __all__ = ["AUTO", "Detector", "check_dialect", "create", "detected", "names", "register", "unregister"]
@@ -28,7 +34,21 @@ Detector = Callable[[str, "Event | None"], bool]
 """Given the URL and, once there is one, the first event: whether the stream is in this dialect."""
 
 _BUILT_IN: dict[str, type[Dialect]] = {
-    dialect.name: dialect for dialect in (OpenAIChat, OpenAIResponses, Anthropic, Gemini, Ollama, Generic)
+    dialect.name: dialect
+    for dialect in (
+        OpenAIChat,
+        OpenAIResponses,
+        Anthropic,
+        Gemini,
+        Ollama,
+        Bedrock,
+        Cohere,
+        Baidu,
+        DashScope,
+        TGI,
+        Snowflake,
+        Generic,
+    )
 }
 
 

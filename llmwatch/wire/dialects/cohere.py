@@ -1,0 +1,216 @@
+"""``cohere``: Cohere's chat, second version (server-sent events) and first (JSON lines), and the older generate.
+
+Source: Cohere's API reference and cohere 7.3.1, whose clients read what is read here.
+
+In the second version each event names its ``type``. Blocks of content and calls are numbered and have a start, deltas
+and an end; ``message-end`` is finish mark and end mark, with reason and usage. The plan that a model writes before its
+calls (``tool-plan-delta``) is reasoning.
+
+In the first version each line names its ``event_type``; calls come in pieces and then whole, and ``stream-end`` says
+the whole answer again, of which only what was missing is added. The generate interface has lines of text alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.wire.dialects.base import (
+    KEEPALIVE_NAMES,
+    Dialect,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    rest_of,
+    text_of,
+)
+from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.tools import OpenCalls, whole_call
+
+__all__ = ["COHERE_EVENTS", "COHERE_LINES", "Cohere"]
+
+COHERE_EVENTS = frozenset(
+    (
+        "message-start",
+        "content-start",
+        "content-delta",
+        "content-end",
+        "tool-plan-delta",
+        "tool-call-start",
+        "tool-call-delta",
+        "tool-call-end",
+        "citation-start",
+        "citation-end",
+        "message-end",
+    )
+)
+"""Types of the second version's events."""
+
+COHERE_LINES = frozenset(
+    (
+        "stream-start",
+        "search-queries-generation",
+        "search-results",
+        "text-generation",
+        "citation-generation",
+        "tool-calls-chunk",
+        "tool-calls-generation",
+        "stream-end",
+    )
+)
+"""Types of the first version's lines."""
+
+# Reasons that are no end of an answer but a failure to give one.
+_FAILED = frozenset(("ERROR", "TIMEOUT"))
+# An answer that a limit, a filter or somebody else ended. Cohere has words of its own beside those that all use.
+_CUT = frozenset(("ERROR_LIMIT", "ERROR_TOXIC", "USER_CANCEL"))
+
+
+class Cohere(Dialect):
+    """One attempt in Cohere's dialect, of either version."""
+
+    name = "cohere"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = OpenCalls()
+        # What was said so far; the first version says it again at the end.
+        self._said: list[str] = []
+        self._begun: set[str] = set()
+        self._whole: set[str] = set()
+
+    def read(self, event: Event) -> None:
+        value = self.parse(event)
+        if value is None:
+            return
+        kind = text_of(value.get("type"))
+        line = text_of(value.get("event_type"))
+        if value.get("error") or event.event == "error":
+            error_event(event, value)
+        elif kind in COHERE_EVENTS:
+            self._read_event(event, kind, value)
+        elif line or "is_finished" in value:
+            self._read_line(event, line, value)
+        elif kind in KEEPALIVE_NAMES or event.event in KEEPALIVE_NAMES:
+            event.kind = Kind.KEEPALIVE
+        elif not kind and text_of(value.get("message")):
+            # An error body in place of an event.
+            error_event(event, value)
+
+    # The second version --------------------------------------------------------------------------------------------
+
+    def _read_event(self, event: Event, kind: str, value: dict[str, Any]) -> None:
+        delta = value.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        message = delta.get("message")
+        message = message if isinstance(message, dict) else {}
+        key = str(value.get("index", 0))
+        if kind in ("content-start", "content-delta"):
+            self._read_content(event, message.get("content"))
+        elif kind == "tool-plan-delta":
+            event.reasoning = text_of(message.get("tool_plan"))
+            event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
+        elif kind in ("tool-call-start", "tool-call-delta"):
+            self._read_call(event, key, message.get("tool_calls"))
+        elif kind == "tool-call-end":
+            closed = self._calls.close_by_provider(key)
+            if closed is not None:
+                event.kind, event.tools = Kind.TOOL_CALL, (closed,)
+        elif kind == "citation-start":
+            event.kind = Kind.TEXT
+        elif kind == "message-end":
+            self._end(event, delta.get("finish_reason"), delta.get("usage"), delta.get("error"))
+
+    def _read_content(self, event: Event, content: object) -> None:
+        if isinstance(content, dict):
+            event.text = text_of(content.get("text"))
+            event.reasoning = text_of(content.get("thinking"))
+        event.kind = Kind.TEXT if event.text else Kind.REASONING if event.reasoning else event.kind
+
+    def _read_call(self, event: Event, key: str, call: object) -> None:
+        if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
+            raise UnknownShape
+        function = call["function"]
+        identity, name = text_of(call.get("id")) or None, text_of(function.get("name")) or None
+        fragment = fragment_of(function.get("arguments"))
+        if identity or name or fragment:
+            self._calls.add(key, fragment)
+            event.kind = Kind.TOOL_INPUT
+            event.tools = (ToolDelta(key, identity, name, fragment),)
+        else:
+            event.kind = Kind.KEEPALIVE
+
+    # The first version ---------------------------------------------------------------------------------------------
+
+    def _read_line(self, event: Event, line: str, value: dict[str, Any]) -> None:
+        if line == "stream-end" or value.get("is_finished") is True:
+            self._read_last_line(event, value)
+        elif line == "tool-calls-chunk":
+            self._say(event, text_of(value.get("text")))
+            self._read_chunk(event, value.get("tool_call_delta"))
+        elif line == "tool-calls-generation":
+            event.tools = self._read_whole_calls(value.get("tool_calls"))
+            event.kind = Kind.TOOL_CALL if any(call.complete for call in event.tools) else Kind.TOOL_INPUT
+        elif line in ("search-queries-generation", "search-results"):
+            # The provider's own search, which only reads.
+            event.kind = Kind.TOOL_INPUT
+        elif line == "citation-generation":
+            event.kind = Kind.TEXT
+        elif line in ("", "text-generation"):
+            self._say(event, text_of(value.get("text")))
+            event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
+
+    def _say(self, event: Event, text: str) -> None:
+        if text:
+            event.kind, event.text = Kind.TEXT, text
+            self._said.append(text)
+
+    def _read_chunk(self, event: Event, delta: object) -> None:
+        if not isinstance(delta, dict):
+            return
+        key, name = str(delta.get("index", 0)), text_of(delta.get("name")) or None
+        fragment = fragment_of(delta.get("parameters"))
+        if name or fragment:
+            self._begun.add(key)
+            event.kind = Kind.TEXT if event.text else Kind.TOOL_INPUT
+            event.tools = (ToolDelta(key, None, name, fragment),)
+
+    def _read_whole_calls(self, calls: object) -> tuple[ToolDelta, ...]:
+        """Calls in one piece, in place of what came of them before; those that were said whole already are left out."""
+        if calls and not isinstance(calls, list):
+            raise UnknownShape
+        pieces: list[ToolDelta] = []
+        for place, call in enumerate(calls if isinstance(calls, list) else ()):
+            if not isinstance(call, dict):
+                raise UnknownShape
+            key, name = str(place), text_of(call.get("name")) or None
+            parameters = call.get("parameters")
+            whole = whole_call(key, None, name, {} if parameters is None else parameters) if name else None
+            if key not in self._whole:
+                pieces.append(whole or ToolDelta(key, None, name))
+            if whole is not None:
+                self._whole.add(key)
+        return tuple(pieces)
+
+    def _read_last_line(self, event: Event, value: dict[str, Any]) -> None:
+        response = value.get("response")
+        response = response if isinstance(response, dict) else {}
+        generations = response.get("generations")
+        first = generations[0] if isinstance(generations, list) and generations else {}
+        whole = text_of(response.get("text")) or (text_of(first.get("text")) if isinstance(first, dict) else "")
+        # Older lines have a last piece of text of their own.
+        event.text = text_of(value.get("text")) or rest_of("".join(self._said), whole)
+        event.tools = self._read_whole_calls(response.get("tool_calls"))
+        reason = value.get("finish_reason") or response.get("finish_reason")
+        self._end(event, reason, response.get("meta"), value.get("error"))
+
+    def _end(self, event: Event, reason: object, usage: object, error: object) -> None:
+        event.finish = self.finished = True
+        event.kind = Kind.TERMINAL
+        event.usage = usage if isinstance(usage, dict) and usage else None
+        event.cut = is_cut(reason) or (isinstance(reason, str) and reason in _CUT)
+        if text_of(error) or (isinstance(reason, str) and reason in _FAILED):
+            error_event(event, {"error": error} if text_of(error) else None)
+            if not text_of(error):
+                message = f"the answer ended with finish_reason {reason}, no reason was given"
+                event.error = StreamError(None, None, message)

@@ -1,0 +1,163 @@
+"""``dashscope``: Alibaba Cloud's own interface (``/api/v1/services/aigc/...``), text or multimodal.
+
+Source: Alibaba Cloud's API reference and dashscope 2.0.2, which reads what is read here. (``/compatible-mode/`` speaks
+chat completions.)
+
+An answer is ``output.choices``, or ``output.text`` where the request did not ask for messages. ``finish_reason`` is the
+*string* ``"null"`` until the end; then it is the finish mark, and the body ends. Unless the request asks for
+``incremental_output``, each event says everything so far again. Nothing in an event tells the two forms apart, so that
+the pieces have to: one that goes on from all that was said is a restatement, any other is a piece of its own.
+
+An error is an event called ``error`` with ``code`` and ``message``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, is_keepalive, text_of
+from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.tools import OpenCalls
+
+__all__ = ["DashScope"]
+
+
+class DashScope(Dialect):
+    """One attempt in DashScope's dialect."""
+
+    name = "dashscope"
+    has_end_mark = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces = _Pieces()
+        self._calls = OpenCalls()
+        self._open: set[int] = set()
+        self._done: set[int] = set()
+
+    @property
+    def at_rest(self) -> bool:
+        return bool(self._done) and not self._open
+
+    def read(self, event: Event) -> None:
+        value = self.parse(event)
+        if value is None:
+            return
+        output = value.get("output")
+        if event.event == "error" or value.get("error") or (value.get("code") and not output):
+            error_event(event, value)
+            return
+        usage = value.get("usage")
+        event.usage = usage if isinstance(usage, dict) and usage else None
+        self._pieces.begin(event.usage)
+        if not isinstance(output, dict):
+            if is_keepalive(event, value):
+                event.kind = Kind.KEEPALIVE
+            return
+        choices = output.get("choices")
+        listed = choices if isinstance(choices, list) else [output]
+        ended = [self._read_choice(event, place, choice) for place, choice in enumerate(listed)]
+        self.finished = len(self._done) >= self.choices and not self._open
+        event.finish = any(ended) and self.finished
+        if any(tool.complete for tool in event.tools):
+            event.kind = Kind.TOOL_CALL
+        elif event.text:
+            event.kind = Kind.TEXT
+        elif event.tools:
+            event.kind = Kind.TOOL_INPUT
+        elif event.reasoning:
+            event.kind = Kind.REASONING
+        elif event.kind is not Kind.TEXT:
+            event.kind = Kind.USAGE if event.usage and any(ended) else Kind.LIFECYCLE if any(ended) else Kind.KEEPALIVE
+
+    def _read_choice(self, event: Event, place: int, choice: Any) -> bool:
+        if not isinstance(choice, dict):
+            raise UnknownShape
+        index = choice.get("index")
+        index = index if type(index) is int else place
+        reason = text_of(choice.get("finish_reason"))
+        ended = reason not in ("", "null")
+        message = choice.get("message")
+        source = message if isinstance(message, dict) else choice
+        content = source.get("content") if source is message else source.get("text")
+        event.text += self._pieces.take(f"{index}.text", _joined(event, content), ended=ended)
+        thinking = text_of(source.get("reasoning_content"))
+        event.reasoning += self._pieces.take(f"{index}.reasoning", thinking, ended=ended)
+        calls = source.get("tool_calls")
+        if calls and not isinstance(calls, list):
+            raise UnknownShape
+        for number, call in enumerate(calls or ()):
+            self._read_call(event, index, number, call, ended=ended)
+        if ended:
+            self._open.discard(index)
+            self._done.add(index)
+            event.cut = event.cut or is_cut(reason)
+            if not is_cut(reason):
+                event.tools = (*event.tools, *self._close(index))
+        elif index not in self._done:
+            self._open.add(index)
+        return ended
+
+    def _read_call(self, event: Event, choice: int, number: int, call: Any, *, ended: bool) -> None:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise UnknownShape
+        place = call.get("index")
+        key = f"{choice}.{place if type(place) is int else number}"
+        fragment = self._pieces.take(f"{key}.arguments", fragment_of(function.get("arguments")), ended=ended)
+        new = key not in self._calls
+        identity = (text_of(call.get("id")) or None) if new else None
+        name = (text_of(function.get("name")) or None) if new else None
+        if identity or name or fragment:
+            self._calls.add(key, fragment)
+            event.tools = (*event.tools, ToolDelta(key, identity, name, fragment))
+
+    def _close(self, choice: int) -> list[ToolDelta]:
+        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
+        return [closed for key in keys if (closed := self._calls.close_by_provider(key)) is not None]
+
+
+def _joined(event: Event, content: Any) -> str:
+    """The text of a message's content: a string, or parts, of which sound and pictures count as content too."""
+    if not isinstance(content, list):
+        return text_of(content)
+    parts = [part for part in content if isinstance(part, dict)]
+    if any(value for part in parts for name, value in part.items() if name != "text"):
+        event.kind = Kind.TEXT
+    return "".join(text_of(part.get("text")) for part in parts)
+
+
+class _Pieces:
+    """Tells pieces from restatements, for the whole stream, and gives back what is new in either."""
+
+    __slots__ = ("_grew", "_incremental", "_said", "_tokens")
+
+    def __init__(self) -> None:
+        self._said: dict[str, list[str]] = {}
+        self._incremental = False
+        self._tokens = 0
+        self._grew = False
+
+    def begin(self, usage: dict[str, Any] | None) -> None:
+        """The next event, and its usage: whether the model wrote anything since the last one."""
+        tokens = usage.get("output_tokens") if usage is not None else None
+        self._grew = type(tokens) is int and tokens > self._tokens
+        self._tokens = tokens if type(tokens) is int else self._tokens
+
+    def take(self, key: str, piece: str, *, ended: bool) -> str:
+        """What ``piece`` adds to what was said under ``key``."""
+        pieces = self._said.setdefault(key, [])
+        if not piece:
+            return ""
+        if not self._incremental:
+            said = "".join(pieces)
+            # The same once more, while the model goes on writing, is a piece that says the same.
+            again = piece == said and self._grew and not ended
+            if said and (again or not piece.startswith(said)):
+                self._incremental = True
+            elif said:
+                piece = piece[len(said) :]
+            if piece:
+                self._said[key] = [said + piece]
+            return piece
+        return piece

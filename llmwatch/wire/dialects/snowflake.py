@@ -1,0 +1,115 @@
+"""``snowflake``: Cortex inference (``/api/v2/cortex/inference:complete``).
+
+Source: Snowflake's API reference and snowflake.core 1.14.0, whose client hands on what is read here. (``/cortex/v1/``
+speaks chat completions and Messages.)
+
+The events look like chunks of chat completions, but their deltas are typed, name their fields twice (beside the type,
+and in ``content_list``), and nothing says why an answer ended. No event marks the end; the last one has the usage, and
+then the body ends. Where events leave their ``usage`` empty, an end of the body before one that fills it is no end of
+the answer.
+
+No event closes a call. It comes out as soon as its arguments are a whole object, after which nothing can follow; one
+without arguments once the usage has come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, is_keepalive, text_of
+from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.tools import OpenCalls
+
+__all__ = ["Snowflake"]
+
+
+class Snowflake(Dialect):
+    """One attempt in Snowflake's dialect."""
+
+    name = "snowflake"
+    accepts_eof = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = OpenCalls()
+        self._current = ""
+        self._identity: str | None = None
+        self._count = 0
+
+    def read(self, event: Event) -> None:
+        value = self.parse(event)
+        if value is None:
+            return
+        if value.get("error") or event.event == "error":
+            error_event(event, value)
+            return
+        if "usage" in value:
+            usage = value["usage"]
+            self.accepts_eof = bool(usage)
+            event.usage = usage if isinstance(usage, dict) and usage else None
+        choices = value.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(choice, dict):
+            self._read_choice(event, choice)
+        if any(tool.complete for tool in event.tools):
+            event.kind = Kind.TOOL_CALL
+        elif event.text:
+            event.kind = Kind.TEXT
+        elif event.tools:
+            event.kind = Kind.TOOL_INPUT
+        elif event.reasoning:
+            event.kind = Kind.REASONING
+        elif event.usage:
+            event.kind = Kind.USAGE
+        elif choice is not None or is_keepalive(event, value):
+            event.kind = Kind.KEEPALIVE
+
+    def _read_choice(self, event: Event, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        listed = delta.get("content_list")
+        parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
+        event.text = text_of(delta.get("content")) or text_of(delta.get("text"))
+        if not event.text:
+            event.text = "".join(text_of(part.get("text")) for part in parts)
+        self._read_thinking(event, delta)
+        if delta.get("type") == "tool_use" or delta.get("tool_use_id"):
+            event.tools = self._read_call(parts[0] if len(parts) == 1 else delta)
+        reason = choice.get("finish_reason")
+        # The last event has nothing but the usage.
+        last = event.usage is not None and not event.text and not event.tools and not event.reasoning
+        if text_of(reason) or last:
+            event.finish = self.finished = True
+            event.cut = is_cut(reason)
+            if not event.cut:
+                closed = [self._calls.close_by_provider(key) for key in self._calls]
+                event.tools = (*event.tools, *[call for call in closed if call is not None])
+
+    def _read_thinking(self, event: Event, delta: dict[str, Any]) -> None:
+        thinking = delta.get("thinking")
+        summary = delta.get("reasoning")
+        if isinstance(thinking, dict):
+            event.reasoning = text_of(thinking.get("thinking"))
+        elif isinstance(summary, dict):
+            event.reasoning = text_of(summary.get("summary"))
+        else:
+            event.reasoning = text_of(thinking) or text_of(summary)
+
+    def _read_call(self, use: dict[str, Any]) -> tuple[ToolDelta, ...]:
+        identity, name = text_of(use.get("tool_use_id")) or None, text_of(use.get("name")) or None
+        given = use.get("input")
+        if given is not None and not isinstance(given, (str, dict)):
+            raise UnknownShape
+        fragment = fragment_of(given)
+        if not self._current or ((identity or name) and identity != self._identity):
+            self._current, self._identity = str(self._count), identity
+            self._count += 1
+            self._calls.add(self._current)
+        key = self._current
+        if key not in self._calls:
+            # Behind a call that is whole there can be nothing but white space.
+            return (ToolDelta(key, arguments=fragment),) if fragment.strip() else ()
+        self._calls.add(key, fragment)
+        piece = ToolDelta(key, identity, name, fragment)
+        closed = self._calls.close_if_whole(key) if fragment.rstrip().endswith("}") else None
+        return (piece,) if closed is None else (piece, closed)

@@ -1,0 +1,52 @@
+"""``tgi``: the interface of Text Generation Inference (``/``, ``/generate_stream``) and of Hugging Face's endpoints.
+
+Source: TGI's API reference, text-generation 0.7.0 and huggingface_hub 0.36.2 and 2.4.0, which read what is read here.
+(``/v1/chat/completions`` speaks chat completions.)
+
+An event is a token. A *special* token, such as the one that ends a sequence, is no text. The last event has the whole
+in ``generated_text``, which marks the end and adds only what was missing; its ``details``, if they were asked for, say
+why.
+"""
+
+from __future__ import annotations
+
+from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, rest_of, text_of
+from llmwatch.wire.event import Event, Kind
+
+__all__ = ["TGI"]
+
+
+class TGI(Dialect):
+    """One attempt in TGI's dialect."""
+
+    name = "tgi"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: list[str] = []
+
+    def read(self, event: Event) -> None:
+        value = self.parse(event)
+        if value is None:
+            return
+        if value.get("error") or event.event == "error":
+            error_event(event, value)
+            return
+        token = value.get("token")
+        if isinstance(token, dict) and token.get("special") is not True:
+            event.text = text_of(token.get("text"))
+            self._said.append(event.text)
+        whole = value.get("generated_text")
+        if isinstance(whole, str):
+            event.text += rest_of("".join(self._said), whole)
+            details = value.get("details")
+            if isinstance(details, dict):
+                event.cut = is_cut(details.get("finish_reason"))
+                tokens = details.get("generated_tokens")
+                event.usage = {"generated_tokens": tokens} if type(tokens) is int else None
+            event.kind = Kind.TERMINAL
+            event.finish = self.finished = True
+        elif event.text:
+            event.kind = Kind.TEXT
+        elif is_keepalive(event, value):
+            event.kind = Kind.KEEPALIVE

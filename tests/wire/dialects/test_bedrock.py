@@ -1,0 +1,237 @@
+"""Bedrock's frames, beside the whole answers in ``test_providers.py``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmwatch.errors import EventTooLarge, MalformedEvent, NotAStream, ProviderError, StreamTruncated
+from llmwatch.wire import Collector, Decoder, Event, Kind
+from tests.wire.frames import chunk_frame, error_frame, event_frame, exception_frame
+from tests.wire.providers import (
+    BEDROCK,
+    BEDROCK_MESSAGES,
+    CONVERSE_METADATA,
+    CONVERSE_START,
+    FRAMES,
+    converse,
+    converse_end,
+    converse_start,
+    converse_stop,
+)
+
+METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 3}}
+
+
+def read(*parts: bytes, dialect: str = "auto") -> tuple[list[Event], Decoder, Collector]:
+    """The events of these frames, at their clean end."""
+    decoder = Decoder(dialect, content_type=FRAMES)
+    events = [*decoder.feed(b"".join(parts)), *decoder.end()]
+    collector = Collector()
+    for event in events:
+        collector.add(event)
+    if decoder.verdict_at_end() is None:
+        collector.end()
+    return events, decoder, collector
+
+
+def test_kinds_of_a_whole_answer() -> None:
+    """Each frame counts as what it is; the reason is the finish mark, and the usage behind it the end mark."""
+    events, decoder, _ = read(BEDROCK.body)
+    assert [event.kind for event in events] == [
+        Kind.LIFECYCLE,
+        *(Kind.REASONING, Kind.REASONING, Kind.REASONING, Kind.LIFECYCLE),
+        *(Kind.TEXT, Kind.TEXT, Kind.TEXT, Kind.LIFECYCLE),
+        Kind.LIFECYCLE,
+        Kind.TERMINAL,
+    ]
+    assert [event.finish for event in events].index(True) == len(events) - 2
+    assert decoder.settled
+    assert events[-1].usage == BEDROCK.usage
+
+
+def test_a_clean_end_behind_the_reason_is_the_end() -> None:
+    """Without the usage the answer is whole as well; without the reason it is not, usage or no usage."""
+    _, decoder, collector = read(CONVERSE_START, converse({"text": "Hi"}), converse_stop(), converse_end("end_turn"))
+    assert decoder.verdict_at_end() is None
+    assert collector.text == "Hi"
+    _, decoder, _ = read(CONVERSE_START, converse({"text": "Hi"}), converse_stop(), CONVERSE_METADATA)
+    assert isinstance(decoder.verdict_at_end(), StreamTruncated)
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "guardrail_intervened", "content_filtered", "malformed_tool_use"])
+def test_an_answer_that_was_cut_says_so(reason: str) -> None:
+    """Limits and filters end an answer before it is whole, and a call without input is then none."""
+    call = converse_start({"toolUse": {"toolUseId": "t", "name": "now"}}, 0)
+    events, _, collector = read(CONVERSE_START, call, converse_stop(), converse_end(reason))
+    assert events[-1].cut
+    assert collector.tool_calls == ()
+
+
+def test_a_call_needs_its_stop_and_whole_input() -> None:
+    """What was cut inside a call is never a call, whatever reason is given."""
+    call = converse_start({"toolUse": {"toolUseId": "t", "name": "now"}}, 0)
+    half = converse({"toolUse": {"input": '{"a":'}})
+    for parts in ((call, half), (call, half, converse_stop()), (call,)):
+        _, _, collector = read(CONVERSE_START, *parts, converse_end("tool_use"))
+        assert collector.tool_calls == ()
+        assert collector.discarded_calls == 1
+    _, _, collector = read(CONVERSE_START, call, converse_stop(), converse_end("tool_use"))
+    assert [call.json() for call in collector.tool_calls] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("delta", "kind"),
+    [
+        ({"text": ""}, Kind.KEEPALIVE),
+        ({"toolUse": {"input": ""}}, Kind.KEEPALIVE),
+        ({"reasoningContent": {"redactedContent": "AAAA"}}, Kind.REASONING),
+        ({"reasoningContent": {"text": ""}}, Kind.KEEPALIVE),
+        ({"citation": {"title": "A page"}}, Kind.TEXT),
+        ({"image": {"source": {"bytes": "AAAA"}}}, Kind.TEXT),
+        ({}, Kind.KEEPALIVE),
+    ],
+)
+def test_what_moves_generation_forward(delta: dict[str, Any], kind: Kind) -> None:
+    """Empty deltas are keep-alives however much padding they have; what is not text is content all the same."""
+    events, _, _ = read(CONVERSE_START, converse(delta))
+    assert events[-1].kind is kind
+
+
+def test_a_tool_of_the_providers_is_no_call() -> None:
+    """A tool that Bedrock runs is noted where it may have side effects, and never handed out as a call."""
+    use = {"toolUse": {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use"}}
+    result = converse({"toolUse": {"input": "{}"}})
+    _, decoder, collector = read(CONVERSE_START, converse_start(use, 0), result, converse_stop(), converse_end("x"))
+    assert collector.tool_calls == ()
+    assert collector.discarded_calls == 0
+    assert decoder.provider_acted
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "code", "words"),
+    [
+        (exception_frame("throttlingException", "Too many tokens"), "throttlingException", None, "Too many tokens"),
+        (
+            exception_frame("modelStreamErrorException", "It broke", originalStatusCode=424),
+            *("modelStreamErrorException", "424", "It broke"),
+        ),
+        (error_frame("InternalError", "Something went wrong"), "InternalError", None, "Something went wrong"),
+    ],
+)
+@pytest.mark.parametrize("before", [(), (CONVERSE_START, converse({"text": "Hi"})), BEDROCK_MESSAGES.parts[:4]])
+def test_a_frame_that_reports_a_failure_is_an_error(
+    frame: bytes, kind: str, code: str | None, words: str, before: tuple[bytes, ...]
+) -> None:
+    """Exceptions and errors end the stream with the provider's words, at its beginning and in the middle."""
+    _, decoder, collector = read(*before, frame, converse_end("end_turn"))
+    assert isinstance(decoder.error, ProviderError)
+    assert (decoder.error.type, decoder.error.code) == (kind, code)
+    assert words in str(decoder.error)
+    assert not collector.ended
+
+
+@pytest.mark.parametrize("place", [0, 8, 40, -6, -1])
+def test_a_damaged_frame_is_not_skipped(place: int) -> None:
+    """A bit that was flipped ends the stream as malformed; what came before it is returned."""
+    frame = bytearray(converse({"text": "lo"}))
+    frame[place] ^= 1
+    events, decoder, _ = read(CONVERSE_START, converse({"text": "Hel"}), bytes(frame), converse_end("end_turn"))
+    assert [event.text for event in events] == ["", "Hel"]
+    assert isinstance(decoder.error, MalformedEvent)
+    assert isinstance(decoder.verdict_at_end(), MalformedEvent)
+
+
+def test_a_frame_that_is_too_large_ends_the_stream() -> None:
+    """The size that an event may have goes for frames as well."""
+    decoder = Decoder(content_type=FRAMES, max_event=200)
+    decoder.feed(CONVERSE_START + converse({"text": "x" * 300})[:20])
+    assert isinstance(decoder.error, EventTooLarge)
+
+
+@pytest.mark.parametrize("dialect", ["auto", "bedrock"])
+def test_a_document_or_a_page_is_no_frame(dialect: str) -> None:
+    """What a proxy sends in place of frames is said to be that, with the provider's words where it has any."""
+    decoder = Decoder(dialect, url="https://x.example/model/m/converse-stream")
+    decoder.feed(b"<html><title>Sign in</title></html>")
+    assert isinstance(decoder.error, NotAStream)
+    decoder = Decoder(dialect, url="https://x.example/model/m/converse-stream")
+    decoder.feed(b'{"error": {"message": "no such model"}}')
+    assert isinstance(decoder.error, ProviderError)
+    assert "no such model" in str(decoder.error)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "last"),
+    [
+        ([{"generation": "Hel"}, {"generation": "lo"}], {"generation": "", "stop_reason": "stop"}),
+        (
+            [{"outputs": [{"text": "Hel"}]}, {"outputs": [{"text": "lo"}]}],
+            {"outputs": [{"text": "", "stop_reason": "stop"}]},
+        ),
+        ([{"completion": "Hel", "stop_reason": None}, {"completion": "lo"}], {"completion": "", "stop_reason": "stop"}),
+        (
+            [{"choices": [{"message": {"content": "Hel"}}]}, {"choices": [{"message": {"content": "lo"}}]}],
+            {"choices": [{"message": {"content": ""}, "stop_reason": "stop"}]},
+        ),
+        (
+            [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hel", "lo")],
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        ),
+        (
+            [{"event_type": "text-generation", "is_finished": False, "text": word} for word in ("Hel", "lo")],
+            {
+                "event_type": "stream-end",
+                "is_finished": True,
+                "finish_reason": "COMPLETE",
+                "response": {"text": "Hello"},
+            },
+        ),
+    ],
+    ids=["llama", "mistral", "claude-2", "mistral-chat", "openai", "cohere"],
+)
+def test_other_makes_are_read_by_their_text(pieces: list[dict[str, Any]], last: dict[str, Any]) -> None:
+    """The text of makes that Bedrock wraps comes out, with Bedrock's count as the end mark; a cut one is an error."""
+    frames = [chunk_frame(piece) for piece in pieces]
+    _, decoder, collector = read(*frames, chunk_frame({**last, **METRICS}))
+    assert collector.text == "Hello"
+    assert decoder.settled
+    assert decoder.verdict_at_end() is None
+    _, decoder, _ = read(*frames)
+    assert isinstance(decoder.verdict_at_end(), StreamTruncated)
+
+
+def test_an_unknown_make_is_text_of_its_own_form() -> None:
+    """What nobody knows is handed out as it is, and counts as content."""
+    events, decoder, _ = read(chunk_frame({"novel": {"piece": "Hi"}}), chunk_frame(METRICS))
+    assert events[0].kind is Kind.TEXT
+    assert json.loads(events[0].text) == {"novel": {"piece": "Hi"}}
+    assert events[1].text == ""
+    assert decoder.settled
+
+
+def test_wrapped_errors_are_errors() -> None:
+    """An error in the model's own words, inside a frame, is none of the answer."""
+    for value in ({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, {"error": "busy"}):
+        _, decoder, _ = read(chunk_frame(value))
+        assert isinstance(decoder.error, ProviderError)
+        assert "busy" in str(decoder.error)
+
+
+def test_broken_json_in_a_frame_is_malformed() -> None:
+    """A frame with right checksums and a broken payload is no event."""
+    frame = event_frame("contentBlockDelta", {"delta": {"text": "Hi"}})
+    broken = frame.replace(b'{"delta"', b'["delta"')
+    _, decoder, _ = read(CONVERSE_START, broken)
+    assert isinstance(decoder.error, MalformedEvent)
+    _, decoder, _ = read(CONVERSE_START, event_frame("contentBlockDelta", [1]))
+    assert isinstance(decoder.error, MalformedEvent)
+
+
+def test_frames_can_be_read_generically() -> None:
+    """With ``dialect="generic"`` each payload is text, and the end of the body the end."""
+    _, decoder, collector = read(event_frame("PayloadPart", {"x": 1}), dialect="generic")
+    assert collector.text == '{"x": 1}'
+    assert decoder.verdict_at_end() is None

@@ -1,0 +1,95 @@
+"""What the decoder makes of each provider's healthy answer, and of the same answer cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmwatch.wire import Collector, Decoder, Event
+from tests.wire.providers import ANSWERS, FRAMES, Answer
+
+HOST = "https://provider.example"
+
+
+def decode(answer: Answer, reads: list[bytes], *, url: str = "", content_type: str | None = None) -> Decoded:
+    """What comes out of these reads of a body that ends cleanly."""
+    kind = answer.content_type if content_type is None else content_type
+    decoder = Decoder(url=url, content_type=kind)
+    events = [event for data in reads for event in decoder.feed(data)]
+    return Decoded(decoder, [*events, *decoder.end()])
+
+
+class Decoded:
+    """A body, decoded to its end."""
+
+    def __init__(self, decoder: Decoder, events: list[Event]) -> None:
+        self.decoder = decoder
+        self.events = events
+        self.error = decoder.verdict_at_end()
+        self.collector = Collector()
+        for event in events:
+            self.collector.add(event)
+        if self.error is None:
+            self.collector.end()
+
+    @property
+    def summary(self) -> tuple[object, ...]:
+        """What is compared: everything that a caller sees."""
+        calls = tuple((call.id, call.name, call.json()) for call in self.collector.tool_calls)
+        usage = next((event.usage for event in reversed(self.events) if event.usage), None)
+        return self.collector.text, self.collector.reasoning, calls, usage, type(self.error)
+
+
+def expected(answer: Answer) -> tuple[object, ...]:
+    """The summary of the whole answer."""
+    return answer.text, answer.reasoning, answer.calls, answer.usage, type(None)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_healthy_answer_is_read_whole(name: str) -> None:
+    """Text, reasoning, calls and usage are the provider's, and the dialect is found without an address."""
+    answer = ANSWERS[name]
+    decoded = decode(answer, [answer.body])
+    assert decoded.decoder.dialect == answer.dialect
+    assert decoded.summary == expected(answer)
+    assert decoded.collector.discarded_calls == 0
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_split_gives_the_same_events(name: str) -> None:
+    """Cut in two at every byte, and byte by byte, the answer is the same."""
+    answer = ANSWERS[name]
+    body = answer.body
+    whole = decode(answer, [body]).events
+    for cut in range(1, len(body), 1 if len(body) < 1500 else 7):
+        assert decode(answer, [body[:cut], body[cut:]]).events == whole, f"cut at {cut}"
+    assert decode(answer, [body[i : i + 1] for i in range(len(body))]).events == whole
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_address_says_the_same_as_the_first_event(name: str) -> None:
+    """With its URL the answer is read as without it."""
+    answer = ANSWERS[name]
+    decoded = decode(answer, [answer.body], url=HOST + answer.path)
+    assert decoded.decoder.dialect == answer.dialect
+    assert decoded.summary == expected(answer)
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if ANSWERS[name].content_type != FRAMES])
+def test_a_content_type_that_says_nothing_is_no_harm(name: str) -> None:
+    """Events and lines are told apart by their first bytes."""
+    answer = ANSWERS[name]
+    assert decode(answer, [answer.body], content_type="text/plain").summary == expected(answer)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_was_cut_is_never_whole(name: str) -> None:
+    """At every byte before its marks the answer is an error, and none of its calls that was open comes out."""
+    answer = ANSWERS[name]
+    # What says that the answer is over: the last part, or the last but one where usage follows a finish mark.
+    marks = {"cohere": 2, "bedrock": 2, "bedrock-tools": 2, "bedrock-messages": 2, "bedrock-nova": 2}.get(name, 1)
+    before = len(b"".join(answer.parts[:-marks]))
+    for cut in range(1, before + 1, 1 if before < 1500 else 3):
+        decoded = decode(answer, [answer.body[:cut]], url=HOST + answer.path)
+        assert decoded.error is not None, f"cut at {cut}"
+        assert decoded.collector.tool_calls == (), f"cut at {cut}"
+        assert not decoded.decoder.terminal
