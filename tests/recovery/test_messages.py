@@ -75,8 +75,8 @@ class TestFunctions:
     NAME = "agents.tools.Search.look_up"
 
     def test_there_is_one_for_each_limit_that_a_function_has(self) -> None:
-        """A function sends nothing, and nothing of it drains."""
-        assert set(FUNCTION_TIMEOUTS) == set(NAMES) - {"send", "drain"}
+        """A function sends nothing, has no finish mark, and nothing of it drains."""
+        assert set(FUNCTION_TIMEOUTS) == set(NAMES) - {"send", "finish", "drain"}
 
     @pytest.mark.parametrize("phase", FUNCTION_TIMEOUTS)
     def test_it_names_the_function_and_what_to_change(self, phase: str) -> None:
