@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
+from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
 from llmwatch.watch.seam import Line
 
@@ -33,6 +34,13 @@ class FinalResponse(http.client.HTTPResponse):
 
     The real answer would then be read by the next call on the connection.
     """
+
+    peer: PeerSocket | None = None
+    """The far side, as it was known when the answer began."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.peer = peer_of(getattr(getattr(self.fp, "raw", None), "_sock", None))
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

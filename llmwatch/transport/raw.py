@@ -5,6 +5,11 @@ from a :class:`Feed`. It differs from urllib3's own over a file in four points: 
 instead of waiting until a chunk is full, errors that the feed raises come out as they are, the end of the body is
 where the worker says it is and not where a header says so, and closing it never touches the worker's socket.
 
+Libraries reach below it. ``_fp`` and ``_original_response`` are the feed, with the face of the
+:class:`http.client.HTTPResponse` that stands there elsewhere; ``_fp.fp`` is the feed too, as long as there is something
+to be read; ``_fp.fp.raw._sock`` and ``_connection.sock`` tell what the socket tells. A file that is put in the feed's
+place is read by urllib3's own rules.
+
 **The lock** of a feed protects what it says about itself while one thread reads and another closes. Nothing is called
 and nothing is waited for while it is held.
 """
@@ -12,11 +17,14 @@ and nothing is waited for while it is held.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from urllib3.response import HTTPResponse
+
+from llmwatch.transport.peer import PeerSocket
 
 __all__ = ["Feed", "RelayedResponse"]
 
@@ -24,7 +32,7 @@ _CHUNK = 65536
 
 
 class Feed:
-    """A file that a worker fills.
+    """A file that a worker fills, with the face of :class:`http.client.HTTPResponse`.
 
     ``pull`` returns the next bytes, ``None`` at the end, or raises. Of the three ways to give the rest up, ``end`` is
     taken where nobody reads, ``interrupt`` where a thread is in ``pull`` (which it has to wake), and ``drop`` by the
@@ -51,10 +59,96 @@ class Feed:
         self._at = 0  # so many bytes of it were read
         self._error: Exception | None = None  # to be raised once what came before it was read
         self.closed = False
+        self._taken = 0  # bytes, in all
+        self._announced: int | None = None
+        self.resemble(None)
+
+    def resemble(self, original: Any, *, chunked: bool = False, length: int | None = None) -> None:
+        """Show the head of ``original``, an :class:`http.client.HTTPResponse`: how its body was framed, and what its
+        socket told. ``length``: bytes that were announced.
+        """
+        self.msg = self.headers = getattr(original, "msg", None)
+        self.status = self.code = getattr(original, "status", None)
+        self.version = getattr(original, "version", None)
+        self.reason = getattr(original, "reason", None)
+        self.will_close = getattr(original, "will_close", True)
+        self._method = getattr(original, "_method", None)
+        self.chunked = chunked
+        self.peer: PeerSocket | None = getattr(original, "peer", None)
+        self.raw = SimpleNamespace(_sock=self.peer)
+        self._announced = length
+
+    # -- the face of http.client's response ---------------------------------
+
+    @property
+    def fp(self) -> Feed | None:
+        """What is read from below; ``None`` behind the end."""
+        return None if self.closed else self
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that are still to be read, if their number was announced."""
+        return None if self._announced is None else max(0, self._announced - self._taken)
+
+    @property
+    def chunk_left(self) -> int | None:
+        """Bytes that can be read of the chunk in hand, without waiting; ``None`` where there are no chunks."""
+        return (len(self._piece) - self._at or None) if self.chunked else None
 
     def isclosed(self) -> bool:
         """Whether there is nothing more to be read."""
         return self.closed
+
+    def getheader(self, name: str, default: str | None = None) -> str | None:
+        """A header of the response."""
+        found: str | None = default if self.headers is None else self.headers.get(name, default)
+        return found
+
+    def getheaders(self) -> list[tuple[str, str]]:
+        """All headers of the response."""
+        return [] if self.headers is None else list(self.headers.items())
+
+    def info(self) -> Any:
+        """The headers of the response."""
+        return self.headers
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def flush(self) -> None:
+        """There is nothing to be written."""
+
+    def peek(self, size: int = -1) -> bytes:
+        """What is there, without taking it; waits only if nothing is."""
+        if self._at == len(self._piece):
+            self._fill(eager=True)
+        return self._piece[self._at :]
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into ``buffer`` what fits there, less only at the end; returns how many bytes that were."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def readline(self, limit: int | None = -1) -> bytes:
+        """A line with its end, at most ``limit`` bytes of it."""
+        most = float("inf") if limit is None or limit < 0 else limit
+        parts: list[bytes] = []
+        while most > 0 and (there := self.peek()):
+            end = there.find(b"\n") + 1
+            part = self._take(min(most, end or len(there)))
+            parts.append(part)
+            most -= len(part)
+            if part.endswith(b"\n"):
+                break
+        return b"".join(parts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    # -- reading ------------------------------------------------------------
 
     def read(self, size: int | None = None) -> bytes:
         """``size`` bytes, fewer only at the end, or before an error that the next read raises. All of them without a
@@ -86,8 +180,10 @@ class Feed:
         if len(piece) - at > size:
             # A copy of what is asked for alone: the piece may be a whole body, read ten kilobytes at a time.
             self._at = at + int(size)
+            self._taken += int(size)
             return piece[at : self._at]
         self._piece, self._at = b"", 0
+        self._taken += len(piece) - at
         return piece[at:] if at else piece
 
     def _fill(self, *, eager: bool) -> bool:
@@ -146,24 +242,16 @@ class Feed:
             self._drop()
 
 
-class _OriginalHead:
-    """What cookie jars and other libraries look for in ``_original_response``: the head of the response, and nothing
-    of its socket.
-    """
+class _ConnectionFace:
+    """What code finds as ``raw._connection`` when it looks for the socket: its face, and nothing to close."""
 
-    def __init__(self, original: Any, feed: Feed) -> None:
-        self.msg = self.headers = getattr(original, "msg", None)
-        self.status = getattr(original, "status", None)
-        self.version = getattr(original, "version", None)
-        self.reason = getattr(original, "reason", None)
-        self._method = getattr(original, "_method", None)
-        self._feed = feed
-
-    def isclosed(self) -> bool:
-        return self._feed.closed
+    def __init__(self, real: Any, sock: PeerSocket) -> None:
+        self.sock = sock
+        self.host = getattr(real, "host", None)
+        self.port = getattr(real, "port", None)
 
     def close(self) -> None:
-        """The original is its worker's to close."""
+        """The connection is its worker's to close."""
 
 
 class RelayedResponse(HTTPResponse):
@@ -177,16 +265,17 @@ class RelayedResponse(HTTPResponse):
         self, feed: Feed, real: Any, *, promptly: bool, decoded: bool = False, method: str | None = None
     ) -> None:
         original = getattr(real, "_original_response", None)
+        lookalike: Any = feed  # what stands for http.client's response
         self._decoded = decoded
         super().__init__(
-            body=feed,  # type: ignore[arg-type]
+            body=lookalike,
             headers=getattr(real, "headers", None),
             status=getattr(real, "status", 0),
             version=getattr(real, "version", 0) or 0,
             reason=getattr(real, "reason", None),
             preload_content=False,
             decode_content=getattr(real, "decode_content", False),
-            original_response=None if original is None else _OriginalHead(original, feed),  # type: ignore[arg-type]
+            original_response=None if original is None else lookalike,
             msg=getattr(real, "msg", None),
             retries=getattr(real, "retries", None),
             # The worker has seen to it that the body is whole.
@@ -196,6 +285,11 @@ class RelayedResponse(HTTPResponse):
         )
         self.version_string = getattr(real, "version_string", "HTTP/?")
         self._promptly = promptly or self.chunked
+        self._feed = lookalike
+        feed.resemble(original, chunked=self.chunked, length=self.length_remaining)
+        if feed.peer is not None:
+            face: Any = _ConnectionFace(getattr(real, "_connection", None), feed.peer)
+            self._connection = face
 
     def __del__(self) -> None:
         """Nothing. The finalizer of files would close this one, which takes locks; the feed has a finalizer of its
@@ -213,6 +307,9 @@ class RelayedResponse(HTTPResponse):
             raise
 
     def _raw_read(self, amt: int | None = None, *, read1: bool = False) -> bytes:
+        if self._fp is not self._feed:
+            # Another file, which knows its end and nothing else.
+            return super()._raw_read(amt, read1=read1)
         # urllib3 closes a body at its Content-Length. What the worker has to say of the end comes behind it.
         feed: Any = self._fp
         with self._error_catcher():
@@ -228,13 +325,11 @@ class RelayedResponse(HTTPResponse):
 
     def stream(self, amt: int | None = _CHUNK, decode_content: bool | None = None) -> Generator[bytes]:
         """The body in pieces of at most ``amt`` bytes, each as soon as it is there."""
-        if not self._promptly and amt is not None:
-            yield from super().stream(amt, decode_content)
-            return
-        # Behind its end a body gives nothing, however it was read before.
-        while amt != 0 and (not self.closed or self._has_more):
-            if data := self.read1(amt, decode_content):
-                yield data
+        promptly = self._fp is self._feed and (self._promptly or amt is None)
+        read = self.read1 if promptly else self.read
+        # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
+        while amt != 0 and (not self.closed or self._has_more) and (data := read(amt, decode_content)):
+            yield data
 
     @property
     def _has_more(self) -> bool:

@@ -80,6 +80,40 @@ def test_any_sequence_of_reads_gives_the_same_bytes(pieces: list[bytes], reads: 
     assert feed.read(5) == feed.read1(5) == feed.read() == b""
 
 
+@given(st.lists(st.text("ab\n").map(str.encode), max_size=12), st.lists(st.integers(-1, 6), max_size=30))
+def test_lines_and_looks_ahead(pieces: list[bytes], limits: list[int]) -> None:
+    """Lines are those of a file with the same bytes, however these come; a look ahead takes nothing."""
+    feed, file = Source(pieces).feed(), io.BytesIO(b"".join(pieces))
+    for limit in limits:
+        there = feed.peek()
+        assert there == file.getvalue()[file.tell() :][: len(there)]
+        assert bool(there) == (file.tell() < len(file.getvalue()))
+        assert feed.readline(limit) == file.readline(limit)
+    assert list(feed) == list(file)
+    assert feed.fp is None
+
+
+def test_what_is_left_of_a_body() -> None:
+    """As http.client says it: of an announced length, of the chunk in hand, and nothing behind the end."""
+    feed = Source(PIECES).feed()
+    feed.resemble(SimpleNamespace(status=200, msg={"a": "1"}), chunked=True)
+    assert (feed.chunk_left, feed.length) == (None, None)
+    assert (feed.read(1), feed.chunk_left, feed.fp) == (b"a", 2, feed)
+    assert (feed.read(2), feed.chunk_left) == (b"bc", None)
+    buffer = bytearray(4)
+    assert (feed.readinto(buffer), bytes(buffer)) == (4, b"defg")
+    feed = Source(PIECES).feed()
+    feed.resemble(None, length=len(WHOLE))
+    assert (feed.read(4), feed.length, feed.chunk_left) == (b"abcd", 5, None)
+    assert (feed.read(), feed.length, feed.fp, feed.getheader("a", "none"), feed.getheaders()) == (
+        b"efghi",
+        0,
+        None,
+        "none",
+        [],
+    )
+
+
 def test_read1_waits_for_nothing_that_is_not_needed() -> None:
     """It returns what is there, and pulls only if nothing is."""
     source = Source(PIECES)

@@ -1,0 +1,89 @@
+"""What can be known of the far side of a connection without its socket.
+
+Libraries reach through a response for the socket below it, to see the server's certificate or address. The socket is
+its worker's. What they ask it for was noted when the response began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+__all__ = ["PeerSocket", "TlsPeerSocket", "peer_of"]
+
+
+class PeerSocket:
+    """The face of a connected socket, as far as it tells something; nothing can be read, written or closed here."""
+
+    def __init__(self, sock: Any) -> None:
+        self._peer: Any = None
+        self._own: Any = None
+        # A connection that is lost by now has no addresses any more.
+        with contextlib.suppress(OSError, AttributeError):
+            self._peer, self._own = sock.getpeername(), sock.getsockname()
+        self.family = getattr(sock, "family", None)
+        self.type = getattr(sock, "type", None)
+        self.proto = getattr(sock, "proto", None)
+
+    def getpeername(self) -> Any:
+        """The server's address."""
+        return self._known(self._peer)
+
+    def getsockname(self) -> Any:
+        """The own address."""
+        return self._known(self._own)
+
+    @staticmethod
+    def _known(address: Any) -> Any:
+        if address is None:
+            raise OSError("The connection was lost before its addresses were known.")
+        return address
+
+    def fileno(self) -> int:
+        """-1, as of a socket that is closed: the descriptor is its worker's."""
+        return -1
+
+    def close(self) -> None:
+        """The socket is its worker's to close."""
+
+
+class TlsPeerSocket(PeerSocket):
+    """The same of a TLS connection."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._certificate: Any = None
+        self._decoded: Any = None
+        # A server without a certificate, or a TLS layer of another make.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._certificate, self._decoded = sock.getpeercert(True), sock.getpeercert()
+        self._facts = {name: _asked(sock, name) for name in ("cipher", "version", "selected_alpn_protocol")}
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """The server's certificate, in DER or decoded, as :meth:`ssl.SSLSocket.getpeercert` gives it."""
+        return self._certificate if binary_form else self._decoded
+
+    def cipher(self) -> Any:
+        """Name, protocol and bits of the cipher."""
+        return self._facts["cipher"]
+
+    def version(self) -> Any:
+        """The TLS version."""
+        return self._facts["version"]
+
+    def selected_alpn_protocol(self) -> Any:
+        """What ALPN has chosen."""
+        return self._facts["selected_alpn_protocol"]
+
+
+def _asked(sock: Any, name: str) -> Any:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return getattr(sock, name)()
+    return None
+
+
+def peer_of(sock: Any) -> PeerSocket | None:
+    """What ``sock`` tells, ``None`` without one."""
+    if sock is None:
+        return None
+    return TlsPeerSocket(sock) if hasattr(sock, "getpeercert") else PeerSocket(sock)

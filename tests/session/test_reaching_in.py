@@ -1,0 +1,210 @@
+"""Libraries that reach below ``response.raw`` find what they find there in urllib3's own, and come to an end."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from typing import Any
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch.faults import FaultServer, Script, steps
+from tests.end_to_end.calls import asking
+from tests.session.doors import Way
+from tests.session.scripts import LINES, encoded, reply
+
+
+def _put_back(response: requests.Response) -> None:
+    """Read all, and put a plain file in the place of what was read, as a cache does that keeps a response."""
+    raw: Any = response.raw
+    body = raw.read(decode_content=False)
+    raw._fp, raw._fp_bytes_read, raw.length_remaining = io.BytesIO(body), 0, len(body)
+
+
+def _read1(raw: Any, size: int) -> bytes:
+    """``size`` bytes from below, by short reads."""
+    found = b""
+    while len(found) < size:
+        found += raw._fp.fp.read1(1024)
+    return found
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+@pytest.mark.parametrize("read", ["iter_lines", "iter_content", "content", "stream", "read1", "file"])
+def test_a_file_that_was_put_back_is_read_to_its_end(way: Way, framing: Any, read: str) -> None:
+    """A body that a cache has read, and put back as a file that nobody closes, comes once, and its end is its end."""
+    readers = {
+        "iter_lines": lambda response: b"\n".join([*response.iter_lines(), b""]),
+        "iter_content": lambda response: b"".join(response.iter_content(100)),
+        "content": lambda response: response.content,
+        "stream": lambda response: b"".join(response.raw.stream(100)),
+        "read1": lambda response: b"".join(iter(lambda: response.raw.read1(100), b"")),
+        "file": lambda response: b"".join(response.raw),
+    }
+
+    def act(session: requests.Session, server: FaultServer) -> bytes:
+        response = session.get(server.url, stream=True)
+        if framing == "chunked" and read == "stream":
+            # urllib3's own takes the file for one without chunks.
+            assert response.raw.supports_chunked_reads()
+        _put_back(response)
+        found: bytes = readers[read](response)
+        assert response.raw.read(10) == b""
+        return found
+
+    assert way.alike(act, reply(LINES, framing=framing)) == LINES
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_file_that_was_put_back_is_still_decoded(way: Way, encoding: str) -> None:
+    """What was put back as it came over the wire is decoded when it is read."""
+
+    def act(session: requests.Session, server: FaultServer) -> bytes:
+        response = session.get(server.url, stream=True)
+        _put_back(response)
+        return b"".join(response.iter_content(100))
+
+    assert way.alike(act, encoded(LINES, encoding)) == LINES
+
+
+def test_a_stream_of_a_model_that_was_put_back(way: Way) -> None:
+    """The same for a streamed answer."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        _put_back(response)
+        return list(response.iter_lines())
+
+    assert b"data: [DONE]" in way.alike(act, "healthy", ignoring=("accept-encoding",))
+
+
+@pytest.mark.parametrize("size", [100, None])
+def test_a_piece_without_a_size_of_a_file_that_was_put_back(way: Way, size: int | None) -> None:
+    """Reading such a file as one piece ends as well."""
+    with FaultServer([reply(LINES)]) as server, way.session() as session:
+        response = session.get(server.url, stream=True)
+        _put_back(response)
+        assert b"".join(response.iter_content(size)) == LINES
+
+
+def test_events_that_are_read_below_urllib3_come_at_once(way: Way) -> None:
+    """A parser that asks ``raw._fp.fp`` for short reads gets the first event while the second is still to come."""
+    first = reply(b"data: first\n\n", after=[steps.WaitFor("rest"), steps.Chunk(b"data: second\n\n")], framing="close")
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        raw: Any = session.get(server.url + "/events", stream=True).raw
+        assert _read1(raw, 13) == b"data: first\n\n"
+        server.gate("rest").set()
+        rest = b""
+        while raw._fp.fp is not None and (piece := raw._fp.fp.read1(1024)):
+            rest += piece
+        return rest + raw.read(10)
+
+    assert way.alike(act, first) == b"data: second\n\n"
+
+
+def test_chunks_that_are_read_below_urllib3(way: Way) -> None:
+    """A library that reads one byte of ``raw``, and from ``raw._fp`` what is left of its chunk, has whole chunks."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        raw: Any = session.get(server.url, stream=True).raw
+        assert raw._fp.chunked
+        found = []
+        while not raw.closed and (data := raw.read(1)):
+            found.append(data + (raw._fp.read(raw._fp.chunk_left) if raw._fp.chunk_left else b""))
+        return b"".join(found)
+
+    assert way.alike(act, reply(LINES, framing="chunked")) == LINES
+
+
+def test_what_stands_below_has_the_head_of_the_response(way: Way) -> None:
+    """Status, reason, version, headers, framing and length are those of the response that was read from the wire."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        raw: Any = session.get(server.url, stream=True).raw
+        below = raw._fp
+        found = [
+            (below.status, below.code, below.reason, below.version, below.chunked, below.will_close, below.length),
+            (
+                below.getheader("X-A"),
+                below.getheader("x-none", "no"),
+                below.info()["x-a"],
+                ("X-A", "1") in below.getheaders(),
+            ),
+            (below.isclosed(), below.readable(), raw._original_response is below, raw.supports_chunked_reads()),
+        ]
+        raw.read()
+        found.append((below.isclosed(), below.fp, below.length))
+        return found
+
+    for framing in ("length", "chunked"):
+        way.alike(act, reply(LINES, framing=framing, headers=[("X-A", "1")]))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_certificate_of_the_server_can_be_seen(
+    way: Way, server_tls: ssl.SSLContext, bundle: str, stream: bool
+) -> None:
+    """Through ``raw._fp`` and ``raw._connection``, as authentication that is bound to the channel looks for it: even
+    where the whole body was read before a hook sees the response, since without llmwatch a hook sees it before.
+    """
+    seen: list[Any] = []
+
+    def hook(response: requests.Response, **_: Any) -> None:
+        raw: Any = response.raw
+        below = raw._original_response.fp.raw._sock
+        connection = raw._connection.sock
+        for sock in (below, connection):
+            seen.append(
+                (sock.getpeercert(True), sock.getpeercert(), sock.version(), sock.cipher(), sock.getpeername()[0])
+            )
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        seen.clear()
+        session.verify = bundle
+        assert session.get(server.url, stream=stream, hooks={"response": hook}).content == LINES
+        return list(seen)
+
+    (certificate, decoded, *_), again = way.alike(act, reply(LINES), tls=server_tls)
+    assert certificate.startswith(b"0")
+    assert decoded["subjectAltName"]
+    assert again[0] == certificate
+
+
+def test_a_plain_connection_shows_no_certificate(way: Way) -> None:
+    """Code asks for one and goes by the ``AttributeError`` of a socket without TLS; nothing it gets hold of can close
+    the connection.
+    """
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        response = session.get(server.url, stream=True)
+        raw: Any = response.raw
+        sock = raw._fp.fp.raw._sock
+        address = sock.getpeername()
+        assert not hasattr(sock, "getpeercert")
+        return address[0], response.content
+
+    assert way.alike(act, reply(LINES))[1] == LINES
+    with FaultServer([reply(LINES)] * 2) as server, way.session() as session:
+        for _ in range(2):
+            raw: Any = session.get(server.url, stream=True).raw
+            raw._connection.sock.close()
+            raw._connection.close()
+            assert raw.read() == LINES
+        assert {one.connection for one in server.requests} == {1}
+
+
+def test_a_failure_comes_out_of_a_read_below(way: Way) -> None:
+    """What is cut is never taken for whole, by whichever way it is read."""
+    cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
+    for read in (
+        lambda raw: b"".join(iter(lambda: raw._fp.fp.read1(2), b"")),
+        lambda raw: b"".join(raw._fp),
+        lambda raw: b"".join(iter(lambda: raw._fp.peek() and raw._fp.read(1), b"")),
+    ):
+        with FaultServer([cut]) as server, way.session() as session:
+            raw = session.get(server.url, stream=True).raw
+            with pytest.raises(llmwatch.StreamCut):
+                read(raw)
