@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 from llmwatch import Decision, Limits, Retry
@@ -79,3 +80,14 @@ def _read_after(seconds: float) -> Script:
         reading=lambda: (steps.Wait(seconds), steps.ReadBody()),
         play=lambda context: context.answer(steps.paced(context.whole())),
     )
+
+
+def test_a_file_is_sent_anew_from_where_it_stood(serve: Serve, connect: Connect) -> None:
+    """A resend carries the same bytes of the body's file as the first attempt, which has read it to its end."""
+    server = serve("reset-before-response", "status:status=503", "healthy")
+    file = io.BytesIO(b"skipped " + json.dumps(asking()).encode())
+    file.seek(len(b"skipped "))
+    client = connect(retry=Retry(backoff=0, resend_with_tools=True))
+    response = client.request("PUT", server.url + "/file", data=file)
+    assert response.status_code == 200
+    assert [request.body for request in server.requests] == [json.dumps(asking()).encode()] * 3
