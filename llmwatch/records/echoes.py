@@ -132,8 +132,9 @@ class Secrets:
         windows = set(_windows(reading.text))
         runs: list[tuple[int, int]] = []
         for value in self.values:
-            for way in _ways(Reading(value, folded=True).text.strip()):
-                runs += _runs(way, reading.text, windows)
+            for read in _readings(value):
+                for way in _ways(read):
+                    runs += _runs(way, reading.text, windows)
         return reading.without(sorted(runs), lambda size: MASK) if runs else text
 
 
@@ -150,6 +151,13 @@ def may_repeat(name: str, asked: Iterable[Asked]) -> bool:
 
 
 # -- comparing ---------------------------------------------------------------
+
+
+def _readings(value: str) -> Iterator[str]:
+    yield Reading(value, folded=True).text.strip()
+    if "\\" in value:
+        # Percent-encoded, a backslash of its own is no longer the beginning of an escape.
+        yield value.lower().replace("\\", "")
 
 
 def _ways(value: str) -> tuple[str, ...]:

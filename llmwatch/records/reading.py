@@ -21,9 +21,10 @@ _ESCAPE = re.compile(_BACKSLASHED)
 # Of an address within an address the percent sign is escaped as well, once for each.
 _PERCENT = "%(?:25){0,4}"
 _ESCAPED_PERCENT = re.compile("%(?:25)+(?=[0-9A-Fa-f]{2})")
-# Those of URLs and of pages too. An escaped ASCII character stands for itself, a run of others for some characters.
+# Those of URLs and of pages too, and in any case: the text around them may have been put into capitals as a whole. An
+# escaped ASCII character stands for itself, a run of others for some characters.
 _ANY_ESCAPE = re.compile(
-    rf"{_BACKSLASHED}|(?P<percent>{_PERCENT}[0-7][0-9A-Fa-f]|(?:{_PERCENT}[89A-Fa-f][0-9A-Fa-f]){{1,64}})"
+    rf"(?i:{_BACKSLASHED})|(?P<percent>{_PERCENT}[0-7][0-9A-Fa-f]|(?:{_PERCENT}[89A-Fa-f][0-9A-Fa-f]){{1,64}})"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
 # What redact makes spaces of counts as one here: a message may have been through it.

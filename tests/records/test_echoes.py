@@ -160,7 +160,7 @@ WAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("secret", [FALCON, 'pass "w\u00f6rd" \\ & 7/8', "a/7b<c>d'e"])
+@pytest.mark.parametrize("secret", [FALCON, 'pass "w\u00f6rd" \\ & 7/8', "a/7b<c>d'e", "4471\\frd\\u0041rd"])
 def test_however_it_is_written(way: Any, secret: str) -> None:
     """In any case, percent-encoded, escaped for JSON once or twice, for a page, as Python shows it."""
     said = masked(f"caller={way(secret)}; is not known", {"X-Key": secret})
