@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+
+from llmwatch.wire.refusal import retry_delay
 
 __all__ = ["backoff", "retry_after", "should_retry"]
 
@@ -52,7 +53,7 @@ def retry_after(
         start = now_wall if since is None else since
         asked = [_seconds(one, start) for one in _values(lowered.get("retry-after"))]
         waits = [one for one in asked if one is not None]
-    delay = _retry_info(body)
+    delay = retry_delay(body)
     if delay is not None:
         waits.append(delay)
     if waits:
@@ -76,38 +77,6 @@ def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) 
     """
     doublings = min(max(0, attempt - 1), 64)
     return random() * min(cap, base * 2.0**doublings)
-
-
-def _retry_info(body: bytes) -> float | None:
-    """The longest ``retryDelay`` in an error of Google's: one object, or a list whose first element it is."""
-    if b"RetryInfo" not in body:
-        return None
-    try:
-        document = json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(document, list) and document:
-        document = document[0]
-    error = document.get("error") if isinstance(document, Mapping) else None
-    details = (error if isinstance(error, Mapping) else {}).get("details")
-    delays = [
-        _proto_duration(detail.get("retryDelay"))
-        for detail in (details if isinstance(details, list) else ())[:_MOST_VALUES]
-        if isinstance(detail, Mapping) and str(detail.get("@type")).endswith("google.rpc.RetryInfo")
-    ]
-    return max((delay for delay in delays if delay is not None), default=None)
-
-
-def _proto_duration(value: object) -> float | None:
-    # protobuf's Duration in JSON: seconds with an "s". Some gateways hand on its two fields.
-    if isinstance(value, Mapping):
-        parts = [value.get("seconds", 0), value.get("nanos", 0)]
-        seconds, nanos = (_number(str(part)) for part in parts)
-        return None if seconds is None or nanos is None else max(0.0, seconds + nanos / 1e9)
-    if not isinstance(value, str) or not value.endswith("s"):
-        return None
-    found = _number(value[:-1])
-    return None if found is None else max(0.0, found)
 
 
 def _reset(lowered: Mapping[str, str]) -> float | None:

@@ -31,7 +31,7 @@ from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
-from llmwatch.wire.refusal import in_stream_error, not_a_stream
+from llmwatch.wire.refusal import in_stream_error, not_a_stream, retry_delay
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
 
@@ -288,7 +288,7 @@ class Decoder:
                 self._end_mark(event)
                 break
             if kind is _ERROR and event.error is not None:
-                self.error = in_stream_error(event.error)
+                self.error = in_stream_error(event.error, retry_after=retry_delay(event.data))
                 break
         return events
 

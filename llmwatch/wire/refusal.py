@@ -17,11 +17,13 @@ from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.records import redact
 from llmwatch.wire.event import StreamError
 
-__all__ = ["error_in", "in_stream_error", "media_type", "not_a_stream", "provider_error", "shorten"]
+__all__ = ["error_in", "in_stream_error", "media_type", "not_a_stream", "provider_error", "retry_delay", "shorten"]
 
 _MOST_TEXT = 500
 _MOST_TITLE = 80
 _MOST_NAME = 80
+_MOST_DETAILS = 16
+_DECIMAL = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?", re.ASCII)
 
 COHERE_LINE_TYPE = "application/stream+json"
 """The content type of the JSON lines of Cohere's first version."""
@@ -192,6 +194,43 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     return found or StreamError(None, None, _phrase(status))
 
 
+def retry_delay(said: bytes | str) -> float | None:
+    """The seconds after which an error of Google's asks to be retried: the longest ``retryDelay`` of a ``RetryInfo`` in
+    its details, never negative; ``None`` where there is none, or nonsense. ``said`` is the JSON of a body or an event:
+    the error's object, or a list that begins with it.
+    """
+    body = said.encode("utf-8", "replace") if isinstance(said, str) else said
+    if b"RetryInfo" not in body:
+        return None
+    document = _json(body)
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error") if isinstance(document, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    delays = [
+        _seconds(detail.get("retryDelay"))
+        for detail in (details if isinstance(details, list) else ())[:_MOST_DETAILS]
+        if isinstance(detail, dict) and str(detail.get("@type")).endswith("google.rpc.RetryInfo")
+    ]
+    return max((delay for delay in delays if delay is not None), default=None)
+
+
+def _seconds(duration: object) -> float | None:
+    # protobuf's Duration in JSON: seconds with an "s". Some gateways hand on its two fields.
+    if isinstance(duration, dict):
+        seconds, nanos = _decimal(duration.get("seconds", 0)), _decimal(duration.get("nanos", 0))
+        return None if seconds is None or nanos is None else max(0.0, seconds + nanos / 1e9)
+    if not isinstance(duration, str) or not duration.endswith("s"):
+        return None
+    seconds = _decimal(duration[:-1])
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _decimal(value: object) -> float | None:
+    found = _DECIMAL.fullmatch(str(value))
+    return None if found is None else float(found[0])
+
+
 def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect: str = "auto") -> LLMWatchError | None:
     """Why a successful response is no event stream, or ``None`` where nothing speaks against it.
 
@@ -214,7 +253,8 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
         return None
     found = error_in(_json(first_bytes))
     if found is not None:
-        return in_stream_error(found, status=status, where=f"answered {status} with an error in place of a stream")
+        where = f"answered {status} with an error in place of a stream"
+        return in_stream_error(found, status=status, where=where, retry_after=retry_delay(first_bytes))
     if start == b"[":
         return NotAStream(
             f"The endpoint answered {status} with a JSON list where an event stream was asked for. "
@@ -229,11 +269,21 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
 
 
 def in_stream_error(
-    error: StreamError, *, status: int = 200, where: str = "reported an error inside the stream"
+    error: StreamError,
+    *,
+    status: int = 200,
+    where: str = "reported an error inside the stream",
+    retry_after: float | None = None,
 ) -> ProviderError:
-    """The exception for an error that came without an error status."""
+    """The exception for an error that came without an error status; ``retry_after`` is the wait in seconds that it
+    asks for.
+    """
     names = ", ".join(name for name in (error.type, error.code) if name)
     label = f" ({names})" if names else ""
     return ProviderError(
-        f"The provider {where}{label}: {error.message}", status=status, type=error.type, code=error.code
+        f"The provider {where}{label}: {error.message}",
+        status=status,
+        type=error.type,
+        code=error.code,
+        retry_after=retry_after,
     )

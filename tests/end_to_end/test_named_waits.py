@@ -143,3 +143,40 @@ def test_a_status_with_a_wait_above_the_cap_is_returned(serve: Serve, ask: str, 
     record = ASKS[ask](server, BACKOFF)
     assert [one.reason for one in record.decisions] == ["retry_after_too_long"]
     assert len(server.requests) == 1
+
+
+def in_stream(delay: str | None, *, before: bytes = b"", document: bool = False) -> Script:
+    """Answers 200, and refuses in an event of the stream, or in a document in its place."""
+    details = [] if delay is None else [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+    refusal = json.dumps({"error": {"code": 429, "message": "Slow down.", "details": details}}).encode()
+    body = refusal if document else before + b"data: " + refusal + b"\n\n"
+    content_type = "application/json" if document else "text/event-stream"
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(body)], content_type=content_type)
+
+    return Script(name="in-stream", description="refuses inside of the answer", play=play)
+
+
+@pytest.mark.parametrize("document", [False, True])
+@pytest.mark.parametrize("ask", ["stream", "collect"])
+def test_a_wait_that_is_named_inside_of_the_answer(serve: Serve, ask: str, document: bool) -> None:
+    """A refusal in the stream's first event, or in a document with status 200, has its wait attached; without one it
+    has none.
+    """
+    for delay, seconds in ((f"{WAIT}s", pytest.approx(WAIT)), (None, None)):
+        server = serve(in_stream(delay, document=document))
+        with pytest.raises(llmwatch.ProviderError) as caught:
+            ASKS[ask](server, Retry(max_attempts=1))
+        assert caught.value.retry_after == seconds
+        assert caught.value.status == 200
+
+
+def test_it_is_kept_where_the_refusal_is_resent(serve: Serve) -> None:
+    """An answer that a refusal broke off before its end is collected again no earlier than the provider said."""
+    server = serve(in_stream(f"{WAIT}s"), "healthy")
+    began = time.monotonic()
+    record = ASKS["collect"](server, BACKOFF)
+    assert time.monotonic() - began >= WAIT
+    assert record.decisions[0].wait == pytest.approx(WAIT)
+    assert len(server.requests) == 2
