@@ -40,8 +40,8 @@ class Assignments:
                 self._broken = True
 
     def text(self) -> str:
-        """All of it as JSON; nothing where there was nothing, or where it is not whole."""
-        return "" if self._broken or self._open or not self._root else json.dumps(self._root, ensure_ascii=False)
+        """All of it as JSON, ``{}`` where there was nothing; no text where it is not whole."""
+        return "" if self._broken or self._open else json.dumps(self._root, ensure_ascii=False)
 
     def _assign(self, piece: dict[str, Any], steps: list[str | int]) -> bool:
         path = json.dumps(steps)

@@ -48,8 +48,7 @@ class ToolDelta(NamedTuple):
 
     ``key`` tells the calls of one answer apart. ``arguments`` is the next fragment of the call's JSON text, or,
     with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
-    and that its arguments are a JSON object; a call closed with cut or empty arguments never is (with one
-    exception, for Anthropic: see ``wire/dialects/anthropic.py``).
+    and that its arguments are a JSON object (``{}`` where it gave none); a call that is cut never is.
     """
 
     key: str

@@ -1,6 +1,8 @@
 """Tool calls while they are being written.
 
-A call may come out only when the provider closed it and its arguments are a JSON object. An object is asked for
+A call may come out only when the provider closed it and its arguments are a JSON object. One that was closed without
+any has none to give: its arguments are ``{}``. What closes a call is its own stop or done event, or a finish mark that
+is no cut; an end mark alone closes nothing. An object is asked for
 because the beginning of any other JSON value can be valid by itself (``12`` of ``123``), and no provider calls
 a tool with anything else.
 """
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 
 from llmwatch.wire.event import ToolDelta
 
-__all__ = ["OpenCalls", "is_whole", "whole_call"]
+__all__ = ["OpenCalls", "bare_call", "is_whole", "whole_call"]
 
 
 def is_whole(arguments: str) -> bool:
@@ -58,12 +60,24 @@ class OpenCalls:
         fragments.append(fragment)
         return True
 
+    def is_whole(self, key: str) -> bool:
+        """Whether the call's arguments are an object already, so that nothing can follow."""
+        return is_whole("".join(self._fragments.get(key, ())))
+
+    def is_empty(self, key: str) -> bool:
+        """Whether nothing of the call's arguments came."""
+        return not "".join(self._fragments.get(key, ())).strip()
+
     def close(self, key: str) -> ToolDelta | None:
-        """End the call: the piece that says it is complete, or ``None`` where its arguments are empty or cut."""
-        arguments = "".join(self._fragments.pop(key, ()))
+        """End the call, as the provider says: the piece that says it is complete, ``None`` where it is cut."""
+        if key not in self._fragments:
+            return None
+        arguments = "".join(self._fragments.pop(key))
         if key in self._free:
             self._free.discard(key)
-            return whole_call(key, None, None, {"input": arguments}) if arguments else None
+            return whole_call(key, None, None, {"input": arguments})
+        if not arguments.strip():
+            return bare_call(key)
         return ToolDelta(key, complete=True) if is_whole(arguments) else None
 
     def close_by_provider(self, key: str) -> ToolDelta | None:
@@ -75,9 +89,14 @@ class OpenCalls:
 
     def close_if_whole(self, key: str) -> ToolDelta | None:
         """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""
-        if key in self._free or not is_whole("".join(self._fragments.get(key, ()))):
+        if key in self._free or not self.is_whole(key):
             return None
         return self.close(key)
+
+
+def bare_call(key: str, id: str | None = None, name: str | None = None) -> ToolDelta:
+    """A call that was closed without arguments: it takes none."""
+    return ToolDelta(key, id, name, "{}", complete=True, whole=True)
 
 
 def whole_call(key: str, id: str | None, name: str | None, arguments: object) -> ToolDelta | None:

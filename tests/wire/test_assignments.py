@@ -59,7 +59,6 @@ def test_whole_arguments(pieces: list[Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        [],
         [at("$.a")],
         [at("$.a", stringValue="x", willContinue=True)],
         [at("$.a", numberValue=1, willContinue=True), at("$.a", stringValue="x")],

@@ -111,7 +111,9 @@ def test_a_whole_call_of_an_answer_that_ended(dialect: str, items: tuple[Any, ..
 @pytest.mark.parametrize(
     ("dialect", "items"),
     [
-        ("openai-chat", (*BEGUN, chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*BEGUN, "[DONE]")),
+        ("openai-chat", (*BEGUN, chunk(None, "length"), "[DONE]")),
+        ("openai-chat", (*BEGUN, chunk(None, "content_filter"), "[DONE]")),
         ("openai-chat", (*BEGUN, chunk(call('{"a":')), chunk(None, "tool_calls"), "[DONE]")),
         ("openai-chat", (*WHOLE[:-1], chunk(None, "length"), "[DONE]")),
         ("openai-chat", (*WHOLE[:-1], "[DONE]")),
@@ -144,16 +146,16 @@ def test_an_anthropic_call_without_arguments() -> None:
 @pytest.mark.parametrize(
     "items",
     [
-        BARE[:-1],
+        BARE[:3],
         (TOOL, ASKED, STOPPED),
         (TOOL, STOP, STOPPED),
-        (TOOL, STOP, ended("end_turn"), STOPPED),
         (TOOL, STOP, ended("max_tokens"), STOPPED),
-        (typed("content_block_start", index=0, content_block={"type": "tool_use", "name": "f"}), *BARE[1:]),
+        (TOOL, STOP, ended("refusal"), STOPPED),
+        (TOOL, STOP, ended("model_context_window_exceeded"), STOPPED),
     ],
 )
 def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: tuple[Any, ...]) -> None:
-    """Cut, never closed, not asked for, or begun without the empty input: zero bytes are no arguments."""
+    """Cut, never closed, or ended without a reason: zero bytes are no arguments."""
     collector = collect("anthropic", *items)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
 
@@ -161,7 +163,7 @@ def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: 
 @pytest.mark.parametrize(
     ("dialect", "items"),
     [
-        ("openai-chat", (*BEGUN, chunk(None, "tool_calls"), "[DONE]")),
+        ("openai-chat", (*BEGUN, "[DONE]")),
         ("openai-chat", (*CUT_CALL, chunk(None, "tool_calls"), "[DONE]")),
         ("openai-chat", (*CUT_CALL, chunk(None, "stop"), "[DONE]")),
         ("openai-chat", (*CUT_CALL, "[DONE]")),
@@ -171,7 +173,10 @@ def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: 
         (
             "openai-responses",
             (
-                response("output_item.done", item={"type": "function_call", "name": "f", "arguments": ""}),
+                response(
+                    "output_item.done",
+                    item={"type": "function_call", "name": "f", "arguments": "", "status": "in_progress"},
+                ),
                 response("completed"),
             ),
         ),
@@ -180,7 +185,7 @@ def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: 
             (response("output_item.added", item={"type": "function_call", "name": "f"}), response("completed")),
         ),
         ("openai-responses", (response("function_call_arguments.delta", delta="{}"), response("completed"))),
-        ("gemini", (gemini.BEGUN, gemini.END, gemini.chunk(reason="STOP"))),
+        ("gemini", (gemini.BEGUN, gemini.chunk(reason="STOP"))),
         ("gemini", (gemini.chunk({"text": "a"}), gemini.chunk(reason="MALFORMED_FUNCTION_CALL"))),
         ("ndjson", ({"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}}, {"done": True})),
     ],

@@ -7,11 +7,10 @@ the caller; a ``server_tool_use`` block one that the provider runs and that chan
 fetch, sandboxed code); an ``mcp_tool_use`` block one that the provider runs and that may have done anything. A shell of
 the provider's (``bash_code_execution``) and a tool of a name that is not known count as the latter.
 
-**A call without arguments.** The call of a tool that takes none has ``input: {}`` in its start, deltas that are all
-empty, and a stop. Zero bytes of arguments are never a call elsewhere, because a cut looks the same; here the provider's
-own word tells the two apart. Such a call is complete, with ``{}``, once the provider has closed its block, has ended
-the message with ``stop_reason: tool_use``, and has sent ``message_stop``, the event that brings it out. Short of any of
-these it is none.
+**A call without arguments.** The call of a tool that takes none has an empty ``input`` or none in its start, deltas
+that are all empty, and a stop. A call that is cut for its length may look the same, so such a call is complete, with
+``{}``, once the provider has closed its block *and* has ended the message with a ``stop_reason`` that is no cut: the
+later of the two events brings it out. Short of either it is none.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.tools import OpenCalls, bare_call
 
 __all__ = ["ANTHROPIC_EVENTS", "Anthropic"]
 
@@ -61,8 +60,8 @@ class Anthropic(Dialect):
         super().__init__()
         self._blocks: dict[str, str] = {}
         self._calls = OpenCalls()
-        # Calls that were begun with an empty input and got none so far, and whether they were closed.
-        self._bare_calls: dict[str, bool] = {}
+        # Calls that were closed and got no input at all.
+        self._bare_calls: set[str] = set()
         self._stop_reason = ""
         self._marked = False  # the message has its stop_reason, and no block was begun since
 
@@ -96,9 +95,6 @@ class Anthropic(Dialect):
                 self._finish(event)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
-            if self._stop_reason == "tool_use":
-                closed = [key for key, is_closed in self._bare_calls.items() if is_closed]
-                event.tools = tuple(ToolDelta(key, arguments="{}", complete=True, whole=True) for key in closed)
         elif name == "error" or value.get("error"):
             error_event(event, value)
         elif name in KEEPALIVE_NAMES:
@@ -117,12 +113,11 @@ class Anthropic(Dialect):
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             key = str(value.get("index", 0))
             if fragment and key in self._calls:
-                self._bare_calls.pop(key, None)
                 self._calls.add(key, fragment)
                 event.tools = (ToolDelta(key, arguments=fragment),)
             elif fragment and key not in self._blocks:
                 # Of a call whose start was not seen, or that was closed before: whatever it was, it is not whole.
-                self._bare_calls.pop(key, None)
+                self._bare_calls.discard(key)
                 event.tools = (ToolDelta(key, arguments=fragment),)
         elif kind in _OPAQUE_DELTAS:
             event.kind = Kind.REASONING
@@ -138,8 +133,6 @@ class Anthropic(Dialect):
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
             self._calls.add(key, fragment)
-            if given == {}:
-                self._bare_calls[key] = False
             event.kind = Kind.TOOL_INPUT
             event.tools = (
                 ToolDelta(key, text_of(block.get("id")) or None, text_of(block.get("name")) or None, fragment),
@@ -162,11 +155,11 @@ class Anthropic(Dialect):
     def _read_stop(self, event: Event, key: str) -> None:
         kind = self._blocks.pop(key, "")
         if kind == "tool_use":
-            closed = self._calls.close(key)
-            if closed is not None:
+            bare, closed = self._calls.is_empty(key), self._calls.close(key)
+            if bare:
+                self._bare_calls.add(key)
+            elif closed is not None:
                 event.kind, event.tools = Kind.TOOL_CALL, (closed,)
-            elif key in self._bare_calls:
-                self._bare_calls[key] = True
         elif kind == "mcp_tool_use":
             event.kind = Kind.TOOL_CALL
         if self._marked:
@@ -175,3 +168,7 @@ class Anthropic(Dialect):
     def _finish(self, event: Event) -> None:
         """The finish mark counts once no block is open."""
         event.finish = self.finished = not self._blocks
+        if self._bare_calls and self._stop_reason and not is_cut(self._stop_reason):
+            event.kind = Kind.TOOL_CALL
+            event.tools = (*event.tools, *map(bare_call, sorted(self._bare_calls)))
+            self._bare_calls.clear()

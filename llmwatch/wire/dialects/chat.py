@@ -34,10 +34,6 @@ _TOOL_INPUT = Kind.TOOL_INPUT
 _TOOL_CALL = Kind.TOOL_CALL
 _KEEPALIVE = Kind.KEEPALIVE
 
-# Ends after which a tool call is whole. Some servers say "stop" where OpenAI says "tool_calls". After "length"
-# it is cut.
-_WHOLE = frozenset(("tool_calls", "function_call", "tool_use", "stop"))
-
 # Names that Groq gives to tools of its own that only read, beside those that are known everywhere.
 _READING = frozenset(("search", "browser_search", "visit", "visit_website", "python", "wolfram_alpha"))
 
@@ -150,7 +146,7 @@ class OpenAIChat(Dialect):
         self._open.discard(index)
         self._done.add(index)
         closed = self._calls.close(index)
-        if reason in _WHOLE:
+        if not is_cut(reason) and reason != "error":
             pieces.tools += closed
         return True
 
@@ -195,18 +191,24 @@ def _list(value: Any) -> list[Any]:
 class _Calls:
     """Which call a fragment belongs to.
 
-    OpenAI numbers the calls of a choice and gives id and name with the first fragment only. Some servers number
-    all of them 0, and some do not number them; then it is a new id with a name that begins a new call. No event
-    ends a call: the next one does, or the end of the choice.
+    OpenAI numbers the calls of a choice and gives id and name with the first fragment only. Some servers number all of
+    them 0, some do not number them, some count on with every fragment, and some give name and id one after the other.
+    So a new call begins with a new id and a name, with a name under a new number, or, where nothing is numbered, with
+    another name or id than the latest one has; everything else is more of what is open. No event ends a call: the next
+    one does, if it is whole, or the finish mark of the choice.
     """
 
-    __slots__ = ("_calls", "_current", "_ids", "_latest", "_usual")
+    __slots__ = ("_adopted", "_by_id", "_calls", "_current", "_ids", "_keys", "_latest", "_names", "_usual")
 
     def __init__(self) -> None:
         self._calls = OpenCalls()
-        self._current: dict[str, str] = {}
+        self._keys: set[str] = set()
         self._ids: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._by_id: dict[tuple[int, str], str] = {}
         self._latest: dict[int, str] = {}
+        self._current: dict[str, str] = {}  # the call under each number
+        self._adopted: set[str] = set()  # numbers that were taken for more of another call
         self._usual: dict[tuple[int, int], str] = {}
 
     def read(self, choice: int, call: dict[str, Any]) -> tuple[ToolDelta, ...]:
@@ -227,21 +229,64 @@ class _Calls:
         fragment = fragment_of(source.get("arguments")) or fragment_of(source.get("input"))
         if not (identity or name or fragment):
             return ()
-        if isinstance(place, (int, str)):
-            slot = f"{choice}.{place}"
-        else:
-            slot = f"{choice}.{identity}" if identity else self._latest.get(choice, f"{choice}.0")
-        key = self._current.get(slot, slot)
-        if identity and name and key in self._calls and self._ids.get(key, identity) != identity:
-            key = self._current[slot] = f"{slot}#{identity}"
+        slot = f"{choice}.{place}" if isinstance(place, (int, str)) else None
+        key = self._find(choice, slot, identity, name) or self._begin(choice, slot, identity)
         if identity:
             self._ids.setdefault(key, identity)
+            self._by_id.setdefault((choice, identity), key)
+        if name:
+            self._names.setdefault(key, name)
         ended = () if key in self._calls else self._before(choice)
         self._latest[choice] = key
-        if type(place) is int:
-            self._usual[choice, place] = key
+        if slot is not None:
+            self._current[slot] = key
+            if type(place) is int:
+                self._usual[choice, place] = key
         self._calls.add(key, fragment, free=source is custom)
         return (*ended, ToolDelta(key, identity, name, fragment))
+
+    def _find(self, choice: int, slot: str | None, identity: str | None, name: str | None) -> str | None:
+        """The call that it is more of; ``None`` where it begins one."""
+        key = None if slot is None else self._current.get(slot)
+        if key is not None and slot in self._adopted and (identity or name):
+            # What was taken for more of another call was the beginning of this one.
+            raise UnknownShape
+        if key is not None:
+            return None if self._is_another(key, identity, name) else key
+        known = self._by_id.get((choice, identity)) if identity else None
+        if known is not None and not self._is_another(known, None, name):
+            return known
+        latest = self._latest.get(choice)
+        if latest is None or latest not in self._calls:
+            return latest if slot is None and not identity and not name else None
+        if slot is None:
+            return None if self._differs(latest, identity, name) else latest
+        if identity or name or self._calls.is_whole(latest):
+            return None
+        self._adopted.add(slot)
+        return latest
+
+    def _is_another(self, key: str, identity: str | None, name: str | None) -> bool:
+        """Whether it begins another call under the same number, or with the same id."""
+        if identity and name and self._ids.get(key, identity) != identity:
+            return key in self._calls
+        another = name is not None and self._names.get(key, name) != name
+        return another and not identity and not self._calls.is_empty(key)
+
+    def _differs(self, key: str, identity: str | None, name: str | None) -> bool:
+        if identity is not None and self._ids.get(key, identity) != identity:
+            return True
+        if name is None or key not in self._names:
+            return False
+        # Some servers say the name with every fragment.
+        return self._names[key] != name or (identity is None and self._calls.is_whole(key))
+
+    def _begin(self, choice: int, slot: str | None, identity: str | None) -> str:
+        key = slot or f"{choice}.{identity or 0}"
+        if key in self._keys:
+            key = f"{key}#{identity or len(self._keys)}"
+        self._keys.add(key)
+        return key
 
     def _before(self, choice: int) -> tuple[ToolDelta, ...]:
         # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tools import bare_call, whole_call
 
 __all__ = ["Ollama"]
 
@@ -24,6 +24,7 @@ class Ollama(Dialect):
     def __init__(self) -> None:
         super().__init__()
         self._count = 0
+        self._bare: list[ToolDelta] = []  # calls without arguments, which a cut might have left so
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -41,6 +42,9 @@ class Ollama(Dialect):
         if reason:
             event.finish = self.finished = True
             event.cut = is_cut(reason)
+            if not event.cut:
+                event.tools = (*event.tools, *(bare_call(call.key, call.id, call.name) for call in self._bare))
+            self._bare.clear()
         if value.get("done") is True:
             event.kind = Kind.TERMINAL
         elif any(call.complete for call in event.tools):
@@ -69,4 +73,6 @@ class Ollama(Dialect):
             self._count += 1
             # One that is not whole was asked for all the same.
             pieces.append(whole or ToolDelta(key, identity, name))
+            if whole is None and name and function.get("arguments") in (None, "", {}):
+                self._bare.append(pieces[-1])
         return tuple(pieces)

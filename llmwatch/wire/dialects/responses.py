@@ -60,6 +60,11 @@ _OTHER_INPUT_DELTAS = frozenset(
         "response.apply_patch_call_operation_diff.delta",
     )
 )
+# The events that close a call's input, and state it whole: the call's kind.
+_INPUT_DONE = {
+    "response.function_call_arguments.done": "function_call",
+    "response.custom_tool_call_input.done": "custom_tool_call",
+}
 # What says it again, or for the first time where a server sends no deltas.
 _RESTATED = frozenset(("response.output_text.done", "response.refusal.done"))
 _TERMINAL = frozenset(("response.completed", "response.incomplete", "response.done"))
@@ -98,10 +103,15 @@ class OpenAIResponses(Dialect):
         self._restated = False
         # Calls that came out whole: their places, and their ids where they have one.
         self._whole: set[str] = set()
+        # Calls that were begun, and what their own done events state of their arguments.
+        self._begun: dict[str, dict[str, Any]] = {}
+        self._done: dict[str, object] = {}
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
         if value is None:
+            # The end mark of a proxy closes nothing, but what was closed before comes out with it.
+            event.tools = self._closed()
             return
         name = value.get("type")
         if not isinstance(name, str):
@@ -139,14 +149,20 @@ class OpenAIResponses(Dialect):
                 raise UnknownShape
             self._read_item(event, _key(value, item), item)
         elif name == "response.output_item.added" and isinstance(item, dict):
+            self._begun[_key(value, item)] = item
             _read_beginning(event, _key(value, item), item)
+        elif name in _INPUT_DONE:
+            kind = _INPUT_DONE[name]
+            self._done[_key(value)] = value.get(_CALLER_CALLS[kind])
+            if isinstance(value.get("name"), str):
+                # Of a call whose beginning was not seen.
+                self._begun.setdefault(_key(value), {**value, "type": kind, "id": value.get("item_id")})
         elif name in _RESTATED:
             self._read_restated(event, value)
         elif name in _TERMINAL:
             # Its name says why the answer ended, and that nothing follows.
             event.kind, event.finish = Kind.TERMINAL, True
-            if isinstance(response, dict):
-                self._read_end(event, name, response)
+            self._read_end(event, name, response if isinstance(response, dict) else {})
         elif name == "response.failed":
             _fail(event, response if isinstance(response, dict) else value)
         elif name in ("error", "response.error") or value.get("error"):
@@ -164,6 +180,11 @@ class OpenAIResponses(Dialect):
         kind = text_of(item.get("type"))
         if kind in _CALLER_CALLS:
             call = _call(key, item)
+            if not call.complete and key in self._done:
+                call = _call(key, {**item, _CALLER_CALLS[kind]: self._done[key]})
+            if not call.complete and _is_bare(item) and item.get("status") in ("completed", None):
+                # It takes no arguments, or was cut before them: the end of the response tells.
+                self._begun[key], self._done[key] = item, ""
             event.tools = (call,)
             event.kind = Kind.TOOL_CALL if call.complete else Kind.TOOL_INPUT
             if call.complete:
@@ -189,10 +210,26 @@ class OpenAIResponses(Dialect):
             event.text = "".join(_texts(output))
         if not event.cut:
             event.tools = tuple(
-                _call(str(at), item)
+                _call(str(at), item, closed=item.get("status") == "completed")
                 for at, item in enumerate(output)
                 if text_of(item.get("type")) in _CALLER_CALLS and self._is_new(str(at), _identities(item))
             )
+            for piece in event.tools:
+                self._whole |= {piece.key, *filter(None, (piece.id,))} if piece.complete else set()
+            event.tools = (*event.tools, *self._closed())
+
+    def _closed(self) -> tuple[ToolDelta, ...]:
+        """Calls that their own done event closed, and that no item has restated."""
+        calls = []
+        for key, arguments in self._done.items():
+            item = self._begun.get(key, {})
+            kind = text_of(item.get("type"))
+            if kind in _CALLER_CALLS and not self._whole & {key, *_identities(item)}:
+                stated = {**item, _CALLER_CALLS[kind]: arguments, "status": "completed"}
+                call = _call(key, stated, closed=True)
+                calls += [call] if call.complete else []
+        self._done.clear()
+        return tuple(calls)
 
     def _is_new(self, key: str, identities: set[str]) -> bool:
         # Without an id it cannot be told from one that came before.
@@ -273,19 +310,29 @@ def _name(item: dict[str, Any]) -> str:
     return text_of(item.get("name")) or text_of(item.get("type")).removesuffix("_call")
 
 
-def _call(key: str, item: dict[str, Any]) -> ToolDelta:
-    """A call as its item states it; one that is not complete where it is cut, or has no arguments."""
+def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
+    """A call as its item states it; one that is not complete where it is cut, or has no arguments and is not known to
+    be ``closed`` without.
+    """
     kind = text_of(item.get("type"))
     identity, name = _identity(item), _name(item)
     if item.get("status") in ("incomplete", "in_progress"):
         return ToolDelta(key, identity, name)
     arguments = item.get(_CALLER_CALLS[kind])
-    if kind == "custom_tool_call":
-        arguments = {"input": arguments} if arguments else None
+    if _is_bare(item):
+        # A call that takes no arguments, if it is closed; one that was cut looks the same.
+        arguments = None if not closed else {"input": ""} if kind == "custom_tool_call" else {}
+    elif kind == "custom_tool_call":
+        arguments = {"input": arguments}
     elif kind == "computer_call" and arguments is None and _list(item.get("actions")):
         # Several at once, since they can be.
         arguments = {"actions": item["actions"]}
     return whole_call(key, identity, name, arguments) or ToolDelta(key, identity, name)
+
+
+def _is_bare(item: dict[str, Any]) -> bool:
+    kind = text_of(item.get("type"))
+    return kind in ("function_call", "custom_tool_call") and item.get(_CALLER_CALLS[kind]) in (None, "")
 
 
 def _texts(output: list[dict[str, Any]]) -> Iterator[str]:

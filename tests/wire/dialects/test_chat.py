@@ -130,7 +130,15 @@ WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")))
             finish=True,
             before=(*BEGUN, chunk(call('{"a"'))),
         ),
-        row("tool without arguments", chunk(None, "tool_calls"), Kind.LIFECYCLE, finish=True, before=BEGUN),
+        row(
+            "tool without arguments",
+            chunk(None, "tool_calls"),
+            Kind.TOOL_CALL,
+            finish=True,
+            tools=(ToolDelta("0.0", arguments="{}", complete=True, whole=True),),
+            before=BEGUN,
+        ),
+        row("tool without arguments cut", chunk(None, "length"), Kind.LIFECYCLE, finish=True, cut=True, before=BEGUN),
         row(
             "next tool begins",
             chunk(call(id="c2", name="g", index=1)),

@@ -110,7 +110,13 @@ END = chunk({"functionCall": {}})
             Kind.TOOL_CALL,
             tools=(call("0", "f", '{"a": true}'),),
         ),
-        row("end of a streamed call without arguments", END, Kind.TOOL_INPUT, before=(BEGUN,)),
+        row(
+            "end of a streamed call without arguments",
+            END,
+            Kind.TOOL_CALL,
+            tools=(call("0", "f", "{}"),),
+            before=(BEGUN,),
+        ),
         row(
             "end of a streamed call in the middle of an argument",
             END,

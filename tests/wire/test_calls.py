@@ -1,0 +1,256 @@
+"""Calls in every wrapping: one each, whole; what was cut is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch.wire import Collector, Decoder
+from tests.wire.dialects import test_gemini as gemini
+from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended, start
+from tests.wire.dialects.test_anthropic import event as typed
+from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_responses import event as response
+from tests.wire.streams import lines, sse
+
+CALLED = chunk(None, "tool_calls")
+
+
+def fragment(arguments: str = "", **more: Any) -> dict[str, Any]:
+    """One chunk with one piece of a call: ``index``, ``id`` and ``name`` as they are given."""
+    function = {"arguments": arguments, **({"name": more.pop("name")} if "name" in more else {})}
+    return chunk({"tool_calls": [{**more, "function": function}]})
+
+
+def item(**more: Any) -> dict[str, Any]:
+    return {"type": "function_call", "id": "f", "call_id": "c", "name": "w", "arguments": "", **more}
+
+
+def collected(dialect: str, items: tuple[Any, ...], *, ends: bool = True) -> Collector:
+    decoder, collector = Decoder(dialect), Collector()
+    body = lines(*items) if dialect == "ndjson" else sse(*items)
+    for event in (*decoder.feed(body), *decoder.end()):
+        collector.add(event)
+    if ends and decoder.verdict_at_end() is None:
+        collector.end()
+    return collector
+
+
+def called(collector: Collector) -> list[tuple[str, dict[str, Any]]]:
+    return [(call.name, call.json()) for call in collector.tool_calls]
+
+
+W = ("w", {"x": 1})
+BARE = ("w", {})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items", "right"),
+    [
+        # Without arguments.
+        ("openai-chat", (fragment(index=0, id="c", name="w"), CALLED, "[DONE]"), [BARE]),
+        ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "stop")), [BARE]),
+        ("openai-chat", (fragment(" ", index=0, id="c", name="w"), chunk(None, "end_turn"), "[DONE]"), [BARE]),
+        (
+            "openai-chat",
+            (fragment(index=0, id="a", name="w"), fragment('{"x":1}', index=1, id="b", name="w"), CALLED),
+            [BARE, W],
+        ),
+        (
+            "openai-chat",
+            (chunk({"function_call": {"name": "w", "arguments": ""}}), chunk(None, "function_call")),
+            [BARE],
+        ),
+        ("anthropic", (start("tool_use", id="c", name="w"), STOP, ended("end_turn"), typed("message_stop")), [BARE]),
+        ("anthropic", (start("tool_use", id="c", name="w", input={}), STOP, ASKED), [BARE]),
+        (
+            "openai-responses",
+            (response("output_item.done", item=item(status="completed")), response("completed")),
+            [BARE],
+        ),
+        ("openai-responses", (response("output_item.done", item=item()), response("completed")), [BARE]),
+        (
+            "openai-responses",
+            (response("completed", response={"status": "completed", "output": [item(status="completed")]}),),
+            [BARE],
+        ),
+        ("gemini", (gemini.chunk({"functionCall": {"name": "w"}}), gemini.chunk(reason="STOP")), [BARE]),
+        ("gemini", (gemini.BEGUN, gemini.END, gemini.chunk(reason="STOP")), [("f", {})]),
+        (
+            "ndjson",
+            (
+                {"message": {"tool_calls": [{"function": {"name": "w", "arguments": ""}}]}},
+                {"done": True, "done_reason": "stop"},
+            ),
+            [BARE],
+        ),
+        # The order, the numbers and the ids of the pieces.
+        (
+            "openai-chat",
+            (fragment(index=0, id="c", name="w"), fragment('{"x"', index=1), fragment(":1}", index=2), CALLED),
+            [W],
+        ),
+        (
+            "openai-chat",
+            (fragment(id="c", name="w"), fragment('{"x"'), fragment(":1}"), CALLED),
+            [W],
+        ),
+        (
+            "openai-chat",
+            (fragment(index=0, name="w"), fragment(index=0, id="c"), fragment('{"x":1}', index=0), CALLED),
+            [W],
+        ),
+        ("openai-chat", (fragment(name="w"), fragment(id="c"), fragment('{"x":1}'), CALLED), [W]),
+        ("openai-chat", (fragment(id="c"), fragment(name="w"), fragment('{"x":1}'), CALLED), [W]),
+        ("openai-chat", (fragment('{"x"', id="c", name="w"), fragment(":1}", id="c"), CALLED), [W]),
+        (
+            "openai-chat",
+            (fragment('{"x"', index=0, id="c", name="w"), fragment(":1}", index=1, id="c"), CALLED),
+            [W],
+        ),
+        (
+            "openai-chat",
+            (fragment('{"x":1}', id="a", name="w"), fragment('{"x":1}', id="b", name="w"), CALLED),
+            [W, W],
+        ),
+        ("openai-chat", (fragment('{"x":1}', name="w"), fragment('{"y":2}', name="v"), CALLED), [W, ("v", {"y": 2})]),
+        ("openai-chat", (fragment('{"x":1}', name="w"), fragment('{"x":1}', name="w"), CALLED), [W, W]),
+        (
+            "openai-chat",
+            (fragment('{"x":1}', index=0, name="w"), fragment('{"y":2}', index=0, name="v"), CALLED),
+            [W, ("v", {"y": 2})],
+        ),
+        (
+            "openai-chat",
+            (fragment('{"x":1}', index=0, id="a", name="w"), fragment('{"x":1}', index=0, id="b", name="w"), CALLED),
+            [W, W],
+        ),
+        (
+            "openai-chat",
+            (
+                fragment('{"x"', index=0, id="a", name="w"),
+                fragment('{"y"', index=1, id="b", name="v"),
+                fragment(":1}", index=0),
+                fragment(":2}", index=1),
+                CALLED,
+            ),
+            [W, ("v", {"y": 2})],
+        ),
+        # Closed by other words than output_item.done.
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("function_call_arguments.done", output_index=0, item_id="f", arguments='{"x":1}'),
+                response("completed", response={"status": "completed", "output": []}),
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("function_call_arguments.done", output_index=0, item_id="f", arguments='{"x":1}'),
+                "[DONE]",
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("function_call_arguments.done", output_index=0, item_id="f", name="w", arguments='{"x":1}'),
+                response("completed"),
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("function_call_arguments.done", output_index=0, item_id="f", arguments='{"x":1}'),
+                response("output_item.done", output_index=0, item=item(arguments='{"x":1}', status="completed")),
+                response("completed", response={"status": "completed", "output": [item(arguments='{"x":1}')]}),
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=1, item=item()),
+                response("completed", response={"output": [item(arguments='{"x":1}', status="completed")]}),
+            ),
+            [W],
+        ),
+    ],
+)
+def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right: list[Any]) -> None:
+    """However it is wrapped: one call each, whole, and one piece that says that it is complete."""
+    collector = collected(dialect, items)
+    assert called(collector) == right
+    assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
+    complete = [piece.key for event in collector.events for piece in event.tools if piece.complete]
+    assert len(complete) == len(set(complete)) == len(right)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (fragment(index=0, id="c", name="w"),)),
+        ("openai-chat", (fragment(index=0, id="c", name="w"), "[DONE]")),
+        ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "length"), "[DONE]")),
+        ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "error"))),
+        ("openai-chat", (fragment('{"x"', index=0, id="c", name="w"), CALLED, "[DONE]")),
+        ("openai-chat", (fragment(index=0, id="c", name="w"), fragment('{"x"', index=1), CALLED)),
+        ("openai-chat", (fragment(name="w"), fragment(id="c"), fragment('{"x":'), CALLED)),
+        ("anthropic", (start("tool_use", id="c", name="w"), STOP)),
+        ("anthropic", (start("tool_use", id="c", name="w"), ASKED, typed("message_stop"))),
+        ("anthropic", (start("tool_use", id="c", name="w"), STOP, ended("max_tokens"), typed("message_stop"))),
+        ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"x"'), STOP, ASKED, typed("message_stop"))),
+        ("openai-responses", (response("output_item.added", item=item()), response("completed"))),
+        (
+            "openai-responses",
+            (response("output_item.done", item=item()), response("incomplete", response={"status": "incomplete"})),
+        ),
+        ("openai-responses", (response("output_item.done", item=item(status="incomplete")), response("completed"))),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("function_call_arguments.done", output_index=0, arguments='{"x"'),
+                response("completed"),
+            ),
+        ),
+        ("gemini", (gemini.BEGUN, gemini.chunk(reason="STOP"))),
+        ("gemini", (gemini.BEGUN,)),
+        (
+            "ndjson",
+            (
+                {"message": {"tool_calls": [{"function": {"name": "w", "arguments": ""}}]}},
+                {"done": True, "done_reason": "length"},
+            ),
+        ),
+        ("ndjson", ({"message": {"tool_calls": [{"function": {"name": "w", "arguments": ""}}]}}, {"done": True})),
+        (
+            "ndjson",
+            (
+                {"message": {"tool_calls": [{"function": {"name": "w", "arguments": '{"x"'}}]}},
+                {"done": True, "done_reason": "stop"},
+            ),
+        ),
+    ],
+)
+def test_a_cut_call_never_comes_out(dialect: str, items: tuple[Any, ...]) -> None:
+    """Cut in or before its arguments, for its length, or closed by an end mark alone: counted, and not returned."""
+    collector = collected(dialect, items)
+    assert called(collector) == []
+    assert collector.discarded_calls == 1
+    assert not any(piece.complete for event in collector.events for piece in event.tools)
+
+
+def test_what_was_taken_for_more_of_another_call_is_refused() -> None:
+    """Arguments under a new number whose name comes later would be given to the wrong call: the event is malformed."""
+    decoder = Decoder("openai-chat")
+    decoder.feed(sse(fragment(index=0, id="a", name="w"), fragment('{"y":2}', index=1), fragment(index=1, name="v")))
+    assert decoder.error is not None
+    assert "tool call" in str(decoder.error)
