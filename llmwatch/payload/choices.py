@@ -10,15 +10,17 @@ __all__ = ["choices_asked"]
 def choices_asked(body: object) -> int:
     """The number of choices, or candidates, that the parsed ``body`` of a request asks for; 1 where it does not say.
 
-    OpenAI's ``n``, times the prompts where the older completions are given a list of them, and Gemini's
-    ``candidateCount``.
+    OpenAI's ``n``, times the prompts where the older completions are given a list of them, Gemini's
+    ``candidateCount``, and DashScope's ``n`` among its ``parameters``.
     """
     if not isinstance(body, Mapping):
         return 1
     config = body.get("generationConfig") or body.get("generation_config")
     config = config if isinstance(config, Mapping) else {}
     candidates = _number(config.get("candidateCount")) * _number(config.get("candidate_count"))
-    return _number(body.get("n")) * _prompts(body.get("prompt")) * candidates
+    parameters = body.get("parameters")
+    asked = _number(parameters.get("n")) if isinstance(parameters, Mapping) and "input" in body else 1
+    return asked * _number(body.get("n")) * _prompts(body.get("prompt")) * candidates
 
 
 def _number(value: object) -> int:
