@@ -24,7 +24,7 @@ from typing import Any
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
-from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of
+from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected
 from llmwatch.wire.event import Event, Kind
@@ -96,8 +96,8 @@ class Decoder:
             self._sniffer = Sniffer(max_event)
         elif framing != "events":
             self._cut_into(framing)
-        if framing == "lines" and dialect == AUTO:
-            # The makes of JSON lines share their content types: the first line tells.
+        if framing in ("lines", "frames") and dialect == AUTO:
+            # Makes of JSON lines, and of frames, share their content types: the first event tells.
             self._read = self._read_first
 
     def _use(self, name: str) -> None:
@@ -323,7 +323,8 @@ class Decoder:
             self.error = self._refused() or self._malformed(event, exc)
 
     def _read_first(self, event: Event) -> None:
-        name = detected(self._url, event) or by_event(event)
+        shown = by_frame if isinstance(self._framer, FrameFramer) else by_event
+        name = detected(self._url, event) or shown(event)
         if name == "generic" and isinstance(self._framer, LineFramer):
             name = self.dialect or "ndjson"
         if name is None:

@@ -3,7 +3,7 @@
 The libraries need environments of their own (some exclude each other), so each test runs where its library is installed
 and is skipped elsewhere: ``pip install -e .[test] LIBRARY``, then ``pytest tests/providers``. Last run on Python 3.11
 with cohere 7.3.1, erniebot 0.5.9, qianfan 0.4.12.3, dashscope 2.0.2, text-generation 0.7.0, huggingface_hub 0.36.2 and
-2.4.0, snowflake.core 1.14.0 and botocore 1.44.8.
+2.4.0, snowflake.core 1.14.0, botocore 1.44.8 and anthropic 2.14.0.
 """
 
 from __future__ import annotations
@@ -246,3 +246,15 @@ def test_bedrock_invoke() -> None:
     pieces = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
     assert "".join(pieces) == BEDROCK_MESSAGES.text
     assert events[-1]["type"] == "message_stop"
+
+
+def test_bedrock_messages_by_anthropic() -> None:
+    """anthropic's client for Bedrock reads the same frames as Messages."""
+    pytest.importorskip("boto3")
+    anthropic = pytest.importorskip("anthropic")
+    with serving(BEDROCK_MESSAGES) as server:
+        keys = {"aws_access_key": "a", "aws_secret_key": "b", "aws_region": "us-east-1"}
+        client = anthropic.AnthropicBedrock(base_url=server.url, **keys)
+        with client.messages.stream(model="anthropic.claude-v2", max_tokens=9, messages=ASK) as stream:
+            assert "".join(stream.text_stream) == BEDROCK_MESSAGES.text
+            assert stream.get_final_message().stop_reason == "end_turn"

@@ -372,3 +372,16 @@ def test_white_space_around_json_is_fine() -> None:
     body = b'data:   {"choices":\ndata: [{"delta":\ndata: {"content": "hi"}}]}  \n\n'
     events, _ = decode("openai-chat", body=body)
     assert [(event.kind, event.text) for event in events] == [(Kind.TEXT, "hi")]
+
+
+def test_lines_are_the_dialects_that_their_first_shows() -> None:
+    """Lines of other makes than Ollama come under the same content type, and are read as what they are."""
+    chunks = [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hel", "lo")]
+    body = lines(*chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    decoder = Decoder(content_type="application/x-ndjson")
+    assert "".join(event.text for event in decoder.feed(body)) == "Hello"
+    assert decoder.dialect == "openai-chat"
+    assert decoder.verdict_at_end() is None
+    decoder = Decoder(content_type="application/x-ndjson")
+    decoder.feed(lines({"novel": "line"}))
+    assert decoder.dialect == "ndjson"

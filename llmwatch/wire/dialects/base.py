@@ -20,6 +20,7 @@ __all__ = [
     "is_done",
     "is_keepalive",
     "rest_of",
+    "says_something",
     "text_of",
 ]
 
@@ -151,3 +152,15 @@ def text_of(value: object) -> str:
 def rest_of(said: str, whole: str) -> str:
     """What a restatement of the whole adds to what was said; nothing where it contradicts it."""
     return whole[len(said) :] if whole.startswith(said) else ""
+
+
+def says_something(value: object) -> bool:
+    """Whether a value of unknown meaning is news: text that is not blank, or a container with such text in it.
+
+    Numbers and truth values never are: servers repeat them with every event.
+    """
+    if isinstance(value, str):
+        return bool(value.strip())
+    if isinstance(value, dict):
+        return any(says_something(inner) for inner in value.values())
+    return isinstance(value, list) and any(says_something(inner) for inner in value)

@@ -23,18 +23,21 @@ from typing import Any
 
 from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS, Anthropic
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, says_something, text_of
 from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.refusal import shorten
 from llmwatch.wire.tools import OpenCalls
 
-__all__ = ["Bedrock"]
+__all__ = ["BEDROCK_EVENTS", "Bedrock"]
 
 _CONVERSE = frozenset(
     ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata")
 )
+
+BEDROCK_EVENTS = _CONVERSE | {"chunk"}
+"""Types of events that Bedrock's frames carry."""
 
 # Beside the last of what a model says, Bedrock's count of what came in and went out.
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -138,13 +141,13 @@ class Bedrock(Dialect):
         elif isinstance(thinking, dict):
             event.reasoning = text_of(thinking.get("text"))
             # Signatures and redacted thinking are content without words.
-            event.kind = Kind.REASONING if any(thinking.values()) else Kind.KEEPALIVE
+            event.kind = Kind.REASONING if says_something(thinking) else Kind.KEEPALIVE
         elif "text" in delta:
             event.text = text_of(delta.get("text"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         else:
             # Citations, pictures, results of the provider's tools, and what is not known yet.
-            event.kind = Kind.TEXT if any(delta.values()) else Kind.KEEPALIVE
+            event.kind = Kind.TEXT if says_something(delta) else Kind.KEEPALIVE
 
     def _read_stop(self, event: Event, key: str) -> None:
         if key not in self._calls:

@@ -22,6 +22,7 @@ from llmwatch.wire.dialects.base import (
     fragment_of,
     is_cut,
     rest_of,
+    says_something,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
@@ -125,7 +126,11 @@ class Cohere(Dialect):
         if isinstance(content, dict):
             event.text = text_of(content.get("text"))
             event.reasoning = text_of(content.get("thinking"))
-        event.kind = Kind.TEXT if event.text else Kind.REASONING if event.reasoning else event.kind
+            if event.text or event.reasoning:
+                event.kind = Kind.TEXT if event.text else Kind.REASONING
+            elif says_something({name: value for name, value in content.items() if name != "type"}):
+                # Content of a kind that is not known yet.
+                event.kind = Kind.TEXT
 
     def _read_call(self, event: Event, key: str, call: object) -> None:
         if not isinstance(call, dict) or not isinstance(call.get("function"), dict):

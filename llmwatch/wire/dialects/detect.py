@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 
 from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS
 from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES
+from llmwatch.wire.dialects.bedrock import BEDROCK_EVENTS
 from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
 from llmwatch.wire.event import Event
 from llmwatch.wire.eventstream import FRAME_TYPE
 from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, media_type
 
-__all__ = ["Framing", "by_event", "by_url", "framing_of", "is_line"]
+__all__ = ["Framing", "by_event", "by_frame", "by_url", "framing_of", "is_line"]
 
 Framing = Literal["events", "lines", "frames"]
 """Server-sent events, JSON lines, or the frames of an AWS event stream."""
@@ -79,6 +80,14 @@ def framing_of(name: str | None, content_type: str) -> Framing | None:
     if name is None or (name == "cohere" and kind != "text/event-stream"):
         return None
     return "events"
+
+
+def by_frame(event: Event) -> str | None:
+    """The dialect of a first frame: ``generic`` where it is none of Bedrock's, ``None`` where it tells nothing."""
+    if event.event == "initial-response":
+        return None
+    known = event.event in BEDROCK_EVENTS or event.event.startswith(("exception:", "error:"))
+    return "bedrock" if known else "generic"
 
 
 def by_event(event: Event) -> str | None:

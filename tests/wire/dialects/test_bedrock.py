@@ -9,7 +9,7 @@ import pytest
 
 from llmwatch.errors import EventTooLarge, MalformedEvent, NotAStream, ProviderError, StreamTruncated
 from llmwatch.wire import Collector, Decoder, Event, Kind
-from tests.wire.frames import chunk_frame, error_frame, event_frame, exception_frame
+from tests.wire.frames import chunk_frame, error_frame, event_frame, exception_frame, frame_of
 from tests.wire.providers import (
     BEDROCK,
     BEDROCK_MESSAGES,
@@ -92,6 +92,9 @@ def test_a_call_needs_its_stop_and_whole_input() -> None:
         ({"citation": {"title": "A page"}}, Kind.TEXT),
         ({"image": {"source": {"bytes": "AAAA"}}}, Kind.TEXT),
         ({}, Kind.KEEPALIVE),
+        ({"novel": "said"}, Kind.TEXT),
+        ({"novel": [{"deep": "said"}]}, Kind.TEXT),
+        ({"novel": 7, "other": True, "more": {"deep": " "}, "none": None}, Kind.KEEPALIVE),
     ],
 )
 def test_what_moves_generation_forward(delta: dict[str, Any], kind: Kind) -> None:
@@ -230,8 +233,17 @@ def test_broken_json_in_a_frame_is_malformed() -> None:
     assert isinstance(decoder.error, MalformedEvent)
 
 
-def test_frames_can_be_read_generically() -> None:
-    """With ``dialect="generic"`` each payload is text, and the end of the body the end."""
-    _, decoder, collector = read(event_frame("PayloadPart", {"x": 1}), dialect="generic")
+@pytest.mark.parametrize("dialect", ["auto", "generic"])
+def test_frames_of_other_services_are_read_generically(dialect: str) -> None:
+    """Where the first frame is none of Bedrock's each payload is text, and the end of the body the end."""
+    start = frame_of([(":event-type", 7, "initial-response"), (":message-type", 7, "event")], b"")
+    _, decoder, collector = read(start, event_frame("PayloadPart", {"x": 1}), dialect=dialect)
+    assert decoder.dialect == "generic"
     assert collector.text == '{"x": 1}'
     assert decoder.verdict_at_end() is None
+
+
+def test_a_failure_may_come_first() -> None:
+    """A stream that begins with an exception is Bedrock's too."""
+    _, decoder, _ = read(exception_frame("validationException", "no"))
+    assert decoder.dialect == "bedrock"
