@@ -24,7 +24,7 @@ from typing import Any
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
-from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, framing_of
+from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected
 from llmwatch.wire.event import Event, Kind
@@ -88,17 +88,18 @@ class Decoder:
         self._sniffer: Sniffer | None = None
         self._dialect: Dialect | None = None
         self._read: Callable[[Event], None] = self._read_first
-        name = dialect if dialect != AUTO else detected(url, None) or by_url(url, content_type)
+        named = dialect if dialect != AUTO else detected(url, None)
+        name = by_url(url, content_type) if named is None else named
         if name is not None:
             self._use(name)
+        if named is None:
+            # What the address and the content type say is a guess: the first event that shows a dialect tells.
+            self._read = self._read_first
         framing = framing_of(name, content_type)
         if framing is None:
             self._sniffer = Sniffer(max_event)
         elif framing != "events":
             self._cut_into(framing)
-        if framing in ("lines", "frames") and dialect == AUTO:
-            # Makes of JSON lines, and of frames, share their content types: the first event tells.
-            self._read = self._read_first
 
     def _use(self, name: str) -> None:
         self._dialect = create(name)
@@ -323,15 +324,22 @@ class Decoder:
             self.error = self._refused() or self._malformed(event, exc)
 
     def _read_first(self, event: Event) -> None:
-        shown = by_frame if isinstance(self._framer, FrameFramer) else by_event
-        name = detected(self._url, event) or shown(event)
-        if name == "generic" and isinstance(self._framer, LineFramer):
-            name = self.dialect or "ndjson"
-        if name is None:
+        guess = self._dialect
+        if isinstance(self._framer, FrameFramer):
+            name = detected(self._url, event) or by_frame(event)
+        elif guess is not None:
+            name = corrected(guess.name, event)
+        else:
+            name = detected(self._url, event) or by_event(event)
+            if name == "generic" and isinstance(self._framer, LineFramer):
+                name = "ndjson"
+        if name is None and guess is None:
             event.kind = _KEEPALIVE
-            return
-        self._use(name)
-        self._read(event)
+        elif name is None and guess is not None:
+            guess.read(event)
+        elif name is not None:
+            self._use(name)
+            self._read(event)
 
     def _refused(self) -> LLMWatchError | None:
         # A page or a document in place of the first event is no damaged event.

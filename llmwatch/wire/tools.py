@@ -80,13 +80,6 @@ class OpenCalls:
             return bare_call(key)
         return ToolDelta(key, complete=True) if is_whole(arguments) else None
 
-    def close_by_provider(self, key: str) -> ToolDelta | None:
-        """End a call that the provider says is complete: where no arguments came it takes none, and they are ``{}``."""
-        if key in self._fragments and key not in self._free and not "".join(self._fragments[key]).strip():
-            del self._fragments[key]
-            return ToolDelta(key, arguments="{}", complete=True, whole=True)
-        return self.close(key)
-
     def close_if_whole(self, key: str) -> ToolDelta | None:
         """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""
         if key in self._free or not self.is_whole(key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmwatch.wire import Collector, Decoder, Event
-from tests.wire.providers import ANSWERS, FRAMES, Answer
+from tests.wire.providers import ANSWERS, FRAMES, Answer, data
 
 HOST = "https://provider.example"
 
@@ -93,3 +93,43 @@ def test_what_was_cut_is_never_whole(name: str) -> None:
         assert decoded.error is not None, f"cut at {cut}"
         assert decoded.collector.tool_calls == (), f"cut at {cut}"
         assert not decoded.decoder.terminal
+
+
+CHAT = f"{HOST}/llm/lmapi/v1/chat/completions"
+OTHERS = [name for name in ANSWERS if ANSWERS[name].content_type == "text/event-stream" and "snowflake" not in name]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("before", [b"", b": hello\n\nevent: ping\ndata: {}\n\n"], ids=["", "ping"])
+def test_a_first_event_corrects_what_the_address_suggests(name: str, before: bytes) -> None:
+    """A provider that answers in its own way at an address of another one is read as what it is."""
+    answer = ANSWERS[name]
+    decoded = decode(answer, [before, answer.body], url=CHAT)
+    assert decoded.decoder.dialect == answer.dialect
+    assert decoded.summary == expected(answer)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"error": {"message": "no"}},
+        {"type": "error", "error": {"type": "t", "message": "no"}},
+        {"novel": 1},
+        {"usage": {}},
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/chat/completions", "/v2/chat"])
+def test_an_error_or_an_unknown_shape_corrects_nothing(path: str, first: dict[str, object]) -> None:
+    """What looks alike in several dialects is read as the address suggests."""
+    decoder, other = Decoder(url=HOST + path), Decoder(url=HOST + path)
+    dialect = decoder.dialect
+    decoder.feed(data(first))
+    other.feed(data(first, "error"))
+    assert decoder.dialect == other.dialect == dialect
+
+
+def test_a_dialect_that_was_asked_for_stays() -> None:
+    """What the user says is no guess, whatever comes."""
+    decoder = Decoder("openai-chat", url=HOST)
+    decoder.feed(ANSWERS["baidu"].body)
+    assert decoder.dialect == "openai-chat"

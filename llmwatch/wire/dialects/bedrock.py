@@ -162,7 +162,7 @@ class Bedrock(Dialect):
         event.finish = self.finished = True
         event.cut = is_cut(reason) or (isinstance(reason, str) and reason in _CUT)
         if not event.cut:
-            closed = [self._calls.close_by_provider(key) for key in self._closed]
+            closed = [self._calls.close(key) for key in self._closed]
             event.tools = tuple(call for call in closed if call is not None)
             if event.tools:
                 event.kind = Kind.TOOL_CALL

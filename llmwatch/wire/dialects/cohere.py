@@ -114,7 +114,7 @@ class Cohere(Dialect):
         elif kind in ("tool-call-start", "tool-call-delta"):
             self._read_call(event, key, message.get("tool_calls"))
         elif kind == "tool-call-end":
-            closed = self._calls.close_by_provider(key)
+            closed = self._calls.close(key)
             if closed is not None:
                 event.kind, event.tools = Kind.TOOL_CALL, (closed,)
         elif kind == "citation-start":

@@ -114,7 +114,7 @@ class DashScope(Dialect):
 
     def _close(self, choice: int) -> list[ToolDelta]:
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
-        return [closed for key in keys if (closed := self._calls.close_by_provider(key)) is not None]
+        return [closed for key in keys if (closed := self._calls.close(key)) is not None]
 
 
 def _joined(event: Event, content: Any) -> str:

@@ -11,9 +11,9 @@ from llmwatch.wire.dialects.bedrock import BEDROCK_EVENTS
 from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
 from llmwatch.wire.event import Event
 from llmwatch.wire.eventstream import FRAME_TYPE
-from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, media_type
+from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, error_in, media_type
 
-__all__ = ["Framing", "by_event", "by_frame", "by_url", "framing_of", "is_line"]
+__all__ = ["Framing", "by_event", "by_frame", "by_url", "corrected", "framing_of", "is_line"]
 
 Framing = Literal["events", "lines", "frames"]
 """Server-sent events, JSON lines, or the frames of an AWS event stream."""
@@ -80,6 +80,24 @@ def framing_of(name: str | None, content_type: str) -> Framing | None:
     if name is None or (name == "cohere" and kind != "text/event-stream"):
         return None
     return "events"
+
+
+def corrected(guess: str, event: Event) -> str | None:
+    """The dialect of a first event where the address suggested ``guess``: another one where the event is clearly of it.
+
+    ``None`` where it tells nothing, and the next one has to. Errors look alike in several dialects, and so do
+    Snowflake's events and chunks of chat completions: these correct nothing.
+    """
+    name = by_event(event)
+    if name in (None, guess):
+        return name
+    if name == "generic" or event.event == "error" or (guess, name) == ("snowflake", "openai-chat"):
+        return guess
+    try:
+        value = event.json()
+    except (ValueError, RecursionError):
+        return guess
+    return name if error_in(value) is None else guess
 
 
 def by_frame(event: Event) -> str | None:

@@ -82,7 +82,7 @@ class Snowflake(Dialect):
             event.finish = self.finished = True
             event.cut = is_cut(reason)
             if not event.cut:
-                closed = [self._calls.close_by_provider(key) for key in self._calls]
+                closed = [self._calls.close(key) for key in self._calls]
                 event.tools = (*event.tools, *[call for call in closed if call is not None])
 
     def _read_thinking(self, event: Event, delta: dict[str, Any]) -> None:
