@@ -178,6 +178,7 @@ def _record(
         response_bytes=tally.response_bytes,
         events=dict(tally.events),
         comments=tally.comments,
+        contradictions=tally.contradictions,
         longest_gap=machine.longest_gap,
         phase=verdict.phase.value,
         limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,

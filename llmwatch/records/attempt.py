@@ -83,6 +83,7 @@ class AttemptRecord:
       compressed).
     * ``events``: how many of each kind (``text``, ``reasoning``, ``keepalive``, ...); ``comments``: SSE comments, which
       are no events.
+    * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
     * ``longest_gap``: longest silence between two reads of the body.
     * ``phase``: the watchdog's phase when it ended; ``limit``: name of the limit that expired, ``limit_seconds`` its
       length; ``elapsed``: from the attempt's start to its verdict; ``kill_lag``: from the expiry to the verdict.
@@ -113,6 +114,7 @@ class AttemptRecord:
     response_bytes: int = 0
     events: Mapping[str, int] = field(default_factory=FrozenMap)
     comments: int = 0
+    contradictions: int = 0
     longest_gap: float | None = None
     phase: str = ""
     limit: str | None = None
@@ -188,6 +190,7 @@ class AttemptRecord:
             response_bytes=read.whole("response_bytes", 0),
             events=events,
             comments=read.whole("comments", 0),
+            contradictions=read.whole("contradictions", 0),
             longest_gap=read.maybe_number("longest_gap"),
             phase=read.text("phase", ""),
             limit=read.maybe_text("limit"),

@@ -23,6 +23,8 @@ class Tally:
     reused: bool | None = None
     idle: float | None = None
     comments: int = 0
+    contradictions: int = 0
+    """Events that restated something as it was not said."""
     dialect: str | None = None
     content_type: str | None = None
     content_encoding: str | None = None

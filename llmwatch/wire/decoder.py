@@ -17,7 +17,6 @@ One decoder reads one attempt. No I/O, no threads, no clock.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -123,6 +122,11 @@ class Decoder:
         return self._framer.comments
 
     @property
+    def contradictions(self) -> int:
+        """Events that restated something as it was not said."""
+        return 0 if self._dialect is None else self._dialect.contradictions
+
+    @property
     def pending(self) -> int:
         """Bytes of the last event, which nothing has ended yet: at the end of the body, evidence of a cut."""
         if self.terminal or self.error is not None:
@@ -218,7 +222,7 @@ class Decoder:
 
     def _is_end_mark(self, blocks: list[Any]) -> bool:
         """Whether it is one whole event after which nothing follows, and that carries no content."""
-        dialect = copy.deepcopy(self._dialect)
+        dialect = None if self._dialect is None else self._dialect.copy()
         raw = list(self._parse(blocks))
         if dialect is None or len(raw) != 1:
             return False

@@ -32,11 +32,12 @@ class OpenCalls:
     comes out as ``{"input": "..."}``.
     """
 
-    __slots__ = ("_fragments", "_free")
+    __slots__ = ("_closed", "_fragments", "_free")
 
     def __init__(self) -> None:
         self._fragments: dict[str, list[str]] = {}
         self._free: set[str] = set()
+        self._closed: dict[str, str] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._fragments
@@ -60,6 +61,11 @@ class OpenCalls:
         fragments.append(fragment)
         return True
 
+    def text(self, key: str) -> str:
+        """The call's arguments so far, or all of them once it is closed."""
+        fragments = self._fragments.get(key)
+        return self._closed.get(key, "") if fragments is None else "".join(fragments)
+
     def is_whole(self, key: str) -> bool:
         """Whether the call's arguments are an object already, so that nothing can follow."""
         return is_whole("".join(self._fragments.get(key, ())))
@@ -72,13 +78,19 @@ class OpenCalls:
         """End the call, as the provider says: the piece that says it is complete, ``None`` where it is cut."""
         if key not in self._fragments:
             return None
-        arguments = "".join(self._fragments.pop(key))
+        arguments = self._closed[key] = "".join(self._fragments.pop(key))
         if key in self._free:
             self._free.discard(key)
             return whole_call(key, None, None, {"input": arguments})
         if not arguments.strip():
             return bare_call(key)
-        return ToolDelta(key, complete=True) if is_whole(arguments) else None
+        if is_whole(arguments):
+            return ToolDelta(key, complete=True)
+        half = arguments[: len(arguments) // 2]
+        if arguments == half * 2 and is_whole(half):
+            # They came in pieces and then once more as a whole.
+            return ToolDelta(key, arguments=half, complete=True, whole=True)
+        return None
 
     def close_if_whole(self, key: str) -> ToolDelta | None:
         """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""

@@ -62,6 +62,7 @@ class Anthropic(Dialect):
         self._calls = OpenCalls()
         # Calls that were closed and got no input at all.
         self._bare_calls: set[str] = set()
+        self._given: dict[str, str] = {}  # what a block's start said of its content, until its first delta
         self._stop_reason = ""
         self._marked = False  # the message has its stop_reason, and no block was begun since
 
@@ -102,19 +103,23 @@ class Anthropic(Dialect):
 
     def _read_delta(self, event: Event, value: dict[str, Any], delta: dict[str, Any]) -> None:
         kind = text_of(delta.get("type"))
+        given = self._given.pop(str(value.get("index", 0)), "") if self._given else ""
         if kind == "text_delta":
-            event.text = text_of(delta.get("text"))
+            event.text = text_of(delta.get("text")).removeprefix(given)
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         elif kind == "thinking_delta":
-            event.reasoning = text_of(delta.get("thinking"))
+            event.reasoning = text_of(delta.get("thinking")).removeprefix(given)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif kind == "input_json_delta":
             fragment = fragment_of(delta.get("partial_json"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             key = str(value.get("index", 0))
             if fragment and key in self._calls:
+                if given:
+                    # The deltas say it anew.
+                    self._calls.close(key)
                 self._calls.add(key, fragment)
-                event.tools = (ToolDelta(key, arguments=fragment),)
+                event.tools = (ToolDelta(key, arguments=fragment, whole=bool(given)),)
             elif fragment and key not in self._blocks:
                 # Of a call whose start was not seen, or that was closed before: whatever it was, it is not whole.
                 self._bare_calls.discard(key)
@@ -133,6 +138,8 @@ class Anthropic(Dialect):
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
             self._calls.add(key, fragment)
+            if fragment:
+                self._given[key] = fragment
             event.kind = Kind.TOOL_INPUT
             event.tools = (
                 ToolDelta(key, text_of(block.get("id")) or None, text_of(block.get("name")) or None, fragment),
@@ -146,14 +153,17 @@ class Anthropic(Dialect):
             event.kind = Kind.REASONING
         elif kind == "text" and (text := text_of(block.get("text"))):
             event.kind, event.text = Kind.TEXT, text
+            self._given[key] = text
         elif kind == "thinking" and (thinking := text_of(block.get("thinking"))):
             event.kind, event.reasoning = Kind.REASONING, thinking
+            self._given[key] = thinking
 
     def _note(self, tool: object) -> None:
         self.provider_acted = self.provider_acted or may_act(tool)
 
     def _read_stop(self, event: Event, key: str) -> None:
         kind = self._blocks.pop(key, "")
+        self._given.pop(key, None)
         if kind == "tool_use":
             bare, closed = self._calls.is_empty(key), self._calls.close(key)
             if bare:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError
 from llmwatch.wire.refusal import error_in, shorten
+from llmwatch.wire.restated import Said
 
 __all__ = [
     "DONE",
@@ -71,6 +73,7 @@ class Dialect:
     once the dialect is ``at_rest``. ``finished``: as many choices as were asked
     for (``choices``) have their finish mark, and nothing that was begun is open; it can become false again, when
     another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
+    ``contradictions`` counts the events that restate something as it was not said; what was said stands.
     ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
     effects.
     """
@@ -83,6 +86,7 @@ class Dialect:
         self.finished = False
         self.provider_acted = False
         self.choices = 1
+        self.contradictions = 0
 
     @property
     def at_rest(self) -> bool:
@@ -92,6 +96,17 @@ class Dialect:
     def read(self, event: Event) -> None:
         """Fill in what the event means. Raises ``ValueError`` or ``RecursionError`` where it ought to be JSON."""
         raise NotImplementedError
+
+    def copy(self) -> Dialect:
+        """Another one that has seen the same."""
+        return copy.deepcopy(self)
+
+    def restated(self, said: Said, whole: str) -> str:
+        """What a text that is stated whole adds to what was ``said`` of it."""
+        missing = said.take(whole) if whole else ""
+        if missing is None:
+            self.contradictions += 1
+        return missing or ""
 
     def parse(self, event: Event) -> dict[str, Any] | None:
         """The event's JSON object; ``None`` for the end marker, which is filled in here."""

@@ -9,6 +9,7 @@ once as many choices are as were asked for, and none is under way.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from llmwatch.payload.executors import may_act
@@ -24,7 +25,8 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.restated import MOST_PIECES, Said
+from llmwatch.wire.tools import OpenCalls, is_whole
 
 __all__ = ["OpenAIChat"]
 
@@ -56,7 +58,8 @@ class OpenAIChat(Dialect):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: set[int] = set()
+        self._said: dict[int, _Said] = {}
+        self._open: dict[int, _Said] = {}
         self._done: set[int] = set()
         self._calls = _Calls()
 
@@ -84,17 +87,25 @@ class OpenAIChat(Dialect):
             return False
         delta = choice.get("delta")
         index = choice.get("index", 0)
-        if type(delta) is not dict or type(index) is not int or index not in self._open:
+        if type(delta) is not dict or type(index) is not int:
+            return False
+        said = self._open.get(index)
+        if said is None:
             return False
         name = _only(delta)
         piece = delta.get(name)
         if name == "content" and type(piece) is str:
             event.kind = _TEXT
             event.text = piece
+            pieces = said.text
+            pieces.append(piece)
+            if len(pieces) > MOST_PIECES:
+                pieces.fold()
             return True
         if (name == "reasoning_content" or name == "reasoning") and type(piece) is str:
             event.kind = _REASONING
             event.reasoning = piece
+            said.reasoning.add(piece)
             return True
         if name == "tool_calls" and type(piece) is list and len(piece) == 1 and type(piece[0]) is dict:
             event.tools = tools = self._calls.read(index, piece[0])
@@ -128,14 +139,17 @@ class OpenAIChat(Dialect):
                 event.kind = Kind.KEEPALIVE
 
     def _read_choice(self, index: int, choice: dict[str, Any], pieces: _Pieces) -> bool:
+        said = self._said.setdefault(index, _Said())
         if index not in self._done:
-            self._open.add(index)
-        delta = choice.get("delta")
-        if delta is None:
-            # A server that sends the whole message as one event.
-            delta = choice.get("message")
+            self._open[index] = said
+        delta, message = choice.get("delta"), choice.get("message")
         if isinstance(delta, dict) and delta:
-            self._read_delta(index, delta, pieces)
+            own = _Pieces()
+            self._read_delta(index, delta, own)
+            said.add(own)
+            pieces.extend(own)
+        if isinstance(message, dict) and message:
+            self._read_message(index, message, said, pieces)
         if text := text_of(choice.get("text")):
             pieces.text.append(text)
         reason = choice.get("finish_reason")
@@ -143,12 +157,38 @@ class OpenAIChat(Dialect):
             return False
         pieces.reasons.add(reason)
         pieces.cut = pieces.cut or is_cut(reason)
-        self._open.discard(index)
+        self._open.pop(index, None)
         self._done.add(index)
         closed = self._calls.close(index)
         if not is_cut(reason) and reason != "error":
             pieces.tools += closed
         return True
+
+    def _read_message(self, index: int, message: dict[str, Any], said: _Said, pieces: _Pieces) -> None:
+        """A message as a whole: all of the answer in one event, or what deltas said before, or each time more of it."""
+        own = _Pieces()
+        calls = message.get("tool_calls")
+        self._read_delta(index, {**message, "tool_calls": None}, own)
+        text, reasoning = "".join(own.text), "".join(own.reasoning)
+        if said.in_messages and not said.cumulative and said.text.missing(text) is None:
+            # There are no deltas, and this is no longer version of what came before: the messages are the pieces.
+            said.add(own)
+        else:
+            said.cumulative = said.cumulative or bool(said.text)
+            said.in_messages = said.in_messages or not said
+            own.text, own.reasoning = [self.restated(said.text, text)], [self.restated(said.reasoning, reasoning)]
+            own.role = own.role or bool(text or reasoning)
+        pieces.extend(own)
+        if calls and not isinstance(calls, list):
+            raise UnknownShape
+        for call in calls or ():
+            if not isinstance(call, dict):
+                raise UnknownShape
+            stated = self._calls.restate(index, call)
+            if stated is None:
+                self.contradictions += 1
+            else:
+                pieces.tools += stated
 
     def _read_delta(self, index: int, delta: dict[str, Any], pieces: _Pieces) -> None:
         content = delta.get("content")
@@ -182,6 +222,10 @@ def _has_acted(executed: Any) -> bool:
     """Whether one of the tools that a gateway ran itself may have a side effect."""
     kinds = [one.get("type") if isinstance(one, dict) else None for one in _list(executed)]
     return any(may_act(kind) and not (isinstance(kind, str) and kind in _READING) for kind in kinds)
+
+
+def _parsed(arguments: str) -> Any:
+    return json.loads(arguments) if is_whole(arguments) else None
 
 
 def _list(value: Any) -> list[Any]:
@@ -288,6 +332,32 @@ class _Calls:
         self._keys.add(key)
         return key
 
+    def restate(self, choice: int, call: dict[str, Any]) -> tuple[ToolDelta, ...] | None:
+        """A call that a message states whole: what it adds, ``None`` where it contradicts what came before."""
+        place, identity = call.get("index"), text_of(call.get("id"))
+        function = call.get("function")
+        key = self._by_id.get((choice, identity)) if identity else self._current.get(f"{choice}.{place}")
+        if key is None and not identity and isinstance(function, dict):
+            key = self._same(choice, function)
+        if key is None:
+            return self.read(choice, call)
+        whole = fragment_of(function.get("arguments")) if isinstance(function, dict) else ""
+        said = self._calls.text(key)
+        if not whole or whole == said or (is_whole(said) and json.loads(said) == _parsed(whole)):
+            return ()
+        if not whole.startswith(said) or key not in self._calls:
+            return None
+        self._calls.add(key, whole[len(said) :])
+        return (ToolDelta(key, None, None, whole[len(said) :]),)
+
+    def _same(self, choice: int, function: dict[str, Any]) -> str | None:
+        """The call of that name and those arguments, where nothing else tells which one is meant."""
+        name, whole = text_of(function.get("name")), fragment_of(function.get("arguments"))
+        for key in self._keys:
+            if key.startswith(f"{choice}.") and self._names.get(key) == name and self._calls.text(key) == whole:
+                return key
+        return None
+
     def _before(self, choice: int) -> tuple[ToolDelta, ...]:
         # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
@@ -297,6 +367,27 @@ class _Calls:
         """End all calls of the choice; those that came out whole."""
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
         return [closed for key in keys if (closed := self._calls.close(key)) is not None]
+
+
+class _Said:
+    """What was said of one choice, and whether it came in messages instead of deltas."""
+
+    __slots__ = ("cumulative", "in_messages", "reasoning", "text")
+
+    def __init__(self) -> None:
+        self.text = Said()
+        self.reasoning = Said()
+        self.in_messages = False
+        self.cumulative = False  # each message holds those before it
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.reasoning)
+
+    def add(self, pieces: _Pieces) -> None:
+        for text in pieces.text:
+            self.text.add(text)
+        for text in pieces.reasoning:
+            self.reasoning.add(text)
 
 
 class _Pieces:
@@ -313,6 +404,15 @@ class _Pieces:
         self.other = False
         self.opaque = False
         self.role = False
+
+    def extend(self, other: _Pieces) -> None:
+        """What another choice, or another way of saying it, adds."""
+        self.text += other.text
+        self.reasoning += other.reasoning
+        self.tools += other.tools
+        self.other = self.other or other.other
+        self.opaque = self.opaque or other.opaque
+        self.role = self.role or other.role
 
     def add_parts(self, parts: list[Any]) -> None:
         """Content in parts: text, and thinking that holds parts of its own."""

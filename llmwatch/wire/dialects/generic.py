@@ -5,6 +5,7 @@ Every event with data is text, and its data is that text. The end of the body is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES, Dialect, error_event
@@ -46,6 +47,10 @@ class FunctionDialect(Dialect):
         self.name = name
         self.accepts_eof = accepts_eof
         self._function = function
+
+    def copy(self) -> FunctionDialect:
+        """Another one that has seen the same. What stands behind the function is the user's, and is not copied."""
+        return copy.copy(self)
 
     def read(self, event: Event) -> None:
         try:

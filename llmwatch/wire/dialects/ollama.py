@@ -11,6 +11,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import bare_call, whole_call
 
 __all__ = ["Ollama"]
@@ -24,6 +25,7 @@ class Ollama(Dialect):
     def __init__(self) -> None:
         super().__init__()
         self._count = 0
+        self._text, self._reasoning = Said(), Said()
         self._bare: list[ToolDelta] = []  # calls without arguments, which a cut might have left so
 
     def read(self, event: Event) -> None:
@@ -37,6 +39,11 @@ class Ollama(Dialect):
         source = message if isinstance(message, dict) else value
         event.text = text_of(source.get("content" if source is message else "response"))
         event.reasoning = text_of(source.get("thinking"))
+        if value.get("done") is True:
+            self._hear_last(event)
+        else:
+            self._text.add(event.text)
+            self._reasoning.add(event.reasoning)
         event.tools = self._read_calls(source.get("tool_calls"))
         reason = text_of(value.get("done_reason"))
         if reason:
@@ -57,6 +64,15 @@ class Ollama(Dialect):
             event.kind = Kind.REASONING
         elif not reason and ("message" in value or "response" in value):
             event.kind = Kind.KEEPALIVE
+
+    def _hear_last(self, event: Event) -> None:
+        """Some servers say the whole answer again in the last line, which may also be one more piece."""
+        if len(self._text) > 1:
+            missing = self._text.missing(event.text)
+            event.text = event.text if missing is None else missing
+        if len(self._reasoning) > 1:
+            missing = self._reasoning.missing(event.reasoning)
+            event.reasoning = event.reasoning if missing is None else missing
 
     def _read_calls(self, calls: Any) -> tuple[ToolDelta, ...]:
         pieces: list[ToolDelta] = []

@@ -3,9 +3,8 @@
 Source: OpenAI's API reference (streaming events of the Responses API).
 
 What was streamed in deltas is repeated whole by ``*.done`` events, by ``output_item.done`` and by
-``response.completed``; only the deltas are text, so that nothing comes twice. Where a server sends no deltas, the
-first that states the text is it. A tool call is the other way round: ``output_item.done`` restates it, and that is the
-call, or ``response.completed`` where none came before.
+``response.completed``; each of these adds only what was missing, so that nothing comes twice. A tool call is the other
+way round: ``output_item.done`` restates it, and that is the call, or ``response.completed`` where none came before.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.refusal import error_in
+from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import whole_call
 
 __all__ = ["OpenAIResponses"]
@@ -66,7 +66,16 @@ _INPUT_DONE = {
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
 # What says it again, or for the first time where a server sends no deltas.
-_RESTATED = frozenset(("response.output_text.done", "response.refusal.done"))
+_RESTATED = frozenset(
+    (
+        "response.output_text.done",
+        "response.refusal.done",
+        "response.content_part.done",
+        "response.reasoning_text.done",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    )
+)
 _TERMINAL = frozenset(("response.completed", "response.incomplete", "response.done"))
 
 # Calls that the caller carries out: where their arguments stand.
@@ -98,9 +107,9 @@ class OpenAIResponses(Dialect):
 
     def __init__(self) -> None:
         super().__init__()
-        # Text that came in deltas, or, where there were none, in the events that restate it.
-        self._said = False
-        self._restated = False
+        # The parts of the text and of the reasoning, by their place.
+        self._text: dict[Any, Said] = {}
+        self._reasoning: dict[Any, Said] = {}
         # Calls that came out whole: their places, and their ids where they have one.
         self._whole: set[str] = set()
         # Calls that were begun, and what their own done events state of their arguments.
@@ -120,11 +129,17 @@ class OpenAIResponses(Dialect):
             event.text = text_of(value.get("delta"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
             if event.text:
-                self._said = True
+                said = self._text.get((value.get("output_index"), value.get("content_index")))
+                if said is None:
+                    said = _said(self._text, value.get("output_index"), value.get("content_index"))
+                said.append(event.text)
+                if len(said) > MOST_PIECES:
+                    said.fold()
         elif name in _REASONING_DELTAS:
             delta = value.get("delta")
             event.reasoning = text_of(delta.get("text")) if isinstance(delta, dict) else text_of(delta)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
+            _said(self._reasoning, value.get("output_index"), *_reasoning_place(value)).add(event.reasoning)
         elif name in _INPUT_DELTAS:
             fragment = text_of(value.get("delta"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
@@ -158,7 +173,7 @@ class OpenAIResponses(Dialect):
                 # Of a call whose beginning was not seen.
                 self._begun.setdefault(_key(value), {**value, "type": kind, "id": value.get("item_id")})
         elif name in _RESTATED:
-            self._read_restated(event, value)
+            self._read_restated(event, name, value)
         elif name in _TERMINAL:
             # Its name says why the answer ended, and that nothing follows.
             event.kind, event.finish = Kind.TERMINAL, True
@@ -170,11 +185,30 @@ class OpenAIResponses(Dialect):
         elif name in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
 
-    def _read_restated(self, event: Event, value: dict[str, Any]) -> None:
+    def _read_restated(self, event: Event, name: str, value: dict[str, Any]) -> None:
+        part = value.get("part")
         text = text_of(value.get("text")) or text_of(value.get("refusal"))
-        if text and not self._said:
-            event.kind, event.text = Kind.TEXT, text
-            self._restated = True
+        if isinstance(part, dict):
+            text = text_of(part.get("text")) or text_of(part.get("refusal"))
+        place = value.get("output_index")
+        if "reasoning" in name or (isinstance(part, dict) and part.get("type") in ("reasoning_text", "summary_text")):
+            event.reasoning = self.restated(_said(self._reasoning, place, *_reasoning_place(value)), text)
+        else:
+            event.text = self.restated(_said(self._text, place, value.get("content_index")), text)
+        if event.text or event.reasoning:
+            event.kind = Kind.TEXT if event.text else Kind.REASONING
+
+    def _completed(self, parts: list[str], said: dict[Any, Said]) -> str:
+        """What the parts of a whole response add, whatever places the events gave them."""
+        known = [one for one in said.values() if one]
+        if not parts or (len(parts) != len(known) and sum(map(len, parts)) == sum(one.length for one in known)):
+            # The same in another division.
+            return ""
+        if len(known) == 1:
+            return self.restated(known[0], "".join(parts))
+        known += [Said() for _ in range(len(parts) - len(known))]
+        self.contradictions += len(known) > len(parts)
+        return "".join([self.restated(one, part) for one, part in zip(known, parts, strict=False)])
 
     def _read_item(self, event: Event, key: str, item: dict[str, Any]) -> None:
         kind = text_of(item.get("type"))
@@ -197,6 +231,17 @@ class OpenAIResponses(Dialect):
         elif kind in ("reasoning", "compaction"):
             # Without a summary this is all that is seen of it.
             event.kind = Kind.REASONING
+        elif kind == "message":
+            self._read_message(event, key, item)
+
+    def _read_message(self, event: Event, key: str, item: dict[str, Any]) -> None:
+        """A message whose parts came in no events of their own."""
+        if not any(self._text.values()):
+            place = int(key) if key.isdecimal() else key
+            for at, text in enumerate(_texts([item])):
+                event.text += self.restated(_said(self._text, place, at), text)
+        if event.text:
+            event.kind = Kind.TEXT
 
     def _read_end(self, event: Event, name: str, response: dict[str, Any]) -> None:
         status = response.get("status")
@@ -206,8 +251,8 @@ class OpenAIResponses(Dialect):
         event.cut = name == "response.incomplete" or status == "incomplete"
         # Some servers stream nothing of an answer, or not all of it, and give it here.
         output = [item if isinstance(item, dict) else {} for item in _list(response.get("output"))]
-        if not self._said and not self._restated:
-            event.text = "".join(_texts(output))
+        event.text = self._completed([text for text in _texts(output) if text], self._text)
+        event.reasoning = self._completed([text for text in _thoughts(output) if text], self._reasoning)
         if not event.cut:
             event.tools = tuple(
                 _call(str(at), item, closed=item.get("status") == "completed")
@@ -266,6 +311,17 @@ class OpenAIResponses(Dialect):
             inner = _list(tool.get("tools")) if isinstance(tool, dict) and kind == "namespace" else [tool]
             for one in inner:
                 self._note(text_of(one.get("type")) if isinstance(one, dict) else "")
+
+
+def _said(parts: dict[Any, Said], *place: Any) -> Said:
+    said = parts.get(place)
+    if said is None:
+        said = parts[place] = Said()
+    return said
+
+
+def _reasoning_place(value: dict[str, Any]) -> tuple[Any, Any]:
+    return value.get("content_index"), value.get("summary_index")
 
 
 def _list(value: Any) -> list[Any]:
@@ -333,6 +389,15 @@ def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
 def _is_bare(item: dict[str, Any]) -> bool:
     kind = text_of(item.get("type"))
     return kind in ("function_call", "custom_tool_call") and item.get(_CALLER_CALLS[kind]) in (None, "")
+
+
+def _thoughts(output: list[dict[str, Any]]) -> Iterator[str]:
+    """What a whole response shows of its reasoning."""
+    for item in output:
+        if item.get("type") == "reasoning":
+            for part in (*_list(item.get("summary")), *_list(item.get("content"))):
+                if isinstance(part, dict):
+                    yield text_of(part.get("text"))
 
 
 def _texts(output: list[dict[str, Any]]) -> Iterator[str]:

@@ -91,9 +91,21 @@ CALL = whole('{"a":1}', "c1", "f")
         row("reasoning", event("reasoning_text.delta", delta="hm"), Kind.REASONING, reasoning="hm"),
         row("reasoning summary", event("reasoning_summary_text.delta", delta="hm"), Kind.REASONING, reasoning="hm"),
         row("older reasoning", event("reasoning.delta", delta={"text": "hm"}), Kind.REASONING, reasoning="hm"),
-        row("reasoning restated", event("reasoning_summary_text.done", text="hm"), Kind.LIFECYCLE),
+        row("reasoning stated whole", event("reasoning_summary_text.done", text="hm"), Kind.REASONING, reasoning="hm"),
+        row(
+            "reasoning restated",
+            event("reasoning_summary_text.done", text="hm"),
+            Kind.LIFECYCLE,
+            before=(event("reasoning_summary_text.delta", delta="hm"),),
+        ),
         row("reasoning done", item("reasoning", encrypted_content="xyz", summary=[]), Kind.REASONING),
-        row("message done", item("message", content=[{"text": "hi"}]), Kind.LIFECYCLE),
+        row("message stated whole", item("message", content=[{"text": "hi"}]), Kind.TEXT, text="hi"),
+        row(
+            "message done",
+            item("message", content=[{"text": "hi"}]),
+            Kind.LIFECYCLE,
+            before=(event("output_text.delta", output_index=2, content_index=0, delta="hi"),),
+        ),
         row(
             "function input",
             event("function_call_arguments.delta", output_index=2, delta='{"a"'),

@@ -1,0 +1,253 @@
+"""What a provider says again is heard once."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from llmwatch.wire import Collector, Decoder
+from llmwatch.wire.restated import MOST_PIECES, Said
+from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
+from tests.wire.dialects.test_chat import call, chunk
+from tests.wire.dialects.test_responses import event as response
+from tests.wire.streams import lines, sse
+
+
+def said(*pieces: str) -> Said:
+    found = Said()
+    for piece in pieces:
+        found.add(piece)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole", "missing"),
+    [
+        (("a", "b"), "ab", ""),
+        (("a", "b"), "abc", "c"),
+        ((), "abc", "abc"),
+        (("a", "b"), "b", None),
+        (("a", "b"), "a", None),
+        ((" a", "b\n"), "ab", ""),
+        (("x" * 9,) * (2 * MOST_PIECES), "x" * 18 * MOST_PIECES + "y", "y"),
+        (("x" * 9,) * (2 * MOST_PIECES), "y" + "x" * 18 * MOST_PIECES, None),
+        (("\ud83d",), "\ud83d\ude00", "\ude00"),
+    ],
+)
+def test_what_a_whole_adds(pieces: tuple[str, ...], whole: str, missing: str | None) -> None:
+    """What was not said yet, nothing, or that it says something else; the same for a text of any length."""
+    found = said(*pieces)
+    assert found.missing(whole) == copy.deepcopy(found).missing(whole) == missing
+
+
+def test_memory_stays_flat() -> None:
+    """Of a text without an end so many pieces are kept and no more."""
+    found = said(*["a"] * (10 * MOST_PIECES + 5))
+    assert len(found) <= MOST_PIECES
+    assert found.length == 10 * MOST_PIECES + 5
+
+
+def message(finish: str | None = "stop", **fields: Any) -> dict[str, Any]:
+    return {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": finish, "message": fields}]}
+
+
+def block(text: str) -> tuple[str, dict[str, Any]]:
+    return delta("text_delta", text=text)
+
+
+def item(*texts: str) -> dict[str, Any]:
+    return {"type": "message", "content": [{"type": "output_text", "text": text} for text in texts]}
+
+
+def spoken(text: str, **place: int) -> Any:
+    return response("output_text.delta", delta=text, **({"output_index": 0, "content_index": 0} | place))
+
+
+THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items", "right"),
+    [
+        # A message after its deltas, after some of them, and with all of them in each.
+        ("openai-chat", (chunk({"content": "a"}), chunk({"content": "b"}), message(content="ab")), ("ab", "")),
+        ("openai-chat", (chunk({"content": "a"}), message(content="ab")), ("ab", "")),
+        ("openai-chat", (message(content="ab"),), ("ab", "")),
+        ("openai-chat", (message(None, content="a"), message(None, content="ab"), message(content="abc")), ("abc", "")),
+        ("openai-chat", (message(None, content="a"), message(content="b")), ("ab", "")),
+        (
+            "openai-chat",
+            (chunk({"reasoning_content": "hm"}), chunk({"content": "a"}), message(content="a", reasoning_content="hm")),
+            ("a", "hm"),
+        ),
+        ("openai-chat", (chunk({"content": "a"}), chunk(None, "stop"), message(content="a")), ("a", "")),
+        ("openai-chat", (chunk({"content": " a\n"}), message(content="a")), (" a\n", "")),
+        # A block's start that the first delta repeats, or goes on from.
+        ("anthropic", (start("text", text="a"), block("a"), block("b"), STOP, ended("end_turn")), ("ab", "")),
+        ("anthropic", (start("text", text="a"), block("ab"), STOP, ended("end_turn")), ("ab", "")),
+        ("anthropic", (start("text", text="a"), block("b"), STOP, ended("end_turn")), ("ab", "")),
+        ("anthropic", (start("text", text=""), block("a"), block("a"), STOP, ended("end_turn")), ("aa", "")),
+        (
+            "anthropic",
+            (
+                start("thinking", thinking="hm"),
+                delta("thinking_delta", thinking="hm"),
+                delta("thinking_delta", thinking="hm"),
+                STOP,
+                ended("end_turn"),
+            ),
+            ("", "hmhm"),
+        ),
+        # Done events and completed responses.
+        (
+            "openai-responses",
+            (spoken("a"), spoken("b"), response("output_text.done", output_index=0, content_index=0, text="ab")),
+            ("ab", ""),
+        ),
+        (
+            "openai-responses",
+            (spoken("a"), response("output_text.done", output_index=0, content_index=0, text="ab")),
+            ("ab", ""),
+        ),
+        ("openai-responses", (spoken("a"), response("completed", response={"output": [item("ab")]})), ("ab", "")),
+        ("openai-responses", (response("completed", response={"output": [THOUGHT, item("ab")]}),), ("ab", "hm")),
+        (
+            "openai-responses",
+            (
+                response("reasoning_summary_text.delta", output_index=0, summary_index=0, delta="hm"),
+                response("reasoning_summary_text.done", output_index=0, summary_index=0, text="hm"),
+                spoken("a", output_index=1),
+                spoken("b", output_index=1, content_index=1),
+                response("completed", response={"output": [THOUGHT, item("a", "b")]}),
+            ),
+            ("ab", "hm"),
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_text.delta", delta="a"),
+                response("output_text.delta", delta="b"),
+                response("completed", response={"output": [item("a", "b")]}),
+            ),
+            ("ab", ""),
+        ),
+        ("openai-responses", (spoken("a"), response("completed", response={"output": [item("a", "b")]})), ("ab", "")),
+        (
+            "openai-responses",
+            (
+                response("output_item.done", output_index=0, item=item("ab")),
+                response("completed", response={"output": [item("ab")]}),
+            ),
+            ("ab", ""),
+        ),
+        # A last line with all of it.
+        (
+            "ndjson",
+            ({"response": "a"}, {"response": "b"}, {"response": "ab", "done": True, "done_reason": "stop"}),
+            ("ab", ""),
+        ),
+        (
+            "ndjson",
+            (
+                {"message": {"thinking": "h"}},
+                {"message": {"thinking": "m"}},
+                {"message": {"content": "a", "thinking": "hm"}, "done": True},
+            ),
+            ("a", "hm"),
+        ),
+        ("ndjson", ({"response": "a"}, {"response": "b"}, {"response": "c", "done": True}), ("abc", "")),
+        ("ndjson", ({"response": "ha"}, {"response": "ha", "done": True}), ("haha", "")),
+    ],
+)
+def test_text_and_reasoning_come_once(dialect: str, items: tuple[Any, ...], right: tuple[str, str]) -> None:
+    """Whatever is restated adds only what was missing, and nothing contradicts."""
+    decoder = Decoder(dialect)
+    events = decoder.feed(lines(*items) if dialect == "ndjson" else sse(*items))
+    assert ("".join(event.text for event in events), "".join(event.reasoning for event in events)) == right
+    assert (decoder.contradictions, decoder.error) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items", "right"),
+    [
+        ("openai-chat", (chunk({"content": "a"}), message(content="b")), "a"),
+        ("openai-chat", (chunk({"content": "ab"}), message(content="a")), "ab"),
+        ("openai-responses", (spoken("a"), response("completed", response={"output": [item("b")]})), "a"),
+        (
+            "openai-responses",
+            (spoken("a"), response("output_text.done", output_index=0, content_index=0, text="b")),
+            "a",
+        ),
+    ],
+)
+def test_a_contradiction_is_counted_and_what_was_said_stands(dialect: str, items: tuple[Any, ...], right: str) -> None:
+    """Text that is not what was said adds nothing, and is not lost without a word."""
+    decoder = Decoder(dialect)
+    assert "".join(event.text for event in decoder.feed(sse(*items))) == right
+    assert decoder.contradictions == 1
+
+
+def calls(*each: tuple[str | None, str, str]) -> list[dict[str, Any]]:
+    return [
+        {**({"id": identity} if identity else {}), "function": {"name": name, "arguments": arguments}}
+        for identity, name, arguments in each
+    ]
+
+
+CALL = (chunk(call(id="c", name="f")), chunk(call('{"x":')), chunk(call("1}")))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*CALL, message("tool_calls", tool_calls=calls(("c", "f", '{"x":1}'))))),
+        ("openai-chat", (*CALL, message("tool_calls", tool_calls=calls((None, "f", '{"x":1}'))))),
+        ("openai-chat", (*CALL, chunk(None, "tool_calls"), message(tool_calls=calls(("c", "f", '{"x": 1}'))))),
+        ("openai-chat", (*CALL[:2], message("tool_calls", tool_calls=calls(("c", "f", '{"x":1}'))))),
+        ("openai-chat", (message("tool_calls", tool_calls=calls(("c", "f", '{"x":1}'))),)),
+        ("openai-chat", (*CALL, chunk(call('{"x":1}')), chunk(None, "tool_calls"))),
+        (
+            "anthropic",
+            (
+                start("tool_use", id="c", name="f", input={"x": 1}),
+                delta("input_json_delta", partial_json='{"x"'),
+                delta("input_json_delta", partial_json=":1}"),
+                STOP,
+                ASKED,
+            ),
+        ),
+    ],
+)
+def test_a_restated_call_comes_once(dialect: str, items: tuple[Any, ...]) -> None:
+    """A call in pieces and then whole, by its id, its number or what is in it, is one call."""
+    collector = Collector()
+    for event in Decoder(dialect).feed(sse(*items)):
+        collector.add(event)
+    (found,) = collector.tool_calls
+    assert (found.name, found.json(), collector.discarded_calls) == ("f", {"x": 1}, 0)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (*CALL[:2], message("length", tool_calls=calls(("c", "f", '{"x":'))))),
+        ("openai-chat", (*CALL[:2], chunk(call('{"x":')), chunk(None, "tool_calls"))),
+        (
+            "anthropic",
+            (
+                start("tool_use", id="c", name="f", input={"x": 1}),
+                delta("input_json_delta", partial_json='{"x"'),
+                STOP,
+                ASKED,
+            ),
+        ),
+    ],
+)
+def test_a_restated_call_that_is_cut_is_none(dialect: str, items: tuple[Any, ...]) -> None:
+    """What is said twice and is not whole the second time does not come out."""
+    collector = Collector()
+    for event in Decoder(dialect).feed(sse(*items)):
+        collector.add(event)
+    assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
