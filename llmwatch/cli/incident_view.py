@@ -146,6 +146,7 @@ def _details(attempt: AttemptRecord) -> _Rows:
         ("request id", attempt.request_id),
         ("events", _pairs(attempt.events)),
         ("comments", f"{attempt.comments:,}" if attempt.comments else None),
+        ("stray lines", f"{attempt.stray_lines:,}" if attempt.stray_lines else None),
         ("contradictions", f"{attempt.contradictions:,}" if attempt.contradictions else None),
         ("longest gap", _maybe_duration(attempt.longest_gap)),
         ("previous call", _before(attempt.idle_since_previous)),

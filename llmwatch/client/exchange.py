@@ -389,7 +389,8 @@ class EventDelivery:
         """Before the hand-over, which may end the attempt."""
         decoder, tally = self._decoder, self._attempt.tally
         tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
-        tally.provider_acted, tally.contradictions = decoder.provider_acted, decoder.contradictions
+        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
+        tally.provider_acted = decoder.provider_acted
         if decoder.terminal:
             tally.end = "terminal"
         if decoder.settled:

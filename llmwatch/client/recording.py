@@ -178,6 +178,7 @@ def _record(
         response_bytes=tally.response_bytes,
         events=dict(tally.events),
         comments=tally.comments,
+        stray_lines=tally.stray_lines,
         contradictions=tally.contradictions,
         longest_gap=machine.longest_gap,
         phase=verdict.phase.value,

@@ -83,6 +83,7 @@ class AttemptRecord:
       compressed).
     * ``events``: how many of each kind (``text``, ``reasoning``, ``keepalive``, ...); ``comments``: SSE comments, which
       are no events.
+    * ``stray_lines``: lines of a stream of events that are neither a field nor a comment.
     * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
     * ``longest_gap``: longest silence between two reads of the body.
     * ``phase``: the watchdog's phase when it ended; ``limit``: name of the limit that expired, ``limit_seconds`` its
@@ -114,6 +115,7 @@ class AttemptRecord:
     response_bytes: int = 0
     events: Mapping[str, int] = field(default_factory=FrozenMap)
     comments: int = 0
+    stray_lines: int = 0
     contradictions: int = 0
     longest_gap: float | None = None
     phase: str = ""
@@ -190,6 +192,7 @@ class AttemptRecord:
             response_bytes=read.whole("response_bytes", 0),
             events=events,
             comments=read.whole("comments", 0),
+            stray_lines=read.whole("stray_lines", 0),
             contradictions=read.whole("contradictions", 0),
             longest_gap=read.maybe_number("longest_gap"),
             phase=read.text("phase", ""),

@@ -23,6 +23,7 @@ class Tally:
     reused: bool | None = None
     idle: float | None = None
     comments: int = 0
+    stray_lines: int = 0
     contradictions: int = 0
     """Events that restated something as it was not said."""
     dialect: str | None = None

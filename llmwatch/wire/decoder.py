@@ -30,7 +30,7 @@ from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
-from llmwatch.wire.refusal import in_stream_error, not_a_stream, retry_delay
+from llmwatch.wire.refusal import broken_error, in_stream_error, not_a_stream, retry_delay
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
 
@@ -120,6 +120,11 @@ class Decoder:
     def comments(self) -> int:
         """Comment lines so far."""
         return self._framer.comments
+
+    @property
+    def strays(self) -> int:
+        """Lines so far that were neither a field nor a comment."""
+        return self._framer.strays
 
     @property
     def contradictions(self) -> int:
@@ -322,7 +327,7 @@ class Decoder:
     def _read_unreadable(self, event: Event, exc: Exception) -> None:
         if event.event in KEEPALIVE_NAMES or not event.data.strip():
             event.kind = _KEEPALIVE
-        elif event.event == "error":
+        elif event.event == "error" or broken_error(event.data) is not None or event.data.startswith("error:"):
             error_event(event)
         else:
             self.error = self._refused() or self._malformed(event, exc)

@@ -62,14 +62,15 @@ class FrameFramer:
     ``damaged`` says what is wrong with the first frame that cannot be read (empty while nothing is); ``overflow`` is
     true once a frame is announced that is larger than ``max_event`` bytes. After either nothing more comes out.
     ``pending`` is the size of the frame that is not whole yet, and ``scanned`` counts the bytes taken. There are no
-    comments in this format: ``comments`` stays 0.
+    comments in this format: ``comments`` and ``strays`` stay 0.
     """
 
-    __slots__ = ("_rest", "_total", "comments", "damaged", "max_event", "overflow", "scanned")
+    __slots__ = ("_rest", "_total", "comments", "damaged", "max_event", "overflow", "scanned", "strays")
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self.max_event = max_event
         self.comments = 0
+        self.strays = 0
         self.scanned = 0
         self.overflow = False
         self.damaged = ""

@@ -15,6 +15,8 @@ No I/O, no threads, no clock.
 
 from __future__ import annotations
 
+from llmwatch.wire.refusal import stray_error
+
 __all__ = ["MAX_EVENT", "Framer", "LineFramer"]
 
 MAX_EVENT = 64 << 20
@@ -78,7 +80,7 @@ def _readable(block: bytes) -> bytes:
 class _Buffer:
     """What both framers keep: the unterminated rest, and how much was seen."""
 
-    __slots__ = ("_newlines", "_rest", "comments", "max_event", "overflow", "scanned")
+    __slots__ = ("_newlines", "_rest", "comments", "max_event", "overflow", "scanned", "strays")
 
     damaged = ""
     """What cannot be read, in a format that would show it; text has nothing to show it by."""
@@ -86,6 +88,7 @@ class _Buffer:
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self.max_event = max_event
         self.comments = 0
+        self.strays = 0
         self.scanned = 0
         self.overflow = False
         self._newlines = _Newlines()
@@ -117,6 +120,9 @@ class Framer(_Buffer):
     and holds nothing but ``data``, ``event``, ``id`` and ``retry`` lines, at least one of them ``data``. As the
     standard has it, blocks without data are dropped, and so are an ``id`` with a NUL and a ``retry`` that is no
     number.
+
+    A line that is no field and no comment is counted in ``strays``; one that reads as an error, and a field ``error``,
+    come out as a block of that name.
 
     ``comments`` counts comment lines, ``pending`` is the size of what no empty line has ended yet, and
     ``overflow`` is true once a block grew beyond ``max_event`` bytes (its lines without the comments that lead
@@ -167,9 +173,9 @@ class Framer(_Buffer):
     def rest(self) -> list[bytes]:
         """What would be returned if an empty line followed; it stays ``pending`` until :meth:`accept`."""
         blocks: list[bytes] = []
-        comments = self.comments
+        comments, strays = self.comments, self.strays
         self._emit(bytes(self._rest).strip(b"\n"), blocks)
-        self.comments = comments
+        self.comments, self.strays = comments, strays
         return blocks
 
     def _is_plain(self, block: bytes) -> bool:
@@ -215,14 +221,31 @@ class Framer(_Buffer):
             # A name and one line of data: what the providers that name their events send.
             blocks.append(_readable(block) + b"\n\n")
             return
-        lines = self._known_lines(block)
+        lines, strays = self._known_lines(block)
+        if strays and lines and block.startswith(strays[0]):
+            # What stands in front of an event came before it.
+            self._emit_errors(strays, blocks)
+            strays = []
         if any(line.startswith(b"data") for line in lines):
             blocks.append(_readable(b"\n".join(lines)) + b"\n\n")
+        if strays:
+            self._emit_errors(strays, blocks)
 
-    def _known_lines(self, block: bytes) -> list[bytes]:
-        # A line with an unknown field is dropped here: sseclient-py would write it to its log, and it may be an
+    def _emit_errors(self, strays: list[bytes], blocks: list[bytes]) -> None:
+        """An error in a field of its own, or in lines that are no field, as an event of that name."""
+        for line in strays:
+            if line.startswith(b"error:") and line[6:].strip():
+                blocks.append(b"event: error\ndata: " + _readable(line[6:].strip()) + b"\n\n")
+                return
+        text = _readable(b" ".join(strays)).strip()
+        if stray_error(text.decode()) is not None:
+            blocks.append(b"event: error\ndata: " + text + b"\n\n")
+
+    def _known_lines(self, block: bytes) -> tuple[list[bytes], list[bytes]]:
+        # A line with an unknown field is kept apart here: sseclient-py would write it to its log, and it may be an
         # answer's.
         known: list[bytes] = []
+        strays: list[bytes] = []
         for line in block.split(b"\n"):
             if line.startswith((b"data:", b"event:")):
                 known.append(line)
@@ -232,7 +255,10 @@ class Framer(_Buffer):
                 known.append(line)
             elif line.startswith(b"retry:"):
                 known += [line] if line[6:].removeprefix(b" ").isdigit() else []
-        return known
+            elif not line.startswith(b"id:") and line.strip():
+                strays.append(line)
+        self.strays += len(strays)
+        return known, strays
 
 
 class LineFramer(_Buffer):

@@ -17,7 +17,17 @@ from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.records import redact
 from llmwatch.wire.event import StreamError
 
-__all__ = ["error_in", "in_stream_error", "media_type", "not_a_stream", "provider_error", "retry_delay", "shorten"]
+__all__ = [
+    "broken_error",
+    "error_in",
+    "in_stream_error",
+    "media_type",
+    "not_a_stream",
+    "provider_error",
+    "retry_delay",
+    "shorten",
+    "stray_error",
+]
 
 _MOST_TEXT = 500
 _MOST_TITLE = 80
@@ -103,8 +113,8 @@ def error_in(value: object) -> StreamError | None:
 
     Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
     which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
-    "..."}`` (Baidu), ``{"object": "error", ...}`` and ``{"type": "error", ...}`` with the fields beside it (vLLM,
-    Mistral, the Responses API).
+    "..."}`` (Baidu), ``{"base_resp": {"status_code": ...}}`` (MiniMax), ``{"object": "error", ...}`` and ``{"type":
+    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API).
     """
     if isinstance(value, list) and value:
         value = value[0]
@@ -120,6 +130,10 @@ def error_in(value: object) -> StreamError | None:
         return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
     if error and not isinstance(error, str):
         return StreamError(None, None, "an error of unknown shape")
+    status = value.get("base_resp")
+    if isinstance(status, dict) and status.get("status_code"):
+        message = _first_text(status, "status_msg") or "no message was given"
+        return StreamError(None, _name(status["status_code"]), message)
     if value.get("error_code") and "error_msg" in value:
         message = _first_text(value, "error_msg") or "no message was given"
         return StreamError(None, _name(value["error_code"]), message)
@@ -128,6 +142,40 @@ def error_in(value: object) -> StreamError | None:
         message = _first_text(value, "message", "detail") or "no message was given"
         return StreamError(None if kind == "error" else kind, _name(value.get("code")), message)
     return None
+
+
+_NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
+_WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
+_NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
+
+
+def broken_error(text: str) -> StreamError | None:
+    """The error that broken JSON names, in the words that can be made out; ``None`` where it names none.
+
+    The server of transformers, for one, does not escape the text of its errors.
+    """
+    text = text.strip()
+    if not text.startswith(("{", "[")) or _NAMES_ERROR.search(text) is None:
+        return None
+    found = _WORDS.search(text)
+    words = text if found is None else _NEXT_FIELD.split(found[1])[0].rstrip(' "}]\n')
+    return StreamError(None, None, shorten(words) or "no message was given")
+
+
+def stray_error(text: str) -> StreamError | None:
+    """The error that a line without a field of its own stands for; ``None`` where it reads as none."""
+    text = text.strip()
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return broken_error(text)
+    found = error_in(value)
+    if found is None and isinstance(value, dict) and (value.keys() & {"code", "status", "statusCode", "detail"}):
+        # As an error's body says it: nothing of an answer stands outside its events.
+        found = _error_body(value)
+    return found
 
 
 def _error_body(value: object) -> StreamError | None:
@@ -147,8 +195,14 @@ def _error_body(value: object) -> StreamError | None:
 
 
 def _json(body: bytes) -> Any:
+    text = body.decode("utf-8-sig", "replace").strip()
     try:
-        return json.loads(body.decode("utf-8-sig", "replace"))
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        # Something may follow, such as an end mark that a proxy adds.
+        return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
 
@@ -251,7 +305,7 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     start = _start(first_bytes)[:1]
     if start not in (b"{", b"[") or (start == b"{" and (dialect == "ndjson" or media_type(content_type) in LINE_TYPES)):
         return None
-    found = error_in(_json(first_bytes))
+    found = error_in(_json(first_bytes)) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
         return in_stream_error(found, status=status, where=where, retry_after=retry_delay(first_bytes))

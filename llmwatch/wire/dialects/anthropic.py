@@ -96,7 +96,7 @@ class Anthropic(Dialect):
                 self._finish(event)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
-        elif name == "error" or value.get("error"):
+        elif name == "error" or event.event == "error":
             error_event(event, value)
         elif name in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE

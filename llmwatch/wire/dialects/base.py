@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError
-from llmwatch.wire.refusal import error_in, shorten
+from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
 from llmwatch.wire.restated import Said
 
 __all__ = [
@@ -109,7 +109,7 @@ class Dialect:
         return missing or ""
 
     def parse(self, event: Event) -> dict[str, Any] | None:
-        """The event's JSON object; ``None`` for the end marker, which is filled in here."""
+        """The event's JSON object; ``None`` for the end marker and for an error, which are filled in here."""
         try:
             value = event.json()
         except ValueError:
@@ -118,6 +118,10 @@ class Dialect:
             return None
         if type(value) is not dict:
             raise NotAnObject
+        if value.get("error"):
+            # Whatever it stands beside.
+            error_event(event, value)
+            return None
         return value
 
 
@@ -140,8 +144,10 @@ def error_event(event: Event, value: object = None) -> None:
     error = error_in(value)
     if error is None and isinstance(value, dict):
         # {"code": ..., "message": ...} under "event: error"
-        error = error_in({"error": value})
-    event.error = error or StreamError(None, None, shorten(event.data) or "no message was given")
+        error = stray_error(event.data) or error_in({"error": value})
+    event.error = (
+        error or broken_error(event.data) or StreamError(None, None, shorten(event.data) or "no message was given")
+    )
 
 
 def is_keepalive(event: Event, value: dict[str, Any]) -> bool:

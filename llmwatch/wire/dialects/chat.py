@@ -25,6 +25,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.refusal import error_in
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
 
@@ -83,7 +84,7 @@ class OpenAIChat(Dialect):
 
     def _read_usual(self, event: Event, choice: Any) -> bool:
         # Nearly every event of a stream: one more piece of one thing, for a choice that is under way.
-        if type(choice) is not dict or choice.get("finish_reason"):
+        if type(choice) is not dict or choice.get("finish_reason") or "error" in choice:
             return False
         delta = choice.get("delta")
         index = choice.get("index", 0)
@@ -114,11 +115,19 @@ class OpenAIChat(Dialect):
         return False
 
     def _read_any(self, event: Event, value: dict[str, Any]) -> None:
-        if value.get("error") or event.event == "error" or value.get("object") == "error":
-            error_event(event, value)
-            return
         choices = value.get("choices")
         choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+        error = value if value.get("error") or event.event == "error" or value.get("object") == "error" else None
+        # OpenRouter puts it into the choice, and others into the delta.
+        for choice in choices:
+            delta = choice.get("delta")
+            for place in (choice, delta if isinstance(delta, dict) else {}):
+                error = error or ({"error": place["error"]} if place.get("error") else None)
+        if error is None and not choices and error_in(value) is not None:
+            error = value
+        if error is not None:
+            error_event(event, error)
+            return
         pieces = _Pieces()
         ended = False
         for choice in choices:

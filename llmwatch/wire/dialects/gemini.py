@@ -64,7 +64,7 @@ class Gemini(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        if value.get("error") or event.event == "error":
+        if event.event == "error":
             error_event(event, value)
             return
         candidates = value.get("candidates")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_cut, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import bare_call, whole_call
@@ -31,9 +31,6 @@ class Ollama(Dialect):
     def read(self, event: Event) -> None:
         value = self.parse(event)
         if value is None:
-            return
-        if value.get("error"):
-            error_event(event, value)
             return
         message = value.get("message")
         source = message if isinstance(message, dict) else value

@@ -119,8 +119,9 @@ class OpenAIResponses(Dialect):
     def read(self, event: Event) -> None:
         value = self.parse(event)
         if value is None:
-            # The end mark of a proxy closes nothing, but what was closed before comes out with it.
-            event.tools = self._closed()
+            if event.kind is Kind.TERMINAL:
+                # The end mark of a proxy closes nothing, but what was closed before comes out with it.
+                event.tools = self._closed()
             return
         name = value.get("type")
         if not isinstance(name, str):
@@ -180,7 +181,7 @@ class OpenAIResponses(Dialect):
             self._read_end(event, name, response if isinstance(response, dict) else {})
         elif name == "response.failed":
             _fail(event, response if isinstance(response, dict) else value)
-        elif name in ("error", "response.error") or value.get("error"):
+        elif name in ("error", "response.error") or event.event == "error":
             error_event(event, value)
         elif name in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
@@ -245,7 +246,7 @@ class OpenAIResponses(Dialect):
 
     def _read_end(self, event: Event, name: str, response: dict[str, Any]) -> None:
         status = response.get("status")
-        if status in ("failed", "cancelled"):
+        if status in ("failed", "cancelled") or response.get("error"):
             _fail(event, response)
             return
         event.cut = name == "response.incomplete" or status == "incomplete"

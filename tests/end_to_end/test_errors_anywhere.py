@@ -1,0 +1,46 @@
+"""An error of the provider's in mid-stream, wherever it stands, through the public entry points."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmwatch import ProviderError, Retry
+from tests.end_to_end.calls import collect, stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.rebuilt import DONE, PATHS, chunk, messages, rebuilt
+
+ERROR = json.dumps({"error": {"code": 400, "type": "exceeded", "message": "context size exceeded"}}).encode()
+SAID = {"openai-chat": chunk({"content": "Half an"}), "anthropic": messages("Half an", None)}
+
+
+@pytest.mark.parametrize("dialect", SAID)
+@pytest.mark.parametrize("bad", [b"error: " + ERROR + b"\n\n", ERROR + b"\n\n", b"data: " + ERROR[:-1] + b"\n\n"])
+@pytest.mark.parametrize("said", [True, False])
+def test_it_is_never_a_success(serve: Serve, connect: Connect, dialect: str, bad: bytes, said: bool) -> None:
+    """The provider's words and what came before, from both entry points, though ``[DONE]`` follows."""
+    server = serve(rebuilt(*([SAID[dialect]] if said else []), bad, DONE))
+    client = connect(retry=Retry.none())
+    error = stream(client, server.url + PATHS[dialect]).failed(ProviderError)
+    assert "context size exceeded" in str(error)
+    assert error.partial == ("Half an" if said else "")
+    error = collect(client, server.url + PATHS[dialect]).failed(ProviderError)
+    assert "context size exceeded" in str(error)
+    assert len(server.requests) == 2
+
+
+def test_stray_lines_are_in_the_record(serve: Serve, connect: Connect) -> None:
+    """Lines that are neither field nor comment are counted, and change nothing."""
+    server = serve(rebuilt(chunk({"content": "a"}), b"hello\nworld\n\n", chunk({}, "stop"), DONE))
+    record = stream(connect(), server.chat_url).done()
+    assert (record.attempts[-1].stray_lines, record.attempts[-1].contradictions) == (2, 0)
+
+
+def test_a_contradiction_is_in_the_record(serve: Serve, connect: Connect) -> None:
+    """A restated whole that says something else is counted, and the caller keeps what was said."""
+    whole = b'data: {"choices": [{"index": 0, "message": {"content": "b"}, "finish_reason": "stop"}]}\n\n'
+    server = serve(rebuilt(chunk({"content": "a"}), whole, DONE))
+    outcome = stream(connect(), server.chat_url)
+    assert outcome.done().attempts[-1].contradictions == 1
+    assert outcome.text == "a"

@@ -1,0 +1,174 @@
+"""An error is seen wherever it stands in a stream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
+from llmwatch.wire import Decoder, Kind
+from tests.wire.dialects.test_anthropic import delta, start
+from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_responses import event as response
+from tests.wire.streams import lines, sse
+
+WORDS = "context size exceeded"
+ERROR = {"error": {"code": 400, "type": "invalid_request_error", "message": WORDS}}
+PLAIN = json.dumps(ERROR).encode()
+UNESCAPED = b'{"error": {"message": "the "quoted" context size exceeded", "type": "server_error"}}'
+SAID = {
+    "openai-chat": sse(chunk({"content": "a"})),
+    "openai-responses": sse(response("output_text.delta", output_index=0, content_index=0, delta="a")),
+    "anthropic": sse(start("text", text=""), delta("text_delta", text="a")),
+    "gemini": sse({"candidates": [{"content": {"parts": [{"text": "a"}]}, "index": 0}]}),
+    "generic": sse("a"),
+}
+DONE = sse("[DONE]")
+
+
+def judged(dialect: str, body: bytes) -> tuple[str, Decoder]:
+    """The text and the decoder after a body that was read byte by byte, which is the same as at once."""
+    bytewise, decoder = Decoder(dialect), Decoder(dialect)
+    events = decoder.feed(body)
+    for at in range(len(body)):
+        bytewise.feed(body[at : at + 1])
+    assert str(bytewise.error) == str(decoder.error)
+    assert bytewise.strays == decoder.strays
+    return "".join(event.text for event in events), decoder
+
+
+@pytest.mark.parametrize("dialect", SAID)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        b"error: " + PLAIN + b"\n\n",
+        b"error:" + PLAIN + b"\r\n\r\n",
+        b"error: context size exceeded\n\n",
+        PLAIN + b"\n\n",
+        b": note\n" + PLAIN + b"\n\n",
+        json.dumps(ERROR, indent=2).encode() + b"\n\n",
+        b'{"detail": "context size exceeded"}\n\n',
+        b'{"code": 500, "message": "context size exceeded"}\n\n',
+        b"event: error\ndata: " + PLAIN + b"\n\n",
+        b"event: error\ndata: context size exceeded\n\n",
+        b'event: error\ndata: {"code": 7, "message": "context size exceeded"}\n\n',
+        b"event: error\n" + PLAIN + b"\n\n",
+        b"error: " + UNESCAPED + b"\n\n",
+        UNESCAPED + b"\n\n",
+    ],
+)
+def test_an_error_outside_of_data(dialect: str, first: bool, wrapped: bytes) -> None:
+    """In a field, in lines of its own, or under its name: the provider's words, also when an end mark follows."""
+    said = b"" if first else SAID[dialect]
+    if first and wrapped.startswith(b"{"):
+        # A body that begins so is no stream at all, and judged as a document.
+        wrapped = b": note\n\n" + wrapped
+    text, decoder = judged(dialect, said + wrapped + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+    assert text == ("" if first else "a")
+
+
+@pytest.mark.parametrize("dialect", [dialect for dialect in SAID if dialect != "generic"])
+@pytest.mark.parametrize("frame", [PLAIN, UNESCAPED, json.dumps({"x": 1, **ERROR}).encode()])
+def test_an_error_in_a_frame(dialect: str, frame: bytes) -> None:
+    """In a frame of data, whole or broken, whatever stands beside it."""
+    text, decoder = judged(dialect, SAID[dialect] + b"data: " + frame + b"\n\n" + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+    assert text == "a"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item"),
+    [
+        ("openai-chat", {"choices": [{"index": 0, "delta": {}, "error": ERROR["error"]}]}),
+        ("openai-chat", {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error", **ERROR}]}),
+        ("openai-chat", {"choices": [{"index": 0, "delta": ERROR}]}),
+        ("openai-chat", {"choices": [{"index": 0, "delta": {"content": "b"}}], **ERROR}),
+        ("openai-chat", {"choices": [], "base_resp": {"status_code": 1008, "status_msg": WORDS}}),
+        ("openai-chat", {"object": "error", "message": WORDS, "code": 400}),
+        ("openai-responses", response("failed", response={"status": "failed", **ERROR})),
+        ("openai-responses", response("completed", response={"status": "completed", **ERROR})),
+        ("openai-responses", ("error", {"type": "server_error", "message": WORDS})),
+        ("anthropic", ("error", {"type": "overloaded_error", "message": WORDS})),
+        ("gemini", {"candidates": [{"content": {"parts": [{"text": "b"}]}}], **ERROR}),
+    ],
+)
+def test_an_error_inside_a_frame(dialect: str, item: Any) -> None:
+    """In a choice, in a delta, in a response, or beside them."""
+    _, decoder = judged(dialect, SAID[dialect] + sse(item) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+
+
+def test_the_class_and_the_code_are_kept() -> None:
+    """The provider's own names come with its words."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + b"error: " + PLAIN + b"\n\n")
+    error = decoder.error
+    assert isinstance(error, ProviderError)
+    assert (error.type, error.code, error.status) == ("invalid_request_error", "400", 200)
+
+
+@pytest.mark.parametrize("line", [PLAIN, UNESCAPED, b"error: " + PLAIN])
+def test_an_error_among_lines(line: bytes) -> None:
+    """Among lines of JSON as well."""
+    decoder = Decoder("ndjson")
+    decoder.feed(lines({"response": "a"}) + line + b"\n")
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("last", [b"error: " + PLAIN, PLAIN, b"data: " + PLAIN, b"event: error\ndata: " + PLAIN])
+def test_an_error_needs_no_empty_line(last: bytes, clean: bool) -> None:
+    """The last words before a body ends, clean or cut, are heard without an empty line behind them."""
+    decoder = Decoder("openai-chat")
+    decoder.feed(SAID["openai-chat"] + last)
+    decoder.end(clean=clean)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+
+
+@pytest.mark.parametrize(
+    ("block", "strays"),
+    [
+        (b"hello\n\n", 1),
+        (b'{"progress": 3}\n\n', 1),
+        (b'["a", "b"]\n\n', 1),
+        (b"foo: bar\nbaz\n\n", 2),
+        (b"error:\n\n", 1),
+        (b": error: not one\n\n", 0),
+        (b'data: {"choices": [], "error": null}\nfoo: bar\n\n', 1),
+        (b"id: 7\nretry: x\n\n", 0),
+    ],
+)
+def test_other_lines_are_counted_and_are_no_reason_to_succeed(block: bytes, strays: int) -> None:
+    """A line that is neither field nor comment is counted; the answer is as whole or cut as without it."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + block)
+    assert (decoder.error, decoder.strays) == (None, strays)
+    decoder.end()
+    assert type(decoder.verdict_at_end()) is StreamTruncated
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + block + sse(chunk(None, "stop"), "[DONE]"))
+    assert (decoder.error, decoder.settled) == (None, True)
+
+
+def test_broken_json_that_names_no_error_is_malformed() -> None:
+    """Only what names an error is one, and what a model wrote about errors is text."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + b'data: {"choices": [{"delta": {"content": "x}\n\n')
+    assert isinstance(decoder.error, MalformedEvent)
+    events = Decoder("openai-chat").feed(sse(chunk({"content": PLAIN.decode()}), chunk({"content": "error: x"})))
+    assert [event.kind for event in events] == [Kind.TEXT, Kind.TEXT]
+
+
+def test_a_broken_error_is_scrubbed() -> None:
+    """A key in the provider's words does not come out."""
+    key = "sk-proj-" + "a1B2c3D4" * 5
+    body = b'data: {"error": {"message": "bad "key" %b given", "type": "auth"}}\n\n' % key.encode()
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + body)
+    assert isinstance(decoder.error, ProviderError)
+    assert key not in str(decoder.error)
+    assert "given" in str(decoder.error)
