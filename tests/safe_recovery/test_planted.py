@@ -31,6 +31,7 @@ from llmwatch.policy import resolve_limits
 from llmwatch.records import AttemptRecord, CallRecord, log_incident, notify
 from llmwatch.recovery import failure_of
 from llmwatch.watch.tally import Tally
+from llmwatch.wire import MAX_EVENT
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT
@@ -110,6 +111,7 @@ def _failed(plant: Plant, answer: Reply | Exception, *, dialect: str = "auto", s
         keepalive=10.0,
         dialect=dialect,
         wall=lambda: 1_700_000_000.0,
+        max_event=MAX_EVENT,
     )
     with pytest.raises(LLMWatchError) as caught:
         exchange.run_stream(Line(sent=sent))  # type: ignore[arg-type]
@@ -413,6 +415,7 @@ def test_a_message_that_quotes_the_prompt_does_not_repeat_it() -> None:
         keepalive=10.0,
         dialect="auto",
         wall=lambda: 0.0,
+        max_event=MAX_EVENT,
     )
     with pytest.raises(llmwatch.ProviderError) as caught:
         exchange.run_stream(Line())  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ def test_the_defaults() -> None:
         "first_content": 300,
         "stale": 360,
         "progress": 600,
+        "finish": 5,
         "drain": 1,
     }
 
