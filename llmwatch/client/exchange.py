@@ -124,7 +124,7 @@ class Exchange:
             tally.content_type = reply.headers.get("content-type") or None
             tally.content_encoding = reply.headers.get("content-encoding") or None
             read(attempt, reply)
-            if model and reply.status >= 400:
+            if model and reply.status >= 400 and not reply.challenges:
                 # A plain call returns it, or sends again on a fresh connection.
                 errand.spoil()
         except Aborted:

@@ -38,6 +38,18 @@ class FinalResponse(http.client.HTTPResponse):
     peer: PeerSocket | None = None
     """The far side, as it was known when the answer began."""
 
+    reads_promptly = False
+    """Whether a read with a size returns what is there, as ``read1`` does, and does not wait until it has all of it."""
+
+    def read(self, amt: int | None = None) -> bytes:
+        if not self.reads_promptly or amt is None or amt <= 0:
+            return super().read(amt)
+        data = self.read1(amt)
+        if self.fp is not None and (not data or self.length == 0):
+            # As the other read does it, and read1 not in every version of Python.
+            self._close_conn()  # type: ignore[attr-defined]
+        return data
+
     def begin(self) -> None:
         super().begin()
         self.peer = peer_of(getattr(getattr(self.fp, "raw", None), "_sock", None))

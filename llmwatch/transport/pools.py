@@ -87,6 +87,11 @@ class _WatchedPool(HTTPConnectionPool):
         if not self._has_idle():
             self.returning.wait()
         conn = super()._get_conn(timeout)
+        if not isinstance(conn, WatchedMixin):
+            # Somebody has replaced urllib3's connections while this runs: recordings of a test, say.
+            errand.line.connected()
+            errand.line.sent()
+            return conn
         try:
             self._engage(conn, errand)
         except BaseException:
@@ -154,16 +159,33 @@ class _WatchedPool(HTTPConnectionPool):
             super()._put_conn(conn)
 
 
+class _Watched:
+    """The class of a pool's connections: the watched one, unless urllib3's own was replaced, which then comes first.
+
+    What records and replays exchanges puts connections of its own into urllib3's pools. Where it has said that nothing
+    leaves the machine, nothing does.
+    """
+
+    def __init__(self, base: type[HTTPConnectionPool], watched: type[WatchedMixin]) -> None:
+        self._base = base
+        self._original = base.ConnectionCls
+        self._watched = watched
+
+    def __get__(self, pool: object, owner: object = None) -> Any:
+        current = self._base.ConnectionCls
+        return self._watched if current is self._original else current
+
+
 class WatchedHTTPConnectionPool(_WatchedPool, HTTPConnectionPool):
     """A pool of :class:`WatchedHTTPConnection`."""
 
-    ConnectionCls = WatchedHTTPConnection
+    ConnectionCls = _Watched(HTTPConnectionPool, WatchedHTTPConnection)
 
 
 class WatchedHTTPSConnectionPool(_WatchedPool, HTTPSConnectionPool):
     """A pool of :class:`WatchedHTTPSConnection`."""
 
-    ConnectionCls = WatchedHTTPSConnection
+    ConnectionCls = _Watched(HTTPSConnectionPool, WatchedHTTPSConnection)
 
 
 POOL_CLASSES = {"http": WatchedHTTPConnectionPool, "https": WatchedHTTPSConnectionPool}

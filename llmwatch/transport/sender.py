@@ -24,6 +24,7 @@ from urllib3.util import Timeout
 
 from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
+from llmwatch.transport.connections import FinalResponse
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch import forks
@@ -71,6 +72,16 @@ class _Borrowing(requests.Session):
         return iter(())
 
 
+def _prompt_read(raw: BaseHTTPResponse) -> Callable[..., bytes]:
+    """The method of ``raw`` that returns what is there."""
+    original, file = getattr(raw, "_original_response", None), getattr(raw, "_fp", None)
+    if isinstance(original, FinalResponse) and file is not None and file is not original:
+        # Somebody listens in between, a cache for instance, and knows no other way to read than this one.
+        original.reads_promptly = True
+        return raw.read
+    return raw.read1
+
+
 class Reply:
     """A response whose body is still to be read, by the worker alone."""
 
@@ -83,7 +94,7 @@ class Reply:
         raw = response.raw
         self._next: Callable[[], bytes | None]
         if isinstance(raw, BaseHTTPResponse):
-            self._next = functools.partial(raw.read1, READ_SIZE, decode_content=False)
+            self._next = functools.partial(_prompt_read(raw), READ_SIZE, decode_content=False)
         else:
             # Of a stand-in for the network, or of an adapter with connections of its own.
             read = getattr(raw, "read1", None) or getattr(raw, "read", None)
@@ -116,6 +127,11 @@ class Reply:
     def refused(self) -> bool:
         """Whether it is an error or a redirect: no answer, and of its body only a little is to be read."""
         return self.status >= 400 or self.response.is_redirect
+
+    @property
+    def challenges(self) -> bool:
+        """Whether it asks for credentials, which may be bound to the connection (NTLM) and are sent on the same one."""
+        return self.status in (401, 407)
 
     @property
     def location(self) -> str | None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
 
 import llmwatch
 from llmwatch.faults import FaultServer, Script, steps
@@ -208,3 +214,136 @@ def test_a_failure_comes_out_of_a_read_below(way: Way) -> None:
             raw = session.get(server.url, stream=True).raw
             with pytest.raises(llmwatch.StreamCut):
                 read(raw)
+
+
+class _Listener:
+    """Passes a file on, knows the plain ``read`` alone, and keeps what it saw once the file is closed."""
+
+    def __init__(self, file: Any, keep: Callable[[bytes], None]) -> None:
+        self._file = file
+        self._keep = keep
+        self._seen = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int | None = None) -> bytes:
+        data: bytes = self._file.read(size)
+        self._seen += data
+        if self._file.fp is None and self._seen:
+            seen, self._seen = self._seen, b""
+            self._keep(seen)
+        return data
+
+
+class _Listening(HTTPAdapter):
+    """An adapter that listens to what is read of its responses, as one does that fills a cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[bytes] = []
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        resp._fp = _Listener(resp._fp, self.kept.append)
+        return super().build_response(req, resp)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_adapter_that_listens_hears_all_of_a_body(way: Way, stream: bool) -> None:
+    """Whatever the framing, for an answer of a model as for a file; and nothing is kept of what was cut."""
+    cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
+    framings: list[Any] = ["length", "chunked", "close"]
+    scripts = [*(reply(LINES, framing=framing) for framing in framings), "healthy", cut]
+    prepared, adapter = requests.Session(), _Listening()
+    prepared.mount("http://", adapter)
+    with FaultServer(scripts) as server, way.session(prepared) as session:
+        for _ in framings:
+            assert session.get(server.url, stream=stream).content == LINES
+        answer = session.post(server.chat_url, json=asking(), stream=stream).content
+        assert adapter.kept == [LINES] * 3 + [answer]
+        with pytest.raises(llmwatch.StreamCut):
+            session.post(server.url + "/orders", stream=stream).content  # noqa: B018 (a streamed body is read here)
+        assert len(adapter.kept) == 4
+
+
+class _Bound(AuthBase):
+    """Answers a challenge on the connection that it came by, in two further steps."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.register_hook("response", self.go_on)  # type: ignore[no-untyped-call]
+        return request
+
+    def go_on(self, response: Any, **how: Any) -> requests.Response:
+        for _ in range(2):
+            if response.status_code in (401, 407):
+                assert response.content == b"no"
+                response.raw.release_conn()
+                again = response.request.copy()
+                again.headers["Authorization"] = "Bound again"
+                response = response.connection.send(again, **how)
+        found: requests.Response = response
+        return found
+
+
+@pytest.mark.parametrize("status", [401, 407])
+@pytest.mark.parametrize("model", ["plain", "stream", "none"])
+def test_an_authentication_that_is_bound_to_its_connection(way: Way, status: int, model: str) -> None:
+    """All three steps go over one connection, for a call of a model too; any other refusal of one gives its up."""
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        session.auth = _Bound()
+        url = server.url + "/orders" if model == "none" else server.chat_url
+        response = session.post(url, json=asking(stream=model == "stream"), stream=model == "stream")
+        return response.status_code, [one.connection for one in server.requests]
+
+    refused = reply(b"no", status=status, headers=[("WWW-Authenticate", "Bound")])
+    found = way.alike(act, refused, refused, "healthy", ignoring=("accept-encoding",))
+    assert found == (200, [1, 1, 1])
+    with FaultServer([reply(b"no", status=400), "healthy"]) as server, way.session() as session:
+        session.post(server.chat_url, json=asking(stream=False))
+        assert session.post(server.chat_url, json=asking(stream=False)).ok
+        assert [one.connection for one in server.requests] == [1, 2]
+
+
+class _Replays(HTTPConnection):
+    """A connection that has its answers in a drawer, as one does that replays a recording."""
+
+    def connect(self) -> None:
+        """Nobody is called."""
+        self.is_verified = True
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is sent."""
+
+    def getresponse(self) -> Any:
+        body = b'data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+        headers = {"Content-Type": "text/event-stream", "Content-Length": str(len(body))}
+        return HTTPResponse(io.BytesIO(body), headers, 200, preload_content=False)
+
+
+class _Replayed(_Replays):
+    """The same for http."""
+
+
+class _ReplayedTls(_Replays, HTTPSConnection):
+    """The same for https."""
+
+
+def test_connections_that_were_put_in_place_of_urllib3s_own(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While they are there, nothing goes anywhere else, in new pools and in those that there were; afterwards all is as
+    before.
+    """
+    with FaultServer([reply(b"before"), "healthy"]) as server, way.session() as session:
+        assert session.get(server.url).content == b"before"
+        with monkeypatch.context() as patched:
+            patched.setattr(HTTPConnectionPool, "ConnectionCls", _Replayed)
+            patched.setattr(HTTPSConnectionPool, "ConnectionCls", _ReplayedTls)
+            session.close()
+            for host in (server.url, "http://elsewhere.invalid", "https://elsewhere.invalid"):
+                url = f"{host}/v1/chat/completions"
+                assert b"[DONE]" in session.post(url, json=asking(), stream=True).content
+                assert session.get(f"{host}/file").content.startswith(b"data: ")
+        session.close()
+        assert len(server.requests) == 1
+        assert b"[DONE]" in session.post(server.chat_url, json=asking(), stream=True).content
+        assert len(server.requests) == 2

@@ -1,0 +1,1 @@
+"""Real packages that live in a session beside llmwatch: each works as it does bare."""
