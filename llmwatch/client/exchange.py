@@ -15,7 +15,7 @@ import requests
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
-from llmwatch.payload import choices_asked
+from llmwatch.payload import choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
@@ -222,6 +222,7 @@ class Exchange:
             url=self.request.url,
             content_type=reply.headers.get("content-type", ""),
             choices=choices_asked(self.request.body),
+            in_pieces=pieces_asked(self.request.body),
             max_event=self.max_event,
         )
         delivery = kind(self, attempt, reply, decoder)

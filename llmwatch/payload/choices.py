@@ -1,10 +1,10 @@
-"""How many answers a request asks for at once."""
+"""How many answers a request asks for at once, and whether it asks for them in pieces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["choices_asked"]
+__all__ = ["choices_asked", "pieces_asked"]
 
 
 def choices_asked(body: object) -> int:
@@ -21,6 +21,16 @@ def choices_asked(body: object) -> int:
     parameters = body.get("parameters")
     asked = _number(parameters.get("n")) if isinstance(parameters, Mapping) and "input" in body else 1
     return asked * _number(body.get("n")) * _prompts(body.get("prompt")) * candidates
+
+
+def pieces_asked(body: object) -> bool:
+    """Whether the parsed ``body`` asks for pieces where its provider may say everything so far with each event.
+
+    DashScope's ``incremental_output`` among its ``parameters``. False says nothing: some of its models send pieces all
+    the same.
+    """
+    parameters = body.get("parameters") if isinstance(body, Mapping) else None
+    return isinstance(parameters, Mapping) and parameters.get("incremental_output") is True
 
 
 def _number(value: object) -> int:

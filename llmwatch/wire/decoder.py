@@ -49,8 +49,9 @@ class Decoder:
 
     ``dialect`` is a name of :func:`~llmwatch.wire.names`, ``"auto"`` included; ``url`` and ``content_type``
     (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
-    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`). Raises
-    ``ConfigError`` for a dialect that is not known.
+    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`);
+    ``in_pieces`` whether it asked for pieces where its provider may restate all that was said with each event
+    (:func:`~llmwatch.payload.pieces_asked`). Raises ``ConfigError`` for a dialect that is not known.
 
     ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the end mark
     was returned, and ``settled`` where a finish mark came with it or before it: then the answer is whole however its
@@ -65,6 +66,7 @@ class Decoder:
         content_type: str = "",
         max_event: int = MAX_EVENT,
         choices: int = 1,
+        in_pieces: bool = False,
     ) -> None:
         self.events = 0
         self.error: LLMWatchError | None = None
@@ -81,6 +83,7 @@ class Decoder:
         self._content_type = content_type
         self._max_event = max_event
         self._choices = choices
+        self._in_pieces = in_pieces
         self._head = bytearray()
         self._parse: Callable[[list[Any]], Iterable[RawEvent]] = Fields().parse
         self._framer: Framer | LineFramer | FrameFramer = Framer(max_event)
@@ -103,6 +106,7 @@ class Decoder:
     def _use(self, name: str) -> None:
         self._dialect = create(name)
         self._dialect.choices = self._choices
+        self._dialect.in_pieces = self._in_pieces
         self._read = self._dialect.read
 
     def _cut_into(self, framing: Framing) -> None:

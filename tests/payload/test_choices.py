@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import StreamTruncated
-from llmwatch.payload import choices_asked
+from llmwatch.payload import choices_asked, pieces_asked
 from llmwatch.wire import Decoder
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import sse
@@ -65,3 +65,20 @@ def test_the_terminal_event_ends_fewer_choices() -> None:
     decoder = Decoder("openai-chat", choices=2)
     decoder.feed(sse(chunk({"content": "a"}, "stop"), "[DONE]"))
     assert (decoder.terminal, decoder.verdict_at_end()) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"parameters": {"incremental_output": True}}, True),
+        ({"parameters": {"incremental_output": False}}, False),
+        ({"parameters": {"incremental_output": "true"}}, False),
+        ({"parameters": ["incremental_output"]}, False),
+        ({"incremental_output": True}, False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_pieces_are_asked_for_among_the_parameters(body: object, asked: bool) -> None:
+    """Only the parameter that DashScope documents asks for pieces."""
+    assert pieces_asked(body) is asked

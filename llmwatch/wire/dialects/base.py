@@ -74,6 +74,7 @@ class Dialect:
     for (``choices``) have their finish mark, and nothing that was begun is open; it can become false again, when
     another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
     ``contradictions`` counts the events that restate something as it was not said; what was said stands.
+    ``in_pieces``: the request asked for pieces, so that no event restates what others said.
     ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
     effects.
     """
@@ -87,6 +88,7 @@ class Dialect:
         self.provider_acted = False
         self.choices = 1
         self.contradictions = 0
+        self.in_pieces = False
 
     @property
     def at_rest(self) -> bool:

@@ -5,8 +5,9 @@ chat completions.)
 
 An answer is ``output.choices``, or ``output.text`` where the request did not ask for messages. ``finish_reason`` is the
 *string* ``"null"`` until the end; then it is the finish mark, and the body ends. Unless the request asks for
-``incremental_output``, each event says everything so far again. Nothing in an event tells the two forms apart, so that
-the pieces have to: one that goes on from all that was said is a restatement, any other is a piece of its own.
+``incremental_output``, each event says everything so far again; some models send pieces all the same. Nothing in an
+event tells the two forms apart, so that the pieces have to where the request does not: one that goes on from all that
+was said is a restatement, any other is a piece of its own.
 
 An error is an event called ``error`` with ``code`` and ``message``.
 """
@@ -49,7 +50,7 @@ class DashScope(Dialect):
             return
         usage = value.get("usage")
         event.usage = usage if isinstance(usage, dict) and usage else None
-        self._pieces.begin(event.usage)
+        self._pieces.begin(event.usage, in_pieces=self.in_pieces)
         if not isinstance(output, dict):
             if is_keepalive(event, value):
                 event.kind = Kind.KEEPALIVE
@@ -138,8 +139,9 @@ class _Pieces:
         self._tokens = 0
         self._grew = False
 
-    def begin(self, usage: dict[str, Any] | None) -> None:
-        """The next event, and its usage: whether the model wrote anything since the last one."""
+    def begin(self, usage: dict[str, Any] | None, *, in_pieces: bool) -> None:
+        """The next event: whether pieces were asked for, and, by its usage, whether the model wrote any more."""
+        self._incremental = self._incremental or in_pieces
         tokens = usage.get("output_tokens") if usage is not None else None
         self._grew = type(tokens) is int and tokens > self._tokens
         self._tokens = tokens if type(tokens) is int else self._tokens

@@ -11,9 +11,9 @@ from llmwatch.wire import Collector, Decoder, Event, Kind
 from tests.wire.providers import DASHSCOPE, dashscope, dashscope_choice
 
 
-def read(*parts: bytes, choices: int = 1) -> tuple[list[Event], Decoder, Collector]:
+def read(*parts: bytes, choices: int = 1, in_pieces: bool = False) -> tuple[list[Event], Decoder, Collector]:
     """The events of these parts, at their clean end."""
-    decoder = Decoder("dashscope", choices=choices)
+    decoder = Decoder("dashscope", choices=choices, in_pieces=in_pieces)
     events = [*decoder.feed(b"".join(parts)), *decoder.end()]
     collector = Collector()
     for event in events:
@@ -56,6 +56,13 @@ def test_kinds_of_a_whole_answer() -> None:
 def test_pieces_and_restatements_are_told_apart(pieces: tuple[str, ...], text: str) -> None:
     """Whether events say more or everything again, the text comes once."""
     assert read(*said(*pieces))[2].text == text
+
+
+def test_pieces_that_were_asked_for_are_pieces() -> None:
+    """Where the request asked for pieces, one that begins with all that was said is one more piece."""
+    assert read(*said("好", "好的", "。"), in_pieces=True)[2].text == "好好的。"
+    assert read(*said("ha", "haha"), in_pieces=True)[2].text == "hahaha"
+    assert read(*said("ha", "haha"))[2].text == "haha"
 
 
 def test_the_null_of_this_interface_is_no_reason() -> None:
