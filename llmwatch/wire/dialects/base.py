@@ -21,7 +21,6 @@ __all__ = [
     "is_cut",
     "is_done",
     "is_keepalive",
-    "rest_of",
     "says_something",
     "text_of",
 ]
@@ -170,11 +169,6 @@ def fragment_of(value: object) -> str:
 def text_of(value: object) -> str:
     """``value`` if it is text, else nothing: a null or a shape that is not known is no text."""
     return value if isinstance(value, str) else ""
-
-
-def rest_of(said: str, whole: str) -> str:
-    """What a restatement of the whole adds to what was said; nothing where it contradicts it."""
-    return whole[len(said) :] if whole.startswith(said) else ""
 
 
 def says_something(value: object) -> bool:

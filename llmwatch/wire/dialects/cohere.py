@@ -21,11 +21,11 @@ from llmwatch.wire.dialects.base import (
     error_event,
     fragment_of,
     is_cut,
-    rest_of,
     says_something,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls, whole_call
 
 __all__ = ["COHERE_EVENTS", "COHERE_LINES", "Cohere"]
@@ -76,7 +76,7 @@ class Cohere(Dialect):
         super().__init__()
         self._calls = OpenCalls()
         # What was said so far; the first version says it again at the end.
-        self._said: list[str] = []
+        self._said = Said()
         self._begun: set[str] = set()
         self._whole: set[str] = set()
 
@@ -168,7 +168,7 @@ class Cohere(Dialect):
     def _say(self, event: Event, text: str) -> None:
         if text:
             event.kind, event.text = Kind.TEXT, text
-            self._said.append(text)
+            self._said.add(text)
 
     def _read_chunk(self, event: Event, delta: object) -> None:
         if not isinstance(delta, dict):
@@ -204,7 +204,7 @@ class Cohere(Dialect):
         first = generations[0] if isinstance(generations, list) and generations else {}
         whole = text_of(response.get("text")) or (text_of(first.get("text")) if isinstance(first, dict) else "")
         # Older lines have a last piece of text of their own.
-        event.text = text_of(value.get("text")) or rest_of("".join(self._said), whole)
+        event.text = text_of(value.get("text")) or self.restated(self._said, whole)
         event.tools = self._read_whole_calls(response.get("tool_calls"))
         reason = value.get("finish_reason") or response.get("finish_reason")
         self._end(event, reason, response.get("meta"), value.get("error"))

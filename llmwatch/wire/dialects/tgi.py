@@ -10,8 +10,9 @@ why.
 
 from __future__ import annotations
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, rest_of, text_of
+from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, text_of
 from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.restated import Said
 
 __all__ = ["TGI"]
 
@@ -23,7 +24,7 @@ class TGI(Dialect):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: list[str] = []
+        self._said = Said()
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -35,10 +36,10 @@ class TGI(Dialect):
         token = value.get("token")
         if isinstance(token, dict) and token.get("special") is not True:
             event.text = text_of(token.get("text"))
-            self._said.append(event.text)
+            self._said.add(event.text)
         whole = value.get("generated_text")
         if isinstance(whole, str):
-            event.text += rest_of("".join(self._said), whole)
+            event.text += self.restated(self._said, whole)
             details = value.get("details")
             if isinstance(details, dict):
                 event.cut = is_cut(details.get("finish_reason"))

@@ -29,8 +29,9 @@ def test_kinds_of_a_whole_answer() -> None:
 def test_the_whole_adds_what_was_missing() -> None:
     """What the last event says again comes once; one that contradicts the tokens adds nothing."""
     for whole, text in (("Hello", "Hello"), ("Hel", "Hel"), ("Question? Hel", "Hel"), ("", "Hel")):
-        _, _, collector = read(tgi(1, "Hel"), tgi(2, "</s>", special=True, whole=whole))
+        _, decoder, collector = read(tgi(1, "Hel"), tgi(2, "</s>", special=True, whole=whole))
         assert collector.text == text
+        assert decoder.contradictions == (whole.startswith("Q"))
 
 
 def test_a_last_token_that_is_text_is_text() -> None:
