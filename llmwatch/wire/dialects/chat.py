@@ -152,14 +152,15 @@ class OpenAIChat(Dialect):
         if index not in self._done:
             self._open[index] = said
         delta, message = choice.get("delta"), choice.get("message")
+        own = _Pieces()
         if isinstance(delta, dict) and delta:
-            own = _Pieces()
             self._read_delta(index, delta, own)
             said.add(own)
             pieces.extend(own)
         if isinstance(message, dict) and message:
             self._read_message(index, message, said, pieces)
-        if text := text_of(choice.get("text")):
+        if not any(own.text) and (text := text_of(choice.get("text"))):
+            # Completions. Together has the text of each delta there a second time.
             pieces.text.append(text)
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason:
@@ -424,7 +425,7 @@ class _Pieces:
         self.role = self.role or other.role
 
     def add_parts(self, parts: list[Any]) -> None:
-        """Content in parts: text, and thinking that holds parts of its own."""
+        """Content in parts: text, thinking that holds parts of its own (Mistral), and summaries of it (Databricks)."""
         for part in parts:
             if not isinstance(part, dict):
                 continue
@@ -432,6 +433,8 @@ class _Pieces:
             if isinstance(thinking, list):
                 self.reasoning.extend(text_of(inner.get("text")) for inner in thinking if isinstance(inner, dict))
             self.reasoning.append(text_of(thinking))
+            if isinstance(summary := part.get("summary"), list):
+                self.reasoning.extend(text_of(inner.get("text")) for inner in summary if isinstance(inner, dict))
             self.text.append(text_of(part.get("text")))
 
     def kind(self, *, ended: bool, usage: bool, choices: bool) -> Kind:

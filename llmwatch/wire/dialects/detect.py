@@ -144,7 +144,11 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
         return "baidu"
     if _is_snowflake(value):
         return "snowflake"
-    if "choices" in value or str(value.get("object", "")).startswith(("chat.completion", "text_completion")):
+    if (
+        "choices" in value
+        or "base_resp" in value
+        or str(value.get("object", "")).startswith(("chat.completion", "text_completion"))
+    ):
         return "openai-chat"
     if "candidates" in value or "promptFeedback" in value or "usageMetadata" in value:
         return "gemini"

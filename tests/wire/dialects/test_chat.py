@@ -30,6 +30,11 @@ BEGUN = (ROLE, chunk(call(id="c1", name="f")))
 WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")))
 
 
+def beside(delta: dict[str, Any]) -> dict[str, Any]:
+    """A chunk whose choice has text beside its delta."""
+    return {"choices": [{"index": 0, "delta": delta, "text": "hi", "finish_reason": None}]}
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -86,6 +91,14 @@ WHOLE = (*BEGUN, chunk(call('{"a":')), chunk(call("1}")))
             text="hi",
             reasoning="hm",
         ),
+        row(
+            "a summary in parts",
+            chunk({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}, "x"]}]}),
+            Kind.REASONING,
+            reasoning="hm",
+        ),
+        row("text beside the same in a delta", beside({"content": "hi", "token_id": 7}), Kind.TEXT, text="hi"),
+        row("text beside a delta without any", beside({"role": "assistant"}), Kind.TEXT, text="hi"),
         row(
             "tool begins",
             chunk(call(id="c1", name="f")),
