@@ -90,9 +90,10 @@ class Event:
     ``None`` where it is no number) are as they were sent. The rest is the dialect's reading: ``kind``;
     ``text``, the piece of the answer in this event and nothing else; ``reasoning``; ``tools``, pieces of tool
     calls; ``error``; ``finish``, true on a finish mark, after which nothing but usage and the end mark is
-    expected, although more may come; and ``cut``, true where the provider says that it ended the answer, or one
-    choice of it, before it was whole: for its length, or by a filter. An event may carry more than its kind says:
-    ``text`` may stand beside ``TOOL_CALL``, and text and complete calls beside ``TERMINAL``. Treat it as read-only.
+    expected, although more may come; ``cut``, true where the provider says that it ended the answer, or one
+    choice of it, before it was whole: for its length, or by a filter; and ``usage``, the provider's counts under its
+    own names, wherever they stand. An event may carry more than its kind says: ``text`` may stand beside
+    ``TOOL_CALL``, and text and complete calls beside ``TERMINAL``. Treat it as read-only.
     """
 
     event: str
