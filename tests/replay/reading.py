@@ -1,0 +1,85 @@
+"""What a stream says: of the events that llmwatch hands over, and of the bytes as somebody without it reads them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from botocore.eventstream import EventStreamBuffer
+
+from llmwatch.wire import Collector, Event
+from tests.replay.streams import Stream
+from tests.wire.providers import FRAMES
+
+__all__ = ["Said", "expected", "of_bytes", "of_events"]
+
+Said = tuple[Any, ...]
+"""Text, reasoning, calls, usage, the reason, and whether it is that of an answer cut short."""
+
+_USAGE = ("usage", "usageMetadata", "amazon-bedrock-invocationMetrics", "meta")
+_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
+_COUNTS = ("prompt_eval_count", "eval_count")
+
+
+def expected(stream: Stream) -> Said:
+    """What was written down."""
+    return stream.text, stream.reasoning, stream.calls, stream.usage, stream.finish, stream.cut
+
+
+def of_events(events: Iterable[Event]) -> Said:
+    """What events of a whole answer say."""
+    collector = Collector()
+    for event in events:
+        collector.add(event)
+    collector.end()
+    calls = tuple((call.id, call.name, call.json()) for call in collector.tool_calls)
+    marks = _last(event.json() for event in collector.events if event.data.startswith("{"))
+    cut = any(event.cut for event in collector.events)
+    return collector.text, collector.reasoning, calls, *marks, cut
+
+
+def of_bytes(stream: Stream, body: bytes) -> tuple[dict[str, Any] | None, str | None]:
+    """Usage and reason as a reader of the bytes finds them."""
+    return _last(_values(stream, body))
+
+
+def _values(stream: Stream, body: bytes) -> Iterator[Any]:
+    if stream.content_type == FRAMES:
+        buffer = EventStreamBuffer()
+        buffer.add_data(body)
+        for frame in buffer:
+            value = json.loads(frame.payload)
+            yield json.loads(base64.b64decode(value["bytes"])) if "bytes" in value else value
+        return
+    for line in body.decode().splitlines():
+        data = line.removeprefix("data:").strip()
+        if data.startswith("{"):
+            yield json.loads(data)
+
+
+def _last(values: Iterable[Any]) -> tuple[dict[str, Any] | None, str | None]:
+    usage: dict[str, Any] | None = None
+    reason: str | None = None
+    for value in values:
+        for name, inner in _everything(value):
+            if name in _USAGE and isinstance(inner, dict) and inner:
+                usage = inner
+            elif name in _REASONS and isinstance(inner, str) and inner not in ("", "null"):
+                reason = inner
+            elif name == "generated_tokens":
+                usage = {name: inner}
+        if isinstance(value, dict) and "eval_count" in value:
+            usage = {name: value[name] for name in _COUNTS}
+    return usage, reason
+
+
+def _everything(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name, inner
+            yield from _everything(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _everything(inner)
