@@ -329,6 +329,7 @@ class Exchange:
 class Marks(TypedDict):
     """What a batch shows of the answer's end, in the words of :meth:`~llmwatch.watch.attempt.Attempt.deliver`."""
 
+    progress: bool
     finish: bool
     end: bool
     terminal: bool
@@ -343,6 +344,7 @@ class EventDelivery:
         self._reply = reply
         self._decoder = decoder
         self._size = 0
+        self._tokens = 0
 
     def decoded(self, piece: bytes) -> None:
         """The next bytes of the body, their content encoding undone."""
@@ -379,7 +381,9 @@ class EventDelivery:
 
     def _marks(self, events: list[Event], *, end: bool) -> Marks:
         decoder = self._decoder
+        before, self._tokens = self._tokens, decoder.output_tokens
         return {
+            "progress": self._tokens > before,
             # Keep-alives after a finish mark are no news.
             "finish": decoder.finishing and any(event.kind is not Kind.KEEPALIVE for event in events),
             "end": end,

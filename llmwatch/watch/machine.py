@@ -176,6 +176,7 @@ class Machine:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
         if clock in self._anchors and (now <= self._soonest or self._overdue(now) is None):
             self._anchors[clock] = self._active(now)
+            self._graces.pop(clock, None)
 
     def _measure_gap(self, now: float) -> None:
         self.last_byte_at = now

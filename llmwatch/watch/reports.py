@@ -282,6 +282,7 @@ class Reports(Watched, Generic[T]):
         size: int,
         *,
         content: bool,
+        progress: bool = False,
         finish: bool = False,
         end: bool = False,
         terminal: bool = False,
@@ -291,10 +292,11 @@ class Reports(Watched, Generic[T]):
     ) -> None:
         """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
 
-        ``content``: something in it moves generation forward; ``finish``: a finish mark is believed, and this is
-        it or news after it; ``end``: an end mark came without a finish mark, so the end of the body decides;
-        ``terminal``: the answer is whole. A batch without any of the four is held back until one comes, unless it is
-        ``visible`` at once. ``event``: there is a whole event in it. ``kinds`` is added to the tally.
+        ``content``: something in it moves generation forward; ``progress``: a count in it shows that generation moves
+        on; ``finish``: a finish mark is believed, and this is it or news after it; ``end``: an end mark came without a
+        finish mark, so the end of the body decides; ``terminal``: the answer is whole. A batch with none of these but
+        ``progress`` is held back until one comes, unless it is ``visible`` at once. ``event``: there is a whole event
+        in it. ``kinds`` is added to the tally.
         """
         with self._lock:
             verdict = self._machine.verdict
@@ -309,6 +311,8 @@ class Reports(Watched, Generic[T]):
             if ok:
                 if kinds:
                     self.tally.events.update(kinds)
+                if progress:
+                    self._machine.wind("progress", now)
                 self._handover.put(batch, size)
                 if content or finish or end or terminal or visible:
                     self._handover.open()

@@ -30,6 +30,7 @@ from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
+from llmwatch.wire.news import output_tokens
 from llmwatch.wire.refusal import broken_error, in_stream_error, not_a_stream, retry_delay
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
@@ -53,9 +54,10 @@ class Decoder:
     ``in_pieces`` whether it asked for pieces where its provider may restate all that was said with each event
     (:func:`~llmwatch.payload.pieces_asked`). Raises ``ConfigError`` for a dialect that is not known.
 
-    ``events`` counts events; ``error`` is the failure that ended the stream; ``terminal`` is true once the end mark
-    was returned, and ``settled`` where a finish mark came with it or before it: then the answer is whole however its
-    body ends. An end mark without a finish mark and without any content is an ``EmptyStream``.
+    ``events`` counts events; ``output_tokens`` is the highest count of them that the provider gave; ``error`` is the
+    failure that ended the stream; ``terminal`` is true once the end mark was returned, and ``settled`` where a finish
+    mark came with it or before it: then the answer is whole however its body ends. An end mark without a finish mark
+    and without any content is an ``EmptyStream``.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Decoder:
     ) -> None:
         self.events = 0
         self.error: LLMWatchError | None = None
+        self.output_tokens = 0
         self.terminal = False
         self.settled = False
         # What the marks are judged by. Once content came there is nothing to note until the next mark.
@@ -297,6 +300,8 @@ class Decoder:
             events.append(event)
             if event.finish or self._noting:
                 self._note(event)
+            if event.usage is not None:
+                self.output_tokens = max(self.output_tokens, output_tokens(event.usage))
             kind = event.kind
             if kind is _TERMINAL:
                 self._end_mark(event)

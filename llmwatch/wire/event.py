@@ -15,9 +15,9 @@ class Kind(str, Enum):
 
     ``TEXT``, ``REASONING``, ``TOOL_INPUT`` and ``TOOL_CALL`` are content (``is_content``): they move generation
     forward. ``TEXT`` is anything of the answer itself, sound and pictures too; ``REASONING`` also stands for
-    signatures and opaque reasoning; ``TOOL_INPUT`` is a call under way; ``TOOL_CALL`` says that at least one
-    call is complete. ``LIFECYCLE`` carries no output (events of unknown type are counted here), ``KEEPALIVE``
-    nothing at all.
+    signatures, opaque reasoning and thinking under any name; ``TOOL_INPUT`` is a call under way; ``TOOL_CALL`` says
+    that at least one call is complete. ``LIFECYCLE`` carries no output (events of unknown type are counted here),
+    ``KEEPALIVE`` nothing at all.
     """
 
     is_content: bool

@@ -29,6 +29,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.news import is_thinking, unknown_news
 from llmwatch.wire.tools import OpenCalls, bare_call
 
 __all__ = ["ANTHROPIC_EVENTS", "Anthropic"]
@@ -87,6 +88,7 @@ class Anthropic(Dialect):
             self._read_stop(event, str(value.get("index", 0)))
         elif name == "message_delta":
             event.kind = Kind.USAGE
+            self.count(event, value.get("usage"))
             delta = value.get("delta")
             reason = text_of(delta.get("stop_reason")) if isinstance(delta, dict) else ""
             self._stop_reason = reason or self._stop_reason
@@ -96,10 +98,17 @@ class Anthropic(Dialect):
                 self._finish(event)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
+            self.count(event, value.get("usage"))
+        elif name == "message_start":
+            message = value.get("message")
+            self.count(event, message.get("usage") if isinstance(message, dict) else None)
         elif name == "error" or event.event == "error":
             error_event(event, value)
-        elif name in KEEPALIVE_NAMES:
-            event.kind = Kind.KEEPALIVE
+        else:
+            event.kind = Kind.KEEPALIVE if name in KEEPALIVE_NAMES else event.kind
+            self.count(event, value.get("usage"))
+            if event.usage is not None:
+                event.kind = Kind.USAGE
 
     def _read_delta(self, event: Event, value: dict[str, Any], delta: dict[str, Any]) -> None:
         kind = text_of(delta.get("type"))
@@ -128,6 +137,8 @@ class Anthropic(Dialect):
             event.kind = Kind.REASONING
         elif kind == "citations_delta":
             event.kind = Kind.TEXT
+        elif (news := unknown_news(delta, ())) is not None:
+            event.kind = Kind.REASONING if is_thinking(news) or is_thinking(kind) else Kind.TEXT
 
     def _read_start(self, event: Event, key: str, block: dict[str, Any]) -> None:
         kind = text_of(block.get("type"))

@@ -102,6 +102,12 @@ class Dialect:
         """Another one that has seen the same."""
         return copy.deepcopy(self)
 
+    @staticmethod
+    def count(event: Event, usage: object) -> None:
+        """Note the provider's count of tokens, if it is one."""
+        if isinstance(usage, dict) and usage:
+            event.usage = usage
+
     def restated(self, said: Said, whole: str) -> str:
         """What a text that is stated whole adds to what was ``said`` of it."""
         missing = said.take(whole) if whole else ""

@@ -25,6 +25,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.refusal import error_in
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
@@ -39,6 +40,12 @@ _KEEPALIVE = Kind.KEEPALIVE
 
 # Names that Groq gives to tools of its own that only read, beside those that are known everywhere.
 _READING = frozenset(("search", "browser_search", "visit", "visit_website", "python", "wolfram_alpha"))
+
+
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_blocks")
+_KNOWN = frozenset(
+    ("content", "refusal", "audio", "images", "annotations", "executed_tools", "tool_calls", "function_call", "error")
+)
 
 
 def _only(delta: dict[str, Any]) -> str:
@@ -81,6 +88,8 @@ class OpenAIChat(Dialect):
             or not self._read_usual(event, choices[0])
         ):
             self._read_any(event, value)
+        elif value.get("usage") is not None:
+            self.count(event, value["usage"])
 
     def _read_usual(self, event: Event, choice: Any) -> bool:
         # Nearly every event of a stream: one more piece of one thing, for a choice that is under way.
@@ -143,7 +152,11 @@ class OpenAIChat(Dialect):
             event.kind = Kind.ERROR
             event.error = StreamError(None, None, "the answer ended with finish_reason error, no reason was given")
         else:
-            event.kind = pieces.kind(ended=ended, usage=bool(value.get("usage")), choices=bool(choices))
+            # Moonshot puts it into the choice, Groq beside it.
+            beside = value.get("x_groq")
+            for place in (value, *choices, beside if isinstance(beside, dict) else {}):
+                self.count(event, place.get("usage"))
+            event.kind = pieces.kind(ended=ended, usage=event.usage is not None, choices=bool(choices))
             if event.kind is Kind.LIFECYCLE and not choices and is_keepalive(event, value):
                 event.kind = Kind.KEEPALIVE
 
@@ -211,8 +224,13 @@ class OpenAIChat(Dialect):
         if isinstance(audio, dict):
             pieces.text.append(text_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
-        pieces.reasoning.append(text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning")))
+        # The same thought may stand in several of them.
+        pieces.reasoning.append(next((text for name in _THOUGHTS if (text := thoughts(delta.get(name)))), ""))
         pieces.opaque = pieces.opaque or bool(delta.get("reasoning_details"))
+        news = unknown_news(delta, _KNOWN)
+        if news is not None:
+            pieces.opaque = pieces.opaque or is_thinking(news)
+            pieces.other = pieces.other or not is_thinking(news)
         pieces.role = pieces.role or bool(delta.get("role"))
         if executed := delta.get("executed_tools"):
             self.provider_acted = self.provider_acted or _has_acted(executed)
@@ -447,6 +465,6 @@ class _Pieces:
             return Kind.TOOL_INPUT
         if self.opaque or any(self.reasoning):
             return Kind.REASONING
-        if usage and (ended or not choices):
+        if usage and (ended or not self.role):
             return Kind.USAGE
         return Kind.LIFECYCLE if ended or self.role or not choices else Kind.KEEPALIVE

@@ -17,6 +17,7 @@ from typing import Any
 from llmwatch.wire.assignments import Assignments
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.news import is_thinking, unknown_news
 from llmwatch.wire.tools import whole_call
 
 __all__ = ["Gemini"]
@@ -67,13 +68,14 @@ class Gemini(Dialect):
         if event.event == "error":
             error_event(event, value)
             return
+        self.count(event, value.get("usageMetadata"))
         candidates = value.get("candidates")
         candidates = [one for one in candidates if isinstance(one, dict)] if isinstance(candidates, list) else []
         if not candidates:
             feedback = value.get("promptFeedback")
             if isinstance(feedback, dict) and feedback.get("blockReason"):
                 event.kind, event.finish = Kind.TERMINAL, True
-            elif value.get("usageMetadata"):
+            elif event.usage is not None:
                 event.kind = Kind.USAGE
             elif is_keepalive(event, value):
                 event.kind = Kind.KEEPALIVE
@@ -84,8 +86,10 @@ class Gemini(Dialect):
         self.finished = len(self._done) >= self.choices and not self._open
         ended = any(_reason(candidate) for candidate in candidates)
         event.finish = ended and self.finished
-        if ended:
-            seen.add(Kind.USAGE if value.get("usageMetadata") else Kind.LIFECYCLE)
+        if event.usage is not None:
+            seen.add(Kind.USAGE)
+        elif ended:
+            seen.add(Kind.LIFECYCLE)
         event.kind = next((kind for kind in _RANK if kind in seen), Kind.KEEPALIVE)
 
     def _read_candidate(self, event: Event, candidate: dict[str, Any], seen: set[Kind]) -> None:
@@ -126,7 +130,10 @@ class Gemini(Dialect):
         if any(part.get(name) for name in _SANDBOX):
             self._note(part.get("toolCall") or part.get("toolResponse"))
             return Kind.TOOL_INPUT
-        return Kind.REASONING if part.get("thoughtSignature") else Kind.KEEPALIVE
+        news = unknown_news(part, ("text",))
+        if news is None:
+            return Kind.KEEPALIVE
+        return Kind.REASONING if is_thinking(news) or part.get("thought") else Kind.TEXT
 
     def _note(self, tool: Any) -> None:
         kind = text_of(tool.get("toolType")) if isinstance(tool, dict) else ""

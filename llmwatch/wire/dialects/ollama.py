@@ -11,10 +11,15 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import bare_call, whole_call
 
 __all__ = ["Ollama"]
+
+
+_THOUGHTS = ("thinking", "reasoning_content", "reasoning", "reasoning_text")
+_KNOWN = frozenset(("content", "images", "tool_calls", "tool_name", "tool_call_id"))
 
 
 class Ollama(Dialect):
@@ -35,7 +40,9 @@ class Ollama(Dialect):
         message = value.get("message")
         source = message if isinstance(message, dict) else value
         event.text = text_of(source.get("content" if source is message else "response"))
-        event.reasoning = text_of(source.get("thinking"))
+        event.reasoning = next((text for name in _THOUGHTS if (text := thoughts(source.get(name)))), "")
+        if "eval_count" in value:
+            self.count(event, {name: value[name] for name in ("prompt_eval_count", "eval_count") if name in value})
         if value.get("done") is True:
             self._hear_last(event)
         else:
@@ -59,6 +66,10 @@ class Ollama(Dialect):
             event.kind = Kind.TOOL_INPUT
         elif event.reasoning:
             event.kind = Kind.REASONING
+        elif source is message and (news := unknown_news(message, _KNOWN)) is not None:
+            event.kind = Kind.REASONING if is_thinking(news) else Kind.TEXT
+        elif event.usage is not None:
+            event.kind = Kind.USAGE
         elif not reason and ("message" in value or "response" in value):
             event.kind = Kind.KEEPALIVE
 

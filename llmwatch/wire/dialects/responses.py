@@ -16,6 +16,7 @@ from typing import Any
 from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.news import is_thinking, says_something
 from llmwatch.wire.refusal import error_in
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import whole_call
@@ -160,6 +161,8 @@ class OpenAIResponses(Dialect):
             self._note_item(item)
         if isinstance(response, dict):
             self._note_response(response)
+            self.count(event, response.get("usage"))
+        self.count(event, value.get("usage"))
         if name == "response.output_item.done":
             if not isinstance(item, dict):
                 raise UnknownShape
@@ -184,7 +187,12 @@ class OpenAIResponses(Dialect):
         elif name in ("error", "response.error") or event.event == "error":
             error_event(event, value)
         elif name in KEEPALIVE_NAMES:
-            event.kind = Kind.KEEPALIVE
+            event.kind = Kind.USAGE if event.usage is not None else Kind.KEEPALIVE
+        elif name.endswith(".delta") and says_something(value.get("delta")):
+            # Output of a kind that is not known.
+            event.kind = _kind_of_delta(name)
+        elif event.usage is not None and name != "response.created":
+            event.kind = Kind.USAGE
 
     def _read_restated(self, event: Event, name: str, value: dict[str, Any]) -> None:
         part = value.get("part")
@@ -312,6 +320,12 @@ class OpenAIResponses(Dialect):
             inner = _list(tool.get("tools")) if isinstance(tool, dict) and kind == "namespace" else [tool]
             for one in inner:
                 self._note(text_of(one.get("type")) if isinstance(one, dict) else "")
+
+
+def _kind_of_delta(name: str) -> Kind:
+    if is_thinking(name):
+        return Kind.REASONING
+    return Kind.TOOL_INPUT if "_call" in name or "tool" in name else Kind.TEXT
 
 
 def _said(parts: dict[Any, Said], *place: Any) -> Said:

@@ -155,7 +155,9 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
         row("MCP tool stop", STOP, Kind.TOOL_CALL, before=(start("mcp_tool_use", id="m1"),)),
         row("search result", start("web_search_tool_result", content=[]), Kind.LIFECYCLE),
         row("unknown block", start("hologram"), Kind.LIFECYCLE),
-        row("unknown delta", delta("hologram_delta", data="x"), Kind.LIFECYCLE),
+        row("unknown delta", delta("hologram_delta", data="x"), Kind.TEXT),
+        row("unknown thoughts", delta("daydream_thinking_delta", data="x"), Kind.REASONING),
+        row("unknown delta with nothing in it", delta("hologram_delta", data="", level=3, on=True), Kind.LIFECYCLE),
         row("stop of an unknown block", event("content_block_stop", index=9), Kind.LIFECYCLE),
         row(
             "message delta",
@@ -172,7 +174,7 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
             before=(start("text", text=""), ended("end_turn")),
             finish=True,
         ),
-        row("type of another shape", delta(["text_delta"], text="x"), Kind.LIFECYCLE),  # type: ignore[arg-type]
+        row("type of another shape", delta(["text_delta"], text="x"), Kind.TEXT),  # type: ignore[arg-type]
         row("message stop", event("message_stop"), Kind.TERMINAL),
         row(
             "error",

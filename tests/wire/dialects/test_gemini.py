@@ -50,7 +50,7 @@ END = chunk({"functionCall": {}})
         row("picture", chunk({"inlineData": {"mimeType": "image/png", "data": "x"}}), Kind.TEXT),
         row("code", chunk({"executableCode": {"code": "1"}}), Kind.TOOL_INPUT),
         row("code result", chunk({"codeExecutionResult": {"output": "1"}}), Kind.TOOL_INPUT),
-        row("empty text", chunk({"text": ""}), Kind.KEEPALIVE),
+        row("empty text", chunk({"text": ""}), Kind.USAGE),
         row("no parts", {"candidates": [{"content": {"role": "model"}, "index": 0}]}, Kind.KEEPALIVE),
         row(
             "call",

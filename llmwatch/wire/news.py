@@ -1,0 +1,84 @@
+"""What is news: fields that nobody has heard of yet, and counts of output tokens.
+
+A provider that sends something in a field of its own is at work, and what it sends may be a part of the answer. So a
+text that is not blank is news wherever it stands, but for the fields that describe an event and say nothing. Numbers,
+true, false and empty containers never are: keep-alives carry them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+__all__ = ["is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news"]
+
+# Fields that describe. Sources: OpenAI's reference of chunks and stream events, OpenRouter, Groq, vLLM.
+_DESCRIBES = frozenset(
+    (
+        "role",
+        "id",
+        "index",
+        "name",
+        "type",
+        "object",
+        "model",
+        "obfuscation",
+        "provider",
+        "service_tier",
+        "fingerprint",
+        "system_fingerprint",
+        "created",
+        "created_at",
+        "timestamp",
+        "date",
+    )
+)
+_THINKING = ("reason", "think", "thought")
+# Deep enough for every wire that is known, and bounded.
+_DEEPEST = 8
+
+_OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount", "eval_count")
+
+
+def says_something(value: object, depth: int = 0) -> bool:
+    """Whether it is a text that is not blank, or holds one outside the fields that describe."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    if depth > _DEEPEST:
+        return False
+    if isinstance(value, dict):
+        return any(name not in _DESCRIBES and says_something(inner, depth + 1) for name, inner in value.items())
+    return isinstance(value, list) and any(says_something(inner, depth + 1) for inner in value)
+
+
+def is_thinking(name: str) -> bool:
+    """Whether a field of this name holds reasoning, readable or not."""
+    name = name.lower()
+    return any(part in name for part in _THINKING)
+
+
+def unknown_news(source: Mapping[str, Any], known: Container[str]) -> str | None:
+    """The name of a field that is not ``known`` and says something, one with reasoning last; ``None`` without one."""
+    names = [
+        name
+        for name, value in source.items()
+        if value and name not in known and name not in _DESCRIBES and says_something(value)
+    ]
+    return min(names, key=is_thinking, default=None)
+
+
+def thoughts(value: object, depth: int = 0) -> str:
+    """The readable reasoning in a field: a text, or the texts of its parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and depth < _DEEPEST:
+        return "".join(thoughts(part, depth + 1) for part in value)
+    if isinstance(value, dict):
+        found = value.get("thinking") or value.get("text")
+        return found if isinstance(found, str) else ""
+    return ""
+
+
+def output_tokens(usage: Mapping[str, Any]) -> int:
+    """How many tokens of output a provider's usage counts; 0 where it does not say."""
+    return sum(count for name in _OUTPUT if type(count := usage.get(name)) is int and count > 0)

@@ -1,0 +1,160 @@
+"""What moves an answer forward, in fields that are known and in fields that are not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmwatch.wire import Decoder, Kind
+from llmwatch.wire.news import says_something, thoughts
+from tests.wire.dialects.test_anthropic import delta
+from tests.wire.dialects.test_chat import ROLE, chunk
+from tests.wire.dialects.test_responses import event as response
+from tests.wire.streams import decode
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("x", True),
+        ([{"type": "a", "data": "x"}], True),
+        ({"a": {"b": ["", "x"]}}, True),
+        ("", False),
+        (" \n\t", False),
+        (3, False),
+        (1.5, False),
+        (True, False),
+        (None, False),
+        ({}, False),
+        ([], False),
+        ([{}, [], ""], False),
+        ({"type": "a", "id": "b", "index": 0, "created": "now"}, False),
+        ({"a": 1, "b": [2, {"c": False}]}, False),
+    ],
+)
+def test_only_words_say_something(value: object, says: bool) -> None:
+    """A text that is not blank, at any depth, outside the fields that only describe."""
+    assert says_something(value) is says
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("hm", "hm"), ([{"type": "thinking", "thinking": "h"}, {"text": "m"}], "hm"), ({"thinking": "hm"}, "hm"), (3, "")],
+)
+def test_thoughts_are_read_where_they_can_be(value: object, text: str) -> None:
+    """The readable reasoning of a field, in one piece or in parts."""
+    assert thoughts(value) == text
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [fields]}, "index": 0}]}
+
+
+def line(**message: Any) -> dict[str, Any]:
+    return {"message": {"role": "assistant", "content": "", **message}, "done": False}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item", "kind", "reasoning"),
+    [
+        ("openai-chat", chunk({"content": None, "reasoning_text": "hm"}), Kind.REASONING, "hm"),
+        ("openai-chat", chunk({"content": None, "reasoning_opaque": "gAAAA"}), Kind.REASONING, ""),
+        ("openai-chat", chunk({"thinking": "hm"}), Kind.REASONING, "hm"),
+        (
+            "openai-chat",
+            chunk({"thinking_blocks": [{"type": "thinking", "thinking": "hm"}], "reasoning_content": "hm"}),
+            Kind.REASONING,
+            "hm",
+        ),
+        ("openai-chat", chunk({"thinking_blocks": [{"type": "thinking", "thinking": "hm"}]}), Kind.REASONING, "hm"),
+        ("openai-chat", chunk({"hologram": "x"}), Kind.TEXT, ""),
+        ("openai-chat", chunk({"provider_specific_fields": {"citation": {"title": "x"}}}), Kind.TEXT, ""),
+        ("anthropic", delta("hologram_delta", hologram="x"), Kind.TEXT, ""),
+        ("anthropic", delta("thought_delta", words="x"), Kind.REASONING, ""),
+        ("openai-responses", response("hologram.delta", delta="x"), Kind.TEXT, ""),
+        ("openai-responses", response("inner_thought.delta", delta={"text": "x"}), Kind.REASONING, ""),
+        ("gemini", part(hologram={"data": "x"}), Kind.TEXT, ""),
+        ("gemini", part(thinkingSummary="x"), Kind.REASONING, ""),
+        ("ndjson", line(reasoning_content="hm"), Kind.REASONING, "hm"),
+        ("ndjson", line(thoughts_opaque="x"), Kind.REASONING, ""),
+        ("ndjson", line(hologram="x"), Kind.TEXT, ""),
+    ],
+)
+def test_unknown_words_are_content(dialect: str, item: Any, kind: Kind, reasoning: str) -> None:
+    """They move generation forward, and count for the safety of a resend; thinking under any name is reasoning."""
+    before = (ROLE,) if dialect == "openai-chat" else ()
+    (*_, event), _ = decode(dialect, *before, item)
+    assert (event.kind, event.reasoning, event.has_content) == (kind, reasoning, True)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item"),
+    [
+        ("openai-chat", chunk({"content": "", "reasoning_text": ""})),
+        ("openai-chat", chunk({"content": "", "reasoning_opaque": None, "thinking_blocks": []})),
+        ("openai-chat", chunk({"role": "assistant", "content": "", "obfuscation": "aB3", "provider": "p"})),
+        ("openai-chat", chunk({"content": "", "service_tier": "default", "system_fingerprint": "fp", "id": "x"})),
+        ("openai-chat", chunk({"content": "", "progress": 3, "busy": True, "more": {"n": 1, "type": "x"}})),
+        ("anthropic", delta("hologram_delta", hologram=" ", n=3)),
+        ("openai-responses", response("hologram.delta", delta="", obfuscation="aB3")),
+        ("openai-responses", response("hologram.delta", delta={"n": 3})),
+        ("gemini", part(hologram={"n": 3}, text="")),
+        ("ndjson", line(reasoning_content="", hologram=3)),
+        ("ndjson", {"model": "m", "remote_host": "h", "created_at": "now", "response": "", "done": False}),
+    ],
+)
+def test_what_only_describes_is_none(dialect: str, item: Any) -> None:
+    """Empty fields, numbers, booleans and what describes an event are no content, however many come."""
+    before = (ROLE,) if dialect == "openai-chat" else ()
+    (*_, event), _ = decode(dialect, *before, item)
+    assert not event.has_content
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item", "kind"),
+    [
+        ("openai-chat", {"choices": [], "usage": {"completion_tokens": 3}}, Kind.USAGE),
+        ("openai-chat", {**chunk({"content": ""}), "usage": {"completion_tokens": 3}}, Kind.USAGE),
+        ("openai-chat", {**chunk({"content": "a"}), "usage": {"completion_tokens": 3}}, Kind.TEXT),
+        ("openai-chat", {**ROLE, "usage": {"completion_tokens": 3}}, Kind.LIFECYCLE),
+        ("openai-chat", {"choices": [], "x_groq": {"usage": {"completion_tokens": 3}}}, Kind.USAGE),
+        (
+            "openai-chat",
+            {"choices": [{"index": 0, "delta": {}, "usage": {"completion_tokens": 3}, "finish_reason": "stop"}]},
+            Kind.USAGE,
+        ),
+        ("openai-responses", response("completed", response={"usage": {"output_tokens": 3}}), Kind.TERMINAL),
+        ("openai-responses", response("created", response={"usage": {"output_tokens": 3}}), Kind.LIFECYCLE),
+        ("anthropic", ("message_start", {"type": "message_start", "message": {"usage": {"output_tokens": 3}}}), None),
+        ("anthropic", ("ping", {"type": "ping", "usage": {"output_tokens": 3}}), Kind.USAGE),
+        (
+            "gemini",
+            {**part(text=""), "usageMetadata": {"candidatesTokenCount": 3}},
+            Kind.USAGE,
+        ),
+        ("ndjson", {"done": True, "done_reason": "stop", "prompt_eval_count": 1, "eval_count": 3}, Kind.TERMINAL),
+    ],
+)
+def test_usage_is_found_wherever_it_stands(dialect: str, item: Any, kind: Kind | None) -> None:
+    """The event has it; it is the event's kind where nothing of the answer stands beside it, and it is no opening."""
+    (event,), decoder = decode(dialect, item)
+    assert event.kind is (kind or Kind.LIFECYCLE)
+    assert event.usage is not None
+    assert decoder.output_tokens == 3
+
+
+@pytest.mark.parametrize("usage", [None, {}, 3])
+def test_no_usage_is_none(usage: object) -> None:
+    """Null, which many servers send with each chunk, is none."""
+    (_, event), _ = decode("openai-chat", ROLE, {**chunk({"content": ""}), "usage": usage})
+    assert (event.kind, event.usage) == (Kind.KEEPALIVE, None)
+
+
+def test_output_tokens_only_grow() -> None:
+    """A smaller count, and one of the prompt, change nothing."""
+    decoder = Decoder("openai-chat")
+    for usage, tokens in (({"completion_tokens": 2}, 2), ({"completion_tokens": 1}, 2), ({"prompt_tokens": 9}, 2)):
+        decoder.feed(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
+        assert decoder.output_tokens == tokens
