@@ -13,11 +13,39 @@ import pytest
 from llmwatch.errors import LLMWatchError, MalformedEvent
 from llmwatch.wire import Collector, Decoder, Event, Kind, Meaning, StreamError, ToolDelta, register, unregister
 from llmwatch.wire.dialects.registry import create
+from llmwatch.wire.eventstream import FrameEvent, FrameFramer, frame_events
 from tests.wire.dialects import test_anthropic as anthropic
 from tests.wire.dialects import test_chat as chat
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects import test_responses as responses
+from tests.wire.frames import chunk_frame
+from tests.wire.providers import ANSWERS as PROVIDERS
 from tests.wire.streams import lines, sse
+
+
+def values_of(*names: str) -> list[Any]:
+    """The JSON of these providers' events, or lines: one of each form."""
+    body = b"".join(PROVIDERS[name].body for name in names)
+    found = [line.removeprefix(b"data:").strip() for line in body.split(b"\n")]
+    return one_of_each([json.loads(text) for text in found if text.startswith(b"{")])
+
+
+def one_of_each(values: list[Any]) -> list[Any]:
+    """The first value of each form: those that differ in text and numbers alone are mutated alike."""
+    return list({str(form_of(value)): value for value in reversed(values)}.values())[::-1]
+
+
+def form_of(value: Any) -> Any:
+    """What a value is made of."""
+    if isinstance(value, dict):
+        return {key: value[key] if key in ("type", "event_type") else form_of(value[key]) for key in value}
+    return [form_of(one) for one in value] if isinstance(value, list) else type(value)
+
+
+def frames_of(*names: str) -> list[FrameEvent]:
+    """The events in these providers' frames."""
+    return frame_events(FrameFramer().feed(b"".join(PROVIDERS[name].body for name in names)))
+
 
 ANSWERS: dict[str, list[Any]] = {
     "openai-chat": [
@@ -79,6 +107,19 @@ ANSWERS: dict[str, list[Any]] = {
     ],
     "generic": [("error", {"type": "x", "code": 1, "message": "boom"})],
 }
+ANSWERS |= {
+    "cohere": values_of("cohere-tools", "cohere", "cohere-v1-tools"),
+    "baidu": values_of("baidu", "baidu-tools"),
+    "dashscope": values_of("dashscope", "dashscope-cumulative", "dashscope-text", "dashscope-tools"),
+    "tgi": values_of("tgi"),
+    "snowflake": values_of("snowflake", "snowflake-tools"),
+    # ConverseStream's events, in the form in which they stand in frames of the other operation.
+    "bedrock": [
+        *one_of_each([{event.event: json.loads(event.data)} for event in frames_of("bedrock-tools", "bedrock")]),
+        {"outputs": [{"text": "a", "stop_reason": "stop"}]},
+        {"choices": [{"message": {"content": "a"}, "stop_reason": None}]},
+    ],
+}
 VALUES: tuple[Any, ...] = (
     *(None, 5, -1.5, True, "x", "", [], {}, [5], [None], {"a": 1}, [[]], ["text_delta"], "\ud800", 10**30),
     *({"type": ["x"]}, [{"type": {}}], 10**400, float("inf")),
@@ -120,6 +161,8 @@ def mutations(dialect: str) -> Iterator[list[Any]]:
 
 def body_of(dialect: str, answer: list[Any]) -> bytes:
     """A body of events that are JSON, whatever they are."""
+    if dialect == "bedrock":
+        return b"".join(map(chunk_frame, answer))
     return lines(*answer) if dialect == "ndjson" else sse(*map(json.dumps, answer))
 
 
@@ -127,7 +170,8 @@ def body_of(dialect: str, answer: list[Any]) -> bytes:
 def test_nothing_but_our_errors_comes_out(dialect: str) -> None:
     """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by."""
     for answer in mutations(dialect):
-        decoder, collector = Decoder(dialect), Collector()
+        kind = "text/event-stream" if dialect == "cohere" else ""
+        decoder, collector = Decoder(dialect, content_type=kind), Collector()
         for event in [*decoder.feed(body_of(dialect, answer)), *decoder.end()]:
             collector.add(event)
         collector.end()
@@ -144,7 +188,7 @@ def test_the_dialects_check_what_they_read(dialect: str) -> None:
     for answer in mutations(dialect):
         reader = create(dialect)
         for one in answer:
-            event = Event("message", json.dumps(one))
+            event = Event("chunk" if dialect == "bedrock" else "message", json.dumps(one))
             try:
                 reader.read(event)
             except (ValueError, RecursionError):
