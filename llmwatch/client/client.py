@@ -152,6 +152,10 @@ class Client:
             reasoning=collector.reasoning,
             tool_calls=collector.tool_calls,
             discarded_calls=collector.discarded_calls,
+            usage=collector.usage,
+            finish_reason=collector.finish_reason,
+            provider_finish_reason=collector.provider_finish_reason,
+            cut=collector.cut,
             events=tuple(collector.events),
             record=call.record,
         )

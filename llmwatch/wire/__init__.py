@@ -6,6 +6,7 @@ from llmwatch.wire.dialects import check_dialect, names, register, unregister
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.refusal import not_a_stream, provider_error
+from llmwatch.wire.usage import Usage
 
 __all__ = [
     "MAX_EVENT",
@@ -19,6 +20,7 @@ __all__ = [
     "StreamError",
     "ToolCall",
     "ToolDelta",
+    "Usage",
     "check_dialect",
     "names",
     "not_a_stream",

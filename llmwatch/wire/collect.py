@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmwatch.errors import MalformedEvent
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.reasons import normalised, reason_of
 from llmwatch.wire.tools import is_whole
+from llmwatch.wire.usage import Usage, merged
 
 __all__ = ["Collector", "ToolCall"]
 
@@ -79,6 +82,8 @@ class Collector:
         self._ended = False
         self._failed = False
         self._cut = False
+        self._usage: Mapping[str, Any] | None = None
+        self._reason: str | None = None
 
     def add(self, event: Event) -> None:
         """The next event."""
@@ -90,6 +95,10 @@ class Collector:
             self._reasoning.append(event.reasoning)
         if event.cut:
             self._cut = True
+        if event.usage is not None:
+            self._usage = merged(self._usage, event.usage)
+        if event.finish or kind is Kind.TERMINAL:
+            self._reason = reason_of(event) or self._reason
         for delta in event.tools:
             self._calls.setdefault(delta.key, _Call()).add(delta)
         if kind is Kind.ERROR:
@@ -108,6 +117,26 @@ class Collector:
     def ended(self) -> bool:
         """Whether the answer came to its end: a terminal event, or a finish that no content followed, and no error."""
         return self._ended and not self._failed
+
+    @property
+    def cut(self) -> bool:
+        """Whether the provider says that it ended the answer before it was whole: for its length, or by a filter."""
+        return self._cut
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it cost, ``None`` where the provider does not say."""
+        return None if self._usage is None else Usage.of(self._usage)
+
+    @property
+    def provider_finish_reason(self) -> str | None:
+        """Why the answer ended, in the provider's own word; ``None`` where it gives none."""
+        return self._reason
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The same as one of :data:`~llmwatch.wire.reasons.REASONS`."""
+        return None if self._reason is None else normalised(self._reason, calls=bool(self.tool_calls))
 
     @property
     def text(self) -> str:

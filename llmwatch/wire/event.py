@@ -82,7 +82,10 @@ def _parse(text: str) -> Any:
     return value if end == len(text) else json.loads(text)
 
 
-@dataclass(slots=True)
+_SHOWN = 40
+
+
+@dataclass(slots=True, repr=False)
 class Event:
     """One event of a stream.
 
@@ -109,6 +112,13 @@ class Event:
     cut: bool = False
     usage: dict[str, Any] | None = field(default=None, repr=False)
     _json: Any = field(default=_UNPARSED, init=False, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        said = self.text or self.reasoning
+        shown = f" {said if len(said) <= _SHOWN else said[: _SHOWN - 1] + '…'!r}" if said else ""
+        marks = "".join(f" {name}" for name in ("finish", "cut") if getattr(self, name))
+        name = "" if self.event == "message" else f" ({self.event})"
+        return f"<Event {self.kind}{name}{shown}{marks}>"
 
     @property
     def has_content(self) -> bool:

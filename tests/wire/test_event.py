@@ -54,8 +54,9 @@ def test_first_tool_piece() -> None:
     assert Event("message", "", tools=(ToolDelta("0"), ToolDelta("1"))).tool == ToolDelta("0")
 
 
-def test_repr_shows_nothing_of_the_answer() -> None:
-    """A printed event names its kind and nothing that was said."""
-    shown = repr(Event("message", "secret", text="secret", reasoning="secret", tools=(ToolDelta("k", "secret"),)))
-    assert "Kind.LIFECYCLE" in shown
-    assert "secret" not in shown
+def test_repr_shows_the_kind_and_a_shortened_text() -> None:
+    """A printed event names its kind and the beginning of what was said, and nothing of its data and tools."""
+    event = Event("message", "secret", kind=Kind.TEXT, text="a" * 100, tools=(ToolDelta("k", "secret"),))
+    assert repr(event) == f"<Event text '{'a' * 39}…'>"
+    assert repr(Event("response.done", "secret", finish=True)) == "<Event lifecycle (response.done) finish>"
+    assert repr(Event("message", "", kind=Kind.REASONING, reasoning="hm", cut=True)) == "<Event reasoning 'hm' cut>"

@@ -1,0 +1,97 @@
+"""What an answer cost in tokens, in the same words for every provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Usage", "merged"]
+
+# The providers' names, in the order in which they are believed. OpenAI's two APIs and those who speak like them;
+# Anthropic; Google; Ollama; Bedrock; Cohere; TGI.
+_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens")
+_OUTPUT = (
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount",
+    "eval_count",
+    "outputTokens",
+    "generated_tokens",
+)
+_TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
+_REASONING = ("reasoning_tokens", "thoughtsTokenCount")
+_CACHED = (
+    "cached_tokens",
+    "cache_read_input_tokens",
+    "cachedContentTokenCount",
+    "cacheReadInputTokens",
+    "prompt_cache_hit_tokens",
+)
+# Cohere counts by what it bills and by what it reads: the latter is what others call tokens.
+_INSIDE = (
+    "tokens",
+    "billed_units",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "input_tokens_details",
+    "output_tokens_details",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Counts of tokens; ``None`` where the provider gives none. ``provider`` is its own count, in its own words.
+
+    ``input_tokens`` and ``output_tokens`` are as the provider counts them. Whether the former has the cached ones in it
+    differs: Anthropic counts them apart. ``output_tokens`` has the reasoning in it; Google counts that apart, and it is
+    added here. ``total_tokens`` is the provider's, or the sum of the two.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    provider: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Usage:
+        """The provider's count in these words."""
+        given, spent = _count(said, _INPUT), _count(said, _OUTPUT)
+        reasoning = _count(said, _REASONING)
+        if "thoughtsTokenCount" in said and reasoning is not None:
+            spent = (spent or 0) + reasoning
+        total = _count(said, _TOTAL)
+        if total is None and given is not None and spent is not None:
+            total = given + spent
+        return cls(
+            input_tokens=given,
+            output_tokens=spent,
+            total_tokens=total,
+            reasoning_tokens=reasoning,
+            cached_tokens=_count(said, _CACHED),
+            provider=dict(said),
+        )
+
+
+def merged(before: Mapping[str, Any] | None, said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One count after another: Anthropic counts the prompt at the start and the answer at the end."""
+    return {**(before or {}), **{name: value for name, value in said.items() if value is not None}}
+
+
+def _count(said: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    for place in _places(said):
+        for name in names:
+            value = place.get(name)
+            if type(value) is int or (type(value) is float and value.is_integer()):
+                return int(value)
+    return None
+
+
+def _places(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield said
+    for name in _INSIDE:
+        inner = said.get(name)
+        if isinstance(inner, Mapping):
+            yield inner
