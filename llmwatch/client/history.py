@@ -22,6 +22,7 @@ class History:
     decisions: list[DecisionRecord] = field(default_factory=list)
     partial_resends: int = 0
     free_resends: int = 0
+    loading: int = 0  # resends to a server that loads its model
     patience: int = 0
 
     @property
@@ -31,8 +32,10 @@ class History:
 
     @property
     def counted(self) -> int:
-        """The same without the free resend, which is outside the number of attempts that are allowed."""
-        return self.number - self.free_resends
+        """The same without the free resend and those to a server that loads its model, which are outside the number
+        of attempts that are allowed.
+        """
+        return self.number - self.free_resends - self.loading
 
     def resent(self, ended: Ended, plan: Plan) -> None:
         """The attempt will be followed by another: remember what that used up."""
@@ -51,7 +54,9 @@ class History:
                 reason=plan.recovery.reason,
                 could_work=plan.could_work,
                 safe=plan.safe,
-                budget_left=max(0, most - (len(self.attempts) - self.free_resends - (plan.free and carried_out))),
+                budget_left=max(
+                    0, most - (len(self.attempts) - self.free_resends - self.loading - (plan.free and carried_out))
+                ),
                 wait=wait,
                 carried_out=carried_out,
                 outcome="",

@@ -184,6 +184,7 @@ class Call(Generic[T]):
             self._stop(refusal, None)
         deadline = self.limits.value("deadline")
         self._planner.ends_at = None if deadline is None else self._began_at + deadline
+        self._planner.loading_time = self._loading_time()
         self._begin_attempt()
 
     def _begin_attempt(self) -> Attempt[T]:
@@ -217,6 +218,11 @@ class Call(Generic[T]):
             patience=self._history.patience,
         )
         return limits.lowered(self._start.caps, self._start.caps_source)
+
+    def _loading_time(self) -> float:
+        """Seconds for which a local server may load its model: as long as it might be silent."""
+        ttfb = self.limits.value("ttfb")
+        return 0.0 if self.limits.profile != "local" else float("inf") if ttfb is None else ttfb
 
     def _exposed(self) -> ToolExposure:
         request = self._request

@@ -8,7 +8,7 @@ from llmwatch.client.history import History
 from llmwatch.client.origins import Origin
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.errors import CircuitOpen, LLMWatchError
+from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
 from llmwatch.recovery import Context, Door, Facts, Outcome, Permit, Plan, Reason, backoff, decide, failure_of, is_lost
@@ -23,8 +23,9 @@ class Planner:
     The origin that a request goes to pays for it and earns by it. Where ``on_retry`` may change the origin, it is not
     known before :meth:`follow` which one that is: a resend is then planned without a token, and may end there.
 
-    ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``unpaid`` the resend that was planned
-    without a token, ``refused`` what has become of it.
+    ``loading_time`` is for how many seconds a server that loads its model is asked again, ``loading_since`` when it
+    said so first. ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``unpaid`` the resend
+    that was planned without a token, ``refused`` what has become of it.
     """
 
     settings: Settings
@@ -33,6 +34,8 @@ class Planner:
     history: History
     origin: Origin
     ends_at: float | None = None
+    loading_time: float = 0.0
+    loading_since: float | None = None
     permit: Permit | None = None
     unpaid: Plan | None = None
     refused: Plan | None = None
@@ -104,6 +107,8 @@ class Planner:
         """
         self.unpaid = None
         failure, context = failure_of(error), self._context(cancelled_by)
+        loading = self._is_loading(error)
+        context = replace(context, loading=loading)
         plan = decide(failure, facts, context)
         wait = self._wait(error, plan)
         if plan.recovery.decision is not Decision.RETRY:
@@ -116,12 +121,15 @@ class Planner:
             wait_ok=not asked or wait <= self.retry.max_retry_after,
             time_ok=self.ends_at is None or now + wait < self.ends_at,
             breaker_ok=probing or self.origin.breaker.left(now) <= wait,
+            loading=loading,
         )
-        costs = not plan.free and context.wait_ok and context.time_ok and context.breaker_ok
+        costs = not plan.free and not loading and context.wait_ok and context.time_ok and context.breaker_ok
         if costs and self.retry.on_retry is None:
             context = replace(context, budget_ok=self.origin.budget.take())
         plan = decide(failure, facts, context)
         self.unpaid = plan if costs and self.retry.on_retry is not None else None
+        if loading and plan.recovery.decision is Decision.RETRY:
+            self.history.loading += 1
         return plan, wait
 
     def _context(self, cancelled_by: str | None) -> Context:
@@ -141,6 +149,20 @@ class Planner:
             cancelled_by=cancelled_by,
         )
 
+    def _is_loading(self, error: LLMWatchError) -> bool:
+        """Whether a local server loads its model, and has time left for it.
+
+        llama.cpp answers 503 with this type until its model is there (server README, 2025). Without a word it would
+        have been silent for so long as ``ttfb`` allows.
+        """
+        if not isinstance(error, ProviderError) or error.status != 503 or error.type != "unavailable_error":
+            return False
+        if error.retry_after is not None or not self.loading_time:
+            return False
+        now = self.settings.clock.now()
+        self.loading_since = now if self.loading_since is None else self.loading_since
+        return now < self.loading_since + self.loading_time
+
     def _wait(self, error: LLMWatchError, plan: Plan) -> float:
         """None for the free resend, what the provider asked for exactly, else a back-off."""
         if plan.free:
@@ -149,5 +171,8 @@ class Planner:
         if asked is not None:
             return float(asked)
         return backoff(
-            self.history.counted, base=self.retry.backoff, cap=self.retry.max_backoff, random=self.settings.random
+            self.history.number - self.history.free_resends,
+            base=self.retry.backoff,
+            cap=self.retry.max_backoff,
+            random=self.settings.random,
         )

@@ -41,6 +41,8 @@ class Context:
       one free resend is spent.
     * ``budget_ok``: the retry budget has a token; ``breaker_ok``: the circuit is not open; ``wait_ok``: the wait that
       the provider asks for is within the cap; ``time_ok``: the wait ends before the deadline.
+    * ``loading``: a local server says that it still loads its model, and its time for that is not over. Such an attempt
+      is outside the number of attempts and the budget.
     * ``cancelled_by``: ``user`` or ``lifecycle`` once the call has been given up.
     """
 
@@ -56,4 +58,5 @@ class Context:
     breaker_ok: bool = True
     wait_ok: bool = True
     time_ok: bool = True
+    loading: bool = False
     cancelled_by: str | None = None

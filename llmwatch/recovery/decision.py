@@ -106,9 +106,10 @@ def _nothing_left(facts: Facts, context: Context, *, free: bool) -> Reason | Non
         return Reason.BODY_NOT_REPLAYABLE
     if free:
         return None if context.time_ok else Reason.NO_TIME_LEFT
+    loading = context.loading and context.max_attempts > 1
     checks = (
-        (context.attempt < context.max_attempts, Reason.ATTEMPTS_EXHAUSTED),
-        (context.breaker_ok, Reason.CIRCUIT_OPEN),
+        (loading or context.attempt < context.max_attempts, Reason.ATTEMPTS_EXHAUSTED),
+        (loading or context.breaker_ok, Reason.CIRCUIT_OPEN),
         (context.budget_ok, Reason.BUDGET_EMPTY),
         (context.wait_ok, Reason.RETRY_AFTER_TOO_LONG),
         (context.time_ok, Reason.NO_TIME_LEFT),
