@@ -19,13 +19,14 @@ Said = tuple[Any, ...]
 """Text, reasoning, calls, usage, the reason, and whether it is that of an answer cut short."""
 
 _USAGE = ("usage", "usageMetadata", "amazon-bedrock-invocationMetrics", "meta")
-_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
+_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason", "completionReason")
 _COUNTS = ("prompt_eval_count", "eval_count")
 
 
 def expected(stream: Stream) -> Said:
     """What was written down."""
-    return stream.text, stream.reasoning, stream.calls, stream.usage, stream.finish, stream.cut
+    usage = None if stream.unread else stream.usage
+    return stream.text, stream.reasoning, stream.calls, usage, stream.finish, stream.cut
 
 
 def of_events(events: Iterable[Event]) -> Said:
@@ -35,9 +36,10 @@ def of_events(events: Iterable[Event]) -> Said:
         collector.add(event)
     collector.end()
     calls = tuple((call.id, call.name, call.json()) for call in collector.tool_calls)
-    marks = _last(event.json() for event in collector.events if event.data.startswith("{"))
+    said = [event.usage for event in collector.events if event.usage]
+    _, finish = _last(event.json() for event in collector.events if event.data.startswith("{"))
     cut = any(event.cut for event in collector.events)
-    return collector.text, collector.reasoning, calls, *marks, cut
+    return collector.text, collector.reasoning, calls, said[-1] if said else None, finish, cut
 
 
 def of_bytes(stream: Stream, body: bytes) -> tuple[dict[str, Any] | None, str | None]:
@@ -70,6 +72,8 @@ def _last(values: Iterable[Any]) -> tuple[dict[str, Any] | None, str | None]:
                 reason = inner
             elif name == "generated_tokens":
                 usage = {name: inner}
+        if isinstance(value, dict) and value.get("type") == "response.completed":
+            reason = value["response"]["status"]
         if isinstance(value, dict) and "eval_count" in value:
             usage = {name: value[name] for name in _COUNTS}
     return usage, reason

@@ -16,7 +16,7 @@ from tests.wire import providers
 
 __all__ = ["DONE", "STREAMS", "Stream", "chunk", "event", "line"]
 
-WORDS = ("Hé", "l 語", " 🐕")
+WORDS = ("Hé語 ", "🐕")
 TEXT = "".join(WORDS)
 THOUGHT = "hm, 語"
 CITY = {"c": "Malmö"}
@@ -29,7 +29,8 @@ class Stream:
     """One body, how it is asked for and announced, and what is in it.
 
     ``provider`` is who sends it and ``source`` where its shape is from; ``client`` names the SDK that reads it too.
-    ``usage`` and ``finish`` are the provider's own words, ``cut`` says that it ended its answer early.
+    ``usage`` and ``finish`` are the provider's own words, ``cut`` says that it ended its answer early. ``unread`` says
+    that no dialect knows what is in its events: the data as it stands is the text.
     """
 
     provider: str
@@ -38,6 +39,7 @@ class Stream:
     parts: tuple[bytes, ...]
     content_type: str = "text/event-stream"
     client: str = ""
+    unread: bool = False
     text: str = TEXT
     reasoning: str = ""
     calls: tuple[Call, ...] = ()
@@ -149,7 +151,7 @@ _OPENAI = {
                 event(
                     {"id": "c", "object": "text_completion", "choices": [{"text": w, "index": 0, "finish_reason": f}]}
                 )
-                for w, f in zip((*WORDS, ""), (None, None, None, "stop"), strict=True)
+                for w, f in zip((*WORDS, ""), (None, None, "stop"), strict=True)
             ],
             DONE,
         ),
@@ -168,6 +170,22 @@ _OPENAI = {
             _no_choice(usage=USAGE),
             DONE,
         ),
+        usage=USAGE,
+    ),
+    "github-copilot": Stream(
+        provider="GitHub Copilot",
+        source="reports of its reasoning_text and reasoning_opaque (2026)",
+        path="/chat/completions",
+        client="openai",
+        parts=(
+            _no_choice(prompt_filter_results=[{"content_filter_results": {}}]),
+            *[chunk({"role": "assistant", "content": None, "reasoning_text": word}) for word in THOUGHTS],
+            *_words(role="assistant"),
+            chunk({"content": None, "reasoning_opaque": "b3BhcXVl"}),
+            chunk({"content": None}, "stop", usage=USAGE),
+            DONE,
+        ),
+        reasoning=THOUGHT,
         usage=USAGE,
     ),
     "github-models": Stream(
@@ -230,7 +248,7 @@ _RESPONSES = {
         request={"input": "?"},
         reasoning=THOUGHT,
         usage=_RESPONSES_USAGE,
-        finish=None,
+        finish="completed",
     ),
     "openai-responses-tools": Stream(
         provider="OpenAI",
@@ -252,7 +270,7 @@ _RESPONSES = {
         text="",
         calls=(WEATHER,),
         usage=_RESPONSES_USAGE,
-        finish=None,
+        finish="completed",
     ),
 }
 
@@ -540,12 +558,12 @@ _COMPATIBLE = {
             *[
                 chunk(
                     {"role": "assistant", "content": WORDS[place]},
-                    "stop" if place == 2 else None,
+                    "stop" if place == 1 else None,
                     choice={"message": {"role": "assistant", "content": "".join(WORDS[: place + 1])}},
                     citations=["https://example.org"],
-                    usage={**USAGE, "completion_tokens": place + 1},
+                    usage={**USAGE, "completion_tokens": place + 2},
                 )
-                for place in range(3)
+                for place in range(2)
             ],
             DONE,
         ),
@@ -559,7 +577,7 @@ _COMPATIBLE = {
         parts=(
             *[
                 chunk({"content": WORDS[at]}, choice={"message": {"content": "".join(WORDS[: at + 1])}})
-                for at in range(3)
+                for at in range(2)
             ],
             chunk({"content": ""}, "stop", choice={"message": {"role": "assistant", "content": TEXT}}, usage=USAGE),
         ),
@@ -949,6 +967,7 @@ _UNREAD = {
         source="its server's README, /completion: an event with stop true, and nothing behind it",
         path="/completion",
         parts=(_LLAMA,),
+        unread=True,
         text=_LLAMA_TEXT,
         finish=None,
         request={"prompt": "?", "n_predict": 3},
@@ -958,6 +977,7 @@ _UNREAD = {
         source="its reference: pieces under response, usage in the last one",
         path="/client/v4/accounts/1/ai/run/@cf/meta/llama",
         parts=(_CLOUDFLARE, DONE),
+        unread=True,
         text=_CLOUDFLARE_TEXT,
         usage=USAGE,
         finish=None,
@@ -979,6 +999,11 @@ _OWN = {
     "tgi": ("Text Generation Inference", "eos_token", "text-generation 0.7.0, huggingface_hub 2.4.0"),
     "snowflake": ("Snowflake Cortex", None, "snowflake.core 1.14.0"),
     "snowflake-tools": ("Snowflake Cortex", None, "snowflake.core 1.14.0"),
+    "cohere-generate": ("Cohere v1", "COMPLETE", "cohere 7.3.1"),
+    "baidu-tools": ("Baidu", "function_call", "erniebot 0.5.9"),
+    "dashscope-text": ("DashScope", "stop", "dashscope 2.0.2"),
+    "bedrock-titan": ("Bedrock InvokeModel", "FINISH", "botocore 1.44.8"),
+    "bedrock-nova": ("Bedrock InvokeModel", "end_turn", "botocore 1.44.8"),
 }
 
 
@@ -987,7 +1012,7 @@ def _as_provided(name: str) -> Stream:
     answer = providers.ANSWERS[name]
     return Stream(
         provider=provider,
-        source=f"read by {source} in tests/providers",
+        source=f"the provider's own library: {source}",
         path=answer.path,
         parts=answer.parts,
         content_type=answer.content_type,

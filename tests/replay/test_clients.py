@@ -33,6 +33,10 @@ def test_the_client_says_what_the_stream_says(name: str) -> None:
             assert (answer.text, answer.reasoning) == (stream.text, stream.reasoning)
             assert tuple((one.id, one.name, one.json()) for one in answer.tool_calls) == stream.calls
             assert answer.discarded_calls == 0
+            assert answer.provider_finish_reason == stream.finish
+            assert answer.cut is stream.cut
+            counted = answer.usage.provider if answer.usage else {}
+            assert counted.items() >= (expected(stream)[3] or {}).items()
             assert [record.outcome for record in (made.record, answer.record)] == ["done", "done"]
         assert len(server.requests) == 2 * len(PIECES)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.wire import Decoder, Event
+from llmwatch.errors import LLMWatchError
+from llmwatch.wire import Collector, Decoder, Event
 from tests.replay.failures import FAILURES
 from tests.replay.reading import expected, of_bytes, of_events
 from tests.replay.streams import STREAMS, Stream
@@ -46,3 +47,38 @@ def test_every_split_gives_the_same_events(name: str) -> None:
     for cut in range(1, len(body)):
         assert decode(stream, body[:cut], body[cut:]) == whole, f"cut at {cut}"
     assert decode(stream, *[body[at : at + 1] for at in range(len(body))]) == whole
+
+
+@pytest.mark.parametrize("name", [name for name in STREAMS if not STREAMS[name].unread])
+def test_the_first_parts_of_an_answer_are_no_answer(name: str) -> None:
+    """Ended in good order after any of its parts that stand before its reason, or before the last where it has none, a
+    body is an error; and however it ends then, no call comes out of it.
+    """
+    stream = STREAMS[name]
+    read = b""
+    for part in stream.parts[:-1]:
+        read += part
+        if stream.finish and of_bytes(stream, read)[1] == stream.finish:
+            return
+        decoder = Decoder(url=HOST + stream.path, content_type=stream.content_type)
+        collector = Collector()
+        for event in [*decoder.feed(read), *decoder.end()]:
+            collector.add(event)
+        assert isinstance(decoder.verdict_at_end(), LLMWatchError), read
+        assert not decoder.settled
+        assert collector.tool_calls == ()
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_one_in_whatever_pieces_it_comes(name: str) -> None:
+    """Whole and byte by byte: an error where the body ended in good order, and never settled where it was cut."""
+    failure = FAILURES[name]
+    for size in (len(failure.body) or 1, 1):
+        decoder = Decoder(url=HOST + failure.path, content_type=failure.content_type)
+        for start in range(0, len(failure.body), size):
+            decoder.feed(failure.body[start : start + size])
+        decoder.end(clean=failure.ends == "clean")
+        if failure.ends == "clean":
+            assert type(decoder.verdict_at_end()) is failure.error
+        else:
+            assert not decoder.settled

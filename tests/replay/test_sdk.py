@@ -83,7 +83,7 @@ def _responses(client: openai.OpenAI, headers: dict[str, str]) -> Said:
         elif event.type == "response.output_item.done" and event.item.type == "function_call":
             heard.call(event.output_index, event.item.call_id, event.item.name, event.item.arguments)
         elif event.type == "response.completed":
-            heard.usage = event.response.to_dict()["usage"]
+            heard.usage, heard.finish = event.response.to_dict()["usage"], event.response.status
     return heard.said
 
 

@@ -55,17 +55,6 @@ def test_a_healthy_answer_is_read_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_every_split_gives_the_same_events(name: str) -> None:
-    """Cut in two at every byte, and byte by byte, the answer is the same."""
-    answer = ANSWERS[name]
-    body = answer.body
-    whole = decode(answer, [body]).events
-    for cut in range(1, len(body), 1 if len(body) < 1500 else 7):
-        assert decode(answer, [body[:cut], body[cut:]]).events == whole, f"cut at {cut}"
-    assert decode(answer, [body[i : i + 1] for i in range(len(body))]).events == whole
-
-
-@pytest.mark.parametrize("name", ANSWERS)
 def test_the_address_says_the_same_as_the_first_event(name: str) -> None:
     """With its URL the answer is read as without it."""
     answer = ANSWERS[name]
