@@ -18,9 +18,11 @@ from llmwatch.records import redact
 from llmwatch.wire.event import StreamError
 
 __all__ = [
+    "bare_error",
     "broken_error",
     "error_in",
     "in_stream_error",
+    "lone_error",
     "media_type",
     "not_a_stream",
     "provider_error",
@@ -144,6 +146,34 @@ def error_in(value: object) -> StreamError | None:
     return None
 
 
+# Codes that come with every answer of some gateways.
+_FINE = frozenset(("0", "200", "ok", "success"))
+# What an object holds that is an error and nothing else.
+_ALONE = frozenset(
+    ("error", "errors", "error_type", "error_code", "error_msg", "code", "status", "type", "object", "message", "msg")
+) | frozenset(("detail", "request_id", "success", "result", "messages"))
+
+
+def bare_error(value: object) -> StreamError | None:
+    """The error in an object with nothing of an answer in it: as :func:`error_in` says, a code beside a message
+    (DashScope, Zhipu), or a list of errors (Cloudflare).
+    """
+    found = error_in(value)
+    if found is None and isinstance(value, dict):
+        code = _name(value.get("code")) or _name(value.get("statusCode")) or "0"
+        coded = code.lower() not in _FINE and _first_text(value, "message", "msg") is not None
+        if coded or _from_details(value.get("errors")) is not None:
+            found = _error_body(value)
+    return found
+
+
+def lone_error(value: object) -> StreamError | None:
+    """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data."""
+    if not isinstance(value, dict) or not _ALONE.issuperset(value):
+        return None
+    return bare_error(value) if isinstance(value.get("error", ""), (dict, str)) else None
+
+
 _NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
 _WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
 _NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
@@ -171,7 +201,7 @@ def stray_error(text: str) -> StreamError | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return broken_error(text)
-    found = error_in(value)
+    found = bare_error(value)
     if found is None and isinstance(value, dict) and (value.keys() & {"code", "status", "statusCode", "detail"}):
         # As an error's body says it: nothing of an answer stands outside its events.
         found = _error_body(value)
@@ -184,7 +214,7 @@ def _error_body(value: object) -> StreamError | None:
     if found is not None or not isinstance(value, dict):
         return found
     message = (
-        _first_text(value, "message", "Message", "error_description", "title")
+        _first_text(value, "message", "Message", "msg", "error_description", "title")
         or _from_details(value.get("detail"))
         or _from_details(value.get("errors"))
         or _from_details(value.get("fault"))

@@ -184,6 +184,20 @@ _IN_OTHERS = {
         _CHAT, b'data: {"error": "planted words: no "key" here"}\n\n', after=DONE
     ),
     "llama.cpp, an error field": _says("llama.cpp", b'error: {"code":500,"message":"planted words"}\n\n', after=DONE),
+    "llama.cpp, an error behind its completion": _says(
+        "llama.cpp-completion", event({"error": {"code": 500, "message": "planted words"}}), before=1
+    ),
+    "cloudflare, a list of errors": _says(
+        "cloudflare",
+        event({"success": False, "errors": [{"code": 3040, "message": "planted words"}], "result": None}),
+        before=0,
+    ),
+    "dashscope, an error in its compatible mode": _says(
+        "dashscope-v1", event({"code": "Throttling", "message": "planted words", "request_id": "q"}), after=DONE
+    ),
+    "zhipu, an error with a code": _says(
+        "zhipu", event({"code": 1113, "msg": "planted words", "success": False}), after=DONE
+    ),
     "litellm, an error in a line of its own": _says(
         "litellm", b'{"error":{"message":"planted words","code":"500"}}\n\n', after=DONE
     ),

@@ -91,6 +91,9 @@ def test_an_error_in_a_frame(dialect: str, frame: bytes) -> None:
         ("openai-chat", {"choices": [{"index": 0, "delta": {"content": "b"}}], **ERROR}),
         ("openai-chat", {"choices": [], "base_resp": {"status_code": 1008, "status_msg": WORDS}}),
         ("openai-chat", {"object": "error", "message": WORDS, "code": 400}),
+        ("openai-chat", {"code": "Throttling", "message": WORDS, "request_id": "q"}),
+        ("openai-chat", {"code": 1113, "msg": WORDS, "success": False}),
+        ("openai-chat", {"errors": [{"code": 1, "message": WORDS}], "success": False}),
         ("openai-responses", response("failed", response={"status": "failed", **ERROR})),
         ("openai-responses", response("completed", response={"status": "completed", **ERROR})),
         ("openai-responses", ("error", {"type": "server_error", "message": WORDS})),
@@ -172,3 +175,36 @@ def test_a_broken_error_is_scrubbed() -> None:
     assert isinstance(decoder.error, ProviderError)
     assert key not in str(decoder.error)
     assert "given" in str(decoder.error)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"error": {"code": 500, "message": WORDS}},
+        {"error": WORDS, "request_id": "q"},
+        {"success": False, "errors": [{"code": 1, "message": WORDS}], "result": None, "messages": []},
+    ],
+)
+def test_an_error_alone_in_an_event_of_no_dialect(item: Any) -> None:
+    """An object that is an error and nothing else, behind data of whatever wire."""
+    _, decoder = judged("generic", sse({"content": "a"}, item))
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "item"),
+    [
+        ("generic", {"id": 3, "error": WORDS}),
+        ("generic", {"error": None, "result": "b"}),
+        ("generic", {"error": 0.25}),
+        ("generic", {"errors": []}),
+        ("openai-chat", {"code": 0, "message": "success"}),
+        ("openai-chat", {"code": 200, "msg": "ok"}),
+        ("openai-chat", {"status": "queued", "message": "waiting"}),
+    ],
+)
+def test_what_only_looks_like_an_error_is_none(dialect: str, item: Any) -> None:
+    """Data with an error among other things, a measure, and a code that says that all is well."""
+    _, decoder = judged(dialect, SAID.get(dialect, b"") + sse(item) + DONE)
+    assert decoder.error is None

@@ -1,6 +1,7 @@
 """``generic``: server-sent events of a kind that is not known, and dialects that users register.
 
-Every event with data is text, and its data is that text. The end of the body is the end of the answer.
+Every event with data is text, and its data is that text, but for an object that is an error and nothing else. The end
+of the body is the end of the answer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES, Dialect, error_event
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
+from llmwatch.wire.refusal import lone_error
 
 __all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
 
@@ -28,7 +30,7 @@ class Generic(Dialect):
             event.kind = Kind.KEEPALIVE
         elif event.data.strip() == DONE:
             event.kind = Kind.TERMINAL
-        elif event.event == "error":
+        elif event.event == "error" or ('"error' in event.data and lone_error(_json_or_none(event)) is not None):
             error_event(event, _json_or_none(event))
         else:
             event.kind = Kind.TEXT
