@@ -102,8 +102,13 @@ class OpenAIChat(Dialect):
         said = self._open.get(index)
         if said is None:
             return False
-        name = _only(delta)
+        if len(delta) == 1:
+            (name,) = delta
+        else:
+            name = _only(delta)
         piece = delta.get(name)
+        if not piece:
+            return False
         if name == "content" and type(piece) is str:
             event.kind = _TEXT
             event.text = piece

@@ -12,7 +12,7 @@ from typing import Any
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
-from llmwatch.wire.restated import Said
+from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import bare_call, whole_call
 
 __all__ = ["Ollama"]
@@ -40,14 +40,22 @@ class Ollama(Dialect):
         message = value.get("message")
         source = message if isinstance(message, dict) else value
         event.text = text_of(source.get("content" if source is message else "response"))
-        event.reasoning = next((text for name in _THOUGHTS if (text := thoughts(source.get(name)))), "")
+        for name in _THOUGHTS:
+            if name in source and (thought := thoughts(source[name])):
+                event.reasoning = thought
+                break
         if "eval_count" in value:
             self.count(event, {name: value[name] for name in ("prompt_eval_count", "eval_count") if name in value})
         if value.get("done") is True:
             self._hear_last(event)
         else:
-            self._text.add(event.text)
-            self._reasoning.add(event.reasoning)
+            if event.text:
+                said = self._text
+                said.append(event.text)
+                if len(said) > MOST_PIECES:
+                    said.fold()
+            if event.reasoning:
+                self._reasoning.add(event.reasoning)
         event.tools = self._read_calls(source.get("tool_calls"))
         reason = text_of(value.get("done_reason"))
         if reason:
