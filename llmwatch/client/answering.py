@@ -45,6 +45,16 @@ class ResponseCall(Call[Any]):
         verdict = None if attempt is None else attempt.verdict
         return verdict is not None and verdict.kind is VerdictKind.DONE
 
+    def rest(self) -> list[Any] | None:
+        """What came behind the end of an answer that is over, in batches; ``None`` at the end of the body."""
+        return None if self._answering is None else self._answering.rest()
+
+    def leave(self) -> None:
+        """Give the rest of the answer up, while another thread may be waiting for it."""
+        self.cancel("user")
+        if self._answering is not None:
+            self._answering.forgo()
+
     def headers_after(self) -> float | None:
         """Seconds from the beginning of the attempt that answers to its headers."""
         attempt = self._answering
@@ -81,6 +91,8 @@ class ResponseCall(Call[Any]):
                 pieces.extend(batch)
             ended = self._observe(attempt)
             if ended.error is None:
+                while (batch := attempt.rest()) is not None:
+                    pieces.extend(batch)
                 self._succeed(ended)
                 return head, pieces
             self._fail(ended)

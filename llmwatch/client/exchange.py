@@ -29,7 +29,7 @@ from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
 from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
 
-__all__ = ["ERROR_BODY_SIZE", "EventDelivery", "Exchange", "Head"]
+__all__ = ["ERROR_BODY_SIZE", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
@@ -217,67 +217,36 @@ class Exchange:
 
     def _read_events(self, attempt: Attempt[Any], reply: Reply, kind: type[EventDelivery]) -> None:
         """Read a streamed answer to its end, and hand it over as ``kind`` does."""
-        decoder = Decoder(
-            self.dialect,
-            url=self.request.url,
-            content_type=reply.headers.get("content-type", ""),
-            choices=choices_asked(self.request.body),
-            in_pieces=pieces_asked(self.request.body),
-            max_event=self.max_event,
-        )
-        delivery = kind(self, attempt, reply, decoder)
         cut: Exception | None = None
         try:
-            decompressor = decompressor_for(reply.encoding)
-            first = True
+            delivery = kind(self, attempt, reply)
             for data in attempt.pieces(reply.read):
-                if decoder.terminal:
-                    continue
-                for piece in decompressor.feed(data):
-                    if first and piece:
-                        first = False
-                        self._refuse_documents(attempt, reply, decoder, piece, decompressor)
-                    delivery.decoded(piece)
-                delivery.received(data)
+                delivery.take(data)
         except Undecodable as error:
             raise self._undecodable(attempt, error) from None
         except (Aborted, LLMWatchError):
             raise
         except Exception as error:
             cut = error
-        if decoder.terminal and cut is None:
+        if cut is None:
+            delivery.end()
             return
-        if cut is not None:
-            # Outside the except block, so that an error of the provider's does not come with it.
-            try:
-                self._judge_cut(delivery, decoder, cut)
-            finally:
-                del cut
-            return
-        if not decompressor.complete:
-            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
-        delivery.ended()
-        failure = decoder.verdict_at_end()
-        if failure is not None and not decoder.terminal:
-            raise self._scrubbed(attempt, failure)
-        attempt.tally.end = attempt.tally.end or "eof"
-
-    @staticmethod
-    def _judge_cut(delivery: EventDelivery, decoder: Decoder, cut: Exception) -> None:
-        """A cut is one, unless the last bytes before it were a whole end mark, or say what the provider's error is."""
-        delivery.ended(clean=False)
-        if not decoder.settled:
-            raise cut
+        # Outside the except block, so that an error of the provider's does not come with it.
+        try:
+            if not delivery.end_cut():
+                raise cut
+        finally:
+            del cut
 
     # -- what is no stream --------------------------------------------------
 
     def _refuse_documents(
-        self, attempt: Attempt[Event], reply: Reply, decoder: Decoder, piece: bytes, decompressor: Decompressor
+        self, attempt: Attempt[Any], reply: Reply, dialect: str, piece: bytes, decompressor: Decompressor
     ) -> None:
-        """A page or a JSON document with status 200, where events were asked for: it need not be waited for like a
+        """A page or a document with status 200, where events were asked for: it need not be waited for like a
         stream.
         """
-        content_type, dialect = reply.headers.get("content-type", ""), decoder.dialect or self.dialect
+        content_type = reply.headers.get("content-type", "")
         if not_a_stream(reply.status, content_type, piece, dialect=dialect) is None:
             return
         attempt.refuse()
@@ -286,6 +255,17 @@ class Exchange:
         error = not_a_stream(reply.status, content_type, body[:ERROR_BODY_SIZE], dialect=dialect)
         assert error is not None
         raise self._scrubbed(attempt, error)
+
+    def _decoder(self, reply: Reply, *, tolerant: bool = False) -> Decoder:
+        return Decoder(
+            self.dialect,
+            url=self.request.url,
+            content_type=reply.headers.get("content-type", ""),
+            choices=choices_asked(self.request.body),
+            in_pieces=pieces_asked(self.request.body),
+            max_event=self.max_event,
+            tolerant=tolerant,
+        )
 
     def _refused(self, attempt: Attempt[Event], reply: Reply) -> ProviderError:
         status, location = reply.status, reply.location
@@ -335,19 +315,45 @@ class Marks(TypedDict):
     terminal: bool
 
 
+NO_MARKS: Marks = {"progress": False, "finish": False, "end": False, "terminal": False}
+"""Nothing that shows an end."""
+
+
 class EventDelivery:
     """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
 
-    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply, decoder: Decoder) -> None:
+    strict = True
+    """Whether what is wrong with the answer ends it."""
+
+    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply) -> None:
         self._exchange = exchange
         self._attempt = attempt
         self._reply = reply
-        self._decoder = decoder
+        self._decoder = exchange._decoder(reply, tolerant=not self.strict)
+        self._decompressor = self._decompressor_for(reply.encoding)
+        self._begun = False
         self._size = 0
         self._tokens = 0
 
-    def decoded(self, piece: bytes) -> None:
-        """The next bytes of the body, their content encoding undone."""
+    def _decompressor_for(self, encoding: str) -> Decompressor:
+        return decompressor_for(encoding)
+
+    def take(self, data: bytes) -> None:
+        """The next bytes as they came over the wire. Raises what ends the answer."""
+        if self._decoder.terminal:
+            return
+        for piece in self._decompressor.feed(data):
+            if piece and not self._begun:
+                self._begun = True
+                if self.strict:
+                    self._refuse_documents(piece)
+            self._decoded(piece)
+
+    def _refuse_documents(self, piece: bytes) -> None:
+        dialect = self._decoder.dialect or self._exchange.dialect
+        self._exchange._refuse_documents(self._attempt, self._reply, dialect, piece, self._decompressor)
+
+    def _decoded(self, piece: bytes) -> None:
         self._size += len(piece)
         events = self._decoder.feed(piece)
         self._hand_over(events, self._size)
@@ -355,16 +361,37 @@ class EventDelivery:
             # An event is as large as all the pieces that it came in.
             self._size = 0
 
-    def received(self, data: bytes) -> None:
-        """The same as one piece of what came over the wire, once all of it was decoded."""
+    def end(self) -> None:
+        """The body ended in good order. Raises where its answer did not."""
+        decoder, tally = self._decoder, self._attempt.tally
+        if not decoder.terminal:
+            self._require_whole()
+            self._hand_over(decoder.end(), 0)
+            failure = decoder.verdict_at_end()
+            if failure is not None and not decoder.terminal:
+                raise self._exchange._scrubbed(self._attempt, failure)
+        tally.end = tally.end or "eof"
 
-    def ended(self, *, clean: bool = True) -> None:
-        """The body ended, ``clean`` or cut, and its answer by no event of its own."""
-        self._hand_over(self._decoder.end(clean=clean), 0)
+    def end_cut(self) -> bool:
+        """The body was cut; whether the answer is whole all the same: the last bytes before the cut may have been its
+        end mark. Raises what they say that the provider's error is.
+        """
+        if not self._decoder.terminal:
+            self._hand_over(self._decoder.end(clean=False), 0)
+        return self._decoder.settled
+
+    def _require_whole(self) -> None:
+        if not self._decompressor.complete:
+            raise StreamCut(f"The compressed body from {self._exchange.request.host} was cut before its end.")
 
     def _hand_over(self, events: list[Event], size: int) -> None:
         decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
-        self._note()
+        # Noted before the hand-over, which may end the attempt.
+        tally = attempt.tally
+        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
+        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
+        tally.provider_acted = decoder.provider_acted
+        self._note_end()
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
             events.pop()
@@ -379,6 +406,12 @@ class EventDelivery:
         if error is not None:
             raise self._exchange._scrubbed(attempt, error)
 
+    def _note_end(self) -> None:
+        if self._decoder.terminal:
+            self._attempt.tally.end = "terminal"
+        if self._decoder.settled:
+            self._reply.answered()
+
     def _marks(self, events: list[Event], *, end: bool) -> Marks:
         decoder = self._decoder
         before, self._tokens = self._tokens, decoder.output_tokens
@@ -389,14 +422,3 @@ class EventDelivery:
             "end": end,
             "terminal": decoder.settled,
         }
-
-    def _note(self) -> None:
-        """Before the hand-over, which may end the attempt."""
-        decoder, tally = self._decoder, self._attempt.tally
-        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
-        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
-        tally.provider_acted = decoder.provider_acted
-        if decoder.terminal:
-            tally.end = "terminal"
-        if decoder.settled:
-            self._reply.answered()

@@ -25,12 +25,13 @@ from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError
+from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
 
@@ -47,6 +48,10 @@ MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
 _log = logging.getLogger("llmwatch")
 # A library says nothing unless it is asked to.
 _log.addHandler(logging.NullHandler())
+
+
+_MOST_HELD = 64 * 1024
+"""Bytes of a body that are held back at most where they are handed on as they come."""
 
 
 class Call(Generic[T]):
@@ -76,6 +81,7 @@ class Call(Generic[T]):
         self._idle_since_previous: float | None = None
         self._subscription = 0
         self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
+        self._bounds = Bounds(held=_MOST_HELD if start.door is Door.SESSION else None)
         self._handed_out = start.door in (Door.STREAM, Door.WRAP)
         self.partial: list[str] = []
         self.empty = False
@@ -131,8 +137,16 @@ class Call(Generic[T]):
             # lock may be frozen.
             return
         attempt = self._attempt
+        if attempt is not None and attempt.tally.end == "terminal":
+            # Who has its end mark has all of the answer, whether or not the body is over.
+            attempt.accept()
         verdict = None if attempt is None else attempt.verdict
         if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
+            self._succeed(self._observe(attempt))
+            return
+        if attempt is not None and verdict is None and _is_failure(attempt.tally.fault):
+            # He leaves because of what he has read.
+            attempt.cancel("user")
             self._succeed(self._observe(attempt))
             return
         if attempt is not None and verdict is not None and verdict.kind in (VerdictKind.KILLED, VerdictKind.FAILED):
@@ -188,7 +202,7 @@ class Call(Generic[T]):
         self._begin_attempt()
 
     def _begin_attempt(self) -> Attempt[T]:
-        attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at)
+        attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at, bounds=self._bounds)
         with self._lock:
             if self.cancelled_by is None:
                 self._attempt = attempt
@@ -271,6 +285,10 @@ class Call(Generic[T]):
     def _succeed(self, ended: Ended) -> None:
         self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
         self._history.attempts.append(ended.record)
+        if _is_failure(ended.fault):
+            # It was handed on, for its reader to find.
+            self._finish("failed", ended.fault)
+            return
         if ended.record.end == "finish":
             _log.info(
                 "llmwatch: %s finished its answer, sent no end mark and left the body open; it was ended after %s",
@@ -392,6 +410,11 @@ class Call(Generic[T]):
             empty=self.empty,
         )
         notify(self._sinks, self.record)
+
+
+def _is_failure(fault: LLMWatchError | None) -> bool:
+    """Whether an answer that was handed on failed. A document where events were asked for may be what is wanted."""
+    return isinstance(fault, (ProviderError, MalformedEvent))
 
 
 def _weakly_ended(method: weakref.WeakMethod[Callable[[str], None]]) -> Callable[[str], None]:

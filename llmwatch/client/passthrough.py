@@ -7,16 +7,27 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.client.exchange import PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
+from llmwatch.client.exchange import NO_MARKS, PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
 from llmwatch.client.settings import Nature
+from llmwatch.errors import (
+    EmptyStream,
+    EventTooLarge,
+    LLMWatchError,
+    MalformedEvent,
+    NotAStream,
+    ProviderError,
+    StreamTruncated,
+)
+from llmwatch.transport.encoding import Decompressor, Undecodable, Unread, decompressor_for
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event
+from llmwatch.wire import Event, Recognition, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]
 
+_DOCUMENTS = ("application/json",)
 _KIND = operator.attrgetter("kind._value_")
 
 
@@ -37,13 +48,18 @@ class Piece(bytes):
 class PassthroughExchange(Exchange):
     """One request and its response, of whatever ``nature``. ``findable``: whether its sockets will be found.
 
-    Its attempt hands over a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along:
-    its events move the clocks, nothing of it is visible before its first content, and what is wrong with it is raised
-    after the bytes that came before.
+    Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
+    read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
+    events move the clocks. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
+    before. ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a
+    plain call is answered with.
     """
 
     nature: Nature
     findable: bool = True
+    strict: bool = False
+    whole: bool = False
+    documents_whole: bool = False
 
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""
@@ -79,55 +95,167 @@ class PassthroughExchange(Exchange):
     def _read_plain(self, attempt: Attempt[Any], reply: Reply) -> None:
         if reply.refused:
             Exchange._read_plain(self, attempt, reply)
-            return
-        body = self._read_all(attempt, reply)
-        self._require_whole(reply, body)
-        # Not decoded here: whoever reads it does that.
-        attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
+        elif self.whole or (self.documents_whole and media_type(reply.headers.get("content-type", "")) in _DOCUMENTS):
+            body = self._read_all(attempt, reply)
+            self._require_whole(reply, body)
+            # Not decoded here: whoever reads it does that.
+            attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
+        else:
+            self._read_pieces(attempt, reply)
 
     # -- a streamed answer --------------------------------------------------
 
     def _read_stream(self, attempt: Attempt[Any], reply: Reply) -> None:
-        if not 200 <= reply.status < 300:
-            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-            attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
+        if 200 <= reply.status < 300:
+            self._read_pieces(attempt, reply)
             return
+        body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
+        attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
+
+    def _read_pieces(self, attempt: Attempt[Any], reply: Reply) -> None:
         attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
-        self._read_events(attempt, reply, ByteDelivery)
+        self._read_events(attempt, reply, StrictDelivery if self.strict else ByteDelivery)
 
 
 class ByteDelivery(EventDelivery):
-    """Hands over the bytes of a streamed answer as they come, and reads its events along the way."""
+    """Hands over the bytes of a streamed answer as they come, and reads its events along the way.
 
-    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply, decoder: Decoder) -> None:
-        super().__init__(exchange, attempt, reply, decoder)
+    It judges an answer only as far as a dialect was seen in it. Its reader learns of everything else from the bytes.
+    """
+
+    strict = False
+    _exchange: PassthroughExchange
+
+    def __init__(self, exchange: PassthroughExchange, attempt: Attempt[Any], reply: Reply) -> None:
+        super().__init__(exchange, attempt, reply)
+        content_type = reply.headers.get("content-type", "")
+        self._recognition = Recognition(exchange.dialect, framing=self._decoder.framing, content_type=content_type)
         self._events: list[Event] = []
+        self._whole = False
+        if isinstance(self._decompressor, Unread):
+            self._decoder.give_up()
 
-    def decoded(self, piece: bytes) -> None:
-        """The next bytes of the body, their content encoding undone."""
-        self._events += self._decoder.feed(piece)
+    def _decompressor_for(self, encoding: str) -> Decompressor:
+        try:
+            return decompressor_for(encoding)
+        except Undecodable:
+            if self.strict:
+                raise
+            # The reader has asked for it.
+            return Unread()
 
-    def received(self, data: bytes) -> None:
-        """The same as one piece of what came over the wire, once all of it was decoded."""
+    def take(self, data: bytes) -> None:
+        """The next bytes as they came over the wire. Raises what ends the answer."""
+        if self._whole:
+            self._attempt.trail(Piece(data), len(data))
+            return
+        try:
+            super().take(data)
+        except Undecodable as error:
+            if self.strict:
+                raise
+            self._note_fault(self._exchange._undecodable(self._attempt, error))
+            self._decompressor = Unread()
+            self._decoder.give_up()
         events, self._events = self._events, []
         self._pass_on(data, events)
 
-    def ended(self, *, clean: bool = True) -> None:
-        """The body ended, ``clean`` or cut, and its answer by no event of its own."""
-        self._pass_on(b"", self._decoder.end(clean=clean))
+    def _decoded(self, piece: bytes) -> None:
+        decoder, recognition = self._decoder, self._recognition
+        if not recognition.seen:
+            recognition.look_at(piece)
+            if recognition.hopeless and not decoder.blind:
+                decoder.give_up()
+        events = decoder.feed(piece)
+        if isinstance(decoder.error, EventTooLarge):
+            decoder.fault, decoder.error = decoder.error, None
+            decoder.give_up()
+        if not recognition.seen:
+            recognition.read(events, decoder.dialect)
+        self._events += events
+
+    def end(self) -> None:
+        """The body ended in good order. Raises where the answer of a dialect that was seen did not."""
+        if self._whole:
+            return
+        decoder, recognition, tally = self._decoder, self._recognition, self._attempt.tally
+        self._require_whole()
+        if not decoder.terminal and not isinstance(self._decompressor, Unread):
+            self._pass_on_last(decoder.end())
+            failure = decoder.verdict_at_end()
+            if failure is not None and not decoder.terminal:
+                self._judge(failure)
+        if not recognition.seen:
+            tally.unread = decoder.blind or recognition.foreign or isinstance(tally.fault, (NotAStream, ProviderError))
+        tally.end = tally.end or "eof"
+
+    def end_cut(self) -> bool:
+        """The body was cut; whether the answer is whole all the same."""
+        if not self._whole and not self._decoder.terminal:
+            self._pass_on_last(self._decoder.end(clean=False))
+        return self._whole
+
+    def _pass_on_last(self, events: list[Event]) -> None:
+        """The bytes of these events are handed over already."""
+        if not self._recognition.seen:
+            self._recognition.read(events, self._decoder.dialect)
+        self._pass_on(b"", events)
+
+    def _judge(self, failure: LLMWatchError) -> None:
+        """What the end of the body means: ``failure`` is what it would be to a reader who is told nothing else."""
+        decoder, recognition = self._decoder, self._recognition
+        if isinstance(failure, StreamTruncated):
+            # After an error nothing else is to come.
+            ends = recognition.seen and not decoder.blind and not isinstance(decoder.fault, ProviderError)
+        elif isinstance(failure, EmptyStream):
+            # The beginning of an event, and nothing else: that is no wire of another make.
+            ends = self.strict or (decoder.pending > 0 and not recognition.foreign)
+        else:
+            ends = self.strict
+        if ends:
+            raise self._exchange._scrubbed(self._attempt, failure)
+        if recognition.seen or (self._exchange.nature is Nature.STREAM and not isinstance(failure, StreamTruncated)):
+            self._note_fault(failure)
+
+    def _note_fault(self, fault: LLMWatchError) -> None:
+        tally = self._attempt.tally
+        if tally.fault is None:
+            tally.fault = self._exchange._scrubbed(self._attempt, fault)
 
     def _pass_on(self, data: bytes, events: list[Event]) -> None:
-        decoder, attempt = self._decoder, self._attempt
-        self._note()
+        decoder, recognition, attempt = self._decoder, self._recognition, self._attempt
+        seen, tally = recognition.seen, attempt.tally
+        # Noted before the hand-over, which may end the attempt.
+        tally.comments, tally.pending_bytes = decoder.comments, decoder.pending
+        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
+        tally.provider_acted = decoder.provider_acted
+        tally.dialect = decoder.dialect if seen else None
+        tally.unread = not seen and (recognition.foreign or decoder.blind)
+        # An end mark with nothing in front of it is the reader's to judge too.
+        fault = decoder.fault or (decoder.error if decoder.terminal else None)
+        if fault is not None and (seen or not isinstance(fault, MalformedEvent)):
+            # What is no dialect's is not damaged by not being JSON.
+            self._note_fault(fault)
+        self._whole = seen and decoder.settled
+        if seen:
+            self._note_end()
+        marks = self._marks(events, end=decoder.terminal) if seen else NO_MARKS
         if data or events:
             attempt.deliver(
                 [Piece.of(data, events)],
                 len(data),
-                content=any(event.has_content for event in events),
-                **self._marks(events, end=decoder.terminal),
-                kinds=Counter(map(_KIND, events)),
+                content=seen and any(event.has_content for event in events),
+                **marks,
+                kinds=Counter(map(_KIND, events)) if seen else None,
                 event=bool(events),
+                visible=recognition.foreign or decoder.blind or tally.fault is not None,
+                unread=decoder.blind or (recognition.foreign and not seen),
             )
-        # An end mark with nothing in front of it is the reader's to judge.
         if decoder.error is not None and not decoder.terminal:
             raise self._exchange._scrubbed(attempt, decoder.error)
+
+
+class StrictDelivery(ByteDelivery):
+    """The same for a reader to whom an answer that is not as it should be would be lost, or would look whole."""
+
+    strict = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,16 @@ _CANCELLED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An attempt that is over: its verdict, its facts, and the error that it means (``None`` if it is done)."""
+    """An attempt that is over: its verdict, its facts, and the error that it means (``None`` if it is done).
+
+    ``fault``: what is wrong with an answer that was handed on as it came.
+    """
 
     verdict: Verdict
     facts: Facts
     error: BaseException | None
     record: AttemptRecord
+    fault: LLMWatchError | None = None
 
 
 def cancelled_error(by: str) -> Cancelled:
@@ -80,7 +85,7 @@ def observe(
         tools=tools,
         idle_since_previous=idle_since_previous,
     )
-    return Ended(verdict=verdict, facts=facts, error=error, record=record)
+    return Ended(verdict=verdict, facts=facts, error=error, record=record, fault=attempt.tally.fault)
 
 
 def _facts(
@@ -101,7 +106,9 @@ def _facts(
         headers=tally.status is not None,
         first_byte=tally.response_bytes > 0,
         first_event=Seen.EVENT in marks,
-        text="text" in kinds or (bool(kinds) and Seen.CONTENT in marks and not kinds.keys() & _OTHER_CONTENT),
+        text="text" in kinds
+        or tally.unread
+        or (bool(kinds) and Seen.CONTENT in marks and not kinds.keys() & _OTHER_CONTENT),
         reasoning="reasoning" in kinds,
         tool_input="tool_input" in kinds,
         tool_call="tool_call" in kinds,
@@ -117,6 +124,12 @@ def _facts(
         beaten=tally.beaten,
         replayable=None if tally.opaque else request.replayable,
     )
+
+
+def _has_text(tally: Tally, marks: Mapping[Seen, float]) -> bool:
+    kinds = tally.events.keys()
+    # What nobody could read may be text. Of a function's content the kind is not known.
+    return "text" in kinds or tally.unread or (bool(kinds) and Seen.CONTENT in marks and not kinds & _OTHER_CONTENT)
 
 
 def _error(
@@ -162,6 +175,9 @@ def _record(
     idle_since_previous: float | None,
 ) -> AttemptRecord:
     tally, machine = attempt.tally, attempt.machine
+    if tally.fault is not None and (error is None or isinstance(error, Cancelled)):
+        # What the caller found wrong, and why he may have left.
+        error = tally.fault
     failure = None if error is None else failure_of(error)
     said = _said(tally, request, failed=error is not None)
     return AttemptRecord(

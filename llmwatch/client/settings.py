@@ -62,14 +62,17 @@ class Settings:
 class Start:
     """How a call differs from its client.
 
-    ``whole``: the caller gets nothing before the end, whatever the door. ``caps`` may lower the limits that apply, and
-    never raises one: seconds by name, from ``caps_source``.
+    ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
+    document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
+    ``caps`` may lower the limits that apply, and never raises one: seconds by name, from ``caps_source``.
     """
 
     request: CallRequest
     door: Door
     nature: Nature = Nature.STREAM
     whole: bool = False
+    documents_whole: bool = False
+    strict: bool = False
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None

@@ -53,6 +53,9 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             wall=settings.clock.wall,
             nature=start.nature,
             findable=sender.findable,
+            strict=start.strict,
+            whole=start.whole,
+            documents_whole=start.documents_whole,
         ).run
 
     return make

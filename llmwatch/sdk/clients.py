@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -12,8 +12,9 @@ import requests
 from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
 from llmwatch.sdk.holding import without_bad_events
+from llmwatch.sdk.naming import with_event_names
 from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
-from llmwatch.sdk.transport import Translate, Transport
+from llmwatch.sdk.transport import Through, Translate, Transport
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -48,7 +49,7 @@ def openai(
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
     watched = _transport(limits, retry, session, max_event, transport)
-    return _client("openai", "OpenAI", as_openai, watched, kwargs)  # type: ignore[no-any-return]
+    return _client("openai", "OpenAI", as_openai, watched, without_bad_events, kwargs)  # type: ignore[no-any-return]
 
 
 def anthropic(
@@ -72,12 +73,13 @@ def anthropic(
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
     leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event, the usual status
     errors, else ``APIConnectionError``, which is also what an answer without its end is. ``Cancelled`` and
-    ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never raise one.
+    ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never raise one. Events whose ``event:`` line a
+    gateway has dropped, which the SDK by itself passes over, are named by their ``type``.
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
     watched = _transport(limits, retry, session, max_event, transport)
-    return _client("anthropic", "Anthropic", as_anthropic, watched, kwargs)  # type: ignore[no-any-return]
+    return _client("anthropic", "Anthropic", as_anthropic, watched, _named_and_good, kwargs)  # type: ignore[no-any-return]
 
 
 def _transport(
@@ -101,6 +103,7 @@ def _client(
     name: str,
     say: Callable[[Any, LLMWatchError, Any], BaseException],
     transport: Transport,
+    through: Through,
     kwargs: dict[str, Any],
 ) -> Any:
     sdk = _package(package)
@@ -110,8 +113,13 @@ def _client(
             " transport=llmwatch.sdk.Transport(...) and hand it to the SDK's client"
         )
     # Proxies are the business of the transport's session.
-    http_client = sdk.DefaultHttpxClient(transport=_InItsWords(transport, functools.partial(say, sdk)), trust_env=False)
+    watched = _InItsWords(transport, functools.partial(say, sdk), through)
+    http_client = sdk.DefaultHttpxClient(transport=watched, trust_env=False)
     return _explained(getattr(sdk, name)(**{"max_retries": 0, **kwargs}, http_client=http_client), sdk.APIStatusError)
+
+
+def _named_and_good(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    return with_event_names(without_bad_events(pieces))
 
 
 def _package(name: str) -> Any:
@@ -128,12 +136,13 @@ def _package(name: str) -> Any:
 class _InItsWords:
     """A transport that raises what its SDK raises."""
 
-    def __init__(self, transport: Transport, translate: Translate) -> None:
+    def __init__(self, transport: Transport, translate: Translate, through: Through) -> None:
         self._transport = transport
         self._translate = translate
+        self._through = through
 
     def handle_request(self, request: Any) -> Any:
-        return self._transport.exchange(request, self._translate, without_bad_events)
+        return self._transport.exchange(request, self._translate, self._through)
 
     def close(self) -> None:
         self._transport.close()

@@ -16,9 +16,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from llmwatch.errors import LLMWatchError
-
-__all__ = ["bad_events_last", "without_bad_events"]
+__all__ = ["without_bad_events"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
@@ -26,15 +24,6 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """``pieces``, less a bad event that is followed by an exception instead of another piece."""
-    return _held_back(pieces, drop=True)
-
-
-def bad_events_last(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces``, all of them; a bad event that is followed by an exception comes when that is there."""
-    return _held_back(pieces, drop=False)
-
-
-def _held_back(pieces: Iterator[bytes], *, drop: bool) -> Iterator[bytes]:
     lines = _Lines()
     for piece in pieces:
         begins = lines.look_at(piece)
@@ -44,16 +33,11 @@ def _held_back(pieces: Iterator[bytes], *, drop: bool) -> Iterator[bytes]:
         if begins:
             yield piece[:begins]
         held = piece[begins:]
-        try:
-            for following in pieces:
-                held += following
-                # What comes after the end of the event, and is not a part of that, shows that nothing was made of it.
-                if following.strip(b"\r\n") and _BLANK_LINE.search(held, 0, len(held) - len(following)) is not None:
-                    break
-        except LLMWatchError:
-            if not drop:
-                yield held
-            raise
+        for following in pieces:
+            held += following
+            # What comes after the end of the event, and is not a part of that, shows that nothing was made of it.
+            if following.strip(b"\r\n") and _BLANK_LINE.search(held, 0, len(held) - len(following)) is not None:
+                break
         lines.restart(held)
         yield held
 

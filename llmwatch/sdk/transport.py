@@ -16,7 +16,6 @@ from llmwatch.policy import Limits, Retry, resolve_limits
 from llmwatch.records import Sink
 from llmwatch.sdk.exchange import prepare, respond
 from llmwatch.sdk.failures import copy_of, in_library
-from llmwatch.sdk.holding import bad_events_last
 from llmwatch.sdk.libraries import library_of
 from llmwatch.sdk.repeats import Repeats, Sending
 from llmwatch.sdk.timeouts import caps_of, is_nobodys
@@ -30,7 +29,7 @@ else:
     # Neither library asks for its base class, and which of the two it would have to be is not known here.
     BaseTransport = object
 
-__all__ = ["Translate", "Transport"]
+__all__ = ["Through", "Translate", "Transport"]
 
 Translate = Callable[[LLMWatchError, Any], BaseException]
 """Makes of an error, in the library's words by now, what is raised for a request."""
@@ -51,9 +50,11 @@ class Transport(BaseTransport):
 
     An answer comes as it does from the library's own transport, and may be read with all that is built on it. What
     goes wrong is raised as an error that is one of ours and one of the library's (``ReadTimeout``, ``ConnectError``,
-    ...); nothing is visible before the first content, so that a stall up to there is recovered inside. The time-outs
-    of the library may lower a limit and never raise one. The 5 s of a bare ``httpx.Client`` are such a time-out: give
-    the client another, or ``limits``, which those that nobody asked for do not touch.
+    ...); nothing is visible before the first content, so that a stall up to there is recovered inside. What is wrong
+    with the answer itself (an error event, a document in place of a stream) is the library's to find, as it would be
+    without llmwatch; the record has it. The time-outs of the library may lower a limit and never raise one. The 5 s of
+    a bare ``httpx.Client`` are such a time-out: give the client another, or ``limits``, which those that nobody asked
+    for do not touch.
 
     The openai and anthropic SDKs retry on top of a transport. Here their retries of a model call send nothing: an error
     status comes with ``x-should-retry: false``, and a retry of what has failed gets the same error at once. So the
@@ -62,10 +63,9 @@ class Transport(BaseTransport):
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
     :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
 
-    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. An answer that is streamed in a binary format
-    (Bedrock's) cannot be read along: tell :func:`llmwatch.register_model_url` that such URLs are no calls of a model.
-    May be shared by threads and by clients; closing a client closes it, after which it opens new connections if it is
-    used again. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
+    closing a client closes it, after which it opens new connections if it is used again. Raises
+    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
     def __init__(
@@ -107,9 +107,10 @@ class Transport(BaseTransport):
         """Send ``request`` as often as is needed and safe; its response, as soon as there is content in it."""
         return self.exchange(request, _as_it_is)  # type: ignore[no-any-return]
 
-    def exchange(self, request: Any, translate: Translate, through: Through = bad_events_last) -> Any:
+    def exchange(self, request: Any, translate: Translate, through: Through | None = None) -> Any:
         """As :meth:`handle_request`, for a request of either library. What it raises, then and while the body is read,
-        goes through ``translate``; the pieces of the body go ``through`` something.
+        goes through ``translate``. An SDK's pieces of an event stream go ``through`` something; then what is wrong with
+        its events is raised as well, which is otherwise for the reader to find.
         """
         library = library_of(request)
         prepared = prepare(request)
@@ -122,7 +123,8 @@ class Transport(BaseTransport):
         failure = self._repeats.known(sending)
         if failure is None:
             try:
-                return respond(library, self._open(prepared, request), fail, through)
+                opened = self._open(prepared, request, strict=through is not None)
+                return respond(library, opened, fail, through or _unchanged)
             except LLMWatchError as error:
                 # Without the traceback, whose frames include this one.
                 failure = copy_of(error)
@@ -145,7 +147,7 @@ class Transport(BaseTransport):
     ) -> None:
         self.close()
 
-    def _open(self, prepared: requests.PreparedRequest, request: Any) -> requests.Response:
+    def _open(self, prepared: requests.PreparedRequest, request: Any, *, strict: bool) -> requests.Response:
         lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
         return open_response(
             self._adapter,
@@ -158,6 +160,8 @@ class Transport(BaseTransport):
             cert=lent["cert"],
             proxies=lent["proxies"],
             error=_ours,
+            documents_whole=True,
+            strict=strict,
         )
 
     def _caps(self, prepared: requests.PreparedRequest, request: Any) -> dict[str, float]:
@@ -174,6 +178,10 @@ class Transport(BaseTransport):
 
 def _as_it_is(error: LLMWatchError, request: Any) -> BaseException:
     return error
+
+
+def _unchanged(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    return pieces
 
 
 def _ours(

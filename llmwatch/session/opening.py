@@ -42,13 +42,17 @@ def open_response(
     caps: Mapping[str, float] | None = None,
     error: ErrorMapper = as_requests,
     connection: BaseAdapter | None = None,
+    documents_whole: bool = False,
+    strict: bool = False,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
     ``stream``: requests' own; without it nothing is returned before the whole body is here, so an idempotent request
-    or a model call whose body breaks off may be sent again. With it a streamed answer is returned at its first content,
-    and what comes to ``raw`` comes from the worker. An HTTP status never raises. ``caps`` may lower limits (seconds by
-    name). ``error`` makes of each failure what the door's users catch. ``connection`` is what the response names as
+    or a model call whose body breaks off may be sent again. With it an answer is returned at its first content, or at
+    the first bytes that no dialect reads, and what comes to ``raw`` comes from the worker. ``documents_whole``: a plain
+    call that is answered with a document returns it whole all the same. ``strict``: what is wrong with an answer of
+    events is raised, else it is for the reader to find. An HTTP status never raises. ``caps`` may lower limits (seconds
+    by name). ``error`` makes of each failure what the door's users catch. ``connection`` is what the response names as
     its adapter. Settings that cannot be meant, of the environment too, raise :class:`~llmwatch.ConfigError` as it is,
     so that no loop around calls takes them for bad luck.
     """
@@ -64,6 +68,8 @@ def open_response(
         retry=retry,
         cancel=cancel,
         caps=caps or {},
+        documents_whole=documents_whole,
+        strict=strict,
     )
     call = ResponseCall(passthroughs(sender, settings, start), settings, start)
     try:
@@ -74,7 +80,7 @@ def open_response(
             head,
             pieces,
             ended=start.whole or head.body is not None,
-            promptly=nature is Nature.STREAM,
+            promptly=nature is not Nature.OTHER,
             error=error,
             connection=connection,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -81,6 +80,7 @@ class _Body:
                 batch = self._call.next_batch()
             except LLMWatchError as error:
                 self._fail(error)
+            batch = self._call.rest() if batch is None else batch
             if batch is None:
                 return None
             self._pieces.extend(batch)
@@ -124,7 +124,7 @@ def hand_out(
         waiting = deque(pieces)
         feed = Feed(lambda: waiting.popleft() if waiting else None)
     else:
-        feed = Feed(body.pull, end=call.close, interrupt=functools.partial(call.cancel, "user"), drop=call.abandon)
+        feed = Feed(body.pull, end=call.close, interrupt=call.leave, drop=call.abandon)
     raw = _WatchedRaw(feed, real.raw, promptly=promptly, decoded=head.decoded, method=request.method)
     raw.call = call
     handed.raw = raw

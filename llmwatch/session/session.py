@@ -34,8 +34,10 @@ class Session(requests.Session):
 
     Existing code works with it unchanged. What is a call of a model is recognised by its URL and body
     (:func:`~llmwatch.register_model_url` adjusts that): it gets the clocks of one, a stall before the first content is
-    recovered from unseen, and a stream that ends without its end raises. Any other request is watched for silence, and
-    sent again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
+    recovered from unseen, and a stream that is cut, or ends without its end, raises. What the server sent reaches the
+    program byte for byte, whether or not a dialect reads it: an error in the body, a document in place of a stream, or
+    a broken event is the program's to read, and the record has it. Any other request is watched for silence, and sent
+    again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
     exceptions as well as one of llmwatch's. ``timeout=`` in a call sets its limits ``connect``, ``ttfb`` and ``stale``.
 
     ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``sinks``, ``on_notice`` and

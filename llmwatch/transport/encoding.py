@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["Decompressor", "Identity", "Undecodable", "Zlib", "decompressor_for"]
+__all__ = ["Decompressor", "Identity", "Undecodable", "Unread", "Zlib", "decompressor_for"]
 
 _PIECE = 1024 * 1024
 """Bytes that are decompressed at once, so that a small read cannot turn into an unbounded one."""
@@ -34,6 +34,15 @@ class Identity:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield data
+
+
+class Unread:
+    """An encoding that is not undone: nothing can be told of what was meant."""
+
+    complete = True
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        return iter(())
 
 
 class Zlib:

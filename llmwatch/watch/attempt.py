@@ -116,6 +116,32 @@ class Attempt(Reports[T]):
                     return None
                 self._clock.wait(self._handover.changed, until)
 
+    def rest(self) -> list[T] | None:
+        """What came behind the end of an answer that is whole, in batches; ``None`` once the body is over, or was left
+        after ``drain``. Blocks until one or the other; Ctrl-C interrupts it.
+        """
+        with self._lock:
+            while True:
+                batch = self._handover.take()
+                if batch is not None or self._through or self._hung_up or self._handover.closed:
+                    return batch
+                self._clock.wait(self._handover.changed, None)
+
+    def forgo(self) -> None:
+        """The caller wants nothing of that, from any thread."""
+        with self._lock:
+            self._handover.close()
+
+    def accept(self) -> bool:
+        """The caller is content with what has come, the end mark among it: the answer counts as whole, and the rest of
+        its body drains. ``False`` if the attempt was over before.
+        """
+        with self._lock:
+            now = self._clock.now()
+            accepted = self._machine.seen(Seen.TERMINAL, now)
+            self._after_observation()
+            return accepted
+
     @property
     def verdict(self) -> Verdict | None:
         """How the attempt ended; ``None`` while it runs."""
@@ -212,6 +238,7 @@ class Attempt(Reports[T]):
             verdict = self._machine.verdict
             if verdict is not None and verdict.kind is VerdictKind.DONE:
                 self._handover.open()
+            self._through = True
             self._conclude()
             for handle in self._handles:
                 handle.release()

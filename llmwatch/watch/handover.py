@@ -18,10 +18,14 @@ __all__ = ["Bounds", "Handover"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may wait for the caller: number of items and their bytes. One item larger than that passes alone."""
+    """How much may wait for the caller: number of items and their bytes. One item larger than that passes alone.
+
+    ``held``: bytes that are held back at most; as many as may wait, unless it is given.
+    """
 
     items: int = 1024
     size: int = 4 * 1024 * 1024
+    held: int | None = None
 
 
 class Handover(Generic[T]):
@@ -61,7 +65,8 @@ class Handover(Generic[T]):
             self.changed.notify()
         else:
             self._held.append((batch, size))
-            if self.full:
+            held = self._bounds.held
+            if self.full or (held is not None and self._size > held):
                 self.open()
 
     def open(self) -> None:

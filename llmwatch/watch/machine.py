@@ -21,7 +21,7 @@ The rules it keeps, and that its property tests check:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from llmwatch.watch.table import CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
 from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
@@ -176,6 +176,15 @@ class Machine:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
         if clock in self._anchors and (now <= self._soonest or self._overdue(now) is None):
             self._anchors[clock] = self._active(now)
+            self._graces.pop(clock, None)
+
+    def turn_off(self, clocks: Iterable[str]) -> None:
+        """What comes cannot be read, so these limits have nothing to go by: they end, and do not begin again."""
+        if self.verdict is not None:
+            return
+        for clock in clocks:
+            self._limits[clock] = None
+            self._anchors.pop(clock, None)
             self._graces.pop(clock, None)
 
     def _measure_gap(self, now: float) -> None:

@@ -19,6 +19,7 @@ from llmwatch.watch.machine import Machine, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
 from llmwatch.watch.seam import Aborted, Handle
 from llmwatch.watch.supervisor import Supervisor, Watched
+from llmwatch.watch.table import CONTENT_CLOCKS
 from llmwatch.watch.tally import Tally
 
 T = TypeVar("T")
@@ -60,6 +61,8 @@ class Reports(Watched, Generic[T]):
         """``send`` is a limit on standing still, and not on the whole of the writing."""
         self._abandoned = False
         self._hung_up = False
+        self._through = False  # the worker hands nothing over any more
+        self._trailed = 0  # bytes that came behind the end
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
         self._orphaned = False
         self._second_look: tuple[float, float] | None = None  # of which expiry, and when
@@ -289,6 +292,7 @@ class Reports(Watched, Generic[T]):
         kinds: Mapping[str, int] | None = None,
         event: bool = True,
         visible: bool = False,
+        unread: bool = False,
     ) -> None:
         """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
 
@@ -297,6 +301,7 @@ class Reports(Watched, Generic[T]):
         finish mark, so the end of the body decides; ``terminal``: the answer is whole. A batch with none of these but
         ``progress`` is held back until one comes, unless it is ``visible`` at once. ``event``: there is a whole event
         in it. ``kinds`` is added to the tally.
+        ``unread``: what comes is nothing that is read here, so no limit on content applies from now on.
         """
         with self._lock:
             verdict = self._machine.verdict
@@ -313,6 +318,8 @@ class Reports(Watched, Generic[T]):
                     self.tally.events.update(kinds)
                 if progress:
                     self._machine.wind("progress", now)
+                if unread:
+                    self._machine.turn_off(CONTENT_CLOCKS)
                 self._handover.put(batch, size)
                 if content or finish or end or terminal or visible:
                     self._handover.open()
@@ -330,6 +337,19 @@ class Reports(Watched, Generic[T]):
                 self._machine.hold(self._clock.now())
                 self._clock.wait(self._handover.room, None)
             self._running()
+            self._resume()
+
+    def trail(self, data: T, size: int) -> None:
+        """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it. Nothing
+        waits for the caller any more, so of a flood only so much is kept as may wait for him.
+        """
+        with self._lock:
+            self._running()
+            self._trailed += size
+            if self._trailed <= self._bounds.size:
+                self._handover.put([data], size)
+            else:
+                self._machine.late += 1
             self._resume()
 
     # -- the end ------------------------------------------------------------
@@ -351,6 +371,10 @@ class Reports(Watched, Generic[T]):
         self._hung_up = True
         if self._ended_at is None:
             self._ended_at = self._clock.now()
+        verdict = self._machine.verdict
+        if verdict is not None and verdict.kind is VerdictKind.DONE:
+            # Somebody may wait for the rest of the body.
+            self._handover.wake()
         for handle in self._handles:
             with contextlib.suppress(Exception):
                 handle.shut()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from llmwatch.errors import LLMWatchError
 from llmwatch.records.echoes import Asked
 
 __all__ = ["Tally"]
@@ -32,6 +33,10 @@ class Tally:
     pending_bytes: int = 0
     end: str | None = None
     """How a streamed answer that is whole ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""
+    fault: LLMWatchError | None = field(default=None, repr=False)
+    """What is wrong with an answer that was handed on as it came."""
+    unread: bool = False
+    """The answer is nothing that a dialect reads."""
     function: bool = False
     """The work is a wrapped function, of which only signs are seen."""
     provider_acted: bool = False

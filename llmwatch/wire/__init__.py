@@ -5,7 +5,8 @@ from llmwatch.wire.decoder import Decoder
 from llmwatch.wire.dialects import check_dialect, names, register, unregister
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
-from llmwatch.wire.refusal import not_a_stream, provider_error
+from llmwatch.wire.recognition import Recognition
+from llmwatch.wire.refusal import media_type, not_a_stream, provider_error
 from llmwatch.wire.usage import Usage
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "Kind",
     "LineFramer",
     "Meaning",
+    "Recognition",
     "StreamError",
     "ToolCall",
     "ToolDelta",
     "Usage",
     "check_dialect",
+    "media_type",
     "names",
     "not_a_stream",
     "provider_error",

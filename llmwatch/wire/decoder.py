@@ -11,6 +11,8 @@ The rules of this module:
   second alone too. With neither it is not, but for dialects that announce no end.
 * An event that cannot be read is a ``MalformedEvent``; it is never skipped. No message quotes what was in it.
 * Every event is parsed once. Its value stays with the event.
+* A *tolerant* decoder reads along with a reader of its own mind. What is wrong with an event is the ``fault``, the
+  first of them is kept, and it reads on; at ``max_event`` it gives up.
 
 One decoder reads one attempt. No I/O, no threads, no clock.
 """
@@ -45,6 +47,10 @@ _ERROR = Kind.ERROR
 _HEAD = 64 * 1024
 
 
+def _unread(event: Event) -> None:
+    """Nothing comes of it."""
+
+
 class Decoder:
     """Decodes the body of one attempt.
 
@@ -69,8 +75,12 @@ class Decoder:
         max_event: int = MAX_EVENT,
         choices: int = 1,
         in_pieces: bool = False,
+        tolerant: bool = False,
     ) -> None:
         self.events = 0
+        self.fault: LLMWatchError | None = None
+        self.blind = False
+        self._tolerant = tolerant
         self.error: LLMWatchError | None = None
         self.output_tokens = 0
         self.terminal = False
@@ -179,6 +189,25 @@ class Decoder:
         # A filter may leave nothing of an answer.
         return self._has_mark and (self._content or self._cut)
 
+    @property
+    def framing(self) -> str | None:
+        """How the body is cut into events: ``events``, ``lines`` or ``frames``; ``None`` while that is not known."""
+        return None if self._sniffer is not None else self._framer.framing
+
+    def give_up(self) -> None:
+        """Read no further: the body is not what is read here."""
+        self.blind = True
+        self._sniffer, self._framer = None, Framer(self._max_event)
+        # No cycle is left behind that would keep what it has read.
+        self._read = _unread
+
+    def _forgiven(self) -> bool:
+        """Whether reading goes on in spite of ``error``, which is then the ``fault``."""
+        if not self._tolerant:
+            return False
+        self.fault, self.error = self.fault or self.error, None
+        return True
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the body and return the events that they complete, in order."""
         if self.terminal or self.error is not None:
@@ -188,6 +217,8 @@ class Decoder:
                 self._head.clear()
         elif len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
+        if self.blind:
+            return []
         if self._sniffer is not None:
             if not self._sniffer.feed(data):
                 return []
@@ -199,12 +230,16 @@ class Decoder:
                 f"Frame {self.events + 1:,} of the stream cannot be read: {self._framer.damaged}. The provider or a "
                 "proxy damaged the stream: send the request again."
             )
+            if self._forgiven():
+                self.give_up()
         if self._framer.overflow and self.error is None and not self.terminal:
             self.error = (self._refused() if not self.events else None) or EventTooLarge(
                 f"Event {self.events + 1:,} of the stream is larger than {self._max_event:,} bytes and was not read "
                 "any further, to protect the memory of this process. The endpoint sends no event stream, or an event "
                 "without an end."
             )
+            if self._forgiven():
+                self.give_up()
         return events
 
     def end(self, *, clean: bool = True) -> list[Event]:
@@ -295,7 +330,7 @@ class Decoder:
                 # A dialect raises ValueError where it means to. Whatever else comes of a shape that nobody thought of
                 # is the event's fault too, and must not get out as it is.
                 self._read_unreadable(event, exc)
-                if self.error is not None:
+                if self.error is not None and not self._forgiven():
                     break
             events.append(event)
             if event.finish or self._noting:
@@ -308,7 +343,8 @@ class Decoder:
                 break
             if kind is _ERROR and event.error is not None:
                 self.error = in_stream_error(event.error, retry_after=retry_delay(event.data))
-                break
+                if not self._forgiven():
+                    break
         return events
 
     def _note(self, event: Event) -> None:

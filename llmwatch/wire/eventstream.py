@@ -65,6 +65,8 @@ class FrameFramer:
     comments in this format: ``comments`` and ``strays`` stay 0.
     """
 
+    framing = "frames"
+
     __slots__ = ("_rest", "_total", "comments", "damaged", "max_event", "overflow", "scanned", "strays")
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:

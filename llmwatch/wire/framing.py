@@ -132,6 +132,8 @@ class Framer(_Buffer):
 
     __slots__ = ()
 
+    framing = "events"
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the body and return the blocks that they complete."""
         blocks: list[bytes] = []
@@ -269,6 +271,8 @@ class LineFramer(_Buffer):
     """
 
     __slots__ = ()
+
+    framing = "lines"
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the body and return the lines that they complete, as valid UTF-8."""

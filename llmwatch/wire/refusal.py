@@ -16,6 +16,7 @@ from typing import Any
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.records import redact
 from llmwatch.wire.event import StreamError
+from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
 
 __all__ = [
     "bare_error",
@@ -53,6 +54,10 @@ LINE_TYPES = frozenset(
     )
 )
 """Content types of JSON lines."""
+
+# Where the header says so, or says nothing, what cannot be read is a damaged stream.
+_READ_TYPES = frozenset(("", "text/event-stream", "application/vnd.amazon.eventstream"))
+_LINE_END = re.compile(rb"[\r\n]")
 
 _PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml"))
 _FIELD = re.compile(rb"(?:data|event|id|retry)?:|[{\[]")
@@ -323,8 +328,9 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     with ``<``, ``{`` or ``[``. JSON lines do, so ``{`` is accepted for ``dialect="ndjson"`` and for the content
     types of JSON lines.
 
-    Returns :class:`~llmwatch.errors.NotAStream` for a web page and for a JSON document, and
-    :class:`~llmwatch.errors.ProviderError` where that document is an error. It does not judge error statuses
+    Returns :class:`~llmwatch.errors.NotAStream` for a web page, for a JSON document, and for what is of a content type
+    that nothing reads and does not begin like an event; :class:`~llmwatch.errors.ProviderError` where a document is an
+    error. It does not judge error statuses
     (:func:`provider_error` reads those) and raises nothing.
     """
     if _is_page(content_type, first_bytes):
@@ -333,8 +339,10 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
             "Check the base URL, and whether a proxy or a login page answers in place of the provider."
         )
     start = _start(first_bytes)[:1]
-    if start not in (b"{", b"[") or (start == b"{" and (dialect == "ndjson" or media_type(content_type) in LINE_TYPES)):
+    if start == b"{" and (dialect == "ndjson" or media_type(content_type) in LINE_TYPES):
         return None
+    if start not in (b"{", b"["):
+        return _unread(status, content_type, first_bytes)
     found = error_in(_json(first_bytes)) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
@@ -348,6 +356,23 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     return NotAStream(
         f"The endpoint answered {status} with a JSON document where an event stream was asked for: it ignored "
         "stream: true, or was not asked for it. Ask for a stream, or make a plain call with request().",
+        retryable=False,
+    )
+
+
+def _unread(status: int, content_type: str, first_bytes: bytes) -> NotAStream | None:
+    """For a body of a content type that nothing reads, unless it begins like server-sent events all the same."""
+    kind = media_type(content_type)
+    if kind in _READ_TYPES or kind in LINE_TYPES:
+        return None
+    line = _start(first_bytes)[:ENOUGH_OF_LINE]
+    end = _LINE_END.search(line)
+    if not line or may_be_events(line[: end.start()] if end else line, whole=end is not None):
+        return None
+    return NotAStream(
+        f"The endpoint answered {status} with a body of the type {shorten(kind, _MOST_NAME)}, which no dialect reads. "
+        "Use request() if it is a whole answer, and llmwatch.Session with stream=True to read its bytes as they come; "
+        "register a dialect if these are events of your own.",
         retryable=False,
     )
 

@@ -76,7 +76,7 @@ def doors(studio: Studio) -> Doors:
 
 def _rest(call: ResponseCall) -> bytes:
     found = b""
-    while (batch := call.next_batch()) is not None:
+    while (batch := call.next_batch()) is not None or (batch := call.rest()) is not None:
         found += b"".join(batch)
     return found
 
@@ -85,14 +85,14 @@ def _rest(call: ResponseCall) -> bytes:
 
 
 def test_a_stream_is_there_with_its_first_content(doors: Doors) -> None:
-    """Nothing is handed out before that, then the head and all bytes from the first; the end is the terminal event."""
+    """Nothing is handed out before that, then the head and all bytes from the first, those behind the end too."""
     call, sender = doors.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
     call.begin()
     head, pieces = call.answer()
     assert head.body is None
     assert head.response.status_code == 200
     found = b"".join(pieces) + _rest(call)
-    assert found == b": hello\n\n" + chunk() + b"".join(STREAM)
+    assert found == b": hello\n\n" + chunk() + b"".join(STREAM) + b"data: late\n\n"
     assert call.record is not None
     assert (call.record.outcome, call.record.door, len(sender.asked)) == ("done", "session", 1)
 
@@ -115,7 +115,7 @@ def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
     "lost",
     [
         Answer(unsent=requests.ConnectionError("x")),
-        Answer(pieces=[b": hello\n\n"]),
+        Answer(pieces=[b": hello\n\n", chunk()]),
         Answer(pieces=[chunk()], cut=ConnectionResetError(104, "reset"), reused=False),
         BUSY,
         asks(**{"retry-after": "0"}),

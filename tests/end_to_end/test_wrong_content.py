@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
-from llmwatch.faults import Script, steps
+from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER, answer
 from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream
 from tests.end_to_end.conftest import Connect, Serve
@@ -181,3 +182,40 @@ def test_a_response_whose_lengths_contradict_each_other_is_a_cut(serve: Serve, c
     error = stream(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
     assert "not valid HTTP" in str(error)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/plain; charset=utf-8", b"Hello world"),
+        ("text/plain", b"dates and times: none"),
+        ("audio/wav", b"RIFF\0\1\2\3"),
+        ("application/octet-stream", b"\x0b\x02\x80"),
+        ("application/pdf", b"%PDF-1.7"),
+    ],
+)
+def test_what_nothing_reads_is_not_a_stream(serve: Serve, connect: Connect, content_type: str, body: bytes) -> None:
+    """One request, and an error that says what came and what to use; from ``collect`` too."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(body)], content_type=content_type)
+
+    server = serve(Script(name="other", description="what nothing reads", play=play), "healthy")
+    for ask, made in ((stream, 1), (collect, 1)):
+        error = ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
+        assert content_type.partition(";")[0] in str(error)
+        assert "Session" in str(error)
+        assert not error.retryable
+        assert len(server.requests) == made
+        server = serve(Script(name="other", description="what nothing reads", play=play), "healthy")
+
+
+def test_events_under_another_name_are_read_all_the_same(serve: Serve, connect: Connect) -> None:
+    """What begins like server-sent events is taken for them, whatever its content type says."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer(map(steps.Chunk, [b": hi\n\n", *context.whole()]), content_type="text/plain")
+
+    outcome = stream(connect(), serve(Script(name="named", description="text", play=play)).chat_url)
+    outcome.done()
+    assert outcome.text == ANSWER

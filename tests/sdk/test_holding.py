@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch import ProviderError
-from llmwatch.sdk.holding import bad_events_last, without_bad_events
+from llmwatch.sdk.holding import without_bad_events
 
 GOOD = b'data: {"delta": "one"}\n\n'
 NULL = b'event: response.created\ndata: {"type": "response.created", "error": null}\n\n'
@@ -21,9 +21,6 @@ TYPED = b'event: error\ndata: {"type": "error", "message": "no"}\n\n'
 BROKEN = b'event: delta\ndata: {"index": \n\n'
 QUOTED = b'data: {"delta": "data: {\\"error\\": 1}\\n\\nevent: error"}\n\n'
 
-Held = Callable[[Iterator[bytes]], Iterator[bytes]]
-
-both = pytest.mark.parametrize("held", [without_bad_events, bad_events_last])
 bad = pytest.mark.parametrize("event", [ERROR, TYPED, BROKEN])
 
 
@@ -45,9 +42,8 @@ def each(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     return came, False
 
 
-@both
 @pytest.mark.parametrize("piece", [GOOD, NULL, DONE, COMMENT, QUOTED, b"", GOOD + NULL + DONE])
-def test_what_looks_good_is_not_held(held: Held, piece: bytes) -> None:
+def test_what_looks_good_is_not_without_bad_events(piece: bytes) -> None:
     """It is handed on before anything else is asked for."""
     asked: list[int] = []
 
@@ -55,7 +51,7 @@ def test_what_looks_good_is_not_held(held: Held, piece: bytes) -> None:
         yield piece
         asked.append(1)
 
-    assert next(held(source())) == piece
+    assert next(without_bad_events(source())) == piece
     assert asked == []
 
 
@@ -68,37 +64,17 @@ def test_a_bad_event_before_an_error_is_dropped(event: bytes) -> None:
 
 
 @bad
-def test_a_bad_event_before_an_error_comes_last(event: bytes) -> None:
-    """The error is there by then, and follows."""
-    order: list[str] = []
-
-    def source() -> Iterator[bytes]:
-        yield GOOD + event
-        order.append("raised")
-        raise ProviderError("no")
-
-    found = bad_events_last(source())
-    assert next(found) == GOOD
-    assert order == []
-    assert next(found) == event
-    assert order == ["raised"]
-    with pytest.raises(ProviderError):
-        next(found)
-
-
-@both
-@bad
-def test_a_bad_event_that_nothing_is_made_of_goes_on(held: Held, event: bytes) -> None:
+def test_a_bad_event_that_nothing_is_made_of_goes_on(event: bytes) -> None:
     """With the next piece, or with the end."""
-    assert each(held(coming(GOOD, event, GOOD, GOOD))) == (GOOD + event + GOOD * 2, False)
-    assert each(held(coming(event))) == (event, False)
-    assert each(held(coming(event, ERROR, error=True)))[0].startswith(event)
+    assert each(without_bad_events(coming(GOOD, event, GOOD, GOOD))) == (GOOD + event + GOOD * 2, False)
+    assert each(without_bad_events(coming(event))) == (event, False)
+    assert each(without_bad_events(coming(event, ERROR, error=True)))[0].startswith(event)
 
 
 @pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n", b"\n\r"])
 def test_it_waits_for_one_piece_and_no_longer(blank: bytes) -> None:
     """Whatever ends the lines, what follows the end of the event sets it free."""
-    pieces = bad_events_last(coming(b"event: error", blank[:1] + b"data: no" + blank, GOOD, GOOD))
+    pieces = without_bad_events(coming(b"event: error", blank[:1] + b"data: no" + blank, GOOD, GOOD))
     assert next(pieces) == b"event: error"
     assert next(pieces).endswith(blank + GOOD)
     assert next(pieces) == GOOD
@@ -115,16 +91,15 @@ def test_one_that_comes_in_pieces_is_held_from_where_it_shows(event: bytes) -> N
         assert not came[len(GOOD) :].endswith(b"\n\n")
 
 
-@both
 @settings(max_examples=500)
 @given(data=st.data(), newline=st.sampled_from([b"\n", b"\r\n", b"\r"]))
-def test_any_split_hands_on_the_same_bytes(held: Held, data: Any, newline: bytes) -> None:
+def test_any_split_hands_on_the_same_bytes(data: Any, newline: bytes) -> None:
     """Without an error in the end nothing is lost, doubled or moved, however the bytes are cut."""
     events = data.draw(st.lists(st.sampled_from([GOOD, NULL, COMMENT, QUOTED, ERROR, TYPED, BROKEN, DONE]), max_size=8))
     whole = b"".join(events).replace(b"\n", newline)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    assert each(held(coming(*pieces))) == (whole, False)
+    assert each(without_bad_events(coming(*pieces))) == (whole, False)
 
 
 @settings(max_examples=500)

@@ -17,7 +17,7 @@ from llmwatch.faults.steps import Framing
 from tests.end_to_end.calls import asking
 from tests.session.doors import Way, plain, record_of
 from tests.session.scripts import reply
-from tests.session.times import FREE, LONG
+from tests.session.times import FREE, LONG, SOON
 
 WORDS = ["one ", "two ", "three ", "four "]
 
@@ -129,10 +129,10 @@ def test_a_stream_reads_as_with_plain_requests(way: Way, script: str) -> None:
 
 @pytest.mark.parametrize("script", ["linger-after-done", "newlines-split"])
 def test_the_terminal_event_is_the_end(way: Way, script: str) -> None:
-    """The body ends with the event that ends the answer: nobody waits for what a server may still have to say, be it an
-    end that it forgets, or a line feed.
+    """The answer ends with its last event: what a server may still have to say is waited for no longer than ``drain``,
+    be it an end that it forgets, or a line feed.
     """
-    limits = Limits(drain=LONG)
+    limits = Limits(drain=SOON)
     with FaultServer([script, "healthy"]) as server, way.session(limits=limits) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
         assert response.content.rstrip().endswith(b"data: [DONE]")

@@ -22,6 +22,8 @@ QUERY = "AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY"
 PASSWORD = "hunter2hunter2"
 PROMPT = "the-patient-is-called-Ada"
 
+HANDED_ON = ("malformed-event", "html-instead", "error-event")
+
 SILENT = Limits(ttfb=LIMIT)
 OTHER = Limits(ttfb=LONG, stale=LIMIT)
 
@@ -74,14 +76,15 @@ def test_no_secret_comes_out_of_a_failed_call(
         "sinks": [told.append],
     }
     with FaultServer(script) as server, way.session(**settings, on_notice=told.append) as session:
+        said = ""
         try:
             _call(session, server.chat_url, stream=stream)
         except requests.RequestException as found:
-            error = found
-            said = _said(found)
-        assert isinstance(error, LLMWatchError)
-        assert error.request is not None
-        del error
+            both = isinstance(found, LLMWatchError) and found.request is not None
+            said = _said(found) if both else ""
+        # What is wrong with an answer is handed on, and kept in the record.
+        assert bool(said) is not script.startswith(HANDED_ON)
+    said += json.dumps([one.to_json() for one in told if isinstance(one, llmwatch.CallRecord)])
     said += "\n".join(repr(one) for one in told)
     said += "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
     assert [secret for secret in (KEY, QUERY, PASSWORD, PROMPT) if secret in said] == []

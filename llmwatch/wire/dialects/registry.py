@@ -23,7 +23,17 @@ from llmwatch.wire.dialects.snowflake import Snowflake
 from llmwatch.wire.dialects.tgi import TGI
 from llmwatch.wire.event import Event
 
-__all__ = ["AUTO", "Detector", "check_dialect", "create", "detected", "names", "register", "unregister"]
+__all__ = [
+    "AUTO",
+    "Detector",
+    "check_dialect",
+    "create",
+    "detected",
+    "is_registered",
+    "names",
+    "register",
+    "unregister",
+]
 
 _log = logging.getLogger("llmwatch")
 
@@ -105,6 +115,11 @@ def unregister(name: str) -> None:
     """Forget a registered dialect; nothing happens where there is none of that name."""
     with _registry_lock:
         _registered.pop(name, None)
+
+
+def is_registered(name: str) -> bool:
+    """Whether ``name`` is that of a dialect which a user has registered."""
+    return name in _registered
 
 
 def check_dialect(name: str) -> None:

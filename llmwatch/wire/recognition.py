@@ -1,0 +1,164 @@
+"""Whether a body is a wire that a dialect reads, as opposed to one that its address only suggested.
+
+The URL and the ``Content-Type`` of a stream are a guess. The stream is a dialect's once one of its events was *seen*.
+Comments, blank lines, pings and empty data are of every wire. Anything else that comes before that is *foreign*: JSON
+lines of another make, objects with a NUL between them, a list, a document, text, sound. Bytes in, an answer out; no
+I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from llmwatch.wire.dialects.detect import by_event, is_line
+from llmwatch.wire.dialects.registry import is_registered
+from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
+from llmwatch.wire.refusal import error_in, media_type
+
+__all__ = ["Recognition"]
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+# A first line of JSON is looked into up to this size while its end has not come.
+_MOST_LINE = 64 * 1024
+
+
+class Recognition:
+    """What is known by now of one body.
+
+    ``dialect`` is the name that was asked for, ``"auto"`` included; ``framing`` how the decoder cuts the body
+    (``events``, ``lines``, ``frames``; ``None``: its first bytes tell). ``seen``: an event of the dialect came.
+    ``foreign``: something else came before that. ``hopeless``: and it is not even framed as anything that is read here.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_framing",
+        "_line",
+        "_named",
+        "_sniffed",
+        "_watching",
+        "foreign",
+        "hopeless",
+        "seen",
+    )
+
+    def __init__(self, dialect: str, *, framing: str | None, content_type: str) -> None:
+        self.seen = False
+        self.foreign = False
+        self.hopeless = False
+        self._asked = dialect
+        self._named = media_type(content_type) == "text/event-stream"
+        self._framing = framing
+        self._sniffed = framing is None
+        self._watching = framing != "frames"
+        self._begun = False
+        self._line = b""  # the beginning of the line that is under way
+
+    def look_at(self, piece: bytes) -> None:
+        """The next bytes of the body, before they are decoded."""
+        if not self._watching or not piece:
+            return
+        if not self._begun:
+            start = self._line + piece
+            if _BOM.startswith(start):
+                self._line = start
+                return
+            piece = start.removeprefix(_BOM).lstrip(b"\r\n")
+            self._line = b""
+            if not piece:
+                return
+            self._begun = True
+            if self._framing is None:
+                self._framing = "lines" if piece.startswith(b"{") else "events"
+        if self._framing == "lines":
+            self._look_at_line(piece)
+        else:
+            self._look_at_events(piece)
+
+    def _look_at_events(self, piece: bytes) -> None:
+        *whole, last = _LINE_END.split(piece)
+        for rest in whole:
+            fits = may_be_events(self._line + rest[:ENOUGH_OF_LINE], whole=True)
+            self._line = b""
+            if not fits:
+                self._is_foreign(hopeless=not self._named)
+                return
+        self._line = (self._line + last[:ENOUGH_OF_LINE])[:ENOUGH_OF_LINE]
+        if self._line and not may_be_events(self._line, whole=False):
+            self._is_foreign(hopeless=not self._named)
+
+    def _look_at_line(self, piece: bytes) -> None:
+        line = self._line = self._line + piece
+        end = _LINE_END.search(line)
+        first = line if end is None else line[: end.start()]
+        if not line.startswith(b"{") or b"\0" in line:
+            self._is_foreign(hopeless=True)
+        elif len(first) > _MOST_LINE:
+            self._stop_watching()
+        elif end is not None or line.endswith(b"}"):
+            self._look_at_object(first, whole=end is not None)
+
+    def _look_at_object(self, line: bytes, *, whole: bool) -> None:
+        """The first line, which may be an object although nothing has ended it."""
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            # One object behind the other, or one that is spread over lines.
+            if whole or error.msg == "Extra data":
+                self._is_foreign(hopeless=True)
+        except (ValueError, RecursionError):
+            if whole:
+                self._is_foreign(hopeless=True)
+        else:
+            if value and not is_line(value) and error_in(value) is None:
+                self._is_foreign(hopeless=self._sniffed)
+            elif whole:
+                # Lines are events, which are looked at as such.
+                self._stop_watching()
+
+    def read(self, events: list[Event], dialect: str | None) -> None:
+        """The events that were decoded of it, by ``dialect``."""
+        for event in events:
+            if self.seen:
+                return
+            self._read(event, dialect)
+
+    def _read(self, event: Event, dialect: str | None) -> None:
+        shape = by_event(event)
+        if dialect == "ndjson" and _is_line(event):
+            self.seen = True
+        elif event.kind is Kind.KEEPALIVE and shape in (None, "generic"):
+            return
+        elif self._asked == "generic" or self._framing == "frames" or (dialect is not None and is_registered(dialect)):
+            # What a user says stands, and so does a checksum.
+            self.seen = True
+        elif shape is None and event.kind is Kind.LIFECYCLE:
+            return
+        elif dialect is not None and dialect != "generic":
+            read = event.has_content or event.kind in (Kind.TERMINAL, Kind.ERROR)
+            self.seen = read or shape == dialect
+        if self.seen:
+            self._stop_watching()
+        else:
+            self._is_foreign()
+
+    def _is_foreign(self, *, hopeless: bool = False) -> None:
+        self.foreign = True
+        self.hopeless = hopeless
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        self._watching = False
+        self._line = b""
+
+
+def _is_line(event: Event) -> bool:
+    try:
+        value = event.json()
+    except (ValueError, RecursionError):
+        return False
+    return is_line(value) or error_in(value) is not None

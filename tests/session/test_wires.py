@@ -1,0 +1,343 @@
+"""What no dialect reads, and what is wrong with an answer, reaches the program as the server sent it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Limits, LLMWatchError
+from llmwatch.faults import Context, FaultServer, Script, steps
+from llmwatch.payload import modelcalls
+from tests.end_to_end.calls import asking
+from tests.session.doors import Way, caught, plain, record_of
+from tests.session.times import LONG, PATIENCE, SOON
+
+EVENTS = "text/event-stream"
+TURNS = [{"role": "user", "content": "hi"}]
+CHAT = {"model": "m", "stream": True, "messages": TURNS}
+WORDS = ("Hel", "lo ", "world")
+
+
+def _line(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def _data(**fields: Any) -> bytes:
+    return b"data: " + _line(**fields) + b"\n\n"
+
+
+def _chunk(text: str = "", end: str | None = None) -> bytes:
+    return _data(choices=[{"index": 0, "delta": {"content": text} if text else {}, "finish_reason": end}])
+
+
+DONE = b"data: [DONE]\n\n"
+ANSWER = [*map(_chunk, WORDS), _chunk(end="stop"), DONE]
+OPENING = b': hello\n\ndata: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Pieces of a body that is no dialect's, where they are sent, and what is asked there."""
+
+    path: str
+    pieces: list[bytes]
+    content_type: str = EVENTS
+    body: dict[str, Any] = field(default_factory=lambda: dict(CHAT))
+    headers: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, str] = field(default_factory=dict)
+
+
+WIRES = {
+    "events of another make": Wire("/v1/chat/completions", [_data(piece=word, last=False) for word in WORDS]),
+    "and at another path": Wire("/v1/messages", [_data(piece=word) for word in WORDS]),
+    "events with words": Wire("/v1/responses", [f"data: {word}\n\n".encode() for word in WORDS]),
+    "behind comments and pings": Wire(
+        "/v1/chat/completions", [b": hi\n\nevent: ping\ndata: {}\n\n" + _data(piece="a"), _data(piece="b")]
+    ),
+    "lines of another make": Wire(
+        "/v1/generate",
+        [_line(piece=word) + b"\n" for word in WORDS],
+        "application/json",
+        {"model": "m", "prompt": "hi", "stream": True},
+    ),
+    "such lines where Ollama's are": Wire(
+        "/api/chat", [_line(reply=word) + b"\n" for word in WORDS], "application/x-ndjson"
+    ),
+    "objects without line ends": Wire("/api/chat", [_line(reply=word) for word in WORDS], "application/json"),
+    "objects with a NUL between": Wire(
+        "/generate",
+        [_line(text=[word]) + b"\0" for word in WORDS],
+        "text/plain",
+        {"model": "m", "prompt": "hi", "stream": True},
+    ),
+    "a list of objects": Wire(
+        "/v1beta/models/g:streamGenerateContent",
+        [b"[" + _line(candidates=[]), b"\n," + _line(candidates=[{"finishReason": "STOP"}]), b"\n]\n"],
+        "application/json",
+        {"contents": [{"parts": [{"text": "hi"}]}]},
+    ),
+    "text": Wire("/v1/chat/completions", [word.encode() for word in WORDS], "text/plain; charset=utf-8"),
+    "text without a type": Wire("/v1/chat/completions", [word.encode() for word in WORDS], ""),
+    "a page": Wire("/v1/chat/completions", [b"<p>", b"hello", b"</p>"], "text/html"),
+    "sound": Wire("/v1/chat/completions", [b"RIFF\0\1\2\3", b"\xff\xfe\n\n\0", b"data"], "audio/wav"),
+    "an encoding of the program's own": Wire(
+        "/v1/chat/completions",
+        [b"\x0b\x02\x80Hel", b"lo\x03"],
+        headers={"Content-Encoding": "x-own"},
+        sent={"Accept-Encoding": "x-own"},
+    ),
+    "no word of a stream in the body": Wire(
+        "/v1/completions", ANSWER, body={"model": "m", "prompt": "hi", "stream_tokens": True}
+    ),
+    "a stream by a header": Wire(
+        "/v1/completions", ANSWER, body={"model": "m", "prompt": "hi"}, sent={"Accept": EVENTS}
+    ),
+}
+
+
+def _gated(wire: Wire, *, after: list[steps.Step] | None = None, ends: bool = True) -> Script:
+    """Each piece once the one before it was seen."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        played: list[steps.Step] = []
+        for at, piece in enumerate(wire.pieces):
+            played += [steps.WaitFor(f"{at} seen"), steps.Chunk(piece)] if at else [steps.Chunk(piece)]
+        yield from context.answer(
+            [*played, *(after or [])],
+            content_type=wire.content_type,
+            headers=list(wire.headers.items()),
+            framing="chunked",
+            ends=ends,
+        )
+
+    return Script(name="wire", description="a wire of its own", play=play)
+
+
+def _said(
+    pieces: list[bytes], *, content_type: str = EVENTS, waits: float = 0.0, ends: bool = True, then: Any = ()
+) -> Script:
+    """These pieces, with a wait in front of each but the first."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        played: list[steps.Step] = []
+        for at, piece in enumerate(pieces):
+            played += [steps.Wait(waits), steps.Chunk(piece)] if at and waits else [steps.Chunk(piece)]
+        yield from context.answer([*played, *then], content_type=content_type, framing="chunked", ends=ends)
+
+    return Script(name="said", description="some pieces", play=play)
+
+
+def _read(session: requests.Session, server: FaultServer, wire: Wire) -> tuple[requests.Response, bytes]:
+    response = session.post(server.url + wire.path, json=wire.body, headers=wire.sent, stream=True)
+    found, whole = b"", b"".join(wire.pieces)
+    while piece := response.raw.read1(65536, decode_content=False):
+        found += piece
+        assert whole.startswith(found)
+        for at in range(1, len(wire.pieces)):
+            if len(found) >= len(b"".join(wire.pieces[:at])):
+                server.gate(f"{at} seen").set()
+    return response, found
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_a_wire_that_nobody_reads_is_handed_on_as_it_comes(way: Way, name: str) -> None:
+    """The same bytes after one request, each piece before the next is sent; and the same with a session of requests'
+    own, and without ``stream=True``.
+    """
+    wire = WIRES[name]
+    with FaultServer(_gated(wire)) as server, plain() as session:
+        assert _read(session, server, wire)[1] == b"".join(wire.pieces)
+    with FaultServer(_gated(wire)) as server, way.session(limits=Limits(ttfb=LONG, stale=LONG)) as session:
+        response, found = _read(session, server, wire)
+        assert (response.status_code, found) == (200, b"".join(wire.pieces))
+        record = record_of(response)
+        assert (record.outcome, record.empty, len(server.requests)) == ("done", False, 1)
+        assert record.attempts[0].dialect == ("openai-chat" if wire.pieces is ANSWER else None)
+    with FaultServer(_said(wire.pieces, content_type=wire.content_type)) as server, way.session() as session:
+        response = session.post(server.url + wire.path, json=wire.body)
+        assert (response.content, len(server.requests)) == (b"".join(wire.pieces), 1)
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """A path of one's own is a model's."""
+    before = modelcalls._registered
+    llmwatch.register_model_url(re.escape("/own/thing"))
+    yield
+    modelcalls._registered = before
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_url_is_read_as_it_comes(way: Way) -> None:
+    """Whatever its body says, and although its answer is none of a dialect."""
+    wire = Wire("/own/thing", [b"id:1\n:HTTP_STATUS/200\n" + _data(word=word) for word in WORDS], body={"q": 1})
+    with FaultServer(_gated(wire)) as server, way.session() as session:
+        assert _read(session, server, wire)[1] == b"".join(wire.pieces)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["events of another make", "lines of another make", "sound", "text"])
+def test_a_cut_or_silence_in_such_a_wire_is_one(way: Way, name: str) -> None:
+    """Its framing and its silence are judged as ever: after one request, behind the bytes that came before."""
+    wire = WIRES[name]
+    for script, kind in (
+        (_said(wire.pieces, content_type=wire.content_type, ends=False, then=[steps.Close()]), llmwatch.StreamCut),
+        (_said(wire.pieces, content_type=wire.content_type, then=[steps.Hang()]), llmwatch.WatchTimeout),
+    ):
+        with FaultServer([script, "healthy"]) as server, way.session(limits=Limits(stale=SOON)) as session:
+            response = session.post(server.url + wire.path, json=wire.body, stream=True)
+            seen: list[bytes] = []
+            error = caught(kind, lambda: seen.extend(response.iter_content(None)))  # noqa: B023
+            assert isinstance(error, requests.RequestException)
+            assert (b"".join(seen), len(server.requests)) == (b"".join(wire.pieces), 1)
+
+
+def test_no_limit_on_content_holds_for_such_a_wire(way: Way) -> None:
+    """What cannot be read cannot be missed: it takes as long as bytes come."""
+    limits = Limits(first_event=SOON, first_content=SOON, progress=SOON, stale=LONG)
+    wire = WIRES["text"]
+    script = _said(wire.pieces, content_type=wire.content_type, waits=SOON)
+    with FaultServer(script) as server, way.session(limits=limits) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert (response.content, len(server.requests)) == (b"".join(wire.pieces), 1)
+
+
+@pytest.mark.parametrize("said", [b": hi\n\n", b"event: ping\ndata: {}\n\n", b"\n\n\n", b'data: {"type": "ping"}\n\n'])
+def test_keep_alives_show_no_wire(way: Way, said: bytes) -> None:
+    """Silence behind them is recovered from as if nothing had come."""
+    script = _said([said], then=[steps.Hang()])
+    with FaultServer([script, "healthy"]) as server, way.session(limits=Limits(stale=SOON)) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert b"[DONE]" in response.content
+        assert not response.content.startswith(said)
+        assert len(server.requests) == 2
+
+
+def test_the_opening_of_a_dialect_is_held_up_to_a_size(way: Way) -> None:
+    """Silence behind a short one is recovered from; behind more than 64 KiB it surfaces, since they are handed out."""
+    long = b"".join([OPENING, b'data: {"choices": [], "filler": "', b"x" * 70_000, b'"}\n\n'])
+    for opening, requests_made in ((OPENING, 2), (long, 1)):
+        script = _said([opening], then=[steps.Hang()])
+        with FaultServer([script, "healthy"]) as server, way.session(limits=Limits(stale=SOON)) as session:
+            response = session.post(server.chat_url, json=asking(), stream=True)
+            if requests_made == 2:
+                assert response.content.endswith(DONE)
+            else:
+                caught(requests.ConnectionError, lambda: response.content)  # noqa: B023
+            assert len(server.requests) == requests_made
+
+
+ERROR = {"error": {"message": "overloaded", "type": "overloaded_error"}}
+WRONG: dict[str, tuple[list[bytes], str, str]] = {
+    "an error first": ([_data(**ERROR)], EVENTS, "ProviderError"),
+    "an error later": ([*ANSWER[:2], _data(**ERROR)], EVENTS, "ProviderError"),
+    "an error and an end": ([*ANSWER[:2], _data(**ERROR), DONE], EVENTS, "ProviderError"),
+    "an error of Anthropic's": ([b'event: error\ndata: {"type": "error", "error": {}}\n\n'], EVENTS, "ProviderError"),
+    "broken JSON among events": ([ANSWER[0], b'data: {"choices": [\n\n', *ANSWER[1:]], EVENTS, "MalformedEvent"),
+    "nothing at all": ([], EVENTS, "EmptyStream"),
+    "comments alone": ([b": hi\n\n", b": hi\n\n"], EVENTS, "EmptyStream"),
+    "an end alone": ([DONE], EVENTS, "EmptyStream"),
+    "a document": ([_line(choices=[{"message": {"content": "fine"}}])], "application/json", "NotAStream"),
+    "an error in a document": ([_line(**ERROR)], "application/json", "ProviderError"),
+    "a page": ([b"<html><title>Log in</title></html>"], "text/html", "NotAStream"),
+    "too large an event": ([ANSWER[0], _chunk("x" * 5000), *ANSWER[1:]], EVENTS, "EventTooLarge"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_an_answer_is_the_programs_to_read(way: Way, name: str) -> None:
+    """Byte for byte, with its status, after one request; the record says what was wrong, and that it was handed on."""
+    pieces, content_type, error = WRONG[name]
+    for stream in (True, False):
+        script = _said(pieces, content_type=content_type)
+        with FaultServer([script, "healthy"]) as server, way.session(max_event=2000) as session:
+            response = session.post(server.chat_url, json=asking(), stream=stream)
+            assert (response.status_code, response.content) == (200, b"".join(pieces))
+            record = record_of(response)
+            outcome = "failed" if error in ("ProviderError", "MalformedEvent") else "done"
+            assert (record.outcome, record.attempts[-1].error, record.incident) == (outcome, error, True)
+            assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind"),
+    [
+        ([ANSWER[0], b'data: {"choices": [\n\n', ANSWER[1]], llmwatch.StreamTruncated),
+        ([ANSWER[0], b": hi\n\n", ANSWER[1]], llmwatch.StreamTruncated),
+        ([ANSWER[0], ANSWER[1][:-9]], llmwatch.StreamTruncated),
+    ],
+)
+def test_an_answer_without_its_end_is_none(way: Way, pieces: list[bytes], kind: type[LLMWatchError]) -> None:
+    """A dialect that was seen is held to its end, whatever else was wrong before."""
+    with FaultServer([_said(pieces), "healthy"]) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        error = caught(requests.exceptions.ChunkedEncodingError, lambda: response.content)
+        assert isinstance(error, kind)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("pieces", [[OPENING], [OPENING[:40]], [b'data: {"choices": [{"delta": {"content": "h']])
+def test_an_opening_without_more_is_sent_again(way: Way, pieces: list[bytes]) -> None:
+    """Nothing of it was handed out, and what was cut is never an answer."""
+    with FaultServer([_said(pieces), "healthy"]) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert response.content.endswith(DONE)
+        assert len(server.requests) == 2
+
+
+def test_a_cut_behind_too_large_an_event_is_one(way: Way) -> None:
+    """What is read no further is still framed."""
+    script = _said([ANSWER[0], _chunk("x" * 5000)], ends=False, then=[steps.Close()])
+    with FaultServer([script, "healthy"]) as server, way.session(max_event=2000) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        error = caught(requests.exceptions.ChunkedEncodingError, lambda: response.content)
+        assert isinstance(error, llmwatch.StreamCut)
+        assert len(server.requests) == 1
+
+
+def _lines(response: requests.Response) -> bytes:
+    return b"\n".join(response.iter_lines())
+
+
+def _content(response: requests.Response) -> bytes:
+    return response.content
+
+
+@pytest.mark.parametrize("read", [_lines, _content])
+def test_what_comes_behind_the_end_is_handed_on(way: Way, read: Callable[[requests.Response], bytes]) -> None:
+    """A second end mark, a comment with the costs: in reads of their own, once the end was handed out."""
+    behind = [b"data: [DONE]\n\n", b": cost 7\n\n"]
+    limits = Limits(drain=PATIENCE)
+    with FaultServer(_said([*ANSWER, *behind], waits=0.01)) as server, way.session(limits=limits) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert read(response).strip().endswith(b"".join(behind).strip())
+        assert (record_of(response).outcome, len(server.requests)) == ("done", 1)
+
+
+@pytest.mark.parametrize("pieces", [ANSWER, [*ANSWER[:3], DONE]])
+def test_a_body_left_open_behind_the_end_is_left_after_a_while(way: Way, pieces: list[bytes]) -> None:
+    """With both marks, and with the end mark alone: success, ``drain`` later."""
+    script = _said(pieces, then=[steps.Hang()])
+    with FaultServer(script) as server, way.session(limits=Limits(drain=SOON)) as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert response.content == b"".join(pieces)
+        assert (record_of(response).outcome, len(server.requests)) == ("done", 1)
+
+
+@pytest.mark.parametrize("pieces", [ANSWER, [*ANSWER[:3], DONE]])
+def test_who_leaves_at_the_end_mark_has_had_a_whole_answer(way: Way, pieces: list[bytes]) -> None:
+    """Whatever the body does behind it, and whether it was closed or not."""
+    script = _said(pieces, then=[steps.Hang()])
+    with FaultServer(script) as server, way.session(limits=Limits(drain=SOON)) as session:
+        with session.post(server.chat_url, json=asking(), stream=True) as response:
+            for line in response.iter_lines():
+                if line == b"data: [DONE]":
+                    break
+        assert (record_of(response).outcome, len(server.requests)) == ("done", 1)

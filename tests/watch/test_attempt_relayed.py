@@ -1,0 +1,131 @@
+"""An answer that is handed on as it comes: what is held, what cannot be read, and what comes behind its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from llmwatch.watch.handover import Bounds
+from llmwatch.watch.machine import VerdictKind
+from tests.watch.scripted import Caller, Stage
+
+MakeStage = Callable[..., Stage]
+
+
+@pytest.mark.parametrize("limit", ["first_event", "first_content", "progress"])
+def test_what_cannot_be_read_has_no_limit_on_content(stage: MakeStage, limit: str) -> None:
+    """They end with the first of it, and do not begin again; silence is one as ever."""
+    one = stage(**{limit: 5.0}, stale=100.0)
+    one.open()
+    one.receive("a", content=False, event=False, visible=True, unread=True)
+    one.receive("b")
+    one.pass_time(50.0)
+    assert one.attempt.verdict is None
+    one.pass_time(50.1)
+    assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "stale")
+    assert one.taken() == ["a", "b"]
+
+
+@pytest.mark.parametrize("limit", ["total", "ttfb"])
+def test_other_limits_stay(stage: MakeStage, limit: str) -> None:
+    """What counts from the request does not depend on what comes."""
+    one = stage(**{limit: 5.0}, stale=100.0)
+    one.open()
+    one.receive("a", content=False, event=False, visible=True, unread=True)
+    one.pass_time(5.1)
+    if limit == "total":
+        assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "total")
+    else:
+        assert one.attempt.verdict is None
+
+
+def test_so_many_bytes_are_held_and_no_more(stage: MakeStage) -> None:
+    """Beyond that everything is visible, and stays so."""
+    one = stage(stale=10.0, bounds=Bounds(held=100))
+    one.open()
+    one.receive("a", size=100, content=False)
+    assert one.taken() == []
+    one.receive("b", size=1, content=False)
+    assert one.taken() == ["a", "b"]
+    one.receive("c", content=False)
+    assert one.taken() == ["c"]
+
+
+def _trail(one: Stage, item: str, size: int = 10) -> None:
+    one.worker.do(lambda attempt: attempt.received(size))
+    one.worker.do(lambda attempt: attempt.trail(item, size))
+
+
+def test_what_comes_behind_the_end_is_waited_for(stage: MakeStage) -> None:
+    """Until the body is over; the verdict was set at the end, and nothing of it counts as late."""
+    one = stage(stale=10.0, drain=5.0)
+    one.open()
+    one.receive("a", terminal=True)
+    assert [one.attempt.take(), one.attempt.take()] == [["a"], None]
+    caller = Caller(one.attempt.rest)
+    _trail(one, "b")
+    assert caller.result() == ["b"]
+    caller = Caller(one.attempt.rest)
+    one.leave()
+    assert caller.result() is None
+    assert (one.verdict.kind, one.attempt.late) == (VerdictKind.DONE, 0)
+
+
+def test_no_longer_than_drain(stage: MakeStage) -> None:
+    """Then the connection is dropped, and the rest is over."""
+    one = stage(stale=10.0, drain=5.0)
+    socket = one.open()
+    one.receive("a", terminal=True)
+    assert one.taken() == ["a"]
+    caller = Caller(one.attempt.rest)
+    one.pass_time(5.1)
+    assert caller.result() is None
+    assert socket.shut_down.is_set()
+    assert one.verdict.kind is VerdictKind.DONE
+
+
+def test_another_thread_can_forgo_it(stage: MakeStage) -> None:
+    """Who waits for it is told at once, and what comes then goes nowhere."""
+    one = stage(stale=10.0, drain=5.0)
+    one.open()
+    one.receive("a", terminal=True)
+    assert one.taken() == ["a"]
+    caller = Caller(one.attempt.rest)
+    one.attempt.forgo()
+    assert caller.result() is None
+    _trail(one, "b")
+    assert one.attempt.rest() is None
+
+
+def test_a_flood_behind_the_end_is_not_kept(stage: MakeStage) -> None:
+    """Only as much as may wait for the caller; the worker waits for nobody."""
+    one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=100))
+    one.open()
+    one.receive("a", terminal=True)
+    for _ in range(20):
+        _trail(one, "b")
+    one.leave()
+    found: list[object] = one.taken()
+    while (batch := one.attempt.rest()) is not None:
+        found += batch
+    assert found == ["a", *["b"] * 10]
+    assert one.attempt.late == 10
+
+
+def test_a_caller_that_is_content_ends_it(stage: MakeStage) -> None:
+    """The answer counts as whole, and its body drains; once, and not after another end."""
+    one = stage(stale=10.0, drain=5.0)
+    socket = one.open()
+    one.receive("a", end=True)
+    assert one.attempt.verdict is None
+    assert one.attempt.accept()
+    assert one.verdict.kind is VerdictKind.DONE
+    assert not one.attempt.accept()
+    assert not socket.shut_down.is_set()
+    killed = stage(stale=10.0)
+    killed.open()
+    killed.receive("a")
+    killed.pass_time(10.1)
+    assert not killed.attempt.accept()
+    assert killed.verdict.kind is VerdictKind.KILLED
