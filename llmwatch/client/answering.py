@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import requests
+
 from llmwatch.client.exchange import Exchange, Head
 from llmwatch.client.loop import Call
 from llmwatch.client.settings import Nature
@@ -72,6 +74,8 @@ class ResponseCall(Call[Any]):
                 continue
             head: Head = batch[0]
             self._answering = attempt
+            if self._is_forced(attempt, head):
+                continue
             if self._start.nature is Nature.OTHER or head.response.status_code < 400:
                 self._handed_out = not self._start.whole
                 if head.body is not None:
@@ -97,12 +101,31 @@ class ResponseCall(Call[Any]):
                 return head, pieces
             self._fail(ended)
 
-    def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
-        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
-        response = head.response
-        refusal = Exchange.provider_failure(
+    def _is_forced(self, attempt: Attempt[Any], head: Head) -> bool:
+        """Whether another attempt follows this status because the adapter's own retries ask for it. Raises if they are
+        used up, and that is to be an error.
+        """
+        retries, response = self._start.adapter_retries, head.response
+        if retries is None or self._start.nature is not Nature.OTHER:
+            return False
+        if head.body is not None:
+            refusal = self._refusal(response)
+            ended = self._observe(attempt, refusal)
+            said = self._planner.after_status(refusal, ended.facts, self._request, response)
+            if said is not None:
+                self._carry_out(ended, refusal, *said)
+                return True
+        retries.note(response.raw)
+        return False
+
+    def _refusal(self, response: requests.Response) -> ProviderError:
+        return Exchange.provider_failure(
             self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
         )
+
+    def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
+        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        refusal = self._refusal(head.response)
         try:
             self._fail(self._observe(attempt, refusal))
         except ProviderError as error:

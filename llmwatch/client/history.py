@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from llmwatch.client.recording import Ended
 from llmwatch.records import AttemptRecord, DecisionRecord
-from llmwatch.recovery import Plan
+from llmwatch.recovery import Plan, Reason
 from llmwatch.watch.machine import VerdictKind
 
 __all__ = ["History"]
@@ -23,6 +23,7 @@ class History:
     partial_resends: int = 0
     free_resends: int = 0
     loading: int = 0  # resends to a server that loads its model
+    adapter_resends: int = 0  # those that an adapter's own retries have asked for
     patience: int = 0
 
     @property
@@ -32,10 +33,10 @@ class History:
 
     @property
     def counted(self) -> int:
-        """The same without the free resend and those to a server that loads its model, which are outside the number
-        of attempts that are allowed.
+        """The same without the free resend, those to a server that loads its model, and those that an adapter has
+        asked for: they are outside the number of attempts that are allowed.
         """
-        return self.number - self.free_resends - self.loading
+        return self.number - self.free_resends - self.loading - self.adapter_resends
 
     def resent(self, ended: Ended, plan: Plan) -> None:
         """The attempt will be followed by another: remember what that used up."""
@@ -43,10 +44,12 @@ class History:
         content = bool(facts.text or facts.reasoning or facts.tool_input or facts.tool_call)
         self.partial_resends += content
         self.free_resends += plan.free
+        self.adapter_resends += plan.reason is Reason.ADAPTER_RETRIES
         self.patience += ended.verdict.kind is VerdictKind.KILLED and not content
 
     def decided(self, plan: Plan, wait: float | None, *, most: int, carried_out: bool) -> None:
         """Keep a decision. A planned resend that did not come about stays, as one that was not carried out."""
+        outside = carried_out and (plan.free or plan.reason is Reason.ADAPTER_RETRIES)
         self.decisions.append(
             DecisionRecord(
                 attempt=len(self.attempts),
@@ -54,9 +57,7 @@ class History:
                 reason=plan.recovery.reason,
                 could_work=plan.could_work,
                 safe=plan.safe,
-                budget_left=max(
-                    0, most - (len(self.attempts) - self.free_resends - self.loading - (plan.free and carried_out))
-                ),
+                budget_left=max(0, most - (self.counted - 1 - outside)),
                 wait=wait,
                 carried_out=carried_out,
                 outcome="",

@@ -309,6 +309,13 @@ class Call(Generic[T]):
         if isinstance(error, Cancelled) or getattr(error, "phase", None) == "deadline":
             self._note_unsent(ended)
         plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
+        if plan.recovery.decision is not Decision.RETRY:
+            plan, wait = self._planner.asked_of_adapter(error, ended.facts, plan, self._request) or (plan, wait)
+        self._carry_out(ended, error, plan, wait)
+
+    def _carry_out(self, ended: Ended, error: LLMWatchError, plan: Plan, wait: float) -> None:
+        """Returns after the wait if another attempt is to follow, raises if none is."""
+        history = self._history
         error.retryable, error.recovery = plan.could_work, plan.recovery
         history.attempts.append(ended.record)
         self._attempt = None

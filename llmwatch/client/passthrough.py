@@ -82,8 +82,13 @@ class PassthroughExchange(Exchange):
 
     # -- no model call ------------------------------------------------------
 
-    @staticmethod
-    def _read_bytes(attempt: Attempt[Any], reply: Reply) -> None:
+    def _read_bytes(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if reply.forced:
+            # Most likely it is not the answer.
+            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
+            whole = Head(reply.load(body), body, reply.decoded)
+            attempt.deliver([whole], 0, content=False, terminal=True, event=False)
+            return
         head = Head(reply.response, decoded=reply.decoded)
         attempt.deliver([head], 0, content=False, event=False, visible=True)
         for data in attempt.pieces(reply.read):

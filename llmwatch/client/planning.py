@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import requests
+
 from llmwatch.client.history import History
 from llmwatch.client.origins import Origin
 from llmwatch.client.request import CallRequest
@@ -11,9 +13,39 @@ from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Door, Facts, Outcome, Permit, Plan, Reason, backoff, decide, failure_of, is_lost
+from llmwatch.recovery import (
+    Context,
+    Door,
+    Facts,
+    FailureKind,
+    Outcome,
+    Permit,
+    Plan,
+    Reason,
+    Sent,
+    backoff,
+    decide,
+    failure_of,
+    is_lost,
+)
 
 __all__ = ["Planner"]
+
+_OF_ADAPTERS = frozenset(
+    {
+        FailureKind.WATCHDOG,
+        FailureKind.CONNECT_REFUSED,
+        FailureKind.CONNECT_RESET,
+        FailureKind.CONNECT_UNREACHABLE,
+        FailureKind.DNS,
+        FailureKind.DNS_TEMPORARY,
+        FailureKind.TLS_CONNECT,
+        FailureKind.PROXY,
+        FailureKind.RESET,
+        FailureKind.CUT,
+    }
+)
+"""What urllib3 would ask its retries about."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,6 +163,41 @@ class Planner:
         if loading and plan.recovery.decision is Decision.RETRY:
             self.history.loading += 1
         return plan, wait
+
+    def asked_of_adapter(
+        self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
+    ) -> tuple[Plan, float] | None:
+        """What the adapter's own retries make of a failure that is never sent again here: not by this method, not for
+        this cause, or not at all. ``None`` if they leave it at ``plan``.
+        """
+        retries, failure = self.start.adapter_retries, failure_of(error)
+        ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
+        if retries is None or ours or facts.headers or facts.replayable is not True or failure.kind not in _OF_ADAPTERS:
+            return None
+        if failure.limit == "deadline" or plan.reason in (Reason.CANCELLED_BY_USER, Reason.CANCELLED_BY_LIFECYCLE):
+            return None
+        wait = retries.after_failure(
+            request.method, request.url, sent=facts.sent is not Sent.NO, tls=failure.kind is FailureKind.TLS_CONNECT
+        )
+        return None if wait is None or not self._bearable(wait) else (plan.resent(Reason.ADAPTER_RETRIES), wait)
+
+    def after_status(
+        self, error: LLMWatchError, facts: Facts, request: CallRequest, response: requests.Response
+    ) -> tuple[Plan, float] | None:
+        """What the adapter's own retries make of a response: another try after so many seconds, or its error, if all
+        of them are used up and it is to be raised. ``None``: it is the answer.
+        """
+        retries = self.start.adapter_retries
+        assert retries is not None
+        plan = self.stop(error, facts, None)
+        wait = retries.after_status(request.method, request.url, response)
+        if wait is not None and facts.replayable is True and self._bearable(wait):
+            return plan.resent(Reason.ADAPTER_RETRIES), wait
+        return (plan.stopped(Reason.ADAPTER_RETRIES_EXHAUSTED), 0.0) if retries.exhausted else None
+
+    def _bearable(self, wait: float) -> bool:
+        in_time = self.ends_at is None or self.settings.clock.now() + wait < self.ends_at
+        return wait <= self.retry.max_retry_after and in_time
 
     def _context(self, cancelled_by: str | None) -> Context:
         history, retry = self.history, self.retry

@@ -15,6 +15,7 @@ from llmwatch.payload import IDEMPOTENT, is_model_call
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
+from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock
@@ -64,7 +65,8 @@ class Start:
 
     ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
     document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
-    ``caps`` may lower the limits that apply, and never raises one: seconds by name, from ``caps_source``.
+    ``adapter_retries`` are asked where nothing else sends again. ``caps`` may lower the limits that apply, and never
+    raises one: seconds by name, from ``caps_source``.
     """
 
     request: CallRequest
@@ -76,6 +78,7 @@ class Start:
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None
+    adapter_retries: AdapterRetries | None = None
     caps: Mapping[str, float] = field(default_factory=dict)
     caps_source: str = "timeout of the request"
 

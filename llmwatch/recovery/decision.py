@@ -52,6 +52,10 @@ class Plan:
         """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one."""
         return replace(self, recovery=recovery(Decision.STOP, reason), free=False, reason=reason)
 
+    def resent(self, reason: Reason) -> Plan:
+        """The same answers, but a resend all the same, for ``reason``: somebody else has decided on it."""
+        return replace(self, recovery=recovery(Decision.RETRY, reason), free=False, reason=reason)
+
 
 def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
     """What is done about ``failure``.

@@ -251,6 +251,14 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "Part of an answer was discarded once already in this call; each further time would be billed again.",
         "Make the call again if the cost is acceptable.",
     ),
+    Reason.ADAPTER_RETRIES: (
+        "The request is no call of a model, and the max_retries of its adapter ask for another try.",
+        _RESENT,
+    ),
+    Reason.ADAPTER_RETRIES_EXHAUSTED: (
+        "The max_retries of the adapter asked for further tries, and all of them are used up.",
+        "Try again later, or raise max_retries of the adapter.",
+    ),
     Reason.ATTEMPTS_EXHAUSTED: (
         "A resend would be safe, but every allowed attempt is used up.",
         f"Try again later, or raise max_attempts ({RETRY_VARIABLES['max_attempts']}).",

@@ -64,7 +64,10 @@ class Reason(str, Enum):
     ANSWER_COMPLETE = "answer_complete"
     PARTIAL_RESEND_USED = "partial_resend_used"
 
+    ADAPTER_RETRIES = "adapter_retries"
+
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    ADAPTER_RETRIES_EXHAUSTED = "adapter_retries_exhausted"
     BODY_NOT_REPLAYABLE = "body_not_replayable"
     BUDGET_EMPTY = "budget_empty"
     CIRCUIT_OPEN = "circuit_open"

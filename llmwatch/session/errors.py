@@ -87,6 +87,10 @@ class ProviderError(_Requested, errors.ProviderError, exceptions.ChunkedEncoding
     """An error event in the stream. (An HTTP status is no exception here.)"""
 
 
+class RetriesExhausted(_Requested, errors.ProviderError, exceptions.RetryError):
+    """A status for which the adapter's own ``max_retries`` had no further try left; no other is an exception."""
+
+
 class CircuitOpen(_Requested, errors.CircuitOpen, exceptions.ConnectionError):
     """Nothing was sent: the origin failed too often."""
 
@@ -150,4 +154,6 @@ def _class_for(error: errors.LLMWatchError, *, in_body: bool) -> type[_Requested
         return kinds.get(error.cause, ConnectFailed)
     if isinstance(error, errors.StreamCut):
         return BodyCut if in_body else ConnectionCut
+    if error.recovery is not None and error.recovery.reason == "adapter_retries_exhausted":
+        return RetriesExhausted
     return next((ours for known, ours in _SIMPLE if isinstance(error, known)), None)

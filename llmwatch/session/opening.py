@@ -67,6 +67,7 @@ def open_response(
         limits=with_timeout(limits, timeout),
         retry=retry,
         cancel=cancel,
+        adapter_retries=sender.retries,
         caps=caps or {},
         documents_whole=documents_whole,
         strict=strict,

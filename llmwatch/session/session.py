@@ -100,8 +100,9 @@ def mount(
 ) -> requests.Session:
     """Have the calls of an existing session watched, as those of a :class:`Session` are; returns the session.
 
-    Its adapters stay in use, with their TLS context and pool sizes; only their ``max_retries`` is not applied on top of
-    ours, which is logged once. An adapter that is mounted later is not watched, unless the session is a
+    Its adapters stay in use, with their TLS context and pool sizes. Their ``max_retries`` applies to what is no call of
+    a model, and there to the failures that llmwatch never sends again, a status for instance; that is logged once. An
+    adapter that is mounted later is not watched, unless the session is a
     :class:`Session`. Mounting a second time exchanges the settings.
     """
     if not isinstance(session, requests.Session):

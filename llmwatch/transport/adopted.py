@@ -91,8 +91,8 @@ class _Adopted:
                 return
             self._warned.add(retries)
         _log.warning(
-            "llmwatch: the max_retries of an adapter (%s) are not applied on top of llmwatch's own resends; set"
-            " LLMWATCH_MAX_ATTEMPTS or Retry(max_attempts=...) instead",
+            "llmwatch: the max_retries of an adapter (%s) are applied only where llmwatch itself never sends again, and"
+            " never to a call of a model; for the rest set LLMWATCH_MAX_ATTEMPTS or Retry(max_attempts=...)",
             retries,
         )
 
@@ -114,7 +114,8 @@ def own_retries(adapter: BaseAdapter) -> str | None:
 def adopt_adapter(adapter: BaseAdapter, *, warn: bool = True) -> bool:
     """Let the connections of ``adapter`` report to the errand of the thread that uses them; whether they will.
 
-    ``warn``: its own ``max_retries`` will not be applied, and somebody should know; said once for each such setting.
+    ``warn``: its own ``max_retries`` will not be applied everywhere, and somebody should know; said once for each such
+    setting.
 
     May be called from any thread, and any number of times. An adapter that makes its connections in a way of its own
     is left as it is: its sockets cannot be found.

@@ -19,6 +19,7 @@ import requests
 
 from llmwatch.records.echoes import Asked
 from llmwatch.transport.redirects import Trail
+from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.seam import Line
 
 __all__ = ["Errand", "current", "note", "running"]
@@ -51,6 +52,9 @@ class Errand:
     """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)
     """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+
+    adapter_retries: AdapterRetries | None = None
+    """Takes what an adapter was to do about a failure: an attempt is one request."""
 
     def spoil(self) -> None:
         """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""

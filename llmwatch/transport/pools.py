@@ -74,6 +74,8 @@ class _WatchedPool(HTTPConnectionPool):
         errand = errands.current()
         if errand is not None and errand.own:
             # The adapter may be another's. An attempt is one request, and what follows it is decided further out.
+            if errand.adapter_retries is not None:
+                errand.adapter_retries.take(kwargs.get("retries"))
             kwargs["retries"] = Retry(0, read=False)
             # A limit ends what a time-out would, and is known to be one.
             kwargs["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import requests
@@ -14,6 +15,7 @@ from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
 from llmwatch.transport.errand import Errand
+from llmwatch.transport.retries import AdapterRetries
 from llmwatch.transport.sender import Reply
 
 __all__ = ["PreparedSender"]
@@ -42,6 +44,8 @@ class PreparedSender:
         self._model = model
         self.findable = adopt_adapter(adapter)
         """Whether the sockets will be found. Where they are not, nobody knows how far a request has come."""
+        self.retries = AdapterRetries()
+        """What the adapter's own ``max_retries`` say; nothing for a call of a model."""
         self.kwargs: dict[str, Any] = {"headers": prepared.headers, "data": prepared.body}
         """The request in the words of requests. Anything else that :meth:`open` gets is a changed request."""
 
@@ -65,6 +69,8 @@ class PreparedSender:
         if not adopt_adapter(self._adapter):
             settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
         adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
+        if not self._model:
+            errand = replace(errand, adapter_retries=self.retries)
         with errands.running(errand):
             errands.note(sent.url, sent.headers)
             errands.note(select_proxy(sent.url or "", settings.get("proxies")))
@@ -73,14 +79,15 @@ class PreparedSender:
                 errand.line.connected()
                 errand.line.sent()
             response = self._adapter.send(sent, **settings)
+        forced = self.retries.forces(method, response.status_code, response.headers)
         try:
-            refused = self._model and Reply(response).refused
+            refused = forced or (self._model and Reply(response).refused)
             errand.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
         except BaseException:
             response.close()
             raise
         response.request = asked
-        return Reply(response)
+        return Reply(response, forced=forced)
 
     @staticmethod
     def _changed(method: str, url: str, kwargs: Mapping[str, Any]) -> requests.PreparedRequest:

@@ -83,10 +83,13 @@ def _prompt_read(raw: BaseHTTPResponse) -> Callable[..., bytes]:
 
 
 class Reply:
-    """A response whose body is still to be read, by the worker alone."""
+    """A response whose body is still to be read, by the worker alone. ``forced``: the adapter that it came by would
+    have asked again.
+    """
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, *, forced: bool = False) -> None:
         self.response = response
+        self.forced = forced
         # A response hook has read the body, or an adapter made the response by hand: what is left is what requests has
         # kept, decoded.
         kept: object = response._content

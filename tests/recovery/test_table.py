@@ -197,6 +197,9 @@ def test_every_decision_and_nearly_every_reason_comes_about() -> None:
         Reason.NOTHING_DELIVERED,
         # a matter of the call, not of the attempt
         Reason.BUDGET_EMPTY,
+        # of the adapter's own retries
+        Reason.ADAPTER_RETRIES,
+        Reason.ADAPTER_RETRIES_EXHAUSTED,
         Reason.RETRY_AFTER_TOO_LONG,
         Reason.NO_TIME_LEFT,
     }
