@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,7 +45,8 @@ class CallRequest:
 
     ``body`` is the parsed JSON body, ``None`` if there is none or it is not JSON; ``readable`` says whether the body
     could be looked into; ``size`` is in bytes (0 if unknown); ``replayable`` whether it can be sent again, which an
-    iterator cannot. ``trail`` is where redirects have led the attempts of its call so far.
+    iterator cannot, nor what has credentials that belong to one connection. ``trail`` is where redirects have led the
+    attempts of its call so far.
     """
 
     method: str
@@ -82,6 +83,13 @@ class CallRequest:
         somebody's data take many times their size.
         """
         asked = {"headers": prepared.headers, "data": prepared.body}
+        if _is_bound(prepared.headers):
+            # Elsewhere the server takes it for a wrong password.
+            return replace(cls._of(prepared, asked), replayable=False)
+        return cls._of(prepared, asked)
+
+    @classmethod
+    def _of(cls, prepared: requests.PreparedRequest, asked: dict[str, Any]) -> CallRequest:
         body = prepared.body
         if isinstance(body, (bytes, str)) and len(body) > _LARGE and not may_hold_prompt(body, prepared.url or ""):
             url, method = prepared.url or "", (prepared.method or "GET").upper()
@@ -105,6 +113,13 @@ class CallRequest:
         """Before a resend: put a file body back to where it stood."""
         if self.rewind_to is not None:
             self.kwargs["data"].seek(self.rewind_to)
+
+
+def _is_bound(headers: Mapping[str, Any]) -> bool:
+    """Whether the credentials of a request are a step of a handshake on one connection (NTLM, Negotiate)."""
+    given = (headers.get(name) for name in ("Authorization", "Proxy-Authorization"))
+    schemes = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in given if value]
+    return any(scheme.lower().startswith(("ntlm ", "negotiate ")) for scheme in schemes)
 
 
 def check_url(url: object) -> None:

@@ -264,8 +264,9 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         f"Try again later, or raise max_attempts ({RETRY_VARIABLES['max_attempts']}).",
     ),
     Reason.BODY_NOT_REPLAYABLE: (
-        "The body is an iterator or upload that can be read only once.",
-        "Pass it as bytes or json=, or make the call again with a fresh body.",
+        "The body is an iterator or upload that can be read only once, or the credentials are a step of a handshake"
+        " (NTLM, Negotiate) that belongs to one connection.",
+        "Pass the body as bytes or json=, or make the call again.",
     ),
     Reason.BUDGET_EMPTY: (
         "Too many recent calls to this origin had to be sent again, so resends are suspended until some succeed.",

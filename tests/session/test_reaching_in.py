@@ -18,7 +18,7 @@ from urllib3.response import HTTPResponse
 import llmwatch
 from llmwatch.faults import FaultServer, Script, steps
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way
+from tests.session.doors import Way, caught
 from tests.session.scripts import LINES, encoded, reply
 
 
@@ -303,6 +303,23 @@ def test_an_authentication_that_is_bound_to_its_connection(way: Way, status: int
         session.post(server.chat_url, json=asking(stream=False))
         assert session.post(server.chat_url, json=asking(stream=False)).ok
         assert [one.connection for one in server.requests] == [1, 2]
+
+
+@pytest.mark.parametrize("scheme", ["NTLM", "Negotiate", "ntlm", "Bearer"])
+def test_a_step_of_a_handshake_is_not_sent_on_another_connection(way: Way, scheme: str) -> None:
+    """Lost or met with silence it raises, where other credentials are sent again: elsewhere they would be taken for
+    wrong.
+    """
+    bound = scheme != "Bearer"
+    for header in ("Authorization", "Proxy-Authorization"):
+        with FaultServer(["reset-before-response", "healthy"]) as server, way.session() as session:
+            asked = {"json": asking(stream=False), "headers": {header: f"{scheme} abc"}}
+            if bound:
+                error = caught(requests.ConnectionError, session.post, server.chat_url, **asked)
+                assert error.recovery.reason == "body_not_replayable"  # type: ignore[attr-defined]
+            else:
+                assert session.post(server.chat_url, **asked).ok
+            assert len(server.requests) == (1 if bound else 2)
 
 
 class _Replays(HTTPConnection):
