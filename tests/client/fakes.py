@@ -109,6 +109,7 @@ class FakeReply:
     location: str | None = None
     encoding = ""
     decoded = False
+    forced = False
 
     def __init__(self, answer: Answer, handle: FakeHandle) -> None:
         self._answer = answer
