@@ -22,6 +22,8 @@ SCALE = scale_of_this_run()
 _TESTS = Path(__file__).parent
 _FAST = ("client", "payload", "policy", "records", "recovery", "wire")
 """What is tested without sockets and without real time: ``--fast`` runs these tests and nothing else."""
+_LIBRARIES = "libraries"
+"""Installs packages and runs them; ``--libraries`` runs its tests and nothing else does."""
 _HANGS = 60.0 * SCALE
 """Seconds after which a test counts as hanging; the longest takes a tenth of that."""
 
@@ -37,6 +39,7 @@ settings.load_profile("steady")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help=f"only the pure packages: {', '.join(_FAST)}")
+    parser.addoption("--libraries", action="store_true", help="only the real libraries, which are installed first")
 
 
 def pytest_report_header() -> str:
@@ -44,10 +47,15 @@ def pytest_report_header() -> str:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if not config.getoption("--fast") or _TESTS not in collection_path.parents:
+    if _TESTS not in collection_path.parents:
         return None
+    package = collection_path.relative_to(_TESTS).parts[0]
+    if package == _LIBRARIES or config.getoption("--libraries"):
+        wanted = package == _LIBRARIES and config.getoption("--libraries")
+    else:
+        wanted = package in _FAST or not config.getoption("--fast")
     # None leaves the decision to pytest.
-    return None if collection_path.relative_to(_TESTS).parts[0] in _FAST else True
+    return None if wanted else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
