@@ -1,9 +1,8 @@
 """Each provider's own library on the bodies of ``providers.py``: what it says of them is what is expected of us.
 
-The libraries need environments of their own (some exclude each other), so each test runs where its library is installed
-and is skipped elsewhere: ``pip install -e .[test] LIBRARY``, then ``pytest tests/providers``. Last run on Python 3.11
-with cohere 7.3.1, erniebot 0.5.9, qianfan 0.4.12.3, dashscope 2.0.2, text-generation 0.7.0, huggingface_hub 0.36.2 and
-2.4.0, snowflake.core 1.14.0, botocore 1.44.8 and anthropic 2.14.0.
+The libraries need an environment of their own, so each test runs where its library is installed and is skipped
+elsewhere: ``pip install -e .[test] -r tests/providers/requirements.txt``, which names the versions, then ``pytest
+tests/providers``. huggingface_hub was also run at 2.4.0.
 """
 
 from __future__ import annotations
