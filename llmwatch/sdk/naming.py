@@ -14,6 +14,8 @@ __all__ = ["with_event_names"]
 
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_LONGEST_BEGINNING = len(b"\r\n\r")
+"""Bytes of a blank line's match that may be there before its last one is."""
 
 
 def with_event_names(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -21,22 +23,24 @@ def with_event_names(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
     The bytes of every other event are as they came. What is no whole event yet waits for its end.
     """
-    rest = b""
+    rest = bytearray()
     for piece in pieces:
+        # Every byte is looked at once, but for those that may begin the blank line that the piece completes.
+        at = max(0, len(rest) - _LONGEST_BEGINNING)
         rest += piece
         end = 0
         named = []
-        for blank in _BLANK_LINE.finditer(rest):
+        while (blank := _BLANK_LINE.search(rest, at)) is not None:
             if blank.end() == len(rest) and rest.endswith(b"\r"):
                 # The line feed that belongs to it may follow.
                 break
-            named.append(_named(rest[end : blank.end()]))
-            end = blank.end()
+            named.append(_named(bytes(rest[end : blank.end()])))
+            at = end = blank.end()
         if named:
-            rest = rest[end:]
+            del rest[:end]
             yield b"".join(named)
     if rest:
-        yield _named(rest)
+        yield _named(bytes(rest))
 
 
 def _named(block: bytes) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
 
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
+from llmwatch.sdk import naming
 from llmwatch.sdk.naming import with_event_names
 from tests.sdk.clients import ASKS, STREAMS, ask
 
@@ -49,6 +51,26 @@ def test_whole_events_are_not_held() -> None:
     pieces = with_event_names(iter([NAMED + NAMELESS, NAMELESS[:9], NAMELESS[9:]]))
     assert list(itertools.islice(pieces, 1)) == [NAMED + NAMED]
     assert list(pieces) == [NAMED]
+
+
+class _Counting:
+    """A pattern that counts the bytes it was let look at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern, self.looked_at = pattern, 0
+
+    def search(self, text: bytes, at: int = 0) -> re.Match[bytes] | None:
+        self.looked_at += len(text) - at
+        return self.pattern.search(text, at)
+
+
+def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page or a picture in one event, which comes in thousands of pieces, costs what its bytes cost."""
+    counting = _Counting(naming._BLANK_LINE)
+    monkeypatch.setattr(naming, "_BLANK_LINE", counting)
+    event = b'data: {"type": "content_block_start", "data": "' + b"a" * 200_000 + b'"}\n\n'
+    assert _named(event, 100) == b"event: content_block_start\n" + event
+    assert counting.looked_at < 2 * len(event)
 
 
 @pytest.mark.parametrize("how", [name for name in STREAMS if ASKS[name].sdk == "anthropic"])
