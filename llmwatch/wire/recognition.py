@@ -2,8 +2,8 @@
 
 The URL and the ``Content-Type`` of a stream are a guess. The stream is a dialect's once one of its events was *seen*.
 Comments, blank lines, pings and empty data are of every wire. Anything else that comes before that is *foreign*: JSON
-lines of another make, objects with a NUL between them, a list, a document, text, sound. Bytes in, an answer out; no
-I/O.
+lines of another make, objects with a NUL between them, a list, a document, text, sound, and events with no empty line
+between them, which nothing but a reader of lines can tell apart. Bytes in, an answer out; no I/O.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ class Recognition:
     __slots__ = (
         "_asked",
         "_begun",
+        "_data",
         "_framing",
+        "_last",
         "_line",
         "_named",
+        "_returned",
         "_sniffed",
         "_watching",
         "foreign",
@@ -57,6 +60,9 @@ class Recognition:
         self._watching = framing != "frames"
         self._begun = False
         self._line = b""  # the beginning of the line that is under way
+        self._returned = False
+        self._last = b""  # and its last byte so far
+        self._data = ""  # the data of the event that is under way: "whole" by its first line, or in several ("part")
 
     def look_at(self, piece: bytes) -> None:
         """The next bytes of the body, before they are decoded."""
@@ -80,16 +86,38 @@ class Recognition:
             self._look_at_events(piece)
 
     def _look_at_events(self, piece: bytes) -> None:
+        if self._returned:
+            # The second half of a line end.
+            piece = piece.removeprefix(b"\n")
+        self._returned = piece.endswith(b"\r")
         *whole, last = _LINE_END.split(piece)
         for rest in whole:
-            fits = may_be_events(self._line + rest[:ENOUGH_OF_LINE], whole=True)
-            self._line = b""
-            if not fits:
+            line, end = (self._line + rest[:ENOUGH_OF_LINE])[:ENOUGH_OF_LINE], rest[-1:] or self._last
+            self._line = self._last = b""
+            if not may_be_events(line, whole=True):
                 self._is_foreign(hopeless=not self._named)
                 return
+            if self._is_second(line, end):
+                self._is_foreign()
+                return
         self._line = (self._line + last[:ENOUGH_OF_LINE])[:ENOUGH_OF_LINE]
+        self._last = last[-1:] or self._last
         if self._line and not may_be_events(self._line, whole=False):
             self._is_foreign(hopeless=not self._named)
+
+    def _is_second(self, line: bytes, end: bytes) -> bool:
+        """Whether the line, of which these are the beginning and the last byte, is data behind data that was whole.
+
+        An object can be spread over the lines of one event, as its first line shows.
+        """
+        if not line:
+            self._data = ""
+        elif line.startswith(b"data:"):
+            if self._data == "whole":
+                return True
+            opens = line[5:].lstrip()[:1] in (b"{", b"[")
+            self._data = self._data or ("part" if opens and end not in b"}]" else "whole")
+        return False
 
     def _look_at_line(self, piece: bytes) -> None:
         line = self._line = self._line + piece
@@ -138,7 +166,8 @@ class Recognition:
             self.seen = True
         elif shape is None and event.kind is Kind.LIFECYCLE:
             return
-        elif dialect is not None and dialect != "generic":
+        elif dialect not in (None, "generic", "ndjson"):
+            # At Ollama's paths others answer with documents, which have the same fields but say nothing of an end.
             read = event.has_content or event.kind in (Kind.TERMINAL, Kind.ERROR)
             self.seen = read or shape == dialect
         if self.seen:

@@ -57,6 +57,13 @@ class Wire:
 WIRES = {
     "events of another make": Wire("/v1/chat/completions", [_data(piece=word, last=False) for word in WORDS]),
     "and at another path": Wire("/v1/messages", [_data(piece=word) for word in WORDS]),
+    "events without empty lines": Wire(
+        "/v1/chat/completions", [b"".join(ANSWER[:2]).replace(b"\n\n", b"\n"), ANSWER[2][:-1], b"data: [DONE]\n"]
+    ),
+    "a document where Ollama's answers are": Wire(
+        "/api/chat", [_line(response="hello", ok=True) + b"\n", b"\n"], "application/json"
+    ),
+    "a message in one": Wire("/api/chat", [_line(message={"role": "assistant", "content": "hi"})], "application/json"),
     "events with words": Wire("/v1/responses", [f"data: {word}\n\n".encode() for word in WORDS]),
     "behind comments and pings": Wire(
         "/v1/chat/completions", [b": hi\n\nevent: ping\ndata: {}\n\n" + _data(piece="a"), _data(piece="b")]
