@@ -16,10 +16,13 @@ import json
 import re
 from collections.abc import Iterator
 
-__all__ = ["without_bad_events"]
+__all__ = ["BLANK_LINE", "LONGEST_BEGINNING", "without_bad_events"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+"""The end of an event."""
+LONGEST_BEGINNING = len(b"\r\n\r")
+"""Bytes of its match that may be there before the last one is, and have to be looked at again."""
 
 
 def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -32,14 +35,18 @@ def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
             continue
         if begins:
             yield piece[:begins]
-        held = piece[begins:]
+        held = bytearray(piece[begins:])
+        at, ended = 0, False
         for following in pieces:
+            if not ended:
+                ended = BLANK_LINE.search(held, at) is not None
+                at = max(0, len(held) - LONGEST_BEGINNING)
             held += following
             # What comes after the end of the event, and is not a part of that, shows that nothing was made of it.
-            if following.strip(b"\r\n") and _BLANK_LINE.search(held, 0, len(held) - len(following)) is not None:
+            if ended and following.strip(b"\r\n"):
                 break
         lines.restart(held)
-        yield held
+        yield bytes(held)
 
 
 class _Lines:
@@ -66,9 +73,9 @@ class _Lines:
         self._begun += piece[start:]
         return None
 
-    def restart(self, held: bytes) -> None:
+    def restart(self, held: bytearray) -> None:
         """Go on after ``held``."""
-        self._begun = bytearray(held[max(held.rfind(b"\n"), held.rfind(b"\r")) + 1 :])
+        self._begun = held[max(held.rfind(b"\n"), held.rfind(b"\r")) + 1 :]
 
 
 def _is_bad(data: bytes) -> bool:

@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 
+from llmwatch.sdk.holding import BLANK_LINE, LONGEST_BEGINNING
+
 __all__ = ["with_event_names"]
 
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_LONGEST_BEGINNING = len(b"\r\n\r")
-"""Bytes of a blank line's match that may be there before its last one is."""
 
 
 def with_event_names(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -26,11 +25,11 @@ def with_event_names(pieces: Iterator[bytes]) -> Iterator[bytes]:
     rest = bytearray()
     for piece in pieces:
         # Every byte is looked at once, but for those that may begin the blank line that the piece completes.
-        at = max(0, len(rest) - _LONGEST_BEGINNING)
+        at = max(0, len(rest) - LONGEST_BEGINNING)
         rest += piece
         end = 0
         named = []
-        while (blank := _BLANK_LINE.search(rest, at)) is not None:
+        while (blank := BLANK_LINE.search(rest, at)) is not None:
             if blank.end() == len(rest) and rest.endswith(b"\r"):
                 # The line feed that belongs to it may follow.
                 break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.sdk import naming
 from llmwatch.sdk.naming import with_event_names
+from tests.sdk.blanks import Counting
 from tests.sdk.clients import ASKS, STREAMS, ask
 
 NAMELESS = b'data: {"type": "message_stop"}\n\n'
@@ -53,21 +53,10 @@ def test_whole_events_are_not_held() -> None:
     assert list(pieces) == [NAMED]
 
 
-class _Counting:
-    """A pattern that counts the bytes it was let look at."""
-
-    def __init__(self, pattern: re.Pattern[bytes]) -> None:
-        self.pattern, self.looked_at = pattern, 0
-
-    def search(self, text: bytes, at: int = 0) -> re.Match[bytes] | None:
-        self.looked_at += len(text) - at
-        return self.pattern.search(text, at)
-
-
 def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page or a picture in one event, which comes in thousands of pieces, costs what its bytes cost."""
-    counting = _Counting(naming._BLANK_LINE)
-    monkeypatch.setattr(naming, "_BLANK_LINE", counting)
+    counting = Counting(naming.BLANK_LINE)
+    monkeypatch.setattr(naming, "BLANK_LINE", counting)
     event = b'data: {"type": "content_block_start", "data": "' + b"a" * 200_000 + b'"}\n\n'
     assert _named(event, 100) == b"event: content_block_start\n" + event
     assert counting.looked_at < 2 * len(event)
