@@ -92,6 +92,14 @@ class OpenCalls:
             return ToolDelta(key, arguments=half, complete=True, whole=True)
         return None
 
+    def close_unless_half(self, key: str) -> ToolDelta | None:
+        """The same, but a call whose arguments were begun and are no object yet stays open."""
+        arguments = self.text(key)
+        closed = self.close(key)
+        if closed is None and arguments and key not in self._fragments:
+            self._fragments[key] = [self._closed.pop(key)]
+        return closed
+
     def close_if_whole(self, key: str) -> ToolDelta | None:
         """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""
         if key in self._free or not self.is_whole(key):

@@ -41,6 +41,13 @@ def called(collector: Collector) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.json()) for call in collector.tool_calls]
 
 
+def marked(arguments: str, reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
+    """The same with a finish mark."""
+    found = fragment(arguments, **more)
+    found["choices"][0]["finish_reason"] = reason
+    return found
+
+
 W = ("w", {"x": 1})
 BARE = ("w", {})
 
@@ -48,6 +55,15 @@ BARE = ("w", {})
 @pytest.mark.parametrize(
     ("dialect", "items", "right"),
     [
+        # With a mark in every chunk, and behind an early one.
+        ("openai-chat", (marked('{"x"', index=0, id="c", name="w"), marked(":1}", index=0), "[DONE]"), [W]),
+        ("openai-chat", (marked('{"x"', index=0, id="c", name="w"), fragment(":1}", index=0), "[DONE]"), [W]),
+        ("openai-chat", (CALLED, fragment('{"x":1}', index=0, id="c", name="w"), "[DONE]"), [W]),
+        (
+            "openai-chat",
+            (CALLED, fragment('{"x":', index=0, id="c", name="w"), fragment("1}", index=0), CALLED),
+            [W],
+        ),
         # Without arguments.
         ("openai-chat", (fragment(index=0, id="c", name="w"), CALLED, "[DONE]"), [BARE]),
         ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "stop")), [BARE]),
@@ -201,6 +217,10 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
         ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "length"), "[DONE]")),
         ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "error"))),
         ("openai-chat", (fragment('{"x"', index=0, id="c", name="w"), CALLED, "[DONE]")),
+        ("openai-chat", (marked('{"x"', index=0, id="c", name="w"), fragment(":1", index=0), "[DONE]")),
+        ("openai-chat", (marked('{"x"', "length", index=0, id="c", name="w"), fragment(":1}", index=0), "[DONE]")),
+        ("openai-chat", (CALLED, fragment('{"x"', index=0, id="c", name="w"), "[DONE]")),
+        ("openai-chat", (CALLED, fragment(index=0, id="c", name="w"), "[DONE]")),
         ("openai-chat", (fragment(index=0, id="c", name="w"), fragment('{"x"', index=1), CALLED)),
         ("openai-chat", (fragment(name="w"), fragment(id="c"), fragment('{"x":'), CALLED)),
         ("anthropic", (start("tool_use", id="c", name="w"), STOP)),

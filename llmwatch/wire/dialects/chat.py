@@ -69,6 +69,7 @@ class OpenAIChat(Dialect):
         self._said: dict[int, _Said] = {}
         self._open: dict[int, _Said] = {}
         self._done: set[int] = set()
+        self._cut: set[int] = set()  # those of them that ended before they were whole
         self._calls = _Calls()
 
     def read(self, event: Event) -> None:
@@ -182,13 +183,18 @@ class OpenAIChat(Dialect):
             pieces.text.append(text)
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason:
+            if index in self._done and index not in self._cut:
+                # The mark was early. It closes what comes behind it once that is whole, and nothing else will.
+                pieces.tools += self._calls.close_whole(index)
             return False
         pieces.reasons.add(reason)
         pieces.cut = pieces.cut or is_cut(reason)
         self._open.pop(index, None)
         self._done.add(index)
         closed = self._calls.close(index)
-        if not is_cut(reason) and reason != "error":
+        if is_cut(reason) or reason == "error":
+            self._cut.add(index)
+        else:
             pieces.tools += closed
         return True
 
@@ -393,13 +399,19 @@ class _Calls:
 
     def _before(self, choice: int) -> tuple[ToolDelta, ...]:
         # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.
+        return self.close_whole(choice)
+
+    def close_whole(self, choice: int) -> tuple[ToolDelta, ...]:
+        """End the calls of the choice that are whole, so that nothing can follow; the others stay open."""
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
         return tuple(closed for key in keys if (closed := self._calls.close_if_whole(key)) is not None)
 
     def close(self, choice: int) -> list[ToolDelta]:
-        """End all calls of the choice; those that came out whole."""
+        """End the calls of the choice; those that came out whole. A half one stays open: some servers put a finish mark
+        into every chunk.
+        """
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
-        return [closed for key in keys if (closed := self._calls.close(key)) is not None]
+        return [closed for key in keys if (closed := self._calls.close_unless_half(key)) is not None]
 
 
 class _Said:
