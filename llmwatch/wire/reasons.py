@@ -44,6 +44,7 @@ _WORDS = {
         "model_context_window_exceeded",
         "context_length_exceeded",
         "error_limit",
+        "token_limit",
     ),
     "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call"),
     "content_filter": (

@@ -268,6 +268,24 @@ def test_a_cut_call_never_comes_out(dialect: str, items: tuple[Any, ...]) -> Non
     assert not any(piece.complete for event in collector.events for piece in event.tools)
 
 
+CUT = ("sensitive", "network_error", "cancelled", "CANCELED", "aborted", "timeout", "time_limit", "token_limit", "SPII")
+
+
+@pytest.mark.parametrize("reason", CUT)
+def test_an_answer_that_a_filter_or_a_fault_ended_is_cut(reason: str) -> None:
+    """Its text says so, and a call of which nothing but the name came is not taken for one without arguments."""
+    collector = collected("openai-chat", (chunk({"content": "a"}), chunk(None, reason), "[DONE]"))
+    assert (collector.text, collector.cut) == ("a", True)
+    collector = collected("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, reason), "[DONE]"))
+    assert (called(collector), collector.discarded_calls, collector.verdict_at_end()) == ([], 1, None)
+
+
+def test_a_word_that_nobody_has_heard_of_cuts_nothing() -> None:
+    """A finish mark is one in any words."""
+    collector = collected("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "fini"), "[DONE]"))
+    assert (called(collector), collector.cut) == ([BARE], False)
+
+
 def test_what_was_taken_for_more_of_another_call_is_refused() -> None:
     """Arguments under a new number whose name comes later would be given to the wrong call: the event is malformed."""
     decoder = Decoder("openai-chat")

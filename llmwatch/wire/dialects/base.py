@@ -31,8 +31,9 @@ DONE = "[DONE]"
 KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"))
 """Names of events that carry nothing, in any dialect."""
 
-# Why an answer ended that is not whole, in the words of OpenAI, Anthropic, Mistral, DeepSeek, SGLang, Ollama and what
-# stands in front of them; Gemini has a list of its own.
+# Why an answer ended that is not whole: its length, a filter, a fault of the server, or somebody who called it off. In
+# the words of OpenAI, Anthropic, Gemini, Mistral, DeepSeek, Zhipu, Cohere, watsonx, SGLang, TensorRT-LLM, Ollama and
+# what stands in front of them.
 _CUT = frozenset(
     (
         "length",
@@ -41,14 +42,30 @@ _CUT = frozenset(
         "model_length",
         "model_context_window_exceeded",
         "context_length_exceeded",
+        "error_limit",
+        "token_limit",
         "content_filter",
         "content_filtered",
         "guardrail_intervened",
         "refusal",
         "safety",
         "recitation",
+        "blocklist",
+        "prohibited_content",
+        "spii",
+        "image_safety",
+        "language",
+        "sensitive",
+        "error_toxic",
+        "user_cancel",
+        "time_limit",
+        "timeout",
+        "network_error",
         "insufficient_system_resource",
         "abort",
+        "aborted",
+        "cancelled",
+        "canceled",
     )
 )
 

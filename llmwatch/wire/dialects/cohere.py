@@ -63,8 +63,6 @@ COHERE_LINES = frozenset(
 
 # Reasons that are no end of an answer but a failure to give one.
 _FAILED = frozenset(("ERROR", "TIMEOUT"))
-# An answer that a limit, a filter or somebody else ended. Cohere has words of its own beside those that all use.
-_CUT = frozenset(("ERROR_LIMIT", "ERROR_TOXIC", "USER_CANCEL"))
 
 
 class Cohere(Dialect):
@@ -213,7 +211,7 @@ class Cohere(Dialect):
         event.finish = self.finished = True
         event.kind = Kind.TERMINAL
         event.usage = usage if isinstance(usage, dict) and usage else None
-        event.cut = is_cut(reason) or (isinstance(reason, str) and reason in _CUT)
+        event.cut = is_cut(reason)
         if text_of(error) or (isinstance(reason, str) and reason in _FAILED):
             error_event(event, {"error": error} if text_of(error) else None)
             if not text_of(error):
