@@ -15,6 +15,7 @@ from tests.wire.dialects.test_responses import event as response
 from tests.wire.streams import lines, sse
 
 CALLED = chunk(None, "tool_calls")
+PIECE = delta("input_json_delta", partial_json='{"x":1}')
 
 
 def fragment(arguments: str = "", **more: Any) -> dict[str, Any]:
@@ -64,6 +65,9 @@ BARE = ("w", {})
             (CALLED, fragment('{"x":', index=0, id="c", name="w"), fragment("1}", index=0), CALLED),
             [W],
         ),
+        # Whose block nothing ended.
+        ("anthropic", (TOOL, PIECE, ASKED, typed("message_stop")), [("f", {"x": 1})]),
+        ("anthropic", (TOOL, PIECE, ASKED), [("f", {"x": 1})]),
         # Without arguments.
         ("openai-chat", (fragment(index=0, id="c", name="w"), CALLED, "[DONE]"), [BARE]),
         ("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "stop")), [BARE]),
@@ -223,6 +227,9 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
         ("openai-chat", (CALLED, fragment(index=0, id="c", name="w"), "[DONE]")),
         ("openai-chat", (fragment(index=0, id="c", name="w"), fragment('{"x"', index=1), CALLED)),
         ("openai-chat", (fragment(name="w"), fragment(id="c"), fragment('{"x":'), CALLED)),
+        ("anthropic", (TOOL, PIECE, ended("max_tokens"), typed("message_stop"))),
+        ("anthropic", (TOOL, PIECE, typed("message_stop"))),
+        ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"x"'), ASKED, typed("message_stop"))),
         ("anthropic", (start("tool_use", id="c", name="w"), STOP)),
         ("anthropic", (start("tool_use", id="c", name="w"), ASKED, typed("message_stop"))),
         ("anthropic", (start("tool_use", id="c", name="w"), STOP, ended("max_tokens"), typed("message_stop"))),

@@ -95,6 +95,8 @@ class Anthropic(Dialect):
             event.cut = is_cut(reason)
             if reason:
                 self._marked = True
+                if not event.cut:
+                    self._close_whole(event)
                 self._finish(event)
         elif name == "message_stop":
             event.kind = Kind.TERMINAL
@@ -185,6 +187,14 @@ class Anthropic(Dialect):
             event.kind = Kind.TOOL_CALL
         if self._marked:
             self._finish(event)
+
+    def _close_whole(self, event: Event) -> None:
+        """End the calls whose blocks were left open: nothing can follow an object, and the message has its reason."""
+        closed = [call for key in self._calls if (call := self._calls.close_if_whole(key)) is not None]
+        for call in closed:
+            self._blocks.pop(call.key, None)
+        if closed:
+            event.kind, event.tools = Kind.TOOL_CALL, tuple(closed)
 
     def _finish(self, event: Event) -> None:
         """The finish mark counts once no block is open."""
