@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
+from llmwatch.wire.dialects.base import END_NAMES, KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
 from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected
@@ -370,8 +370,11 @@ class Decoder:
             )
 
     def _read_unreadable(self, event: Event, exc: Exception) -> None:
-        if event.event in KEEPALIVE_NAMES or not event.data.strip():
+        if event.event in KEEPALIVE_NAMES or event.data.strip() in ("", "null"):
             event.kind = _KEEPALIVE
+        elif event.event in END_NAMES and self.finished and not event.data.lstrip().startswith(("{", "[")):
+            # A word of farewell. What was damaged on the way would be JSON in part.
+            event.kind = Kind.LIFECYCLE
         elif event.event == "error" or broken_error(event.data) is not None or event.data.startswith("error:"):
             error_event(event)
         else:

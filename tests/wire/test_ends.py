@@ -253,3 +253,45 @@ def test_the_marks_do_not_depend_on_the_reads(wire: Wire) -> None:
     for at in range(len(body)):
         bytewise.feed(body[at : at + 1])
     assert (whole.finished, whole.finishing) == (bytewise.finished, bytewise.finishing) == (True, False)
+
+
+BEGUN = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+MARK = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BEGUN + MARK + b"event: close\ndata: bye\n\n",
+        BEGUN + MARK + b"event: end\ndata: end\n\ndata: [DONE]\n\n",
+        BEGUN + MARK + b'data: "[DONE]"\n\n',
+        b"data: null\n\n" + BEGUN + b"data: null\n\n" + MARK,
+    ],
+)
+@pytest.mark.parametrize("url", ["http://provider.test/v1/chat/completions", "http://provider.test/x"])
+def test_words_that_are_no_answer_damage_none(body: bytes, url: str) -> None:
+    """A farewell behind the finish mark, an end mark that was made JSON of, and null are no damaged events."""
+    decoder = Decoder(url=url, content_type="text/event-stream")
+    events = [*decoder.feed(body), *decoder.end()]
+    assert decoder.verdict_at_end() is None
+    assert (decoder.dialect, "".join(event.text for event in events)) == ("openai-chat", "a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BEGUN + b"event: close\ndata: bye\n\n",
+        BEGUN + MARK + b"event: failure\ndata: upstream died\n\n",
+        BEGUN + MARK + b'event: close\ndata: {"x\n\n',
+        BEGUN + MARK + b"data: bye\n\n",
+        BEGUN + MARK + b'data: "bye"\n\n',
+        b"data: null\n\n",
+        BEGUN + b"data: null\n\n",
+    ],
+)
+def test_other_words_are_damage(body: bytes) -> None:
+    """In front of the mark, without a name that says that it is the end, or where JSON was begun."""
+    decoder = Decoder("openai-chat")
+    decoder.feed(body)
+    decoder.end()
+    assert decoder.verdict_at_end() is not None

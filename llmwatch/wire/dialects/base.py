@@ -12,6 +12,8 @@ from llmwatch.wire.restated import Said
 
 __all__ = [
     "DONE",
+    "ENDS",
+    "END_NAMES",
     "KEEPALIVE_NAMES",
     "Dialect",
     "NotAnObject",
@@ -28,8 +30,14 @@ __all__ = [
 DONE = "[DONE]"
 """The end marker of OpenAI's chat completions. Proxies append it to other dialects as well."""
 
+ENDS = (DONE, f'"{DONE}"')
+"""The same, and as servers write it that make JSON of everything."""
+
 KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"))
 """Names of events that carry nothing, in any dialect."""
+
+END_NAMES = frozenset(("close", "closed", "complete", "completed", "done", "end", "eos", "finish", "finished", "stop"))
+"""Names that servers give to a last event of their own, with no more than a word in it."""
 
 # Why an answer ended that is not whole: its length, a filter, a fault of the server, or somebody who called it off. In
 # the words of OpenAI, Anthropic, Gemini, Mistral, DeepSeek, Zhipu, Cohere, watsonx, SGLang, TensorRT-LLM, Ollama and
@@ -141,6 +149,8 @@ class Dialect:
                 raise
             return None
         if type(value) is not dict:
+            if is_done(event):
+                return None
             raise NotAnObject
         if value.get("error"):
             # Whatever it stands beside.
@@ -150,8 +160,8 @@ class Dialect:
 
 
 def is_done(event: Event) -> bool:
-    """Whether it is the end marker, which is filled in here. It is no JSON, so nobody looks before that is known."""
-    if event.data.strip() != DONE:
+    """Whether it is the end marker, which is filled in here. It is no object, so nobody looks before that is known."""
+    if event.data.strip() not in ENDS:
         return False
     event.kind = Kind.TERMINAL
     return True

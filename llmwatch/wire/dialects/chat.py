@@ -80,6 +80,8 @@ class OpenAIChat(Dialect):
                 raise
             return
         if type(value) is not dict:
+            if is_done(event):
+                return
             raise NotAnObject
         choices = value.get("choices")
         if (

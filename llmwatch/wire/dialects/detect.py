@@ -6,7 +6,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS
-from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES
+from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES
 from llmwatch.wire.dialects.bedrock import BEDROCK_EVENTS
 from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
 from llmwatch.wire.event import Event
@@ -115,12 +115,14 @@ def by_event(event: Event) -> str | None:
         return "anthropic"
     if event.event.startswith("response."):
         return "openai-responses"
-    if data == DONE:
+    if data in ENDS:
         return "openai-chat"
     try:
         value = event.json() if data else {}
     except (ValueError, RecursionError):
         return None if event.event in KEEPALIVE_NAMES else "generic"
+    if value is None:
+        return None
     return _by_shape(event, value) if isinstance(value, dict) else "generic"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-from llmwatch.wire.dialects.base import DONE, KEEPALIVE_NAMES, Dialect, error_event
+from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_event
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 from llmwatch.wire.refusal import lone_error
 
@@ -28,7 +28,7 @@ class Generic(Dialect):
     def read(self, event: Event) -> None:
         if event.event in KEEPALIVE_NAMES or not event.data.strip():
             event.kind = Kind.KEEPALIVE
-        elif event.data.strip() == DONE:
+        elif event.data.strip() in ENDS:
             event.kind = Kind.TERMINAL
         elif event.event == "error" or ('"error' in event.data and lone_error(_json_or_none(event)) is not None):
             error_event(event, _json_or_none(event))
