@@ -6,7 +6,7 @@
     ├── WatchTimeout (also TimeoutError)      .phase .limit .elapsed: a clock expired
     ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable
     ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
-    ├── StreamTruncated                       ended without a terminal event
+    ├── StreamTruncated                       ended without a finish or end mark
     ├── EmptyStream                           ended, and no answer was in it
     ├── NotAStream                            a web page or a document where a stream was asked for
     ├── MalformedEvent                        an event that is not what its dialect says it is
@@ -123,7 +123,7 @@ class StreamCut(LLMWatchError, ConnectionError):
 
 
 class StreamTruncated(LLMWatchError):
-    """The body ended in good order but the answer in it did not: its dialect's terminal event never came."""
+    """The body ended in good order but the answer in it did not: its dialect has marks for that, and none came."""
 
     retryable = True
 
@@ -135,19 +135,25 @@ class EmptyStream(LLMWatchError):
 
 
 class NotAStream(LLMWatchError):
-    """The provider answered 200 with something that is no event stream, such as a web page."""
+    """The provider answered 200 with something that is no event stream, such as a web page. A session hands it on, and
+    does not raise this.
+    """
 
     retryable = True
 
 
 class MalformedEvent(LLMWatchError):
-    """An event was not what its dialect says: broken JSON, or JSON of the wrong shape. It is never skipped."""
+    """An event was not what its dialect says: broken JSON, or JSON of the wrong shape. It is never skipped;
+    a session hands it on, and does not raise this.
+    """
 
     retryable = True
 
 
 class EventTooLarge(LLMWatchError):
-    """A single event grew beyond the size that is accepted (16 MiB unless set)."""
+    """A single event grew beyond the size that is accepted (``max_event``, 64 MiB unless set). A session hands it
+    on, and does not raise this.
+    """
 
 
 class ProviderError(LLMWatchError):

@@ -17,7 +17,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Collected:
-    """The answer of :meth:`Client.collect`, complete by its dialect's own terminal event.
+    """The answer of :meth:`Client.collect`, complete by what its provider sent of an end: see ``end``.
 
     ``tool_calls`` holds only calls whose block was closed and whose arguments parse as JSON. ``discarded_calls`` counts
     those that were begun and are not among them: it is above 0 only where the provider ended the answer before it was
