@@ -27,19 +27,20 @@ from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, Malformed
 from llmwatch.wire.dialects.base import END_NAMES, KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
 from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
-from llmwatch.wire.dialects.registry import AUTO, create, detected
+from llmwatch.wire.dialects.registry import AUTO, create, detected, is_registered
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.news import output_tokens
-from llmwatch.wire.refusal import broken_error, in_stream_error, not_a_stream, retry_delay
+from llmwatch.wire.refusal import broken_error, in_stream_error, lone_error, not_a_stream, retry_delay
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
 
 __all__ = ["Decoder"]
 
 _KEEPALIVE = Kind.KEEPALIVE
+_LIFECYCLE = Kind.LIFECYCLE
 _TERMINAL = Kind.TERMINAL
 _ERROR = Kind.ERROR
 
@@ -332,6 +333,9 @@ class Decoder:
                 self._read_unreadable(event, exc)
                 if self.error is not None and not self._forgiven():
                     break
+            kind = event.kind
+            if kind is _LIFECYCLE or kind is _KEEPALIVE or event.event == "error":
+                self._look_for_error(event)
             events.append(event)
             if event.finish or self._noting:
                 self._note(event)
@@ -346,6 +350,24 @@ class Decoder:
                 if not self._forgiven():
                     break
         return events
+
+    def _look_for_error(self, event: Event) -> None:
+        """Make an error of an event that is named so, or that holds one where no dialect has it."""
+        if event.kind is _ERROR or self._dialect is None or is_registered(self._dialect.name):
+            return
+        if event.event == "error":
+            error_event(event, self._object_of(event))
+            event.text, event.reasoning, event.tools, event.finish = "", "", (), False
+        elif event.event == "message" and not event.finish and event.usage is None and event.data.startswith("{"):
+            event.error = lone_error(self._object_of(event))
+            event.kind = event.kind if event.error is None else _ERROR
+
+    @staticmethod
+    def _object_of(event: Event) -> object:
+        try:
+            return event.json()
+        except (ValueError, RecursionError):
+            return None
 
     def _note(self, event: Event) -> None:
         """Keep what the marks are judged by: whether content came before and after a finish mark."""

@@ -19,10 +19,12 @@ from llmwatch.wire.event import StreamError
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
 
 __all__ = [
+    "FINE_CODES",
     "bare_error",
     "broken_error",
     "error_in",
     "in_stream_error",
+    "is_named",
     "lone_error",
     "media_type",
     "not_a_stream",
@@ -108,8 +110,8 @@ def _from_details(value: object) -> str | None:
     # [{"message": "..."}]}.
     if isinstance(value, str):
         return shorten(value) or None
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return _first_text(value[0], "msg", "message")
+    if isinstance(value, list) and value:
+        return _from_details(value[0]) if isinstance(value[0], (str, dict)) else None
     if isinstance(value, dict):
         return _first_text(value, "message", "msg", "error")
     return None
@@ -121,7 +123,7 @@ def error_in(value: object) -> StreamError | None:
     Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
     which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
     "..."}`` (Baidu), ``{"base_resp": {"status_code": ...}}`` (MiniMax), ``{"object": "error", ...}`` and ``{"type":
-    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API).
+    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API), ``{"event": "error", ...}`` (Dify).
     """
     if isinstance(value, list) and value:
         value = value[0]
@@ -136,7 +138,8 @@ def error_in(value: object) -> StreamError | None:
         message = _first_text(value, "message", "error_description") or shorten(error)
         return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
     if error and not isinstance(error, str):
-        return StreamError(None, None, "an error of unknown shape")
+        message = _first_text(value, "message", "msg", "detail") or "an error of unknown shape"
+        return StreamError(None, _name(value.get("code")), message)
     status = value.get("base_resp")
     if isinstance(status, dict) and status.get("status_code"):
         message = _first_text(status, "status_msg") or "no message was given"
@@ -144,19 +147,31 @@ def error_in(value: object) -> StreamError | None:
     if value.get("error_code") and "error_msg" in value:
         message = _first_text(value, "error_msg") or "no message was given"
         return StreamError(None, _name(value["error_code"]), message)
-    if value.get("object") == "error" or value.get("type") == "error":
+    if "error" in (value.get("object"), value.get("type"), value.get("event")):
         kind = _name(value.get("type"))
         message = _first_text(value, "message", "detail") or "no message was given"
         return StreamError(None if kind == "error" else kind, _name(value.get("code")), message)
     return None
 
 
-# Codes that come with every answer of some gateways.
-_FINE = frozenset(("0", "200", "ok", "success"))
+FINE_CODES = frozenset(("0", "200", "ok", "success"))
+"""Codes that come with every answer of some gateways."""
+
+# And states that come with what others say of their progress.
+_UNDER_WAY = FINE_CODES | frozenset(
+    ("completed", "done", "finished", "in_progress", "loading", "pending", "processing", "queued", "running", "started")
+)
+_FAILED = frozenset(("error", "exception", "fail", "failed", "failure"))
+_LEAST_STATUS = 400
 # What an object holds that is an error and nothing else.
 _ALONE = frozenset(
-    ("error", "errors", "error_type", "error_code", "error_msg", "code", "status", "type", "object", "message", "msg")
-) | frozenset(("detail", "request_id", "success", "result", "messages"))
+    ("error", "errors", "error_type", "error_code", "error_msg", "error_message", "errorMessage", "errorType", "code")
+) | frozenset(
+    ("status", "statusCode", "status_code", "success", "ok", "type", "object", "event", "message", "msg", "reason")
+)
+_ALONE |= frozenset(("title", "detail", "result", "messages", "param", "instance", "path", "request_id", "requestId"))
+_ALONE |= frozenset(("trace_id", "task_id", "message_id", "conversation_id", "created_at", "timestamp"))
+_IDENTITIES = frozenset(("request_id", "requestId", "trace_id", "timestamp", "path"))
 
 
 def bare_error(value: object) -> StreamError | None:
@@ -166,17 +181,78 @@ def bare_error(value: object) -> StreamError | None:
     found = error_in(value)
     if found is None and isinstance(value, dict):
         code = _name(value.get("code")) or _name(value.get("statusCode")) or "0"
-        coded = code.lower() not in _FINE and _first_text(value, "message", "msg") is not None
+        coded = code.lower() not in FINE_CODES and _first_text(value, "message", "msg") is not None
         if coded or _from_details(value.get("errors")) is not None:
             found = _error_body(value)
     return found
 
 
-def lone_error(value: object) -> StreamError | None:
-    """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data."""
-    if not isinstance(value, dict) or not _ALONE.issuperset(value):
+def lone_error(value: object, *, text: bool = False) -> StreamError | None:
+    """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data.
+
+    Beside what :func:`error_in` reads: a state that is a failure (``success`` that is false, ``status`` that is
+    ``error``, 400 or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, RFC 9457's problems,
+    AWS Lambda's ``errorMessage``. An object with the type of something else is what that says. ``text``: the objects of
+    the stream are data of any kind, in which a code below 400, or a word for one, means nothing.
+    """
+    if not isinstance(value, dict):
         return None
-    return bare_error(value) if isinstance(value.get("error", ""), (dict, str)) else None
+    value = {name: said for name, said in value.items() if said not in (None, "", [], {})}
+    if not value or not _ALONE.issuperset(value):
+        return None
+    if isinstance(value.get("error", ""), (dict, str)) and (found := error_in(value)) is not None:
+        return found
+    if is_named(value):
+        return None
+    failed = _has_failed(value, text=text)
+    told = _from_details(value.get("errors")) or _first_text(value, "error_message", "errorMessage")
+    alone = value.keys() - _IDENTITIES == {"detail"} and _from_details(value["detail"]) is not None
+    if failed is False or not (failed or told or alone):
+        return None
+    kind = _name(value.get("type")) or _name(value.get("error_type")) or _name(value.get("errorType"))
+    words = _error_body(value)
+    message = words.message if words else told or _first_text(value, "reason") or "no message was given"
+    code = next((code for name in reversed(_STATES) if (code := _name(value.get(name)))), None)
+    return StreamError(kind, code, message)
+
+
+# In the order in which they count.
+_STATES = ("status", "statusCode", "status_code", "code", "error_code")
+
+
+def is_named(value: dict[str, Any]) -> bool:
+    """Whether an object has the type of something other than an error. A problem's type may be an address."""
+    return any(_is_other(value.get(name)) for name in ("type", "event"))
+
+
+def _is_other(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    lower = name.lower()
+    addresses = lower.startswith(("http:", "https:", "about:"))
+    return bool(lower) and not addresses and not any(word in lower for word in ("error", "exception", "fail"))
+
+
+def _has_failed(value: dict[str, Any], *, text: bool) -> bool | None:
+    """What the states in an object say: a failure, none, or nothing that is known."""
+    for name in ("success", "ok"):
+        if isinstance(value.get(name), bool):
+            return not value[name]
+    if value.get("error") is True:
+        return True
+    worded = _first_text(value, "message", "msg", "reason", "title", "detail") is not None
+    states = (_is_failure(value.get(name), worded=worded, code="code" in name and not text) for name in _STATES)
+    return next((state for state in states if state is not None), None)
+
+
+def _is_failure(state: object, *, worded: bool, code: bool) -> bool | None:
+    said = (_name(state) or "").lower()
+    if said in _FAILED or said in _UNDER_WAY:
+        return said in _FAILED
+    if not said or not worded:
+        return None
+    # Any code that stands beside words, but for those of success, is an error's.
+    return True if code or (said.isdigit() and int(said) >= _LEAST_STATUS) else None
 
 
 _NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
@@ -343,7 +419,8 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
         return None
     if start not in (b"{", b"["):
         return _unread(status, content_type, first_bytes)
-    found = error_in(_json(first_bytes)) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
+    document = _json(first_bytes)
+    found = error_in(document) or lone_error(document) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
         return in_stream_error(found, status=status, where=where, retry_after=retry_delay(first_bytes))

@@ -16,7 +16,16 @@ SAID = {"openai-chat": chunk({"content": "Half an"}), "anthropic": messages("Hal
 
 
 @pytest.mark.parametrize("dialect", SAID)
-@pytest.mark.parametrize("bad", [b"error: " + ERROR + b"\n\n", ERROR + b"\n\n", b"data: " + ERROR[:-1] + b"\n\n"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"error: " + ERROR + b"\n\n",
+        ERROR + b"\n\n",
+        b"data: " + ERROR[:-1] + b"\n\n",
+        b'data: {"detail": "context size exceeded"}\n\n',
+        b"event: error\ndata: context size exceeded\n\n",
+    ],
+)
 @pytest.mark.parametrize("said", [True, False])
 def test_it_is_never_a_success(serve: Serve, connect: Connect, dialect: str, bad: bytes, said: bool) -> None:
     """The provider's words and what came before, from both entry points, though ``[DONE]`` follows."""

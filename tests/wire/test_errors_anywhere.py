@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
-from llmwatch.wire import Decoder, Kind
+from llmwatch.wire import Decoder, Kind, register, unregister
 from tests.wire.dialects.test_anthropic import delta, start
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.dialects.test_responses import event as response
@@ -208,3 +208,132 @@ def test_what_only_looks_like_an_error_is_none(dialect: str, item: Any) -> None:
     """Data with an error among other things, a measure, and a code that says that all is well."""
     _, decoder = judged(dialect, SAID.get(dialect, b"") + sse(item) + DONE)
     assert decoder.error is None
+
+
+# One frame that is an error and nothing else, in the words of frameworks and gateways.
+ALONE = [
+    {"detail": WORDS},
+    {"detail": [{"loc": ["body"], "msg": WORDS, "type": "missing"}]},
+    {"detail": {"message": WORDS}, "request_id": "q"},
+    {"status": "error", "message": WORDS},
+    {"status": "failed", "reason": WORDS},
+    {"status": 500, "message": WORDS},
+    {"statusCode": 502, "message": WORDS},
+    {"success": False, "message": WORDS},
+    {"success": False, "error": WORDS},
+    {"ok": False, "msg": WORDS},
+    {"errors": [WORDS]},
+    {"error": True, "message": WORDS},
+    {"error_message": WORDS},
+    {"errorMessage": WORDS, "errorType": "Runtime.ExitError"},
+    {"type": "about:blank", "title": "Oops", "status": 500, "detail": WORDS, "message": WORDS},
+    {"type": "error", "message": WORDS},
+    {"event": "error", "task_id": "t", "status": 400, "code": "completion_error", "message": WORDS},
+    {"code": 500, "message": WORDS, "choices": []},
+]
+TEXT_OF = {
+    **SAID,
+    "cohere": sse({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "a"}}}}),
+    "baidu": sse({"id": "x", "sentence_id": 0, "is_end": False, "result": "a"}),
+    "dashscope": sse({"output": {"text": "a", "finish_reason": "null"}, "request_id": "q"}),
+    "tgi": sse({"index": 1, "token": {"id": 1, "text": "a", "special": False}, "generated_text": None}),
+    "snowflake": sse({"choices": [{"delta": {"type": "text", "content": "a", "content_list": []}}]}),
+}
+
+
+@pytest.mark.parametrize("dialect", TEXT_OF)
+@pytest.mark.parametrize("frame", ALONE)
+def test_a_frame_that_is_an_error_and_nothing_else(dialect: str, frame: dict[str, Any]) -> None:
+    """In whichever way a framework says it, after text and before ``[DONE]``."""
+    if dialect == "generic":
+        frame = {name: value for name, value in frame.items() if name != "choices"}
+    text, decoder = judged(dialect, TEXT_OF[dialect] + sse(frame) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error) or "Oops" in str(decoder.error)
+    assert text == "a"
+
+
+@pytest.mark.parametrize("frame", [frame for frame in ALONE if "choices" not in frame])
+def test_a_line_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None:
+    """Among lines of JSON as well."""
+    decoder = Decoder("ndjson")
+    events = decoder.feed(lines({"response": "a"}, frame, {"done": True, "done_reason": "stop"}))
+    assert isinstance(decoder.error, ProviderError)
+    assert "".join(event.text for event in events) == "a"
+
+
+@pytest.mark.parametrize("dialect", TEXT_OF)
+@pytest.mark.parametrize("data", ["[DONE]", '"[DONE]"', "null", "{}", "bad luck", '{"choices": []}'])
+def test_an_event_by_the_name_of_an_error(dialect: str, data: str) -> None:
+    """It is one whatever stands in it, an end mark included."""
+    text, decoder = judged(dialect, TEXT_OF[dialect] + b"event: error\ndata: " + data.encode() + b"\n\n" + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert "[DONE]" not in str(decoder.error)
+    assert text == "a"
+
+
+# Signs of progress, of success and of no meaning, with fields that an error might have.
+HEALTHY = [
+    {"status": "ok", "message": "fine"},
+    {"status": "processing", "detail": "searching the web"},
+    {"status": "failed", "type": "tool_result", "message": "not found, trying another"},
+    {"success": True, "message": "fine"},
+    {"success": True},
+    {"detail": None},
+    {"detail": ""},
+    {"detail": "high", "quality": 3},
+    {"code": 0, "message": "ok"},
+    {"code": "200", "msg": "ok", "detail": "all is well"},
+    {"statusCode": 200, "message": "ok"},
+    {"error": False, "message": "none"},
+    {"error": None, "errors": [], "detail": None},
+    {"type": "progress", "detail": "half of it"},
+    {"type": "status", "code": "searching", "message": "one moment"},
+    {"message": "hello"},
+    {"title": "A chat about errors"},
+]
+
+
+@pytest.mark.parametrize("dialect", [dialect for dialect in TEXT_OF if dialect != "cohere"])
+@pytest.mark.parametrize("frame", HEALTHY)
+def test_a_healthy_frame_with_fields_of_an_error(dialect: str, frame: dict[str, Any]) -> None:
+    """What says that it is something else, or that all is well, is no error."""
+    _, decoder = judged(dialect, TEXT_OF[dialect] + sse(frame) + TEXT_OF[dialect] + DONE)
+    assert decoder.error is None
+    assert decoder.terminal
+
+
+@pytest.mark.parametrize("frame", [frame for frame in HEALTHY if frame != {"message": "hello"}])
+def test_a_healthy_frame_in_a_dialect_whose_errors_are_words(frame: dict[str, Any]) -> None:
+    """Cohere's errors are a message alone."""
+    _, decoder = judged("cohere", TEXT_OF["cohere"] + sse(frame) + DONE)
+    assert decoder.error is None
+    _, decoder = judged("cohere", TEXT_OF["cohere"] + sse({"message": WORDS}) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+
+
+@pytest.mark.parametrize("frame", [{"detail": WORDS}, {"status": "error", "message": WORDS}])
+@pytest.mark.parametrize("name", ["status", "tool_result", "progress"])
+def test_an_event_of_another_name_is_what_its_name_says(name: str, frame: dict[str, Any]) -> None:
+    """A tool's failure, told along the way, is not the answer's."""
+    _, decoder = judged("openai-chat", TEXT_OF["openai-chat"] + sse((name, frame)) + DONE)
+    assert decoder.error is None
+
+
+def test_a_registered_dialect_says_itself_what_an_error_is() -> None:
+    """Its function has the last word, about objects and about names."""
+    register("mine", lambda event: Kind.KEEPALIVE if event.event == "error" else Kind.LIFECYCLE, accepts_eof=True)
+    try:
+        _, decoder = judged("mine", sse({"detail": WORDS}, ("error", "x")))
+    finally:
+        unregister("mine")
+    assert decoder.error is None
+
+
+@pytest.mark.parametrize("frame", [{"detail": WORDS}, {"status": "error", "message": WORDS}])
+def test_a_document_that_is_an_error(frame: dict[str, Any]) -> None:
+    """In place of a stream it has the provider's words too."""
+    decoder = Decoder("openai-chat", content_type="application/json")
+    decoder.feed(json.dumps(frame).encode())
+    assert isinstance(decoder.verdict_at_end(), ProviderError)
+    assert WORDS in str(decoder.verdict_at_end())

@@ -33,6 +33,9 @@ DONE = "[DONE]"
 ENDS = (DONE, f'"{DONE}"')
 """The same, and as servers write it that make JSON of everything."""
 
+# What says nothing of an error under whose name it stands.
+_NO_WORDS = (*ENDS, "null", "{}")
+
 KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"))
 """Names of events that carry nothing, in any dialect."""
 
@@ -179,9 +182,8 @@ def error_event(event: Event, value: object = None) -> None:
     if error is None and isinstance(value, dict):
         # {"code": ..., "message": ...} under "event: error"
         error = stray_error(event.data) or error_in({"error": value})
-    event.error = (
-        error or broken_error(event.data) or StreamError(None, None, shorten(event.data) or "no message was given")
-    )
+    words = "" if event.data.strip() in _NO_WORDS else shorten(event.data)
+    event.error = error or broken_error(event.data) or StreamError(None, None, words or "no message was given")
 
 
 def is_keepalive(event: Event, value: dict[str, Any]) -> bool:

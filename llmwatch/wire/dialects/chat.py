@@ -26,7 +26,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
-from llmwatch.wire.refusal import bare_error, error_in
+from llmwatch.wire.refusal import bare_error, error_in, is_named
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
 
@@ -140,7 +140,8 @@ class OpenAIChat(Dialect):
             delta = choice.get("delta")
             for place in (choice, delta if isinstance(delta, dict) else {}):
                 error = error or ({"error": place["error"]} if place.get("error") else None)
-        if error is None and not choices and (error_in(value) or ("choices" not in value and bare_error(value))):
+        other = "choices" in value or event.event != "message" or is_named(value)
+        if error is None and not choices and (error_in(value) or (not other and bare_error(value))):
             error = value
         if error is not None:
             error_event(event, error)

@@ -61,6 +61,9 @@ COHERE_LINES = frozenset(
 )
 """Types of the first version's lines."""
 
+# The body of an error: words alone, as a rule.
+_ERROR_BODY = frozenset(("id", "message", "status_code"))
+
 # Reasons that are no end of an answer but a failure to give one.
 _FAILED = frozenset(("ERROR", "TIMEOUT"))
 
@@ -92,8 +95,8 @@ class Cohere(Dialect):
             self._read_line(event, line, value)
         elif kind in KEEPALIVE_NAMES or event.event in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
-        elif not kind and text_of(value.get("message")):
-            # An error body in place of an event.
+        elif value.keys() <= _ERROR_BODY and text_of(value.get("message")):
+            # In place of an event.
             error_event(event, value)
 
     # The second version --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, is_keepalive, text_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.refusal import FINE_CODES, is_named
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["DashScope"]
@@ -45,7 +46,8 @@ class DashScope(Dialect):
         if value is None:
             return
         output = value.get("output")
-        if event.event == "error" or value.get("error") or (value.get("code") and not output):
+        coded = value.get("code") and str(value["code"]).lower() not in FINE_CODES and not is_named(value)
+        if event.event == "error" or value.get("error") or (coded and not output):
             error_event(event, value)
             return
         usage = value.get("usage")

@@ -28,10 +28,12 @@ class Generic(Dialect):
     def read(self, event: Event) -> None:
         if event.event in KEEPALIVE_NAMES or not event.data.strip():
             event.kind = Kind.KEEPALIVE
+        elif event.event == "error":
+            error_event(event, _json_or_none(event))
         elif event.data.strip() in ENDS:
             event.kind = Kind.TERMINAL
-        elif event.event == "error" or ('"error' in event.data and lone_error(_json_or_none(event)) is not None):
-            error_event(event, _json_or_none(event))
+        elif event.data.startswith("{") and (found := lone_error(_json_or_none(event), text=True)) is not None:
+            event.kind, event.error = Kind.ERROR, found
         else:
             event.kind = Kind.TEXT
             event.text = event.data
