@@ -47,7 +47,7 @@ class _Call:
 
     def add(self, delta: ToolDelta) -> None:
         self.id = self.id or delta.id
-        self.name = self.name or delta.name
+        self.name = delta.name or self.name
         if delta.whole:
             self.arguments = [delta.arguments]
         else:

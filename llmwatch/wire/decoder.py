@@ -24,7 +24,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
-from llmwatch.wire.dialects.base import END_NAMES, KEEPALIVE_NAMES, Dialect, NotAnObject, UnknownShape, error_event
+from llmwatch.wire.dialects.base import (
+    END_NAMES,
+    ENDS,
+    KEEPALIVE_NAMES,
+    Dialect,
+    NotAnObject,
+    UnknownShape,
+    error_event,
+)
 from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected, is_registered
@@ -248,8 +256,17 @@ class Decoder:
 
         A whole end mark that carries no content, and a whole error, need no line end behind them; neither does a last
         line of JSON where the end is clean. Anything else that nothing has ended stays ``pending``: it is evidence of a
-        cut. After a cut the answer is whole if it is ``settled``, and never else.
+        cut. After a cut the answer is whole if it is ``settled``, and never else. A clean end can complete a call that
+        no event has completed: an event without data says so.
         """
+        events = self._end(clean=clean)
+        if clean and self.accepts_eof and not self.terminal and self.error is None:
+            assert self._dialect is not None
+            if closing := self._dialect.closing():
+                events.append(Event("message", "", kind=Kind.TOOL_CALL, tools=closing))
+        return events
+
+    def _end(self, *, clean: bool) -> list[Event]:
         if self.terminal or self.error is not None:
             return []
         if self._sniffer is not None:
@@ -279,7 +296,8 @@ class Decoder:
             dialect.read(event)
         except (ValueError, RecursionError):
             return False
-        return event.kind in (_TERMINAL, _ERROR) and not event.has_content
+        # The mark itself carries none: what it completes came before.
+        return event.kind in (_TERMINAL, _ERROR) and (event.data.strip() in ENDS or not event.has_content)
 
     def verdict_at_end(self) -> LLMWatchError | None:
         """What to say of a body that ended cleanly, after :meth:`end`; ``None`` where the answer is complete.

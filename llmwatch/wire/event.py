@@ -46,7 +46,8 @@ class Kind(str, Enum):
 class ToolDelta(NamedTuple):
     """A piece of a tool call that the *caller* is to carry out; calls that the provider runs itself have none.
 
-    ``key`` tells the calls of one answer apart. ``arguments`` is the next fragment of the call's JSON text, or,
+    ``key`` tells the calls of one answer apart. ``name`` is all that is known of the name by now, and ``None`` where
+    the event says nothing of it. ``arguments`` is the next fragment of the call's JSON text, or,
     with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
     and that its arguments are a JSON object (``{}`` where it gave none); a call that is cut never is.
     """

@@ -10,11 +10,12 @@ a tool with anything else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from llmwatch.wire.event import ToolDelta
 
-__all__ = ["OpenCalls", "bare_call", "is_whole", "whole_call"]
+__all__ = ["OpenCalls", "bare_call", "is_whole", "name_of", "whole_call"]
 
 
 def is_whole(arguments: str) -> bool:
@@ -25,6 +26,46 @@ def is_whole(arguments: str) -> bool:
         return False
 
 
+def name_of(said: Sequence[str]) -> str:
+    """The name of a call whose events ``said`` this of it, in order: each time all of it so far, or its next piece."""
+    return said[-1] if all(later.startswith(earlier) for earlier, later in pairwise(said)) else "".join(said)
+
+
+# What the parser misses in a text that goes on there with a character that nothing can mend, and the characters with
+# which a number or a word that is cut short would go on. Any other complaint proves nothing.
+_MISSED = (
+    ("Expecting property name", ""),
+    ("Expecting ':'", ""),
+    ("Extra data", ""),
+    ("Expecting ','", ".eE"),
+    ("Expecting value", "tfnNI-"),
+)
+
+
+def _is_beginning(text: str) -> bool:
+    """Whether a JSON value could begin with ``text``, as far as can be told."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        found = text[error.pos : error.pos + 1]
+        return not found or not any(error.msg.startswith(words) and found not in cut for words, cut in _MISSED)
+    except (ValueError, RecursionError):
+        pass
+    return True
+
+
+def _restated(fragments: list[str]) -> str | None:
+    """The arguments of which each fragment says all so far; ``None`` where the fragments may be pieces that were cut.
+
+    An object in an object can look so too: ``{"a":`` and ``{"a":1}``. So the pieces together must be something that no
+    object begins with.
+    """
+    said = [fragment for fragment in fragments if fragment.strip()]
+    if len(said) < 2 or not all(later.startswith(earlier) for earlier, later in pairwise(said)):
+        return None
+    return said[-1] if is_whole(said[-1]) and not _is_beginning("".join(said)) else None
+
+
 class OpenCalls:
     """The calls of one attempt that were begun and not closed, by key.
 
@@ -32,10 +73,11 @@ class OpenCalls:
     comes out as ``{"input": "..."}``.
     """
 
-    __slots__ = ("_closed", "_fragments", "_free")
+    __slots__ = ("_closed", "_fragments", "_free", "_names")
 
     def __init__(self) -> None:
         self._fragments: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
         self._free: set[str] = set()
         self._closed: dict[str, str] = {}
 
@@ -61,6 +103,17 @@ class OpenCalls:
         fragments.append(fragment)
         return True
 
+    def name(self, key: str, said: str | None) -> str | None:
+        """The call's name with what one more event says of it; ``None`` where none did, or where the name that stood
+        when the arguments began would be another one.
+        """
+        names = self._names.setdefault(key, [])
+        if said and (not names or (self.is_empty(key) and key not in self._closed)):
+            names.append(said)
+        elif said and said != name_of(names):
+            return None
+        return name_of(names) if names else None
+
     def text(self, key: str) -> str:
         """The call's arguments so far, or all of them once it is closed."""
         fragments = self._fragments.get(key)
@@ -72,13 +125,14 @@ class OpenCalls:
 
     def is_empty(self, key: str) -> bool:
         """Whether nothing of the call's arguments came."""
-        return not "".join(self._fragments.get(key, ())).strip()
+        return not self.text(key).strip()
 
     def close(self, key: str) -> ToolDelta | None:
         """End the call, as the provider says: the piece that says it is complete, ``None`` where it is cut."""
         if key not in self._fragments:
             return None
-        arguments = self._closed[key] = "".join(self._fragments.pop(key))
+        fragments = self._fragments.pop(key)
+        arguments = self._closed[key] = "".join(fragments)
         if key in self._free:
             self._free.discard(key)
             return whole_call(key, None, None, {"input": arguments})
@@ -90,6 +144,10 @@ class OpenCalls:
         if arguments == half * 2 and is_whole(half):
             # They came in pieces and then once more as a whole.
             return ToolDelta(key, arguments=half, complete=True, whole=True)
+        restated = _restated(fragments)
+        if restated is not None:
+            self._closed[key] = restated
+            return ToolDelta(key, arguments=restated, complete=True, whole=True)
         return None
 
     def close_unless_half(self, key: str) -> ToolDelta | None:

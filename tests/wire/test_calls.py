@@ -42,15 +42,30 @@ def called(collector: Collector) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.json()) for call in collector.tool_calls]
 
 
-def marked(arguments: str, reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
+def marked(arguments: str = "", reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
     """The same with a finish mark."""
     found = fragment(arguments, **more)
     found["choices"][0]["finish_reason"] = reason
     return found
 
 
+def asked(name: str, arguments: str, reason: str = "null") -> dict[str, Any]:
+    """One event of DashScope's: all of a call so far."""
+    call = {"index": 0, "id": "c", "function": {"name": name, "arguments": arguments}}
+    return {"output": {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": reason}]}, "request_id": "q"}
+
+
+def planned(kind: str, *, index: int = 0, **call: Any) -> dict[str, Any]:
+    """One event of Cohere's about a call."""
+    return {"type": f"tool-call-{kind}", "index": index, "delta": {"message": {"tool_calls": call}}}
+
+
+PLANNED = {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}}
 W = ("w", {"x": 1})
+V = ("v", {"y": 2})
+LOOK = ("look_up", {"x": 1})
 BARE = ("w", {})
+Y = delta("input_json_delta", partial_json='{"y":2}')
 
 
 @pytest.mark.parametrize(
@@ -64,6 +79,178 @@ BARE = ("w", {})
             "openai-chat",
             (CALLED, fragment('{"x":', index=0, id="c", name="w"), fragment("1}", index=0), CALLED),
             [W],
+        ),
+        ("openai-chat", (marked(index=0, id="c", name="w"), marked('{"x":1}', index=0), "[DONE]"), [W]),
+        (
+            "openai-chat",
+            (marked(index=0, id="c", name="w"), marked('{"x"', index=0), fragment(":1}", index=0), "[DONE]"),
+            [W],
+        ),
+        ("openai-chat", (marked(index=0, id="c", name="w"), "[DONE]"), [BARE]),
+        ("openai-chat", (marked(index=0, id="c", name="w"),), [BARE]),
+        ("openai-chat", (marked(index=0, id="c", name="w"), CALLED, "[DONE]"), [BARE]),
+        # Whose name comes in pieces, or again, or with more of it each time.
+        (
+            "openai-chat",
+            (
+                fragment(index=0, id="c", name="look_"),
+                fragment(index=0, name="up"),
+                fragment('{"x":1}', index=0),
+                CALLED,
+            ),
+            [LOOK],
+        ),
+        (
+            "openai-chat",
+            (fragment(index=0, id="c", name="look_"), fragment('{"x":1}', index=0, name="up"), CALLED),
+            [LOOK],
+        ),
+        (
+            "openai-chat",
+            (fragment(index=0, id="c", name="look_"), fragment('{"x":1}', index=0, id="c", name="look_up"), CALLED),
+            [LOOK],
+        ),
+        (
+            "openai-chat",
+            (fragment(id="c", name="look_"), fragment(id="c", name="up"), fragment('{"x":1}', id="c"), CALLED),
+            [LOOK],
+        ),
+        (
+            "openai-chat",
+            (fragment(index=0, name="look_"), fragment(index=0, name="up"), marked('{"x":1}', index=0, id="c")),
+            [LOOK],
+        ),
+        (
+            "openai-chat",
+            (
+                fragment(index=0, id="c", name="do"),
+                fragment(index=0, name="do"),
+                fragment('{"x":1}', index=0, name="_it"),
+                CALLED,
+            ),
+            [("dodo_it", {"x": 1})],
+        ),
+        (
+            "openai-chat",
+            (
+                chunk({"function_call": {"name": "look_"}}),
+                chunk({"function_call": {"name": "up", "arguments": '{"x":1}'}}),
+                chunk(None, "function_call"),
+            ),
+            [LOOK],
+        ),
+        ("openai-chat", (fragment('{"x":', index=0, id="c", name="w"), fragment("1}", index=0, name="w"), CALLED), [W]),
+        (
+            "dashscope",
+            (asked("look_", ""), asked("look_up", '{"x"'), asked("look_up", '{"x":1}', "tool_calls")),
+            [LOOK],
+        ),
+        (
+            "anthropic",
+            (start("tool_use", id="c", name="look_"), start("tool_use", id="c", name="look_up"), PIECE, STOP, ASKED),
+            [LOOK],
+        ),
+        (
+            "cohere",
+            (
+                planned("start", id="c", function={"name": "look_", "arguments": ""}),
+                planned("delta", function={"name": "up", "arguments": '{"x":1}'}),
+                planned("end"),
+                PLANNED,
+            ),
+            [LOOK],
+        ),
+        # Whose arguments come again with each fragment.
+        (
+            "openai-chat",
+            (
+                fragment("{", index=0, id="c", name="w"),
+                fragment('{"x":', index=0),
+                fragment('{"x":1}', index=0),
+                CALLED,
+            ),
+            [W],
+        ),
+        (
+            "openai-chat",
+            (
+                fragment('{"x"', index=0, id="c", name="w"),
+                fragment('{"x":1}', index=0, id="c", name="w"),
+                fragment('{"x":1}', index=0, id="c", name="w"),
+                CALLED,
+            ),
+            [W],
+        ),
+        (
+            "anthropic",
+            (
+                start("tool_use", id="c", name="w"),
+                delta("input_json_delta", partial_json='{"x"'),
+                PIECE,
+                STOP,
+                ASKED,
+            ),
+            [W],
+        ),
+        (
+            "cohere",
+            (
+                planned("start", id="c", function={"name": "w", "arguments": '{"x"'}),
+                planned("delta", function={"arguments": '{"x":1}'}),
+                planned("end"),
+                PLANNED,
+            ),
+            [W],
+        ),
+        # That has an object in it which looks so.
+        (
+            "openai-chat",
+            (
+                fragment('{"x":', index=0, id="c", name="w"),
+                fragment('{"x":1}', index=0),
+                fragment("}", index=0),
+                CALLED,
+            ),
+            [("w", {"x": {"x": 1}})],
+        ),
+        # Of a server that gives all of them the same number, or the same id.
+        (
+            "openai-chat",
+            (
+                fragment('{"x":1}', index=0, id="c", name="w"),
+                fragment('{"y":2}', index=0, id="c", name="v"),
+                fragment('{"x":1}', index=0, id="c", name="look_up"),
+                CALLED,
+            ),
+            [W, V, LOOK],
+        ),
+        (
+            "openai-chat",
+            (marked('{"x":1}', index=0, id="a", name="w"), marked('{"y":2}', index=0, id="b", name="v"), "[DONE]"),
+            [W, V],
+        ),
+        (
+            "anthropic",
+            (
+                start("tool_use", id="a", name="w"),
+                PIECE,
+                STOP,
+                start("tool_use", id="b", name="v"),
+                Y,
+                STOP,
+                ASKED,
+            ),
+            [W, V],
+        ),
+        (
+            "anthropic",
+            (start("tool_use", id="a", name="w"), STOP, start("tool_use", id="b", name="v"), STOP, ASKED),
+            [BARE, ("v", {})],
+        ),
+        (
+            "anthropic",
+            (start("tool_use", id="a", name="w"), PIECE, start("tool_use", id="b", name="v"), Y, ASKED),
+            [W, V],
         ),
         # Whose block nothing ended.
         ("anthropic", (TOOL, PIECE, ASKED, typed("message_stop")), [("f", {"x": 1})]),
@@ -227,6 +414,43 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
         ("openai-chat", (CALLED, fragment(index=0, id="c", name="w"), "[DONE]")),
         ("openai-chat", (fragment(index=0, id="c", name="w"), fragment('{"x"', index=1), CALLED)),
         ("openai-chat", (fragment(name="w"), fragment(id="c"), fragment('{"x":'), CALLED)),
+        ("openai-chat", (marked(index=0, id="c", name="w"), fragment('{"x"', index=0), "[DONE]")),
+        ("openai-chat", (marked("", "length", index=0, id="c", name="w"), "[DONE]")),
+        ("openai-chat", (marked("", "length", index=0, id="c", name="w"),)),
+        # Under one name when the arguments began, and under another one later.
+        (
+            "openai-chat",
+            (fragment('{"x":', index=0, id="c", name="look_"), fragment("1}", index=0, id="c", name="look_up"), CALLED),
+        ),
+        (
+            "openai-chat",
+            (fragment('{"x":', index=0, id="c", name="look_"), fragment("1}", index=0, id="c", name="up"), CALLED),
+        ),
+        (
+            "cohere",
+            (
+                planned("start", id="c", function={"name": "look_", "arguments": '{"x"'}),
+                planned("delta", function={"name": "up", "arguments": ":1}"}),
+                planned("end"),
+                PLANNED,
+            ),
+        ),
+        # All of the arguments again with each fragment, but for the last; and half of an object in another one.
+        (
+            "openai-chat",
+            (
+                fragment("{", index=0, id="c", name="w"),
+                fragment('{"x"', index=0),
+                fragment('{"x":{"y":1}', index=0),
+                CALLED,
+            ),
+        ),
+        ("openai-chat", (fragment('{"x":', index=0, id="c", name="w"), fragment('{"x":1}', index=0), CALLED)),
+        (
+            "openai-chat",
+            (fragment('{"x"', index=0, id="c", name="w"), fragment('{"x":1}', index=0), chunk(None, "length")),
+        ),
+        ("openai-chat", (fragment('{"x"', index=0, id="c", name="w"), fragment('{"x":1}', index=0), "[DONE]")),
         ("anthropic", (TOOL, PIECE, ended("max_tokens"), typed("message_stop"))),
         ("anthropic", (TOOL, PIECE, typed("message_stop"))),
         ("anthropic", (TOOL, delta("input_json_delta", partial_json='{"x"'), ASKED, typed("message_stop"))),

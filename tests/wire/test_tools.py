@@ -37,6 +37,55 @@ def test_a_call_is_closed_once() -> None:
     assert calls.close("k") is None
 
 
+NESTED = '{"a": {"a": {"a": 1}}, "a {": [true, -1.5e+3, "\\u00e9\\"{"], "b": null}'
+
+
+def test_no_pieces_that_were_cut_are_taken_for_arguments_that_come_again() -> None:
+    """Whatever pieces the beginning of an object comes in: the last of them is not the object."""
+    for end in range(1, len(NESTED)):
+        for at in range(1, end):
+            calls = OpenCalls()
+            calls.add("0", NESTED[:at])
+            calls.add("0", NESTED[at:end])
+            assert calls.close("0") is None
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_arguments_that_come_again_with_each_fragment_are_the_last_of_them(step: int) -> None:
+    """However far they grow from one to the next, with the last one twice; not where the last one is no object."""
+    calls = OpenCalls()
+    fragments = [NESTED[:end] for end in range(step, len(NESTED), step)]
+    for key, last in (("0", [NESTED]), ("1", [NESTED, NESTED]), ("2", [])):
+        for fragment in (*fragments, *last):
+            calls.add(key, fragment)
+        closed = calls.close(key)
+        assert closed == (ToolDelta(key, arguments=NESTED, complete=True, whole=True) if last else None)
+        assert calls.text(key) == (NESTED if last else "".join(fragments))
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        (("w",), "w"),
+        (("w", "w", "w"), "w"),
+        (("get_", "get_weather", "get_weather"), "get_weather"),
+        (("get_", "weather"), "get_weather"),
+        (("do", "do", "_it"), "dodo_it"),
+    ],
+)
+def test_a_name_is_what_was_said_of_it(said: tuple[str, ...], name: str) -> None:
+    """In pieces, once more, or each time all of it so far; once the arguments began it stands."""
+    calls = OpenCalls()
+    for piece in said:
+        calls.add("0")
+        found = calls.name("0", piece)
+    assert (found, calls.name("0", None), calls.name("1", None)) == (name, name, None)
+    calls.add("0", "{")
+    assert (calls.name("0", name), calls.name("0", f"{name}s"), calls.name("0", None)) == (name, None, name)
+    calls.close("0")
+    assert calls.name("0", "other") is None
+
+
 def test_free_text_is_wrapped() -> None:
     """The input of a custom tool comes out as an object, and so does an empty one that is closed."""
     calls = OpenCalls()

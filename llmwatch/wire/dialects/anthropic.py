@@ -26,6 +26,7 @@ from llmwatch.wire.dialects.base import (
     error_event,
     fragment_of,
     is_cut,
+    named,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
@@ -63,6 +64,8 @@ class Anthropic(Dialect):
         self._calls = OpenCalls()
         # Calls that were closed and got no input at all.
         self._bare_calls: set[str] = set()
+        self._ids: dict[str, str | None] = {}  # of every call that was begun
+        self._keys: dict[str, str] = {}  # the call at each place, where another one stood there before
         self._given: dict[str, str] = {}  # what a block's start said of its content, until its first delta
         self._stop_reason = ""
         self._marked = False  # the message has its stop_reason, and no block was begun since
@@ -124,14 +127,15 @@ class Anthropic(Dialect):
         elif kind == "input_json_delta":
             fragment = fragment_of(delta.get("partial_json"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
-            key = str(value.get("index", 0))
+            place = str(value.get("index", 0))
+            key = self._keys.get(place, place)
             if fragment and key in self._calls:
                 if given:
                     # The deltas say it anew.
                     self._calls.close(key)
                 self._calls.add(key, fragment)
                 event.tools = (ToolDelta(key, arguments=fragment, whole=bool(given)),)
-            elif fragment and key not in self._blocks:
+            elif fragment and place not in self._blocks:
                 # Of a call whose start was not seen, or that was closed before: whatever it was, it is not whole.
                 self._bare_calls.discard(key)
                 event.tools = (ToolDelta(key, arguments=fragment),)
@@ -142,21 +146,23 @@ class Anthropic(Dialect):
         elif (news := unknown_news(delta, ())) is not None:
             event.kind = Kind.REASONING if is_thinking(news) or is_thinking(kind) else Kind.TEXT
 
-    def _read_start(self, event: Event, key: str, block: dict[str, Any]) -> None:
+    def _read_start(self, event: Event, place: str, block: dict[str, Any]) -> None:
         kind = text_of(block.get("type"))
-        self._blocks[key] = kind
+        begun_again = self._blocks.get(place) == kind
+        self._blocks[place] = kind
         self.finished = self._marked = False
         if kind == "tool_use":
             # The API starts with an empty object as a stand-in; a proxy may give the whole input here and no delta.
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
+            identity, name = text_of(block.get("id")) or None, text_of(block.get("name")) or None
+            key = self._key(place, identity, begun_again=begun_again)
+            name = named(self._calls, key, name)
             self._calls.add(key, fragment)
             if fragment:
-                self._given[key] = fragment
+                self._given[place] = fragment
             event.kind = Kind.TOOL_INPUT
-            event.tools = (
-                ToolDelta(key, text_of(block.get("id")) or None, text_of(block.get("name")) or None, fragment),
-            )
+            event.tools = (ToolDelta(key, identity, name, fragment),)
         elif kind in _PROVIDER_TOOLS:
             event.kind = Kind.TOOL_INPUT
             self._note("mcp" if kind == "mcp_tool_use" else block.get("name"))
@@ -166,17 +172,26 @@ class Anthropic(Dialect):
             event.kind = Kind.REASONING
         elif kind == "text" and (text := text_of(block.get("text"))):
             event.kind, event.text = Kind.TEXT, text
-            self._given[key] = text
+            self._given[place] = text
         elif kind == "thinking" and (thinking := text_of(block.get("thinking"))):
             event.kind, event.reasoning = Kind.REASONING, thinking
-            self._given[key] = thinking
+            self._given[place] = thinking
+
+    def _key(self, place: str, identity: str | None, *, begun_again: bool) -> str:
+        """The call that begins at ``place``. Some servers number all blocks alike: it need not be the one before."""
+        key = self._keys.get(place, place)
+        if key in self._ids and not (begun_again and self._ids[key] == identity):
+            key = self._keys[place] = f"{place}#{len(self._ids)}"
+        self._ids[key] = identity
+        return key
 
     def _note(self, tool: object) -> None:
         self.provider_acted = self.provider_acted or may_act(tool)
 
-    def _read_stop(self, event: Event, key: str) -> None:
-        kind = self._blocks.pop(key, "")
-        self._given.pop(key, None)
+    def _read_stop(self, event: Event, place: str) -> None:
+        kind = self._blocks.pop(place, "")
+        self._given.pop(place, None)
+        key = self._keys.get(place, place)
         if kind == "tool_use":
             bare, closed = self._calls.is_empty(key), self._calls.close(key)
             if bare:
@@ -192,7 +207,7 @@ class Anthropic(Dialect):
         """End the calls whose blocks were left open: nothing can follow an object, and the message has its reason."""
         closed = [call for key in self._calls if (call := self._calls.close_if_whole(key)) is not None]
         for call in closed:
-            self._blocks.pop(call.key, None)
+            self._blocks.pop(call.key.partition("#")[0], None)
         if closed:
             event.kind, event.tools = Kind.TOOL_CALL, tuple(closed)
 

@@ -6,9 +6,10 @@ import copy
 import json
 from typing import Any
 
-from llmwatch.wire.event import Event, Kind, StreamError
+from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
 from llmwatch.wire.restated import Said
+from llmwatch.wire.tools import OpenCalls
 
 __all__ = [
     "DONE",
@@ -23,6 +24,7 @@ __all__ = [
     "is_cut",
     "is_done",
     "is_keepalive",
+    "named",
     "says_something",
     "text_of",
 ]
@@ -126,6 +128,10 @@ class Dialect:
         """Fill in what the event means. Raises ``ValueError`` or ``RecursionError`` where it ought to be JSON."""
         raise NotImplementedError
 
+    def closing(self) -> tuple[ToolDelta, ...]:
+        """The calls that the end of the answer completes, where no event could say so."""
+        return ()
+
     def copy(self) -> Dialect:
         """Another one that has seen the same."""
         return copy.deepcopy(self)
@@ -199,6 +205,16 @@ def fragment_of(value: object) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     raise UnknownShape
+
+
+def named(calls: OpenCalls, key: str, said: str | None) -> str | None:
+    """The call's name as it is by now where an event ``said`` something of it. Raises ``UnknownShape`` where the
+    arguments were begun under another one.
+    """
+    name = calls.name(key, said) if said else None
+    if said and name is None:
+        raise UnknownShape
+    return name
 
 
 def text_of(value: object) -> str:

@@ -10,6 +10,7 @@ once as many choices are as were asked for, and none is under way.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from llmwatch.payload.executors import may_act
@@ -22,6 +23,7 @@ from llmwatch.wire.dialects.base import (
     is_cut,
     is_done,
     is_keepalive,
+    named,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
@@ -78,9 +80,11 @@ class OpenAIChat(Dialect):
         except ValueError:
             if not is_done(event):
                 raise
+            event.tools = self.closing()
             return
         if type(value) is not dict:
             if is_done(event):
+                event.tools = self.closing()
                 return
             raise NotAnObject
         choices = value.get("choices")
@@ -93,6 +97,9 @@ class OpenAIChat(Dialect):
             self._read_any(event, value)
         elif value.get("usage") is not None:
             self.count(event, value["usage"])
+
+    def closing(self) -> tuple[ToolDelta, ...]:
+        return self._calls.close_bare()
 
     def _read_usual(self, event: Event, choice: Any) -> bool:
         # Nearly every event of a stream: one more piece of one thing, for a choice that is under way.
@@ -194,11 +201,11 @@ class OpenAIChat(Dialect):
         pieces.cut = pieces.cut or is_cut(reason)
         self._open.pop(index, None)
         self._done.add(index)
-        closed = self._calls.close(index)
         if is_cut(reason) or reason == "error":
             self._cut.add(index)
+            self._calls.close(index)
         else:
-            pieces.tools += closed
+            pieces.tools += self._calls.close(index, begun={tool.key for tool in own.tools})
         return True
 
     def _read_message(self, index: int, message: dict[str, Any], said: _Said, pieces: _Pieces) -> None:
@@ -284,16 +291,16 @@ class _Calls:
     one does, if it is whole, or the finish mark of the choice.
     """
 
-    __slots__ = ("_adopted", "_by_id", "_calls", "_current", "_ids", "_keys", "_latest", "_names", "_usual")
+    __slots__ = ("_adopted", "_bare", "_by_id", "_calls", "_current", "_ids", "_keys", "_latest", "_usual")
 
     def __init__(self) -> None:
         self._calls = OpenCalls()
         self._keys: set[str] = set()
         self._ids: dict[str, str] = {}
-        self._names: dict[str, str] = {}
         self._by_id: dict[tuple[int, str], str] = {}
         self._latest: dict[int, str] = {}
         self._current: dict[str, str] = {}  # the call under each number
+        self._bare: set[str] = set()  # calls that take no arguments if none follow
         self._adopted: set[str] = set()  # numbers that were taken for more of another call
         self._usual: dict[tuple[int, int], str] = {}
 
@@ -320,8 +327,7 @@ class _Calls:
         if identity:
             self._ids.setdefault(key, identity)
             self._by_id.setdefault((choice, identity), key)
-        if name:
-            self._names.setdefault(key, name)
+        name = named(self._calls, key, name)
         ended = () if key in self._calls else self._before(choice)
         self._latest[choice] = key
         if slot is not None:
@@ -354,22 +360,26 @@ class _Calls:
 
     def _is_another(self, key: str, identity: str | None, name: str | None) -> bool:
         """Whether it begins another call under the same number, or with the same id."""
-        if identity and name and self._ids.get(key, identity) != identity:
-            return key in self._calls
-        another = name is not None and self._names.get(key, name) != name
-        return another and not identity and not self._calls.is_empty(key)
+        if name is None:
+            return False
+        if identity and self._ids.get(key, identity) != identity:
+            return True
+        if self._calls.name(key, None) in (None, name) or (key in self._calls and self._calls.is_empty(key)):
+            return False
+        return identity is None or key not in self._calls or self._calls.is_whole(key)
 
     def _differs(self, key: str, identity: str | None, name: str | None) -> bool:
         if identity is not None and self._ids.get(key, identity) != identity:
             return True
-        if name is None or key not in self._names:
+        known = self._calls.name(key, None)
+        if name is None or known is None:
             return False
         # Some servers say the name with every fragment.
-        return self._names[key] != name or (identity is None and self._calls.is_whole(key))
+        return known != name or (identity is None and self._calls.is_whole(key))
 
     def _begin(self, choice: int, slot: str | None, identity: str | None) -> str:
         key = slot or f"{choice}.{identity or 0}"
-        if key in self._keys:
+        while key in self._keys:
             key = f"{key}#{identity or len(self._keys)}"
         self._keys.add(key)
         return key
@@ -396,7 +406,7 @@ class _Calls:
         """The call of that name and those arguments, where nothing else tells which one is meant."""
         name, whole = text_of(function.get("name")), fragment_of(function.get("arguments"))
         for key in self._keys:
-            if key.startswith(f"{choice}.") and self._names.get(key) == name and self._calls.text(key) == whole:
+            if key.startswith(f"{choice}.") and self._calls.name(key, None) == name and self._calls.text(key) == whole:
                 return key
         return None
 
@@ -409,12 +419,20 @@ class _Calls:
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
         return tuple(closed for key in keys if (closed := self._calls.close_if_whole(key)) is not None)
 
-    def close(self, choice: int) -> list[ToolDelta]:
+    def close(self, choice: int, begun: Container[str] = ()) -> list[ToolDelta]:
         """End the calls of the choice; those that came out whole. A half one stays open: some servers put a finish mark
-        into every chunk.
+        into every chunk. So one that was ``begun`` with this very chunk takes no arguments only if none follow.
         """
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
-        return [closed for key in keys if (closed := self._calls.close_unless_half(key)) is not None]
+        waiting = {key for key in keys if key in begun and self._calls.is_empty(key)}
+        self._bare |= waiting
+        ending = [key for key in keys if key not in waiting]
+        return [closed for key in ending if (closed := self._calls.close_unless_half(key)) is not None]
+
+    def close_bare(self) -> tuple[ToolDelta, ...]:
+        """End the calls whose finish mark came with their beginning, and of which nothing has come since."""
+        keys = [key for key in self._calls if key in self._bare and self._calls.is_empty(key)]
+        return tuple(closed for key in keys if (closed := self._calls.close(key)) is not None)
 
 
 class _Said:

@@ -21,6 +21,7 @@ from llmwatch.wire.dialects.base import (
     error_event,
     fragment_of,
     is_cut,
+    named,
     says_something,
     text_of,
 )
@@ -140,9 +141,9 @@ class Cohere(Dialect):
         identity, name = text_of(call.get("id")) or None, text_of(function.get("name")) or None
         fragment = fragment_of(function.get("arguments"))
         if identity or name or fragment:
-            self._calls.add(key, fragment)
             event.kind = Kind.TOOL_INPUT
-            event.tools = (ToolDelta(key, identity, name, fragment),)
+            event.tools = (ToolDelta(key, identity, named(self._calls, key, name), fragment),)
+            self._calls.add(key, fragment)
         else:
             event.kind = Kind.KEEPALIVE
 

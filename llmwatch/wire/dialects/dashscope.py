@@ -16,7 +16,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, is_keepalive, text_of
+from llmwatch.wire.dialects.base import (
+    Dialect,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    is_keepalive,
+    named,
+    text_of,
+)
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.refusal import FINE_CODES, is_named
 from llmwatch.wire.tools import OpenCalls
@@ -110,14 +119,16 @@ class DashScope(Dialect):
         fragment = self._pieces.take(f"{key}.arguments", fragment_of(function.get("arguments")), ended=ended)
         new = key not in self._calls
         identity = (text_of(call.get("id")) or None) if new else None
-        name = (text_of(function.get("name")) or None) if new else None
+        known = self._calls.name(key, None)
+        name = named(self._calls, key, text_of(function.get("name")) or None)
+        name = name if new or name != known else None
         if identity or name or fragment:
             self._calls.add(key, fragment)
             event.tools = (*event.tools, ToolDelta(key, identity, name, fragment))
 
     def _close(self, choice: int) -> list[ToolDelta]:
         keys = [key for key in self._calls if key.startswith(f"{choice}.")]
-        return [closed for key in keys if (closed := self._calls.close(key)) is not None]
+        return [closed for key in keys if (closed := self._calls.close_unless_half(key)) is not None]
 
 
 def _joined(event: Event, content: Any) -> str:

@@ -16,7 +16,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, is_keepalive, text_of
+from llmwatch.wire.dialects.base import (
+    Dialect,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    is_keepalive,
+    named,
+    text_of,
+)
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import OpenCalls
 
@@ -109,7 +118,7 @@ class Snowflake(Dialect):
         if key not in self._calls:
             # Behind a call that is whole there can be nothing but white space.
             return (ToolDelta(key, arguments=fragment),) if fragment.strip() else ()
+        piece = ToolDelta(key, identity, named(self._calls, key, name), fragment)
         self._calls.add(key, fragment)
-        piece = ToolDelta(key, identity, name, fragment)
         closed = self._calls.close_if_whole(key) if fragment.rstrip().endswith("}") else None
         return (piece,) if closed is None else (piece, closed)
