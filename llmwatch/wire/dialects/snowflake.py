@@ -44,6 +44,7 @@ class Snowflake(Dialect):
         self._current = ""
         self._identity: str | None = None
         self._count = 0
+        self._owed = False  # an event left its usage empty, which the last one fills
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -55,6 +56,7 @@ class Snowflake(Dialect):
         if "usage" in value:
             usage = value["usage"]
             self.accepts_eof = bool(usage)
+            self._owed = self._owed or not usage
             event.usage = usage if isinstance(usage, dict) and usage else None
         choices = value.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
@@ -85,12 +87,12 @@ class Snowflake(Dialect):
         if delta.get("type") == "tool_use" or delta.get("tool_use_id"):
             event.tools = self._read_call(parts[0] if len(parts) == 1 else delta)
         reason = choice.get("finish_reason")
-        # The last event has nothing but the usage.
-        last = event.usage is not None and not event.text and not event.tools and not event.reasoning
-        if text_of(reason) or last:
+        # The last event fills the usage that others left empty, or has nothing but usage.
+        alone = event.usage is not None and not event.text and not event.tools and not event.reasoning
+        if text_of(reason) or alone or (self._owed and event.usage is not None):
             event.finish = self.finished = True
             event.cut = is_cut(reason)
-            if not event.cut:
+            if not event.cut and (text_of(reason) or alone):
                 closed = [self._calls.close(key) for key in self._calls]
                 event.tools = (*event.tools, *[call for call in closed if call is not None])
 

@@ -40,6 +40,17 @@ def test_kinds_of_a_whole_answer() -> None:
     assert events[-1].finish
 
 
+def test_usage_that_was_owed_is_a_finish_mark() -> None:
+    """The event that fills the usage which the others left empty is the last, whatever it says itself."""
+    decoder = Decoder("snowflake")
+    assert [event.finish for part in SNOWFLAKE.parts for event in decoder.feed(part)] == [False, False, True]
+    assert decoder.finishing
+    # Where each event has one, none of them is the last.
+    decoder = Decoder("snowflake")
+    decoder.feed(data({"choices": [{"delta": {"content": "Hel"}}], "usage": USAGE}))
+    assert not decoder.finishing
+
+
 def test_the_older_form_has_usage_everywhere() -> None:
     """Events with nothing but ``content``, and a usage each, end with the body."""
     events = [data({"choices": [{"delta": {"content": word}}], "usage": USAGE}) for word in ("Hel", "lo")]
