@@ -74,7 +74,7 @@ def thoughts(value: object, depth: int = 0) -> str:
     if isinstance(value, list) and depth < _DEEPEST:
         return "".join(thoughts(part, depth + 1) for part in value)
     if isinstance(value, dict):
-        found = value.get("thinking") or value.get("text")
+        found = value.get("thinking") or value.get("text") or value.get("summary")
         return found if isinstance(found, str) else ""
     return ""
 

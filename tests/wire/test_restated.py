@@ -53,6 +53,17 @@ def message(finish: str | None = "stop", **fields: Any) -> dict[str, Any]:
     return {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": finish, "message": fields}]}
 
 
+def thought(text: str) -> dict[str, Any]:
+    return chunk({"reasoning": text})
+
+
+def details(text: str, **fields: Any) -> dict[str, Any]:
+    return chunk({"content": "", **fields, "reasoning_details": [{"type": "reasoning.text", "text": text}]})
+
+
+DETAILS = {"reasoning_details": [{"type": "reasoning.summary", "summary": "hm"}]}
+
+
 def block(text: str) -> tuple[str, dict[str, Any]]:
     return delta("text_delta", text=text)
 
@@ -83,6 +94,16 @@ THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm
             ("a", "hm"),
         ),
         ("openai-chat", (chunk({"content": "a"}), chunk(None, "stop"), message(content="a")), ("a", "")),
+        # Reasoning in pieces, in details, and in both.
+        ("openai-chat", (details("h"), details("m"), chunk({"content": "a"})), ("a", "hm")),
+        ("openai-chat", (details("h"), details("h"), chunk({"content": "a"})), ("a", "hh")),
+        ("openai-chat", (details("h", reasoning="h"), details("m", reasoning="m")), ("", "hm")),
+        ("openai-chat", (thought("h"), thought("m"), details("hm"), chunk({"content": "a"})), ("a", "hm")),
+        ("openai-chat", (thought("h"), details("hm"), chunk({"content": "a"})), ("a", "hm")),
+        ("openai-chat", (thought("h"), details("m"), details("m"), chunk({"content": "a"})), ("a", "hmm")),
+        ("openai-chat", (details("h"), details("m"), message(content="a", reasoning="hm")), ("a", "hm")),
+        ("openai-chat", (thought("hm"), message(content="a", **DETAILS)), ("a", "hm")),
+        ("openai-chat", (message(content="a", **DETAILS),), ("a", "hm")),
         ("openai-chat", (chunk({"content": " a\n"}), message(content="a")), (" a\n", "")),
         # A block's start that the first delta repeats, or goes on from.
         ("anthropic", (start("text", text="a"), block("a"), block("b"), STOP, ended("end_turn")), ("ab", "")),

@@ -184,6 +184,8 @@ class OpenAIChat(Dialect):
         own = _Pieces()
         if isinstance(delta, dict) and delta:
             self._read_delta(index, delta, own)
+            if own.detailed:
+                said.take_details(own)
             said.add(own)
             pieces.extend(own)
         if isinstance(message, dict) and message:
@@ -246,8 +248,12 @@ class OpenAIChat(Dialect):
             pieces.text.append(text_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
         # The same thought may stand in several of them.
-        pieces.reasoning.append(next((text for name in _THOUGHTS if (text := thoughts(delta.get(name)))), ""))
-        pieces.opaque = pieces.opaque or bool(delta.get("reasoning_details"))
+        found = next((text for name in _THOUGHTS if (text := thoughts(delta.get(name)))), "")
+        if details := delta.get("reasoning_details"):
+            pieces.opaque = True
+            pieces.detailed = not found
+            found = found or thoughts(details)
+        pieces.reasoning.append(found)
         news = unknown_news(delta, _KNOWN)
         if news is not None:
             pieces.opaque = pieces.opaque or is_thinking(news)
@@ -438,13 +444,14 @@ class _Calls:
 class _Said:
     """What was said of one choice, and whether it came in messages instead of deltas."""
 
-    __slots__ = ("cumulative", "in_messages", "reasoning", "text")
+    __slots__ = ("cumulative", "detailed", "in_messages", "reasoning", "text")
 
     def __init__(self) -> None:
         self.text = Said()
         self.reasoning = Said()
         self.in_messages = False
         self.cumulative = False  # each message holds those before it
+        self.detailed = False  # its reasoning came in details
 
     def __bool__(self) -> bool:
         return bool(self.text or self.reasoning)
@@ -455,11 +462,19 @@ class _Said:
         for text in pieces.reasoning:
             self.reasoning.add(text)
 
+    def take_details(self, pieces: _Pieces) -> None:
+        """Leave of ``pieces``, whose reasoning stands in details alone, what plain reasoning did not say before."""
+        whole = "".join(pieces.reasoning)
+        if self.reasoning and not self.detailed and (missing := self.reasoning.missing(whole)) is not None:
+            pieces.reasoning = [missing]
+        else:
+            self.detailed = True
+
 
 class _Pieces:
     """What the choices of one chunk add up to."""
 
-    __slots__ = ("cut", "opaque", "other", "reasoning", "reasons", "role", "text", "tools")
+    __slots__ = ("cut", "detailed", "opaque", "other", "reasoning", "reasons", "role", "text", "tools")
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -469,6 +484,7 @@ class _Pieces:
         self.cut = False
         self.other = False
         self.opaque = False
+        self.detailed = False  # its reasoning stands in details alone
         self.role = False
 
     def extend(self, other: _Pieces) -> None:

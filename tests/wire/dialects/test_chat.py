@@ -76,6 +76,28 @@ def beside(delta: dict[str, Any]) -> dict[str, Any]:
             reasoning="hm",
         ),
         row("reasoning details", chunk({"reasoning": "hm", "reasoning_details": [{}]}), Kind.REASONING, reasoning="hm"),
+        row(
+            "reasoning details alone",
+            chunk(
+                {
+                    "content": "",
+                    "reasoning_details": [
+                        {"type": "reasoning.summary", "summary": "h", "index": 0},
+                        {"type": "reasoning.text", "text": "m", "signature": "c2ln"},
+                        {"type": "reasoning.encrypted", "data": "gAAAA"},
+                    ],
+                }
+            ),
+            Kind.REASONING,
+            reasoning="hm",
+        ),
+        row(
+            "reasoning and the same in details",
+            chunk({"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
+            Kind.REASONING,
+            reasoning="hm",
+            before=(ROLE,),
+        ),
         row("opaque reasoning", chunk({"reasoning_details": [{"type": "reasoning.encrypted"}]}), Kind.REASONING),
         row(
             "parts",
