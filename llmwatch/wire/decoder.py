@@ -41,7 +41,7 @@ from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.news import output_tokens
-from llmwatch.wire.refusal import broken_error, in_stream_error, lone_error, not_a_stream, retry_delay
+from llmwatch.wire.refusal import broken_error, in_stream_error, lone_error, not_a_stream
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
 
@@ -364,7 +364,7 @@ class Decoder:
                 self._end_mark(event)
                 break
             if kind is _ERROR and event.error is not None:
-                self.error = in_stream_error(event.error, retry_after=retry_delay(event.data))
+                self.error = in_stream_error(event.error, event.data)
                 if not self._forgiven():
                     break
         return events

@@ -15,6 +15,7 @@ from typing import Any
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.records import redact
+from llmwatch.wire.codes import may_pass
 from llmwatch.wire.event import StreamError
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
 
@@ -423,7 +424,7 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     found = error_in(document) or lone_error(document) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
-        return in_stream_error(found, status=status, where=where, retry_after=retry_delay(first_bytes))
+        return in_stream_error(found, first_bytes, status=status, where=where)
     if start == b"[":
         return NotAStream(
             f"The endpoint answered {status} with a JSON list where an event stream was asked for. "
@@ -456,13 +457,13 @@ def _unread(status: int, content_type: str, first_bytes: bytes) -> NotAStream | 
 
 def in_stream_error(
     error: StreamError,
+    said: bytes | str = b"",
     *,
     status: int = 200,
     where: str = "reported an error inside the stream",
-    retry_after: float | None = None,
 ) -> ProviderError:
-    """The exception for an error that came without an error status; ``retry_after`` is the wait in seconds that it
-    asks for.
+    """The exception for an error that came without an error status. ``said`` is the JSON that it stood in, which may
+    tell how long to wait, and whether its number stands for something that passes.
     """
     names = ", ".join(name for name in (error.type, error.code) if name)
     label = f" ({names})" if names else ""
@@ -471,5 +472,6 @@ def in_stream_error(
         status=status,
         type=error.type,
         code=error.code,
-        retry_after=retry_after,
+        retry_after=retry_delay(said),
+        retryable=may_pass(said),
     )

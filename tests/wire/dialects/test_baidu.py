@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from llmwatch import recovery
 from llmwatch.errors import ProviderError
+from llmwatch.recovery import Facts, Reason, Sent, could_work
 from llmwatch.wire import Collector, Decoder, Event, Kind
 from tests.wire.providers import BAIDU, baidu, data
 
@@ -51,6 +54,45 @@ def test_an_error_is_an_error(before: tuple[bytes, ...], form: str) -> None:
         assert isinstance(failure, ProviderError)
         assert failure.code == "336003"
         assert "max length" in str(failure)
+
+
+def failure_of(said: dict[str, Any]) -> ProviderError:
+    """The exception for this event after a piece of an answer."""
+    _, decoder, _ = read(BAIDU.parts[0], data(said))
+    assert isinstance(decoder.error, ProviderError)
+    return decoder.error
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 15, 18, 336000, 336100, 336501, 336502])
+def test_what_passes_may_be_asked_again(code: int) -> None:
+    """A limit of the second or the minute, and a server that is busy or failed; in an event and in place of all."""
+    said = {"error_code": code, "error_msg": "words"}
+    whole = Decoder("baidu")
+    whole.feed(json.dumps(said).encode())
+    for error in (failure_of(said), whole.verdict_at_end()):
+        assert isinstance(error, ProviderError)
+        assert (error.code, error.retryable) == (str(code), True)
+        assert could_work(recovery.failure_of(error), Facts(sent=Sent.YES)) == (True, Reason.STREAM_ERROR)
+
+
+@pytest.mark.parametrize("code", [3, 6, 13, 14, 17, 19, 100, 110, 111, 336001, 336002, 336003, 336007, 336104, 999999])
+def test_what_stays_is_not_asked_again(code: int) -> None:
+    """A limit of the day, a token, a permission, the request itself, and what no list has."""
+    error = failure_of({"error_code": code, "error_msg": "words"})
+    assert (error.code, error.retryable) == (str(code), False)
+    assert could_work(recovery.failure_of(error), Facts(sent=Sent.YES)) == (False, Reason.STREAM_ERROR_FINAL)
+
+
+@pytest.mark.parametrize(("code", "passes"), [(336501, True), (336502, True), (336003, False)])
+def test_a_code_beside_a_message_is_an_error(code: int, passes: bool) -> None:
+    """Baidu's page on rate limits shows them so, in place of an answer."""
+    error = failure_of({"code": code, "msg": "words"})
+    assert (error.code, error.retryable, error.status) == (str(code), passes, 200)
+    decoder = Decoder("baidu")
+    decoder.feed(json.dumps({"code": code, "msg": "words"}).encode())
+    verdict = decoder.verdict_at_end()
+    assert isinstance(verdict, ProviderError)
+    assert verdict.retryable is passes
 
 
 def test_a_call_comes_with_its_event() -> None:

@@ -1,0 +1,45 @@
+"""What the numbers of errors say about a resend."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from llmwatch.wire.codes import may_pass
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        ({"error_code": 18, "error_msg": "m"}, True),
+        ({"error_code": "336100", "error_msg": "m"}, True),
+        ({"error_code": 17, "error_msg": "m"}, False),
+        ({"code": 336501, "msg": "m"}, True),
+        ({"base_resp": {"status_code": 1002, "status_msg": "m"}}, True),
+        ({"base_resp": {"status_code": 1033, "status_msg": "m"}}, True),
+        ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, False),
+        ({"base_resp": {"status_code": 1004, "status_msg": "m"}}, False),
+        ({"error": {"code": "1302", "message": "m"}}, True),
+        ({"error": {"code": 1305, "message": "m"}}, True),
+        # What another list has, what its type tells, and what is no error.
+        ({"error": {"code": "1002", "message": "m"}}, None),
+        ({"error": {"code": "1113", "message": "m"}}, None),
+        ({"error": {"code": "1302", "type": "invalid_request_error"}}, None),
+        ({"code": 1302, "msg": "m"}, None),
+        ({"code": "18", "message": "m"}, None),
+        ({"base_resp": {"status_code": 0}}, None),
+        ({"error": "m"}, None),
+        ([], None),
+    ],
+)
+def test_the_lists_of_the_providers(said: Any, passes: bool | None) -> None:
+    """Each list counts for errors of its own shape and for no others; nothing is known of the rest."""
+    assert may_pass(json.dumps(said)) is may_pass(json.dumps(said).encode()) is passes
+
+
+@pytest.mark.parametrize("said", ["", "{", "[" * 100_000, b"\xff"])
+def test_what_is_no_json_says_nothing(said: bytes | str) -> None:
+    """Broken JSON has no number."""
+    assert may_pass(said) is None
