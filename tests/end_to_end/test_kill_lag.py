@@ -51,12 +51,12 @@ def test_a_kill_comes_within_50_ms_of_its_limit(
 
 
 def test_a_hundred_silent_streams_are_killed_on_time(serve: Serve, connect: Connect) -> None:
-    """Of a hundred streams that are silent at once half are killed within 50 ms in the best of a few tries; one
-    supervisor.
+    """Of a hundred streams that are silent at once half are killed within 50 ms in the best of a few tries; they
+    have one supervisor.
     """
     server = serve("silent")
     client = connect(limits=Limits(ttfb=3 * LIMIT), retry=ONCE)
-    medians: list[float] = []
+    before, medians = set(threading.enumerate()), list[float]()
     while len(medians) < TRIES and not (medians and min(medians) < LAG):
         calling = [in_thread(stream, client, server.chat_url) for _ in range(100)]
         outcomes = [one.result() for one in calling]
@@ -67,7 +67,8 @@ def test_a_hundred_silent_streams_are_killed_on_time(serve: Serve, connect: Conn
         medians.append(statistics.median(lags))
         assert len(server.requests) == 100 * len(medians)
     assert min(medians) < LAG
-    assert [thread.name for thread in threading.enumerate()].count("llmwatch-supervisor") == 1
+    # Tests of the supervisor itself may have left theirs in this process.
+    assert [thread.name for thread in set(threading.enumerate()) - before].count("llmwatch-supervisor") <= 1
 
 
 def test_two_hundred_kills_leave_nothing_behind(serve: Serve, connect: Connect) -> None:

