@@ -12,7 +12,6 @@ import pytest
 
 from llmwatch.errors import LLMWatchError, MalformedEvent
 from llmwatch.wire import Collector, Decoder, Event, Kind, Meaning, StreamError, ToolDelta, register, unregister
-from llmwatch.wire.dialects.registry import create
 from llmwatch.wire.eventstream import FrameEvent, FrameFramer, frame_events
 from tests.wire.dialects import test_anthropic as anthropic
 from tests.wire.dialects import test_chat as chat
@@ -151,7 +150,7 @@ def mutations(dialect: str) -> Iterator[list[Any]]:
         for new in VALUES:
             yield changed(answer, path, new)
     choose = random.Random(4)
-    for _ in range(1000):
+    for _ in range(300):
         mutated: Any = answer
         for _ in range(4):
             mutated = changed(mutated, choose.choice(list(places(mutated)) or [()]), choose.choice(VALUES))
@@ -167,8 +166,18 @@ def body_of(dialect: str, answer: list[Any]) -> bytes:
 
 
 @pytest.mark.parametrize("dialect", ANSWERS)
-def test_nothing_but_our_errors_comes_out(dialect: str) -> None:
-    """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by."""
+def test_nothing_but_our_errors_comes_out(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by. The net
+    under the dialects is not needed: they check what they read and raise what they say, nothing else.
+    """
+    raised: list[Exception] = []
+    unreadable = Decoder._read_unreadable
+
+    def read_unreadable(self: Decoder, event: Event, exc: Exception) -> None:
+        raised.append(exc)
+        unreadable(self, event, exc)
+
+    monkeypatch.setattr(Decoder, "_read_unreadable", read_unreadable)
     for answer in mutations(dialect):
         kind = "text/event-stream" if dialect == "cohere" else ""
         decoder, collector = Decoder(dialect, content_type=kind), Collector()
@@ -180,19 +189,8 @@ def test_nothing_but_our_errors_comes_out(dialect: str) -> None:
         assert isinstance(collector.text + collector.reasoning, str)
         assert all(isinstance(call.json(), dict) and call.name for call in collector.tool_calls)
         assert collector.discarded_calls >= 0
-
-
-@pytest.mark.parametrize("dialect", ANSWERS)
-def test_the_dialects_check_what_they_read(dialect: str) -> None:
-    """The net under the dialects is not needed: they themselves raise what they say, and nothing else."""
-    for answer in mutations(dialect):
-        reader = create(dialect)
-        for one in answer:
-            event = Event("chunk" if dialect == "bedrock" else "message", json.dumps(one))
-            try:
-                reader.read(event)
-            except (ValueError, RecursionError):
-                break
+    assert raised or dialect == "generic"
+    assert [exc for exc in raised if not isinstance(exc, (ValueError, RecursionError))] == []
 
 
 def test_whatever_a_dialect_raises_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
