@@ -4,6 +4,7 @@ left.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -42,6 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--libraries", action="store_true", help="only the real libraries, which are installed first")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The pure tests compute, the others wait for most of their time."""
+    processors = os.cpu_count() or 1
+    return processors if config.getoption("--fast") else 2 * processors
+
+
 def pytest_report_header() -> str:
     return f"times in tests: x {SCALE:g}"
 
@@ -62,6 +69,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_HANGS))
+
+
+def pytest_collection_finish() -> None:
+    """A collection of garbage, of which many tests ask for one, looks through what they made, not at all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
