@@ -18,12 +18,12 @@ from llmwatch.errors import (
     ProviderError,
     StreamTruncated,
 )
-from llmwatch.transport.encoding import Decompressor, Undecodable, Unread, decompressor_for
+from llmwatch.transport.encoding import Decompressor, Identity, Undecodable, Unread, decompressor_for
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Event, Recognition, media_type
+from llmwatch.wire import Event, Kind, Recognition, beginning, end_of_events, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]
 
@@ -261,6 +261,44 @@ class ByteDelivery(EventDelivery):
 
 
 class StrictDelivery(ByteDelivery):
-    """The same for a reader to whom an answer that is not as it should be would be lost, or would look whole."""
+    """The same for a reader to whom an answer that is not as it should be would be lost, or would look whole.
+
+    Such a reader stops at the end mark, wherever it stands. So what came in the same read as an event that is wrong is
+    handed over up to that event, and an end mark that is not believed by itself waits for the end of the body.
+    """
 
     strict = True
+
+    def __init__(self, exchange: PassthroughExchange, attempt: Attempt[Any], reply: Reply) -> None:
+        super().__init__(exchange, attempt, reply)
+        self._begun_event = b""
+        self._waiting = b""
+
+    def end(self) -> None:
+        super().end()
+        if self._waiting:
+            self._attempt.deliver([Piece(self._waiting)], len(self._waiting), content=False, event=False)
+
+    def _pass_on(self, data: bytes, events: list[Event]) -> None:
+        decoder = self._decoder
+        if self._waiting:
+            self._waiting += data
+            return
+        if decoder.terminal and decoder.error is not None:
+            # An end mark and nothing in front of it.
+            self._attempt.tally.dialect = decoder.dialect
+            raise self._exchange._scrubbed(self._attempt, decoder.error)
+        good = len(events)
+        if events and (events[-1].kind is Kind.ERROR or (decoder.terminal and not decoder.settled)):
+            good -= 1
+        if (good < len(events) or decoder.error is not None) and self._readable:
+            place = end_of_events(data, good, begun=self._begun_event)
+            if decoder.terminal:
+                self._waiting = data[place:]
+            data = data[:place]
+        self._begun_event = beginning(self._begun_event + data) if decoder.pending else b""
+        super()._pass_on(data, events)
+
+    @property
+    def _readable(self) -> bool:
+        return self._decoder.framing == "events" and isinstance(self._decompressor, Identity)

@@ -5,6 +5,7 @@ from llmwatch.wire.decoder import Decoder
 from llmwatch.wire.dialects import check_dialect, names, register, unregister
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
+from llmwatch.wire.places import beginning, end_of_events
 from llmwatch.wire.recognition import Recognition
 from llmwatch.wire.refusal import media_type, not_a_stream, provider_error
 from llmwatch.wire.usage import Usage
@@ -23,7 +24,9 @@ __all__ = [
     "ToolCall",
     "ToolDelta",
     "Usage",
+    "beginning",
     "check_dialect",
+    "end_of_events",
     "media_type",
     "names",
     "not_a_stream",

@@ -20,7 +20,7 @@ __all__ = ["FAILURES", "Failure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One body, how it is asked for, announced and ended, and what comes of it."""
+    """One body, how it is asked for, announced and ended, and what comes of it; ``client`` is the SDK that asks so."""
 
     path: str
     body: bytes
@@ -29,13 +29,19 @@ class Failure:
     content_type: str = "text/event-stream"
     ends: str = "clean"
     words: str = ""
+    client: str = ""
     request: dict[str, Any] = field(default_factory=dict)
 
 
 def _of(name: str, body: bytes, error: type[LLMWatchError], **more: Any) -> Failure:
     """A failure of what a healthy stream is."""
     stream = STREAMS[name]
-    known = {"path": stream.path, "content_type": stream.content_type, "request": stream.request}
+    known = {
+        "path": stream.path,
+        "content_type": stream.content_type,
+        "request": stream.request,
+        "client": stream.client,
+    }
     whole = more.pop("whole", error not in (StreamCut, StreamTruncated))
     return Failure(**{**known, **more}, body=body, error=error, whole=whole)
 

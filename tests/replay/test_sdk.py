@@ -1,4 +1,4 @@
-"""Each healthy stream that an SDK reads: through our client of it what its bare client shows, with one request."""
+"""Each stream that an SDK reads: through our client of it what its bare client shows, with one request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import openai
 import pytest
 
 import llmwatch
-from llmwatch import Limits
+from llmwatch import Limits, ProviderError, Retry
+from tests.replay.failures import FAILURES
 from tests.replay.playing import PIECES, asks, playing
 from tests.replay.reading import Said, expected
 from tests.replay.streams import STREAMS
@@ -114,14 +115,14 @@ _READERS: dict[str, tuple[Callable[[Any, dict[str, str]], Said], str]] = {
 }
 
 
-def _clients(name: str, base: str) -> list[AbstractContextManager[Any]]:
+def _clients(name: str, base: str, **settings: Any) -> list[AbstractContextManager[Any]]:
     """The bare client, and ours."""
     makers: Any = (
         (anthropic.Anthropic, llmwatch.sdk.anthropic) if name == "anthropic" else (openai.OpenAI, llmwatch.sdk.openai)
     )
     bare, watched = makers
     known = {"base_url": base, "api_key": "k", "timeout": LONG}
-    return [bare(**known, max_retries=0), watched(**known, limits=Limits.single(LONG))]
+    return [bare(**known, max_retries=0), watched(**known, limits=Limits.single(LONG), **settings)]
 
 
 @pytest.mark.parametrize("name", READ)
@@ -135,3 +136,35 @@ def test_our_client_shows_what_the_bare_one_shows(name: str) -> None:
                 for pieces in PIECES:
                     assert read(client, asks(pieces)) == expected(stream), (type(client), pieces)
         assert [request.path for request in server.requests] == [stream.path] * 2 * len(PIECES)
+
+
+def _outcome(read: Callable[[Any, dict[str, str]], Said], client: Any) -> Said | Exception:
+    try:
+        return read(client, {})
+    except Exception as error:
+        # Its frames hold connections.
+        return error.with_traceback(None)
+
+
+FAILED = [name for name in FAILURES if FAILURES[name].client]
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_a_failure_is_an_error_of_the_sdk(name: str) -> None:
+    """Whatever the bare client makes of it: the SDK's own error with ours behind it or the provider's words in it,
+    after one request.
+    """
+    failure = FAILURES[name]
+    read, behind = _READERS[failure.client]
+    sdk = anthropic if failure.client == "anthropic" else openai
+    with playing(failure.body, failure.content_type, ends=failure.ends) as server:
+        base = server.url + failure.path.removesuffix(behind)
+        with _clients(failure.client, base, retry=Retry.none())[1] as client:
+            outcome = _outcome(read, client)
+        assert len(server.requests) == 1
+    assert isinstance(outcome, sdk.APIError), outcome
+    assert failure.words in str(outcome)
+    if isinstance(outcome, sdk.APIConnectionError):
+        assert isinstance(outcome.__cause__, failure.error), outcome.__cause__
+    else:
+        assert failure.error is ProviderError
