@@ -14,12 +14,12 @@ import requests
 
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
-from llmwatch.errors import LLMWatchError, ProviderError, StreamCut
+from llmwatch.errors import LLMWatchError, NotAStream, ProviderError, StreamCut
 from llmwatch.payload import choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
-from llmwatch.transport.encoding import Decompressor, Undecodable, decompressor_for
+from llmwatch.transport.encoding import Decompressor, Undecodable, UnknownEncoding, decompressor_for
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.failures import forget, translate
 from llmwatch.transport.sender import Opener, Reply
@@ -160,8 +160,15 @@ class Exchange:
         """For every error that may hold words of others, before it is raised."""
         return scrubbed(error, self.request, self._secrets(attempt))
 
-    def _undecodable(self, attempt: Attempt[Any], error: Undecodable) -> StreamCut:
+    def _undecodable(self, attempt: Attempt[Any], error: Undecodable) -> LLMWatchError:
         what = self._secrets(attempt).masked(str(error))
+        if isinstance(error, UnknownEncoding):
+            return NotAStream(
+                f"{self.request.host} compressed the stream with {what!r}, which is not read here. Streams ask for"
+                " Accept-Encoding: identity: take an Accept-Encoding of your own from the headers, or keep the proxy in"
+                " between from compressing. llmwatch.Session hands the bytes on as they come.",
+                retryable=False,
+            )
         return StreamCut(f"{what[:1].upper()}{what[1:]} (from {self.request.host}).")
 
     # -- plain --------------------------------------------------------------

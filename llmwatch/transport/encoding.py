@@ -6,7 +6,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["Decompressor", "Identity", "Undecodable", "Unread", "Zlib", "decompressor_for"]
+__all__ = ["Decompressor", "Identity", "Undecodable", "UnknownEncoding", "Unread", "Zlib", "decompressor_for"]
+
+_MOST_ENCODINGS = 5
+"""Layers of encodings that are undone; urllib3 has the same limit."""
 
 _PIECE = 1024 * 1024
 """Bytes that are decompressed at once, so that a small read cannot turn into an unbounded one."""
@@ -14,6 +17,14 @@ _PIECE = 1024 * 1024
 
 class Undecodable(Exception):
     """The bytes are not what the content encoding says, or the encoding is one that is not read here."""
+
+
+class UnknownEncoding(Undecodable):
+    """The encoding is one that is not read here, which another try would not change. ``name``: the header's words."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Decompressor(Protocol):
@@ -86,15 +97,42 @@ class Zlib:
             raise Undecodable(f"the body is not valid {self._encoding}") from error
 
 
+class _Layers:
+    """One encoding over another: ``layers`` in the order in which they are undone."""
+
+    def __init__(self, layers: list[Decompressor]) -> None:
+        self._layers = layers
+
+    @property
+    def complete(self) -> bool:
+        return all(layer.complete for layer in self._layers)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        pieces: Iterator[bytes] = iter((data,))
+        for layer in self._layers:
+            pieces = _undone(layer, pieces)
+        return pieces
+
+
+def _undone(layer: Decompressor, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from layer.feed(piece)
+
+
 def decompressor_for(encoding: str) -> Decompressor:
-    """What undoes a ``Content-Encoding``. Raises :class:`Undecodable` for one that was not asked for and cannot be
-    read piece by piece.
+    """What undoes a ``Content-Encoding``, several in a row included. Raises :class:`UnknownEncoding` for one that is
+    not read here.
     """
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return Identity()
-    if name in ("gzip", "x-gzip"):
-        return Zlib("gzip")
-    if name == "deflate":
-        return Zlib("deflate")
-    raise Undecodable(f"the provider compressed the stream with {name[:40]!r}, which was not asked for")
+    names = [name.strip().lower() for name in encoding.split(",")]
+    layers: list[Decompressor] = []
+    # The last one named was applied last.
+    for name in reversed(names):
+        if name in ("gzip", "x-gzip", "deflate"):
+            layers.append(Zlib(name.removeprefix("x-")))
+        elif name not in ("", "identity"):
+            raise UnknownEncoding(encoding.strip()[:40])
+    if len(layers) > _MOST_ENCODINGS:
+        raise UnknownEncoding(encoding.strip()[:40])
+    if len(layers) > 1:
+        return _Layers(layers)
+    return layers[0] if layers else Identity()

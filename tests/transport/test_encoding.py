@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 import random
@@ -37,6 +38,10 @@ def _flushed(data: bytes) -> bytes:
     return b"".join(packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events) + packer.flush()
 
 
+def _again(data: bytes, _: int) -> bytes:
+    return gzip.compress(data)
+
+
 _FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "gzip-members": ("gzip", _members),
@@ -45,6 +50,10 @@ _FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "deflate": ("deflate", zlib.compress),
     "deflate-raw": ("deflate", _raw),
     "deflate-stored": ("deflate", lambda data: zlib.compress(data, 0)),
+    "gzip-twice": ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+    "deflate-in-gzip": ("deflate,gzip", lambda data: gzip.compress(zlib.compress(data))),
+    "identity-in-gzip": (" identity , gzip", gzip.compress),
+    "gzip-five-times": ("gzip,gzip,gzip,gzip,gzip", lambda data: functools.reduce(_again, range(5), data)),
     "identity": ("identity", bytes),
     "none": ("", bytes),
 }
@@ -189,7 +198,7 @@ def test_what_is_not_what_it_says(name: str) -> None:
         _feed(decompressor_for(name), iter([bytes(packed)]))
 
 
-@pytest.mark.parametrize("name", ["br", "zstd", "gzip, deflate", "compress", "x" * 500])
+@pytest.mark.parametrize("name", ["br", "zstd", "gzip, br", "br, gzip", "compress", "x" * 500, "gzip," * 5 + "gzip"])
 def test_an_encoding_that_is_not_read_here(name: str) -> None:
     """An encoding that was not asked for is refused by its name, cut to a length for a message."""
     with pytest.raises(Undecodable) as caught:
