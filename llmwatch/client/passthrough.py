@@ -212,15 +212,29 @@ class ByteDelivery(EventDelivery):
         if isinstance(failure, StreamTruncated):
             # After an error nothing else is to come.
             ends = recognition.seen and not decoder.blind and not isinstance(decoder.fault, ProviderError)
-        elif isinstance(failure, EmptyStream):
-            # The beginning of an event, and nothing else: that is no wire of another make.
-            ends = self.strict or (decoder.pending > 0 and not recognition.foreign)
+            ends = ends and (self.strict or not self._is_document())
+        elif isinstance(failure, EmptyStream) and decoder.begun and not recognition.foreign:
+            ends = self.strict or decoder.half_an_event
+            if ends:
+                failure = StreamTruncated(
+                    f"The body ended in the middle of its first event: nothing has ended its {decoder.pending:,} bytes."
+                    " The provider or a proxy in between closed the connection early."
+                )
+            else:
+                # A last line without an empty one is what the whole of such a wire looks like.
+                recognition.foreign = True
+                return
         else:
             ends = self.strict
         if ends:
             raise self._exchange._scrubbed(self._attempt, failure)
         if recognition.seen or (self._exchange.nature is Nature.STREAM and not isinstance(failure, StreamTruncated)):
             self._note_fault(failure)
+
+    def _is_document(self) -> bool:
+        """Whether the body is one JSON document, with the fields of a dialect that has no lines: a whole answer."""
+        decoder = self._decoder
+        return decoder.events == 1 and decoder.framing == "lines" and self._recognition.document
 
     def _note_fault(self, fault: LLMWatchError) -> None:
         tally = self._attempt.tally

@@ -33,7 +33,7 @@ from llmwatch.wire.dialects.base import (
     UnknownShape,
     error_event,
 )
-from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of
+from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of, is_line
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected, is_registered
 from llmwatch.wire.event import Event, Kind
@@ -41,7 +41,15 @@ from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.news import output_tokens
-from llmwatch.wire.refusal import broken_error, in_stream_error, lone_error, not_a_stream
+from llmwatch.wire.refusal import (
+    LINE_TYPES,
+    broken_error,
+    in_stream_error,
+    json_document,
+    lone_error,
+    media_type,
+    not_a_stream,
+)
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tools import is_whole
 
@@ -101,6 +109,7 @@ class Decoder:
         self._marked = False
         self._content_since_mark = False
         self._resumed = False
+        self._document = False
         self._url = url
         self._content_type = content_type
         self._max_event = max_event
@@ -299,6 +308,27 @@ class Decoder:
         # The mark itself carries none: what it completes came before.
         return event.kind in (_TERMINAL, _ERROR) and (event.data.strip() in ENDS or not event.has_content)
 
+    @property
+    def begun(self) -> bool:
+        """Whether something is there, beside comments, that nothing has ended."""
+        return self._framer.begun
+
+    @property
+    def half_an_event(self) -> bool:
+        """Whether what was ``begun``, in a body without events, is a part of one: its fields without data, half a JSON
+        object, the data of a dialect, a frame. A line of words or of other JSON is as whole as such lines are.
+        """
+        framer = self._framer
+        if isinstance(framer, FrameFramer):
+            return framer.is_frame
+        found = next(iter(self._parse(list(framer.rest()))), None)
+        if found is None or not found.data.strip():
+            return True
+        event = Event(found.event, found.data)
+        if found.data.lstrip().startswith(("{", "[")) and self._object_of(event) is None:
+            return True
+        return by_event(event) not in (None, "generic")
+
     def verdict_at_end(self) -> LLMWatchError | None:
         """What to say of a body that ended cleanly, after :meth:`end`; ``None`` where the answer is complete.
 
@@ -314,7 +344,7 @@ class Decoder:
             else ""
         )
         if not self.events:
-            refusal = self._refused()
+            refusal = self._refused(ended=True)
             if refusal is not None:
                 return refusal
             only = f" There were {self.comments:,} comments and nothing else." if self.comments else ""
@@ -324,6 +354,8 @@ class Decoder:
             )
         if self.accepts_eof:
             return None
+        if self._document and self.events == 1 and not self._content:
+            return json_document(200)
         return StreamTruncated(
             f"The stream ended after {self.events:,} events without a mark that says that the answer is over "
             f"(dialect {self.dialect or 'not known'}).{cut} The answer is not complete: the provider or a proxy in "
@@ -418,10 +450,14 @@ class Decoder:
         elif event.event == "error" or broken_error(event.data) is not None or event.data.startswith("error:"):
             error_event(event)
         else:
-            self.error = self._refused() or self._malformed(event, exc)
+            document = json_document(200) if self._document and self.events == 1 else None
+            self.error = document or self._refused() or self._malformed(event, exc)
 
     def _read_first(self, event: Event) -> None:
         guess = self._dialect
+        if isinstance(self._framer, LineFramer) and media_type(self._content_type) not in LINE_TYPES:
+            # The first line of such a body may be all of it, or the first one of a document that is spread over lines.
+            self._document = self.events == 1 and (event.data.strip() in ("{", "[") or not is_line(event.json()))
         if isinstance(self._framer, FrameFramer):
             name = detected(self._url, event) or by_frame(event)
         elif guess is not None:
@@ -438,11 +474,11 @@ class Decoder:
             self._use(name)
             self._read(event)
 
-    def _refused(self) -> LLMWatchError | None:
+    def _refused(self, *, ended: bool = False) -> LLMWatchError | None:
         # A page or a document in place of the first event is no damaged event.
         if self.events > 1:
             return None
-        return not_a_stream(200, self._content_type, bytes(self._head), dialect=self.dialect or AUTO)
+        return not_a_stream(200, self._content_type, bytes(self._head), dialect=self.dialect or AUTO, ended=ended)
 
     def _malformed(self, event: Event, exc: Exception) -> MalformedEvent:
         if isinstance(exc, json.JSONDecodeError):

@@ -88,6 +88,16 @@ class FrameFramer:
         """Nothing: a frame says how long it is, and a shorter one is cut."""
         return []
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything is pending."""
+        return bool(self._rest)
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether what is pending is a part of a frame: its prelude is believed, or begins like one."""
+        return bool(self._total) or (bool(self._rest) and self._rest[0] == 0)
+
     def accept(self) -> None:
         """Forget the frame that is not whole."""
         self._rest.clear()

@@ -99,6 +99,11 @@ class _Buffer:
         """Bytes that nothing has ended yet."""
         return len(self._rest) + self._newlines.held
 
+    @property
+    def begun(self) -> bool:
+        """Whether more than comments and line ends is pending."""
+        return any(line and not line.startswith(b":") for line in self._rest.split(b"\n"))
+
     def accept(self) -> None:
         """Count the rest as if it had been ended."""
         self._rest.clear()

@@ -15,7 +15,7 @@ from llmwatch.wire.dialects.detect import by_event, is_line
 from llmwatch.wire.dialects.registry import is_registered
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
-from llmwatch.wire.refusal import error_in, media_type
+from llmwatch.wire.refusal import LINE_TYPES, error_in, media_type
 
 __all__ = ["Recognition"]
 
@@ -31,12 +31,15 @@ class Recognition:
     ``dialect`` is the name that was asked for, ``"auto"`` included; ``framing`` how the decoder cuts the body
     (``events``, ``lines``, ``frames``; ``None``: its first bytes tell). ``seen``: an event of the dialect came.
     ``foreign``: something else came before that. ``hopeless``: and it is not even framed as anything that is read here.
+    ``document``: a line was seen that would be a whole answer of a dialect without lines, in a body that says of itself
+    that it is no lines.
     """
 
     __slots__ = (
         "_asked",
         "_begun",
         "_data",
+        "_documents",
         "_framing",
         "_last",
         "_line",
@@ -44,6 +47,7 @@ class Recognition:
         "_returned",
         "_sniffed",
         "_watching",
+        "document",
         "foreign",
         "hopeless",
         "seen",
@@ -53,8 +57,10 @@ class Recognition:
         self.seen = False
         self.foreign = False
         self.hopeless = False
+        self.document = False
         self._asked = dialect
         self._named = media_type(content_type) == "text/event-stream"
+        self._documents = media_type(content_type) not in LINE_TYPES
         self._framing = framing
         self._sniffed = framing is None
         self._watching = framing != "frames"
@@ -170,6 +176,7 @@ class Recognition:
             # At Ollama's paths others answer with documents, which have the same fields but say nothing of an end.
             read = event.has_content or event.kind in (Kind.TERMINAL, Kind.ERROR)
             self.seen = read or shape == dialect
+            self.document = self._documents and self._framing == "lines" and not _is_piece(event)
         if self.seen:
             self._stop_watching()
         else:
@@ -191,3 +198,12 @@ def _is_line(event: Event) -> bool:
     except (ValueError, RecursionError):
         return False
     return is_line(value) or error_in(value) is not None
+
+
+def _is_piece(event: Event) -> bool:
+    """Whether it is a line of Cohere's, or a piece of an answer of OpenAI's in a line."""
+    try:
+        value = event.json()
+    except (ValueError, RecursionError):
+        return True
+    return is_line(value) or '"delta"' in event.data

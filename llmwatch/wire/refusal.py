@@ -26,6 +26,7 @@ __all__ = [
     "error_in",
     "in_stream_error",
     "is_named",
+    "json_document",
     "lone_error",
     "media_type",
     "not_a_stream",
@@ -58,7 +59,7 @@ LINE_TYPES = frozenset(
 )
 """Content types of JSON lines."""
 
-# Where the header says so, or says nothing, what cannot be read is a damaged stream.
+# Where the header says so, or says nothing while bytes come, what cannot be read is a damaged stream.
 _READ_TYPES = frozenset(("", "text/event-stream", "application/vnd.amazon.eventstream"))
 _LINE_END = re.compile(rb"[\r\n]")
 
@@ -397,13 +398,15 @@ def _decimal(value: object) -> float | None:
     return None if found is None else float(found[0])
 
 
-def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect: str = "auto") -> LLMWatchError | None:
+def not_a_stream(
+    status: int, content_type: str, first_bytes: bytes, *, dialect: str = "auto", ended: bool = False
+) -> LLMWatchError | None:
     """Why a successful response is no event stream, or ``None`` where nothing speaks against it.
 
     ``first_bytes`` is what is at hand of the body, up to 64 KiB; with all of it the error inside a JSON body
-    can be told. What the body begins with counts more than what its ``Content-Type`` claims: events never begin
-    with ``<``, ``{`` or ``[``. JSON lines do, so ``{`` is accepted for ``dialect="ndjson"`` and for the content
-    types of JSON lines.
+    can be told. ``ended``: the body is over, and no event came of it. What the body begins with counts more than what
+    its ``Content-Type`` claims: events never begin with ``<``, ``{`` or ``[``. JSON lines do, so ``{`` is accepted for
+    ``dialect="ndjson"`` and for the content types of JSON lines.
 
     Returns :class:`~llmwatch.errors.NotAStream` for a web page, for a JSON document, and for what is of a content type
     that nothing reads and does not begin like an event; :class:`~llmwatch.errors.ProviderError` where a document is an
@@ -419,7 +422,7 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     if start == b"{" and (dialect == "ndjson" or media_type(content_type) in LINE_TYPES):
         return None
     if start not in (b"{", b"["):
-        return _unread(status, content_type, first_bytes)
+        return _unread(status, content_type, first_bytes, ended=ended and dialect != "bedrock")
     document = _json(first_bytes)
     found = error_in(document) or lone_error(document) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
@@ -431,6 +434,11 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
             "Gemini does so when the URL lacks alt=sse: add it.",
             retryable=False,
         )
+    return json_document(status)
+
+
+def json_document(status: int) -> NotAStream:
+    """The error for a whole JSON document in place of a stream."""
     return NotAStream(
         f"The endpoint answered {status} with a JSON document where an event stream was asked for: it ignored "
         "stream: true, or was not asked for it. Ask for a stream, or make a plain call with request().",
@@ -438,17 +446,20 @@ def not_a_stream(status: int, content_type: str, first_bytes: bytes, *, dialect:
     )
 
 
-def _unread(status: int, content_type: str, first_bytes: bytes) -> NotAStream | None:
-    """For a body of a content type that nothing reads, unless it begins like server-sent events all the same."""
+def _unread(status: int, content_type: str, first_bytes: bytes, *, ended: bool) -> NotAStream | None:
+    """For a body of a content type that nothing reads, unless it begins like server-sent events all the same. One
+    without a type is known by its end.
+    """
     kind = media_type(content_type)
-    if kind in _READ_TYPES or kind in LINE_TYPES:
+    if (kind in _READ_TYPES and not (ended and not kind)) or kind in LINE_TYPES:
         return None
     line = _start(first_bytes)[:ENOUGH_OF_LINE]
     end = _LINE_END.search(line)
     if not line or may_be_events(line[: end.start()] if end else line, whole=end is not None):
         return None
+    what = f"of the type {shorten(kind, _MOST_NAME)}" if kind else "without a Content-Type"
     return NotAStream(
-        f"The endpoint answered {status} with a body of the type {shorten(kind, _MOST_NAME)}, which no dialect reads. "
+        f"The endpoint answered {status} with a body {what}, which no dialect reads. "
         "Use request() if it is a whole answer, and llmwatch.Session with stream=True to read its bytes as they come; "
         "register a dialect if these are events of your own.",
         retryable=False,

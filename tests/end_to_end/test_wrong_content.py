@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -219,3 +221,87 @@ def test_events_under_another_name_are_read_all_the_same(serve: Serve, connect: 
     outcome = stream(connect(), serve(Script(name="named", description="text", play=play)).chat_url)
     outcome.done()
     assert outcome.text == ANSWER
+
+
+def _said(body: bytes, *headers: tuple[str, str], content_type: str = "text/event-stream") -> Script:
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(body)], content_type=content_type, headers=list(headers))
+
+    return Script(name="said", description="one body", play=play)
+
+
+EVENTS = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "compress", "gzip,gzip,gzip,gzip,gzip,gzip"])
+def test_an_encoding_that_is_not_read_is_told_after_one_request(serve: Serve, connect: Connect, encoding: str) -> None:
+    """Another request would be answered alike. The error says what it is, and what to change."""
+    server = serve(_said(b"\x1b\x0b\x00\xf8", ("Content-Encoding", encoding)))
+    for ask in (stream, collect):
+        error = ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
+        assert repr(encoding) in str(error)
+        assert "Accept-Encoding" in str(error)
+        assert not error.retryable
+    assert len(server.requests) == 2
+
+
+def test_an_encoding_over_another_is_read(serve: Serve, connect: Connect) -> None:
+    """A proxy that compresses what was compressed before does no harm; cut, it is cut."""
+    twice = gzip.compress(gzip.compress(EVENTS))
+    server = serve(_said(twice, ("Content-Encoding", "gzip, gzip")))
+    for ask in (stream, collect):
+        ask(connect(), server.chat_url).done()
+    assert len(server.requests) == 2
+    server = serve(_said(twice[: len(twice) // 2], ("Content-Encoding", "gzip, gzip")))
+    stream(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
+
+
+@pytest.mark.parametrize("body", [b"hello", b"\0\1\2\3" * 9, b"a,b\n1,2\n", b"foo: bar\n\n", b"RIFF\0\0"])
+def test_a_foreign_body_without_a_type_is_told_after_one_request(serve: Serve, connect: Connect, body: bytes) -> None:
+    """Nothing says what it is, and it is no event stream: that stays so."""
+    server = serve(_said(body, content_type=""))
+    for ask in (stream, collect):
+        error = ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
+        assert "without a Content-Type" in str(error)
+        assert not error.retryable
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b": hi\n\n", b"dat", b"data: {", b"event: x\n", b"hello\n\n" + EVENTS])
+def test_a_stream_without_a_type_is_read_as_one(serve: Serve, connect: Connect, body: bytes) -> None:
+    """What may be the beginning of one is empty or cut, and asked for again; strange lines before it do no harm."""
+    server = serve(_said(body, content_type=""), _said(EVENTS, content_type=""))
+    outcome = stream(connect(), server.chat_url)
+    outcome.done("done" if EVENTS in body else "recovered")
+    assert outcome.text == "hi"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "text", "text": "hi"}],
+            "stop_reason": "end_turn",
+        },
+        {"object": "response", "status": "completed", "output": []},
+        {"generated_text": "hi"},
+        {"text": "hi", "finish_reason": "COMPLETE"},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_document_where_ollama_would_send_lines(
+    serve: Serve, connect: Connect, document: dict[str, Any], indent: int | None
+) -> None:
+    """A whole document of another make, in one line or many, is no cut stream: one request."""
+    server = serve(_said(json.dumps(document, indent=indent).encode(), content_type="application/json"))
+    for ask in (stream, collect):
+        ask(connect(), server.url + "/api/chat").failed(llmwatch.NotAStream)
+    assert len(server.requests) == 2
+
+
+def test_a_line_of_ollamas_alone_is_cut(serve: Serve, connect: Connect) -> None:
+    """Its own line, without the last one, is of an answer that was cut, whatever type the body is said to be of."""
+    server = serve(_said(b'{"message": {"content": "hi"}, "done": false}\n', content_type="application/json"))
+    stream(connect(), server.url + "/api/chat").failed(llmwatch.StreamTruncated)

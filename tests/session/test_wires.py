@@ -18,8 +18,10 @@ from llmwatch.payload import modelcalls
 from tests.end_to_end.calls import asking
 from tests.session.doors import Way, caught, plain, record_of
 from tests.session.times import LONG, PATIENCE, SOON
+from tests.wire.frames import event_frame
 
 EVENTS = "text/event-stream"
+FRAMES = "application/vnd.amazon.eventstream"
 TURNS = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "m", "stream": True, "messages": TURNS}
 WORDS = ("Hel", "lo ", "world")
@@ -93,6 +95,20 @@ WIRES = {
     "text": Wire("/v1/chat/completions", [word.encode() for word in WORDS], "text/plain; charset=utf-8"),
     "text without a type": Wire("/v1/chat/completions", [word.encode() for word in WORDS], ""),
     "a page": Wire("/v1/chat/completions", [b"<p>", b"hello", b"</p>"], "text/html"),
+    "one line of words": Wire("/v1/messages", [b"data: hello"]),
+    "an event of another make without its end": Wire("/v1/chat/completions", [b'data: {"foo": 1}\n']),
+    "a line end too few behind such an event": Wire("/v1/responses", [b'event: x\ndata: {"foo": 1}\n']),
+    "words in place of frames": Wire("/model/m/converse-stream", [b"garbage"], FRAMES),
+    "and more of them": Wire("/model/m/converse-stream", [b"garbage" * 9], FRAMES),
+    "a document of OpenAI's": Wire("/api/chat", [_line(choices=[{"message": {"content": "hi"}}])], "application/json"),
+    "and without a type": Wire("/api/chat", [_line(choices=[{"message": {"content": "hi"}}]) + b"\n"], ""),
+    "a document of Gemini's": Wire(
+        "/api/generate",
+        [_line(candidates=[{"content": {"parts": [{"text": "hi"}]}}])],
+        "application/json",
+        {"model": "m", "prompt": "hi", "stream": True},
+    ),
+    "a document of DashScope's": Wire("/api/chat", [_line(output={"text": "hi"}, request_id="q")], "application/json"),
     "sound": Wire("/v1/chat/completions", [b"RIFF\0\1\2\3", b"\xff\xfe\n\n\0", b"data"], "audio/wav"),
     "an encoding of the program's own": Wire(
         "/v1/chat/completions",
@@ -107,6 +123,10 @@ WIRES = {
         "/v1/completions", ANSWER, body={"model": "m", "prompt": "hi"}, sent={"Accept": EVENTS}
     ),
 }
+
+
+DOCUMENTS = ("a document of OpenAI's", "and without a type", "a document of Gemini's", "a document of DashScope's")
+"""What is read as the dialect that it has its fields of."""
 
 
 def _gated(wire: Wire, *, after: list[steps.Step] | None = None, ends: bool = True) -> Script:
@@ -166,7 +186,8 @@ def test_a_wire_that_nobody_reads_is_handed_on_as_it_comes(way: Way, name: str) 
         assert (response.status_code, found) == (200, b"".join(wire.pieces))
         record = record_of(response)
         assert (record.outcome, record.empty, len(server.requests)) == ("done", False, 1)
-        assert record.attempts[0].dialect == ("openai-chat" if wire.pieces is ANSWER else None)
+        read = ("openai-chat", "gemini", "dashscope") if name in DOCUMENTS else (None,)
+        assert record.attempts[0].dialect in (("openai-chat",) if wire.pieces is ANSWER else read)
     with FaultServer(_said(wire.pieces, content_type=wire.content_type)) as server, way.session() as session:
         response = session.post(server.url + wire.path, json=wire.body)
         assert (response.content, len(server.requests)) == (b"".join(wire.pieces), 1)
@@ -250,6 +271,7 @@ WRONG: dict[str, tuple[list[bytes], str, str]] = {
     "broken JSON among events": ([ANSWER[0], b'data: {"choices": [\n\n', *ANSWER[1:]], EVENTS, "MalformedEvent"),
     "nothing at all": ([], EVENTS, "EmptyStream"),
     "comments alone": ([b": hi\n\n", b": hi\n\n"], EVENTS, "EmptyStream"),
+    "half a comment": ([b": hel"], EVENTS, "EmptyStream"),
     "an end alone": ([DONE], EVENTS, "EmptyStream"),
     "a document": ([_line(choices=[{"message": {"content": "fine"}}])], "application/json", "NotAStream"),
     "an error in a document": ([_line(**ERROR)], "application/json", "ProviderError"),
@@ -290,13 +312,56 @@ def test_an_answer_without_its_end_is_none(way: Way, pieces: list[bytes], kind: 
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("pieces", [[OPENING], [OPENING[:40]], [b'data: {"choices": [{"delta": {"content": "h']])
+MESSAGES = b'event: message_start\ndata: {"type": "message_start", "message": {"id": "m", "content": []}}\n\n'
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OPENING],
+        [OPENING[:40]],
+        [b'data: {"choices": [{"delta": {"content": "h'],
+        [_chunk("h")[:-1]],
+        [_chunk("h")[:-2]],
+        [MESSAGES[:-1]],
+        [MESSAGES[:-2]],
+        [MESSAGES[:30]],
+        [MESSAGES[:21]],
+        [MESSAGES[:7]],
+        [b": hello\n\nid: 7\n"],
+    ],
+)
 def test_an_opening_without_more_is_sent_again(way: Way, pieces: list[bytes]) -> None:
     """Nothing of it was handed out, and what was cut is never an answer."""
     with FaultServer([_said(pieces), "healthy"]) as server, way.session() as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
         assert response.content.endswith(DONE)
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("cut", [3, 11, 12, 40])
+def test_half_a_frame_is_sent_again(way: Way, cut: int) -> None:
+    """A frame says how long it is: less of it is cut, wherever that is."""
+    opening = event_frame("messageStart", {"role": "assistant"})
+    wire = Wire("/model/m/converse-stream", [opening[:cut]], FRAMES, {"messages": TURNS})
+    with FaultServer([_said(wire.pieces, content_type=FRAMES), "healthy"]) as server, way.session() as session:
+        response = session.post(server.url + wire.path, json=wire.body, stream=True)
+        assert response.content
+        assert (record_of(response).outcome, len(server.requests)) == ("recovered", 2)
+
+
+def test_one_line_of_a_stream_is_no_document(way: Way) -> None:
+    """A piece of an answer, in lines, is of one that was cut; so is Ollama's own line."""
+    for line in (
+        _line(choices=[{"index": 0, "delta": {"content": "hi"}}]),
+        _line(message={"content": "hi"}, done=False),
+    ):
+        with FaultServer([_said([line + b"\n"], content_type="application/json"), "healthy"]) as server:
+            with way.session() as session:
+                response = session.post(server.url + "/api/chat", json=CHAT, stream=True)
+                error = caught(requests.exceptions.ChunkedEncodingError, lambda: response.content)  # noqa: B023
+            assert isinstance(error, llmwatch.StreamTruncated)
+            assert len(server.requests) == 1
 
 
 def test_a_cut_behind_too_large_an_event_is_one(way: Way) -> None:
