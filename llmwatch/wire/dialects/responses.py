@@ -182,7 +182,7 @@ class OpenAIResponses(Dialect):
             # Its name says why the answer ended, and that nothing follows.
             event.kind, event.finish = Kind.TERMINAL, True
             self._read_end(event, name, response if isinstance(response, dict) else {})
-        elif name == "response.failed":
+        elif name in ("response.failed", "response.cancelled"):
             _fail(event, response if isinstance(response, dict) else value)
         elif name in ("error", "response.error") or event.event == "error":
             error_event(event, value)
@@ -345,7 +345,12 @@ def _list(value: Any) -> list[Any]:
 
 def _fail(event: Event, response: dict[str, Any]) -> None:
     event.kind = Kind.ERROR
-    event.error = error_in(response) or StreamError(None, None, "the response failed, no reason was given")
+    cancelled = response.get("status") == "cancelled" or event.event == "response.cancelled"
+    event.error = error_in(response) or (
+        StreamError("cancelled", None, "the response was cancelled")
+        if cancelled
+        else StreamError(None, None, "the response failed, no reason was given")
+    )
 
 
 def _key(value: dict[str, Any], item: dict[str, Any] | None = None) -> str:

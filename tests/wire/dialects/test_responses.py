@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from llmwatch.wire import Kind, StreamError, ToolDelta
+from llmwatch.errors import ProviderError
+from llmwatch.recovery import Facts, Reason, Sent, could_work, failure_of
+from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
 from tests.wire.dialects.rows import Row, row
-from tests.wire.streams import decode
+from tests.wire.streams import decode, sse
 
 
 def event(kind: str, **fields: Any) -> tuple[str, dict[str, Any]]:
@@ -293,3 +295,14 @@ def test_events(row: Row) -> None:
     """Each event means what the API reference says."""
     events, _ = decode("openai-responses", *row.before, row.data)
     row.check(events[-1])
+
+
+@pytest.mark.parametrize("before", [(), (event("output_text.delta", delta="a"),)])
+@pytest.mark.parametrize("name", ["cancelled", "completed"])
+def test_a_response_that_was_cancelled_is_an_error(before: tuple[Any, ...], name: str) -> None:
+    """Somebody called it off: that is no cut connection, and it is not asked for again."""
+    decoder = Decoder("openai-responses")
+    decoder.feed(sse(event("created", response={}), *before, event(name, response={"status": "cancelled"})))
+    assert isinstance(decoder.error, ProviderError)
+    assert (decoder.error.type, "was cancelled" in str(decoder.error)) == ("cancelled", True)
+    assert could_work(failure_of(decoder.error), Facts(sent=Sent.YES)) == (False, Reason.STREAM_ERROR_FINAL)
