@@ -15,7 +15,7 @@ import requests
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError, StreamCut
-from llmwatch.payload import choices_asked, pieces_asked
+from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
@@ -270,6 +270,7 @@ class Exchange:
             content_type=reply.headers.get("content-type", ""),
             choices=choices_asked(self.request.body),
             in_pieces=pieces_asked(self.request.body),
+            asks_nothing=asks_nothing(self.request.body),
             max_event=self.max_event,
             tolerant=tolerant,
         )

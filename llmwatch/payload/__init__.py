@@ -1,6 +1,6 @@
 """What a request's body says: model call, streaming, prompt size, reasoning, tools, choices. Pure; nothing is sent."""
 
-from llmwatch.payload.choices import choices_asked, pieces_asked
+from llmwatch.payload.choices import asks_nothing, choices_asked, pieces_asked
 from llmwatch.payload.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
 from llmwatch.payload.prompt import base64_bytes, prompt_tokens
 from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
@@ -11,6 +11,7 @@ __all__ = [
     "IDEMPOTENT",
     "REASONING_MODELS",
     "ToolExposure",
+    "asks_nothing",
     "base64_bytes",
     "choices_asked",
     "is_model_call",

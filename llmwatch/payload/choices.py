@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["choices_asked", "pieces_asked"]
+__all__ = ["asks_nothing", "choices_asked", "pieces_asked"]
 
 
 def choices_asked(body: object) -> int:
@@ -31,6 +31,14 @@ def pieces_asked(body: object) -> bool:
     """
     parameters = body.get("parameters") if isinstance(body, Mapping) else None
     return isinstance(parameters, Mapping) and parameters.get("incremental_output") is True
+
+
+def asks_nothing(body: object) -> bool:
+    """Whether the parsed ``body`` has no prompt and no messages: Ollama loads the model then, or unloads it.
+
+    False where the body is not known.
+    """
+    return isinstance(body, Mapping) and not any(body.get(name) for name in ("prompt", "messages", "images", "suffix"))
 
 
 def _number(value: object) -> int:

@@ -75,7 +75,8 @@ class Decoder:
     (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
     accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`);
     ``in_pieces`` whether it asked for pieces where its provider may restate all that was said with each event
-    (:func:`~llmwatch.payload.pieces_asked`). Raises ``ConfigError`` for a dialect that is not known.
+    (:func:`~llmwatch.payload.pieces_asked`); ``asks_nothing`` whether it has no prompt, so that no answer is owed
+    (:func:`~llmwatch.payload.asks_nothing`). Raises ``ConfigError`` for a dialect that is not known.
 
     ``events`` counts events; ``output_tokens`` is the highest count of them that the provider gave; ``error`` is the
     failure that ended the stream; ``terminal`` is true once the end mark was returned, and ``settled`` where a finish
@@ -92,6 +93,7 @@ class Decoder:
         max_event: int = MAX_EVENT,
         choices: int = 1,
         in_pieces: bool = False,
+        asks_nothing: bool = False,
         tolerant: bool = False,
     ) -> None:
         self.events = 0
@@ -115,6 +117,7 @@ class Decoder:
         self._max_event = max_event
         self._choices = choices
         self._in_pieces = in_pieces
+        self._asks_nothing = asks_nothing
         self._head = bytearray()
         self._parse: Callable[[list[Any]], Iterable[RawEvent]] = Fields().parse
         self._framer: Framer | LineFramer | FrameFramer = Framer(max_event)
@@ -138,6 +141,7 @@ class Decoder:
         self._dialect = create(name)
         self._dialect.choices = self._choices
         self._dialect.in_pieces = self._in_pieces
+        self._dialect.asks_nothing = self._asks_nothing
         self._read = self._dialect.read
 
     def _cut_into(self, framing: Framing) -> None:

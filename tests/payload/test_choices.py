@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import StreamTruncated
-from llmwatch.payload import choices_asked, pieces_asked
+from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.wire import Decoder
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import sse
@@ -82,3 +82,21 @@ def test_the_terminal_event_ends_fewer_choices() -> None:
 def test_pieces_are_asked_for_among_the_parameters(body: object, asked: bool) -> None:
     """Only the parameter that DashScope documents asks for pieces."""
     assert pieces_asked(body) is asked
+
+
+@pytest.mark.parametrize(
+    ("body", "nothing"),
+    [
+        ({"model": "m"}, True),
+        ({"model": "m", "prompt": "", "keep_alive": 0}, True),
+        ({"model": "m", "messages": []}, True),
+        ({"model": "m", "prompt": "hi"}, False),
+        ({"model": "m", "messages": [{"role": "user", "content": "hi"}]}, False),
+        ({"model": "m", "images": ["aGk="]}, False),
+        (None, False),
+        ("hi", False),
+    ],
+)
+def test_a_body_without_a_prompt_asks_nothing(body: Any, nothing: bool) -> None:
+    """A model is to be loaded; of a body that is not known nothing is said."""
+    assert asks_nothing(body) is nothing

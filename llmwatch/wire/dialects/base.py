@@ -104,6 +104,7 @@ class Dialect:
     another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
     ``contradictions`` counts the events that restate something as it was not said; what was said stands.
     ``in_pieces``: the request asked for pieces, so that no event restates what others said.
+    ``asks_nothing``: the request has no prompt, so that no answer is owed.
     ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
     effects.
     """
@@ -118,6 +119,7 @@ class Dialect:
         self.choices = 1
         self.contradictions = 0
         self.in_pieces = False
+        self.asks_nothing = False
 
     @property
     def at_rest(self) -> bool:

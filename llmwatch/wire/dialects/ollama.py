@@ -1,7 +1,8 @@
 """``ndjson``: Ollama's own API (``/api/chat``, ``/api/generate``), one JSON object a line.
 
 Source: Ollama's API reference. The line with ``done: true`` is the end mark and carries the usage; it may carry
-a last piece of text as well. Its ``done_reason`` is the finish mark; some servers send it without ``done``. Tool
+a last piece of text as well. Its ``done_reason`` is the finish mark; some servers send it without ``done``. That a
+model was loaded or unloaded is no reason why an answer ended, unless the request asked for nothing else. Tool
 calls come whole.
 """
 
@@ -18,6 +19,8 @@ from llmwatch.wire.tools import bare_call, whole_call
 __all__ = ["Ollama"]
 
 
+# What Ollama says in place of an answer that it did not give.
+_NO_ANSWER = frozenset(("load", "unload"))
 _THOUGHTS = ("thinking", "reasoning_content", "reasoning", "reasoning_text")
 _KNOWN = frozenset(("content", "images", "tool_calls", "tool_name", "tool_call_id"))
 
@@ -35,11 +38,14 @@ class Ollama(Dialect):
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
-        if value is None:
+        if value is None and event.error is None:
             return
+        value = event.json() if value is None else value
         message = value.get("message")
         source = message if isinstance(message, dict) else value
         event.text = text_of(source.get("content" if source is message else "response"))
+        if event.error is not None:
+            return
         for name in _THOUGHTS:
             if name in source and (thought := thoughts(source[name])):
                 event.reasoning = thought
@@ -58,7 +64,7 @@ class Ollama(Dialect):
                 self._reasoning.add(event.reasoning)
         event.tools = self._read_calls(source.get("tool_calls"))
         reason = text_of(value.get("done_reason"))
-        if reason:
+        if reason and (self.asks_nothing or reason not in _NO_ANSWER):
             event.finish = self.finished = True
             event.cut = is_cut(reason)
             if not event.cut:

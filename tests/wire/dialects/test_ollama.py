@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from llmwatch.wire import Kind, StreamError, ToolDelta
+from llmwatch.errors import EmptyStream
+from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
 from tests.wire.dialects.rows import Row, row
-from tests.wire.streams import decode
+from tests.wire.streams import decode, lines
 
 
 def chat(done: bool = False, **message: Any) -> dict[str, Any]:
@@ -118,3 +119,15 @@ def test_last_line_of_white_space_is_nothing() -> None:
     """White space behind the last line is no event and no evidence of a cut."""
     _, decoder = decode("ndjson", body=b'{"response":"a","done":false}\n  ')
     assert (decoder.events, decoder.pending) == (1, 0)
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+@pytest.mark.parametrize("said", [{"response": ""}, {"message": {"role": "assistant", "content": ""}}])
+def test_a_model_that_was_loaded_is_no_answer(reason: str, said: dict[str, Any]) -> None:
+    """Where something was asked nothing came of it; a request without a prompt wanted that and no more."""
+    body = lines({"model": "m", **said, "done": True, "done_reason": reason})
+    for asks_nothing, settled, error in ((False, False, EmptyStream), (True, True, type(None))):
+        decoder = Decoder("ndjson", asks_nothing=asks_nothing)
+        (event,) = decoder.feed(body)
+        assert (event.kind, event.finish, decoder.settled) == (Kind.TERMINAL, settled, settled)
+        assert type(decoder.verdict_at_end()) is error
