@@ -7,7 +7,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import requests
@@ -342,6 +342,7 @@ class EventDelivery:
         self._begun = False
         self._size = 0
         self._tokens = 0
+        self._said = False
 
     def _decompressor_for(self, encoding: str) -> Decompressor:
         return decompressor_for(encoding)
@@ -402,12 +403,19 @@ class EventDelivery:
         self._note_end()
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
-            events.pop()
+            last = events.pop()
+            said = self._said or any(event.has_content for event in events)
+            if said and (last.text or last.reasoning):
+                # The last words beside it. Without any before, they would keep the request from being sent again.
+                kind = Kind.TEXT if last.text else Kind.REASONING
+                events.append(replace(last, kind=kind, tools=(), finish=False, error=None))
         if events:
+            content = any(event.has_content for event in events)
+            self._said = self._said or content
             attempt.deliver(
                 events,
                 size,
-                content=any(event.has_content for event in events),
+                content=content,
                 **self._marks(events, end=decoder.terminal and error is None),
                 kinds=Counter(map(_KIND, events)),
             )

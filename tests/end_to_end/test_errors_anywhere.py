@@ -39,6 +39,31 @@ def test_it_is_never_a_success(serve: Serve, connect: Connect, dialect: str, bad
     assert len(server.requests) == 2
 
 
+BESIDE = {
+    "openai-chat": (
+        chunk({"content": "Half an"}),
+        b'data: {"choices": [{"index": 0, "delta": {"content": " answer"}, "finish_reason": "error"}],'
+        b' "error": {"code": 502, "message": "planted words"}}\n\n',
+    ),
+    "ndjson": (
+        b'{"message": {"content": "Half an"}, "done": false}\n',
+        b'{"message": {"content": " answer"}, "error": "planted words"}\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", BESIDE)
+def test_the_last_words_beside_it_are_a_part_of_the_answer(serve: Serve, connect: Connect, dialect: str) -> None:
+    """They are delivered, as what the error says was; where they are the first, the request may be sent again."""
+    before, bad = BESIDE[dialect]
+    kind = "application/x-ndjson" if dialect == "ndjson" else "text/event-stream"
+    url = serve(rebuilt(before, bad, content_type=kind), rebuilt(bad, content_type=kind)).url + PATHS[dialect]
+    outcome = stream(connect(retry=Retry.none()), url)
+    error = outcome.failed(ProviderError)
+    assert (error.partial, outcome.text, "planted words" in str(error)) == ("Half an answer", "Half an answer", True)
+    assert stream(connect(retry=Retry.none()), url).failed(ProviderError).partial == ""
+
+
 def test_stray_lines_are_in_the_record(serve: Serve, connect: Connect) -> None:
     """Lines that are neither field nor comment are counted, and change nothing."""
     server = serve(rebuilt(chunk({"content": "a"}), b"hello\nworld\n\n", chunk({}, "stop"), DONE))

@@ -152,6 +152,7 @@ class OpenAIChat(Dialect):
             error = value
         if error is not None:
             error_event(event, error)
+            event.text = "".join(map(_text_beside, choices))
             return
         pieces = _Pieces()
         ended = False
@@ -277,6 +278,12 @@ def _has_acted(executed: Any) -> bool:
     """Whether one of the tools that a gateway ran itself may have a side effect."""
     kinds = [one.get("type") if isinstance(one, dict) else None for one in _list(executed)]
     return any(may_act(kind) and not (isinstance(kind, str) and kind in _READING) for kind in kinds)
+
+
+def _text_beside(choice: dict[str, Any]) -> str:
+    """The last words of a choice, beside an error."""
+    delta = choice.get("delta")
+    return (text_of(delta.get("content")) if isinstance(delta, dict) else "") or text_of(choice.get("text"))
 
 
 def _parsed(arguments: str) -> Any:
