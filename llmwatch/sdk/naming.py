@@ -1,6 +1,6 @@
 """Names of events for an SDK that goes by them alone.
 
-The anthropic SDK looks at the ``event:`` line of an event and passes over one that has none (0.116 does), although its
+The anthropic SDK looks at the ``event:`` line of an event and passes over one that has none (2.14.0 does), although its
 data names its type as well. Gateways drop these lines: the answer came, and would be lost without a word.
 """
 
