@@ -160,7 +160,8 @@ class ProviderError(LLMWatchError):
     """The provider said no: an HTTP status, or an error event inside the stream.
 
     ``status`` is the HTTP status (200 for an in-stream error), ``type`` and ``code`` are the provider's own words where
-    it gave them, ``retry_after`` the wait in seconds that it asked for, ``should_retry`` its explicit word on a retry.
+    it gave them, ``retry_after`` the wait in seconds that it asked for, ``should_retry`` its explicit word on a retry,
+    ``loading`` whether it said that its model is still being loaded.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class ProviderError(LLMWatchError):
         type: str | None = None,
         retry_after: float | None = None,
         should_retry: bool | None = None,
+        loading: bool = False,
         retryable: bool | None = None,
     ) -> None:
         super().__init__(message, retryable=retryable)
@@ -180,6 +182,7 @@ class ProviderError(LLMWatchError):
         self.type = type
         self.retry_after = retry_after
         self.should_retry = should_retry
+        self.loading = loading
 
 
 class CircuitOpen(LLMWatchError):

@@ -27,7 +27,7 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event, Kind, not_a_stream, provider_error
+from llmwatch.wire import Decoder, Event, Kind, is_loading, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
@@ -311,6 +311,7 @@ class Exchange:
             type=said.type,
             retry_after=retry_after(headers, wall, status=status, body=body),
             should_retry=should_retry(headers),
+            loading=status == 503 and is_loading(body),
         )
 
 

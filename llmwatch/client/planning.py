@@ -141,8 +141,11 @@ class Planner:
         failure, context = failure_of(error), self._context(cancelled_by)
         loading = self._is_loading(error)
         context = replace(context, loading=loading)
+        if self._says_loading(error):
+            # Once its time is over, what was asked in it counts: there are no further attempts behind it.
+            context = replace(context, attempt=context.attempt + self.history.loading)
         plan = decide(failure, facts, context)
-        wait = self._wait(error, plan)
+        wait = self._wait(error, plan, loading=loading)
         if plan.recovery.decision is not Decision.RETRY:
             return plan, wait
         # Now that the wait is known.
@@ -217,28 +220,34 @@ class Planner:
         )
 
     def _is_loading(self, error: LLMWatchError) -> bool:
-        """Whether a local server loads its model, and has time left for it.
-
-        llama.cpp answers 503 with this type until its model is there (server README, 2025). Without a word it would
-        have been silent for so long as ``ttfb`` allows.
-        """
-        if not isinstance(error, ProviderError) or error.status != 503 or error.type != "unavailable_error":
-            return False
-        if error.retry_after is not None or not self.loading_time:
+        """Whether a local server loads its model, and has time left for that: as long as it might have been silent."""
+        if not self._says_loading(error):
             return False
         now = self.settings.clock.now()
         self.loading_since = now if self.loading_since is None else self.loading_since
         return now < self.loading_since + self.loading_time
 
-    def _wait(self, error: LLMWatchError, plan: Plan) -> float:
-        """None for the free resend, what the provider asked for exactly, else a back-off."""
+    def _says_loading(self, error: LLMWatchError) -> bool:
+        loading = isinstance(error, ProviderError) and error.loading and error.retry_after is None
+        return loading and self.loading_time > 0
+
+    def _wait(self, error: LLMWatchError, plan: Plan, *, loading: bool) -> float:
+        """None for the free resend, what the provider asked for exactly, else a back-off. While a model is loaded it
+        ends with the time for that.
+        """
         if plan.free:
             return 0.0
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             return float(asked)
+        wait = self._backoff(self.history.loading + 1 if loading else self.history.counted)
+        if loading and self.loading_since is not None:
+            wait = max(0.0, min(wait, self.loading_since + self.loading_time - self.settings.clock.now()))
+        return wait
+
+    def _backoff(self, attempt: int) -> float:
         return backoff(
-            self.history.number - self.history.free_resends,
+            attempt,
             base=self.retry.backoff,
             cap=self.retry.max_backoff,
             random=self.settings.random,

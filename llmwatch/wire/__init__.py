@@ -7,7 +7,7 @@ from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.places import beginning, end_of_events
 from llmwatch.wire.recognition import Recognition
-from llmwatch.wire.refusal import media_type, not_a_stream, provider_error
+from llmwatch.wire.refusal import is_loading, media_type, not_a_stream, provider_error
 from llmwatch.wire.usage import Usage
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "beginning",
     "check_dialect",
     "end_of_events",
+    "is_loading",
     "media_type",
     "names",
     "not_a_stream",

@@ -25,6 +25,7 @@ __all__ = [
     "broken_error",
     "error_in",
     "in_stream_error",
+    "is_loading",
     "is_named",
     "json_document",
     "lone_error",
@@ -359,6 +360,36 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
         found = StreamError(None, None, shorten(text))
     return found or StreamError(None, None, _phrase(status))
+
+
+# The whole message, so that a failure to load is none.
+_LOADING = re.compile(
+    r"(?:unexpected server status: )?(?:llm server |server is )?loading (?:the )?model\.*"
+    r"|(?:the )?model(?: \S{1,200})? is (?:still |currently )?(?:loading|being loaded)\b.{0,200}",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_loading(body: bytes) -> bool:
+    """Whether the body of a 503 says that the server is still loading its model.
+
+    llama.cpp and llamafile do so by the type ``unavailable_error``, and with ``Loading model`` as the message that a
+    proxy may leave of it (server README and source, 2024 to 2026); Hugging Face's containers by an ``estimated_time``
+    beside the error; gateways in front of Ollama's runner in its words. Ollama itself, LM Studio and llama-swap hold
+    the request back meanwhile; vLLM and TGI do not listen yet. KoboldCpp's ``service_unavailable`` is a server that is
+    busy.
+    """
+    document = _json(body)
+    if not isinstance(document, dict):
+        return False
+    error = document.get("error")
+    found = _error_body(document)
+    if found is not None and found.type == "unavailable_error":
+        return True
+    if isinstance(error, str) and type(document.get("estimated_time")) in (int, float):
+        return True
+    words = (found.message if found is not None else "", document.get("status"))
+    return any(isinstance(said, str) and _LOADING.fullmatch(said.strip()) is not None for said in words)
 
 
 def retry_delay(said: bytes | str) -> float | None:

@@ -48,8 +48,34 @@ def test_it_is_given_up_after_the_silence_that_is_allowed(studio: Studio) -> Non
         studio.elapse(studio.retries[number - 1].wait)
     error = calling.result()
     assert error.recovery.reason == "attempts_exhausted"
-    assert sender.opened_at[-1] - sender.opened_at[0] >= 60
-    assert len(sender.opened_at) < 15
+    assert sender.opened_at[-1] - sender.opened_at[0] == 60
+    assert len(sender.opened_at) == 11
+
+
+def test_the_attempts_behind_it_are_those_of_any_call(studio: Studio) -> None:
+    """What fails once the model is there has all its attempts, and its back-off from the beginning."""
+    call, sender = asked(studio, *[LOADING] * 4, Answer(status=500))
+    calling = in_thread(caught_by, call, ProviderError)
+    for number, wait in enumerate((1, 2, 4, 8, 1, 2), 1):
+        eventually(lambda number=number: len(studio.retries) == number, "the wait begins")
+        assert studio.retries[-1].wait == wait
+        studio.elapse(wait)
+    assert calling.result().status == 500
+    assert len(sender.opened_at) == 7
+
+
+def test_a_short_time_leaves_the_attempts_of_any_call(studio: Studio) -> None:
+    """Where ``ttfb`` is over before the attempts are."""
+    studio.random = [JITTER] * 9
+    settings = studio.settings(on_notice=studio.notices.append, profile="local", limits=Limits(ttfb=0.5))
+    call, sender = studio.call(LOADING, retry=Retry(backoff=1), settings=settings)
+    calling = in_thread(caught_by, call, ProviderError)
+    for number, wait in enumerate((0.5, 1), 1):
+        eventually(lambda number=number: len(studio.retries) == number, "the wait begins")
+        assert studio.retries[-1].wait == wait
+        studio.elapse(wait)
+    calling.result()
+    assert len(sender.opened_at) == 3
 
 
 @pytest.mark.parametrize(

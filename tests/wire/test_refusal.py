@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
-from llmwatch.wire import StreamError, not_a_stream, provider_error
+from llmwatch.wire import StreamError, is_loading, not_a_stream, provider_error
 from tests.wire.test_decoder import JSON
 
 PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; error </title></head><body>%b</body>" % (
@@ -210,3 +210,38 @@ def test_json_lines_are_accepted_where_they_are_expected() -> None:
 def test_stream_errors_are_plain_tuples() -> None:
     """The parts can be taken apart or named."""
     assert StreamError("t", "c", "m") == ("t", "c", "m")
+
+
+@pytest.mark.parametrize(
+    ("body", "loading"),
+    [
+        ({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, True),
+        ({"message": "Loading model", "type": "unavailable_error", "code": 503}, True),
+        ({"error": {"message": "Loading model", "type": "api_error"}}, True),
+        ({"error": {"message": "Server is loading model"}}, True),
+        ({"status": "loading model"}, True),
+        ({"error": "Model m/m is currently loading", "estimated_time": 20.0}, True),
+        ({"error": "wait", "estimated_time": 20}, True),
+        ({"error": "unexpected server status: llm server loading model"}, True),
+        ({"detail": "The model is still loading, please wait."}, True),
+        ({"error": {"message": "Failed to load model", "type": "server_error"}}, False),
+        ({"error": "error loading model"}, False),
+        ({"error": {"message": "Error loading model: no such file"}}, False),
+        ({"error": "model is loaded on another host"}, False),
+        ({"detail": {"msg": "Server is busy; please try again later.", "type": "service_unavailable"}}, False),
+        ({"error": "server busy, please try again.  maximum pending requests exceeded"}, False),
+        ({"estimated_time": 20}, False),
+        ({"error": "unhealthy", "error_type": "healthcheck"}, False),
+        ([], False),
+        ("Loading model", False),
+    ],
+)
+def test_a_server_that_is_loading_says_so(body: Any, loading: bool) -> None:
+    """By a type or a field that stands for it, or with nothing but the words; a failure to load is none."""
+    assert is_loading(json.dumps(body).encode()) is loading
+
+
+@pytest.mark.parametrize("body", [b"", b"Loading model", b"{", b"<html>Loading model</html>", b"\xff"])
+def test_what_is_no_document_says_nothing_of_loading(body: bytes) -> None:
+    """Pages and pieces are not looked into."""
+    assert not is_loading(body)
