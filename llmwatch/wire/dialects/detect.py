@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS
 from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES
 from llmwatch.wire.dialects.bedrock import BEDROCK_EVENTS
 from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
+from llmwatch.wire.dialects.cortex import CORTEX_EVENTS
 from llmwatch.wire.event import Event
 from llmwatch.wire.eventstream import FRAME_TYPE
 from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, error_in, media_type
@@ -24,7 +26,10 @@ _PARTS = (
     ("/services/aigc/text-generation/", "dashscope"),
     ("/services/aigc/multimodal-generation/", "dashscope"),
     ("/cortex/inference:complete", "snowflake"),
+    ("/cortex/agent:run", "cortex-agent"),
 )
+# An agent that is stored.
+_AGENT = re.compile(r"/agents/[^/]+:run$")
 
 _ENDINGS = (
     ("/chat/completions", "openai-chat"),
@@ -62,6 +67,8 @@ def by_url(url: str, content_type: str = "") -> str | None:
     for ending, name in _ENDINGS:
         if path.endswith(ending):
             return name
+    if _AGENT.search(path):
+        return "cortex-agent"
     if "/responses/" in path:
         # A stored response that is streamed again: /v1/responses/resp_123
         return "openai-responses"
@@ -113,6 +120,9 @@ def by_event(event: Event) -> str | None:
     data = event.data.strip()
     if event.event in ANTHROPIC_EVENTS:
         return "anthropic"
+    if event.event in CORTEX_EVENTS or event.event == "metadata":
+        # Some of these are names of OpenAI's too, whose data says its type.
+        return _by_agent(event)
     if event.event.startswith("response."):
         return "openai-responses"
     if data in ENDS:
@@ -124,6 +134,20 @@ def by_event(event: Event) -> str | None:
     if value is None:
         return None
     return _by_shape(event, value) if isinstance(value, dict) else "generic"
+
+
+def _by_agent(event: Event) -> str | None:
+    try:
+        value = event.json()
+    except (ValueError, RecursionError):
+        return "generic"
+    if not isinstance(value, dict):
+        return None if value is None else "generic"
+    if str(value.get("type", "")).startswith("response."):
+        return "openai-responses"
+    if event.event == "metadata" and not {"role", "message_id"} <= value.keys():
+        return _by_shape(event, value)
+    return "cortex-agent"
 
 
 def _by_shape(event: Event, value: dict[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from llmwatch.wire.dialects.base import Dialect
 from llmwatch.wire.dialects.bedrock import Bedrock
 from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
+from llmwatch.wire.dialects.cortex import CortexAgent
 from llmwatch.wire.dialects.dashscope import DashScope
 from llmwatch.wire.dialects.gemini import Gemini
 from llmwatch.wire.dialects.generic import FunctionDialect, Generic, Reader
@@ -57,6 +58,7 @@ _BUILT_IN: dict[str, type[Dialect]] = {
         DashScope,
         TGI,
         Snowflake,
+        CortexAgent,
         Generic,
     )
 }
