@@ -71,16 +71,8 @@ class StreamError(NamedTuple):
 # A named constant would not survive pickling as the same object, and JSON has no way to say this one.
 _UNPARSED: Any = ...
 
+# json.loads looks for white space at both ends first, which no provider sends.
 _raw_decode = json.JSONDecoder().raw_decode
-
-
-def _parse(text: str) -> Any:
-    # raw_decode spares json.loads' search for white space at both ends, which no provider sends.
-    try:
-        value, end = _raw_decode(text)
-    except ValueError:
-        return json.loads(text)
-    return value if end == len(text) else json.loads(text)
 
 
 _SHOWN = 40
@@ -135,7 +127,15 @@ class Event:
         """``data`` as JSON, parsed once: every call returns the same object. Raises ``ValueError`` where it is none."""
         value = self._json
         if value is _UNPARSED:
-            value = self._json = _parse(self.data)
+            text = self.data
+            try:
+                value, end = _raw_decode(text)
+            except ValueError:
+                end = -1
+            if end != len(text):
+                # Among white space, or none, which json.loads tells apart.
+                value = json.loads(text)
+            self._json = value
         return value
 
 

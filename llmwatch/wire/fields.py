@@ -1,7 +1,7 @@
 """From blocks to fields: sseclient-py reads the lines of each block that the framer cut.
 
 This is the only module that knows sseclient-py. Blocks go in whole, so its own search for the end of an event, which
-loses events on mixed newlines and is quadratic on long ones, has nothing to do.
+loses events on mixed newlines and is quadratic on long ones, has nothing to do and is passed by.
 """
 
 from __future__ import annotations
@@ -40,6 +40,18 @@ class _Blocks(list[bytes]):
     __str__ = __repr__
 
 
+class _Client(SSEClient):
+    """Takes each block as it is. A version without this method finds the same events, since blocks end as events do."""
+
+    def __init__(self, blocks: _Blocks) -> None:
+        # Its stubs ask for an iterator; what it does is to iterate anew, over whatever is there, for each events().
+        super().__init__(cast("Iterator[bytes]", blocks))
+        self._blocks = blocks
+
+    def _read(self) -> Iterator[bytes]:
+        return iter(self._blocks)
+
+
 class _Line:
     """A JSON line in the form of an event."""
 
@@ -64,8 +76,7 @@ class Fields:
 
     def __init__(self) -> None:
         self._blocks = _Blocks()
-        # Its stubs ask for an iterator; what it does is to iterate anew, over whatever is there, for each events().
-        self._client = SSEClient(cast("Iterator[bytes]", self._blocks))
+        self._client = _Client(self._blocks)
 
     def parse(self, blocks: list[bytes]) -> Iterable[RawEvent]:
         """The events of these blocks in order; to be used up before the next call."""
