@@ -5,7 +5,6 @@ supervisor can always wake it.
 from __future__ import annotations
 
 import operator
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
@@ -29,7 +28,7 @@ from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
 from llmwatch.wire import Decoder, Event, Kind, is_loading, not_a_stream, provider_error
 
-__all__ = ["ERROR_BODY_SIZE", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
+__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
@@ -37,8 +36,8 @@ ERROR_BODY_SIZE = 64 * 1024
 PLAIN_ERROR_SIZE = 16 * 1024 * 1024
 """The same for a plain call, which returns the response whole."""
 
-# Without a step of the interpreter for each event, and past the enum's slow descriptor.
-_KIND = operator.attrgetter("kind._value_")
+KIND_OF = operator.attrgetter("kind._value_")
+"""The word for an event's kind, without a step of the interpreter and past the enum's slow descriptor."""
 
 _LONGEST_BACKSTOP = 2_000_000.0
 _READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
@@ -418,7 +417,7 @@ class EventDelivery:
                 size,
                 content=content,
                 **self._marks(events, end=decoder.terminal and error is None),
-                kinds=Counter(map(_KIND, events)),
+                kinds=map(KIND_OF, events),
             )
         if error is not None:
             raise self._exchange._scrubbed(attempt, error)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.client.exchange import NO_MARKS, PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
+from llmwatch.client.exchange import KIND_OF, NO_MARKS, PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
 from llmwatch.client.settings import Nature
 from llmwatch.errors import (
     EmptyStream,
@@ -28,7 +26,6 @@ from llmwatch.wire import Event, Kind, Recognition, beginning, end_of_events, me
 __all__ = ["PassthroughExchange", "Piece"]
 
 _DOCUMENTS = ("application/json",)
-_KIND = operator.attrgetter("kind._value_")
 
 
 class Piece(bytes):
@@ -265,7 +262,7 @@ class ByteDelivery(EventDelivery):
                 len(data),
                 content=seen and any(event.has_content for event in events),
                 **marks,
-                kinds=Counter(map(_KIND, events)) if seen else None,
+                kinds=map(KIND_OF, events) if seen else (),
                 event=bool(events),
                 visible=recognition.foreign or decoder.blind or tally.fault is not None,
                 unread=decoder.blind or (recognition.foreign and not seen),

@@ -91,7 +91,7 @@ def run_function(
     with running(attempt, keepalive) as frame:
         _begin(attempt, frame, abort)
         value = function()
-    attempt.deliver([value], 0, content=True, terminal=True, kinds={"result": 1})
+    attempt.deliver([value], 0, content=True, terminal=True, kinds=("result",))
 
 
 def run_iterator(
@@ -127,4 +127,4 @@ def _iterate(make_iterator: Callable[[], Made[T]], attempt: Attempt[T], frame: F
             # An attempt that is over leaves as "break" does: nothing is thrown into the user's blocks.
             for item in iterator:
                 frame.beat(event=True, content=True)
-                attempt.deliver([item], _ITEM_SIZE, content=True, kinds={"item": 1})
+                attempt.deliver([item], _ITEM_SIZE, content=True, kinds=("item",))

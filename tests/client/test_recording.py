@@ -68,7 +68,7 @@ def _whole(line: Attempt[Event], studio: Studio) -> None:
     for kind, wait in ((Kind.LIFECYCLE, 4), (Kind.TEXT, 2), (Kind.TERMINAL, 1)):
         studio.time.clock.advance(wait)
         line.received(10)
-        line.deliver([event(kind)], 10, content=kind.is_content, terminal=kind is Kind.TERMINAL, kinds={kind.value: 1})
+        line.deliver([event(kind)], 10, content=kind.is_content, terminal=kind is Kind.TERMINAL, kinds=(kind.value,))
 
 
 def test_a_good_attempt_in_full(studio: Studio) -> None:
@@ -132,7 +132,7 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
     def cut(line: Attempt[Event], studio: Studio) -> None:
         _begin(line, studio)
         line.received(10)
-        line.deliver([event(Kind.REASONING)], 10, content=True, kinds={"reasoning": 1})
+        line.deliver([event(Kind.REASONING)], 10, content=True, kinds=("reasoning",))
         raise failure
 
     ended = seen(studio, cut)
@@ -154,7 +154,7 @@ def test_what_a_door_keeps_is_not_delivered(studio: Studio) -> None:
     def cut(line: Attempt[Event], studio: Studio) -> None:
         _begin(line, studio)
         line.received(10)
-        line.deliver([event(Kind.TEXT)], 10, content=True, kinds={"text": 1})
+        line.deliver([event(Kind.TEXT)], 10, content=True, kinds=("text",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut, deliverable=False)
@@ -167,7 +167,7 @@ def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
     def cut(line: Attempt[Event], studio: Studio) -> None:
         _begin(line, studio)
         line.received(10)
-        line.deliver([event(Kind.LIFECYCLE)], 10, content=False, kinds={"lifecycle": 1})
+        line.deliver([event(Kind.LIFECYCLE)], 10, content=False, kinds=("lifecycle",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut)

@@ -161,12 +161,12 @@ def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> No
     one.open()
     for item in "ab":
         one.worker.do(
-            lambda attempt, item=item: attempt.deliver([item], 1, content=True, kinds={"text": 1, "usage": 2})
+            lambda attempt, item=item: attempt.deliver([item], 1, content=True, kinds=("text", "usage", "usage"))
         )
     assert one.attempt.tally.events == {"text": 2, "usage": 4}
     one.pass_time(10.0 + LATE)
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: attempt.deliver(["c"], 1, content=True, kinds={"text": 1}))
+        one.worker.do(lambda attempt: attempt.deliver(["c"], 1, content=True, kinds=("text",)))
     assert one.attempt.tally.events == {"text": 2, "usage": 4}
 
 
