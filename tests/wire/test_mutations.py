@@ -120,7 +120,7 @@ ANSWERS |= {
     ],
 }
 VALUES: tuple[Any, ...] = (
-    *(None, 5, -1.5, True, "x", "", [], {}, [5], [None], {"a": 1}, [[]], ["text_delta"], "\ud800", 10**30),
+    *(None, 5, True, "x", "", [], {}, [5], [None], {"a": 1}, ["text_delta"], "\ud800"),
     *({"type": ["x"]}, [{"type": {}}], 10**400, float("inf")),
 )
 
@@ -150,7 +150,7 @@ def mutations(dialect: str) -> Iterator[list[Any]]:
         for new in VALUES:
             yield changed(answer, path, new)
     choose = random.Random(4)
-    for _ in range(300):
+    for _ in range(200):
         mutated: Any = answer
         for _ in range(4):
             mutated = changed(mutated, choose.choice(list(places(mutated)) or [()]), choose.choice(VALUES))
