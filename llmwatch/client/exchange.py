@@ -400,7 +400,9 @@ class EventDelivery:
         tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
         tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
         tally.provider_acted = decoder.provider_acted
-        self._note_end()
+        if error is None:
+            # Else whoever closes the call before the error is raised would have had a whole answer.
+            self._note_end()
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
             last = events.pop()
@@ -433,8 +435,10 @@ class EventDelivery:
         before, self._tokens = self._tokens, decoder.output_tokens
         return {
             "progress": self._tokens > before,
-            # Keep-alives after a finish mark are no news.
-            "finish": decoder.finishing and any(event.kind is not Kind.KEEPALIVE for event in events),
+            # Keep-alives after a finish mark are no news, and an error behind it is no end.
+            "finish": decoder.error is None
+            and decoder.finishing
+            and any(event.kind is not Kind.KEEPALIVE for event in events),
             "end": end,
             "terminal": decoder.settled,
         }
