@@ -37,7 +37,14 @@ _THINKING = ("reason", "think", "thought")
 # Deep enough for every wire that is known, and bounded.
 _DEEPEST = 8
 
-_OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount", "eval_count")
+_OUTPUT = (
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "eval_count",
+    "tokens_predicted",
+)
 
 
 def says_something(value: object, depth: int = 0) -> bool:

@@ -19,6 +19,7 @@ _FIELDS = (
     "done_reason",
     "completionReason",
     "blockReason",
+    "stop_type",
 )
 # Where the dialects have it, from the outside in. What a model wrote is never looked into.
 _PLACES = (
@@ -31,11 +32,23 @@ _PLACES = (
     "promptFeedback",
     "messageStop",
     "incomplete_details",
+    "meta_info",
 )
 _DEEPEST = 4
 
 _WORDS = {
-    "stop": ("stop", "end_turn", "stop_sequence", "complete", "completed", "eos", "eos_token", "finish", "normal"),
+    "stop": (
+        "stop",
+        "end_turn",
+        "stop_sequence",
+        "complete",
+        "completed",
+        "eos",
+        "eos_token",
+        "finish",
+        "normal",
+        "word",
+    ),
     "length": (
         "length",
         "max_tokens",
@@ -45,6 +58,7 @@ _WORDS = {
         "context_length_exceeded",
         "error_limit",
         "token_limit",
+        "limit",
     ),
     "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call"),
     "content_filter": (
@@ -91,6 +105,9 @@ def reason_of(event: Event) -> str | None:
 
 
 def _word(value: Any) -> str | None:
+    if isinstance(value, dict):
+        # SGLang has more to say of it.
+        value = value.get("type")
     return value if isinstance(value, str) and value not in ("", "null", "FINISH_REASON_UNSPECIFIED") else None
 
 

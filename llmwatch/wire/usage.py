@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["Usage", "merged"]
 
 # The providers' names, in the order in which they are believed. OpenAI's two APIs and those who speak like them;
-# Anthropic; Google; Ollama; Bedrock; Cohere; TGI.
-_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens")
+# Anthropic; Google; Ollama; Bedrock; Cohere; TGI; llama.cpp.
+_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens", "tokens_evaluated")
 _OUTPUT = (
     "completion_tokens",
     "output_tokens",
@@ -18,6 +18,7 @@ _OUTPUT = (
     "eval_count",
     "outputTokens",
     "generated_tokens",
+    "tokens_predicted",
 )
 _TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
 _REASONING = ("reasoning_tokens", "thoughtsTokenCount")

@@ -100,6 +100,15 @@ WIRES = {
     "dashscope": _wire("dashscope", 1, finish=-1),
     "tgi": _wire("tgi", 1, both=-1),
     "snowflake": _wire("snowflake", 1, finish=-1),
+    "llama.cpp": _wire("llama.cpp-completion", 1, both=-1),
+    "cloudflare": _wire("cloudflare", 2, finish=-2, end=-1),
+    "sglang": Wire(
+        stream=STREAMS["sglang-generate"],
+        said=b"".join(STREAMS["sglang-generate"].parts[:-2]),
+        # It has the last piece too.
+        finish=STREAMS["sglang-generate"].parts[-2],
+        both=b"".join(STREAMS["sglang-generate"].parts[-2:]),
+    ),
 }
 CUTS = ("missing last chunk", "short length", "reset", "no close_notify", "no close_notify, unframed")
 

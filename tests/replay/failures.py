@@ -193,11 +193,25 @@ _IN_OTHERS = {
     "llama.cpp, an error behind its completion": _says(
         "llama.cpp-completion", event({"error": {"code": 500, "message": "planted words"}}), before=1
     ),
+    "llama.cpp, end without its last event": _without("llama.cpp-completion", 1),
+    "llama.cpp, cut after content": _cut("llama.cpp-completion", 1),
+    "llamafile, end without its last event": _without("llamafile", 1),
     "cloudflare, a list of errors": _says(
         "cloudflare",
         event({"success": False, "errors": [{"code": 3040, "message": "planted words"}], "result": None}),
         before=0,
     ),
+    "cloudflare, end after content": _without("cloudflare", 2),
+    "cloudflare, cut before the end mark": _cut("cloudflare", 1),
+    "sglang, end after content": _without("sglang-generate", 2),
+    "sglang, cut after the reason": _cut("sglang-generate", 1),
+    "sglang, aborted": _says(
+        "sglang-generate",
+        event({"text": "", "meta_info": {"finish_reason": {"type": "abort", "message": "planted words"}}}),
+        before=1,
+        after=DONE,
+    ),
+    "sglang, an error": _says("sglang-generate", event({"error": {"message": "planted words"}}), before=2, after=DONE),
     "dashscope, an error in its compatible mode": _says(
         "dashscope-v1", event({"code": "Throttling", "message": "planted words", "request_id": "q"}), after=DONE
     ),

@@ -19,8 +19,21 @@ Said = tuple[Any, ...]
 """Text, reasoning, calls, usage, the reason, and whether it is that of an answer cut short."""
 
 _USAGE = ("usage", "usageMetadata", "amazon-bedrock-invocationMetrics", "meta")
-_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason", "completionReason")
-_COUNTS = ("prompt_eval_count", "eval_count")
+_REASONS = (
+    "finish_reason",
+    "finishReason",
+    "stop_reason",
+    "stopReason",
+    "done_reason",
+    "completionReason",
+    "stop_type",
+)
+# Counts that stand beside each other, the last of them in each event that has any.
+_COUNTS = (
+    ("prompt_eval_count", "eval_count"),
+    ("tokens_evaluated", "tokens_predicted"),
+    ("prompt_tokens", "completion_tokens", "cached_tokens"),
+)
 
 
 def expected(stream: Stream) -> Said:
@@ -68,15 +81,20 @@ def _last(values: Iterable[Any]) -> tuple[dict[str, Any] | None, str | None]:
         for name, inner in _everything(value):
             if name in _USAGE and isinstance(inner, dict) and inner:
                 usage = inner
-            elif name in _REASONS and isinstance(inner, str) and inner not in ("", "null"):
-                reason = inner
+            elif name in _REASONS:
+                word = inner.get("type") if isinstance(inner, dict) else inner
+                reason = word if isinstance(word, str) and word not in ("", "null") else reason
             elif name == "generated_tokens":
                 usage = {name: inner}
         if isinstance(value, dict) and value.get("type") == "response.completed":
             reason = value["response"]["status"]
-        if isinstance(value, dict) and "eval_count" in value:
-            usage = {name: value[name] for name in _COUNTS}
+        if isinstance(value, dict) and (names := _counted(place := value.get("meta_info") or value)):
+            usage = {name: place[name] for name in names}
     return usage, reason
+
+
+def _counted(value: Any) -> tuple[str, ...]:
+    return next((names for names in _COUNTS if names[-1] in value), ())
 
 
 def _everything(value: Any) -> Iterator[tuple[str, Any]]:

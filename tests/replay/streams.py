@@ -949,37 +949,112 @@ _LINES = {
 }
 
 
-def _generic(*values: Any) -> tuple[bytes, str]:
-    return b"".join(event(value) for value in values), "".join(_json(value).decode() for value in values)
+def _sglang(text: str, tokens: int, reason: Any = None, **more: Any) -> bytes:
+    info = {"id": "q", "finish_reason": reason, "prompt_tokens": 5, "completion_tokens": tokens, "cached_tokens": 1}
+    return event({"text": text, "output_ids": [9] * tokens, "meta_info": info, **more})
 
 
-_LLAMA, _LLAMA_TEXT = _generic(
-    *[{"index": 0, "content": word, "tokens": [9], "stop": False} for word in WORDS],
-    {"index": 0, "content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 3, "timings": {"predicted_n": 3}},
-)
-_CLOUDFLARE, _CLOUDFLARE_TEXT = _generic(
-    *[{"response": word, "p": "abc"} for word in WORDS], {"response": "", "usage": USAGE}
-)
-# Wires that no dialect reads: generic hands over the data of each event as it came.
-_UNREAD = {
+def _llama(word: str, **more: Any) -> bytes:
+    return event({"index": 0, "content": word, "tokens": [9], "stop": False, "id_slot": 0, **more})
+
+
+_LLAMA_COUNTS = {"tokens_evaluated": 5, "tokens_predicted": 3}
+_SGLANG_COUNTS = {"prompt_tokens": 5, "completion_tokens": 3, "cached_tokens": 1}
+_RUN = "/client/v4/accounts/1/ai/run/@cf/meta/llama"
+_NATIVE = {"text": "?", "sampling_params": {"max_new_tokens": 3}}
+_FORMS = {
     "llama.cpp-completion": Stream(
         provider="llama.cpp",
-        source="its server's README, /completion: an event with stop true, and nothing behind it",
+        source="its server's README (b5000), /completion: an event with stop true, and nothing behind it",
         path="/completion",
-        parts=(_LLAMA,),
-        unread=True,
-        text=_LLAMA_TEXT,
+        parts=(
+            *[_llama(word, tokens_predicted=at, tokens_evaluated=5) for at, word in enumerate(WORDS, 1)],
+            _llama("", stop=True, stop_type="eos", stopping_word="", truncated=False, **_LLAMA_COUNTS, timings={}),
+        ),
+        finish="eos",
+        usage=_LLAMA_COUNTS,
+        request={"prompt": "?", "n_predict": 3},
+    ),
+    "llamafile": Stream(
+        provider="llamafile",
+        source="its completion (0.8): the older form, with a boolean for each reason",
+        path="/completion",
+        parts=(
+            *[event({"content": word, "multimodal": True, "slot_id": 0, "stop": False}) for word in WORDS],
+            event({"content": "", "stop": True, "stopped_eos": False, "stopped_limit": True, **_LLAMA_COUNTS}),
+        ),
         finish=None,
+        cut=True,
+        usage=_LLAMA_COUNTS,
         request={"prompt": "?", "n_predict": 3},
     ),
     "cloudflare": Stream(
         provider="Cloudflare Workers AI",
-        source="its reference: pieces under response, usage in the last one",
-        path="/client/v4/accounts/1/ai/run/@cf/meta/llama",
-        parts=(_CLOUDFLARE, DONE),
-        unread=True,
-        text=_CLOUDFLARE_TEXT,
+        source="its reference: pieces under response, with padding, usage in the last one",
+        path=_RUN,
+        parts=(
+            *[event({"response": word, "p": "abc"}) for word in WORDS],
+            event({"response": "", "usage": USAGE}),
+            DONE,
+        ),
         usage=USAGE,
+        finish=None,
+    ),
+    "cloudflare-tools": Stream(
+        provider="Cloudflare Workers AI",
+        source="its guide to function calling: whole calls",
+        path=_RUN,
+        parts=(
+            event({"response": None, "tool_calls": [{"name": "weather", "arguments": CITY}], "p": "ab"}),
+            event({"response": None, "tool_calls": [{"name": "tasks", "arguments": {}}], "p": "ab"}),
+            event({"response": "", "usage": USAGE}),
+            DONE,
+        ),
+        text="",
+        calls=((None, "weather", CITY), (None, "tasks", {})),
+        usage=USAGE,
+        finish=None,
+    ),
+    "sglang-generate": Stream(
+        provider="SGLang",
+        source="its native API (0.5): everything so far in each event",
+        path="/generate",
+        parts=(
+            _sglang(WORDS[0], 1),
+            _sglang(WORDS[0] + "\ufffd", 2),
+            _sglang(TEXT, 3, {"type": "stop", "matched": 151645}),
+            DONE,
+        ),
+        usage=_SGLANG_COUNTS,
+        request=_NATIVE,
+    ),
+    "sglang-pieces": Stream(
+        provider="SGLang",
+        source="its native API (0.5), started with incremental streaming output",
+        path="/generate",
+        parts=(
+            _sglang(WORDS[0], 1),
+            _sglang(WORDS[0], 2, output_ids=[9]),
+            _sglang(WORDS[1], 3, {"type": "length", "length": 3}, output_ids=[9]),
+            DONE,
+        ),
+        text=WORDS[0] + TEXT,
+        usage=_SGLANG_COUNTS,
+        finish="length",
+        cut=True,
+        request=_NATIVE,
+    ),
+}
+# A wire that no dialect reads: generic hands over the data of each event as it came.
+_OTHER = tuple(event({"piece": word}) for word in WORDS)
+_UNREAD = {
+    "another": Stream(
+        provider="a backend of one's own",
+        source="no documentation: pieces in a field of its own, and no mark of an end",
+        path="/answers",
+        parts=_OTHER,
+        unread=True,
+        text="".join(_json({"piece": word}).decode() for word in WORDS),
         finish=None,
     ),
 }
@@ -1032,6 +1107,7 @@ STREAMS: dict[str, Stream] = {
     **_GEMINI,
     **_COMPATIBLE,
     **_LINES,
+    **_FORMS,
     **_UNREAD,
     **{name: _as_provided(name) for name in _OWN},
 }

@@ -238,6 +238,9 @@ TEXT_OF = {
     "dashscope": sse({"output": {"text": "a", "finish_reason": "null"}, "request_id": "q"}),
     "tgi": sse({"index": 1, "token": {"id": 1, "text": "a", "special": False}, "generated_text": None}),
     "snowflake": sse({"choices": [{"delta": {"type": "text", "content": "a", "content_list": []}}]}),
+    "llamacpp": sse({"content": "a", "stop": False}),
+    "cloudflare": sse({"response": "a", "p": "x"}),
+    "sglang": sse({"text": "a", "meta_info": {"finish_reason": None}}),
 }
 
 

@@ -112,6 +112,19 @@ ANSWERS |= {
     "dashscope": values_of("dashscope", "dashscope-cumulative", "dashscope-text", "dashscope-tools"),
     "tgi": values_of("tgi"),
     "snowflake": values_of("snowflake", "snowflake-tools"),
+    "llamacpp": [
+        {"index": 0, "content": "a", "tokens": [9], "stop": False, "tokens_predicted": 1},
+        {"index": 0, "content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 3, "tokens_evaluated": 5},
+    ],
+    "cloudflare": [
+        {"response": "a", "p": "x"},
+        {"response": None, "tool_calls": [{"name": "f", "arguments": {"a": 1}}], "p": "x"},
+        {"response": "", "usage": {"prompt_tokens": 5, "completion_tokens": 3}},
+    ],
+    "sglang": [
+        {"text": "a", "output_ids": [9], "meta_info": {"id": "q", "finish_reason": None, "completion_tokens": 1}},
+        {"text": "ab", "meta_info": {"finish_reason": {"type": "abort", "message": "m"}, "completion_tokens": 2}},
+    ],
     # ConverseStream's events, in the form in which they stand in frames of the other operation.
     "bedrock": [
         *one_of_each([{event.event: json.loads(event.data)} for event in frames_of("bedrock-tools", "bedrock")]),

@@ -11,6 +11,8 @@ from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES
 from llmwatch.wire.dialects.bedrock import BEDROCK_EVENTS
 from llmwatch.wire.dialects.cohere import COHERE_EVENTS, COHERE_LINES
 from llmwatch.wire.dialects.cortex import CORTEX_EVENTS
+from llmwatch.wire.dialects.llamacpp import is_llama
+from llmwatch.wire.dialects.sglang import is_sglang
 from llmwatch.wire.event import Event
 from llmwatch.wire.eventstream import FRAME_TYPE
 from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, error_in, media_type
@@ -27,6 +29,8 @@ _PARTS = (
     ("/services/aigc/multimodal-generation/", "dashscope"),
     ("/cortex/inference:complete", "snowflake"),
     ("/cortex/agent:run", "cortex-agent"),
+    ("/ai/run/@", "cloudflare"),
+    ("/workers-ai/@", "cloudflare"),
 )
 # An agent that is stored.
 _AGENT = re.compile(r"/agents/[^/]+:run$")
@@ -184,6 +188,13 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
         return "dashscope"
     if isinstance(value.get("token"), dict) and ("generated_text" in value or "details" in value):
         return "tgi"
+    if is_llama(value):
+        return "llamacpp"
+    if is_sglang(value):
+        return "sglang"
+    if isinstance(value.get("response"), str) and isinstance(value.get("p"), str):
+        # The padding beside each piece of Workers AI, which hides its length.
+        return "cloudflare"
     if value.get("error") or value.get("object") == "error":
         # Errors look alike in the dialects that are left; the code that reads them is the same.
         return "openai-chat"

@@ -151,6 +151,7 @@ def test_a_function_that_fails_is_a_malformed_event(answer: str | None) -> None:
 def test_names() -> None:
     """All built-in names are known, and a registered one is until it is unregistered."""
     providers = ("bedrock", "cohere", "baidu", "dashscope", "tgi", "snowflake", "cortex-agent")
+    providers = (*providers, "llamacpp", "cloudflare", "sglang")
     built_in = ("auto", "openai-chat", "openai-responses", "anthropic", "gemini", "ndjson", *providers, "generic")
     assert names() == built_in
     register(NAME, house)

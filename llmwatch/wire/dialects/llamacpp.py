@@ -1,0 +1,59 @@
+"""``llamacpp``: llama.cpp's own interface (``/completion``, ``/infill``), which llamafile has too.
+
+Source: the README of its server (b5000 and later); llamafile 0.8 for the older form, which has ``stopped_limit`` and
+its like in place of ``stop_type``. (``/v1/chat/completions`` speaks chat completions.)
+
+An event has a piece in ``content``. The one with ``stop: true`` is finish mark and end mark, says why in ``stop_type``
+and has the counts. With a list of prompts each has one, under its ``index``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmwatch.wire.dialects.base import Dialect, is_keepalive, text_of
+from llmwatch.wire.event import Event, Kind
+
+__all__ = ["LlamaCpp", "is_llama"]
+
+_COUNTS = ("tokens_evaluated", "tokens_predicted")
+
+
+def is_llama(value: dict[str, Any]) -> bool:
+    """Whether it is an event of this interface."""
+    return isinstance(value.get("content"), str) and isinstance(value.get("stop"), bool)
+
+
+class LlamaCpp(Dialect):
+    """One attempt in llama.cpp's dialect."""
+
+    name = "llamacpp"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: set[int] = set()
+        self._done: set[int] = set()
+
+    def read(self, event: Event) -> None:
+        value = self.parse(event)
+        if value is None:
+            return
+        event.text = text_of(value.get("content"))
+        counts = {name: value[name] for name in _COUNTS if type(value.get(name)) is int}
+        index = value.get("index")
+        index = index if type(index) is int else 0
+        if value.get("stop") is True:
+            self.count(event, counts)
+            self._open.discard(index)
+            self._done.add(index)
+            event.cut = value.get("stop_type") == "limit" or value.get("stopped_limit") is True
+            self.finished = len(self._done) >= self.choices and not self._open
+            event.finish = self.finished
+            event.kind = Kind.TERMINAL if self.finished else Kind.TEXT if event.text else Kind.LIFECYCLE
+            return
+        if index not in self._done:
+            self._open.add(index)
+        if event.text:
+            event.kind = Kind.TEXT
+        elif is_llama(value) or is_keepalive(event, value):
+            event.kind = Kind.KEEPALIVE
