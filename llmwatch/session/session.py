@@ -39,6 +39,7 @@ class Session(requests.Session):
     a broken event is the program's to read, and the record has it. Any other request is watched for silence, and sent
     again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
     exceptions as well as one of llmwatch's. ``timeout=`` in a call sets its limits ``connect``, ``ttfb`` and ``stale``.
+    ``response.raw`` is read like urllib3's own, but has no descriptor for ``select``: its ``fileno`` raises.
 
     ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``sinks``, ``on_notice`` and
     ``notice_every`` are those of :class:`~llmwatch.Client`. Adapters that are mounted later are watched too. Raises

@@ -1,9 +1,10 @@
 """A urllib3 response whose bytes come from a worker: what legacy code finds as ``response.raw``.
 
 The real response belongs to the worker, who alone reads and closes it. What is handed out looks the same and reads
-from a :class:`Feed`. It differs from urllib3's own over a file in four points: ``stream`` yields what is there
+from a :class:`Feed`. It differs from urllib3's own over a file in five points: ``stream`` yields what is there
 instead of waiting until a chunk is full, errors that the feed raises come out as they are, the end of the body is
-where the worker says it is and not where a header says so, and closing it never touches the worker's socket.
+where the worker says it is and not where a header says so, closing it never touches the worker's socket, and it has no
+descriptor.
 
 Libraries reach below it. ``_fp`` and ``_original_response`` are the feed, with the face of the
 :class:`http.client.HTTPResponse` that stands there elsewhere; ``_fp.fp`` is the feed too, as long as there is something
@@ -16,6 +17,7 @@ and nothing is waited for while it is held.
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -115,6 +117,17 @@ class Feed:
     def readable(self) -> bool:
         """It can be read."""
         return True
+
+    def fileno(self) -> int:
+        """There is none: raises ``io.UnsupportedOperation``, an ``OSError`` and a ``ValueError``.
+
+        The socket's would be no good to ``select``: the worker has taken the bytes from it before anybody is told, and
+        closes it at a time of its own.
+        """
+        raise io.UnsupportedOperation(
+            "This response has no descriptor to select() on: a worker thread takes its bytes from the socket."
+            " read1() and iter_content(None) return what is there, and wait only if nothing is."
+        )
 
     def flush(self) -> None:
         """There is nothing to be written."""

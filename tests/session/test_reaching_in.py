@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import select
+import selectors
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -365,3 +367,31 @@ def test_connections_that_were_put_in_place_of_urllib3s_own(way: Way, monkeypatc
         assert len(server.requests) == 1
         assert b"[DONE]" in session.post(server.chat_url, json=asking(), stream=True).content
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_there_is_no_descriptor_to_wait_on(way: Way, streams: bool) -> None:
+    """It says so at once: the socket's would never be ready for bytes that the worker has taken from it."""
+    with FaultServer(reply(LINES)) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(stream=streams), stream=True)
+        with pytest.raises(io.UnsupportedOperation, match="read1"):
+            response.raw.fileno()
+        with pytest.raises(ValueError, match="select"):
+            select.select([response.raw], [], [], 0)
+        with selectors.DefaultSelector() as selector, pytest.raises(ValueError, match="file object"):
+            selector.register(response.raw, selectors.EVENT_READ)
+        assert response.content == LINES
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+def test_a_body_is_sent_on_as_it_comes(way: Way, framing: Any) -> None:
+    """What is downloaded can be uploaded from where it is read, as with a response of requests' own."""
+
+    def act(session: requests.Session, server: FaultServer) -> tuple[str, bytes]:
+        source = session.get(server.url, stream=True)
+        answer = session.post(server.url, data=source.raw)
+        sent = server.requests[-1]
+        return answer.request.headers.get("Transfer-Encoding", ""), sent.body
+
+    found = way.alike(act, reply(LINES, framing=framing), reply(b"thanks"), ignoring=("connection",))
+    assert found == ("chunked", LINES)
