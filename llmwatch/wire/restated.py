@@ -65,6 +65,13 @@ class Said(list[str]):
         # Some restate it without the white space around it.
         return "" if rest.strip() == said.strip() else None
 
+    def last(self, piece: str) -> str:
+        """What the last piece of an answer adds, which some servers make of all of it again. After one piece the same
+        once more is the next one.
+        """
+        missing = self.missing(piece) if self._folded or len(self) > 1 else None
+        return piece if missing is None else missing
+
     def take(self, whole: str) -> str | None:
         """The same, and that was said now too."""
         rest = self.missing(whole)

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from llmwatch.wire import Decoder, Kind
+from llmwatch.wire import Decoder, Event, Kind
 from llmwatch.wire.news import says_something, thoughts
+from llmwatch.wire.refusal import COHERE_LINE_TYPE
+from tests.wire import providers
 from tests.wire.dialects.test_anthropic import delta
 from tests.wire.dialects.test_chat import ROLE, chunk
 from tests.wire.dialects.test_responses import event as response
+from tests.wire.frames import event_frame
 from tests.wire.streams import decode
 
 
@@ -110,6 +113,95 @@ def test_what_only_describes_is_none(dialect: str, item: Any) -> None:
     before = (ROLE,) if dialect == "openai-chat" else ()
     (*_, event), _ = decode(dialect, *before, item)
     assert not event.has_content
+
+
+def block(**fields: Any) -> bytes:
+    """A piece of a block of Cohere's."""
+    return providers.typed("content-delta", index=0, delta={"message": fields})
+
+
+def piece(**fields: Any) -> bytes:
+    """A piece of DashScope's."""
+    return providers.dashscope(1, providers.dashscope_choice("", **fields))
+
+
+def token(**fields: Any) -> bytes:
+    """An event of TGI's, with a token that has no text."""
+    return providers.data({"index": 1, "token": {"id": 1, "text": "", **fields}, "generated_text": None})
+
+
+def listed(**fields: Any) -> bytes:
+    """A piece of Snowflake's that names its fields twice."""
+    return providers.snowflake({**fields, "content_list": [fields]})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "kind", "reasoning"),
+    [
+        ("cohere", block(hologram="x"), Kind.TEXT, ""),
+        ("cohere", block(content={"type": "hologram", "hologram": {"data": "x"}}), Kind.TEXT, ""),
+        ("cohere", block(content={"type": "thinking", "thought_opaque": "x"}), Kind.REASONING, ""),
+        ("cohere", providers.typed("hologram-delta", index=0, delta={"message": {"beam": "x"}}), Kind.TEXT, ""),
+        ("cohere", providers.typed("thinking-delta", index=0, delta={"message": {"beam": "x"}}), Kind.REASONING, ""),
+        ("cohere-v1", providers.line({"event_type": "text-generation", "text": "", "beam": "x"}), Kind.TEXT, ""),
+        ("cohere-v1", providers.line({"event_type": "hologram-generation", "beam": "x"}), Kind.TEXT, ""),
+        ("cohere-v1", providers.line({"event_type": "thinking-generation", "beam": "x"}), Kind.REASONING, ""),
+        ("bedrock", providers.converse({"hologram": {"beam": "x"}}), Kind.TEXT, ""),
+        ("bedrock", providers.converse({"thoughtContent": {"beam": "x"}}), Kind.REASONING, ""),
+        ("bedrock", event_frame("hologramDelta", {"delta": {"beam": "x"}}), Kind.TEXT, ""),
+        ("baidu", providers.baidu("", 0, hologram="x"), Kind.TEXT, ""),
+        ("baidu", providers.baidu("", 0, thoughts=[{"beam": "x"}]), Kind.REASONING, ""),
+        ("baidu", providers.baidu("", 0, reasoning_content="hm"), Kind.REASONING, "hm"),
+        ("dashscope", piece(hologram="x"), Kind.TEXT, ""),
+        ("dashscope", piece(thought_summary="x"), Kind.REASONING, ""),
+        ("dashscope", providers.dashscope(1, {"text": "", "finish_reason": "null", "hologram": "x"}), Kind.TEXT, ""),
+        ("tgi", token(hologram="x"), Kind.TEXT, ""),
+        ("tgi", token(thought="x"), Kind.REASONING, ""),
+        ("tgi", providers.data({"index": 1, "hologram": "x", "generated_text": None}), Kind.TEXT, ""),
+        ("snowflake", listed(type="hologram", hologram="x"), Kind.TEXT, ""),
+        ("snowflake", listed(type="thinking", signature="x"), Kind.REASONING, ""),
+    ],
+)
+def test_unknown_words_of_other_providers_are_content(dialect: str, body: bytes, kind: Kind, reasoning: str) -> None:
+    """Wherever a provider has its pieces: a field in one that nobody has heard of, and an unknown kind of piece."""
+    (event,) = decoded(dialect, body)
+    assert (event.kind, event.text, event.reasoning, event.has_content) == (kind, "", reasoning, True)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        ("cohere", block(hologram=3, content={"type": "text", "text": ""})),
+        ("cohere", block(content={"type": "text", "n": 3, "text": " "[:0]})),
+        ("cohere", providers.typed("hologram-delta", index=0, delta={"message": {"n": 3, "type": "x"}})),
+        ("cohere-v1", providers.line({"event_type": "text-generation", "text": "", "generation_id": "g", "n": 3})),
+        ("cohere-v1", providers.line({"event_type": "hologram-generation", "is_finished": False, "n": 3})),
+        ("cohere-v1", providers.line({"event_type": "debug", "prompt": "x"})),
+        ("bedrock", providers.converse({"hologram": {"type": "x", "n": 3}})),
+        ("bedrock", event_frame("hologramDelta", {"delta": {"n": 3}, "p": "abc"})),
+        ("baidu", providers.baidu("", 0, hologram=" ", more={"n": 3}, model="m")),
+        ("dashscope", piece(hologram={"n": 3}, name="x")),
+        ("tgi", token(logprob=-0.5, special=True, hologram=None)),
+        ("tgi", token(special=True, text="</s>")),
+        ("snowflake", listed(type="text", text="", n=3)),
+    ],
+)
+def test_what_only_describes_is_none_of_other_providers(dialect: str, body: bytes) -> None:
+    """Numbers, blanks, names and special tokens move nothing."""
+    (event,) = decoded(dialect, body)
+    assert not event.has_content
+
+
+def test_an_unknown_field_that_is_said_again_is_no_news() -> None:
+    """Each event of DashScope's may say everything so far: what stays the same moves nothing, and what grows does."""
+    events = decoded("dashscope", piece(hologram="x") + piece(hologram="x") + piece(hologram="xy"))
+    assert [event.kind for event in events] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT]
+
+
+def decoded(dialect: str, body: bytes) -> list[Event]:
+    """The events of a body; of Cohere's first version, by its content type."""
+    decoder = Decoder("cohere", content_type=COHERE_LINE_TYPE) if dialect == "cohere-v1" else Decoder(dialect)
+    return [*decoder.feed(body), *decoder.end()]
 
 
 @pytest.mark.parametrize(

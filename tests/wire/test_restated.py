@@ -12,6 +12,7 @@ from llmwatch.wire.restated import MOST_PIECES, Said
 from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
 from tests.wire.dialects.test_chat import call, chunk
 from tests.wire.dialects.test_responses import event as response
+from tests.wire.providers import baidu, snowflake, tgi, typed
 from tests.wire.streams import lines, sse
 
 
@@ -51,6 +52,21 @@ def test_memory_stays_flat() -> None:
 
 def message(finish: str | None = "stop", **fields: Any) -> dict[str, Any]:
     return {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": finish, "message": fields}]}
+
+
+def worded(text: str, usage: Any = None) -> bytes:
+    """A piece of Snowflake's."""
+    return snowflake({"type": "text", "content": text, "content_list": [{"type": "text", "text": text}]}, usage)
+
+
+def opened(text: str, index: int = 0) -> bytes:
+    """The start of a block of Cohere's."""
+    return typed("content-start", index=index, delta={"message": {"content": {"type": "text", "text": text}}})
+
+
+def worded_block(text: str, index: int = 0) -> bytes:
+    """And its piece."""
+    return typed("content-delta", index=index, delta={"message": {"content": {"text": text}}})
 
 
 def thought(text: str) -> dict[str, Any]:
@@ -180,6 +196,11 @@ THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm
         ),
         ("ndjson", ({"response": "a"}, {"response": "b"}, {"response": "c", "done": True}), ("abc", "")),
         ("ndjson", ({"response": "ha"}, {"response": "ha", "done": True}), ("haha", "")),
+        (
+            "ndjson",
+            (*[{"response": "a"}] * (MOST_PIECES + 1), {"response": "a" * (MOST_PIECES + 1) + "b", "done": True}),
+            ("a" * (MOST_PIECES + 1) + "b", ""),
+        ),
     ],
 )
 def test_text_and_reasoning_come_once(dialect: str, items: tuple[Any, ...], right: tuple[str, str]) -> None:
@@ -187,6 +208,32 @@ def test_text_and_reasoning_come_once(dialect: str, items: tuple[Any, ...], righ
     decoder = Decoder(dialect)
     events = decoder.feed(lines(*items) if dialect == "ndjson" else sse(*items))
     assert ("".join(event.text for event in events), "".join(event.reasoning for event in events)) == right
+    assert (decoder.contradictions, decoder.error) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "parts", "right"),
+    [
+        ("baidu", (baidu("a", 0), baidu("b", 1), baidu("ab", 2, end=True)), "ab"),
+        ("baidu", (baidu("a", 0), baidu("b", 1), baidu("abc", 2, end=True)), "abc"),
+        ("baidu", (baidu("ha", 0), baidu("ha", 1, end=True)), "haha"),
+        ("baidu", (baidu("a", 0), baidu("b", 1), baidu("a", 2, end=True)), "aba"),
+        ("snowflake", (worded("a"), worded("b"), worded("ab", {"total_tokens": 3})), "ab"),
+        ("snowflake", (worded("a"), worded("b"), worded("c", {"total_tokens": 3})), "abc"),
+        ("snowflake", (worded("ha"), worded("ha", {"total_tokens": 3})), "haha"),
+        ("tgi", (tgi(1, "a"), tgi(2, "b", whole="ab")), "ab"),
+        ("tgi", (tgi(1, "a"), tgi(2, "</s>", special=True, whole="ab")), "ab"),
+        ("cohere", (opened("a"), worded_block("a"), worded_block("b")), "ab"),
+        ("cohere", (opened("a"), worded_block("ab")), "ab"),
+        ("cohere", (opened("a"), worded_block("b")), "ab"),
+        ("cohere", (opened(""), worded_block("a"), worded_block("a")), "aa"),
+        ("cohere", (opened("a"), worded_block("b"), opened("c", 1), worded_block("c", 1)), "abc"),
+    ],
+)
+def test_text_of_other_providers_comes_once(dialect: str, parts: tuple[bytes, ...], right: str) -> None:
+    """A last piece that is all of it again, and a start that the first delta repeats, add only what was missing."""
+    decoder = Decoder(dialect)
+    assert "".join(event.text for event in decoder.feed(b"".join(parts))) == right
     assert (decoder.contradictions, decoder.error) == (0, None)
 
 

@@ -11,17 +11,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_cut, is_keepalive, text_of
+from llmwatch.wire.dialects.base import (
+    Dialect,
+    UnknownShape,
+    error_event,
+    is_cut,
+    is_keepalive,
+    kind_of_news,
+    text_of,
+)
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.news import thoughts
+from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import whole_call
 
 __all__ = ["Baidu"]
+
+# What each piece has beside its text.
+_KNOWN = frozenset(("result", "function_call", "usage", "finish_reason", "log_id", "error_msg"))
 
 
 class Baidu(Dialect):
     """One attempt in Baidu's dialect."""
 
     name = "baidu"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = Said()
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -30,10 +47,15 @@ class Baidu(Dialect):
         if value.get("error") or value.get("error_code") or event.event == "error":
             error_event(event, value)
             return
+        ended = value.get("is_end") is True
         event.text = text_of(value.get("result"))
+        if ended:
+            event.text = self._said.last(event.text)
+        else:
+            self._said.add(event.text)
+        event.reasoning = thoughts(value.get("reasoning_content"))
         usage = value.get("usage")
         event.usage = usage if isinstance(usage, dict) and usage else None
-        ended = value.get("is_end") is True
         reason = value.get("finish_reason")
         event.cut = value.get("is_truncated") is True or is_cut(reason)
         call = value.get("function_call")
@@ -50,13 +72,15 @@ class Baidu(Dialect):
             event.kind = Kind.TOOL_INPUT
         elif event.reasoning:
             event.kind = Kind.REASONING
+        elif "is_end" in value and (news := kind_of_news(value, _KNOWN)) is not None:
+            event.kind = news
         elif "result" in value or is_keepalive(event, value):
             event.kind = Kind.KEEPALIVE
 
     def _read_call(self, event: Event, call: Any) -> None:
         if not isinstance(call, dict):
             raise UnknownShape
-        event.reasoning = text_of(call.get("thoughts"))
+        event.reasoning = event.reasoning or text_of(call.get("thoughts"))
         name, arguments = text_of(call.get("name")) or None, call.get("arguments")
         # A call comes in one piece, so that nothing of it can be missing.
         given = {} if arguments is None or arguments == "" else arguments

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Container, Mapping
 from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.news import is_thinking, unknown_news
 from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
@@ -24,6 +26,7 @@ __all__ = [
     "is_cut",
     "is_done",
     "is_keepalive",
+    "kind_of_news",
     "named",
     "says_something",
     "text_of",
@@ -207,6 +210,12 @@ def fragment_of(value: object) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     raise UnknownShape
+
+
+def kind_of_news(source: Mapping[str, Any], known: Container[str] = ()) -> Kind | None:
+    """What a field that nobody has heard of makes of its event; ``None`` where none says anything."""
+    news = unknown_news(source, known)
+    return None if news is None else Kind.REASONING if is_thinking(news) else Kind.TEXT
 
 
 def named(calls: OpenCalls, key: str, said: str | None) -> str | None:

@@ -23,10 +23,20 @@ from typing import Any
 
 from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS, Anthropic
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, fragment_of, is_cut, says_something, text_of
+from llmwatch.wire.dialects.base import (
+    Dialect,
+    UnknownShape,
+    error_event,
+    fragment_of,
+    is_cut,
+    kind_of_news,
+    says_something,
+    text_of,
+)
 from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.news import is_thinking
 from llmwatch.wire.refusal import shorten
 from llmwatch.wire.tools import OpenCalls
 
@@ -78,6 +88,10 @@ class Bedrock(Dialect):
             self._read_converse(event, event.event, value)
         elif event.event == "chunk":
             self._read_wrapped(event, value)
+        elif event.event.endswith("Delta") and isinstance(value.get("delta"), dict):
+            # Of a kind of block that is not known.
+            news = kind_of_news(value["delta"])
+            event.kind = Kind.KEEPALIVE if news is None else Kind.REASONING if is_thinking(event.event) else news
 
     def _read_failure(self, event: Event) -> None:
         name = event.event.partition(":")[2]
@@ -147,7 +161,7 @@ class Bedrock(Dialect):
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         else:
             # Citations, pictures, results of the provider's tools, and what is not known yet.
-            event.kind = Kind.TEXT if says_something(delta) else Kind.KEEPALIVE
+            event.kind = kind_of_news(delta) or Kind.KEEPALIVE
 
     def _read_stop(self, event: Event, key: str) -> None:
         if key not in self._calls:

@@ -21,11 +21,12 @@ from llmwatch.wire.dialects.base import (
     error_event,
     fragment_of,
     is_cut,
+    kind_of_news,
     named,
-    says_something,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.news import is_thinking
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls, whole_call
 
@@ -65,6 +66,11 @@ COHERE_LINES = frozenset(
 # The body of an error: words alone, as a rule.
 _ERROR_BODY = frozenset(("id", "message", "status_code"))
 
+_KNOWN = frozenset(("content", "tool_plan", "tool_calls", "citations"))
+_LINE_KNOWN = frozenset(
+    ("text", "event_type", "generation_id", "response_id", "conversation_id", "finish_reason", "response", "error")
+)
+
 # Reasons that are no end of an answer but a failure to give one.
 _FAILED = frozenset(("ERROR", "TIMEOUT"))
 
@@ -79,6 +85,7 @@ class Cohere(Dialect):
         self._calls = OpenCalls()
         # What was said so far; the first version says it again at the end.
         self._said = Said()
+        self._given: dict[str, str] = {}  # what a block's start said, until its first delta
         self._begun: set[str] = set()
         self._whole: set[str] = set()
 
@@ -94,6 +101,10 @@ class Cohere(Dialect):
             self._read_event(event, kind, value)
         elif line or "is_finished" in value:
             self._read_line(event, line, value)
+        elif kind.endswith("-delta") and isinstance(value.get("delta"), dict):
+            # Of a kind of block that is not known.
+            news = kind_of_news(value["delta"])
+            event.kind = Kind.KEEPALIVE if news is None else Kind.REASONING if is_thinking(kind) else news
         elif kind in KEEPALIVE_NAMES or event.event in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
         elif value.keys() <= _ERROR_BODY and text_of(value.get("message")):
@@ -109,7 +120,9 @@ class Cohere(Dialect):
         message = message if isinstance(message, dict) else {}
         key = str(value.get("index", 0))
         if kind in ("content-start", "content-delta"):
-            self._read_content(event, message.get("content"))
+            self._read_content(event, key, message.get("content"), begins=kind == "content-start")
+            if not event.has_content and (news := kind_of_news(message, _KNOWN)) is not None:
+                event.kind = news
         elif kind == "tool-plan-delta":
             event.reasoning = text_of(message.get("tool_plan"))
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
@@ -124,15 +137,19 @@ class Cohere(Dialect):
         elif kind == "message-end":
             self._end(event, delta.get("finish_reason"), delta.get("usage"), delta.get("error"))
 
-    def _read_content(self, event: Event, content: object) -> None:
+    def _read_content(self, event: Event, key: str, content: object, *, begins: bool) -> None:
         if isinstance(content, dict):
-            event.text = text_of(content.get("text"))
-            event.reasoning = text_of(content.get("thinking"))
+            # A delta may repeat what the start gave of it, or go on from there.
+            given = self._given.pop(key, "") if self._given else ""
+            event.text = text_of(content.get("text")).removeprefix(given)
+            event.reasoning = text_of(content.get("thinking")).removeprefix(given)
             if event.text or event.reasoning:
                 event.kind = Kind.TEXT if event.text else Kind.REASONING
-            elif says_something({name: value for name, value in content.items() if name != "type"}):
+                if begins:
+                    self._given[key] = event.text or event.reasoning
+            elif (news := kind_of_news(content, ("text", "thinking"))) is not None:
                 # Content of a kind that is not known yet.
-                event.kind = Kind.TEXT
+                event.kind = news
 
     def _read_call(self, event: Event, key: str, call: object) -> None:
         if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
@@ -165,7 +182,9 @@ class Cohere(Dialect):
             event.kind = Kind.TEXT
         elif line in ("", "text-generation"):
             self._say(event, text_of(value.get("text")))
-            event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
+            event.kind = Kind.TEXT if event.text else kind_of_news(value, _LINE_KNOWN) or Kind.KEEPALIVE
+        elif line.endswith(("-generation", "-chunk")) and (news := kind_of_news(value, _LINE_KNOWN)) is not None:
+            event.kind = Kind.REASONING if is_thinking(line) else news
 
     def _say(self, event: Event, text: str) -> None:
         if text:

@@ -23,6 +23,7 @@ from llmwatch.wire.dialects.base import (
     fragment_of,
     is_cut,
     is_keepalive,
+    kind_of_news,
     named,
     text_of,
 )
@@ -31,6 +32,21 @@ from llmwatch.wire.refusal import FINE_CODES, is_named
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["DashScope"]
+
+
+_KNOWN = frozenset(
+    (
+        "content",
+        "text",
+        "reasoning_content",
+        "tool_calls",
+        "tool_call_id",
+        "finish_reason",
+        "message",
+        "logprobs",
+        "plugins",
+    )
+)
 
 
 class DashScope(Dialect):
@@ -45,6 +61,7 @@ class DashScope(Dialect):
         self._calls = OpenCalls()
         self._open: set[int] = set()
         self._done: set[int] = set()
+        self._news: dict[int, dict[str, Any]] = {}  # what was said in fields that nobody has heard of
 
     @property
     def at_rest(self) -> bool:
@@ -79,7 +96,7 @@ class DashScope(Dialect):
             event.kind = Kind.TOOL_INPUT
         elif event.reasoning:
             event.kind = Kind.REASONING
-        elif event.kind is not Kind.TEXT:
+        elif event.kind not in (Kind.TEXT, Kind.REASONING):
             event.kind = Kind.USAGE if event.usage and any(ended) else Kind.LIFECYCLE if any(ended) else Kind.KEEPALIVE
 
     def _read_choice(self, event: Event, place: int, choice: Any) -> bool:
@@ -95,6 +112,7 @@ class DashScope(Dialect):
         event.text += self._pieces.take(f"{index}.text", _joined(event, content), ended=ended)
         thinking = text_of(source.get("reasoning_content"))
         event.reasoning += self._pieces.take(f"{index}.reasoning", thinking, ended=ended)
+        self._read_news(event, index, source)
         calls = source.get("tool_calls")
         if calls and not isinstance(calls, list):
             raise UnknownShape
@@ -109,6 +127,14 @@ class DashScope(Dialect):
         elif index not in self._done:
             self._open.add(index)
         return ended
+
+    def _read_news(self, event: Event, index: int, source: dict[str, Any]) -> None:
+        """Fields that nobody has heard of. They are news once, although each event may say everything so far."""
+        unknown = {name: value for name, value in source.items() if name not in _KNOWN}
+        news = kind_of_news(unknown) if unknown and unknown != self._news.get(index) else None
+        if news is not None:
+            self._news[index] = unknown
+            event.kind = Kind.TEXT if event.kind is Kind.TEXT else news
 
     def _read_call(self, event: Event, choice: int, number: int, call: Any, *, ended: bool) -> None:
         function = call.get("function") if isinstance(call, dict) else None

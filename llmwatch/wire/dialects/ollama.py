@@ -53,7 +53,8 @@ class Ollama(Dialect):
         if "eval_count" in value:
             self.count(event, {name: value[name] for name in ("prompt_eval_count", "eval_count") if name in value})
         if value.get("done") is True:
-            self._hear_last(event)
+            # Some servers say the whole answer again in the last line, which may also be one more piece.
+            event.text, event.reasoning = self._text.last(event.text), self._reasoning.last(event.reasoning)
         else:
             if event.text:
                 said = self._text
@@ -86,15 +87,6 @@ class Ollama(Dialect):
             event.kind = Kind.USAGE
         elif not reason and ("message" in value or "response" in value):
             event.kind = Kind.KEEPALIVE
-
-    def _hear_last(self, event: Event) -> None:
-        """Some servers say the whole answer again in the last line, which may also be one more piece."""
-        if len(self._text) > 1:
-            missing = self._text.missing(event.text)
-            event.text = event.text if missing is None else missing
-        if len(self._reasoning) > 1:
-            missing = self._reasoning.missing(event.reasoning)
-            event.reasoning = event.reasoning if missing is None else missing
 
     def _read_calls(self, calls: Any) -> tuple[ToolDelta, ...]:
         pieces: list[ToolDelta] = []

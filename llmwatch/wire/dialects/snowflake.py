@@ -23,13 +23,32 @@ from llmwatch.wire.dialects.base import (
     fragment_of,
     is_cut,
     is_keepalive,
+    kind_of_news,
     named,
     text_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
+from llmwatch.wire.news import is_thinking
+from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["Snowflake"]
+
+
+_KNOWN = frozenset(
+    ("content", "content_list", "text", "tool_use", "tool_use_id", "tool_results", "input", "finish_reason")
+)
+
+
+def _news(choice: dict[str, Any]) -> Kind | None:
+    """What the fields of a delta make of its event that nobody has heard of, beside it or in its list."""
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    listed = delta.get("content_list")
+    parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
+    kinds = [kind for place in (delta, *parts) if (kind := kind_of_news(place, _KNOWN)) is not None]
+    thinking = is_thinking(text_of(delta.get("type")))
+    return None if not kinds else Kind.TEXT if Kind.TEXT in kinds and not thinking else Kind.REASONING
 
 
 class Snowflake(Dialect):
@@ -44,6 +63,7 @@ class Snowflake(Dialect):
         self._current = ""
         self._identity: str | None = None
         self._count = 0
+        self._said = Said()
         self._owed = False  # an event left its usage empty, which the last one fills
 
     def read(self, event: Event) -> None:
@@ -72,6 +92,8 @@ class Snowflake(Dialect):
             event.kind = Kind.REASONING
         elif event.usage:
             event.kind = Kind.USAGE
+        elif isinstance(choice, dict) and (news := _news(choice)) is not None:
+            event.kind = news
         elif choice is not None or is_keepalive(event, value):
             event.kind = Kind.KEEPALIVE
 
@@ -83,6 +105,10 @@ class Snowflake(Dialect):
         event.text = text_of(delta.get("content")) or text_of(delta.get("text"))
         if not event.text:
             event.text = "".join(text_of(part.get("text")) for part in parts)
+        if event.usage is not None and self._owed:
+            event.text = self._said.last(event.text)
+        else:
+            self._said.add(event.text)
         self._read_thinking(event, delta)
         if delta.get("type") == "tool_use" or delta.get("tool_use_id"):
             event.tools = self._read_call(parts[0] if len(parts) == 1 else delta)

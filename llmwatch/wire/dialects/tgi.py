@@ -10,11 +10,22 @@ why.
 
 from __future__ import annotations
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, text_of
+from typing import Any
+
+from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, text_of
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.restated import Said
 
 __all__ = ["TGI"]
+
+
+_KNOWN = frozenset(("token", "text", "generated_text", "details", "top_tokens"))
+
+
+def _news(value: dict[str, Any]) -> Kind | None:
+    """What a field that nobody has heard of makes of an event, in its token or beside it."""
+    token = value.get("token")
+    return kind_of_news(token if isinstance(token, dict) else {}, _KNOWN) or kind_of_news(value, _KNOWN)
 
 
 class TGI(Dialect):
@@ -49,5 +60,7 @@ class TGI(Dialect):
             event.finish = self.finished = True
         elif event.text:
             event.kind = Kind.TEXT
+        elif ("token" in value or "generated_text" in value) and (news := _news(value)) is not None:
+            event.kind = news
         elif is_keepalive(event, value):
             event.kind = Kind.KEEPALIVE
