@@ -37,13 +37,14 @@ class ToolCall:
 class _Call:
     """A call under way."""
 
-    __slots__ = ("arguments", "complete", "id", "name")
+    __slots__ = ("arguments", "bare", "complete", "id", "name")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.name: str | None = None
         self.arguments: list[str] = []
         self.complete = False
+        self.bare = False
 
     def add(self, delta: ToolDelta) -> None:
         self.id = self.id or delta.id
@@ -53,6 +54,7 @@ class _Call:
         else:
             self.arguments.append(delta.arguments)
         self.complete = self.complete or delta.complete
+        self.bare = delta.bare or (self.bare and not delta.arguments)
 
     def is_again(self, other: ToolCall) -> bool:
         """Whether it is ``other``, begun under another key by a server that does not number its events as it should."""
@@ -62,6 +64,8 @@ class _Call:
 
     def result(self) -> ToolCall | None:
         arguments = "".join(self.arguments)
+        if self.bare and not self.complete and self.name:
+            return ToolCall(id=self.id, name=self.name, arguments="{}")
         if not self.complete or not self.name or not is_whole(arguments):
             return None
         return ToolCall(id=self.id, name=self.name, arguments=arguments)

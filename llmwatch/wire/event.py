@@ -49,7 +49,8 @@ class ToolDelta(NamedTuple):
     ``key`` tells the calls of one answer apart. ``name`` is all that is known of the name by now, and ``None`` where
     the event says nothing of it. ``arguments`` is the next fragment of the call's JSON text, or,
     with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
-    and that its arguments are a JSON object (``{}`` where it gave none); a call that is cut never is.
+    and that its arguments are a JSON object (``{}`` where it gave none); a call that is cut never is. ``bare`` says
+    that the finish mark came with the beginning of the call: it takes no arguments, unless some follow.
     """
 
     key: str
@@ -58,6 +59,7 @@ class ToolDelta(NamedTuple):
     arguments: str = ""
     complete: bool = False
     whole: bool = False
+    bare: bool = False
 
 
 class StreamError(NamedTuple):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 import llmwatch
-from llmwatch import Decision, Kind, LLMWatchError
+from llmwatch import Decision, Kind, Limits, LLMWatchError
 from llmwatch.faults.catalogue import ANSWER, TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME
 from tests.end_to_end.calls import SHAPES, collect, endpoint, stream
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import BEAT
+from tests.end_to_end.rebuilt import DONE, chunk, rebuilt
+from tests.end_to_end.times import BEAT, LIMIT
 
 TOOLS = {"tools": [{"type": "function", "function": {"name": TOOL_NAME}}]}
 
@@ -94,4 +95,35 @@ def test_collect_does_not_return_a_tool_call_of_an_answer_that_was_cut(
     outcome.done("recovered")
     assert outcome.value.tool_calls == ()
     assert outcome.value.text == ANSWER
+    assert len(server.requests) == 2
+
+
+BARE = chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "w", "arguments": ""}}]}, "tool_calls")
+MORE = chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":1}'}}]}, "tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "ends", "end", "arguments"),
+    [
+        ((BARE, DONE), "clean", "terminal", "{}"),
+        ((BARE,), "clean", "eof", "{}"),
+        ((BARE,), "open", "finish", "{}"),
+        ((BARE, MORE, DONE), "clean", "terminal", '{"x":1}'),
+        ((BARE, MORE), "clean", "eof", '{"x":1}'),
+    ],
+)
+def test_a_mark_that_comes_with_a_call(
+    serve: Serve, connect: Connect, pieces: tuple[bytes, ...], ends: str, end: str, arguments: str
+) -> None:
+    """The call is whole without arguments if none follow, however the answer ends, and else with them: once."""
+    server = serve(rebuilt(*pieces, end=ends))
+    client = connect(limits=Limits(finish=LIMIT))
+    answer = collect(client, server.chat_url).value
+    assert [(call.name, call.arguments) for call in answer.tool_calls] == [("w", arguments)]
+    assert answer.end == end
+    outcome = stream(client, server.chat_url)
+    outcome.done()
+    complete = [delta for event in outcome.events for delta in event.tools if delta.complete]
+    # Where a limit says that it is over, no event can.
+    assert len(complete) == (ends == "clean")
     assert len(server.requests) == 2

@@ -440,7 +440,8 @@ class _Calls:
         waiting = {key for key in keys if key in begun and self._calls.is_empty(key)}
         self._bare |= waiting
         ending = [key for key in keys if key not in waiting]
-        return [closed for key in ending if (closed := self._calls.close_unless_half(key)) is not None]
+        closed = [call for key in ending if (call := self._calls.close_unless_half(key)) is not None]
+        return [*closed, *(ToolDelta(key, bare=True) for key in keys if key in waiting)]
 
     def close_bare(self) -> tuple[ToolDelta, ...]:
         """End the calls whose finish mark came with their beginning, and of which nothing has come since."""
