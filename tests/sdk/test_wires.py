@@ -1,0 +1,86 @@
+"""What no dialect reads goes through the transport as it comes, as it does through a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+import llmwatch
+from llmwatch import Limits
+from llmwatch.faults import steps
+from llmwatch.sdk import Transport
+from tests.sdk.clients import QUICK
+from tests.sdk.times import LONG, SOON
+from tests.session.test_wires import ANSWER, DONE, OPENING, WIRES, Wire, _gated, _said
+
+libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+
+def opened(library: Any, **limits: float) -> Any:
+    """A client of the library on the transport."""
+    transport = Transport(limits=Limits(**{"stale": LONG, **limits}), retry=QUICK)
+    return library.Client(transport=transport, timeout=None)
+
+
+def read(client: Any, server: Any, wire: Wire) -> tuple[int, bytes]:
+    """The status and the bytes; each piece has to be there before the next is sent."""
+    found, whole = b"", b"".join(wire.pieces)
+    with client.stream("POST", server.url + wire.path, json=wire.body, headers=wire.sent) as response:
+        for piece in response.iter_raw():
+            found += piece
+            assert whole.startswith(found)
+            for at in range(1, len(wire.pieces)):
+                if len(found) >= len(b"".join(wire.pieces[:at])):
+                    server.gate(f"{at} seen").set()
+        return response.status_code, found
+
+
+@libraries
+@pytest.mark.parametrize("name", WIRES)
+def test_it_is_handed_on_as_it_comes(serve: Any, library: Any, name: str) -> None:
+    """The same bytes after one request, each piece before the next is sent; a document comes whole."""
+    wire = WIRES[name]
+    document = wire.content_type == "application/json" and "stream" not in wire.body
+    server = serve(_said(wire.pieces, content_type=wire.content_type) if document else _gated(wire))
+    with opened(library) as client:
+        assert read(client, server, wire) == (200, b"".join(wire.pieces))
+    assert len(server.requests) == 1
+
+
+@libraries
+def test_no_limit_on_content_holds_for_it(serve: Any, library: Any) -> None:
+    """What cannot be read cannot be missed."""
+    wire = WIRES["text"]
+    server = serve(_said(wire.pieces, content_type=wire.content_type, waits=SOON))
+    with opened(library, first_event=SOON, first_content=SOON, progress=SOON) as client:
+        assert client.post(server.chat_url, json=wire.body).content == b"".join(wire.pieces)
+    assert len(server.requests) == 1
+
+
+@libraries
+@pytest.mark.parametrize("name", ["events of another make", "lines of another make", "sound", "text"])
+def test_a_cut_or_silence_in_it_is_one(serve: Any, library: Any, name: str) -> None:
+    """After one request, in our words and the library's."""
+    wire = WIRES[name]
+    for script, kind in (
+        (_said(wire.pieces, content_type=wire.content_type, ends=False, then=[steps.Close()]), llmwatch.StreamCut),
+        (_said(wire.pieces, content_type=wire.content_type, then=[steps.Hang()]), llmwatch.WatchTimeout),
+    ):
+        server = serve(script, "healthy")
+        with opened(library, stale=SOON) as client, pytest.raises(library.TransportError) as caught:
+            client.post(server.url + wire.path, json=wire.body)
+        assert isinstance(caught.value, kind)
+        assert len(server.requests) == 1
+
+
+@libraries
+@pytest.mark.parametrize("opening", [OPENING, b": hi\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'])
+def test_silence_behind_an_opening_is_recovered_from(serve: Any, library: Any, opening: bytes) -> None:
+    """Nothing of it was handed out, and the second answer comes whole."""
+    server = serve(_said([opening], then=[steps.Hang()]), _said(ANSWER))
+    with opened(library, stale=SOON) as client:
+        content = client.post(server.chat_url, json=WIRES["text"].body).content
+    assert (content, content.endswith(DONE), len(server.requests)) == (b"".join(ANSWER), True, 2)
