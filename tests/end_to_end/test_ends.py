@@ -173,3 +173,23 @@ def test_an_end_mark_that_is_cut_is_none(serve: Serve, connect: Connect, dialect
     """Without its last byte it is evidence of a cut, whatever was said before."""
     outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect].rstrip()[:-1])
     outcome.failed(StreamTruncated)
+
+
+@pytest.mark.parametrize("of", ["argument", "environment"])
+def test_finish_is_set_as_every_limit_is(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """By an argument or by the environment, which is read at the call, in a client and in a relay."""
+    settings: dict[str, Any] = {"retry": Retry.none()}
+    if of == "argument":
+        settings["limits"] = Limits(finish=LIMIT)
+    server = serve(shaped("openai-chat", FINISHED["openai-chat"], end="open"))
+    client = connect(**settings)
+    with Session(**settings) as session:
+        if of == "environment":
+            monkeypatch.setenv("LLMWATCH_FINISH_TIMEOUT_SECONDS", str(LIMIT))
+        assert stream(client, server.chat_url).done().end == "finish"
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert response.content == FINISHED["openai-chat"]
+        record = response.llmwatch_record  # type: ignore[attr-defined]
+    assert (record.end, record.outcome, record.attempts[0].limit) == ("finish", "done", None)

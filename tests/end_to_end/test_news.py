@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from llmwatch import Limits, Retry, Session, WatchTimeout
-from tests.end_to_end.calls import asking, stream
+from llmwatch import Limits, Retry, Session, StreamCut, WatchTimeout
+from tests.end_to_end.calls import QUICK, asking, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.rebuilt import DONE, PATHS, chunk, data, line, messages, named, part, rebuilt
 from tests.end_to_end.times import LIMIT
+from tests.session.doors import caught
 
 END = chunk({"content": "fine"}) + chunk({}, "stop") + DONE
 # No beat comes at the moment of an expiry: bytes that wait then give the attempt its grace.
@@ -81,3 +82,28 @@ def test_a_count_of_output_tokens_that_grows_is_progress(serve: Serve, connect: 
     outcome.done()
     assert outcome.text == "very fine"
     assert "progress" in str(stream(client, server.chat_url).failed(WatchTimeout))
+
+
+@pytest.mark.parametrize(
+    ("delta", "requests"),
+    [({"hologram": "x"}, 1), ({"reasoning_opaque": "gAAA"}, 1), ({"hologram": ""}, 2), ({"percent": 3, "id": "x"}, 2)],
+)
+def test_what_nobody_has_heard_of_is_not_asked_for_twice(
+    serve: Serve, connect: Connect, delta: dict[str, Any], requests: int
+) -> None:
+    """Something of the answer was handed over, so a cut behind it is not sent again; what says nothing holds nobody
+    back.
+    """
+    for open_entry in (True, False):
+        server = serve(rebuilt(chunk({"content": "", **delta}), end="cut"), rebuilt(END))
+        if open_entry:
+            outcome = stream(connect(), server.chat_url)
+            assert (outcome.error is None) == (requests == 2)
+        else:
+            with Session(retry=QUICK) as session:
+                response = session.post(server.chat_url, json=asking(), stream=True)
+                if requests == 2:
+                    assert response.content == END
+                else:
+                    caught(StreamCut, getattr, response, "content")
+        assert len(server.requests) == requests
