@@ -22,6 +22,8 @@ from tests.wire.providers import (
     BAIDU_TOOLS,
     BEDROCK,
     BEDROCK_MESSAGES,
+    BEDROCK_NOVA,
+    BEDROCK_TITAN,
     BEDROCK_TOOLS,
     COHERE,
     COHERE_GENERATE,
@@ -235,6 +237,22 @@ def test_bedrock_converse(answer: Answer) -> None:
     assert [(i, name, json.loads(said or "{}")) for i, name, said in calls.values()] == list(answer.calls)
     assert events[-2]["messageStop"]["stopReason"] == ("tool_use" if answer.calls else "end_turn")
     assert events[-1]["metadata"]["usage"] == answer.usage
+
+
+@pytest.mark.parametrize("answer", [BEDROCK_TITAN, BEDROCK_NOVA], ids=["titan", "nova"])
+def test_bedrock_invoke_of_other_makes(answer: Answer) -> None:
+    """What Titan and Nova send in a chunk is theirs: botocore hands it over as it came."""
+    with serving(answer) as server:
+        model = answer.path.split("/")[2]
+        response = _bedrock(server).invoke_model_with_response_stream(modelId=model, body=b"{}")
+        events = [json.loads(event["chunk"]["bytes"]) for event in response["body"]]
+    if answer is BEDROCK_TITAN:
+        assert "".join(event["outputText"] for event in events) == answer.text
+        assert events[-1]["completionReason"] == "FINISH"
+    else:
+        deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+        assert "".join(delta["text"] for delta in deltas) == answer.text
+        assert events[-1]["metadata"]["usage"] == answer.usage
 
 
 def test_bedrock_invoke() -> None:
