@@ -41,6 +41,31 @@ def test_the_client_says_what_the_stream_says(name: str) -> None:
         assert len(server.requests) == 2 * len(PIECES)
 
 
+# What no event says to be over is over with its body.
+BY_EOF = {
+    *("gemini", "vertex", "minimax", "another", "perplexity-end", "bedrock-titan"),
+    *("dashscope", "dashscope-cumulative", "dashscope-text", "dashscope-tools", "snowflake", "snowflake-tools"),
+}
+
+TOKENS = dict.fromkeys(("anthropic", "anthropic-tools", "vertex-anthropic", "zai-anthropic"), 9)
+TOKENS |= {"tgi": 4, "baidu-tools": 1}
+"""Tokens of output, where they are not three."""
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_answer_is_summed_up_in_the_same_words(name: str) -> None:
+    """Why it ended, how many tokens it cost and which end it was, whoever the provider is."""
+    stream = STREAMS[name]
+    with playing(stream.body, stream.content_type) as server, Client(**ONCE) as client:
+        body = asking(stream.path, stream.request)
+        answer = client.collect("POST", server.url + stream.path, json=body)
+    reason = "length" if stream.cut else "tool_calls" if stream.calls else "stop"
+    assert answer.finish_reason == (reason if stream.finish else None)
+    counted = answer.usage.output_tokens if answer.usage else None
+    assert counted == (TOKENS.get(name, 3) if expected(stream)[3] else None)
+    assert answer.end == ("eof" if name in BY_EOF else "terminal")
+
+
 def _raised(call: Callable[[], object]) -> LLMWatchError | None:
     try:
         call()
