@@ -208,19 +208,13 @@ class ByteDelivery(EventDelivery):
         decoder, recognition = self._decoder, self._recognition
         if isinstance(failure, StreamTruncated):
             # After an error nothing else is to come.
-            ends = recognition.seen and not decoder.blind and not isinstance(decoder.fault, ProviderError)
+            begun = recognition.seen or not (decoder.events or recognition.foreign)
+            ends = begun and not decoder.blind and not isinstance(decoder.fault, ProviderError)
             ends = ends and (self.strict or not self._is_document())
-        elif isinstance(failure, EmptyStream) and decoder.begun and not recognition.foreign:
-            ends = self.strict or decoder.half_an_event
-            if ends:
-                failure = StreamTruncated(
-                    f"The body ended in the middle of its first event: nothing has ended its {decoder.pending:,} bytes."
-                    " The provider or a proxy in between closed the connection early."
-                )
-            else:
-                # A last line without an empty one is what the whole of such a wire looks like.
-                recognition.foreign = True
-                return
+        elif isinstance(failure, EmptyStream) and decoder.begun and not self.strict:
+            # A last line without an empty one is what the whole of a wire of another make looks like.
+            recognition.foreign = True
+            return
         else:
             ends = self.strict
         if ends:

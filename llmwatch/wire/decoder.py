@@ -318,7 +318,7 @@ class Decoder:
         return self._framer.begun
 
     @property
-    def half_an_event(self) -> bool:
+    def _is_half(self) -> bool:
         """Whether what was ``begun``, in a body without events, is a part of one: its fields without data, half a JSON
         object, the data of a dialect, a frame. A line of words or of other JSON is as whole as such lines are.
         """
@@ -337,8 +337,8 @@ class Decoder:
         """What to say of a body that ended cleanly, after :meth:`end`; ``None`` where the answer is complete.
 
         ``error`` where there is one; ``NotAStream`` or ``ProviderError`` where the body was no event stream at
-        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where neither an end mark came nor a finish
-        mark that is believed.
+        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where it ended in its first one, or where
+        neither an end mark came nor a finish mark that is believed.
         """
         if self.error is not None or self.terminal:
             return self.error
@@ -351,6 +351,11 @@ class Decoder:
             refusal = self._refused(ended=True)
             if refusal is not None:
                 return refusal
+            if self.begun and self._is_half:
+                return StreamTruncated(
+                    f"The body ended in the middle of its first event: nothing has ended its {self.pending:,} bytes."
+                    " The provider or a proxy in between closed the connection early: send the request again."
+                )
             only = f" There were {self.comments:,} comments and nothing else." if self.comments else ""
             return EmptyStream(
                 f"The provider answered, and the body ended without a single event.{only}{cut} "

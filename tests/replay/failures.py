@@ -95,6 +95,11 @@ _IN_OPENAI = {
     "chat, an error, then [DONE]": _says(_CHAT, event({"error": ERROR}), after=DONE),
     "chat, an error as a string": _says(_CHAT, event({"error": "planted words"}), after=DONE),
     "chat, an event called error": _says(_CHAT, event({"message": "planted words"}, "error"), after=DONE),
+    "chat, FastAPI's detail": _says(_CHAT, event({"detail": "planted words"}), after=DONE),
+    "chat, a status of error": _says(_CHAT, event({"status": "error", "message": "planted words"}), after=DONE),
+    "chat, no success": _says(_CHAT, event({"success": False, "message": "planted words"}), after=DONE),
+    "chat, an end mark called error": _says(_CHAT, event("[DONE]", "error"), "no message was given", after=DONE),
+    "chat, an opening without its empty line": _of(_CHAT, STREAMS[_CHAT].parts[0][:-1], StreamTruncated),
     "chat, an error beside an empty choice": _says(
         "openrouter", chunk({"content": ""}, "error", error={"code": 502, "message": "planted words"}), after=DONE
     ),
@@ -134,6 +139,15 @@ _IN_ANTHROPIC = {
         StreamTruncated,
     ),
     "messages, cut after the stop reason": _cut("anthropic", 1),
+    "messages, FastAPI's detail": _says(
+        "anthropic",
+        event({"detail": "planted words"}),
+        before=5,
+        after=b"".join(STREAMS["anthropic"].parts[5:]) + DONE,
+    ),
+    "messages, an opening without its empty line": _of(
+        "anthropic", STREAMS["anthropic"].parts[0][:-1], StreamTruncated
+    ),
     "messages, overloaded": _says("anthropic", event({"type": "error", "error": ERROR}, "error"), before=5),
     "messages, a call that ends in its input": _without("anthropic-tools", 7),
     "messages, broken JSON": _of(

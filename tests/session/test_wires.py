@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -116,6 +117,10 @@ WIRES = {
         headers={"Content-Encoding": "x-own"},
         sent={"Accept-Encoding": "x-own"},
     ),
+    "brotli that nobody asked for": Wire(
+        "/v1/chat/completions", [b"\x1b\x0b", b"\x00\xf8"], headers={"Content-Encoding": "br"}
+    ),
+    "zstd over gzip": Wire("/v1/messages", [b"\x28\xb5", b"\x2f\xfd"], headers={"Content-Encoding": "gzip, zstd"}),
     "no word of a stream in the body": Wire(
         "/v1/completions", ANSWER, body={"model": "m", "prompt": "hi", "stream_tokens": True}
     ),
@@ -362,6 +367,32 @@ def test_one_line_of_a_stream_is_no_document(way: Way) -> None:
                 error = caught(requests.exceptions.ChunkedEncodingError, lambda: response.content)  # noqa: B023
             assert isinstance(error, llmwatch.StreamTruncated)
             assert len(server.requests) == 1
+
+
+def test_a_stream_in_one_encoding_over_another_is_read(way: Way) -> None:
+    """Its bytes are handed on as they come, and its events are read: a cut in it is one."""
+    packed = gzip.compress(gzip.compress(b"".join(ANSWER)))
+
+    def coded(data: bytes) -> Script:
+        def play(context: Context) -> Iterator[steps.Step]:
+            encoding = [("Content-Encoding", "gzip, gzip")]
+            yield from context.answer([steps.Chunk(data)], content_type=EVENTS, headers=encoding, framing="chunked")
+
+        return Script(name="coded", description="gzip in gzip", play=play)
+
+    with FaultServer(coded(packed)) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert response.content == b"".join(ANSWER)
+        record = record_of(response)
+        assert (record.outcome, record.attempts[0].dialect, record.attempts[0].end) == (
+            "done",
+            "openai-chat",
+            "terminal",
+        )
+    with FaultServer([coded(packed[: len(packed) // 2]), "healthy"]) as server, way.session() as session:
+        response = session.post(server.chat_url, json=asking(), stream=True)
+        assert response.content.endswith(DONE)
+        assert len(server.requests) == 2
 
 
 def test_a_cut_behind_too_large_an_event_is_one(way: Way) -> None:
