@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from llmwatch.wire.event import ToolDelta
 
-__all__ = ["OpenCalls", "bare_call", "is_whole", "name_of", "whole_call"]
+__all__ = ["OpenCalls", "Places", "bare_call", "is_whole", "name_of", "whole_call"]
 
 
 def is_whole(arguments: str) -> bool:
@@ -163,6 +163,28 @@ class OpenCalls:
         if key in self._free or not self.is_whole(key):
             return None
         return self.close(key)
+
+
+class Places:
+    """Which call stands at a place. Some servers number all of them alike, so that it need not be the one before."""
+
+    __slots__ = ("_ids", "_keys")
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str | None] = {}
+        self._keys: dict[str, str] = {}
+
+    def at(self, place: str) -> str:
+        """The key of the call that stands there."""
+        return self._keys.get(place, place)
+
+    def begin(self, place: str, identity: str | None, *, is_open: bool) -> str:
+        """The key of the call that begins there: another one, unless the one before ``is_open`` and has the same id."""
+        key = self.at(place)
+        if key in self._ids and not (is_open and self._ids[key] == identity):
+            key = self._keys[place] = f"{place}#{len(self._ids)}"
+        self._ids[key] = identity
+        return key
 
 
 def bare_call(key: str, id: str | None = None, name: str | None = None) -> ToolDelta:

@@ -252,6 +252,80 @@ Y = delta("input_json_delta", partial_json='{"y":2}')
             (start("tool_use", id="a", name="w"), PIECE, start("tool_use", id="b", name="v"), Y, ASKED),
             [W, V],
         ),
+        (
+            "cohere",
+            (
+                planned("start", id="a", function={"name": "w", "arguments": '{"x":1}'}),
+                planned("end"),
+                planned("start", id="b", function={"name": "v", "arguments": ""}),
+                planned("end"),
+                PLANNED,
+            ),
+            [W, ("v", {})],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.done", output_index=0, item=item(arguments='{"x":1}')),
+                response(
+                    "output_item.done", output_index=0, item=item(id="g", call_id="d", name="v", arguments='{"y":2}')
+                ),
+                response("completed"),
+            ),
+            [W, V],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("function_call_arguments.done", output_index=0, arguments='{"x":1}'),
+                response("output_item.done", output_index=0, item=item(arguments='{"x":1}')),
+                response("output_item.added", output_index=0, item=item(id="g", call_id="d", name="v")),
+                response("function_call_arguments.done", output_index=0, arguments='{"y":2}'),
+                response(
+                    "completed",
+                    response={
+                        "output": [item(arguments='{"x":1}'), item(id="g", call_id="d", name="v", arguments='{"y":2}')]
+                    },
+                ),
+            ),
+            [W, V],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.done", output_index=0, item=item(arguments='{"x":1}')),
+                response("completed", response={"output": [item(id="g", call_id="d", name="v", arguments='{"y":2}')]}),
+            ),
+            [W, V],
+        ),
+        # Whose name stands in one of its events only, and whose ids in the end are others.
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item(name="")),
+                response("function_call_arguments.done", output_index=0, name="w", arguments='{"x":1}'),
+                response("completed"),
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("output_item.done", output_index=0, item=item(name="", arguments='{"x":1}')),
+                response("completed"),
+            ),
+            [W],
+        ),
+        (
+            "openai-responses",
+            (
+                response("output_item.added", output_index=0, item=item()),
+                response("completed", response={"output": [item(id="g", call_id="d", arguments='{"x":1}')]}),
+            ),
+            [W],
+        ),
         # Whose block nothing ended.
         ("anthropic", (TOOL, PIECE, ASKED, typed("message_stop")), [("f", {"x": 1})]),
         ("anthropic", (TOOL, PIECE, ASKED), [("f", {"x": 1})]),
@@ -417,6 +491,11 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
         ("openai-chat", (marked(index=0, id="c", name="w"), fragment('{"x"', index=0), "[DONE]")),
         ("openai-chat", (marked("", "length", index=0, id="c", name="w"), "[DONE]")),
         ("openai-chat", (marked("", "length", index=0, id="c", name="w"),)),
+        # Without a name, or another one than the call that began there.
+        (
+            "openai-responses",
+            (response("output_item.done", item=item(name="", arguments='{"x":1}')), response("completed")),
+        ),
         # Under one name when the arguments began, and under another one later.
         (
             "openai-chat",

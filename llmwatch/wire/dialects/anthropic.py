@@ -31,7 +31,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
-from llmwatch.wire.tools import OpenCalls, bare_call
+from llmwatch.wire.tools import OpenCalls, Places, bare_call
 
 __all__ = ["ANTHROPIC_EVENTS", "Anthropic"]
 
@@ -64,8 +64,7 @@ class Anthropic(Dialect):
         self._calls = OpenCalls()
         # Calls that were closed and got no input at all.
         self._bare_calls: set[str] = set()
-        self._ids: dict[str, str | None] = {}  # of every call that was begun
-        self._keys: dict[str, str] = {}  # the call at each place, where another one stood there before
+        self._places = Places()
         self._given: dict[str, str] = {}  # what a block's start said of its content, until its first delta
         self._stop_reason = ""
         self._marked = False  # the message has its stop_reason, and no block was begun since
@@ -128,7 +127,7 @@ class Anthropic(Dialect):
             fragment = fragment_of(delta.get("partial_json"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             place = str(value.get("index", 0))
-            key = self._keys.get(place, place)
+            key = self._places.at(place)
             if fragment and key in self._calls:
                 if given:
                     # The deltas say it anew.
@@ -148,7 +147,7 @@ class Anthropic(Dialect):
 
     def _read_start(self, event: Event, place: str, block: dict[str, Any]) -> None:
         kind = text_of(block.get("type"))
-        begun_again = self._blocks.get(place) == kind
+        is_open = self._blocks.get(place) == kind
         self._blocks[place] = kind
         self.finished = self._marked = False
         if kind == "tool_use":
@@ -156,7 +155,7 @@ class Anthropic(Dialect):
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
             identity, name = text_of(block.get("id")) or None, text_of(block.get("name")) or None
-            key = self._key(place, identity, begun_again=begun_again)
+            key = self._places.begin(place, identity, is_open=is_open)
             name = named(self._calls, key, name)
             self._calls.add(key, fragment)
             if fragment:
@@ -177,21 +176,13 @@ class Anthropic(Dialect):
             event.kind, event.reasoning = Kind.REASONING, thinking
             self._given[place] = thinking
 
-    def _key(self, place: str, identity: str | None, *, begun_again: bool) -> str:
-        """The call that begins at ``place``. Some servers number all blocks alike: it need not be the one before."""
-        key = self._keys.get(place, place)
-        if key in self._ids and not (begun_again and self._ids[key] == identity):
-            key = self._keys[place] = f"{place}#{len(self._ids)}"
-        self._ids[key] = identity
-        return key
-
     def _note(self, tool: object) -> None:
         self.provider_acted = self.provider_acted or may_act(tool)
 
     def _read_stop(self, event: Event, place: str) -> None:
         kind = self._blocks.pop(place, "")
         self._given.pop(place, None)
-        key = self._keys.get(place, place)
+        key = self._places.at(place)
         if kind == "tool_use":
             bare, closed = self._calls.is_empty(key), self._calls.close(key)
             if bare:

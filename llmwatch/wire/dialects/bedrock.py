@@ -38,7 +38,7 @@ from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.refusal import shorten
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.tools import OpenCalls, Places
 
 __all__ = ["BEDROCK_EVENTS", "Bedrock"]
 
@@ -70,6 +70,7 @@ class Bedrock(Dialect):
         super().__init__()
         self._calls = OpenCalls()
         self._closed: list[str] = []
+        self._places = Places()
         self._tools: set[str] = set()
         self._inner: Dialect | None = None
 
@@ -140,15 +141,19 @@ class Bedrock(Dialect):
         if use.get("type") == "server_tool_use":
             self.provider_acted = self.provider_acted or may_act(name)
             return
+        identity, before = text_of(use.get("toolUseId")) or None, self._places.at(key)
+        is_open = before in self._calls and before not in self._closed
+        key = self._places.begin(key, identity, is_open=is_open)
         self._tools.add(key)
         self._calls.add(key)
-        event.tools = (ToolDelta(key, text_of(use.get("toolUseId")) or None, name),)
+        event.tools = (ToolDelta(key, identity, name),)
 
     def _read_delta(self, event: Event, key: str, delta: dict[str, Any]) -> None:
         use, thinking = delta.get("toolUse"), delta.get("reasoningContent")
         if isinstance(use, dict):
             fragment = fragment_of(use.get("input"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
+            key = self._places.at(key)
             if fragment and key in self._tools:
                 self._calls.add(key, fragment)
                 event.tools = (ToolDelta(key, arguments=fragment),)
@@ -164,6 +169,7 @@ class Bedrock(Dialect):
             event.kind = kind_of_news(delta) or Kind.KEEPALIVE
 
     def _read_stop(self, event: Event, key: str) -> None:
+        key = self._places.at(key)
         if key not in self._calls:
             return
         closed = self._calls.close_if_whole(key)

@@ -28,7 +28,7 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import OpenCalls, whole_call
+from llmwatch.wire.tools import OpenCalls, Places, whole_call
 
 __all__ = ["COHERE_EVENTS", "COHERE_LINES", "Cohere"]
 
@@ -85,6 +85,7 @@ class Cohere(Dialect):
         self._calls = OpenCalls()
         # What was said so far; the first version says it again at the end.
         self._said = Said()
+        self._places = Places()
         self._given: dict[str, str] = {}  # what a block's start said, until its first delta
         self._begun: set[str] = set()
         self._whole: set[str] = set()
@@ -127,9 +128,9 @@ class Cohere(Dialect):
             event.reasoning = text_of(message.get("tool_plan"))
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif kind in ("tool-call-start", "tool-call-delta"):
-            self._read_call(event, key, message.get("tool_calls"))
+            self._read_call(event, key, message.get("tool_calls"), begins=kind == "tool-call-start")
         elif kind == "tool-call-end":
-            closed = self._calls.close(key)
+            closed = self._calls.close(self._places.at(key))
             if closed is not None:
                 event.kind, event.tools = Kind.TOOL_CALL, (closed,)
         elif kind == "citation-start":
@@ -151,12 +152,15 @@ class Cohere(Dialect):
                 # Content of a kind that is not known yet.
                 event.kind = news
 
-    def _read_call(self, event: Event, key: str, call: object) -> None:
+    def _read_call(self, event: Event, place: str, call: object, *, begins: bool) -> None:
         if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
             raise UnknownShape
         function = call["function"]
         identity, name = text_of(call.get("id")) or None, text_of(function.get("name")) or None
         fragment = fragment_of(function.get("arguments"))
+        key = self._places.at(place)
+        if begins:
+            key = self._places.begin(place, identity, is_open=key in self._calls)
         if identity or name or fragment:
             event.kind = Kind.TOOL_INPUT
             event.tools = (ToolDelta(key, identity, named(self._calls, key, name), fragment),)

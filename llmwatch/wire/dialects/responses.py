@@ -89,6 +89,8 @@ _CALLER_CALLS = {
     "apply_patch_call": "operation",
     "mcp_approval_request": "arguments",
 }
+# Those that have a name; the others are called by their kind.
+_NAMED = frozenset(("function_call", "custom_tool_call"))
 # Calls that the provider carried out and that changed nothing outside: search, retrieval, sandboxed code,
 # pictures. Their end moves generation forward and is often all that is seen for minutes, but there is no call
 # to be careful about.
@@ -111,6 +113,9 @@ class OpenAIResponses(Dialect):
         # The parts of the text and of the reasoning, by their place.
         self._text: dict[Any, Said] = {}
         self._reasoning: dict[Any, Said] = {}
+        # The ids of every call by its key, and the key of the call at a place where another one stood before.
+        self._ids: dict[str, set[str]] = {}
+        self._keys: dict[str, str] = {}
         # Calls that came out whole: their places, and their ids where they have one.
         self._whole: set[str] = set()
         # Calls that were begun, and what their own done events state of their arguments.
@@ -145,7 +150,8 @@ class OpenAIResponses(Dialect):
         elif name in _INPUT_DELTAS:
             fragment = text_of(value.get("delta"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
-            event.tools = (ToolDelta(_key(value), arguments=fragment),) if fragment else ()
+            place = _key(value)
+            event.tools = (ToolDelta(self._keys.get(place, place), arguments=fragment),) if fragment else ()
         elif name in _OTHER_OUTPUT:
             event.kind = Kind.TEXT
         else:
@@ -166,16 +172,19 @@ class OpenAIResponses(Dialect):
         if name == "response.output_item.done":
             if not isinstance(item, dict):
                 raise UnknownShape
-            self._read_item(event, _key(value, item), item)
+            self._read_item(event, self._key_of(_key(value, item), item), item)
         elif name == "response.output_item.added" and isinstance(item, dict):
-            self._begun[_key(value, item)] = item
-            _read_beginning(event, _key(value, item), item)
+            key = self._key_of(_key(value, item), item)
+            self._begun[key] = item
+            _read_beginning(event, key, item)
         elif name in _INPUT_DONE:
-            kind = _INPUT_DONE[name]
-            self._done[_key(value)] = value.get(_CALLER_CALLS[kind])
-            if isinstance(value.get("name"), str):
-                # Of a call whose beginning was not seen.
-                self._begun.setdefault(_key(value), {**value, "type": kind, "id": value.get("item_id")})
+            kind, place = _INPUT_DONE[name], _key(value)
+            key = self._keys.get(place, place)
+            self._done[key] = value.get(_CALLER_CALLS[kind])
+            if name_said := text_of(value.get("name")):
+                # Of a call whose beginning was not seen, or had no name.
+                begun = self._begun.setdefault(key, {**value, "type": kind, "id": value.get("item_id")})
+                self._begun[key] = {**begun, "name": text_of(begun.get("name")) or name_said}
         elif name in _RESTATED:
             self._read_restated(event, name, value)
         elif name in _TERMINAL:
@@ -193,6 +202,32 @@ class OpenAIResponses(Dialect):
             event.kind = _kind_of_delta(name)
         elif event.usage is not None and name != "response.created":
             event.kind = Kind.USAGE
+
+    def _key_of(self, place: str, item: dict[str, Any]) -> str:
+        """The key of a call at this place. Some servers number all of them alike: it need not be the one before."""
+        key = self._keys.get(place, place)
+        if text_of(item.get("type")) not in _CALLER_CALLS:
+            return key
+        identities = _identities(item)
+        known = self._ids.get(key)
+        if known and identities and not known & identities:
+            key = self._keys[place] = f"{place}#{len(self._ids)}"
+        self._ids.setdefault(key, set()).update(identities)
+        return key
+
+    def _key_in_end(self, place: str, item: dict[str, Any]) -> str:
+        """The same for a call of the whole response, whose places need not be those of the events."""
+        identities = _identities(item)
+        known = next((key for key, ids in self._ids.items() if ids & identities), None)
+        if known is not None:
+            return known
+        key = self._keys.get(place, place)
+        begun = self._begun.get(key)
+        if begun is not None and key not in self._whole and _name(begun) in ("", _name(item)):
+            # It has other ids than its events had.
+            self._ids.setdefault(key, set()).update(identities)
+            return key
+        return self._key_of(place, item)
 
     def _read_restated(self, event: Event, name: str, value: dict[str, Any]) -> None:
         part = value.get("part")
@@ -222,6 +257,7 @@ class OpenAIResponses(Dialect):
     def _read_item(self, event: Event, key: str, item: dict[str, Any]) -> None:
         kind = text_of(item.get("type"))
         if kind in _CALLER_CALLS:
+            item = {**item, "name": _name(item) or _name(self._begun.get(key, {}))}
             call = _call(key, item)
             if not call.complete and key in self._done:
                 call = _call(key, {**item, _CALLER_CALLS[kind]: self._done[key]})
@@ -264,7 +300,7 @@ class OpenAIResponses(Dialect):
         event.reasoning = self._completed([text for text in _thoughts(output) if text], self._reasoning)
         if not event.cut:
             event.tools = tuple(
-                _call(str(at), item, closed=item.get("status") == "completed")
+                _call(self._key_in_end(str(at), item), item, closed=item.get("status") == "completed")
                 for at, item in enumerate(output)
                 if text_of(item.get("type")) in _CALLER_CALLS and self._is_new(str(at), _identities(item))
             )
@@ -287,7 +323,9 @@ class OpenAIResponses(Dialect):
 
     def _is_new(self, key: str, identities: set[str]) -> bool:
         # Without an id it cannot be told from one that came before.
-        return not self._whole & {key, *identities} if identities else not self._whole
+        if not identities:
+            return not self._whole
+        return not self._whole & identities and (key not in self._whole or bool(self._ids.get(key)))
 
     # -- what the provider runs ---------------------------------------------
 
@@ -369,7 +407,7 @@ def _read_beginning(event: Event, key: str, item: dict[str, Any]) -> None:
     kind = text_of(item.get("type"))
     if kind in _CALLER_CALLS:
         event.kind = Kind.TOOL_INPUT
-        event.tools = (ToolDelta(key, _identity(item), _name(item)),)
+        event.tools = (ToolDelta(key, _identity(item), _name(item) or None),)
     elif kind.endswith("_call") and kind not in _HARMLESS_CALLS:
         event.kind = Kind.TOOL_INPUT
 
@@ -383,7 +421,8 @@ def _identities(item: dict[str, Any]) -> set[str]:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return text_of(item.get("name")) or text_of(item.get("type")).removesuffix("_call")
+    kind = text_of(item.get("type"))
+    return text_of(item.get("name")) or ("" if kind in _NAMED else kind.removesuffix("_call"))
 
 
 def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
@@ -391,8 +430,8 @@ def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
     be ``closed`` without.
     """
     kind = text_of(item.get("type"))
-    identity, name = _identity(item), _name(item)
-    if item.get("status") in ("incomplete", "in_progress"):
+    identity, name = _identity(item), _name(item) or None
+    if name is None or item.get("status") in ("incomplete", "in_progress"):
         return ToolDelta(key, identity, name)
     arguments = item.get(_CALLER_CALLS[kind])
     if _is_bare(item):

@@ -103,6 +103,22 @@ def test_what_moves_generation_forward(delta: dict[str, Any], kind: Kind) -> Non
     assert events[-1].kind is kind
 
 
+@pytest.mark.parametrize("given", [("", ""), ('{"x":1}', ""), ("", '{"x":1}'), ('{"x":1}', '{"x":1}')])
+def test_blocks_that_are_all_numbered_alike_are_calls_apart(given: tuple[str, str]) -> None:
+    """Each has its own id, name and input, in the order in which they were begun; one that is cut is none."""
+    parts = []
+    for name, text in zip("wv", given, strict=True):
+        parts += [converse_start({"toolUse": {"toolUseId": name, "name": name}}, 0)]
+        parts += [converse({"toolUse": {"input": text}}), converse_stop()]
+    _, _, collector = read(*parts, converse_end("tool_use"), CONVERSE_METADATA)
+    assert [(call.id, call.name, call.arguments) for call in collector.tool_calls] == [
+        (name, name, text or "{}") for name, text in zip("wv", given, strict=True)
+    ]
+    assert collector.discarded_calls == 0
+    _, _, collector = read(*parts[:-1], converse_end("max_tokens"), CONVERSE_METADATA)
+    assert not [call for call in collector.tool_calls if call.name == "v"]
+
+
 def test_a_tool_of_the_providers_is_no_call() -> None:
     """A tool that Bedrock runs is noted where it may have side effects, and never handed out as a call."""
     use = {"toolUse": {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use"}}
