@@ -455,7 +455,9 @@ def not_a_stream(
     if start not in (b"{", b"["):
         return _unread(status, content_type, first_bytes, ended=ended and dialect != "bedrock")
     document = _json(first_bytes)
-    found = error_in(document) or lone_error(document) or broken_error(first_bytes.decode("utf-8-sig", "replace"))
+    found = error_in(document) or lone_error(document)
+    if document is None:
+        found = broken_error(first_bytes.decode("utf-8-sig", "replace"))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
         return in_stream_error(found, first_bytes, status=status, where=where)

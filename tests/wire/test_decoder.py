@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmwatch.errors import (
@@ -106,6 +106,7 @@ def verdict(dialect: str, body: bytes, **options: Any) -> LLMWatchError | None:
 
 
 @settings(deadline=None, max_examples=300)
+@example("ndjson", [[], {"type": None, "error": []}], [3])
 @given(st.sampled_from(names()), st.lists(JSON, max_size=6), CUTS)
 def test_no_shape_of_json_breaks_a_dialect(dialect: str, values: list[Any], cuts: list[int]) -> None:
     """Objects of every wrong shape give events or one of llmwatch's errors, the same however they are split."""
