@@ -286,9 +286,12 @@ def stray_error(text: str) -> StreamError | None:
     except (ValueError, RecursionError):
         return broken_error(text)
     found = bare_error(value)
-    if found is None and isinstance(value, dict) and (value.keys() & {"code", "status", "statusCode", "detail"}):
-        # As an error's body says it: nothing of an answer stands outside its events.
-        found = _error_body(value)
+    if found is None and isinstance(value, dict):
+        # As an error's body says it, with a code or all by itself (Cohere, AWS): nothing of an answer is outside its
+        # events.
+        coded = value.keys() & {"code", "status", "statusCode", "detail"}
+        if coded or value.keys() - _IDENTITIES - {"id"} in ({"message"}, {"Message"}):
+            found = _error_body(value)
     return found
 
 
