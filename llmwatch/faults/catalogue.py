@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmwatch.faults import awsstreams, content, cuts, encodings, silence, statuses, tools
+from llmwatch.faults import answers, awsstreams, content, cuts, encodings, silence, statuses, tools
 from llmwatch.faults.encodings import BAD_UTF8_ANSWER
 from llmwatch.faults.script import ANSWER, Script, answer
 from llmwatch.faults.tools import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
@@ -32,6 +32,7 @@ _THEMES = (
     silence.SCRIPTS,
     cuts.SCRIPTS,
     content.SCRIPTS,
+    answers.SCRIPTS,
     statuses.SCRIPTS,
     encodings.SCRIPTS,
     tools.SCRIPTS,

@@ -38,6 +38,9 @@ class Chat(Shape):
     def finish(self, reason: str = "stop") -> list[bytes]:
         return [self._delta({}, reason)]
 
+    def restated(self, text: str) -> list[bytes]:
+        return [sse(self.plain(text))]
+
     def usage(self) -> list[bytes]:
         return [sse({**self._base("chat.completion.chunk"), "choices": [], "usage": self._usage()})]
 

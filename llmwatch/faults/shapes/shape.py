@@ -65,6 +65,10 @@ class Shape:
         """The soft end (``stop``, ``length``, ``tool_calls``), which says why but is not the last event."""
         return []
 
+    def restated(self, text: str) -> list[bytes]:
+        """All that was said, once more; nothing where the shape has no event for it."""
+        return []
+
     def usage(self) -> list[bytes]:
         """Usage, where it is an event of its own."""
         return []
