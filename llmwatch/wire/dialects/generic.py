@@ -7,6 +7,7 @@ of the body is the end of the answer.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_event
@@ -17,6 +18,10 @@ __all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
 
 Reader = Callable[[Event], "Kind | Meaning"]
 """A registered dialect: looks at ``.event``, ``.data`` and ``.json()`` of an event and says what it means."""
+
+
+# No error that stands alone is without one of these, and most data is without all of them.
+_MAY_FAIL = re.compile(r'"(?:error|detail|status|success|ok"|code")')
 
 
 class Generic(Dialect):
@@ -32,7 +37,7 @@ class Generic(Dialect):
             error_event(event, _json_or_none(event))
         elif event.data.strip() in ENDS:
             event.kind = Kind.TERMINAL
-        elif event.data.startswith("{") and (found := lone_error(_json_or_none(event), text=True)) is not None:
+        elif _MAY_FAIL.search(event.data) and (found := lone_error(_json_or_none(event), text=True)) is not None:
             event.kind, event.error = Kind.ERROR, found
         else:
             event.kind = Kind.TEXT
