@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import httpx2
+import openai
 import pytest
 import requests
 
@@ -224,6 +225,28 @@ def test_what_is_wrong_with_an_answer_is_the_librarys_to_read(
         client.close()
     assert found[0] == found[1]
     assert response.extensions["llmwatch"].record.incident
+
+
+@pytest.mark.parametrize("encoding", ["x-own", "gzip, x-own"])
+def test_an_encoding_that_nobody_asked_for(serve: Any, open_client: Open, encoding: str) -> None:
+    """A library's own client has its bytes after one request. An SDK, which would see no event in them, has an error
+    that says what they are, after one request as well.
+    """
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield from context.answer([steps.Chunk(b"packed")], headers=[("Content-Encoding", encoding)])
+
+    script = Script(name="packed", description="an encoding of its own", play=play)
+    server = serve(script)
+    with open_client(httpx2).stream("POST", server.chat_url, json=STREAM) as response:
+        assert b"".join(response.iter_raw()) == b"packed"
+    assert len(server.requests) == 1
+    server = serve(script)
+    with llmwatch.sdk.openai(base_url=f"{server.url}/v1", api_key="k") as client:
+        with pytest.raises(openai.APIConnectionError, match="x-own") as caught:
+            list(client.chat.completions.create(model="m", messages=[], stream=True))
+        assert isinstance(caught.value.__cause__, llmwatch.NotAStream)
+    assert len(server.requests) == 1
 
 
 @libraries
