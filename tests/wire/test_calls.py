@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -58,6 +59,18 @@ def asked(name: str, arguments: str, reason: str = "null") -> dict[str, Any]:
 def planned(kind: str, *, index: int = 0, **call: Any) -> dict[str, Any]:
     """One event of Cohere's about a call."""
     return {"type": f"tool-call-{kind}", "index": index, "delta": {"message": {"tool_calls": call}}}
+
+
+def spoken(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """A line of Ollama's with whole calls; one without arguments has none."""
+    return {
+        "message": {"tool_calls": [{"function": {"name": name, "arguments": given or ""}} for name, given in calls]}
+    }
+
+
+def wanted(call: tuple[str, dict[str, Any]], *, is_end: bool = False) -> dict[str, Any]:
+    """An event of Baidu's with a whole call."""
+    return {"result": "", "is_end": is_end, "function_call": {"name": call[0], "arguments": json.dumps(call[1])}}
 
 
 PLANNED = {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}}
@@ -326,6 +339,15 @@ Y = delta("input_json_delta", partial_json='{"y":2}')
             ),
             [W],
         ),
+        # That the last event says again, with the rest of the answer, or that comes with it.
+        ("ndjson", (spoken(W), {**spoken(W), "done": True, "done_reason": "stop"}), [W]),
+        ("ndjson", (spoken(W), spoken(V), {**spoken(W, V), "done": True, "done_reason": "stop"}), [W, V]),
+        ("ndjson", (spoken(W), {**spoken(V), "done": True, "done_reason": "stop"}), [W, V]),
+        ("ndjson", (spoken(W), spoken(W), {"done": True, "done_reason": "stop"}), [W, W]),
+        ("ndjson", (spoken(BARE), {**spoken(BARE), "done": True, "done_reason": "stop"}), [BARE]),
+        ("baidu", (wanted(W), wanted(W, is_end=True)), [W]),
+        ("baidu", (wanted(W), wanted(V, is_end=True)), [W, V]),
+        ("baidu", (wanted(W), {"result": "", "is_end": True}), [W]),
         # Whose block nothing ended.
         ("anthropic", (TOOL, PIECE, ASKED, typed("message_stop")), [("f", {"x": 1})]),
         ("anthropic", (TOOL, PIECE, ASKED), [("f", {"x": 1})]),

@@ -39,6 +39,7 @@ class Baidu(Dialect):
     def __init__(self) -> None:
         super().__init__()
         self._said = Said()
+        self._called: list[ToolDelta] = []
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -84,4 +85,11 @@ class Baidu(Dialect):
         name, arguments = text_of(call.get("name")) or None, call.get("arguments")
         # A call comes in one piece, so that nothing of it can be missing.
         given = {} if arguments is None or arguments == "" else arguments
-        event.tools = ((whole_call("0", None, name, given) if name else None) or ToolDelta("0", None, name),)
+        key = str(len(self._called))
+        whole = whole_call(key, None, name, given) if name else None
+        if whole is not None:
+            if any((call.name, call.arguments) == (whole.name, whole.arguments) for call in self._called):
+                # The last event says it again.
+                return
+            self._called.append(whole)
+        event.tools = (whole or ToolDelta(key, None, name),)

@@ -32,7 +32,7 @@ class Ollama(Dialect):
 
     def __init__(self) -> None:
         super().__init__()
-        self._count = 0
+        self._called: list[tuple[str | None, str | None, str]] = []  # id, name and arguments of every call
         self._text, self._reasoning = Said(), Said()
         self._bare: list[ToolDelta] = []  # calls without arguments, which a cut might have left so
 
@@ -63,7 +63,7 @@ class Ollama(Dialect):
                     said.fold()
             if event.reasoning:
                 self._reasoning.add(event.reasoning)
-        event.tools = self._read_calls(source.get("tool_calls"))
+        event.tools = self._read_calls(source.get("tool_calls"), last=value.get("done") is True)
         reason = text_of(value.get("done_reason"))
         if reason and (self.asks_nothing or reason not in _NO_ANSWER):
             event.finish = self.finished = True
@@ -88,8 +88,9 @@ class Ollama(Dialect):
         elif not reason and ("message" in value or "response" in value):
             event.kind = Kind.KEEPALIVE
 
-    def _read_calls(self, calls: Any) -> tuple[ToolDelta, ...]:
+    def _read_calls(self, calls: Any, *, last: bool) -> tuple[ToolDelta, ...]:
         pieces: list[ToolDelta] = []
+        bare: list[ToolDelta] = []
         if calls and not isinstance(calls, list):
             raise UnknownShape
         for call in calls or ():
@@ -98,11 +99,16 @@ class Ollama(Dialect):
             function = call.get("function")
             function = function if isinstance(function, dict) else {}
             name = text_of(function.get("name")) or None
-            key, identity = str(self._count), text_of(call.get("id")) or None
+            key, identity = str(len(self._called) + len(pieces)), text_of(call.get("id")) or None
             whole = whole_call(key, identity, name, function.get("arguments")) if name else None
-            self._count += 1
             # One that is not whole was asked for all the same.
             pieces.append(whole or ToolDelta(key, identity, name))
             if whole is None and name and function.get("arguments") in (None, "", {}):
-                self._bare.append(pieces[-1])
+                bare.append(pieces[-1])
+        said = [(piece.id, piece.name, piece.arguments) for piece in pieces]
+        if last and said == self._called:
+            # All of them again, with the rest of the answer.
+            return ()
+        self._called += said
+        self._bare += bare
         return tuple(pieces)
