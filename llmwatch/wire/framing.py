@@ -158,19 +158,24 @@ class Framer(_Buffer):
             if rest:
                 self._emit(self._take()[:-1], blocks)
             data = data.lstrip(b"\n")
-        parts = data.split(b"\n\n")
-        # Most reads hold single lines of ASCII, each with its empty line.
-        plain = data.count(b"\n") == 2 * len(parts) - 2 and data.isascii() and len(data) <= self.max_event
-        last = parts.pop()
+        *parts, last = data.split(b"\n\n")
         if rest and parts:
             rest += parts[0]
             parts[0] = self._take()
-            plain = plain and b"\n" not in parts[0] and parts[0].isascii() and len(parts[0]) <= self.max_event
+        first = parts[0] if parts else b""
+        small = max(len(data), len(first)) <= self.max_event
+        plain = data.isascii() and first.isascii()
+        single = data.count(b"\n") == 2 * len(parts) and b"\n" not in first
         for part in parts:
             if self.overflow:
                 return blocks
-            if plain and part.startswith(b"data:"):
-                blocks.append(part + b"\n\n")
+            # Nearly every event of every provider is one line of data, or a name and one line of data.
+            if part.startswith(b"data:"):
+                usual = single or b"\n" not in part
+            else:
+                usual = part.startswith(b"event:") and b"\ndata:" in part and part.count(b"\n") == 1
+            if usual and small:
+                blocks.append((part if plain else _readable(part)) + b"\n\n")
             else:
                 self._emit(part, blocks)
         if last and not self.overflow:
@@ -222,11 +227,6 @@ class Framer(_Buffer):
             return
         if len(block) > self.max_event:
             self._give_up()
-            return
-        name, _, data = block.partition(b"\n")
-        if data[:5] == b"data:" and b"\n" not in data and name[:6] == b"event:":
-            # A name and one line of data: what the providers that name their events send.
-            blocks.append(_readable(block) + b"\n\n")
             return
         lines, strays = self._known_lines(block)
         if strays and lines and block.startswith(strays[0]):

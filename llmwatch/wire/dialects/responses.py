@@ -103,6 +103,10 @@ _HARMLESS_CALLS = frozenset(
 _OF_CALL = re.compile(r"response\.(\w+?_call)(?:[._]|$)")
 
 
+# A member of an enum costs as much as a call on Python 3.10 and 3.11.
+_TEXT = Kind.TEXT
+
+
 class OpenAIResponses(Dialect):
     """One attempt in the Responses dialect."""
 
@@ -133,15 +137,18 @@ class OpenAIResponses(Dialect):
         if not isinstance(name, str):
             name = event.event
         if name in _TEXT_DELTAS:
-            event.text = text_of(value.get("delta"))
-            event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
-            if event.text:
-                said = self._text.get((value.get("output_index"), value.get("content_index")))
-                if said is None:
-                    said = _said(self._text, value.get("output_index"), value.get("content_index"))
-                said.append(event.text)
-                if len(said) > MOST_PIECES:
-                    said.fold()
+            text = value.get("delta")
+            if not text or type(text) is not str:
+                event.kind = Kind.KEEPALIVE
+                return
+            event.kind, event.text = _TEXT, text
+            part = value.get("output_index"), value.get("content_index")
+            said = self._text.get(part)
+            if said is None:
+                said = self._text[part] = Said()
+            said.append(text)
+            if len(said) > MOST_PIECES:
+                said.fold()
         elif name in _REASONING_DELTAS:
             delta = value.get("delta")
             event.reasoning = text_of(delta.get("text")) if isinstance(delta, dict) else text_of(delta)
