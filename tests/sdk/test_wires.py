@@ -6,14 +6,15 @@ from typing import Any
 
 import httpx
 import httpx2
+import openai
 import pytest
 
 import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import steps
 from llmwatch.sdk import Transport
-from tests.sdk.clients import QUICK
-from tests.sdk.times import LONG, SOON
+from tests.sdk.clients import QUICK, ask
+from tests.sdk.times import BEAT, LIMIT, LONG, SOON
 from tests.session.test_wires import ANSWER, DONE, OPENING, WIRES, Wire, _gated, _said
 
 libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
@@ -84,3 +85,33 @@ def test_silence_behind_an_opening_is_recovered_from(serve: Any, library: Any, o
     with opened(library, stale=SOON) as client:
         content = client.post(server.chat_url, json=WIRES["text"].body).content
     assert (content, content.endswith(DONE), len(server.requests)) == (b"".join(ANSWER), True, 2)
+
+
+@libraries
+def test_a_long_opening_is_handed_out(serve: Any, library: Any) -> None:
+    """Silence behind more than 64 KiB of an opening surfaces: the library has them."""
+    filler = b'data: {"choices": [], "filler": "' + b"x" * 70_000 + b'"}\n\n'
+    server = serve(_said([OPENING + filler], then=[steps.Hang()]), _said(ANSWER))
+    with opened(library, stale=SOON) as client, pytest.raises(library.TransportError) as caught:
+        client.post(server.chat_url, json=WIRES["text"].body)
+    assert isinstance(caught.value, llmwatch.WatchTimeout)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["clean", "open", "cut"])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_end_mark_alone_waits_for_the_end_of_the_body(serve: Any, end: str, together: bool) -> None:
+    """An SDK stops at the mark, which it sees once the body ended in good order, and never where that is cut."""
+    pieces = [ANSWER[0], ANSWER[1], DONE]
+    then = {"open": [steps.Hang()], "cut": [steps.Close()]}.get(end, [])
+    server = serve(_said([b"".join(pieces)] if together else pieces, waits=BEAT, then=then, ends=end == "clean"))
+    limits = Limits(drain=LIMIT, stale=LONG)
+    with llmwatch.sdk.openai(api_key="k", base_url=f"{server.url}/v1", limits=limits, timeout=LONG) as client:
+        answer = ask(client, "chat-stream")
+    assert "".join(answer.seen) == "Hello "
+    if end == "cut":
+        assert isinstance(answer.error, openai.APIConnectionError)
+        assert isinstance(answer.error.__cause__, llmwatch.StreamCut)
+    else:
+        assert answer.error is None
+    assert len(server.requests) == 1

@@ -204,6 +204,28 @@ def decoded(dialect: str, body: bytes) -> list[Event]:
     return [*decoder.feed(body), *decoder.end()]
 
 
+DESCRIBES = (
+    *("role", "id", "index", "name", "type", "object", "model", "obfuscation", "provider", "service_tier"),
+    *("fingerprint", "system_fingerprint", "created", "created_at", "timestamp", "date"),
+)
+
+
+@pytest.mark.parametrize("name", DESCRIBES)
+def test_a_field_that_describes_is_none_in_any_dialect(name: str) -> None:
+    """Alone in a delta, in a part or in a message, and within a field that nobody has heard of."""
+    for fields in ({name: "x"}, {"novel": {name: "x"}}, {"novel": [{name: "x"}]}):
+        for dialect, item in (
+            ("openai-chat", chunk({"content": "", **fields})),
+            ("anthropic", delta("hologram_delta", **{key: said for key, said in fields.items() if key != "type"})),
+            ("openai-responses", response("hologram.delta", delta=fields)),
+            ("gemini", part(**fields)),
+            ("ndjson", line(**fields)),
+        ):
+            before = (ROLE,) if dialect == "openai-chat" else ()
+            (*_, event), _ = decode(dialect, *before, item)
+            assert not event.has_content, (dialect, fields)
+
+
 @pytest.mark.parametrize(
     ("dialect", "item", "kind"),
     [
