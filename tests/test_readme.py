@@ -127,7 +127,7 @@ def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
     assert ttfb(patience=1) == 240
     assert "reused for 10 s (`keepalive=`, `LLMWATCH_KEEPALIVE_SECONDS`)" in README
     assert resolve_keepalive(None, {}) == 10
-    assert "An event has at most 64 MiB\n  (`max_event=`, `LLMWATCH_MAX_EVENT_BYTES`)" in README
+    assert "`max_event=` (`LLMWATCH_MAX_EVENT_BYTES`) is 64 MiB unless set" in README
     assert MAX_EVENT == 64 << 20
     assert "its default `ttfb` is 600 (`hosted`) or 1800" in README
     assert ttfb(plain=True) == 600

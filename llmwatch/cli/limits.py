@@ -25,9 +25,10 @@ from llmwatch.policy import (
     resolve_keepalive,
     resolve_limits,
     resolve_max_event,
+    resolve_override,
     resolve_retry,
 )
-from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_EVENT_VARIABLE
+from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_EVENT_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.values import shown
 from llmwatch.wire import MAX_EVENT
 
@@ -65,16 +66,22 @@ def limits(
     retry = resolve_retry(environ=environ)
     keepalive = resolve_keepalive(None, environ)
     max_event = resolve_max_event(None, environ, default=MAX_EVENT)
+    override = resolve_override(False, environ)
     terminal = Terminal()
     if as_json:
-        terminal.document(_document(effective, retry, keepalive, max_event, environ))
+        terminal.document(_document(effective, retry, keepalive, max_event, override, environ))
     else:
-        _print(terminal, effective, retry, keepalive, max_event, environ)
+        _print(terminal, effective, retry, keepalive, max_event, override, environ)
     return ExitCode.DONE
 
 
 def _document(
-    effective: EffectiveLimits, retry: EffectiveRetry, keepalive: float, max_event: int, environ: Mapping[str, str]
+    effective: EffectiveLimits,
+    retry: EffectiveRetry,
+    keepalive: float,
+    max_event: int,
+    override: bool,
+    environ: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         **effective.as_json(),
@@ -84,6 +91,7 @@ def _document(
         },
         "keepalive": {"value": keepalive, "source": _source(KEEPALIVE_VARIABLE, environ)},
         "max_event": {"value": _capped(max_event), "source": _source(MAX_EVENT_VARIABLE, environ)},
+        "override_timeouts": {"value": override, "source": _source(OVERRIDE_VARIABLE, environ)},
         "variables": {
             name: {"meaning": meaning, "set": _set(name, environ)} for name, meaning in KNOWN_VARIABLES.items()
         },
@@ -96,6 +104,7 @@ def _print(
     retry: EffectiveRetry,
     keepalive: float,
     max_event: int,
+    override: bool,
     environ: Mapping[str, str],
 ) -> None:
     for warning in effective.warnings:
@@ -117,6 +126,8 @@ def _print(
     size = _capped(max_event)
     size_shown = "no cap" if size is None else f"{size:,} bytes"
     retry_rows.append(("max_event", size_shown, _source_shown(MAX_EVENT_VARIABLE, environ), MAX_EVENT_VARIABLE))
+    overriding = _setting("override_timeouts", override)
+    retry_rows.append(("override_timeouts", overriding, _source_shown(OVERRIDE_VARIABLE, environ), OVERRIDE_VARIABLE))
     terminal.show(table(("retry", "value", "source", "variable"), retry_rows))
     terminal.show()
     rows = [(name, _set(name, environ) or "", meaning) for name, meaning in KNOWN_VARIABLES.items()]

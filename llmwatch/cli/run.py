@@ -25,7 +25,14 @@ from llmwatch.cli.outcome import ExitCode, command, let_go
 from llmwatch.cli.run_site.sitecustomize import VARIABLE
 from llmwatch.cli.terminal import Terminal
 from llmwatch.client.incidents import incident_sinks
-from llmwatch.policy import incident_log, resolve_keepalive, resolve_limits, resolve_max_event, resolve_retry
+from llmwatch.policy import (
+    incident_log,
+    resolve_keepalive,
+    resolve_limits,
+    resolve_max_event,
+    resolve_override,
+    resolve_retry,
+)
 from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE
 from llmwatch.wire import MAX_EVENT
 
@@ -113,6 +120,7 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     resolve_retry(environ=environ)
     resolve_keepalive(None, environ)
     resolve_max_event(None, environ, default=MAX_EVENT)
+    resolve_override(False, environ)
     incident_sinks(environ)
     return resolve_limits(environ=environ).warnings
 

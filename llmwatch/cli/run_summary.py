@@ -1,4 +1,4 @@
-"""What became of the calls of a script, in two lines."""
+"""What became of the calls of a script, in a few lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from contextlib import suppress
 
 from llmwatch import CallRecord, stats
 from llmwatch.policy import incident_log
-from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE
+from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
+from llmwatch.policy.resolved import TIMEOUT_SOURCE
+from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
 from llmwatch.watch import forks
 
@@ -41,6 +43,8 @@ class Summary:
         self._reasons: Counter[str] = Counter()
         self._incidents = 0
         self._resends = 0
+        self._lowered: Counter[tuple[float, str]] = Counter()
+        self._set_aside: Counter[float] = Counter()
 
     def after_fork(self) -> None:
         """In a forked child: the parent's calls are its own."""
@@ -55,6 +59,9 @@ class Summary:
             self._resends += max(0, len(record.attempts) - 1)
             if record.outcome == "failed":
                 self._reasons[_reason(record)] += 1
+            lowered, set_aside = _timeouts(record)
+            self._lowered.update(lowered)
+            self._set_aside.update(set_aside)
 
     def write(self) -> None:
         """Write the lines to the standard error that the process was given. Does nothing in a forked child, or where
@@ -99,6 +106,7 @@ class Summary:
             return [
                 f"{watched_calls} watched: {', '.join(parts)}; {resends}, {_number(orphans, 'orphan')}",
                 *_about_incidents(self._incidents, log),
+                *_about_timeouts(self._lowered, self._set_aside),
             ]
 
 
@@ -110,6 +118,38 @@ def _about_incidents(number: int, log: str | None) -> list[str]:
     # A file's name may hold what a terminal would obey.
     shown = path if path.isprintable() else repr(path)
     return [f"{_number(number, 'call')} lost an attempt; the incident log is {shown}"]
+
+
+def _timeouts(record: CallRecord) -> tuple[list[tuple[float, str]], set[float]]:
+    """The time-outs of a call that lowered a limit, with its name, and those that did not count."""
+    lowered: list[tuple[float, str]] = []
+    set_aside: set[float] = set()
+    for name, limit in record.limits.items():
+        timeout, before = limit.get("timeout"), limit.get("instead_of")
+        if not isinstance(timeout, float):
+            continue
+        if limit["source"] != TIMEOUT_SOURCE:
+            set_aside.add(timeout)
+        elif before is None or (isinstance(before, float) and timeout < before):
+            lowered.append((timeout, name))
+    return lowered, set_aside
+
+
+def _about_timeouts(lowered: Counter[tuple[float, str]], set_aside: Counter[float]) -> list[str]:
+    lines = []
+    if lowered:
+        common = lowered.most_common(_MOST_REASONS)
+        named = ", ".join(
+            f"{name} to {shown(seconds)} in {_number(calls, 'call')}" for (seconds, name), calls in common
+        )
+        more = f" and {len(lowered) - len(common)} more" if len(lowered) > len(common) else ""
+        lines.append(f"timeout= of the script lowered {named}{more}; {OVERRIDE_VARIABLE}=1 sets it aside")
+    if set_aside:
+        common_seconds = set_aside.most_common(_MOST_REASONS)
+        named = ", ".join(f"{shown(seconds)} in {_number(calls, 'call')}" for seconds, calls in common_seconds)
+        more = f" and {len(set_aside) - len(common_seconds)} more" if len(set_aside) > len(common_seconds) else ""
+        lines.append(f"timeout= of the script was set aside: {named}{more}")
+    return lines
 
 
 def _number(number: int, noun: str) -> str:

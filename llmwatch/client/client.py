@@ -22,7 +22,7 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Start
 from llmwatch.client.setup import checked_settings
 from llmwatch.client.stream import Stream
-from llmwatch.client.timeouts import with_timeout
+from llmwatch.client.timeouts import of_requests
 from llmwatch.client.work import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
@@ -47,7 +47,8 @@ class Client:
     ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.wire.register` makes one of your own
     known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
     connection may be reused (0: never), ``max_event`` how many bytes one event may have (64 MiB; 0: any number), above
-    which the call ends with :class:`~llmwatch.EventTooLarge`, ``sinks`` are called with the
+    which the call ends with :class:`~llmwatch.EventTooLarge`, ``override_timeouts`` sets the time-outs that calls carry
+    (``timeout=``) aside, ``sinks`` are called with the
     :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about waits and
     retries while they last: every ``notice_every`` seconds.
 
@@ -65,6 +66,7 @@ class Client:
         profile: str | None = None,
         keepalive: float | None = None,
         max_event: int | None = None,
+        override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
@@ -79,6 +81,7 @@ class Client:
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,
@@ -239,7 +242,8 @@ class Client:
             request=CallRequest.build(method, url, kwargs),
             door=door,
             nature=Nature.PLAIN if door is Door.REQUEST else Nature.STREAM,
-            limits=with_timeout(limits, kwargs.get("timeout")),
+            limits=limits,
+            timeouts=of_requests(kwargs.get("timeout"), heeded=self._settings.heeds_timeouts),
             retry=retry,
             cancel=cancel,
         )

@@ -231,7 +231,7 @@ class Call(Generic[T]):
             relay=self._start.door is Door.SESSION,
             patience=self._history.patience,
         )
-        return limits.lowered(self._start.caps, self._start.caps_source)
+        return self._start.timeouts.on(limits).lowered(self._start.caps, self._start.caps_source)
 
     def _loading_time(self) -> float:
         """Seconds for which a local server may load its model: as long as it might be silent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Any
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.origins import Origins
 from llmwatch.client.request import CallRequest
+from llmwatch.client.timeouts import Timeouts
 from llmwatch.payload import IDEMPOTENT, is_model_call
-from llmwatch.policy import Limits, Retry
+from llmwatch.policy import Limits, Retry, resolve_override
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.transport.retries import AdapterRetries
@@ -50,6 +52,7 @@ class Settings:
     dialect: str = "auto"
     keepalive: float | None = None
     max_event: int | None = None
+    override_timeouts: bool = False
     sinks: tuple[Sink, ...] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0
@@ -58,6 +61,11 @@ class Settings:
     clock: Clock = SYSTEM
     random: Callable[[], float] = random.random
 
+    @property
+    def heeds_timeouts(self) -> bool:
+        """Whether the time-outs that a request carries count. Reads the environment."""
+        return not resolve_override(self.override_timeouts, os.environ)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -65,8 +73,8 @@ class Start:
 
     ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
     document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
-    ``adapter_retries`` are asked where nothing else sends again. ``caps`` may lower the limits that apply, and never
-    raises one: seconds by name, from ``caps_source``.
+    ``adapter_retries`` are asked where nothing else sends again. ``timeouts`` are those of the request. ``caps`` may
+    lower the limits that apply, and never raises one: seconds by name, from ``caps_source``.
     """
 
     request: CallRequest
@@ -79,8 +87,9 @@ class Start:
     retry: Retry | None = None
     cancel: CancelToken | None = None
     adapter_retries: AdapterRetries | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
     caps: Mapping[str, float] = field(default_factory=dict)
-    caps_source: str = "timeout of the request"
+    caps_source: str = ""
 
     @property
     def plain(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.settings import Settings
 from llmwatch.errors import ConfigError
-from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive, resolve_max_event
+from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive, resolve_max_event, resolve_override
 from llmwatch.records import Sink
 from llmwatch.wire import MAX_EVENT, check_dialect
 
@@ -23,6 +23,7 @@ def checked_settings(
     dialect: str = "auto",
     keepalive: float | None = None,
     max_event: int | None = None,
+    override_timeouts: bool = False,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
     notice_every: float = 1.0,
@@ -46,6 +47,7 @@ def checked_settings(
         check_profile(profile)
     resolve_keepalive(keepalive, {})
     resolve_max_event(max_event, {}, default=MAX_EVENT)
+    resolve_override(override_timeouts, {})
     return Settings(
         limits=limits,
         retry=retry,
@@ -53,6 +55,7 @@ def checked_settings(
         dialect=dialect,
         keepalive=keepalive,
         max_event=max_event,
+        override_timeouts=override_timeouts,
         sinks=tuple(sinks),
         on_notice=on_notice,
         notice_every=notice_every,

@@ -1,14 +1,55 @@
-"""requests' ``timeout=``, in the words of limits."""
+"""The time-outs that a request carries, in the words of limits."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy import UNSET, Limits
+from llmwatch.policy import UNSET, EffectiveLimits, Limits
 
-__all__ = ["with_timeout"]
+__all__ = ["Timeouts", "of_requests"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """What a request's own time-outs say: seconds by limit, ``None`` for none at all.
+
+    They lower a limit and never raise one; those that ``stand`` for limits take the place of one that nobody set. Those
+    that are not ``heeded`` are noted in the record, and change nothing.
+    """
+
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    stand: bool = False
+    heeded: bool = True
+
+    def on(self, limits: EffectiveLimits) -> EffectiveLimits:
+        """``limits`` as they are with these."""
+        return limits.with_timeouts(self.seconds, stand=self.stand, heeded=self.heeded)
+
+
+def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
+    """What requests' ``timeout=`` says.
+
+    A number, a pair (connect, read), or urllib3's Timeout, in seconds: the first is ``connect``, the second ``ttfb``
+    and ``stale``, which is what a read time-out is: silence. ``None`` says nothing, and neither does ``None`` inside a
+    pair; 0 is no time-out at all. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant.
+    """
+    if timeout is None:
+        return Timeouts()
+    connect, read = _pair(timeout)
+    for value in (connect, read):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ConfigError(
+                f"timeout={timeout!r} must be a number of seconds, a pair (connect, read) of such, or None.",
+                field="timeout",
+                value=timeout,
+            )
+    given: dict[str, Any] = {"connect": connect, "ttfb": read, "stale": read}
+    checked = Limits(**{name: value for name, value in given.items() if value is not None})
+    said = {name: value for name in given if (value := checked.get(name)) is not UNSET}
+    return Timeouts(seconds=said, stand=True, heeded=heeded)
 
 
 def _pair(timeout: object) -> tuple[object, object]:
@@ -23,26 +64,3 @@ def _pair(timeout: object) -> tuple[object, object]:
 
 def _least(*values: object) -> float | None:
     return min((value for value in values if isinstance(value, (int, float))), default=None)
-
-
-def with_timeout(limits: Limits | None, timeout: object) -> Limits | None:
-    """``limits`` with what a ``timeout=`` argument adds where they say nothing.
-
-    A number, a pair (connect, read), or urllib3's Timeout, in seconds: the first is ``connect``, the second ``ttfb``
-    and ``stale``, which is what a read time-out is: silence. ``None`` adds nothing, and neither does ``None`` inside a
-    pair. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant.
-    """
-    if timeout is None:
-        return limits
-    connect, read = _pair(timeout)
-    limits = Limits() if limits is None else limits
-    given: dict[str, Any] = {"connect": connect, "ttfb": read, "stale": read}
-    for value in (connect, read):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ConfigError(
-                f"timeout={timeout!r} must be a number of seconds, a pair (connect, read) of such, or None.",
-                field="timeout",
-                value=timeout,
-            )
-    added = {name: value for name, value in given.items() if value is not None and limits.get(name) is UNSET}
-    return replace(limits, **added)

@@ -8,6 +8,7 @@ from llmwatch.policy.effective import (
     resolve_keepalive,
     resolve_limits,
     resolve_max_event,
+    resolve_override,
     resolve_retry,
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
@@ -35,6 +36,7 @@ __all__ = [
     "resolve_keepalive",
     "resolve_limits",
     "resolve_max_event",
+    "resolve_override",
     "resolve_retry",
     "seconds_from",
 ]

@@ -25,7 +25,7 @@ from llmwatch.policy.limits import NAMES, SINGLE, Limits
 from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, RELAY_FINISH, check_profile, detect_profile
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
-from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, refused, seconds, whole
+from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, whole
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
@@ -35,6 +35,7 @@ __all__ = [
     "resolve_keepalive",
     "resolve_limits",
     "resolve_max_event",
+    "resolve_override",
     "resolve_retry",
 ]
 
@@ -128,6 +129,19 @@ def resolve_max_event(value: int | None, environ: Mapping[str, str], *, default:
         except ValueError:
             raise refused("max_event", value, "max_event={}", BYTES_ALLOWED) from None
     return default if found is None else found or sys.maxsize
+
+
+def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
+    """Whether the time-outs that requests carry are set aside: by the client's argument, or by the environment.
+
+    Raises :class:`~llmwatch.errors.ConfigError` for either if it is no switch.
+    """
+    set_there = environment.override_from(environ)
+    try:
+        return flag(value) or set_there
+    except ValueError:
+        allowed = "it takes True or False"
+        raise refused("override_timeouts", value, "override_timeouts={}", allowed) from None
 
 
 # Limits and what their source is called: None for the environment, where each limit has a variable of its own.

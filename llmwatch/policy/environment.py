@@ -24,6 +24,7 @@ __all__ = [
     "KNOWN_VARIABLES",
     "LIMIT_VARIABLES",
     "MAX_EVENT_VARIABLE",
+    "OVERRIDE_VARIABLE",
     "PREFIX",
     "PROFILE_VARIABLE",
     "REFRESH_VARIABLE",
@@ -32,6 +33,7 @@ __all__ = [
     "incident_log",
     "limits_from",
     "max_event_from",
+    "override_from",
     "profile_from",
     "retry_from",
     "seconds_from",
@@ -44,6 +46,7 @@ SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
 PROFILE_VARIABLE = "LLMWATCH_PROFILE"
 KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
 MAX_EVENT_VARIABLE = "LLMWATCH_MAX_EVENT_BYTES"
+OVERRIDE_VARIABLE = "LLMWATCH_OVERRIDE_TIMEOUTS"
 REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
 
@@ -91,6 +94,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
     RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
+    OVERRIDE_VARIABLE: "whether the time-outs that requests carry are set aside: 1 or 0",
     MAX_EVENT_VARIABLE: "bytes that one event of a stream may have; 0 removes the cap",
     REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
@@ -178,6 +182,17 @@ def max_event_from(settings: Mapping[str, str]) -> int | None:
         raise refused(MAX_EVENT_VARIABLE, text, f"{MAX_EVENT_VARIABLE}={{}}", BYTES_ALLOWED) from None
 
 
+def override_from(settings: Mapping[str, str]) -> bool:
+    """Whether ``LLMWATCH_OVERRIDE_TIMEOUTS`` sets a request's time-outs aside. Raises :class:`ConfigError`."""
+    text = settings.get(OVERRIDE_VARIABLE, "").strip()
+    if not text:
+        return False
+    try:
+        return _switch(text)
+    except ValueError:
+        raise refused(OVERRIDE_VARIABLE, text, f"{OVERRIDE_VARIABLE}={{}}", _SWITCH_ALLOWED) from None
+
+
 def incident_log(environ: Mapping[str, str]) -> str | None:
     """The file that ``LLMWATCH_INCIDENT_LOG`` names, ``None`` where it names none."""
     return environ.get(INCIDENT_LOG_VARIABLE, "").strip() or None
@@ -203,7 +218,11 @@ def _not_known(name: str) -> str:
 def _number(text: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise ValueError
-    return float(text)
+    number = float(text)
+    if not number and text.lower().partition("e")[0].strip("+-0."):
+        # Too small for a float, and 0 would mean something else.
+        raise ValueError
+    return number
 
 
 def _count(text: str) -> int:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["EffectiveLimit", "EffectiveLimits"]
+__all__ = ["TIMEOUT_SOURCE", "EffectiveLimit", "EffectiveLimits"]
+
+TIMEOUT_SOURCE = "timeout of the request"
+"""The source of a limit that is what a request's own time-out says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,13 +18,25 @@ class EffectiveLimit:
 
     ``source`` is words for a reader: ``"argument of the call"``, ``"LLMWATCH_STALE_TIMEOUT_SECONDS"``,
     ``"profile hosted, scaled for 32,000 prompt tokens"``. ``explicit`` is true for a value from an argument or the
-    environment, which is used as given.
+    environment, which is used as given. ``timeout`` is what a time-out that the request carries says of it, whether it
+    counts or not, and ``instead_of`` the limit that would apply without it, where it counts: seconds, ``None`` for off.
     """
 
     name: str
     value: float | None
     source: str
     explicit: bool
+    timeout: float | None = None
+    instead_of: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a dictionary of numbers and text, with what a time-out says only where there is one."""
+        said: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
+        if self.timeout is not None:
+            said["timeout"] = self.timeout
+        if self.source == TIMEOUT_SOURCE:
+            said["instead_of"] = self.instead_of
+        return said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +74,41 @@ class EffectiveLimits:
         }
         return replace(self, limits=limits)
 
+    def with_timeouts(
+        self, timeouts: Mapping[str, float | None], *, stand: bool, heeded: bool = True
+    ) -> EffectiveLimits:
+        """The same with what a request's own time-outs say: seconds by limit, ``None`` for none at all.
+
+        A limit that somebody set is at most that, and is never raised; one that is off is set to it. A limit that
+        nobody set is that, upwards as well as downwards, if the time-outs ``stand`` for it, else at most that. Those
+        that are not ``heeded`` are only noted.
+        """
+        changed = {
+            name: _with_timeout(limit, timeouts[name], stand=stand and not limit.explicit, heeded=heeded)
+            for name, limit in self.limits.items()
+            if name in timeouts
+        }
+        return replace(self, limits={**self.limits, **changed}) if changed else self
+
     def as_json(self) -> dict[str, Any]:
         """The same as plain dictionaries, lists, numbers and text."""
         return {
             "profile": self.profile,
             "profile_source": self.profile_source,
-            "limits": {
-                name: {"value": limit.value, "source": limit.source, "explicit": limit.explicit}
-                for name, limit in self.limits.items()
-            },
+            "limits": {name: limit.as_json() for name, limit in self.limits.items()},
             "warnings": list(self.warnings),
         }
+
+
+def _with_timeout(limit: EffectiveLimit, timeout: float | None, *, stand: bool, heeded: bool) -> EffectiveLimit:
+    lower = timeout is not None and (limit.value is None or timeout < limit.value)
+    if heeded and (stand or lower):
+        return EffectiveLimit(
+            name=limit.name,
+            value=timeout,
+            source=TIMEOUT_SOURCE,
+            explicit=True,
+            timeout=timeout,
+            instead_of=limit.value,
+        )
+    return replace(limit, timeout=timeout)

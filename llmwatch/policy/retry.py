@@ -12,6 +12,9 @@ from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, Unset, flag,
 
 __all__ = ["RETRY_FIELDS", "EffectiveRetry", "OnRetry", "Retry", "check_backoff", "read_setting"]
 
+MAX_BACKOFF = 8.0
+"""Seconds; the cap on a wait where nobody sets another."""
+
 OnRetry: TypeAlias = "Callable[[Any], Any]"
 
 RETRY_FIELDS = (
@@ -67,7 +70,8 @@ class Retry:
       top, when a reused socket turns out to be dead before a single byte of an answer. Redirects that are followed (307
       and 308 of a POST: five at most) are not counted.
     * ``backoff`` (0.5) and ``max_backoff`` (8): seconds before the second attempt, doubled for each further one, with
-      full jitter, up to the cap. ``backoff=0`` does not wait; ``max_backoff`` 0 or ``None`` removes the cap.
+      full jitter, up to the cap. ``backoff=0`` does not wait; ``max_backoff`` 0 or ``None`` removes the cap, and so
+      does a longer ``backoff`` where nobody sets one.
     * ``max_retry_after`` (120): the longest wait, in seconds, that a provider may ask for. Above it the call fails at
       once, with the wait attached. 0 or ``None`` removes the cap; ``deadline`` still holds.
     * ``slow_but_alive`` (False): also resend an attempt whose bytes flowed. The provider is working, and bills both.
@@ -128,7 +132,7 @@ class EffectiveRetry:
 
     max_attempts: int = 3
     backoff: float = 0.5
-    max_backoff: float = 8.0
+    max_backoff: float = MAX_BACKOFF
     max_retry_after: float = 120.0
     slow_but_alive: bool = False
     resend_with_tools: bool = False
@@ -148,6 +152,9 @@ class EffectiveRetry:
                     removed = value is None and name in ("max_backoff", "max_retry_after")
                     fields[name] = math.inf if removed else value
                     break
+        if fields.get("backoff", 0.0) > MAX_BACKOFF and "max_backoff" not in fields:
+            # Somebody set the wait, and nobody the cap.
+            fields["max_backoff"] = math.inf
         return cls(**fields)
 
 

@@ -54,7 +54,8 @@ _LONGEST_SHOWN = 80  # characters of a wrong value in a message: a whole file ma
 def seconds(value: object) -> float | None:
     """``value`` as seconds, ``None`` where it is ``None`` or 0.
 
-    Raises :class:`ValueError` for everything that is no finite number of at least 0; text and booleans are no numbers.
+    Raises :class:`ValueError` for everything that is no finite number of at least 0, and for a number above 0 that is
+    none as a float; text and booleans are no numbers.
     """
     if value is None:
         return None
@@ -64,7 +65,7 @@ def seconds(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         raise ValueError from None
-    if not math.isfinite(number) or number < 0:
+    if not math.isfinite(number) or number < 0 or (not number and value):
         raise ValueError
     return number or None
 

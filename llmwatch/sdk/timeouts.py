@@ -4,40 +4,47 @@
 ``write`` bounds ``send``. ``pool`` bounds nothing: waiting for a connection is part of our ``connect``.
 
 Every request carries time-outs, whether the user asked for them or not: 5 s from a bare client of httpx, 600 s and 5 s
-to connect from an SDK. Those two are nobody's wish, and do not touch a limit that somebody set: they lower defaults.
+to connect from an SDK. The defaults of the libraries that are known are nobody's wish: they change no limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["caps_of", "is_nobodys"]
+from llmwatch.client.timeouts import Timeouts
+
+__all__ = ["timeouts_of"]
 
 _LIMITS = {"connect": ("connect",), "read": ("ttfb", "stale"), "write": ("send",)}
 
-# The defaults of httpx and httpx2, and of both SDKs.
-_NOBODYS = (
-    {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0},
-    {"connect": 5.0, "read": 600.0, "write": 600.0, "pool": 600.0},
-)
+# Seconds to connect, and for everything else.
+_DEFAULTS = {
+    (5.0, 5.0): "httpx, httpx2",
+    (5.0, 600.0): "openai, anthropic",
+    (5.0, 60.0): "groq, cerebras, together",
+    (300.0, 300.0): "mistralai, cohere",
+    (8.0, 300.0): "zai-sdk",
+    (600.0, 600.0): "litellm",
+    (None, None): "langchain-openai, langchain-anthropic, google-genai, ollama, huggingface_hub",
+}
+"""What each library sends where its user sets nothing."""
 
 # A time-out of 0 means "at once"; a limit of 0 would mean "never".
 _LEAST = 0.001
 
 
-def is_nobodys(timeout: Mapping[str, Any]) -> bool:
-    """Whether these are the time-outs of a client whose user set none."""
-    return dict(timeout) in _NOBODYS
-
-
-def caps_of(timeout: Mapping[str, Any], *, spared: Iterable[str] = ()) -> dict[str, float]:
-    """What the limits may be at most, in seconds, by name; none for those in ``spared``."""
-    spared = frozenset(spared)
-    return {
-        name: max(float(timeout[key]), _LEAST)
+def timeouts_of(extension: Mapping[str, Any], *, heeded: bool = True) -> Timeouts:
+    """What a request's time-outs, in httpx's form, say of limits. A library's default is noted, and not heeded."""
+    said = {
+        name: max(float(extension[key]), _LEAST)
         for key, names in _LIMITS.items()
-        if timeout.get(key) is not None
+        if extension.get(key) is not None
         for name in names
-        if name not in spared
     }
+    return Timeouts(seconds=said, heeded=heeded and not _is_nobodys(extension))
+
+
+def _is_nobodys(extension: Mapping[str, Any]) -> bool:
+    connect, *others = (extension.get(key) for key in ("connect", "read", "write", "pool"))
+    return len(set(others)) == 1 and (connect, others[0]) in _DEFAULTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ import requests
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.setup import checked_settings
 from llmwatch.errors import LLMWatchError
-from llmwatch.policy import Limits, Retry, resolve_limits
+from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.sdk.exchange import prepare, respond
 from llmwatch.sdk.failures import copy_of, in_library
 from llmwatch.sdk.libraries import library_of
 from llmwatch.sdk.repeats import Repeats, Sending
-from llmwatch.sdk.timeouts import caps_of, is_nobodys
+from llmwatch.sdk.timeouts import timeouts_of
 from llmwatch.session.opening import open_response
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.watch.cancel import CancelToken
@@ -78,6 +77,7 @@ class Transport(BaseTransport):
         profile: str | None = None,
         keepalive: float | None = None,
         max_event: int | None = None,
+        override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
@@ -94,6 +94,7 @@ class Transport(BaseTransport):
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,
@@ -155,7 +156,7 @@ class Transport(BaseTransport):
             self._settings,
             stream=True,
             cancel=self._cancel,
-            caps=self._caps(prepared, request),
+            timeouts=timeouts_of(request.extensions.get("timeout") or {}, heeded=self._settings.heeds_timeouts),
             verify=lent["verify"],
             cert=lent["cert"],
             proxies=lent["proxies"],
@@ -163,17 +164,6 @@ class Transport(BaseTransport):
             documents_whole=True,
             strict=strict,
         )
-
-    def _caps(self, prepared: requests.PreparedRequest, request: Any) -> dict[str, float]:
-        timeout = request.extensions.get("timeout") or {}
-        return caps_of(timeout, spared=self._on_purpose(prepared) if is_nobodys(timeout) else ())
-
-    def _on_purpose(self, prepared: requests.PreparedRequest) -> list[str]:
-        """The limits that an argument or the environment sets."""
-        found = resolve_limits(
-            client=self._settings.limits, environ=os.environ, profile=self._settings.profile, url=prepared.url
-        )
-        return [limit.name for limit in found.limits.values() if limit.explicit]
 
 
 def _as_it_is(error: LLMWatchError, request: Any) -> BaseException:

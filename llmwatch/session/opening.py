@@ -12,7 +12,7 @@ from requests.adapters import BaseAdapter
 from llmwatch.client.answering import ResponseCall
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.client.timeouts import with_timeout
+from llmwatch.client.timeouts import Timeouts, of_requests
 from llmwatch.client.work import passthroughs
 from llmwatch.errors import LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
@@ -39,7 +39,7 @@ def open_response(
     limits: Limits | None = None,
     retry: Retry | None = None,
     cancel: CancelToken | None = None,
-    caps: Mapping[str, float] | None = None,
+    timeouts: Timeouts | None = None,
     error: ErrorMapper = as_requests,
     connection: BaseAdapter | None = None,
     documents_whole: bool = False,
@@ -51,10 +51,10 @@ def open_response(
     or a model call whose body breaks off may be sent again. With it an answer is returned at its first content, or at
     the first bytes that no dialect reads, and what comes to ``raw`` comes from the worker. ``documents_whole``: a plain
     call that is answered with a document returns it whole all the same. ``strict``: what is wrong with an answer of
-    events is raised, else it is for the reader to find. An HTTP status never raises. ``caps`` may lower limits (seconds
-    by name). ``error`` makes of each failure what the door's users catch. ``connection`` is what the response names as
-    its adapter. Settings that cannot be meant, of the environment too, raise :class:`~llmwatch.ConfigError` as it is,
-    so that no loop around calls takes them for bad luck.
+    events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
+    library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
+    is what the response names as its adapter. Settings that cannot be meant, of the environment too, raise
+    :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck.
     """
     request, nature = _looked_at(prepared)
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
@@ -64,11 +64,11 @@ def open_response(
         door=Door.SESSION,
         nature=nature,
         whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
-        limits=with_timeout(limits, timeout),
+        limits=limits,
         retry=retry,
         cancel=cancel,
         adapter_retries=sender.retries,
-        caps=caps or {},
+        timeouts=timeouts or of_requests(timeout, heeded=settings.heeds_timeouts),
         documents_whole=documents_whole,
         strict=strict,
     )

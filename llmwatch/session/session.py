@@ -38,12 +38,13 @@ class Session(requests.Session):
     program byte for byte, whether or not a dialect reads it: an error in the body, a document in place of a stream, or
     a broken event is the program's to read, and the record has it. Any other request is watched for silence, and sent
     again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
-    exceptions as well as one of llmwatch's. ``timeout=`` in a call sets its limits ``connect``, ``ttfb`` and ``stale``.
-    ``response.raw`` is read like urllib3's own, but has no descriptor for ``select``: its ``fileno`` raises.
+    exceptions as well as one of llmwatch's. ``timeout=`` in a call stands for ``connect``, ``ttfb`` and ``stale`` where
+    nothing is set, and may lower what is set; ``override_timeouts`` sets it aside. ``response.raw`` is read like
+    urllib3's own, but has no descriptor for ``select``: its ``fileno`` raises.
 
-    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``sinks``, ``on_notice`` and
-    ``notice_every`` are those of :class:`~llmwatch.Client`. Adapters that are mounted later are watched too. Raises
-    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``override_timeouts``, ``sinks``,
+    ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`. Adapters that are mounted later are
+    watched too. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Session(requests.Session):
         dialect: str = "auto",
         keepalive: float | None = None,
         max_event: int | None = None,
+        override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
         notice_every: float = 1.0,
@@ -66,6 +68,7 @@ class Session(requests.Session):
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,
             notice_every=notice_every,
@@ -95,6 +98,7 @@ def mount(
     dialect: str = "auto",
     keepalive: float | None = None,
     max_event: int | None = None,
+    override_timeouts: bool = False,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
     notice_every: float = 1.0,
@@ -115,6 +119,7 @@ def mount(
         dialect=dialect,
         keepalive=keepalive,
         max_event=max_event,
+        override_timeouts=override_timeouts,
         sinks=sinks,
         on_notice=on_notice,
         notice_every=notice_every,

@@ -62,6 +62,26 @@ def test_a_module_recovers(tmp_path: Path) -> None:
     assert ended == Ended(0, ANSWER + "\n", RECOVERED + HINT)
 
 
+def test_what_the_scripts_own_time_outs_did(tmp_path: Path) -> None:
+    """A longer one than a variable sets is set aside, a shorter one lowers it, and the summary says so."""
+    asks = script(
+        tmp_path,
+        f"""
+for own in (600, {LIMIT / 2}):
+    try:
+        requests.post(url, json={{"model": "any", "messages": [], "stream": True}}, stream=True, timeout=own).content
+    except requests.RequestException as error:
+        print(error.limit)
+""",
+    )
+    with FaultServer("silent") as server:
+        ended = run("run", asks, server.chat_url, env={**LIMITS, "LLMWATCH_MAX_ATTEMPTS": "1"})
+    assert ended.out.split() == [str(LIMIT), str(LIMIT / 2)]
+    assert f"llmwatch: timeout= of the script lowered connect to {LIMIT / 2:g} s in 1 call, ttfb to" in ended.err
+    assert "; LLMWATCH_OVERRIDE_TIMEOUTS=1 sets it aside\n" in ended.err
+    assert "llmwatch: timeout= of the script was set aside: 600 s in 1 call\n" in ended.err
+
+
 def test_without_us_it_hangs(tmp_path: Path) -> None:
     """The same script under Python is still waiting when the watched one has long got its answer, and ends with the
     server alone.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import sys
@@ -47,6 +48,33 @@ def test_outcomes() -> None:
         " 1 cancelled, 2 still running; 1 resend, 1 orphan"
     )
     assert second.startswith("7 calls lost an attempt; ")
+
+
+def _timed(timeout: float, **limits: dict[str, Any]) -> CallRecord:
+    return dataclasses.replace(
+        DONE, limits={name: {"explicit": True, "timeout": timeout, **limit} for name, limit in limits.items()}
+    )
+
+
+def test_time_outs_that_count_and_that_do_not() -> None:
+    """What a script's own lowered is said once for all calls, with the way out, and what was set aside."""
+    own = "timeout of the request"
+    lowered = _timed(
+        30.0,
+        ttfb={"value": 30.0, "source": own, "instead_of": 120.0},
+        stale={"value": 30.0, "source": own, "instead_of": None},
+    )
+    raised = _timed(600.0, ttfb={"value": 600.0, "source": own, "instead_of": 120.0})
+    aside = _timed(600.0, ttfb={"value": 45.0, "source": "LLMWATCH_TTFB_TIMEOUT_SECONDS"})
+    assert lines(raised)[1:] == []
+    assert lines(lowered, lowered, raised, aside)[1:] == [
+        "timeout= of the script lowered ttfb to 30 s in 2 calls, stale to 30 s in 2 calls;"
+        " LLMWATCH_OVERRIDE_TIMEOUTS=1 sets it aside",
+        "timeout= of the script was set aside: 600 s in 1 call",
+    ]
+    many = [_timed(float(at), ttfb={"value": float(at), "source": own, "instead_of": 99.0}) for at in range(1, 7)]
+    assert lines(*many)[1].count("ttfb") == 4
+    assert " and 2 more; " in lines(*many)[1]
 
 
 @pytest.mark.parametrize(

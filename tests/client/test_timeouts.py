@@ -7,39 +7,97 @@ from typing import Any
 import pytest
 
 from llmwatch import ConfigError, Limits
-from llmwatch.client.timeouts import with_timeout
+from llmwatch.client.timeouts import Timeouts, of_requests
+from llmwatch.policy import resolve_limits
+from llmwatch.policy.resolved import TIMEOUT_SOURCE
 
 
-def test_no_timeout_changes_nothing() -> None:
-    """``None`` leaves the limits as they are, missing ones included."""
-    limits = Limits(ttfb=3)
-    assert with_timeout(limits, None) is limits
-    assert with_timeout(None, None) is None
+def test_no_timeout_says_nothing() -> None:
+    """``None``, and a pair of it, leave the limits as they are."""
+    found = resolve_limits(call=Limits(ttfb=3), environ={})
+    assert of_requests(None).on(found) == found
+    assert of_requests((None, None)).on(found) == found
 
 
 @pytest.mark.parametrize(
-    ("timeout", "limits"),
+    ("timeout", "seconds"),
     [
-        (7, Limits(connect=7, ttfb=7, stale=7)),
-        (0.5, Limits(connect=0.5, ttfb=0.5, stale=0.5)),
-        ((3, 30), Limits(connect=3, ttfb=30, stale=30)),
-        ((None, 30), Limits(ttfb=30, stale=30)),
-        ((3, None), Limits(connect=3)),
-        ((None, None), Limits()),
-        (0, Limits(connect=0, ttfb=0, stale=0)),
+        (7, {"connect": 7, "ttfb": 7, "stale": 7}),
+        (0.5, {"connect": 0.5, "ttfb": 0.5, "stale": 0.5}),
+        ((3, 30), {"connect": 3, "ttfb": 30, "stale": 30}),
+        ((None, 30), {"ttfb": 30, "stale": 30}),
+        ((3, None), {"connect": 3}),
+        ((None, None), {}),
+        (0, {"connect": None, "ttfb": None, "stale": None}),
     ],
 )
-def test_a_timeout_stands_for_connect_and_silence(timeout: Any, limits: Limits) -> None:
-    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` adds nothing, 0 turns off."""
-    assert with_timeout(None, timeout) == limits
-    assert with_timeout(Limits(), timeout) == limits
+def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[str, float | None]) -> None:
+    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` says nothing, 0 turns off. They take
+    the place of limits that nobody set, upwards as well as downwards.
+    """
+    found = of_requests(timeout)
+    assert found == Timeouts(seconds=seconds, stand=True)
+    before = resolve_limits(environ={}, profile="hosted")
+    after = found.on(before)
+    assert after.seconds == {**before.seconds, **seconds}
+    assert [limit.name for limit in after.limits.values() if limit.explicit] == list(seconds)
 
 
-def test_limits_that_are_given_stay() -> None:
-    """What ``limits=`` says is not changed, the single knob included."""
-    assert with_timeout(Limits(ttfb=1), 7) == Limits(connect=7, ttfb=1, stale=7)
-    assert with_timeout(Limits(ttfb=None), 7) == Limits(connect=7, ttfb=0, stale=7)
-    assert with_timeout(Limits.single(900), 7) == Limits.single(900, connect=7)
+@pytest.mark.parametrize(
+    ("limits", "environ", "seconds"),
+    [
+        (Limits(ttfb=1), {}, (7, 1, 7)),
+        (Limits(ttfb=30), {}, (7, 7, 7)),
+        (None, {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "1"}, (7, 1, 7)),
+        (None, {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "0"}, (7, 7, 7)),
+        (Limits.single(5), {}, (7, 5, 5)),
+        (Limits.single(900), {}, (7, 7, 7)),
+        (Limits(connect=2, ttfb=None), {}, (2, 7, 7)),
+        # one source would contradict itself, two do not
+        (Limits(total=3), {}, (7, 7, 7)),
+    ],
+)
+def test_what_is_set_is_lowered_and_never_raised(
+    limits: Limits | None, environ: dict[str, str], seconds: tuple[float, ...]
+) -> None:
+    """Whoever set it, and a limit that is off is set to it."""
+    before = resolve_limits(call=limits, environ=environ, profile="hosted")
+    after = of_requests(7).on(before)
+    assert tuple(after.value(name) for name in ("connect", "ttfb", "stale")) == seconds
+    assert [after.limits[name].timeout for name in ("connect", "ttfb", "stale", "total")] == [7, 7, 7, None]
+
+
+def test_no_timeout_at_all_lowers_nothing() -> None:
+    """0 takes the place of defaults alone."""
+    after = of_requests(0).on(resolve_limits(call=Limits(ttfb=3), environ={}))
+    assert [after.value(name) for name in ("connect", "ttfb", "stale")] == [None, 3, None]
+
+
+def test_it_can_be_set_aside() -> None:
+    """Then it is noted, and no limit changes."""
+    before = resolve_limits(call=Limits(ttfb=30), environ={})
+    after = of_requests(7, heeded=False).on(before)
+    assert after.seconds == before.seconds
+    assert after.limits["ttfb"].as_json() == {
+        "value": 30,
+        "source": "argument of the call",
+        "explicit": True,
+        "timeout": 7,
+    }
+
+
+def test_what_it_does_is_told() -> None:
+    """A limit that it decides has it for a source, and says what would apply without it."""
+    after = of_requests(7).on(resolve_limits(call=Limits(stale=None), environ={}, profile="hosted"))
+    assert after.limits["ttfb"].as_json() == {
+        "value": 7,
+        "source": TIMEOUT_SOURCE,
+        "explicit": True,
+        "timeout": 7,
+        "instead_of": 120,
+    }
+    assert after.limits["stale"].as_json()["instead_of"] is None
+    assert "timeout" not in after.limits["send"].as_json()
 
 
 @pytest.mark.parametrize(
@@ -48,12 +106,13 @@ def test_limits_that_are_given_stay() -> None:
 def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
     """What requests would not take, or would take for a number by accident, is a ``ConfigError`` about ``timeout``."""
     with pytest.raises(ConfigError, match="timeout") as caught:
-        with_timeout(None, timeout)
+        of_requests(timeout)
     assert caught.value.field == "timeout"
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), (3, -1)])
 def test_a_timeout_of_a_wrong_value_is_refused(timeout: Any) -> None:
-    """Negative and infinite seconds, and none at all, are a ``ConfigError``."""
-    with pytest.raises(ConfigError):
-        with_timeout(None, timeout)
+    """Negative and infinite seconds, and none at all, are a ``ConfigError``, set aside or not."""
+    for heeded in (True, False):
+        with pytest.raises(ConfigError):
+            of_requests(timeout, heeded=heeded)

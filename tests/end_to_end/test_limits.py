@@ -134,7 +134,8 @@ def test_requests_own_timeout_is_connect_and_silence(serve: Serve, connect: Conn
         error = outcome.failed(WatchTimeout)
         assert (error.phase, error.limit) == (phase, LIMIT)
         assert error.record is not None
-        assert error.record.limits[phase] == {"value": LIMIT, "source": "argument of the call", "explicit": True}
+        limit = error.record.limits[phase]
+        assert (limit["value"], limit["source"], limit["timeout"]) == (LIMIT, "timeout of the request", LIMIT)
 
 
 def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, connect: Connect) -> None:
@@ -146,12 +147,23 @@ def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, conne
     assert outcome.elapsed > 2 * LIMIT
 
 
-def test_a_limit_of_the_call_beats_requests_timeout(serve: Serve, connect: Connect) -> None:
-    """Where ``limits=`` says something, ``timeout=`` beside it does not change it."""
+def test_requests_timeout_raises_no_limit(serve: Serve, connect: Connect) -> None:
+    """Where ``limits=`` says something, a longer ``timeout=`` beside it changes nothing; a shorter one lowers it."""
     server = serve("silent")
     client = connect(retry=Retry.none())
     outcome = stream(client, server.chat_url, timeout=LONG, limits=Limits(ttfb=LIMIT))
     assert outcome.failed(WatchTimeout).limit == LIMIT
+    outcome = stream(client, server.chat_url, timeout=LIMIT, limits=Limits(ttfb=LONG))
+    assert outcome.failed(WatchTimeout).limit == LIMIT
+
+
+def test_requests_timeout_can_be_set_aside(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the client's argument or by the environment: a call whose ``timeout=`` is too short gets its answer."""
+    server = serve(f"late-headers:after={2 * LIMIT}")
+    stream(connect(override_timeouts=True), server.chat_url, timeout=LIMIT).done()
+    monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
+    stream(connect(), server.chat_url, timeout=LIMIT).done()
+    assert len(server.requests) == 2
 
 
 def test_precedence_is_call_client_environment_profile(

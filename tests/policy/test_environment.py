@@ -57,6 +57,7 @@ class TestNames:
             "LLMWATCH_PROFILE",
             "LLMWATCH_KEEPALIVE_SECONDS",
             "LLMWATCH_MAX_EVENT_BYTES",
+            "LLMWATCH_OVERRIDE_TIMEOUTS",
             "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
         }

@@ -185,7 +185,14 @@ class TestResolution:
         environ = {"LLMWATCH_BACKOFF_SECONDS": "10", "LLMWATCH_MAX_BACKOFF_SECONDS": "8"}
         with pytest.raises(ConfigError, match=r"LLMWATCH_BACKOFF_SECONDS=10 and LLMWATCH_MAX_BACKOFF_SECONDS=8"):
             resolve_retry(environ=environ)
-        assert resolve_retry(call=Retry(backoff=10), environ={}).max_backoff == 8.0
+        found = resolve_retry(call=Retry(backoff=10), environ={"LLMWATCH_MAX_BACKOFF_SECONDS": "8"})
+        assert (found.backoff, found.max_backoff) == (10, 8)
+
+    def test_a_long_backoff_is_not_capped_by_nobody(self) -> None:
+        """A cap that is a default stands for waits that it was made for."""
+        assert resolve_retry(call=Retry(backoff=60), environ={}).max_backoff == math.inf
+        assert resolve_retry(environ={"LLMWATCH_BACKOFF_SECONDS": "60"}).max_backoff == math.inf
+        assert resolve_retry(call=Retry(backoff=8), environ={}).max_backoff == 8
 
     def test_something_else_than_a_retry(self) -> None:
         """A number where a Retry belongs is a mistake of the program."""

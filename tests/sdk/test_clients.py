@@ -249,10 +249,10 @@ def limits_of(serve: Any, package: str, limits: Limits | None, **more: Any) -> d
 
 
 @BOTH
-def test_the_sdks_own_default_only_lowers_defaults(serve: Any, package: str) -> None:
-    """Of its 600 s and 5 s to connect only the latter is less than ours, and only where ours is a default too."""
+def test_the_sdks_own_default_changes_nothing(serve: Any, package: str) -> None:
+    """Its 600 s and 5 s to connect are nobody's word, neither up nor down."""
     found = limits_of(serve, package, None)
-    assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (5, 120, 360, 60)
+    assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (10, 120, 360, 60)
     found = limits_of(serve, package, Limits(connect=30, ttfb=900, stale=900, first_content=0, send=0))
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (30, 900, 900, None)
 
@@ -274,6 +274,14 @@ def test_a_timeout_of_the_user_lowers_and_never_raises(serve: Any, package: str)
     found = limits_of(serve, package, Limits(connect=30, ttfb=7), timeout=20.0)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (20, 7, 20, 20)
     found = limits_of(serve, package, None, timeout=None)
+    assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (10, 120, 360, 60)
+
+
+@BOTH
+def test_a_timeout_of_the_user_can_be_set_aside(serve: Any, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a program whose own is too short."""
+    monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
+    found = limits_of(serve, package, None, timeout=20.0)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (10, 120, 360, 60)
 
 

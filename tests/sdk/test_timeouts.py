@@ -1,4 +1,4 @@
-"""Time-outs of a library as limits: only downwards, and those of nobody only on defaults."""
+"""Time-outs of a library as limits: only downwards, and those of nobody not at all."""
 
 from __future__ import annotations
 
@@ -8,41 +8,55 @@ import httpx2
 import openai
 import pytest
 
-from llmwatch.sdk.timeouts import caps_of, is_nobodys
+from llmwatch.client.timeouts import Timeouts
+from llmwatch.sdk.timeouts import timeouts_of
 
 
 def test_each_bounds_what_it_means() -> None:
     """Connecting, sending, and silence at the beginning and later; the pool is part of connecting."""
-    assert caps_of({"connect": 1, "read": 2, "write": 3, "pool": 4}) == {"connect": 1, "ttfb": 2, "stale": 2, "send": 3}
+    found = timeouts_of({"connect": 1, "read": 2, "write": 3, "pool": 4})
+    assert found == Timeouts(seconds={"connect": 1, "ttfb": 2, "stale": 2, "send": 3})
 
 
 def test_what_is_off_or_not_said_bounds_nothing() -> None:
     """``None`` is no time-out, and neither is a missing one."""
-    assert caps_of({"connect": None, "read": None, "write": 3.5, "pool": None}) == {"send": 3.5}
-    assert caps_of({}) == {}
+    found = timeouts_of({"connect": None, "read": None, "write": 3.5, "pool": None})
+    assert found == Timeouts(seconds={"send": 3.5})
+    assert timeouts_of({}).seconds == {}
 
 
 def test_zero_means_at_once() -> None:
     """A limit of 0 would mean never."""
-    assert caps_of({"connect": 0, "read": 0.0}) == {"connect": 0.001, "ttfb": 0.001, "stale": 0.001}
-
-
-def test_limits_can_be_spared() -> None:
-    """Those that somebody set, where the time-out is nobody's."""
-    found = caps_of({"connect": 1, "read": 2, "write": 3}, spared=["ttfb", "send", "total"])
-    assert found == {"connect": 1, "stale": 2}
+    assert timeouts_of({"connect": 0, "read": 0.0}).seconds == {"connect": 0.001, "ttfb": 0.001, "stale": 0.001}
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 def test_a_clients_own_default_is_nobodys(library: object) -> None:
-    """That of a bare client of either library is recognised, and another is not."""
-    assert is_nobodys(library.Client().timeout.as_dict())  # type: ignore[attr-defined]
-    assert not is_nobodys(library.Timeout(600.0).as_dict())  # type: ignore[attr-defined]
-    assert not is_nobodys(library.Timeout(None).as_dict())  # type: ignore[attr-defined]
-    assert not is_nobodys({})
+    """That of a bare client of either library is noted and not heeded, and another is heeded."""
+    own = timeouts_of(library.Client().timeout.as_dict())  # type: ignore[attr-defined]
+    assert own == Timeouts(seconds={"connect": 5, "ttfb": 5, "stale": 5, "send": 5}, heeded=False)
+    assert timeouts_of(library.Timeout(45.0).as_dict()).heeded  # type: ignore[attr-defined]
+    assert timeouts_of(library.Timeout(5.0, read=6.0).as_dict()).heeded  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("sdk", [openai, anthropic])
 def test_an_sdks_default_is_nobodys(sdk: object) -> None:
     """That of the installed versions of both SDKs."""
-    assert is_nobodys(sdk.DEFAULT_TIMEOUT.as_dict())  # type: ignore[attr-defined]
+    assert not timeouts_of(sdk.DEFAULT_TIMEOUT.as_dict()).heeded  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("connect", "others"), [(5, 5), (5, 600), (5, 60), (300, 300), (8, 300), (600, 600), (None, None)]
+)
+def test_a_known_default_is_nobodys_as_a_whole(connect: float | None, others: float | None) -> None:
+    """Each library's four seconds: where one of them is another, somebody set it."""
+    whole = {"connect": connect, "read": others, "write": others, "pool": others}
+    assert not timeouts_of(whole).heeded
+    for name in ("read", "write", "pool"):
+        assert timeouts_of({**whole, name: 77}).heeded
+    assert timeouts_of({**whole, "connect": 6}).heeded
+
+
+def test_all_can_be_set_aside() -> None:
+    """Then not even what somebody set counts."""
+    assert not timeouts_of({"connect": 1, "read": 2, "write": 3, "pool": 4}, heeded=False).heeded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib3.util import Timeout
 import llmwatch
 from llmwatch import Retry
 from llmwatch.faults import FaultServer, ProxyServer, blackhole, refused_port
+from tests.end_to_end.calls import asking
 from tests.session.doors import Way, caught, record_of, together
 from tests.session.scripts import reply
 from tests.session.times import FREE, LIMIT, LONG, PATIENCE, SOON
@@ -171,14 +173,50 @@ def test_an_explicit_time_out_becomes_the_limits(way: Way) -> None:
         both = record_of(session.get(server.url, timeout=Timeout(connect=2, read=8, total=5)))
     limits = [[record.limits[name]["value"] for name in ("connect", "ttfb", "stale")] for record in (given, none, both)]
     assert limits == [[3.5, 27, 27], [10, 1800, 900], [2, 5, 5]]
-    assert given.limits["ttfb"]["source"] == "argument of the call"
+    assert given.limits["ttfb"]["source"] == "timeout of the request"
 
 
-def test_a_time_out_longer_than_a_limit_of_the_door_is_the_callers_word(way: Way) -> None:
-    """The call's ``timeout=`` goes before the limits that the door was given."""
-    limits = llmwatch.Limits(ttfb=LIMIT)
-    with FaultServer(f"late-headers:after={2 * LIMIT}") as server, way.session(limits=limits) as session:
-        assert session.get(server.url, timeout=LONG).status_code == 200
+@pytest.mark.parametrize("script", ["silent", "stall-after-content"])
+def test_a_limit_that_is_set_is_set(way: Way, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer ``timeout=``, which a library may send by itself, raises no limit of an argument or of a variable."""
+    name = "ttfb" if script == "silent" else "stale"
+
+    def ask(session: requests.Session) -> None:
+        with FaultServer(script) as server:
+            post = functools.partial(session.post, server.chat_url, json=asking(), stream=True, timeout=LONG)
+            error = caught(requests.RequestException, lambda: post().content)
+            assert isinstance(error, llmwatch.WatchTimeout)
+            assert (error.phase, error.limit) == (name, SOON)
+
+    with way.session(limits=llmwatch.Limits(**{name: SOON}), retry=llmwatch.Retry.none()) as session:
+        ask(session)
+    monkeypatch.setenv(f"LLMWATCH_{name.upper()}_TIMEOUT_SECONDS", str(SOON))
+    with way.session(retry=llmwatch.Retry.none()) as session:
+        ask(session)
+
+
+def test_a_shorter_time_out_lowers_what_is_set(way: Way) -> None:
+    """It is the program's own word; one that is set aside is not, by the argument or by the variable."""
+    with FaultServer("silent") as server, way.session(limits=llmwatch.Limits(ttfb=LONG)) as session:
+        error = caught(requests.RequestException, session.get, server.url, timeout=LIMIT)
+        assert isinstance(error, llmwatch.WatchTimeout)
+        assert (error.phase, error.limit) == ("ttfb", LIMIT)
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_a_time_out_that_is_set_aside(way: Way, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script whose ``timeout=`` is too short gets its answer; the record notes what it said."""
+    if by == "variable":
+        monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
+    with (
+        FaultServer(f"late-headers:after={2 * LIMIT}") as server,
+        way.session(override_timeouts=by == "argument") as session,
+    ):
+        response = session.get(server.url, timeout=LIMIT)
+        assert response.status_code == 200
+        assert len(server.requests) == 1
+    limit = record_of(response).limits["ttfb"]
+    assert (limit["value"], limit["timeout"], limit["source"]) == (1800, LIMIT, "profile local, plain call")
 
 
 @pytest.mark.parametrize("timeout", ["5", (1, 2, 3), (1,), -1, [1, 2], True, (1, "x"), float("nan")])
