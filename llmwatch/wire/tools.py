@@ -66,6 +66,13 @@ def _restated(fragments: list[str]) -> str | None:
     return said[-1] if is_whole(said[-1]) and not _is_beginning("".join(said)) else None
 
 
+def _placed(fragments: list[str]) -> str | None:
+    """The arguments behind an empty object that stood in for them, as proxies of Messages begin a call."""
+    said = [fragment for fragment in fragments if fragment.strip()]
+    rest = "".join(said[1:])
+    return rest if said and said[0].strip() == "{}" and is_whole(rest) else None
+
+
 class OpenCalls:
     """The calls of one attempt that were begun and not closed, by key.
 
@@ -144,7 +151,7 @@ class OpenCalls:
         if arguments == half * 2 and is_whole(half):
             # They came in pieces and then once more as a whole.
             return ToolDelta(key, arguments=half, complete=True, whole=True)
-        restated = _restated(fragments)
+        restated = _restated(fragments) or _placed(fragments)
         if restated is not None:
             self._closed[key] = restated
             return ToolDelta(key, arguments=restated, complete=True, whole=True)

@@ -339,6 +339,28 @@ Y = delta("input_json_delta", partial_json='{"y":2}')
             ),
             [W],
         ),
+        # With a new id for each fragment, and with an empty object in place of its arguments at first.
+        (
+            "openai-chat",
+            (
+                fragment('{"x"', index=0, id="a", name="w"),
+                fragment(":", index=0, id="b", name="w"),
+                fragment("1}", index=0, id="c", name="w"),
+                CALLED,
+            ),
+            [W],
+        ),
+        (
+            "openai-chat",
+            (
+                fragment("{}", index=0, id="c", name="w"),
+                fragment('{"x":', index=0),
+                fragment("1}", index=0),
+                CALLED,
+            ),
+            [W],
+        ),
+        ("openai-chat", (fragment("{}", index=0, id="c", name="w"), CALLED), [BARE]),
         # That the last event says again, with the rest of the answer, or that comes with it.
         ("ndjson", (spoken(W), {**spoken(W), "done": True, "done_reason": "stop"}), [W]),
         ("ndjson", (spoken(W), spoken(V), {**spoken(W, V), "done": True, "done_reason": "stop"}), [W, V]),
@@ -513,6 +535,16 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
         ("openai-chat", (marked(index=0, id="c", name="w"), fragment('{"x"', index=0), "[DONE]")),
         ("openai-chat", (marked("", "length", index=0, id="c", name="w"), "[DONE]")),
         ("openai-chat", (marked("", "length", index=0, id="c", name="w"),)),
+        # Half of one and then another one, and half of what an empty object stood in for.
+        ("openai-chat", (fragment("{}", index=0, id="c", name="w"), fragment('{"x":', index=0), CALLED)),
+        (
+            "openai-chat",
+            (
+                fragment('{"x":', index=0, id="a", name="w"),
+                fragment('{"x":1}', index=0, id="b", name="w"),
+                chunk(None, "tool_calls"),
+            ),
+        ),
         # Without a name, or another one than the call that began there.
         (
             "openai-responses",

@@ -376,7 +376,10 @@ class _Calls:
         if name is None:
             return False
         if identity and self._ids.get(key, identity) != identity:
-            return True
+            # vLLM draws a new id for each fragment of a call that was asked for by name. Behind half an object, what
+            # has the same number and name is more of it: with another whole object it would never become one.
+            half = key in self._calls and not self._calls.is_empty(key) and not self._calls.is_whole(key)
+            return not (half and self._calls.name(key, None) == name)
         if self._calls.name(key, None) in (None, name) or (key in self._calls and self._calls.is_empty(key)):
             return False
         return identity is None or key not in self._calls or self._calls.is_whole(key)
