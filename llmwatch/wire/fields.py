@@ -43,6 +43,9 @@ class _Blocks(list[bytes]):
 class _Client(SSEClient):
     """Takes each block as it is. A version without this method finds the same events, since blocks end as events do."""
 
+    # Its logger is named after the class's module, and llmwatch's own has a line for each incident, not for each event.
+    __module__ = SSEClient.__module__
+
     def __init__(self, blocks: _Blocks) -> None:
         # Its stubs ask for an iterator; what it does is to iterate anew, over whatever is there, for each events().
         super().__init__(cast("Iterator[bytes]", blocks))

@@ -251,7 +251,7 @@ def test_milliseconds(text: str, expected: int | None) -> None:
 
 
 def test_nothing_of_an_answer_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
-    """With every logger at its most talkative, no line of a stream is written to a log."""
+    """With every logger at its most talkative, no line of a stream is written to a log, and llmwatch's is silent."""
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("sseclient").setLevel(logging.DEBUG)
         read(
@@ -259,6 +259,7 @@ def test_nothing_of_an_answer_reaches_a_log(caplog: pytest.LogCaptureFixture) ->
         )
     logging.getLogger("sseclient").setLevel(logging.NOTSET)
     assert "secret" not in caplog.text
+    assert [record.name for record in caplog.records if record.name.startswith("llmwatch")] == []
 
 
 @settings(deadline=None, max_examples=200)
