@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,25 +42,36 @@ def _retries(total: int = 3, **more: Any) -> OldRetry:
     return OldRetry(total, **{"status_forcelist": [503], "allowed_methods": None, "backoff_factor": 0, **more})
 
 
+@contextlib.contextmanager
+def _collected() -> Iterator[None]:
+    """What is made inside is looked through for garbage at the end, and nothing else."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect(0)
+
+
+def _outcome(opened: Any, scripts: list[str | Script], method: str, **more: Any) -> tuple[Any, int]:
+    """What is returned or raised for a request to no model, and how many requests came."""
+    with FaultServer(scripts) as server:
+        with opened as session:
+            try:
+                response = session.request(method, server.url + "/crm/orders", **more)
+                history = [(one.method, one.status) for one in response.raw.retries.history]
+                outcome: Any = (response.status_code, response.content, history)
+            except requests.RequestException as error:
+                outcome = next(kind for kind in type(error).__mro__ if kind.__module__ == "requests.exceptions")
+        return outcome, len(server.requests)
+
+
 def _seen(way: Way, retries: Any, scripts: list[str | Script], method: str, **more: Any) -> list[Any]:
-    """What comes of a request to no model, bare and watched: what is returned or raised, and how many requests came."""
-    found = []
-    for watched in (False, True):
-        with FaultServer(scripts) as server:
-            opened = way.session(_with(retries)) if watched else _with(retries)
-            with opened as session:
-                try:
-                    response = session.request(method, server.url + "/crm/orders", **more)
-                    history = [(one.method, one.status) for one in response.raw.retries.history]
-                    outcome: Any = (response.status_code, response.content, history)
-                except requests.RequestException as error:
-                    outcome = next(kind for kind in type(error).__mro__ if kind.__module__ == "requests.exceptions")
-            found.append((outcome, len(server.requests)))
-        if not watched:
-            # urllib3 keeps an error with its frames, and in them the connection, in a circle.
-            response = None
-            gc.collect()
-    return found
+    """What comes of a request to no model, bare and watched."""
+    # urllib3 keeps an error with its frames, and in them the connection, in a circle.
+    with _collected():
+        bare = _outcome(_with(retries), scripts, method, **more)
+    return [bare, _outcome(way.session(_with(retries)), scripts, method, **more)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
