@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.payload import endpoints, is_model_call, is_streaming, may_hold_prompt, register_model_url
+from llmwatch.payload import endpoints, is_model_call, is_streaming, may_hold_prompt, modelcalls, register_model_url
 from llmwatch.payload.endpoints import Endpoint
 
 TURNS = [{"role": "user", "content": "?"}]
@@ -300,6 +300,12 @@ def test_both_tables_are_long() -> None:
 def test_a_url_that_cannot_be_read_is_none() -> None:
     """What cannot be sent anyway does not raise here."""
     assert not is_model_call("POST", "http://[::1", CHAT)
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(modelcalls, "_registered", ())
 
 
 def test_a_registered_url_decides_both_ways() -> None:
