@@ -70,6 +70,9 @@ class AdapterRetries:
         try:
             self._left = retries = retries.increment(method, url, error=error)
         except HTTPError:
+            # Some settings raise it as it is. Its frames refer to it, and through their callers to all that the
+            # program has at hand, until a garbage collection.
+            error.__traceback__ = None
             return None
         return retries.get_backoff_time()
 

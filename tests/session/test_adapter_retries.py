@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import pickle
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -200,6 +201,28 @@ def test_it_is_in_the_record(way: Way) -> None:
     ]
     with FaultServer([BUSY, DONE]) as server, way.session(_with(_retries(1))) as session:
         assert record_of(session.get(server.url)).outcome == "recovered"
+
+
+class _Thing:
+    """Something that a program has at hand."""
+
+
+@pytest.mark.parametrize("retries", [0, 2, False, _retries(read=False), _retries(connect=0)], ids=repr)
+@pytest.mark.parametrize("script", ["silent", "reset-before-response"])
+def test_a_failure_leaves_nothing_of_the_program_to_the_collector(way: Way, retries: Any, script: str) -> None:
+    """What its function had is freed with it, whatever the adapter's setting made of the failure."""
+
+    def ask(session: requests.Session, url: str) -> weakref.ref[_Thing]:
+        thing = _Thing()
+        caught(requests.RequestException, session.post, url, data="x")
+        return weakref.ref(thing)
+
+    gc.disable()
+    try:
+        with FaultServer(script) as server, way.session(_with(retries), limits=Limits(ttfb=SOON)) as session:
+            assert ask(session, server.url + "/crm/orders")() is None
+    finally:
+        gc.enable()
 
 
 class _Counting(OldRetry):
