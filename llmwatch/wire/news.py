@@ -7,10 +7,11 @@ true, false and empty containers never are: keep-alives carry them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
 from typing import Any
 
-__all__ = ["is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news"]
+__all__ = ["is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news", "words_of"]
 
 # Fields that describe. Sources: OpenAI's reference of chunks and stream events, OpenRouter, Groq, vLLM.
 _DESCRIBES = frozenset(
@@ -74,15 +75,25 @@ def unknown_news(source: Mapping[str, Any], known: Container[str]) -> str | None
     return min(names, key=is_thinking, default=None)
 
 
-def thoughts(value: object, depth: int = 0) -> str:
-    """The readable reasoning in a field: a text, or the texts of its parts."""
+def words_of(value: object) -> str:
+    """What the model wrote in a field: its text; nothing for a null or a shape that is not known.
+
+    Workers AI makes a JSON number of each token that reads as one (2026). Its digits are the text.
+    """
     if isinstance(value, str):
         return value
+    return json.dumps(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+def thoughts(value: object, depth: int = 0) -> str:
+    """The readable reasoning in a field: a text, or the texts of its parts."""
+    if isinstance(value, (str, int, float)):
+        return words_of(value)
     if isinstance(value, list) and depth < _DEEPEST:
         return "".join(thoughts(part, depth + 1) for part in value)
     if isinstance(value, dict):
-        found = value.get("thinking") or value.get("text") or value.get("summary")
-        return found if isinstance(found, str) else ""
+        found = (words_of(value.get(name)) for name in ("thinking", "text", "summary"))
+        return next(filter(None, found), "")
     return ""
 
 

@@ -44,7 +44,15 @@ def test_only_words_say_something(value: object, says: bool) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("hm", "hm"), ([{"type": "thinking", "thinking": "h"}, {"text": "m"}], "hm"), ({"thinking": "hm"}, "hm"), (3, "")],
+    [
+        ("hm", "hm"),
+        ([{"type": "thinking", "thinking": "h"}, {"text": "m"}], "hm"),
+        ({"thinking": "hm"}, "hm"),
+        ({"text": 3}, "3"),
+        (3, "3"),
+        (True, ""),
+        (None, ""),
+    ],
 )
 def test_thoughts_are_read_where_they_can_be(value: object, text: str) -> None:
     """The readable reasoning of a field, in one piece or in parts."""

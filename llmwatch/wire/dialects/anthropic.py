@@ -28,6 +28,7 @@ from llmwatch.wire.dialects.base import (
     is_cut,
     named,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
@@ -122,10 +123,10 @@ class Anthropic(Dialect):
         kind = text_of(delta.get("type"))
         given = self._given.pop(str(value.get("index", 0)), "") if self._given else ""
         if kind == "text_delta":
-            event.text = text = text_of(delta.get("text")).removeprefix(given)
+            event.text = text = words_of(delta.get("text")).removeprefix(given)
             event.kind = _TEXT if text else Kind.KEEPALIVE
         elif kind == "thinking_delta":
-            event.reasoning = text_of(delta.get("thinking")).removeprefix(given)
+            event.reasoning = words_of(delta.get("thinking")).removeprefix(given)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif kind == "input_json_delta":
             fragment = fragment_of(delta.get("partial_json"))
@@ -173,10 +174,10 @@ class Anthropic(Dialect):
             self._note(kind.removesuffix("_tool_use").removesuffix("_tool_result"))
         elif kind == "redacted_thinking":
             event.kind = Kind.REASONING
-        elif kind == "text" and (text := text_of(block.get("text"))):
+        elif kind == "text" and (text := words_of(block.get("text"))):
             event.kind, event.text = Kind.TEXT, text
             self._given[place] = text
-        elif kind == "thinking" and (thinking := text_of(block.get("thinking"))):
+        elif kind == "thinking" and (thinking := words_of(block.get("thinking"))):
             event.kind, event.reasoning = Kind.REASONING, thinking
             self._given[place] = thinking
 

@@ -19,6 +19,7 @@ from llmwatch.wire.dialects.base import (
     is_keepalive,
     kind_of_news,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import thoughts
@@ -49,7 +50,7 @@ class Baidu(Dialect):
             error_event(event, value)
             return
         ended = value.get("is_end") is True
-        event.text = text_of(value.get("result"))
+        event.text = words_of(value.get("result"))
         if ended:
             event.text = self._said.last(event.text)
         else:
@@ -81,7 +82,7 @@ class Baidu(Dialect):
     def _read_call(self, event: Event, call: Any) -> None:
         if not isinstance(call, dict):
             raise UnknownShape
-        event.reasoning = event.reasoning or text_of(call.get("thoughts"))
+        event.reasoning = event.reasoning or words_of(call.get("thoughts"))
         name, arguments = text_of(call.get("name")) or None, call.get("arguments")
         # A call comes in one piece, so that nothing of it can be missing.
         given = {} if arguments is None or arguments == "" else arguments

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
-from llmwatch.wire.news import is_thinking, unknown_news
+from llmwatch.wire.news import is_thinking, unknown_news, words_of
 from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
@@ -30,6 +30,7 @@ __all__ = [
     "named",
     "says_something",
     "text_of",
+    "words_of",
 ]
 
 DONE = "[DONE]"
@@ -204,12 +205,15 @@ def is_keepalive(event: Event, value: dict[str, Any]) -> bool:
 
 
 def fragment_of(value: object) -> str:
-    """A piece of a tool call's arguments. Some servers give an object where its text is asked for."""
+    """A piece of a tool call's arguments. Some servers give an object where its text is asked for, or a number."""
     if isinstance(value, str) or value is None:
         return value or ""
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
-    raise UnknownShape
+    digits = words_of(value)
+    if not digits:
+        raise UnknownShape
+    return digits
 
 
 def kind_of_news(source: Mapping[str, Any], known: Container[str] = ()) -> Kind | None:
@@ -229,7 +233,9 @@ def named(calls: OpenCalls, key: str, said: str | None) -> str | None:
 
 
 def text_of(value: object) -> str:
-    """``value`` if it is text, else nothing: a null or a shape that is not known is no text."""
+    """``value`` if it is text, else nothing: a null or a shape that is not known is no text. For names, ids and words
+    of the wire; :func:`words_of` is for what the model wrote.
+    """
     return value if isinstance(value, str) else ""
 
 

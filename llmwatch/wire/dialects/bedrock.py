@@ -32,6 +32,7 @@ from llmwatch.wire.dialects.base import (
     kind_of_news,
     says_something,
     text_of,
+    words_of,
 )
 from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
@@ -158,11 +159,11 @@ class Bedrock(Dialect):
                 self._calls.add(key, fragment)
                 event.tools = (ToolDelta(key, arguments=fragment),)
         elif isinstance(thinking, dict):
-            event.reasoning = text_of(thinking.get("text"))
+            event.reasoning = words_of(thinking.get("text"))
             # Signatures and redacted thinking are content without words.
             event.kind = Kind.REASONING if says_something(thinking) else Kind.KEEPALIVE
         elif "text" in delta:
-            event.text = text_of(delta.get("text"))
+            event.text = words_of(delta.get("text"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         else:
             # Citations, pictures, results of the provider's tools, and what is not known yet.
@@ -216,12 +217,12 @@ class Bedrock(Dialect):
             return
         source = _source(value)
         reason = next((text_of(source.get(name)) for name in _REASONS if source.get(name)), "")
-        found = [source[name] for name in _TEXTS if isinstance(source.get(name), str)]
+        found = [words_of(source[name]) for name in _TEXTS if _is_written(source.get(name))]
         message = source.get("message")
-        if isinstance(source.get("text"), str):
-            found.append(source["text"])
-        elif isinstance(message, dict) and isinstance(message.get("content"), str):
-            found.append(message["content"])
+        if _is_written(source.get("text")):
+            found.append(words_of(source["text"]))
+        elif isinstance(message, dict) and _is_written(message.get("content")):
+            found.append(words_of(message["content"]))
         if found:
             event.text = found[0]
         elif not reason and set(value) != {_METRICS}:
@@ -230,6 +231,10 @@ class Bedrock(Dialect):
             event.finish = self.finished = True
             event.cut = is_cut(reason)
         event.kind = Kind.TEXT if event.text else Kind.LIFECYCLE if reason else Kind.KEEPALIVE
+
+
+def _is_written(value: object) -> bool:
+    return value == "" or bool(words_of(value))
 
 
 def _source(value: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from llmwatch.wire.dialects.base import (
     is_keepalive,
     named,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
@@ -191,7 +192,7 @@ class OpenAIChat(Dialect):
             pieces.extend(own)
         if isinstance(message, dict) and message:
             self._read_message(index, message, said, pieces)
-        if not any(own.text) and (text := text_of(choice.get("text"))):
+        if not any(own.text) and (text := words_of(choice.get("text"))):
             # Completions. Together has the text of each delta there a second time.
             pieces.text.append(text)
         reason = choice.get("finish_reason")
@@ -239,14 +240,14 @@ class OpenAIChat(Dialect):
 
     def _read_delta(self, index: int, delta: dict[str, Any], pieces: _Pieces) -> None:
         content = delta.get("content")
-        if isinstance(content, str):
-            pieces.text.append(content)
-        elif isinstance(content, list):
+        if isinstance(content, list):
             pieces.add_parts(content)
-        pieces.text.append(text_of(delta.get("refusal")))
+        else:
+            pieces.text.append(words_of(content))
+        pieces.text.append(words_of(delta.get("refusal")))
         audio = delta.get("audio")
         if isinstance(audio, dict):
-            pieces.text.append(text_of(audio.get("transcript")))
+            pieces.text.append(words_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
         # The same thought may stand in several of them.
         found = next((text for name in _THOUGHTS if (text := thoughts(delta.get(name)))), "")
@@ -283,7 +284,7 @@ def _has_acted(executed: Any) -> bool:
 def _text_beside(choice: dict[str, Any]) -> str:
     """The last words of a choice, beside an error."""
     delta = choice.get("delta")
-    return (text_of(delta.get("content")) if isinstance(delta, dict) else "") or text_of(choice.get("text"))
+    return (words_of(delta.get("content")) if isinstance(delta, dict) else "") or words_of(choice.get("text"))
 
 
 def _parsed(arguments: str) -> Any:
@@ -514,11 +515,11 @@ class _Pieces:
                 continue
             thinking = part.get("thinking")
             if isinstance(thinking, list):
-                self.reasoning.extend(text_of(inner.get("text")) for inner in thinking if isinstance(inner, dict))
-            self.reasoning.append(text_of(thinking))
+                self.reasoning.extend(words_of(inner.get("text")) for inner in thinking if isinstance(inner, dict))
+            self.reasoning.append(words_of(thinking))
             if isinstance(summary := part.get("summary"), list):
-                self.reasoning.extend(text_of(inner.get("text")) for inner in summary if isinstance(inner, dict))
-            self.text.append(text_of(part.get("text")))
+                self.reasoning.extend(words_of(inner.get("text")) for inner in summary if isinstance(inner, dict))
+            self.text.append(words_of(part.get("text")))
 
     def kind(self, *, ended: bool, usage: bool, choices: bool) -> Kind:
         """A complete call outranks text, and text outranks the rest: what matters most for a resend."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_keepalive, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.tools import whole_call
 
@@ -31,7 +31,7 @@ class Cloudflare(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        event.text = text_of(value.get("response"))
+        event.text = words_of(value.get("response"))
         self.count(event, value.get("usage"))
         calls = value.get("tool_calls")
         if calls:

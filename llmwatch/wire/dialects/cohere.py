@@ -24,6 +24,7 @@ from llmwatch.wire.dialects.base import (
     kind_of_news,
     named,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
@@ -125,7 +126,7 @@ class Cohere(Dialect):
             if not event.has_content and (news := kind_of_news(message, _KNOWN)) is not None:
                 event.kind = news
         elif kind == "tool-plan-delta":
-            event.reasoning = text_of(message.get("tool_plan"))
+            event.reasoning = words_of(message.get("tool_plan"))
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif kind in ("tool-call-start", "tool-call-delta"):
             self._read_call(event, key, message.get("tool_calls"), begins=kind == "tool-call-start")
@@ -142,8 +143,8 @@ class Cohere(Dialect):
         if isinstance(content, dict):
             # A delta may repeat what the start gave of it, or go on from there.
             given = self._given.pop(key, "") if self._given else ""
-            event.text = text_of(content.get("text")).removeprefix(given)
-            event.reasoning = text_of(content.get("thinking")).removeprefix(given)
+            event.text = words_of(content.get("text")).removeprefix(given)
+            event.reasoning = words_of(content.get("thinking")).removeprefix(given)
             if event.text or event.reasoning:
                 event.kind = Kind.TEXT if event.text else Kind.REASONING
                 if begins:
@@ -174,7 +175,7 @@ class Cohere(Dialect):
         if line == "stream-end" or value.get("is_finished") is True:
             self._read_last_line(event, value)
         elif line == "tool-calls-chunk":
-            self._say(event, text_of(value.get("text")))
+            self._say(event, words_of(value.get("text")))
             self._read_chunk(event, value.get("tool_call_delta"))
         elif line == "tool-calls-generation":
             event.tools = self._read_whole_calls(value.get("tool_calls"))
@@ -185,7 +186,7 @@ class Cohere(Dialect):
         elif line == "citation-generation":
             event.kind = Kind.TEXT
         elif line in ("", "text-generation"):
-            self._say(event, text_of(value.get("text")))
+            self._say(event, words_of(value.get("text")))
             event.kind = Kind.TEXT if event.text else kind_of_news(value, _LINE_KNOWN) or Kind.KEEPALIVE
         elif line.endswith(("-generation", "-chunk")) and (news := kind_of_news(value, _LINE_KNOWN)) is not None:
             event.kind = Kind.REASONING if is_thinking(line) else news
@@ -227,9 +228,9 @@ class Cohere(Dialect):
         response = response if isinstance(response, dict) else {}
         generations = response.get("generations")
         first = generations[0] if isinstance(generations, list) and generations else {}
-        whole = text_of(response.get("text")) or (text_of(first.get("text")) if isinstance(first, dict) else "")
+        whole = words_of(response.get("text")) or (words_of(first.get("text")) if isinstance(first, dict) else "")
         # Older lines have a last piece of text of their own.
-        event.text = text_of(value.get("text")) or self.restated(self._said, whole)
+        event.text = words_of(value.get("text")) or self.restated(self._said, whole)
         event.tools = self._read_whole_calls(response.get("tool_calls"))
         reason = value.get("finish_reason") or response.get("finish_reason")
         self._end(event, reason, response.get("meta"), value.get("error"))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
 from llmwatch.wire.restated import Said
@@ -71,18 +71,18 @@ class CortexAgent(Dialect):
         if name == "error":
             error_event(event, value)
         elif name == "response.text.delta":
-            event.text = text_of(value.get("text"))
+            event.text = words_of(value.get("text"))
             self._text.setdefault(place, Said()).add(event.text)
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         elif name == "response.thinking.delta":
-            event.reasoning = text_of(value.get("text"))
+            event.reasoning = words_of(value.get("text"))
             self._thinking.setdefault(place, Said()).add(event.reasoning)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
         elif name == "response.text":
-            event.text = self.restated(self._text.setdefault(place, Said()), text_of(value.get("text")))
+            event.text = self.restated(self._text.setdefault(place, Said()), words_of(value.get("text")))
             event.kind = Kind.TEXT if event.text else event.kind
         elif name == "response.thinking":
-            event.reasoning = self.restated(self._thinking.setdefault(place, Said()), text_of(value.get("text")))
+            event.reasoning = self.restated(self._thinking.setdefault(place, Said()), words_of(value.get("text")))
             event.kind = Kind.REASONING if event.reasoning else event.kind
         elif name == "response.tool_use":
             self._read_call(event, value)
@@ -100,7 +100,7 @@ class CortexAgent(Dialect):
     def _read_message(self, event: Event, delta: Any) -> None:
         content = delta.get("content") if isinstance(delta, dict) else None
         pieces = [piece for piece in content if isinstance(piece, dict)] if isinstance(content, list) else []
-        event.text = "".join(text_of(piece.get("text")) for piece in pieces)
+        event.text = "".join(words_of(piece.get("text")) for piece in pieces)
         tools = [piece for piece in pieces if piece.get("type") != "text"]
         for piece in tools:
             used = piece.get("tool_use")
@@ -144,9 +144,9 @@ class CortexAgent(Dialect):
             if kind == "tool_use":
                 self._read_call(event, {"content_index": place, **block})
             elif kind == "text":
-                event.text += self.restated(next(text, Said()), text_of(block.get("text")))
+                event.text += self.restated(next(text, Said()), words_of(block.get("text")))
             elif kind == "thinking":
-                event.reasoning += self.restated(next(thinking, Said()), text_of(block.get("text")))
+                event.reasoning += self.restated(next(thinking, Said()), words_of(block.get("text")))
         event.finish = self.finished = True
         if any(call.complete for call in event.tools):
             event.kind = Kind.TOOL_CALL

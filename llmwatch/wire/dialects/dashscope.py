@@ -26,6 +26,7 @@ from llmwatch.wire.dialects.base import (
     kind_of_news,
     named,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.refusal import FINE_CODES, is_named
@@ -110,7 +111,7 @@ class DashScope(Dialect):
         source = message if isinstance(message, dict) else choice
         content = source.get("content") if source is message else source.get("text")
         event.text += self._pieces.take(f"{index}.text", _joined(event, content), ended=ended)
-        thinking = text_of(source.get("reasoning_content"))
+        thinking = words_of(source.get("reasoning_content"))
         event.reasoning += self._pieces.take(f"{index}.reasoning", thinking, ended=ended)
         self._read_news(event, index, source)
         calls = source.get("tool_calls")
@@ -160,11 +161,11 @@ class DashScope(Dialect):
 def _joined(event: Event, content: Any) -> str:
     """The text of a message's content: a string, or parts, of which sound and pictures count as content too."""
     if not isinstance(content, list):
-        return text_of(content)
+        return words_of(content)
     parts = [part for part in content if isinstance(part, dict)]
     if any(value for part in parts for name, value in part.items() if name != "text"):
         event.kind = Kind.TEXT
-    return "".join(text_of(part.get("text")) for part in parts)
+    return "".join(words_of(part.get("text")) for part in parts)
 
 
 class _Pieces:

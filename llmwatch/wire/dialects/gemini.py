@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmwatch.wire.assignments import Assignments
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
 from llmwatch.wire.tools import whole_call
@@ -118,7 +118,7 @@ class Gemini(Dialect):
             return Kind.TOOL_CALL if piece is not None and piece.complete else Kind.TOOL_INPUT
         if call:
             raise UnknownShape
-        text = text_of(part.get("text"))
+        text = words_of(part.get("text"))
         if text and part.get("thought"):
             event.reasoning += text
             return Kind.REASONING

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, is_keepalive, text_of
+from llmwatch.wire.dialects.base import Dialect, is_keepalive, words_of
 from llmwatch.wire.event import Event, Kind
 
 __all__ = ["LlamaCpp", "is_llama"]
@@ -21,7 +21,8 @@ _COUNTS = ("tokens_evaluated", "tokens_predicted")
 
 def is_llama(value: dict[str, Any]) -> bool:
     """Whether it is an event of this interface."""
-    return isinstance(value.get("content"), str) and isinstance(value.get("stop"), bool)
+    content = value.get("content")
+    return bool(content == "" or words_of(content)) and isinstance(value.get("stop"), bool)
 
 
 class LlamaCpp(Dialect):
@@ -38,7 +39,7 @@ class LlamaCpp(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        event.text = text_of(value.get("content"))
+        event.text = words_of(value.get("content"))
         counts = {name: value[name] for name in _COUNTS if type(value.get(name)) is int}
         index = value.get("index")
         index = index if type(index) is int else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of
+from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.restated import MOST_PIECES, Said
@@ -43,7 +43,7 @@ class Ollama(Dialect):
         value = event.json() if value is None else value
         message = value.get("message")
         source = message if isinstance(message, dict) else value
-        event.text = text_of(source.get("content" if source is message else "response"))
+        event.text = words_of(source.get("content" if source is message else "response"))
         if event.error is not None:
             return
         for name in _THOUGHTS:

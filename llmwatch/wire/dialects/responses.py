@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmwatch.payload.executors import may_act
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of
+from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of, words_of
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
 from llmwatch.wire.refusal import error_in
@@ -138,7 +138,9 @@ class OpenAIResponses(Dialect):
             name = event.event
         if name in _TEXT_DELTAS:
             text = value.get("delta")
-            if not text or type(text) is not str:
+            if type(text) is not str:
+                text = words_of(text)
+            if not text:
                 event.kind = Kind.KEEPALIVE
                 return
             event.kind, event.text = _TEXT, text
@@ -151,11 +153,11 @@ class OpenAIResponses(Dialect):
                 said.fold()
         elif name in _REASONING_DELTAS:
             delta = value.get("delta")
-            event.reasoning = text_of(delta.get("text")) if isinstance(delta, dict) else text_of(delta)
+            event.reasoning = words_of(delta.get("text")) if isinstance(delta, dict) else words_of(delta)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE
             _said(self._reasoning, value.get("output_index"), *_reasoning_place(value)).add(event.reasoning)
         elif name in _INPUT_DELTAS:
-            fragment = text_of(value.get("delta"))
+            fragment = words_of(value.get("delta"))
             event.kind = Kind.TOOL_INPUT if fragment else Kind.KEEPALIVE
             place = _key(value)
             event.tools = (ToolDelta(self._keys.get(place, place), arguments=fragment),) if fragment else ()
@@ -238,9 +240,9 @@ class OpenAIResponses(Dialect):
 
     def _read_restated(self, event: Event, name: str, value: dict[str, Any]) -> None:
         part = value.get("part")
-        text = text_of(value.get("text")) or text_of(value.get("refusal"))
+        text = words_of(value.get("text")) or words_of(value.get("refusal"))
         if isinstance(part, dict):
-            text = text_of(part.get("text")) or text_of(part.get("refusal"))
+            text = words_of(part.get("text")) or words_of(part.get("refusal"))
         place = value.get("output_index")
         if "reasoning" in name or (isinstance(part, dict) and part.get("type") in ("reasoning_text", "summary_text")):
             event.reasoning = self.restated(_said(self._reasoning, place, *_reasoning_place(value)), text)
@@ -463,7 +465,7 @@ def _thoughts(output: list[dict[str, Any]]) -> Iterator[str]:
         if item.get("type") == "reasoning":
             for part in (*_list(item.get("summary")), *_list(item.get("content"))):
                 if isinstance(part, dict):
-                    yield text_of(part.get("text"))
+                    yield words_of(part.get("text"))
 
 
 def _texts(output: list[dict[str, Any]]) -> Iterator[str]:
@@ -472,4 +474,4 @@ def _texts(output: list[dict[str, Any]]) -> Iterator[str]:
         if item.get("type") == "message":
             for part in _list(item.get("content")):
                 if isinstance(part, dict):
-                    yield text_of(part.get("text")) or text_of(part.get("refusal"))
+                    yield words_of(part.get("text")) or words_of(part.get("refusal"))

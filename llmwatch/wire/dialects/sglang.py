@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, text_of
+from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, words_of
 from llmwatch.wire.event import Event, Kind
 
 __all__ = ["SGLang", "is_sglang"]
@@ -51,7 +51,7 @@ class SGLang(Dialect):
         self.count(event, {name: info[name] for name in _COUNTS if type(info.get(name)) is int})
         index = value.get("index")
         index = index if type(index) is int else 0
-        event.text = self._new(index, text_of(value.get("text")), value.get("output_ids"), info, ended=bool(kind))
+        event.text = self._new(index, words_of(value.get("text")), value.get("output_ids"), info, ended=bool(kind))
         if isinstance(kind, str) and kind:
             self._done.add(index)
             event.cut = is_cut(kind)

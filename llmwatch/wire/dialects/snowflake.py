@@ -18,7 +18,6 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import (
     Dialect,
-    UnknownShape,
     error_event,
     fragment_of,
     is_cut,
@@ -26,6 +25,7 @@ from llmwatch.wire.dialects.base import (
     kind_of_news,
     named,
     text_of,
+    words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
@@ -102,9 +102,9 @@ class Snowflake(Dialect):
         delta = delta if isinstance(delta, dict) else {}
         listed = delta.get("content_list")
         parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
-        event.text = text_of(delta.get("content")) or text_of(delta.get("text"))
+        event.text = words_of(delta.get("content")) or words_of(delta.get("text"))
         if not event.text:
-            event.text = "".join(text_of(part.get("text")) for part in parts)
+            event.text = "".join(words_of(part.get("text")) for part in parts)
         if event.usage is not None and self._owed:
             event.text = self._said.last(event.text)
         else:
@@ -126,18 +126,15 @@ class Snowflake(Dialect):
         thinking = delta.get("thinking")
         summary = delta.get("reasoning")
         if isinstance(thinking, dict):
-            event.reasoning = text_of(thinking.get("thinking"))
+            event.reasoning = words_of(thinking.get("thinking"))
         elif isinstance(summary, dict):
-            event.reasoning = text_of(summary.get("summary"))
+            event.reasoning = words_of(summary.get("summary"))
         else:
-            event.reasoning = text_of(thinking) or text_of(summary)
+            event.reasoning = words_of(thinking) or words_of(summary)
 
     def _read_call(self, use: dict[str, Any]) -> tuple[ToolDelta, ...]:
         identity, name = text_of(use.get("tool_use_id")) or None, text_of(use.get("name")) or None
-        given = use.get("input")
-        if given is not None and not isinstance(given, (str, dict)):
-            raise UnknownShape
-        fragment = fragment_of(given)
+        fragment = fragment_of(use.get("input"))
         if not self._current or ((identity or name) and identity != self._identity):
             self._current, self._identity = str(self._count), identity
             self._count += 1

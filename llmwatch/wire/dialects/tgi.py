@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, text_of
+from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, words_of
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.restated import Said
 
@@ -46,11 +46,11 @@ class TGI(Dialect):
             return
         token = value.get("token")
         if isinstance(token, dict) and token.get("special") is not True:
-            event.text = text_of(token.get("text"))
+            event.text = words_of(token.get("text"))
             self._said.add(event.text)
         whole = value.get("generated_text")
-        if isinstance(whole, str):
-            event.text += self.restated(self._said, whole)
+        if isinstance(whole, str) or words_of(whole):
+            event.text += self.restated(self._said, words_of(whole))
             details = value.get("details")
             if isinstance(details, dict):
                 event.cut = is_cut(details.get("finish_reason"))
