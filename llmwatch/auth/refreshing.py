@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
@@ -17,6 +18,7 @@ import requests
 from requests.auth import AuthBase
 from requests.cookies import extract_cookies_to_jar
 from requests.exceptions import UnrewindableBodyError
+from requests.hooks import dispatch_hook
 from requests.sessions import SessionRedirectMixin
 from requests.utils import rewind_body
 
@@ -226,7 +228,7 @@ class _Hook:
     """The response hook of one request, which knows the token that was sent with it.
 
     Every response keeps its request and every request its hooks, so a response is pickled with it: as a hook that does
-    nothing.
+    nothing, made of requests' own parts, so that a program without llmwatch can load it.
     """
 
     def __init__(self, auth: Refreshing, token: Token) -> None:
@@ -237,14 +239,7 @@ class _Hook:
         return self._auth._answered(response, self._token, settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Inert, ()
-
-
-class _Inert:
-    """What is left of a :class:`_Hook` in another process."""
-
-    def __call__(self, response: requests.Response, *args: Any, **settings: Any) -> requests.Response:
-        return response
+        return partial, (dispatch_hook, "response", None)
 
 
 def _told(error: LLMWatchError, request: requests.PreparedRequest, response: requests.Response | None) -> LLMWatchError:

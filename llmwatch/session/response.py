@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsIndex
 
 import requests
 from requests.adapters import BaseAdapter
@@ -29,10 +29,12 @@ class WatchedResponse(requests.Response):
 
     ``elapsed`` is the time from the start of the attempt that answered to its headers, which is what requests means by
     it; resends, waits and what was held back are not in it.
+
+    A pickle or a copy is a plain :class:`requests.Response` of what requests itself keeps, without the record: a
+    program that has no llmwatch can load it.
     """
 
     _measured: timedelta | None = None
-    _record: CallRecord | None = None
 
     @property
     def elapsed(self) -> timedelta:
@@ -47,11 +49,13 @@ class WatchedResponse(requests.Response):
     @property
     def llmwatch_record(self) -> CallRecord | None:
         """What happened: attempts, timings, decisions. ``None`` while the body is still to be read."""
-        return getattr(self.raw, "llmwatch_record", None) or self._record
+        found: CallRecord | None = getattr(self.raw, "llmwatch_record", None)
+        return found
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
-        return {**state, "_record": self.llmwatch_record}
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if type(self) is not WatchedResponse:
+            return super().__reduce_ex__(protocol)
+        return requests.Response, (), super().__getstate__()  # type: ignore[misc]
 
 
 class _WatchedRaw(RelayedResponse):

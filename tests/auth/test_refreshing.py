@@ -167,8 +167,12 @@ def test_a_session_with_it_can_be_pickled() -> None:
 
 
 def test_a_request_can_be_pickled_whatever_the_function_is() -> None:
-    """A request, and so every response, can be pickled with the hook in it, which does nothing there."""
-    found = pickle.loads(pickle.dumps(prepared(refreshing(lambda: token(1)))))
+    """A request, and so every response, can be pickled with the hook in it, which does nothing there and needs no
+    llmwatch.
+    """
+    written = pickle.dumps(prepared(refreshing(lambda: token(1))))
+    assert b"llmwatch" not in written
+    found = pickle.loads(written)
     (hook,) = found.hooks["response"]
     response = requests.Response()
     assert hook(response, stream=False) is response

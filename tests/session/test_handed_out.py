@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,6 +16,7 @@ import requests
 import llmwatch
 from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, steps
+from llmwatch.session.response import WatchedResponse
 from tests.end_to_end.calls import asking, eventually
 from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import LINES, encoded, redirect, reply
@@ -88,21 +91,58 @@ def test_a_status_never_raises(way: Way, status: int, stream: bool) -> None:
     way.alike(act, reply(b"sorry", status=status), ignoring=("accept-encoding",), settings=once)
 
 
+def _again(response: requests.Response) -> dict[str, requests.Response]:
+    """The same response by every way to have it twice."""
+    protocols = range(pickle.HIGHEST_PROTOCOL + 1)
+    return {
+        **{f"pickle {protocol}": pickle.loads(pickle.dumps(response, protocol)) for protocol in protocols},
+        "copy": copy.copy(response),
+        "deepcopy": copy.deepcopy(response),
+    }
+
+
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_response_can_be_pickled(way: Way, stream: bool) -> None:
-    """Pickling reads the body and keeps what requests keeps, and what llmwatch knows."""
+def test_a_response_can_be_pickled_and_copied(way: Way, stream: bool) -> None:
+    """Both read the body and keep what requests keeps, in responses of requests' own, those of the history too."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         response = session.get(server.url + "/from", stream=stream)
-        again = pickle.loads(pickle.dumps(response))
-        if hasattr(response, "llmwatch_record"):
-            assert again.llmwatch_record == response.llmwatch_record
+        found = {}
+        for name, again in _again(response).items():
             assert again.elapsed == response.elapsed
-            assert again.llmwatch_record.outcome == "done"
-        assert pickle.loads(pickle.dumps(again)).content == again.content
-        return _attributes(again, server.url), again.content, again.raw
+            assert pickle.loads(pickle.dumps(again)).content == again.content
+            # A shallow copy has the very history of the first.
+            classes = {type(one) for one in (again, *([] if name == "copy" else again.history))}
+            found[name] = _attributes(again, server.url), again.content, again.raw, classes
+        return found
 
-    way.alike(act, redirect("/to"), encoded(LINES, "gzip"))
+    alike = way.alike(act, redirect("/to"), encoded(LINES, "gzip"))
+    assert all(found[-1] == {requests.Response} for found in alike.values())
+
+
+@pytest.mark.parametrize("path", ["/from", "/v1/chat/completions"])
+def test_a_pickled_response_needs_no_llmwatch(way: Way, path: str) -> None:
+    """What is written down names no module of llmwatch: a program without it can load the response."""
+    scripts = [redirect("/to"), reply(b"yes")] if path == "/from" else "healthy"
+    with FaultServer(scripts) as server, way.session() as session:
+        response = session.post(server.url + path, json=asking(), stream=True)
+        written = pickle.dumps(response)
+    assert b"llmwatch" not in written.replace(server.url.encode(), b"")
+    asked = "import pickle, sys; sys.modules['llmwatch'] = None; print(pickle.load(sys.stdin.buffer).status_code)"
+    printed = subprocess.run([sys.executable, "-c", asked], input=written, capture_output=True, timeout=PATIENCE * 4)
+    assert printed.stdout.split() == [b"200"], printed.stderr
+
+
+class _Mine(WatchedResponse):
+    """A class of the user's own below llmwatch's."""
+
+
+def test_a_class_of_the_users_own_stays_itself() -> None:
+    """A response of a class below llmwatch's is pickled and copied as one of that class."""
+    mine = _Mine()
+    mine._content, mine.status_code = b"yes", 200
+    for name, again in _again(mine).items():
+        assert (type(again), again.content) == (_Mine, b"yes"), name
 
 
 def test_a_session_can_be_pickled_and_copied(way: Way) -> None:
