@@ -137,8 +137,9 @@ class Client:
 
         Since nothing is delivered before the end, it may resend once after partial output, which is then discarded;
         each resend is billed again. Raises what iterating a stream raises, :class:`~llmwatch.EmptyStream` for a
-        well-ended answer with nothing in it, and :class:`~llmwatch.MalformedEvent` for one that asks for a tool call
-        which is not whole, unless the provider says that it cut the answer itself.
+        well-ended answer with nothing in it, with the reason that the provider gives, and
+        :class:`~llmwatch.MalformedEvent` for one that asks for a tool call which is not whole, unless the provider says
+        that it cut the answer itself.
         """
         start = self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
         call = self._call(start, CollectingCall)
@@ -149,7 +150,7 @@ class Client:
             call.close()
         assert call.record is not None
         if call.empty:
-            raise call.empty_error()
+            raise call.empty_error(collector.reason_why_empty)
         return Collected(
             text=collector.text,
             reasoning=collector.reasoning,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from llmwatch.client.loop import Call
+from llmwatch.client.words import masker
+from llmwatch.records import Secrets
 from llmwatch.wire import Collector, Event
 
 __all__ = ["CollectingCall"]
@@ -29,6 +31,7 @@ class CollectingCall(Call[Event]):
             ended = self._observe(attempt)
             if ended.error is None:
                 collector.end()
+                collector.mask(masker(self._request, Secrets.of(attempt.tally.asked, self._request.body)))
                 error = collector.verdict_at_end()
                 if error is None:
                     self._succeed(ended)

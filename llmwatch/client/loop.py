@@ -365,12 +365,13 @@ class Call(Generic[T]):
 
     # -- the end ------------------------------------------------------------
 
-    def empty_error(self) -> EmptyStream:
-        """For a caller to whom an answer with nothing in it is none. The call itself went well, and stays so in its
-        record.
+    def empty_error(self, why: str | None) -> EmptyStream:
+        """For a caller to whom an answer with nothing in it is none; ``why`` is what its provider says of that. The
+        call itself went well, and stays so in its record.
         """
+        reason = "" if why is None else f" {why}"
         error = EmptyStream(
-            "The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.",
+            f"The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.{reason}",
             retryable=False,
         )
         facts = Facts(sent=Sent.YES, terminal=True, tools=self._tools, replayable=self._request.replayable)

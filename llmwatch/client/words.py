@@ -8,6 +8,7 @@ and masked in what is not ours only, since a prompt may well be about an error o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmwatch.client.request import CallRequest
@@ -16,7 +17,7 @@ from llmwatch.records import Secrets, quotes, redact
 from llmwatch.recovery.possible import is_known_word
 from llmwatch.transport.failures import Summary
 
-__all__ = ["scrubbed"]
+__all__ = ["masker", "scrubbed"]
 
 # A type or code by which a failure is classified is one word, and stays even if somebody asks what it means.
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
@@ -33,6 +34,11 @@ def scrubbed(error: LLMWatchError, request: CallRequest, secrets: Secrets) -> LL
     if isinstance(cause, Summary):
         error.__cause__ = Summary(cause.type, cause.errno, foreign.masked(cause.text))
     return error
+
+
+def masker(request: CallRequest, secrets: Secrets) -> Callable[[str], str]:
+    """What takes ``secrets`` and quotes of the prompt in ``request`` out of words of others."""
+    return _Foreign(request.body, secrets).masked
 
 
 @dataclass(frozen=True, slots=True)

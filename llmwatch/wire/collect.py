@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmwatch.errors import MalformedEvent
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.reasons import normalised, reason_of
+from llmwatch.wire.reasons import normalised, reason_of, words_of
+from llmwatch.wire.refusal import shorten
 from llmwatch.wire.tools import is_whole
 from llmwatch.wire.usage import Usage, merged
 
 __all__ = ["Collector", "ToolCall"]
+
+
+_TEXT = Kind.TEXT
+
+# A reason may stand in these without a finish mark: Messages' message_delta while a block is open.
+_REASONED = frozenset((Kind.TERMINAL, Kind.USAGE, Kind.TOOL_CALL))
+
+_MOST_REASON = 80
+# A reason of one word repeats nothing of a request.
+_WORD = re.compile(r"[A-Za-z_]*")
+
+# What follows from a reason for which an answer has nothing in it.
+_ADVICE = {
+    "length": "Allow it more tokens, or less reasoning.",
+    "content_filter": "The same request would be stopped again: change the prompt, or the filter's settings.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +106,8 @@ class Collector:
         self._cut = False
         self._usage: Mapping[str, Any] | None = None
         self._reason: str | None = None
+        self._words: str | None = None
+        self._masked: Callable[[str], str] = str
 
     def add(self, event: Event) -> None:
         """The next event."""
@@ -101,8 +121,8 @@ class Collector:
             self._cut = True
         if event.usage is not None:
             self._usage = merged(self._usage, event.usage)
-        if event.finish or kind is Kind.TERMINAL:
-            self._reason = reason_of(event) or self._reason
+        if event.finish or (kind is not _TEXT and kind in _REASONED):
+            self._take_reason(event)
         for delta in event.tools:
             self._calls.setdefault(delta.key, _Call()).add(delta)
         if kind is Kind.ERROR:
@@ -112,6 +132,11 @@ class Collector:
         elif kind.is_content:
             # Another choice goes on.
             self._ended = False
+
+    def _take_reason(self, event: Event) -> None:
+        reason = reason_of(event)
+        if reason is not None:
+            self._reason, self._words = reason, words_of(event)
 
     def end(self) -> None:
         """Say that the answer ended in good order, which the decoder may know when no event says so."""
@@ -141,6 +166,26 @@ class Collector:
     def finish_reason(self) -> str | None:
         """The same as one of :data:`~llmwatch.wire.reasons.REASONS`."""
         return None if self._reason is None else normalised(self._reason, calls=bool(self.tool_calls))
+
+    @property
+    def reason_why_empty(self) -> str | None:
+        """Why an answer with nothing in it has nothing in it, in sentences: the provider's reason and its words, and
+        what to change. ``None`` where it gives no reason but that it was finished.
+        """
+        reason = self.finish_reason
+        if reason in (None, "stop", "tool_calls"):
+            return None
+        said = f"The provider gives a reason: {self._why()}."
+        return f"{said} {_ADVICE[reason]}" if reason in _ADVICE else said
+
+    def mask(self, masked: Callable[[str], str]) -> None:
+        """Have the errors repeat what the provider says of its reason as ``masked`` makes it."""
+        self._masked = masked
+
+    def _why(self) -> str:
+        reason = shorten(self._reason or "", _MOST_REASON)
+        reason = reason if _WORD.fullmatch(reason) else self._masked(reason)
+        return reason if self._words is None else f"{reason} ({self._masked(self._words)})"
 
     @property
     def text(self) -> str:
@@ -178,6 +223,11 @@ class Collector:
         discarded = self._discarded()
         if not discarded or self._cut:
             return None
+        if self.finish_reason == "other":
+            return MalformedEvent(
+                f"The answer ended in good order without the tool call that it is about: {self._why()}. The model "
+                "wrote no valid call, and the provider passed none on: send the request again."
+            )
         which = ", ".join(str(place) for place in discarded)
         return MalformedEvent(
             f"The answer ended in good order, but of its {len(self._calls):,} tool call(s) number {which} cannot be "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.event import Event
+from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.refusal import shorten
 
-__all__ = ["REASONS", "normalised", "reason_of"]
+__all__ = ["REASONS", "normalised", "reason_of", "words_of"]
 
 REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 """Every reason: it was finished; its length; it asks for tools; a filter or a refusal; what is none of these."""
@@ -27,6 +28,7 @@ _PLACES = (
     "candidates",
     "delta",
     "output",
+    "outputs",
     "response",
     "details",
     "promptFeedback",
@@ -35,6 +37,9 @@ _PLACES = (
     "meta_info",
 )
 _DEEPEST = 4
+
+# What Google says beside its reasons.
+_MESSAGES = ("finishMessage", "blockReasonMessage")
 
 _WORDS = {
     "stop": (
@@ -89,19 +94,32 @@ def normalised(reason: str, *, calls: bool) -> str:
 
 
 def reason_of(event: Event) -> str | None:
-    """The provider's own word in an event that has a finish mark, or ends the answer; ``None`` where it has none."""
+    """The provider's own word in an event; ``None`` where it has none. What ends a response has one of its own."""
     try:
         value = event.json()
     except (ValueError, RecursionError):
         return None
-    found = _search(value, 0)
-    if found is None and isinstance(value, dict) and str(value.get("type", "")).startswith("response."):
+    found = _search(value, _FIELDS)
+    ends = event.finish or event.kind is Kind.TERMINAL
+    if found is None and ends and isinstance(value, dict) and str(value.get("type", "")).startswith("response."):
         response = value.get("response")
         inner = response if isinstance(response, dict) else {}
         details = inner.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         found = _word(reason) or _word(inner.get("status")) or value["type"].removeprefix("response.")
     return found
+
+
+def words_of(event: Event) -> str | None:
+    """What the provider says of its reason in the same event, scrubbed and on one line; ``None`` where it says nothing.
+
+    Google does, of a prompt or an answer that it blocks and of a call that the model got wrong.
+    """
+    try:
+        words = _search(event.json(), _MESSAGES)
+    except (ValueError, RecursionError):
+        return None
+    return None if words is None else shorten(words) or None
 
 
 def _word(value: Any) -> str | None:
@@ -111,15 +129,15 @@ def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and value not in ("", "null", "FINISH_REASON_UNSPECIFIED") else None
 
 
-def _search(value: Any, depth: int) -> str | None:
+def _search(value: Any, fields: tuple[str, ...], depth: int = 0) -> str | None:
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict) or depth > _DEEPEST:
         return None
-    for name in _FIELDS:
+    for name in fields:
         if (word := _word(value.get(name))) is not None:
             return word
     for name in _PLACES:
-        if (word := _search(value.get(name), depth + 1)) is not None:
+        if (word := _search(value.get(name), fields, depth + 1)) is not None:
             return word
     return None

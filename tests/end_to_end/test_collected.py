@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llmwatch import Limits
+from llmwatch import EmptyStream, Limits, MalformedEvent, Retry
 from tests.end_to_end.calls import collect
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.rebuilt import DONE, chunk, data, messages, named, rebuilt
+from tests.end_to_end.rebuilt import DONE, PATHS, chunk, data, line, messages, named, rebuilt
 from tests.end_to_end.times import LIMIT
 
 
@@ -39,3 +39,36 @@ def test_usage_reason_and_end(serve: Serve, connect: Connect) -> None:
     assert answer.usage is None
     answer = collect(client, server.messages_url).value
     assert (answer.finish_reason, answer.cut, answer.end) == ("stop", False, "finish")
+
+
+def test_the_reason_of_an_empty_answer(serve: Serve, connect: Connect) -> None:
+    """The error for an answer with nothing in it says what the provider gives as its reason, after one request, and
+    that the same one is not worth sending again.
+    """
+    feedback = {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "not that"}
+    cases = {
+        "gemini": (data({"promptFeedback": feedback}), "PROHIBITED_CONTENT (not that)"),
+        "openai-chat": (chunk({"content": ""}) + chunk({}, "content_filter") + DONE, "content_filter"),
+        "ndjson": (line(response="", done=False) + line(done=True, done_reason="length"), "length"),
+    }
+    for dialect, (body, reason) in cases.items():
+        lines = dialect == "ndjson"
+        server = serve(rebuilt(body, content_type="application/x-ndjson" if lines else "text/event-stream"))
+        error = collect(connect(), server.url + PATHS[dialect]).failed(EmptyStream)
+        assert f"a reason: {reason}." in str(error)
+        assert not error.retryable
+        assert len(server.requests) == 1
+
+
+def test_a_reason_does_not_repeat_the_prompt(serve: Serve, connect: Connect) -> None:
+    """Words of the provider's that quote what was sent come out without it, whether nothing or no call came of it."""
+    prompt = "the quick brown fox jumps over the lazy dog and runs away from all of them"
+    blocked = {"promptFeedback": {"blockReason": "OTHER", "blockReasonMessage": f"not for: {prompt}"}}
+    lost = {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": f"not for: {prompt}"}]}
+    request = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
+    for body, kind in ((blocked, EmptyStream), (lost, MalformedEvent)):
+        server = serve(rebuilt(data(body)))
+        client = connect(retry=Retry(max_attempts=1))
+        error = collect(client, server.url + PATHS["gemini"], json=request).failed(kind)
+        assert "not for" in str(error)
+        assert "lazy dog" not in str(error)

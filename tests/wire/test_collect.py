@@ -186,7 +186,6 @@ def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: 
         ),
         ("openai-responses", (response("function_call_arguments.delta", delta="{}"), response("completed"))),
         ("gemini", (gemini.BEGUN, gemini.chunk(reason="STOP"))),
-        ("gemini", (gemini.chunk({"text": "a"}), gemini.chunk(reason="MALFORMED_FUNCTION_CALL"))),
         ("ndjson", ({"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}}, {"done": True})),
     ],
 )
@@ -291,3 +290,98 @@ def test_content_of_another_choice_opens_the_answer_again() -> None:
 def test_repr_of_a_call_hides_its_arguments() -> None:
     """Arguments are not printed."""
     assert "secret" not in repr(ToolCall(id="a", name="f", arguments='{"x": "secret"}'))
+
+
+LOST = {"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "Malformed function call: f(x)"}
+KEY = "sk-" + "Ab3Cd9Ef1" * 4
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items", "reason", "advice"),
+    [
+        (
+            "gemini",
+            ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "not that"}},),
+            "PROHIBITED_CONTENT (not that)",
+            "change the prompt",
+        ),
+        ("gemini", ({"promptFeedback": {"blockReason": "OTHER"}},), "OTHER", None),
+        (
+            "gemini",
+            ({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": {"thoughtsTokenCount": 65}},),
+            "MAX_TOKENS",
+            "more tokens",
+        ),
+        (
+            "gemini",
+            ({"candidates": [{"finishReason": "SAFETY", "finishMessage": f"bad\n{KEY}"}]},),
+            "SAFETY (bad ***)",
+            "change the prompt",
+        ),
+        ("openai-chat", (ROLE, chunk({}, "content_filter"), "[DONE]"), "content_filter", "change the prompt"),
+        ("anthropic", (ended("refusal"), STOPPED), "refusal", "change the prompt"),
+        ("anthropic", (ended("max_tokens"), STOPPED), "max_tokens", "more tokens"),
+        (
+            "openai-responses",
+            (response("incomplete", response={"incomplete_details": {"reason": "content_filter"}}),),
+            "content_filter",
+            "change the prompt",
+        ),
+        ("ndjson", ({"response": "", "done": True, "done_reason": "length"},), "length", "more tokens"),
+    ],
+)
+def test_why_an_answer_is_empty(dialect: str, items: tuple[Any, ...], reason: str, advice: str | None) -> None:
+    """The provider's reason with its words, scrubbed, and what to change where that is known."""
+    why = collect(dialect, *items).reason_why_empty
+    assert why is not None
+    assert why.startswith(f"The provider gives a reason: {reason}.")
+    assert advice is None or advice in why
+
+
+def test_words_of_a_reason_are_capped() -> None:
+    """However much a provider says of its reason, and however long that is, a message stays a message."""
+    block = {"blockReason": "X" * 9000, "blockReasonMessage": "y " * 9000}
+    why = collect("gemini", {"promptFeedback": block}).reason_why_empty
+    assert why is not None
+    assert len(why) < 700
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (ROLE, chunk({}, "stop"), "[DONE]")),
+        ("openai-chat", (ROLE, "[DONE]")),
+        ("anthropic", (ended("end_turn"), STOPPED)),
+        ("gemini", ({"candidates": [{"finishReason": "STOP", "finishMessage": "done"}]},)),
+    ],
+)
+def test_that_it_was_finished_is_no_reason(dialect: str, items: tuple[Any, ...]) -> None:
+    """A provider that says no more than that it is done does not say why there is nothing."""
+    assert collect(dialect, *items).reason_why_empty is None
+
+
+@pytest.mark.parametrize("before", [(), ({"candidates": [{"content": {"parts": [{"text": "He"}]}}]},)])
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (LOST, "MALFORMED_FUNCTION_CALL (Malformed function call: f(x))"),
+        ({"finishReason": "UNEXPECTED_TOOL_CALL"}, "UNEXPECTED_TOOL_CALL. The model wrote no valid call"),
+    ],
+)
+def test_a_call_that_the_provider_did_not_pass_on(
+    before: tuple[Any, ...], candidate: dict[str, Any], words: str
+) -> None:
+    """The error has the provider's reason and its words, and does not blame a proxy."""
+    collector = collect("gemini", *before, {"candidates": [candidate]})
+    assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
+    verdict = collector.verdict_at_end()
+    assert isinstance(verdict, MalformedEvent)
+    assert words in str(verdict)
+    assert "proxy" not in str(verdict)
+
+
+def test_a_call_that_was_damaged_on_the_way_is_told_from_that() -> None:
+    """Where the provider says that it asks for a tool and the call is half, the stream was damaged."""
+    verdict = collect("openai-chat", *BEGUN, chunk(call("{")), chunk(None, "tool_calls"), "[DONE]").verdict_at_end()
+    assert verdict is not None
+    assert "proxy" in str(verdict)
