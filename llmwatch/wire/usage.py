@@ -9,14 +9,23 @@ from typing import Any
 __all__ = ["Usage", "merged"]
 
 # The providers' names, in the order in which they are believed. OpenAI's two APIs and those who speak like them;
-# Anthropic; Google; Ollama; Bedrock; Cohere; TGI; llama.cpp.
-_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens", "tokens_evaluated")
+# Anthropic; Google; Ollama; Bedrock, by Converse and beside what it wraps; Cohere; TGI; llama.cpp.
+_INPUT = (
+    "prompt_tokens",
+    "input_tokens",
+    "promptTokenCount",
+    "prompt_eval_count",
+    "inputTokens",
+    "inputTokenCount",
+    "tokens_evaluated",
+)
 _OUTPUT = (
     "completion_tokens",
     "output_tokens",
     "candidatesTokenCount",
     "eval_count",
     "outputTokens",
+    "outputTokenCount",
     "generated_tokens",
     "tokens_predicted",
 )
@@ -27,6 +36,7 @@ _CACHED = (
     "cache_read_input_tokens",
     "cachedContentTokenCount",
     "cacheReadInputTokens",
+    "cacheReadInputTokenCount",
     "prompt_cache_hit_tokens",
 )
 # Cohere counts by what it bills and by what it reads: the latter is what others call tokens.
@@ -83,10 +93,24 @@ def merged(before: Mapping[str, Any] | None, said: Mapping[str, Any]) -> Mapping
 
 def _count(said: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for place in _places(said):
-        for name in names:
-            value = place.get(name)
-            if type(value) is int or (type(value) is float and value.is_integer()):
-                return int(value)
+        found = _count_at(place, names)
+        if found is not None:
+            return found
+    # DashScope's applications count by model.
+    models = said.get("models")
+    counts = [
+        count
+        for model in (models if isinstance(models, list) else ())
+        if isinstance(model, Mapping) and (count := _count_at(model, names)) is not None
+    ]
+    return sum(counts) if counts else None
+
+
+def _count_at(place: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = place.get(name)
+        if type(value) is int or (type(value) is float and value.is_integer()):
+            return int(value)
     return None
 
 

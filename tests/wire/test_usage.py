@@ -9,8 +9,9 @@ import pytest
 from llmwatch.wire import Collector, Decoder
 from llmwatch.wire.reasons import REASONS, normalised
 from llmwatch.wire.usage import Usage, merged
-from tests.wire.dialects.test_anthropic import STOP, TOOL, ended
+from tests.wire.dialects.test_anthropic import STOP, TOOL, delta, ended
 from tests.wire.dialects.test_anthropic import event as typed
+from tests.wire.dialects.test_anthropic import start as begun
 from tests.wire.dialects.test_chat import call, chunk
 from tests.wire.dialects.test_responses import event as response
 from tests.wire.streams import lines, sse
@@ -37,6 +38,16 @@ from tests.wire.streams import lines, sse
         ),
         ({"prompt_eval_count": 5, "eval_count": 3}, (5, 3, 8, None, None)),
         ({"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}, (5, 3, 8, None, None)),
+        (
+            {"inputTokenCount": 5, "outputTokenCount": 3, "cacheReadInputTokenCount": 4, "invocationLatency": 9},
+            (5, 3, 8, None, 4),
+        ),
+        (
+            {"models": [{"model_id": "a", "input_tokens": 5, "output_tokens": 3}, {"input_tokens": 2}, {"x": 1}, 7]},
+            (7, 3, 10, None, None),
+        ),
+        ({"models": [{"input_tokens": 5}], "input_tokens": 9}, (9, None, None, None, None)),
+        ({"models": {"input_tokens": 5}}, (None, None, None, None, None)),
         ({"tokens": {"input_tokens": 5, "output_tokens": 3.0}}, (5, 3, 8, None, None)),
         ({"generated_tokens": 3}, (None, 3, None, None, None)),
         ({"prompt_tokens": True, "completion_tokens": "3"}, (None, None, None, None, None)),
@@ -83,6 +94,8 @@ def start(**usage: Any) -> tuple[str, dict[str, Any]]:
     return typed("message_start", message={"usage": usage})
 
 
+OPENED = (begun("text", text=""), delta("text_delta", text="hi"))
+CALL_AT_1 = (begun("tool_use", 1, id="t", name="f"), delta("input_json_delta", 1, partial_json="{}"))
 CHAT_CALL = chunk(call("{}", id="c", name="f"))
 
 
@@ -114,6 +127,24 @@ CHAT_CALL = chunk(call("{}", id="c", name="f"))
             1,
         ),
         ("anthropic", (start(), ended("max_tokens"), typed("message_stop")), "max_tokens", "length", True, None),
+        (
+            "anthropic",
+            (*OPENED, ended("max_tokens"), STOP, typed("message_stop")),
+            "max_tokens",
+            "length",
+            True,
+            None,
+        ),
+        ("anthropic", (*OPENED, ended("end_turn"), typed("message_stop")), "end_turn", "stop", False, None),
+        ("anthropic", (*OPENED, STOP, typed("message_stop")), None, None, False, None),
+        (
+            "anthropic",
+            (*OPENED, *CALL_AT_1, ended("tool_use"), typed("message_stop")),
+            "tool_use",
+            "tool_calls",
+            False,
+            None,
+        ),
         (
             "openai-responses",
             (response("completed", response={"status": "completed", "usage": {"output_tokens": 3}}),),

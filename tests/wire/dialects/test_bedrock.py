@@ -212,14 +212,33 @@ def test_a_document_or_a_page_is_no_frame(dialect: str) -> None:
     ids=["llama", "mistral", "claude-2", "mistral-chat", "openai", "cohere"],
 )
 def test_other_makes_are_read_by_their_text(pieces: list[dict[str, Any]], last: dict[str, Any]) -> None:
-    """The text of makes that Bedrock wraps comes out, with Bedrock's count as the end mark; a cut one is an error."""
+    """The text of makes that Bedrock wraps comes out, with why it ended, and Bedrock's count as the end mark; a cut one
+    is an error.
+    """
     frames = [chunk_frame(piece) for piece in pieces]
     _, decoder, collector = read(*frames, chunk_frame({**last, **METRICS}))
     assert collector.text == "Hello"
+    assert collector.usage is not None
+    assert (collector.usage.input_tokens, collector.usage.output_tokens) == (7, 3)
+    assert collector.finish_reason == "stop"
     assert decoder.settled
     assert decoder.verdict_at_end() is None
     _, decoder, _ = read(*frames)
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"outputs": [{"text": "", "stop_reason": "length"}]},
+        {"generation": "", "stop_reason": "length"},
+        {"outputText": "", "completionReason": "LENGTH"},
+    ],
+)
+def test_another_make_that_was_cut_says_so(last: dict[str, Any]) -> None:
+    """A limit of length is the reason of the answer in any make."""
+    _, _, collector = read(chunk_frame({"outputs": [{"text": "Hel"}]}), chunk_frame({**last, **METRICS}))
+    assert (collector.finish_reason, collector.cut) == ("length", True)
 
 
 def test_an_unknown_make_is_text_of_its_own_form() -> None:
