@@ -37,7 +37,7 @@ def may_pass(said: bytes | str) -> bool | None:
     status, error = value.get("base_resp"), value.get("error")
     if isinstance(status, dict) and status.get("status_code"):
         return str(status["status_code"]) in _MINIMAX
-    if value.get("error_code"):
+    if value.get("error_code") and "error_msg" in value:
         return str(value["error_code"]) in _BAIDU
     if "msg" in value and str(value.get("code")).startswith("336"):
         # Baidu's rate limits, as its page on them shows them.

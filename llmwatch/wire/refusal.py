@@ -126,7 +126,10 @@ def error_in(value: object) -> StreamError | None:
     Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
     which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
     "..."}`` (Baidu), ``{"base_resp": {"status_code": ...}}`` (MiniMax), ``{"object": "error", ...}`` and ``{"type":
-    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API), ``{"event": "error", ...}`` (Dify).
+    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API), ``{"event": "error", ...}`` (Dify),
+    ``{"text": ..., "error_code": ...}`` (FastChat), a list under ``error`` (Cloudflare's AI Gateway), and an object of
+    its own under other names: ``{"Response": {"Error": ...}}`` (Tencent), ``{"ErrorMsg": ...}`` (Hunyuan), ``{"fault":
+    ...}`` (Apigee, WSO2).
     """
     if isinstance(value, list) and value:
         value = value[0]
@@ -141,20 +144,45 @@ def error_in(value: object) -> StreamError | None:
         message = _first_text(value, "message", "error_description") or shorten(error)
         return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
     if error and not isinstance(error, str):
-        message = _first_text(value, "message", "msg", "detail") or "an error of unknown shape"
-        return StreamError(None, _name(value.get("code")), message)
+        message = _from_details(error) or _first_text(value, "message", "msg", "detail") or "an error of unknown shape"
+        first = error[0] if isinstance(error, list) and isinstance(error[0], dict) else {}
+        return StreamError(_name(first.get("type")), _name(value.get("code")) or _name(first.get("code")), message)
     status = value.get("base_resp")
     if isinstance(status, dict) and status.get("status_code"):
         message = _first_text(status, "status_msg") or "no message was given"
         return StreamError(None, _name(status["status_code"]), message)
-    if value.get("error_code") and "error_msg" in value:
-        message = _first_text(value, "error_msg") or "no message was given"
-        return StreamError(None, _name(value["error_code"]), message)
+    found = _coded_error(value) or _held_error(value)
+    if found is not None:
+        return found
     if "error" in (value.get("object"), value.get("type"), value.get("event")):
         kind = _name(value.get("type"))
         message = _first_text(value, "message", "detail") or "no message was given"
         return StreamError(None if kind == "error" else kind, _name(value.get("code")), message)
     return None
+
+
+def _coded_error(value: dict[str, Any]) -> StreamError | None:
+    """Baidu's, by the name of its words, and FastChat's, whose words stand in place of the answer's text."""
+    code = value.get("error_code")
+    message = _first_text(value, "error_msg", "error_message", "message", "text")
+    if not code or (_name(code) or "").lower() in FINE_CODES or (message is None and "error_msg" not in value):
+        return None
+    return StreamError(None, _name(code), message or "no message was given")
+
+
+def _held_error(value: dict[str, Any]) -> StreamError | None:
+    """The error in an object of its own that is not named ``error``."""
+    response = value.get("Response")
+    held = response.get("Error") if isinstance(response, dict) else value.get("ErrorMsg") or value.get("fault")
+    if not isinstance(held, dict):
+        return None
+    message = _first_text(held, "Message", "Msg", "faultstring", "message", "description")
+    detail = held.get("detail")
+    inner = detail.get("errorcode") if isinstance(detail, dict) else None
+    code = next((code for said in (held.get("Code"), held.get("code"), inner) if (code := _name(said))), None)
+    if (code or "").lower() in FINE_CODES or not (code or message):
+        return None
+    return StreamError(None, code, message or "no message was given")
 
 
 FINE_CODES = frozenset(("0", "200", "ok", "success"))
@@ -174,6 +202,9 @@ _ALONE = frozenset(
 )
 _ALONE |= frozenset(("title", "detail", "result", "messages", "param", "instance", "path", "request_id", "requestId"))
 _ALONE |= frozenset(("trace_id", "task_id", "message_id", "conversation_id", "created_at", "timestamp"))
+_ALONE |= frozenset(
+    ("Response", "RequestId", "ErrorMsg", "Id", "fault", "header", "sid", "exception", "__type", "Message")
+)
 _IDENTITIES = frozenset(("request_id", "requestId", "trace_id", "timestamp", "path"))
 
 
@@ -194,29 +225,55 @@ def lone_error(value: object, *, text: bool = False) -> StreamError | None:
     """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data.
 
     Beside what :func:`error_in` reads: a state that is a failure (``success`` that is false, ``status`` that is
-    ``error``, 400 or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, RFC 9457's problems,
-    AWS Lambda's ``errorMessage``. An object with the type of something else is what that says. ``text``: the objects of
-    the stream are data of any kind, in which a code below 400, or a word for one, means nothing.
+    ``error``, 400 or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, RFC 9457's
+    problems, AWS Lambda's ``errorMessage``, the ``__type`` of AWS's JSON protocols, an ``exception``, and a code
+    with words in a ``header`` (Spark) or a ``status`` (SenseNova). An object with the type of something else is
+    what that says. ``text``: the objects of the stream are data of any kind, in which a code below 400, or a word
+    for one, means nothing.
     """
     if not isinstance(value, dict):
         return None
     value = {name: said for name, said in value.items() if said not in (None, "", [], {})}
     if not value or not _ALONE.issuperset(value):
         return None
-    if isinstance(value.get("error", ""), (dict, str)) and (found := error_in(value)) is not None:
+    error = value.get("error", "")
+    readable = isinstance(error, (dict, str)) or (isinstance(error, list) and _from_details(error) is not None)
+    if readable and (found := error_in(value)) is not None:
         return found
     if is_named(value):
         return None
+    if not text and (found := _state_error(value)) is not None:
+        return found
     failed = _has_failed(value, text=text)
-    told = _from_details(value.get("errors")) or _first_text(value, "error_message", "errorMessage")
+    told = (
+        _from_details(value.get("errors"))
+        or _from_details(value.get("exception"))
+        or _first_text(value, "error_message", "errorMessage", "error_msg")
+    )
+    raised = _name(value.get("__type"))
     alone = value.keys() - _IDENTITIES == {"detail"} and _from_details(value["detail"]) is not None
-    if failed is False or not (failed or told or alone):
+    if failed is False or not (failed or told or alone or raised):
         return None
-    kind = _name(value.get("type")) or _name(value.get("error_type")) or _name(value.get("errorType"))
+    kind = (
+        raised.rpartition("#")[2]
+        if raised
+        else _name(value.get("type")) or _name(value.get("error_type")) or _name(value.get("errorType"))
+    )
     words = _error_body(value)
     message = words.message if words else told or _first_text(value, "reason") or "no message was given"
     code = next((code for name in reversed(_STATES) if (code := _name(value.get(name)))), None)
     return StreamError(kind, code, message)
+
+
+def _state_error(value: dict[str, Any]) -> StreamError | None:
+    """The error in a state that is an object, with a code and words of its own."""
+    for name in ("header", "status"):
+        state = value.get(name)
+        if isinstance(state, dict):
+            code, message = _name(state.get("code")), _first_text(state, "message", "msg")
+            if code is not None and message is not None and code.lower() not in FINE_CODES:
+                return StreamError(None, code, message)
+    return None
 
 
 # In the order in which they count.
@@ -285,7 +342,7 @@ def stray_error(text: str) -> StreamError | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return broken_error(text)
-    found = bare_error(value)
+    found = bare_error(value) or lone_error(value)
     if found is None and isinstance(value, dict):
         # As an error's body says it, with a code or all by itself (Cohere, AWS): nothing of an answer is outside its
         # events.

@@ -234,6 +234,24 @@ ALONE = [
     {"type": "error", "message": WORDS},
     {"event": "error", "task_id": "t", "status": 400, "code": "completion_error", "message": WORDS},
     {"code": 500, "message": WORDS, "choices": []},
+    {"Response": {"Error": {"Code": "LimitExceeded", "Message": WORDS}, "RequestId": "q"}},
+    {"ErrorMsg": {"Msg": WORDS, "Code": 4001}, "Choices": [], "Id": "x"},
+    {"fault": {"faultstring": WORDS, "detail": {"errorcode": "flow.Timeout"}}},
+    {"fault": {"code": 900804, "message": "Throttled out", "description": WORDS}},
+    {"__type": "ThrottlingException", "message": WORDS},
+    {"__type": "com.example#ModelFault", "Message": WORDS},
+    {"error_msg": WORDS},
+    {"exception": f"RuntimeError: {WORDS}"},
+    {"exception": {"message": WORDS}},
+    {"success": False, "result": [], "messages": [], "error": [{"code": 2016, "message": WORDS}]},
+    {"error": [{"code": 2016, "message": WORDS}]},
+    # A code below 400 means something where the events are known.
+    *(
+        IN_STATES := [
+            {"header": {"code": 10013, "message": WORDS, "sid": "q", "status": 2}},
+            {"data": None, "status": {"code": 18, "message": WORDS}},
+        ]
+    ),
 ]
 TEXT_OF = {
     **SAID,
@@ -253,10 +271,12 @@ TEXT_OF = {
 def test_a_frame_that_is_an_error_and_nothing_else(dialect: str, frame: dict[str, Any]) -> None:
     """In whichever way a framework says it, after text and before ``[DONE]``."""
     if dialect == "generic":
+        if frame in IN_STATES:
+            return
         frame = {name: value for name, value in frame.items() if name != "choices"}
     text, decoder = judged(dialect, TEXT_OF[dialect] + sse(frame) + DONE)
     assert isinstance(decoder.error, ProviderError)
-    assert WORDS in str(decoder.error) or "Oops" in str(decoder.error)
+    assert any(words in str(decoder.error) for words in (WORDS, "Oops", "Throttled out"))
     assert text == "a"
 
 
@@ -298,6 +318,21 @@ HEALTHY = [
     {"type": "status", "code": "searching", "message": "one moment"},
     {"message": "hello"},
     {"title": "A chat about errors"},
+    {"header": {"code": 0, "message": "Success", "sid": "q", "status": 1}},
+    {"header": {"title": "A chat"}},
+    {"status": {"code": 0, "message": "ok"}},
+    {"status": {"code": 200, "message": "fine"}},
+    {"status": {"phase": "search", "message": "one moment"}},
+    {"ErrorMsg": {"Msg": "", "Code": 0}},
+    {"ErrorMsg": {"Msg": "success", "Code": 0}},
+    {"ErrorMsg": None, "Id": "x"},
+    {"Response": {"RequestId": "q"}},
+    {"fault": None},
+    {"fault": {}},
+    {"exception": None},
+    {"exception": "", "message": "hello", "type": "status"},
+    {"error_msg": ""},
+    {"error": []},
 ]
 
 
@@ -344,3 +379,39 @@ def test_a_document_that_is_an_error(frame: dict[str, Any]) -> None:
     decoder.feed(json.dumps(frame).encode())
     assert isinstance(decoder.verdict_at_end(), ProviderError)
     assert WORDS in str(decoder.verdict_at_end())
+
+
+@pytest.mark.parametrize("reason", [None, "stop"])
+@pytest.mark.parametrize("delta", [{}, {"content": "b"}])
+def test_why_groq_stopped_early(delta: dict[str, Any], reason: str | None) -> None:
+    """Its words stand beside the choices, whatever they have, and a finish mark makes no success of it."""
+    beside = {"id": "q", "error": WORDS}
+    text, decoder = judged("openai-chat", sse(chunk({"content": "a"}), chunk(delta, reason, x_groq=beside)) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert WORDS in str(decoder.error)
+    assert text == "a" + delta.get("content", "")
+
+
+@pytest.mark.parametrize("beside", [{"id": "q"}, {"id": "q", "error": None}, {"id": "q", "error": ""}, None, "q"])
+def test_what_groq_says_otherwise_is_no_error(beside: Any) -> None:
+    """It names its request with the first chunk, and counts tokens with the last."""
+    items = [chunk({"content": "a"}, x_groq=beside), chunk({"content": "b"}, x_groq=beside), chunk(None, "stop")]
+    text, decoder = judged("openai-chat", sse(*items) + DONE)
+    assert (text, decoder.error, decoder.settled) == ("ab", None, True)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("code", [50002, "50002"])
+def test_a_worker_of_fastchat_fails(code: int | str, first: bool) -> None:
+    """Its words stand where the text of its answers does, with a code that is not 0."""
+    said = b"" if first else SAID["openai-chat"]
+    _, decoder = judged("openai-chat", said + sse({"text": WORDS, "error_code": code}) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert (decoder.error.code, WORDS in str(decoder.error)) == ("50002", True)
+
+
+@pytest.mark.parametrize("frame", [{"text": "a", "error_code": 0}, {"text": "a", "error_code": "0"}, {"error_code": 7}])
+def test_a_code_of_fastchat_that_is_no_failure(frame: dict[str, Any]) -> None:
+    """0 is success, and a number without words is a number."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(frame, chunk(None, "stop")) + DONE)
+    assert (decoder.error, decoder.settled) == (None, True)

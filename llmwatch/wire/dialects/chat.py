@@ -93,6 +93,7 @@ class OpenAIChat(Dialect):
             type(choices) is not list
             or len(choices) != 1
             or "error" in value
+            or "x_groq" in value
             or not self._read_usual(event, choices[0])
         ):
             self._read_any(event, value)
@@ -143,11 +144,12 @@ class OpenAIChat(Dialect):
         choices = value.get("choices")
         choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
         error = value if value.get("error") or event.event == "error" or value.get("object") == "error" else None
-        # OpenRouter puts it into the choice, and others into the delta.
-        for choice in choices:
-            delta = choice.get("delta")
-            for place in (choice, delta if isinstance(delta, dict) else {}):
-                error = error or ({"error": place["error"]} if place.get("error") else None)
+        beside = value.get("x_groq")
+        beside = beside if isinstance(beside, dict) else {}
+        # OpenRouter puts it into the choice, and others into the delta; Groq has it beside them.
+        for place in (beside, *(place for choice in choices for place in (choice, choice.get("delta")))):
+            if isinstance(place, dict) and place.get("error"):
+                error = error or {"error": place["error"]}
         other = "choices" in value or event.event != "message" or is_named(value)
         if error is None and not choices and (error_in(value) or (not other and bare_error(value))):
             error = value
@@ -171,8 +173,7 @@ class OpenAIChat(Dialect):
             event.error = StreamError(None, None, "the answer ended with finish_reason error, no reason was given")
         else:
             # Moonshot puts it into the choice, Groq beside it.
-            beside = value.get("x_groq")
-            for place in (value, *choices, beside if isinstance(beside, dict) else {}):
+            for place in (value, *choices, beside):
                 self.count(event, place.get("usage"))
             event.kind = pieces.kind(ended=ended, usage=event.usage is not None, choices=bool(choices))
             if event.kind is Kind.LIFECYCLE and not choices and is_keepalive(event, value):

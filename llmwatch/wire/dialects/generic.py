@@ -21,7 +21,7 @@ Reader = Callable[[Event], "Kind | Meaning"]
 
 
 # No error that stands alone is without one of these, and most data is without all of them.
-_MAY_FAIL = re.compile(r'"(?:error|detail|status|success|ok"|code")')
+_MAY_FAIL = re.compile(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
 
 
 class Generic(Dialect):
