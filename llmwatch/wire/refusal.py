@@ -20,13 +20,13 @@ from llmwatch.wire.event import StreamError
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
 
 __all__ = [
-    "FINE_CODES",
     "bare_error",
     "broken_error",
     "error_in",
     "in_stream_error",
     "is_loading",
     "is_named",
+    "is_notice",
     "json_document",
     "lone_error",
     "media_type",
@@ -136,7 +136,7 @@ def error_in(value: object) -> StreamError | None:
     if not isinstance(value, dict):
         return None
     error = value.get("error")
-    if isinstance(error, dict):
+    if isinstance(error, dict) and error:
         kind = _name(error.get("type")) or _name(error.get("status"))
         message = _first_text(error, "message", "detail", "error", "msg") or "no message was given"
         return StreamError(kind, _name(error.get("code")), message)
@@ -165,7 +165,7 @@ def _coded_error(value: dict[str, Any]) -> StreamError | None:
     """Baidu's, by the name of its words, and FastChat's, whose words stand in place of the answer's text."""
     code = value.get("error_code")
     message = _first_text(value, "error_msg", "error_message", "message", "text")
-    if not code or (_name(code) or "").lower() in FINE_CODES or (message is None and "error_msg" not in value):
+    if not code or (_name(code) or "").lower() in _FINE_CODES or (message is None and "error_msg" not in value):
         return None
     return StreamError(None, _name(code), message or "no message was given")
 
@@ -180,20 +180,25 @@ def _held_error(value: dict[str, Any]) -> StreamError | None:
     detail = held.get("detail")
     inner = detail.get("errorcode") if isinstance(detail, dict) else None
     code = next((code for said in (held.get("Code"), held.get("code"), inner) if (code := _name(said))), None)
-    if (code or "").lower() in FINE_CODES or not (code or message):
+    if (code or "").lower() in _FINE_CODES or not (code or message):
         return None
     return StreamError(None, code, message or "no message was given")
 
 
-FINE_CODES = frozenset(("0", "200", "ok", "success"))
+_FINE_CODES = frozenset(("0", "200", "ok", "success"))
 """Codes that come with every answer of some gateways."""
 
 # And states that come with what others say of their progress.
-_UNDER_WAY = FINE_CODES | frozenset(
+_UNDER_WAY = _FINE_CODES | frozenset(
     ("completed", "done", "finished", "in_progress", "loading", "pending", "processing", "queued", "running", "started")
 )
+# Codes and words of notices. Those beside them stand for themselves.
+_NOTICES = _UNDER_WAY | frozenset(
+    ("accepted", "begin", "begun", "continue", "created", "debug", "info", "information", "notice", "ready", "waiting")
+)
 _FAILED = frozenset(("error", "exception", "fail", "failed", "failure"))
-_LEAST_STATUS = 400
+_LEAST_STATUS, _MOST_STATUS = 400, 599
+_FINE_STATUSES = frozenset(status for status in HTTPStatus if status < 300)
 # What an object holds that is an error and nothing else.
 _ALONE = frozenset(
     ("error", "errors", "error_type", "error_code", "error_msg", "error_message", "errorMessage", "errorType", "code")
@@ -208,14 +213,28 @@ _ALONE |= frozenset(
 _IDENTITIES = frozenset(("request_id", "requestId", "trace_id", "timestamp", "path"))
 
 
+def is_notice(code: object, words: str | None) -> bool:
+    """Whether a code beside ``words`` says that all is well, or under way.
+
+    Its name says so, or it is one of HTTP's below 300. Any number but HTTP's own of errors is judged by ``words`` that
+    are such a name and nothing else.
+    """
+    name = (_name(code) or "0").lower()
+    if name in _NOTICES:
+        return True
+    number = int(name) if name.isdecimal() else _LEAST_STATUS
+    fine = (words or "").strip(" .!").lower() in _NOTICES
+    return number in _FINE_STATUSES or (fine and (number < _LEAST_STATUS or number > _MOST_STATUS))
+
+
 def bare_error(value: object) -> StreamError | None:
     """The error in an object with nothing of an answer in it: as :func:`error_in` says, a code beside a message
     (DashScope, Zhipu), or a list of errors (Cloudflare).
     """
     found = error_in(value)
     if found is None and isinstance(value, dict):
-        code = _name(value.get("code")) or _name(value.get("statusCode")) or "0"
-        coded = code.lower() not in FINE_CODES and _first_text(value, "message", "msg") is not None
+        words = _first_text(value, "message", "msg")
+        coded = words is not None and not is_notice(_name(value.get("code")) or value.get("statusCode"), words)
         if coded or _from_details(value.get("errors")) is not None:
             found = _error_body(value)
     return found
@@ -271,7 +290,7 @@ def _state_error(value: dict[str, Any]) -> StreamError | None:
         state = value.get(name)
         if isinstance(state, dict):
             code, message = _name(state.get("code")), _first_text(state, "message", "msg")
-            if code is not None and message is not None and code.lower() not in FINE_CODES:
+            if code is not None and message is not None and not is_notice(code, message):
                 return StreamError(None, code, message)
     return None
 
@@ -300,18 +319,20 @@ def _has_failed(value: dict[str, Any], *, text: bool) -> bool | None:
             return not value[name]
     if value.get("error") is True:
         return True
-    worded = _first_text(value, "message", "msg", "reason", "title", "detail") is not None
-    states = (_is_failure(value.get(name), worded=worded, code="code" in name and not text) for name in _STATES)
+    words = _first_text(value, "message", "msg", "reason", "title", "detail")
+    states = (_is_failure(value.get(name), words, code="code" in name and not text) for name in _STATES)
     return next((state for state in states if state is not None), None)
 
 
-def _is_failure(state: object, *, worded: bool, code: bool) -> bool | None:
+def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
     said = (_name(state) or "").lower()
     if said in _FAILED or said in _UNDER_WAY:
         return said in _FAILED
-    if not said or not worded:
+    if not said or words is None:
         return None
-    # Any code that stands beside words, but for those of success, is an error's.
+    if is_notice(state, words):
+        return False if code else None
+    # Any other code that stands beside words is an error's.
     return True if code or (said.isdigit() and int(said) >= _LEAST_STATUS) else None
 
 
@@ -363,9 +384,9 @@ def _error_body(value: object) -> StreamError | None:
         or _from_details(value.get("errors"))
         or _from_details(value.get("fault"))
     )
-    if message is None:
+    if message is None and value.get("error") != {}:
         return None
-    return StreamError(_name(value.get("type")), _name(value.get("code")), message)
+    return StreamError(_name(value.get("type")), _name(value.get("code")), message or "no message was given")
 
 
 def _json(body: bytes) -> Any:

@@ -9,6 +9,7 @@ import pytest
 
 from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
 from llmwatch.wire import Decoder, Kind, register, unregister
+from llmwatch.wire.refusal import provider_error
 from tests.wire.dialects.test_anthropic import delta, start
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.dialects.test_responses import event as response
@@ -250,6 +251,12 @@ ALONE = [
         IN_STATES := [
             {"header": {"code": 10013, "message": WORDS, "sid": "q", "status": 2}},
             {"data": None, "status": {"code": 18, "message": WORDS}},
+            {"status": {"code": 500, "message": WORDS}},
+            {"code": 110, "message": WORDS},
+            {"code": 302, "message": WORDS},
+            {"code": 20001, "msg": WORDS},
+            {"code": "QUEUE_FULL", "message": WORDS},
+            {"code": "PROCESSING_FAILED", "message": WORDS},
         ]
     ),
 ]
@@ -333,6 +340,17 @@ HEALTHY = [
     {"exception": "", "message": "hello", "type": "status"},
     {"error_msg": ""},
     {"error": []},
+    {"error": {}},
+    {"code": "QUEUED", "message": "position 3"},
+    {"code": "PROCESSING", "message": "loading model"},
+    {"code": "INFO", "message": "cache hit"},
+    {"code": 100, "message": "continue"},
+    {"code": 102, "message": "working on it"},
+    {"code": 202, "message": "position 3"},
+    {"code": 1, "message": "Queued."},
+    {"code": 20000, "msg": "success", "data": None},
+    {"statusCode": 202, "message": "position 3"},
+    {"status": {"code": 202, "message": "position 3"}},
 ]
 
 
@@ -415,3 +433,17 @@ def test_a_code_of_fastchat_that_is_no_failure(frame: dict[str, Any]) -> None:
     """0 is success, and a number without words is a number."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(frame, chunk(None, "stop")) + DONE)
     assert (decoder.error, decoder.settled) == (None, True)
+
+
+@pytest.mark.parametrize("code", [400, 429, 500, 503])
+def test_a_status_of_an_error_is_no_notice(code: int) -> None:
+    """Whatever word stands beside it."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + sse({"code": code, "message": "queued"}) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+
+
+def test_an_empty_error_with_an_errors_status_or_name_is_one() -> None:
+    """It says nothing, and where it stands says it all."""
+    _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(("error", {"error": {}})) + DONE)
+    assert isinstance(decoder.error, ProviderError)
+    assert provider_error(500, b'{"error": {}}').message == "no message was given"

@@ -29,7 +29,7 @@ from llmwatch.wire.dialects.base import (
     words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.refusal import FINE_CODES, is_named
+from llmwatch.wire.refusal import is_named, is_notice
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["DashScope"]
@@ -73,7 +73,8 @@ class DashScope(Dialect):
         if value is None:
             return
         output = value.get("output")
-        coded = value.get("code") and str(value["code"]).lower() not in FINE_CODES and not is_named(value)
+        words = text_of(value.get("message")) or text_of(value.get("msg"))
+        coded = value.get("code") and not is_notice(value["code"], words) and not is_named(value)
         if event.event == "error" or value.get("error") or (coded and not output):
             error_event(event, value)
             return
