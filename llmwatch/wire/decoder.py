@@ -33,13 +33,14 @@ from llmwatch.wire.dialects.base import (
     UnknownShape,
     error_event,
 )
-from llmwatch.wire.dialects.detect import Framing, by_event, by_frame, by_url, corrected, framing_of, is_line
+from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of, is_line
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.registry import AUTO, create, detected, is_registered
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
+from llmwatch.wire.guess import Guess
 from llmwatch.wire.news import output_tokens
 from llmwatch.wire.refusal import (
     LINE_TYPES,
@@ -126,23 +127,25 @@ class Decoder:
         self._read: Callable[[Event], None] = self._read_first
         named = dialect if dialect != AUTO else detected(url, None)
         name = by_url(url, content_type) if named is None else named
-        if name is not None:
-            self._use(name)
-        if named is None:
-            # What the address and the content type say is a guess: the first event that shows a dialect tells.
-            self._read = self._read_first
+        self._guess = Guess(self._made, named=name, url=url) if named is None else None
+        if self._guess is not None:
+            # What the address and the content type say is a guess: the events that show a dialect tell.
+            self._dialect = self._guess.dialect
+        elif name is not None:
+            self._dialect = self._made(name)
+            self._read = self._dialect.read
         framing = framing_of(name, content_type)
         if framing is None:
             self._sniffer = Sniffer(max_event)
         elif framing != "events":
             self._cut_into(framing)
 
-    def _use(self, name: str) -> None:
-        self._dialect = create(name)
-        self._dialect.choices = self._choices
-        self._dialect.in_pieces = self._in_pieces
-        self._dialect.asks_nothing = self._asks_nothing
-        self._read = self._dialect.read
+    def _made(self, name: str) -> Dialect:
+        dialect = create(name)
+        dialect.choices = self._choices
+        dialect.in_pieces = self._in_pieces
+        dialect.asks_nothing = self._asks_nothing
+        return dialect
 
     def _cut_into(self, framing: Framing) -> None:
         if framing == "lines":
@@ -221,7 +224,7 @@ class Decoder:
         self.blind = True
         self._sniffer, self._framer = None, Framer(self._max_event)
         # No cycle is left behind that would keep what it has read.
-        self._read = _unread
+        self._read, self._guess = _unread, None
 
     def _forgiven(self) -> bool:
         """Whether reading goes on in spite of ``error``, which is then the ``fault``."""
@@ -270,13 +273,15 @@ class Decoder:
         A whole end mark that carries no content, and a whole error, need no line end behind them; neither does a last
         line of JSON where the end is clean. Anything else that nothing has ended stays ``pending``: it is evidence of a
         cut. After a cut the answer is whole if it is ``settled``, and never else. A clean end can complete a call that
-        no event has completed: an event without data says so.
+        no event has completed, and make text of what might have been notices: an event without data says so.
         """
         events = self._end(clean=clean)
         if clean and self.accepts_eof and not self.terminal and self.error is None:
             assert self._dialect is not None
             if closing := self._dialect.closing():
                 events.append(Event("message", "", kind=Kind.TOOL_CALL, tools=closing))
+            if self._guess is not None and (text := self._guess.waiting()):
+                events.append(Event("message", "", kind=Kind.TEXT, text=text))
         return events
 
     def _end(self, *, clean: bool) -> list[Event]:
@@ -463,25 +468,17 @@ class Decoder:
             self.error = document or self._refused() or self._malformed(event, exc)
 
     def _read_first(self, event: Event) -> None:
-        guess = self._dialect
         if isinstance(self._framer, LineFramer) and media_type(self._content_type) not in LINE_TYPES:
             # The first line of such a body may be all of it, or the first one of a document that is spread over lines.
             self._document = self.events == 1 and (event.data.strip() in ("{", "[") or not is_line(event.json()))
-        if isinstance(self._framer, FrameFramer):
-            name = detected(self._url, event) or by_frame(event)
-        elif guess is not None:
-            name = corrected(guess.name, event)
-        else:
-            name = detected(self._url, event) or by_event(event)
-            if name == "generic" and isinstance(self._framer, LineFramer):
-                name = "ndjson"
-        if name is None and guess is None:
-            event.kind = _KEEPALIVE
-        elif name is None and guess is not None:
-            guess.read(event)
-        elif name is not None:
-            self._use(name)
-            self._read(event)
+        guess = self._guess
+        assert guess is not None
+        try:
+            guess.read(event, self._framer.framing)
+        finally:
+            self._dialect = guess.dialect
+        if guess.settled and guess.dialect is not None:
+            self._read, self._guess = guess.dialect.read, None
 
     def _refused(self, *, ended: bool = False) -> LLMWatchError | None:
         # A page or a document in place of the first event is no damaged event.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Container, Mapping
 from typing import Any
 
-__all__ = ["is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news", "words_of"]
+__all__ = ["is_notice", "is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news", "words_of"]
 
 # Fields that describe. Sources: OpenAI's reference of chunks and stream events, OpenRouter, Groq, vLLM.
 _DESCRIBES = frozenset(
@@ -34,6 +34,8 @@ _DESCRIBES = frozenset(
         "date",
     )
 )
+# And those that tell how far a gateway or a queue has come.
+_STATES = frozenset(("status", "state", "event", "event_type"))
 _THINKING = ("reason", "think", "thought")
 # Deep enough for every wire that is known, and bounded.
 _DEEPEST = 8
@@ -57,6 +59,27 @@ def says_something(value: object, depth: int = 0) -> bool:
     if isinstance(value, dict):
         return any(name not in _DESCRIBES and says_something(inner, depth + 1) for name, inner in value.items())
     return isinstance(value, list) and any(says_something(inner, depth + 1) for inner in value)
+
+
+def is_notice(value: object, depth: int = 0) -> bool:
+    """Whether a value is an object, of a dialect or of none, that holds no text beyond identities, names and states."""
+    return isinstance(value, dict) and not _says_more(value, depth)
+
+
+def _says_more(value: object, depth: int) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    if depth > _DEEPEST:
+        return False
+    if isinstance(value, dict):
+        return any(
+            name not in _DESCRIBES
+            and name not in _STATES
+            and not name.endswith(("_id", "Id"))
+            and _says_more(inner, depth + 1)
+            for name, inner in value.items()
+        )
+    return isinstance(value, list) and any(_says_more(inner, depth + 1) for inner in value)
 
 
 def is_thinking(name: str) -> bool:

@@ -15,9 +15,9 @@ from llmwatch.wire.dialects.llamacpp import is_llama
 from llmwatch.wire.dialects.sglang import is_sglang
 from llmwatch.wire.event import Event
 from llmwatch.wire.eventstream import FRAME_TYPE
-from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, error_in, media_type
+from llmwatch.wire.refusal import COHERE_LINE_TYPE, LINE_TYPES, media_type
 
-__all__ = ["Framing", "by_event", "by_frame", "by_url", "corrected", "framing_of", "is_line"]
+__all__ = ["Framing", "by_event", "by_frame", "by_url", "framing_of", "is_line"]
 
 Framing = Literal["events", "lines", "frames"]
 """Server-sent events, JSON lines, or the frames of an AWS event stream."""
@@ -93,24 +93,6 @@ def framing_of(name: str | None, content_type: str) -> Framing | None:
     return "events"
 
 
-def corrected(guess: str, event: Event) -> str | None:
-    """The dialect of a first event where the address suggested ``guess``: another one where the event is clearly of it.
-
-    ``None`` where it tells nothing, and the next one has to. Errors look alike in several dialects, and so do
-    Snowflake's events and chunks of chat completions: these correct nothing.
-    """
-    name = by_event(event)
-    if name in (None, guess):
-        return name
-    if name == "generic" or event.event == "error" or (guess, name) == ("snowflake", "openai-chat"):
-        return guess
-    try:
-        value = event.json()
-    except (ValueError, RecursionError):
-        return guess
-    return name if error_in(value) is None else guess
-
-
 def by_frame(event: Event) -> str | None:
     """The dialect of a first frame: ``generic`` where it is none of Bedrock's, ``None`` where it tells nothing."""
     if event.event == "initial-response":
@@ -166,14 +148,17 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
         return None
     if kind.startswith("response."):
         return "openai-responses"
+    if _is_snowflake(value):
+        return "snowflake"
+    if isinstance(value.get("choices"), list) and value["choices"]:
+        # Whatever a gateway puts beside them.
+        return "openai-chat"
     if kind in COHERE_EVENTS or _event_type(value) in COHERE_LINES or _is_generated(value):
         return "cohere"
     if kind == "error":
         return "anthropic" if isinstance(value.get("error"), dict) else "openai-responses"
-    if ("result" in value and "is_end" in value) or ("error_code" in value and "error_msg" in value):
+    if ("result" in value and "is_end" in value) or (value.get("error_code") and "error_msg" in value):
         return "baidu"
-    if _is_snowflake(value):
-        return "snowflake"
     if (
         "choices" in value
         or "base_resp" in value
@@ -195,6 +180,11 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
     if isinstance(value.get("response"), str) and isinstance(value.get("p"), str):
         # The padding beside each piece of Workers AI, which hides its length.
         return "cloudflare"
+    if isinstance(value.get("done"), bool) and (
+        isinstance(value.get("message"), dict) or isinstance(value.get("response"), str)
+    ):
+        # Ollama's objects, which gateways frame as events.
+        return "ndjson"
     if value.get("error") or value.get("object") == "error":
         # Errors look alike in the dialects that are left; the code that reads them is the same.
         return "openai-chat"

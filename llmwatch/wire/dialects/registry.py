@@ -98,7 +98,7 @@ def register(name: str, function: Reader, detect: Detector | None = None, *, acc
     raises, says that the event is broken; any other exception fails the stream too.
 
     ``detect(url, event)`` lets ``dialect="auto"`` find it: asked once with the URL and ``None``, and again with
-    the first event where nothing else is known by then; it goes before the built-in dialects, the latest
+    the first events while nothing else is known; it goes before the built-in dialects, the latest
     registration first. ``accepts_eof`` says that a stream in this dialect has no terminal event; without it, a
     body that ends before a ``TERMINAL`` event or one marked ``finish`` is truncated. The framing is that of
     server-sent events.

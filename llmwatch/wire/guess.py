@@ -1,0 +1,161 @@
+"""Which dialect a stream is in while it has not shown that yet.
+
+The rules of this module:
+
+* The address and the content type are a guess, which the first event that looks like it settles.
+* An event of another dialect settles that one once it carries something of an answer, or ends one. Without that it is
+  read as what it looks like, and what follows tells: gateways send notices of every shape before an answer.
+* An event of no dialect settles nothing. Where nothing is guessed it is text, but for a notice, which says nothing
+  beyond names and states: its text waits until text follows or the body ends, and is none where a dialect shows.
+
+One guess reads the beginning of one attempt. No I/O, no threads, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmwatch.wire.dialects.base import ENDS, Dialect
+from llmwatch.wire.dialects.detect import by_event, by_frame
+from llmwatch.wire.dialects.registry import detected
+from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.news import is_notice
+from llmwatch.wire.refusal import error_in
+
+__all__ = ["Guess"]
+
+_GENERIC = "generic"
+# Events of no dialect that are looked at for one, and notices among them whose text waits.
+_MOST_EVENTS = 16
+_MOST_NOTICES = 8
+# What looks like the second of two is an event of the first as well.
+_ALIKE = frozenset((("snowflake", "openai-chat"), ("cortex-agent", "openai-responses")))
+
+
+class Guess:
+    """Reads events until their dialect is ``settled``.
+
+    ``named`` is the dialect that the address or the content type suggests, ``make`` makes one by its name. ``dialect``
+    is what is read as for now. ``foreign``: an event came that says something and is of no dialect, and none that is
+    of one.
+    """
+
+    __slots__ = ("_events", "_make", "_named", "_notices", "_said", "_seen", "_tried", "_url", "dialect", "settled")
+
+    def __init__(self, make: Callable[[str], Dialect], *, named: str | None, url: str) -> None:
+        self.settled = False
+        self.dialect = None if named is None else make(named)
+        self._make = make
+        self._named = named
+        self._url = url
+        self._tried: dict[str, Dialect] = {} if self.dialect is None else {self.dialect.name: self.dialect}
+        self._seen = False
+        self._said = False  # something that is of no dialect
+        self._events = 0
+        self._notices: list[str] = []
+
+    @property
+    def foreign(self) -> bool:
+        return self._said and not (self._seen or self.settled)
+
+    def waiting(self) -> str:
+        """The text of the notices that nothing has followed, which the end of the body makes text."""
+        text = "".join(self._notices)
+        self._notices.clear()
+        return text
+
+    def read(self, event: Event, framing: str) -> None:
+        """Fill in what the event means. Raises what a dialect raises."""
+        name, certain = self._shown_by(event, framing)
+        if name == _GENERIC and not certain and self.dialect is None:
+            self.dialect = self._make(_GENERIC)
+        base = self.dialect
+        if certain and name is not None:
+            self._settle(name).read(event)
+        elif base is not None and (name in (None, _GENERIC) or not self._is_of(name, event, base)):
+            self._read_as(base, event, foreign=name == _GENERIC)
+        elif name is None:
+            event.kind = Kind.KEEPALIVE
+        else:
+            self._try(name, event)
+
+    def _shown_by(self, event: Event, framing: str) -> tuple[str | None, bool]:
+        """The dialect that the event is of, and whether that settles it."""
+        open_to_all = self._named is None and (self.dialect is None or self.dialect.name == _GENERIC)
+        if open_to_all and (found := detected(self._url, event)) is not None:
+            return found, True
+        if framing == "frames":
+            return by_frame(event), True
+        name = by_event(event)
+        if self.dialect is not None and event.data.strip() in ENDS:
+            # Proxies append it to any dialect.
+            return None, False
+        if name == _GENERIC and framing == "lines" and self.dialect is None:
+            return "ndjson", True
+        return name, name is not None and name == self._named
+
+    def _is_of(self, name: str | None, event: Event, base: Dialect) -> bool:
+        """Whether an event that looks like another dialect's is that one's."""
+        if (base.name, name) in _ALIKE or name == base.name:
+            return name == base.name
+        if base.name == _GENERIC:
+            # Data of any kind may look like a dialect's.
+            return not self._said or (name is not None and self._carries(name, event))
+        # Errors look alike in several dialects.
+        return event.event != "error" and error_in(_json_or_none(event)) is None
+
+    def _carries(self, name: str, event: Event) -> bool:
+        """Whether a dialect finds something of an answer in the event, which stays as it is."""
+        tried = Event(event.event, event.data, event.id, event.retry)
+        try:
+            self._make(name).read(tried)
+        except (ValueError, RecursionError):
+            return False
+        return tried.has_content or tried.finish
+
+    def _try(self, name: str, event: Event) -> None:
+        dialect = self.dialect = self._tried.get(name) or self._make(name)
+        self._tried[name] = dialect
+        self._seen = True
+        self._notices.clear()
+        dialect.read(event)
+        self.settled = _tells(event)
+
+    def _settle(self, name: str) -> Dialect:
+        self.dialect = self._tried.get(name) or self._make(name)
+        self._notices.clear()
+        self.settled = True
+        return self.dialect
+
+    def _read_as(self, base: Dialect, event: Event, *, foreign: bool) -> None:
+        generic = base.name == _GENERIC
+        notice = (foreign or generic) and is_notice(_json_or_none(event))
+        if foreign and not notice:
+            self._said = True
+        base.read(event)
+        if generic:
+            self._read_generic(event, notice=notice)
+        elif base.name == self._named:
+            self.settled = _tells(event) and event.kind is not Kind.ERROR
+
+    def _read_generic(self, event: Event, *, notice: bool) -> None:
+        self._events += 1
+        self.settled = self._events >= _MOST_EVENTS
+        if event.kind is Kind.TEXT and notice and not self._said and len(self._notices) < _MOST_NOTICES:
+            self._notices.append(event.text)
+            event.kind, event.text = Kind.LIFECYCLE, ""
+        elif event.kind in (Kind.TEXT, Kind.TERMINAL):
+            self._said = True
+            event.text = self.waiting() + event.text
+
+
+def _tells(event: Event) -> bool:
+    """Whether the event carries something of an answer, or ends one."""
+    return event.has_content or event.finish or event.kind in (Kind.TERMINAL, Kind.ERROR)
+
+
+def _json_or_none(event: Event) -> object:
+    try:
+        return event.json()
+    except (ValueError, RecursionError):
+        return None
