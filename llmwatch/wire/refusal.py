@@ -344,14 +344,51 @@ _NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
 def broken_error(text: str) -> StreamError | None:
     """The error that broken JSON names, in the words that can be made out; ``None`` where it names none.
 
-    The server of transformers, for one, does not escape the text of its errors.
+    The server of transformers, for one, does not escape the text of its errors, and some in Python send what ``print``
+    makes of an object.
     """
     text = text.strip()
+    if (printed := error_in(_of_python(text))) is not None:
+        return printed
     if not text.startswith(("{", "[")) or _NAMES_ERROR.search(text) is None:
         return None
     found = _WORDS.search(text)
     words = text if found is None else _NEXT_FIELD.split(found[1])[0].rstrip(' "}]\n')
     return StreamError(None, None, shorten(words) or "no message was given")
+
+
+_MOST_PRINTED = 64 * 1024
+# The last of them has no place outside a string. Taken whole, it is looked at once.
+_PRINTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b|\\.""", re.DOTALL)
+_CONSTANTS = {"None": "null", "True": "true", "False": "false"}
+_ESCAPED = re.compile(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
+
+
+def _of_python(text: str) -> Any:
+    """The object that Python printed as ``text``, with strings in single quotes; ``None`` where it is none."""
+    if not text.startswith(("{'", "[{'")) or len(text) > _MOST_PRINTED:
+        return None
+    try:
+        return json.loads(_PRINTED.sub(_json_token, text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_token(found: re.Match[str]) -> str:
+    token = found[0]
+    return _json_string(token[1:-1]) if token[0] in "'\"" else _CONSTANTS.get(token, token)
+
+
+def _json_string(inside: str) -> str:
+    """A string of Python's as one of JSON's."""
+
+    def escaped(found: re.Match[str]) -> str:
+        if found[1]:
+            return f"\\u00{found[1]}"
+        # A quotation mark, escaped or not, and whatever else is escaped, which JSON escapes alike.
+        return "'" if found[2] == "'" else f"\\{found[2] or found[3]}"
+
+    return f'"{_ESCAPED.sub(escaped, inside)}"'
 
 
 def stray_error(text: str) -> StreamError | None:
@@ -399,7 +436,31 @@ def _json(body: bytes) -> Any:
         # Something may follow, such as an end mark that a proxy adds.
         return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
-        return None
+        pass
+    # DashScope, and servers that have begun to stream, answer an error status with an event.
+    for said in _data_of_events(text):
+        try:
+            return json.loads(said)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+_DATA = re.compile(r"data: ?(.*)")
+_TEXT_LINE_END = re.compile(r"\r\n|[\r\n]")
+
+
+def _data_of_events(text: str) -> list[str]:
+    """The data of the server-sent events in ``text``; nothing where it holds none, or anything else."""
+    events: list[list[str]] = [[]]
+    for line in _TEXT_LINE_END.split(text):
+        if not line:
+            events.append([])
+        elif not may_be_events(line.encode("utf-8", "replace")[:ENOUGH_OF_LINE], whole=True):
+            return []
+        elif found := _DATA.match(line):
+            events[-1].append(found[1])
+    return [data for event in events if (data := "\n".join(event).strip())]
 
 
 def _start(body: bytes) -> bytes:
@@ -437,7 +498,10 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     if _is_page(content_type, body):
         return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
     text = body.decode("utf-8-sig", "replace").strip()
-    found = _error_body(_json(body)) if text[:1] in ("{", "[") else None
+    events = _data_of_events(text)
+    found = _error_body(_json(body)) if events or text[:1] in ("{", "[") else None
+    text = events[0] if events else text
+    found = found or _error_body(_of_python(text))
     if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
         found = StreamError(None, None, shorten(text))
     return found or StreamError(None, None, _phrase(status))

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
-from llmwatch.wire import StreamError, is_loading, not_a_stream, provider_error
+from llmwatch.wire import Decoder, StreamError, is_loading, not_a_stream, provider_error
+from llmwatch.wire.refusal import broken_error
 from tests.wire.test_decoder import JSON
 
 PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; error </title></head><body>%b</body>" % (
@@ -110,6 +111,62 @@ def test_error_bodies(status: int, body: Any, expected: tuple[str | None, str | 
 def test_other_error_bodies(status: int, body: bytes, content_type: str, message: str) -> None:
     """Pages, plain text, bodies that are empty or cut give one short line."""
     assert provider_error(status, body, content_type) == (None, None, message)
+
+
+EVENT = b'data:{"code":"InvalidParameter","message":"too long","request_id":"r"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"id:1\nevent:error\n:HTTP_STATUS/400\n" + EVENT, (None, "InvalidParameter", "too long")),
+        (b"\xef\xbb\xbf" + EVENT.replace(b"\n", b"\r\n"), (None, "InvalidParameter", "too long")),
+        (b": hello\n\n" + EVENT + b"data: [DONE]\n\n", (None, "InvalidParameter", "too long")),
+        (b'data: {"error":{"message":"no","type":"t","code":"c"}}', ("t", "c", "no")),
+        (b'data: {"error":\ndata: {"message":"no"}}\n\n', (None, None, "no")),
+        (b"event: error\ndata: upstream went away\n\n", (None, None, "upstream went away")),
+        (b"data: {'error': {'message': 'no', 'code': 400}}\n\n", (None, "400", "no")),
+        (b"data: [DONE]\n\n", (None, None, "bad request")),
+        (b'data: {"error":{"mess', (None, None, "bad request")),
+        (b"data: x\nand words", (None, None, "data: x and words")),
+    ],
+)
+def test_an_error_status_with_events(body: bytes, expected: tuple[str | None, str | None, str]) -> None:
+    """Type, code and message are those in the data; what is no event is text."""
+    assert provider_error(400, body, "text/event-stream") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{'error': {'message': 'no', 'code': 500, 'type': None}}", (None, "500", "no")),
+        ("{'error': {'message': \"don't\", 'type': 't'}}", ("t", None, "don't")),
+        ("{'error': 'it\\'s \"x\" \\\\ \\xe9'}", (None, None, 'it\'s "x" \\ é')),
+        ("{'error': True, 'message': 'no'}", (None, None, "no")),
+        ("{'object': 'error', 'message': 'None of it', 'type': 'T'}", ("T", None, "None of it")),
+        ("[{'error': {'message': 'no'}}]", (None, None, "no")),
+    ],
+)
+def test_an_error_as_python_prints_it(text: str, expected: tuple[str | None, str | None, str]) -> None:
+    """The provider's words come out of single quotes, in mid-stream, as a whole body and with an error status."""
+    assert broken_error(text) == expected
+    assert provider_error(500, text.encode()) == expected
+    refusal = not_a_stream(200, "application/json", text.encode())
+    assert isinstance(refusal, ProviderError)
+    assert expected[2] in str(refusal)
+    decoder = Decoder("openai-chat")
+    decoder.feed(b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n' + f"data: {text}\n\ndata: [DONE]\n\n".encode())
+    assert isinstance(decoder.error, ProviderError)
+    assert (decoder.error.type, decoder.error.code) == expected[:2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'text': 'error'}", "{'error': 'cut", "{'error': None, 'text': 'x'}", "{'error': <Response [500]>}", "'error'"],
+)
+def test_what_python_prints_and_is_no_error(text: str) -> None:
+    """An object without an error, half of one and what is no data is none."""
+    assert broken_error(text) is None
 
 
 def test_long_words_of_a_provider_are_cut_short() -> None:

@@ -2,6 +2,8 @@
 
 Every event with data is text, and its data is that text, but for an object that is an error and nothing else. The end
 of the body is the end of the answer.
+
+The run of an assistant (OpenAI's and Azure's, up to 2026) is text of this kind too. That it failed is an error.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_event
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
-from llmwatch.wire.refusal import lone_error
+from llmwatch.wire.refusal import broken_error, error_in, lone_error
 
 __all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
 
@@ -39,9 +41,22 @@ class Generic(Dialect):
             event.kind = Kind.TERMINAL
         elif _MAY_FAIL.search(event.data) and (found := lone_error(_json_or_none(event), text=True)) is not None:
             event.kind, event.error = Kind.ERROR, found
+        elif event.event in _FAILED_RUNS:
+            event.kind, event.error = Kind.ERROR, _error_of_run(event)
+        elif event.data.startswith(("{'error'", "{'object': 'error'")) and (printed := broken_error(event.data)):
+            event.kind, event.error = Kind.ERROR, printed
         else:
             event.kind = Kind.TEXT
             event.text = event.data
+
+
+_FAILED_RUNS = frozenset(("thread.run.failed", "thread.run.expired", "thread.run.cancelled"))
+
+
+def _error_of_run(event: Event) -> StreamError:
+    value = _json_or_none(event)
+    error = error_in({"error": value["last_error"]}) if isinstance(value, dict) and value.get("last_error") else None
+    return error or StreamError(None, None, f"the run {event.event.rpartition('.')[2]}, no reason was given")
 
 
 class FunctionFailed(ValueError):

@@ -44,6 +44,27 @@ def _nothing_stays_registered() -> Iterator[None]:
         row("ping", ("ping", "x"), Kind.KEEPALIVE),
         row("heartbeat", ("heartbeat", "x"), Kind.KEEPALIVE),
         row("done", "[DONE]", Kind.TERMINAL),
+        row(
+            "failed run",
+            ("thread.run.failed", {"status": "failed", "last_error": {"code": "rate_limit_exceeded", "message": "no"}}),
+            Kind.ERROR,
+            error=StreamError(None, "rate_limit_exceeded", "no"),
+        ),
+        row(
+            "expired run",
+            ("thread.run.expired", {"status": "expired", "last_error": None}),
+            Kind.ERROR,
+            error=StreamError(None, None, "the run expired, no reason was given"),
+        ),
+        row("run that was not read", ("thread.run.completed", "x"), Kind.TEXT, text="x"),
+        row(
+            "text that names a failed run",
+            ("note", "thread.run.failed"),
+            Kind.TEXT,
+            text="thread.run.failed",
+        ),
+        row("printed error", "{'error': 'boom'}", Kind.ERROR, error=StreamError(None, None, "boom")),
+        row("printed object", "{'text': 'error'}", Kind.TEXT, text="{'text': 'error'}"),
         row("error", ("error", "boom"), Kind.ERROR, error=StreamError(None, None, "boom")),
         row(
             "JSON error", ("error", {"type": "x", "message": "boom"}), Kind.ERROR, error=StreamError("x", None, "boom")
