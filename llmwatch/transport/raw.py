@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from urllib3.exceptions import IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.peer import PeerSocket
@@ -54,8 +55,9 @@ class Feed:
         self._interrupt = interrupt
         self._drop = drop
         # Re-entrant, because a signal handler may close what the code that it interrupts is about to read.
-        self._lock = threading.RLock()  # protects _over and _pulling
+        self._lock = threading.RLock()  # protects _over, _ended and _pulling
         self._over = False
+        self._ended = False
         self._pulling = False
         self._piece = b""
         self._at = 0  # so many bytes of it were read
@@ -79,6 +81,11 @@ class Feed:
         self.peer: PeerSocket | None = getattr(original, "peer", None)
         self.raw = SimpleNamespace(_sock=self.peer)
         self._announced = length
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was closed before its end: given up, or ended by an error."""
+        return self.closed and not self._ended
 
     # -- the face of http.client's response ---------------------------------
 
@@ -228,12 +235,14 @@ class Feed:
             if self._over:
                 return None
             self._pulling = True
-        piece = None
+        piece, ended = None, False
         try:
             piece = self._pull()
+            ended = piece is None
         finally:
             with self._lock:
                 self._pulling = False
+                self._ended = ended and not self._over
                 # Who has closed it meanwhile wants no more.
                 piece = None if self._over else piece
                 self._over = piece is None
@@ -330,7 +339,15 @@ class RelayedResponse(HTTPResponse):
         self._fp_bytes_read += len(data)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
+        if not data and amt != 0 and (amt is not None or self._has_more):
+            self._refuse_part()
         return data
+
+    def _refuse_part(self) -> None:
+        """Raise as urllib3 does behind the end of a body that was closed before its announced length."""
+        if self.length_remaining and self._feed.cut and not self._decoded:
+            found = IncompleteRead(self._fp_bytes_read, self.length_remaining)
+            raise ProtocolError(f"Connection broken: {found!r}", found)
 
     def _init_decoder(self) -> None:
         if not self._decoded:
@@ -338,10 +355,16 @@ class RelayedResponse(HTTPResponse):
 
     def stream(self, amt: int | None = _CHUNK, decode_content: bool | None = None) -> Generator[bytes]:
         """The body in pieces of at most ``amt`` bytes, each as soon as it is there."""
-        promptly = self._fp is self._feed and (self._promptly or amt is None)
-        read = self.read1 if promptly else self.read
+        fed = self._fp is self._feed
+        read = self.read1 if fed and (self._promptly or amt is None) else self.read
         # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
-        while amt != 0 and (not self.closed or self._has_more) and (data := read(amt, decode_content)):
+        while amt != 0 and (not self.closed or self._has_more):
+            if fed and self._feed.cut:
+                # What was decoded of a closed body is a part that a caller could not tell from all of it.
+                self._refuse_part()
+                return
+            if not (data := read(amt, decode_content)):
+                return
             yield data
 
     @property

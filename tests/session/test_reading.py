@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from llmwatch.faults import FaultServer
 from llmwatch.faults.steps import Framing
@@ -246,3 +247,46 @@ def test_leaving_a_body_early(way: Way) -> None:
 
     seen = way.alike(act, reply(LINES * 3000, pieces=100))
     assert seen[2:4] == (True, True)
+
+
+_AFTER: dict[str, Callable[[requests.Response], bytes]] = {
+    "content": lambda response: response.content,
+    "iter_content": lambda response: b"".join(response.iter_content(100)),
+    "iter_content(None)": lambda response: b"".join(response.iter_content(None)),
+    "iter_lines": lambda response: b"".join(response.iter_lines()),
+    "stream": lambda response: b"".join(response.raw.stream(50, decode_content=True)),
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("encoding", ["gzip", None])
+@pytest.mark.parametrize("after", _AFTER)
+def test_a_part_of_a_closed_body_is_no_answer(way: Way, framing: Framing, encoding: str | None, after: str) -> None:
+    """Nothing more of a body that was closed before its end is handed out, whatever was decoded of it. A compressed
+    body whose length was announced raises an error, as with plain requests.
+    """
+    body = numbered(40_000)
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        response = session.get(server.url, stream=True)
+        first = next(response.iter_content(10))
+        response.close()
+        try:
+            rest: Any = _AFTER[after](response)
+        except (requests.RequestException, HTTPError) as error:
+            rest = type(error)
+        return first, rest
+
+    data, headers = (gzip.compress(body), [("Content-Encoding", "gzip")]) if encoding else (body, [])
+    script = reply(data, headers=headers, framing=framing)
+    if encoding and (framing == "close" or (framing, after) == ("length", "iter_content(None)")):
+        # Plain requests takes the part for the whole here.
+        with FaultServer(script) as server, way.session() as session:
+            first, rest = act(session, server)
+    else:
+        first, rest = way.alike(act, script)
+    assert first == body[:10]
+    if encoding and framing == "length":
+        assert issubclass(rest, (requests.exceptions.ChunkedEncodingError, ProtocolError))
+    else:
+        assert rest == b""
