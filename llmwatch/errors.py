@@ -89,16 +89,18 @@ class WatchTimeout(LLMWatchError, TimeoutError):
     """A limit expired and the attempt was aborted.
 
     ``phase`` names the clock (``"ttfb"``, ``"stale"``, ...), ``limit`` its length and ``elapsed`` what had passed on
-    it, both in seconds. Retryable for every phase but ``deadline``, which belongs to the call as a whole.
+    since it began, both in seconds, of which it stood still for ``paused``: the caller kept the worker waiting, or the
+    clocks were paused. Retryable for every phase but ``deadline``, which belongs to the call as a whole.
     """
 
     retryable = True
 
-    def __init__(self, message: str, *, phase: str, limit: float, elapsed: float) -> None:
+    def __init__(self, message: str, *, phase: str, limit: float, elapsed: float, paused: float = 0.0) -> None:
         super().__init__(message, retryable=phase != "deadline")
         self.phase = phase
         self.limit = limit
         self.elapsed = elapsed
+        self.paused = paused
 
 
 class ConnectFailed(LLMWatchError, ConnectionError):

@@ -149,6 +149,7 @@ def _details(attempt: AttemptRecord) -> _Rows:
         ("stray lines", f"{attempt.stray_lines:,}" if attempt.stray_lines else None),
         ("contradictions", f"{attempt.contradictions:,}" if attempt.contradictions else None),
         ("longest gap", _maybe_duration(attempt.longest_gap)),
+        ("paused", _maybe_duration(attempt.paused or None)),
         ("previous call", _before(attempt.idle_since_previous)),
         ("ended by", attempt.close_reason),
         ("error", attempt.error),

@@ -155,12 +155,13 @@ def _error(
         phase,
         seconds,
         elapsed,
+        paused=verdict.paused,
         facts=facts,
         host=request.host,
         function=function,
         stuck=function and attempt.orphaned and facts.sent is Sent.YES,
     )
-    return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed)
+    return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed, paused=verdict.paused)
 
 
 def _record(
@@ -201,6 +202,7 @@ def _record(
         limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,
         limit_seconds=verdict.seconds,
         elapsed=verdict.at - attempt.created_at,
+        paused=attempt.paused,
         kill_lag=verdict.lag,
         socket_reused=tally.reused,
         socket_idle=tally.idle,

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmwatch.faults import answers, awsstreams, content, cuts, encodings, silence, statuses, tools
+from llmwatch.faults import answers, awsstreams, content, cuts, encodings, floods, silence, statuses, tools
 from llmwatch.faults.encodings import BAD_UTF8_ANSWER
 from llmwatch.faults.script import ANSWER, Script, answer
 from llmwatch.faults.tools import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
@@ -30,6 +30,7 @@ __all__ = [
 
 _THEMES = (
     silence.SCRIPTS,
+    floods.SCRIPTS,
     cuts.SCRIPTS,
     content.SCRIPTS,
     answers.SCRIPTS,

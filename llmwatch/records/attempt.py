@@ -87,7 +87,8 @@ class AttemptRecord:
     * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
     * ``longest_gap``: longest silence between two reads of the body.
     * ``phase``: the watchdog's phase when it ended; ``limit``: name of the limit that expired, ``limit_seconds`` its
-      length; ``elapsed``: from the attempt's start to its verdict; ``kill_lag``: from the expiry to the verdict.
+      length; ``elapsed``: from the attempt's start to its verdict, of which its clocks stood still for ``paused``
+      (the caller kept it waiting, or they were paused); ``kill_lag``: from the expiry to the verdict.
     * ``socket_reused``: a pooled connection was used, ``socket_idle`` how long it had been idle;
       ``idle_since_previous``: since the previous call of this client to this origin, start to start.
     * ``tool_boundary``: how many tools the request exposed, by who executes them; ``facts``: what the decision was
@@ -122,6 +123,7 @@ class AttemptRecord:
     limit: str | None = None
     limit_seconds: float | None = None
     elapsed: float = 0.0
+    paused: float = 0.0
     kill_lag: float | None = None
     socket_reused: bool | None = None
     socket_idle: float | None = None
@@ -199,6 +201,7 @@ class AttemptRecord:
             limit=read.maybe_text("limit"),
             limit_seconds=read.maybe_number("limit_seconds"),
             elapsed=read.number("elapsed", 0.0),
+            paused=read.number("paused", 0.0),
             kill_lag=read.maybe_number("kill_lag"),
             socket_reused=read.maybe_flag("socket_reused"),
             socket_idle=read.maybe_number("socket_idle"),

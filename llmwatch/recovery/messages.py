@@ -303,6 +303,7 @@ def timeout_message(
     limit: float,
     elapsed: float,
     *,
+    paused: float = 0.0,
     facts: Facts | None = None,
     host: str = "",
     function: bool = False,
@@ -310,7 +311,8 @@ def timeout_message(
 ) -> str:
     """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
 
-    ``phase`` names the limit, ``limit`` and ``elapsed`` are seconds. ``host`` goes into the text as it is.
+    ``phase`` names the limit; ``limit`` and ``elapsed`` are seconds, and ``paused`` those of ``elapsed`` in which the
+    clocks stood still. ``host`` goes into the text as it is.
     ``function``: the attempt ran the wrapped function of that name; ``stuck``: one that nothing could wake.
     """
     happened, change = (FUNCTION_TIMEOUTS if function else TIMEOUTS).get(phase, _OTHER)
@@ -318,11 +320,15 @@ def timeout_message(
         phase=phase,
         host=host or "The provider",
         limit=_seconds(limit),
-        elapsed=_seconds(elapsed),
+        elapsed=f"{_seconds(elapsed)}, {_seconds(paused)} of it paused,"
+        if paused >= _LEAST_TOLD
+        else _seconds(elapsed),
         received=_received(facts or Facts()),
         variable=LIMIT_VARIABLES.get(phase, ""),
     )
 
+
+_LEAST_TOLD = 0.001
 
 _OTHER = ("The limit {phase} of {limit} expired after {elapsed} ({received}).", "Raise {phase}.")
 

@@ -23,6 +23,7 @@ from llmwatch.watch.handover import Handover
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.reports import Reports
 from llmwatch.watch.seam import Aborted
+from llmwatch.watch.table import CONTENT_CLOCKS
 
 T = TypeVar("T")
 
@@ -163,6 +164,13 @@ class Attempt(Reports[T]):
         return self._orphaned
 
     @property
+    def paused(self) -> float:
+        """Seconds of the attempt in which its clocks stood still, since somebody else kept it waiting."""
+        verdict, over_at = self._machine.verdict, self._over_at
+        until = self._clock.now() if verdict is None else verdict.at
+        return self._machine.held_until(until if over_at is None else min(over_at, until))
+
+    @property
     def machine(self) -> Machine:
         """The clocks. To be read once there is a verdict, when nothing moves any more."""
         return self._machine
@@ -274,17 +282,19 @@ class Attempt(Reports[T]):
         if due is None:
             return Action.NOTHING
         waiting = machine.may_look(due) and self._waiting()
-        if machine.may_look(due) and not waiting and self._looks_again(due, now):
+        if machine.may_look(due) and self._looks_again(due, now, waiting=waiting):
             return Action.NOTHING
         return machine.expire(now, waiting=waiting)
 
-    def _looks_again(self, due: Due, now: float) -> bool:
-        """Whether to come back in a moment: a supervisor that wakes this late was starved, as the worker was, who may
-        have read by now and not come to say so.
+    def _looks_again(self, due: Due, now: float, *, waiting: bool) -> bool:
+        """Whether to come back in a moment, once: a supervisor that wakes this late was starved, as the worker was, who
+        may have read by now and not come to say so; or the worker has something in hand that it read in time.
         """
         if self._second_look is None or self._second_look[0] != due.at:
-            # Beyond GRACE its own lateness is an excuse already.
-            if not _STARVED < now - due.at <= GRACE:
+            # Beyond GRACE its own lateness is an excuse already, as waiting bytes are.
+            starved = not waiting and _STARVED < now - due.at <= GRACE
+            in_hand = due.clock in CONTENT_CLOCKS and self._in_hand and (self._read_at or 0.0) <= due.at
+            if not starved and not in_hand:
                 return False
             self._second_look = due.at, now + _SECOND_LOOK
         return now < self._second_look[1]

@@ -10,12 +10,15 @@ The rules it keeps, and that its property tests check:
   ``finish`` is a success.
 * An observation implies the earlier ones: headers without ``SENT`` are legal (a transport may swallow a reset while
   writing, a mock opens no connection). What is behind the phase is ignored.
-* Time that is held (nobody waits for the provider) is subtracted from every clock but ``deadline``.
+* Time that is held (the caller keeps the worker waiting, or the clocks were paused) is subtracted from every clock but
+  ``deadline``. Nothing else is: what the worker does with a piece that it has read counts.
 * A clock has expired when ``now`` is *after* its expiry. An observation at the very instant counts as in time: done
   wins a tie.
 * A read clock that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel or
   the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
   thing, so it is accepted; on the other clocks, and once the grace is used, the time stamps decide and nothing else.
+* In a flood bytes always wait, and something is always observed. So both excuse a limit on content only where nothing
+  was read for a second before.
 * There is one verdict. What comes later is counted in ``late`` and changes nothing.
 """
 
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmwatch.watch.table import CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
+from llmwatch.watch.table import CLOCKS, CONTENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
 from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
 
 __all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]
@@ -51,6 +54,7 @@ class Machine:
         "_anchors",
         "_graces",
         "_held_at",
+        "_held_before",
         "_held_total",
         "_last_byte",
         "_limits",
@@ -78,6 +82,8 @@ class Machine:
         self._graces: dict[str, float] = {}
         self._held_at: float | None = None
         self._held_total = 0.0
+        # What was held before a clock began, where there was anything.
+        self._held_before: dict[str, float] = {}
         self._last_byte: float | None = None
         self.last_byte_at: float | None = None
         # No clock expires before this instant. Winding and holding only move expiries later, so it need not follow
@@ -91,14 +97,14 @@ class Machine:
         """``now`` on a clock that stands still while the attempt is held."""
         return (now if self._held_at is None else self._held_at) - self._held_total
 
+    def held_until(self, now: float) -> float:
+        """Seconds for which the clocks stood still, up to ``now``."""
+        return self._held_total + (0.0 if self._held_at is None else max(0.0, now - self._held_at))
+
     @property
     def held(self) -> bool:
         """Nobody waits for the provider just now."""
         return self._held_at is not None
-
-    def read_at(self, now: float) -> float:
-        """When what is being looked at was read: at the beginning of the hold, or ``now`` where there is none."""
-        return now if self._held_at is None else self._held_at
 
     def hold(self, now: float) -> None:
         """Stop every clock but the deadline; they keep what is left of them."""
@@ -132,6 +138,8 @@ class Machine:
             self.late += 1
             return False
         self._apply(cell, self._active(now))
+        if self._held_total or self._held_at is not None:
+            self._note_held(cell, now)
         if what is _BYTE:
             self._measure_gap(now)
         self.marks.setdefault(what, now)
@@ -152,6 +160,11 @@ class Machine:
                     graces.pop(clock, None)
         if cell.starts:
             self._start(cell, active)
+
+    def _note_held(self, cell: Cell, now: float) -> None:
+        held = self.held_until(now)
+        for clock in (*cell.winds, *cell.starts):
+            self._held_before[clock] = held
 
     def _start(self, cell: Cell, active: float) -> None:
         anchors, graces = self._anchors, self._graces
@@ -181,6 +194,7 @@ class Machine:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
         if clock in self._anchors and (now <= self._soonest or self._overdue(now) is None):
             self._anchors[clock] = self._active(now)
+            self._held_before[clock] = self.held_until(now)
             self._graces.pop(clock, None)
 
     def turn_off(self, clocks: Iterable[str]) -> None:
@@ -211,7 +225,12 @@ class Machine:
                 return None
             if due.clock in READ_CLOCKS and due.clock not in self._graces:
                 # The supervisor has not looked yet, and that something was read shows that bytes were waiting.
-                continue
+                if due.clock not in CONTENT_CLOCKS:
+                    continue
+                if self._read_nothing(now):
+                    # What is made of the bytes that were read now may come to be seen in that time.
+                    self._graces[due.clock] = self._active(now) + GRACE
+                    continue
             return due
         return None
 
@@ -249,6 +268,10 @@ class Machine:
         first = self.next_expiry()
         return first if first is not None and now > first.at else None
 
+    def _read_nothing(self, now: float) -> bool:
+        """Whether nothing was read in the last second, although something waited: then nobody could read."""
+        return self.last_byte_at is None or now - self.last_byte_at >= GRACE
+
     def may_look(self, due: Due) -> bool:
         """Whether a look at the kernel's socket could still excuse this clock."""
         return self.verdict is None and due.clock in READ_CLOCKS and due.clock not in self._graces
@@ -261,6 +284,8 @@ class Machine:
         due = self.due(now)
         if due is None:
             return Action.NOTHING
+        if due.clock in CONTENT_CLOCKS:
+            waiting = waiting and self._read_nothing(now)
         if self.may_look(due) and (waiting or now - due.at > GRACE):
             self._graces[due.clock] = self._active(now) + GRACE
             return Action.NOTHING
@@ -275,13 +300,15 @@ class Machine:
             self._stop_clocks()
             return Action.HANG_UP
         limit = self._limits.get(clock)
+        paused = 0.0 if anchor is None else self.held_until(now) - self._held_before.get(clock, 0.0)
         self.verdict = Verdict(
             kind=VerdictKind.KILLED,
             at=now,
             phase=self.phase,
             limit=clock,
             seconds=limit,
-            elapsed=None if anchor is None else self._active(now) - anchor,
+            elapsed=None if anchor is None else self._active(now) - anchor + paused,
+            paused=paused,
             lag=now - due.at,
         )
         self._stop_clocks()

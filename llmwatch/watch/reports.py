@@ -55,7 +55,10 @@ class Reports(Watched, Generic[T]):
         self._handles: list[Handle] = []
         self._adopted = False  # whether there ever was a handle
         self._own = 0  # handles that are no inner calls
-        self._occupied = False  # the worker has something in hand, so nobody waits for the provider
+        self._read_at: float | None = None  # when the worker read last
+        self._in_hand = False  # it is at work on what it read
+        self._over_at: float | None = None  # when the body was read to its end
+        self._waits = False  # the worker waits for room, so nobody waits for the provider
         self._pauses = 0  # how often the clocks were stopped from outside
         self._thread: threading.Thread | None = None
         self.outer: Reports[Any] | None = None
@@ -208,7 +211,7 @@ class Reports(Watched, Generic[T]):
     # -- the worker's side: the body ----------------------------------------
 
     def received(self, size: int) -> None:
-        """A read returned ``size`` bytes (0: the end). The clocks stand until :meth:`deliver` or :meth:`reading`."""
+        """A read returned ``size`` bytes (0: the end). What they turn out to hold was seen when they were read."""
         with self._lock:
             now = self._clock.now()
             if size:
@@ -218,19 +221,21 @@ class Reports(Watched, Generic[T]):
                 self._machine.seen(_BYTE, now)
                 self._after_observation()
             self._running()
-            self._occupied = True
-            self._machine.hold(now)
+            self._read_at = now
+            self._in_hand = True
+            if not size:
+                # Nothing is waited for any more.
+                self._over_at = now
+                self._machine.hold(now)
 
     def reading(self) -> None:
-        """The worker goes back to its read: the clocks run on."""
+        """The worker goes back to its read, with nothing in hand."""
         with self._lock:
             self._running()
-            self._resume()
+            self._in_hand = False
 
     def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
-        """What ``read`` returns, until it returns ``b""``. The clocks run while it reads, and stand while the worker
-        has a piece in hand.
-        """
+        """What ``read`` returns, until it returns ``b""``."""
         while True:
             data = read()
             self.received(len(data))
@@ -238,15 +243,11 @@ class Reports(Watched, Generic[T]):
                 return
             yield data
             # Only the worker sets it, and a piece that was delivered is in its hands no longer.
-            if self._occupied:
+            if self._in_hand:
                 self.reading()
 
-    def _resume(self) -> None:
-        self._occupied = False
-        self._run_on()
-
     def _run_on(self) -> None:
-        if self._occupied or self._pauses:
+        if self._over_at is not None or self._waits or self._pauses:
             return
         self._machine.resume(self._clock.now())
         if self._machine.soonest < self.armed:
@@ -297,7 +298,7 @@ class Reports(Watched, Generic[T]):
         visible: bool = False,
         unread: bool = False,
     ) -> None:
-        """Hand a batch to the caller, wait for room with the clocks stopped, then let them run on.
+        """Hand a batch to the caller, and wait for room with the clocks stopped.
 
         ``content``: something in it moves generation forward; ``progress``: a count in it shows that generation moves
         on; ``finish``: a finish mark is believed, and this is it or news after it; ``end``: an end mark came without a
@@ -311,9 +312,8 @@ class Reports(Watched, Generic[T]):
             if machine.verdict is not None:
                 machine.late += len(batch)
                 self._running()
-                self._resume()
                 return
-            now = machine.read_at(self._clock.now())
+            now = self._clock.now() if self._read_at is None else self._read_at
             seen = machine.seen
             ok = (not event or seen(_EVENT, now)) and (not content or seen(_CONTENT, now))
             if ok:
@@ -334,12 +334,20 @@ class Reports(Watched, Generic[T]):
                 elif finish:
                     seen(Seen.FINISH, now)
             self._after_observation()
-            while handover.full and machine.verdict is None:
-                self._occupied = True
-                machine.hold(self._clock.now())
-                self._clock.wait(handover.room, None)
+            self._in_hand = False
+            if handover.full and machine.verdict is None:
+                self._wait_for_room()
             self._running()
-            self._resume()
+
+    def _wait_for_room(self) -> None:
+        self._waits = True
+        self._machine.hold(self._clock.now())
+        while self._handover.full and self._machine.verdict is None:
+            self._clock.wait(self._handover.room, None)
+        self._waits = False
+        self._run_on()
+        # What else is in hand counts as read now: the worker could not come to it before.
+        self._read_at = self._clock.now()
 
     def trail(self, data: T, size: int) -> None:
         """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it. Nothing
@@ -352,7 +360,6 @@ class Reports(Watched, Generic[T]):
                 self._handover.put([data], size)
             else:
                 self._machine.late += 1
-            self._resume()
 
     # -- the end ------------------------------------------------------------
 

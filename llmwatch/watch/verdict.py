@@ -21,7 +21,10 @@ class VerdictKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The end of an attempt. ``limit``, ``seconds``, ``elapsed`` and ``lag`` (all in seconds) are set for a kill."""
+    """The end of an attempt. ``limit``, ``seconds``, ``elapsed`` and ``lag`` (all in seconds) are set for a kill.
+
+    ``elapsed`` is what had passed since the clock began, ``paused`` how much of that it stood still.
+    """
 
     kind: VerdictKind
     at: float
@@ -29,6 +32,7 @@ class Verdict:
     limit: str | None = None
     seconds: float | None = None
     elapsed: float | None = None
+    paused: float = 0.0
     lag: float | None = None
     error: BaseException | None = None
     by: str | None = None

@@ -80,4 +80,10 @@ def _raise(attempt: Attempt[Any], outer: Attempt[Any] | None, phase: str) -> Any
             outer.check()
         raise cancelled_error(verdict.by or "user")
     limit, elapsed = verdict.seconds or 0.0, verdict.elapsed or 0.0
-    raise WatchTimeout(timeout_message(phase, limit, elapsed), phase=phase, limit=limit, elapsed=elapsed)
+    raise WatchTimeout(
+        timeout_message(phase, limit, elapsed, paused=verdict.paused),
+        phase=phase,
+        limit=limit,
+        elapsed=elapsed,
+        paused=verdict.paused,
+    )

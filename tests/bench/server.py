@@ -2,7 +2,7 @@
 
 ``python -m tests.bench.server silent`` accepts, reads and never answers; ``... burst EVENTS`` answers each request
 with that many events as fast as it can; ``... paced EVENTS RATE`` sends RATE events a second, each with the instant
-at which it was sent. The first line it prints is its port.
+at which it was sent; any other word is a script of the fault server. The first line it prints is its port.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+
+from llmwatch.faults import FaultServer
+from llmwatch.faults.catalogue import SCRIPTS
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
@@ -94,6 +97,10 @@ def serve_paced(conn: socket.socket, events: int, rate: float) -> None:
 
 def main(mode: str, *numbers: str) -> None:
     """Serve until killed."""
+    if mode in SCRIPTS and mode != "silent":
+        with FaultServer(mode) as server:
+            print(server.port, flush=True)
+            threading.Event().wait()
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     print(listener.getsockname()[1], flush=True)
     if mode == "silent":

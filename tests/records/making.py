@@ -99,6 +99,7 @@ attempts = st.builds(
     limit=st.none() | texts,
     limit_seconds=maybe_seconds,
     elapsed=seconds,
+    paused=seconds,
     kill_lag=maybe_seconds,
     socket_reused=st.none() | st.booleans(),
     socket_idle=maybe_seconds,

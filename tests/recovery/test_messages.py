@@ -62,6 +62,9 @@ class TestTimeouts:
 
     def test_a_limit_that_is_not_known(self) -> None:
         """A clock without a text of its own still gets a sentence."""
+        paused = timeout_message("total", 5.0, 7.5, paused=2.25)
+        assert "7.5 s, 2.25 s of it paused, since the request was sent" in paused
+        assert "paused" not in timeout_message("total", 5.0, 7.5, paused=0.0004)
         assert timeout_message("refresh", 5.0, 5.5) == (
             "The limit refresh of 5 s expired after 5.5 s (no response headers had come). Raise refresh."
         )

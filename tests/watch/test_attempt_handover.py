@@ -133,7 +133,8 @@ def test_a_full_handover_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> N
     one.pass_time(10.0)
     assert one.attempt.verdict is None
     one.pass_time(LATE)
-    assert (one.verdict.limit, one.verdict.elapsed) == ("stale", 10.0 + LATE)
+    held = 5 * AGES
+    assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", held + 10.0 + LATE, held)
     assert one.taken() == ["b"]
 
 
@@ -222,22 +223,72 @@ def test_a_long_answer_through_a_small_handover(stage: MakeStage) -> None:
 # -- clocks and reading ------------------------------------------------------
 
 
-def test_decoding_is_no_waiting(stage: MakeStage) -> None:
-    """From a read to the next one the clocks stand, however long the worker works on what it read."""
-    one = stage(stale=10.0, first_content=10.0, total=20.0)
+def test_decoding_stops_no_clock(stage: MakeStage) -> None:
+    """From a read to the next one the clocks run, whatever the worker does with what it read."""
+    one = stage(stale=30.0, first_content=10.0, total=20.0)
     one.open()
     one.clock.advance(3.0)  # type: ignore[attr-defined]
     one.worker.do(lambda attempt: attempt.received(10))
-    one.pass_time(AGES)
-    assert one.attempt.verdict is None
+    one.clock.advance(4.0)  # type: ignore[attr-defined]
     one.worker.do(lambda attempt: attempt.reading())
     assert {clock: one.attempt.time_left(clock) for clock in ("stale", "first_content", "total")} == {
-        "stale": 10.0,
-        "first_content": 7.0,
-        "total": 17.0,
+        "stale": 26.0,
+        "first_content": 3.0,
+        "total": 13.0,
     }
-    one.pass_time(7.0 + LATE)
-    assert one.verdict.limit == "first_content"
+    one.pass_time(3.0 + LATE)
+    assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("first_content", 10.0 + LATE, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("clock", "limits"),
+    [
+        ("first_event", {"first_event": 3.0}),
+        ("first_content", {"first_content": 3.0}),
+        ("progress", {"progress": 3.0}),
+        ("total", {"total": 3.0}),
+    ],
+)
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_flood_stops_no_clock(stage: MakeStage, clock: str, limits: dict[str, float], waiting: bool) -> None:
+    """What comes as fast as it can be read, and is no content, ends nothing; that bytes wait at the expiry excuses
+    nothing. The time that the verdict tells is the true one.
+    """
+    one = stage(**limits)
+    handle = one.open()
+    if clock == "progress":
+        one.receive("a")
+    began = one.clock.now()
+    handle.readable = waiting
+    while one.attempt.verdict is None and one.clock.now() < began + 10.0:
+        one.worker.do(lambda attempt: attempt.received(10))
+        one.clock.advance(0.1)  # type: ignore[attr-defined]
+        if clock == "total" and one.attempt.verdict is None:
+            one.worker.do(lambda attempt: attempt.deliver(["x"], 1, content=True))
+            one.attempt.take()
+        elif one.attempt.verdict is None:
+            one.worker.do(lambda attempt: attempt.reading())
+        one.pass_time(0.0)
+    assert (one.verdict.limit, one.verdict.paused) == (clock, 0.0)
+    assert 3.0 < one.verdict.elapsed < 3.25
+
+
+def test_what_is_in_hand_at_the_expiry_may_be_content(stage: MakeStage) -> None:
+    """A piece that was read in time is looked into before its attempt is killed for want of it, once and not for
+    long.
+    """
+    for delay, kind in ((0.01, VerdictKind.DONE), (0.05, VerdictKind.KILLED)):
+        one = stage(first_content=10.0)
+        one.open()
+        one.clock.advance(9.995)  # type: ignore[attr-defined]
+        one.worker.do(lambda attempt: attempt.received(10))
+        one.pass_time(0.006)
+        assert one.attempt.verdict is None
+        one.pass_time(delay)
+        if kind is VerdictKind.DONE:
+            one.receive("a", read=False)
+            one.receive("end", terminal=True)
+        assert one.verdict.kind is kind
 
 
 def test_what_was_read_in_time_is_in_time(stage: MakeStage) -> None:

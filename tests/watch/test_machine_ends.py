@@ -185,14 +185,22 @@ def test_a_kill_tells_its_numbers(clock: str) -> None:
     assert (verdict.limit, verdict.seconds, verdict.elapsed, verdict.lag) == (clock, 10.0, 10.0 + LATE, LATE)
 
 
-def test_a_kill_after_a_hold_counts_active_time_only() -> None:
-    """Elapsed is what passed on the clock, not on the wall."""
+def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> None:
+    """Elapsed is what passed since the clock began; a hold before that is none of its own."""
     machine = at(Phase.GENERATING, 0.0, stale=10.0)
     machine.hold(4.0)
     machine.resume(504.0)
     assert machine.expire(510.0 + LATE) is Action.KILL
     assert machine.verdict is not None
-    assert (machine.verdict.elapsed, machine.verdict.lag) == (10.0 + LATE, LATE)
+    assert (machine.verdict.elapsed, machine.verdict.paused, machine.verdict.lag) == (510.0 + LATE, 500.0, LATE)
+    machine = at(Phase.GENERATING, 0.0, stale=10.0)
+    machine.hold(4.0)
+    machine.resume(504.0)
+    machine.seen(Seen.BYTE, 505.0)
+    machine.hold(506.0)
+    machine.resume(508.0)
+    assert machine.expire(517.0 + LATE) is Action.KILL
+    assert (machine.verdict.elapsed, machine.verdict.paused) == (12.0 + LATE, 2.0)
 
 
 def test_there_is_one_kill() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from llmwatch.watch.machine import GRACE, Action, VerdictKind
-from llmwatch.watch.table import READ_CLOCKS, Phase, Seen
+from llmwatch.watch.table import CONTENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.walking import (
     LIMIT,
     RUNNING_CLOCKS,
@@ -137,6 +137,34 @@ def test_the_deadline_gets_no_grace() -> None:
     """Nor does the deadline."""
     machine = at(Phase.HEADED, 0.0, deadline_at=10.0)
     assert machine.expire(500.0, waiting=True) is Action.KILL
+
+
+@pytest.mark.parametrize("clock", sorted(CONTENT_CLOCKS))
+@pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
+def test_bytes_that_wait_excuse_a_limit_on_content_only_from_who_could_not_read(clock: str, read_before: float) -> None:
+    """Where something was read within the last second they are a flood, or keep-alives, and no excuse."""
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    now = 10.0 + LATE
+    machine.seen(Seen.BYTE, now - read_before)
+    excused = read_before >= GRACE
+    assert machine.expire(now, waiting=True) is (Action.NOTHING if excused else Action.KILL)
+
+
+@pytest.mark.parametrize("clock", sorted(CONTENT_CLOCKS))
+def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> None:
+    """After a second without a read it reports what it reads now, whichever of it moves the answer forward; one that
+    has read all the time is overdue.
+    """
+    seen = (Seen.BYTE, Seen.EVENT, Seen.CONTENT)
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine.seen(Seen.BYTE, 9.0)
+    assert all(machine.seen(what, 10.0 + LATE) for what in seen)
+    assert machine.verdict is None
+    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine.seen(Seen.BYTE, 9.5)
+    assert not any(machine.seen(what, 10.0 + LATE) for what in seen)
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, clock)
 
 
 @pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])

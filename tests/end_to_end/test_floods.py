@@ -1,0 +1,137 @@
+"""Providers, or proxies in a loop, that send as fast as can be read: no clock stands still for our own work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Client, Limits, Retry, WatchTimeout
+from llmwatch.faults import FaultServer
+from llmwatch.sdk import Transport
+from tests.end_to_end.calls import SHAPES, asking, endpoint, in_thread
+from tests.end_to_end.conftest import Serve
+from tests.end_to_end.times import FREE, LIMIT, LONG
+
+NOTHING = ("flood-comments", "flood-pings", "flood-empty", "flood-cr")
+ONCE = Retry.none()
+
+
+def _stream(server: FaultServer, limits: Limits, url: str) -> None:
+    with Client(limits=limits, retry=ONCE) as client, client.stream("POST", url, json=asking()) as stream:
+        for _ in stream:
+            pass
+
+
+def _collect(server: FaultServer, limits: Limits, url: str) -> None:
+    with Client(limits=limits, retry=ONCE) as client:
+        client.collect("POST", url, json=asking())
+
+
+def _session(server: FaultServer, limits: Limits, url: str) -> None:
+    with llmwatch.Session(limits=limits, retry=ONCE) as session:
+        for _ in session.post(url, json=asking(), stream=True).iter_content(None):
+            pass
+
+
+def _content(server: FaultServer, limits: Limits, url: str) -> None:
+    with llmwatch.Session(limits=limits, retry=ONCE) as session:
+        session.post(url, json=asking())
+
+
+def _transport(server: FaultServer, limits: Limits, url: str) -> None:
+    transport = Transport(limits=limits, retry=ONCE)
+    with (
+        httpx.Client(transport=transport, timeout=None) as client,
+        client.stream("POST", url, json=asking()) as response,
+    ):
+        for _ in response.iter_raw():
+            pass
+
+
+DOORS: dict[str, Callable[[FaultServer, Limits, str], None]] = {
+    "stream": _stream,
+    "collect": _collect,
+    "Session, streamed": _session,
+    "Session": _content,
+    "Transport": _transport,
+}
+
+
+def _ended(door: str, server: FaultServer, limits: Limits, url: str) -> WatchTimeout:
+    began = time.monotonic()
+    with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
+        DOORS[door](server, limits, url)
+    took = time.monotonic() - began
+    error = caught.value
+    assert isinstance(error, WatchTimeout)
+    assert error.elapsed - error.paused > LIMIT
+    assert error.elapsed <= took
+    # It has not run on for long: what a busy machine adds is far less than what a clock that stands would.
+    assert took < LIMIT + FREE + error.paused
+    return error
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("script", NOTHING)
+def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script: str) -> None:
+    """Whatever it is, and however fast it comes: the true time is told."""
+    server = serve(script)
+    error = _ended(door, server, Limits(first_content=LIMIT, stale=LONG), server.chat_url)
+    assert (error.phase, error.limit) == ("first_content", LIMIT)
+    assert len(server.requests) == 1
+    # Of these nothing is handed over that its reader could be too slow for.
+    assert error.paused == 0.0 or script in ("flood-pings", "flood-empty")
+
+
+@pytest.mark.parametrize("script", NOTHING)
+def test_after_content_it_ends_at_progress(serve: Serve, door: str, script: str) -> None:
+    """The same behind an answer that has begun."""
+    server = serve(f"{script}:tokens=2")
+    error = _ended(door, server, Limits(progress=LIMIT, stale=LONG), server.chat_url)
+    assert (error.phase, error.limit) == ("progress", LIMIT)
+
+
+def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
+    """A flood of content is ended by ``total`` alone; the time in which its reader could not follow is told apart."""
+    server = serve("flood-content")
+    began = time.monotonic()
+    with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
+        DOORS[door](server, Limits(total=LIMIT), server.chat_url)
+    error: Any = caught.value
+    assert (error.phase, error.limit) == ("total", LIMIT)
+    assert LIMIT < error.elapsed - error.paused < LIMIT + FREE
+    assert error.elapsed <= time.monotonic() - began
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_every_dialect(serve: Serve, shape: str) -> None:
+    """Of its own keep-alives, as fast as they can be read."""
+    server = serve("flood-empty")
+    error = _ended("collect", server, Limits(first_content=LIMIT), endpoint(server, shape))
+    assert error.phase == "first_content"
+
+
+def test_a_crowd_of_floods_ends_in_time(serve: Serve) -> None:
+    """Twenty at once share the interpreter, and each clock counts that as well: none believes that less time passed."""
+    server = serve("flood-content")
+
+    def call() -> tuple[float, WatchTimeout]:
+        began = time.monotonic()
+        with pytest.raises(WatchTimeout) as caught:
+            _stream(server, Limits(total=5 * LIMIT), server.chat_url)
+        return time.monotonic() - began, caught.value
+
+    for running in [in_thread(call) for _ in range(20)]:
+        took, error = running.result()
+        assert error.elapsed - error.paused >= 5 * LIMIT
+        assert error.elapsed <= took
