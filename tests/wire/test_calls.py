@@ -656,3 +656,84 @@ def test_what_was_taken_for_more_of_another_call_is_refused() -> None:
     decoder.feed(sse(fragment(index=0, id="a", name="w"), fragment('{"y":2}', index=1), fragment(index=1, name="v")))
     assert decoder.error is not None
     assert "tool call" in str(decoder.error)
+
+
+def listing(*calls: dict[str, Any], reason: str | None = None, field: str = "delta") -> dict[str, Any]:
+    """One chunk with a list of calls: ``index``, ``id``, name and arguments of each."""
+    entries = []
+    for entry in calls:
+        function = {name: entry[name] for name in ("name", "arguments") if name in entry}
+        entries.append({name: entry[name] for name in ("index", "id") if name in entry} | {"function": function})
+    return {"choices": [{"index": 0, field: {"tool_calls": entries}, "finish_reason": reason}]}
+
+
+ONE, TWO = {"name": "w", "arguments": '{"x":1}'}, {"name": "w", "arguments": '{"x":2}'}
+BOTH = [W, ("w", {"x": 2})]
+# How a server numbers two calls of one function that it gives no ids: all alike, or not at all.
+NUMBERINGS: list[dict[str, Any]] = [
+    {"index": 0},
+    {"index": 0, "id": ""},
+    {"index": 0, "id": "null"},
+    {"id": "null"},
+    {},
+]
+
+
+@pytest.mark.parametrize("numbering", NUMBERINGS)
+def test_two_calls_of_one_function_that_are_numbered_alike(numbering: dict[str, Any]) -> None:
+    """Two whole objects, each with the name, are two calls, in one list, in two, and in a message."""
+    one, two = {**numbering, **ONE}, {**numbering, **TWO}
+    for items in (
+        (listing(one, two, reason="tool_calls"), "[DONE]"),
+        (listing(one, two), CALLED, "[DONE]"),
+        (listing(one), listing(two), CALLED, "[DONE]"),
+        (listing(one), listing(two, reason="stop"), "[DONE]"),
+        (listing(one, reason="tool_calls"), listing(two, reason="tool_calls"), "[DONE]"),
+        (listing(one, two, reason="tool_calls", field="message"), "[DONE]"),
+        (listing(one, two), listing(one, two, reason="tool_calls", field="message"), "[DONE]"),
+        (listing(one), listing(one, two, reason="tool_calls", field="message"), "[DONE]"),
+    ):
+        collector = collected("openai-chat", items)
+        assert called(collector) == BOTH
+        assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
+        assert {call.id for call in collector.tool_calls} == {None}
+
+
+@pytest.mark.parametrize("numbering", NUMBERINGS)
+def test_the_same_call_twice_in_one_list_is_two_calls(numbering: dict[str, Any]) -> None:
+    """A list says nothing again, with arguments or with none."""
+    for given in (ONE, {"name": "w", "arguments": "{}"}):
+        entry = {**numbering, **given}
+        for field in ("delta", "message"):
+            collector = collected("openai-chat", (listing(entry, entry, field=field), CALLED, "[DONE]"))
+            assert [call.arguments for call in collector.tool_calls] == [given["arguments"]] * 2
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", None])
+def test_a_numbered_call_that_is_said_again_is_one(reason: str | None) -> None:
+    """The same object in another event is no other call, nor is one behind an empty object that stood in for it."""
+    one = {"index": 0, **ONE}
+    for items in (
+        (listing(one), listing(one, reason=reason)),
+        (listing({**one, "arguments": "{}"}), listing(one, reason=reason)),
+    ):
+        assert called(collected("openai-chat", (*items, CALLED, "[DONE]"))) == [W]
+
+
+@pytest.mark.parametrize("numbering", NUMBERINGS[:3])
+@pytest.mark.parametrize("half", ['{"x":', '{"x":1'])
+def test_half_a_call_is_none_beside_another_one(numbering: dict[str, Any], half: str) -> None:
+    """A half object in front of a whole one, or behind it, never comes out, in one list or in two."""
+    cut, two = {**numbering, "name": "w", "arguments": half}, {**numbering, **TWO}
+    for items in (
+        (listing(cut, two),),
+        (listing(cut), listing(two)),
+        (listing(two, cut),),
+        (listing(two), listing(cut)),
+    ):
+        collector = collected("openai-chat", (*items, CALLED, "[DONE]"))
+        assert called(collector) in ([], [("w", {"x": 2})])
+        assert collector.discarded_calls > 0
+        assert collector.verdict_at_end() is not None
+    collector = collected("openai-chat", (listing({**numbering, **ONE}, two), "[DONE]"))
+    assert ("w", {"x": 2}) not in called(collector)

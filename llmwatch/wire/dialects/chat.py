@@ -230,10 +230,11 @@ class OpenAIChat(Dialect):
         pieces.extend(own)
         if calls and not isinstance(calls, list):
             raise UnknownShape
+        listed: set[str] = set()
         for call in calls or ():
             if not isinstance(call, dict):
                 raise UnknownShape
-            stated = self._calls.restate(index, call)
+            stated = self._calls.restate(index, call, listed)
             if stated is None:
                 self.contradictions += 1
             else:
@@ -267,10 +268,11 @@ class OpenAIChat(Dialect):
         calls = delta.get("tool_calls")
         if calls and not isinstance(calls, list):
             raise UnknownShape
+        listed: set[str] = set()
         for call in calls or ():
             if not isinstance(call, dict):
                 raise UnknownShape
-            pieces.tools += self._calls.read(index, call)
+            pieces.tools += self._calls.read(index, call, listed)
         if delta.get("function_call"):
             # The older way: one call, without an id.
             pieces.tools += self._calls.read(index, {"index": "function", "function": delta["function_call"]})
@@ -292,6 +294,12 @@ def _parsed(arguments: str) -> Any:
     return json.loads(arguments) if is_whole(arguments) else None
 
 
+def _identity(call: dict[str, Any]) -> str | None:
+    """The call's id. Mistral writes ``null`` for none (2026)."""
+    identity = text_of(call.get("id"))
+    return None if identity in ("", "null") else identity
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -303,7 +311,9 @@ class _Calls:
     them 0, some do not number them, some count on with every fragment, and some give name and id one after the other.
     So a new call begins with a new id and a name, with a name under a new number, or, where nothing is numbered, with
     another name or id than the latest one has; everything else is more of what is open. No event ends a call: the next
-    one does, if it is whole, or the finish mark of the choice.
+    one does, if it is whole, or the finish mark of the choice. Without ids a whole object behind another one, with the
+    name again, is another call of the same function (Gemini's compatible interface, 2026). The same object again is
+    one more call only if both stand in one list.
     """
 
     __slots__ = ("_adopted", "_bare", "_by_id", "_calls", "_current", "_ids", "_keys", "_latest", "_usual")
@@ -319,7 +329,8 @@ class _Calls:
         self._adopted: set[str] = set()  # numbers that were taken for more of another call
         self._usual: dict[tuple[int, int], str] = {}
 
-    def read(self, choice: int, call: dict[str, Any]) -> tuple[ToolDelta, ...]:
+    def read(self, choice: int, call: dict[str, Any], listed: set[str] | None = None) -> tuple[ToolDelta, ...]:
+        """The pieces in one entry of a list, in which the calls that are ``listed`` have had theirs."""
         place = call.get("index")
         function = call.get("function")
         if type(place) is int and type(function) is dict and not call.get("id") and not function.get("name"):
@@ -332,13 +343,18 @@ class _Calls:
         if any(one and type(one) is not dict for one in (function, custom)):
             raise UnknownShape
         source = function if isinstance(function, dict) else custom if isinstance(custom, dict) else {}
-        identity = text_of(call.get("id")) or None
+        identity = _identity(call)
         name = text_of(source.get("name")) or None
         fragment = fragment_of(source.get("arguments")) or fragment_of(source.get("input"))
         if not (identity or name or fragment):
             return ()
         slot = f"{choice}.{place}" if isinstance(place, (int, str)) else None
-        key = self._find(choice, slot, identity, name) or self._begin(choice, slot, identity)
+        key = self._find(choice, slot, identity, name)
+        again = key is not None and identity is None and name is not None and source is not custom
+        if key is None or (again and self._is_next(key, fragment, listed=listed is not None and key in listed)):
+            key = self._begin(choice, slot, identity)
+        if listed is not None:
+            listed.add(key)
         if identity:
             self._ids.setdefault(key, identity)
             self._by_id.setdefault((choice, identity), key)
@@ -386,6 +402,15 @@ class _Calls:
             return False
         return identity is None or key not in self._calls or self._calls.is_whole(key)
 
+    def _is_next(self, key: str, fragment: str, *, listed: bool) -> bool:
+        """Whether ``fragment``, that came with the name of the call at ``key``, is one of the next call's arguments."""
+        text = self._calls.text(key)
+        if not is_whole(text) or not is_whole(fragment):
+            return False
+        said = json.loads(text)
+        # An empty object may have stood in for the arguments.
+        return listed or (bool(said) and said != json.loads(fragment))
+
     def _differs(self, key: str, identity: str | None, name: str | None) -> bool:
         if identity is not None and self._ids.get(key, identity) != identity:
             return True
@@ -402,15 +427,20 @@ class _Calls:
         self._keys.add(key)
         return key
 
-    def restate(self, choice: int, call: dict[str, Any]) -> tuple[ToolDelta, ...] | None:
-        """A call that a message states whole: what it adds, ``None`` where it contradicts what came before."""
-        place, identity = call.get("index"), text_of(call.get("id"))
+    def restate(self, choice: int, call: dict[str, Any], listed: set[str]) -> tuple[ToolDelta, ...] | None:
+        """A call that a message states whole: what it adds, ``None`` where it contradicts what came before. The calls
+        that are ``listed`` are those that the message stated before it.
+        """
+        place, identity = call.get("index"), _identity(call)
         function = call.get("function")
-        key = self._by_id.get((choice, identity)) if identity else self._current.get(f"{choice}.{place}")
-        if key is None and not identity and isinstance(function, dict):
-            key = self._same(choice, function)
-        if key is None:
-            return self.read(choice, call)
+        key = self._by_id.get((choice, identity)) if identity else None
+        if not identity and isinstance(function, dict):
+            key = self._same(choice, function, listed)
+        if key is None and not identity:
+            key = self._current.get(f"{choice}.{place}")
+        if key is None or (key in listed and not identity):
+            return self.read(choice, call, listed)
+        listed.add(key)
         whole = fragment_of(function.get("arguments")) if isinstance(function, dict) else ""
         said = self._calls.text(key)
         if not whole or whole == said or (is_whole(said) and json.loads(said) == _parsed(whole)):
@@ -420,10 +450,12 @@ class _Calls:
         self._calls.add(key, whole[len(said) :])
         return (ToolDelta(key, None, None, whole[len(said) :]),)
 
-    def _same(self, choice: int, function: dict[str, Any]) -> str | None:
+    def _same(self, choice: int, function: dict[str, Any], listed: Container[str]) -> str | None:
         """The call of that name and those arguments, where nothing else tells which one is meant."""
         name, whole = text_of(function.get("name")), fragment_of(function.get("arguments"))
         for key in self._keys:
+            if key in listed:
+                continue
             if key.startswith(f"{choice}.") and self._calls.name(key, None) == name and self._calls.text(key) == whole:
                 return key
         return None
