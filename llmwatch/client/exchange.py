@@ -378,7 +378,7 @@ class EventDelivery:
             self._hand_over(decoder.end(), 0)
             failure = decoder.verdict_at_end()
             if failure is not None and not decoder.terminal:
-                raise self._exchange._scrubbed(self._attempt, failure)
+                raise self._exchange._scrubbed(self._attempt, decoder.judged(failure))
         tally.end = tally.end or "eof"
 
     def end_cut(self) -> bool:
@@ -422,7 +422,7 @@ class EventDelivery:
                 kinds=map(KIND_OF, events),
             )
         if error is not None:
-            raise self._exchange._scrubbed(attempt, error)
+            raise self._exchange._scrubbed(attempt, decoder.judged(error))
 
     def _note_end(self) -> None:
         if self._decoder.terminal:

@@ -376,6 +376,16 @@ class Decoder:
             "between closed the connection early. If this endpoint never announces an end, use dialect='generic'."
         )
 
+    def judged(self, failure: LLMWatchError) -> LLMWatchError:
+        """``failure``, which is the :meth:`verdict_at_end` or the ``error``, as it is for a reader of answers:
+        ``NotAStream`` where what came was whole, said something, and is of no dialect.
+        """
+        guess = self._guess
+        unread = isinstance(failure, (StreamTruncated, EmptyStream, MalformedEvent))
+        if not unread or guess is None or not guess.foreign or self._content or self._framer.pending:
+            return failure
+        return guess.refusal(self.framing)
+
     def _sniffed(self, sniffer: Sniffer) -> bytes:
         self._sniffer = None
         if sniffer.lines():

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from llmwatch.errors import NotAStream
 from llmwatch.wire.dialects.base import ENDS, Dialect
 from llmwatch.wire.dialects.detect import by_event, by_frame
-from llmwatch.wire.dialects.registry import detected
+from llmwatch.wire.dialects.registry import AUTO, detected
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.news import is_notice
 from llmwatch.wire.refusal import error_in
@@ -57,6 +58,20 @@ class Guess:
     @property
     def foreign(self) -> bool:
         return self._said and not (self._seen or self.settled)
+
+    def refusal(self, framing: str | None) -> NotAStream:
+        """What to say of a body of ``foreign`` events."""
+        name = self._named or AUTO
+        if framing == "lines":
+            what, use = "JSON lines", ""
+        else:
+            what, use = "events", ", dialect='generic' to take the data of each as text, or a dialect of your own"
+        return NotAStream(
+            f"The endpoint answered with {what} that no dialect reads, and with none of the dialect that was expected "
+            f"({name}). Use llmwatch.Session with stream=True to read its bytes as they come{use}; check the URL if "
+            "something else was to answer.",
+            retryable=False,
+        )
 
     def waiting(self) -> str:
         """The text of the notices that nothing has followed, which the end of the body makes text."""
@@ -101,6 +116,9 @@ class Guess:
         if base.name == _GENERIC:
             # Data of any kind may look like a dialect's.
             return not self._said or (name is not None and self._carries(name, event))
+        if self._said and not self._seen:
+            # What came before would be missing from the answer.
+            return False
         # Errors look alike in several dialects.
         return event.event != "error" and error_in(_json_or_none(event)) is None
 
@@ -131,12 +149,13 @@ class Guess:
         generic = base.name == _GENERIC
         notice = (foreign or generic) and is_notice(_json_or_none(event))
         if foreign and not notice:
-            self._said = True
+            self._said = self._said or not _is_damaged(event)
         base.read(event)
         if generic:
             self._read_generic(event, notice=notice)
         elif base.name == self._named:
-            self.settled = _tells(event) and event.kind is not Kind.ERROR
+            # Proxies append the end mark of another dialect, and errors look alike.
+            self.settled = event.has_content or event.finish
 
     def _read_generic(self, event: Event, *, notice: bool) -> None:
         self._events += 1
@@ -152,6 +171,15 @@ class Guess:
 def _tells(event: Event) -> bool:
     """Whether the event carries something of an answer, or ends one."""
     return event.has_content or event.finish or event.kind in (Kind.TERMINAL, Kind.ERROR)
+
+
+def _is_damaged(event: Event) -> bool:
+    """Whether it may be a part of an object, which words are not."""
+    try:
+        event.json()
+    except (ValueError, RecursionError):
+        return any(mark in event.data for mark in '{}"\ufffd') or not event.data.isprintable()
+    return False
 
 
 def _json_or_none(event: Event) -> object:

@@ -305,3 +305,83 @@ def test_a_line_of_ollamas_alone_is_cut(serve: Serve, connect: Connect) -> None:
     """Its own line, without the last one, is of an answer that was cut, whatever type the body is said to be of."""
     server = serve(_said(b'{"message": {"content": "hi"}, "done": false}\n', content_type="application/json"))
     stream(connect(), server.url + "/api/chat").failed(llmwatch.StreamTruncated)
+
+
+def _events(*values: object) -> bytes:
+    return b"".join(b"data: " + (v if isinstance(v, bytes) else json.dumps(v).encode()) + b"\n\n" for v in values)
+
+
+def _lines(*values: object) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+NDJSON = "application/x-ndjson"
+PIECES = ({"reply": "Hi"}, {"reply": " there"})
+WRAPPED = ({"response": {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}},) * 2
+# A wire of another make: where it came, its type, and what came.
+UNKNOWN_WIRES = {
+    "events": ("/v1/chat/completions", "text/event-stream", _events(*PIECES)),
+    "events with an end mark": ("/v1/chat/completions", "text/event-stream", _events(*PIECES, b"[DONE]")),
+    "events after a notice": ("/v1/messages", "text/event-stream", _events({"status": "queued"}, *PIECES)),
+    "events where Responses were": ("/v1/responses", "text/event-stream", _events(*PIECES)),
+    "a wrapped answer": ("/v1internal:streamGenerateContent", "text/event-stream", _events(*WRAPPED)),
+    "words": ("/v1/chat/completions", "text/event-stream", _events(b"Hello", b"there", b"[DONE]")),
+    "texts": ("/v1/messages", "text/event-stream", _events("Hello", "there")),
+    "lists": ("/v1/chat/completions", "text/event-stream", _events(["Hello"], ["there"])),
+    "lines": ("/v1/other", NDJSON, _lines(*PIECES)),
+    "lines with no last line end": ("/v1/other", "application/jsonl", _lines(*PIECES)[:-1]),
+    "lines on a path of chats": ("/v1/chat/completions", NDJSON, _lines(*PIECES, {"final": True})),
+}
+
+
+@pytest.mark.parametrize("wire", UNKNOWN_WIRES)
+def test_a_wire_that_is_not_known_is_told_after_one_request(serve: Serve, connect: Connect, wire: str) -> None:
+    """A whole body of another make is not asked for again; the error says what it is and what to use."""
+    path, kind, body = UNKNOWN_WIRES[wire]
+    server = serve(_said(body, content_type=kind))
+    for ask in (stream, collect):
+        error = ask(connect(), server.url + path).failed(llmwatch.NotAStream)
+        assert not error.retryable
+        assert "llmwatch.Session" in str(error)
+        assert ("generic" in str(error)) == (kind == "text/event-stream")
+        assert "Hi" not in str(error)
+        assert "Hello" not in str(error)
+    assert len(server.requests) == 2
+
+
+ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant"}}]}
+CUT_WIRES = {
+    "silence": ("/v1/chat/completions", "text/event-stream", b"", "EmptyStream"),
+    "keep-alives": ("/v1/chat/completions", "text/event-stream", _events({"type": "ping"}), "StreamTruncated"),
+    "notices": ("/v1/chat/completions", "text/event-stream", _events({"status": "queued"}), "StreamTruncated"),
+    "an end after notices": ("/v1/other", "text/event-stream", _events(ROLE, b"[DONE]"), "EmptyStream"),
+    "an end alone": ("/v1/chat/completions", "text/event-stream", _events(b"[DONE]"), "EmptyStream"),
+    "half an event": ("/v1/chat/completions", "text/event-stream", _events(*PIECES)[:-5], "StreamTruncated"),
+    "half a line": ("/v1/other", NDJSON, _lines(*PIECES)[:-5], "StreamTruncated"),
+    "a damaged event": ("/v1/chat/completions", "text/event-stream", _events(b'{"choices": [{'), "MalformedEvent"),
+    "an event without its start": ("/v1/messages", "text/event-stream", _events(b'lta": {"text'), "MalformedEvent"),
+    "bytes": ("/v1/messages", "text/event-stream", _events(b"\xff\xfe\x01"), "MalformedEvent"),
+    "an opening": ("/v1/chat/completions", "text/event-stream", _events(ROLE, *PIECES), "StreamTruncated"),
+    "a late opening": ("/v1/chat/completions", "text/event-stream", _events(*PIECES, ROLE), "StreamTruncated"),
+    "Ollama's": ("/api/chat", NDJSON, _lines({"message": {"content": ""}, "done": False}), "StreamTruncated"),
+}
+
+
+@pytest.mark.parametrize("wire", CUT_WIRES)
+def test_what_may_be_cut_is_asked_for_again(serve: Serve, connect: Connect, wire: str) -> None:
+    """Silence, half events, damage and what shows a dialect are no wire of another make."""
+    path, kind, body, error = CUT_WIRES[wire]
+    server = serve(_said(body, content_type=kind), _said(EVENTS))
+    outcome = stream(connect(), server.url + path)
+    assert outcome.done("recovered").attempts[0].error == error
+    assert outcome.text == "hi"
+    assert len(server.requests) == 2
+
+
+def test_a_dialect_after_words_of_none_is_no_answer(serve: Serve, connect: Connect) -> None:
+    """What stands before the first event of another dialect would be missing from its answer."""
+    other = {"candidates": [{"content": {"parts": [{"text": "there"}]}, "finishReason": "STOP"}]}
+    server = serve(_said(_events({"reply": "Hi"}, other)))
+    for ask in (stream, collect):
+        ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
+    assert len(server.requests) == 2

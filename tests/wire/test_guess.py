@@ -10,7 +10,7 @@ import pytest
 from llmwatch.errors import LLMWatchError, ProviderError, StreamTruncated
 from llmwatch.wire import Decoder, Event, Kind
 from tests.wire.dialects.test_chat import chunk
-from tests.wire.streams import sse
+from tests.wire.streams import lines, sse
 
 CHAT, UNKNOWN = "http://provider.test/v1/chat/completions", "http://provider.test/own"
 ANSWERS: dict[str, tuple[str, list[Any]]] = {
@@ -212,3 +212,15 @@ def test_objects_of_ollama_as_events(url: str) -> None:
     assert type(decoder.verdict_at_end()) is StreamTruncated
     decoder, events = _read(sse({"response": "a", "done": False}), url)
     assert (_text(events), type(decoder.verdict_at_end())) == ("a", StreamTruncated)
+
+
+def test_tokens_without_the_rest_are_tgis() -> None:
+    """Lines with nothing but a token in them, as servers send them that speak like TGI, are read from the first on."""
+    first = {"token": {"id": 1, "text": "Hi", "log_prob": -1}}
+    last = {"token": {"id": 2, "text": "!"}, "details": {"finish_reason": "eos_token"}, "generated_text": "Hi!"}
+    decoder = Decoder("auto", url=UNKNOWN, content_type="application/jsonlines")
+    events = [*decoder.feed(lines(first, last)), *decoder.end()]
+    assert (decoder.dialect, _text(events), decoder.settled) == ("tgi", "Hi!", True)
+    decoder = Decoder("auto", url=UNKNOWN, content_type="application/jsonlines")
+    decoder.feed(lines(first))
+    assert type(decoder.verdict_at_end()) is StreamTruncated

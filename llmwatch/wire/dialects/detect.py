@@ -171,7 +171,7 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
         return "dashscope"
     if event.event == "error" and "request_id" in value and "code" in value:
         return "dashscope"
-    if isinstance(value.get("token"), dict) and ("generated_text" in value or "details" in value):
+    if isinstance(value.get("token"), dict) and ("generated_text" in value or "details" in value or _is_token(value)):
         return "tgi"
     if is_llama(value):
         return "llamacpp"
@@ -208,6 +208,11 @@ def _is_snowflake(value: dict[str, Any]) -> bool:
     first = choices[0] if isinstance(choices, list) and choices else None
     delta = first.get("delta") if isinstance(first, dict) else None
     return isinstance(delta, dict) and "content_list" in delta
+
+
+def _is_token(value: dict[str, Any]) -> bool:
+    # Servers that speak like TGI leave out the rest until the last event.
+    return len(value) == 1 and {"id", "text"} <= value["token"].keys()
 
 
 def _event_type(value: dict[str, Any]) -> str:
