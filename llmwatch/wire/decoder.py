@@ -411,10 +411,13 @@ class Decoder:
             if kind is _LIFECYCLE or kind is _KEEPALIVE or event.event == "error":
                 self._look_for_error(event)
             events.append(event)
-            if event.finish or self._noting:
-                self._note(event)
             if event.usage is not None:
                 self.output_tokens = max(self.output_tokens, output_tokens(event.usage))
+            if event.finish or self._noting:
+                self._note(event)
+                if event.finish and self._is_over:
+                    self._end_mark(event)
+                    break
             kind = event.kind
             if kind is _TERMINAL:
                 self._end_mark(event)
@@ -454,6 +457,10 @@ class Decoder:
             self._marked = self._content
             self._cut = self._cut or event.cut
         self._noting = self._marked or not self._content
+
+    @property
+    def _is_over(self) -> bool:
+        return self._dialect is not None and self._dialect.over
 
     def _end_mark(self, event: Event) -> None:
         self.terminal = True

@@ -72,3 +72,15 @@ def test_a_reason_does_not_repeat_the_prompt(serve: Serve, connect: Connect) -> 
         error = collect(client, server.url + PATHS["gemini"], json=request).failed(kind)
         assert "not for" in str(error)
         assert "lazy dog" not in str(error)
+
+
+def test_a_picture_that_only_the_completed_response_has(serve: Serve, connect: Connect) -> None:
+    """It is an answer, after one request, whether the body ends behind it in good order or not."""
+    picture = {"type": "image_generation_call", "status": "completed", "result": "iVBOR"}
+    body = named("response.completed", response={"status": "completed", "output": [picture]})
+    for end in ("clean", "cut"):
+        server = serve(rebuilt(body, end=end))
+        answer = collect(connect(), server.responses_url).value
+        assert (answer.text, answer.finish_reason, answer.end) == ("", "stop", "terminal")
+        assert answer.events[-1].json()["response"]["output"] == [picture]
+        assert len(server.requests) == 1

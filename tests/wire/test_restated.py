@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmwatch.wire import Collector, Decoder
+from llmwatch.errors import StreamTruncated
+from llmwatch.wire import Collector, Decoder, Kind
 from llmwatch.wire.restated import MOST_PIECES, Said
 from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
 from tests.wire.dialects.test_chat import call, chunk
@@ -52,6 +53,25 @@ def test_memory_stays_flat() -> None:
 
 def message(finish: str | None = "stop", **fields: Any) -> dict[str, Any]:
     return {"object": "chat.completion", "choices": [{"index": 0, "finish_reason": finish, "message": fields}]}
+
+
+def part(delta: dict[str, Any]) -> dict[str, Any]:
+    """A chunk that says that it is one."""
+    return {**chunk(delta), "object": "chat.completion.chunk"}
+
+
+def last(delta: dict[str, Any], finish: str | None = "stop") -> dict[str, Any]:
+    """A delta in what calls itself a whole completion."""
+    return {**chunk(delta, finish), "object": "chat.completion"}
+
+
+def whole(*content: dict[str, Any], **fields: Any) -> tuple[str, dict[str, Any]]:
+    """The start of a message that has its content."""
+    return "message_start", {"type": "message_start", "message": {"role": "assistant", "content": content, **fields}}
+
+
+STOPPED = ("message_stop", {"type": "message_stop"})
+USE = {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}
 
 
 def worded(text: str, usage: Any = None) -> bytes:
@@ -136,6 +156,43 @@ THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm
                 ended("end_turn"),
             ),
             ("", "hmhm"),
+        ),
+        # A message's start with all of it.
+        ("anthropic", (whole({"type": "text", "text": "ab"}), ended("end_turn")), ("ab", "")),
+        ("anthropic", (whole({"type": "text", "text": "ab"}), ended("end_turn"), STOPPED), ("ab", "")),
+        ("anthropic", (whole({"type": "text", "text": "ab"}), STOPPED), ("ab", "")),
+        ("anthropic", (whole({"type": "text", "text": "ab"}), ended("max_tokens"), STOPPED), ("ab", "")),
+        (
+            "anthropic",
+            (whole({"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "ab"}), ended("end_turn"), STOPPED),
+            ("ab", "hm"),
+        ),
+        (
+            "anthropic",
+            (whole({"type": "text", "text": "ab"}), start("text", text=""), block("ab"), STOP, ended("end_turn")),
+            ("ab", ""),
+        ),
+        ("anthropic", (whole({"type": "text", "text": "ab"}), block("a"), block("b"), ended("end_turn")), ("ab", "")),
+        # A whole completion, with its message as a delta.
+        ("openai-chat", (part({"content": "a"}), part({"content": "b"}), last({"content": "ab"})), ("ab", "")),
+        ("openai-chat", (part({"content": "a"}), last({"role": "assistant", "content": "ab"})), ("ab", "")),
+        ("openai-chat", (part({"content": "a"}), part({"content": "b"}), last({"content": "c"})), ("abc", "")),
+        ("openai-chat", (part({"content": "a"}), part({"content": "b"}), last({"content": "a"})), ("aba", "")),
+        ("openai-chat", (part({"content": "a"}), part({"content": "b"}), last({})), ("ab", "")),
+        (
+            "openai-chat",
+            (last({"content": "a"}, None), last({"content": "a"}, None), last({"content": "a"})),
+            ("aaa", ""),
+        ),
+        ("openai-chat", (part({"content": "a"}), last({"content": "a"}, None), last({"content": "a"})), ("aaa", "")),
+        (
+            "openai-chat",
+            (
+                part({"reasoning_content": "hm"}),
+                part({"content": "a"}),
+                last({"content": "a", "reasoning_content": "hm"}),
+            ),
+            ("a", "hm"),
         ),
         # Done events and completed responses.
         (
@@ -264,6 +321,8 @@ def calls(*each: tuple[str | None, str, str]) -> list[dict[str, Any]]:
     ]
 
 
+SAID_CALL = call('{"x":1}', id="c", name="f")
+HALF_CALL = call('{"x":', id="c", name="f")
 CALL = (chunk(call(id="c", name="f")), chunk(call('{"x":')), chunk(call("1}")))
 
 
@@ -276,6 +335,11 @@ CALL = (chunk(call(id="c", name="f")), chunk(call('{"x":')), chunk(call("1}")))
         ("openai-chat", (*CALL[:2], message("tool_calls", tool_calls=calls(("c", "f", '{"x":1}'))))),
         ("openai-chat", (message("tool_calls", tool_calls=calls(("c", "f", '{"x":1}'))),)),
         ("openai-chat", (*CALL, chunk(call('{"x":1}')), chunk(None, "tool_calls"))),
+        ("openai-chat", (part(SAID_CALL), last({"tool_calls": calls(("c", "f", '{"x":1}'))}, "tool_calls"))),
+        ("openai-chat", (part(HALF_CALL), last(call("1}"), "tool_calls"))),
+        ("anthropic", (whole(USE), ASKED, STOPPED)),
+        ("anthropic", (whole(USE, stop_reason="tool_use"), STOPPED)),
+        ("anthropic", (whole(USE), start("tool_use", id="c", name="f", input={"x": 1}), STOP, ASKED, STOPPED)),
         (
             "anthropic",
             (
@@ -302,6 +366,9 @@ def test_a_restated_call_comes_once(dialect: str, items: tuple[Any, ...]) -> Non
     [
         ("openai-chat", (*CALL[:2], message("length", tool_calls=calls(("c", "f", '{"x":'))))),
         ("openai-chat", (*CALL[:2], chunk(call('{"x":')), chunk(None, "tool_calls"))),
+        ("openai-chat", (part(HALF_CALL), last(call('{"x":'), "tool_calls"))),
+        ("anthropic", (whole(USE), ended("max_tokens"), STOPPED)),
+        ("anthropic", (whole(USE), STOPPED)),
         (
             "anthropic",
             (
@@ -319,3 +386,49 @@ def test_a_restated_call_that_is_cut_is_none(dialect: str, items: tuple[Any, ...
     for event in Decoder(dialect).feed(sse(*items)):
         collector.add(event)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
+
+
+def test_a_message_that_takes_no_arguments_all_at_its_start() -> None:
+    """A call without input in a message's start is one without arguments once the message says why it ended."""
+    for ends in ((ASKED, STOPPED), (STOPPED,)):
+        collector = Collector()
+        opening = whole({**USE, "input": {}}, stop_reason=None if len(ends) == 2 else "tool_use")
+        for event in Decoder("anthropic").feed(sse(opening, *ends)):
+            collector.add(event)
+        assert [found.json() for found in collector.tool_calls] == [{}]
+
+
+def test_a_message_all_at_its_start_that_does_not_end() -> None:
+    """What was cut behind it is no answer; what its provider ran is known at once."""
+    decoder = Decoder("anthropic")
+    decoder.feed(sse(whole({"type": "text", "text": "ab"}, {"type": "mcp_tool_use", "name": "f"})))
+    decoder.end()
+    assert isinstance(decoder.verdict_at_end(), StreamTruncated)
+    assert decoder.provider_acted
+
+
+PICTURE = {"type": "image_generation_call", "status": "completed", "result": "iVBOR"}
+SOUND = {"type": "message", "content": [{"type": "output_audio", "data": "AAAA"}]}
+SEARCH = {"type": "web_search_call", "status": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("items", "output", "kind"),
+    [
+        ((), [PICTURE], Kind.TEXT),
+        ((), [SOUND], Kind.TEXT),
+        ((), [PICTURE, item("a")], Kind.TERMINAL),
+        ((response("output_item.done", output_index=0, item=PICTURE),), [PICTURE], Kind.TERMINAL),
+        ((response("image_generation_call.partial_image", partial_image_b64="iVB"),), [PICTURE], Kind.TERMINAL),
+        ((), [{**PICTURE, "result": None}], Kind.TERMINAL),
+        ((), [SEARCH], Kind.TERMINAL),
+    ],
+)
+def test_output_that_only_the_completed_response_has(items: tuple[Any, ...], output: list[Any], kind: Kind) -> None:
+    """A picture or sound that came in no event of its own is content, once, and the response is over all the same."""
+    decoder = Decoder("openai-responses")
+    events = decoder.feed(sse(*items, response("completed", response={"output": output}), response("created")))
+    assert (len(events), events[-1].kind, events[-1].finish) == (len(items) + 1, kind, True)
+    assert (decoder.terminal, decoder.settled, decoder.error) == (True, True, None)
+    shown = bool(items) or output[0] in (PICTURE, SOUND)
+    assert any(event.has_content for event in events) == shown

@@ -11,6 +11,9 @@ the provider's (``bash_code_execution``) and a tool of a name that is not known 
 that are all empty, and a stop. A call that is cut for its length may look the same, so such a call is complete, with
 ``{}``, once the provider has closed its block *and* has ended the message with a ``stop_reason`` that is no cut: the
 later of the two events brings it out. Short of either it is none.
+
+**A message that is all there at its start.** What puts a whole message into events may have its content in
+``message_start`` and send no blocks. Then the event that ends the message brings it out.
 """
 
 from __future__ import annotations
@@ -58,6 +61,10 @@ _OPAQUE_DELTAS = frozenset(("signature_delta", "compaction_delta"))
 _TEXT = Kind.TEXT
 
 
+# The place of the whole message among those of its blocks.
+_OPENING = "message"
+
+
 class Anthropic(Dialect):
     """One attempt in the Messages dialect."""
 
@@ -71,6 +78,7 @@ class Anthropic(Dialect):
         self._bare_calls: set[str] = set()
         self._places = Places()
         self._given: dict[str, str] = {}  # what a block's start said of its content, until its first delta
+        self._opening: list[Any] = []  # what the message's start has of its content, until its first block
         self._stop_reason = ""
         self._marked = False  # the message has its stop_reason, and no block was begun since
 
@@ -101,16 +109,27 @@ class Anthropic(Dialect):
             self._stop_reason = reason or self._stop_reason
             event.cut = is_cut(reason)
             if reason:
+                self._read_opening(event)
                 self._marked = True
                 if not event.cut:
                     self._close_whole(event)
                 self._finish(event)
         elif name == "message_stop":
+            if self._read_opening(event):
+                self._finish(event)
             event.kind = Kind.TERMINAL
             self.count(event, value.get("usage"))
         elif name == "message_start":
             message = value.get("message")
-            self.count(event, message.get("usage") if isinstance(message, dict) else None)
+            message = message if isinstance(message, dict) else {}
+            self.count(event, message.get("usage"))
+            self._stop_reason = text_of(message.get("stop_reason"))
+            content = message.get("content")
+            if content and isinstance(content, list):
+                self._opening = content
+                for block in content:
+                    self._note_block(block if isinstance(block, dict) else {})
+                self._given[_OPENING] = ""
         elif name == "error" or event.event == "error":
             error_event(event, value)
         else:
@@ -121,7 +140,7 @@ class Anthropic(Dialect):
 
     def _read_delta(self, event: Event, value: dict[str, Any], delta: dict[str, Any]) -> None:
         kind = text_of(delta.get("type"))
-        given = self._given.pop(str(value.get("index", 0)), "") if self._given else ""
+        given = self._take_given(str(value.get("index", 0))) if self._given else ""
         if kind == "text_delta":
             event.text = text = words_of(delta.get("text")).removeprefix(given)
             event.kind = _TEXT if text else Kind.KEEPALIVE
@@ -150,11 +169,40 @@ class Anthropic(Dialect):
         elif (news := unknown_news(delta, ())) is not None:
             event.kind = Kind.REASONING if is_thinking(news) or is_thinking(kind) else Kind.TEXT
 
+    def _take_given(self, place: str) -> str:
+        # A delta shows that the message comes by itself, whatever its start has of it.
+        self._opening = []
+        self._given.pop(_OPENING, None)
+        return self._given.pop(place, "")
+
+    def _read_opening(self, event: Event) -> bool:
+        """The blocks that the message's start has, where none came by themselves, and whether there are any, whole."""
+        opening, self._opening = self._opening, []
+        # One of a message that was cut may be cut itself.
+        whole = bool(self._stop_reason) and not is_cut(self._stop_reason)
+        for place, block in enumerate(opening):
+            if not isinstance(block, dict):
+                raise UnknownShape
+            begun, closed = Event(event.event, ""), Event(event.event, "")
+            self._read_start(begun, str(place), block)
+            if whole:
+                self._read_stop(closed, str(place))
+            else:
+                self._blocks.pop(str(place), None)
+            for part in (begun, closed):
+                event.text += part.text
+                event.reasoning += part.reasoning
+                event.tools = (*event.tools, *part.tools)
+                event.kind = part.kind if part.kind.is_content and event.kind is not Kind.TOOL_CALL else event.kind
+        return whole and bool(opening)
+
     def _read_start(self, event: Event, place: str, block: dict[str, Any]) -> None:
         kind = text_of(block.get("type"))
         is_open = self._blocks.get(place) == kind
         self._blocks[place] = kind
+        self._opening = []
         self.finished = self._marked = False
+        self._note_block(block)
         if kind == "tool_use":
             # The API starts with an empty object as a stand-in; a proxy may give the whole input here and no delta.
             given = block.get("input")
@@ -169,9 +217,6 @@ class Anthropic(Dialect):
             event.tools = (ToolDelta(key, identity, name, fragment),)
         elif kind in _PROVIDER_TOOLS:
             event.kind = Kind.TOOL_INPUT
-            self._note("mcp" if kind == "mcp_tool_use" else block.get("name"))
-        elif kind.endswith(_OTHER_TOOLS):
-            self._note(kind.removesuffix("_tool_use").removesuffix("_tool_result"))
         elif kind == "redacted_thinking":
             event.kind = Kind.REASONING
         elif kind == "text" and (text := words_of(block.get("text"))):
@@ -180,6 +225,13 @@ class Anthropic(Dialect):
         elif kind == "thinking" and (thinking := words_of(block.get("thinking"))):
             event.kind, event.reasoning = Kind.REASONING, thinking
             self._given[place] = thinking
+
+    def _note_block(self, block: dict[str, Any]) -> None:
+        kind = text_of(block.get("type"))
+        if kind in _PROVIDER_TOOLS:
+            self._note("mcp" if kind == "mcp_tool_use" else block.get("name"))
+        elif kind != "tool_use" and kind.endswith(_OTHER_TOOLS):
+            self._note(kind.removesuffix("_tool_use").removesuffix("_tool_result"))
 
     def _note(self, tool: object) -> None:
         self.provider_acted = self.provider_acted or may_act(tool)

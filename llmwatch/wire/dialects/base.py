@@ -106,6 +106,7 @@ class Dialect:
     once the dialect is ``at_rest``. ``finished``: as many choices as were asked
     for (``choices``) have their finish mark, and nothing that was begun is open; it can become false again, when
     another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
+    ``over``: an event with content in it that is no text was the end mark as well, so that its kind does not say so.
     ``contradictions`` counts the events that restate something as it was not said; what was said stands.
     ``in_pieces``: the request asked for pieces, so that no event restates what others said.
     ``asks_nothing``: the request has no prompt, so that no answer is owed.
@@ -116,6 +117,7 @@ class Dialect:
     name: str
     accepts_eof: bool = False
     has_end_mark: bool = True
+    over: bool = False
 
     def __init__(self) -> None:
         self.finished = False

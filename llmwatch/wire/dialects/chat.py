@@ -161,7 +161,12 @@ class OpenAIChat(Dialect):
         ended = False
         for choice in choices:
             index = choice.get("index")
-            ended = self._read_choice(index if type(index) is int else 0, choice, pieces) or ended
+            index = index if type(index) is int else 0
+            if value.get("object") == "chat.completion" and self._restates(index, choice):
+                choice = {**choice, "delta": None, "message": choice["delta"]}
+            ended = self._read_choice(index, choice, pieces) or ended
+            if value.get("object") == "chat.completion.chunk":
+                self._said[index].in_chunks = True
         self.finished = len(self._done) >= self.choices and not self._open
         event.finish = ended and self.finished
         event.cut = pieces.cut
@@ -178,6 +183,21 @@ class OpenAIChat(Dialect):
             event.kind = pieces.kind(ended=ended, usage=event.usage is not None, choices=bool(choices))
             if event.kind is Kind.LIFECYCLE and not choices and is_keepalive(event, value):
                 event.kind = Kind.KEEPALIVE
+
+    def _restates(self, index: int, choice: dict[str, Any]) -> bool:
+        """Whether a whole completion that ends chunks has its message as a delta. Some servers call a last chunk so."""
+        delta, said = choice.get("delta"), self._said.get(index)
+        if said is None or not said.in_chunks or not isinstance(delta, dict) or not choice.get("finish_reason"):
+            return False
+        text = text_of(delta.get("content"))
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict) or not function.get("name"):
+                return False
+            if not is_whole(text_of(function.get("arguments"))):
+                return False
+        return said.text.missing(text) is not None if text and said.text else bool(calls)
 
     def _read_choice(self, index: int, choice: dict[str, Any], pieces: _Pieces) -> bool:
         said = self._said.setdefault(index, _Said())
@@ -489,11 +509,12 @@ class _Calls:
 class _Said:
     """What was said of one choice, and whether it came in messages instead of deltas."""
 
-    __slots__ = ("cumulative", "detailed", "in_messages", "reasoning", "text")
+    __slots__ = ("cumulative", "detailed", "in_chunks", "in_messages", "reasoning", "text")
 
     def __init__(self) -> None:
         self.text = Said()
         self.reasoning = Said()
+        self.in_chunks = False  # some of it came in what calls itself a chunk
         self.in_messages = False
         self.cumulative = False  # each message holds those before it
         self.detailed = False  # its reasoning came in details

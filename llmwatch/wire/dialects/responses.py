@@ -125,6 +125,8 @@ class OpenAIResponses(Dialect):
         # Calls that were begun, and what their own done events state of their arguments.
         self._begun: dict[str, dict[str, Any]] = {}
         self._done: dict[str, object] = {}
+        # Whether output that is no text came before the end.
+        self._has_shown = False
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -163,6 +165,7 @@ class OpenAIResponses(Dialect):
             event.tools = (ToolDelta(self._keys.get(place, place), arguments=fragment),) if fragment else ()
         elif name in _OTHER_OUTPUT:
             event.kind = Kind.TEXT
+            self._has_shown = True
         else:
             self._note_event(name)
             if name in _OTHER_INPUT_DELTAS:
@@ -279,6 +282,7 @@ class OpenAIResponses(Dialect):
                 self._whole |= {key, *_identities(item)}
         elif kind in _HARMLESS_CALLS:
             event.kind = Kind.TOOL_INPUT
+            self._has_shown = self._has_shown or _shows(item)
         elif kind.endswith("_call"):
             # MCP, and whatever is added to the API in future: it may have done something out there.
             event.kind = Kind.TOOL_CALL
@@ -316,6 +320,9 @@ class OpenAIResponses(Dialect):
             for piece in event.tools:
                 self._whole |= {piece.key, *filter(None, (piece.id,))} if piece.complete else set()
             event.tools = (*event.tools, *self._closed())
+        if not event.has_content and not self._has_shown and any(map(_shows, output)):
+            # A picture or sound that came in no event of its own: content, whatever else the event is.
+            event.kind, self.over = Kind.TEXT, True
 
     def _closed(self) -> tuple[ToolDelta, ...]:
         """Calls that their own done event closed, and that no item has restated."""
@@ -466,6 +473,16 @@ def _thoughts(output: list[dict[str, Any]]) -> Iterator[str]:
             for part in (*_list(item.get("summary")), *_list(item.get("content"))):
                 if isinstance(part, dict):
                     yield words_of(part.get("text"))
+
+
+def _shows(item: dict[str, Any]) -> bool:
+    """Whether an item has output that is no text: a picture, or sound."""
+    if item.get("type") == "image_generation_call":
+        return bool(item.get("result"))
+    parts = _list(item.get("content")) if item.get("type") == "message" else ()
+    return any(
+        isinstance(part, dict) and part.get("type") == "output_audio" and bool(part.get("data")) for part in parts
+    )
 
 
 def _texts(output: list[dict[str, Any]]) -> Iterator[str]:
