@@ -63,6 +63,9 @@ _ERROR = Kind.ERROR
 
 # What a body without a single event is judged by.
 _HEAD = 64 * 1024
+_BOM = b"\xef\xbb\xbf"
+# The names of fields, and comments.
+_BEGINS_EVENT = tuple(bytes([byte]) for byte in b"deir:")
 
 
 def _unread(event: Event) -> None:
@@ -139,6 +142,8 @@ class Decoder:
             self._sniffer = Sniffer(max_event)
         elif framing != "events":
             self._cut_into(framing)
+        # What tells nothing at the start of a body that is to be of lines; None once its first byte has told.
+        self._start: bytes | None = b"" if framing == "lines" else None
 
     def _made(self, name: str) -> Dialect:
         dialect = create(name)
@@ -244,6 +249,8 @@ class Decoder:
             self._head += data[: _HEAD - len(self._head)]
         if self.blind:
             return []
+        if self._start is not None:
+            data = self._look_for_events(self._start, data)
         if self._sniffer is not None:
             if not self._sniffer.feed(data):
                 return []
@@ -385,6 +392,26 @@ class Decoder:
         if not unread or guess is None or not guess.foreign or self._content or self._framer.pending:
             return failure
         return guess.refusal(self.framing)
+
+    def _look_for_events(self, start: bytes, data: bytes) -> bytes:
+        """Cut a body that was to be of lines into events where it begins like those, as no JSON does. Returns what is
+        to be cut next, behind the ``start``, which told nothing.
+        """
+        begun = start + data
+        found = begun.removeprefix(_BOM).lstrip(b"\r\n")
+        if not found or _BOM.startswith(begun):
+            # One line end is as good as many.
+            self._start = begun[: len(_BOM) + 1]
+            return data
+        self._start = None
+        if found[:1] not in _BEGINS_EVENT:
+            return data
+        self._framer, self._parse = Framer(self._max_event), Fields().parse
+        if self._guess is not None:
+            # The content type was wrong.
+            self._guess = Guess(self._made, named=by_url(self._url, "text/event-stream"), url=self._url)
+            self._dialect = self._guess.dialect
+        return begun
 
     def _sniffed(self, sniffer: Sniffer) -> bytes:
         self._sniffer = None

@@ -385,3 +385,14 @@ def test_a_dialect_after_words_of_none_is_no_answer(serve: Serve, connect: Conne
     for ask in (stream, collect):
         ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/other"])
+def test_events_under_a_type_of_lines_are_read(serve: Serve, connect: Connect, path: str) -> None:
+    """The first byte of a body tells events from lines, so a wrong type costs no second request."""
+    server = serve(_said(EVENTS, content_type=NDJSON))
+    for ask in (stream, collect):
+        outcome = ask(connect(), server.url + path)
+        outcome.done()
+        assert outcome.text == "hi"
+    assert len(server.requests) == 2

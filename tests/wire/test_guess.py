@@ -224,3 +224,39 @@ def test_tokens_without_the_rest_are_tgis() -> None:
     decoder = Decoder("auto", url=UNKNOWN, content_type="application/jsonlines")
     decoder.feed(lines(first))
     assert type(decoder.verdict_at_end()) is StreamTruncated
+
+
+@pytest.mark.parametrize("dialect", ["auto", "openai-chat"])
+@pytest.mark.parametrize("url", [CHAT, UNKNOWN])
+@pytest.mark.parametrize("before", [b"", b"\r\n\n", b"\xef\xbb\xbf", b": hi\n\n", b"event: message\n", b"id: 1\n"])
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+def test_events_under_a_type_of_lines(kind: str, before: bytes, url: str, dialect: str) -> None:
+    """A body that begins like events is cut into events, whatever its type says; a cut one stays cut."""
+    body = before + sse(chunk({"content": "Hi"}), chunk({}, "stop"), "[DONE]")
+    for size in (1, 2, 7, len(body)):
+        decoder = Decoder(dialect, url=url, content_type=kind)
+        events = [event for at in range(0, len(body), size) for event in decoder.feed(body[at : at + size])]
+        assert (_text(events), decoder.dialect, decoder.settled) == ("Hi", "openai-chat", True)
+    decoder = Decoder(dialect, url=url, content_type=kind)
+    decoder.feed(before + sse(chunk({"content": "Hi"})))
+    assert type(decoder.verdict_at_end()) is StreamTruncated
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n\n", b"\xef\xbb\xbf"])
+def test_lines_under_a_type_of_lines(before: bytes) -> None:
+    """Lines stay lines, however their start is split."""
+    body = before + lines(_said("Hel"), _said("lo"), _said("", done=True, done_reason="stop"))
+    for size in (1, 2, 7, len(body)):
+        decoder = Decoder("auto", url=UNKNOWN, content_type="application/x-ndjson")
+        events = [event for at in range(0, len(body), size) for event in decoder.feed(body[at : at + size])]
+        assert (_text(events), decoder.dialect, decoder.framing, decoder.settled) == ("Hello", "ndjson", "lines", True)
+
+
+def test_events_where_a_user_says_ollama() -> None:
+    """A named dialect stays the one that is named; only how the body is cut is told by its first byte."""
+    decoder = Decoder("ndjson", url=CHAT)
+    events = decoder.feed(sse(_said("Hel"), _said("lo"), _said("", done=True, done_reason="stop")))
+    assert (_text(events), decoder.dialect, decoder.framing, decoder.settled) == ("Hello", "ndjson", "events", True)
+    decoder = Decoder("ndjson", url=CHAT)
+    decoder.feed(sse(_said("Hel")))
+    assert type(decoder.verdict_at_end()) is StreamTruncated
