@@ -32,6 +32,7 @@ from llmwatch.wire.dialects.base import (
     NotAnObject,
     UnknownShape,
     error_event,
+    failure,
 )
 from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of, is_line
 from llmwatch.wire.dialects.generic import FunctionFailed
@@ -42,6 +43,7 @@ from llmwatch.wire.fields import Fields, RawEvent, milliseconds
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.guess import Guess
 from llmwatch.wire.news import output_tokens
+from llmwatch.wire.reasons import is_failure, reason_of
 from llmwatch.wire.refusal import (
     LINE_TYPES,
     broken_error,
@@ -434,6 +436,8 @@ class Decoder:
                 self._read_unreadable(event, exc)
                 if self.error is not None and not self._forgiven():
                     break
+            if event.cut:
+                self._look_for_failure(event)
             kind = event.kind
             if kind is _LIFECYCLE or kind is _KEEPALIVE or event.event == "error":
                 self._look_for_error(event)
@@ -450,7 +454,8 @@ class Decoder:
                 self._end_mark(event)
                 break
             if kind is _ERROR and event.error is not None:
-                self.error = in_stream_error(event.error, event.data)
+                failed = event.cut and is_failure(reason_of(event))
+                self.error = in_stream_error(event.error, event.data, failed=failed)
                 if not self._forgiven():
                     break
         return events
@@ -465,6 +470,14 @@ class Decoder:
         elif event.event == "message" and not event.finish and event.usage is None and event.data.startswith("{"):
             event.error = lone_error(self._object_of(event))
             event.kind = event.kind if event.error is None else _ERROR
+
+    def _look_for_failure(self, event: Event) -> None:
+        """Make an error of an event that says that the answer ended because the provider failed."""
+        if event.kind is _ERROR or self._dialect is None or is_registered(self._dialect.name):
+            return
+        reason = reason_of(event)
+        if reason is not None and is_failure(reason):
+            event.kind, event.error, event.tools = _ERROR, failure(reason), ()
 
     @staticmethod
     def _object_of(event: Event) -> object:

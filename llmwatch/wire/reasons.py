@@ -7,7 +7,7 @@ from typing import Any
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.refusal import shorten
 
-__all__ = ["REASONS", "normalised", "reason_of", "words_of"]
+__all__ = ["REASONS", "is_failure", "normalised", "reason_of", "words_of"]
 
 REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 """Every reason: it was finished; its length; it asks for tools; a filter or a refusal; what is none of these."""
@@ -82,7 +82,32 @@ _WORDS = {
         "error_toxic",
     ),
 }
+# A failure of the provider, which is no reason of the answer's. In the words of OpenRouter, Cohere, watsonx, Zhipu,
+# DeepSeek, TensorRT-LLM and gateways.
+_FAILURES = frozenset(
+    (
+        "error",
+        "exception",
+        "failed",
+        "failure",
+        "generation_failed",
+        "insufficient_system_resource",
+        "internal_error",
+        "internal_server_error",
+        "model_error",
+        "network_error",
+        "server_error",
+        "timed_out",
+        "timeout",
+        "upstream_error",
+    )
+)
 _REASON = {word: reason for reason, words in _WORDS.items() for word in words}
+
+
+def is_failure(reason: object) -> bool:
+    """Whether it says that the provider failed. A length, a filter and a time that the caller set are none."""
+    return isinstance(reason, str) and reason.lower() in _FAILURES
 
 
 def normalised(reason: str, *, calls: bool) -> str:

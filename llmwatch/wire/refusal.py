@@ -650,9 +650,13 @@ def in_stream_error(
     *,
     status: int = 200,
     where: str = "reported an error inside the stream",
+    failed: bool = False,
 ) -> ProviderError:
-    """The exception for an error that came without an error status. ``said`` is the JSON that it stood in, which may
-    tell how long to wait, and whether its number stands for something that passes.
+    """The exception for an error that came without an error status.
+
+    ``said`` is the JSON that it stood in, which may tell how long to wait, and whether its number stands for something
+    that passes. ``failed``: the answer ended with the word for a failure of the provider, which is no fault of the
+    request.
     """
     names = ", ".join(name for name in (error.type, error.code) if name)
     label = f" ({names})" if names else ""
@@ -662,5 +666,5 @@ def in_stream_error(
         type=error.type,
         code=error.code,
         retry_after=retry_delay(said),
-        retryable=may_pass(said),
+        retryable=failed or may_pass(said),
     )

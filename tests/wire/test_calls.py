@@ -632,11 +632,11 @@ def test_a_cut_call_never_comes_out(dialect: str, items: tuple[Any, ...]) -> Non
     assert not any(piece.complete for event in collector.events for piece in event.tools)
 
 
-CUT = ("sensitive", "network_error", "cancelled", "CANCELED", "aborted", "timeout", "time_limit", "token_limit", "SPII")
+CUT = ("sensitive", "cancelled", "CANCELED", "aborted", "time_limit", "token_limit", "SPII")
 
 
 @pytest.mark.parametrize("reason", CUT)
-def test_an_answer_that_a_filter_or_a_fault_ended_is_cut(reason: str) -> None:
+def test_an_answer_that_a_filter_or_a_limit_ended_is_cut(reason: str) -> None:
     """Its text says so, and a call of which nothing but the name came is not taken for one without arguments."""
     collector = collected("openai-chat", (chunk({"content": "a"}), chunk(None, reason), "[DONE]"))
     assert (collector.text, collector.cut) == ("a", True)

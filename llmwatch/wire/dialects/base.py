@@ -9,6 +9,7 @@ from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
+from llmwatch.wire.reasons import is_failure
 from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
@@ -22,6 +23,7 @@ __all__ = [
     "NotAnObject",
     "UnknownShape",
     "error_event",
+    "failure",
     "fragment_of",
     "is_cut",
     "is_done",
@@ -48,7 +50,7 @@ KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "h
 END_NAMES = frozenset(("close", "closed", "complete", "completed", "done", "end", "eos", "finish", "finished", "stop"))
 """Names that servers give to a last event of their own, with no more than a word in it."""
 
-# Why an answer ended that is not whole: its length, a filter, a fault of the server, or somebody who called it off. In
+# Why an answer ended that is not whole: its length, a filter, or somebody who called it off. In
 # the words of OpenAI, Anthropic, Gemini, Mistral, DeepSeek, Zhipu, Cohere, watsonx, SGLang, TensorRT-LLM, Ollama and
 # what stands in front of them.
 _CUT = frozenset(
@@ -76,9 +78,6 @@ _CUT = frozenset(
         "error_toxic",
         "user_cancel",
         "time_limit",
-        "timeout",
-        "network_error",
-        "insufficient_system_resource",
         "abort",
         "aborted",
         "cancelled",
@@ -186,7 +185,12 @@ def is_done(event: Event) -> bool:
 
 def is_cut(reason: object) -> bool:
     """Whether an answer that ended for this reason is not whole."""
-    return isinstance(reason, str) and reason.lower() in _CUT
+    return isinstance(reason, str) and (reason.lower() in _CUT or is_failure(reason))
+
+
+def failure(reason: str) -> StreamError:
+    """The error of an answer that ended because its provider failed."""
+    return StreamError(None, None, f"the answer ended with finish_reason {reason}, no reason was given")
 
 
 def error_event(event: Event, value: object = None) -> None:

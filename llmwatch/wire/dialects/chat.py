@@ -19,6 +19,7 @@ from llmwatch.wire.dialects.base import (
     NotAnObject,
     UnknownShape,
     error_event,
+    failure,
     fragment_of,
     is_cut,
     is_done,
@@ -27,8 +28,9 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
-from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
+from llmwatch.wire.reasons import is_failure
 from llmwatch.wire.refusal import bare_error, error_in, is_named
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
@@ -173,9 +175,9 @@ class OpenAIChat(Dialect):
         event.text = "".join(pieces.text)
         event.reasoning = "".join(pieces.reasoning)
         event.tools = tuple(pieces.tools)
-        if "error" in pieces.reasons:
-            event.kind = Kind.ERROR
-            event.error = StreamError(None, None, "the answer ended with finish_reason error, no reason was given")
+        failed = next(filter(is_failure, pieces.reasons), None)
+        if failed is not None:
+            event.kind, event.error = Kind.ERROR, failure(failed)
         else:
             # Moonshot puts it into the choice, Groq beside it.
             for place in (value, *choices, beside):
@@ -226,7 +228,7 @@ class OpenAIChat(Dialect):
         pieces.cut = pieces.cut or is_cut(reason)
         self._open.pop(index, None)
         self._done.add(index)
-        if is_cut(reason) or reason == "error":
+        if is_cut(reason):
             self._cut.add(index)
             self._calls.close(index)
         else:

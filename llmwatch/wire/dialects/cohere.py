@@ -19,6 +19,7 @@ from llmwatch.wire.dialects.base import (
     Dialect,
     UnknownShape,
     error_event,
+    failure,
     fragment_of,
     is_cut,
     kind_of_news,
@@ -26,8 +27,9 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
-from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
+from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
+from llmwatch.wire.reasons import is_failure
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls, Places, whole_call
 
@@ -71,9 +73,6 @@ _KNOWN = frozenset(("content", "tool_plan", "tool_calls", "citations"))
 _LINE_KNOWN = frozenset(
     ("text", "event_type", "generation_id", "response_id", "conversation_id", "finish_reason", "response", "error")
 )
-
-# Reasons that are no end of an answer but a failure to give one.
-_FAILED = frozenset(("ERROR", "TIMEOUT"))
 
 
 class Cohere(Dialect):
@@ -240,8 +239,7 @@ class Cohere(Dialect):
         event.kind = Kind.TERMINAL
         event.usage = usage if isinstance(usage, dict) and usage else None
         event.cut = is_cut(reason)
-        if text_of(error) or (isinstance(reason, str) and reason in _FAILED):
+        if text_of(error) or is_failure(reason):
             error_event(event, {"error": error} if text_of(error) else None)
             if not text_of(error):
-                message = f"the answer ended with finish_reason {reason}, no reason was given"
-                event.error = StreamError(None, None, message)
+                event.error = failure(str(reason))

@@ -311,6 +311,7 @@ def beside(delta: dict[str, Any]) -> dict[str, Any]:
             chunk({}, "error"),
             Kind.ERROR,
             finish=True,
+            cut=True,
             error=StreamError(None, None, "the answer ended with finish_reason error, no reason was given"),
         ),
         row("error as text", {"error": "boom"}, Kind.ERROR, error=StreamError(None, None, "boom")),
