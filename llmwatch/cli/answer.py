@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmwatch import Event
 from llmwatch.cli.terminal import Terminal
+from llmwatch.wire import Collector, Kind
 
 __all__ = ["Answer"]
 
@@ -21,6 +22,7 @@ class Answer:
         self._reasoned = False
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._marks = Collector()
 
     @property
     def text(self) -> str:
@@ -32,8 +34,15 @@ class Answer:
         """All of the reasoning."""
         return "".join(self._reasoning)
 
+    @property
+    def reason_why_empty(self) -> str | None:
+        """Why there is nothing in it, as its provider says; ``None`` where it does not."""
+        return self._marks.reason_why_empty
+
     def add(self, event: Event) -> None:
         """Take what one event carries."""
+        if event.finish or event.kind in (Kind.TERMINAL, Kind.USAGE):
+            self._marks.add(event)
         if event.reasoning:
             self._reasoning.append(event.reasoning)
             if self._aloud and self._terminal.live:

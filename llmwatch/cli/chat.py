@@ -111,7 +111,9 @@ def chat(
             terminal.note(line)
         return code_of(error)
     if stream.record is not None and stream.record.empty:
-        terminal.note("llmwatch: the provider ended its answer in good order, and there was nothing in it.")
+        why = answer.reason_why_empty
+        said = "llmwatch: the provider ended its answer in good order, and there was nothing in it."
+        terminal.note(said if why is None else f"{said} {why}")
     return ExitCode.DONE
 
 
@@ -123,7 +125,7 @@ def _listen(stream: Stream, answer: Answer, waiting: Waiting, terminal: Terminal
             for event in stream:
                 if event.text or event.reasoning:
                     waiting.clear()
-                    answer.add(event)
+                answer.add(event)
     except LLMWatchError as error:
         return error
     finally:

@@ -34,12 +34,13 @@ _PLACES = (
     "promptFeedback",
     "messageStop",
     "incomplete_details",
+    "stop_details",
     "meta_info",
 )
 _DEEPEST = 4
 
-# What Google says beside its reasons.
-_MESSAGES = ("finishMessage", "blockReasonMessage")
+# What is said beside a reason: by Google, by Anthropic in stop_details, and by OpenRouter of whom it asked.
+_MESSAGES = ("finishMessage", "blockReasonMessage", "explanation", "category", "native_finish_reason")
 
 _WORDS = {
     "stop": (
@@ -138,13 +139,26 @@ def reason_of(event: Event) -> str | None:
 def words_of(event: Event) -> str | None:
     """What the provider says of its reason in the same event, scrubbed and on one line; ``None`` where it says nothing.
 
-    Google does, of a prompt or an answer that it blocks and of a call that the model got wrong.
+    Google does, of a prompt or an answer that it blocks and of a call that the model got wrong; Anthropic of a refusal;
+    Azure names the filters that stopped an answer.
     """
     try:
-        words = _search(event.json(), _MESSAGES)
+        value = event.json()
     except (ValueError, RecursionError):
         return None
-    return None if words is None else shorten(words) or None
+    words = _search(value, _MESSAGES) or ", ".join(_filters(value))
+    return shorten(words) or None
+
+
+def _filters(value: Any) -> list[str]:
+    choices = value.get("choices") if isinstance(value, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    results = choice.get("content_filter_results") if isinstance(choice, dict) else None
+    return [
+        name
+        for name, result in (results.items() if isinstance(results, dict) else ())
+        if isinstance(result, dict) and result.get("filtered") is True
+    ]
 
 
 def _word(value: Any) -> str | None:

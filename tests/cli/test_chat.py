@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from llmwatch.faults import FaultServer, refused_port
+from llmwatch.faults import Context, FaultServer, Script, refused_port, steps
 from llmwatch.faults.catalogue import ANSWER, answer
 from tests.cli.foreign_server import ForeignServer
 from tests.cli.running import Ended, in_terminal, interrupt, invoke, launched, run, started
@@ -180,6 +181,19 @@ def test_provider_errors(script: str, says: str) -> None:
     assert (done.code, done.out) == (4, "")
     assert says in done.err
     assert "Traceback" not in done.err
+
+
+def test_the_reason_of_an_empty_answer_is_said() -> None:
+    """Why there is nothing in it stands beside that, in the provider's word."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        chunk = b'data: {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "content_filter"}]}\n\n'
+        yield from context.answer([steps.Chunk(chunk), steps.Chunk(b"data: [DONE]\n\n")])
+
+    with FaultServer(Script(name="filtered", description="answers with nothing", play=play)) as server:
+        done = chat(server.url, "hi")
+    assert (done.code, done.out) == (0, "")
+    assert "a reason: content_filter." in done.err
 
 
 def test_empty_answer_is_said() -> None:

@@ -292,6 +292,21 @@ def test_repr_of_a_call_hides_its_arguments() -> None:
     assert "secret" not in repr(ToolCall(id="a", name="f", arguments='{"x": "secret"}'))
 
 
+def refused(category: str | None, explanation: str | None) -> tuple[str, dict[str, Any]]:
+    details = {"type": "refusal", "category": category, "explanation": explanation}
+    return typed("message_delta", delta={"stop_reason": "refusal", "stop_details": details})
+
+
+def filtered(**results: bool) -> dict[str, Any]:
+    found = {name: {"filtered": result, "severity": "medium"} for name, result in results.items()}
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter", "content_filter_results": found}]}
+
+
+def native(reason: str | None) -> dict[str, Any]:
+    choice = {"delta": {}, "finish_reason": "content_filter", "native_finish_reason": reason}
+    return {"choices": [{"index": 0, **choice}]}
+
+
 LOST = {"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "Malformed function call: f(x)"}
 KEY = "sk-" + "Ab3Cd9Ef1" * 4
 
@@ -320,6 +335,18 @@ KEY = "sk-" + "Ab3Cd9Ef1" * 4
         ),
         ("openai-chat", (ROLE, chunk({}, "content_filter"), "[DONE]"), "content_filter", "change the prompt"),
         ("anthropic", (ended("refusal"), STOPPED), "refusal", "change the prompt"),
+        ("anthropic", (refused("cyber", "not this"), STOPPED), "refusal (not this)", "change the prompt"),
+        ("anthropic", (refused("cyber", None), STOPPED), "refusal (cyber)", "change the prompt"),
+        ("anthropic", (refused(None, None), STOPPED), "refusal", "change the prompt"),
+        (
+            "openai-chat",
+            (ROLE, filtered(hate=True, jailbreak=True, violence=False)),
+            "content_filter (hate, jailbreak)",
+            None,
+        ),
+        ("openai-chat", (ROLE, filtered()), "content_filter", None),
+        ("openai-chat", (ROLE, native("SAFETY")), "content_filter (SAFETY)", None),
+        ("openai-chat", (ROLE, native(None)), "content_filter", None),
         ("anthropic", (ended("max_tokens"), STOPPED), "max_tokens", "more tokens"),
         (
             "openai-responses",
