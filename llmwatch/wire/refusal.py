@@ -23,6 +23,7 @@ __all__ = [
     "bare_error",
     "broken_error",
     "error_in",
+    "has_error",
     "in_stream_error",
     "is_loading",
     "is_named",
@@ -120,6 +121,21 @@ def _from_details(value: object) -> str | None:
     return None
 
 
+def has_error(source: dict[str, Any]) -> bool:
+    """Whether ``error`` in an object is one. Some gateways have it in every event, with a code of success, or ``none``.
+
+    An empty message alone is no success: it is what Python makes of an exception without words.
+    """
+    error = source.get("error")
+    if isinstance(error, str):
+        return error.strip().lower() not in _NO_ERRORS
+    if not isinstance(error, dict) or not error:
+        return bool(error)
+    words = _first_text(error, "message", "detail", "error", "msg")
+    well = (_name(error.get("code")) or "").lower() in _FINE_CODES and not error.get("type")
+    return not well or (words is not None and words.strip(" .!").lower() not in _NOTICES)
+
+
 def error_in(value: object) -> StreamError | None:
     """The error that a parsed JSON value stands for, or ``None`` where it does not say that it is one.
 
@@ -135,15 +151,15 @@ def error_in(value: object) -> StreamError | None:
         value = value[0]
     if not isinstance(value, dict):
         return None
-    error = value.get("error")
-    if isinstance(error, dict) and error:
+    error = value.get("error") if has_error(value) else None
+    if isinstance(error, dict):
         kind = _name(error.get("type")) or _name(error.get("status"))
         message = _first_text(error, "message", "detail", "error", "msg") or "no message was given"
         return StreamError(kind, _name(error.get("code")), message)
-    if isinstance(error, str) and error.strip():
+    if isinstance(error, str):
         message = _first_text(value, "message", "error_description") or shorten(error)
         return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
-    if error and not isinstance(error, str):
+    if error:
         message = _from_details(error) or _first_text(value, "message", "msg", "detail") or "an error of unknown shape"
         first = error[0] if isinstance(error, list) and isinstance(error[0], dict) else {}
         return StreamError(_name(first.get("type")), _name(value.get("code")) or _name(first.get("code")), message)
@@ -197,6 +213,8 @@ _NOTICES = _UNDER_WAY | frozenset(
     ("accepted", "begin", "begun", "continue", "created", "debug", "info", "information", "notice", "ready", "waiting")
 )
 _FAILED = frozenset(("error", "exception", "fail", "failed", "failure"))
+# What says that there is no error, in its place.
+_NO_ERRORS = frozenset(("", "none", "null", "no error"))
 _LEAST_STATUS, _MOST_STATUS = 400, 599
 _FINE_STATUSES = frozenset(status for status in HTTPStatus if status < 300)
 # What an object holds that is an error and nothing else.

@@ -447,3 +447,45 @@ def test_an_empty_error_with_an_errors_status_or_name_is_one() -> None:
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(("error", {"error": {}})) + DONE)
     assert isinstance(decoder.error, ProviderError)
     assert provider_error(500, b'{"error": {}}').message == "no message was given"
+
+
+NO_ERRORS = [
+    {"code": 0, "message": ""},
+    {"code": "0", "message": "Success."},
+    {"code": 0, "msg": "ok"},
+    "none",
+    " ",
+    {},
+]
+
+
+@pytest.mark.parametrize("dialect", [dialect for dialect in TEXT_OF if dialect != "generic"])
+@pytest.mark.parametrize("error", NO_ERRORS)
+def test_an_error_that_says_that_there_is_none(dialect: str, error: Any) -> None:
+    """Alone, and beside each piece of the answer."""
+    for beside in (False, True):
+        frames = TEXT_OF[dialect]
+        if beside:
+            frames = frames.replace(b"}\n\n", b', "error": ' + json.dumps(error).encode() + b"}\n\n")
+        text, decoder = judged(dialect, frames + sse({"error": error}) + frames + DONE)
+        assert (decoder.error, decoder.terminal) == (None, True)
+        assert text[:1] == "a"
+
+
+@pytest.mark.parametrize("dialect", TEXT_OF)
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": ""},
+        {"message": "", "type": None, "code": None},
+        {"message": "", "type": "server_error", "code": 0},
+        {"code": 0, "message": WORDS},
+        {"code": 7, "message": ""},
+        {"code": 7, "message": "ok"},
+        "none of the workers answers",
+    ],
+)
+def test_an_error_with_few_words_is_one(dialect: str, error: Any) -> None:
+    """A code of success needs words of success, and an exception may have no words."""
+    _, decoder = judged(dialect, TEXT_OF[dialect] + sse({"error": error}) + DONE)
+    assert isinstance(decoder.error, ProviderError)

@@ -23,6 +23,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import thoughts
+from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import whole_call
 
@@ -46,7 +47,7 @@ class Baidu(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        if value.get("error") or value.get("error_code") or event.event == "error":
+        if has_error(value) or value.get("error_code") or event.event == "error":
             error_event(event, value)
             return
         ended = value.get("is_end") is True

@@ -10,7 +10,7 @@ from typing import Any
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.refusal import broken_error, error_in, shorten, stray_error
+from llmwatch.wire.refusal import broken_error, error_in, has_error, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
 
@@ -168,7 +168,7 @@ class Dialect:
             if is_done(event):
                 return None
             raise NotAnObject
-        if value.get("error"):
+        if has_error(value):
             # Whatever it stands beside.
             error_event(event, value)
             return None

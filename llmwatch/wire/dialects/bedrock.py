@@ -38,7 +38,7 @@ from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
-from llmwatch.wire.refusal import shorten
+from llmwatch.wire.refusal import has_error, shorten
 from llmwatch.wire.tools import OpenCalls, Places
 
 __all__ = ["BEDROCK_EVENTS", "Bedrock"]
@@ -212,7 +212,7 @@ class Bedrock(Dialect):
                 event.finish = self.finished = True
 
     def _read_unknown(self, event: Event, value: dict[str, Any]) -> None:
-        if value.get("error"):
+        if has_error(value):
             error_event(event, value)
             return
         source = _source(value)

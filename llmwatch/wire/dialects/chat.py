@@ -31,7 +31,7 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.refusal import bare_error, error_in, is_named
+from llmwatch.wire.refusal import bare_error, error_in, has_error, is_named
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
 
@@ -145,12 +145,12 @@ class OpenAIChat(Dialect):
     def _read_any(self, event: Event, value: dict[str, Any]) -> None:
         choices = value.get("choices")
         choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-        error = value if value.get("error") or event.event == "error" or value.get("object") == "error" else None
+        error = value if has_error(value) or event.event == "error" or value.get("object") == "error" else None
         beside = value.get("x_groq")
         beside = beside if isinstance(beside, dict) else {}
         # OpenRouter puts it into the choice, and others into the delta; Groq has it beside them.
         for place in (beside, *(place for choice in choices for place in (choice, choice.get("delta")))):
-            if isinstance(place, dict) and place.get("error"):
+            if isinstance(place, dict) and has_error(place):
                 error = error or {"error": place["error"]}
         other = "choices" in value or event.event != "message" or is_named(value)
         if error is None and not choices and (error_in(value) or (not other and bare_error(value))):

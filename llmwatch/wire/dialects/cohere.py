@@ -30,6 +30,7 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.reasons import is_failure
+from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls, Places, whole_call
 
@@ -96,7 +97,7 @@ class Cohere(Dialect):
             return
         kind = text_of(value.get("type"))
         line = text_of(value.get("event_type"))
-        if value.get("error") or event.event == "error":
+        if has_error(value) or event.event == "error":
             error_event(event, value)
         elif kind in COHERE_EVENTS:
             self._read_event(event, kind, value)

@@ -29,7 +29,7 @@ from llmwatch.wire.dialects.base import (
     words_of,
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.refusal import is_named, is_notice
+from llmwatch.wire.refusal import has_error, is_named, is_notice
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["DashScope"]
@@ -75,7 +75,7 @@ class DashScope(Dialect):
         output = value.get("output")
         words = text_of(value.get("message")) or text_of(value.get("msg"))
         coded = value.get("code") and not is_notice(value["code"], words) and not is_named(value)
-        if event.event == "error" or value.get("error") or (coded and not output):
+        if event.event == "error" or has_error(value) or (coded and not output):
             error_event(event, value)
             return
         usage = value.get("usage")

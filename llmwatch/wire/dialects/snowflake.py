@@ -29,6 +29,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
+from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
 
@@ -70,7 +71,7 @@ class Snowflake(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        if value.get("error") or event.event == "error":
+        if has_error(value) or event.event == "error":
             error_event(event, value)
             return
         if "usage" in value:

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, words_of
 from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 
 __all__ = ["TGI"]
@@ -41,7 +42,7 @@ class TGI(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        if value.get("error") or event.event == "error":
+        if has_error(value) or event.event == "error":
             error_event(event, value)
             return
         token = value.get("token")
