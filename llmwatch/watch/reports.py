@@ -64,11 +64,12 @@ class Reports(Watched, Generic[T]):
         self.outer: Reports[Any] | None = None
         """The attempt in whose worker this one was started."""
         self.unhurried = False
-        """``send`` is a limit on standing still, and not on the whole of the writing."""
+        """``send`` is a limit on standing still, and not on the whole of the writing; ``ttfb`` begins anew with the
+        headers, as a read time-out does.
+        """
         self._abandoned = False
         self._hung_up = False
         self._through = False  # the worker hands nothing over any more
-        self._trailed = 0  # bytes that came behind the end
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
         self._orphaned = False
         self._second_look: tuple[float, float] | None = None  # of which expiry, and when
@@ -170,6 +171,8 @@ class Reports(Watched, Generic[T]):
             self.tally.status, self.tally.request_id = status, request_id
             self._tell_functions()
             self._observe(Seen.REFUSED if refused else Seen.HEADERS)
+            if self.unhurried:
+                self._machine.wind("ttfb", self._clock.now())
 
     def answered(self, status: int, request_id: str | None) -> None:
         """A request that a wrapped function makes on its own account got the head of its response. No clock is
@@ -350,16 +353,16 @@ class Reports(Watched, Generic[T]):
         self._read_at = self._clock.now()
 
     def trail(self, data: T, size: int) -> None:
-        """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it. Nothing
-        waits for the caller any more, so of a flood only so much is kept as may wait for him.
+        """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it, and none
+        stands still. Where there is no room the worker waits for the caller, until ``drain`` has passed.
         """
         with self._lock:
             self._running()
-            self._trailed += size
-            if self._trailed <= self._bounds.size:
-                self._handover.put([data], size)
-            else:
-                self._machine.late += 1
+            handover = self._handover
+            while handover.full and not handover.closed and not self._hung_up:
+                self._clock.wait(handover.room, None)
+            self._running()
+            handover.put([data], size)
 
     # -- the end ------------------------------------------------------------
 

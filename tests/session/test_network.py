@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from urllib3.util import Timeout
 
 import llmwatch
 from llmwatch import Retry
-from llmwatch.faults import FaultServer, ProxyServer, blackhole, refused_port
+from llmwatch.faults import Context, FaultServer, ProxyServer, Script, blackhole, refused_port, steps
 from tests.end_to_end.calls import asking
 from tests.session.doors import Way, caught, record_of, together
 from tests.session.scripts import reply
@@ -174,6 +175,25 @@ def test_an_explicit_time_out_becomes_the_limits(way: Way) -> None:
     limits = [[record.limits[name]["value"] for name in ("connect", "ttfb", "stale")] for record in (given, none, both)]
     assert limits == [[3.5, 27, 27], [10, 1800, 900], [2, 5, 5]]
     assert given.limits["ttfb"]["source"] == "timeout of the request"
+
+
+def _in_two_steps(context: Context) -> Iterator[steps.Step]:
+    """A head and a body, each of which takes most of the limit."""
+    yield steps.Wait(0.7 * SOON)
+    yield from context.answer([steps.Wait(0.7 * SOON), steps.Chunk(b"found")], content_type="text/plain")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_a_time_out_counts_each_silence_of_what_is_no_models(way: Way, method: str, stream: bool) -> None:
+    """As in requests it begins anew with the headers: an answer in two steps comes, after one request."""
+    script = Script(name="two-steps", description="takes its time twice", play=_in_two_steps)
+
+    def act(session: requests.Session, server: FaultServer) -> Any:
+        response = session.request(method, server.url + "/report", data=b"x", stream=stream, timeout=SOON)
+        return response.content, len(server.requests)
+
+    assert way.alike(act, script) == (b"found", 1)
 
 
 @pytest.mark.parametrize("script", ["silent", "stall-after-content"])

@@ -8,6 +8,7 @@ import pytest
 
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import Caller, Stage
 
 MakeStage = Callable[..., Stage]
@@ -98,19 +99,44 @@ def test_another_thread_can_forgo_it(stage: MakeStage) -> None:
     assert one.attempt.rest() is None
 
 
-def test_a_flood_behind_the_end_is_not_kept(stage: MakeStage) -> None:
-    """Only as much as may wait for the caller; the worker waits for nobody."""
+def test_what_comes_behind_the_end_waits_for_room(stage: MakeStage) -> None:
+    """Nothing of it is lost to a caller who reads, and no more is kept than may wait for him."""
     one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=100))
     one.open()
     one.receive("a", terminal=True)
-    for _ in range(20):
+    for _ in range(9):
         _trail(one, "b")
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.trail("c", 10))
+    assert one.clock.somebody_waits() is one.attempt._handover.room  # type: ignore[attr-defined]
+    assert one.attempt.take() == ["a"]
+    one.worker.result()
     one.leave()
-    found: list[object] = one.taken()
+    found: list[object] = []
     while (batch := one.attempt.rest()) is not None:
         found += batch
-    assert found == ["a", *["b"] * 10]
-    assert one.attempt.late == 10
+    assert found == [*["b"] * 9, "c"]
+    assert one.attempt.late == 0
+
+
+@pytest.mark.parametrize("ends", ["drain", "forgo"])
+def test_nobody_waits_for_who_does_not_read(stage: MakeStage, ends: str) -> None:
+    """With ``drain``, or once the caller wants nothing of it, the worker is free."""
+    one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=10))
+    socket = one.open()
+    one.receive("a", terminal=True)
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.trail("b", 10))
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    if ends == "drain":
+        one.pass_time(5.1)
+        assert socket.shut_down.is_set()
+        with pytest.raises(Aborted):
+            one.worker.result()
+    else:
+        one.attempt.forgo()
+        one.worker.result()
+    assert one.verdict.kind is VerdictKind.DONE
 
 
 def test_a_caller_that_is_content_ends_it(stage: MakeStage) -> None:
