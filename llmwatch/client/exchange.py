@@ -26,7 +26,7 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.tally import Tally
-from llmwatch.wire import Decoder, Event, Kind, is_loading, not_a_stream, provider_error
+from llmwatch.wire import Decoder, Event, Kind, begins_lines, is_loading, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
@@ -327,6 +327,9 @@ NO_MARKS: Marks = {"progress": False, "finish": False, "end": False, "terminal":
 """Nothing that shows an end."""
 
 
+_BLANK = b"\xef\xbb\xbf\r\n"
+
+
 class EventDelivery:
     """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
 
@@ -340,6 +343,7 @@ class EventDelivery:
         self._decoder = exchange._decoder(reply, tolerant=not self.strict)
         self._decompressor = self._decompressor_for(reply.encoding)
         self._begun = False
+        self._start = b""  # of a body that may be lines or a document
         self._size = 0
         self._tokens = 0
         self._said = False
@@ -353,14 +357,21 @@ class EventDelivery:
             return
         for piece in self._decompressor.feed(data):
             if piece and not self._begun:
-                self._begun = True
-                if self.strict:
-                    self._refuse_documents(piece)
+                self._begun = not self.strict or self._refuse_documents(piece)
             self._decoded(piece)
 
-    def _refuse_documents(self, piece: bytes) -> None:
+    def _refuse_documents(self, piece: bytes) -> bool:
+        """Whether the body is known to be no document by now."""
+        start = self._start + piece
+        if self._decoder.framing is None and start.lstrip(_BLANK).startswith(b"{"):
+            lines = begins_lines(start)
+            if lines is not False:
+                self._start = b"" if lines else start
+                return lines is True
+        self._start = b""
         dialect = self._decoder.dialect or self._exchange.dialect
-        self._exchange._refuse_documents(self._attempt, self._reply, dialect, piece, self._decompressor)
+        self._exchange._refuse_documents(self._attempt, self._reply, dialect, start, self._decompressor)
+        return True
 
     def _decoded(self, piece: bytes) -> None:
         self._size += len(piece)

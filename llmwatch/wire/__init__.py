@@ -8,6 +8,7 @@ from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.places import beginning, end_of_events
 from llmwatch.wire.recognition import Recognition
 from llmwatch.wire.refusal import is_loading, media_type, not_a_stream, provider_error
+from llmwatch.wire.sniff import begins_lines
 from llmwatch.wire.usage import Usage
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ToolDelta",
     "Usage",
     "beginning",
+    "begins_lines",
     "check_dialect",
     "end_of_events",
     "is_loading",

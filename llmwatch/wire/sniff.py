@@ -12,10 +12,31 @@ import re
 
 from llmwatch.wire.dialects.detect import is_line
 
-__all__ = ["Sniffer"]
+__all__ = ["Sniffer", "begins_lines"]
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"[\r\n]")
+
+
+# A first line is looked into up to this size while its end has not come.
+_MOST_LINE = 64 * 1024
+
+
+def begins_lines(start: bytes) -> bool | None:
+    """Whether a body that begins so is JSON lines of a known shape; ``None`` while that cannot be told."""
+    found = start.removeprefix(_BOM).lstrip(b"\r\n")
+    if not found or _BOM.startswith(start):
+        return None
+    if not found.startswith(b"{"):
+        return False
+    line = _LINE_END.split(found, maxsplit=1)[0]
+    whole = len(line) < len(found)
+    if not whole and not (found.endswith(b"}") and len(found) <= _MOST_LINE):
+        return None if len(found) <= _MOST_LINE else False
+    try:
+        return is_line(json.loads(line)) and (whole or None)
+    except (ValueError, RecursionError):
+        return False if whole else None
 
 
 class Sniffer:
@@ -61,10 +82,4 @@ class Sniffer:
 
     def lines(self) -> bool:
         """Whether these are JSON lines."""
-        first = _LINE_END.split(bytes(self._held).removeprefix(_BOM).lstrip(b"\r\n"), maxsplit=1)[0]
-        if not first.startswith(b"{"):
-            return False
-        try:
-            return is_line(json.loads(first))
-        except (ValueError, RecursionError):
-            return False
+        return begins_lines(bytes(self._held) + b"\n") is True

@@ -396,3 +396,40 @@ def test_events_under_a_type_of_lines_are_read(serve: Serve, connect: Connect, p
         outcome.done()
         assert outcome.text == "hi"
     assert len(server.requests) == 2
+
+
+LOCAL_LINES = (
+    {"model": "m", "message": {"role": "assistant", "content": "h"}, "done": False},
+    {"model": "m", "message": {"role": "assistant", "content": "i"}, "done": False},
+    {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
+)
+
+
+def _split(body: bytes, size: int, content_type: str) -> Script:
+    def play(context: Context) -> Iterator[steps.Step]:
+        parts = [steps.Chunk(body[at : at + size]) for at in range(0, len(body), size)]
+        yield from context.answer(parts, content_type=content_type, headers=[])
+
+    return Script(name="split", description="one body in pieces", play=play)
+
+
+@pytest.mark.parametrize("size", [1, 30, 10_000])
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain", ""])
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/other"])
+def test_lines_under_another_type_are_read(serve: Serve, connect: Connect, path: str, kind: str, size: int) -> None:
+    """Ollama's lines are known by the first of them; cut they are cut, and a document is none of them."""
+    server = serve(_split(_lines(*LOCAL_LINES), size, kind))
+    for ask in (stream, collect):
+        outcome = ask(connect(), server.url + path)
+        outcome.done()
+        assert outcome.text == "hi"
+    assert len(server.requests) == 2
+    server = serve(_split(_lines(*LOCAL_LINES[:-1]), size, kind))
+    stream(connect(retry=Retry.none()), server.url + path).failed(llmwatch.StreamTruncated)
+    for document in ({"text": "hi"}, {"object": "response", "output": []}):
+        for body in (json.dumps(document), json.dumps(document) + "\n", json.dumps(document, indent=1)):
+            server = serve(_split(body.encode(), size, kind))
+            stream(connect(), server.url + path).failed(llmwatch.NotAStream)
+            assert len(server.requests) == 1
+    server = serve(_split(b'{"error": {"message": "no such model", "type": "invalid_request_error"}}', size, kind))
+    stream(connect(retry=Retry.none()), server.url + path).failed(llmwatch.ProviderError)
