@@ -6,7 +6,9 @@ the request is for a model, and how a stream is asked for. Whether a request is 
 
 A path ends as the row says. Words such as ``generate`` and ``completions`` stand in the paths of many other backends:
 there the body has to hold what only a model is given (``needs``). A server of one model is asked without its name:
-there a setting of the generation shows what the request is for (``instead``).
+there a setting of the generation shows what the request is for (``instead``). ``seed``, ``stop``, ``max_length`` and
+the like are no such settings, because orders have fields of these names. A field counts only if it holds the type that
+is documented.
 
 Sources: the providers' API references, and the requests of their own packages: cohere 4.57, dashscope 2.0,
 huggingface_hub 2.4, nlpcloud 1.1, qianfan 0.4, tencentcloud-sdk-python-hunyuan 3.1, together 0.2, zhipuai 1.0.
@@ -21,7 +23,7 @@ from enum import Enum
 from functools import cache, lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ["ENDPOINTS", "Endpoint", "Streams", "endpoints_at", "field_of", "is_set"]
+__all__ = ["ENDPOINTS", "Endpoint", "Prompt", "Streams", "endpoints_at", "field_of", "is_set"]
 
 
 class Streams(Enum):
@@ -34,26 +36,40 @@ class Streams(Enum):
     UNLESS_TOLD = "unless_told"
 
 
+class Prompt(Enum):
+    """What a prompt is that is no conversation. ``TEXT``: one text; ``ITEMS``: a list of objects; ``ANY``: these, and
+    lists of texts or tokens.
+    """
+
+    ANY = "any"
+    TEXT = "text"
+    ITEMS = "items"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One documented method. Fields of the body are named with dots where they are nested.
 
     * ``path``: a regular expression that the URL's path, without a slash at its end, ends with. Its group ``model`` is
       the model's name, where that stands in the path.
-    * ``prompts``: one of these fields holds the prompt.
-    * ``model``: the fields that name the model.
+    * ``prompts``: one of these fields holds the prompt, and ``prompt`` is what stands there.
+    * ``model``: the fields that name the model; ``names``: a regular expression of its name, from the first letter on.
     * ``instead``: one of these fields shows as much where no model is named.
     * ``needs``: one of these fields has to be there whether a model is named or not; none if empty.
-    * ``speakers``: whether a conversation has to say who speaks.
+    * ``speakers``: whether a conversation has to say who speaks; ``empty``: whether it may have no turns, which is so
+      only where no other backend has such a path.
     * ``stream``: the field that asks for a stream; ``streams``: what it does.
     """
 
     path: str
     prompts: tuple[str, ...]
+    prompt: Prompt = Prompt.ANY
     model: tuple[str, ...] = ("model",)
+    names: str = ""
     instead: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     speakers: bool = True
+    empty: bool = False
     stream: str = "stream"
     streams: Streams = Streams.ASKED
 
@@ -67,42 +83,62 @@ class Endpoint:
         found = _compiled(self.path).search(path)
         return (found.groupdict().get("model") or "") if found is not None else ""
 
+    def may_name(self, model: object) -> bool:
+        """Whether ``model`` is a name that a model may have here."""
+        return isinstance(model, str) and bool(model) and _compiled(self.names).match(model) is not None
+
     def fits(self, path: str) -> bool:
         """Whether ``path``, without a slash at its end, is one of this method."""
         return _compiled(self.path).search(path) is not None
 
 
-# What only a model is given: how it is to sample, and how much.
-_SAMPLING = (
-    *("temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "grammar", "logprobs"),
-    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "maximum_tokens", "max_length"),
-    *("n_predict", "repetition_penalty", "repeat_penalty", "frequency_penalty", "presence_penalty"),
-    *("sampling_params", "do_sample", "cache_prompt", "stream_tokens"),
+# What only a model is given: how it is to sample, and how much. By the type that is documented.
+_NUMBERS = (
+    *("temperature", "top_p", "top_k", "min_p", "typical_p", "n_predict", "max_tokens", "max_completion_tokens"),
+    *("max_output_tokens", "max_new_tokens", "maximum_tokens", "max_tokens_to_sample", "max_gen_len"),
+    *("repetition_penalty", "repeat_penalty", "frequency_penalty", "presence_penalty"),
 )
+_SWITCHES = ("do_sample", "cache_prompt", "stream_tokens", "return_full_text")
+_SAMPLING = (*_NUMBERS, *_SWITCHES, "sampling_params")
 _ASKED = (*_SAMPLING, "stream")
-_PARAMETERS = tuple(f"parameters.{name}" for name in (*_SAMPLING, "details", "return_full_text"))
-_RESPONSES = ("stream", "store", "tools", "reasoning", "max_output_tokens", "temperature", "previous_response_id")
+_PARAMETERS = tuple(f"parameters.{name}" for name in _SAMPLING)
+_RESPONSES = ("stream", "tools", "reasoning", "max_output_tokens", "temperature", "previous_response_id")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys((*_NUMBERS, "max_length"), (int, float)),
+    **dict.fromkeys((*_SWITCHES, "stream", "store", "wait_for_model", "use_cache"), (bool,)),
+    **dict.fromkeys(("sampling_params", "parameters", "reasoning", "inferenceConfig"), (Mapping,)),
+    "tools": (list,),
+    "previous_response_id": (str,),
+}
 # Keys that Cohere's own package sends with each chat, whatever they hold.
 _COHERE = ("chat_history", "preamble", "prompt_truncation", "citation_quality", "search_queries_only", "raw_prompting")
 
 _V = r"/v\d[a-z0-9]*"
 _DEPLOYMENT = r"/(?:deployments|engines)/(?P<model>[^/]+)"
+_OPENED = r"/(?:openai/deployments|v\d[a-z0-9]*/engines)/(?P<model>[^/]+)"
 _MODEL = r"/(?P<model>[^/]+)"
+# ``vendor.model``, with a region before it, or an ARN.
+_BEDROCK_NAME = r"(?:[a-z][a-z0-9-]*\.)+\S|arn(?::|%3[Aa])aws"
+_BEDROCK_COHERE = r"(?:[a-z]+\.)?cohere\."
+_COHERE_NAME = r"command|c4ai|aya"
 
 _OPENAI = (
     # Also Azure, Mistral, DeepSeek, zhipu v4, vLLM, llama.cpp and the many that are compatible.
-    Endpoint(path=rf"(?:{_DEPLOYMENT})?/chat/completions$", prompts=("messages",), instead=_ASKED),
+    Endpoint(path=rf"(?:{_DEPLOYMENT})?/chat/completions$", prompts=("messages",), instead=_ASKED, empty=True),
     Endpoint(path=r"/agents/completions$", prompts=("messages",), model=("agent_id",)),
     Endpoint(
-        path=rf"(?:{_V}|/openai|/beta|/fim|{_DEPLOYMENT}|^)/completions$",
+        path=rf"(?:{_V}|/openai|/beta|/fim|{_OPENED})/completions$",
         prompts=("prompt",),
         instead=("n_predict", "max_tokens", "temperature", "cache_prompt"),
     ),
+    Endpoint(path=r"^/completions$", prompts=("prompt",), instead=_SAMPLING, needs=_ASKED),
     Endpoint(path=r"/completions$", prompts=("prompt",), needs=_ASKED),
-    Endpoint(path=rf"(?:{_V}|/openai|{_DEPLOYMENT}|^)/responses$", prompts=("input", "prompt.id")),
-    Endpoint(path=r"/responses$", prompts=("input", "prompt.id"), needs=_RESPONSES),
+    Endpoint(path=rf"(?:{_V}|/openai|{_OPENED})/responses$", prompts=("input", "prompt.id")),
+    Endpoint(path=r"/responses$", prompts=("input", "prompt.id"), prompt=Prompt.TEXT, needs=_RESPONSES),
+    Endpoint(path=r"/responses$", prompts=("input",), prompt=Prompt.ITEMS, needs=(*_RESPONSES, "store")),
+    Endpoint(path=r"^/embeddings$", prompts=("input",), instead=("encoding_format",), needs=("encoding_format",)),
     Endpoint(
-        path=rf"(?:{_V}|/openai|/api|/text|{_DEPLOYMENT}|^)/embeddings$",
+        path=rf"(?:{_V}|/openai|/api|/text|{_OPENED})/embeddings$",
         prompts=("input", "prompt", "inputs"),
         model=("model", "model_id"),
         instead=("encoding_format",),
@@ -111,8 +147,8 @@ _OPENAI = (
     Endpoint(path=rf"(?:{_V}|{_DEPLOYMENT})/images?/generations$", prompts=("prompt",)),
 )
 _ANTHROPIC = (
-    Endpoint(path=rf"{_V}/messages$", prompts=("messages",)),
-    Endpoint(path=rf"{_V}/complete$", prompts=("prompt",)),
+    # Messages with roles are a conversation as anywhere.
+    Endpoint(path=rf"{_V}/complete$", prompts=("prompt",), needs=("max_tokens_to_sample",)),
 )
 _GOOGLE = (
     Endpoint(path=r"/(?P<model>[^/:]+):generateContent$", prompts=("contents",), speakers=False),
@@ -125,19 +161,38 @@ _GOOGLE = (
     Endpoint(path=r"/(?P<model>[^/:]+):embedContent$", prompts=("content",)),
     Endpoint(path=r"/(?P<model>[^/:]+):batchEmbedContents$", prompts=("requests",)),
     # Vertex: the models of other makes, and its older interface.
-    Endpoint(path=r"/(?P<model>[^/:]+):rawPredict$", prompts=("messages", "prompt")),
+    Endpoint(path=r"/publishers/[^/]+/models/(?P<model>[^/:]+):rawPredict$", prompts=("messages", "prompt")),
     Endpoint(path=r"/(?P<model>[^/:]+):streamRawPredict$", prompts=("messages", "prompt"), streams=Streams.ALWAYS),
     Endpoint(path=r"/publishers/[^/]+/models/(?P<model>[^/:]+):predict$", prompts=("instances",)),
     Endpoint(
         path=r"/(?P<model>[^/:]+):serverStreamingPredict$", prompts=("inputs", "instances"), streams=Streams.ALWAYS
     ),
 )
-_BEDROCK_PROMPTS = ("messages", "prompt", "inputText", "message", "texts")
+_BEDROCK_NEEDS = (*_SAMPLING, "anthropic_version", "inferenceConfig")
+_BEDROCK_STREAM = rf"/model{_MODEL}/invoke-with-response-stream$"
 _BEDROCK = (
-    Endpoint(path=rf"/model{_MODEL}/converse$", prompts=("messages",)),
-    Endpoint(path=rf"/model{_MODEL}/converse-stream$", prompts=("messages",), streams=Streams.ALWAYS),
-    Endpoint(path=rf"/model{_MODEL}/invoke$", prompts=_BEDROCK_PROMPTS),
-    Endpoint(path=rf"/model{_MODEL}/invoke-with-response-stream$", prompts=_BEDROCK_PROMPTS, streams=Streams.ALWAYS),
+    Endpoint(path=rf"/model{_MODEL}/converse$", prompts=("messages",), names=_BEDROCK_NAME, empty=True),
+    Endpoint(
+        path=rf"/model{_MODEL}/converse-stream$",
+        prompts=("messages",),
+        names=_BEDROCK_NAME,
+        empty=True,
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(
+        path=rf"/model{_MODEL}/invoke$", prompts=("messages", "prompt"), names=_BEDROCK_NAME, needs=_BEDROCK_NEEDS
+    ),
+    Endpoint(path=rf"/model{_MODEL}/invoke$", prompts=("inputText",), names=_BEDROCK_NAME),
+    Endpoint(path=rf"/model{_MODEL}/invoke$", prompts=("message", "texts"), names=_BEDROCK_COHERE),
+    Endpoint(
+        path=_BEDROCK_STREAM,
+        prompts=("messages", "prompt"),
+        names=_BEDROCK_NAME,
+        needs=_BEDROCK_NEEDS,
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(path=_BEDROCK_STREAM, prompts=("inputText",), names=_BEDROCK_NAME, streams=Streams.ALWAYS),
+    Endpoint(path=_BEDROCK_STREAM, prompts=("message",), names=_BEDROCK_COHERE, streams=Streams.ALWAYS),
 )
 _SELF_HOSTED = (
     # Ollama
@@ -145,31 +200,55 @@ _SELF_HOSTED = (
     Endpoint(path=r"/api/generate$", prompts=("prompt",), streams=Streams.UNLESS_TOLD),
     Endpoint(path=r"/api/embed$", prompts=("input",)),
     # Text Generation Inference, at its own root, behind a gateway, and at Hugging Face
-    Endpoint(path=r"^$", prompts=("inputs",), model=(), instead=("parameters", "stream")),
-    Endpoint(path=r"^/generate$", prompts=("inputs",), model=(), instead=("inputs",)),
-    Endpoint(path=r"/generate$", prompts=("inputs",), model=(), instead=_PARAMETERS),
-    Endpoint(path=r"/generate_stream$", prompts=("inputs",), model=(), instead=("inputs",), streams=Streams.ALWAYS),
-    Endpoint(path=r"/models/(?P<model>[^/]+/[^/]+)$", prompts=("inputs",), needs=("parameters", "options", "stream")),
+    Endpoint(
+        path=r"^(?:/generate)?$", prompts=("inputs",), prompt=Prompt.TEXT, model=(), instead=("parameters", "stream")
+    ),
+    Endpoint(path=r"/generate$", prompts=("inputs",), prompt=Prompt.TEXT, model=(), instead=_PARAMETERS),
+    Endpoint(
+        path=r"^/generate_stream$",
+        prompts=("inputs",),
+        prompt=Prompt.TEXT,
+        model=(),
+        instead=("inputs",),
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(
+        path=r"/generate_stream$",
+        prompts=("inputs",),
+        prompt=Prompt.TEXT,
+        model=(),
+        instead=_PARAMETERS,
+        streams=Streams.ALWAYS,
+    ),
+    Endpoint(
+        path=r"/models/(?P<model>[^/]+/[^/]+)$",
+        prompts=("inputs",),
+        needs=(*_PARAMETERS, "options.wait_for_model", "options.use_cache", "stream"),
+    ),
     # Triton
-    Endpoint(path=rf"/v2/models{_MODEL}(?:/versions/[^/]+)?/generate$", prompts=("text_input", "prompt")),
+    Endpoint(path=rf"/v2/models{_MODEL}(?:/versions/[^/]+)?/generate$", prompts=("text_input",)),
     Endpoint(
         path=rf"/v2/models{_MODEL}(?:/versions/[^/]+)?/generate_stream$",
-        prompts=("text_input", "prompt"),
+        prompts=("text_input",),
         streams=Streams.ALWAYS,
     ),
     # vLLM's plain server, text-generation-webui, KoboldCpp; SGLang
     Endpoint(path=r"/generate$", prompts=("prompt",), instead=_SAMPLING, needs=_SAMPLING),
     Endpoint(path=r"/generate$", prompts=("text", "input_ids"), model=(), instead=("sampling_params",)),
     Endpoint(
-        path=r"/(?:generate_stream|extra/generate/stream)$",
+        path=r"/generate_stream$", prompts=("prompt",), instead=_SAMPLING, needs=_SAMPLING, streams=Streams.ALWAYS
+    ),
+    Endpoint(
+        path=r"/extra/generate/stream$",
         prompts=("prompt",),
-        instead=_SAMPLING,
-        needs=_SAMPLING,
+        instead=(*_SAMPLING, "max_length"),
+        needs=(*_SAMPLING, "max_length"),
         streams=Streams.ALWAYS,
     ),
     # llama.cpp
-    Endpoint(path=r"/completion$", prompts=("prompt",), instead=_ASKED, needs=_ASKED),
-    Endpoint(path=r"^/infill$", prompts=("input_prefix", "input_suffix"), model=(), instead=("input_suffix",)),
+    Endpoint(path=r"^/completion$", prompts=("prompt",), instead=_ASKED, needs=_ASKED),
+    Endpoint(path=r"/completion$", prompts=("prompt",), instead=_SAMPLING, needs=_SAMPLING),
+    Endpoint(path=r"^/infill$", prompts=("input_prefix",), model=(), instead=("input_suffix",)),
     # LM Studio
     Endpoint(path=r"/api/v1/chat$", prompts=("input",)),
     # FastChat's worker
@@ -177,11 +256,10 @@ _SELF_HOSTED = (
     Endpoint(path=r"/worker_generate_stream$", prompts=("prompt",), streams=Streams.ALWAYS),
 )
 _CLOUDS = (
-    # Databricks and MLflow, SageMaker, and their containers
-    Endpoint(
-        path=rf"/(?:serving-endpoints|endpoints|gateway){_MODEL}/invocations$", prompts=("messages", "prompt", "input")
-    ),
-    Endpoint(path=rf"/endpoints{_MODEL}/invocations$", prompts=("inputs",), needs=_PARAMETERS),
+    # Databricks and MLflow, SageMaker, and their containers; messages with roles are a conversation as anywhere
+    Endpoint(path=rf"/serving-endpoints{_MODEL}/invocations$", prompts=("prompt", "input")),
+    Endpoint(path=rf"/(?:endpoints|gateway){_MODEL}/invocations$", prompts=("prompt",), needs=_SAMPLING),
+    Endpoint(path=rf"/endpoints{_MODEL}/invocations$", prompts=("inputs",), prompt=Prompt.TEXT, needs=_PARAMETERS),
     Endpoint(
         path=rf"/endpoints{_MODEL}/invocations-response-stream$",
         prompts=("messages", "prompt", "inputs"),
@@ -189,9 +267,15 @@ _CLOUDS = (
         streams=Streams.ALWAYS,
     ),
     Endpoint(path=r"^/invocations$", prompts=("messages", "prompt"), instead=_ASKED),
-    Endpoint(path=r"^/invocations$", prompts=("inputs",), model=(), instead=_PARAMETERS),
+    Endpoint(path=r"^/invocations$", prompts=("inputs",), prompt=Prompt.TEXT, model=(), instead=_PARAMETERS),
     # Azure: models as a service
-    Endpoint(path=r"^/score$", prompts=("input_data.input_string",), model=(), instead=("input_data",)),
+    Endpoint(
+        path=r"^/score$",
+        prompts=("input_data.input_string",),
+        prompt=Prompt.ITEMS,
+        model=(),
+        instead=("input_data.parameters",),
+    ),
     # Cloudflare, and behind its gateway
     Endpoint(
         path=r"/(?:ai/run|workers-ai)/(?P<model>(?:@|%40)[^/]+/[^/]+/[^/]+)$",
@@ -209,11 +293,14 @@ _CLOUDS = (
         model=("model_id",),
         streams=Streams.ALWAYS,
     ),
-    Endpoint(path=rf"/ml/v1(?:/deployments{_MODEL})?/text/chat$", prompts=("messages",), model=("model_id",)),
+    Endpoint(
+        path=rf"/ml/v1(?:/deployments{_MODEL})?/text/chat$", prompts=("messages",), model=("model_id",), empty=True
+    ),
     Endpoint(
         path=rf"/ml/v1(?:/deployments{_MODEL})?/text/chat_stream$",
         prompts=("messages",),
         model=("model_id",),
+        empty=True,
         streams=Streams.ALWAYS,
     ),
     # Snowflake
@@ -221,24 +308,39 @@ _CLOUDS = (
 )
 _OTHERS = (
     # Cohere, whose chat has a model of its own where none is named
-    Endpoint(path=r"(?:/v1|^)/chat$", prompts=("message",), instead=_COHERE),
-    Endpoint(path=r"/v2/chat$", prompts=("messages",)),
-    Endpoint(path=r"/v1/generate$", prompts=("prompt",), instead=("num_generations", "return_likelihoods")),
-    Endpoint(path=r"/v[12]/embed$", prompts=("texts", "inputs", "images")),
+    Endpoint(path=r"(?:/v1|^)/chat$", prompts=("message",), names=_COHERE_NAME, instead=_COHERE),
+    Endpoint(
+        path=r"/v1/generate$",
+        prompts=("prompt",),
+        names=_COHERE_NAME,
+        instead=("num_generations", "return_likelihoods"),
+    ),
+    Endpoint(
+        path=r"/v[12]/embed$",
+        prompts=("texts", "inputs", "images"),
+        needs=("input_type", "embedding_types", "truncate"),
+    ),
     # DashScope
     Endpoint(
         path=r"/services/aigc/(?:text|multimodal)-generation/generation$", prompts=("input.messages", "input.prompt")
     ),
-    Endpoint(path=r"/services/embeddings/[^/]+/[^/]+$", prompts=("input.texts", "input.contents")),
+    Endpoint(
+        path=r"/services/embeddings/(?:text|multimodal)-embedding/[^/]+$", prompts=("input.texts", "input.contents")
+    ),
     # zhipu, before v4
-    Endpoint(path=rf"/model-api{_MODEL}/invoke$", prompts=("prompt",)),
-    Endpoint(path=rf"/model-api{_MODEL}/sse-invoke$", prompts=("prompt",), streams=Streams.ALWAYS),
+    Endpoint(path=rf"/paas/v3/model-api{_MODEL}/invoke$", prompts=("prompt",), prompt=Prompt.ITEMS),
+    Endpoint(
+        path=rf"/paas/v3/model-api{_MODEL}/sse-invoke$",
+        prompts=("prompt",),
+        prompt=Prompt.ITEMS,
+        streams=Streams.ALWAYS,
+    ),
     # Baidu
     Endpoint(path=rf"/wenxinworkshop/(?:chat|completions){_MODEL}$", prompts=("messages", "prompt")),
     # Hunyuan
     Endpoint(path=r"^$", prompts=("Messages",), model=("Model",), stream="Stream"),
     # MiniMax
-    Endpoint(path=r"/text/chatcompletion(?:_pro|_v2)?$", prompts=("messages",)),
+    Endpoint(path=r"/text/chatcompletion(?:_pro|_v2)?$", prompts=("messages",), empty=True),
     # Yandex
     Endpoint(
         path=r"/foundationModels/v1/completion$",
@@ -250,14 +352,14 @@ _OTHERS = (
     Endpoint(path=rf"/v1/gpu(?:/[a-z]{{3}}_[A-Z][a-z]{{3}})?{_MODEL}/(?:code-)?generation$", prompts=("text",)),
     Endpoint(path=rf"/v1/gpu(?:/[a-z]{{3}}_[A-Z][a-z]{{3}})?{_MODEL}/chatbot$", prompts=("input",)),
     Endpoint(path=rf"/v1{_MODEL}/generation$", prompts=("text",), needs=_SAMPLING),
-    Endpoint(path=rf"/v1{_MODEL}/chatbot$", prompts=("input",), needs=("context", "history")),
+    Endpoint(path=rf"/v1{_MODEL}/chatbot$", prompts=("input",), prompt=Prompt.TEXT, needs=("context",)),
     Endpoint(
-        path=rf"/v1/(?:gpu/)?stream(?:ing)?{_MODEL}/(?:(?:code-)?generation|chatbot)$",
+        path=rf"/v1/gpu/stream(?:ing)?{_MODEL}/(?:(?:code-)?generation|chatbot)$",
         prompts=("text", "input"),
         streams=Streams.ALWAYS,
     ),
     # Together, before v1; DeepInfra
-    Endpoint(path=r"(?:^|/api)/inference$", prompts=("prompt",), stream="stream_tokens"),
+    Endpoint(path=r"(?:^|/api)/inference$", prompts=("prompt",), needs=_SAMPLING, stream="stream_tokens"),
     Endpoint(path=r"/v1/inference/(?P<model>[^/]+/[^/]+)$", prompts=("input",)),
     # AI21, Aleph Alpha
     Endpoint(path=rf"/studio/v1{_MODEL}/complete$", prompts=("prompt",)),
@@ -310,10 +412,21 @@ def field_of(body: Mapping[str, object], name: str) -> object:
 
 
 def is_set(body: Mapping[str, object], names: Iterable[str]) -> bool:
-    """Whether one of the fields ``names`` is there, whatever it holds: some packages send all of theirs."""
+    """Whether one of the fields ``names`` is there with a value of the type that is documented for it, where that is
+    known. ``null`` is one, because some packages send all of their fields.
+    """
     for name in names:
         outer, _, inner = name.rpartition(".")
         holder = field_of(body, outer) if outer else body
-        if isinstance(holder, Mapping) and inner in holder:
+        if isinstance(holder, Mapping) and inner in holder and _is_documented(inner, holder[inner]):
             return True
     return False
+
+
+def _is_documented(name: str, value: object) -> bool:
+    types = _TYPES.get(name)
+    if types is None or value is None:
+        return True
+    if isinstance(value, bool):
+        return bool in types
+    return isinstance(value, types) and value != []

@@ -4,7 +4,8 @@ The rule: a POST with a JSON object for a body that
 
 * goes to a documented path of a provider (:mod:`llmwatch.payload.endpoints`), names a model, in the body or in the URL,
   and holds a prompt in the field that is documented for that path; or
-* goes anywhere, names a model, and holds a conversation whose turns say who speaks, in the roles that models know.
+* goes anywhere, names a model, and holds a conversation whose turns say who speaks, in the roles that models know, and
+  no answer to it.
 
 What a user has registered goes first.
 
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.errors import ConfigError
-from llmwatch.payload.endpoints import Endpoint, endpoints_at, field_of, is_set
+from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import model_of
 
 __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
@@ -42,6 +43,9 @@ _ROLES = frozenset(
 _NAMES = ("model", "model_id", "Model")
 # Where a turn says something.
 _SAID = frozenset({"content", "Content", "parts", "text", "tool_calls", "tool_call_id"})
+
+# What a call's answer holds: a body with one of these tells of a call that is over, to a log or a ledger.
+_ANSWERS = frozenset({"output", "choices", "completion"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
@@ -83,6 +87,8 @@ def is_model_call(method: str, url: str, body: object) -> bool:
         return False
     if any(_asks(endpoint, named, body) for endpoint, named in endpoints_at(url)):
         return True
+    if body.keys() & _ANSWERS:
+        return False
     named = any(_is_name(body.get(name)) for name in _NAMES) or bool(model_of(url, None))
     return named and any(_is_conversation(body.get(name)) for name in _CONVERSATIONS)
 
@@ -101,7 +107,8 @@ def _asks(endpoint: Endpoint, named: str, body: Mapping[str, object]) -> bool:
         return False
     if endpoint.needs and not is_set(body, endpoint.needs):
         return False
-    return bool(named) or any(_is_name(body.get(name)) for name in endpoint.model) or is_set(body, endpoint.instead)
+    models = (named, *(body.get(name) for name in endpoint.model))
+    return any(map(endpoint.may_name, models)) or is_set(body, endpoint.instead)
 
 
 def _is_name(value: object) -> bool:
@@ -109,20 +116,28 @@ def _is_name(value: object) -> bool:
 
 
 def _is_prompt(endpoint: Endpoint, field: str, value: object) -> bool:
-    """Whether ``value`` may stand in the documented ``field``: a conversation, which may be empty, or text, or a list
-    of texts, tokens or parts.
+    """Whether ``value`` may stand in the documented ``field``: a conversation, or text, or a list of texts, tokens or
+    parts.
     """
     name = field.rpartition(".")[2]
     if name in _TURNS:
         if not isinstance(value, list):
             return name == "contents" and isinstance(value, str)
         turns = [turn for turn in value if isinstance(turn, Mapping)]
-        return len(turns) == len(value) and (not turns or not endpoint.speakers or any(map(_speaks, turns)))
+        if not turns:
+            return endpoint.empty and not value
+        return len(turns) == len(value) and (not endpoint.speakers or any(map(_speaks, turns)))
     if isinstance(value, Mapping):
         return name in ("content", "prompt_variables") and bool(value)
-    if isinstance(value, list) and name == "inputs":
+    if isinstance(value, str):
+        return bool(value) and endpoint.prompt is not Prompt.ITEMS
+    if not isinstance(value, list) or endpoint.prompt is Prompt.TEXT:
+        return False
+    if endpoint.prompt is Prompt.ITEMS:
+        return bool(value) and all(isinstance(part, Mapping) for part in value)
+    if name == "inputs":
         return bool(value) and all(isinstance(text, str) for text in value)
-    return isinstance(value, (str, list)) and bool(value)
+    return bool(value)
 
 
 def _is_conversation(turns: object) -> bool:
