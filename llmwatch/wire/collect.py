@@ -20,8 +20,8 @@ __all__ = ["Collector", "ToolCall"]
 
 _TEXT = Kind.TEXT
 
-# A reason may stand in these without a finish mark: Messages' message_delta while a block is open.
-_REASONED = frozenset((Kind.TERMINAL, Kind.USAGE, Kind.TOOL_CALL))
+# A reason may stand in these without a finish mark: while a block is open, or a choice that was asked for is missing.
+_REASONED = frozenset((Kind.TERMINAL, Kind.USAGE, Kind.LIFECYCLE, Kind.TOOL_CALL))
 
 _MOST_REASON = 80
 # A reason of one word repeats nothing of a request.

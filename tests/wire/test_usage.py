@@ -188,3 +188,28 @@ def test_every_dialect_says_why_and_for_how_much(
         collector.add(event)
     assert (collector.provider_finish_reason, collector.finish_reason, collector.cut) == (word, reason, cut)
     assert (None if collector.usage is None else collector.usage.output_tokens) == tokens
+
+
+@pytest.mark.parametrize(
+    ("dialect", "items"),
+    [
+        ("openai-chat", (chunk({"content": "a"}), chunk(None, "length"), "[DONE]")),
+        (
+            "openai-chat",
+            (CHAT_CALL, chunk(None, "length"), {"choices": [], "usage": {"completion_tokens": 3}}, "[DONE]"),
+        ),
+        (
+            "gemini",
+            (
+                {"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
+                {"candidates": [{"finishReason": "MAX_TOKENS"}]},
+            ),
+        ),
+    ],
+)
+def test_the_reason_of_fewer_choices_than_were_asked_for(dialect: str, items: tuple[Any, ...]) -> None:
+    """The choice that came says why it ended, although another one never did."""
+    collector = Collector()
+    for event in Decoder(dialect, choices=2).feed(sse(*items)):
+        collector.add(event)
+    assert (collector.finish_reason, collector.cut) == ("length", True)
