@@ -394,6 +394,9 @@ class Call(Generic[T]):
 
     def _finish(self, outcome: str, error: BaseException | None) -> None:
         with self._lock:
+            if self._finished:
+                # Another thread has closed the call meanwhile: it is over once.
+                return
             self._finished = True
         if self._start.cancel is not None:
             self._start.cancel.unsubscribe(self._subscription)

@@ -43,6 +43,23 @@ def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
     assert sender.handles[0].released
 
 
+def test_two_threads_that_close_a_call_end_it_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One record, whichever of them comes first, also where the other one is in the middle of it."""
+    call, _ = studio.call(Answer(pieces=[CHUNK], silent=True))
+    call.begin()
+    observe, others = call._observe_cancelled, [call.close]
+
+    def observe_cancelled() -> None:
+        if others:
+            in_thread(others.pop()).result(PATIENCE)
+        observe()
+
+    monkeypatch.setattr(call, "_observe_cancelled", observe_cancelled)
+    call.close()
+    assert [record.outcome for record in studio.records] == ["cancelled"]
+    assert call.record is studio.records[0]
+
+
 def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None:
     """The free resend takes no wait, no attempt and no budget; the next failure is the first that counts."""
     dead = Answer(error=ConnectionResetError(104, "reset"), reused=True)
