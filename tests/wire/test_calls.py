@@ -737,3 +737,24 @@ def test_half_a_call_is_none_beside_another_one(numbering: dict[str, Any], half:
         assert collector.verdict_at_end() is not None
     collector = collected("openai-chat", (listing({**numbering, **ONE}, two), "[DONE]"))
     assert ("w", {"x": 2}) not in called(collector)
+
+
+@pytest.mark.parametrize("place", [{}, {"output_index": 0}])
+@pytest.mark.parametrize("begins", [True, False])
+def test_items_without_ids_at_one_place_are_calls_of_their_own(place: dict[str, Any], begins: bool) -> None:
+    """The second item does not take the place of the first, and the completed response adds none."""
+    calls = [{"type": "function_call", **given} for given in (ONE, TWO)]
+    items = []
+    for call in calls:
+        begun = response("output_item.added", item={**call, "arguments": ""}, **place)
+        piece = response("function_call_arguments.delta", delta=call["arguments"], **place)
+        items += [begun, piece] if begins else []
+        items += [response("output_item.done", item=call, **place)]
+    end = response("completed", response={"status": "completed", "output": calls})
+    assert called(collected("openai-responses", (*items, end))) == BOTH
+    # The same item again is the same call.
+    assert called(collected("openai-responses", (*items, items[-1], end))) == BOTH
+    # What was begun and not closed is missed.
+    cut = response("output_item.added", item={**calls[0], "arguments": ""}, **place)
+    collector = collected("openai-responses", (*items, cut, response("completed")))
+    assert (called(collector), collector.discarded_calls) == (BOTH, 1)

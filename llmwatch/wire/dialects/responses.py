@@ -120,6 +120,8 @@ class OpenAIResponses(Dialect):
         # The ids of every call by its key, and the key of the call at a place where another one stood before.
         self._ids: dict[str, set[str]] = {}
         self._keys: dict[str, str] = {}
+        # What the item of each whole call states of it.
+        self._stated: dict[str, tuple[str, Any]] = {}
         # Calls that came out whole: their places, and their ids where they have one.
         self._whole: set[str] = set()
         # Calls that were begun, and what their own done events state of their arguments.
@@ -222,8 +224,12 @@ class OpenAIResponses(Dialect):
             return key
         identities = _identities(item)
         known = self._ids.get(key)
-        if known and identities and not known & identities:
-            key = self._keys[place] = f"{place}#{len(self._ids)}"
+        another = bool(known and identities and not known & identities)
+        if not identities and key in self._stated:
+            # Nothing but what it says tells it from the call before, which is whole.
+            another = self._stated[key] != _statement(item)
+        if another:
+            key = self._keys[place] = f"{place}#{len(self._ids) + len(self._stated)}"
         self._ids.setdefault(key, set()).update(identities)
         return key
 
@@ -269,6 +275,7 @@ class OpenAIResponses(Dialect):
     def _read_item(self, event: Event, key: str, item: dict[str, Any]) -> None:
         kind = text_of(item.get("type"))
         if kind in _CALLER_CALLS:
+            statement = _statement(item)
             item = {**item, "name": _name(item) or _name(self._begun.get(key, {}))}
             call = _call(key, item)
             if not call.complete and key in self._done:
@@ -279,6 +286,7 @@ class OpenAIResponses(Dialect):
             event.tools = (call,)
             event.kind = Kind.TOOL_CALL if call.complete else Kind.TOOL_INPUT
             if call.complete:
+                self._stated[key] = statement
                 self._whole |= {key, *_identities(item)}
         elif kind in _HARMLESS_CALLS:
             event.kind = Kind.TOOL_INPUT
@@ -439,6 +447,11 @@ def _identities(item: dict[str, Any]) -> set[str]:
 def _name(item: dict[str, Any]) -> str:
     kind = text_of(item.get("type"))
     return text_of(item.get("name")) or ("" if kind in _NAMED else kind.removesuffix("_call"))
+
+
+def _statement(item: dict[str, Any]) -> tuple[str, Any]:
+    """The name of a call and its arguments as its item has them."""
+    return text_of(item.get("name")), item.get(_CALLER_CALLS[text_of(item.get("type"))])
 
 
 def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
