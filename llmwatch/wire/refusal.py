@@ -32,6 +32,7 @@ __all__ = [
     "lone_error",
     "media_type",
     "not_a_stream",
+    "printed",
     "provider_error",
     "retry_delay",
     "shorten",
@@ -357,6 +358,11 @@ def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
 _NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
 _WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
 _NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
+# The same as Python prints it.
+_BEGINS_PRINTED = ("{'", "[{'")
+_NAMES_PRINTED_ERROR = re.compile(r"""(?<!\\)'errors?'\s*:\s*[{'"\[<]|(?<!\\)'(?:object|type)'\s*:\s*'error'""")
+_PRINTED_WORDS = re.compile(r"""(?<!\\)'(?:message|error|detail)'\s*:\s*['"](.*)""", re.DOTALL)
+_NEXT_PRINTED = re.compile(r"""['"]\s*,\s*'\w+'\s*:|['"]\s*[}\]]""")
 
 
 def broken_error(text: str) -> StreamError | None:
@@ -366,12 +372,15 @@ def broken_error(text: str) -> StreamError | None:
     makes of an object.
     """
     text = text.strip()
-    if (printed := error_in(_of_python(text))) is not None:
-        return printed
-    if not text.startswith(("{", "[")) or _NAMES_ERROR.search(text) is None:
+    if (value := printed(text)) is not None:
+        return error_in(value)
+    names, says, ends, rest = _NAMES_ERROR, _WORDS, _NEXT_FIELD, ' "}]\n'
+    if text.startswith(_BEGINS_PRINTED):
+        names, says, ends, rest = _NAMES_PRINTED_ERROR, _PRINTED_WORDS, _NEXT_PRINTED, " '\"}]\n"
+    if not text.startswith(("{", "[")) or names.search(text) is None:
         return None
-    found = _WORDS.search(text)
-    words = text if found is None else _NEXT_FIELD.split(found[1])[0].rstrip(' "}]\n')
+    said = says.search(text)
+    words = text if said is None else ends.split(said[1])[0].rstrip(rest)
     return StreamError(None, None, shorten(words) or "no message was given")
 
 
@@ -382,9 +391,9 @@ _CONSTANTS = {"None": "null", "True": "true", "False": "false"}
 _ESCAPED = re.compile(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
 
 
-def _of_python(text: str) -> Any:
+def printed(text: str) -> Any:
     """The object that Python printed as ``text``, with strings in single quotes; ``None`` where it is none."""
-    if not text.startswith(("{'", "[{'")) or len(text) > _MOST_PRINTED:
+    if not text.startswith(_BEGINS_PRINTED) or len(text) > _MOST_PRINTED:
         return None
     try:
         return json.loads(_PRINTED.sub(_json_token, text))
@@ -519,7 +528,7 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     events = _data_of_events(text)
     found = _error_body(_json(body)) if events or text[:1] in ("{", "[") else None
     text = events[0] if events else text
-    found = found or _error_body(_of_python(text))
+    found = found or _error_body(printed(text))
     if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
         found = StreamError(None, None, shorten(text))
     return found or StreamError(None, None, _phrase(status))

@@ -147,7 +147,8 @@ def test_an_error_status_with_events(body: bytes, expected: tuple[str | None, st
         ("[{'error': {'message': 'no'}}]", (None, None, "no")),
     ],
 )
-def test_an_error_as_python_prints_it(text: str, expected: tuple[str | None, str | None, str]) -> None:
+@pytest.mark.parametrize("name", ["", "event: error\n"])
+def test_an_error_as_python_prints_it(name: str, text: str, expected: tuple[str | None, str | None, str]) -> None:
     """The provider's words come out of single quotes, in mid-stream, as a whole body and with an error status."""
     assert broken_error(text) == expected
     assert provider_error(500, text.encode()) == expected
@@ -155,18 +156,51 @@ def test_an_error_as_python_prints_it(text: str, expected: tuple[str | None, str
     assert isinstance(refusal, ProviderError)
     assert expected[2] in str(refusal)
     decoder = Decoder("openai-chat")
-    decoder.feed(b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n' + f"data: {text}\n\ndata: [DONE]\n\n".encode())
+    decoder.feed(
+        b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n' + f"{name}data: {text}\n\ndata: [DONE]\n\n".encode()
+    )
     assert isinstance(decoder.error, ProviderError)
     assert (decoder.error.type, decoder.error.code) == expected[:2]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["{'text': 'error'}", "{'error': 'cut", "{'error': None, 'text': 'x'}", "{'error': <Response [500]>}", "'error'"],
+    [
+        "{'text': 'error'}",
+        "{'text': 'error', 'at': <object>}",
+        "{'error': None, 'text': 'x'}",
+        "{'error': None, 'at': <object>}",
+        "{'errors': [], 'text': 'x'}",
+        "{'text': '\\'error\\': \\'x', 'at': <object>}",
+        "'error'",
+    ],
 )
 def test_what_python_prints_and_is_no_error(text: str) -> None:
     """An object without an error, half of one and what is no data is none."""
     assert broken_error(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{'error': 'it broke", "it broke"),
+        ("{'error': {'message': 'it broke', 'cause': ValueError('x')}}", "it broke"),
+        ("{'error': {\"cause\": None, 'message': \"don't\", 'at': <object>}}", "don't"),
+        ("{'object': 'error', 'message': 'it broke', 'at': <object>}", "it broke"),
+        ("{'error': <Response [500]>}", "{'error': <Response [500]>}"),
+    ],
+)
+def test_an_error_with_more_than_data_in_it(text: str, words: str) -> None:
+    """What was cut, or has objects in it that are no data, keeps the words that can be made out."""
+    assert broken_error(text) == StreamError(None, None, words)
+
+
+def test_words_under_the_name_of_an_error() -> None:
+    """What Python prints under that name is read as an object there is."""
+    decoder = Decoder("openai-chat")
+    decoder.feed(b"event: error\ndata: {'message': 'it broke', 'code': 7}\n\n")
+    assert isinstance(decoder.error, ProviderError)
+    assert (decoder.error.code, str(decoder.error).rpartition(": ")[2]) == ("7", "it broke")
 
 
 def test_long_words_of_a_provider_are_cut_short() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.refusal import broken_error, error_in, has_error, shorten, stray_error
+from llmwatch.wire.refusal import broken_error, error_in, has_error, printed, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
 
@@ -196,6 +196,7 @@ def failure(reason: str) -> StreamError:
 def error_event(event: Event, value: object = None) -> None:
     """Make an error of the event, in the words of ``value`` or, where it has none, of the data as it stands."""
     event.kind = Kind.ERROR
+    value = printed(event.data) if value is None else value
     error = error_in(value)
     if error is None and isinstance(value, dict):
         # {"code": ..., "message": ...} under "event: error"
