@@ -96,7 +96,7 @@ class Endpoint:
 _NUMBERS = (
     *("temperature", "top_p", "top_k", "min_p", "typical_p", "n_predict", "max_tokens", "max_completion_tokens"),
     *("max_output_tokens", "max_new_tokens", "maximum_tokens", "max_tokens_to_sample", "max_gen_len"),
-    *("repetition_penalty", "repeat_penalty", "frequency_penalty", "presence_penalty"),
+    *("repetition_penalty", "repeat_penalty", "frequency_penalty", "presence_penalty", "rep_pen", "max_context_length"),
 )
 _SWITCHES = ("do_sample", "cache_prompt", "stream_tokens", "return_full_text")
 _SAMPLING = (*_NUMBERS, *_SWITCHES, "sampling_params")

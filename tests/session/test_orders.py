@@ -34,6 +34,13 @@ ORDERS: list[tuple[str, Any]] = [
     ("/functions/f/invoke", {"input": {"order": 1}, "model": "T3"}),
     ("/orders", {"model": "T3", "input": "blue"}),
     ("/orders", {"model": "T3", "messages": [{"role": "gift", "content": "Happy birthday"}]}),
+    ("/generate", {"inputs": "INV-2024-001"}),
+    ("/", {"inputs": ["sku-1"], "stream": False}),
+    ("/api/tickets/generate", {"prompt": "Concert", "seed": 5, "max_length": 3}),
+    ("/gateway/pay/invocations", {"input": "x"}),
+    ("/model/T3/invoke", {"message": "start"}),
+    ("/api/tasks/completion", {"prompt": "done", "stream": 1}),
+    ("/survey/responses", {"model": "form-1", "input": ["yes"], "tools": []}),
 ]
 PROMPTS: list[tuple[str, Any]] = [
     ("/api/v1/services/aigc/text-generation/generation", {"model": "qwen", "input": {"messages": TURNS}}),
@@ -41,6 +48,8 @@ PROMPTS: list[tuple[str, Any]] = [
     ("/", {"inputs": "?", "parameters": {"max_new_tokens": 9}}),
     ("/v1/chat", {"model": "command-r", "message": "?"}),
     ("/completion", {"prompt": "?", "n_predict": 9}),
+    ("/model/us.amazon.nova-lite-v1:0/invoke", {"messages": TURNS, "inferenceConfig": {}}),
+    ("/gateway/completions/invocations", {"prompt": "?", "max_tokens": 9}),
     ("/serving-endpoints/dbrx/invocations", {"messages": TURNS}),
     ("/client/v4/accounts/1/ai/run/@cf/meta/llama-3-8b-instruct", {"prompt": "?"}),
     ("/", {"Model": "hunyuan-lite", "Messages": [{"Role": "user", "Content": "?"}]}),
