@@ -658,6 +658,22 @@ def test_what_was_taken_for_more_of_another_call_is_refused() -> None:
     assert "tool call" in str(decoder.error)
 
 
+@pytest.mark.parametrize("ids", [{}, {"id": ""}, {"id": None}])
+def test_two_calls_of_dashscope_that_are_numbered_alike(ids: dict[str, Any]) -> None:
+    """Their order in the list tells them apart, in each event that says everything so far."""
+    events = []
+    for given, reason in (
+        (('{"x":1}', "{"), "null"),
+        (('{"x":1}', '{"x":2}'), "null"),
+        (('{"x":1}', '{"x":2}'), "stop"),
+    ):
+        calls = [{**ids, "index": 0, "function": {"name": "w", "arguments": arguments}} for arguments in given]
+        events += [{"output": {"choices": [{"message": {"tool_calls": calls}, "finish_reason": reason}]}}]
+    assert called(collected("dashscope", tuple(events))) == BOTH
+    collector = collected("dashscope", (events[0], {"output": {"choices": [{"finish_reason": "stop"}]}}))
+    assert (called(collector), collector.discarded_calls) == ([W], 1)
+
+
 def listing(*calls: dict[str, Any], reason: str | None = None, field: str = "delta") -> dict[str, Any]:
     """One chunk with a list of calls: ``index``, ``id``, name and arguments of each."""
     entries = []

@@ -118,8 +118,11 @@ class DashScope(Dialect):
         calls = source.get("tool_calls")
         if calls and not isinstance(calls, list):
             raise UnknownShape
+        places = [call.get("index") if isinstance(call, dict) else None for call in calls or ()]
+        # Where a list numbers two calls alike, their order tells them apart.
+        numbered = all(type(place) is int for place in places) and len(set(places)) == len(places)
         for number, call in enumerate(calls or ()):
-            self._read_call(event, index, number, call, ended=ended)
+            self._read_call(event, f"{index}.{places[number] if numbered else number}", call, ended=ended)
         if ended:
             self._open.discard(index)
             self._done.add(index)
@@ -138,12 +141,10 @@ class DashScope(Dialect):
             self._news[index] = unknown
             event.kind = Kind.TEXT if event.kind is Kind.TEXT else news
 
-    def _read_call(self, event: Event, choice: int, number: int, call: Any, *, ended: bool) -> None:
+    def _read_call(self, event: Event, key: str, call: Any, *, ended: bool) -> None:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict):
             raise UnknownShape
-        place = call.get("index")
-        key = f"{choice}.{place if type(place) is int else number}"
         fragment = self._pieces.take(f"{key}.arguments", fragment_of(function.get("arguments")), ended=ended)
         new = key not in self._calls
         identity = (text_of(call.get("id")) or None) if new else None
