@@ -123,15 +123,16 @@ def _from_details(value: object) -> str | None:
 
 
 def has_error(source: dict[str, Any]) -> bool:
-    """Whether ``error`` in an object is one. Some gateways have it in every event, with a code of success, or ``none``.
+    """Whether ``error`` in an object is one.
 
+    Some gateways have it in every event, with nulls, with a code of success, or as the word ``none``.
     An empty message alone is no success: it is what Python makes of an exception without words.
     """
     error = source.get("error")
     if isinstance(error, str):
         return error.strip().lower() not in _NO_ERRORS
-    if not isinstance(error, dict) or not error:
-        return bool(error)
+    if not isinstance(error, dict) or all(said is None for said in error.values()):
+        return bool(error) and not isinstance(error, dict)
     words = _first_text(error, "message", "detail", "error", "msg")
     well = (_name(error.get("code")) or "").lower() in _FINE_CODES and not error.get("type")
     return not well or (words is not None and words.strip(" .!").lower() not in _NOTICES)

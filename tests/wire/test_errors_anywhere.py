@@ -453,6 +453,7 @@ NO_ERRORS = [
     {"code": 0, "message": ""},
     {"code": "0", "message": "Success."},
     {"code": 0, "msg": "ok"},
+    {"code": None, "message": None},
     "none",
     " ",
     {},
