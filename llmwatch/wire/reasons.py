@@ -27,6 +27,7 @@ _PLACES = (
     "choices",
     "candidates",
     "delta",
+    "message",
     "output",
     "outputs",
     "response",

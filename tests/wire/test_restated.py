@@ -112,6 +112,10 @@ def spoken(text: str, **place: int) -> Any:
     return response("output_text.delta", delta=text, **({"output_index": 0, "content_index": 0} | place))
 
 
+def sound(transcript: str) -> dict[str, Any]:
+    return {"type": "message", "content": [{"type": "output_audio", "data": "AAAA", "transcript": transcript}]}
+
+
 THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
 
 
@@ -234,6 +238,13 @@ THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm
                 response("output_item.done", output_index=0, item=item("ab")),
                 response("completed", response={"output": [item("ab")]}),
             ),
+            ("ab", ""),
+        ),
+        # What sound says, and only there.
+        ("openai-responses", (response("completed", response={"output": [sound("ab")]}),), ("ab", "")),
+        (
+            "openai-responses",
+            (response("audio.transcript.delta", delta="ab"), response("completed", response={"output": [sound("ab")]})),
             ("ab", ""),
         ),
         # A last line with all of it.

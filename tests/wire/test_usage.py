@@ -139,6 +139,17 @@ CHAT_CALL = chunk(call("{}", id="c", name="f"))
         ("anthropic", (*OPENED, STOP, typed("message_stop")), None, None, False, None),
         (
             "anthropic",
+            (
+                typed("message_start", message={"content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn"}),
+                typed("message_stop"),
+            ),
+            "end_turn",
+            "stop",
+            False,
+            None,
+        ),
+        (
+            "anthropic",
             (*OPENED, *CALL_AT_1, ended("tool_use"), typed("message_stop")),
             "tool_use",
             "tool_calls",

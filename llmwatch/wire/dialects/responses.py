@@ -66,6 +66,8 @@ _INPUT_DONE = {
     "response.function_call_arguments.done": "function_call",
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
+# Where a part of a message has its text: what sound says is text too.
+_PART_TEXTS = ("text", "refusal", "transcript")
 # What says it again, or for the first time where a server sends no deltas.
 _RESTATED = frozenset(
     (
@@ -504,4 +506,4 @@ def _texts(output: list[dict[str, Any]]) -> Iterator[str]:
         if item.get("type") == "message":
             for part in _list(item.get("content")):
                 if isinstance(part, dict):
-                    yield words_of(part.get("text")) or words_of(part.get("refusal"))
+                    yield next((text for name in _PART_TEXTS if (text := words_of(part.get(name)))), "")
