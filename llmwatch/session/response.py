@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from requests.adapters import BaseAdapter
 from llmwatch.client.answering import ResponseCall
 from llmwatch.client.exchange import Head
 from llmwatch.client.passthrough import Piece
-from llmwatch.errors import LLMWatchError
+from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
 from llmwatch.transport.raw import Feed, RelayedResponse
 
@@ -76,15 +77,14 @@ class _Body:
         self._call = call
         self._pieces = deque(pieces)
         self._fail = fail
+        self._failure: LLMWatchError | None = None
 
     def pull(self) -> bytes | None:
-        """The next bytes, ``None`` at the end."""
+        """The next bytes, ``None`` at the end. Raises what ended the body before that, however often it is called."""
         while not self._pieces:
-            try:
-                batch = self._call.next_batch()
-            except LLMWatchError as error:
-                self._fail(error)
-            batch = self._call.rest() if batch is None else batch
+            batch = self._next_batch()
+            if self._failure is not None:
+                self._fail(_copy_of(self._failure))
             if batch is None:
                 return None
             self._pieces.extend(batch)
@@ -96,6 +96,32 @@ class _Body:
             # Handed out from here on, as far as an error that comes later can know.
             self._call.partial.append(piece.text)
         return bytes(piece)
+
+    def _next_batch(self) -> list[bytes] | None:
+        if self._failure is not None:
+            return None
+        try:
+            batch: list[bytes] | None = self._call.next_batch()
+        except LLMWatchError as error:
+            # Frames in its traceback refer to it. The copy is never raised, so that it refers to none.
+            self._failure = _copy_of(error.with_traceback(None))
+            return None
+        except BaseException as error:
+            # Ctrl-C, or what a stand-in for the network raises: the call is closed, and its end would look like one.
+            self._failure = StreamCut(
+                f"The body was not read to its end: {type(error).__name__} was raised in an earlier read of it.",
+                retryable=False,
+            )
+            raise
+        return self._call.rest() if batch is None else batch
+
+
+def _copy_of(error: LLMWatchError) -> LLMWatchError:
+    """``error`` without its traceback."""
+    found = copy.copy(error)
+    found.__cause__ = error.__cause__
+    found.__suppress_context__ = True
+    return found
 
 
 def hand_out(

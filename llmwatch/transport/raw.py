@@ -37,9 +37,10 @@ _CHUNK = 65536
 class Feed:
     """A file that a worker fills, with the face of :class:`http.client.HTTPResponse`.
 
-    ``pull`` returns the next bytes, ``None`` at the end, or raises. Of the three ways to give the rest up, ``end`` is
-    taken where nobody reads, ``interrupt`` where a thread is in ``pull`` (which it has to wake), and ``drop`` by the
-    finalizer, where no lock may be taken. One thread at a time reads; any thread may close.
+    ``pull`` returns the next bytes, ``None`` at the end, or raises. Once it has raised, every further read calls it
+    again, closed or not, and it raises again: a body that broke never reads like one that ended. Of the three ways to
+    give the rest up, ``end`` is taken where nobody reads, ``interrupt`` where a thread is in ``pull`` (which it has to
+    wake), and ``drop`` by the finalizer, where no lock may be taken. One thread at a time reads; any thread may close.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class Feed:
         self._pulling = False
         self._piece = b""
         self._at = 0  # so many bytes of it were read
-        self._error: Exception | None = None  # to be raised once what came before it was read
+        self.broken = False
+        """``pull`` has raised. The error is not kept: it would refer to frames, and these to the feed."""
         self.closed = False
         self._taken = 0  # bytes, in all
         self._announced: int | None = None
@@ -208,22 +210,13 @@ class Feed:
 
     def _fill(self, *, eager: bool) -> bool:
         """Get the next piece in hand; ``False`` at the end. An error is raised if ``eager``, else at the next read."""
-        error, self._error = self._error, None
-        if error is not None:
-            self.closed = True
-            try:
-                raise error
-            finally:
-                # Its traceback refers to this frame.
-                del error
         try:
             while (piece := self._next()) is not None:
                 if piece:
                     self._piece = piece
                     return True
-        except Exception as found:
+        except Exception:
             if not eager:
-                self._error = found
                 return False
             self.closed = True
             raise
@@ -232,13 +225,16 @@ class Feed:
 
     def _next(self) -> bytes | None:
         with self._lock:
-            if self._over:
+            if self._over and not self.broken:
                 return None
             self._pulling = True
         piece, ended = None, False
         try:
             piece = self._pull()
             ended = piece is None
+        except BaseException:
+            self.broken = True
+            raise
         finally:
             with self._lock:
                 self._pulling = False
@@ -253,7 +249,7 @@ class Feed:
         with self._lock:
             over, self._over = self._over, True
             pulling = self._pulling
-        self._piece, self._at, self._error = b"", 0, None
+        self._piece, self._at = b"", 0
         self.closed = True
         if not over:
             (self._interrupt if pulling else self._end)()
@@ -358,8 +354,8 @@ class RelayedResponse(HTTPResponse):
         fed = self._fp is self._feed
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
         # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
-        while amt != 0 and (not self.closed or self._has_more):
-            if fed and self._feed.cut:
+        while amt != 0 and (not self.closed or self._has_more or (fed and self._feed.broken)):
+            if fed and self._feed.cut and not self._feed.broken:
                 # What was decoded of a closed body is a part that a caller could not tell from all of it.
                 self._refuse_part()
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 import requests
@@ -16,6 +16,7 @@ from llmwatch import Cancelled, CancelToken, Decision, Limits, LLMWatchError, Se
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session.opening import open_response
+from llmwatch.session.response import _Body
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
@@ -96,9 +97,12 @@ def test_a_failure_after_content_is_both_sides_error(script: str, consume: Consu
         assert error.record is not None
         assert (error.record.outcome, error.record.door, len(error.record.attempts)) == ("failed", "session", 1)
         assert len(server.requests) == 1
-        # What comes behind an error is nothing, and no second error.
-        assert response.raw.read(10) == b""
         assert response.raw.closed
+        # Nor does it read like a whole one afterwards.
+        again = caught(case.theirs, response.raw.read, 10)
+        assert again is not error
+        assert (type(again), str(again), again.record) == (type(error), str(error), error.record)  # type: ignore[attr-defined]
+        assert (again.request, again.response) == (error.request, response)
     if consume not in (_by_text, _by_raw_read) and "gzip" not in script:
         assert ANSWER.split()[2].encode() in b"".join(seen)
 
@@ -116,6 +120,73 @@ def test_every_door_raises_it(way: Way, script: str) -> None:
         assert (str(again), again.record, again.recovery) == (str(error), error.record, error.recovery)
         assert (again.request, again.response) == (None, None)
         assert len(server.requests) == 1
+
+
+SECOND_LOOKS: dict[str, Callable[[requests.Response], object]] = {
+    "content": lambda response: response.content,
+    "text": lambda response: response.text,
+    "json": lambda response: response.json(),
+    "iter_content": lambda response: list(response.iter_content(100)),
+    "iter_content of what is there": lambda response: list(response.iter_content(None)),
+    "iter_lines": lambda response: list(response.iter_lines()),
+    "raw.read": lambda response: response.raw.read(decode_content=True),
+    "raw.read of some": lambda response: list(iter(lambda: response.raw.read(10, True), b"")),
+    "raw.read1": lambda response: list(iter(lambda: response.raw.read1(10, True), b"")),
+    "raw.stream": lambda response: list(response.raw.stream(10, True)),
+    "raw.readline": lambda response: list(iter(response.raw.readline, b"")),
+    "raw.data": lambda response: response.raw.data,
+    "lines of raw": lambda response: list(response.raw),
+    "below raw": lambda response: response.raw._fp.read(),
+}
+
+
+@pytest.mark.parametrize("script", [*CASES, "headers"])
+def test_a_body_that_broke_is_no_success_at_the_second_look(way: Way, script: str) -> None:
+    """Whoever catches the error and looks at the response again, by whichever way, gets the error again and not the
+    half that came; also once the response was closed.
+    """
+    path = "/stream" if script == "headers" else ""
+    with FaultServer("short-length" if path else script) as server, way.session(limits=LIMITS) as session:
+        url = server.url + path if path else server.chat_url
+        response = session.post(url, json=asking() if not path else {"order": 1}, stream=True)
+        first = caught(requests.RequestException, lambda: response.content)
+        for name, look in SECOND_LOOKS.items():
+            assert type(caught(requests.RequestException, look, response)) is type(first), name
+        response.close()
+        for name, look in SECOND_LOOKS.items():
+            assert type(caught(requests.RequestException, look, response)) is type(first), name
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("raised", [ValueError("odd"), KeyboardInterrupt()], ids=repr)
+def test_a_read_that_something_else_broke_off_is_no_end(raised: BaseException) -> None:
+    """What a stand-in for the network raises, or Ctrl-C, comes out once as it is; what was not read stays missing."""
+
+    class Interrupted:
+        left: ClassVar[list[Any]] = [[b"half"], raised]
+
+        def next_batch(self) -> list[bytes] | None:
+            batch = self.left.pop(0) if self.left else None
+            if batch is raised:
+                raise raised
+            return batch
+
+        answered = False
+
+        def rest(self) -> None:
+            """Nothing came behind it."""
+
+    def fail(error: LLMWatchError) -> NoReturn:
+        raise error
+
+    call: Any = Interrupted()
+    body = _Body(call, [], fail)
+    assert body.pull() == b"half"
+    with pytest.raises(type(raised)):
+        body.pull()
+    for _ in range(2):
+        with pytest.raises(llmwatch.StreamCut, match=type(raised).__name__):
+            body.pull()
 
 
 LEGACY = (requests.Timeout, requests.ConnectionError, ChunkedEncodingError)
@@ -215,6 +286,7 @@ def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None
         eventually(lambda: len(seen) >= 3 and response.raw._fp._pulling, "the reader waits for more")
         response.close()
         assert caught(Cancelled, running.result).by == "user"
+        assert caught(Cancelled, lambda: response.content).by == "user"
         assert record_of(response).outcome == "cancelled"
         assert len(records) == 1
         server.wait_for_closed(1, PATIENCE)

@@ -127,14 +127,13 @@ def test_read1_waits_for_nothing_that_is_not_needed() -> None:
 
 
 def test_what_came_before_an_error_is_read_before_it() -> None:
-    """A bounded read returns what there is, and the next one raises; after that there is nothing, nor another error."""
+    """A bounded read returns what there is, and the next one raises."""
     feed = Source(PIECES, Cut()).feed()
     assert feed.read(100) == WHOLE
     assert not feed.closed
     with pytest.raises(Cut):
         feed.read(100)
     assert feed.closed
-    assert feed.read(100) == b""
     feed = Source(PIECES, Cut()).feed()
     assert [feed.read1() for _ in range(3)] == [b"abc", b"defgh", b"i"]
     with pytest.raises(Cut):
@@ -147,6 +146,49 @@ def test_a_read_of_everything_is_never_short() -> None:
     with pytest.raises(Cut):
         feed.read()
     assert feed.closed
+
+
+READS: list[Callable[[Any], object]] = [
+    lambda file: file.read(),
+    lambda file: file.read(100),
+    lambda file: file.read1(),
+    lambda file: file.read1(2),
+    lambda file: file.readline(),
+    lambda file: file.readinto(bytearray(3)),
+    lambda file: file.peek(),
+    list,
+]
+
+
+@pytest.mark.parametrize("first", [Cut(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("again", READS)
+def test_a_body_that_broke_never_reads_like_one_that_ended(
+    again: Callable[[Any], object], first: BaseException
+) -> None:
+    """Every read behind an error raises it again, by whichever way, and whether or not the body was closed since."""
+    source = Source(PIECES, first)
+    feed = source.feed()
+    with pytest.raises(type(first)):
+        while feed.read1():
+            pass
+    for close in (False, True, True):
+        if close:
+            feed.close()
+        with pytest.raises(type(first)):
+            again(feed)
+        assert feed.broken
+    assert source.said == []
+
+
+@pytest.mark.parametrize("again", READS)
+def test_a_body_that_was_closed_before_its_error_has_none(again: Callable[[Any], object]) -> None:
+    """Who gives the rest up is told nothing of it: the error was not met."""
+    source = Source(PIECES, Cut())
+    feed = source.feed()
+    assert feed.read(4) == WHOLE[:4]
+    feed.close()
+    assert not again(feed)
+    assert not feed.broken
 
 
 def test_an_interrupt_is_not_kept_for_later() -> None:
@@ -352,3 +394,29 @@ def test_closing_the_response_ends_the_feed() -> None:
     source = Source(PIECES)
     _response(source).drain_conn()
     assert (source.said, source.left) == ([], [])
+
+
+@pytest.mark.parametrize("promptly", [True, False])
+@pytest.mark.parametrize("decoded", [True, False])
+def test_a_response_that_broke_never_reads_like_one_that_ended(promptly: bool, decoded: bool) -> None:
+    """Each of urllib3's ways to read raises the error every time, and gives no byte twice on the way there."""
+    reads: list[Callable[[RelayedResponse], Any]] = [
+        lambda response: b"".join(response.stream(3, decode_content=True)),
+        lambda response: b"".join(response.stream(100)),
+        lambda response: b"".join(response.read_chunked()),
+        lambda response: b"".join(response),
+        lambda response: b"".join(iter(lambda: response.read(2), b"")),
+        lambda response: b"".join(iter(lambda: response.read1(2), b"")),
+        lambda response: b"".join(iter(response.readline, b"")),
+        lambda response: response.read(),
+        lambda response: response.data,
+    ]
+    for first in reads:
+        for again in reads:
+            response = _response(Source(PIECES, Cut()), promptly=promptly, decoded=decoded)
+            for read in (first, again, again):
+                with pytest.raises(Cut):
+                    read(response)
+            response.close()
+            with pytest.raises(Cut):
+                again(response)
