@@ -247,12 +247,13 @@ class Decoder:
         if self.events:
             if self._head:
                 self._head.clear()
-        elif len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
+        else:
+            if len(self._head) < _HEAD:
+                self._head += data[: _HEAD - len(self._head)]
+            if self._start is not None and not self.blind:
+                data = self._look_for_events(self._start, data)
         if self.blind:
             return []
-        if self._start is not None:
-            data = self._look_for_events(self._start, data)
         if self._sniffer is not None:
             if not self._sniffer.feed(data):
                 return []
