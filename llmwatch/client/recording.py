@@ -104,7 +104,7 @@ def _facts(
         # An answer to what the connection could not say was sent.
         sent=Sent.YES if tally.sent == "no" and tally.status is not None else Sent(tally.sent),
         headers=tally.status is not None,
-        first_byte=tally.response_bytes > 0,
+        first_byte=tally.response_bytes > 0 or tally.answering,
         first_event=Seen.EVENT in marks,
         text="text" in kinds
         or tally.unread

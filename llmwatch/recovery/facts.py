@@ -31,7 +31,8 @@ class Facts:
     nothing.
 
     * ``sent``: how much of the request had been sent.
-    * ``headers``, ``first_byte``, ``first_event``: whether response headers, a byte of the body, an event had come.
+    * ``headers``, ``first_byte``, ``first_event``: whether all response headers, a byte of the response, an event had
+      come.
     * ``text``, ``reasoning``, ``tool_input``, ``tool_call``: whether such content had come; ``tool_call`` is a whole
       one.
     * ``delivered``: whether any of it was handed to the caller.

@@ -1,6 +1,7 @@
 """urllib3's connection classes, made to report to an attempt and to let its supervisor in.
 
-A connection that no errand is on behaves as urllib3's own. Otherwise it publishes each socket before it connects,
+A connection that no errand is on behaves as urllib3's own, but that it refuses a response whose headers were cut.
+Otherwise it publishes each socket before it connects,
 tells the attempt when the request can be sent and when it is, refuses to write for an attempt that is over, and gives
 the socket's duplicate back on every way out.
 """
@@ -29,6 +30,29 @@ if TYPE_CHECKING:
 __all__ = ["WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
 
 
+class _Head:
+    """The file of a response while its head is read, line by line."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.ended = False
+        """Whether the file ended. Behind the empty line that ends a head no other is read."""
+
+    def readline(self, *args: Any) -> bytes:
+        line: bytes = self._file.readline(*args)
+        self.ended = not line
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class HeadCut(http.client.RemoteDisconnected):
+    """The connection ended inside the head of the response, so there is no response. http.client takes what came of it
+    for the whole.
+    """
+
+
 class FinalResponse(http.client.HTTPResponse):
     """A response that waits for the final status: http.client skips 100 only, and takes 102 or 103 for the answer.
 
@@ -51,7 +75,16 @@ class FinalResponse(http.client.HTTPResponse):
         return data
 
     def begin(self) -> None:
-        super().begin()
+        file: Any = self.fp
+        head: Any = _Head(file)
+        self.fp = head
+        try:
+            super().begin()
+        finally:
+            if self.fp is head:
+                self.fp = file
+        if head.ended:
+            raise HeadCut("The connection ended inside the response's headers.")
         self.peer = peer_of(getattr(getattr(self.fp, "raw", None), "_sock", None))
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -205,6 +238,10 @@ class WatchedMixin(HTTPConnection):
         self._answering = True
         try:
             response = super().getresponse()
+        except HeadCut:
+            if self.errand is not None:
+                self.errand.line.answering()
+            raise
         finally:
             self._answering = False
         if response.status < 200:

@@ -19,6 +19,7 @@ from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.records import redact
+from llmwatch.transport.connections import HeadCut
 
 __all__ = ["Summary", "chain", "forget", "is_before_connecting", "translate"]
 
@@ -247,6 +248,8 @@ def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
     if isinstance(outer, requests.exceptions.RequestException) and not isinstance(outer, _CONNECTION):
         return None
     number = _errno(found)
+    if _first(found, HeadCut) is not None:
+        return StreamCut(f"{host} closed the connection inside the headers of its answer.")
     if _first(found, http.client.RemoteDisconnected) is not None:
         return StreamCut(f"{host} closed the connection without an answer.")
     if number in _RESET:

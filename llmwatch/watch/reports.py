@@ -157,6 +157,11 @@ class Reports(Watched, Generic[T]):
             if self.tally.sent == "no":
                 self.tally.sent = "partly"
 
+    def answering(self) -> None:
+        """A part of the response's head has come."""
+        with self._lock:
+            self.tally.answering = True
+
     def sent(self) -> None:
         """The kernel has the last byte of the request."""
         with self._lock:

@@ -67,6 +67,9 @@ class Line(Protocol):
     def sent(self) -> None:
         """The kernel has the last byte of the request."""
 
+    def answering(self) -> None:
+        """The response began, though its head did not come whole: the request has arrived."""
+
     def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
         """The head of the response is here. ``refused``: it is an error, of which only a short body will be read."""
 

@@ -22,6 +22,7 @@ class Tally:
     request_id: str | None = None
     sockets: int = 0
     reused: bool | None = None
+    answering: bool = False
     idle: float | None = None
     comments: int = 0
     stray_lines: int = 0

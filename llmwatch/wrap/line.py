@@ -67,6 +67,9 @@ class FunctionLine:
     def sent(self) -> None:
         self.check()
 
+    def answering(self) -> None:
+        self._attempt.answering()
+
     def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
         try:
             self._attempt.answered(status, request_id)

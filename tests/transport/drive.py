@@ -103,6 +103,9 @@ class SpyLine:
     def sent(self) -> None:
         self._pass_on("sent")
 
+    def answering(self) -> None:
+        self._pass_on("answering")
+
     def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
         self._pass_on("headers", status, refused=refused, request_id=request_id)
 

@@ -1,0 +1,129 @@
+"""Heads of responses: one that is cut is no response, and whatever else a server may write for one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Retry
+from llmwatch.faults import Script, steps
+from llmwatch.faults.catalogue import ANSWER
+from llmwatch.sdk import Transport
+from tests.end_to_end.calls import QUICK, asking, collect, request, stream
+from tests.end_to_end.conftest import Connect, Serve
+
+ORDER = {"order": 1}
+CUT = {
+    "status": b"HTTP/1.1 200 OK\r\n",
+    "status-line": b"HTTP/1.1 200 OK",
+    "name": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCont",
+    "value": b"HTTP/1.1 200 OK\r\nContent-Length: 1",
+    "line": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
+    "line-end": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r",
+    "bare-lines": b"HTTP/1.1 200 OK\nX-A: 1\n",
+    "no-body": b"HTTP/1.1 204 No Content\r\nX-A: 1\r\n",
+    "error": b"HTTP/1.1 500 Internal Server Error\r\nX-A: 1\r\n",
+    "redirect": b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n",
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n",
+    "behind-interim": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\n",
+}
+WHOLE = {
+    "usual": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "bare-lines": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "no-headers": b"HTTP/1.1 200 OK\r\n\r\nok",
+    "no-reason": b"HTTP/1.0 200\r\n\r\nok",
+    "folded": b"HTTP/1.1 200 OK\r\nX-A: 1,\r\n 2\r\nContent-Length: 2\r\n\r\nok",
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "processing": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+}
+
+
+def _saying(head: bytes) -> Script:
+    return Script.of("head", steps.Send(head), steps.Close())
+
+
+Post = Callable[[str, Any], bytes]
+
+
+def _session(url: str, body: Any, stream: bool = False) -> bytes:
+    with llmwatch.Session(retry=QUICK) as session:
+        return session.post(url, json=body, stream=stream).content
+
+
+def _streamed(url: str, body: Any) -> bytes:
+    return _session(url, body, stream=True)
+
+
+def _mounted(url: str, body: Any) -> bytes:
+    with llmwatch.mount(requests.Session(), retry=QUICK) as session:
+        return session.post(url, json=body).content
+
+
+def _httpx(url: str, body: Any, library: Any = httpx) -> bytes:
+    with library.Client(transport=Transport(retry=QUICK), trust_env=False) as client:
+        content: bytes = client.post(url, json=body).content
+        return content
+
+
+def _httpx2(url: str, body: Any) -> bytes:
+    return _httpx(url, body, httpx2)
+
+
+ENTRY_POINTS = pytest.mark.parametrize("post", [_session, _streamed, _mounted, _httpx, _httpx2])
+
+
+@ENTRY_POINTS
+@pytest.mark.parametrize("head", CUT)
+def test_a_cut_head_is_no_response(serve: Serve, head: str, post: Post) -> None:
+    """An order whose answer broke off in its headers fails as one that was lost, and is not sent again; a model that is
+    asked for a stream is asked again.
+    """
+    server = serve(_saying(CUT[head]))
+    with pytest.raises((requests.ConnectionError, httpx.TransportError, httpx2.TransportError)) as caught:
+        post(server.url + "/orders", ORDER)
+    assert "StreamCut" in "".join(map(str, type(caught.value).__mro__)) + repr(caught.value.__cause__)
+    assert len(server.requests) == 1
+    server = serve(_saying(CUT[head]), "healthy")
+    assert ANSWER.split()[0].encode() in post(server.chat_url, asking())
+    assert len(server.requests) == 2
+
+
+@ENTRY_POINTS
+@pytest.mark.parametrize("head", WHOLE)
+def test_a_whole_head_of_any_kind_is_read(serve: Serve, head: str, post: Post) -> None:
+    """Bare line ends, no headers at all, folded lines and interim responses are what they were."""
+    server = serve(_saying(WHOLE[head]))
+    assert post(server.url + "/orders", ORDER) == b"ok"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("door", [stream, collect, request])
+@pytest.mark.parametrize("head", ["status", "name", "line"])
+def test_a_client_asks_again_behind_a_cut_head(serve: Serve, connect: Connect, head: str, door: Any) -> None:
+    """Each way to ask recovers from it, and says so where it may not."""
+    server = serve(_saying(CUT[head]), "healthy")
+    record = door(connect(), server.chat_url).done("recovered")
+    assert [one.status for one in record.attempts] == [None, 200]
+    server = serve(_saying(CUT[head]))
+    error = door(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
+    assert "headers" in str(error)
+    assert len(server.requests) == 1
+
+
+def test_a_kept_connection_that_answers_with_a_cut_head_was_not_dead(serve: Serve) -> None:
+    """The order on it has arrived, so it is not sent again for nothing, as one on a connection that was lost is."""
+    server = serve("healthy", _saying(CUT["line"]), "healthy")
+    with llmwatch.Session(retry=QUICK) as session:
+        assert session.post(server.chat_url, json=asking()).ok
+        with pytest.raises(llmwatch.StreamCut) as caught:
+            session.post(server.url + "/orders", json=ORDER)
+    assert caught.value.record is not None
+    assert [one.socket_reused for one in caught.value.record.attempts] == [True]
+    assert len(server.requests) == 2
