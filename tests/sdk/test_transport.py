@@ -516,3 +516,19 @@ def test_a_longer_timeout_raises_nothing(serve: Any, open_client: Open, library:
         with pytest.raises(llmwatch.WatchTimeout) as caught:
             client.post(server.chat_url, json=CHAT)
         assert (caught.value.phase, caught.value.limit) == ("ttfb", LIMIT)
+
+
+@libraries
+def test_a_body_that_broke_is_no_success_at_the_second_look(serve: Any, open_client: Open, library: Any) -> None:
+    """Whoever catches the error and looks at the response again finds no half of it, as with the library's own."""
+    server = serve("short-length")
+    with open_client(library).stream("POST", server.url + "/stream", json={"order": 1}) as response:
+        with pytest.raises(library.TransportError):
+            response.read()
+        for look in (response.read, lambda: list(response.iter_raw()), lambda: response.content, lambda: response.text):
+            with pytest.raises(library.StreamError):
+                look()
+        for _ in range(2):
+            with pytest.raises(library.TransportError):
+                list(response.stream)
+    assert len(server.requests) == 1
