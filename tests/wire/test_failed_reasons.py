@@ -123,25 +123,23 @@ def judged(dialect: str, items: tuple[Any, ...]) -> tuple[Collector, Decoder]:
     return collector, decoder
 
 
-@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("reason", FAILED)
-def test_a_reason_that_names_a_failure_is_an_error(wire: str, reason: str) -> None:
-    """In any case, with what was said before it, and worth another try."""
-    dialect, said, end = WIRES[wire]
-    collector, decoder = judged(dialect, (*said, *end(reason)))
-    assert isinstance(decoder.error, ProviderError)
-    assert decoder.error.retryable
-    assert reason in str(decoder.error)
-    assert (collector.text, collector.ended, collector.tool_calls) == ("a", False, ())
+def test_a_reason_that_names_a_failure_is_an_error(reason: str) -> None:
+    """In any case and dialect, with what was said before it, and worth another try."""
+    for wire, (dialect, said, end) in WIRES.items():
+        collector, decoder = judged(dialect, (*said, *end(reason)))
+        assert isinstance(decoder.error, ProviderError), wire
+        assert decoder.error.retryable, wire
+        assert reason in str(decoder.error), wire
+        assert (collector.text, collector.ended, collector.tool_calls) == ("a", False, ()), wire
 
 
-@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("reason", OTHERS)
-def test_any_other_reason_is_none(wire: str, reason: str) -> None:
+def test_any_other_reason_is_none(reason: str) -> None:
     """A length, a filter, a limit of the caller's, and a word that nobody has heard of."""
-    dialect, said, end = WIRES[wire]
-    collector, decoder = judged(dialect, (*said, *end(reason)))
-    assert (collector.text, decoder.error) == ("a", None)
+    for wire, (dialect, said, end) in WIRES.items():
+        collector, decoder = judged(dialect, (*said, *end(reason)))
+        assert (collector.text, decoder.error) == ("a", None), wire
 
 
 @pytest.mark.parametrize("reason", FAILED)

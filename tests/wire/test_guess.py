@@ -93,24 +93,25 @@ def _text(events: list[Event]) -> str:
     return "".join(event.text for event in events)
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("dialect", ANSWERS)
-@pytest.mark.parametrize("notice", SILENT, ids=json.dumps)
-def test_a_notice_before_an_answer(notice: dict[str, Any], dialect: str, known: bool) -> None:
-    """A notice of any shape is no part of the answer, which is whole, and cut where it is cut."""
-    url, answer = ANSWERS[dialect]
-    url = url if known else UNKNOWN
-    for step in (7, None):
-        decoder, events = _read(sse(notice, *answer), url, step)
-        assert (decoder.dialect, _text(events), decoder.verdict_at_end()) == (dialect, "Hi", None)
+def _cut(dialect: str, answer: list[Any]) -> list[Any]:
+    """The answer without what ends it."""
     if dialect == "gemini":
-        answer = [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}]
-    elif dialect == "openai-chat":
-        answer = answer[:1]
-    else:
-        answer = answer[:-2]
-    decoder, _ = _read(sse(notice, *answer), url)
-    assert type(decoder.verdict_at_end()) is StreamTruncated
+        return [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}]
+    return answer[:1] if dialect == "openai-chat" else answer[:-2]
+
+
+@pytest.mark.parametrize("notice", SILENT, ids=json.dumps)
+def test_a_notice_before_an_answer(notice: dict[str, Any]) -> None:
+    """A notice of any shape is no part of the answer, which is whole, and cut where it is cut: in any dialect, at its
+    own address and at an unknown one.
+    """
+    for dialect, (own, answer) in ANSWERS.items():
+        for url in (own, UNKNOWN):
+            for step in (7, None):
+                decoder, events = _read(sse(notice, *answer), url, step)
+                assert (decoder.dialect, _text(events), decoder.verdict_at_end()) == (dialect, "Hi", None)
+            decoder, _ = _read(sse(notice, *_cut(dialect, answer)), url)
+            assert type(decoder.verdict_at_end()) is StreamTruncated, (dialect, url)
 
 
 @pytest.mark.parametrize("url", [CHAT, UNKNOWN])
