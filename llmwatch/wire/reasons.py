@@ -7,7 +7,7 @@ from typing import Any
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.refusal import shorten
 
-__all__ = ["REASONS", "is_failure", "normalised", "reason_of", "words_of"]
+__all__ = ["REASONS", "is_cut", "is_failure", "normalised", "reason_of", "words_of"]
 
 REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
 """Every reason: it was finished; its length; it asks for tools; a filter or a refusal; what is none of these."""
@@ -104,12 +104,24 @@ _FAILURES = frozenset(
         "upstream_error",
     )
 )
+# Somebody called the answer off.
+_CALLED_OFF = frozenset(("abort", "aborted", "cancelled", "canceled", "time_limit", "user_cancel"))
 _REASON = {word: reason for reason, words in _WORDS.items() for word in words}
 
 
 def is_failure(reason: object) -> bool:
     """Whether it says that the provider failed. A length, a filter and a time that the caller set are none."""
     return isinstance(reason, str) and reason.lower() in _FAILURES
+
+
+def is_cut(reason: object) -> bool:
+    """Whether an answer that ended for this reason is not whole: its length, a filter, a failure of the provider, or
+    somebody who called it off.
+    """
+    if not isinstance(reason, str):
+        return False
+    word = reason.lower()
+    return _REASON.get(word) in ("length", "content_filter") or word in _CALLED_OFF or word in _FAILURES
 
 
 def normalised(reason: str, *, calls: bool) -> str:

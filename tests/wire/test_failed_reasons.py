@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import ProviderError
-from llmwatch.wire import Collector, Decoder
+from llmwatch.wire import Collector, Decoder, reasons
+from llmwatch.wire.reasons import is_cut
 from tests.wire.dialects.test_anthropic import TOOL, ended, start
 from tests.wire.dialects.test_anthropic import delta as block_delta
 from tests.wire.dialects.test_chat import call, chunk
@@ -140,6 +141,15 @@ def test_any_other_reason_is_none(reason: str) -> None:
     for wire, (dialect, said, end) in WIRES.items():
         collector, decoder = judged(dialect, (*said, *end(reason)))
         assert (collector.text, decoder.error) == ("a", None), wire
+
+
+def test_what_a_length_or_a_filter_ended_is_cut() -> None:
+    """Every word that is read as one of the two, and none that is read as an end in good order."""
+    for reason, words in reasons._WORDS.items():
+        for word in words:
+            assert is_cut(word) is is_cut(word.upper()) is (reason in ("length", "content_filter")), word
+    assert all(map(is_cut, ("cancelled", "time_limit", "network_error")))
+    assert not any(map(is_cut, ("", "a word", None, 5)))
 
 
 @pytest.mark.parametrize("reason", FAILED)

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
-from llmwatch.wire.reasons import is_failure
+from llmwatch.wire.reasons import is_cut
 from llmwatch.wire.refusal import broken_error, error_in, has_error, printed, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
@@ -49,41 +49,6 @@ KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "h
 
 END_NAMES = frozenset(("close", "closed", "complete", "completed", "done", "end", "eos", "finish", "finished", "stop"))
 """Names that servers give to a last event of their own, with no more than a word in it."""
-
-# Why an answer ended that is not whole: its length, a filter, or somebody who called it off. In
-# the words of OpenAI, Anthropic, Gemini, Mistral, DeepSeek, Zhipu, Cohere, watsonx, SGLang, TensorRT-LLM, Ollama and
-# what stands in front of them.
-_CUT = frozenset(
-    (
-        "length",
-        "max_tokens",
-        "max_output_tokens",
-        "model_length",
-        "model_context_window_exceeded",
-        "context_length_exceeded",
-        "error_limit",
-        "token_limit",
-        "content_filter",
-        "content_filtered",
-        "guardrail_intervened",
-        "refusal",
-        "safety",
-        "recitation",
-        "blocklist",
-        "prohibited_content",
-        "spii",
-        "image_safety",
-        "language",
-        "sensitive",
-        "error_toxic",
-        "user_cancel",
-        "time_limit",
-        "abort",
-        "aborted",
-        "cancelled",
-        "canceled",
-    )
-)
 
 
 class NotAnObject(ValueError):
@@ -181,11 +146,6 @@ def is_done(event: Event) -> bool:
         return False
     event.kind = Kind.TERMINAL
     return True
-
-
-def is_cut(reason: object) -> bool:
-    """Whether an answer that ended for this reason is not whole."""
-    return isinstance(reason, str) and (reason.lower() in _CUT or is_failure(reason))
 
 
 def failure(reason: str) -> StreamError:

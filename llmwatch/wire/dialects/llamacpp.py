@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, is_keepalive, words_of
+from llmwatch.wire.dialects.base import Dialect, is_cut, is_keepalive, words_of
 from llmwatch.wire.event import Event, Kind
 
 __all__ = ["LlamaCpp", "is_llama"]
@@ -47,7 +47,7 @@ class LlamaCpp(Dialect):
             self.count(event, counts)
             self._open.discard(index)
             self._done.add(index)
-            event.cut = value.get("stop_type") == "limit" or value.get("stopped_limit") is True
+            event.cut = is_cut(value.get("stop_type")) or value.get("stopped_limit") is True
             self.finished = len(self._done) >= self.choices and not self._open
             event.finish = self.finished
             event.kind = Kind.TERMINAL if self.finished else Kind.TEXT if event.text else Kind.LIFECYCLE
