@@ -28,7 +28,12 @@ FINISHED = {
 }
 ENDS = {"openai-chat": DONE, "anthropic": named("message_stop"), "ndjson": line(done=True)}
 CUTS = ("cut", "reset")
-QUICK = {"limits": Limits(finish=LIMIT, drain=LIMIT, stale=LONG, progress=LONG), "retry": Retry.none()}
+
+
+def settings(end: str) -> dict[str, Any]:
+    """Only a body that stays open is waited for until a limit expires; every other end is there to be seen."""
+    last = LIMIT if end == "open" else LONG
+    return {"limits": Limits(finish=last, drain=last, stale=LONG, progress=LONG), "retry": Retry.none()}
 
 
 def shaped(dialect: str, *pieces: bytes | float, **how: Any) -> Any:
@@ -37,7 +42,7 @@ def shaped(dialect: str, *pieces: bytes | float, **how: Any) -> Any:
 
 def asked(serve: Serve, connect: Connect, dialect: str, *pieces: bytes | float, **how: Any) -> Any:
     server = serve(shaped(dialect, *pieces, **how))
-    outcome = stream(connect(**QUICK), server.url + PATHS[dialect])
+    outcome = stream(connect(**settings(how.get("end", "clean"))), server.url + PATHS[dialect])
     assert len(server.requests) == 1
     return outcome
 
@@ -122,7 +127,7 @@ def test_what_comes_long_after_a_finish_mark_is_delivered(serve: Serve, connect:
 def test_pings_after_a_finish_mark_do_not_lengthen_the_wait(serve: Serve, connect: Connect) -> None:
     """Keep-alives do not reset ``finish``, and usage does."""
     pings = [piece for _ in range(200) for piece in (BEAT, named("ping"))]
-    outcome = asked(serve, connect, "anthropic", messages("whole"), *pings)
+    outcome = asked(serve, connect, "anthropic", messages("whole"), *pings, end="open")
     assert outcome.done().end == "finish"
     assert outcome.elapsed < 200 * BEAT
     beats = [piece for _ in range(20) for piece in (BEAT, data({"choices": [], "usage": {"total_tokens": 3}}))]
