@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The pure tests compute, the others wait for most of their time."""
     processors = os.cpu_count() or 1
-    return processors if config.getoption("--fast") else 2 * processors + 1
+    return processors if config.getoption("--fast") else 3 * processors
 
 
 def pytest_report_header() -> str:

@@ -9,11 +9,12 @@ import pytest
 from llmwatch.errors import StreamTruncated
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.wire import Decoder
+from tests.rows import each
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import sse
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "expected"),
     [
         ({}, 1),

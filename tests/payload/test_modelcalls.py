@@ -11,6 +11,7 @@ import pytest
 from llmwatch import ConfigError
 from llmwatch.payload import endpoints, is_model_call, is_streaming, may_hold_prompt, modelcalls, register_model_url
 from llmwatch.payload.endpoints import Endpoint
+from tests.rows import each
 
 TURNS = [{"role": "user", "content": "?"}]
 CHAT = {"model": "m", "messages": TURNS}
@@ -176,7 +177,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), IS)
+@each(("path", "body"), IS)
 def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: dict[str, Any]) -> None:
     """The providers' documented methods with the bodies that they document, and conversations anywhere."""
     assert is_model_call("POST", HOST + path, body)
@@ -369,7 +370,7 @@ IS_NONE: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), IS_NONE)
+@each(("path", "body"), IS_NONE)
 def test_anything_else_is_none(path: str, body: object) -> None:
     """No JSON object, no prompt where one is documented, no model that it could be for."""
     assert not is_model_call("POST", HOST + path, body)

@@ -9,6 +9,7 @@ import pytest
 from llmwatch.errors import ConfigError
 from llmwatch.payload import reasoning
 from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, model_of, register_reasoning_model
+from tests.rows import each
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def _registered() -> Iterator[None]:
     reasoning._registered = before
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         {"thinking": {"type": "enabled", "budget_tokens": 8000}},
@@ -50,7 +51,7 @@ def test_asks_for_thinking(body: object) -> None:
     assert asks_for_thinking(body)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         None,
@@ -90,7 +91,7 @@ def test_does_not_ask(body: object) -> None:
     assert not asks_for_thinking(body)
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "o1",
@@ -138,7 +139,7 @@ def test_known_models(name: str) -> None:
     assert is_reasoning_model(name)
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "",

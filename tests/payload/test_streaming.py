@@ -8,12 +8,13 @@ from requests.structures import CaseInsensitiveDict
 from llmwatch.payload.endpoints import ENDPOINTS, Streams, endpoints_at
 from llmwatch.payload.streaming import is_streaming
 from tests.payload.test_modelcalls import HOST, IS
+from tests.rows import each
 
 CHAT = "https://api.example.com/v1/chat/completions"
 GEMINI = "https://g.example.com/v1beta/models/gemini-2.5-pro"
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "body", "streaming"),
     [
         (CHAT, {"stream": True}, True),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.payload import ToolExposure, json_object, tool_exposure
+from tests.rows import each
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 FLAT = {"type": "function", "name": "f", "parameters": {}}
@@ -25,7 +26,7 @@ def exposure(
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("tool", "expected"),
     [
         # OpenAI chat, Ollama and what is compatible
@@ -92,7 +93,7 @@ def test_each_type_of_tool(tool: object, expected: ToolExposure) -> None:
     assert tool_exposure({"model": "m", "tools": [tool]}) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "expected"),
     [
         (None, exposure()),

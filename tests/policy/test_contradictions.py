@@ -11,6 +11,7 @@ from llmwatch.policy.contradictions import BOUNDED_BY
 from llmwatch.policy.environment import LIMIT_VARIABLES
 from llmwatch.policy.limits import NAMES, Limits
 from tests.policy.resolving import resolve
+from tests.rows import each
 
 # Written out again, so that a pair lost from the table is noticed.
 PAIRS = [
@@ -32,7 +33,7 @@ def test_the_table_holds_these_pairs_and_no_other() -> None:
     assert sorted((inner, outer) for inner, outers in BOUNDED_BY.items() for outer in outers) == sorted(PAIRS)
 
 
-@pytest.mark.parametrize(("inner", "outer"), PAIRS)
+@each(("inner", "outer"), PAIRS)
 def test_a_longer_inner_limit_is_refused(inner: str, outer: str) -> None:
     """Limits with an inner limit above an outer one are a ConfigError that names both with their values."""
     with pytest.raises(ConfigError) as caught:
@@ -42,7 +43,7 @@ def test_a_longer_inner_limit_is_refused(inner: str, outer: str) -> None:
     assert (caught.value.field, caught.value.value) == (inner, "90.0")
 
 
-@pytest.mark.parametrize(("inner", "outer"), PAIRS)
+@each(("inner", "outer"), PAIRS)
 def test_equal_limits_and_disabled_limits_are_fine(inner: str, outer: str) -> None:
     """An inner limit may be as long as the outer one, and a limit that is off contradicts nothing."""
     Limits(**{inner: 60, outer: 60})
@@ -50,13 +51,13 @@ def test_equal_limits_and_disabled_limits_are_fine(inner: str, outer: str) -> No
     Limits(**{inner: 0, outer: 60})
 
 
-@pytest.mark.parametrize(("first", "second"), FREE)
+@each(("first", "second"), FREE)
 def test_other_pairs_are_free(first: str, second: str) -> None:
     """No other two limits contradict each other, whichever is longer."""
     Limits(**{first: 90, second: 60})
 
 
-@pytest.mark.parametrize(("inner", "outer"), PAIRS)
+@each(("inner", "outer"), PAIRS)
 def test_the_environment_is_one_source(inner: str, outer: str) -> None:
     """Two variables that contradict each other are a ConfigError that names both variables."""
     environ = {LIMIT_VARIABLES[inner]: "90", LIMIT_VARIABLES[outer]: "60"}
@@ -67,7 +68,7 @@ def test_the_environment_is_one_source(inner: str, outer: str) -> None:
     assert caught.value.field == LIMIT_VARIABLES[inner]
 
 
-@pytest.mark.parametrize(("inner", "outer"), PAIRS)
+@each(("inner", "outer"), PAIRS)
 def test_between_sources_nothing_contradicts(inner: str, outer: str) -> None:
     """The same values from two sources are used as they are."""
     found = resolve(call=Limits(**{inner: 90}), client=Limits(**{outer: 60}))

@@ -24,6 +24,7 @@ from llmwatch.policy.environment import (
 from llmwatch.policy.limits import NAMES, SINGLE, Limits
 from llmwatch.policy.values import UNSET
 from tests.policy.resolving import resolve
+from tests.rows import each
 
 NO_SECONDS = [
     "abc",
@@ -76,8 +77,8 @@ class TestLimits:
         limit = resolve(environ={LIMIT_VARIABLES[name]: " 45.5 "}).limits[name]
         assert (limit.value, limit.source, limit.explicit) == (45.5, LIMIT_VARIABLES[name], True)
 
-    @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("text", ["0", "0.0", "-0", "+0"])
+    @each("name", NAMES)
+    @each("text", ["0", "0.0", "-0", "+0"])
     def test_zero_turns_a_limit_off(self, name: str, text: str) -> None:
         """0 turns a limit off, and says so as its source."""
         limit = resolve(environ={LIMIT_VARIABLES[name]: text}).limits[name]
@@ -88,8 +89,8 @@ class TestLimits:
         """An empty or blank variable counts as not set, every one of them."""
         assert resolve(environ=dict.fromkeys(KNOWN_VARIABLES, text)) == resolve()
 
-    @pytest.mark.parametrize("text", NO_SECONDS)
-    @pytest.mark.parametrize("variable", [LIMIT_VARIABLES["ttfb"], LIMIT_VARIABLES["deadline"], SINGLE_VARIABLE])
+    @each("text", NO_SECONDS)
+    @each("variable", [LIMIT_VARIABLES["ttfb"], LIMIT_VARIABLES["deadline"], SINGLE_VARIABLE])
     def test_text_that_is_no_number(self, variable: str, text: str) -> None:
         """Text that is no finite number of at least 0 is a ConfigError naming the variable, the text and the rule."""
         with pytest.raises(ConfigError) as caught:

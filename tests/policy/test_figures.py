@@ -15,6 +15,7 @@ from llmwatch.policy.effective import DEFAULT_KEEPALIVE, EffectiveLimits
 from llmwatch.policy.limits import SINGLE, Limits
 from llmwatch.policy.profiles import PROFILES
 from tests.policy.resolving import resolve
+from tests.rows import each
 
 HOSTED = "https://api.example.com/v1/chat/completions"
 LOCAL = "http://127.0.0.1:11434/v1/chat/completions"
@@ -77,7 +78,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("call", CASES, ids=str)
+@each("call", CASES, ids=str)
 def test_a_healthy_call_is_not_killed(call: Healthy) -> None:
     """Every limit that counts while a reported healthy call is silent is longer than that silence."""
     limits = call.limits()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from llmwatch.policy.hosts import is_local
+from tests.rows import each
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "localhost",
@@ -38,7 +39,7 @@ from llmwatch.policy.hosts import is_local
         "[::ffff:192.168.0.4]",
     ],
 )
-@pytest.mark.parametrize("form", ["http://{}/v1", "https://{}:8443/v1/chat?x=1", "http://user:pw@{}"])
+@each("form", ["http://{}/v1", "https://{}:8443/v1/chat?x=1", "http://user:pw@{}"])
 def test_local(host: str, form: str) -> None:
     """Loopback, private, link-local and shared addresses and names that only a local resolver knows are local."""
     assert is_local(form.format(host))

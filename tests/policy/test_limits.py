@@ -11,6 +11,7 @@ import pytest
 
 from llmwatch.errors import ConfigError
 from llmwatch.policy.limits import NAMES, SINGLE, UNSET, Limits
+from tests.rows import each
 
 
 class TestConstruction:
@@ -26,8 +27,8 @@ class TestConstruction:
         assert value == 45.0
         assert type(value) is float
 
-    @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("off", [None, 0, 0.0])
+    @each("name", NAMES)
+    @each("off", [None, 0, 0.0])
     def test_zero_and_none_are_kept_as_none(self, name: str, off: float | None) -> None:
         """0 and None turn a limit off and are the same value."""
         assert getattr(Limits(**{name: off}), name) is None
@@ -37,8 +38,8 @@ class TestConstruction:
         """A field that is not given is UNSET and not None."""
         assert all(getattr(Limits(), name) is UNSET for name in NAMES)
 
-    @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("value", [math.nan, math.inf, -1, -0.001, True, False, "45", [1]], ids=repr)
+    @each("name", NAMES)
+    @each("value", [math.nan, math.inf, -1, -0.001, True, False, "45", [1]], ids=repr)
     def test_a_value_that_cannot_be_meant(self, name: str, value: object) -> None:
         """NaN, infinite, negative, boolean and non-numeric values are a ConfigError naming field, value and rule."""
         with pytest.raises(ConfigError) as caught:

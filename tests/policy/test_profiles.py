@@ -10,6 +10,7 @@ from llmwatch.errors import ConfigError
 from llmwatch.policy.limits import NAMES, Limits
 from llmwatch.policy.profiles import PLAIN_TTFB, PROFILES, detect_profile
 from tests.policy.resolving import resolve
+from tests.rows import each
 
 HOSTED = "https://api.example.com/v1/chat/completions"
 LOCAL = "http://127.0.0.1:8080/v1/chat/completions"
@@ -31,8 +32,8 @@ FIGURES: dict[str, tuple[float | None, float | None, float | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("at", "profile"), list(enumerate(("hosted", "reasoning", "local"))))
+@each("name", NAMES)
+@each(("at", "profile"), list(enumerate(("hosted", "reasoning", "local"))))
 def test_figures(name: str, at: int, profile: str) -> None:
     """Each default is the documented number of seconds, and names its profile as the source."""
     limit = resolve(profile=profile).limits[name]

@@ -13,6 +13,7 @@ from llmwatch.policy.effective import resolve_retry
 from llmwatch.policy.environment import RETRY_VARIABLES
 from llmwatch.policy.retry import RETRY_FIELDS, EffectiveRetry, Retry
 from llmwatch.policy.values import UNSET
+from tests.rows import each
 
 
 def changed(attempt: object) -> object:
@@ -23,8 +24,8 @@ def changed(attempt: object) -> object:
 class TestConstruction:
     def test_fields(self) -> None:
         """The list of fields is that of both classes."""
-        for each in (Retry, EffectiveRetry):
-            assert tuple(field.name for field in dataclasses.fields(each)) == RETRY_FIELDS
+        for kind in (Retry, EffectiveRetry):
+            assert tuple(field.name for field in dataclasses.fields(kind)) == RETRY_FIELDS
 
     def test_what_is_not_given_is_unset(self) -> None:
         """A field that is not given is UNSET."""
@@ -64,7 +65,7 @@ class TestConstruction:
         assert found == kept
         assert type(found) is type(kept)
 
-    @pytest.mark.parametrize(
+    @each(
         ("name", "value"),
         [
             *(("max_attempts", value) for value in (True, 3.0, "3", -1, None)),
@@ -131,7 +132,7 @@ class TestResolution:
         found = resolve_retry(call=Retry(on_retry=None, budget=0, max_retry_after=0), client=client, environ={})
         assert (found.on_retry, found.budget, found.max_retry_after) == (None, 0, math.inf)
 
-    @pytest.mark.parametrize(
+    @each(
         ("name", "text", "value"),
         [
             ("max_attempts", "0", 1),
@@ -157,7 +158,7 @@ class TestResolution:
         assert found == value
         assert type(found) is type(value)
 
-    @pytest.mark.parametrize(
+    @each(
         ("name", "text"),
         [
             *(("max_attempts", text) for text in ("3.0", "-1", "three", "1_0", "9" * 400, "٣")),

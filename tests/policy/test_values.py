@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmwatch.policy.values import UNSET, flag, refused, seconds, shown, whole
+from tests.rows import each
 
 
 class TestUnset:
@@ -45,7 +46,7 @@ class TestSeconds:
         assert found == kept
         assert type(found) is float
 
-    @pytest.mark.parametrize(
+    @each(
         "value",
         [
             math.nan,

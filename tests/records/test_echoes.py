@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from llmwatch.records import redact
 from llmwatch.records.echoes import LEAST, MOST_VALUES, Secrets, may_repeat
 from llmwatch.records.reading import Reading
+from tests.rows import each
 
 MANY = settings(max_examples=300, deadline=None)
 URL = "https://api.example.com/v1/chat/completions"
@@ -31,7 +32,7 @@ def masked(message: str, headers: dict[str, Any] | None = None, url: str = URL, 
     return sent(headers, url, body).masked(message)
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "secret"),
     [
         ({"x-gateway-key": FALCON}, FALCON),
@@ -105,7 +106,7 @@ TOOLS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("body", TOOLS.values(), ids=TOOLS.keys())
+@each("body", TOOLS.values(), ids=TOOLS.keys())
 def test_names_and_credentials_in_the_body(body: Any) -> None:
     """Names of tools, whatever the provider, what servers and data are reached with, and who asks."""
     said = masked("Invalid schema for 'transfer_funds_acme' (api_key, function)", body=body)
@@ -159,8 +160,8 @@ WAYS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("secret", [FALCON, 'pass "w\u00f6rd" \\ & 7/8', "a/7b<c>d'e", "4471\\frd\\u0041rd"])
+@each("way", WAYS.values(), ids=WAYS.keys())
+@each("secret", [FALCON, 'pass "w\u00f6rd" \\ & 7/8', "a/7b<c>d'e", "4471\\frd\\u0041rd"])
 def test_however_it_is_written(way: Any, secret: str) -> None:
     """In any case, percent-encoded, escaped for JSON once or twice, for a page, as Python shows it."""
     said = masked(f"caller={way(secret)}; is not known", {"X-Key": secret})

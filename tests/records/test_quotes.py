@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmwatch.records import redact
 from llmwatch.records.quotes import LEAST, MOST_PROMPT, PROMPT_FIELDS, masked, prompt_texts
+from tests.rows import each
 
 MANY = settings(max_examples=400, deadline=None)
 PATIENT = "My patient Anna Berg of Malmö says: it hurts"
@@ -89,7 +90,7 @@ def test_any_piece_of_the_prompt_is_a_quote_from_sixteen_characters_on(prompt: s
         assert shown == f"\u2039{piece}\u203a"
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         *({name: PATIENT} for name in PROMPT_FIELDS),

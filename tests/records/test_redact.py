@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmwatch.records import redact
 from tests.records.planting import NAMED, addresses, long_runs, made, plain, planted, traces
+from tests.rows import each
 
 MANY = settings(max_examples=250, deadline=None)
 
@@ -42,7 +43,7 @@ class TestText:
         assert len(once) <= cap
         assert redact.text(once, cap=cap) == once
 
-    @pytest.mark.parametrize("place", NAMED)
+    @each("place", NAMED)
     def test_each_place_gives_a_secret_away(self, place: str) -> None:
         """A password that could be a word is known by what stands around it, whatever else the text holds."""
         for secret in ("correcthorsebattery", "Correct7Horse9Battery", "7351098264735109"):
@@ -197,7 +198,7 @@ class TestUrl:
         assert not traces([first, second], redact.url(address)), redact.url(address)
         assert not traces([first, second], redact.origin(address)), redact.origin(address)
 
-    @pytest.mark.parametrize(
+    @each(
         ("address", "expected"),
         [
             ("https://api.example.com/v1/chat/completions", "https://api.example.com/v1/chat/completions"),
@@ -298,7 +299,7 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("piece", HARD.values(), ids=HARD.keys())
+@each("piece", HARD.values(), ids=HARD.keys())
 def test_the_cost_grows_with_the_length_only(piece: str) -> None:
     """No text, however nasty, costs more than its length: eight times the text is far from sixty-four times."""
 

@@ -24,6 +24,7 @@ from llmwatch.recovery import (
     is_safe,
 )
 from tests.recovery.making import ALIVE, CLEAN, SENT, TEXT, UNSENT, context, facts
+from tests.rows import each
 
 MCP = ToolExposure(provider_other=1)
 UNKNOWN_TOOL = ToolExposure(unknown=1)
@@ -119,9 +120,9 @@ class TestSlowButAlive:
 
 
 class TestDelivered:
-    @pytest.mark.parametrize("door", [Door.STREAM, Door.SESSION])
-    @pytest.mark.parametrize("failure", [killed("stale"), killed("progress"), killed("deadline"), CUT], ids=str)
-    @pytest.mark.parametrize(
+    @each("door", [Door.STREAM, Door.SESSION])
+    @each("failure", [killed("stale"), killed("progress"), killed("deadline"), CUT], ids=str)
+    @each(
         ("base", "decision", "reason"),
         [
             (TEXT, Decision.CONTINUE, Reason.OUTPUT_DELIVERED),
@@ -157,8 +158,8 @@ class TestDelivered:
 
 
 class TestCollect:
-    @pytest.mark.parametrize("base", [TEXT, THOUGHT, FRAGMENT, CALL])
-    @pytest.mark.parametrize("failure", [killed("stale"), CUT, of(FailureKind.TRUNCATED), of(FailureKind.MALFORMED)])
+    @each("base", [TEXT, THOUGHT, FRAGMENT, CALL])
+    @each("failure", [killed("stale"), CUT, of(FailureKind.TRUNCATED), of(FailureKind.MALFORMED)])
     def test_one_resend_after_partial_output(self, base: Facts, failure: Failure) -> None:
         """Nothing was delivered: what had come is discarded, once per call."""
         assert outcome(decide(failure, base, context(Door.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
@@ -189,8 +190,8 @@ class TestCollect:
 
 
 class TestWhatTheAnswerShows:
-    @pytest.mark.parametrize("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
-    @pytest.mark.parametrize("door", [Door.STREAM, Door.SESSION, Door.COLLECT, Door.REQUEST])
+    @each("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
+    @each("door", [Door.STREAM, Door.SESSION, Door.COLLECT, Door.REQUEST])
     def test_a_tool_that_the_provider_ran_blocks(self, door: Door, base: Facts) -> None:
         """The answer shows a tool with side effects that the request does not: a person decides, at every door."""
         acted = facts(base, provider_acted=True)
@@ -427,9 +428,9 @@ class TestWrap:
         unsent = replace(self.UNSEEN, sent=Sent.NO)
         assert outcome(decide(killed("connect"), unsent, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
 
-    @pytest.mark.parametrize("limit", ["ttfb", "stale", "progress", "total", "deadline"])
-    @pytest.mark.parametrize("sign", [{"beaten": True}, {"headers": True}])
-    @pytest.mark.parametrize("replayable", [True, None])
+    @each("limit", ["ttfb", "stale", "progress", "total", "deadline"])
+    @each("sign", [{"beaten": True}, {"headers": True}])
+    @each("replayable", [True, None])
     def test_a_function_that_has_begun(self, limit: str, sign: dict[str, bool], replayable: bool | None) -> None:
         """It has beaten, or was answered: what it has done is not known."""
         begun = replace(self.WAITING, replayable=replayable, **sign)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from llmwatch import errors
 from llmwatch.records import CAUSES
 from llmwatch.recovery import Failure, FailureKind, cause_of, close_reason_of, failure_of
 from llmwatch.recovery.failure import FailureKind as Kind
+from tests.rows import each
 
 CASES = [
     (errors.WatchTimeout("m", phase="ttfb", limit=1.0, elapsed=1.0), Kind.WATCHDOG, "watchdog_timeout", "ttfb_kill"),
@@ -43,7 +42,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "kind", "cause", "close"), CASES, ids=lambda case: str(getattr(case, "args", case)))
+@each(("error", "kind", "cause", "close"), CASES, ids=lambda case: str(getattr(case, "args", case)))
 def test_each_error_has_its_kind_cause_and_close_reason(
     error: BaseException, kind: FailureKind, cause: str, close: str
 ) -> None:
@@ -82,7 +81,7 @@ def test_a_provider_error_keeps_what_counts() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", FailureKind)
+@each("kind", FailureKind)
 def test_every_kind_has_a_cause_of_the_closed_list(kind: FailureKind) -> None:
     """No failure goes into a record without a known cause."""
     assert cause_of(Failure(kind=kind)) in CAUSES

@@ -10,6 +10,7 @@ from llmwatch.policy import LIMIT_VARIABLES, NAMES, RETRY_VARIABLES
 from llmwatch.records import Decision, redact
 from llmwatch.recovery import Facts, Reason, recovery, timeout_message
 from llmwatch.recovery.messages import FUNCTION_TIMEOUTS, RECOVERIES, TIMEOUTS
+from tests.rows import each
 
 LISTENED = Facts(headers=True, first_byte=True, bytes=12345, events=7)
 
@@ -112,7 +113,7 @@ class TestRecoveries:
         """The table is as closed as the list of reasons."""
         assert set(RECOVERIES) == set(Reason)
 
-    @pytest.mark.parametrize("reason", Reason)
+    @each("reason", Reason)
     def test_each_says_why_and_what_to_do(self, reason: Reason) -> None:
         """Both are whole sentences, and nothing is left unfilled."""
         said = recovery(Decision.STOP, reason)

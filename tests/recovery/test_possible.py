@@ -9,6 +9,7 @@ from llmwatch.policy import NAMES
 from llmwatch.recovery import Facts, Failure, FailureKind, Reason, could_work, failure_of
 from llmwatch.recovery.possible import FINAL_STATUSES, RETRYABLE_STATUSES
 from tests.recovery.making import ALIVE, SENT
+from tests.rows import each
 
 NEVER = [400, 401, 403, 404, 413, 422]
 AGAIN = [408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527, 529]
@@ -56,7 +57,7 @@ def test_the_tables_are_the_documented_ones() -> None:
     assert sorted(FINAL_STATUSES) == NEVER
 
 
-@pytest.mark.parametrize("number", range(400, 600))
+@each("number", range(400, 600))
 def test_statuses(number: int) -> None:
     """Only the listed ones by themselves; x-should-retry decides for every other but the six that never change."""
     assert status(number)[0] is (number in AGAIN)

@@ -9,13 +9,12 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
-import pytest
-
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import NAMES
 from llmwatch.records import Decision
 from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, decide
 from llmwatch.recovery.messages import RECOVERIES
+from tests.rows import each
 
 EXPOSURES = (
     ToolExposure(),
@@ -163,8 +162,8 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
         assert failure.limit not in ("first_content", "total") or not facts.first_byte
 
 
-@pytest.mark.parametrize("door", Door)
-@pytest.mark.parametrize("kind", FailureKind)
+@each("door", Door)
+@each("kind", FailureKind)
 def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind, door: Door) -> None:
     """None is undefined, none raises, and none breaks a law. Every failure meets all facts, and in turns one context
     with each of them: the next failure meets another one with the same facts.

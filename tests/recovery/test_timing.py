@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.recovery import backoff, retry_after, should_retry
+from tests.rows import each
 
 NOW = 1_445_412_480.0
 """Wed, 21 Oct 2015 07:28:00 GMT."""
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "seconds"),
     [
         ("30", 30.0),
@@ -113,7 +114,7 @@ def refusal(*delays: object, kind: str = "type.googleapis.com/google.rpc.RetryIn
     return {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Please retry.", "details": details}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "seconds"),
     [
         (refusal("3s"), 3.0),
@@ -142,7 +143,7 @@ def refusal(*delays: object, kind: str = "type.googleapis.com/google.rpc.RetryIn
         ("RetryInfo", None),
     ],
 )
-@pytest.mark.parametrize("status", [429, 503, None])
+@each("status", [429, 503, None])
 def test_the_delay_of_a_retry_info(document: object, seconds: float | None, status: int | None) -> None:
     """Google's ``RetryInfo`` counts like ``Retry-After``, whatever the status; nonsense is nothing."""
     assert retry_after({}, NOW, status=status, body=json.dumps(document).encode()) == seconds
@@ -168,7 +169,7 @@ REQUESTS, TOKENS = "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"
 REQUESTS_LEFT, TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens"
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "seconds"),
     [
         ({REQUESTS: "1s"}, 1.0),

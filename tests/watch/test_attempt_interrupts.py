@@ -15,6 +15,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.handover import Handover
 from llmwatch.watch.supervisor import Supervisor
+from tests.rows import each
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Socket, WatchedSystemClock
 from tests.watch.tracing import Enough, interrupted, lines_before, lines_of, names
 
@@ -101,7 +102,7 @@ def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
             one.end()
 
 
-@pytest.mark.parametrize("where", LINES, ids=names(LINES))
+@each("where", LINES, ids=names(LINES))
 def test_ctrl_c_at_any_line_leaves_the_lock_free(where: tuple[CodeType, int]) -> None:
     """Wherever in our own code it strikes, the attempt can be cancelled afterwards and its worker ends."""
     one = Watched()
@@ -130,7 +131,7 @@ def test_ctrl_c_at_any_line_leaves_the_lock_free(where: tuple[CodeType, int]) ->
 START_LINES = lines_of(Attempt.start)
 
 
-@pytest.mark.parametrize("where", START_LINES, ids=names(START_LINES))
+@each("where", START_LINES, ids=names(START_LINES))
 def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[CodeType, int]) -> None:
     """An interrupted start raises, and what it may have begun is given up: nobody works on, and nobody is counted."""
     supervisor = HandDriven()
@@ -158,8 +159,8 @@ def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[Code
     assert (counts["live_attempts"], counts["workers"]) == (0, 0)
 
 
-@pytest.mark.parametrize("where", LINES, ids=names(LINES))
-@pytest.mark.parametrize("nth", [1, 2])
+@each("where", LINES, ids=names(LINES))
+@each("nth", [1, 2])
 def test_a_handler_that_cancels_at_any_line_frees_the_caller(where: tuple[CodeType, int], nth: int) -> None:
     """A signal handler may cancel in the middle of take(), with a worker that nothing wakes: the caller is not left
     waiting.

@@ -8,6 +8,7 @@ import pytest
 
 from llmwatch.watch.machine import ERROR_BODY, Action, Machine, VerdictKind
 from llmwatch.watch.table import CLOCKS, STEPS, TABLE, Phase, Seen
+from tests.rows import each
 from tests.watch.walking import (
     FIRST_CLOCKS,
     IMPLIED,
@@ -26,8 +27,8 @@ LATE = 0.25
 # -- the table ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("what", Seen)
+@each("phase", Phase)
+@each("what", Seen)
 def test_every_observation_is_defined_in_every_phase(phase: Phase, what: Seen) -> None:
     """No cell is missing, and each names only clocks that exist."""
     cell = TABLE[phase][what]
@@ -43,8 +44,8 @@ def test_every_phase_has_a_row_and_can_be_reached() -> None:
     assert {cell.next for row in STEPS.values() for cell in row.values()} | {Phase.IDLE} == set(Phase)
 
 
-@pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("what", Seen)
+@each("phase", Phase)
+@each("what", Seen)
 def test_promotion_is_one_way(phase: Phase, what: Seen) -> None:
     """An observation never takes an attempt back, but for content after a finish."""
     target = TABLE[phase][what].next
@@ -61,8 +62,8 @@ def test_a_clock_that_waits_for_something_first_is_started_in_one_phase_only(clo
     assert starting == {{"connect": Phase.IDLE, "send": Phase.CONNECTING}.get(clock, Phase.SENDING)}
 
 
-@pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("what", [Seen.BYTE, Seen.EVENT])
+@each("phase", Phase)
+@each("what", [Seen.BYTE, Seen.EVENT])
 def test_keep_alives_wind_no_content_clock(phase: Phase, what: Seen) -> None:
     """Bytes and keep-alives wind the silence clock at most, and neither progress nor finish."""
     assert TABLE[phase][what].winds <= {"stale"}
@@ -76,7 +77,7 @@ SKIPS = [
 ]
 
 
-@pytest.mark.parametrize(("phase", "what"), SKIPS)
+@each(("phase", "what"), SKIPS)
 def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
     """An observation that skips others leaves the clocks as if each had been seen at that instant."""
     limits = dict.fromkeys(RUNNING_CLOCKS, LIMIT) | {"finish": 7.0, "drain": 7.0}
@@ -290,8 +291,8 @@ def test_a_byte_of_an_error_body_stops_no_clock() -> None:
 # -- limits that are off -----------------------------------------------------
 
 
-@pytest.mark.parametrize("off", [None, 0])
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
+@each("off", [None, 0])
+@each("clock", RUNNING_CLOCKS)
 def test_zero_and_none_switch_a_limit_off(clock: str, off: float | None) -> None:
     """A limit of 0 or None never expires, in whatever phase."""
     for phase in Phase:

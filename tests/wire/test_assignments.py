@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.wire.assignments import Assignments
+from tests.rows import each
 
 
 def put_together(*pieces: Any) -> str:
@@ -56,7 +57,7 @@ def test_whole_arguments(pieces: list[Any], expected: dict[str, Any]) -> None:
     assert json.loads(put_together(*pieces)) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "pieces",
     [
         [at("$.a")],

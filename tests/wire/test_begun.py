@@ -7,6 +7,7 @@ import pytest
 from llmwatch.errors import EmptyStream, LLMWatchError, StreamTruncated
 from llmwatch.faults.shapes.choice import SHAPES
 from llmwatch.wire import Decoder
+from tests.rows import each
 from tests.wire.providers import ANSWERS
 
 FIRST = {
@@ -40,7 +41,7 @@ def _ended(body: bytes, path: str, content_type: str) -> tuple[Decoder, LLMWatch
     return decoder, decoder.verdict_at_end()
 
 
-@pytest.mark.parametrize("name", FIRST)
+@each("name", FIRST)
 def test_the_first_event_of_a_dialect_is_cut_at_every_byte(name: str) -> None:
     """Wherever it ends, its line end or its empty line included, it is half an event or a truncated answer."""
     path, content_type, first = FIRST[name]
@@ -49,8 +50,8 @@ def test_the_first_event_of_a_dialect_is_cut_at_every_byte(name: str) -> None:
         assert isinstance(verdict, StreamTruncated), first[:at]
 
 
-@pytest.mark.parametrize("body", FOREIGN)
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/anything"])
+@each("body", FOREIGN)
+@each("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/anything"])
 def test_a_line_of_another_make_is_whole(path: str, body: bytes) -> None:
     """Whatever its address suggests."""
     decoder, verdict = _ended(body, path, "text/event-stream")

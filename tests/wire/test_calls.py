@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.wire import Collector, Decoder
+from tests.rows import each
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended, start
 from tests.wire.dialects.test_anthropic import event as typed
@@ -81,7 +82,7 @@ BARE = ("w", {})
 Y = delta("input_json_delta", partial_json='{"y":2}')
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "items", "right"),
     [
         # With a mark in every chunk, and behind an early one.
@@ -518,7 +519,7 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
     assert len(complete) == len(set(complete)) == len(right)
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "items"),
     [
         ("openai-chat", (fragment(index=0, id="c", name="w"),)),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from llmwatch.wire.codes import may_pass
+from tests.rows import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "passes"),
     [
         ({"error_code": 18, "error_msg": "m"}, True),

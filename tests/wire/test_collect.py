@@ -8,6 +8,7 @@ import pytest
 
 from llmwatch.errors import MalformedEvent
 from llmwatch.wire import Collector, Event, Kind, ToolCall, ToolDelta
+from tests.rows import each
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended
 from tests.wire.dialects.test_anthropic import event as typed
@@ -311,7 +312,7 @@ LOST = {"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage
 KEY = "sk-" + "Ab3Cd9Ef1" * 4
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "items", "reason", "advice"),
     [
         (

@@ -20,6 +20,7 @@ from llmwatch.errors import (
     StreamTruncated,
 )
 from llmwatch.wire import Collector, Decoder, Event, Kind, names
+from tests.rows import each
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import decode, lines, pieces, sse
 from tests.wire.test_framing import BODIES, CUTS
@@ -236,8 +237,8 @@ def test_empty_stream() -> None:
     assert "last 7 bytes" in str(verdict("openai-chat", b"data: a"))
 
 
-@pytest.mark.parametrize("dialect", names())
-@pytest.mark.parametrize("step", [1, 100])
+@each("dialect", names())
+@each("step", [1, 100])
 def test_a_page_is_no_stream(dialect: str, step: int) -> None:
     """A web page is told by itself, whatever its content type says, with its title and nothing else of it."""
     body = b"<!DOCTYPE html>\n<html><head>\n\n<title>Sign in</title></head><body>secret</body></html>\n\n"
@@ -282,7 +283,7 @@ def test_a_document_beyond_the_limit_is_no_stream() -> None:
         assert type(verdict("auto", body, max_event=1000)) is NotAStream
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "content_type", "dialect"),
     [
         ("https://api.openai.com/v1/chat/completions", "", "openai-chat"),
@@ -309,7 +310,7 @@ def test_dialect_by_url(url: str, content_type: str, dialect: str | None) -> Non
     assert Decoder("auto", url=url, content_type=content_type).dialect == dialect
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "dialect", "kinds"),
     [
         (sse(chunk({"content": "a"})), "openai-chat", ["text"]),

@@ -10,6 +10,7 @@ import pytest
 from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
 from llmwatch.wire import Decoder, Kind, register, unregister
 from llmwatch.wire.refusal import provider_error
+from tests.rows import each
 from tests.wire.dialects.test_anthropic import delta, start
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.dialects.test_responses import event as response
@@ -40,9 +41,9 @@ def judged(dialect: str, body: bytes) -> tuple[str, Decoder]:
     return "".join(event.text for event in events), decoder
 
 
-@pytest.mark.parametrize("dialect", SAID)
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize(
+@each("dialect", SAID)
+@each("first", [True, False])
+@each(
     "wrapped",
     [
         b"error: " + PLAIN + b"\n\n",
@@ -273,7 +274,7 @@ TEXT_OF = {
 }
 
 
-@pytest.mark.parametrize("frame", ALONE)
+@each("frame", ALONE)
 def test_a_frame_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None:
     """In whichever way a framework says it, after text and before ``[DONE]``, in any dialect."""
     for dialect, said in TEXT_OF.items():
@@ -289,7 +290,7 @@ def test_a_frame_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> Non
         assert text == "a", dialect
 
 
-@pytest.mark.parametrize("frame", [frame for frame in ALONE if "choices" not in frame])
+@each("frame", [frame for frame in ALONE if "choices" not in frame])
 def test_a_line_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None:
     """Among lines of JSON as well."""
     decoder = Decoder("ndjson")
@@ -298,8 +299,8 @@ def test_a_line_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None
     assert "".join(event.text for event in events) == "a"
 
 
-@pytest.mark.parametrize("dialect", TEXT_OF)
-@pytest.mark.parametrize("data", ["[DONE]", '"[DONE]"', "null", "{}", "bad luck", '{"choices": []}'])
+@each("dialect", TEXT_OF)
+@each("data", ["[DONE]", '"[DONE]"', "null", "{}", "bad luck", '{"choices": []}'])
 def test_an_event_by_the_name_of_an_error(dialect: str, data: str) -> None:
     """It is one whatever stands in it, an end mark included."""
     text, decoder = judged(dialect, TEXT_OF[dialect] + b"event: error\ndata: " + data.encode() + b"\n\n" + DONE)
@@ -356,7 +357,7 @@ HEALTHY = [
 ]
 
 
-@pytest.mark.parametrize("frame", HEALTHY)
+@each("frame", HEALTHY)
 def test_a_healthy_frame_with_fields_of_an_error(frame: dict[str, Any]) -> None:
     """What says that it is something else, or that all is well, is no error, in any dialect."""
     for dialect in TEXT_OF.keys() - {"cohere"}:
@@ -364,7 +365,7 @@ def test_a_healthy_frame_with_fields_of_an_error(frame: dict[str, Any]) -> None:
         assert (decoder.error, decoder.terminal) == (None, True), dialect
 
 
-@pytest.mark.parametrize("frame", [frame for frame in HEALTHY if frame != {"message": "hello"}])
+@each("frame", [frame for frame in HEALTHY if frame != {"message": "hello"}])
 def test_a_healthy_frame_in_a_dialect_whose_errors_are_words(frame: dict[str, Any]) -> None:
     """Cohere's errors are a message alone."""
     _, decoder = judged("cohere", TEXT_OF["cohere"] + sse(frame) + DONE)
@@ -461,8 +462,8 @@ NO_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("dialect", [dialect for dialect in TEXT_OF if dialect != "generic"])
-@pytest.mark.parametrize("error", NO_ERRORS)
+@each("dialect", [dialect for dialect in TEXT_OF if dialect != "generic"])
+@each("error", NO_ERRORS)
 def test_an_error_that_says_that_there_is_none(dialect: str, error: Any) -> None:
     """Alone, and beside each piece of the answer."""
     for beside in (False, True):
@@ -474,8 +475,8 @@ def test_an_error_that_says_that_there_is_none(dialect: str, error: Any) -> None
         assert text[:1] == "a"
 
 
-@pytest.mark.parametrize("dialect", TEXT_OF)
-@pytest.mark.parametrize(
+@each("dialect", TEXT_OF)
+@each(
     "error",
     [
         {"message": ""},

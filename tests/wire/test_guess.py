@@ -9,6 +9,7 @@ import pytest
 
 from llmwatch.errors import LLMWatchError, ProviderError, StreamTruncated
 from llmwatch.wire import Decoder, Event, Kind, register, unregister
+from tests.rows import each
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.streams import lines, sse
 
@@ -100,7 +101,7 @@ def _cut(dialect: str, answer: list[Any]) -> list[Any]:
     return answer[:1] if dialect == "openai-chat" else answer[:-2]
 
 
-@pytest.mark.parametrize("notice", SILENT, ids=json.dumps)
+@each("notice", SILENT, ids=json.dumps)
 def test_a_notice_before_an_answer(notice: dict[str, Any]) -> None:
     """A notice of any shape is no part of the answer, which is whole, and cut where it is cut: in any dialect, at its
     own address and at an unknown one.
@@ -124,7 +125,7 @@ def test_an_answer_overrules_the_address(dialect: str, url: str) -> None:
         assert events[0].usage == {"input_tokens": 1}
 
 
-@pytest.mark.parametrize(
+@each(
     "beside",
     [
         {"error_code": 0, "error_msg": ""},
@@ -139,7 +140,7 @@ def test_an_answer_overrules_the_address(dialect: str, url: str) -> None:
     ],
     ids=json.dumps,
 )
-@pytest.mark.parametrize("url", [CHAT, UNKNOWN])
+@each("url", [CHAT, UNKNOWN])
 def test_choices_are_chat_whatever_stands_beside_them(url: str, beside: dict[str, Any]) -> None:
     """Fields that a gateway adds to each chunk do not make another dialect of it; a cut stays one."""
     chunks = [{**chunk({"content": "Hi"}), **beside}, {**chunk({}, "stop"), **beside}]
@@ -227,10 +228,10 @@ def test_tokens_without_the_rest_are_tgis() -> None:
     assert type(decoder.verdict_at_end()) is StreamTruncated
 
 
-@pytest.mark.parametrize("dialect", ["auto", "openai-chat"])
-@pytest.mark.parametrize("url", [CHAT, UNKNOWN])
-@pytest.mark.parametrize("before", [b"", b"\r\n\n", b"\xef\xbb\xbf", b": hi\n\n", b"event: message\n", b"id: 1\n"])
-@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+@each("dialect", ["auto", "openai-chat"])
+@each("url", [CHAT, UNKNOWN])
+@each("before", [b"", b"\r\n\n", b"\xef\xbb\xbf", b": hi\n\n", b"event: message\n", b"id: 1\n"])
+@each("kind", ["application/x-ndjson", "application/jsonl"])
 def test_events_under_a_type_of_lines(kind: str, before: bytes, url: str, dialect: str) -> None:
     """A body that begins like events is cut into events, whatever its type says; a cut one stays cut."""
     body = before + sse(chunk({"content": "Hi"}), chunk({}, "stop"), "[DONE]")

@@ -10,6 +10,7 @@ import pytest
 from llmwatch.wire import Decoder, Event, Kind
 from llmwatch.wire.news import says_something, thoughts
 from llmwatch.wire.refusal import COHERE_LINE_TYPE
+from tests.rows import each
 from tests.wire import providers
 from tests.wire.dialects.test_anthropic import delta
 from tests.wire.dialects.test_chat import ROLE, chunk
@@ -67,7 +68,7 @@ def line(**message: Any) -> dict[str, Any]:
     return {"message": {"role": "assistant", "content": "", **message}, "done": False}
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "item", "kind", "reasoning"),
     [
         ("openai-chat", chunk({"content": None, "reasoning_text": "hm"}), Kind.REASONING, "hm"),
@@ -143,7 +144,7 @@ def listed(**fields: Any) -> bytes:
     return providers.snowflake({**fields, "content_list": [fields]})
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "body", "kind", "reasoning"),
     [
         ("cohere", block(hologram="x"), Kind.TEXT, ""),
@@ -218,7 +219,7 @@ DESCRIBES = (
 )
 
 
-@pytest.mark.parametrize("name", DESCRIBES)
+@each("name", DESCRIBES)
 def test_a_field_that_describes_is_none_in_any_dialect(name: str) -> None:
     """Alone in a delta, in a part or in a message, and within a field that nobody has heard of."""
     for fields in ({name: "x"}, {"novel": {name: "x"}}, {"novel": [{name: "x"}]}):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.wire import Collector, Decoder
+from tests.rows import each
 from tests.wire.dialects.test_anthropic import delta, start
 from tests.wire.dialects.test_chat import call, chunk
 from tests.wire.dialects.test_responses import event as response
@@ -67,7 +68,7 @@ THOUGHTS = {
 }
 
 
-@pytest.mark.parametrize("wire", TEXT)
+@each("wire", TEXT)
 def test_a_number_in_a_text_is_its_digits(wire: str) -> None:
     """No digit of an answer is lost, the first one and a zero least of all."""
     dialect, item = TEXT[wire]
@@ -83,8 +84,8 @@ def test_a_number_in_reasoning_is_its_digits(wire: str) -> None:
 
 
 # What Bedrock wraps of a make that is not known comes out as it is.
-@pytest.mark.parametrize("wire", [*(wire for wire in TEXT if "Bedrock" not in wire), *THOUGHTS])
-@pytest.mark.parametrize("value", [None, True, False, {}, []])
+@each("wire", [*(wire for wire in TEXT if "Bedrock" not in wire), *THOUGHTS])
+@each("value", [None, True, False, {}, []])
 def test_what_is_no_number_stays_no_text(wire: str, value: Any) -> None:
     """A truth value or a null stands for nothing that a model wrote."""
     dialect, item = TEXT.get(wire) or THOUGHTS[wire]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmwatch.wire import Collector, Decoder, Event
+from tests.rows import each
 from tests.wire.providers import ANSWERS, FRAMES, Answer, data
 
 HOST = "https://provider.example"
@@ -44,7 +45,7 @@ def expected(answer: Answer) -> tuple[object, ...]:
     return answer.text, answer.reasoning, answer.calls, answer.usage, type(None)
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@each("name", ANSWERS)
 def test_a_healthy_answer_is_read_whole(name: str) -> None:
     """Text, reasoning, calls and usage are the provider's, and the dialect is found without an address."""
     answer = ANSWERS[name]
@@ -54,7 +55,7 @@ def test_a_healthy_answer_is_read_whole(name: str) -> None:
     assert decoded.collector.discarded_calls == 0
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@each("name", ANSWERS)
 def test_the_address_says_the_same_as_the_first_event(name: str) -> None:
     """With its URL the answer is read as without it."""
     answer = ANSWERS[name]
@@ -70,7 +71,7 @@ def test_a_content_type_that_says_nothing_is_no_harm(name: str) -> None:
     assert decode(answer, [answer.body], content_type="text/plain").summary == expected(answer)
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@each("name", ANSWERS)
 def test_what_was_cut_is_never_whole(name: str) -> None:
     """At every byte before its marks the answer is an error, and none of its calls that was open comes out."""
     answer = ANSWERS[name]
@@ -88,8 +89,8 @@ CHAT = f"{HOST}/llm/lmapi/v1/chat/completions"
 OTHERS = [name for name in ANSWERS if ANSWERS[name].content_type == "text/event-stream" and "snowflake" not in name]
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("before", [b"", b": hello\n\nevent: ping\ndata: {}\n\n"], ids=["", "ping"])
+@each("name", OTHERS)
+@each("before", [b"", b": hello\n\nevent: ping\ndata: {}\n\n"], ids=["", "ping"])
 def test_a_first_event_corrects_what_the_address_suggests(name: str, before: bytes) -> None:
     """A provider that answers in its own way at an address of another one is read as what it is."""
     answer = ANSWERS[name]
@@ -98,7 +99,7 @@ def test_a_first_event_corrects_what_the_address_suggests(name: str, before: byt
     assert decoded.summary == expected(answer)
 
 
-@pytest.mark.parametrize(
+@each(
     "first",
     [
         {"error": {"message": "no"}},
@@ -107,7 +108,7 @@ def test_a_first_event_corrects_what_the_address_suggests(name: str, before: byt
         {"usage": {}},
     ],
 )
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/chat/completions", "/v2/chat"])
+@each("path", ["/v1/messages", "/v1/responses", "/v1/chat/completions", "/v2/chat"])
 def test_an_error_or_an_unknown_shape_corrects_nothing(path: str, first: dict[str, object]) -> None:
     """What looks alike in several dialects is read as the address suggests."""
     decoder, other = Decoder(url=HOST + path), Decoder(url=HOST + path)

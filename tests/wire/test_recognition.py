@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from llmwatch.wire import Decoder, Recognition
+from tests.rows import each
 
 EVENTS = "text/event-stream"
 CHAT = "http://provider.test/v1/chat/completions"
@@ -35,7 +34,7 @@ SEEN, FOREIGN, HOPELESS, NOTHING = (True, False, False), (False, True, False), (
 CHUNK = b"data: " + _json(choices=[{"delta": {"role": "assistant"}}]) + b"\n\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "url", "content_type", "found"),
     [
         (CHUNK, CHAT, EVENTS, SEEN),

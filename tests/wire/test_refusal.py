@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.wire import Decoder, StreamError, is_loading, not_a_stream, provider_error
 from llmwatch.wire.refusal import broken_error
+from tests.rows import each
 from tests.wire.test_decoder import JSON
 
 PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; error </title></head><body>%b</body>" % (
@@ -19,7 +20,7 @@ PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; err
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body", "expected"),
     [
         (
@@ -303,7 +304,7 @@ def test_stream_errors_are_plain_tuples() -> None:
     assert StreamError("t", "c", "m") == ("t", "c", "m")
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "loading"),
     [
         ({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, True),

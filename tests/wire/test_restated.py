@@ -10,6 +10,7 @@ import pytest
 from llmwatch.errors import StreamTruncated
 from llmwatch.wire import Collector, Decoder, Kind
 from llmwatch.wire.restated import MOST_PIECES, Said
+from tests.rows import each
 from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
 from tests.wire.dialects.test_chat import call, chunk
 from tests.wire.dialects.test_responses import event as response
@@ -119,7 +120,7 @@ def sound(transcript: str) -> dict[str, Any]:
 THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "items", "right"),
     [
         # A message after its deltas, after some of them, and with all of them in each.

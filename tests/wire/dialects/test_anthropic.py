@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from llmwatch.wire import Kind, StreamError, ToolDelta
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode
 
@@ -39,7 +38,7 @@ ASKED = ended("tool_use")
 TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("message start", event("message_start", message={"content": []}), Kind.LIFECYCLE),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
@@ -35,7 +34,7 @@ def beside(delta: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "text": "hi", "finish_reason": None}]}
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("role", ROLE, Kind.LIFECYCLE),

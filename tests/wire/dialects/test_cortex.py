@@ -9,6 +9,7 @@ import pytest
 from llmwatch.errors import ProviderError, StreamTruncated
 from llmwatch.wire import Collector, Decoder, Kind, ToolDelta
 from llmwatch.wire.dialects.detect import by_url
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
@@ -72,7 +73,7 @@ def test_what_ends_before_its_response_is_truncated(count: int) -> None:
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("status", status(), Kind.LIFECYCLE),

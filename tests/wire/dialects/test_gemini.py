@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
@@ -33,7 +32,7 @@ BEGUN = chunk({"functionCall": {"name": "f", "willContinue": True}})
 END = chunk({"functionCall": {}})
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("text", chunk({"text": "hi"}), Kind.TEXT, text="hi"),

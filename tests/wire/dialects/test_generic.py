@@ -20,6 +20,7 @@ from llmwatch.wire import (
     register,
     unregister,
 )
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
@@ -33,7 +34,7 @@ def _nothing_stays_registered() -> Iterator[None]:
     unregister(NAME + " 2")
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("text", "hello", Kind.TEXT, text="hello"),

@@ -8,6 +8,7 @@ import pytest
 
 from llmwatch.errors import EmptyStream
 from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, lines
 
@@ -25,7 +26,7 @@ def calls(*functions: Any) -> list[Any]:
 ONE = ToolDelta("0", None, "f", '{"a": 1}', complete=True, whole=True)
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         row("text", chat(content="hi"), Kind.TEXT, text="hi"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from llmwatch.wire import Decoder, Event, Kind, Meaning, register, unregister
+from tests.rows import each
 from tests.wire.dialects.test_anthropic import start
 from tests.wire.dialects.test_chat import chunk
 from tests.wire.dialects.test_gemini import chunk as candidate
@@ -20,7 +19,7 @@ def created(**fields: Any) -> tuple[str, dict[str, Any]]:
     return response("created", response={"status": "in_progress", "output": [], **fields})
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "item"),
     [
         ("openai-responses", created(tools=[{"type": "mcp", "server_label": "s"}])),
@@ -66,7 +65,7 @@ def test_a_tool_that_may_have_side_effects(dialect: str, item: Any) -> None:
     assert decoder.provider_acted
 
 
-@pytest.mark.parametrize(
+@each(
     ("dialect", "item"),
     [
         ("openai-responses", created()),

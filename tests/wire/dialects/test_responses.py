@@ -9,6 +9,7 @@ import pytest
 from llmwatch.errors import ProviderError
 from llmwatch.recovery import Facts, Reason, Sent, could_work, failure_of
 from llmwatch.wire import Decoder, Kind, StreamError, ToolDelta
+from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
@@ -38,7 +39,7 @@ ANSWER: dict[str, Any] = {
 CALL = whole('{"a":1}', "c1", "f")
 
 
-@pytest.mark.parametrize(
+@each(
     "row",
     [
         *(
