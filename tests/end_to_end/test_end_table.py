@@ -23,13 +23,10 @@ from tests.replay.playing import asking
 from tests.replay.streams import DONE, STREAMS, Stream, event
 
 
-def settings(ends: str) -> dict[str, Any]:
+def limits(ends: str) -> Limits:
     """Only a body that stays open is waited for until a limit expires; every other end is there to be seen."""
     last = LIMIT if ends == "open" else LONG
-    return {
-        "limits": Limits(finish=last, drain=last, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG),
-        "retry": Retry.none(),
-    }
+    return Limits(finish=last, drain=last, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +138,12 @@ class Came:
     end: str | None = None
 
 
-def _by_stream(url: str, body: Any, bundle: str, ends: str) -> Came:
+def _by_stream(url: str, body: Any, bundle: str, limits: Limits) -> Came:
     pieces: list[str] = []
-    with Client(**settings(ends)) as client, client.stream("POST", url, json=body, verify=bundle) as made:
+    with (
+        Client(limits=limits, retry=Retry.none()) as client,
+        client.stream("POST", url, json=body, verify=bundle) as made,
+    ):
         try:
             pieces.extend(one.text for one in made)
         except LLMWatchError as error:
@@ -152,8 +152,8 @@ def _by_stream(url: str, body: Any, bundle: str, ends: str) -> Came:
     return Came(what="".join(pieces), end=made.record.end)
 
 
-def _by_collect(url: str, body: Any, bundle: str, ends: str) -> Came:
-    with Client(**settings(ends)) as client:
+def _by_collect(url: str, body: Any, bundle: str, limits: Limits) -> Came:
+    with Client(limits=limits, retry=Retry.none()) as client:
         try:
             answer = client.collect("POST", url, json=body, verify=bundle)
         except LLMWatchError as error:
@@ -162,9 +162,12 @@ def _by_collect(url: str, body: Any, bundle: str, ends: str) -> Came:
     return Came(what=answer.text, end=answer.end)
 
 
-def _by_session(url: str, body: Any, bundle: str, ends: str) -> Came:
+def _by_session(url: str, body: Any, bundle: str, limits: Limits) -> Came:
     pieces: list[bytes] = []
-    with Session(**settings(ends)) as session, session.post(url, json=body, stream=True, verify=bundle) as response:
+    with (
+        Session(limits=limits, retry=Retry.none()) as session,
+        session.post(url, json=body, stream=True, verify=bundle) as response,
+    ):
         try:
             pieces.extend(response.iter_content(None))
         except requests.RequestException as error:
@@ -172,11 +175,11 @@ def _by_session(url: str, body: Any, bundle: str, ends: str) -> Came:
         return Came(what=b"".join(pieces), end=response.llmwatch_record.end)  # type: ignore[attr-defined]
 
 
-def _by_transport(url: str, body: Any, bundle: str, ends: str) -> Came:
+def _by_transport(url: str, body: Any, bundle: str, limits: Limits) -> Came:
     pieces: list[bytes] = []
     lender = requests.Session()
     lender.verify = bundle
-    with httpx.Client(transport=Transport(session=lender, **settings(ends)), timeout=None) as client:
+    with httpx.Client(transport=Transport(session=lender, limits=limits, retry=Retry.none()), timeout=None) as client:
         with client.stream("POST", url, json=body) as response:
             try:
                 pieces.extend(response.iter_raw())
@@ -185,7 +188,7 @@ def _by_transport(url: str, body: Any, bundle: str, ends: str) -> Came:
         return Came(what=b"".join(pieces), end=response.extensions["llmwatch"].record.end)
 
 
-ENTRY_POINTS: dict[str, Callable[[str, Any, str, str], Came]] = {
+ENTRY_POINTS: dict[str, Callable[[str, Any, str, Limits], Came]] = {
     "stream": _by_stream,
     "collect": _by_collect,
     "Session": _by_session,
@@ -227,7 +230,7 @@ def each(
     def call(ends: str, entry_point: str) -> Cell:
         server = servers[ends, entry_point]
         asked = asking(stream.path, stream.request)
-        came = ENTRY_POINTS[entry_point](server.url + stream.path, asked, bundle, ends)
+        came = ENTRY_POINTS[entry_point](server.url + stream.path, asked, bundle, limits(ends))
         return Cell(ends, entry_point, came, len(server.requests))
 
     servers = {

@@ -12,7 +12,7 @@ from llmwatch.faults.catalogue import ANSWER, TOOL_NAME, answer
 from llmwatch.faults.shapes import SHAPES
 from tests.end_to_end.calls import asking, collect, stream, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.test_end_table import ENTRY_POINTS, SETTINGS, Came
+from tests.end_to_end.test_end_table import ENTRY_POINTS, Came, limits
 from tests.end_to_end.times import BEAT, LIMIT, LONG
 
 SPOKEN = [name for name in SHAPES if name != "generic"]
@@ -24,10 +24,13 @@ def path(shape: str) -> str:
     return SHAPES[shape].path.replace("{model}", "m")
 
 
-def everywhere(serve: Serve, script: str, shape: str) -> dict[str, Came]:
+def everywhere(serve: Serve, script: str, shape: str, within: Limits | None = None) -> dict[str, Came]:
     """What comes of the script through each entry point, after one request each."""
     servers = {name: serve(script) for name in ENTRY_POINTS}
-    calls = [partial(ENTRY_POINTS[name], server.url + path(shape), asking(), "") for name, server in servers.items()]
+    within = within or limits("open")
+    calls = [
+        partial(ENTRY_POINTS[name], server.url + path(shape), asking(), "", within) for name, server in servers.items()
+    ]
     found = dict(zip(servers, together(calls), strict=True))
     assert {name: len(server.requests) for name, server in servers.items()} == dict.fromkeys(servers, 1)
     return found
@@ -39,13 +42,10 @@ def texts(found: dict[str, Came]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("shape", SPOKEN)
 @pytest.mark.parametrize("tokens", [0, 3])
-def test_more_after_the_reason_is_a_part_of_the_answer(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, shape: str, tokens: int
-) -> None:
+def test_more_after_the_reason_is_a_part_of_the_answer(serve: Serve, shape: str, tokens: int) -> None:
     """All of it is delivered, wherever the reason stood, though a connection that only drains would be gone by then."""
-    limits = Limits(finish=LONG, drain=BEAT, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
-    monkeypatch.setitem(SETTINGS, "limits", limits)
-    found = everywhere(serve, f"finish-then-more:tokens={tokens},delay={LIMIT}", shape)
+    within = Limits(finish=LONG, drain=BEAT, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
+    found = everywhere(serve, f"finish-then-more:tokens={tokens},delay={LIMIT}", shape, within)
     assert [came.error for came in found.values()] == [None] * len(found)
     assert texts(found) == {"stream": ANSWER, "collect": ANSWER}
     last = answer().rpartition(" ")[2].encode()
