@@ -13,7 +13,7 @@ from llmwatch.faults import blackhole
 from llmwatch.faults.catalogue import answer
 from tests.end_to_end.calls import collect, in_thread, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import LIMIT, LONG, PULSE
+from tests.end_to_end.times import BEAT, LIMIT, LIVELY, LONG, PULSE
 
 
 @pytest.mark.parametrize("off", [0, None, "environment"])
@@ -140,11 +140,11 @@ def test_requests_own_timeout_is_connect_and_silence(serve: Serve, connect: Conn
 
 def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, connect: Connect) -> None:
     """A stream that goes on for many times ``timeout=`` is whole."""
-    server = serve(f"healthy:delay={PULSE},tokens=100")
-    outcome = stream(connect(), server.chat_url, timeout=LIMIT)
+    server = serve(f"healthy:delay={BEAT},tokens=110")
+    outcome = stream(connect(), server.chat_url, timeout=LIVELY)
     outcome.done()
-    assert outcome.text == answer(100)
-    assert outcome.elapsed > 2 * LIMIT
+    assert outcome.text == answer(110)
+    assert outcome.elapsed > 2 * LIVELY
 
 
 def test_requests_timeout_raises_no_limit(serve: Serve, connect: Connect) -> None:

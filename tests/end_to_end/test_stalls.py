@@ -12,9 +12,9 @@ from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER, TOOL_NAME, answer, tool_arguments
 from tests.end_to_end.calls import SHAPES, collect, endpoint, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import LIMIT, LONG, PULSE
+from tests.end_to_end.times import BEAT, LIMIT, LIVELY, LONG, PULSE
 
-RUN = 100
+RUN = 110
 """Pieces of a run that takes longer than twice the limit."""
 
 
@@ -68,22 +68,22 @@ def test_keepalives_after_content_end_at_progress(serve: Serve, connect: Connect
 
 def test_a_long_run_of_reasoning_is_never_killed(serve: Serve, connect: Connect) -> None:
     """Reasoning is content: a run of it far beyond ``first_content`` and ``progress`` goes through whole."""
-    server = serve(f"reasoning-only:count={RUN},every={PULSE}")
-    client = connect(limits=Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT))
+    server = serve(f"reasoning-only:count={RUN},every={BEAT}")
+    client = connect(limits=Limits(ttfb=LIVELY, first_content=LIVELY, stale=LIVELY, progress=LIVELY))
     for outcome in together(partial(stream, client, endpoint(server, shape)) for shape in SHAPES):
         outcome.done()
-        assert outcome.elapsed >= RUN * PULSE > 2 * LIMIT
+        assert outcome.elapsed >= RUN * BEAT > 2 * LIVELY
         assert outcome.text == ANSWER
         assert "".join(event.reasoning for event in outcome.events) == answer(RUN)
 
 
 def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Connect) -> None:
     """The fragments of a tool call's arguments are content: a long run of them comes out as one whole call."""
-    server = serve(f"tool-arguments-only:count={RUN},every={PULSE}")
-    client = connect(limits=Limits(ttfb=LIMIT, first_content=LIMIT, stale=LIMIT, progress=LIMIT))
+    server = serve(f"tool-arguments-only:count={RUN},every={BEAT}")
+    client = connect(limits=Limits(ttfb=LIVELY, first_content=LIVELY, stale=LIVELY, progress=LIVELY))
     for outcome in together(partial(collect, client, endpoint(server, shape)) for shape in SHAPES):
         outcome.done()
-        assert outcome.elapsed >= RUN * PULSE > 2 * LIMIT
+        assert outcome.elapsed >= RUN * BEAT > 2 * LIVELY
         (call,) = outcome.value.tool_calls
         assert (call.name, call.arguments) == (TOOL_NAME, tool_arguments(RUN))
     assert len(server.requests) == len(SHAPES)
@@ -103,14 +103,14 @@ def test_a_gap_below_the_limits_is_survived_and_remembered(serve: Serve, connect
 def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect) -> None:
     """A byte now and then keeps every limit for silence away; ``total`` and ``deadline`` end it."""
     server = serve(f"drip:every={PULSE},size=32")
-    silence, names = {"ttfb": LIMIT, "first_content": LIMIT, "stale": LIMIT, "progress": LIMIT}, ("total", "deadline")
-    clients = [connect(limits=Limits(**silence, **{name: 3 * LIMIT})) for name in names]
+    silence, names = dict.fromkeys(("ttfb", "first_content", "stale", "progress"), LIVELY), ("total", "deadline")
+    clients = [connect(limits=Limits(**silence, **{name: 2 * LIVELY})) for name in names]
     outcomes = together(partial(stream, client, server.chat_url) for client in clients)
     for name, outcome in zip(names, outcomes, strict=True):
-        error = timed_out(outcome, name, 3 * LIMIT, attempts=1, decision=Decision.CONTINUE)
+        error = timed_out(outcome, name, 2 * LIVELY, attempts=1, decision=Decision.CONTINUE)
         assert error.partial == outcome.text
         assert ANSWER.startswith(outcome.text[:10])
-        assert outcome.elapsed >= 3 * LIMIT
+        assert outcome.elapsed >= 2 * LIVELY
     assert len(server.requests) == 2
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from tests.conftest import SCALE
 
-__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LONG", "PATIENCE", "PULSE", "STOPPED", "UPLOAD", "WITHIN"]
+__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LIVELY", "LONG", "PATIENCE", "PULSE", "STOPPED", "UPLOAD", "WITHIN"]
 
 LIMIT = 0.2 * SCALE
 """The limit under test."""
+LIVELY = 1.0 * SCALE
+"""A limit under which a stream has to live: as often as a machine with too much to do holds a process up for a fifth of
+a second, it never does for a whole one.
+"""
 BEAT = 0.02 * SCALE
 """Between two pieces of a stream that lives, well within the limit."""
 PULSE = 0.005 * SCALE
@@ -18,7 +22,7 @@ UPLOAD = 1.0 * SCALE
 """A limit in which a healthy server takes 32 MiB."""
 LONG = 60.0 * SCALE
 """A limit that is never reached."""
-FREE = 2.0 * SCALE
+FREE = 10.0 * SCALE
 """How long after its limit a call may be over on a machine that has too much to do."""
 GONE = 1.0 * SCALE
 """In which a worker has to be gone after its attempt is over."""
