@@ -17,6 +17,7 @@ from llmwatch.client import (
     stream,
 )
 from llmwatch.errors import (
+    BodyTooLarge,
     Cancelled,
     CircuitOpen,
     ConfigError,
@@ -43,6 +44,7 @@ from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watc
 
 __all__ = [
     "AttemptRecord",
+    "BodyTooLarge",
     "CallRecord",
     "CancelToken",
     "Cancelled",

@@ -11,6 +11,7 @@
     ├── NotAStream                            a web page or a document where a stream was asked for
     ├── MalformedEvent                        an event that is not what its dialect says it is
     ├── EventTooLarge                         an event beyond the size that is accepted
+    ├── BodyTooLarge                          a body beyond the size that is accepted
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
     ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from llmwatch.records.decision import Recovery
 
 __all__ = [
+    "BodyTooLarge",
     "Cancelled",
     "CircuitOpen",
     "ConfigError",
@@ -155,6 +157,13 @@ class MalformedEvent(LLMWatchError):
 class EventTooLarge(LLMWatchError):
     """A single event grew beyond the size that is accepted (``max_event``, 64 MiB unless set). A session hands it
     on, and does not raise this.
+    """
+
+
+class BodyTooLarge(LLMWatchError):
+    """The body of an answer grew beyond the size that is accepted, in decoded bytes (``max_body``, 1 GiB unless set).
+    It is not read any further; what was delivered of it before stands. Never raised for a session's requests that are
+    no model calls.
     """
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from llmwatch import errors
 from llmwatch.errors import (
+    BodyTooLarge,
     Cancelled,
     CircuitOpen,
     ConfigError,
@@ -53,6 +54,7 @@ SAMPLES: dict[str, LLMWatchError] = {
     "page": NotAStream("a page"),
     "malformed": MalformedEvent("not JSON"),
     "large": EventTooLarge("17 MiB"),
+    "body": BodyTooLarge("2 GiB"),
     "provider": _provider(),
     "bare provider": ProviderError("said no"),
     "circuit": CircuitOpen("open", retry_after=12.5),
@@ -71,6 +73,7 @@ TREE: dict[type[LLMWatchError], tuple[tuple[type[BaseException], ...], bool]] = 
     NotAStream: ((), True),
     MalformedEvent: ((), True),
     EventTooLarge: ((), False),
+    BodyTooLarge: ((), False),
     ProviderError: ((), False),
     CircuitOpen: ((), True),
     TooManyOrphans: ((), True),

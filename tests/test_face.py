@@ -16,6 +16,7 @@ import llmwatch
 
 NAMES = [
     "AttemptRecord",
+    "BodyTooLarge",
     "CallRecord",
     "CancelToken",
     "Cancelled",

@@ -20,6 +20,7 @@ from llmwatch.policy import (
     EffectiveRetry,
     resolve_keepalive,
     resolve_limits,
+    resolve_max_body,
 )
 from llmwatch.wire import MAX_EVENT
 
@@ -129,6 +130,8 @@ def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
     assert resolve_keepalive(None, {}) == 10
     assert "`max_event=` (`LLMWATCH_MAX_EVENT_BYTES`) is 64 MiB unless set" in README
     assert MAX_EVENT == 64 << 20
+    assert "`max_body=` (`LLMWATCH_MAX_BODY_BYTES`) is 1 GiB" in README
+    assert resolve_max_body(None, {}) == 1 << 30
     assert "its default `ttfb` is 600 (`hosted`) or 1800" in README
     assert ttfb(plain=True) == 600
     assert resolve_limits(environ={}, profile="local", plain=True).value("ttfb") == 1800

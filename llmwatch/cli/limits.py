@@ -24,11 +24,12 @@ from llmwatch.policy import (
     EffectiveRetry,
     resolve_keepalive,
     resolve_limits,
+    resolve_max_body,
     resolve_max_event,
     resolve_override,
     resolve_retry,
 )
-from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_EVENT_VARIABLE, OVERRIDE_VARIABLE
+from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_BODY_VARIABLE, MAX_EVENT_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.values import shown
 from llmwatch.wire import MAX_EVENT
 
@@ -65,21 +66,29 @@ def limits(
     effective = resolve_limits(environ=environ, url=url, body_bytes=body_bytes, plain=plain, profile=profile)
     retry = resolve_retry(environ=environ)
     keepalive = resolve_keepalive(None, environ)
-    max_event = resolve_max_event(None, environ, default=MAX_EVENT)
+    sizes = _sizes(environ)
     override = resolve_override(False, environ)
     terminal = Terminal()
     if as_json:
-        terminal.document(_document(effective, retry, keepalive, max_event, override, environ))
+        terminal.document(_document(effective, retry, keepalive, sizes, override, environ))
     else:
-        _print(terminal, effective, retry, keepalive, max_event, override, environ)
+        _print(terminal, effective, retry, keepalive, sizes, override, environ)
     return ExitCode.DONE
+
+
+def _sizes(environ: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    """Bytes and variable, by name. Raises :class:`~llmwatch.ConfigError`."""
+    return {
+        "max_event": (resolve_max_event(None, environ, default=MAX_EVENT), MAX_EVENT_VARIABLE),
+        "max_body": (resolve_max_body(None, environ), MAX_BODY_VARIABLE),
+    }
 
 
 def _document(
     effective: EffectiveLimits,
     retry: EffectiveRetry,
     keepalive: float,
-    max_event: int,
+    sizes: Mapping[str, tuple[int, str]],
     override: bool,
     environ: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -90,7 +99,10 @@ def _document(
             for name, variable in RETRY_VARIABLES.items()
         },
         "keepalive": {"value": keepalive, "source": _source(KEEPALIVE_VARIABLE, environ)},
-        "max_event": {"value": _capped(max_event), "source": _source(MAX_EVENT_VARIABLE, environ)},
+        **{
+            name: {"value": _capped(size), "source": _source(variable, environ)}
+            for name, (size, variable) in sizes.items()
+        },
         "override_timeouts": {"value": override, "source": _source(OVERRIDE_VARIABLE, environ)},
         "variables": {
             name: {"meaning": meaning, "set": _set(name, environ)} for name, meaning in KNOWN_VARIABLES.items()
@@ -103,7 +115,7 @@ def _print(
     effective: EffectiveLimits,
     retry: EffectiveRetry,
     keepalive: float,
-    max_event: int,
+    sizes: Mapping[str, tuple[int, str]],
     override: bool,
     environ: Mapping[str, str],
 ) -> None:
@@ -123,9 +135,9 @@ def _print(
     ]
     keepalive_shown = shown(keepalive) if keepalive else "never reuse"
     retry_rows.append(("keepalive", keepalive_shown, _source_shown(KEEPALIVE_VARIABLE, environ), KEEPALIVE_VARIABLE))
-    size = _capped(max_event)
-    size_shown = "no cap" if size is None else f"{size:,} bytes"
-    retry_rows.append(("max_event", size_shown, _source_shown(MAX_EVENT_VARIABLE, environ), MAX_EVENT_VARIABLE))
+    for name, (size, variable) in sizes.items():
+        size_shown = "no cap" if _capped(size) is None else f"{size:,} bytes"
+        retry_rows.append((name, size_shown, _source_shown(variable, environ), variable))
     overriding = _setting("override_timeouts", override)
     retry_rows.append(("override_timeouts", overriding, _source_shown(OVERRIDE_VARIABLE, environ), OVERRIDE_VARIABLE))
     terminal.show(table(("retry", "value", "source", "variable"), retry_rows))

@@ -29,6 +29,7 @@ from llmwatch.policy import (
     incident_log,
     resolve_keepalive,
     resolve_limits,
+    resolve_max_body,
     resolve_max_event,
     resolve_override,
     resolve_retry,
@@ -120,6 +121,7 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     resolve_retry(environ=environ)
     resolve_keepalive(None, environ)
     resolve_max_event(None, environ, default=MAX_EVENT)
+    resolve_max_body(None, environ)
     resolve_override(False, environ)
     incident_sinks(environ)
     return resolve_limits(environ=environ).warnings

@@ -47,8 +47,9 @@ class Client:
     ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.wire.register` makes one of your own
     known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
     connection may be reused (0: never), ``max_event`` how many bytes one event may have (64 MiB; 0: any number), above
-    which the call ends with :class:`~llmwatch.EventTooLarge`, ``override_timeouts`` sets the time-outs that calls carry
-    (``timeout=``) aside, ``sinks`` are called with the
+    which the call ends with :class:`~llmwatch.EventTooLarge`, ``max_body`` how many bytes a whole body may have once it
+    is decoded (1 GiB; 0: any number), above which it ends with :class:`~llmwatch.BodyTooLarge`, ``override_timeouts``
+    sets the time-outs that calls carry (``timeout=``) aside, ``sinks`` are called with the
     :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about waits and
     retries while they last: every ``notice_every`` seconds.
 
@@ -66,6 +67,7 @@ class Client:
         profile: str | None = None,
         keepalive: float | None = None,
         max_event: int | None = None,
+        max_body: int | None = None,
         override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
@@ -81,6 +83,7 @@ class Client:
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            max_body=max_body,
             override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,

@@ -4,6 +4,7 @@ supervisor can always wake it.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,12 +14,19 @@ import requests
 
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
-from llmwatch.errors import LLMWatchError, NotAStream, ProviderError, StreamCut
+from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
-from llmwatch.transport.encoding import Decompressor, Undecodable, UnknownEncoding, decompressor_for
+from llmwatch.transport.encoding import (
+    BodyMeter,
+    Decompressor,
+    Undecodable,
+    UnknownEncoding,
+    Unread,
+    decompressor_for,
+)
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.failures import forget, translate
 from llmwatch.transport.sender import Opener, Reply
@@ -31,7 +39,7 @@ from llmwatch.wire import Decoder, Event, Kind, begins_lines, is_loading, not_a_
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
-"""Bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
+"""Decoded bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
 
 PLAIN_ERROR_SIZE = 16 * 1024 * 1024
 """The same for a plain call, which returns the response whole."""
@@ -40,16 +48,10 @@ KIND_OF = operator.attrgetter("kind._value_")
 """The word for an event's kind, without a step of the interpreter and past the enum's slow descriptor."""
 
 _LONGEST_BACKSTOP = 2_000_000.0
+_SLICE = 1024
+"""Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
+
 _READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
-
-
-def _bounded(decompressor: Decompressor, data: bytes) -> bytes:
-    body = b""
-    for piece in decompressor.feed(data):
-        body += piece
-        if len(body) >= ERROR_BODY_SIZE:
-            break
-    return body
 
 
 def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
@@ -81,6 +83,7 @@ class Exchange:
     limits: EffectiveLimits
     keepalive: float
     max_event: int
+    max_body: int
     dialect: str
     wall: Callable[[], float]
 
@@ -170,49 +173,93 @@ class Exchange:
             )
         return StreamCut(f"{what[:1].upper()}{what[1:]} (from {self.request.host}).")
 
+    def _meter(self, reply: Reply, *, lenient: bool = False) -> BodyMeter:
+        """What undoes the encoding of the body, and bounds it. Raises :class:`UnknownEncoding`, unless ``lenient``:
+        then such a body is counted as it comes.
+        """
+        decompressor: Decompressor
+        try:
+            decompressor = decompressor_for(reply.encoding)
+        except UnknownEncoding:
+            if not lenient:
+                raise
+            decompressor = Unread()
+        return BodyMeter(decompressor, self.max_body, self.request.host)
+
     # -- plain --------------------------------------------------------------
 
     def _read_plain(self, attempt: Attempt[Head], reply: Reply) -> None:
         if not reply.refused:
             body = self._read_all(attempt, reply)
-            self._require_whole(reply, body)
+            response = reply.load(body, self.max_body)
         else:
-            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-        attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
+            body = self._read_refused(attempt, reply)
+            response = reply.load(body, self._most_of_error, cut=True)
+        attempt.deliver([Head(response, body, reply.decoded)], 0, content=True, terminal=True)
 
-    def _require_whole(self, reply: Reply, body: bytes) -> None:
-        try:
-            decompressor = decompressor_for(reply.encoding)
-            for _ in decompressor.feed(body):
-                pass
-        except Undecodable:
-            return
-        if not decompressor.complete:
-            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
-
-    @staticmethod
-    def _read_all(attempt: Attempt[Any], reply: Reply) -> bytes:
-        return b"".join(attempt.pieces(reply.read))
-
-    @staticmethod
-    def _read_refused(attempt: Attempt[Any], reply: Reply, most: int) -> bytes:
-        """What comes of an error's body within its bounds. One that breaks off or never ends does not change the
-        error.
-        """
+    def _read_all(self, attempt: Attempt[Any], reply: Reply) -> bytes:
+        """The body as it comes over the wire. Raises where it is too large, or compressed and not whole."""
+        meter = self._meter(reply, lenient=True)
         pieces: list[bytes] = []
-        size = 0
+        for data in attempt.pieces(reply.read):
+            meter.count(data)
+            pieces.append(data)
+        if not meter.complete:
+            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
+        return b"".join(pieces)
+
+    @property
+    def _most_of_error(self) -> int:
+        return min(PLAIN_ERROR_SIZE, self.max_body)
+
+    def _read_refused(self, attempt: Attempt[Any], reply: Reply, *, counted: bool = True) -> bytes:
+        """What comes of an error's body within its bounds, as it comes over the wire. One that breaks off or never
+        ends does not change the error. ``counted``: the bound is on what it holds decoded.
+        """
+        most = self._most_of_error
+        decompressor = self._meter(reply, lenient=True).decompressor if counted else Unread()
+        meter = BodyMeter(decompressor, most, self.request.host)
+        taken = bytearray()
         try:
             for data in attempt.pieces(reply.read):
-                pieces.append(data)
-                size += len(data)
-                if size >= most:
+                if meter.plain:
+                    taken += data[: most - len(taken)]
+                for start in range(0, 0 if meter.plain else len(data), _SLICE):
+                    piece = data[start : start + _SLICE]
+                    meter.count(piece)
+                    taken += piece
+                if meter.plain and len(taken) >= most:
+                    attempt.reading()
+                    break
+        except BodyTooLarge:
+            attempt.reading()
+        except Aborted:
+            raise
+        except Exception:
+            attempt.check()
+        return bytes(taken)
+
+    @staticmethod
+    def _read_decoded(attempt: Attempt[Any], reply: Reply, meter: BodyMeter, begun: bytes = b"") -> bytes:
+        """The same decoded, behind what has ``begun`` it: as much of it as an error's message is made of."""
+        body = bytearray(begun)
+        came = 0
+        try:
+            # Of what came before, a part may be left to decode.
+            for data in itertools.chain((b"",), attempt.pieces(reply.read)):
+                came += len(data)
+                for piece in meter.feed(data):
+                    body += piece
+                    if len(body) >= ERROR_BODY_SIZE:
+                        break
+                if max(came, len(body)) >= ERROR_BODY_SIZE:
                     attempt.reading()
                     break
         except Aborted:
             raise
         except Exception:
             attempt.check()
-        return b"".join(pieces)[:most]
+        return bytes(body[:ERROR_BODY_SIZE])
 
     # -- streamed -----------------------------------------------------------
 
@@ -247,7 +294,7 @@ class Exchange:
     # -- what is no stream --------------------------------------------------
 
     def _refuse_documents(
-        self, attempt: Attempt[Any], reply: Reply, dialect: str, piece: bytes, decompressor: Decompressor
+        self, attempt: Attempt[Any], reply: Reply, dialect: str, piece: bytes, meter: BodyMeter
     ) -> None:
         """A page or a document with status 200, where events were asked for: it need not be waited for like a
         stream.
@@ -257,8 +304,8 @@ class Exchange:
             return
         attempt.refuse()
         attempt.reading()
-        body = piece + _bounded(decompressor, self._read_refused(attempt, reply, ERROR_BODY_SIZE))
-        error = not_a_stream(reply.status, content_type, body[:ERROR_BODY_SIZE], dialect=dialect)
+        body = self._read_decoded(attempt, reply, meter, piece)
+        error = not_a_stream(reply.status, content_type, body, dialect=dialect)
         assert error is not None
         raise self._scrubbed(attempt, error)
 
@@ -279,12 +326,8 @@ class Exchange:
         if location is not None or 300 <= status < 400:
             target = None if location is None else self._secrets(attempt).masked(redact.url(location))
             return ProviderError(self._redirect_message(status, target), status=status, retryable=False)
-        encoded = self._read_refused(attempt, reply, ERROR_BODY_SIZE)
-        try:
-            body = _bounded(decompressor_for(reply.encoding), encoded)
-        except Undecodable:
-            body = b""
-        error = self.provider_failure(self.request.host, status, reply.headers, body[:ERROR_BODY_SIZE], self.wall())
+        body = self._read_decoded(attempt, reply, self._meter(reply, lenient=True))
+        error = self.provider_failure(self.request.host, status, reply.headers, body, self.wall())
         self._scrubbed(attempt, error)
         return error
 
@@ -341,21 +384,21 @@ class EventDelivery:
         self._attempt = attempt
         self._reply = reply
         self._decoder = exchange._decoder(reply, tolerant=not self.strict)
-        self._decompressor = self._decompressor_for(reply.encoding)
+        self._meter = self._meter_of(reply)
         self._begun = False
         self._start = b""  # of a body that may be lines or a document
         self._size = 0
         self._tokens = 0
         self._said = False
 
-    def _decompressor_for(self, encoding: str) -> Decompressor:
-        return decompressor_for(encoding)
+    def _meter_of(self, reply: Reply) -> BodyMeter:
+        return self._exchange._meter(reply)
 
     def take(self, data: bytes) -> None:
         """The next bytes as they came over the wire. Raises what ends the answer."""
         if self._decoder.terminal:
             return
-        for piece in self._decompressor.feed(data):
+        for piece in self._meter.feed(data):
             if piece and not self._begun:
                 self._begun = not self.strict or self._refuse_documents(piece)
             self._decoded(piece)
@@ -370,7 +413,7 @@ class EventDelivery:
                 return lines is True
         self._start = b""
         dialect = self._decoder.dialect or self._exchange.dialect
-        self._exchange._refuse_documents(self._attempt, self._reply, dialect, start, self._decompressor)
+        self._exchange._refuse_documents(self._attempt, self._reply, dialect, start, self._meter)
         return True
 
     def _decoded(self, piece: bytes) -> None:
@@ -401,7 +444,7 @@ class EventDelivery:
         return self._decoder.settled
 
     def _require_whole(self) -> None:
-        if not self._decompressor.complete:
+        if not self._meter.complete:
             raise StreamCut(f"The compressed body from {self._exchange.request.host} was cut before its end.")
 
     def _hand_over(self, events: list[Event], size: int) -> None:

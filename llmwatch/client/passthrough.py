@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.client.exchange import KIND_OF, NO_MARKS, PLAIN_ERROR_SIZE, EventDelivery, Exchange, Head
+from llmwatch.client.exchange import KIND_OF, NO_MARKS, EventDelivery, Exchange, Head
 from llmwatch.client.settings import Nature
 from llmwatch.errors import (
     EmptyStream,
@@ -16,7 +16,7 @@ from llmwatch.errors import (
     ProviderError,
     StreamTruncated,
 )
-from llmwatch.transport.encoding import Decompressor, Identity, Undecodable, Unread, decompressor_for
+from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
@@ -82,8 +82,8 @@ class PassthroughExchange(Exchange):
     def _read_bytes(self, attempt: Attempt[Any], reply: Reply) -> None:
         if reply.forced:
             # Most likely it is not the answer.
-            body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-            whole = Head(reply.load(body), body, reply.decoded)
+            body = self._read_refused(attempt, reply, counted=False)
+            whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded)
             attempt.deliver([whole], 0, content=False, terminal=True, event=False)
             return
         head = Head(reply.response, decoded=reply.decoded)
@@ -99,7 +99,6 @@ class PassthroughExchange(Exchange):
             Exchange._read_plain(self, attempt, reply)
         elif self.whole or (self.documents_whole and media_type(reply.headers.get("content-type", "")) in _DOCUMENTS):
             body = self._read_all(attempt, reply)
-            self._require_whole(reply, body)
             # Not decoded here: whoever reads it does that.
             attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
         else:
@@ -111,8 +110,9 @@ class PassthroughExchange(Exchange):
         if 200 <= reply.status < 300:
             self._read_pieces(attempt, reply)
             return
-        body = self._read_refused(attempt, reply, PLAIN_ERROR_SIZE)
-        attempt.deliver([Head(reply.load(body), body, reply.decoded)], 0, content=True, terminal=True)
+        body = self._read_refused(attempt, reply)
+        response = reply.load(body, self._most_of_error, cut=True)
+        attempt.deliver([Head(response, body, reply.decoded)], 0, content=True, terminal=True)
 
     def _read_pieces(self, attempt: Attempt[Any], reply: Reply) -> None:
         attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
@@ -134,20 +134,18 @@ class ByteDelivery(EventDelivery):
         self._recognition = Recognition(exchange.dialect, framing=self._decoder.framing, content_type=content_type)
         self._events: list[Event] = []
         self._whole = False
-        if isinstance(self._decompressor, Unread):
+        if self._meter.unread:
             self._decoder.give_up()
 
-    def _decompressor_for(self, encoding: str) -> Decompressor:
-        try:
-            return decompressor_for(encoding)
-        except Undecodable:
-            if self.strict:
-                raise
-            # The reader has asked for it.
-            return Unread()
+    def _meter_of(self, reply: Reply) -> BodyMeter:
+        # Where the encoding is not read here, the reader has asked for it.
+        return self._exchange._meter(reply, lenient=not self.strict)
 
     def take(self, data: bytes) -> None:
         """The next bytes as they came over the wire. Raises what ends the answer."""
+        if self._decoder.terminal:
+            # Nothing of it is read here, but the reader may decode it.
+            self._meter.count(data)
         if self._whole:
             self._attempt.trail(Piece(data), len(data))
             return
@@ -157,7 +155,7 @@ class ByteDelivery(EventDelivery):
             if self.strict:
                 raise
             self._note_fault(self._exchange._undecodable(self._attempt, error))
-            self._decompressor = Unread()
+            self._meter.decompressor = Unread()
             self._decoder.give_up()
         events, self._events = self._events, []
         self._pass_on(data, events)
@@ -182,7 +180,7 @@ class ByteDelivery(EventDelivery):
             return
         decoder, recognition, tally = self._decoder, self._recognition, self._attempt.tally
         self._require_whole()
-        if not decoder.terminal and not isinstance(self._decompressor, Unread):
+        if not decoder.terminal and not self._meter.unread:
             self._pass_on_last(decoder.end())
             failure = decoder.verdict_at_end()
             if failure is not None and not decoder.terminal:
@@ -306,4 +304,4 @@ class StrictDelivery(ByteDelivery):
 
     @property
     def _readable(self) -> bool:
-        return self._decoder.framing == "events" and isinstance(self._decompressor, Identity)
+        return self._decoder.framing == "events" and isinstance(self._meter.decompressor, Identity)

@@ -52,6 +52,7 @@ class Settings:
     dialect: str = "auto"
     keepalive: float | None = None
     max_event: int | None = None
+    max_body: int | None = None
     override_timeouts: bool = False
     sinks: tuple[Sink, ...] = ()
     on_notice: NoticeCallback | None = None

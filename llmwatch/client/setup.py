@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.settings import Settings
 from llmwatch.errors import ConfigError
-from llmwatch.policy import Limits, Retry, check_profile, resolve_keepalive, resolve_max_event, resolve_override
+from llmwatch.policy import (
+    Limits,
+    Retry,
+    check_profile,
+    resolve_keepalive,
+    resolve_max_body,
+    resolve_max_event,
+    resolve_override,
+)
 from llmwatch.records import Sink
 from llmwatch.wire import MAX_EVENT, check_dialect
 
@@ -23,6 +31,7 @@ def checked_settings(
     dialect: str = "auto",
     keepalive: float | None = None,
     max_event: int | None = None,
+    max_body: int | None = None,
     override_timeouts: bool = False,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
@@ -47,6 +56,7 @@ def checked_settings(
         check_profile(profile)
     resolve_keepalive(keepalive, {})
     resolve_max_event(max_event, {}, default=MAX_EVENT)
+    resolve_max_body(max_body, {})
     resolve_override(override_timeouts, {})
     return Settings(
         limits=limits,
@@ -55,6 +65,7 @@ def checked_settings(
         dialect=dialect,
         keepalive=keepalive,
         max_event=max_event,
+        max_body=max_body,
         override_timeouts=override_timeouts,
         sinks=tuple(sinks),
         on_notice=on_notice,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from llmwatch.client.exchange import Exchange
 from llmwatch.client.loop import MakeWork, Work
 from llmwatch.client.passthrough import PassthroughExchange
 from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Settings, Start
-from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_event
+from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
 from llmwatch.wire import MAX_EVENT
@@ -21,6 +22,7 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
     """One :class:`Exchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
         exchange = Exchange(
@@ -29,6 +31,7 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
             limits=limits,
             keepalive=keepalive,
             max_event=max_event,
+            max_body=max_body,
             dialect=settings.dialect,
             wall=settings.clock.wall,
         )
@@ -41,6 +44,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
     """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
         return PassthroughExchange(
@@ -49,6 +53,8 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             limits=limits,
             keepalive=keepalive,
             max_event=max_event,
+            # What is no model call may be as large as its caller likes.
+            max_body=sys.maxsize if start.nature is Nature.OTHER else max_body,
             dialect=settings.dialect,
             wall=settings.clock.wall,
             nature=start.nature,

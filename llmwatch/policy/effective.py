@@ -29,11 +29,13 @@ from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset,
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
+    "DEFAULT_MAX_BODY",
     "EffectiveLimit",
     "EffectiveLimits",
     "EffectiveRetry",
     "resolve_keepalive",
     "resolve_limits",
+    "resolve_max_body",
     "resolve_max_event",
     "resolve_override",
     "resolve_retry",
@@ -41,6 +43,9 @@ __all__ = [
 
 DEFAULT_KEEPALIVE = 10.0
 """Seconds; well below the 60 s after which load balancers are reported to drop an idle connection without a word."""
+
+DEFAULT_MAX_BODY = 1 << 30
+"""Decoded bytes; far above any answer of a model, pictures and audio included, and below what fills a machine."""
 
 # 2 ** 16 times 120 s is 91 days: beyond that doubling says nothing more, and far beyond it a float overflows.
 _MOST_DOUBLINGS = 16
@@ -122,12 +127,24 @@ def resolve_max_event(value: int | None, environ: Mapping[str, str], *, default:
     ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else ``default``.
     0 removes the cap. Raises :class:`~llmwatch.errors.ConfigError` for either if it is no whole number of at least 0.
     """
-    found = environment.max_event_from(environ)
+    return _resolve_bytes("max_event", value, environ, environment.MAX_EVENT_VARIABLE, default)
+
+
+def resolve_max_body(value: int | None, environ: Mapping[str, str]) -> int:
+    """How many decoded bytes the body of a model's answer may have; ``sys.maxsize`` where the cap is removed.
+
+    The same rules, with :data:`DEFAULT_MAX_BODY`.
+    """
+    return _resolve_bytes("max_body", value, environ, environment.MAX_BODY_VARIABLE, DEFAULT_MAX_BODY)
+
+
+def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], variable: str, default: int) -> int:
+    found = environment.bytes_from(environ, variable)
     if value is not None:
         try:
             found = whole(value)
         except ValueError:
-            raise refused("max_event", value, "max_event={}", BYTES_ALLOWED) from None
+            raise refused(name, value, f"{name}={{}}", BYTES_ALLOWED) from None
     return default if found is None else found or sys.maxsize
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "KEEPALIVE_VARIABLE",
     "KNOWN_VARIABLES",
     "LIMIT_VARIABLES",
+    "MAX_BODY_VARIABLE",
     "MAX_EVENT_VARIABLE",
     "OVERRIDE_VARIABLE",
     "PREFIX",
@@ -30,9 +31,9 @@ __all__ = [
     "REFRESH_VARIABLE",
     "RETRY_VARIABLES",
     "SINGLE_VARIABLE",
+    "bytes_from",
     "incident_log",
     "limits_from",
-    "max_event_from",
     "override_from",
     "profile_from",
     "retry_from",
@@ -46,6 +47,7 @@ SINGLE_VARIABLE = "LLMWATCH_TIMEOUT_SECONDS"
 PROFILE_VARIABLE = "LLMWATCH_PROFILE"
 KEEPALIVE_VARIABLE = "LLMWATCH_KEEPALIVE_SECONDS"
 MAX_EVENT_VARIABLE = "LLMWATCH_MAX_EVENT_BYTES"
+MAX_BODY_VARIABLE = "LLMWATCH_MAX_BODY_BYTES"
 OVERRIDE_VARIABLE = "LLMWATCH_OVERRIDE_TIMEOUTS"
 REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
@@ -96,6 +98,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
     OVERRIDE_VARIABLE: "whether the time-outs that requests carry are set aside: 1 or 0",
     MAX_EVENT_VARIABLE: "bytes that one event of a stream may have; 0 removes the cap",
+    MAX_BODY_VARIABLE: "decoded bytes that the body of a model's answer may have; 0 removes the cap",
     REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
 }
@@ -171,15 +174,15 @@ def seconds_from(settings: Mapping[str, str], variable: str) -> Seconds:
         raise refused(variable, text, f"{variable}={{}}", f"{SECONDS_ALLOWED}, and {_zero(variable)}") from None
 
 
-def max_event_from(settings: Mapping[str, str]) -> int | None:
-    """The bytes that ``LLMWATCH_MAX_EVENT_BYTES`` sets, ``None`` if not set. Raises :class:`ConfigError`."""
-    text = settings.get(MAX_EVENT_VARIABLE, "").strip()
+def bytes_from(settings: Mapping[str, str], variable: str) -> int | None:
+    """The bytes that ``variable`` sets, ``None`` if not set. Raises :class:`ConfigError`."""
+    text = settings.get(variable, "").strip()
     if not text:
         return None
     try:
         return _count(text)
     except ValueError:
-        raise refused(MAX_EVENT_VARIABLE, text, f"{MAX_EVENT_VARIABLE}={{}}", BYTES_ALLOWED) from None
+        raise refused(variable, text, f"{variable}={{}}", BYTES_ALLOWED) from None
 
 
 def override_from(settings: Mapping[str, str]) -> bool:

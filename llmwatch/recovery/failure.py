@@ -36,6 +36,7 @@ class FailureKind(str, Enum):
     NOT_A_STREAM = "not_a_stream"
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
+    BODY_TOO_LARGE = "body_too_large"
     HTTP_STATUS = "http_status"
     STREAM_ERROR = "stream_error"
     REDIRECT = "redirect"
@@ -88,6 +89,7 @@ _SIMPLE: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (errors.StreamTruncated, FailureKind.TRUNCATED),
     (errors.MalformedEvent, FailureKind.MALFORMED),
     (errors.EventTooLarge, FailureKind.TOO_LARGE),
+    (errors.BodyTooLarge, FailureKind.BODY_TOO_LARGE),
     (errors.TooManyOrphans, FailureKind.ORPHANS),
     (errors.ConfigError, FailureKind.SETUP),
 )
@@ -154,6 +156,7 @@ _CAUSES = {
     FailureKind.NOT_A_STREAM: "provider_error",
     FailureKind.MALFORMED: "provider_error",
     FailureKind.TOO_LARGE: "provider_error",
+    FailureKind.BODY_TOO_LARGE: "provider_error",
     FailureKind.HTTP_STATUS: "provider_error",
     FailureKind.STREAM_ERROR: "provider_error",
     FailureKind.REDIRECT: "provider_error",

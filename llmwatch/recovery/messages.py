@@ -187,6 +187,10 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "One event was larger than is accepted, and would be again.",
         "Ask for smaller events or a shorter answer.",
     ),
+    Reason.BODY_TOO_LARGE: (
+        "The body of the answer was larger than is accepted, and would be again.",
+        "Ask for a shorter answer, or raise max_body (LLMWATCH_MAX_BODY_BYTES).",
+    ),
     Reason.SETUP_FAILED: ("The request could not be set up; nothing was sent.", "Correct what the error names."),
     Reason.REFRESH_REJECTED: (
         "No token could be had, and asking again would not help.",

@@ -46,6 +46,7 @@ _SIMPLE: dict[FailureKind, tuple[bool, Reason]] = {
     FailureKind.TRUNCATED: (True, Reason.TRUNCATED),
     FailureKind.MALFORMED: (True, Reason.MALFORMED),
     FailureKind.TOO_LARGE: (False, Reason.EVENT_TOO_LARGE),
+    FailureKind.BODY_TOO_LARGE: (False, Reason.BODY_TOO_LARGE),
     FailureKind.REDIRECT: (False, Reason.REDIRECTED),
     FailureKind.CANCELLED_USER: (False, Reason.CANCELLED_BY_USER),
     FailureKind.CANCELLED_LIFECYCLE: (False, Reason.CANCELLED_BY_LIFECYCLE),

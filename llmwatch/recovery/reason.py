@@ -42,6 +42,7 @@ class Reason(str, Enum):
     STREAM_ERROR_FINAL = "stream_error_final"
     REDIRECTED = "redirected"
     EVENT_TOO_LARGE = "event_too_large"
+    BODY_TOO_LARGE = "body_too_large"
     SETUP_FAILED = "setup_failed"
     REFRESH_REJECTED = "refresh_rejected"
     UNKNOWN_FAILURE = "unknown_failure"

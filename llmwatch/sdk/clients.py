@@ -29,14 +29,15 @@ def openai(
     retry: Retry | None = None,
     session: requests.Session | None = None,
     max_event: int | None = None,
+    max_body: int | None = None,
     transport: Transport | None = None,
     **kwargs: Any,
 ) -> OpenAI:
     """An ``openai.OpenAI`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session`` and ``max_event`` are those of :class:`Transport`; give a ``transport`` instead
-    of them for its other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own (``api_key``,
-    ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
+    ``limits``, ``retry``, ``session``, ``max_event`` and ``max_body`` are those of :class:`Transport`; give a
+    ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own
+    (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
     (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call of a
     model (files, batches, lists) alone.
 
@@ -48,7 +49,7 @@ def openai(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    watched = _transport(limits, retry, session, max_event, transport)
+    watched = _transport(transport, limits=limits, retry=retry, session=session, max_event=max_event, max_body=max_body)
     return _client("openai", "OpenAI", as_openai, watched, without_bad_events, kwargs)  # type: ignore[no-any-return]
 
 
@@ -58,16 +59,17 @@ def anthropic(
     retry: Retry | None = None,
     session: requests.Session | None = None,
     max_event: int | None = None,
+    max_body: int | None = None,
     transport: Transport | None = None,
     **kwargs: Any,
 ) -> Anthropic:
     """An ``anthropic.Anthropic`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session`` and ``max_event`` are those of :class:`Transport`; give a ``transport`` instead
-    of them for its other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s own (``api_key``,
-    ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
-    (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call of a
-    model (files, batches, lists), and for the 401 after which it renews a token of ``credentials=``, alone;
+    ``limits``, ``retry``, ``session``, ``max_event`` and ``max_body`` are those of :class:`Transport`; give a
+    ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s
+    own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are
+    off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call
+    of a model (files, batches, lists), and for the 401 after which it renews a token of ``credentials=``, alone;
     ``max_retries=1`` does for that.
 
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
@@ -78,23 +80,18 @@ def anthropic(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    watched = _transport(limits, retry, session, max_event, transport)
+    watched = _transport(transport, limits=limits, retry=retry, session=session, max_event=max_event, max_body=max_body)
     return _client("anthropic", "Anthropic", as_anthropic, watched, _named_and_good, kwargs)  # type: ignore[no-any-return]
 
 
-def _transport(
-    limits: Limits | None,
-    retry: Retry | None,
-    session: requests.Session | None,
-    max_event: int | None,
-    transport: Transport | None,
-) -> Transport:
+def _transport(transport: Transport | None, **settings: Any) -> Transport:
     if transport is None:
-        return Transport(limits=limits, retry=retry, session=session, max_event=max_event)
+        return Transport(**settings)
     if not isinstance(transport, Transport):
         raise TypeError(f"transport must be a llmwatch.sdk.Transport, not {type(transport).__name__}")
-    if (limits, retry, session, max_event) != (None, None, None, None):
-        raise TypeError("give limits, retry and session to the transport, max_event too, or give no transport")
+    given = [name for name, value in settings.items() if value is not None]
+    if given:
+        raise TypeError(f"give {', '.join(given)} to the transport, or give no transport")
     return transport
 
 

@@ -40,12 +40,12 @@ Through = Callable[[Iterator[bytes]], Iterator[bytes]]
 class Transport(BaseTransport):
     """A transport for ``httpx.Client`` and ``httpx2.Client``: ``Client(transport=llmwatch.sdk.Transport())``.
 
-    ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``sinks``, ``on_notice`` and
-    ``notice_every`` are as those of :class:`llmwatch.Client`; ``cancel`` is a token for all of its calls. ``session``
-    lends its ``proxies``, ``verify``, ``cert`` and ``trust_env`` and nothing else: headers, auth and cookies are the
-    library's business. Without one, proxies and bundles of certificates come from the environment as requests reads it.
-    What the library's own client was given of that kind (``proxy=``, ``verify=``, ``cert=``) does not reach a
-    transport.
+    ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``sinks``,
+    ``on_notice`` and ``notice_every`` are as those of :class:`llmwatch.Client`; ``max_body`` bounds the answers of
+    models alone. ``cancel`` is a token for all of its calls. ``session`` lends its ``proxies``, ``verify``, ``cert``
+    and ``trust_env`` and nothing else: headers, auth and cookies are the library's business. Without one, proxies and
+    bundles of certificates come from the environment as requests reads it. What the library's own client was given of
+    that kind (``proxy=``, ``verify=``, ``cert=``) does not reach a transport.
 
     An answer comes as it does from the library's own transport, and may be read with all that is built on it. What
     goes wrong is raised as an error that is one of ours and one of the library's (``ReadTimeout``, ``ConnectError``,
@@ -77,6 +77,7 @@ class Transport(BaseTransport):
         profile: str | None = None,
         keepalive: float | None = None,
         max_event: int | None = None,
+        max_body: int | None = None,
         override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
@@ -94,6 +95,7 @@ class Transport(BaseTransport):
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            max_body=max_body,
             override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,

@@ -76,7 +76,7 @@ class Door(BaseAdapter):
         setattr(self.inner, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("limits", "retry", "profile", "dialect", "keepalive", "max_event", "override_timeouts")
+        kept = ("limits", "retry", "profile", "dialect", "keepalive", "max_event", "max_body", "override_timeouts")
         return {"inner": self.inner, "settings": {name: getattr(self.settings, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

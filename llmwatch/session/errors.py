@@ -83,6 +83,10 @@ class EventTooLarge(_Requested, errors.EventTooLarge, exceptions.ContentDecoding
     """An event beyond the size that is accepted."""
 
 
+class BodyTooLarge(_Requested, errors.BodyTooLarge, exceptions.ContentDecodingError):
+    """A body beyond the size that is accepted."""
+
+
 class ProviderError(_Requested, errors.ProviderError, exceptions.ChunkedEncodingError):
     """An error event in the stream. (An HTTP status is no exception here.)"""
 
@@ -113,6 +117,7 @@ _SIMPLE: tuple[tuple[type[errors.LLMWatchError], type[_Requested]], ...] = (
     (errors.NotAStream, NotAStream),
     (errors.MalformedEvent, MalformedEvent),
     (errors.EventTooLarge, EventTooLarge),
+    (errors.BodyTooLarge, BodyTooLarge),
     (errors.ProviderError, ProviderError),
     (errors.CircuitOpen, CircuitOpen),
     (errors.TooManyOrphans, TooManyOrphans),

@@ -42,8 +42,9 @@ class Session(requests.Session):
     nothing is set, and may lower what is set; ``override_timeouts`` sets it aside. ``response.raw`` is read like
     urllib3's own, but has no descriptor for ``select``: its ``fileno`` raises.
 
-    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``override_timeouts``, ``sinks``,
-    ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`. Adapters that are mounted later are
+    ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
+    ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`; ``max_body`` bounds the
+    answers of models alone. Adapters that are mounted later are
     watched too. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
@@ -56,6 +57,7 @@ class Session(requests.Session):
         dialect: str = "auto",
         keepalive: float | None = None,
         max_event: int | None = None,
+        max_body: int | None = None,
         override_timeouts: bool = False,
         sinks: Sequence[Sink] = (),
         on_notice: NoticeCallback | None = None,
@@ -68,6 +70,7 @@ class Session(requests.Session):
             dialect=dialect,
             keepalive=keepalive,
             max_event=max_event,
+            max_body=max_body,
             override_timeouts=override_timeouts,
             sinks=sinks,
             on_notice=on_notice,
@@ -98,6 +101,7 @@ def mount(
     dialect: str = "auto",
     keepalive: float | None = None,
     max_event: int | None = None,
+    max_body: int | None = None,
     override_timeouts: bool = False,
     sinks: Sequence[Sink] = (),
     on_notice: NoticeCallback | None = None,
@@ -119,6 +123,7 @@ def mount(
         dialect=dialect,
         keepalive=keepalive,
         max_event=max_event,
+        max_body=max_body,
         override_timeouts=override_timeouts,
         sinks=sinks,
         on_notice=on_notice,

@@ -1,4 +1,8 @@
-"""Undoing a content encoding piece by piece, and noticing when it was cut."""
+"""Undoing a content encoding piece by piece, counting what comes out, and noticing when it was cut.
+
+A decompressor belongs to the worker of one attempt and is never entered twice: what a caller has left in the middle of
+a feed comes out of the next one, in order, and behind an error or the end nothing is decompressed any more.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,29 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["Decompressor", "Identity", "Undecodable", "UnknownEncoding", "Unread", "Zlib", "decompressor_for"]
+from llmwatch.errors import BodyTooLarge
+
+__all__ = [
+    "BodyMeter",
+    "Decompressor",
+    "Identity",
+    "Undecodable",
+    "UnknownEncoding",
+    "Unread",
+    "Zlib",
+    "body_too_large",
+    "decompressor_for",
+]
 
 _MOST_ENCODINGS = 5
 """Layers of encodings that are undone; urllib3 has the same limit."""
 
 _PIECE = 1024 * 1024
 """Bytes that are decompressed at once, so that a small read cannot turn into an unbounded one."""
+
+
+_FRAME = 64 * 1024
+"""Bytes by which a body may be longer on the wire than decoded: headers, checksums, and what a server flushes."""
 
 
 class Undecodable(Exception):
@@ -63,6 +83,9 @@ class Zlib:
         self._encoding = encoding
         self._bits = 16 + zlib.MAX_WBITS if encoding == "gzip" else zlib.MAX_WBITS
         self._inner = zlib.decompressobj(self._bits)
+        self._rest = b""  # what was fed and not decompressed yet, because the caller stopped asking
+        self._full = False  # the last piece had its whole size, so zlib may hold more of it
+        self._broken = False
         self._fed = False
         self._sure = False  # that the body is, or is not, what its wrapper bytes say
         self._begun = b""  # what was fed before zlib could tell whether its wrapper is there
@@ -72,17 +95,23 @@ class Zlib:
         return self._inner.eof or not self._fed
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        out = b""
-        while data or len(out) == _PIECE:
+        if self._broken:
+            raise self._undecodable()
+        # All of the state is kept here, not in the generator, whose caller may leave it for the next one.
+        self._rest = self._rest + data if self._rest else data
+        while self._rest or self._full:
             if self._inner.eof:
-                if self._encoding != "gzip" or not data:
+                if self._encoding != "gzip" or not self._rest:
+                    self._rest, self._full = b"", False
                     return
                 self._inner = zlib.decompressobj(self._bits)
+            data, self._rest = self._rest, b""
             self._fed = self._fed or bool(data)
             out = self._step(data)
+            self._rest = self._inner.unconsumed_tail or self._inner.unused_data
+            self._full = len(out) == _PIECE
             if out:
                 yield out
-            data = self._inner.unconsumed_tail or self._inner.unused_data
 
     def _step(self, data: bytes) -> bytes:
         unsure = self._encoding == "deflate" and not self._sure
@@ -94,7 +123,11 @@ class Zlib:
             if unsure:
                 self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
                 return self._step(self._begun)
-            raise Undecodable(f"the body is not valid {self._encoding}") from error
+            self._broken = True
+            raise self._undecodable() from error
+
+    def _undecodable(self) -> Undecodable:
+        return Undecodable(f"the body is not valid {self._encoding}")
 
 
 class _Layers:
@@ -136,3 +169,62 @@ def decompressor_for(encoding: str) -> Decompressor:
     if len(layers) > 1:
         return _Layers(layers)
     return layers[0] if layers else Identity()
+
+
+def body_too_large(host: str, most: int) -> BodyTooLarge:
+    """The error for a body of ``host`` that is larger than ``most`` bytes."""
+    return BodyTooLarge(
+        f"The body from {host} is larger than {most:,} bytes (decoded, where it is compressed) and was not read any"
+        " further, to protect the memory of this process. If such an answer is wanted, raise max_body"
+        " (LLMWATCH_MAX_BODY_BYTES); 0 removes the cap."
+    )
+
+
+class BodyMeter:
+    """Undoes the encoding of one body, and raises :class:`~llmwatch.BodyTooLarge` before more than ``most`` bytes are
+    out of it.
+
+    ``decompressor`` undoes the encoding, and may be replaced by :class:`Unread` where the bytes are not what they say.
+    What comes over the wire is counted as well, for a compressed body may go on without holding anything.
+    """
+
+    def __init__(self, decompressor: Decompressor, most: int, host: str) -> None:
+        self.decompressor = decompressor
+        self._most = most
+        self._host = host
+        self._came = 0
+        self._size = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether this may be the end."""
+        return self.decompressor.complete
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is an encoding that is not undone."""
+        return isinstance(self.decompressor, Unread)
+
+    @property
+    def plain(self) -> bool:
+        """Whether what comes is handed on as it comes, or not at all."""
+        return isinstance(self.decompressor, (Identity, Unread))
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Everything that can be told by now. Raises :class:`Undecodable` and :class:`~llmwatch.BodyTooLarge`."""
+        self._came += len(data)
+        if self._came - _FRAME > self._most:
+            raise body_too_large(self._host, self._most)
+        for piece in self.decompressor.feed(data):
+            self._size += len(piece)
+            if self._size > self._most:
+                raise body_too_large(self._host, self._most)
+            yield piece
+
+    def count(self, data: bytes) -> None:
+        """Count what nobody reads here. What cannot be decoded is the reader's to find, and counts as it came."""
+        try:
+            for _ in self.feed(data):
+                pass
+        except Undecodable:
+            self.decompressor = Unread()

@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
@@ -25,6 +26,7 @@ from urllib3.util import Timeout
 from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
+from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch import forks
@@ -32,6 +34,9 @@ from llmwatch.watch import forks
 __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
 READ_SIZE = 65536
+_DECODED_AT_ONCE = 16 * 1024
+"""Bytes of a loaded body that are undone together; urllib3 before 2.6 takes it for the size of what goes in."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
 
@@ -80,6 +85,16 @@ def _prompt_read(raw: BaseHTTPResponse) -> Callable[..., bytes]:
         original.reads_promptly = True
         return raw.read
     return raw.read1
+
+
+def _decoded(encoded: HTTPResponse, most: int) -> bytes:
+    """What ``encoded`` holds, or a little more than ``most`` bytes of it."""
+    pieces: list[bytes] = []
+    size = 0
+    while size <= most and (piece := encoded.read(_DECODED_AT_ONCE, decode_content=True)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 class Reply:
@@ -147,9 +162,12 @@ class Reply:
             return self._kept.read(READ_SIZE)
         return self._next() or b""
 
-    def load(self, body: bytes) -> requests.Response:
+    def load(self, body: bytes, most: int, *, cut: bool = False) -> requests.Response:
         """The response with ``body``, all that came over the wire, as its content; the content encoding is undone
         here.
+
+        Raises :class:`~llmwatch.BodyTooLarge` where that makes more than ``most`` bytes of it, unless it may be
+        ``cut`` there.
         """
         response = self.response
         if self._kept is not None:
@@ -162,10 +180,13 @@ class Reply:
             enforce_content_length=False,
         )
         try:
-            response._content = encoded.read(decode_content=True)
+            content = _decoded(encoded, most)
         except DecodeError:
             # As requests does it, except that nothing is lost: what cannot be decoded stays as it came.
-            response._content = body
+            content = body
+        if len(content) > most and not cut:
+            raise body_too_large(urlsplit(response.url).netloc.rpartition("@")[2], most)
+        response._content = content[:most]
         response._content_consumed = True  # type: ignore[attr-defined]
         return response
 

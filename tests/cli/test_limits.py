@@ -45,6 +45,7 @@ def test_sources() -> None:
         "LLMWATCH_MAX_BACKOFF_SECONDS": "0",
         "LLMWATCH_KEEPALIVE_SECONDS": "0",
         "LLMWATCH_MAX_EVENT_BYTES": "4096",
+        "LLMWATCH_MAX_BODY_BYTES": "8192",
     }
     found = document(env=env)
     assert found["limits"]["ttfb"] == {"value": 45.0, "source": "LLMWATCH_TTFB_TIMEOUT_SECONDS", "explicit": True}
@@ -55,14 +56,19 @@ def test_sources() -> None:
     assert found["max_event"] == {"value": 4096, "source": "LLMWATCH_MAX_EVENT_BYTES"}
     assert document()["max_event"] == {"value": 64 << 20, "source": "default"}
     assert document(env={"LLMWATCH_MAX_EVENT_BYTES": "0"})["max_event"]["value"] is None
+    assert found["max_body"] == {"value": 8192, "source": "LLMWATCH_MAX_BODY_BYTES"}
+    assert document()["max_body"] == {"value": 1 << 30, "source": "default"}
+    assert document(env={"LLMWATCH_MAX_BODY_BYTES": "0"})["max_body"]["value"] is None
     assert found["variables"]["LLMWATCH_TTFB_TIMEOUT_SECONDS"]["set"] == "45"
     assert found["variables"]["LLMWATCH_STALE_TIMEOUT_SECONDS"]["set"] is None
     _, out, _ = limits(env=env)
     assert "no cap" in " ".join(row(out, "max_backoff"))
     assert "never reuse" in " ".join(row(out, "keepalive"))
     assert "4,096 bytes" in " ".join(row(out, "max_event"))
-    _, out, _ = limits(env={"LLMWATCH_MAX_EVENT_BYTES": "0"})
+    assert "8,192 bytes" in " ".join(row(out, "max_body"))
+    _, out, _ = limits(env={"LLMWATCH_MAX_EVENT_BYTES": "0", "LLMWATCH_MAX_BODY_BYTES": "0"})
     assert "no cap" in " ".join(row(out, "max_event"))
+    assert "no cap" in " ".join(row(out, "max_body"))
 
 
 def test_what_the_call_is() -> None:

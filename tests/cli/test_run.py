@@ -389,6 +389,7 @@ def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[s
         ("LLMWATCH_MAX_ATTEMPTS", "many"),
         ("LLMWATCH_KEEPALIVE_SECONDS", "nan"),
         ("LLMWATCH_MAX_EVENT_BYTES", "64M"),
+        ("LLMWATCH_MAX_BODY_BYTES", "1G"),
         ("LLMWATCH_PROFILE", "none such"),
         ("LLMWATCH_INCIDENT_LOG", "/none/such/folder/log"),
     ],

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy.effective import resolve_keepalive, resolve_max_event
+from llmwatch.policy.effective import resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.policy.environment import (
     KEEPALIVE_VARIABLE,
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,
+    MAX_BODY_VARIABLE,
     MAX_EVENT_VARIABLE,
     PREFIX,
     RETRY_VARIABLES,
@@ -58,6 +60,7 @@ class TestNames:
             "LLMWATCH_PROFILE",
             "LLMWATCH_KEEPALIVE_SECONDS",
             "LLMWATCH_MAX_EVENT_BYTES",
+            "LLMWATCH_MAX_BODY_BYTES",
             "LLMWATCH_OVERRIDE_TIMEOUTS",
             "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
@@ -213,11 +216,18 @@ class TestKeepalive:
         assert caught.value.field == KEEPALIVE_VARIABLE
 
 
-class TestMaxEvent:
+@pytest.mark.parametrize(
+    ("name", "variable", "resolve", "default"),
+    [
+        ("max_event", MAX_EVENT_VARIABLE, lambda value, there: resolve_max_event(value, there, default=7), 7),
+        ("max_body", MAX_BODY_VARIABLE, resolve_max_body, 1 << 30),
+    ],
+)
+class TestSizes:
     @pytest.mark.parametrize(
         ("value", "text", "expected"),
         [
-            (None, "", 7),
+            (None, "", None),
             (None, " 4096 ", 4096),
             (None, "0", sys.maxsize),
             (25, "4096", 25),
@@ -225,24 +235,30 @@ class TestMaxEvent:
             (1, "", 1),
         ],
     )
-    def test_precedence(self, value: int | None, text: str, expected: int) -> None:
+    def test_precedence(
+        self, name: str, variable: str, resolve: Any, default: int, value: int | None, text: str, expected: int | None
+    ) -> None:
         """Argument, environment and default, in this order; 0 removes the cap."""
-        assert resolve_max_event(value, {MAX_EVENT_VARIABLE: text}, default=7) == expected
+        assert resolve(value, {variable: text}) == (default if expected is None else expected)
 
     @pytest.mark.parametrize("value", [-1, True, "4096", 1.5, 4096.0, float("nan")])
-    def test_an_argument_that_cannot_be_meant(self, value: object) -> None:
+    def test_an_argument_that_cannot_be_meant(
+        self, name: str, variable: str, resolve: Any, default: int, value: object
+    ) -> None:
         """A wrong argument is a ConfigError naming it."""
         with pytest.raises(ConfigError, match="0 removes the cap") as caught:
-            resolve_max_event(value, {}, default=7)  # type: ignore[arg-type]
-        assert caught.value.field == "max_event"
-        assert f"max_event={value!r}" in str(caught.value)
+            resolve(value, {})
+        assert caught.value.field == name
+        assert f"{name}={value!r}" in str(caught.value)
 
     @pytest.mark.parametrize("text", ["-1", "1.5", "64 MiB", "1e6", "1_000", "many", "nan"])
-    def test_a_variable_that_cannot_be_meant(self, text: str) -> None:
+    def test_a_variable_that_cannot_be_meant(
+        self, name: str, variable: str, resolve: Any, default: int, text: str
+    ) -> None:
         """A wrong variable is a ConfigError naming it, also where the argument would win."""
         with pytest.raises(ConfigError, match="a whole number of bytes") as caught:
-            resolve_max_event(3, {MAX_EVENT_VARIABLE: text}, default=7)
-        assert caught.value.field == MAX_EVENT_VARIABLE
+            resolve(3, {variable: text})
+        assert caught.value.field == variable
         assert text in str(caught.value)
 
 

@@ -24,6 +24,7 @@ CASES = [
     (errors.NotAStream("m"), Kind.NOT_A_STREAM, "provider_error", "failed"),
     (errors.MalformedEvent("m"), Kind.MALFORMED, "provider_error", "failed"),
     (errors.EventTooLarge("m"), Kind.TOO_LARGE, "provider_error", "failed"),
+    (errors.BodyTooLarge("m"), Kind.BODY_TOO_LARGE, "provider_error", "failed"),
     (errors.ProviderError("m", status=503), Kind.HTTP_STATUS, "provider_error", "failed"),
     (errors.ProviderError("m", status=200), Kind.STREAM_ERROR, "provider_error", "failed"),
     (errors.ProviderError("m"), Kind.STREAM_ERROR, "provider_error", "failed"),

@@ -166,6 +166,7 @@ def test_a_loss_is_named_by_what_had_come() -> None:
         (FailureKind.CIRCUIT_OPEN, True),
         (FailureKind.ORPHANS, True),
         (FailureKind.TOO_LARGE, False),
+        (FailureKind.BODY_TOO_LARGE, False),
         (FailureKind.REDIRECT, False),
         (FailureKind.SETUP, False),
         (FailureKind.REFRESH_REJECTED, False),

@@ -112,6 +112,7 @@ def _failed(plant: Plant, answer: Reply | Exception, *, dialect: str = "auto", s
         dialect=dialect,
         wall=lambda: 1_700_000_000.0,
         max_event=MAX_EVENT,
+        max_body=1 << 30,
     )
     with pytest.raises(LLMWatchError) as caught:
         exchange.run_stream(Line(sent=sent))  # type: ignore[arg-type]
@@ -416,6 +417,7 @@ def test_a_message_that_quotes_the_prompt_does_not_repeat_it() -> None:
         dialect="auto",
         wall=lambda: 0.0,
         max_event=MAX_EVENT,
+        max_body=1 << 30,
     )
     with pytest.raises(llmwatch.ProviderError) as caught:
         exchange.run_stream(Line())  # type: ignore[arg-type]

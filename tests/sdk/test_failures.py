@@ -48,6 +48,7 @@ CASES = [
     (errors.NotAStream("page"), "RemoteProtocolError"),
     (errors.MalformedEvent("json"), "RemoteProtocolError"),
     (errors.EventTooLarge("large"), "RemoteProtocolError"),
+    (errors.BodyTooLarge("large"), "RemoteProtocolError"),
     (errors.ProviderError("no", status=200, type="t", code="c"), "RemoteProtocolError"),
     (errors.CircuitOpen("open", retry_after=3.0), "ConnectError"),
     (errors.TooManyOrphans("many"), "ConnectError"),

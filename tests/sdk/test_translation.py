@@ -25,6 +25,7 @@ ERRORS: list[tuple[errors.LLMWatchError, str]] = [
     (errors.NotAStream("page"), "APIConnectionError"),
     (errors.MalformedEvent("json"), "APIConnectionError"),
     (errors.EventTooLarge("large"), "APIConnectionError"),
+    (errors.BodyTooLarge("large"), "APIConnectionError"),
     (errors.CircuitOpen("open", retry_after=3.0), "APIConnectionError"),
     (errors.TooManyOrphans("many"), "APIConnectionError"),
     (errors.RefreshFailed("stale"), "APIConnectionError"),

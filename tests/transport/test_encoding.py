@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmwatch.transport.encoding import Decompressor, Identity, Undecodable, decompressor_for
+from llmwatch.errors import BodyTooLarge
+from llmwatch.transport.encoding import BodyMeter, Decompressor, Identity, Undecodable, Unread, decompressor_for
 
 _TEXT = b"".join(b'data: {"n": %d, "x": "%d"}\n\n' % (n, n * 7919 % 104729) for n in range(200))
 _PIECE = 1024 * 1024
@@ -184,6 +185,59 @@ def test_a_bomb_is_left_alone_when_nobody_asks() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 4 * _PIECE
+
+
+@pytest.mark.parametrize("form", ["gzip", "gzip-members", "deflate", "deflate-raw", "gzip-twice", "deflate-in-gzip"])
+@pytest.mark.parametrize("asked", [0, 1, 2])
+def test_what_was_left_comes_first(form: str, asked: int) -> None:
+    """A feed that is left after some of its pieces loses nothing: the next one goes on where it was left, and the
+    first has nothing to give any more.
+    """
+    name, pack = _FORMS[form]
+    data = bytes(3 * _PIECE) + random.Random(3).randbytes(5000) + bytes(2 * _PIECE)
+    packed = pack(data)
+    half = len(packed) // 2
+    decompressor = decompressor_for(name)
+    left = iter(decompressor.feed(packed[:half]))
+    # A generator begins with its first piece; one that never began was never fed.
+    out = [next(left) for _ in range(asked)]
+    if not asked:
+        half = 0
+    out += decompressor.feed(packed[half:])
+    assert b"".join(out) == data
+    assert decompressor.complete
+    assert not asked or list(left) == []
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "gzip, gzip"])
+def test_nothing_is_decompressed_behind_an_error(name: str) -> None:
+    """Bytes that cannot be decoded stay what they are: every later feed says so again, a good one too."""
+    decompressor = decompressor_for(name)
+    for data in (b"data: never compressed\n\n" * 4, gzip.compress(b"good"), b"", zlib.compress(b"good")):
+        with pytest.raises(Undecodable):
+            _feed(decompressor, iter([data]))
+
+
+def test_a_meter_counts_what_comes_out() -> None:
+    """As many bytes as may come out do, and the first beyond them is an error instead; what nobody reads counts too."""
+    packed = gzip.compress(bytes(5000))
+    assert b"".join(BodyMeter(decompressor_for("gzip"), 5000, "host").feed(packed)) == bytes(5000)
+    for most in (0, 1, 4999):
+        with pytest.raises(BodyTooLarge, match=f"host is larger than {most:,} bytes"):
+            list(BodyMeter(decompressor_for("gzip"), most, "host").feed(packed))
+        with pytest.raises(BodyTooLarge):
+            BodyMeter(decompressor_for("gzip"), most, "host").count(packed)
+
+
+def test_a_meter_counts_what_cannot_be_decoded_as_it_comes() -> None:
+    """Behind bytes that are not what they say, and where nothing is undone, the size on the wire is what counts."""
+    broken = BodyMeter(decompressor_for("gzip"), 100, "host")
+    broken.count(b"never compressed")
+    assert broken.unread
+    for meter in (broken, BodyMeter(Unread(), 100, "host")):
+        with pytest.raises(BodyTooLarge):
+            for _ in range(3):
+                meter.count(bytes(50_000))
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate"])

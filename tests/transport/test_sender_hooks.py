@@ -39,7 +39,7 @@ def test_a_hook_that_reads_the_body_takes_nothing_away(encoding: str, sender: Se
 
     def load(call: Call, reply: Reply) -> None:
         call.read_blindly(reply)
-        loaded.append(reply.load(bytes(call.seen)))
+        loaded.append(reply.load(bytes(call.seen), 1 << 30))
 
     with FaultServer(_script(encoding)) as server:
         call = Call(sender, server.chat_url, reading=load, streaming=False, hooks={"response": _read_it})

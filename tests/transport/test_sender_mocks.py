@@ -64,7 +64,7 @@ def test_a_mocked_plain_response_is_loaded(sender: Sender) -> None:
 
     def load(call: Call, reply: Reply) -> None:
         call.read_blindly(reply)
-        loaded.append(reply.load(bytes(call.seen)))
+        loaded.append(reply.load(bytes(call.seen), 1 << 30))
 
     Call(sender, _URL, reading=load, streaming=False).run()
     (response,) = loaded

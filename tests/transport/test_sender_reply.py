@@ -37,7 +37,7 @@ class _Loading:
 
     def __call__(self, call: Call, reply: Reply) -> None:
         call.read_blindly(reply)
-        self.response = reply.load(bytes(call.seen))
+        self.response = reply.load(bytes(call.seen), 1 << 30)
 
     @property
     def loaded(self) -> requests.Response:

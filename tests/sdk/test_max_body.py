@@ -1,0 +1,256 @@
+"""``max_body``: how large an answer may be once it is decoded, through every entry point."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import BodyTooLarge, Client, Limits, NotAStream, ProviderError, Retry
+from llmwatch.faults import FaultServer, Script, steps
+from llmwatch.sdk import Transport
+from tests.end_to_end.calls import asking
+from tests.end_to_end.times import LONG
+from tests.rows import each
+from tests.session.doors import caught
+
+MIB = 1 << 20
+MOST = MIB
+HELD = 64 * MIB
+ROOM = 6 * MIB
+"""What a call may take above the bound: the bytes on the wire, a piece under way, the frames of all that."""
+
+SETTINGS: dict[str, Any] = {"limits": Limits(ttfb=LONG), "retry": Retry(backoff=0.01)}
+ONCE = Retry.none()
+PLAIN = {"model": "m", "messages": []}
+
+Door = Callable[[str, dict[str, Any], dict[str, Any]], bytes]
+
+
+def _packed(size: int, encoding: str = "gzip", begin: bytes = b"", end: bytes = b"") -> bytes:
+    """``size`` zeros between two ends, compressed."""
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
+    zeros = bytes(MIB)
+    parts = [packer.compress(begin), *(packer.compress(zeros) for _ in range(size // MIB)), packer.compress(end)]
+    return b"".join(parts) + packer.flush()
+
+
+def _answer(body: bytes, encoding: str, status: int = 200, content_type: str = "application/json") -> Script:
+    headers = [("Content-Type", content_type)]
+    if encoding:
+        headers.append(("Content-Encoding", encoding))
+    head = steps.Head(status, headers, "length", len(body))
+    return Script.of("answer", head, steps.Chunk(body), steps.End())
+
+
+@pytest.fixture(scope="module")
+def bombs() -> dict[str, bytes]:
+    """Small bodies that are large once they are decoded, by their encoding."""
+    once = _packed(HELD)
+    return {"gzip": once, "deflate": _packed(HELD, "deflate"), "gzip, gzip": gzip.compress(once)}
+
+
+def _client_request(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with Client(**{**SETTINGS, **more}) as client:
+        return client.request("POST", url, json=body).content
+
+
+def _client_collect(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with Client(**{**SETTINGS, **more}) as client:
+        return client.collect("POST", url, json=body).text.encode()
+
+
+def _client_stream(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with Client(**{**SETTINGS, **more}) as client, client.stream("POST", url, json=body) as stream:
+        return "".join(event.text for event in stream).encode()
+
+
+def _session(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with llmwatch.Session(**{**SETTINGS, **more}) as session:
+        return session.post(url, json=body).content
+
+
+def _session_streaming(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with llmwatch.Session(**{**SETTINGS, **more}) as session:
+        response = session.post(url, json=body, stream=True)
+        # A piece is forgotten as soon as it is counted, so what is held is ours.
+        return b"x" * sum(map(len, response.iter_content(65536)))
+
+
+def _mount(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with requests.Session() as session:
+        llmwatch.mount(session, **{**SETTINGS, **more})
+        return session.post(url, json=body).content
+
+
+def _install(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    llmwatch.install(**{**SETTINGS, **more})
+    try:
+        return requests.post(url, json=body).content
+    finally:
+        llmwatch.uninstall()
+
+
+def _transport(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    with httpx.Client(transport=Transport(**{**SETTINGS, **more}), timeout=None) as client:
+        return client.post(url, json=body).content
+
+
+RELAYS: list[Door] = [_session, _session_streaming, _mount, _install, _transport]
+PLAIN_DOORS: list[Door] = [_client_request, *RELAYS]
+STREAM_DOORS: list[Door] = [_client_collect, _client_stream, *RELAYS]
+
+
+def _peak(call: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def _refused(door: Door, url: str, body: dict[str, Any], more: dict[str, Any], *, begun: bool = False) -> None:
+    with pytest.raises(BodyTooLarge) as found:
+        door(url, body, more)
+    error = found.value
+    assert error.retryable is False
+    assert error.recovery is not None
+    assert str(error.recovery.reason) == ("output_delivered" if begun else "body_too_large")
+    assert f"{more['max_body']:,} bytes" in str(error)
+    assert "LLMWATCH_MAX_BODY_BYTES" in str(error)
+    assert error.record is not None
+    assert len(error.record.attempts) == 1
+
+
+@each(
+    ("door", "streaming", "encoding"),
+    [
+        *((door, False, encoding) for door in PLAIN_DOORS for encoding in ("gzip", "deflate", "gzip, gzip")),
+        *((door, True, "gzip") for door in STREAM_DOORS),
+    ],
+)
+def test_a_small_body_that_is_large_decoded_is_not_kept(
+    door: Door, streaming: bool, encoding: str, bombs: dict[str, bytes]
+) -> None:
+    """64 MiB in a few kilobytes end a call with BodyTooLarge after one request, and take no more memory than the
+    bound and a constant, whichever entry point reads them.
+    """
+    content_type = "text/event-stream" if streaming else "application/json"
+    with FaultServer(_answer(bombs[encoding], encoding, content_type=content_type)) as server:
+        body = asking() if streaming else PLAIN
+        peak = _peak(lambda: _refused(door, server.chat_url, body, {"max_body": MOST}))
+        assert len(server.requests) == 1
+    assert peak < MOST + ROOM
+
+
+@each("door", [*PLAIN_DOORS])
+def test_the_error_of_a_status_is_cut(door: Door, bombs: dict[str, bytes]) -> None:
+    """An error's body is read up to the bound and not beyond it; the status stays what it says."""
+    with FaultServer(_answer(bombs["gzip"], "gzip", 400)) as server:
+        sizes: list[int] = []
+        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+    assert MOST // 2 < sizes[0] <= MOST
+    assert peak < MOST + ROOM
+
+
+def test_the_error_of_a_stream_is_cut(bombs: dict[str, bytes]) -> None:
+    """A stream's error status is a ProviderError with its message, whatever its body would decode to."""
+    body = _packed(HELD, begin=b'{"error": {"message": "the model is busy"}}')
+    with FaultServer(_answer(body, "gzip", 400)) as server:
+        errors: list[ProviderError] = []
+        peak = _peak(lambda: errors.append(caught(ProviderError, _client_collect, server.chat_url, asking(), {})))
+    assert errors[0].status == 400
+    assert peak < ROOM
+
+
+@each("door", PLAIN_DOORS)
+def test_a_body_at_the_bound_is_whole(door: Door) -> None:
+    """A body of exactly the bound comes whole, compressed or not, and one byte more does not."""
+    data = random.Random(1).randbytes(MOST)
+    for encoding, packed in (("gzip", gzip.compress(data)), ("", data)):
+        with FaultServer(_answer(packed, encoding)) as server:
+            assert len(door(server.chat_url, PLAIN, {"max_body": MOST})) == MOST
+            _refused(door, server.chat_url, PLAIN, {"max_body": MOST - 1}, begun=door is _session_streaming)
+
+
+@each("door", PLAIN_DOORS)
+def test_no_bound(door: Door) -> None:
+    """0 removes the cap, and the default is far above what an answer needs."""
+    size = 3 * MIB
+    with FaultServer(_answer(_packed(size), "gzip")) as server:
+        assert len(door(server.chat_url, PLAIN, {"max_body": 0})) == size
+        assert len(door(server.chat_url, PLAIN, {})) == size
+
+
+@each("door", PLAIN_DOORS)
+def test_the_variable(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``LLMWATCH_MAX_BODY_BYTES`` holds where no argument says otherwise, and is read at every call."""
+    size = 3 * MIB
+    with FaultServer(_answer(_packed(size), "gzip")) as server:
+        monkeypatch.setenv("LLMWATCH_MAX_BODY_BYTES", str(MOST))
+        with pytest.raises(BodyTooLarge):
+            door(server.chat_url, PLAIN, {})
+        assert len(door(server.chat_url, PLAIN, {"max_body": size})) == size
+        monkeypatch.delenv("LLMWATCH_MAX_BODY_BYTES")
+        assert len(door(server.chat_url, PLAIN, {})) == size
+
+
+@each("door", RELAYS)
+def test_what_is_no_model_call_is_not_bounded(door: Door) -> None:
+    """Another request of a session may bring what it likes, in an answer and in an error."""
+    size = 3 * MIB
+    for status in (200, 503):
+        with FaultServer(_answer(_packed(size), "gzip", status)) as server:
+            assert len(door(f"{server.url}/files/one", {"a": 1}, {"max_body": MOST})) == size
+
+
+def test_a_stream_is_delivered_up_to_the_bound() -> None:
+    """The events of a long answer come out until its bytes are beyond the bound; then the call ends."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 1000)
+    got: list[str] = []
+    with FaultServer(_answer(event * 40, "", content_type="text/event-stream")) as server:
+        with (
+            Client(**SETTINGS, max_body=len(event) * 20) as client,
+            client.stream("POST", server.chat_url, json=asking()) as stream,
+            pytest.raises(BodyTooLarge) as found,
+        ):
+            got.extend(event.text for event in stream)
+        assert len(server.requests) == 1
+    assert found.value.partial == "".join(got)
+    assert found.value.retryable is False
+
+
+@each("door", [_client_request, _session, _transport])
+def test_a_body_that_holds_nothing_is_bounded_as_it_comes(door: Door) -> None:
+    """Compressed bytes that never decode to anything count as they come over the wire."""
+    packer = zlib.compressobj(wbits=31)
+    begin = packer.compress(b"{") + packer.flush(zlib.Z_SYNC_FLUSH)
+    blank = b"\x00\x00\x00\xff\xff" * 4096
+    script = Script(
+        name="blank",
+        description="a body of empty blocks",
+        play=lambda context: [
+            steps.Head(200, [("Content-Type", "application/json"), ("Content-Encoding", "gzip")], "close"),
+            steps.Chunk(begin),
+            steps.Repeat([steps.Chunk(blank)], every=0.0),
+        ],
+    )
+    with FaultServer(script) as server:
+        _refused(door, server.chat_url, PLAIN, {"max_body": MOST})
+
+
+def test_a_page_in_place_of_a_stream_is_read_in_order() -> None:
+    """A compressed page whose first read holds more than one piece is a page all the same, and no damaged stream."""
+    for seed in range(6):
+        page = gzip.compress(b"<html><head>" + b" " * MIB + random.Random(seed).randbytes(200_000))
+        with FaultServer(_answer(page, "gzip", content_type="text/html")) as server:
+            assert "web page" in str(caught(NotAStream, _client_collect, server.chat_url, asking(), {"retry": ONCE}))
