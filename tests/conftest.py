@@ -18,6 +18,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
+from llmwatch.records import log
 from tests.calibration import VARIABLE, scale_of_this_run
 
 SCALE = scale_of_this_run()
@@ -97,6 +98,12 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (name.startswith("LLMWATCH_") and name != VARIABLE) or name.upper() in _ENVIRONMENT:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line in the log of another test keeps one of this test's back."""
+    monkeypatch.setattr(log, "_troubles", log.LogLimits())
 
 
 @pytest.fixture(autouse=True)

@@ -75,16 +75,18 @@ class Summary:
             running=now["live_attempts"],
             orphans=now["unabortable"],
             log=incident_log(os.environ),
+            lost=now["incidents_lost"],
             loaded=sys.modules,
         )
         with suppress(OSError, ValueError):
             stream.write("".join(f"llmwatch: {line}\n" for line in lines))
             stream.flush()
 
-    def lines(self, *, running: int, orphans: int, log: str | None, loaded: Container[str]) -> list[str]:
+    def lines(self, *, running: int, orphans: int, log: str | None, loaded: Container[str], lost: int = 0) -> list[str]:
         """What there is to say: nothing about a script that made no call.
 
-        ``running`` calls have not ended, ``orphans`` workers could not be woken, ``log`` is where incidents go.
+        ``running`` calls have not ended, ``orphans`` workers could not be woken, ``log`` is where incidents go, which
+        did not take ``lost`` of them.
         ``loaded`` are the modules of the process: no call at all is worth a word where the script has something else
         to make calls with.
         """
@@ -105,19 +107,20 @@ class Summary:
             watched_calls, resends = _number(watched, "call"), _number(self._resends, "resend")
             return [
                 f"{watched_calls} watched: {', '.join(parts)}; {resends}, {_number(orphans, 'orphan')}",
-                *_about_incidents(self._incidents, log),
+                *_about_incidents(self._incidents, log, lost),
                 *_about_timeouts(self._lowered, self._set_aside),
             ]
 
 
-def _about_incidents(number: int, log: str | None) -> list[str]:
+def _about_incidents(number: int, log: str | None, lost: int) -> list[str]:
     if log is None:
         hint = f"{INCIDENT_LOG_VARIABLE}=FILE keeps the records"
         return [f"{_number(number, 'call')} lost an attempt; {hint}"] if number else []
     path = os.path.abspath(log)
     # A file's name may hold what a terminal would obey.
     shown = path if path.isprintable() else repr(path)
-    return [f"{_number(number, 'call')} lost an attempt; the incident log is {shown}"]
+    missing = f"; {_number(lost, 'incident')} could not be written there" if lost else ""
+    return [f"{_number(number, 'call')} lost an attempt; the incident log is {shown}{missing}"]
 
 
 def _timeouts(record: CallRecord) -> tuple[list[tuple[float, str]], set[float]]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from llmwatch.errors import ConfigError
 from llmwatch.policy import incident_log
 from llmwatch.records import IncidentLog, Sink, log_incident
+from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["incident_sinks"]
 
 # Those that could be opened once in this process, by their absolute paths, and as they were named, for when the working
-# directory is gone. A dict's own operations suffice: two threads that open the same log at once both find it in order,
-# and one of the two sinks stays.
+# directory is gone, or is another in which no file can be made. A dict's own operations suffice: two threads that open
+# the same log at once both find it in order, and one of the two sinks stays.
 _opened: dict[str, IncidentLog] = {}
 
 
@@ -21,7 +22,8 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
     """The sinks of every call.
 
     Raises :class:`ConfigError` for an incident log that cannot be written and never could be in this process: the
-    variable is wrong. One that was in order and is lost harms no call; :class:`IncidentLog` says so.
+    variable is wrong. One that was in order and is lost harms no call; :class:`IncidentLog` says so. A relative name
+    is looked up in each working directory; where it cannot be opened, the file of an earlier one stays the log.
     """
     path = incident_log(environ)
     if path is None:
@@ -30,10 +32,13 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
         known = _absolute(path)
         sink = _opened.get(known)
         if sink is None:
-            sink = _opened.setdefault(known, IncidentLog(path))
+            sink = _opened.setdefault(known, IncidentLog(path, now=SYSTEM.now))
         _opened[path] = sink
         return (log_incident, sink)
     except OSError as error:
+        before = _opened.get(path)
+        if before is not None:
+            return (log_incident, before)
         raise ConfigError(
             f"LLMWATCH_INCIDENT_LOG={path} cannot be opened for appending: {error.strerror}. Name a file in a"
             " directory that exists and can be written, or unset it.",

@@ -29,6 +29,7 @@ from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEven
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify
+from llmwatch.records.log import say
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.handover import Bounds
@@ -290,7 +291,8 @@ class Call(Generic[T]):
             self._finish("failed", ended.fault)
             return
         if ended.record.end == "finish":
-            _log.info(
+            say(
+                logging.INFO,
                 "llmwatch: %s finished its answer, sent no end mark and left the body open; it was ended after %s",
                 self._request.host,
                 ended.verdict.limit,
@@ -420,7 +422,7 @@ class Call(Generic[T]):
             cause=None if failure is None else cause_of(failure),
             empty=self.empty,
         )
-        notify(self._sinks, self.record)
+        notify(self._sinks, self.record, now=self._clock.now())
 
 
 def _is_failure(fault: LLMWatchError | None) -> bool:

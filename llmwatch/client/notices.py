@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from llmwatch.records import AttemptRecord, redact
+from llmwatch.records.log import say_seldom
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
 
 __all__ = ["Notice", "NoticeCallback", "ProgressNotice", "RetryNotice", "Teller", "WaitNotice"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger("llmwatch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +78,8 @@ class Teller:
         self._told = False
 
     def tell(self, notice: Notice) -> None:
-        """Call the callback. What it raises is logged and harms nobody. It is told nothing of calls that it makes
-        itself.
+        """Call the callback. What it raises is logged, once a minute, and harms nobody. It is told nothing of calls
+        that it makes itself.
         """
         callback = self._callback
         if callback is None or any(one is callback for one in _telling.callbacks):
@@ -90,7 +89,9 @@ class Teller:
         try:
             callback(notice)
         except Exception as failed:
-            _log.error("llmwatch: the notice callback raised %s; the call is not affected", redact.described(failed))
+            kind = ("notice", getattr(callback, "__qualname__", None), type(failed))
+            message = "llmwatch: the notice callback raised %s; the call is not affected"
+            say_seldom(kind, self._clock.now(), logging.ERROR, message, redact.described(failed))
         finally:
             _telling.callbacks = _telling.callbacks[:-1]
 

@@ -12,11 +12,11 @@ from requests.structures import CaseInsensitiveDict
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import LLMWatchError
 from llmwatch.records import redact
+from llmwatch.records.log import say
 from llmwatch.transport.redirects import Trail
 
 __all__ = ["Resend", "changed_request"]
 
-_log = logging.getLogger("llmwatch")
 _CHANGEABLE = frozenset({"url", "headers", "json", "data", "params", "auth", "cookies"})
 
 
@@ -47,7 +47,8 @@ def changed_request(
         changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
         return request if not changes else _changed(request, changes)
     except Exception as failed:
-        _log.error("llmwatch: on_retry raised %s; the request is sent again unchanged", redact.described(failed))
+        message = "llmwatch: on_retry raised %s; the request is sent again unchanged"
+        say(logging.ERROR, message, redact.described(failed))
         return request
 
 

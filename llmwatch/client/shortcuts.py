@@ -12,6 +12,7 @@ from llmwatch.client.client import Client
 from llmwatch.client.collected import Collected
 from llmwatch.client.stream import Stream
 from llmwatch.policy import EffectiveLimits, resolve_limits
+from llmwatch.records import losses
 from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["collect", "effective_limits", "request", "stats", "stream"]
@@ -60,9 +61,11 @@ def stats() -> dict[str, Any]:
     are workers that did not wake when their attempt ended; ``unabortable`` counts, since the start, attempts whose
     worker no shutdown could wake; ``late_events`` those that came after a verdict and were dropped;
     ``supervisor_lag`` is how late the last thousand wake-ups were, in seconds (``median``, ``max``).
+    ``incidents_lost`` counts, since the start, the incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take,
+    or had not taken after a second; ``sink_errors`` how often a sink raised. Neither harms a call.
     """
     supervisor = supervisors.current()
-    return {**supervisor.census.counts(), "supervisor_lag": supervisor.lag()}
+    return {**supervisor.census.counts(), **losses(), "supervisor_lag": supervisor.lag()}
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:

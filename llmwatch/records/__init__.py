@@ -5,7 +5,7 @@ from llmwatch.records.attempt import CAUSES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
 from llmwatch.records.echoes import Secrets
-from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, notify
+from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, losses, notify
 
 __all__ = [
     "CAUSES",
@@ -20,6 +20,7 @@ __all__ = [
     "Sink",
     "Timings",
     "log_incident",
+    "losses",
     "notify",
     "quotes",
     "redact",

@@ -1,39 +1,70 @@
 """Where records go. A sink is any callable that takes a :class:`~llmwatch.records.CallRecord`.
 
-Sinks run in the thread that made the call, one after the other, after the call is over. One that raises is logged and
-harms nobody; one that blocks holds that thread up, so a slow one should hand the record to a thread of its own.
+Sinks run in the thread that made the call, one after the other, after the call is over. One that raises is logged, once
+a minute however often it does, and harms nobody; one that blocks holds that thread up, so a slow one should hand the
+record to a thread of its own. What was lost is counted: :func:`losses`.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import errno
 import json
 import logging
 import os
 import stat
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmwatch.records import redact
 from llmwatch.records.call import CallRecord
+from llmwatch.records.log import LogLimit, say, say_seldom
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "notify"]
+__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
 
 _PAUSE = 0.002
 _MOST_PAUSES = 100
 
-_log = logging.getLogger("llmwatch")
+_PATIENCE = 1.0
+"""Seconds for which a call waits for the incident log: a file system whose server is gone answers nothing at all."""
+
+_INCIDENTS, _ERRORS = "incidents_lost", "sink_errors"
+_lost: Counter[str] = Counter()
+# Protects _lost, and what the incident logs count. A leaf; re-entrant, since a signal handler may make a call.
+_lost_lock = threading.RLock()
 
 
-def notify(sinks: Iterable[Sink], record: CallRecord) -> None:
-    """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further.
+def losses() -> dict[str, int]:
+    """What was lost in this process since it began: ``incidents_lost``, incidents that the file of
+    ``LLMWATCH_INCIDENT_LOG`` did not take; ``sink_errors``, how often a sink of the user's raised.
+    """
+    with _lost_lock:
+        return {name: _lost[name] for name in (_INCIDENTS, _ERRORS)}
+
+
+def _after_fork_in_child() -> None:
+    """Another thread of the parent may have held the lock for ever; what the parent lost is its own."""
+    global _lost_lock
+    _lost_lock = threading.RLock()
+    _lost.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
+    """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further:
+    once a minute for each sink and class of error, by ``now``, seconds of a clock that never goes back.
 
     ``KeyboardInterrupt`` and ``SystemExit`` do go through: they are not the sink's. A sink that makes a call itself,
     to post the record somewhere, is not told of that call: it would never come to an end.
@@ -45,9 +76,11 @@ def notify(sinks: Iterable[Sink], record: CallRecord) -> None:
         try:
             sink(record)
         except Exception as error:
-            _log.error(
-                "llmwatch: the sink %s raised %s; the call is not affected", _name(sink), redact.described(error)
-            )
+            with _lost_lock:
+                _lost[_ERRORS] += 1
+            name = _name(sink)
+            message = "llmwatch: the sink %s raised %s; the call is not affected"
+            say_seldom((name, type(error)), now, logging.ERROR, message, name, redact.described(error))
         finally:
             _told.sinks = _told.sinks[:-1]
 
@@ -90,7 +123,7 @@ def log_incident(record: CallRecord) -> None:
         "decision": decision.decision.value if decision else None,
         "reason": decision.reason if decision else None,
     }
-    _log.log(
+    say(
         logging.INFO if record.outcome == "recovered" else logging.WARNING,
         "llmwatch: %s %s: %s after %d attempts in %.3f s (%s)",
         record.method,
@@ -122,8 +155,9 @@ class JsonLinesSink:
     def __init__(self, path: str | os.PathLike[str], *, every_call: bool = False) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.every_call = every_call
+        self._torn = False  # a pipe, which nobody can look into, was left with half a line
         try:
-            os.close(self._open())
+            self._probe()
         except OSError as error:
             raise type(error)(
                 error.errno, f"The incident log cannot be opened for appending ({error.strerror})", self.path
@@ -131,15 +165,36 @@ class JsonLinesSink:
 
     def __call__(self, record: CallRecord) -> None:
         """Append ``record`` if it is an incident."""
-        if not (self.every_call or record.incident):
-            return
-        line = json.dumps(record.to_json(), allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+        if self.every_call or record.incident:
+            self._write(_line(record))
+
+    def _probe(self) -> None:
+        """Raise OSError if no line could be written."""
+        os.close(self._open())
+
+    def _write(self, line: bytes) -> None:
         descriptor = self._open()
         try:
             with _taking_turns(descriptor):
-                _append(descriptor, line if self._ends_whole(descriptor) else b"\n" + line)
+                self._append(descriptor, line if self._ends_whole(descriptor) else b"\n" + line)
         finally:
             os.close(descriptor)
+
+    def _append(self, descriptor: int, line: bytes) -> None:
+        written = os.write(descriptor, line)
+        try:
+            # A short write is rare (a disk that fills up, a signal): the rest follows, though not in one piece any
+            # more.
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+        except OSError:
+            # Whoever appends next starts on a line of its own; half a line is skipped by readers.
+            try:
+                os.write(descriptor, b"\n")
+            except OSError:
+                self._torn = True
+            raise
+        self._torn = False
 
     def __repr__(self) -> str:
         return f"JsonLinesSink({self.path!r})"
@@ -152,7 +207,9 @@ class JsonLinesSink:
     def _ends_whole(self, descriptor: int) -> bool:
         """Whether the file ends with a line end, or is empty, or has no end. In doubt it does not."""
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        if not stat.S_ISREG(found.st_mode):
+            return not self._torn
+        if not found.st_size:
             return True
         try:
             # One that reads and writes would open a pipe without a reader.
@@ -170,35 +227,109 @@ class JsonLinesSink:
 
 class IncidentLog(JsonLinesSink):
     """The file of ``LLMWATCH_INCIDENT_LOG``. Where it cannot be written any more (its directory is gone, the disk is
-    full), the incidents are lost until it can be again, and no call is harmed. The logger ``llmwatch`` says so once,
-    and once more when it is written again.
+    full, no descriptor is left, nobody reads the pipe), the incidents are lost until it can be again, and no call is
+    harmed. The logger ``llmwatch`` says so once a minute, with the number of those that were lost, and once more when
+    the file is written again; :func:`losses` counts them.
+
+    A path that does not answer, on a file system whose server is gone, holds a call up for a second at most: the file
+    is opened and written in a thread of its own. While one such thread is stuck the calls do not try again.
+
+    ``now`` tells the seconds of a clock that never goes back.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, now: Callable[[], float]) -> None:
+        self._now = now
+        self._limit = LogLimit()
+        self._missed = 0  # incidents since the file was last said to be in order
+        self._said = False  # that it is not
+        self._stuck: tuple[int, threading.Lock] | None = None  # a thread's process, and what it gives back
         super().__init__(path)
-        # Has an element while it is in order. Taking it is one step of the interpreter, so that of many threads one
-        # says that the log is lost; a lock could be held for ever in a forked child.
-        self._in_order = [True]
 
     def __call__(self, record: CallRecord) -> None:
         """Append ``record`` if it is an incident. Raises nothing that the file system is to blame for."""
         if not record.incident:
             return
+        line = _line(record)
         try:
-            super().__call__(record)
+            if self._is_stuck():
+                raise TimeoutError(errno.ETIMEDOUT, "it still does not answer")
+            self._in_time(lambda: self._write(line))
         except OSError as error:
-            with contextlib.suppress(IndexError):
-                self._in_order.pop()
-                _log.error(
-                    "llmwatch: the incident log %s cannot be written (%s): incidents are lost until it can;"
-                    " the calls are not affected",
-                    self.path,
-                    error.strerror or type(error).__name__,
-                )
+            self._lose(error)
         else:
-            if not self._in_order:
-                self._in_order = [True]
-                _log.warning("llmwatch: the incident log %s is written again", self.path)
+            if self._missed:
+                self._recover()
+
+    def _probe(self) -> None:
+        self._in_time(super()._probe)
+
+    def _lose(self, error: OSError) -> None:
+        with _lost_lock:
+            _lost[_INCIDENTS] += 1
+            self._missed += 1
+        count = self._limit.admit(self._now())
+        if count is not None:
+            self._said = True
+            say(
+                logging.ERROR,
+                "llmwatch: the incident log %s cannot be written (%s): %s; the calls are not affected",
+                self.path,
+                error.strerror or type(error).__name__,
+                _were_lost(count) + ("" if count == 1 else " since the last line about it"),
+            )
+
+    def _recover(self) -> None:
+        with _lost_lock:
+            if not self._said:
+                # What no line has told of yet is in the next one.
+                return
+            missed, self._missed, self._said = self._missed, 0, False
+        say(
+            logging.WARNING,
+            "llmwatch: the incident log %s is written again; meanwhile %s",
+            self.path,
+            _were_lost(missed),
+        )
+
+    def _is_stuck(self) -> bool:
+        # In a forked child the thread is not there.
+        stuck = self._stuck
+        return stuck is not None and stuck[0] == os.getpid() and stuck[1].locked()
+
+    def _in_time(self, step: Callable[[], object]) -> None:
+        """``step()`` in a thread of its own, so that it may hang; raises what it raises, and OSError if it takes too
+        long.
+        """
+        running = threading.Lock()  # an event would be waited for with a lock of its own, which an interrupt may lose
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                step()
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                running.release()
+
+        running.acquire()
+        try:
+            _thread.start_new_thread(run, ())
+        except RuntimeError:
+            # Too many threads, or the interpreter exits.
+            run()
+        if not running.acquire(timeout=_PATIENCE):
+            self._stuck = os.getpid(), running
+            raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
+        if failed:
+            raise failed.pop()
+
+
+def _line(record: CallRecord) -> bytes:
+    return json.dumps(record.to_json(), allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _were_lost(count: int) -> str:
+    return "1 incident was lost" if count == 1 else f"{count} incidents were lost"
 
 
 @contextlib.contextmanager
@@ -223,16 +354,3 @@ def _taking_turns(descriptor: int) -> Iterator[None]:
         # Closing is not enough where a child that was forked meanwhile has the descriptor too.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _append(descriptor: int, line: bytes) -> None:
-    written = os.write(descriptor, line)
-    try:
-        # A short write is rare (a disk that fills up, a signal): the rest follows, though not in one piece any more.
-        while written < len(line):
-            written += os.write(descriptor, line[written:])
-    except OSError:
-        # Whoever appends next starts on a line of its own; half a line is skipped by readers.
-        with contextlib.suppress(OSError):
-            os.write(descriptor, b"\n")
-        raise

@@ -25,14 +25,13 @@ from urllib3.connection import HTTPConnection
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 from urllib3.util.retry import Retry
 
+from llmwatch.records.log import say
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 from llmwatch.watch import forks
 
 __all__ = ["adopt_adapter", "adopt_proxy", "own_retries"]
-
-_log = logging.getLogger("llmwatch")
 
 
 class _Adopted:
@@ -90,7 +89,8 @@ class _Adopted:
             if retries in self._warned:
                 return
             self._warned.add(retries)
-        _log.warning(
+        say(
+            logging.WARNING,
             "llmwatch: the max_retries of an adapter (%s) are applied only where llmwatch itself never sends again, and"
             " never to a call of a model; for the rest set LLMWATCH_MAX_ATTEMPTS or Retry(max_attempts=...)",
             retries,

@@ -14,10 +14,9 @@ import threading
 from collections.abc import Callable
 
 from llmwatch.records import redact
+from llmwatch.records.log import say
 
 __all__ = ["AbortHandle", "call_soon"]
-
-_log = logging.getLogger("llmwatch")
 
 
 def call_soon(callback: Callable[[], object], context: contextvars.Context) -> None:
@@ -37,7 +36,7 @@ def _run(callback: Callable[[], object]) -> None:
     try:
         callback()
     except BaseException as error:
-        _log.error("llmwatch: an abort callback raised %s", redact.described(error))
+        say(logging.ERROR, "llmwatch: an abort callback raised %s", redact.described(error))
 
 
 class AbortHandle:

@@ -107,6 +107,7 @@ def test_incidents() -> None:
     assert lines(CANCELLED)[1:] == ["1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records"]
     assert lines(DONE, log="/a/log")[1:] == ["0 calls lost an attempt; the incident log is /a/log"]
     assert lines(FAILED, FAILED, log="/a/log")[1:] == ["2 calls lost an attempt; the incident log is /a/log"]
+    assert lines(FAILED, log="/a/log", lost=1)[1].endswith("is /a/log; 1 incident could not be written there")
     assert lines(DONE, log="log")[1].endswith(os.path.abspath("log"))
     assert lines(DONE, log="/a/\x1b[2Jlog")[1].endswith(r"'/a/\x1b[2Jlog'")
 

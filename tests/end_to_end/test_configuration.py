@@ -146,8 +146,8 @@ def test_an_incident_log_that_is_lost_harms_no_call(
     caplog: pytest.LogCaptureFixture,
     door: Any,
 ) -> None:
-    """A log whose directory is taken away between two calls is said once on the logger, however many calls follow; it
-    is written again once the directory is back.
+    """A log whose directory is taken away between two calls is said once on the logger, however many calls follow, and
+    ``stats()`` counts what is lost; it is written again once the directory is back.
     """
     log = tmp_path / "logs" / "incidents.jsonl"
     log.parent.mkdir()
@@ -156,6 +156,7 @@ def test_an_incident_log_that_is_lost_harms_no_call(
     client = connect()
     door(client, server.chat_url).done("recovered")
     shutil.rmtree(log.parent)
+    lost = llmwatch.stats()["incidents_lost"]
     with caplog.at_level(logging.WARNING, "llmwatch"):
         for _ in range(3):
             door(client, server.chat_url).done("recovered")
@@ -163,7 +164,8 @@ def test_an_incident_log_that_is_lost_harms_no_call(
         assert "No such file or directory" in caplog.text
         log.parent.mkdir()
         door(client, server.chat_url).done("recovered")
-    assert caplog.records[-1].getMessage().endswith("is written again")
+    assert caplog.records[-1].getMessage().endswith("is written again; meanwhile 3 incidents were lost")
+    assert llmwatch.stats()["incidents_lost"] == lost + 3
     assert len(caplog.records) == 2
     assert len(log.read_text().splitlines()) == 1
 
@@ -182,6 +184,27 @@ def test_a_working_directory_that_is_gone_harms_no_call(
     shutil.rmtree(there)
     stream(client, server.chat_url).done("recovered")
     assert [str(there / "incidents.jsonl") in one.getMessage() for one in caplog.records] == [True]
+
+
+def test_a_working_directory_where_no_log_can_be_made_harms_no_call(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that moves to a directory in which its log cannot be opened goes on with the file that it had; a name
+    that was never in order is refused there.
+    """
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "there" / "incidents.jsonl").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "incidents.jsonl")
+    server = serve(*["reset-before-response", "healthy"] * 2)
+    client = connect()
+    stream(client, server.chat_url).done("recovered")
+    monkeypatch.chdir(tmp_path / "there")
+    stream(client, server.chat_url).done("recovered")
+    assert len((tmp_path / "here" / "incidents.jsonl").read_text().splitlines()) == 2
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "./incidents.jsonl")
+    assert isinstance(stream(client, server.chat_url).error, ConfigError)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,14 @@ import json
 import logging
 import os
 import pathlib
-import shutil
 import stat
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
-from llmwatch.records import CallRecord, IncidentLog, JsonLinesSink, log_incident, notify, sinks
+from llmwatch.records import CallRecord, JsonLinesSink, log_incident, notify, sinks
 from tests.conftest import SCALE
 from tests.records.making import attempt, call
 
@@ -38,7 +36,7 @@ class TestNotify:
         """Sinks are called in order with the very record."""
         got: list[object] = []
         record = call()
-        notify([got.append, got.append], record)
+        notify([got.append, got.append], record, now=0.0)
         assert got == [record, record]
 
     def test_a_sink_that_raises_harms_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -48,7 +46,7 @@ class TestNotify:
         def broken(record: CallRecord) -> None:
             raise RuntimeError("cannot reach https://bob:hunter2secret@logs.example.com/?key=hunter2secret")
 
-        notify([broken, got.append], call())
+        notify([broken, got.append], call(), now=0.0)
         assert len(got) == 1
         assert "broken raised RuntimeError: cannot reach https://logs.example.com/?key=***" in caplog.text
         assert "hunter2" not in caplog.text
@@ -65,7 +63,7 @@ class TestNotify:
         def broken(record: CallRecord) -> None:
             raise Silent
 
-        notify([broken], call())
+        notify([broken], call(), now=0.0)
         assert "raised Silent" in caplog.text
 
     def test_an_interrupt_goes_through(self) -> None:
@@ -75,7 +73,7 @@ class TestNotify:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            notify([interrupted], call())
+            notify([interrupted], call(), now=0.0)
 
 
 class TestLogIncident:
@@ -364,58 +362,3 @@ def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
             found.add(json.loads(line)["call_id"])
     assert len(found) == LINES
     assert found == {f"{p}-{t}-{n}" for p in range(PROCESSES) for t in range(THREADS) for n in range(each)}
-
-
-class TestIncidentLog:
-    def test_a_full_disk_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        """However many incidents are lost, one line says so, and nothing is raised."""
-        if not os.path.exists("/dev/full"):
-            pytest.skip("a device that is always full")
-        log = IncidentLog("/dev/full")
-        for _ in range(3):
-            log(call())
-        assert [one.levelno for one in caplog.records] == [logging.ERROR]
-        assert "/dev/full cannot be written (No space left on device)" in caplog.text
-        assert caplog.records[0].name == "llmwatch"
-
-    def test_a_file_that_is_lost_and_found(self, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A directory in its place, and then room for it again: what came meanwhile is lost, each change is said once,
-        and what is no incident changes nothing.
-        """
-        path = tmp_path / "log"
-        log = IncidentLog(path)
-        log(call())
-        path.unlink()
-        path.mkdir()
-        log(call())
-        log(call())
-        path.rmdir()
-        log(call(**QUIET))
-        assert len(caplog.records) == 1
-        log(call())
-        log(call())
-        assert [one.levelno for one in caplog.records] == [logging.ERROR, logging.WARNING]
-        assert len(read(path)) == 2
-
-    def test_many_threads_say_it_once(self, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
-        """Of many calls that lose their incidents at once, one says so."""
-        (tmp_path / "logs").mkdir()
-        log = IncidentLog(tmp_path / "logs" / "log")
-        shutil.rmtree(tmp_path / "logs")
-        start = threading.Barrier(8)
-
-        def lose() -> None:
-            start.wait()
-            log(call())
-
-        threads = [threading.Thread(target=lose) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(caplog.records) == 1
-
-    def test_it_has_to_be_in_order_once(self, tmp_path: pathlib.Path) -> None:
-        """A file that cannot be opened when it is made is an OSError, as that of any such sink."""
-        with pytest.raises(OSError, match="cannot be opened for appending"):
-            IncidentLog(tmp_path / "none" / "log")

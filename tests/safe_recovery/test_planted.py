@@ -29,6 +29,7 @@ from llmwatch.errors import ConfigError, ConnectFailed
 from llmwatch.faults import Context, Script, steps
 from llmwatch.policy import resolve_limits
 from llmwatch.records import AttemptRecord, CallRecord, log_incident, notify
+from llmwatch.records.log import EVERY
 from llmwatch.recovery import failure_of
 from llmwatch.watch.tally import Tally
 from llmwatch.wire import MAX_EVENT
@@ -319,7 +320,7 @@ def test_thousands_of_planted_failures_give_nothing_away(way: Callable[[Plant], 
                 raise OSError(errno.EIO, plant.text())
 
             log.lines.clear()
-            notify([log_incident, broken], record)
+            notify([log_incident, broken], record, now=EVERY * seed)
             assert len(log.lines) == 2
             said += log.lines
             found = plant.found("\n".join(said))

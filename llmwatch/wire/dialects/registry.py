@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmwatch.errors import ConfigError
+from llmwatch.records.log import say
 from llmwatch.wire.dialects.anthropic import Anthropic
 from llmwatch.wire.dialects.baidu import Baidu
 from llmwatch.wire.dialects.base import Dialect
@@ -38,8 +39,6 @@ __all__ = [
     "register",
     "unregister",
 ]
-
-_log = logging.getLogger("llmwatch")
 
 AUTO = "auto"
 """Not a dialect: find out which one."""
@@ -160,5 +159,6 @@ def detected(url: str, event: Event | None) -> str | None:
                 return name
         except Exception as exc:
             # Its text may quote the event.
-            _log.warning("the detector of dialect %r raised %s: not asked for this stream", name, type(exc).__name__)
+            message = "the detector of dialect %r raised %s: not asked for this stream"
+            say(logging.WARNING, message, name, type(exc).__name__)
     return None
