@@ -33,7 +33,16 @@ _HANGS = 60.0 * SCALE
 """Seconds after which a test counts as hanging; the longest takes a tenth of that."""
 
 _LEAVING = 10.0 * SCALE
-_ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_ENVIRONMENT = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
 
 # The same examples in every run: what a random one finds is a fault to mend, but no word on the change that is checked.
 # "--hypothesis-profile explore" looks for more.

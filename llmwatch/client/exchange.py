@@ -28,7 +28,7 @@ from llmwatch.transport.encoding import (
     decompressor_for,
 )
 from llmwatch.transport.errand import Errand
-from llmwatch.transport.failures import forget, translate
+from llmwatch.transport.failures import TRUST_ADVICE, forget, translate
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
@@ -86,6 +86,7 @@ class Exchange:
     max_body: int
     dialect: str
     wall: Callable[[], float]
+    trust_advice: str = TRUST_ADVICE
 
     def run_stream(self, attempt: Attempt[Event]) -> None:
         """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
@@ -153,7 +154,9 @@ class Exchange:
                 del found
 
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
-        return translate(error, host=self.request.host, sent=tally.sent, sockets=tally.sockets)
+        return translate(
+            error, host=self.request.host, sent=tally.sent, sockets=tally.sockets, trust_advice=self.trust_advice
+        )
 
     def _secrets(self, attempt: Attempt[Any]) -> Secrets:
         return Secrets.of(attempt.tally.asked, self.request.body)

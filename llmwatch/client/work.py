@@ -62,6 +62,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             strict=start.strict,
             whole=start.whole,
             documents_whole=start.documents_whole,
+            trust_advice=sender.trust_advice,
         ).run
 
     return make

@@ -15,6 +15,7 @@ from llmwatch.sdk.holding import without_bad_events
 from llmwatch.sdk.naming import with_event_names
 from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
 from llmwatch.sdk.transport import Through, Translate, Transport
+from llmwatch.sdk.trust import Verify
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -28,6 +29,7 @@ def openai(
     limits: Limits | None = None,
     retry: Retry | None = None,
     session: requests.Session | None = None,
+    verify: Verify | None = None,
     max_event: int | None = None,
     max_body: int | None = None,
     transport: Transport | None = None,
@@ -35,11 +37,11 @@ def openai(
 ) -> OpenAI:
     """An ``openai.OpenAI`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session``, ``max_event`` and ``max_body`` are those of :class:`Transport`; give a
-    ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are ``OpenAI``'s own
-    (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are off
-    (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call of a
-    model (files, batches, lists) alone.
+    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`;
+    give a ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are
+    ``OpenAI``'s own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own
+    retries are off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what
+    is no call of a model (files, batches, lists) alone.
 
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too: ``APITimeoutError``
     where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error`` event the SDK by
@@ -49,7 +51,8 @@ def openai(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    watched = _transport(transport, limits=limits, retry=retry, session=session, max_event=max_event, max_body=max_body)
+    settings = {"limits": limits, "retry": retry, "session": session, "verify": verify, "max_event": max_event}
+    watched = _transport(transport, max_body=max_body, **settings)
     return _client("openai", "OpenAI", as_openai, watched, without_bad_events, kwargs)  # type: ignore[no-any-return]
 
 
@@ -58,6 +61,7 @@ def anthropic(
     limits: Limits | None = None,
     retry: Retry | None = None,
     session: requests.Session | None = None,
+    verify: Verify | None = None,
     max_event: int | None = None,
     max_body: int | None = None,
     transport: Transport | None = None,
@@ -65,11 +69,12 @@ def anthropic(
 ) -> Anthropic:
     """An ``anthropic.Anthropic`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session``, ``max_event`` and ``max_body`` are those of :class:`Transport`; give a
-    ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are ``Anthropic``'s
-    own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own retries are
-    off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what is no call
-    of a model (files, batches, lists), and for the 401 after which it renews a token of ``credentials=``, alone;
+    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`;
+    give a ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are
+    ``Anthropic``'s own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its
+    own retries are off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of
+    what is no call of a model (files, batches, lists), and for the 401 after which it renews a token of
+    ``credentials=``, alone;
     ``max_retries=1`` does for that.
 
     Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
@@ -80,7 +85,8 @@ def anthropic(
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
-    watched = _transport(transport, limits=limits, retry=retry, session=session, max_event=max_event, max_body=max_body)
+    settings = {"limits": limits, "retry": retry, "session": session, "verify": verify, "max_event": max_event}
+    watched = _transport(transport, max_body=max_body, **settings)
     return _client("anthropic", "Anthropic", as_anthropic, watched, _named_and_good, kwargs)  # type: ignore[no-any-return]
 
 

@@ -15,9 +15,10 @@ from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.sdk.exchange import prepare, respond
 from llmwatch.sdk.failures import copy_of, in_library
-from llmwatch.sdk.libraries import library_of
+from llmwatch.sdk.libraries import Library, library_of
 from llmwatch.sdk.repeats import Repeats, Sending
 from llmwatch.sdk.timeouts import timeouts_of
+from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
 from llmwatch.session.opening import open_response
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.watch.cancel import CancelToken
@@ -43,9 +44,16 @@ class Transport(BaseTransport):
     ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``sinks``,
     ``on_notice`` and ``notice_every`` are as those of :class:`llmwatch.Client`; ``max_body`` bounds the answers of
     models alone. ``cancel`` is a token for all of its calls. ``session`` lends its ``proxies``, ``verify``, ``cert``
-    and ``trust_env`` and nothing else: headers, auth and cookies are the library's business. Without one, proxies and
-    bundles of certificates come from the environment as requests reads it. What the library's own client was given of
-    that kind (``proxy=``, ``verify=``, ``cert=``) does not reach a transport.
+    and ``trust_env`` and nothing else: headers, auth and cookies are the library's business. Without one, proxies come
+    from the environment as requests reads it. What the library's own client was given of that kind (``proxy=``,
+    ``verify=``, ``cert=``) does not reach a transport.
+
+    Trusted are the certificates that the library that asks trusts by itself: those of ``SSL_CERT_FILE`` or
+    ``SSL_CERT_DIR``, else certifi's (httpx) or the system's (httpx2, and with it the openai and anthropic SDKs).
+    ``verify`` says otherwise: ``False``, a file or directory of certificates, or an :class:`ssl.SSLContext`; so does a
+    session whose own ``verify`` or ``REQUESTS_CA_BUNDLE`` does, which without a session is not read. The environment is
+    read at every call, by the libraries once, when a client is made. A proxy with TLS of its own is verified with a
+    ``verify`` that is a path, else with the system's store.
 
     An answer comes as it does from the library's own transport, and may be read with all that is built on it. What
     goes wrong is raised as an error that is one of ours and one of the library's (``ReadTimeout``, ``ConnectError``,
@@ -73,6 +81,7 @@ class Transport(BaseTransport):
         limits: Limits | None = None,
         retry: Retry | None = None,
         session: requests.Session | None = None,
+        verify: Verify | None = None,
         dialect: str = "auto",
         profile: str | None = None,
         keepalive: float | None = None,
@@ -102,6 +111,7 @@ class Transport(BaseTransport):
             notice_every=notice_every,
         )
         self._lender = session or requests.Session()
+        self._trust = Trust(verify, session)
         self._cancel = cancel
         self._adapter = WatchedAdapter()
         self._repeats = Repeats()
@@ -126,7 +136,7 @@ class Transport(BaseTransport):
         failure = self._repeats.known(sending)
         if failure is None:
             try:
-                opened = self._open(prepared, request, strict=through is not None)
+                opened = self._open(library, prepared, request, strict=through is not None)
                 return respond(library, opened, fail, through or _unchanged)
             except LLMWatchError as error:
                 # Without the traceback, whose frames include this one.
@@ -150,8 +160,11 @@ class Transport(BaseTransport):
     ) -> None:
         self.close()
 
-    def _open(self, prepared: requests.PreparedRequest, request: Any, *, strict: bool) -> requests.Response:
+    def _open(
+        self, library: Library, prepared: requests.PreparedRequest, request: Any, *, strict: bool
+    ) -> requests.Response:
         lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
+        verify, cert = self._trust.settings(library, prepared.url or "", lent)
         return open_response(
             self._adapter,
             prepared,
@@ -159,10 +172,11 @@ class Transport(BaseTransport):
             stream=True,
             cancel=self._cancel,
             timeouts=timeouts_of(request.extensions.get("timeout") or {}, heeded=self._settings.heeds_timeouts),
-            verify=lent["verify"],
-            cert=lent["cert"],
+            verify=verify,
+            cert=cert,
             proxies=lent["proxies"],
             error=_ours,
+            trust_advice=TRUST_ADVICE,
             documents_whole=True,
             strict=strict,
         )

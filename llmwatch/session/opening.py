@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
 from llmwatch.session.errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out
+from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.watch.cancel import CancelToken
 
@@ -33,7 +35,7 @@ def open_response(
     *,
     stream: bool,
     timeout: object = None,
-    verify: bool | str | None = True,
+    verify: bool | str | ssl.SSLContext | None = True,
     cert: Any = None,
     proxies: Mapping[str, str] | None = None,
     limits: Limits | None = None,
@@ -44,6 +46,7 @@ def open_response(
     connection: BaseAdapter | None = None,
     documents_whole: bool = False,
     strict: bool = False,
+    trust_advice: str = TRUST_ADVICE,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -53,12 +56,13 @@ def open_response(
     call that is answered with a document returns it whole all the same. ``strict``: what is wrong with an answer of
     events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
     library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
-    is what the response names as its adapter. Settings that cannot be meant, of the environment too, raise
-    :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck.
+    is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
+    verify. Settings that cannot be meant, of the environment too, raise :class:`~llmwatch.ConfigError` as it is, so
+    that no loop around calls takes them for bad luck.
     """
     request, nature = _looked_at(prepared)
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
-    sender = PreparedSender(inner, prepared, given, model=nature is not Nature.OTHER)
+    sender = PreparedSender(inner, prepared, given, model=nature is not Nature.OTHER, trust_advice=trust_advice)
     start = Start(
         request=replace(request, kwargs=sender.kwargs),
         door=Door.SESSION,

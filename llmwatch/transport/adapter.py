@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import requests
@@ -75,6 +76,28 @@ class WatchedAdapter(HTTPAdapter):
                 field="proxies",
             ) from None
         return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """requests' own, with a ``verify`` that may be an :class:`ssl.SSLContext` as well: then what is verified, and
+        how, is the context's business alone.
+        """
+        if not isinstance(verify, ssl.SSLContext):
+            return super().build_connection_pool_key_attributes(request, verify, cert)
+        host, pool = super().build_connection_pool_key_attributes(request, True, cert)
+        settings: dict[str, Any] = {**pool}
+        del settings["cert_reqs"]
+        settings["ssl_context"] = verify
+        if not verify.check_hostname:
+            # urllib3 would look at the name all the same.
+            settings["assert_hostname"] = False
+        return host, settings
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # What a context says would be overwritten, for the pool and for good.
+        if not isinstance(verify, ssl.SSLContext):
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._inherited = []

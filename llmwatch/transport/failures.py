@@ -21,7 +21,13 @@ from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderE
 from llmwatch.records import redact
 from llmwatch.transport.connections import HeadCut
 
-__all__ = ["Summary", "chain", "forget", "is_before_connecting", "translate"]
+__all__ = ["TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
+
+TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or name it in REQUESTS_CA_BUNDLE"
+"""What a user of requests does about a certificate that does not verify."""
+
+# Self-signed, by an authority that is not known, without its chain.
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
 _UNREACHABLE = {
@@ -84,11 +90,14 @@ def _has_errno(error: BaseException) -> bool:
     return not isinstance(error, (ssl.SSLError, socket.gaierror))
 
 
-def translate(error: BaseException, *, host: str, sent: str, sockets: int) -> BaseException:
+def translate(
+    error: BaseException, *, host: str, sent: str, sockets: int, trust_advice: str = TRUST_ADVICE
+) -> BaseException:
     """The llmwatch error for ``error``; a programmer's error comes back unchanged.
 
     ``sent`` (no, partly, yes) and ``sockets`` (how many were opened) tell a failure to connect from one of the
-    stream. The result is ready to be raised with its own ``__cause__``.
+    stream. ``trust_advice`` is what to do about a certificate that does not verify. The result
+    is ready to be raised with its own ``__cause__``.
     """
     if isinstance(error, LLMWatchError) or not isinstance(error, Exception):
         return error
@@ -97,7 +106,7 @@ def translate(error: BaseException, *, host: str, sent: str, sockets: int) -> Ba
     if ours is not None:
         return ours
     result = _configuration(found, sent) or (
-        _connecting(found, host, sockets) if sent == "no" else _streaming(found, host)
+        _connecting(found, host, sockets, trust_advice) if sent == "no" else _streaming(found, host)
     )
     if result is None:
         return error
@@ -166,7 +175,7 @@ def _is_header_text(error: BaseException) -> bool:
     return isinstance(error, UnicodeEncodeError) and error.encoding in ("latin-1", "ascii")
 
 
-def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatchError | None:
+def _connecting(found: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:
     dns = _first(found, socket.gaierror)
     if isinstance(dns, socket.gaierror):
         if dns.errno in (socket.EAI_AGAIN,):
@@ -184,9 +193,11 @@ def _connecting(found: list[BaseException], host: str, sockets: int) -> LLMWatch
         )
     certificate = _first(found, ssl.SSLCertVerificationError)
     if isinstance(certificate, ssl.SSLCertVerificationError):
+        known = certificate.verify_code not in _UNKNOWN_AUTHORITY
+        advice = "check the URL, and what the server shows" if known else trust_advice
         return ConnectFailed(
             f"The certificate of {host} does not verify ({certificate.verify_message or 'certificate verify failed'});"
-            " if it is meant to, pass its authority's bundle as verify=.",
+            f" {advice}.",
             cause="tls",
         )
     number = _errno(found)

@@ -15,6 +15,7 @@ from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
 from llmwatch.transport.errand import Errand
+from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.transport.sender import Reply
 
@@ -37,11 +38,14 @@ class PreparedSender:
         settings: Mapping[str, Any],
         *,
         model: bool,
+        trust_advice: str = TRUST_ADVICE,
     ) -> None:
         self._adapter = adapter
         self._prepared = prepared
         self._settings = settings
         self._model = model
+        self.trust_advice = trust_advice
+        """What to do about a certificate that does not verify, in the words of whoever asks."""
         self.findable = adopt_adapter(adapter)
         """Whether the sockets will be found. Where they are not, nobody knows how far a request has come."""
         self.retries = AdapterRetries()

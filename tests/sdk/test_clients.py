@@ -52,8 +52,8 @@ def test_what_it_does_not_take(package: str) -> None:
         helper(package, http_client=None)
     with pytest.raises(TypeError, match=r"must be a llmwatch\.sdk\.Transport, not int"):
         helper(package, transport=3)
-    for more in ({"limits": Limits()}, {"retry": Retry()}, {"session": requests.Session()}, {"max_event": 1}):
-        with pytest.raises(TypeError, match="give limits, retry and session to the transport"):
+    for more in ({"limits": Limits()}, {"retry": Retry()}, {"session": requests.Session()}, {"verify": False}):
+        with pytest.raises(TypeError, match=f"give {next(iter(more))} to the transport"):
             helper(package, transport=Transport(), **more)
     with pytest.raises(llmwatch.ConfigError):
         helper(package, transport=Transport(dialect="klingon"))

@@ -412,24 +412,6 @@ def test_verify_comes_from_the_session(
 
 
 @libraries
-def test_a_bundle_of_the_environment_counts_if_it_is_trusted(
-    serve: Any,
-    open_client: Open,
-    server_tls: ssl.SSLContext,
-    bundle: str,
-    library: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """REQUESTS_CA_BUNDLE is read at every call, unless the session's ``trust_env`` is off."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
-    server, session = serve(tls=server_tls), requests.Session()
-    assert open_client(library).post(server.chat_url, json=CHAT).status_code == 200
-    session.trust_env = False
-    with pytest.raises(llmwatch.ConnectFailed):
-        open_client(library, session=session).post(server.chat_url, json=CHAT)
-
-
-@libraries
 @pytest.mark.parametrize("where", ["session", "environment"])
 def test_proxies_come_from_the_session(
     serve: Any,
