@@ -43,12 +43,13 @@ class Watched:
         return found
 
 
-def prepare(request: Any) -> requests.PreparedRequest:
+def prepare(request: Any, target: str | None = None) -> requests.PreparedRequest:
     """The same request for an adapter of requests: method, URL and headers as they are, the headers in their order.
     Only a request for a stream asks for it uncompressed.
 
     JSON and whatever is in memory anyway becomes bytes, so that it can be sent again. Any other body (an upload) stays
-    a stream that is read while it is sent, once.
+    a stream that is read while it is sent, once. A ``target`` that is a path is the URL's from here on, so that what
+    is asked for is known as what it is.
     """
     values: dict[str, tuple[str, str]] = {}
     for raw_name, raw_value in request.headers.raw:
@@ -61,13 +62,19 @@ def prepare(request: Any) -> requests.PreparedRequest:
         values[name.lower()] = (name, value)
     headers = CaseInsensitiveDict(values.values())
     prepared = requests.PreparedRequest()
-    prepared.method, prepared.url, prepared.headers = request.method, str(request.url), headers
+    prepared.method, prepared.url, prepared.headers = request.method, _url(request.url, target), headers
     prepared.hooks = {"response": []}
-    prepared.body = _body(request, headers)
+    prepared.body = _body(request, prepared.url, headers)
     return prepared
 
 
-def _body(request: Any, headers: CaseInsensitiveDict[str]) -> Any:
+def _url(url: Any, target: str | None) -> str:
+    if target is None or not target.startswith("/"):
+        return str(url)
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{target}"
+
+
+def _body(request: Any, url: str, headers: CaseInsensitiveDict[str]) -> Any:
     try:
         body = request.content
     except RuntimeError:  # RequestNotRead
@@ -76,7 +83,7 @@ def _body(request: Any, headers: CaseInsensitiveDict[str]) -> Any:
         body = request.read()
     if headers.pop("transfer-encoding", None) is not None:
         headers["Content-Length"] = str(len(body))
-    if is_streaming(str(request.url), None, headers=headers) or _ASKS_STREAM.search(body):
+    if is_streaming(url, None, headers=headers) or _ASKS_STREAM.search(body):
         # Compression holds events back in the compressor. The library asks for it without being asked to.
         headers["Accept-Encoding"] = "identity"
     return body or None

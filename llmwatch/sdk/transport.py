@@ -14,12 +14,14 @@ from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.sdk.exchange import prepare, respond
+from llmwatch.sdk.extensions import overrides_of
 from llmwatch.sdk.failures import copy_of, in_library
 from llmwatch.sdk.libraries import Library, library_of
 from llmwatch.sdk.repeats import Repeats, Sending
 from llmwatch.sdk.timeouts import timeouts_of
 from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
 from llmwatch.session.opening import open_response
+from llmwatch.transport import Overrides
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.watch.cancel import CancelToken
 
@@ -69,6 +71,9 @@ class Transport(BaseTransport):
     none to a model (a list of files, an upload), which we do not answer with a resend, is left to the SDK.
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
     :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
+
+    A request's extensions ``sni_hostname`` (the name that TLS asks for and verifies) and ``target`` (what stands in the
+    first line in place of the URL's path) are honoured, behind a proxy too; ``trace`` is not called.
 
     Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
     closing a client closes it, after which it opens new connections if it is used again. Raises
@@ -126,7 +131,8 @@ class Transport(BaseTransport):
         its events is raised as well, which is otherwise for the reader to find.
         """
         library = library_of(request)
-        prepared = prepare(request)
+        overrides = overrides_of(request, library)
+        prepared = prepare(request, overrides.target)
         sending = Sending(prepared)
 
         def fail(error: LLMWatchError) -> BaseException:
@@ -136,7 +142,7 @@ class Transport(BaseTransport):
         failure = self._repeats.known(sending)
         if failure is None:
             try:
-                opened = self._open(library, prepared, request, strict=through is not None)
+                opened = self._open(library, prepared, request, overrides, strict=through is not None)
                 return respond(library, opened, fail, through or _unchanged)
             except LLMWatchError as error:
                 # Without the traceback, whose frames include this one.
@@ -161,7 +167,13 @@ class Transport(BaseTransport):
         self.close()
 
     def _open(
-        self, library: Library, prepared: requests.PreparedRequest, request: Any, *, strict: bool
+        self,
+        library: Library,
+        prepared: requests.PreparedRequest,
+        request: Any,
+        overrides: Overrides,
+        *,
+        strict: bool,
     ) -> requests.Response:
         lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
         verify, cert = self._trust.settings(library, prepared.url or "", lent)
@@ -177,6 +189,7 @@ class Transport(BaseTransport):
             proxies=lent["proxies"],
             error=_ours,
             trust_advice=TRUST_ADVICE,
+            overrides=overrides,
             documents_whole=True,
             strict=strict,
         )

@@ -21,6 +21,7 @@ from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
 from llmwatch.session.errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out
+from llmwatch.transport.errand import Overrides
 from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.watch.cancel import CancelToken
@@ -47,6 +48,7 @@ def open_response(
     documents_whole: bool = False,
     strict: bool = False,
     trust_advice: str = TRUST_ADVICE,
+    overrides: Overrides | None = None,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -57,12 +59,14 @@ def open_response(
     events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
     library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
     is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
-    verify. Settings that cannot be meant, of the environment too, raise :class:`~llmwatch.ConfigError` as it is, so
-    that no loop around calls takes them for bad luck.
+    verify, ``overrides`` what the request says against its URL. Settings that cannot be meant, of the environment too,
+    raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck.
     """
     request, nature = _looked_at(prepared)
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
-    sender = PreparedSender(inner, prepared, given, model=nature is not Nature.OTHER, trust_advice=trust_advice)
+    sender = PreparedSender(
+        inner, prepared, given, model=nature is not Nature.OTHER, trust_advice=trust_advice, overrides=overrides
+    )
     start = Start(
         request=replace(request, kwargs=sender.kwargs),
         door=Door.SESSION,

@@ -83,15 +83,19 @@ class WatchedAdapter(HTTPAdapter):
         """requests' own, with a ``verify`` that may be an :class:`ssl.SSLContext` as well: then what is verified, and
         how, is the context's business alone.
         """
-        if not isinstance(verify, ssl.SSLContext):
-            return super().build_connection_pool_key_attributes(request, verify, cert)
-        host, pool = super().build_connection_pool_key_attributes(request, True, cert)
+        context = verify if isinstance(verify, ssl.SSLContext) else None
+        host, pool = super().build_connection_pool_key_attributes(request, True if context else verify, cert)
         settings: dict[str, Any] = {**pool}
-        del settings["cert_reqs"]
-        settings["ssl_context"] = verify
-        if not verify.check_hostname:
-            # urllib3 would look at the name all the same.
-            settings["assert_hostname"] = False
+        if context is not None:
+            del settings["cert_reqs"]
+            settings["ssl_context"] = context
+            if not context.check_hostname:
+                # urllib3 would look at the name all the same.
+                settings["assert_hostname"] = False
+        errand = errands.current()
+        if errand is not None and errand.overrides.server_hostname is not None and host["scheme"] == "https":
+            # A pool of its own: what was verified for one name is no connection for another.
+            settings["server_hostname"] = errand.overrides.server_hostname
         return host, settings
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:

@@ -131,6 +131,14 @@ def _taken(body: Any, line: Line, size: int) -> Iterator[Any]:
         yield piece
 
 
+def _retargeted(url: str, target: str) -> str:
+    """``target`` for the first line of a request to ``url``, which is a whole one where it goes to a proxy."""
+    scheme, separator, rest = url.partition("://")
+    if url.startswith("/") or not separator or not target.startswith("/"):
+        return target
+    return f"{scheme}://{rest.partition('/')[0]}{target}"
+
+
 class WatchedMixin(HTTPConnection):
     """What the two connection classes add to urllib3's."""
 
@@ -201,6 +209,8 @@ class WatchedMixin(HTTPConnection):
             self.timeout = errand.send_backstop
         if errand.own and _has_maker(kwargs.get("body")):
             kwargs["body"] = _taken(kwargs["body"], errand.line, self.blocksize)
+        if errand.overrides.target is not None:
+            url = _retargeted(url, errand.overrides.target)
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)

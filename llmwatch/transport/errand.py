@@ -22,9 +22,19 @@ from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.seam import Line
 
-__all__ = ["Errand", "current", "note", "running"]
+__all__ = ["Errand", "Overrides", "current", "note", "running"]
 
 _local = threading.local()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a request says of its connection and its first line, against its URL."""
+
+    server_hostname: str | None = None
+    """The name that TLS asks for, and that the server's certificate must have."""
+    target: str | None = None
+    """What stands in the first line in place of path and query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,8 @@ class Errand:
     """Whether llmwatch sends the request. Those of a wrapped function keep the time-outs and retries of their maker."""
     lenient: bool = False
     """Whether a TLS connection may end without saying so, as requests has it. An answer of a model must not."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """Not for a request that ``on_retry`` sends elsewhere."""
     trail: Trail = field(default_factory=Trail)
     """The redirects that the call has followed so far."""
     asked: list[Asked] = field(default_factory=list, repr=False)

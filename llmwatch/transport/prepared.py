@@ -14,7 +14,7 @@ from urllib3.util import Timeout
 from llmwatch.transport import errand as errands
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
-from llmwatch.transport.errand import Errand
+from llmwatch.transport.errand import Errand, Overrides
 from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.transport.sender import Reply
@@ -39,11 +39,13 @@ class PreparedSender:
         *,
         model: bool,
         trust_advice: str = TRUST_ADVICE,
+        overrides: Overrides | None = None,
     ) -> None:
         self._adapter = adapter
         self._prepared = prepared
         self._settings = settings
         self._model = model
+        self._overrides = overrides
         self.trust_advice = trust_advice
         """What to do about a certificate that does not verify, in the words of whoever asks."""
         self.findable = adopt_adapter(adapter)
@@ -75,6 +77,8 @@ class PreparedSender:
         adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
         if not self._model:
             errand = replace(errand, adapter_retries=self.retries)
+        if self._overrides is not None and sent.url == self._prepared.url:
+            errand = replace(errand, overrides=self._overrides)
         with errands.running(errand):
             errands.note(sent.url, sent.headers)
             errands.note(select_proxy(sent.url or "", settings.get("proxies")))

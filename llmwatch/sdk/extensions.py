@@ -1,0 +1,68 @@
+"""What a request's extensions ask of the wire: the name that TLS asks for and verifies, and the request's target.
+
+``sni_hostname`` is a name that is shown to the server and looked for in its certificate in place of the URL's.
+``target`` is what stands in the request's first line in place of the URL's path, byte for byte. Both hold behind a
+proxy too, as with httpx2; httpx 0.28 leaves the name out there and puts the target into the CONNECT.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from llmwatch.errors import ConfigError
+from llmwatch.sdk.libraries import Library
+from llmwatch.transport import Overrides
+
+__all__ = ["overrides_of"]
+
+_TARGET = re.compile(rb"[\x21-\x7e]+")
+"""What HTTP lets stand between the spaces of a request's first line."""
+
+
+def overrides_of(request: Any, library: Library) -> Overrides:
+    """What the extensions of ``request`` say of its connection and first line.
+
+    Raises :class:`TypeError` for values of a wrong type, :class:`~llmwatch.ConfigError` for a name that no server can
+    have, and the library's ``LocalProtocolError`` for a target that cannot be sent.
+    """
+    return Overrides(server_hostname=_name_in(request.extensions), target=_target_in(request, library))
+
+
+def _name_in(extensions: Any) -> str | None:
+    name = extensions.get("sni_hostname")
+    if not name:
+        return None
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    if not isinstance(name, str):
+        raise TypeError(f"the extension sni_hostname must be text, not {type(name).__name__}")
+    try:
+        valid = bool(name.encode("idna")) and not name.startswith(".")
+    except UnicodeError:
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"The extension sni_hostname is {name!r}, which is no name of a host. Nothing was sent.",
+            field="sni_hostname",
+            value=name,
+        )
+    return name
+
+
+def _target_in(request: Any, library: Library) -> str | None:
+    if "target" not in request.extensions:
+        return None
+    target = request.extensions["target"]
+    if isinstance(target, str) and target.isascii():
+        target = target.encode()
+    if not isinstance(target, bytes):
+        what = "text beyond ASCII" if isinstance(target, str) else type(target).__name__
+        raise TypeError(f"the extension target must be bytes or ASCII text, not {what}")
+    if not _TARGET.fullmatch(target):
+        raise library.get("LocalProtocolError")(
+            f"The extension target is {target!r}, and HTTP lets no space, control character or byte above 126 stand"
+            " there, nor nothing at all. Nothing was sent.",
+            request=request,
+        )
+    return target.decode()
