@@ -110,14 +110,15 @@ class ConnectFailed(LLMWatchError, ConnectionError):
 
     ``cause`` is one of ``refused``, ``reset``, ``dns`` (the name does not exist), ``dns_temporary``, ``tls``,
     ``proxy``, ``unreachable``. Retryable where another try can help: not for an unknown host or a certificate that
-    does not verify.
+    does not verify. ``status`` is what a proxy answered to the CONNECT, ``None`` if it did not.
     """
 
-    def __init__(self, message: str, *, cause: str, retryable: bool | None = None) -> None:
+    def __init__(self, message: str, *, cause: str, retryable: bool | None = None, status: int | None = None) -> None:
         if retryable is None:
             retryable = cause in ("refused", "reset", "dns_temporary", "unreachable")
         super().__init__(message, retryable=retryable)
         self.cause = cause
+        self.status = status
 
 
 class StreamCut(LLMWatchError, ConnectionError):

@@ -9,7 +9,9 @@ ours                                   the library's
 ``WatchTimeout`` ``connect``           ``ConnectTimeout``
 ``WatchTimeout`` ``send``              ``WriteTimeout``
 ``WatchTimeout``, any other phase      ``ReadTimeout``
-``ConnectFailed``                      ``ProxyError`` for the cause ``proxy``, else ``ConnectError``
+``ConnectFailed``                      ``ProxyError`` where a proxy answered the CONNECT with no; ``ReadError`` or
+                                       ``RemoteProtocolError`` where it broke off there; else ``ConnectError``,
+                                       where there was no connection to a proxy too
 ``StreamCut``                          ``ReadError`` for a reset, else ``RemoteProtocolError``
 ``CircuitOpen``, ``TooManyOrphans``    ``ConnectError``: nothing was sent
 ``RefreshFailed``                      ``ConnectError``: nothing was sent
@@ -55,13 +57,23 @@ def _name(error: LLMWatchError) -> str:
     if isinstance(error, WatchTimeout):
         return {"connect": "ConnectTimeout", "send": "WriteTimeout"}.get(error.phase, "ReadTimeout")
     if isinstance(error, ConnectFailed):
-        return "ProxyError" if error.cause == "proxy" else "ConnectError"
+        return _proxy_name(error) if error.cause == "proxy" else "ConnectError"
     if isinstance(error, StreamCut):
         # The summary of the foreign exception has an errno where the system, not the protocol, broke it off.
         return "ReadError" if getattr(error.__cause__, "errno", "") else "RemoteProtocolError"
     if isinstance(error, (CircuitOpen, TooManyOrphans, RefreshFailed)):
         return "ConnectError"
     return "RemoteProtocolError"
+
+
+def _proxy_name(error: ConnectFailed) -> str:
+    """What httpx 0.28 and httpx2 2.16 raise."""
+    if error.status is not None:
+        return "ProxyError"
+    if getattr(error.__cause__, "errno", "") in ("ECONNRESET", "EPIPE", "ECONNABORTED"):
+        return "ReadError"
+    protocol = getattr(error.__cause__, "type", "") in ("RemoteDisconnected", "BadStatusLine", "LineTooLong")
+    return "RemoteProtocolError" if protocol else "ConnectError"
 
 
 def also(error: LLMWatchError, module: str, name: str) -> LLMWatchError:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ProxyError
 
 from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
@@ -27,7 +28,7 @@ from llmwatch.watch.seam import Line
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse
 
-__all__ = ["WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
+__all__ = ["TunnelFailed", "WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
 
 
 class _Head:
@@ -53,6 +54,17 @@ class HeadCut(http.client.RemoteDisconnected):
     """
 
 
+class TunnelFailed(ProxyError):
+    """The proxy made no tunnel. ``proxy`` is its host and port, ``status`` what it answered to the CONNECT, ``None`` if
+    it broke off, or sent what is no answer.
+    """
+
+    def __init__(self, proxy: str, error: Exception, status: int | None) -> None:
+        super().__init__(f"no tunnel through {proxy}", error)
+        self.proxy = proxy
+        self.status = status
+
+
 class FinalResponse(http.client.HTTPResponse):
     """A response that waits for the final status: http.client skips 100 only, and takes 102 or 103 for the answer.
 
@@ -61,6 +73,9 @@ class FinalResponse(http.client.HTTPResponse):
 
     peer: PeerSocket | None = None
     """The far side, as it was known when the answer began."""
+
+    final_status: int | None = None
+    """The status, once its line is read: of the answer to a CONNECT nothing else is."""
 
     reads_promptly = False
     """Whether a read with a size returns what is there, as ``read1`` does, and does not wait until it has all of it."""
@@ -91,6 +106,7 @@ class FinalResponse(http.client.HTTPResponse):
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 101 < status < 200:
+                self.final_status = status
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
@@ -190,6 +206,27 @@ class WatchedMixin(HTTPConnection):
             self._expect_proper_end()
         if self.errand is not None:
             self.errand.line.check()
+
+    def _tunnel(self) -> None:
+        if self.errand is None or not self.errand.own:
+            super()._tunnel()
+            return
+        answers: list[FinalResponse] = []
+
+        def answer(*args: Any, **kwargs: Any) -> FinalResponse:
+            answers.append(FinalResponse(*args, **kwargs))
+            return answers[-1]
+
+        self.response_class = answer  # type: ignore[assignment]
+        try:
+            super()._tunnel()
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            status = answers[-1].final_status if answers else None
+            raise TunnelFailed(f"{self.host}:{self.port}", error, None if status == 200 else status) from error
+        finally:
+            del self.response_class
 
     def _expect_proper_end(self) -> None:
         # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.records import redact
-from llmwatch.transport.connections import HeadCut
+from llmwatch.transport.connections import HeadCut, TunnelFailed
 
 __all__ = ["TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
 
@@ -79,7 +80,9 @@ def forget(error: BaseException) -> None:
 def summarise(error: BaseException) -> Summary:
     """The innermost telling exception in one line."""
     found = list(chain(error))
-    telling = next((one for one in found if isinstance(one, OSError) and one.errno is not None), found[0])
+    tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
+    outer = found[0] if tunnel is None else tunnel.original_error
+    telling = next((one for one in found if isinstance(one, OSError) and one.errno is not None), outer)
     number = getattr(telling, "errno", None)
     code = str(errno.errorcode.get(number, number)) if isinstance(number, int) and _has_errno(telling) else ""
     return Summary(type(telling).__name__, code, redact.text(str(telling), cap=300))
@@ -176,6 +179,8 @@ def _is_header_text(error: BaseException) -> bool:
 
 
 def _connecting(found: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:
+    if _first(found, u3.ProxyError, requests.exceptions.ProxyError) is not None:
+        return _through_proxy(found, host)
     dns = _first(found, socket.gaierror)
     if isinstance(dns, socket.gaierror):
         if dns.errno in (socket.EAI_AGAIN,):
@@ -184,13 +189,6 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
                 cause="dns_temporary",
             )
         return ConnectFailed(f"The host {host} does not exist; check the URL, or this machine's resolver.", cause="dns")
-    if _first(found, u3.ProxyError, requests.exceptions.ProxyError) is not None:
-        return ConnectFailed(
-            f"The proxy did not let the connection to {host} through: {redact.text(str(found[-1]), cap=160)}."
-            " Check the proxy's address and credentials.",
-            cause="proxy",
-            retryable=_errno(found) in _RESET | _UNREACHABLE | {errno.ECONNREFUSED},
-        )
     certificate = _first(found, ssl.SSLCertVerificationError)
     if isinstance(certificate, ssl.SSLCertVerificationError):
         known = certificate.verify_code not in _UNKNOWN_AUTHORITY
@@ -235,6 +233,50 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
     if _first(found, requests.exceptions.RequestException, u3.HTTPError) is not None:
         return ConnectFailed(f"No connection to {host} came about.", cause="unreachable")
     return None
+
+
+_PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+
+
+def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
+    """No connection came about, and the proxy is where it ended."""
+    number = _errno(found)
+    tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
+    if tunnel is not None and tunnel.status is not None:
+        advice = f"check its address in {_PROXY_SETTINGS}, and what it lets through"
+        if tunnel.status == 407:
+            advice = f"give a user and password that it takes in its URL, in {_PROXY_SETTINGS}"
+        return ConnectFailed(
+            f"The proxy {tunnel.proxy} answered HTTP {tunnel.status} and made no connection to {host}; {advice}.",
+            cause="proxy",
+            status=tunnel.status,
+        )
+    if tunnel is not None:
+        broke = number in _RESET or _first(found, http.client.RemoteDisconnected) is not None
+        what = "broke off before it had made" if broke else "sent what is no HTTP in place of"
+        return ConnectFailed(
+            f"The proxy {tunnel.proxy} {what} a connection to {host}; check its address in {_PROXY_SETTINGS}.",
+            cause="proxy",
+            retryable=broke,
+        )
+    return _no_proxy(found, host, number)
+
+
+def _no_proxy(found: list[BaseException], host: str, number: int | None) -> ConnectFailed:
+    opening = next((one for one in found if isinstance(one, u3.NewConnectionError)), None)
+    name = "" if opening is None or opening.conn is None else f" {opening.conn.host}:{opening.conn.port}"
+    dns = next((one for one in found if isinstance(one, socket.gaierror)), None)
+    why = redact.text(str(found[-1]), cap=160)
+    if dns is not None:
+        why = "its name could not be looked up just now" if dns.errno == socket.EAI_AGAIN else "its name does not exist"
+    elif number is not None:
+        why = os.strerror(number)
+    return ConnectFailed(
+        f"No connection to the proxy{name}, and so none to {host}: {why}. Check {_PROXY_SETTINGS}.",
+        cause="proxy",
+        retryable=number in _RESET | _UNREACHABLE | {errno.ECONNREFUSED}
+        or (dns is not None and dns.errno == socket.EAI_AGAIN),
+    )
 
 
 # What requests raises over a connection, as opposed to over an answer or a mistake.

@@ -196,8 +196,9 @@ def test_a_proxy_that_refuses(status: int, proxy_tls: bool, sender: Sender, netw
     with FaultServer(tls=network.tls) as server, ProxyServer("refuse", status=status, tls=tls) as proxy:
         error = _failed(Call(sender, server.chat_url, verify=network.bundle, proxies={"https": proxy.url}))
         assert (proxy.connects, server.connections) == (1, 0)
-    assert (error.cause, error.retryable) == ("proxy", False)
-    assert str(status) in str(error)
+    assert (error.cause, error.status, error.retryable) == ("proxy", status, False)
+    assert f"The proxy {proxy.netloc} answered HTTP {status}" in str(error)
+    assert ("user and password" in str(error)) is (status == 407)
 
 
 def test_a_proxy_that_is_not_there(sender: Sender, network: Network) -> None:
@@ -206,7 +207,48 @@ def test_a_proxy_that_is_not_there(sender: Sender, network: Network) -> None:
         error = _failed(
             Call(sender, "https://127.0.0.1:9/", verify=network.bundle, proxies={"https": f"http://127.0.0.1:{port}"})
         )
-    assert (error.cause, error.retryable) == ("proxy", True)
+    assert (error.cause, error.status, error.retryable) == ("proxy", None, True)
+    assert f"No connection to the proxy 127.0.0.1:{port}" in str(error)
+
+
+@pytest.mark.parametrize(("number", "retryable"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True)])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_whose_name_is_not_found(
+    number: int, retryable: bool, scheme: str, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy's name is blamed, and not that of the URL."""
+    monkeypatch.setattr(socket, "getaddrinfo", _raise(socket.gaierror(number, "no")))
+    error = _failed(Call(sender, f"{scheme}://127.0.0.1:9/", proxies={scheme: "http://proxy.test:3128"}))
+    assert (error.cause, error.retryable) == ("proxy", retryable)
+    assert "No connection to the proxy proxy.test:3128" in str(error)
+    assert "127.0.0.1:9 does not exist" not in str(error)
+
+
+class _Hasty(Listener):
+    """A proxy that takes a CONNECT, sends ``answer`` and hangs up."""
+
+    def __init__(self, answer: bytes, *, reset: bool = False) -> None:
+        super().__init__(host="127.0.0.1", port=0)
+        self._answer, self._reset = answer, reset
+
+    def serve(self, link: Link, number: int) -> None:
+        link.receive(65536)
+        if self._answer:
+            link.send(self._answer)
+        if self._reset:
+            link.reset()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reset", "retryable"), [(b"", False, True), (b"", True, True), (b"What?\r\n\r\n", False, False)]
+)
+def test_a_proxy_that_breaks_off(answer: bytes, reset: bool, retryable: bool, sender: Sender) -> None:
+    """A proxy that hangs up in place of an answer is ``proxy`` too; what is no HTTP would come again."""
+    with _Hasty(answer, reset=reset) as proxy:
+        url = f"http://{proxy.netloc}"
+        error = _failed(Call(sender, "https://127.0.0.1:9/", proxies={"https": url}))
+    assert (error.cause, error.status, error.retryable) == ("proxy", None, retryable)
+    assert f"The proxy {proxy.netloc}" in str(error)
 
 
 def test_a_proxy_whose_certificate_is_unknown(sender: Sender, network: Network) -> None:
