@@ -130,7 +130,7 @@ class FakeReply:
             self._handle.shut_down.wait(PATIENCE * 3)
         return b""
 
-    def load(self, body: bytes) -> requests.Response:
+    def load(self, body: bytes, most: int, *, cut: bool = False) -> requests.Response:
         response = requests.Response()
         response.status_code = self.status
         response.headers = self.headers
