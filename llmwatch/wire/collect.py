@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +74,13 @@ class _Call:
         self.complete = self.complete or delta.complete
         self.bare = delta.bare or (self.bare and not delta.arguments)
 
-    def is_again(self, other: ToolCall) -> bool:
-        """Whether it is ``other``, begun under another key by a server that does not number its events as it should."""
+    def is_again(self, ids: Container[str | None], arguments: Container[str]) -> bool:
+        """Whether it is a call with one of these ids, or of these arguments, begun under another key by a server that
+        does not number its events as it should.
+        """
         if self.id is not None:
-            return self.id == other.id
-        return self.name is None and "".join(self.arguments) == other.arguments
+            return self.id in ids
+        return self.name is None and "".join(self.arguments) in arguments
 
     def result(self) -> ToolCall | None:
         arguments = "".join(self.arguments)
@@ -238,10 +240,11 @@ class Collector:
     def _discarded(self) -> list[int]:
         """The places, from 1, of the calls that do not come out."""
         whole = self.tool_calls
+        ids, arguments = {call.id for call in whole}, {call.arguments for call in whole}
         return [
             place
             for place, call in enumerate(self._calls.values(), 1)
-            if not (whole and call.result() is not None) and not any(call.is_again(other) for other in whole)
+            if not (whole and call.result() is not None) and not call.is_again(ids, arguments)
         ]
 
 

@@ -10,6 +10,7 @@ a tool with anything else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -73,41 +74,131 @@ def _placed(fragments: list[str]) -> str | None:
     return rest if said and said[0].strip() == "{}" and is_whole(rest) else None
 
 
+# What opens and closes in JSON, and, in a string, what ends or escapes.
+_MARKS = re.compile(r'["{}\[\]]')
+_IN_STRING = re.compile(r'["\\]')
+
+
+class _Arguments:
+    """The arguments of one open call.
+
+    Whether they are an object already is asked again and again while they grow. So each character is looked at a fixed
+    number of times: a text that does not end as an object does is none; one that does is parsed; and where that was in
+    vain, it is parsed once more only when its brackets are closed, which ends the matter.
+    """
+
+    __slots__ = ("_depth", "_escaped", "_hopeless", "_quoted", "_scanned", "_tried", "blank", "changed", "fragments")
+
+    def __init__(self) -> None:
+        self.fragments: list[str] = []
+        self.blank = True
+        """Nothing has come but white space."""
+        self.changed = False
+        """Something has come since somebody has looked last whether they are whole."""
+        self._tried = False  # they were parsed, and were no object
+        self._hopeless = False  # and nothing that follows can make them one
+        self._scanned = 0  # fragments
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False
+
+    def add(self, fragment: str) -> None:
+        """The next piece."""
+        self.fragments.append(fragment)
+        self.blank = self.blank and not fragment.strip()
+
+    @property
+    def ends_as_object(self) -> bool:
+        """Whether the last of them that is no white space closes a bracket of an object."""
+        for fragment in reversed(self.fragments):
+            if last := fragment.rstrip()[-1:]:
+                return last == "}"
+        return False
+
+    @property
+    def whole(self) -> bool:
+        """Whether they are an object, so that nothing can follow."""
+        if self._hopeless or not self.ends_as_object:
+            return False
+        if self._tried and not self._closed():
+            return False
+        if is_whole("".join(self.fragments)):
+            return True
+        self._hopeless = self._tried
+        self._tried = True
+        return False
+
+    def _closed(self) -> bool:
+        """Whether every bracket is closed, and every string."""
+        for fragment in self.fragments[self._scanned :]:
+            self._scan(fragment)
+        self._scanned = len(self.fragments)
+        return self._depth <= 0 and not self._quoted
+
+    def _scan(self, text: str) -> None:
+        at = 1 if self._escaped and text else 0
+        self._escaped = self._escaped and not text
+        while found := (_IN_STRING if self._quoted else _MARKS).search(text, at):
+            at, mark = found.end(), found[0]
+            if mark == '"':
+                self._quoted = not self._quoted
+            elif mark == "\\":
+                self._escaped = at == len(text)
+                at += 1
+            else:
+                self._depth += 1 if mark in "{[" else -1
+
+
 class OpenCalls:
-    """The calls of one attempt that were begun and not closed, by key.
+    """The calls of one attempt that were begun and not closed, by key. What stands in front of a key's first point is
+    its group: the choice, where there are several.
 
     The input of a *custom* tool is free text. To give it a form that can be parsed, and told from a cut one, it
     comes out as ``{"input": "..."}``.
     """
 
-    __slots__ = ("_closed", "_fragments", "_free", "_names")
+    __slots__ = ("_changed", "_closed", "_free", "_groups", "_names", "_open")
 
     def __init__(self) -> None:
-        self._fragments: dict[str, list[str]] = {}
+        self._open: dict[str, _Arguments] = {}
+        self._groups: dict[str, dict[str, int]] = {}  # the open ones, numbered as they were begun
+        self._changed: dict[str, list[str]] = {}  # those of them that are to be looked at again
         self._names: dict[str, list[str]] = {}
         self._free: set[str] = set()
         self._closed: dict[str, str] = {}
 
     def __contains__(self, key: str) -> bool:
-        return key in self._fragments
+        return key in self._open
 
     def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._fragments))
+        return iter(tuple(self._open))
+
+    def of(self, group: object) -> tuple[str, ...]:
+        """The open calls of a group, in the order in which they were begun."""
+        return tuple(self._groups.get(str(group), ()))
 
     def add(self, key: str, fragment: str = "", *, free: bool = False) -> None:
         """A piece of the call's arguments; the first one opens it, and says whether its input is free text."""
-        if key not in self._fragments:
-            self._fragments[key] = []
+        if key not in self._open:
+            self._begin(key)
             if free:
                 self._free.add(key)
-        self._fragments[key].append(fragment)
+        self.extend(key, fragment)
+
+    def _begin(self, key: str) -> None:
+        self._open[key] = _Arguments()
+        group = self._groups.setdefault(_group_of(key), {})
+        group[key] = next(reversed(group.values()), -1) + 1
 
     def extend(self, key: str, fragment: str) -> bool:
         """One more piece of an open call; false where there is none of that key."""
-        fragments = self._fragments.get(key)
-        if fragments is None:
+        arguments = self._open.get(key)
+        if arguments is None:
             return False
-        fragments.append(fragment)
+        arguments.add(fragment)
+        if not arguments.changed:
+            arguments.changed = True
+            self._changed.setdefault(_group_of(key), []).append(key)
         return True
 
     def name(self, key: str, said: str | None) -> str | None:
@@ -123,22 +214,29 @@ class OpenCalls:
 
     def text(self, key: str) -> str:
         """The call's arguments so far, or all of them once it is closed."""
-        fragments = self._fragments.get(key)
-        return self._closed.get(key, "") if fragments is None else "".join(fragments)
+        arguments = self._open.get(key)
+        return self._closed.get(key, "") if arguments is None else "".join(arguments.fragments)
 
     def is_whole(self, key: str) -> bool:
         """Whether the call's arguments are an object already, so that nothing can follow."""
-        return is_whole("".join(self._fragments.get(key, ())))
+        arguments = self._open.get(key)
+        return arguments is not None and arguments.whole
 
     def is_empty(self, key: str) -> bool:
         """Whether nothing of the call's arguments came."""
-        return not self.text(key).strip()
+        arguments = self._open.get(key)
+        return not self._closed.get(key, "").strip() if arguments is None else arguments.blank
 
     def close(self, key: str) -> ToolDelta | None:
         """End the call, as the provider says: the piece that says it is complete, ``None`` where it is cut."""
-        if key not in self._fragments:
+        found = self._open.pop(key, None)
+        if found is None:
             return None
-        fragments = self._fragments.pop(key)
+        fragments = found.fragments
+        group = self._groups[_group_of(key)]
+        del group[key]
+        if not group:
+            del self._groups[_group_of(key)]
         arguments = self._closed[key] = "".join(fragments)
         if key in self._free:
             self._free.discard(key)
@@ -159,10 +257,12 @@ class OpenCalls:
 
     def close_unless_half(self, key: str) -> ToolDelta | None:
         """The same, but a call whose arguments were begun and are no object yet stays open."""
-        arguments = self.text(key)
+        arguments = self._open.get(key)
+        if arguments is not None and key not in self._free and not (arguments.blank or arguments.ends_as_object):
+            return None
         closed = self.close(key)
-        if closed is None and arguments and key not in self._fragments:
-            self._fragments[key] = [self._closed.pop(key)]
+        if closed is None and arguments is not None and not arguments.blank:
+            self.add(key, self._closed.pop(key))
         return closed
 
     def close_if_whole(self, key: str) -> ToolDelta | None:
@@ -170,6 +270,20 @@ class OpenCalls:
         if key in self._free or not self.is_whole(key):
             return None
         return self.close(key)
+
+    def close_whole(self, group: object) -> tuple[ToolDelta, ...]:
+        """The same for all calls of a group. Looks at those alone of which something has come since the last time."""
+        name = str(group)
+        numbers = self._groups.get(name, {})
+        keys = [key for key in self._changed.pop(name, ()) if key in numbers]
+        for key in keys:
+            self._open[key].changed = False
+        ordered = sorted(keys, key=numbers.__getitem__)
+        return tuple(closed for key in ordered if (closed := self.close_if_whole(key)) is not None)
+
+
+def _group_of(key: str) -> str:
+    return key.partition(".")[0]
 
 
 class Places:

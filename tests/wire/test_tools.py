@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmwatch.wire import ToolDelta
 from llmwatch.wire.tools import OpenCalls, is_whole, whole_call
@@ -95,3 +97,40 @@ def test_free_text_is_wrapped() -> None:
     assert calls.close("k") == whole_call("k", None, None, {"input": 'ls "x"'})
     calls.add("k", "", free=True)
     assert calls.close("k") == whole_call("k", None, None, {"input": ""})
+
+
+@given(st.lists(st.text('{}[]":\\,a1 \n', max_size=4), max_size=12), st.integers(0, 4))
+@settings(max_examples=500, deadline=None)
+def test_arguments_are_whole_whenever_they_are_asked(fragments: list[str], every: int) -> None:
+    """However they are split, and however often somebody asks, they are whole when the whole text is an object."""
+    calls, said = OpenCalls(), ""
+    for number, fragment in enumerate(('{"a"', *fragments, ":1}")):
+        calls.add("0.0", fragment)
+        said += fragment
+        if every and number % every == 0:
+            assert calls.is_whole("0.0") == is_whole(said), said
+    assert calls.is_whole("0.0") == is_whole(said), said
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_nested_arguments_are_whole_at_their_end_alone(step: int) -> None:
+    """Brackets and escapes in strings close nothing, wherever the pieces end."""
+    calls = OpenCalls()
+    for at in range(0, len(NESTED), step):
+        calls.add("0.0", NESTED[at : at + step])
+        assert calls.is_whole("0.0") == (at + step >= len(NESTED))
+
+
+def test_the_calls_of_a_group_are_ended_in_their_order() -> None:
+    """Those that are whole come out in the order in which they were begun, and those of another group do not."""
+    calls = OpenCalls()
+    for key in ("0.a", "1.a", "0.b", "0.c", "00.a"):
+        calls.add(key, "{")
+    assert calls.close_whole(0) == ()
+    for key in ("0.c", "1.a", "00.a", "0.a"):
+        calls.add(key, "}")
+    assert [closed.key for closed in calls.close_whole(0)] == ["0.a", "0.c"]
+    assert (calls.of(0), calls.of(1), calls.of("2"), list(calls)) == (("0.b",), ("1.a",), (), ["1.a", "0.b", "00.a"])
+    calls.add("0.b", "}")
+    assert [closed.key for closed in calls.close_whole("0")] == ["0.b"]
+    assert calls.close_whole("0") == ()

@@ -326,6 +326,10 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+_Statement = tuple[int, str | None, str]
+"""The choice, the name and the arguments of a call."""
+
+
 class _Calls:
     """Which call a fragment belongs to.
 
@@ -338,7 +342,20 @@ class _Calls:
     one more call only if both stand in one list.
     """
 
-    __slots__ = ("_adopted", "_bare", "_by_id", "_calls", "_current", "_ids", "_keys", "_latest", "_usual")
+    __slots__ = (
+        "_adopted",
+        "_bare",
+        "_by_id",
+        "_by_statement",
+        "_calls",
+        "_changed",
+        "_current",
+        "_ids",
+        "_keys",
+        "_latest",
+        "_statements",
+        "_usual",
+    )
 
     def __init__(self) -> None:
         self._calls = OpenCalls()
@@ -350,6 +367,9 @@ class _Calls:
         self._bare: set[str] = set()  # calls that take no arguments if none follow
         self._adopted: set[str] = set()  # numbers that were taken for more of another call
         self._usual: dict[tuple[int, int], str] = {}
+        self._changed: dict[str, int] = {}  # calls, and their choices, that say something else than when looked at last
+        self._statements: dict[str, _Statement] = {}
+        self._by_statement: dict[_Statement, dict[str, None]] = {}
 
     def read(self, choice: int, call: dict[str, Any], listed: set[str] | None = None) -> tuple[ToolDelta, ...]:
         """The pieces in one entry of a list, in which the calls that are ``listed`` have had theirs."""
@@ -360,6 +380,7 @@ class _Calls:
             key = self._usual.get((choice, place))
             fragment = function.get("arguments")
             if key is not None and fragment and type(fragment) is str and self._calls.extend(key, fragment):
+                self._changed[key] = choice
                 return (ToolDelta(key, None, None, fragment),)
         custom = call.get("custom")
         if any(one and type(one) is not dict for one in (function, custom)):
@@ -388,6 +409,7 @@ class _Calls:
             if type(place) is int:
                 self._usual[choice, place] = key
         self._calls.add(key, fragment, free=source is custom)
+        self._changed[key] = choice
         return (*ended, ToolDelta(key, identity, name, fragment))
 
     def _find(self, choice: int, slot: str | None, identity: str | None, name: str | None) -> str | None:
@@ -426,8 +448,10 @@ class _Calls:
 
     def _is_next(self, key: str, fragment: str, *, listed: bool) -> bool:
         """Whether ``fragment``, that came with the name of the call at ``key``, is one of the next call's arguments."""
+        if not is_whole(fragment) or (key in self._calls and not self._calls.is_whole(key)):
+            return False
         text = self._calls.text(key)
-        if not is_whole(text) or not is_whole(fragment):
+        if not is_whole(text):
             return False
         said = json.loads(text)
         # An empty object may have stood in for the arguments.
@@ -470,17 +494,23 @@ class _Calls:
         if not whole.startswith(said) or key not in self._calls:
             return None
         self._calls.add(key, whole[len(said) :])
+        self._changed[key] = choice
         return (ToolDelta(key, None, None, whole[len(said) :]),)
 
     def _same(self, choice: int, function: dict[str, Any], listed: Container[str]) -> str | None:
         """The call of that name and those arguments, where nothing else tells which one is meant."""
-        name, whole = text_of(function.get("name")), fragment_of(function.get("arguments"))
-        for key in self._keys:
-            if key in listed:
-                continue
-            if key.startswith(f"{choice}.") and self._calls.name(key, None) == name and self._calls.text(key) == whole:
-                return key
-        return None
+        self._look_at_changed()
+        statement = choice, text_of(function.get("name")), fragment_of(function.get("arguments"))
+        return next((key for key in self._by_statement.get(statement, ()) if key not in listed), None)
+
+    def _look_at_changed(self) -> None:
+        for key, choice in self._changed.items():
+            before = self._statements.get(key)
+            if before is not None:
+                del self._by_statement[before][key]
+            statement = self._statements[key] = choice, self._calls.name(key, None), self._calls.text(key)
+            self._by_statement.setdefault(statement, {})[key] = None
+        self._changed.clear()
 
     def _before(self, choice: int) -> tuple[ToolDelta, ...]:
         # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.
@@ -488,19 +518,25 @@ class _Calls:
 
     def close_whole(self, choice: int) -> tuple[ToolDelta, ...]:
         """End the calls of the choice that are whole, so that nothing can follow; the others stay open."""
-        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
-        return tuple(closed for key in keys if (closed := self._calls.close_if_whole(key)) is not None)
+        return self._ended(self._calls.close_whole(choice), choice)
 
     def close(self, choice: int, begun: Container[str] = ()) -> list[ToolDelta]:
         """End the calls of the choice; those that came out whole. A half one stays open: some servers put a finish mark
         into every chunk. So one that was ``begun`` with this very chunk takes no arguments only if none follow.
         """
-        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
+        keys = self._calls.of(choice)
         waiting = {key for key in keys if key in begun and self._calls.is_empty(key)}
         self._bare |= waiting
         ending = [key for key in keys if key not in waiting]
-        closed = [call for key in ending if (call := self._calls.close_unless_half(key)) is not None]
+        closed = self._ended(
+            tuple(call for key in ending if (call := self._calls.close_unless_half(key)) is not None), choice
+        )
         return [*closed, *(ToolDelta(key, bare=True) for key in keys if key in waiting)]
+
+    def _ended(self, closed: tuple[ToolDelta, ...], choice: int) -> tuple[ToolDelta, ...]:
+        # The end may have shown that the arguments came twice.
+        self._changed.update((call.key, choice) for call in closed if call.whole)
+        return closed
 
     def close_bare(self) -> tuple[ToolDelta, ...]:
         """End the calls whose finish mark came with their beginning, and of which nothing has come since."""

@@ -156,7 +156,7 @@ class DashScope(Dialect):
             event.tools = (*event.tools, ToolDelta(key, identity, name, fragment))
 
     def _close(self, choice: int) -> list[ToolDelta]:
-        keys = [key for key in self._calls if key.startswith(f"{choice}.")]
+        keys = self._calls.of(choice)
         return [closed for key in keys if (closed := self._calls.close_unless_half(key)) is not None]
 
 

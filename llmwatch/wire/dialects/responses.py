@@ -121,6 +121,7 @@ class OpenAIResponses(Dialect):
         self._reasoning: dict[Any, Said] = {}
         # The ids of every call by its key, and the key of the call at a place where another one stood before.
         self._ids: dict[str, set[str]] = {}
+        self._by_id: dict[str, str] = {}  # the first call that had it
         self._keys: dict[str, str] = {}
         # What the item of each whole call states of it.
         self._stated: dict[str, tuple[str, Any]] = {}
@@ -232,20 +233,25 @@ class OpenAIResponses(Dialect):
             another = self._stated[key] != _statement(item)
         if another:
             key = self._keys[place] = f"{place}#{len(self._ids) + len(self._stated)}"
-        self._ids.setdefault(key, set()).update(identities)
+        self._identify(key, identities)
         return key
+
+    def _identify(self, key: str, identities: set[str]) -> None:
+        self._ids.setdefault(key, set()).update(identities)
+        for identity in identities:
+            self._by_id.setdefault(identity, key)
 
     def _key_in_end(self, place: str, item: dict[str, Any]) -> str:
         """The same for a call of the whole response, whose places need not be those of the events."""
         identities = _identities(item)
-        known = next((key for key, ids in self._ids.items() if ids & identities), None)
+        known = next((self._by_id[identity] for identity in sorted(identities) if identity in self._by_id), None)
         if known is not None:
             return known
         key = self._keys.get(place, place)
         begun = self._begun.get(key)
         if begun is not None and key not in self._whole and _name(begun) in ("", _name(item)):
             # It has other ids than its events had.
-            self._ids.setdefault(key, set()).update(identities)
+            self._identify(key, identities)
             return key
         return self._key_of(place, item)
 
