@@ -18,7 +18,7 @@ def ask(client: Client, url: str) -> str:
             with client.stream("POST", url, json=BODY) as stream:
                 return "".join(event.text for event in stream)
         except WatchTimeout as error:  # a TimeoutError, so a loop that catches that needs no change
-            print(f"  attempt {attempt}: killed in phase {error.phase} after {error.elapsed:.1f} s")
+            print(f"  attempt {attempt}: killed at {error.limit} in phase {error.phase} after {error.elapsed:.1f} s")
             safe = is_safe(error)
             if error.partial:
                 # This much has been seen; asking again would say it twice, and be billed twice.

@@ -32,7 +32,7 @@ def ask(url: str) -> str:
         record = llmwatch.collect("POST", url, json=BODY).record
         return f"{record.outcome}, attempts: {len(record.attempts)}"
     except llmwatch.WatchTimeout as error:
-        return f"killed in phase {error.phase} after {error.elapsed:.1f} s"
+        return f"killed at {error.limit} in phase {error.phase} after {error.elapsed:.1f} s"
 
 
 def show_limits(url: str) -> None:

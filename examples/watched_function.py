@@ -41,7 +41,7 @@ def main() -> None:
         count_sheep(6, stuck_at=3)
     except WatchTimeout as error:
         recovery = error.recovery
-        print(f"Stuck at the third: WatchTimeout {error.phase}, {recovery.decision if recovery else None}")
+        print(f"Stuck at the third: WatchTimeout {error.limit}, {recovery.decision if recovery else None}")
         print(f"  {error}")
         print(f"  {recovery.message if recovery else None}")
 

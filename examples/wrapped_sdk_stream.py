@@ -37,7 +37,7 @@ def scene(title: str, *scripts: str) -> None:
                 for chunk in chunks:
                     said += chunk.choices[0].delta.content or "" if chunk.choices else ""
         except WatchTimeout as error:
-            print(f"  WatchTimeout {error.phase}: {error}")
+            print(f"  WatchTimeout {error.limit}: {error}")
             recovery = error.recovery
             print(f"  {recovery.decision if recovery else None}: {recovery.reason if recovery else None}")
         print(f"  {said!r}")

@@ -3,7 +3,7 @@
 ::
 
     LLMWatchError                             .retryable .recovery .record .partial
-    ├── WatchTimeout (also TimeoutError)      .phase .limit .elapsed: a clock expired
+    ├── WatchTimeout (also TimeoutError)      .limit .limit_seconds .phase .elapsed: a limit expired
     ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable
     ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
     ├── StreamTruncated                       ended without a finish or end mark
@@ -15,7 +15,7 @@
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
     ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
-    ├── RefreshFailed                         .phase .limit .elapsed: a token could not be refreshed
+    ├── RefreshFailed                         .limit .limit_seconds .phase .elapsed: a token could not be refreshed
     ├── Cancelled                             .by: user, lifecycle
     └── ConfigError (also ValueError)         .field .value: a setting that cannot be meant
 
@@ -90,17 +90,22 @@ class LLMWatchError(Exception):
 class WatchTimeout(LLMWatchError, TimeoutError):
     """A limit expired and the attempt was aborted.
 
-    ``phase`` names the clock (``"ttfb"``, ``"stale"``, ...), ``limit`` its length and ``elapsed`` what had passed on
-    since it began, both in seconds, of which it stood still for ``paused``: the caller kept the worker waiting, or the
-    clocks were paused. Retryable for every phase but ``deadline``, which belongs to the call as a whole.
+    ``limit`` names the limit (``"ttfb"``, ``"stale"``, ...) and ``phase`` where the attempt stood, one of
+    :data:`llmwatch.records.PHASES`. ``limit_seconds`` is the length of the limit and ``elapsed`` what had passed since
+    it began to count, both in seconds, of which its clock stood still for ``paused``: the caller kept the worker
+    waiting, or the clocks were paused. Retryable for every limit but ``deadline``, which belongs to the call as a
+    whole.
     """
 
     retryable = True
 
-    def __init__(self, message: str, *, phase: str, limit: float, elapsed: float, paused: float = 0.0) -> None:
-        super().__init__(message, retryable=phase != "deadline")
-        self.phase = phase
+    def __init__(
+        self, message: str, *, limit: str, limit_seconds: float, phase: str, elapsed: float, paused: float = 0.0
+    ) -> None:
+        super().__init__(message, retryable=limit != "deadline")
         self.limit = limit
+        self.limit_seconds = limit_seconds
+        self.phase = phase
         self.elapsed = elapsed
         self.paused = paused
 
@@ -221,7 +226,8 @@ class TooManyOrphans(LLMWatchError):
 class RefreshFailed(LLMWatchError):
     """A token could not be refreshed: retryable when the refresh timed out, permanent when the token was rejected.
 
-    ``phase`` (``"refresh"``), ``limit`` and ``elapsed`` (seconds) are set where it timed out, and ``None`` otherwise.
+    ``limit`` (``"refresh"``), ``limit_seconds``, ``phase`` (where the refresh stood, as in :class:`WatchTimeout`) and
+    ``elapsed`` (seconds) are set where it timed out, and ``None`` otherwise.
     """
 
     def __init__(
@@ -229,13 +235,15 @@ class RefreshFailed(LLMWatchError):
         message: str,
         *,
         retryable: bool | None = None,
+        limit: str | None = None,
+        limit_seconds: float | None = None,
         phase: str | None = None,
-        limit: float | None = None,
         elapsed: float | None = None,
     ) -> None:
         super().__init__(message, retryable=retryable)
-        self.phase = phase
         self.limit = limit
+        self.limit_seconds = limit_seconds
+        self.phase = phase
         self.elapsed = elapsed
 
 

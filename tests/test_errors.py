@@ -44,8 +44,8 @@ def _provider() -> ProviderError:
 
 SAMPLES: dict[str, LLMWatchError] = {
     "root": LLMWatchError("something"),
-    "timeout": WatchTimeout("no first byte", phase="ttfb", limit=45.0, elapsed=45.001),
-    "deadline": WatchTimeout("out of time", phase="deadline", limit=60.0, elapsed=60.5),
+    "timeout": WatchTimeout("no first byte", limit="ttfb", limit_seconds=45.0, phase="waiting", elapsed=45.001),
+    "deadline": WatchTimeout("out of time", limit="deadline", limit_seconds=60.0, phase="waiting", elapsed=60.5),
     "connect": ConnectFailed("refused", cause="refused"),
     "unknown host": ConnectFailed("no such host", cause="dns"),
     "cut": StreamCut("reset"),
@@ -59,7 +59,9 @@ SAMPLES: dict[str, LLMWatchError] = {
     "bare provider": ProviderError("said no"),
     "circuit": CircuitOpen("open", retry_after=12.5),
     "orphans": TooManyOrphans("64 workers"),
-    "refresh": RefreshFailed("timed out", retryable=True, phase="refresh", limit=30.0, elapsed=30.001),
+    "refresh": RefreshFailed(
+        "timed out", retryable=True, limit="refresh", limit_seconds=30.0, phase="waiting", elapsed=30.001
+    ),
     "cancelled": Cancelled("given up", by="user"),
     "config": ConfigError("not a number", field="ttfb", value="soon"),
 }
@@ -87,7 +89,7 @@ FOREIGN = (TimeoutError, ConnectionError, OSError, ValueError, TypeError, Runtim
 def fresh(cls: type[LLMWatchError]) -> LLMWatchError:
     """An error of that class made with what it needs and no more."""
     needed: dict[type[LLMWatchError], dict[str, Any]] = {
-        WatchTimeout: {"phase": "stale", "limit": 1.0, "elapsed": 1.0},
+        WatchTimeout: {"limit": "stale", "limit_seconds": 1.0, "phase": "content", "elapsed": 1.0},
         ConnectFailed: {"cause": "refused"},
         CircuitOpen: {"retry_after": 1.0},
         Cancelled: {"by": "user"},
@@ -129,11 +131,11 @@ def test_whether_a_resend_could_work(cls: type[LLMWatchError]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "retryable"),
+    ("limit", "retryable"),
     [
         *(
-            (phase, True)
-            for phase in [
+            (limit, True)
+            for limit in [
                 "connect",
                 "send",
                 "headers",
@@ -148,9 +150,11 @@ def test_whether_a_resend_could_work(cls: type[LLMWatchError]) -> None:
         ("deadline", False),
     ],
 )
-def test_every_limit_but_the_deadline_is_retryable(phase: str, retryable: bool) -> None:
+def test_every_limit_but_the_deadline_is_retryable(limit: str, retryable: bool) -> None:
     """The deadline belongs to the whole call, so another attempt cannot help."""
-    assert WatchTimeout("out of time", phase=phase, limit=1.0, elapsed=1.5).retryable is retryable
+    assert (
+        WatchTimeout("out of time", limit=limit, limit_seconds=1.0, phase="waiting", elapsed=1.5).retryable is retryable
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,13 @@ class Derived(WatchTimeout):
     """As the drop-in doors derive errors: another constructor, one more attribute."""
 
     def __init__(self, origin: WatchTimeout) -> None:
-        super().__init__(origin.message, phase=origin.phase, limit=origin.limit, elapsed=origin.elapsed)
+        super().__init__(
+            origin.message,
+            limit=origin.limit,
+            limit_seconds=origin.limit_seconds,
+            phase=origin.phase,
+            elapsed=origin.elapsed,
+        )
         self.extra = "more"
 
 
@@ -252,7 +262,7 @@ def test_a_derived_error_with_another_constructor_survives_copying() -> None:
     assert isinstance(origin, WatchTimeout)
     for again in copies(Derived(origin)).values():
         assert type(again) is Derived
-        assert (again.phase, again.limit, again.elapsed, again.extra) == ("ttfb", 45.0, 45.001, "more")
+        assert (again.limit, again.limit_seconds, again.phase, again.extra) == ("ttfb", 45.0, "waiting", "more")
 
 
 def test_a_bad_setting_is_kept_as_text() -> None:

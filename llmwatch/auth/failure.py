@@ -31,9 +31,10 @@ from llmwatch.recovery.possible import RETRYABLE_STATUSES
 from llmwatch.transport.failures import Summary, translate
 from llmwatch.wrap.bounded import BodyTooLarge
 
-__all__ = ["MOST_BODY", "PHASE", "Failure", "of_error", "of_status", "timed_out", "too_large", "unusable"]
+__all__ = ["LIMIT", "MOST_BODY", "Failure", "of_error", "of_status", "timed_out", "too_large", "unusable"]
 
-PHASE = "refresh"
+LIMIT = "refresh"
+"""The name of the limit on a refresh."""
 MOST_BODY = 64 * 1024
 """Bytes that the body of an answer to a refresh may have; a token has a few thousand at most."""
 
@@ -96,13 +97,14 @@ _OF_THE_NETWORK = (
 class Failure:
     """A refresh that brought no token. ``rejected``: the credentials were, so the same ones are not tried again.
 
-    ``limit`` and ``elapsed`` are seconds, and set where the refresh ran out of time.
+    ``limit_seconds``, ``phase`` (where it stood) and ``elapsed`` (seconds) are set where the refresh ran out of time.
     """
 
     message: str
     retryable: bool
     rejected: bool = False
-    limit: float | None = None
+    limit_seconds: float | None = None
+    phase: str | None = None
     elapsed: float | None = None
     cause: Exception | None = None
 
@@ -111,30 +113,33 @@ class Failure:
         error = RefreshFailed(
             self.message,
             retryable=self.retryable,
-            phase=None if self.limit is None else PHASE,
-            limit=self.limit,
+            limit=None if self.limit_seconds is None else LIMIT,
+            limit_seconds=self.limit_seconds,
+            phase=self.phase,
             elapsed=self.elapsed,
         )
         error.__cause__ = self.cause
         return error
 
 
-def timed_out(limit: float, elapsed: float) -> Failure:
-    """The refresh took longer than ``limit`` seconds."""
+def timed_out(seconds: float, elapsed: float, phase: str) -> Failure:
+    """The refresh took longer than ``seconds``, and stood at ``phase`` then."""
     cause = WatchTimeout(
-        f"The limit {PHASE} of {shown(limit)} expired: the refresh function had not returned after {elapsed:.3f} s.",
-        phase=PHASE,
-        limit=limit,
+        f"The limit {LIMIT} of {shown(seconds)} expired: the refresh function had not returned after {elapsed:.3f} s.",
+        limit=LIMIT,
+        limit_seconds=seconds,
+        phase=phase,
         elapsed=elapsed,
     )
     return Failure(
         message=(
-            f"The token could not be refreshed within {shown(limit)} (phase {PHASE}, {elapsed:.3f} s passed): the"
+            f"The token could not be refreshed within {shown(seconds)} (limit {LIMIT}, {elapsed:.3f} s passed): the"
             " refresh function was given up and its connections were shut down. If the server that it asks needs"
             f" longer, raise {REFRESH_VARIABLE}, or total in refreshing(limits=Limits(total=...)). {_AGAIN}"
         ),
         retryable=True,
-        limit=limit,
+        limit_seconds=seconds,
+        phase=phase,
         elapsed=elapsed,
         cause=cause,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from llmwatch.auth.failure import MOST_BODY, PHASE, Failure, of_error, of_status, timed_out, too_large, unusable
+from llmwatch.auth.failure import LIMIT, MOST_BODY, Failure, of_error, of_status, timed_out, too_large, unusable
 from llmwatch.errors import LLMWatchError, WatchTimeout
 from llmwatch.wrap.bounded import run_bounded
 
@@ -61,9 +61,9 @@ def fetch(refresh: Refresh, seconds: float | None, scheme: str) -> Grant | Failu
             return of_error(error) or Raised(error)
 
     try:
-        return run_bounded(work, seconds=seconds, phase=PHASE, max_body=MOST_BODY)
+        return run_bounded(work, seconds=seconds, limit=LIMIT, max_body=MOST_BODY)
     except WatchTimeout as error:
-        return timed_out(error.limit, error.elapsed)
+        return timed_out(error.limit_seconds, error.elapsed, error.phase)
     except LLMWatchError as error:
         # Too many orphans, or the interpreter exits.
         return of_error(error) or Raised(error)

@@ -249,7 +249,8 @@ class Keeper:
         if waiter.over:
             _raise_over()
         assert flight.limit is not None
-        return timed_out(flight.limit, self._clock.now() - flight.began_at)
+        # Another thread's refresh, of which no more is known than that it has not returned.
+        return timed_out(flight.limit, self._clock.now() - flight.began_at, "waiting")
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def refreshing(
     through requests may have 64 KiB. While an attempt waits for a token its clocks stand, except for its deadline.
 
     Raises :class:`~llmwatch.RefreshFailed` where a token is needed and none came. It is retryable if the limit expired
-    (``phase`` is ``"refresh"``), the server could not be reached, or it answered 408, 425, 429 or 5xx. If it rejected
+    (``limit`` is ``"refresh"``), the server could not be reached, or it answered 408, 425, 429 or 5xx. If it rejected
     the credentials (400, 401, 403, or an OAuth error such as ``invalid_grant``) it is permanent: every later use raises
     it at once, without a request, until :meth:`Refreshing.reset`. Where the answer was too large, no JSON, without
     ``access_token``, or with one that no header can carry, this call is not tried again, but a later one is. Any other

@@ -80,18 +80,18 @@ def compare(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[
 
 def _watched_pings(server: FaultServer, pace: Pace, now: Callable[[], float], tick: Callable[[], None]) -> Comparison:
     began = now()
-    result, phase = "an answer", ""
+    result, limit = "an answer", ""
     with make_client(pace, lambda notice: tick()) as client:
         try:
             with client.stream("POST", server.chat_url, json=BODY) as stream:
                 for _ in stream:
                     pass
         except WatchTimeout as timeout:
-            result, phase = f"WatchTimeout ({timeout.phase})", timeout.phase
+            result, limit = f"WatchTimeout ({timeout.limit})", timeout.limit
         except LLMWatchError as error:
             result = type(error).__name__
     return Comparison(
-        door="llmwatch", fault="keepalive-only", waiting=phase != "first_content", seconds=now() - began, result=result
+        door="llmwatch", fault="keepalive-only", waiting=limit != "first_content", seconds=now() - began, result=result
     )
 
 

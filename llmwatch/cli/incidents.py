@@ -20,14 +20,12 @@ from llmwatch.cli.incident_table import Listing, Totals, lost
 from llmwatch.cli.outcome import ExitCode, command
 from llmwatch.cli.terminal import Terminal
 from llmwatch.policy import NAMES
-from llmwatch.records import CAUSES
+from llmwatch.records import CAUSES, PHASES
 from llmwatch.records.call import CALL_OUTCOMES
 from llmwatch.watch.clock import SYSTEM
-from llmwatch.watch.table import Phase
 
 __all__ = ["incidents"]
 
-_PHASES = tuple(phase.value for phase in Phase)
 _LIMITS = (*NAMES, "error_body")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw])")
@@ -114,8 +112,8 @@ InPhase = Annotated[
     typer.Option(
         "--phase",
         metavar="NAME",
-        callback=_choice(_PHASES),
-        help=f"Calls that lost an attempt in this phase: {', '.join(_PHASES)}.",
+        callback=_choice(PHASES),
+        help=f"Calls that lost an attempt in this phase: {', '.join(PHASES)}.",
     ),
 ]
 Limit = Annotated[

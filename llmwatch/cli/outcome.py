@@ -108,7 +108,7 @@ def explain(error: LLMWatchError) -> Iterator[str]:
 
 def describe(error: LLMWatchError) -> dict[str, Any]:
     """An error as a program reads it; fields that its class does not have are left out."""
-    leaves = ("phase", "limit", "elapsed", "cause", "status", "code", "type", "retry_after", "field")
+    leaves = ("limit", "limit_seconds", "phase", "elapsed", "cause", "status", "code", "type", "retry_after", "field")
     found = {name: getattr(error, name) for name in leaves if getattr(error, name, None) is not None}
     recovery = error.recovery
     return {

@@ -32,8 +32,8 @@ BODY = {"model": "demo", "stream": True, "messages": [{"role": "user", "content"
 LOOK_EVERY = 0.05
 """Seconds between two looks at what is counting."""
 
-_SILENT = ("sent", "headed")
-_CONNECTED = ("sent", "headed", "talking", "opened", "generating", "finishing", "ending", "draining", "refused")
+_SILENT = ("waiting", "headers")
+_CONNECTED = ("waiting", "headers", "body", "events", "content", "finishing", "draining", "refused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,15 @@ _WORDS = {
     "idle": "starting",
     "connecting": "connecting",
     "sending": "sending the request",
-    "sent": "waiting for the first byte",
-    "headed": "waiting for the first byte",
-    "talking": "the provider is alive, waiting for an event",
-    "opened": "the provider is alive, waiting for the answer",
-    "generating": "waiting for more",
+    "waiting": "waiting for the first byte",
+    "headers": "waiting for the first byte",
+    "body": "the provider is alive, waiting for an event",
+    "events": "the provider is alive, waiting for the answer",
+    "content": "waiting for more",
     "finishing": "waiting for the end",
-    "ending": "waiting for the end",
     "draining": "waiting for the end",
     "refused": "reading the error",
+    "backing_off": "waiting to send again",
 }
 
 _FIRST = 0.5
@@ -78,7 +78,7 @@ class Waiting:
                 self._next_line = max(self._next_line, notice.waited) * 2
                 self._terminal.note(text)
             return
-        if notice.waited < (_FIRST_BETWEEN if notice.phase == "generating" else _FIRST):
+        if notice.waited < (_FIRST_BETWEEN if notice.phase == "content" else _FIRST):
             return
         column, width = self._terminal.column, self._terminal.err.width
         if column == 0:

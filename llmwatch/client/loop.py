@@ -308,7 +308,7 @@ class Call(Generic[T]):
             self._attempt = None
             self._finish("failed", error)
             raise error
-        if isinstance(error, Cancelled) or getattr(error, "phase", None) == "deadline":
+        if isinstance(error, Cancelled) or getattr(error, "limit", None) == "deadline":
             self._note_unsent(ended)
         plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
         if plan.recovery.decision is not Decision.RETRY:
@@ -337,6 +337,8 @@ class Call(Generic[T]):
             RetryNotice(
                 attempt=record.number,
                 of=self.retry.max_attempts,
+                phase=record.phase,
+                limit=record.limit,
                 wait=wait,
                 cause=record.limit or record.cause or "unknown",
                 message=str(error),

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class WaitNotice:
     """Nothing has come for a while. Seconds throughout.
 
-    ``phase`` is where the attempt stands (``connecting``, ``sent``, ``headed``, ...), ``limit`` the limit that expires
+    ``phase`` is where the attempt stands, one of :data:`llmwatch.records.PHASES`, ``limit`` the limit that expires
     next and ``expires_in`` the time until then; both are ``None`` where no limit runs.
     """
 
@@ -37,11 +37,15 @@ class WaitNotice:
 class RetryNotice:
     """An attempt has failed and will be followed by another after ``wait`` seconds.
 
-    ``of`` is how many attempts are allowed, ``cause`` the failure in one word, ``record`` what happened.
+    ``of`` is how many attempts are allowed, ``phase`` where the failed one stood, ``limit`` the limit that ended it
+    (``None`` if none did), ``cause`` the failure in one word, which is the limit's name where there is one, ``record``
+    what happened.
     """
 
     attempt: int
     of: int
+    phase: str
+    limit: str | None
     wait: float
     cause: str
     message: str
@@ -111,7 +115,7 @@ class Teller:
                 WaitNotice(
                     attempt=number,
                     waited=now - began,
-                    phase=attempt.phase.value,
+                    phase=attempt.phase.public,
                     limit=None if due is None else due.clock,
                     expires_in=None if due is None else max(0.0, due.at - now),
                 )

@@ -147,12 +147,12 @@ def _error(
         return verdict.error
     if verdict.kind is VerdictKind.CANCELLED:
         return cancelled_error(verdict.by or "user")
-    phase = verdict.limit or "total"
+    limit = verdict.limit or "total"
     seconds = verdict.seconds or 0.0
     elapsed = verdict.elapsed if verdict.elapsed is not None else verdict.at - call_started_at
     function = attempt.tally.function
     message = timeout_message(
-        phase,
+        limit,
         seconds,
         elapsed,
         paused=verdict.paused,
@@ -161,7 +161,14 @@ def _error(
         function=function,
         stuck=function and attempt.orphaned and facts.sent is Sent.YES,
     )
-    return WatchTimeout(message, phase=phase, limit=seconds, elapsed=elapsed, paused=verdict.paused)
+    return WatchTimeout(
+        message,
+        limit=limit,
+        limit_seconds=seconds,
+        phase=verdict.phase.public,
+        elapsed=elapsed,
+        paused=verdict.paused,
+    )
 
 
 def _record(
@@ -198,7 +205,7 @@ def _record(
         stray_lines=tally.stray_lines,
         contradictions=tally.contradictions,
         longest_gap=machine.longest_gap,
-        phase=verdict.phase.value,
+        phase=verdict.phase.public,
         limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,
         limit_seconds=verdict.seconds,
         elapsed=verdict.at - attempt.created_at,

@@ -1,7 +1,7 @@
 """What is remembered: attempts, calls and decisions; what is left out of them; where they go."""
 
 from llmwatch.records import quotes, redact
-from llmwatch.records.attempt import CAUSES, AttemptRecord, Timings
+from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
 from llmwatch.records.echoes import Secrets
@@ -9,6 +9,7 @@ from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_inciden
 
 __all__ = [
     "CAUSES",
+    "PHASES",
     "AttemptRecord",
     "CallRecord",
     "Decision",

@@ -11,10 +11,13 @@ from llmwatch.records import redact
 from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
 from llmwatch.records.reader import Reader
 
-__all__ = ["ATTEMPT_SCHEMA", "CAUSES", "AttemptRecord", "Timings"]
+__all__ = ["ATTEMPT_SCHEMA", "CAUSES", "PHASES", "AttemptRecord", "Timings"]
 
-ATTEMPT_SCHEMA = 1
-"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added."""
+ATTEMPT_SCHEMA = 2
+"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
+
+2: other names of phases, see :data:`PHASES`.
+"""
 
 CAUSES = (
     "watchdog_timeout",
@@ -28,6 +31,40 @@ CAUSES = (
     "unknown",
 )
 """Every value of ``cause``. It names the earliest initiating event; what comes to light later never replaces it."""
+
+PHASES = (
+    "idle",
+    "connecting",
+    "sending",
+    "waiting",
+    "headers",
+    "body",
+    "events",
+    "content",
+    "finishing",
+    "draining",
+    "refused",
+    "backing_off",
+)
+"""Every value of ``phase``, in errors, notices and records: where a call stood.
+
+* ``idle``: not begun; ``connecting``: on its way to a connection; ``sending``: the request is being written;
+* ``waiting``: the request is sent, and nothing of an answer came;
+* ``headers``, ``body``, ``events``, ``content``: the last of these that came;
+* ``finishing``: a finish or end mark came; ``draining``: the answer is whole, and its body still open;
+* ``refused``: the answer is an error, whose body is read;
+* ``backing_off``: the call waits before an attempt.
+"""
+
+_PHASES_OF_1 = {
+    "sent": "waiting",
+    "headed": "headers",
+    "talking": "body",
+    "opened": "events",
+    "generating": "content",
+    "ending": "finishing",
+}
+"""The phases of schema 1, and what they are called since. The others have kept their names."""
 
 _CANCELLED = ("user_cancel", "lifecycle_close")
 
@@ -68,7 +105,7 @@ _TIMINGS = tuple(one.name for one in fields(Timings))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One attempt (schema version 1). Seconds and bytes throughout; ``None`` where a thing is not known or did not
+    """One attempt (schema version 2). Seconds and bytes throughout; ``None`` where a thing is not known or did not
     happen.
 
     No prompt, output, header value, body, tool name or argument is kept. Whatever is passed in, the record itself
@@ -86,9 +123,10 @@ class AttemptRecord:
     * ``stray_lines``: lines of a stream of events that are neither a field nor a comment.
     * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
     * ``longest_gap``: longest silence between two reads of the body.
-    * ``phase``: the watchdog's phase when it ended; ``limit``: name of the limit that expired, ``limit_seconds`` its
-      length; ``elapsed``: from the attempt's start to its verdict, of which its clocks stood still for ``paused``
-      (the caller kept it waiting, or they were paused); ``kill_lag``: from the expiry to the verdict.
+    * ``phase``: where it stood when it ended, one of :data:`PHASES`; ``limit``: name of the limit that expired,
+      ``limit_seconds`` its length; ``elapsed``: from the attempt's start to its verdict, of which its clocks stood
+      still for ``paused`` (the caller kept it waiting, or they were paused); ``kill_lag``: from the expiry to the
+      verdict.
     * ``socket_reused``: a pooled connection was used, ``socket_idle`` how long it had been idle;
       ``idle_since_previous``: since the previous call of this client to this origin, start to start.
     * ``tool_boundary``: how many tools the request exposed, by who executes them; ``facts``: what the decision was
@@ -171,8 +209,12 @@ class AttemptRecord:
 
     @classmethod
     def from_json(cls, source: object) -> AttemptRecord:
-        """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else."""
+        """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else.
+
+        A record of schema 1 is translated, and is one of the newest schema then.
+        """
         read = Reader(source, "AttemptRecord")
+        schema, phase = read.schema(ATTEMPT_SCHEMA), read.text("phase", "")
         cause = read.maybe_text("cause")
         if cause is not None and cause not in CAUSES:
             raise ValueError("AttemptRecord.cause is not one of " + ", ".join(CAUSES))
@@ -180,7 +222,6 @@ class AttemptRecord:
         if not all(type(count) is int for count in events.values()):
             raise ValueError("AttemptRecord.events: expected a whole number for each kind")
         return cls(
-            schema=read.schema(ATTEMPT_SCHEMA),
             number=read.whole("number"),
             started_at=read.number("started_at"),
             timings=Timings.from_json(read.mapping("timings")),
@@ -197,7 +238,7 @@ class AttemptRecord:
             stray_lines=read.whole("stray_lines", 0),
             contradictions=read.whole("contradictions", 0),
             longest_gap=read.maybe_number("longest_gap"),
-            phase=read.text("phase", ""),
+            phase=_PHASES_OF_1.get(phase, phase) if schema == 1 else phase,
             limit=read.maybe_text("limit"),
             limit_seconds=read.maybe_number("limit_seconds"),
             elapsed=read.number("elapsed", 0.0),

@@ -14,8 +14,11 @@ from llmwatch.records.reader import Reader
 
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallRecord"]
 
-CALL_SCHEMA = 1
-"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added."""
+CALL_SCHEMA = 2
+"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
+
+2: that of the attempts rose.
+"""
 
 CALL_OUTCOMES = ("done", "recovered", "failed", "cancelled")
 """Every value of ``outcome``: answered at the first attempt; at a later one; not at all; given up on purpose."""
@@ -23,7 +26,7 @@ CALL_OUTCOMES = ("done", "recovered", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call (schema version 1). A recovered attempt is history here, never the call's failure. Seconds throughout.
+    """One call (schema version 2). A recovered attempt is history here, never the call's failure. Seconds throughout.
 
     * ``schema``: version of these fields; ``call_id``: random, unique to the call.
     * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from there to the end, waits
@@ -96,9 +99,10 @@ class CallRecord:
         """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else.
 
         Fields that this version does not know are passed over; fields that are missing take their default where they
-        have one.
+        have one. A record of an older schema is translated, and is one of the newest then.
         """
         read = Reader(source, "CallRecord")
+        read.schema(CALL_SCHEMA)
         outcome, cause = read.text("outcome", "done"), read.maybe_text("cause")
         if outcome not in CALL_OUTCOMES:
             raise ValueError("CallRecord.outcome is not one of " + ", ".join(CALL_OUTCOMES))
@@ -108,7 +112,6 @@ class CallRecord:
         if not all(isinstance(limit, Mapping) for limit in limits.values()):
             raise ValueError("CallRecord.limits: expected a JSON object for each limit")
         return cls(
-            schema=read.schema(CALL_SCHEMA),
             call_id=read.text("call_id"),
             started_at=read.number("started_at"),
             method=read.text("method"),

@@ -57,7 +57,7 @@ class FailureKind(str, Enum):
 class Failure:
     """One failure. Fields that do not apply to its kind are ``None``.
 
-    * ``limit``: which clock expired (``WATCHDOG``).
+    * ``limit``: which limit expired (``WATCHDOG``).
     * ``status``: the HTTP status; ``should_retry``: what ``x-should-retry`` said; ``retry_after``: seconds asked for.
     * ``error_type``, ``code``: the provider's own words for its error.
     * ``retryable``: what the error itself knows about a resend (``ConnectFailed``, ``EmptyStream``, ``ProviderError``),
@@ -98,7 +98,7 @@ _SIMPLE: tuple[tuple[type[BaseException], FailureKind], ...] = (
 def failure_of(error: BaseException) -> Failure:
     """``error`` as a :class:`Failure`. Anything that is no error of llmwatch is ``UNKNOWN``."""
     if isinstance(error, errors.WatchTimeout):
-        return Failure(kind=FailureKind.WATCHDOG, limit=error.phase)
+        return Failure(kind=FailureKind.WATCHDOG, limit=error.limit)
     if isinstance(error, errors.ConnectFailed):
         # The transport has seen errno and the handshake: what it found out goes before the table.
         return Failure(kind=_CONNECT.get(error.cause, FailureKind.UNKNOWN), retryable=error.retryable)

@@ -303,8 +303,8 @@ def recovery(decision: Decision, reason: Reason) -> Recovery:
 
 
 def timeout_message(
-    phase: str,
-    limit: float,
+    limit: str,
+    seconds: float,
     elapsed: float,
     *,
     paused: float = 0.0,
@@ -315,26 +315,26 @@ def timeout_message(
 ) -> str:
     """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
 
-    ``phase`` names the limit; ``limit`` and ``elapsed`` are seconds, and ``paused`` those of ``elapsed`` in which the
-    clocks stood still. ``host`` goes into the text as it is.
+    ``limit`` names it; ``seconds`` is its length, and ``paused`` are those of ``elapsed`` in which the clocks stood
+    still. ``host`` goes into the text as it is.
     ``function``: the attempt ran the wrapped function of that name; ``stuck``: one that nothing could wake.
     """
-    happened, change = (FUNCTION_TIMEOUTS if function else TIMEOUTS).get(phase, _OTHER)
+    happened, change = (FUNCTION_TIMEOUTS if function else TIMEOUTS).get(limit, _OTHER)
     return f"{happened}{_STUCK if stuck else ''} {change}".format(
-        phase=phase,
+        name=limit,
         host=host or "The provider",
-        limit=_seconds(limit),
+        limit=_seconds(seconds),
         elapsed=f"{_seconds(elapsed)}, {_seconds(paused)} of it paused,"
         if paused >= _LEAST_TOLD
         else _seconds(elapsed),
         received=_received(facts or Facts()),
-        variable=LIMIT_VARIABLES.get(phase, ""),
+        variable=LIMIT_VARIABLES.get(limit, ""),
     )
 
 
 _LEAST_TOLD = 0.001
 
-_OTHER = ("The limit {phase} of {limit} expired after {elapsed} ({received}).", "Raise {phase}.")
+_OTHER = ("The limit {name} of {limit} expired after {elapsed} ({received}).", "Raise {name}.")
 
 
 def _seconds(value: float) -> str:

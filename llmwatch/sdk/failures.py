@@ -1,14 +1,14 @@
 """Our errors in the words of the library that asked: each is one of ours and one of the library's at once.
 
 So code that catches ``httpx.ReadTimeout`` goes on catching it, an SDK reports it as it reports the library's own, and
-what we know (phase, record, recovery) is on it.
+what we know (limit, phase, record, recovery) is on it.
 
 =====================================  ===============================================================
 ours                                   the library's
 =====================================  ===============================================================
 ``WatchTimeout`` ``connect``           ``ConnectTimeout``
 ``WatchTimeout`` ``send``              ``WriteTimeout``
-``WatchTimeout``, any other phase      ``ReadTimeout``
+``WatchTimeout``, any other limit      ``ReadTimeout``
 ``ConnectFailed``                      ``ProxyError`` where a proxy answered the CONNECT with no; ``ReadError`` or
                                        ``RemoteProtocolError`` where it broke off there; else ``ConnectError``,
                                        where there was no connection to a proxy too
@@ -55,7 +55,7 @@ def in_library(error: LLMWatchError, library: Library, request: Any) -> LLMWatch
 
 def _name(error: LLMWatchError) -> str:
     if isinstance(error, WatchTimeout):
-        return {"connect": "ConnectTimeout", "send": "WriteTimeout"}.get(error.phase, "ReadTimeout")
+        return {"connect": "ConnectTimeout", "send": "WriteTimeout"}.get(error.limit, "ReadTimeout")
     if isinstance(error, ConnectFailed):
         return _proxy_name(error) if error.cause == "proxy" else "ConnectError"
     if isinstance(error, StreamCut):

@@ -153,7 +153,7 @@ def _class_for(error: errors.LLMWatchError, *, in_body: bool) -> type[_Requested
     if isinstance(error, errors.WatchTimeout):
         if in_body:
             return BodyTimeout
-        return ConnectTimeout if error.phase == "connect" else ReadTimeout
+        return ConnectTimeout if error.limit == "connect" else ReadTimeout
     if isinstance(error, errors.ConnectFailed):
         kinds: dict[str, type[_Requested]] = {"tls": TlsFailed, "proxy": ProxyFailed}
         return kinds.get(error.cause, ConnectFailed)

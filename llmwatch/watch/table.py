@@ -15,20 +15,27 @@ __all__ = ["CLOCKS", "CONTENT_CLOCKS", "READ_CLOCKS", "SETTLED", "STEPS", "TABLE
 
 
 class Phase(str, Enum):
-    """Where an attempt stands."""
+    """Where an attempt stands: the last thing that was seen of it, or what it is at."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
     SENDING = "sending"
-    SENT = "sent"
-    HEADED = "headed"
-    TALKING = "talking"
-    OPENED = "opened"
-    GENERATING = "generating"
+    WAITING = "waiting"
+    HEADERS = "headers"
+    BODY = "body"
+    EVENTS = "events"
+    CONTENT = "content"
     FINISHING = "finishing"
     ENDING = "ending"
     REFUSED = "refused"
     DRAINING = "draining"
+
+    @property
+    def public(self) -> str:
+        """Its name in errors, notices and records, one of :data:`llmwatch.records.PHASES`. That an end mark came
+        without a finish mark is of no interest there.
+        """
+        return "finishing" if self is Phase.ENDING else str(self._value_)
 
 
 class Seen(str, Enum):
@@ -77,7 +84,7 @@ def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "", rep
 
 
 _ALL = "connect send headers ttfb first_event first_content stale progress finish total error_body drain"
-# total runs on: content after a finish leads back to generating, and nothing winds total.
+# total runs on: content after a finish leads back to CONTENT, and nothing winds total.
 _AT_FINISH = "headers ttfb first_event first_content error_body"
 _AT_END = f"{_AT_FINISH} stale progress finish"
 _FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="stale progress")
@@ -93,32 +100,32 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
         Seen.CONNECTED: _cell(Phase.SENDING, ends="connect", starts="send"),
     },
     Phase.SENDING: {
-        Seen.SENT: _cell(Phase.SENT, ends="send", starts="headers ttfb first_event first_content total"),
+        Seen.SENT: _cell(Phase.WAITING, ends="send", starts="headers ttfb first_event first_content total"),
     },
-    Phase.SENT: {
-        Seen.HEADERS: _cell(Phase.HEADED, ends="headers"),
+    Phase.WAITING: {
+        Seen.HEADERS: _cell(Phase.HEADERS, ends="headers"),
     },
-    Phase.HEADED: {
+    Phase.HEADERS: {
         Seen.REFUSED: _cell(Phase.REFUSED, ends="ttfb first_event first_content", starts="error_body"),
-        Seen.BYTE: _cell(Phase.TALKING, ends="ttfb", starts="stale"),
+        Seen.BYTE: _cell(Phase.BODY, ends="ttfb", starts="stale"),
     },
-    Phase.TALKING: {
+    Phase.BODY: {
         Seen.REFUSED: _cell(Phase.REFUSED, ends="first_event first_content stale", starts="error_body"),
-        Seen.BYTE: _cell(Phase.TALKING, winds="stale"),
-        Seen.EVENT: _cell(Phase.OPENED, ends="first_event"),
+        Seen.BYTE: _cell(Phase.BODY, winds="stale"),
+        Seen.EVENT: _cell(Phase.EVENTS, ends="first_event"),
     },
-    Phase.OPENED: {
-        Seen.BYTE: _cell(Phase.OPENED, winds="stale"),
-        Seen.EVENT: _cell(Phase.OPENED),
-        Seen.CONTENT: _cell(Phase.GENERATING, ends="first_content", starts="progress"),
+    Phase.EVENTS: {
+        Seen.BYTE: _cell(Phase.EVENTS, winds="stale"),
+        Seen.EVENT: _cell(Phase.EVENTS),
+        Seen.CONTENT: _cell(Phase.CONTENT, ends="first_content", starts="progress"),
         Seen.FINISH: _FINISH,
         Seen.END: _END,
         Seen.TERMINAL: _TERMINAL,
     },
-    Phase.GENERATING: {
-        Seen.BYTE: _cell(Phase.GENERATING, winds="stale"),
-        Seen.EVENT: _cell(Phase.GENERATING),
-        Seen.CONTENT: _cell(Phase.GENERATING, winds="progress"),
+    Phase.CONTENT: {
+        Seen.BYTE: _cell(Phase.CONTENT, winds="stale"),
+        Seen.EVENT: _cell(Phase.CONTENT),
+        Seen.CONTENT: _cell(Phase.CONTENT, winds="progress"),
         Seen.FINISH: _FINISH,
         Seen.END: _END,
         Seen.TERMINAL: _TERMINAL,
@@ -127,7 +134,7 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
         # stale and progress run here only where finish is off.
         Seen.BYTE: _cell(Phase.FINISHING, winds="stale"),
         Seen.EVENT: _cell(Phase.FINISHING),
-        Seen.CONTENT: _cell(Phase.GENERATING, ends="finish", starts="stale progress"),
+        Seen.CONTENT: _cell(Phase.CONTENT, ends="finish", starts="stale progress"),
         Seen.FINISH: _cell(Phase.FINISHING, winds="finish"),
         Seen.END: _END,
         Seen.TERMINAL: _TERMINAL,

@@ -27,13 +27,13 @@ __all__ = ["BodyTooLarge", "run_bounded"]
 
 
 def run_bounded(
-    function: Callable[[], T], *, seconds: float | None, phase: str = "refresh", max_body: int | None = None
+    function: Callable[[], T], *, seconds: float | None, limit: str = "refresh", max_body: int | None = None
 ) -> T:
     """What ``function()`` returns, at the latest after ``seconds`` (``None``: no limit).
 
-    It runs in a watched worker. Raises what it raises, unchanged; :class:`~llmwatch.WatchTimeout` with ``phase`` when
-    the time is over, at once, with the function's sockets (those of requests) shut down. The body of a response that
-    requests gets inside may have ``max_body`` bytes: a larger one is a :class:`BodyTooLarge`, which is a
+    It runs in a watched worker. Raises what it raises, unchanged; :class:`~llmwatch.WatchTimeout` with that ``limit``
+    when the time is over, at once, with the function's sockets (those of requests) shut down. The body of a response
+    that requests gets inside may have ``max_body`` bytes: a larger one is a :class:`BodyTooLarge`, which is a
     ``requests.RequestException``, raised into the function.
 
     Called inside another attempt's worker it stops the clocks of that attempt, and of those around it, but not their
@@ -66,10 +66,10 @@ def run_bounded(
     finally:
         if outer is not None:
             outer.disown(inner)
-    return batch[0] if batch else _raise(attempt, outer, phase)
+    return batch[0] if batch else _raise(attempt, outer, limit)
 
 
-def _raise(attempt: Attempt[Any], outer: Attempt[Any] | None, phase: str) -> Any:
+def _raise(attempt: Attempt[Any], outer: Attempt[Any] | None, limit: str) -> Any:
     verdict = attempt.verdict
     assert verdict is not None
     if verdict.kind is VerdictKind.FAILED and verdict.error is not None:
@@ -79,11 +79,12 @@ def _raise(attempt: Attempt[Any], outer: Attempt[Any] | None, phase: str) -> Any
         if outer is not None:
             outer.check()
         raise cancelled_error(verdict.by or "user")
-    limit, elapsed = verdict.seconds or 0.0, verdict.elapsed or 0.0
+    seconds, elapsed = verdict.seconds or 0.0, verdict.elapsed or 0.0
     raise WatchTimeout(
-        timeout_message(phase, limit, elapsed, paused=verdict.paused),
-        phase=phase,
+        timeout_message(limit, seconds, elapsed, paused=verdict.paused),
         limit=limit,
+        limit_seconds=seconds,
+        phase=verdict.phase.public,
         elapsed=elapsed,
         paused=verdict.paused,
     )

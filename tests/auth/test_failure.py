@@ -71,7 +71,7 @@ def lost(number: int) -> requests.ConnectionError:
         by_status(503),
         ConnectFailed(SECRET, cause="refused"),
         StreamCut(SECRET),
-        WatchTimeout(SECRET, phase="ttfb", limit=1.0, elapsed=1.0),
+        WatchTimeout(SECRET, limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0),
         TooManyOrphans("many"),
         ProviderError("no", status=502),
         Cancelled("given up", by="user"),
@@ -166,17 +166,18 @@ def test_the_name_of_an_error_is_that_of_the_tree() -> None:
 
 
 def test_out_of_time() -> None:
-    """The message names the phase, the limit, what passed and what to change; the cause is the time-out itself."""
-    found = timed_out(30.0, 30.0021)
+    """The message names the limit, its length, what passed and what to change; the cause is the time-out itself."""
+    found = timed_out(30.0, 30.0021, "waiting")
     assert found.retryable
-    for word in ("phase refresh", "30 s", "30.002 s", "LLMWATCH_REFRESH_TIMEOUT_SECONDS", "Limits(total=...)"):
+    for word in ("limit refresh", "30 s", "30.002 s", "LLMWATCH_REFRESH_TIMEOUT_SECONDS", "Limits(total=...)"):
         assert word in found.message
     error = found.error()
     assert type(error) is RefreshFailed
-    assert (error.phase, error.limit, error.elapsed, error.retryable) == ("refresh", 30.0, 30.0021, True)
+    assert (error.limit, error.limit_seconds, error.elapsed, error.retryable) == ("refresh", 30.0, 30.0021, True)
     cause = error.__cause__
     assert isinstance(cause, WatchTimeout)
-    assert (cause.phase, cause.limit, cause.elapsed, cause.retryable) == ("refresh", 30.0, 30.0021, True)
+    assert (error.phase, cause.phase) == ("waiting", "waiting")
+    assert (cause.limit, cause.limit_seconds, cause.elapsed, cause.retryable) == ("refresh", 30.0, 30.0021, True)
 
 
 def test_everybody_gets_an_error_of_their_own() -> None:
@@ -185,4 +186,4 @@ def test_everybody_gets_an_error_of_their_own() -> None:
     one, other = failure.error(), failure.error()
     assert one is not other
     assert str(one) == str(other)
-    assert (one.phase, one.limit, one.elapsed, one.__cause__) == (None, None, None, None)
+    assert (one.phase, one.limit, one.limit_seconds, one.elapsed, one.__cause__) == (None,) * 5

@@ -120,7 +120,7 @@ def test_what_is_no_token(answer: object, words: str) -> None:
     """What cannot be used is a failure that says what is missing, is not worth another try, and is not remembered."""
     found = refused(answer)
     assert words in found.message
-    assert (found.retryable, found.rejected, found.limit, found.cause) == (False, False, None, None)
+    assert (found.retryable, found.rejected, found.limit_seconds, found.cause) == (False, False, None, None)
 
 
 def test_the_largest_body() -> None:

@@ -261,7 +261,7 @@ def test_a_refresh_that_does_not_end_is_left_after_its_limit(keep: Callable[...,
     clock.advance(0.2)
     outcome = left.result()
     assert isinstance(outcome, Failure)
-    assert (outcome.retryable, outcome.limit) == (True, LIMIT)
+    assert (outcome.retryable, outcome.limit_seconds, outcome.phase) == (True, LIMIT, "waiting")
     another = in_thread(keeper.get, LIMIT)
     source.wait_for(2)
     source.gate.set()

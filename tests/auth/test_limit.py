@@ -49,14 +49,14 @@ class Hanging:
 
 def timed_out(error: RefreshFailed) -> None:
     """What a refresh that ran out of time has to say of itself."""
-    assert (error.retryable, error.phase, error.limit) == (True, "refresh", LIMIT)
+    assert (error.retryable, error.limit, error.limit_seconds) == (True, "refresh", LIMIT)
     assert error.elapsed is not None
     assert LIMIT <= error.elapsed < LONG
     for word in ("refresh", f"{LIMIT:g} s", REFRESH_VARIABLE):
         assert word in str(error)
     cause = error.__cause__
     assert isinstance(cause, WatchTimeout)
-    assert (cause.phase, cause.limit, cause.elapsed) == ("refresh", LIMIT, error.elapsed)
+    assert (cause.limit, cause.limit_seconds, cause.elapsed) == ("refresh", LIMIT, error.elapsed)
 
 
 @pytest.mark.parametrize("hanging", HANGING)
@@ -170,7 +170,7 @@ def test_an_endless_body_is_not_read_to_its_end(serve: Serve, connect: Connect, 
     outcome = collect(connect(), api.chat_url, auth=refreshing(asking_at(auths)))
     error = outcome.failed(RefreshFailed)
     assert "larger than 65,536 bytes" in str(error)
-    assert (error.retryable, error.__cause__, error.phase) == (False, None, None)
+    assert (error.retryable, error.__cause__, error.limit) == (False, None, None)
     auths.wait_for_closed(1)
     assert (len(auths.requests), len(api.requests)) == (1, 0)
 
@@ -220,7 +220,7 @@ def test_a_rejected_token_is_never_tried_again(serve: Serve, connect: Connect, s
     for _ in range(3):
         outcome = collect(client, api.chat_url, auth=auth)
         error = outcome.failed(RefreshFailed)
-        assert (error.retryable, error.phase) == (False, None)
+        assert (error.retryable, error.limit) == (False, None)
         assert error.recovery is not None
         assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "refresh_rejected")
         assert len(outcome.record.attempts) == 1
@@ -295,7 +295,7 @@ def test_the_default_limit_is_thirty_seconds(serve: Serve, connect: Connect, man
     waits(manual)
     manual.advance(30.0 + LATE)
     error = calling.result().failed(RefreshFailed)
-    assert (error.retryable, error.phase, error.limit) == (True, "refresh", 30.0)
+    assert (error.retryable, error.limit, error.limit_seconds) == (True, "refresh", 30.0)
 
 
 def test_the_deadline_runs_on(serve: Serve, connect: Connect, manual: ManualTime) -> None:
@@ -311,7 +311,7 @@ def test_the_deadline_runs_on(serve: Serve, connect: Connect, manual: ManualTime
     # No further, so that the worker need not hurry to be gone in time.
     manual.advance(20.0 + LATE)
     error = calling.result().failed(WatchTimeout)
-    assert (error.phase, error.retryable) == ("deadline", False)
+    assert (error.limit, error.retryable) == ("deadline", False)
     assert error.record is not None
     assert not error.record.attempts[0].orphaned
     auths.gate("go").set()
@@ -391,7 +391,7 @@ def test_a_wrapped_function_is_given_up_in_the_middle_of_a_refresh(serve: Serve)
     hanging = refreshing(asking_at(auths), limits=Limits(total=LONG))
     with pytest.raises(WatchTimeout) as caught:
         llmwatch.wrap.call(lambda: requests.get(api.url, auth=hanging), limits=Limits(deadline=LIMIT))
-    assert caught.value.phase == "deadline"
+    assert caught.value.limit == "deadline"
     assert caught.value.elapsed is not None
     assert LIMIT <= caught.value.elapsed < LONG
     assert len(api.requests) == 0

@@ -143,7 +143,7 @@ def test_no_secret_comes_out_of_a_refresh_that_is_killed(
         auths.wait_for_requests(1)
         manual.advance(LIMIT + LATE)
         error, trace = asking.result()
-    assert (error.phase, error.retryable) == ("refresh", True)
+    assert (error.limit, error.retryable) == ("refresh", True)
     assert REFRESH_TOKEN.encode() in auths.requests[0].body
     clean(error, trace, told, caplog)
 

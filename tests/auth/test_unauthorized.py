@@ -373,11 +373,11 @@ def test_a_hanging_second_request_in_a_session(serve: Serve, manual: ManualTime)
 
     asking = in_thread(ask)
     api.wait_for_requests(2)
-    eventually(lambda: [one for one in manual.attempts() if one.machine.phase is Phase.SENT], "the request is sent")
+    eventually(lambda: [one for one in manual.attempts() if one.machine.phase is Phase.WAITING], "the request is sent")
     manual.pass_by(LIMIT)
     error = asking.result()
     assert isinstance(error, llmwatch.WatchTimeout)
-    assert error.phase == "ttfb"
+    assert error.limit == "ttfb"
     assert len(api.requests) == 2
 
 

@@ -49,7 +49,7 @@ def attempt(number: int, **fields: Any) -> AttemptRecord:
         "method": "POST",
         "url": "http://one.example.com/v1/chat/completions",
         "origin": "http://one.example.com",
-        "phase": "sent",
+        "phase": "waiting",
         "limit": "ttfb",
         "limit_seconds": 1.0,
         "elapsed": 1.2,
@@ -64,7 +64,7 @@ def attempt(number: int, **fields: Any) -> AttemptRecord:
 FAILED = call(
     2,
     origin="https://two.example.com:8443",
-    attempts=(attempt(1, phase="generating", limit="stale"),),
+    attempts=(attempt(1, phase="content", limit="stale"),),
     decisions=(),
     outcome="failed",
     cause="watchdog_timeout",

@@ -118,7 +118,8 @@ def test_json_of_a_failure() -> None:
     found = json.loads(done.out)
     assert found["text"] == answer(3)
     assert found["error"]["error"] == "WatchTimeout"
-    assert found["error"]["phase"] == "stale"
+    error = found["error"]
+    assert (error["limit"], error["limit_seconds"], error["phase"]) == ("stale", LIMIT, "content")
     assert found["error"]["recovery"]["decision"] == "continue"
     assert found["record"]["outcome"] == "failed"
     assert "stale" in done.err

@@ -43,6 +43,31 @@ def happen(path: Path) -> list[CallRecord]:
     return [CallRecord.from_json(json.loads(line)) for line in path.read_text().splitlines()]
 
 
+def old_lines(*records: CallRecord) -> bytes:
+    """The records as a version wrote them whose schema was 1."""
+    names = {"waiting": "sent", "headers": "headed", "body": "talking", "events": "opened", "content": "generating"}
+    found = []
+    for record in records:
+        plain = record.to_json()
+        old = [{**one, "schema": 1, "phase": names.get(one["phase"], one["phase"])} for one in plain["attempts"]]
+        found.append(json.dumps({**plain, "schema": 1, "attempts": old}) + "\n")
+    return "".join(found).encode()
+
+
+def test_a_log_of_an_older_version_and_of_this_one() -> None:
+    """The lines of schema 1 are read as those of today are: the same table, the same filters, the same document."""
+    old, new = old_lines(*SEVERAL), lines(*SEVERAL)
+    assert b'"sent"' in old
+    assert b"generating" in old
+    assert incidents(log=old) == incidents(log=new)
+    for phase in ("waiting", "content", "connecting"):
+        assert incidents("--phase", phase, log=old + new).out.count("\n0000000") == 2 * incidents(
+            "--phase", phase, log=new
+        ).out.count("\n0000000")
+    assert document(log=old) == document(log=new)
+    assert {one["schema"] for one in document(log=old)["calls"]} == {2}
+
+
 def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a client has written to the log that the environment names is a row each, and each can be told in full."""
     path = tmp_path / "incidents.jsonl"
@@ -56,12 +81,12 @@ def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row[0] for row in cells] == [record.call_id[:8] for record in records]
     assert [row[2] for row in cells] == [record.origin for record in records]
     assert [row[3:5] + row[6:] for row in cells] == [
-        ["sent", "ttfb", "2", "retry", "recovered"],
-        ["generating", "stale", "1", "continue", "failed"],
-        ["sent", "ttfb", "1", "stop", "cancelled"],
+        ["waiting", "ttfb", "2", "retry", "recovered"],
+        ["content", "stale", "1", "continue", "failed"],
+        ["waiting", "ttfb", "1", "stop", "cancelled"],
     ]
     assert rows[3] == ""
-    assert rows[4].startswith("3 calls: 1 recovered, 1 failed, 1 cancelled. By phase and limit: sent: ttfb (2), ")
+    assert rows[4].startswith("3 calls: 1 recovered, 1 failed, 1 cancelled. By phase and limit: waiting: ttfb (2), ")
     assert document(log=path.read_bytes())["calls"] == [record.to_json() for record in records]
 
     told = run("incidents", str(path), "--call", recovered.call_id[:10]).out
@@ -73,7 +98,7 @@ def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "attempt 1\n",
         "connected, on a fresh connection",
         "request sent, ",
-        f"killed at ttfb {LIMIT:g} s in phase sent, ",
+        f"killed at ttfb {LIMIT:g} s in phase waiting, ",
         "decision: retry (silence), resend after ",
         " s, carried out; could work: yes, safe: yes, attempts left: 1; outcome: recovered",
         "attempt 2\n",
@@ -160,9 +185,9 @@ def test_everything_known_is_in_the_view() -> None:
         ((), "12345"),
         (("--origin", "TWO.example"), "2"),
         (("--origin", "example.com"), "12345"),
-        (("--phase", "sent"), "14"),
-        (("--phase", "generating", "--limit", "stale"), "2"),
-        (("--phase", "sent", "--limit", "stale"), ""),
+        (("--phase", "waiting"), "14"),
+        (("--phase", "content", "--limit", "stale"), "2"),
+        (("--phase", "waiting", "--limit", "stale"), ""),
         (("--limit", "ttfb"), "14"),
         (("--outcome", "failed"), "235"),
         (("--outcome", "recovered"), "1"),
@@ -241,27 +266,27 @@ def test_a_call_by_the_beginning_of_its_id() -> None:
 
 def test_totals() -> None:
     """Totals count lost attempts and calls by phase and limit, calls by outcome, and how many were recovered."""
-    twice = call(6, attempts=(attempt(1), attempt(2), attempt(3, phase="generating", limit="stale")))
+    twice = call(6, attempts=(attempt(1), attempt(2), attempt(3, phase="content", limit="stale")))
     log = lines(*SEVERAL, twice)
     totals = document(log=log)["totals"]
     assert (totals["calls"], totals["recovered"], totals["skipped"]) == (6, 2, 0)
     assert totals["by_outcome"] == {"done": 0, "recovered": 2, "failed": 3, "cancelled": 1}
     found = [tuple(place.values()) for place in totals["by_phase_and_limit"]]
     assert found == [
-        ("sent", "ttfb", "watchdog_timeout", 4, 3, 2),
-        ("generating", "stale", "watchdog_timeout", 2, 2, 1),
+        ("waiting", "ttfb", "watchdog_timeout", 4, 3, 2),
+        ("content", "stale", "watchdog_timeout", 2, 2, 1),
         (None, None, "setup_failure", 0, 1, 0),
         ("connecting", None, "connect_failed", 1, 1, 0),
     ]
     closing = (
-        "6 calls: 2 recovered, 3 failed, 1 cancelled. By phase and limit: sent: ttfb (3), generating: stale (2),"
+        "6 calls: 2 recovered, 3 failed, 1 cancelled. By phase and limit: waiting: ttfb (3), content: stale (2),"
         " before any attempt: setup_failure (1), connecting: connect_failed (1)."
     )
     assert incidents(log=log).out.splitlines()[-1] == closing
     out = incidents("--totals", log=log).out
     assert out.splitlines()[-1] == closing
-    assert re.search(r"^sent +ttfb +4 +3 +2$", out, re.MULTILINE)
+    assert re.search(r"^waiting +ttfb +4 +3 +2$", out, re.MULTILINE)
     assert re.search(r"^recovered +2$", out, re.MULTILINE)
     assert shown(out) == []
     row = next(line for line in incidents(log=log).out.splitlines() if line.startswith("00000006"))
-    assert re.split("  +", row)[3:5] == ["sent, generating", "ttfb, stale"]
+    assert re.split("  +", row)[3:5] == ["waiting, content", "ttfb, stale"]

@@ -19,7 +19,7 @@ from llmwatch import (
 from llmwatch.cli.outcome import ExitCode, code_of, command, describe, explain
 from llmwatch.cli.terminal import OutputFailed
 
-TIMEOUT = WatchTimeout("Nothing came within 2 s.", phase="ttfb", limit=2.0, elapsed=2.0)
+TIMEOUT = WatchTimeout("Nothing came within 2 s.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.0)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,9 @@ def recovery(message: str, action: str) -> Recovery:
 
 def test_explain() -> None:
     """An error is explained in a line, the recovery in another, which does not repeat what the first one says."""
-    error = WatchTimeout("Nothing came within 2 s. Raise ttfb.", phase="ttfb", limit=2.0, elapsed=2.0)
+    error = WatchTimeout(
+        "Nothing came within 2 s. Raise ttfb.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.0
+    )
     assert list(explain(error)) == ["llmwatch: Nothing came within 2 s. Raise ttfb."]
     error.recovery = recovery("A tool may have run.", "Look before you send it again.")
     assert list(explain(error))[1:] == [
@@ -99,14 +101,15 @@ def test_explain_names_the_key() -> None:
 
 def test_describe() -> None:
     """A program reads the class, the message, both answers, and the fields that the class has."""
-    error = WatchTimeout("Nothing.", phase="ttfb", limit=2.0, elapsed=2.1)
+    error = WatchTimeout("Nothing.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.1)
     error.recovery = recovery("m", "a")
     assert describe(error) == {
         "error": "WatchTimeout",
         "message": "Nothing.",
         "retryable": True,
         "recovery": {"decision": "confirm", "reason": "some_reason", "message": "m", "action": "a"},
-        "phase": "ttfb",
-        "limit": 2.0,
+        "limit": "ttfb",
+        "limit_seconds": 2.0,
+        "phase": "waiting",
         "elapsed": 2.1,
     }

@@ -71,7 +71,7 @@ for own in (600, {LIMIT / 2}):
     try:
         requests.post(url, json={{"model": "any", "messages": [], "stream": True}}, stream=True, timeout=own).content
     except requests.RequestException as error:
-        print(error.limit)
+        print(error.limit_seconds)
 """,
     )
     with FaultServer("silent") as server:

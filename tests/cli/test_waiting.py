@@ -30,7 +30,7 @@ def limits(**given: float) -> EffectiveLimits:
 
 
 def wait(
-    waited: float, *, limit: str | None = "ttfb", left: float | None = 108.0, phase: str = "sent", attempt: int = 1
+    waited: float, *, limit: str | None = "ttfb", left: float | None = 108.0, phase: str = "waiting", attempt: int = 1
 ) -> WaitNotice:
     return WaitNotice(attempt=attempt, waited=waited, phase=phase, limit=limit, expires_in=left)
 
@@ -41,10 +41,10 @@ def wait(
         (wait(12), "waiting for the first byte... 12 s of 120 s (ttfb)"),
         (wait(12, attempt=2), "waiting for the first byte... 12 s of 120 s (ttfb, attempt 2)"),
         (wait(0.4, limit="connect", left=9.6, phase="connecting"), "connecting... 0 s of 10 s (connect)"),
-        (wait(9, limit="stale", left=351, phase="generating"), "waiting for more... 9 s of 360 s (stale)"),
+        (wait(9, limit="stale", left=351, phase="content"), "waiting for more... 9 s of 360 s (stale)"),
         (wait(9, limit=None, left=None), "waiting for the first byte... 9 s (no limit is counting)"),
         (
-            wait(9, limit="first_content", left=200, phase="opened"),
+            wait(9, limit="first_content", left=200, phase="events"),
             "the provider is alive, waiting for the answer... 100 s of 300 s (first_content)",
         ),
         (wait(9, limit="error_body", left=2, phase="refused"), "reading the error... 9 s (no limit is counting)"),
@@ -101,9 +101,9 @@ def test_behind_an_unfinished_line() -> None:
     """In the middle of an answer the notice stands behind the text, which it leaves as it is."""
     terminal = FakeTerminal(talking=True, column=30)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
-    waiting(wait(1.0, phase="generating", limit="stale", left=359))
+    waiting(wait(1.0, phase="content", limit="stale", left=359))
     assert terminal.said == []
-    waiting(wait(3.0, phase="generating", limit="stale", left=357))
+    waiting(wait(3.0, phase="content", limit="stale", left=357))
     assert "3 s of 360 s (stale)" in terminal.said[0]
     assert "\r" not in terminal.said[0]
     assert "\n" not in terminal.said[0]
@@ -114,14 +114,14 @@ def test_behind_an_unfinished_line() -> None:
 def test_numbers_first() -> None:
     """Where the whole notice has no room behind the text, its numbers are what is shown."""
     terminal = FakeTerminal(talking=True, column=50)
-    Waiting(terminal, limits)(wait(9, phase="generating", limit="stale", left=351))  # type: ignore[arg-type]
+    Waiting(terminal, limits)(wait(9, phase="content", limit="stale", left=351))  # type: ignore[arg-type]
     assert " [9 s of 360 s (stale)]" in terminal.said[0]
 
 
 def test_no_room() -> None:
     """Behind a line that is almost full nothing is written."""
     terminal = FakeTerminal(talking=True, column=70)
-    Waiting(terminal, limits)(wait(30, phase="generating"))  # type: ignore[arg-type]
+    Waiting(terminal, limits)(wait(30, phase="content"))  # type: ignore[arg-type]
     assert terminal.said == []
 
 
@@ -132,6 +132,8 @@ def test_retry_stays(talking: bool) -> None:
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
     waiting(wait(12))
     record = AttemptRecord(number=1, started_at=0.0, method="POST", url="http://h.test", origin="http://h.test")
-    waiting(RetryNotice(attempt=1, of=3, wait=0.42, cause="ttfb", message="...", record=record))
+    waiting(
+        RetryNotice(attempt=1, of=3, phase="waiting", limit="ttfb", wait=0.42, cause="ttfb", message="", record=record)
+    )
     assert terminal.said[-1] == "attempt 1 of 3 failed (ttfb); resending in 0.4 s on a fresh connection\n"
     assert (terminal.said[-2] == "\r\x1b[2K") == talking

@@ -108,7 +108,7 @@ def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
     doors.studio.elapse(5.1)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert caught.value.phase == "first_content"
+    assert caught.value.limit == "first_content"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def attempt(number: int) -> AttemptRecord:
         method="POST",
         url="https://h.test/",
         origin="https://h.test",
-        phase="sent",
+        phase="waiting",
         elapsed=1.0,
         close_reason="failed",
     )

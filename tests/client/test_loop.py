@@ -110,7 +110,7 @@ def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
     calling = in_thread(caught_by, call, WatchTimeout)
     eventually(lambda: [one for one in studio.time.attempts() if one.tally.events], "the event")
     studio.elapse(5.1)
-    assert calling.result().phase == "stale"
+    assert calling.result().limit == "stale"
 
 
 def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_a_resend_that_the_deadline_forestalls_was_not_carried_out(studio: Studi
     retry = Retry(backoff=0, on_retry=lambda resend: studio.elapse(11))
     call, sender = studio.call(BUSY, retry=retry, limits=Limits(deadline=10))
     error = caught_by(call, WatchTimeout)
-    assert (error.phase, error.recovery.decision, error.recovery.reason) == ("deadline", Decision.STOP, "deadline")
+    assert (error.limit, error.recovery.decision, error.recovery.reason) == ("deadline", Decision.STOP, "deadline")
     planned, last = error.record.decisions
     assert (planned.decision, planned.carried_out, planned.outcome) == (Decision.RETRY, False, "stopped")
     assert (last.decision, last.reason, last.carried_out) == (Decision.STOP, "deadline", False)
@@ -191,7 +191,7 @@ def test_a_resend_that_the_deadline_ends_after_it_was_sent_was_carried_out(studi
     eventually(lambda: _counting(studio) == ("deadline", 10), "the deadline counts")
     studio.elapse(10.1)
     error = calling.result()
-    assert error.phase == "deadline"
+    assert error.limit == "deadline"
     assert [(one.carried_out, one.outcome) for one in error.record.decisions] == [(True, "failed"), (False, "stopped")]
 
 

@@ -16,7 +16,7 @@ from llmwatch.watch.machine import Due, Phase
 class FakeAttempt:
     """An attempt that has something to give after so many seconds, or a verdict."""
 
-    phase = Phase.SENT
+    phase = Phase.WAITING
 
     def __init__(self, clock: ManualClock, *, after: float, gives: list[str] | None, due: Due | None = None) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
     assert batch == ["event"]
     assert told == [
         *[
-            WaitNotice(attempt=2, waited=float(waited), phase="sent", limit="ttfb", expires_in=10.0 - waited)
+            WaitNotice(attempt=2, waited=float(waited), phase="waiting", limit="ttfb", expires_in=10.0 - waited)
             for waited in (1, 2, 3)
         ],
         ProgressNotice(attempt=2),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import llmwatch
 from llmwatch import CallRecord, Client, Decision, Event, LLMWatchError, Retry, Stream, WatchTimeout
+from llmwatch.records import PHASES
 from tests.end_to_end.times import PATIENCE
 
 __all__ = [
@@ -139,20 +140,22 @@ def request(client: Client, url: Any, **options: Any) -> Outcome:
     return _observed(call)
 
 
-def timed_out(outcome: Outcome, phase: str, limit: float, *, attempts: int, decision: Decision) -> WatchTimeout:
+def timed_out(outcome: Outcome, limit: str, seconds: float, *, attempts: int, decision: Decision) -> WatchTimeout:
     """The time-out that a call has to have ended with, in every one of its ``attempts``."""
     error = outcome.failed(llmwatch.WatchTimeout)
     assert isinstance(error, TimeoutError)
-    assert (error.phase, error.limit, error.retryable) == (phase, limit, phase != "deadline")
-    assert error.elapsed >= limit
+    assert (error.limit, error.limit_seconds, error.retryable) == (limit, seconds, limit != "deadline")
+    assert error.elapsed >= seconds
     assert error.recovery is not None
     assert error.recovery.decision is decision
     record = outcome.record
     assert record is not None
     assert (record.outcome, record.cause) == ("failed", "watchdog_timeout")
     assert [one.number for one in record.attempts] == list(range(1, attempts + 1))
+    assert error.phase == record.attempts[-1].phase
     for one in record.attempts:
-        assert (one.limit, one.limit_seconds, one.close_reason) == (phase, limit, f"{phase}_kill")
+        assert one.phase in PHASES
+        assert (one.limit, one.limit_seconds, one.close_reason) == (limit, seconds, f"{limit}_kill")
         assert (one.error, one.cause) == ("WatchTimeout", "watchdog_timeout")
         assert one.kill_lag is not None
         assert one.kill_lag >= 0

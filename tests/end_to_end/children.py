@@ -53,7 +53,7 @@ def streams(options: dict[str, Any]) -> None:
 
 
 def _stream(name: str, options: dict[str, Any]) -> None:
-    text, error, phase = "", None, None
+    text, error, limit = "", None, None
     with _client(options) as client:
         try:
             with client.stream("POST", options["url"], json=BODY) as events:
@@ -62,8 +62,8 @@ def _stream(name: str, options: dict[str, Any]) -> None:
                         say(call=name, first=True)
                     text += event.text
         except llmwatch.LLMWatchError as caught:
-            error, phase = type(caught).__name__, getattr(caught, "phase", None)
-    say(call=name, text=text, error=error, phase=phase, at=time.monotonic())
+            error, limit = type(caught).__name__, getattr(caught, "limit", None)
+    say(call=name, text=text, error=error, limit=limit, at=time.monotonic())
 
 
 def is_interrupted(options: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any], l
                 with one.stream("POST", options["silent"], json=BODY) as own:
                     list(own)
             except llmwatch.WatchTimeout as error:
-                found[name] = [error.phase, time.monotonic() - began]
+                found[name] = [error.limit, time.monotonic() - began]
             found[name + " text"] = one.collect("POST", options["healthy"], json=BODY).text
         say(**found)
         if leaves == "exit":

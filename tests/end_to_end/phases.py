@@ -21,9 +21,9 @@ _LIMITS = {
     "proxy handshake": ("connect", "connecting"),
     "CONNECT": ("connect", "connecting"),
     "send": ("send", "sending"),
-    "answer": ("ttfb", "sent"),
-    "head": ("ttfb", "headed"),
-    "body": ("stale", "generating"),
+    "answer": ("ttfb", "waiting"),
+    "head": ("ttfb", "headers"),
+    "body": ("stale", "content"),
 }
 
 

@@ -206,7 +206,7 @@ def test_a_terminal_event_at_the_moment_of_the_kill_is_one_or_the_other(serve: S
             assert outcome.text == ANSWER
         else:
             error = outcome.failed(llmwatch.WatchTimeout)
-            assert error.phase in ("stale", "progress")
+            assert error.limit in ("stale", "progress")
             assert error.partial == ANSWER
     assert len(server.requests) == 20
 

@@ -87,7 +87,7 @@ def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script
     """Whatever it is, and however fast it comes: the true time is told."""
     server = serve(script)
     error = _ended(door, server, Limits(first_content=LIMIT, stale=LONG), server.chat_url)
-    assert (error.phase, error.limit) == ("first_content", LIMIT)
+    assert (error.limit, error.limit_seconds) == ("first_content", LIMIT)
     assert len(server.requests) == 1
     # Of these nothing is handed over that its reader could be too slow for.
     assert error.paused == 0.0 or script in ("flood-pings", "flood-empty")
@@ -98,7 +98,7 @@ def test_after_content_it_ends_at_progress(serve: Serve, door: str, script: str)
     """The same behind an answer that has begun."""
     server = serve(f"{script}:tokens=2")
     error = _ended(door, server, Limits(progress=LIMIT, stale=LONG), server.chat_url)
-    assert (error.phase, error.limit) == ("progress", LIMIT)
+    assert (error.limit, error.limit_seconds) == ("progress", LIMIT)
 
 
 def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
@@ -108,7 +108,7 @@ def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
         DOORS[door](server, Limits(total=LIMIT), server.chat_url)
     error: Any = caught.value
-    assert (error.phase, error.limit) == ("total", LIMIT)
+    assert (error.limit, error.limit_seconds) == ("total", LIMIT)
     assert LIMIT < error.elapsed - error.paused < LIMIT + FREE
     assert error.elapsed <= time.monotonic() - began
 
@@ -118,7 +118,7 @@ def test_in_every_dialect(serve: Serve, shape: str) -> None:
     """Of its own keep-alives, as fast as they can be read."""
     server = serve("flood-empty")
     error = _ended("collect", server, Limits(first_content=LIMIT), endpoint(server, shape))
-    assert error.phase == "first_content"
+    assert error.limit == "first_content"
 
 
 def test_a_crowd_of_floods_ends_in_time(serve: Serve) -> None:

@@ -27,7 +27,7 @@ def test_a_comment_or_half_an_event_turns_silence_into_stale(serve: Serve, conne
     for (what, shape, server), outcome in zip(cells, outcomes, strict=True):
         record = outcome.done("recovered")
         assert outcome.text == ANSWER
-        assert (record.attempts[0].limit, record.attempts[0].phase) == ("stale", "talking")
+        assert (record.attempts[0].limit, record.attempts[0].phase) == ("stale", "body")
         assert record.attempts[0].response_bytes > 0
         assert record.attempts[0].comments == (what == "comment")
         assert sum(record.attempts[0].events.values()) == 0

@@ -61,7 +61,7 @@ def test_a_killed_whole_answer_is_never_returned(
     client = connect(limits=Limits(stale=LIMIT), retry=Retry.none(), dialect="generic")
     servers = _stalling(serve, server_tls)
     for outcome in together(partial(door, client, _url(server, "generic"), verify=bundle) for server in servers):
-        assert outcome.failed(llmwatch.WatchTimeout).phase == "stale"
+        assert outcome.failed(llmwatch.WatchTimeout).limit == "stale"
         assert outcome.value is None
         assert outcome.record is not None
         assert outcome.record.outcome == "failed"
@@ -123,7 +123,7 @@ def test_a_kill_of_a_busy_reader_yields_no_garbage(
             manual.pass_by(10)
         outcome = running.result()
         error = outcome.failed(llmwatch.WatchTimeout)
-        assert error.phase == "total"
+        assert error.limit == "total"
         assert error.partial == outcome.text
         # The same words over and over, cut anywhere between two of them.
         whole, rest = divmod(len(outcome.text), len(ANSWER))
@@ -169,10 +169,10 @@ def test_a_time_out_survives_pickling(serve: Serve, connect: Connect) -> None:
     error = stream(connect(limits=Limits(stale=LIMIT)), server.chat_url).failed(llmwatch.WatchTimeout)
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is llmwatch.WatchTimeout
-    assert (str(again), again.phase, again.limit, again.elapsed) == (
+    assert (str(again), again.limit, again.limit_seconds, again.elapsed) == (
         str(error),
-        error.phase,
         error.limit,
+        error.limit_seconds,
         error.elapsed,
     )
     assert (again.partial, again.recovery, again.record) == (error.partial, error.recovery, error.record)

@@ -44,8 +44,8 @@ def test_silence_falls_to_whichever_limit_is_left(serve: Serve, connect: Connect
     }
     clients = [connect(limits=Limits(**limits), retry=Retry.none()) for limits in left.values()]
     outcomes = together(partial(stream, client, server.chat_url) for client in clients)
-    for phase, outcome in zip(left, outcomes, strict=True):
-        timed_out(outcome, phase, LIMIT, attempts=1, decision=Decision.STOP)
+    for limit, outcome in zip(left, outcomes, strict=True):
+        timed_out(outcome, limit, LIMIT, attempts=1, decision=Decision.STOP)
     assert len(server.requests) == len(left)
 
 
@@ -75,7 +75,7 @@ def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect) -
     )
     for outcome, server in zip(outcomes, servers, strict=True):
         error = outcome.failed(WatchTimeout)
-        assert (error.phase, error.limit, error.retryable) == ("deadline", deadline, False)
+        assert (error.limit, error.limit_seconds, error.retryable) == ("deadline", deadline, False)
         assert error.elapsed >= deadline
         assert outcome.elapsed >= deadline
         assert error.recovery is not None
@@ -130,11 +130,11 @@ def test_requests_own_timeout_is_connect_and_silence(serve: Serve, connect: Conn
         partial(stream, client, server.chat_url, timeout=timeout)
         for server, (timeout, _, _) in zip(servers, rows, strict=True)
     )
-    for (_, _, phase), outcome in zip(rows, outcomes, strict=True):
+    for (_, _, name), outcome in zip(rows, outcomes, strict=True):
         error = outcome.failed(WatchTimeout)
-        assert (error.phase, error.limit) == (phase, LIMIT)
+        assert (error.limit, error.limit_seconds) == (name, LIMIT)
         assert error.record is not None
-        limit = error.record.limits[phase]
+        limit = error.record.limits[name]
         assert (limit["value"], limit["source"], limit["timeout"]) == (LIMIT, "timeout of the request", LIMIT)
 
 
@@ -152,9 +152,9 @@ def test_requests_timeout_raises_no_limit(serve: Serve, connect: Connect) -> Non
     server = serve("silent")
     client = connect(retry=Retry.none())
     outcome = stream(client, server.chat_url, timeout=LONG, limits=Limits(ttfb=LIMIT))
-    assert outcome.failed(WatchTimeout).limit == LIMIT
+    assert outcome.failed(WatchTimeout).limit_seconds == LIMIT
     outcome = stream(client, server.chat_url, timeout=LIMIT, limits=Limits(ttfb=LONG))
-    assert outcome.failed(WatchTimeout).limit == LIMIT
+    assert outcome.failed(WatchTimeout).limit_seconds == LIMIT
 
 
 def test_requests_timeout_can_be_set_aside(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,14 +179,14 @@ def test_precedence_is_call_client_environment_profile(
     found = []
     for outcome in together(partial(stream, client, server.chat_url, limits=limits) for client, limits in ways):
         error = outcome.failed(WatchTimeout)
-        found.append((error.limit, error.record.limits["ttfb"]["source"]))
+        found.append((error.limit_seconds, error.record.limits["ttfb"]["source"]))
     assert found == [
         (1.5 * LIMIT, "LLMWATCH_TTFB_TIMEOUT_SECONDS"),
         (1.25 * LIMIT, "argument of the client"),
         (LIMIT, "argument of the call"),
     ]
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(LIMIT))
-    assert stream(plain, server.chat_url).failed(WatchTimeout).limit == LIMIT
+    assert stream(plain, server.chat_url).failed(WatchTimeout).limit_seconds == LIMIT
 
 
 def test_the_limits_in_force_can_be_asked_for(serve: Serve, connect: Connect) -> None:
@@ -202,7 +202,7 @@ def test_the_limits_in_force_can_be_asked_for(serve: Serve, connect: Connect) ->
     assert effective.value("ttfb") > 120.0
 
 
-_PHASES = {
+_LIMITS = {
     "connect": (None, {}),
     "headers": ("silent", {"ttfb": 0}),
     "ttfb": ("silent", {}),
@@ -215,29 +215,29 @@ _PHASES = {
 }
 
 
-def test_the_messages_of_the_phases_differ_and_name_what_to_change(serve: Serve, connect: Connect) -> None:
-    """Each phase's message is one of its own, names the host, the limit's length, its field and its variable."""
+def test_the_messages_of_the_limits_differ_and_name_what_to_change(serve: Serve, connect: Connect) -> None:
+    """Each limit's message is one of its own, names the host, the limit's length, its field and its variable."""
     said: dict[str, str] = {}
     with blackhole() as (host, port):
-        servers = {phase: serve(script) if script else None for phase, (script, _) in _PHASES.items()}
+        servers = {limit: serve(script) if script else None for limit, (script, _) in _LIMITS.items()}
         urls = [f"http://{host}:{port}/" if server is None else server.chat_url for server in servers.values()]
         clients = [
-            connect(limits=Limits(**{phase: LIMIT / 2}, **more), retry=Retry.none())
-            for phase, (_, more) in _PHASES.items()
+            connect(limits=Limits(**{limit: LIMIT / 2}, **more), retry=Retry.none())
+            for limit, (_, more) in _LIMITS.items()
         ]
         outcomes = together(partial(stream, client, url) for client, url in zip(clients, urls, strict=True))
-    for (phase, server), outcome in zip(servers.items(), outcomes, strict=True):
+    for (limit, server), outcome in zip(servers.items(), outcomes, strict=True):
         error = outcome.failed(WatchTimeout)
-        assert error.phase == phase
+        assert error.limit == limit
         netloc = f"{host}:{port}" if server is None else server.netloc
-        variable = "LLMWATCH_DEADLINE_SECONDS" if phase == "deadline" else f"LLMWATCH_{phase.upper()}_TIMEOUT_SECONDS"
+        variable = "LLMWATCH_DEADLINE_SECONDS" if limit == "deadline" else f"LLMWATCH_{limit.upper()}_TIMEOUT_SECONDS"
         text = str(error)
         assert variable in text
-        assert f"raise {phase}" in text.lower()
+        assert f"raise {limit}" in text.lower()
         assert f"{LIMIT / 2:g} s" in text
-        if phase not in ("total", "deadline"):
+        if limit not in ("total", "deadline"):
             assert netloc in text
-        said[phase] = text.replace(netloc, "HOST")
+        said[limit] = text.replace(netloc, "HOST")
     firsts = {text.split(".")[0][:40] for text in said.values()}
-    assert len(firsts) == len(_PHASES)
-    assert len({text.split("LLMWATCH")[0] for text in said.values()}) == len(_PHASES)
+    assert len(firsts) == len(_LIMITS)
+    assert len({text.split("LLMWATCH")[0] for text in said.values()}) == len(_LIMITS)

@@ -46,7 +46,7 @@ def test_the_single_knob_keeps_a_long_prefill_alive(
     server.wait_for_requests(2)
     eventually(lambda: all(one.counting().clock == "ttfb" for one in manual.attempts()), "both wait for a first byte")
     manual.pass_by(120)
-    assert killed.result().failed(llmwatch.WatchTimeout).phase == "ttfb"
+    assert killed.result().failed(llmwatch.WatchTimeout).limit == "ttfb"
     manual.pass_by(280)
     assert manual.live == 1
     server.gate("rest").set()
@@ -78,7 +78,7 @@ def test_the_single_knob_is_the_value_of_four_limits(
     assert manual.live == 1
     manual.pass_by(0.5)
     error = waiting.result().failed(llmwatch.WatchTimeout)
-    assert (error.phase, error.limit) == (name, single)
+    assert (error.limit, error.limit_seconds) == (name, single)
 
 
 def test_a_specific_limit_beats_the_single_knob(serve: Serve, connect: Connect, manual: ManualTime) -> None:
@@ -91,7 +91,7 @@ def test_a_specific_limit_beats_the_single_knob(serve: Serve, connect: Connect, 
     manual.advance(59.9)
     assert manual.live == 1
     manual.pass_by(0.1)
-    assert waiting.result().failed(llmwatch.WatchTimeout).limit == 60
+    assert waiting.result().failed(llmwatch.WatchTimeout).limit_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_late_supervisor_gives_a_second_of_grace(serve: Serve, connect: Connec
     manual.advance(5000)
     assert manual.live == 1
     manual.advance(GRACE)
-    assert waiting.result().failed(llmwatch.WatchTimeout).phase == "ttfb"
+    assert waiting.result().failed(llmwatch.WatchTimeout).limit == "ttfb"
 
 
 def test_the_wall_clock_has_no_say(serve: Serve, connect: Connect, manual: ManualTime) -> None:

@@ -28,7 +28,7 @@ def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connec
     waits = [one for one in notices if isinstance(one, WaitNotice)]
     assert len(waits) >= 3
     last = waits[-1]
-    assert (last.attempt, last.phase, last.limit) == (1, "sent", "ttfb")
+    assert (last.attempt, last.phase, last.limit) == (1, "waiting", "ttfb")
     assert [one.waited for one in waits] == sorted(one.waited for one in waits)
     assert all(one.waited >= BEAT * number for number, one in enumerate(waits, 1))
     assert all(0 <= one.expires_in <= 3 * LIMIT for one in waits)
@@ -58,8 +58,9 @@ def test_a_retry_is_told_before_its_wait(serve: Serve, connect: Connect) -> None
     client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(max_attempts=4, backoff=0.01), on_notice=notices.append)
     record = stream(client, server.chat_url).done("recovered")
     first, second = [one for one in notices if isinstance(one, RetryNotice)]
-    assert (first.attempt, first.of, first.cause) == (1, 4, "ttfb")
-    assert (second.attempt, second.of, second.cause) == (2, 4, "provider_error")
+    assert (first.attempt, first.of, first.phase, first.limit, first.cause) == (1, 4, "waiting", "ttfb", "ttfb")
+    assert (second.attempt, second.of, second.phase, second.limit) == (2, 4, "refused", None)
+    assert second.cause == "provider_error"
     assert [first.wait, second.wait] == [one.wait for one in record.decisions]
     assert (first.record, second.record) == record.attempts[:2]
     assert "LLMWATCH_TTFB_TIMEOUT_SECONDS" in first.message

@@ -51,8 +51,8 @@ def test_a_stopped_process_is_judged_by_what_waits_for_it(serve: Serve) -> None:
         killed_at = ended["stalled"].pop("at")
         for name in ("waiting", "reading", "generating"):
             ended[name].pop("at")
-            assert ended[name] == {"text": ANSWER, "error": None, "phase": None}
-        assert ended["stalled"] == {"text": answer(3), "error": "WatchTimeout", "phase": "stale"}
+            assert ended[name] == {"text": ANSWER, "error": None, "limit": None}
+        assert ended["stalled"] == {"text": answer(3), "error": "WatchTimeout", "limit": "stale"}
         assert killed_at - began >= 0.9
         assert one.ended() == (0, "")
     assert [len(server.requests) for server in (waiting, reading, generating, stalled)] == [1] * 4
@@ -97,8 +97,8 @@ def test_a_fork_leaves_the_stream_to_the_parent(serve: Serve) -> None:
             assert found["before"] == 0
             assert found["inherited"] == "lifecycle"
             for name in ("same", "fresh"):
-                phase, elapsed = found[name]
-                assert phase == "ttfb"
+                limit, elapsed = found[name]
+                assert limit == "ttfb"
                 assert 2 * LIMIT <= elapsed < 2 * LIMIT + FREE
                 assert found[f"{name} text"] == ANSWER
             assert one.says() == {"child": 0}

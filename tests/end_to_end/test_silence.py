@@ -33,7 +33,7 @@ def test_silence_is_killed_at_ttfb_and_recovered_on_a_fresh_connection(
         first, second = record.attempts
         assert (first.limit, first.close_reason, first.cause) == ("ttfb", "ttfb_kill", "watchdog_timeout")
         assert first.status == (None if script == "silent" else 200)
-        assert first.phase == ("sent" if script == "silent" else "headed")
+        assert first.phase == ("waiting" if script == "silent" else "headers")
         assert (first.response_bytes, sum(first.events.values())) == (0, 0)
         assert (second.close_reason, second.limit, second.cause) == ("done", None, None)
         (decision,) = record.decisions
@@ -207,7 +207,7 @@ def test_late_headers_are_killed_at_the_headers_limit(serve: Serve, connect: Con
     server = serve(f"late-headers:after={LONG}", "healthy")
     outcome = stream(connect(limits=Limits(headers=LIMIT)), server.chat_url)
     record = outcome.done("recovered")
-    assert (record.attempts[0].limit, record.attempts[0].phase) == ("headers", "sent")
+    assert (record.attempts[0].limit, record.attempts[0].phase) == ("headers", "waiting")
     assert outcome.elapsed >= LIMIT
     assert len(server.requests) == 2
 

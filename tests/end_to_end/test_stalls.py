@@ -30,7 +30,7 @@ def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: C
         assert error.partial == outcome.text == answer(4)
         assert outcome.elapsed >= LIMIT
         assert error.record is not None
-        assert error.record.attempts[0].phase == "generating"
+        assert error.record.attempts[0].phase == "content"
         assert error.record.attempts[0].facts["delivered"]
         assert len(server.requests) == 1, shape
 

@@ -98,7 +98,7 @@ def test_variables_change_the_calls() -> None:
     assert "recovered, attempts: 2" in ttfb
     assert re.search(r"first_content +0\.8 s +LLMWATCH_TIMEOUT_SECONDS", single)
     assert re.search(r"stale +5 s +LLMWATCH_STALE_TIMEOUT_SECONDS", single)
-    assert "killed in phase ttfb after" in once
+    assert "killed at ttfb in phase waiting after" in once
     assert re.search(r"ttfb +120 s +profile hosted", profile)
     assert "did you mean LLMWATCH_TTFB_TIMEOUT_SECONDS?" in profile
     assert "ConfigError: LLMWATCH_TTFB_TIMEOUT_SECONDS='soon'" in nonsense
@@ -121,7 +121,7 @@ def test_an_own_loop_decides_by_the_error() -> None:
     assert requests_in(sentence) == 1
     assert "slow_but_alive" in alive
     assert requests_in(alive) == 1
-    assert always.count("killed in phase ttfb") == 3
+    assert always.count("killed at ttfb in phase waiting") == 3
     assert "given up: " in always
     assert requests_in(always) == 3
 

@@ -24,7 +24,7 @@ def attempt(**changed: Any) -> AttemptRecord:
         "method": "POST",
         "url": URL,
         "origin": ORIGIN,
-        "phase": "sent",
+        "phase": "waiting",
         "limit": "ttfb",
         "limit_seconds": 45.0,
         "elapsed": 45.02,

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from llmwatch.records import AttemptRecord, Timings
+from llmwatch.records import PHASES, AttemptRecord, Timings
+from llmwatch.records.attempt import ATTEMPT_SCHEMA
 from llmwatch.records.frozen import FrozenMap
 from tests.records.making import attempt, attempts
+from tests.rows import each
 
 
 @given(attempts)
@@ -28,7 +30,7 @@ def test_every_field_is_in_the_json() -> None:
     plain = attempt().to_json()
     assert list(plain) == [field.name for field in dataclasses.fields(AttemptRecord)]
     assert list(plain["timings"]) == [field.name for field in dataclasses.fields(Timings)]
-    assert plain["schema"] == 1
+    assert plain["schema"] == 2
 
 
 @pytest.mark.parametrize("record", [AttemptRecord, Timings])
@@ -84,7 +86,7 @@ def test_what_counts_as_failed(cause: str | None, failed: bool) -> None:
     [
         {"cause": "bad luck"},
         {"events": {"text": "3"}},
-        {"schema": 2},
+        {"schema": 3},
         {"timings": {"sent": "now"}},
         {"timings": None},
         {"url": None},
@@ -96,6 +98,37 @@ def test_a_damaged_attempt_is_a_value_error(changed: dict[str, Any]) -> None:
     """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         AttemptRecord.from_json({**attempt().to_json(), **changed})
+
+
+OLD_PHASES = {
+    "": "",
+    "idle": "idle",
+    "connecting": "connecting",
+    "sending": "sending",
+    "sent": "waiting",
+    "headed": "headers",
+    "talking": "body",
+    "opened": "events",
+    "generating": "content",
+    "finishing": "finishing",
+    "ending": "finishing",
+    "refused": "refused",
+    "draining": "draining",
+}
+
+
+@each(("old", "new"), OLD_PHASES.items())
+def test_a_record_of_schema_1_is_translated(old: str, new: str) -> None:
+    """Its phase has the name of today, all else is as it was, and it is a record of the newest schema."""
+    found = AttemptRecord.from_json({**attempt().to_json(), "schema": 1, "phase": old})
+    assert found == attempt(phase=new)
+    assert found.schema == ATTEMPT_SCHEMA == 2
+    assert new in (*PHASES, "")
+
+
+def test_a_record_of_today_is_not_translated() -> None:
+    """A phase that the newest schema does not know stays as it was written."""
+    assert AttemptRecord.from_json({**attempt().to_json(), "phase": "sent"}).phase == "sent"
 
 
 def test_fields_of_the_future_are_passed_over() -> None:

@@ -9,7 +9,12 @@ from llmwatch.recovery.failure import FailureKind as Kind
 from tests.rows import each
 
 CASES = [
-    (errors.WatchTimeout("m", phase="ttfb", limit=1.0, elapsed=1.0), Kind.WATCHDOG, "watchdog_timeout", "ttfb_kill"),
+    (
+        errors.WatchTimeout("m", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0),
+        Kind.WATCHDOG,
+        "watchdog_timeout",
+        "ttfb_kill",
+    ),
     (errors.ConnectFailed("m", cause="refused"), Kind.CONNECT_REFUSED, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="reset"), Kind.CONNECT_RESET, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="unreachable"), Kind.CONNECT_UNREACHABLE, "connect_failed", "failed"),

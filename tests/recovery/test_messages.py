@@ -20,20 +20,20 @@ class TestTimeouts:
         """Every limit has its own text, and so has the bound on an error's body."""
         assert set(TIMEOUTS) == {*NAMES, "error_body"}
 
-    @pytest.mark.parametrize("phase", NAMES)
-    def test_it_names_what_to_change(self, phase: str) -> None:
+    @pytest.mark.parametrize("limit", NAMES)
+    def test_it_names_what_to_change(self, limit: str) -> None:
         """The field and its environment variable stand in the text, with the limit and what had passed."""
-        text = timeout_message(phase, 45.0, 45.123456, facts=LISTENED, host="api.example.com")
-        assert re.search(rf"\b{phase} \({LIMIT_VARIABLES[phase]}\)", text)
+        text = timeout_message(limit, 45.0, 45.123456, facts=LISTENED, host="api.example.com")
+        assert re.search(rf"\b{limit} \({LIMIT_VARIABLES[limit]}\)", text)
         assert "45 s" in text
         assert "45.123 s" in text
 
-    @pytest.mark.parametrize("phase", sorted(TIMEOUTS))
-    def test_nothing_is_left_unfilled(self, phase: str) -> None:
+    @pytest.mark.parametrize("limit", sorted(TIMEOUTS))
+    def test_nothing_is_left_unfilled(self, limit: str) -> None:
         """A text is whole without facts and host too, and survives the scrubbing that every message goes through."""
         for text in (
-            timeout_message(phase, 0.05, 1200.0),
-            timeout_message(phase, 0.05, 1200.0, facts=LISTENED, host="127.0.0.1:8000"),
+            timeout_message(limit, 0.05, 1200.0),
+            timeout_message(limit, 0.05, 1200.0, facts=LISTENED, host="127.0.0.1:8000"),
         ):
             assert "{" not in text
             assert text == redact.text(text)
@@ -44,7 +44,7 @@ class TestTimeouts:
 
     def test_they_read_differently(self) -> None:
         """No two limits share their first sentence, whatever the numbers."""
-        said = {timeout_message(phase, 1.0, 1.0, host="h").partition(". ")[0] for phase in TIMEOUTS}
+        said = {timeout_message(limit, 1.0, 1.0, host="h").partition(". ")[0] for limit in TIMEOUTS}
         assert len(said) == len(TIMEOUTS)
 
     @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ class TestFunctions:
         """A function sends nothing, has no finish mark, and nothing of it drains."""
         assert set(FUNCTION_TIMEOUTS) == set(NAMES) - {"send", "finish", "drain"}
 
-    @pytest.mark.parametrize("phase", FUNCTION_TIMEOUTS)
-    def test_it_names_the_function_and_what_to_change(self, phase: str) -> None:
+    @pytest.mark.parametrize("limit", FUNCTION_TIMEOUTS)
+    def test_it_names_the_function_and_what_to_change(self, limit: str) -> None:
         """The function, the figures, the field and its variable stand in the text, which survives the scrubbing."""
-        text = timeout_message(phase, 0.05, 1200.0, host=self.NAME, function=True)
+        text = timeout_message(limit, 0.05, 1200.0, host=self.NAME, function=True)
         assert self.NAME in text
-        assert f"{phase} ({LIMIT_VARIABLES[phase]})" in text
+        assert f"{limit} ({LIMIT_VARIABLES[limit]})" in text
         assert "0.05 s" in text
         assert "1,200 s" in text
         assert "{" not in text
         assert text == redact.text(text)
-        assert text != timeout_message(phase, 0.05, 1200.0, host=self.NAME)
+        assert text != timeout_message(limit, 0.05, 1200.0, host=self.NAME)
 
     def test_they_read_differently(self) -> None:
         """No two limits share their first sentence."""
-        said = {timeout_message(phase, 1.0, 1.0, host="f", function=True) for phase in FUNCTION_TIMEOUTS}
+        said = {timeout_message(limit, 1.0, 1.0, host="f", function=True) for limit in FUNCTION_TIMEOUTS}
         assert len(said) == len(FUNCTION_TIMEOUTS)
 
-    @pytest.mark.parametrize("phase", FUNCTION_TIMEOUTS)
-    def test_one_that_is_stuck(self, phase: str) -> None:
+    @pytest.mark.parametrize("limit", FUNCTION_TIMEOUTS)
+    def test_one_that_is_stuck(self, limit: str) -> None:
         """The text says that nothing could wake it, that it counts as an orphan, and what helps."""
-        text = timeout_message(phase, 1.0, 1.0, host="f", function=True, stuck=True)
+        text = timeout_message(limit, 1.0, 1.0, host="f", function=True, stuck=True)
         for word in ("orphan", "llmwatch.stats()", "abort=", "on_abort"):
             assert word in text
         assert text == redact.text(text)

@@ -197,7 +197,7 @@ def test_a_giant_event_is_delivered_and_an_endless_answer_ended(serve: Serve, co
     assert len(outcome.value.text) >= 2 << 20
     server = serve("endless-content")
     error = collect(connect(limits=Limits(total=LIMIT)), server.messages_url).failed(llmwatch.WatchTimeout)
-    assert error.phase == "total"
+    assert error.limit == "total"
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (STOP, "slow_but_alive")
     server.wait_for_closed(1, PATIENCE)

@@ -222,7 +222,7 @@ def test_lines_are_kept_alive_by_blank_ones(serve: Serve, connect: Connect) -> N
     """Blank lines are no events: a call that gets nothing else ends at ``first_content``, slow but alive."""
     server = serve(f"keepalive-only:every={BEAT}", shape="ndjson")
     error = stream(connect(limits=Limits(first_content=LIMIT)), server.url + LINES).failed(llmwatch.WatchTimeout)
-    assert error.phase == "first_content"
+    assert error.limit == "first_content"
     assert error.recovery is not None
     assert error.recovery.reason == "slow_but_alive"
     assert len(server.requests) == 1

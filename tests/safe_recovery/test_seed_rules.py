@@ -230,7 +230,7 @@ def test_a_kill_is_recorded_as_a_time_out_of_its_own(serve: Serve, connect: Conn
     error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.STOP)
     assert error.record is not None
     (attempt,) = error.record.attempts
-    assert (attempt.phase, attempt.limit, attempt.limit_seconds) == ("sent", "ttfb", LIMIT)
+    assert (attempt.phase, attempt.limit, attempt.limit_seconds) == ("waiting", "ttfb", LIMIT)
     assert (attempt.cause, attempt.close_reason, attempt.error) == ("watchdog_timeout", "ttfb_kill", "WatchTimeout")
     assert attempt.kill_lag is not None
     assert 0 <= attempt.kill_lag < FREE

@@ -260,7 +260,7 @@ def test_the_deadline_spans_attempts_and_names_itself(serve: Serve, connect: Con
     client = connect(limits=Limits(ttfb=2 * LIMIT, deadline=3.8 * LIMIT), retry=Retry(backoff=0))
     outcome = stream(client, server.chat_url)
     error = outcome.failed(llmwatch.WatchTimeout)
-    assert (error.phase, error.retryable) == ("deadline", False)
+    assert (error.limit, error.retryable) == ("deadline", False)
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "deadline")
     assert error.record is not None

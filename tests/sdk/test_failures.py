@@ -19,8 +19,8 @@ from llmwatch.transport.failures import Summary
 libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
-def timeout(phase: str) -> errors.WatchTimeout:
-    return errors.WatchTimeout("late", phase=phase, limit=1.0, elapsed=1.5)
+def timeout(limit: str) -> errors.WatchTimeout:
+    return errors.WatchTimeout("late", limit=limit, limit_seconds=1.0, phase="waiting", elapsed=1.5)
 
 
 def cut(errno: str) -> errors.StreamCut:
@@ -108,7 +108,7 @@ def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "httpx", None)
     again: Any = pickle.loads(pickled)
     assert type(again) is llmwatch.WatchTimeout
-    assert (again.phase, again.limit, str(again)) == ("ttfb", 1.0, "late")
+    assert (again.limit, again.limit_seconds, str(again)) == ("ttfb", 1.0, "late")
 
 
 def test_a_copy_has_no_traceback() -> None:

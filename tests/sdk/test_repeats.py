@@ -24,7 +24,7 @@ def sending(count: object = 0, *, method: str = "POST", url: str = "http://h/v1"
 
 def failure() -> WatchTimeout:
     try:
-        raise WatchTimeout("silent", phase="ttfb", limit=1.0, elapsed=1.0)
+        raise WatchTimeout("silent", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0)
     except WatchTimeout as error:
         return error
 
@@ -36,7 +36,7 @@ def test_every_retry_in_turn_is_known() -> None:
     for count in (1, 2, 3):
         known = repeats.known(sending(count))
         assert isinstance(known, WatchTimeout)
-        assert (known.phase, known.limit, str(known)) == ("ttfb", 1.0, "silent")
+        assert (known.limit, known.limit_seconds, str(known)) == ("ttfb", 1.0, "silent")
 
 
 @pytest.mark.parametrize("count", [0, None, 2, 3, -1, "one", "", "١", "9" * 30])
@@ -103,7 +103,7 @@ def test_neither_body_nor_frames_are_kept(set_aside: None) -> None:
     def fail() -> weakref.ref[Witness]:
         witness = Witness()
         try:
-            raise WatchTimeout("silent", phase="ttfb", limit=1.0, elapsed=1.0)
+            raise WatchTimeout("silent", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0)
         except WatchTimeout as error:
             repeats.failed(sending(), error)
         return weakref.ref(witness)

@@ -17,7 +17,7 @@ from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
 REQUEST = httpx2.Request("POST", "http://h/v1")
 
 ERRORS: list[tuple[errors.LLMWatchError, str]] = [
-    (errors.WatchTimeout("late", phase="stale", limit=1.0, elapsed=1.0), "APITimeoutError"),
+    (errors.WatchTimeout("late", limit="stale", limit_seconds=1.0, phase="content", elapsed=1.0), "APITimeoutError"),
     (errors.ConnectFailed("no", cause="refused"), "APIConnectionError"),
     (errors.StreamCut("cut"), "APIConnectionError"),
     (errors.StreamTruncated("short"), "APIConnectionError"),

@@ -339,7 +339,7 @@ def test_a_request_that_nobody_takes(serve: Any, open_client: Open, library: Any
     with pytest.raises(llmwatch.WatchTimeout) as caught:
         client.post(server.chat_url, json={**CHAT, "padding": "x" * (32 << 20)})
     assert isinstance(caught.value, library.WriteTimeout)
-    assert caught.value.phase == "send"
+    assert caught.value.limit == "send"
 
 
 @libraries
@@ -350,7 +350,7 @@ def test_a_handshake_without_an_end(serve: Any, open_client: Open, library: Any)
     with pytest.raises(llmwatch.WatchTimeout) as caught:
         client.post(server.chat_url, json=CHAT)
     assert isinstance(caught.value, library.ConnectTimeout)
-    assert caught.value.phase == "connect"
+    assert caught.value.limit == "connect"
 
 
 @libraries
@@ -486,7 +486,7 @@ def test_a_smaller_timeout_lowers_the_limits(serve: Any, open_client: Open, libr
     client = open_client(library, timeout=library.Timeout(LONG, read=LIMIT), limits=Limits(ttfb=LONG))
     with pytest.raises(llmwatch.WatchTimeout) as caught:
         client.post(server.chat_url, json=CHAT)
-    assert (caught.value.phase, caught.value.limit) == ("ttfb", LIMIT)
+    assert (caught.value.limit, caught.value.limit_seconds) == ("ttfb", LIMIT)
 
 
 @libraries
@@ -497,7 +497,7 @@ def test_a_longer_timeout_raises_nothing(serve: Any, open_client: Open, library:
         client = open_client(library, timeout=timeout, limits=Limits(ttfb=LIMIT), retry=Retry.none())
         with pytest.raises(llmwatch.WatchTimeout) as caught:
             client.post(server.chat_url, json=CHAT)
-        assert (caught.value.phase, caught.value.limit) == ("ttfb", LIMIT)
+        assert (caught.value.limit, caught.value.limit_seconds) == ("ttfb", LIMIT)
 
 
 @libraries

@@ -125,7 +125,7 @@ def test_waiting_for_a_slot_is_part_of_connecting(way: Way) -> None:
         first = session.post(server.chat_url, json=asking(), stream=True)
         error = caught(requests.ConnectTimeout, session.get, server.url)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert error.phase == "connect"
+        assert error.limit == "connect"
         server.gate("terminal").set()
         assert first.content
         eventually(lambda: llmwatch.stats()["workers"] == 0, "the worker that waited has left")
@@ -244,7 +244,7 @@ def test_an_adapter_with_connections_of_its_own(way: Way) -> None:
         assert session.get(server.url).content == b"own"
         error = caught(requests.ReadTimeout, session.get, server.url)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert error.phase == "ttfb"
+        assert error.limit == "ttfb"
         assert error.elapsed < SOON + FREE
         assert error.recovery is not None
         assert error.recovery.reason == "facts_unknown"

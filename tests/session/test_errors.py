@@ -19,9 +19,9 @@ REQUEST = requests.Request("POST", "http://provider.test/", headers={"X-Key": "s
 RESPONSE = requests.Response()
 
 SAMPLES: list[errors.LLMWatchError] = [
-    errors.WatchTimeout("late", phase="connect", limit=1.0, elapsed=1.5),
-    errors.WatchTimeout("late", phase="ttfb", limit=1.0, elapsed=1.5),
-    errors.WatchTimeout("late", phase="deadline", limit=1.0, elapsed=1.5),
+    errors.WatchTimeout("late", limit="connect", limit_seconds=1.0, phase="connecting", elapsed=1.5),
+    errors.WatchTimeout("late", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.5),
+    errors.WatchTimeout("late", limit="deadline", limit_seconds=1.0, phase="waiting", elapsed=1.5),
     *(
         errors.ConnectFailed("no", cause=cause)
         for cause in ("refused", "reset", "dns", "dns_temporary", "tls", "proxy", "unreachable")
@@ -125,7 +125,10 @@ def test_what_was_cancelled_stays_what_it_is() -> None:
         (SAMPLES[1], (requests.ReadTimeout,)),
         (errors.ConnectFailed("no", cause="tls"), (exceptions.SSLError,)),
         (errors.ConnectFailed("no", cause="proxy"), (exceptions.ProxyError,)),
-        (errors.WatchTimeout("x", phase="stale", limit=1, elapsed=1), (TimeoutError, requests.ReadTimeout)),
+        (
+            errors.WatchTimeout("x", limit="stale", limit_seconds=1, phase="content", elapsed=1),
+            (TimeoutError, requests.ReadTimeout),
+        ),
         (errors.StreamCut("cut"), (ConnectionError, requests.ConnectionError)),
         (errors.ConfigError("x"), (ValueError, exceptions.InvalidURL)),
     ],

@@ -97,7 +97,7 @@ def test_installing_again_exchanges_the_settings(records: list[CallRecord]) -> N
     llmwatch.install(limits=Limits(ttfb=LIMIT), retry=Retry.none(), sinks=[records.append])
     with FaultServer("silent") as server, requests.Session() as session:
         error = caught(llmwatch.WatchTimeout, session.get, server.url)
-        assert error.limit == LIMIT
+        assert error.limit_seconds == LIMIT
         llmwatch.uninstall()
         llmwatch.uninstall()
         assert type(session.get_adapter(server.url)) is HTTPAdapter

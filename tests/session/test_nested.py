@@ -29,7 +29,7 @@ def test_a_call_ends_with_the_function_around_it(way: Way) -> None:
             return session.post(server.chat_url, json=asking())
 
         error = caught(llmwatch.WatchTimeout, llmwatch.call, function, limits=Limits(ttfb=LIMIT), retry=Retry.none())
-        assert error.phase == "ttfb"
+        assert error.limit == "ttfb"
         server.wait_for_closed(1, PATIENCE)
         eventually(lambda: llmwatch.stats()["workers"] == 0, "both workers are gone")
         eventually(lambda: records, "the inner call has ended")

@@ -206,7 +206,7 @@ def test_a_limit_that_is_set_is_set(way: Way, script: str, monkeypatch: pytest.M
             post = functools.partial(session.post, server.chat_url, json=asking(), stream=True, timeout=LONG)
             error = caught(requests.RequestException, lambda: post().content)
             assert isinstance(error, llmwatch.WatchTimeout)
-            assert (error.phase, error.limit) == (name, SOON)
+            assert (error.limit, error.limit_seconds) == (name, SOON)
 
     with way.session(limits=llmwatch.Limits(**{name: SOON}), retry=llmwatch.Retry.none()) as session:
         ask(session)
@@ -220,7 +220,7 @@ def test_a_shorter_time_out_lowers_what_is_set(way: Way) -> None:
     with FaultServer("silent") as server, way.session(limits=llmwatch.Limits(ttfb=LONG)) as session:
         error = caught(requests.RequestException, session.get, server.url, timeout=LIMIT)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert (error.phase, error.limit) == ("ttfb", LIMIT)
+        assert (error.limit, error.limit_seconds) == ("ttfb", LIMIT)
 
 
 @pytest.mark.parametrize("by", ["argument", "variable"])
@@ -273,7 +273,7 @@ def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
         error = caught(requests.ConnectTimeout, session.get, f"http://{host}:{port}/", timeout=(LIMIT, LONG))
     assert isinstance(error, llmwatch.WatchTimeout)
     assert isinstance(error, (requests.ConnectionError, requests.Timeout))
-    assert (error.phase, error.limit) == ("connect", LIMIT)
+    assert (error.limit, error.limit_seconds) == ("connect", LIMIT)
     assert error.elapsed < LIMIT + FREE
 
 

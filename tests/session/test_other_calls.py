@@ -229,7 +229,7 @@ def test_the_limits_of_what_is_no_model_call(way: Way) -> None:
     with FaultServer(f"drip:every={BEAT}") as server, way.session(limits=Limits(total=SOON, ttfb=SOON)) as session:
         error = caught(requests.Timeout, session.get, server.url)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert error.phase == "total"
+        assert error.limit == "total"
         assert len(server.requests) == 1
 
 

@@ -81,7 +81,7 @@ def test_silence_without_end_is_a_time_out_after_every_attempt(way: Way, stream:
     with FaultServer("silent") as server, way.session(limits=Limits(ttfb=LIMIT)) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=stream)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert (error.phase, error.limit, error.retryable) == ("ttfb", LIMIT, True)
+        assert (error.limit, error.limit_seconds, error.phase, error.retryable) == ("ttfb", LIMIT, "waiting", True)
         assert error.record is not None
         assert [one.limit for one in error.record.attempts] == ["ttfb"] * 3
         server.wait_for_requests(3, PATIENCE)
@@ -103,7 +103,7 @@ def test_keep_alives_alone_are_no_reason_to_send_again(way: Way) -> None:
     with FaultServer(f"keepalive-only:every={BEAT}") as server, way.session(limits=limits) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(), stream=True)
         assert isinstance(error, llmwatch.WatchTimeout)
-        assert error.phase == "first_content"
+        assert error.limit == "first_content"
         assert error.recovery is not None
         assert error.recovery.reason == "slow_but_alive"
         assert len(server.requests) == 1
@@ -175,16 +175,16 @@ def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
     """
     limits = Limits(ttfb=SOON, stale=SOON)
     with FaultServer(["silent", "stall-after-content"]) as server, way.session(limits=limits) as session:
-        for phase in ("ttfb", "stale"):
+        for limit in ("ttfb", "stale"):
 
             def read() -> bytes:
                 return session.post(server.chat_url, json=asking(stream=False), stream=stream).content
 
             error = caught(requests.ReadTimeout, read)
             assert isinstance(error, llmwatch.WatchTimeout)
-            assert error.phase == phase
+            assert error.limit == limit
             assert error.recovery is not None
-            handed_out = stream and phase == "stale"
+            handed_out = stream and limit == "stale"
             assert error.recovery.reason == ("output_delivered" if handed_out else "slow_but_alive")
         assert len(server.requests) == 2
     allowed = Retry(slow_but_alive=True, backoff=0.01)

@@ -37,8 +37,8 @@ class Case:
 CASES = {
     case.script: case
     for case in (
-        Case("stall-after-content", llmwatch.WatchTimeout, requests.ReadTimeout, {"phase": "stale"}),
-        Case(f"pings-after-content:every={BEAT}", llmwatch.WatchTimeout, requests.ReadTimeout, {"phase": "progress"}),
+        Case("stall-after-content", llmwatch.WatchTimeout, requests.ReadTimeout, {"limit": "stale"}),
+        Case(f"pings-after-content:every={BEAT}", llmwatch.WatchTimeout, requests.ReadTimeout, {"limit": "progress"}),
         Case("reset-mid-stream", llmwatch.StreamCut, ChunkedEncodingError, {}),
         Case("cut-chunk", llmwatch.StreamCut, ChunkedEncodingError, {}),
         Case("missing-last-chunk", llmwatch.StreamCut, ChunkedEncodingError, {}),

@@ -130,7 +130,7 @@ def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -
         data = {"bytes": bytes(64 << 20), "file": upload, "generator": iter([bytes(1 << 20)] * 64)}[body]
         error = caught(requests.ReadTimeout, session.post, server.url, data=data)
     assert isinstance(error, llmwatch.WatchTimeout)
-    assert error.phase == "send"
+    assert error.limit == "send"
     assert len(server.requests) == 1
 
 

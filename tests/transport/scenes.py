@@ -136,7 +136,7 @@ _LIMITS = {
     "CONNECT": ("connect", "connecting"),
     "handshake": ("connect", "connecting"),
     "send": ("send", "sending"),
-    "answer": ("ttfb", "sent"),
-    "head": ("ttfb", "headed"),
-    "body": ("stale", "generating"),
+    "answer": ("ttfb", "waiting"),
+    "head": ("ttfb", "headers"),
+    "body": ("stale", "content"),
 }

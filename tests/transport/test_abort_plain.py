@@ -47,7 +47,7 @@ def test_each_clock_that_counts_from_sent_can_kill_the_wait(limit: str, sender: 
     with network.scene("answer") as scene:
         call = Call(sender, scene.url, limits={limit: LIMIT}, **scene.options)
         call.start().take()
-        assert_killed(call, limit=limit, phase="sent")
+        assert_killed(call, limit=limit, phase="waiting")
         scene.leaves(1)
 
 

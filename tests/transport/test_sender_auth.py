@@ -73,7 +73,7 @@ def test_the_answer_after_a_challenge_is_watched_as_an_answer(sender: Sender) ->
     with FaultServer([_CHALLENGE, _HANGING]) as server:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "secret"), limits={"stale": LIMIT})
         assert call.start().take() == b"one"
-        assert_killed(call, limit="stale", phase="generating")
+        assert_killed(call, limit="stale", phase="content")
         server.wait_for_closed(1)
 
 
@@ -83,7 +83,7 @@ def test_the_answer_after_a_challenge_is_not_cut_like_an_error(sender: Sender, m
     with FaultServer([_CHALLENGE, _GATED]) as server:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "secret")).start()
         assert call.attempt.take() == [b"one"]
-        assert call.attempt.phase is Phase.GENERATING
+        assert call.attempt.phase is Phase.CONTENT
         threading.Event().wait(2 * LIMIT)
         server.gate("on").set()
         assert call.take() == b"two"

@@ -99,5 +99,5 @@ def test_a_hook_that_waits_for_the_body_is_bound(sender: Sender) -> None:
     with FaultServer("headers-then-silent") as server:
         call = Call(sender, server.chat_url, hooks={"response": read}, limits={"ttfb": LIMIT})
         assert call.start().take() == b""
-        assert_killed(call, limit="ttfb", phase="headed")
+        assert_killed(call, limit="ttfb", phase="headers")
         server.wait_for_closed(1)

@@ -38,9 +38,9 @@ def beat(one: Stage, event: bool = True, content: bool = True) -> None:
 @pytest.mark.parametrize(
     ("event", "content", "phase", "next_limit"),
     [
-        (False, False, Phase.TALKING, "first_event"),
-        (True, False, Phase.OPENED, "first_content"),
-        (True, True, Phase.GENERATING, "stale"),
+        (False, False, Phase.BODY, "first_event"),
+        (True, False, Phase.EVENTS, "first_content"),
+        (True, True, Phase.CONTENT, "stale"),
     ],
 )
 def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: Phase, next_limit: str) -> None:
@@ -290,14 +290,14 @@ def test_an_answer_inside_is_a_sign_of_every_function_around_it(stage: MakeStage
     assert outermost.attempt.tally.beaten
     assert not middle.attempt.tally.beaten
     assert not inner.attempt.tally.beaten
-    assert outermost.attempt.phase is Phase.SENT
+    assert outermost.attempt.phase is Phase.WAITING
 
 
 def test_an_answer_that_a_function_got_itself(stage: MakeStage) -> None:
     """It moves no clock, and stays as the last status that came."""
     outer, one = function(stage()), function(stage(ttfb=10.0, headers=20.0))
     one.worker.do(lambda attempt: attempt.answered(204, "req_1"))
-    assert one.attempt.phase is Phase.SENT
+    assert one.attempt.phase is Phase.WAITING
     tally = one.attempt.tally
     assert (tally.status, tally.request_id, tally.beaten) == (204, "req_1", True)
     assert not outer.attempt.tally.beaten

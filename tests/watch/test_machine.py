@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from llmwatch.records import PHASES
 from llmwatch.watch.machine import ERROR_BODY, Action, Machine, VerdictKind
 from llmwatch.watch.table import CLOCKS, STEPS, TABLE, Phase, Seen
 from tests.rows import each
@@ -44,13 +45,19 @@ def test_every_phase_has_a_row_and_can_be_reached() -> None:
     assert {cell.next for row in STEPS.values() for cell in row.values()} | {Phase.IDLE} == set(Phase)
 
 
+def test_every_phase_has_a_name_for_people() -> None:
+    """What errors, notices and records may say is what a phase is called, and that a call is backing off."""
+    assert {phase.public for phase in Phase} | {"backing_off"} == set(PHASES)
+    assert Phase.ENDING.public == "finishing"
+
+
 @each("phase", Phase)
 @each("what", Seen)
 def test_promotion_is_one_way(phase: Phase, what: Seen) -> None:
     """An observation never takes an attempt back, but for content after a finish."""
     target = TABLE[phase][what].next
     if (phase, what) == (Phase.FINISHING, Seen.CONTENT):
-        assert target is Phase.GENERATING
+        assert target is Phase.CONTENT
     else:
         assert ORDER.index(target) >= ORDER.index(phase)
 
@@ -94,10 +101,10 @@ def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
     ("phase", "what"),
     [
         (Phase.SENDING, Seen.BEGUN),
-        (Phase.HEADED, Seen.SENT),
-        (Phase.TALKING, Seen.HEADERS),
-        (Phase.OPENED, Seen.REFUSED),
-        (Phase.GENERATING, Seen.SENT),
+        (Phase.HEADERS, Seen.SENT),
+        (Phase.BODY, Seen.HEADERS),
+        (Phase.EVENTS, Seen.REFUSED),
+        (Phase.CONTENT, Seen.SENT),
         (Phase.FINISHING, Seen.HEADERS),
         (Phase.REFUSED, Seen.CONTENT),
         (Phase.DRAINING, Seen.CONTENT),
@@ -154,7 +161,7 @@ def test_a_clock_runs_from_its_start_to_its_end(clock: str) -> None:
 @pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain"), (Seen.TERMINAL, "drain")])
 def test_at_the_end_one_clock_runs(what: Seen, clock: str) -> None:
     """A finish mark, an end mark and both leave one clock beside the total, which counts from there."""
-    machine = at(Phase.GENERATING, **dict.fromkeys(RUNNING_CLOCKS, LIMIT), finish=7.0, drain=7.0)
+    machine = at(Phase.CONTENT, **dict.fromkeys(RUNNING_CLOCKS, LIMIT), finish=7.0, drain=7.0)
     assert machine.seen(what, 20.0)
     assert expiry(machine) == (clock, 27.0)
     assert machine.left(clock, 22.0) == 5.0
@@ -210,15 +217,15 @@ def test_the_deadline_does_not_cut_a_drain() -> None:
 
 def test_headers_do_not_stop_the_clock_for_the_first_byte() -> None:
     """Silence after the headers is the same silence as before them."""
-    machine = at(Phase.HEADED, 3.0, ttfb=10.0)
+    machine = at(Phase.HEADERS, 3.0, ttfb=10.0)
     assert machine.expire(13.0 + LATE) is Action.KILL
     assert machine.verdict is not None
-    assert (machine.verdict.limit, machine.verdict.phase) == ("ttfb", Phase.HEADED)
+    assert (machine.verdict.limit, machine.verdict.phase) == ("ttfb", Phase.HEADERS)
 
 
 def test_comments_do_not_stop_the_clock_for_the_first_event() -> None:
     """Any number of bytes leaves the first-event clock as it was."""
-    machine = at(Phase.SENT, first_event=10.0)
+    machine = at(Phase.WAITING, first_event=10.0)
     for now in (1.0, 4.0, 9.0):
         machine.seen(Seen.BYTE, now)
     assert expiry(machine) == ("first_event", 10.0)
@@ -228,15 +235,15 @@ def test_an_answer_without_sent_is_legal() -> None:
     """Headers while the request is still written end the send clock and start those of the answer."""
     machine = at(Phase.SENDING, 1.0, send=10.0, ttfb=20.0)
     assert machine.seen(Seen.HEADERS, 5.0)
-    assert machine.phase is Phase.HEADED
+    assert machine.phase is Phase.HEADERS
     assert expiry(machine) == ("ttfb", 25.0)
 
 
 def test_the_earliest_of_several_expires_and_a_tie_goes_to_the_more_specific() -> None:
     """With several clocks the first to expire gives its name; at the same instant the order of CLOCKS decides."""
-    assert expiry(at(Phase.SENT, headers=30.0, ttfb=20.0, total=25.0)) == ("ttfb", 20.0)
-    assert expiry(at(Phase.SENT, headers=20.0, ttfb=20.0, total=20.0)) == ("headers", 20.0)
-    assert expiry(at(Phase.SENT, total=20.0, deadline_at=20.0)) == ("total", 20.0)
+    assert expiry(at(Phase.WAITING, headers=30.0, ttfb=20.0, total=25.0)) == ("ttfb", 20.0)
+    assert expiry(at(Phase.WAITING, headers=20.0, ttfb=20.0, total=20.0)) == ("headers", 20.0)
+    assert expiry(at(Phase.WAITING, total=20.0, deadline_at=20.0)) == ("total", 20.0)
 
 
 def test_an_error_body_has_five_seconds() -> None:
@@ -305,7 +312,7 @@ def test_zero_and_none_switch_a_limit_off(clock: str, off: float | None) -> None
 
 def test_a_silent_call_falls_to_the_next_limit() -> None:
     """With ttfb off the same silence ends at first_content."""
-    machine = at(Phase.HEADED, ttfb=None, first_content=30.0)
+    machine = at(Phase.HEADERS, ttfb=None, first_content=30.0)
     assert expiry(machine) == ("first_content", 30.0)
 
 
@@ -313,7 +320,7 @@ def test_a_silent_call_falls_to_the_next_limit() -> None:
 @pytest.mark.parametrize("what", [Seen.END, Seen.TERMINAL])
 def test_no_drain_means_at_once(off: float | None, what: Seen) -> None:
     """A drain of 0 or None expires right after the end: as success."""
-    machine = at(Phase.GENERATING, drain=off)
+    machine = at(Phase.CONTENT, drain=off)
     machine.seen(what, 5.0)
     assert expiry(machine) == ("drain", 5.0)
     assert machine.expire(5.0) is Action.NOTHING
@@ -327,17 +334,17 @@ def test_no_drain_means_at_once(off: float | None, what: Seen) -> None:
 
 def test_marks_keep_the_first_time() -> None:
     """Each observation is marked with when it was made first."""
-    machine = at(Phase.GENERATING, 1.0)
+    machine = at(Phase.CONTENT, 1.0)
     for now in (2.0, 3.0):
         machine.seen(Seen.BYTE, now)
         machine.seen(Seen.CONTENT, now)
     machine.seen(Seen.TERMINAL, 4.0)
-    assert machine.marks == dict.fromkeys(PATHS[Phase.GENERATING], 1.0) | {Seen.TERMINAL: 4.0}
+    assert machine.marks == dict.fromkeys(PATHS[Phase.CONTENT], 1.0) | {Seen.TERMINAL: 4.0}
 
 
 def test_the_longest_gap_is_measured_between_bytes_in_active_time() -> None:
     """The wait for the first byte is no gap, and held time does not count."""
-    machine = at(Phase.SENT, 0.0)
+    machine = at(Phase.WAITING, 0.0)
     assert machine.longest_gap is None
     machine.seen(Seen.BYTE, 50.0)
     assert machine.longest_gap is None
@@ -355,7 +362,7 @@ def test_soonest_is_never_later_than_the_next_expiry(clock: str) -> None:
     """The cheap bound that spares a look at the clocks is safe along a whole life with holds."""
     machine = Machine({clock: 3.0, "drain": 2.0}, deadline_at=1000.0)
     now = 0.0
-    for what in (*PATHS[Phase.GENERATING], Seen.BYTE, Seen.FINISH, Seen.CONTENT, Seen.FINISH, Seen.TERMINAL):
+    for what in (*PATHS[Phase.CONTENT], Seen.BYTE, Seen.FINISH, Seen.CONTENT, Seen.FINISH, Seen.TERMINAL):
         machine.seen(what, now)
         machine.hold(now + 0.5)
         machine.seen(Seen.BYTE, now + 0.5)
@@ -383,7 +390,7 @@ def test_a_walk_of_the_whole_life_ends_done() -> None:
         }
     )
     moments = [0, 9, 60, 100, 179, 200, 359, 700, 700, 950, 1050, 1300]
-    life = [*PATHS[Phase.GENERATING], Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.BYTE, Seen.TERMINAL]
+    life = [*PATHS[Phase.CONTENT], Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.BYTE, Seen.TERMINAL]
     for what, now in zip(life, moments, strict=True):
         assert machine.expire(float(now)) is Action.NOTHING, what
         assert machine.seen(what, float(now)), what

@@ -24,7 +24,7 @@ LATE = 0.25
 
 def test_a_terminal_event_is_the_verdict_and_its_drain_a_hang_up() -> None:
     """The verdict is done at the terminal event itself; the drain that follows leaves it as it is."""
-    machine = at(Phase.GENERATING, drain=1.0, total=LIMIT)
+    machine = at(Phase.CONTENT, drain=1.0, total=LIMIT)
     machine.seen(Seen.TERMINAL, 5.0)
     verdict = machine.verdict
     assert verdict is not None
@@ -39,7 +39,7 @@ def test_a_terminal_event_is_the_verdict_and_its_drain_a_hang_up() -> None:
 @pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain")])
 def test_one_mark_alone_is_done_after_its_wait(what: Seen, clock: str) -> None:
     """Pings after a finish mark or an end mark do not lengthen the wait, and its expiry is success."""
-    machine = at(Phase.GENERATING, **{clock: 1.0}, stale=0.5, total=LIMIT)
+    machine = at(Phase.CONTENT, **{clock: 1.0}, stale=0.5, total=LIMIT)
     machine.seen(what, 5.0)
     for now in (5.5, 5.75, 6.0):
         assert machine.seen(Seen.BYTE, now)
@@ -62,7 +62,7 @@ def test_content_after_a_finish_goes_on() -> None:
     """It ends the finish clock and starts silence and progress anew, and no first-something clock."""
     machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, finish=1.0, first_content=3.0, ttfb=3.0)
     machine.seen(Seen.CONTENT, 0.5)
-    assert machine.phase is Phase.GENERATING
+    assert machine.phase is Phase.CONTENT
     assert machine.left("finish", 0.5) is None
     assert [machine.left(clock, 0.5) for clock in ("stale", "progress", "first_content", "ttfb")] == [
         30,
@@ -105,7 +105,7 @@ def test_a_drain_that_ran_out_wins_over_what_comes_later(later: str) -> None:
 
 def test_the_end_of_the_body_is_done() -> None:
     """A body read to its end without a terminal event is done when the worker says so, and stops every clock."""
-    machine = at(Phase.GENERATING, stale=10.0, total=10.0, deadline_at=50.0)
+    machine = at(Phase.CONTENT, stale=10.0, total=10.0, deadline_at=50.0)
     assert machine.finish(5.0)
     assert machine.verdict is not None
     assert (machine.verdict.kind, machine.verdict.at) == (VerdictKind.DONE, 5.0)
@@ -121,7 +121,7 @@ def test_the_end_of_the_body_is_done() -> None:
 @pytest.mark.parametrize("clock", RUNNING_CLOCKS)
 def test_an_expiry_is_over_only_after_its_instant(clock: str) -> None:
     """At the very instant of the expiry the clock is in time; right after it is not."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
     machine = at(phase, 0.0, **{clock: 10.0})
     assert machine.due(10.0) is None
     assert machine.expire(10.0) is Action.NOTHING
@@ -136,7 +136,7 @@ def test_an_expiry_is_over_only_after_its_instant(clock: str) -> None:
 @pytest.mark.parametrize("first", ["expire", "seen"])
 def test_done_wins_a_tie(limits: dict[str, float], first: str) -> None:
     """A terminal event at the instant of the expiry is a success, whichever thread comes first."""
-    machine = at(Phase.GENERATING, 0.0, **limits)
+    machine = at(Phase.CONTENT, 0.0, **limits)
     if first == "expire":
         assert machine.expire(10.0) is Action.NOTHING
     assert machine.seen(Seen.TERMINAL, 10.0)
@@ -147,7 +147,7 @@ def test_done_wins_a_tie(limits: dict[str, float], first: str) -> None:
 
 def test_done_wins_a_tie_with_the_deadline() -> None:
     """The same for the deadline of the whole call."""
-    machine = at(Phase.GENERATING, 0.0, deadline_at=10.0)
+    machine = at(Phase.CONTENT, 0.0, deadline_at=10.0)
     assert machine.seen(Seen.TERMINAL, 10.0)
     assert machine.verdict is not None
     assert machine.verdict.kind is VerdictKind.DONE
@@ -158,7 +158,7 @@ def test_a_tie_is_settled_alike_by_the_supervisor_and_the_worker() -> None:
     verdicts = []
     for supervisor_first in (True, False):
         for clock in ("stale", "first_content"):
-            machine = at(Phase.TALKING, 0.0, **{clock: 10.0, "total": 10.0 + 0.5 + GRACE})
+            machine = at(Phase.BODY, 0.0, **{clock: 10.0, "total": 10.0 + 0.5 + GRACE})
             assert machine.expire(10.5, waiting=True) is Action.NOTHING
             now = 11.5 + LATE
             if supervisor_first:
@@ -176,7 +176,7 @@ def test_a_tie_is_settled_alike_by_the_supervisor_and_the_worker() -> None:
 @pytest.mark.parametrize("clock", RUNNING_CLOCKS)
 def test_a_kill_tells_its_numbers(clock: str) -> None:
     """The verdict of a kill names the limit, its seconds, what had passed on it, the phase and the lag."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
     machine = at(phase, 3.0, **{clock: 10.0})
     assert machine.expire(13.0 + LATE) is Action.KILL
     verdict = machine.verdict
@@ -187,13 +187,13 @@ def test_a_kill_tells_its_numbers(clock: str) -> None:
 
 def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> None:
     """Elapsed is what passed since the clock began; a hold before that is none of its own."""
-    machine = at(Phase.GENERATING, 0.0, stale=10.0)
+    machine = at(Phase.CONTENT, 0.0, stale=10.0)
     machine.hold(4.0)
     machine.resume(504.0)
     assert machine.expire(510.0 + LATE) is Action.KILL
     assert machine.verdict is not None
     assert (machine.verdict.elapsed, machine.verdict.paused, machine.verdict.lag) == (510.0 + LATE, 500.0, LATE)
-    machine = at(Phase.GENERATING, 0.0, stale=10.0)
+    machine = at(Phase.CONTENT, 0.0, stale=10.0)
     machine.hold(4.0)
     machine.resume(504.0)
     machine.seen(Seen.BYTE, 505.0)
@@ -205,7 +205,7 @@ def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> No
 
 def test_there_is_one_kill() -> None:
     """After the verdict no clock runs, nothing expires, and what comes is late."""
-    machine = at(Phase.GENERATING, 0.0, stale=10.0, total=10.5, deadline_at=11.0)
+    machine = at(Phase.CONTENT, 0.0, stale=10.0, total=10.5, deadline_at=11.0)
     assert machine.expire(10.0 + LATE) is Action.KILL
     verdict = machine.verdict
     assert expiry(machine) is None
@@ -214,7 +214,7 @@ def test_there_is_one_kill() -> None:
         assert not machine.seen(what, 20.0)
         assert machine.late == count
     assert machine.verdict is verdict
-    assert machine.phase is Phase.GENERATING
+    assert machine.phase is Phase.CONTENT
     assert Seen.TERMINAL not in machine.marks
 
 

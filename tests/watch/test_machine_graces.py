@@ -26,7 +26,7 @@ LATE = 0.25
 @pytest.mark.parametrize("clock", RUNNING_CLOCKS)
 def test_a_clock_keeps_its_remainder_over_a_hold(clock: str) -> None:
     """Held time is added to the expiry: 4 s used, 1,000 s held, 96 s left."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
     machine = at(phase, 0.0, **{clock: LIMIT})
     machine.hold(4.0)
     assert machine.held
@@ -42,7 +42,7 @@ def test_a_clock_keeps_its_remainder_over_a_hold(clock: str) -> None:
 
 def test_the_deadline_runs_on_in_a_hold() -> None:
     """Nothing pauses the deadline."""
-    machine = at(Phase.GENERATING, 0.0, stale=10.0, deadline_at=50.0)
+    machine = at(Phase.CONTENT, 0.0, stale=10.0, deadline_at=50.0)
     machine.hold(1.0)
     assert expiry(machine) == ("deadline", 50.0)
     assert machine.expire(50.0) is Action.NOTHING
@@ -53,7 +53,7 @@ def test_the_deadline_runs_on_in_a_hold() -> None:
 
 def test_holds_add_up_and_do_not_nest() -> None:
     """Several holds are summed; a second hold within one, or a resume without one, does nothing."""
-    machine = at(Phase.GENERATING, 0.0, stale=10.0)
+    machine = at(Phase.CONTENT, 0.0, stale=10.0)
     machine.resume(1.0)
     machine.hold(2.0)
     machine.hold(3.0)
@@ -66,7 +66,7 @@ def test_holds_add_up_and_do_not_nest() -> None:
 
 def test_what_is_seen_in_a_hold_starts_its_clock_at_the_hold() -> None:
     """An event that is decoded while the clocks stand starts a clock that has its whole limit at the resumption."""
-    machine = at(Phase.OPENED, 0.0, progress=10.0, stale=8.0)
+    machine = at(Phase.EVENTS, 0.0, progress=10.0, stale=8.0)
     machine.seen(Seen.BYTE, 4.0)
     machine.hold(4.0)
     machine.seen(Seen.CONTENT, 6.0)
@@ -77,7 +77,7 @@ def test_what_is_seen_in_a_hold_starts_its_clock_at_the_hold() -> None:
 
 def test_a_hold_across_an_expiry_keeps_the_attempt_alive() -> None:
     """A consumer slower than every limit is not killed, as long as the bytes were there before the expiry."""
-    machine = at(Phase.GENERATING, 0.0, stale=1.0, progress=1.0)
+    machine = at(Phase.CONTENT, 0.0, stale=1.0, progress=1.0)
     for now in (1000.0, 2000.0, 3000.0):
         machine.hold(now)
         assert machine.expire(now + 999.0) is Action.NOTHING
@@ -128,14 +128,14 @@ def test_a_supervisor_that_comes_late_mistrusts_itself(clock: str) -> None:
 @pytest.mark.parametrize("clock", STRICT_CLOCKS)
 def test_other_clocks_get_no_grace(clock: str) -> None:
     """Connect, send and total are judged by the time alone, with bytes waiting or a supervisor late."""
-    phase = {"connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.GENERATING}[clock]
+    phase = {"connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
     machine = at(phase, 0.0, **{clock: 10.0})
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
 def test_the_deadline_gets_no_grace() -> None:
     """Nor does the deadline."""
-    machine = at(Phase.HEADED, 0.0, deadline_at=10.0)
+    machine = at(Phase.HEADERS, 0.0, deadline_at=10.0)
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
@@ -170,7 +170,7 @@ def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> N
 @pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
 def test_the_grace_is_renewed_by_winding(clock: str, what: Seen) -> None:
     """Each new wait has a grace of its own."""
-    machine = at(Phase.GENERATING, 0.0, **{clock: 10.0})
+    machine = at(Phase.CONTENT, 0.0, **{clock: 10.0})
     for begin in (0.0, 10.5, 21.0):
         assert expiry(machine) == (clock, begin + 10.0)
         assert machine.expire(begin + 10.0 + LATE, waiting=True) is Action.NOTHING
@@ -180,7 +180,7 @@ def test_the_grace_is_renewed_by_winding(clock: str, what: Seen) -> None:
 
 def test_a_grace_of_one_clock_is_none_for_another() -> None:
     """Silence that was excused does not excuse the first content."""
-    machine = at(Phase.TALKING, 0.0, stale=10.0, first_content=10.5)
+    machine = at(Phase.BODY, 0.0, stale=10.0, first_content=10.5)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
     assert expiry(machine) == ("first_content", 10.5)
     assert machine.expire(10.5 + LATE) is Action.KILL
@@ -190,7 +190,7 @@ def test_a_grace_of_one_clock_is_none_for_another() -> None:
 
 def test_a_keep_alive_does_not_renew_the_grace_of_a_content_clock() -> None:
     """Bytes wind the silence and leave the grace of the first content as it was."""
-    machine = at(Phase.TALKING, 0.0, first_content=10.0, stale=LIMIT)
+    machine = at(Phase.BODY, 0.0, first_content=10.0, stale=LIMIT)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
     for now in (10.5, 10.75, 11.0):
         assert machine.seen(Seen.BYTE, now)
@@ -201,12 +201,12 @@ def test_a_keep_alive_does_not_renew_the_grace_of_a_content_clock() -> None:
 
 def test_a_grace_stands_still_in_a_hold() -> None:
     """Held time is added to a grace as well, be it before or after the grace is given."""
-    machine = at(Phase.GENERATING, 0.0, progress=10.0)
+    machine = at(Phase.CONTENT, 0.0, progress=10.0)
     machine.hold(1.0)
     machine.resume(31.0)
     assert machine.expire(40.0 + LATE, waiting=True) is Action.NOTHING
     assert expiry(machine) == ("progress", 40.0 + LATE + GRACE)
-    machine = at(Phase.GENERATING, 0.0, progress=10.0)
+    machine = at(Phase.CONTENT, 0.0, progress=10.0)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
     machine.hold(10.5)
     machine.resume(20.5)
@@ -236,12 +236,12 @@ STRICT = [
     ("connect", Phase.CONNECTING, Seen.CONNECTED),
     ("send", Phase.SENDING, Seen.SENT),
     ("send", Phase.SENDING, Seen.HEADERS),
-    ("total", Phase.SENT, Seen.HEADERS),
-    ("total", Phase.GENERATING, Seen.BYTE),
-    ("total", Phase.GENERATING, Seen.CONTENT),
-    ("total", Phase.GENERATING, Seen.TERMINAL),
+    ("total", Phase.WAITING, Seen.HEADERS),
+    ("total", Phase.CONTENT, Seen.BYTE),
+    ("total", Phase.CONTENT, Seen.CONTENT),
+    ("total", Phase.CONTENT, Seen.TERMINAL),
     ("deadline", Phase.CONNECTING, Seen.CONNECTED),
-    ("deadline", Phase.GENERATING, Seen.TERMINAL),
+    ("deadline", Phase.CONTENT, Seen.TERMINAL),
 ]
 
 
@@ -262,9 +262,9 @@ def test_a_strict_clock_beats_the_worker_by_its_time_stamp(clock: str, phase: Ph
 @pytest.mark.parametrize("end", ["finish", "fail"])
 def test_an_end_after_a_strict_expiry_is_a_kill(clock: str, end: str) -> None:
     """A clean end or an error that comes after the expiry does not hide it."""
-    machine = at(Phase.GENERATING, 0.0, deadline_at=10.0 if clock == "deadline" else None, total=10.0)
+    machine = at(Phase.CONTENT, 0.0, deadline_at=10.0 if clock == "deadline" else None, total=10.0)
     if clock == "deadline":
-        machine = at(Phase.GENERATING, 0.0, deadline_at=10.0)
+        machine = at(Phase.CONTENT, 0.0, deadline_at=10.0)
     now = 10.0 + LATE
     assert not (machine.finish(now) if end == "finish" else machine.fail(OSError(), now))
     assert machine.verdict is not None
@@ -273,7 +273,7 @@ def test_an_end_after_a_strict_expiry_is_a_kill(clock: str, end: str) -> None:
 
 def test_a_cancellation_wins_over_an_expiry_that_nobody_has_judged() -> None:
     """Who gives a call up gets a cancellation, whatever the clocks say."""
-    machine = at(Phase.GENERATING, 0.0, total=10.0)
+    machine = at(Phase.CONTENT, 0.0, total=10.0)
     assert machine.cancel("lifecycle", 20.0)
     assert machine.verdict is not None
     assert (machine.verdict.kind, machine.verdict.by, machine.verdict.at) == (VerdictKind.CANCELLED, "lifecycle", 20.0)

@@ -162,7 +162,7 @@ class Life(RuleBasedStateMachine):
     def one_way(self) -> None:
         """The phase never goes back, but from FINISHING to GENERATING."""
         phase = self.machine.phase
-        if (self.phase, phase) != (Phase.FINISHING, Phase.GENERATING):
+        if (self.phase, phase) != (Phase.FINISHING, Phase.CONTENT):
             assert ORDER.index(phase) >= ORDER.index(self.phase)
         self.phase = phase
 

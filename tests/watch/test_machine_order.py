@@ -44,7 +44,7 @@ drips = st.sampled_from([Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH])
 @plain_law
 @given(
     limits,
-    st.sampled_from([Phase.TALKING, Phase.OPENED, Phase.GENERATING]),
+    st.sampled_from([Phase.BODY, Phase.EVENTS, Phase.CONTENT]),
     st.lists(st.tuples(steps, keep_alives), max_size=20),
 )
 def test_keep_alives_never_wind_a_content_clock(
@@ -69,7 +69,7 @@ def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]
     passed.
     """
     finish, longest = 1.0, 2.5
-    machine, now = at(Phase.SENT, total=total, finish=finish), 0.0
+    machine, now = at(Phase.WAITING, total=total, finish=finish), 0.0
     for gap, what in [*drip, *[(0.5, rest)] * 50]:
         now += gap
         machine.expire(now)

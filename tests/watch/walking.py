@@ -16,18 +16,18 @@ PATHS: dict[Phase, tuple[Seen, ...]] = {
     Phase.IDLE: (),
     Phase.CONNECTING: (Seen.BEGUN,),
     Phase.SENDING: (Seen.BEGUN, Seen.CONNECTED),
-    Phase.SENT: (Seen.BEGUN, Seen.CONNECTED, Seen.SENT),
+    Phase.WAITING: (Seen.BEGUN, Seen.CONNECTED, Seen.SENT),
 }
-PATHS[Phase.HEADED] = (*PATHS[Phase.SENT], Seen.HEADERS)
-PATHS[Phase.REFUSED] = (*PATHS[Phase.HEADED], Seen.REFUSED)
-PATHS[Phase.TALKING] = (*PATHS[Phase.HEADED], Seen.BYTE)
-PATHS[Phase.OPENED] = (*PATHS[Phase.TALKING], Seen.EVENT)
-PATHS[Phase.GENERATING] = (*PATHS[Phase.OPENED], Seen.CONTENT)
-PATHS[Phase.FINISHING] = (*PATHS[Phase.GENERATING], Seen.FINISH)
-PATHS[Phase.ENDING] = (*PATHS[Phase.GENERATING], Seen.END)
-PATHS[Phase.DRAINING] = (*PATHS[Phase.GENERATING], Seen.TERMINAL)
+PATHS[Phase.HEADERS] = (*PATHS[Phase.WAITING], Seen.HEADERS)
+PATHS[Phase.REFUSED] = (*PATHS[Phase.HEADERS], Seen.REFUSED)
+PATHS[Phase.BODY] = (*PATHS[Phase.HEADERS], Seen.BYTE)
+PATHS[Phase.EVENTS] = (*PATHS[Phase.BODY], Seen.EVENT)
+PATHS[Phase.CONTENT] = (*PATHS[Phase.EVENTS], Seen.CONTENT)
+PATHS[Phase.FINISHING] = (*PATHS[Phase.CONTENT], Seen.FINISH)
+PATHS[Phase.ENDING] = (*PATHS[Phase.CONTENT], Seen.END)
+PATHS[Phase.DRAINING] = (*PATHS[Phase.CONTENT], Seen.TERMINAL)
 
-_FRONT = PATHS[Phase.OPENED]
+_FRONT = PATHS[Phase.EVENTS]
 # Everything that an observation presupposes, itself included, where nothing was seen before.
 IMPLIED: dict[Seen, tuple[Seen, ...]] = {
     **{what: _FRONT[: place + 1] for place, what in enumerate(_FRONT)},
@@ -38,12 +38,12 @@ assert set(IMPLIED) == set(Seen)
 
 # The last observation that starts or winds a read clock, so that the clock runs after it.
 RUNS_AFTER: dict[str, Phase] = {
-    "headers": Phase.SENT,
-    "ttfb": Phase.HEADED,
-    "first_event": Phase.TALKING,
-    "first_content": Phase.OPENED,
-    "stale": Phase.GENERATING,
-    "progress": Phase.GENERATING,
+    "headers": Phase.WAITING,
+    "ttfb": Phase.HEADERS,
+    "first_event": Phase.BODY,
+    "first_content": Phase.EVENTS,
+    "stale": Phase.CONTENT,
+    "progress": Phase.CONTENT,
     "finish": Phase.FINISHING,
 }
 assert set(RUNS_AFTER) == READ_CLOCKS

@@ -74,12 +74,13 @@ def record_of(error: llmwatch.LLMWatchError) -> CallRecord:
     return error.record
 
 
-def killed(caught: Any, phase: str, *, attempts: int, decision: Decision, reason: str) -> WatchTimeout:
+def killed(caught: Any, limit: str, *, attempts: int, decision: Decision, reason: str) -> WatchTimeout:
     """The time-out that a call has to have ended with, caught by ``pytest.raises``."""
     error = caught.value
     assert type(error) is WatchTimeout
-    assert error.phase == phase
+    assert error.limit == limit
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (decision, reason)
-    assert [one.limit for one in record_of(error).attempts] == [phase] * attempts
+    assert [one.limit for one in record_of(error).attempts] == [limit] * attempts
+    assert error.phase == record_of(error).attempts[-1].phase
     return error

@@ -38,16 +38,16 @@ def test_a_value_and_an_error_come_out_as_they_are() -> None:
         assert caught.value is error
 
 
-@pytest.mark.parametrize("phase", ["refresh", "something"])
-def test_at_its_limit_the_caller_is_free(hang: Hang, phase: str) -> None:
-    """A time-out with the phase that was given; the function is called once."""
+@pytest.mark.parametrize("limit", ["refresh", "something"])
+def test_at_its_limit_the_caller_is_free(hang: Hang, limit: str) -> None:
+    """A time-out with the limit that was given; the function is called once."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
-        run_bounded(function, seconds=LIMIT, phase=phase)
+        run_bounded(function, seconds=LIMIT, limit=limit)
     error = caught.value
-    assert (error.phase, error.limit, error.retryable) == (phase, LIMIT, True)
+    assert (error.limit, error.limit_seconds, error.retryable) == (limit, LIMIT, True)
     assert LIMIT <= error.elapsed < LONG
-    assert phase in str(error)
+    assert limit in str(error)
     assert (error.recovery, error.record) == (None, None)
     assert function.calls == 1
 
@@ -166,7 +166,7 @@ def test_the_clocks_of_the_call_that_waits_stand(hang: Hang, manual: Time) -> No
     manual.expire(0)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert (caught.value.phase, caught.value.limit) == ("ttfb", 10)
+    assert (caught.value.limit, caught.value.limit_seconds) == ("ttfb", 10)
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])

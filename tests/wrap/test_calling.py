@@ -61,7 +61,7 @@ class Strange(BaseException):
         KeyboardInterrupt(),
         Strange(),
         StreamCut("an inner call's"),
-        WatchTimeout("an inner call's", phase="ttfb", limit=1.0, elapsed=1.0),
+        WatchTimeout("an inner call's", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0),
         ProviderError("an inner call's", status=503, retry_after=0.0),
         llmwatch.Cancelled("an inner call's", by="user"),
     ],
@@ -162,7 +162,7 @@ def test_the_limit_may_come_from_the_environment(
     manual.expire(0)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert (caught.value.phase, caught.value.limit) == ("ttfb", 7)
+    assert (caught.value.limit, caught.value.limit_seconds) == ("ttfb", 7)
 
 
 def test_the_default_is_ten_minutes(hang: Hang, manual: Time) -> None:
@@ -180,26 +180,26 @@ def test_the_default_is_ten_minutes(hang: Hang, manual: Time) -> None:
     manual.expire(0)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert (caught.value.phase, caught.value.limit) == ("ttfb", 600)
+    assert (caught.value.limit, caught.value.limit_seconds) == ("ttfb", 600)
     assert record_of(caught.value).profile == "hosted"
 
 
-@pytest.mark.parametrize("phase", ["headers", "ttfb", "first_event", "first_content", "total", "deadline"])
-def test_every_limit_on_a_silent_function(hang: Hang, manual: Time, phase: str) -> None:
+@pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total", "deadline"])
+def test_every_limit_on_a_silent_function(hang: Hang, manual: Time, limit: str) -> None:
     """Each ends it where it is set, with a message that names the function and the limit."""
     function = hang()
 
     def a_function_that_hangs() -> None:
         function()
 
-    running = in_thread(call, a_function_that_hangs, limits=Limits(**{"ttfb": 0, phase: 9}))
+    running = in_thread(call, a_function_that_hangs, limits=Limits(**{"ttfb": 0, limit: 9}))
     function.started()
     manual.expire(9)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert (caught.value.phase, caught.value.limit) == (phase, 9)
+    assert (caught.value.limit, caught.value.limit_seconds) == (limit, 9)
     assert "test_calling.test_every_limit_on_a_silent_function.a_function_that_hangs" in str(caught.value)
-    assert phase in str(caught.value)
+    assert limit in str(caught.value)
 
 
 # -- a function in which nothing is found -------------------------------------
@@ -371,7 +371,7 @@ def test_progress_counts_where_it_is_set(hang: Hang, manual: Time) -> None:
         else:
             with pytest.raises(WatchTimeout) as caught:
                 running.result()
-            assert (caught.value.phase, caught.value.limit) == ("progress", 30)
+            assert (caught.value.limit, caught.value.limit_seconds) == ("progress", 30)
 
 
 def test_a_beaten_function_may_be_allowed_a_second_run(hang: Hang, manual: Time) -> None:

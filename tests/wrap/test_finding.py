@@ -183,7 +183,7 @@ def test_in_an_iterator(serve: Serve) -> None:
     with pytest.raises(WatchTimeout) as caught:
         for line in iterate(lines, limits=Limits(ttfb=LONG, stale=LIMIT)):
             seen.append(line)
-    assert caught.value.phase == "stale"
+    assert caught.value.limit == "stale"
     assert len(seen) >= 3
     assert len(server.requests) == 1
     server.wait_for_closed(1)

@@ -100,7 +100,7 @@ def test_what_each_kind_ends(manual: Time, kind: str, limit: str) -> None:
     running = begin(function, limits=limits, retry=Retry.none())
     function.do(lambda: beat(kind))
     manual.expire({"first_event": 20, "first_content": 30, "stale": 40}[limit])
-    assert dead(running).phase == limit
+    assert dead(running).limit == limit
     function.end()
 
 
@@ -132,7 +132,7 @@ def test_a_thread_pool_inherits_nothing(manual: Time) -> None:
         manual.advance(9)
         function.do(lambda: pool.submit(beat).result())
         manual.expire(1)
-        assert dead(running).phase == "stale"
+        assert dead(running).limit == "stale"
     function.end()
 
 
@@ -166,7 +166,7 @@ def test_an_outer_function_goes_by_its_own_limits(manual: Time) -> None:
     running = in_thread(call, lambda: call(inner, limits=Limits(ttfb=1000)), limits=Limits(ttfb=10), retry=Retry.none())
     inner.there()
     manual.expire(10)
-    assert dead(running).limit == 10
+    assert dead(running).limit_seconds == 10
     eventually(lambda: manual.live == 0, "the inner one is over too")
     inner.end()
 
@@ -304,7 +304,7 @@ def test_a_pause_stops_the_clocks_of_all_functions_around_it(manual: Time) -> No
     manual.advance(1)
     assert manual.live == 2
     manual.expire(0)
-    assert dead(running).limit == 10
+    assert dead(running).limit_seconds == 10
     innermost.end()
 
 
@@ -317,7 +317,7 @@ def test_the_deadline_goes_on(manual: Time) -> None:
     manual.advance(100)
     assert manual.live == 1
     manual.expire(0)
-    assert dead(running).phase == "deadline"
+    assert dead(running).limit == "deadline"
     function.do(lambda: pause.__exit__(None, None, None))
     function.end()
 
@@ -357,7 +357,7 @@ def test_a_beat_in_a_pause_does_not_end_it(manual: Time) -> None:
     function.do(pause_and_beat)
     assert manual.live == 1
     manual.expire(10)
-    assert dead(running).phase == "stale"
+    assert dead(running).limit == "stale"
     function.end()
 
 
@@ -445,5 +445,5 @@ def test_pauses_and_beats_under_load() -> None:
             thread.join()
 
     function.do(storm)
-    assert dead(running).phase == "stale"
+    assert dead(running).limit == "stale"
     function.end()

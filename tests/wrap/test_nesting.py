@@ -75,7 +75,7 @@ def test_an_inner_kill_is_the_outer_functions_business(hang: Hang, manual: Time)
     manual.expire(5)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
-    assert caught.value.limit == 5
+    assert caught.value.limit_seconds == 5
     assert caught.value.recovery is not None
     assert caught.value.recovery.reason == "function_may_run"
     assert [type(error) for error in seen] == [WatchTimeout]
