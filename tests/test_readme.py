@@ -54,7 +54,7 @@ SCENES = [
             "stale 1.0 ",
             "\nA watchdog counts\n",
             "True continue Keep what",
-            "'attempts': [",
+            '"attempts":[',
         ],
     ),
     Scene("client.request(", ["tool-call-cut:tokens=1,cut=reset", "healthy", "healthy"], [ANSWER, " 2\n", "200 {"]),

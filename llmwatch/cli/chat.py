@@ -139,7 +139,7 @@ def _document(answer: Answer, record: CallRecord | None, error: LLMWatchError | 
     if error is not None:
         found["error"] = describe(error)
         record = record or error.record
-    return {**found, "record": None if record is None else record.to_json()}
+    return {**found, "record": None if record is None else record.to_dict()}
 
 
 def _read(prompt: str, terminal: Terminal) -> str:

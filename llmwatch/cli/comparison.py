@@ -41,7 +41,7 @@ class Comparison:
             return f"still waiting after {self.seconds:.1f} s{pings}; gave up watching"
         return f"ended after {self.seconds:.1f} s, {self.result}"
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "door": self.door,

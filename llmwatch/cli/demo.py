@@ -138,8 +138,8 @@ def _document(call: Recovered, compared: tuple[Comparison, ...], problems: list[
         "connections": call.connections,
         "seconds": call.elapsed,
         "total_seconds": total,
-        "comparison": [one.as_json() for one in compared],
+        "comparison": [one.to_dict() for one in compared],
         "problems": problems,
         "error": None if call.error is None else describe(call.error),
-        "record": None if call.record is None else call.record.to_json(),
+        "record": None if call.record is None else call.record.to_dict(),
     }

@@ -43,7 +43,7 @@ class Skipped:
     line: int
     why: str
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"line": self.line, "why": self.why}
 
@@ -122,7 +122,7 @@ def _call(line: bytes | None) -> CallRecord:
     if type(schema) is int and schema > CALL_SCHEMA:
         raise ValueError(f"a newer llmwatch wrote it: its schema is {schema}, and this one reads up to {CALL_SCHEMA}")
     try:
-        return CallRecord.from_json(source)
+        return CallRecord.from_dict(source)
     except ValueError as error:
         if not str(error).startswith(_READERS):
             raise ValueError("it is no record: one of its values is not known to this version of llmwatch") from None

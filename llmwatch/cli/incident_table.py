@@ -182,7 +182,7 @@ class Totals:
         more = f" and {rest} more" if rest > 0 else ""
         return f"{_count(self.number, 'call')}: {ended}." + (f" By phase and limit: {told}{more}." if told else "")
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "calls": self.number,

@@ -252,11 +252,11 @@ def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _S
     terminal.write('{"calls": [')
     for record in calls:
         terminal.write("\n" if totals.number == 0 else ",\n")
-        terminal.write(_compact(record.to_json()))
+        terminal.write(_compact(record.to_dict()))
         totals.add(record)
     terminal.write('\n],\n"totals": ')
-    terminal.write(_compact({**totals.as_json(), "skipped": skipped.number}))
-    lines = ",\n".join(_compact(one.as_json()) for one in skipped.kept)
+    terminal.write(_compact({**totals.to_dict(), "skipped": skipped.number}))
+    lines = ",\n".join(_compact(one.to_dict()) for one in skipped.kept)
     terminal.write(f',\n"skipped": [{lines}]}}\n')
 
 

@@ -93,7 +93,7 @@ def _document(
     environ: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
-        **effective.as_json(),
+        **effective.to_dict(),
         "retry": {
             name: {"value": _finite(getattr(retry, name)), "source": _source(variable, environ)}
             for name, variable in RETRY_VARIABLES.items()

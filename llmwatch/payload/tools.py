@@ -43,7 +43,7 @@ class ToolExposure:
         """Whether a request that may have reached the provider is not to be sent again without a person's consent."""
         return not self.complete or self.provider_other > 0 or self.unknown > 0
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for an attempt's record."""
         return {
             "caller": self.caller,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llmwatch.records.json_text import JsonText
+
 __all__ = ["TIMEOUT_SOURCE", "EffectiveLimit", "EffectiveLimits"]
 
 TIMEOUT_SOURCE = "timeout of the request"
@@ -13,7 +15,7 @@ TIMEOUT_SOURCE = "timeout of the request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EffectiveLimit:
+class EffectiveLimit(JsonText):
     """One limit as it applies: ``value`` in seconds, ``None`` for off.
 
     ``source`` is words for a reader: ``"argument of the call"``, ``"LLMWATCH_STALE_TIMEOUT_SECONDS"``,
@@ -29,7 +31,7 @@ class EffectiveLimit:
     timeout: float | None = None
     instead_of: float | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The same as a dictionary of numbers and text, with what a time-out says only where there is one."""
         said: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
         if self.timeout is not None:
@@ -40,7 +42,7 @@ class EffectiveLimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EffectiveLimits:
+class EffectiveLimits(JsonText):
     """Every limit of one attempt, its source, and what is odd about the lot.
 
     ``profile`` is the name of the profile, ``profile_source`` who chose it (``"argument"``, ``"LLMWATCH_PROFILE"`` or
@@ -90,12 +92,12 @@ class EffectiveLimits:
         }
         return replace(self, limits={**self.limits, **changed}) if changed else self
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, lists, numbers and text."""
         return {
             "profile": self.profile,
             "profile_source": self.profile_source,
-            "limits": {name: limit.as_json() for name, limit in self.limits.items()},
+            "limits": {name: limit.to_dict() for name, limit in self.limits.items()},
             "warnings": list(self.warnings),
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmwatch.records import evidence as bounds
 from llmwatch.records import redact
 from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
+from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
 __all__ = ["ATTEMPT_SCHEMA", "CAUSES", "PHASES", "AttemptRecord", "Timings"]
@@ -70,7 +71,7 @@ _CANCELLED = ("user_cancel", "lifecycle_close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(JsonRecord):
     """When things happened, in seconds since the attempt was made; ``None`` for what did not happen.
 
     ``queued``: a worker took it up; ``connected``: the connection stood (TLS included); ``sent``: the kernel had the
@@ -89,13 +90,13 @@ class Timings:
     last_byte: float | None = None
     end: float | None = None
 
-    def to_json(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, float | None]:
         """Plain JSON values."""
         return {name: getattr(self, name) for name in _TIMINGS}
 
     @classmethod
-    def from_json(cls, source: object) -> Timings:
-        """What :meth:`to_json` gave. Raises :class:`ValueError` for anything else."""
+    def from_dict(cls, source: object) -> Timings:
+        """What :meth:`to_dict` gave. Raises :class:`ValueError` for anything else."""
         read = Reader(source, "Timings")
         return cls(**{name: read.maybe_number(name) for name in _TIMINGS})
 
@@ -104,7 +105,7 @@ _TIMINGS = tuple(one.name for one in fields(Timings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRecord:
+class AttemptRecord(JsonRecord):
     """One attempt (schema version 2). Seconds and bytes throughout; ``None`` where a thing is not known or did not
     happen.
 
@@ -201,15 +202,15 @@ class AttemptRecord:
         """Whether nothing of the evidence was left out."""
         return self.evidence is None or bounds.OMITTED not in self.evidence
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: dicts, lists, text, numbers, true, false, null."""
         plain = {name: thaw(getattr(self, name)) for name in _ATTEMPT}
-        plain["timings"] = self.timings.to_json()
+        plain["timings"] = self.timings.to_dict()
         return plain
 
     @classmethod
-    def from_json(cls, source: object) -> AttemptRecord:
-        """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else.
+    def from_dict(cls, source: object) -> AttemptRecord:
+        """The record that :meth:`to_dict` gave, equal to it. Raises :class:`ValueError` for anything else.
 
         A record of schema 1 is translated, and is one of the newest schema then.
         """
@@ -224,7 +225,7 @@ class AttemptRecord:
         return cls(
             number=read.whole("number"),
             started_at=read.number("started_at"),
-            timings=Timings.from_json(read.mapping("timings")),
+            timings=Timings.from_dict(read.mapping("timings")),
             method=read.text("method"),
             url=read.text("url"),
             origin=read.text("origin"),

@@ -10,6 +10,7 @@ from llmwatch.records import redact
 from llmwatch.records.attempt import CAUSES, AttemptRecord
 from llmwatch.records.decision import DecisionRecord
 from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
+from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallRecord"]
@@ -25,7 +26,7 @@ CALL_OUTCOMES = ("done", "recovered", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
+class CallRecord(JsonRecord):
     """One call (schema version 2). A recovered attempt is history here, never the call's failure. Seconds throughout.
 
     * ``schema``: version of these fields; ``call_id``: random, unique to the call.
@@ -87,16 +88,16 @@ class CallRecord:
         failure."""
         return self.outcome == "failed" or any(attempt.failed for attempt in self.attempts)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: dicts, lists, text, numbers, true, false, null."""
         plain = {name: thaw(getattr(self, name)) for name in _CALL}
-        plain["attempts"] = [attempt.to_json() for attempt in self.attempts]
-        plain["decisions"] = [decision.to_json() for decision in self.decisions]
+        plain["attempts"] = [attempt.to_dict() for attempt in self.attempts]
+        plain["decisions"] = [decision.to_dict() for decision in self.decisions]
         return plain
 
     @classmethod
-    def from_json(cls, source: object) -> CallRecord:
-        """The record that :meth:`to_json` gave, equal to it. Raises :class:`ValueError` for anything else.
+    def from_dict(cls, source: object) -> CallRecord:
+        """The record that :meth:`to_dict` gave, equal to it. Raises :class:`ValueError` for anything else.
 
         Fields that this version does not know are passed over; fields that are missing take their default where they
         have one. A record of an older schema is translated, and is one of the newest then.
@@ -120,8 +121,8 @@ class CallRecord:
             door=read.text("door", "stream"),
             profile=read.text("profile", ""),
             limits=limits,
-            attempts=tuple(AttemptRecord.from_json(one) for one in read.items("attempts")),
-            decisions=tuple(DecisionRecord.from_json(one) for one in read.items("decisions")),
+            attempts=tuple(AttemptRecord.from_dict(one) for one in read.items("attempts")),
+            decisions=tuple(DecisionRecord.from_dict(one) for one in read.items("decisions")),
             elapsed=read.number("elapsed", 0.0),
             outcome=outcome,
             cause=cause,

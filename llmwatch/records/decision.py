@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
 __all__ = ["OUTCOMES", "Decision", "DecisionRecord", "Recovery"]
@@ -51,7 +52,7 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRecord:
+class DecisionRecord(JsonRecord):
     """One decision as it is remembered (schema version 1).
 
     * ``attempt``: number of the attempt that it followed, from 1.
@@ -75,7 +76,7 @@ class DecisionRecord:
     carried_out: bool = False
     outcome: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "attempt": self.attempt,
@@ -90,8 +91,8 @@ class DecisionRecord:
         }
 
     @classmethod
-    def from_json(cls, source: object) -> DecisionRecord:
-        """The record that :meth:`to_json` gave. Raises :class:`ValueError` for anything else."""
+    def from_dict(cls, source: object) -> DecisionRecord:
+        """The record that :meth:`to_dict` gave. Raises :class:`ValueError` for anything else."""
         read = Reader(source, "DecisionRecord")
         outcome = read.text("outcome", "")
         if outcome not in OUTCOMES:

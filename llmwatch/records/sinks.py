@@ -10,7 +10,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import errno
-import json
 import logging
 import os
 import stat
@@ -325,7 +324,7 @@ class IncidentLog(JsonLinesSink):
 
 
 def _line(record: CallRecord) -> bytes:
-    return json.dumps(record.to_json(), allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+    return record.to_json().encode("ascii") + b"\n"
 
 
 def _were_lost(count: int) -> str:

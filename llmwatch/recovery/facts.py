@@ -78,7 +78,7 @@ class Facts:
         """Whether anything at all of a response had come."""
         return self.headers or self.first_byte or self.first_event or self.bytes > 0 or self.content
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for an attempt's record. The tools have a field of their own there and are left out."""
         return {
             "sent": self.sent.value,

@@ -55,7 +55,7 @@ def everything(error: RefreshFailed, trace: str, told: list[Any], caplog: pytest
         said += [repr(one), str(one), repr(one.args), repr(vars(one))]
         one = one.__cause__ or one.__context__
     said += [str(pickle.dumps(error)), repr(error.record), repr(error.recovery)]
-    said += [json.dumps(one.to_json()) for one in told if hasattr(one, "to_json")] + [repr(one) for one in told]
+    said += [json.dumps(one.to_dict()) for one in told if hasattr(one, "to_dict")] + [repr(one) for one in told]
     said += [f"{one.getMessage()} {vars(one)}" for one in caplog.records]
     return "\n".join(said)
 
@@ -204,4 +204,4 @@ def test_a_good_call_keeps_no_token(serve: Serve, connect: Connect) -> None:
     collect(connect(sinks=[told.append]), api.chat_url, auth=refreshing(lambda: token(1))).done()
     assert token(1) in (api.requests[0].header("authorization") or "")
     (record,) = told
-    assert token(1) not in json.dumps(record.to_json()) + repr(record)
+    assert token(1) not in json.dumps(record.to_dict()) + repr(record)

@@ -81,7 +81,7 @@ SEVERAL = (call(1), FAILED, REFUSED, CANCELLED, UNSENT)
 
 
 def lines(*records: CallRecord) -> bytes:
-    return b"".join(json.dumps(record.to_json()).encode() + b"\n" for record in records)
+    return b"".join(json.dumps(record.to_dict()).encode() + b"\n" for record in records)
 
 
 def incidents(*arguments: str, log: bytes = b"") -> Ended:

@@ -40,7 +40,7 @@ def happen(path: Path) -> list[CallRecord]:
             with contextlib.suppress(LLMWatchError), stream:
                 for _ in stream:
                     pass
-    return [CallRecord.from_json(json.loads(line)) for line in path.read_text().splitlines()]
+    return [CallRecord.from_dict(json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def old_lines(*records: CallRecord) -> bytes:
@@ -48,7 +48,7 @@ def old_lines(*records: CallRecord) -> bytes:
     names = {"waiting": "sent", "headers": "headed", "body": "talking", "events": "opened", "content": "generating"}
     found = []
     for record in records:
-        plain = record.to_json()
+        plain = record.to_dict()
         old = [{**one, "schema": 1, "phase": names.get(one["phase"], one["phase"])} for one in plain["attempts"]]
         found.append(json.dumps({**plain, "schema": 1, "attempts": old}) + "\n")
     return "".join(found).encode()
@@ -87,7 +87,7 @@ def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     assert rows[3] == ""
     assert rows[4].startswith("3 calls: 1 recovered, 1 failed, 1 cancelled. By phase and limit: waiting: ttfb (2), ")
-    assert document(log=path.read_bytes())["calls"] == [record.to_json() for record in records]
+    assert document(log=path.read_bytes())["calls"] == [record.to_dict() for record in records]
 
     told = run("incidents", str(path), "--call", recovered.call_id[:10]).out
     assert in_order(

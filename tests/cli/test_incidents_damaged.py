@@ -18,7 +18,7 @@ from tests.cli.times import PATIENCE
 
 
 def damaged(**fields: Any) -> bytes:
-    return json.dumps({**call(7).to_json(), **fields}).encode() + b"\n"
+    return json.dumps({**call(7).to_dict(), **fields}).encode() + b"\n"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_good_attempt_in_full(studio: Studio) -> None:
 
 def test_nothing_secret_is_in_a_record(studio: Studio) -> None:
     """Neither user info nor query values nor the names of tools."""
-    text = str(seen(studio, _whole).record.to_json())
+    text = str(seen(studio, _whole).record.to_dict())
     for secret in ("pass", "AIza", "secret_tool"):
         assert secret not in text
 
@@ -222,7 +222,7 @@ def test_a_foreign_exceptions_text_is_not_recorded(studio: Studio) -> None:
     ended = seen(studio, breaks)
     assert isinstance(ended.error, ZeroDivisionError)
     assert (ended.record.error, ended.record.cause) == ("ZeroDivisionError", "unknown")
-    assert "s3cret" not in str(ended.record.to_json())
+    assert "s3cret" not in str(ended.record.to_dict())
 
 
 def test_an_error_from_outside_stands_for_a_verdict_that_was_good(studio: Studio) -> None:

@@ -78,7 +78,7 @@ def test_it_can_be_set_aside() -> None:
     before = resolve_limits(call=Limits(ttfb=30), environ={})
     after = of_requests(7, heeded=False).on(before)
     assert after.seconds == before.seconds
-    assert after.limits["ttfb"].as_json() == {
+    assert after.limits["ttfb"].to_dict() == {
         "value": 30,
         "source": "argument of the call",
         "explicit": True,
@@ -89,15 +89,15 @@ def test_it_can_be_set_aside() -> None:
 def test_what_it_does_is_told() -> None:
     """A limit that it decides has it for a source, and says what would apply without it."""
     after = of_requests(7).on(resolve_limits(call=Limits(stale=None), environ={}, profile="hosted"))
-    assert after.limits["ttfb"].as_json() == {
+    assert after.limits["ttfb"].to_dict() == {
         "value": 7,
         "source": TIMEOUT_SOURCE,
         "explicit": True,
         "timeout": 7,
         "instead_of": 120,
     }
-    assert after.limits["stale"].as_json()["instead_of"] is None
-    assert "timeout" not in after.limits["send"].as_json()
+    assert after.limits["stale"].to_dict()["instead_of"] is None
+    assert "timeout" not in after.limits["send"].to_dict()
 
 
 @pytest.mark.parametrize(

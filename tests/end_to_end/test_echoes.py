@@ -150,7 +150,7 @@ SOURCES: dict[str, Callable[[], tuple[requests.Session | None, dict[str, Any]]]]
 def _everything(outcome: Outcome, told: list[Any], caplog: pytest.LogCaptureFixture, log: Path) -> str:
     """All that llmwatch has said and written of a failed call."""
     said = [repr(one) for one in told] + [f"{one.getMessage()} {vars(one)}" for one in caplog.records]
-    said += [json.dumps(one.to_json()) for one in told if hasattr(one, "to_json")]
+    said += [json.dumps(one.to_dict()) for one in told if hasattr(one, "to_dict")]
     said += [log.read_text() if log.exists() else ""]
     error = outcome.error
     if error is not None:

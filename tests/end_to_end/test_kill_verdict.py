@@ -176,4 +176,4 @@ def test_a_time_out_survives_pickling(serve: Serve, connect: Connect) -> None:
         error.elapsed,
     )
     assert (again.partial, again.recovery, again.record) == (error.partial, error.recovery, error.record)
-    assert json.loads(json.dumps(error.record.to_json())) == error.record.to_json()
+    assert json.loads(json.dumps(error.record.to_dict())) == error.record.to_dict()

@@ -177,7 +177,7 @@ def test_what_the_users_own_code_raises_comes_out_as_it_is(serve: Serve, connect
     (record,) = records
     assert (record.outcome, record.cause) == ("failed", "unknown")
     assert record.attempts[0].error == "Broken"
-    assert "by the user" not in str(record.to_json())
+    assert "by the user" not in str(record.to_dict())
 
 
 def test_an_auth_that_hangs_is_cut_at_connect(serve: Serve, connect: Connect) -> None:

@@ -174,7 +174,7 @@ def test_the_environment_names_an_incident_log(
         ("recovered", None),
         ("failed", "watchdog_timeout"),
     ]
-    assert [llmwatch.CallRecord.from_json(line) for line in lines] == [outcomes[1].record, outcomes[2].record]
+    assert [llmwatch.CallRecord.from_dict(line) for line in lines] == [outcomes[1].record, outcomes[2].record]
 
 
 def test_incidents_are_logged_with_their_fields(

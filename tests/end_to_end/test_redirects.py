@@ -144,7 +144,7 @@ def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, door: Any,
         assert (error.status, error.retryable) == (status, False)
         assert "a redirect without a usable target" in str(error)
         assert error.__cause__ is error.__context__ is None
-        said = "".join(traceback.format_exception(error)) + str(error.record.to_json())
+        said = "".join(traceback.format_exception(error)) + str(error.record.to_dict())
         assert PASSWORD not in said
         assert len(server.requests) == 1
 

@@ -31,7 +31,7 @@ def _everything(error: BaseException, told: list[Any], caplog: pytest.LogCapture
     said = ["".join(traceback.format_exception(error)), repr(error), str(error), repr(error.args)]
     said += [repr(error.__cause__), repr(error.__context__)]
     if isinstance(error, llmwatch.LLMWatchError):
-        said += [repr(error.record), json.dumps(error.record.to_json()) if error.record else "", repr(error.recovery)]
+        said += [repr(error.record), json.dumps(error.record.to_dict()) if error.record else "", repr(error.recovery)]
         said += [repr(vars(error)), str(pickle.dumps(error))]
     said += [repr(one) for one in told]
     said += [f"{one.getMessage()} {vars(one)}" for one in caplog.records]
@@ -138,7 +138,7 @@ def test_the_records_of_good_calls_keep_no_content(serve: Serve, connect: Connec
     options["json"]["tools"] = [{"name": "look_up_patient", "input_schema": {"type": "object"}}]
     stream(client, url, **options).done()
     (record,) = told
-    seen = json.dumps(record.to_json()) + repr(record)
+    seen = json.dumps(record.to_dict()) + repr(record)
     for secret in (*SECRETS, "look_up", "Malm", "Bearer", "fault server"):
         assert secret not in seen
     assert record.url.partition("?")[0] == server.messages_url

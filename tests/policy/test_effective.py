@@ -214,9 +214,12 @@ class TestResult:
         with pytest.raises(KeyError):
             resolve().value("idle")
 
-    def test_as_json(self) -> None:
-        """as_json gives plain data that a program can read back."""
-        data = json.loads(json.dumps(resolve(call=Limits(ttfb=45, stale=0), environ={"LLMWATCH_X": "1"}).as_json()))
+    def test_to_dict_and_to_json(self) -> None:
+        """to_dict gives plain data, and to_json its text, that a program can read back."""
+        found = resolve(call=Limits(ttfb=45, stale=0), environ={"LLMWATCH_X": "1"})
+        data = json.loads(found.to_json())
+        assert data == found.to_dict()
+        assert json.loads(found.limits["ttfb"].to_json()) == data["limits"]["ttfb"]
         assert list(data) == ["profile", "profile_source", "limits", "warnings"]
         assert data["limits"]["ttfb"] == {"value": 45.0, "source": "argument of the call", "explicit": True}
         assert data["limits"]["stale"]["value"] is None
@@ -237,7 +240,7 @@ class TestResult:
             url="https://key@api.example.com/x?key=sk-secret", body={"model": "o3-secret", "input": "secret"}
         )
         assert "secret" not in repr(found)
-        assert "secret" not in json.dumps(found.as_json())
+        assert "secret" not in json.dumps(found.to_dict())
 
 
 class TestLowered:

@@ -13,13 +13,15 @@ from hypothesis import HealthCheck, given, settings
 
 from llmwatch.records import CallRecord
 from tests.records.making import attempt, call, calls
+from tests.rows import each
 
 
 @given(calls)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_round_trips(record: CallRecord) -> None:
     """A call comes back equal from strict JSON, from pickle and from a deep copy."""
-    assert CallRecord.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
+    assert CallRecord.from_json(record.to_json()) == record
+    assert CallRecord.from_dict(json.loads(record.to_json())) == CallRecord.from_dict(record.to_dict()) == record
     assert pickle.loads(pickle.dumps(record)) == record
     assert copy.deepcopy(record) == record
 
@@ -27,7 +29,7 @@ def test_round_trips(record: CallRecord) -> None:
 def test_every_field_is_in_the_json_and_documented() -> None:
     """No field is forgotten, neither on the way out nor in the docstring."""
     names = [field.name for field in dataclasses.fields(CallRecord)]
-    assert list(call().to_json()) == names
+    assert list(call().to_dict()) == names
     for name in names:
         assert f"``{name}``" in (CallRecord.__doc__ or ""), name
 
@@ -83,11 +85,39 @@ def test_a_cut_in_the_evidence_is_told() -> None:
 def test_a_damaged_call_is_a_value_error(changed: dict[str, Any]) -> None:
     """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
-        CallRecord.from_json({**call().to_json(), **changed})
+        CallRecord.from_dict({**call().to_dict(), **changed})
+
+
+def test_its_text_is_one_line_of_ascii() -> None:
+    """A log holds a record a line, whatever stands in it, and bytes are read as text is."""
+    record = call(door="Tür\n\u2028\ud800")
+    text = record.to_json()
+    assert text.isascii()
+    assert text.isprintable()
+    assert json.loads(text) == record.to_dict()
+    assert CallRecord.from_json(text.encode()) == record
+
+
+@each("record", [call(), attempt(), attempt().timings, call().decisions[0]])
+def test_each_has_a_text_and_a_dictionary(record: Any) -> None:
+    """Each of the two comes back as it was, and is not taken for the other."""
+    kind = type(record)
+    assert kind.from_json(record.to_json()) == kind.from_dict(record.to_dict()) == record
+    with pytest.raises(TypeError, match="from_dict takes a dictionary"):
+        kind.from_json(record.to_dict())
+    with pytest.raises(ValueError, match="expected a JSON object, got str"):
+        kind.from_dict(record.to_json())
+
+
+@each("text", ["", "{", "[]", "3", b"\xff", "[" * 100_000, "NaN", '{"schema": 2}'])
+def test_text_that_is_no_record_is_a_value_error(text: str | bytes) -> None:
+    """Half a line, other JSON and what is no JSON are refused alike."""
+    with pytest.raises(ValueError):  # noqa: PT011 (what it says is the reader's business)
+        CallRecord.from_json(text)
 
 
 @pytest.mark.parametrize("source", [None, [], "line", 3, {}])
 def test_what_is_no_record_is_a_value_error(source: object) -> None:
     """JSON that is something else altogether is refused too."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
-        CallRecord.from_json(source)
+        CallRecord.from_dict(source)

@@ -28,7 +28,7 @@ def read(path: pathlib.Path) -> list[CallRecord]:
     """Every line of a log, each of which must be whole."""
     data = path.read_bytes()
     assert data.endswith(b"\n") or not data
-    return [CallRecord.from_json(json.loads(line)) for line in data.splitlines()]
+    return [CallRecord.from_dict(json.loads(line)) for line in data.splitlines()]
 
 
 class TestNotify:
@@ -201,7 +201,7 @@ class TestJsonLinesSink:
         sink(call(call_id="next"))
         damaged, whole = (tmp_path / "log.jsonl").read_bytes().splitlines()
         assert len(damaged) == 100
-        assert CallRecord.from_json(json.loads(whole)).call_id == "next"
+        assert CallRecord.from_dict(json.loads(whole)).call_id == "next"
 
     def test_half_a_line_that_was_left_costs_itself_only(self, tmp_path: pathlib.Path) -> None:
         """A log that ends in half a line, of a process that was killed say, gets the next incident on a line of its

@@ -75,7 +75,7 @@ def test_an_answer_that_asks_for_half_a_tool_call_has_failed(serve: Serve, conne
     assert [one.error for one in error.record.attempts] == ["MalformedEvent", "MalformedEvent"]
     assert [one.close_reason for one in error.record.attempts] == ["failed", "failed"]
     assert [one.reason for one in error.record.decisions] == ["partial_discarded", "partial_resend_used"]
-    assert "planted" not in str(error) + json.dumps(error.record.to_json())
+    assert "planted" not in str(error) + json.dumps(error.record.to_dict())
 
 
 @pytest.mark.parametrize("shape", BROKEN)

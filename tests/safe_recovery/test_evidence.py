@@ -27,7 +27,7 @@ def _only(outcome: Outcome) -> AttemptRecord:
     """The attempt of a call that had one; its record comes back equal from JSON, evidence and flag included."""
     assert outcome.record is not None
     (attempt,) = outcome.record.attempts
-    again = CallRecord.from_json(json.loads(json.dumps(outcome.record.to_json())))
+    again = CallRecord.from_dict(json.loads(json.dumps(outcome.record.to_dict())))
     assert again == outcome.record
     assert again.diagnostics_complete is outcome.record.diagnostics_complete is attempt.evidence_complete
     return attempt

@@ -314,7 +314,7 @@ def test_thousands_of_planted_failures_give_nothing_away(way: Callable[[Plant], 
             said = [str(error), repr(error), repr(vars(error)), str(pickle.dumps(error))]
             said += [repr(error.__cause__), repr(error.__context__), _raised(error, None if seed % 50 == 0 else 0)]
             record = _remembered(plant, error)
-            said += [json.dumps(record.to_json()), repr(record) if seed % 10 == 0 else ""]
+            said += [json.dumps(record.to_dict()), repr(record) if seed % 10 == 0 else ""]
 
             def broken(record: CallRecord, plant: Plant = plant) -> None:
                 raise OSError(errno.EIO, plant.text())

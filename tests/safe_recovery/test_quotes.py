@@ -37,7 +37,7 @@ def _refusing(message: str, *, status: int = 400, kind: str = "invalid_request_e
 def _everything(outcome: Outcome, told: list[Any], caplog: pytest.LogCaptureFixture, log: Path) -> str:
     """All that llmwatch has said and written of a failed call."""
     said = [repr(one) for one in told] + [f"{one.getMessage()} {vars(one)}" for one in caplog.records]
-    said += [json.dumps(one.to_json(), ensure_ascii=False) for one in told if hasattr(one, "to_json")]
+    said += [json.dumps(one.to_dict(), ensure_ascii=False) for one in told if hasattr(one, "to_dict")]
     said += [json.dumps(json.loads(line), ensure_ascii=False) for line in log.read_text().splitlines()]
     error = outcome.error
     if error is not None:
@@ -121,7 +121,7 @@ def test_a_body_of_text_is_a_prompt_too(serve: Serve, connect: Connect, door: An
     server = serve(_refusing(f"Bad: {PROMPT}"))
     outcome = door(connect(), server.chat_url, json=None, data=json.dumps(OURS))
     assert outcome.record is not None
-    assert "patient" not in json.dumps(outcome.record.to_json())
+    assert "patient" not in json.dumps(outcome.record.to_dict())
 
 
 def test_the_body_that_was_sent_counts(serve: Serve, connect: Connect) -> None:

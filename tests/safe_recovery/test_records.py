@@ -47,9 +47,9 @@ def _all(serve: Serve, connect: Connect) -> list[CallRecord]:
 def test_records_of_real_calls_round_trip(serve: Serve, connect: Connect) -> None:
     """Through JSON text and through pickle every record of every kind of end comes back equal."""
     for record in _all(serve, connect):
-        text = json.dumps(record.to_json(), allow_nan=False)
-        assert CallRecord.from_json(json.loads(text)) == record
-        assert json.dumps(CallRecord.from_json(json.loads(text)).to_json()) == text
+        text = json.dumps(record.to_dict(), allow_nan=False)
+        assert CallRecord.from_dict(json.loads(text)) == record
+        assert json.dumps(CallRecord.from_dict(json.loads(text)).to_dict()) == text
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             assert pickle.loads(pickle.dumps(record, protocol)) == record
         assert record.schema == CALL_SCHEMA
@@ -93,10 +93,10 @@ def _leading(line: str) -> list[str]:
 def test_a_schema_of_the_future_is_told(serve: Serve, connect: Connect) -> None:
     """A record of another version is refused rather than misread, and a field that is not known is passed over."""
     record = stream(connect(), serve().chat_url).done()
-    plain = record.to_json()
-    assert CallRecord.from_json({**plain, "invented": 1}) == record
+    plain = record.to_dict()
+    assert CallRecord.from_dict({**plain, "invented": 1}) == record
     with pytest.raises(ValueError, match="schema"):
-        CallRecord.from_json({**plain, "schema": CALL_SCHEMA + 1})
+        CallRecord.from_dict({**plain, "schema": CALL_SCHEMA + 1})
 
 
 def test_the_earliest_initiating_event_is_the_cause(serve: Serve, connect: Connect) -> None:
@@ -284,7 +284,7 @@ def test_two_processes_of_eight_threads_share_the_log_of_the_environment(
     assert len(ids) == 2_000
     assert {f"{p}-{t}-{n}" for p in range(2) for t in range(8) for n in range(each - 1)} < ids
     for record in records[::17]:
-        whole = CallRecord.from_json(record)
+        whole = CallRecord.from_dict(record)
         assert (whole.cause, len(whole.attempts)) == ("connect_failed", 2)
 
 

@@ -43,7 +43,7 @@ def _said(error: BaseException) -> str:
     said = [repr(error), str(error), repr(error.args), "".join(traceback.format_exception(error))]
     said += [repr(error.__cause__), repr(error.__context__)]
     if isinstance(error, LLMWatchError):
-        said += [repr(error.record), repr(error.recovery), json.dumps(error.record.to_json() if error.record else None)]
+        said += [repr(error.record), repr(error.recovery), json.dumps(error.record.to_dict() if error.record else None)]
         said += [str(pickle.dumps(error))]
     return "\n".join(said)
 
@@ -84,7 +84,7 @@ def test_no_secret_comes_out_of_a_failed_call(
             said = _said(found) if both else ""
         # What is wrong with an answer is handed on, and kept in the record.
         assert bool(said) is not script.startswith(HANDED_ON)
-    said += json.dumps([one.to_json() for one in told if isinstance(one, llmwatch.CallRecord)])
+    said += json.dumps([one.to_dict() for one in told if isinstance(one, llmwatch.CallRecord)])
     said += "\n".join(repr(one) for one in told)
     said += "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
     assert [secret for secret in (KEY, QUERY, PASSWORD, PROMPT) if secret in said] == []
@@ -105,6 +105,6 @@ def test_nor_of_a_call_that_goes_well(way: Way) -> None:
     with FaultServer() as server, way.session(sinks=[told.append]) as session:
         _call(session, server.chat_url)
         session.get(server.url + f"/file?token={QUERY}", headers={"Authorization": KEY})
-    said = repr(told) + json.dumps([one.to_json() for one in told])
+    said = repr(told) + json.dumps([one.to_dict() for one in told])
     assert [secret for secret in (KEY, QUERY, PASSWORD, PROMPT) if secret in said] == []
     assert len(told) == 2
