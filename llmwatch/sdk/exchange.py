@@ -21,8 +21,12 @@ EXTENSION = "llmwatch"
 """The name of the response's extension that is a :class:`Watched`."""
 
 _READ_SIZE = 65536
+_LARGEST_KEPT = 64 * 1024
+"""Bytes of an error's body that are kept for the retry of a library."""
 _ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 _VERSIONS = {10: b"HTTP/1.0", 11: b"HTTP/1.1"}
+
+_ASKS_WHO = (401, 407)
 
 # The SDKs obey it, and it wins over everything else that they go by.
 _NO_RETRY = (b"x-should-retry", b"false")
@@ -103,24 +107,22 @@ def respond(
     response: requests.Response,
     fail: Callable[[LLMWatchError], BaseException],
     through: Callable[[Iterator[bytes]], Iterator[bytes]],
-) -> Any:
-    """The library's own response: status, every header as it came, the body as it came over the wire.
+) -> tuple[Any, Callable[[], Any] | None]:
+    """The library's own response: status, every header as it came, the body as it came over the wire; and what makes
+    it again, if a retry of the library's is to be answered with the same.
 
     ``fail`` makes what is raised of an error that comes while the body is read; the pieces of a stream of events go
     ``through`` something before that. A model's error status says that it is not to be asked for again: what could be
-    done has been done. That of anything else was nobody's business yet.
+    done has been done. That of anything else was nobody's business yet, and new credentials may do for a 401.
     """
     raw = response.raw
     watched = Watched(raw)
+    record = watched.record
+    refused = response.status_code >= 400 and record is not None and bool(record.decisions)
     headers = [(_bytes(name), _bytes(value)) for name, value in raw.headers.items()]
-    if response.status_code >= 400 and watched.record is not None and watched.record.decisions:
-        headers = [pair for pair in headers if pair[0].lower() != _NO_RETRY[0]]
-        headers.append(_NO_RETRY)
-
-    # Other streams of events are none of ours: what is in them is not looked at, and never held.
-    call = getattr(raw, "call", None)
-    readable = call is not None and call.streams and "content-encoding" not in raw.headers
-    readable = readable and "event-stream" in raw.headers.get("content-type", "")
+    if refused:
+        headers = [*(pair for pair in headers if pair[0].lower() != _NO_RETRY[0]), _NO_RETRY]
+    readable = _is_readable(raw)
 
     def pieces() -> Iterator[bytes]:
         try:
@@ -139,8 +141,32 @@ def respond(
         "reason_phrase": _bytes(response.reason or ""),
         EXTENSION: watched,
     }
-    stream = library.stream(pieces, response.close)
-    return library.get("Response")(response.status_code, headers=headers, stream=stream, extensions=extensions)
+
+    def made(pieces: Callable[[], Iterator[bytes]], close: Callable[[], None] = _nothing) -> Any:
+        stream = library.stream(pieces, close)
+        return library.get("Response")(response.status_code, headers=headers, stream=stream, extensions=extensions)
+
+    if not refused or response.status_code in _ASKS_WHO:
+        return made(pieces, response.close), None
+    # It is whole already, and here.
+    body = b"".join(pieces())
+    response.close()
+
+    def again() -> Any:
+        return made(lambda: iter((body,)))
+
+    return again(), again if len(body) <= _LARGEST_KEPT else None
+
+
+def _is_readable(raw: Any) -> bool:
+    """Whether it is a model's stream of events. What is in others is none of ours: it is not looked at, or held."""
+    call = getattr(raw, "call", None)
+    readable = call is not None and call.streams and "content-encoding" not in raw.headers
+    return readable and "event-stream" in raw.headers.get("content-type", "")
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -1,28 +1,35 @@
-"""A request that has just failed for good, and comes again: the SDK's own retry, on top of ours.
+"""A request that has just failed for good, and comes again: the library's own retry, on top of ours.
 
-The SDKs cannot be told with an exception that trying again is pointless, as ``x-should-retry`` tells them with a
-status. But they count their retries in a header, and retry in the thread that they failed in, with the very same
-request: same method, same URL, same body. So the request whose count is one above that of the last failure of its
-thread, and which is the same otherwise, is that retry. It is answered with the same error and not sent.
+The libraries cannot be told with an exception that trying again is pointless, as ``x-should-retry`` tells the SDKs with
+a status. But they retry in the thread that they failed in, with the very same request: same method, same URL, same
+body. And either they count their retries in a header (openai, anthropic, groq and others of their make), or it shows on
+the stack (:mod:`llmwatch.sdk.retry_loops`). So a request that is a retry by one of these signs, and the same as that
+which failed last in its thread, is answered as that was, and not sent.
 
-A call that the user makes again counts from 0 and is sent, and so is a request without a count.
+A call that the user makes again counts from 0 and is in no retry of a library: it is sent, and so is a request that
+gives no sign.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
+from typing import Any
 
 import requests
 
 from llmwatch.errors import LLMWatchError
 from llmwatch.sdk.exchange import body_of
 from llmwatch.sdk.failures import copy_of
+from llmwatch.sdk.retry_loops import is_retry
 
-__all__ = ["Repeats", "Sending"]
+__all__ = ["Outcome", "Repeats", "Sending"]
 
 _COUNT = "x-stainless-retry-count"
+
+Outcome = LLMWatchError | Callable[[], Any]
+"""How a request ended: the error, or what makes its response again."""
 
 
 class Sending:
@@ -52,20 +59,31 @@ class Repeats(threading.local):
     """The last failure of each thread."""
 
     def __init__(self) -> None:
-        self._last: tuple[bytes, int] | None = None
-        self._error: LLMWatchError | None = None
+        self._what = b""
+        self._count = 0
+        self._outcome: Outcome | None = None
 
     def failed(self, sending: Sending, error: LLMWatchError) -> None:
         """``sending`` ended with ``error``, and that is the end of it."""
-        self._last, self._error = (sending.what, sending.count), copy_of(error)
+        self._what, self._count, self._outcome = sending.what, sending.count, copy_of(error)
 
-    def known(self, sending: Sending) -> LLMWatchError | None:
-        """The error that ``sending`` is to end with, if it is a retry of what has just failed; else ``None``."""
-        if sending.count == 0:
+    def refused(self, sending: Sending, again: Callable[[], Any]) -> None:
+        """``sending`` ended with an error status, and that is the end of it; ``again`` makes the response anew."""
+        self._what, self._count, self._outcome = sending.what, sending.count, again
+
+    def known(self, sending: Sending) -> Outcome | None:
+        """How ``sending`` is to end, if it is a retry of what has just failed; else ``None``."""
+        if self._outcome is None:
+            return None
+        counted = sending.count > 0
+        if not counted and not is_retry():
             # Another call: what came before is over.
-            self._last = self._error = None
+            self._outcome = None
             return None
-        if self._last is None or self._last != (what := sending.what, sending.count - 1):
+        if counted and (sending.count != self._count + 1 or not isinstance(self._outcome, LLMWatchError)):
+            # An SDK that counts has been told of a status, and retries one for reasons of its own.
             return None
-        self._last = (what, sending.count)
-        return self._error
+        if sending.what != self._what:
+            return None
+        self._count = sending.count
+        return self._outcome

@@ -65,10 +65,13 @@ class Transport(BaseTransport):
     a bare ``httpx.Client`` are such a time-out: give the client another, or ``limits``, which those that nobody asked
     for do not touch.
 
-    The openai and anthropic SDKs retry on top of a transport. Here their retries of a model call send nothing: an error
-    status comes with ``x-should-retry: false``, and a retry of what has failed gets the same error at once. So the
+    Libraries retry on top of a transport by themselves (openai, anthropic and what is made like them; zai-sdk, zhipuai,
+    cohere). Here their retries of a model call send nothing: an error status comes with ``x-should-retry: false``, and
+    a retry of what has just failed, in the same thread, gets the same error, or the same response, at once. So the
     number of requests is that of ``retry``, whatever ``max_retries`` says. Only the error status of a request that is
-    none to a model (a list of files, an upload), which we do not answer with a resend, is left to the SDK.
+    none to a model (a list of files, an upload), which we do not answer with a resend, is left to the library. A loop
+    of the user's own, tenacity's too, is sent each time; so are retries that a library makes only where it is told to
+    (``RetryConfig`` of mistralai, ``retry_options`` of google-genai, ``num_retries`` of litellm).
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
     :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
 
@@ -139,17 +142,22 @@ class Transport(BaseTransport):
             self._repeats.failed(sending, error)
             return translate(in_library(error, library, request), request)
 
-        failure = self._repeats.known(sending)
-        if failure is None:
+        known = self._repeats.known(sending)
+        if known is None:
             try:
                 opened = self._open(library, prepared, request, overrides, strict=through is not None)
-                return respond(library, opened, fail, through or _unchanged)
+                response, again = respond(library, opened, fail, through or _unchanged)
+                if again is not None:
+                    self._repeats.refused(sending, again)
+                return response
             except LLMWatchError as error:
                 # Without the traceback, whose frames include this one.
                 failure = copy_of(error)
             # Outside the except block, so that the plain error is not its own context.
             raise fail(failure)
-        raise translate(in_library(failure, library, request), request)
+        if not isinstance(known, LLMWatchError):
+            return known()
+        raise translate(in_library(known, library, request), request)
 
     def close(self) -> None:
         """Close the idle connections. A call that is in progress keeps its own until it is through."""

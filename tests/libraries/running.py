@@ -15,7 +15,7 @@ from llmwatch.faults.steps import Chunk, Close, End, Hang, Head
 from tests.conftest import SCALE
 from tests.libraries.wires import LIBRARIES, Wire
 
-__all__ = ["CUT", "HANG", "LIMIT", "SILENT", "Run", "make_environment", "run", "script"]
+__all__ = ["CUT", "HANG", "LIMIT", "SILENT", "Run", "count_requests", "make_environment", "run", "script"]
 
 LIMIT = 1.0 * SCALE
 """Seconds of ``ttfb`` and ``stale``."""
@@ -85,3 +85,23 @@ def run(python: Path, stands_on: str, library: str, scripts: list[Script], *, wa
         assert done.stdout.strip(), done.stderr
         said = json.loads(done.stdout.strip().splitlines()[-1])
         return Run(said["pieces"], said["error"] or [], server.requests)
+
+
+def count_requests(python: Path, library: str, played: str | Script, *, tries: int) -> tuple[int, list[str]]:
+    """How many requests come of that many tries of a user's loop around a library that retries, and what each raised.
+
+    No breaker holds a try back.
+    """
+    seconds = {f"LLMWATCH_{name}_TIMEOUT_SECONDS": str(LIMIT) for name in ("TTFB", "STALE")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMWATCH_")}
+    with FaultServer([played]) as server:
+        done = subprocess.run(
+            [python, "-W", "ignore", str(_PROGRAMS / "retrying.py"), library, server.url, str(tries)],
+            env=environment | seconds | {"LLMWATCH_BREAKER": "0", "LLMWATCH_BACKOFF_SECONDS": "0.01"},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+        assert done.stdout.strip(), done.stderr
+        return len(server.requests), json.loads(done.stdout.strip().splitlines()[-1])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.libraries.running import CUT, HANG, SILENT, Run, make_environment, run, script
+from llmwatch.faults import Script
+from tests.libraries.running import CUT, HANG, SILENT, Run, count_requests, make_environment, run, script
 from tests.libraries.wires import ANSWER, LIBRARIES
 
 # The first test of an environment installs it.
@@ -90,3 +91,20 @@ def test_a_cut_is_never_a_success(python: Path, stands_on: str, library: str) ->
     assert bare.error, bare
     assert bare.error[0] in watched.error
     assert (watched.pieces, watched.sent) == (bare.pieces, bare.sent)
+
+
+@pytest.mark.parametrize("stands_on", [pytest.param("httpx", marks=[pytest.mark.xdist_group("httpx"), _INSTALLS])])
+@pytest.mark.parametrize(
+    ("library", "played"),
+    [
+        *((library, SILENT) for library in ("openai", "anthropic", "groq", "zai")),
+        *((library, "status:status=503") for library in ("openai", "anthropic", "groq", "zai", "cohere")),
+    ],
+)
+def test_a_librarys_own_retries_are_not_multiplied(
+    python: Path, stands_on: str, library: str, played: str | Script
+) -> None:
+    """A call is three requests, with the library's own retries on; and three again at each try of a user's loop."""
+    count, raised = count_requests(python, library, played, tries=2)
+    assert (count, len(raised)) == (6, 2), raised
+    assert raised[0] == raised[1]

@@ -177,6 +177,7 @@ LIBRARIES: dict[str, dict[str, tuple[str, Wire]]] = {
         "anthropic": ("anthropic==2.14.0", _messages()),
         "mistralai": ("mistralai==3.7.0", _CHAT),
         "groq": ("groq==1.7.0", _CHAT),
+        "zai": ("zai-sdk==0.2.3", _CHAT),
         "ollama": ("ollama==0.6.3", _ollama()),
         "cohere": ("cohere==7.3.1", _cohere_v2()),
         "google-genai": ("google-genai==3.6.1", _GEMINI),

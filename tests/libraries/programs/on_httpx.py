@@ -63,6 +63,16 @@ def groq(url: str, watched: bool) -> Iterator[str]:
         yield chunk.choices[0].delta.content or ""
 
 
+def zai(url: str, watched: bool) -> Iterator[str]:
+    import httpx
+    from zai import ZaiClient
+
+    http = httpx.Client(transport=transport(watched))
+    client = ZaiClient(api_key="k.k", base_url=url + "/v1", http_client=http, max_retries=0)
+    for chunk in client.chat.completions.create(model="m", messages=SAY, stream=True):
+        yield chunk.choices[0].delta.content or ""
+
+
 def ollama(url: str, watched: bool) -> Iterator[str]:
     import ollama
 
@@ -96,6 +106,7 @@ LIBRARIES: dict[str, Callable[[str, bool], Iterator[str]]] = {
     "anthropic": anthropic,
     "mistralai": mistralai,
     "groq": groq,
+    "zai": zai,
     "ollama": ollama,
     "cohere": cohere,
     "google-genai": google_genai,
