@@ -291,7 +291,7 @@ def test_a_timeout_of_one_call_counts(serve: Any, make: Any, package: str) -> No
     server = serve("silent")
     client = make("helper", package, server, retry=Retry.none())
     error: Any = ask(client, ONE[package], timeout=LIMIT).error
-    assert (error.__cause__.limit_seconds, error.__cause__.limit_seconds) == ("ttfb", LIMIT)
+    assert (error.__cause__.limit, error.__cause__.limit_seconds) == ("ttfb", LIMIT)
 
 
 # -- what the SDKs do by themselves ------------------------------------------------
