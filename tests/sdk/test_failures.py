@@ -29,6 +29,12 @@ def cut(errno: str) -> errors.StreamCut:
     return error
 
 
+def proxy(kind: str, errno: str) -> errors.ConnectFailed:
+    error = errors.ConnectFailed("no", cause="proxy")
+    error.__cause__ = Summary(kind, errno, "text")
+    return error
+
+
 CASES = [
     (timeout("connect"), "ConnectTimeout"),
     (timeout("send"), "WriteTimeout"),
@@ -39,7 +45,13 @@ CASES = [
     *((timeout(one), "ReadTimeout") for one in ("total", "deadline")),
     (errors.ConnectFailed("no", cause="refused"), "ConnectError"),
     (errors.ConnectFailed("no", cause="tls"), "ConnectError"),
-    (errors.ConnectFailed("no", cause="proxy"), "ProxyError"),
+    (errors.ConnectFailed("no", cause="proxy"), "ConnectError"),
+    (errors.ConnectFailed("no", cause="proxy", status=407), "ProxyError"),
+    (proxy("ConnectionRefusedError", "ECONNREFUSED"), "ConnectError"),
+    (proxy("gaierror", ""), "ConnectError"),
+    (proxy("ConnectionResetError", "ECONNRESET"), "ReadError"),
+    (proxy("RemoteDisconnected", ""), "RemoteProtocolError"),
+    (proxy("BadStatusLine", ""), "RemoteProtocolError"),
     (cut("ECONNRESET"), "ReadError"),
     (cut(""), "RemoteProtocolError"),
     (errors.StreamCut("cut"), "RemoteProtocolError"),
