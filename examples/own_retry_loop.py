@@ -19,22 +19,16 @@ def ask(client: Client, url: str) -> str:
                 return "".join(event.text for event in stream)
         except WatchTimeout as error:  # a TimeoutError, so a loop that catches that needs no change
             print(f"  attempt {attempt}: killed at {error.limit} in phase {error.phase} after {error.elapsed:.1f} s")
-            safe = is_safe(error)
+            recovery = error.recovery
+            assert recovery is not None
+            print(f"    retryable: {error.retryable}; safe: {recovery.safe} ({recovery.reason}): {recovery.message}")
             if error.partial:
                 # This much has been seen; asking again would say it twice, and be billed twice.
                 return error.partial
-            if not (error.retryable and safe) or attempt == ATTEMPTS:
+            # retryable: could asking again work; safe: would it repeat nothing.
+            if not (error.retryable and recovery.safe) or attempt == ATTEMPTS:
                 raise
     raise AssertionError("not reached")
-
-
-def is_safe(error: WatchTimeout) -> bool:
-    """``retryable`` says whether a resend could work, ``recovery`` whether it is safe."""
-    recovery = error.recovery
-    assert recovery is not None
-    print(f"    retryable: {error.retryable}; {recovery.decision} ({recovery.reason}): {recovery.message}")
-    # With Retry.none() a resend that would be safe is held back for one reason alone: there is no attempt left for it.
-    return recovery.reason == "attempts_exhausted"
 
 
 def scene(title: str, *scripts: str) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    LLMWatchError                             .retryable .recovery .record .partial
+    LLMWatchError                             .retryable .recovery (.safe) .record .partial
     ├── WatchTimeout (also TimeoutError)      .limit .limit_seconds .phase .elapsed: a limit expired
     ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable
     ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
@@ -64,7 +64,7 @@ def _rebuild(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> L
 class LLMWatchError(Exception):
     """The root of everything that llmwatch raises.
 
-    ``retryable`` says whether a resend could work; ``recovery`` (decision, reason, message, action) whether it is
+    ``retryable`` says whether a resend could work; ``recovery`` (safe, decision, reason, message, action) whether it is
     safe, ``None`` where nothing was sent yet; ``record`` is the :class:`~llmwatch.records.CallRecord` of the call,
     attempts and decisions included; ``partial`` is the answer text that was delivered before the failure.
     """

@@ -118,6 +118,7 @@ def describe(error: LLMWatchError) -> dict[str, Any]:
         "recovery": None
         if recovery is None
         else {
+            "safe": recovery.safe,
             "decision": recovery.decision.value,
             "reason": str(recovery.reason),
             "message": recovery.message,

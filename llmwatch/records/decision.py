@@ -40,11 +40,13 @@ have worked and was not safe; there was none for another reason; not known yet."
 class Recovery:
     """What an error's ``.recovery`` says: is a resend safe, and what to do.
 
-    ``decision`` is the verdict and ``reason`` the one word behind it (a value of
-    :class:`~llmwatch.recovery.Reason`). ``message`` says why in a sentence and ``action`` what the user can do;
-    both are fixed texts without any data of the call.
+    ``safe`` is whether the request may be sent again without repeating what was delivered, a side effect, or the
+    provider's work; whether that could work is the error's ``retryable``. ``decision`` is the verdict and ``reason``
+    the one word behind it (a value of :class:`~llmwatch.recovery.Reason`). ``message`` says why in a sentence and
+    ``action`` what the user can do; both are fixed texts without any data of the call.
     """
 
+    safe: bool
     decision: Decision
     reason: str
     message: str

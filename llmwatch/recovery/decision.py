@@ -50,11 +50,11 @@ class Plan:
 
     def stopped(self, reason: Reason) -> Plan:
         """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one."""
-        return replace(self, recovery=recovery(Decision.STOP, reason), free=False, reason=reason)
+        return replace(self, recovery=recovery(Decision.STOP, reason, safe=self.safe), free=False, reason=reason)
 
     def resent(self, reason: Reason) -> Plan:
         """The same answers, but a resend all the same, for ``reason``: somebody else has decided on it."""
-        return replace(self, recovery=recovery(Decision.RETRY, reason), free=False, reason=reason)
+        return replace(self, recovery=recovery(Decision.RETRY, reason, safe=self.safe), free=False, reason=reason)
 
 
 def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
@@ -83,7 +83,8 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
         decision = Decision.RETRY if stop is None else Decision.STOP
         reason = stop or _why_resent(failure, facts, context, why, free=free)
         free = free and stop is None
-    return Plan(recovery=recovery(decision, reason), could_work=possible, safe=safe, free=free, reason=reason)
+    told = recovery(decision, reason, safe=safe)
+    return Plan(recovery=told, could_work=possible, safe=safe, free=free, reason=reason)
 
 
 def _cancelled(failure: Failure, context: Context) -> Reason | None:

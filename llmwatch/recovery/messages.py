@@ -296,10 +296,10 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
 """By reason: why, and what the user can do."""
 
 
-def recovery(decision: Decision, reason: Reason) -> Recovery:
-    """What an error's ``.recovery`` says for a decision and its reason."""
+def recovery(decision: Decision, reason: Reason, *, safe: bool) -> Recovery:
+    """What an error's ``.recovery`` says for a decision and its reason, where a resend is ``safe`` or not."""
     message, action = RECOVERIES[reason]
-    return Recovery(decision=decision, reason=reason.value, message=message, action=action)
+    return Recovery(safe=safe, decision=decision, reason=reason.value, message=message, action=action)
 
 
 def timeout_message(

@@ -97,5 +97,6 @@ def status_cause(response: Any) -> ProviderError | None:
     _in_words_of(error, error.record)
     last = error.record.decisions[-1] if error.record is not None and error.record.decisions else None
     if last is not None:
-        error.retryable, error.recovery = last.could_work, recovery(last.decision, Reason(last.reason))
+        told = recovery(last.decision, Reason(last.reason), safe=last.safe)
+        error.retryable, error.recovery = last.could_work, told
     return error

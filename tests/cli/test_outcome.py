@@ -76,7 +76,7 @@ def test_command(raised: BaseException | ExitCode, code: int, says: str) -> None
 
 
 def recovery(message: str, action: str) -> Recovery:
-    return Recovery(decision=Decision.CONFIRM, reason="some_reason", message=message, action=action)
+    return Recovery(safe=False, decision=Decision.CONFIRM, reason="some_reason", message=message, action=action)
 
 
 def test_explain() -> None:
@@ -107,7 +107,7 @@ def test_describe() -> None:
         "error": "WatchTimeout",
         "message": "Nothing.",
         "retryable": True,
-        "recovery": {"decision": "confirm", "reason": "some_reason", "message": "m", "action": "a"},
+        "recovery": {"safe": False, "decision": "confirm", "reason": "some_reason", "message": "m", "action": "a"},
         "limit": "ttfb",
         "limit_seconds": 2.0,
         "phase": "waiting",

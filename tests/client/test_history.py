@@ -30,7 +30,7 @@ def attempt(number: int) -> AttemptRecord:
 def plan(
     decision: Decision = Decision.RETRY, *, free: bool = False, could_work: bool = True, safe: bool = True
 ) -> Plan:
-    told = Recovery(decision=decision, reason="silence", message="m", action="a")
+    told = Recovery(safe=safe, decision=decision, reason="silence", message="m", action="a")
     return Plan(recovery=told, could_work=could_work, safe=safe, free=free, reason=Reason.SILENCE)
 
 

@@ -151,6 +151,7 @@ def timed_out(outcome: Outcome, limit: str, seconds: float, *, attempts: int, de
     record = outcome.record
     assert record is not None
     assert (record.outcome, record.cause) == ("failed", "watchdog_timeout")
+    assert error.recovery.safe is record.decisions[-1].safe
     assert [one.number for one in record.attempts] == list(range(1, attempts + 1))
     assert error.phase == record.attempts[-1].phase
     for one in record.attempts:

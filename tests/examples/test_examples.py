@@ -115,11 +115,12 @@ def test_an_own_loop_decides_by_the_error() -> None:
     """The loop asks again after silence, never after text or for a provider at work, and gives up after three."""
     once, sentence, alive, always = scenes(run("own_retry_loop.py")).values()
     assert f"answer: {ANSWER!r}" in once
+    assert "retryable: True; safe: True (attempts_exhausted)" in once
     assert requests_in(once) == 2
     assert f"answer: {BEGINNING!r}" in sentence
-    assert "continue" in sentence
+    assert "retryable: True; safe: False (output_delivered)" in sentence
     assert requests_in(sentence) == 1
-    assert "slow_but_alive" in alive
+    assert "retryable: True; safe: False (slow_but_alive)" in alive
     assert requests_in(alive) == 1
     assert always.count("killed at ttfb in phase waiting") == 3
     assert "given up: " in always

@@ -44,7 +44,7 @@ def test_a_decision_reads_as_its_word() -> None:
 
 def test_a_recovery_is_frozen_and_pickles() -> None:
     """It travels with an error, which is pickled."""
-    recovery = Recovery(decision=Decision.STOP, reason="deadline", message="m", action="a")
+    recovery = Recovery(safe=True, decision=Decision.STOP, reason="deadline", message="m", action="a")
     assert pickle.loads(pickle.dumps(recovery)) == recovery
     with pytest.raises(dataclasses.FrozenInstanceError):
         recovery.reason = "silence"  # type: ignore[misc]

@@ -116,7 +116,7 @@ class TestRecoveries:
     @each("reason", Reason)
     def test_each_says_why_and_what_to_do(self, reason: Reason) -> None:
         """Both are whole sentences, and nothing is left unfilled."""
-        said = recovery(Decision.STOP, reason)
+        said = recovery(Decision.STOP, reason, safe=False)
         assert (said.decision, said.reason) == (Decision.STOP, reason.value)
         for text in (said.message, said.action):
             assert text[0].isupper()
@@ -145,6 +145,6 @@ class TestRecoveries:
     )
     def test_what_can_be_set_is_named(self, reason: Reason, field: str) -> None:
         """Where a setting would change the outcome, its field and variable are named."""
-        action = recovery(Decision.STOP, reason).action
+        action = recovery(Decision.STOP, reason, safe=False).action
         assert field in action
         assert RETRY_VARIABLES[field] in action

@@ -103,6 +103,7 @@ def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
     assert plan.recovery.reason == reason.value
     assert plan.recovery.message
     assert plan.recovery.action
+    assert plan.recovery.safe is plan.safe is plan.stopped(reason).recovery.safe is plan.resent(reason).recovery.safe
     content = facts.text or facts.reasoning or facts.tool_input or facts.tool_call
     if decision is Decision.RETRY:
         allowed_to_resend(failure, facts, context, plan, content)

@@ -86,7 +86,9 @@ def test_it_is_both(error: errors.LLMWatchError, response: Any) -> None:
 def test_nothing_is_lost(error: errors.LLMWatchError) -> None:
     """Fields, the recovery, what was delivered, and the cause go along."""
     given = copy.copy(error)
-    given.recovery = Recovery(decision=Decision.STOP, reason="silence", message="It is silent.", action="Wait.")
+    given.recovery = Recovery(
+        safe=True, decision=Decision.STOP, reason="silence", message="It is silent.", action="Wait."
+    )
     given.partial = "Once upon"
     given.__cause__ = ValueError("why")
     found: Any = as_requests(given, REQUEST, None)

@@ -81,6 +81,7 @@ def killed(caught: Any, limit: str, *, attempts: int, decision: Decision, reason
     assert error.limit == limit
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (decision, reason)
+    assert error.recovery.safe is record_of(error).decisions[-1].safe
     assert [one.limit for one in record_of(error).attempts] == [limit] * attempts
     assert error.phase == record_of(error).attempts[-1].phase
     return error
