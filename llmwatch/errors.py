@@ -4,7 +4,8 @@
 
     LLMWatchError                             .retryable .recovery (.safe) .record .partial
     ├── WatchTimeout (also TimeoutError)      .limit .limit_seconds .phase .elapsed: a limit expired
-    ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable
+    ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable,
+    │                                         descriptors
     ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
     ├── StreamTruncated                       ended without a finish or end mark
     ├── EmptyStream                           ended, and no answer was in it
@@ -114,7 +115,8 @@ class ConnectFailed(LLMWatchError, ConnectionError):
     """No connection came about, so no request was sent.
 
     ``cause`` is one of ``refused``, ``reset``, ``dns`` (the name does not exist), ``dns_temporary``, ``tls``,
-    ``proxy``, ``unreachable``. Retryable where another try can help: not for an unknown host or a certificate that
+    ``proxy``, ``unreachable``, ``descriptors`` (this process, or this machine, has none left to open a connection
+    with). Retryable where another try can help: not for an unknown host or a certificate that
     does not verify. ``status`` is what a proxy answered to the CONNECT, ``None`` if it did not.
     """
 

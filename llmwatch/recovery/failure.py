@@ -25,6 +25,7 @@ class FailureKind(str, Enum):
     CONNECT_REFUSED = "connect_refused"
     CONNECT_RESET = "connect_reset"
     CONNECT_UNREACHABLE = "connect_unreachable"
+    DESCRIPTORS = "descriptors"
     DNS = "dns"
     DNS_TEMPORARY = "dns_temporary"
     TLS_CONNECT = "tls_connect"
@@ -78,6 +79,7 @@ _CONNECT = {
     "refused": FailureKind.CONNECT_REFUSED,
     "reset": FailureKind.CONNECT_RESET,
     "unreachable": FailureKind.CONNECT_UNREACHABLE,
+    "descriptors": FailureKind.DESCRIPTORS,
     "dns": FailureKind.DNS,
     "dns_temporary": FailureKind.DNS_TEMPORARY,
     "tls": FailureKind.TLS_CONNECT,
@@ -145,6 +147,7 @@ _CAUSES = {
     FailureKind.CONNECT_REFUSED: "connect_failed",
     FailureKind.CONNECT_RESET: "connect_failed",
     FailureKind.CONNECT_UNREACHABLE: "connect_failed",
+    FailureKind.DESCRIPTORS: "connect_failed",
     FailureKind.DNS: "connect_failed",
     FailureKind.DNS_TEMPORARY: "connect_failed",
     FailureKind.TLS_CONNECT: "connect_failed",

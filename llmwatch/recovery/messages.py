@@ -171,6 +171,10 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "Check the proxy's address and credentials.",
     ),
     Reason.CONNECT_FINAL: ("No connection came about, and trying again would not change that.", _NOT_LLMWATCH),
+    Reason.NO_DESCRIPTOR: (
+        "There was no descriptor left to open a connection with, and a resend at once would find none either.",
+        "Close what is done with (responses, streams, files), or raise the limit (ulimit -n).",
+    ),
     Reason.NOT_A_STREAM_FINAL: (
         "The answer came as one document, and would come as one again, at the same price.",
         'Ask for a stream ("stream": true in the body), or make a plain call with request().',

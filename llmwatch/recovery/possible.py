@@ -63,6 +63,7 @@ _BY_ERROR: dict[FailureKind, tuple[bool, Reason, Reason]] = {
     FailureKind.CONNECT_REFUSED: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
     FailureKind.CONNECT_RESET: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
     FailureKind.CONNECT_UNREACHABLE: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
+    FailureKind.DESCRIPTORS: (False, Reason.NOT_CONNECTED, Reason.NO_DESCRIPTOR),
     FailureKind.DNS_TEMPORARY: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
     FailureKind.DNS: (False, Reason.NOT_CONNECTED, Reason.UNKNOWN_HOST),
     FailureKind.TLS_CONNECT: (False, Reason.NOT_CONNECTED, Reason.TLS_FAILED),

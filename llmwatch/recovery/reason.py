@@ -35,6 +35,7 @@ class Reason(str, Enum):
     TLS_FAILED = "tls_failed"
     PROXY_FAILED = "proxy_failed"
     CONNECT_FINAL = "connect_final"
+    NO_DESCRIPTOR = "no_descriptor"
     EMPTY_FINAL = "empty_final"
     NOT_A_STREAM_FINAL = "not_a_stream_final"
     HTTP_STATUS_FINAL = "http_status_final"

@@ -22,6 +22,11 @@ from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderE
 from llmwatch.records import redact
 from llmwatch.transport.connections import HeadCut, TunnelFailed
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
 
 TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or name it in REQUESTS_CA_BUNDLE"
@@ -31,6 +36,7 @@ TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or na
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 _UNREACHABLE = {
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
@@ -108,8 +114,10 @@ def translate(
     ours = next((one for one in found if isinstance(one, LLMWatchError)), None)
     if ours is not None:
         return ours
-    result = _configuration(found, sent) or (
-        _connecting(found, host, sockets, trust_advice) if sent == "no" else _streaming(found, host)
+    result = (
+        _configuration(found, sent)
+        or _no_descriptor(found, host, sent)
+        or (_connecting(found, host, sockets, trust_advice) if sent == "no" else _streaming(found, host))
     )
     if result is None:
         return error
@@ -136,7 +144,8 @@ def is_before_connecting(error: BaseException) -> bool:
     """Whether ``error`` shows by itself that nothing was sent. For those that come without a socket: what else comes
     like that is raised by a stand-in for the network, or over connections that are not seen.
     """
-    return _first(list(chain(error)), *_NOT_CONNECTED) is not None
+    found = list(chain(error))
+    return _first(found, *_NOT_CONNECTED) is not None or _errno(found) in _NO_DESCRIPTOR
 
 
 def _first(found: list[BaseException], *types: type[BaseException]) -> BaseException | None:
@@ -176,6 +185,32 @@ def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | Non
 def _is_header_text(error: BaseException) -> bool:
     # http.client writes the values of headers in latin-1 and their names in ASCII; bodies are encoded in UTF-8.
     return isinstance(error, UnicodeEncodeError) and error.encoding in ("latin-1", "ascii")
+
+
+def _no_descriptor(found: list[BaseException], host: str, sent: str) -> ConnectFailed | None:
+    """The system gives out no descriptor. That is no fault of the far side, and a request that follows at once would
+    find the same; what holds the descriptors has to let go of them.
+    """
+    number = _errno(found)
+    if number not in _NO_DESCRIPTOR:
+        return None
+    who = f"This process has{_most_descriptors()} open"
+    advice = "close responses, streams and files that are done with, or raise the limit (ulimit -n)"
+    if number == errno.ENFILE:
+        who = "All the processes of this machine have as many files open as its kernel allows"
+        advice = "end what holds them, or raise the limit (fs.file-max)"
+    nothing = " Nothing was sent." if sent == "no" else ""
+    return ConnectFailed(
+        f"{who} ({errno.errorcode[number]}), so no connection to {host} can be opened: {advice}.{nothing}",
+        cause="descriptors",
+    )
+
+
+def _most_descriptors() -> str:
+    if resource is None:
+        return " as many files and sockets as it may"
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f" all the {most:,} files and sockets that it may"
 
 
 def _connecting(found: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:

@@ -148,10 +148,24 @@ def _look_up(conn: HTTPConnection) -> list[Any]:
     try:
         addresses = socket.getaddrinfo(host, conn.port, allowed_gai_family(), socket.SOCK_STREAM)
     except socket.gaierror as error:
+        lack = _lack_of_descriptors()
+        if lack is not None:
+            raise NewConnectionError(conn, f"{conn.host} could not be looked up: {lack}") from lack
         raise NameResolutionError(conn.host, conn, error) from error
     if not addresses:
         raise NewConnectionError(conn, f"{conn.host} has no address")
     return list(addresses)
+
+
+def _lack_of_descriptors() -> OSError | None:
+    """What the system says where no descriptor can be had. A look-up needs some, and says without them that the name
+    does not exist (glibc 2.36).
+    """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error if error.errno in (errno.EMFILE, errno.ENFILE) else None
+    return None
 
 
 def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeout: float | None) -> None:

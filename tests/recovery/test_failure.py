@@ -18,6 +18,7 @@ CASES = [
     (errors.ConnectFailed("m", cause="refused"), Kind.CONNECT_REFUSED, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="reset"), Kind.CONNECT_RESET, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="unreachable"), Kind.CONNECT_UNREACHABLE, "connect_failed", "failed"),
+    (errors.ConnectFailed("m", cause="descriptors"), Kind.DESCRIPTORS, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="dns"), Kind.DNS, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="dns_temporary"), Kind.DNS_TEMPORARY, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="tls"), Kind.TLS_CONNECT, "connect_failed", "failed"),
