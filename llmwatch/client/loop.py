@@ -7,6 +7,7 @@ before an attempt's lock, and nothing but a back-off is waited for while it is h
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import logging
 import os
@@ -28,10 +29,11 @@ from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
-from llmwatch.records import CallRecord, Decision, notify
+from llmwatch.records import CallRecord, Decision, notify, untold
 from llmwatch.records.log import say
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.dropped import TELLING
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
@@ -89,6 +91,10 @@ class Call(Generic[T]):
         self.record: CallRecord | None = None
         self._lock = threading.Condition()  # protects the three fields below; see the module's docstring
         self._attempt: Attempt[T] | None = None
+        self._latest: Attempt[T] | None = None  # the same, kept when it is over; whose supervisor a finalizer can ask
+        self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
+        self._dropped = False
+        self._process = 0
         self.cancelled_by: str | None = None
         self._finished = False
 
@@ -102,6 +108,7 @@ class Call(Generic[T]):
     def begin(self) -> None:
         """Start the call's clock and its first attempt."""
         self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
+        self._context, self._process = contextvars.copy_context(), os.getpid()
         token = self._start.cancel
         if token is not None:
             # Weakly, so that a token which outlives a call that was dropped does not keep it.
@@ -126,10 +133,14 @@ class Call(Generic[T]):
             attempt.cancel(by)
 
     def abandon(self) -> None:
-        """For finalizers: takes no lock."""
-        attempt = self._attempt
-        if not self._finished and attempt is not None:
-            attempt.abandon()
+        """For finalizers: nobody refers to the call any more. It is closed, and its sinks are told, from the
+        supervisor's side (:mod:`llmwatch.watch.dropped`). Takes no lock and calls nothing of the user's.
+        """
+        attempt = self._latest
+        if attempt is not None and not self._finished and not self._dropped and self._process == os.getpid():
+            # Of what was inherited the parent tells.
+            self._dropped = True
+            attempt.abandon(self.close)
 
     def close(self) -> None:
         """The caller wants no more. An answer that is complete goes on draining."""
@@ -138,14 +149,15 @@ class Call(Generic[T]):
             # lock may be frozen.
             return
         attempt = self._attempt
-        if attempt is not None and attempt.tally.end == "terminal":
+        if attempt is not None and attempt.verdict is None and attempt.tally.end == "terminal":
             # Who has its end mark has all of the answer, whether or not the body is over.
             attempt.accept()
         verdict = None if attempt is None else attempt.verdict
         if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
             self._succeed(self._observe(attempt))
             return
-        if attempt is not None and verdict is None and _is_failure(attempt.tally.fault):
+        left = verdict is None or (self._dropped and verdict.kind is VerdictKind.CANCELLED and not self.cancelled_by)
+        if attempt is not None and left and _is_failure(attempt.tally.fault):
             # He leaves because of what he has read.
             attempt.cancel("user")
             self._succeed(self._observe(attempt))
@@ -206,7 +218,7 @@ class Call(Generic[T]):
         attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at, bounds=self._bounds)
         with self._lock:
             if self.cancelled_by is None:
-                self._attempt = attempt
+                self._attempt = self._latest = attempt
         if self._attempt is not attempt:
             self._history.not_carried_out()
             self.raise_cancelled()
@@ -402,6 +414,8 @@ class Call(Generic[T]):
                 # Another thread has closed the call meanwhile: it is over once.
                 return
             self._finished = True
+            # An error that was raised keeps this call by its frames, and the attempt keeps the error.
+            self._latest = None
         if self._start.cancel is not None:
             self._start.cancel.unsubscribe(self._subscription)
         if self._release is not None:
@@ -424,7 +438,15 @@ class Call(Generic[T]):
             cause=None if failure is None else cause_of(failure),
             empty=self.empty,
         )
-        notify(self._sinks, self.record, now=self._clock.now())
+        self._tell(self.record)
+
+    def _tell(self, record: CallRecord) -> None:
+        context, self._context = self._context, None
+        tell = functools.partial(notify, self._sinks, record, now=self._clock.now())
+        if not self._dropped or context is None:
+            tell()
+        elif not TELLING.put(functools.partial(context.run, tell)):
+            untold(now=self._clock.now())
 
 
 def _is_failure(fault: LLMWatchError | None) -> bool:

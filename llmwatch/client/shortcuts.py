@@ -62,7 +62,8 @@ def stats() -> dict[str, Any]:
     worker no shutdown could wake; ``late_events`` those that came after a verdict and were dropped;
     ``supervisor_lag`` is how late the last thousand wake-ups were, in seconds (``median``, ``max``).
     ``incidents_lost`` counts, since the start, the incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take,
-    or had not taken after a second; ``sink_errors`` how often a sink raised. Neither harms a call.
+    or had not taken after a second; ``sink_errors`` how often a sink raised, or could not be
+    told of a dropped call since one blocked. Neither harms a call.
     """
     supervisor = supervisors.current()
     return {**supervisor.census.counts(), **losses(), "supervisor_lag": supervisor.lag()}

@@ -5,7 +5,7 @@ from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
 from llmwatch.records.echoes import Secrets
-from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, losses, notify
+from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, losses, notify, untold
 
 __all__ = [
     "CAUSES",
@@ -25,4 +25,5 @@ __all__ = [
     "notify",
     "quotes",
     "redact",
+    "untold",
 ]

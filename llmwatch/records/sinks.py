@@ -1,8 +1,9 @@
 """Where records go. A sink is any callable that takes a :class:`~llmwatch.records.CallRecord`.
 
-Sinks run in the thread that made the call, one after the other, after the call is over. One that raises is logged, once
-a minute however often it does, and harms nobody; one that blocks holds that thread up, so a slow one should hand the
-record to a thread of its own. What was lost is counted: :func:`losses`.
+Sinks run in the thread that made the call, one after the other, after the call is over; those of a call that was
+dropped unclosed run in a thread of llmwatch's, with the context variables of the call's beginning. One that raises is
+logged, once a minute however often it does, and harms nobody; one that blocks holds that thread up, so a slow one
+should hand the record to a thread of its own. What was lost is counted: :func:`losses`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from llmwatch.records.log import LogLimit, say, say_seldom
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify"]
+__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify", "untold"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
 
@@ -44,7 +45,8 @@ _lost_lock = threading.RLock()
 
 def losses() -> dict[str, int]:
     """What was lost in this process since it began: ``incidents_lost``, incidents that the file of
-    ``LLMWATCH_INCIDENT_LOG`` did not take; ``sink_errors``, how often a sink of the user's raised.
+    ``LLMWATCH_INCIDENT_LOG`` did not take; ``sink_errors``, how often a sink of the user's raised, or
+    could not be called since one blocked.
     """
     with _lost_lock:
         return {name: _lost[name] for name in (_INCIDENTS, _ERRORS)}
@@ -82,6 +84,14 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
             say_seldom((name, type(error)), now, logging.ERROR, message, name, redact.described(error))
         finally:
             _told.sinks = _told.sinks[:-1]
+
+
+def untold(*, now: float) -> None:
+    """Count, and say, that a record can be given to no sink, for one of them does not come back."""
+    with _lost_lock:
+        _lost[_ERRORS] += 1
+    message = "llmwatch: the record of a dropped call is lost: thousands wait for a sink that does not come back"
+    say_seldom("untold", now, logging.ERROR, message)
 
 
 class _Told(threading.local):

@@ -19,6 +19,7 @@ from typing import TypeVar
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
+from llmwatch.watch.dropped import Dropped
 from llmwatch.watch.handover import Handover
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.reports import Reports
@@ -199,13 +200,31 @@ class Attempt(Reports[T]):
         """The interpreter exits: nothing more is sent or read, and whoever waits is left to it."""
         with self._lock:
             self._handover.silence()
-            self._machine.cancel("lifecycle", self._clock.now())
+            now = self._clock.now()
+            if self._abandoned:
+                self._end_abandoned(now)
+            self._machine.cancel("lifecycle", now)
             self._shut()
 
-    def abandon(self) -> None:
-        """For finalizers: ask the supervisor to cancel. Takes no lock."""
+    def abandon(self, close: Callable[[], object] | None = None) -> None:
+        """For finalizers: ask the supervisor to end the attempt, and to have ``close`` called once it is over. Takes
+        no lock and calls nothing.
+        """
         self._abandoned = True
         self._supervisor.look_at(self)
+        if close is not None:
+            self._supervisor.look_at(Dropped(close))
+
+    def _end_abandoned(self, now: float) -> bool:
+        """As a caller that closes its call: who has the end mark has all of the answer. Whether the attempt is
+        cancelled now. The lock is held.
+        """
+        if self._machine.verdict is None and self.tally.end == "terminal":
+            self.accept()
+        if not self._machine.cancel("user", now):
+            return False
+        self._handover.close()
+        return True
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the worker; ``True`` once it is gone. The library itself never calls this."""
@@ -275,8 +294,7 @@ class Attempt(Reports[T]):
 
     def _judge(self, now: float) -> Action:
         machine = self._machine
-        if self._abandoned and machine.cancel("user", now):
-            self._handover.close()
+        if self._abandoned and self._end_abandoned(now):
             return Action.KILL
         due = machine.due(now)
         if due is None:

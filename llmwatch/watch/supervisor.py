@@ -21,6 +21,7 @@ import threading
 from collections import deque
 from typing import Protocol
 
+from llmwatch.watch import dropped
 from llmwatch.watch.census import Census
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.watch.machine import Action
@@ -148,10 +149,11 @@ def current() -> Supervisor:
 
 
 def _end_all() -> None:
-    """At exit: attempts are given up, and nobody is waited for."""
+    """At exit: attempts are given up, and nobody is waited for, but for what there is to tell of dropped calls."""
     if _current is not None:
         for attempt in _current.census.live():
             attempt.end_at_exit()
+    dropped.finish()
 
 
 def _disinherit() -> None:

@@ -1,0 +1,155 @@
+"""Calls that were dropped unclosed: nobody refers to their stream, response or iterator any more, and they are told of
+all the same.
+
+A finalizer may run in any thread between any two steps, with any lock held, so it only leaves word
+(:class:`Dropped`). The supervisor ends the attempt, and hands on what is left to do in two steps, neither of them in
+its own thread:
+
+* ``CLOSING`` ends the call: it makes the record, and gives back what the call holds before the gate of its origin.
+  That is our own work, takes a fraction of a millisecond, and waits for nobody.
+* ``TELLING`` calls the user's sinks. One that blocks holds up the records of other dropped calls, and nothing else:
+  neither the watch, nor the gate, nor a call that somebody still holds.
+
+Each is one thread, which begins with the first dropped call and ends with the last. The worker on its way out would
+be no place for this: one that nothing wakes never comes there, one that is done has been there before the drop, and a
+sink that blocks would keep a thread for every call.
+
+At exit what was left word of is finished, within a second. A forked child forgets it: the calls are its parent's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from llmwatch.records import redact
+from llmwatch.records.log import say
+from llmwatch.watch.machine import Action
+
+__all__ = ["CLOSING", "TELLING", "Backlog", "Dropped", "finish"]
+
+_NEVER = float("inf")
+_AT_EXIT = 1.0
+"""Seconds that dropped calls may delay the end of the process."""
+
+_MOST = 10_000
+"""Records that wait for sinks which block; more are lost."""
+
+Job = Callable[[], object]
+
+
+class Backlog:
+    """Does jobs one after the other in a daemon thread that lives as long as there are any. May be used from any
+    thread; no lock is held while a job runs.
+    """
+
+    def __init__(self, name: str, most: int | None = None) -> None:
+        self._name = name
+        self._most = most
+        self._lock = threading.RLock()  # protects the three fields below; a leaf
+        self._jobs: deque[Job] = deque()
+        self._thread: threading.Thread | None = None
+
+    def put(self, job: Job) -> bool:
+        """Have ``job`` done; ``False`` if too many wait already."""
+        with self._lock:
+            if self._most is not None and len(self._jobs) >= self._most:
+                return False
+            self._jobs.append(job)
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, args=(self._jobs,), name=self._name, daemon=True)
+                # Where no thread can be started the job waits for the next one, or for the end of the process.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+            return True
+
+    def _run(self, jobs: deque[Job]) -> None:
+        while True:
+            with self._lock:
+                if jobs is not self._jobs:
+                    return  # a job has forked, and this is the child
+                if not jobs:
+                    self._thread = None
+                    return
+                job = jobs.popleft()
+            self._do(job)
+
+    @staticmethod
+    def _do(job: Job) -> None:
+        try:
+            job()
+        except BaseException as error:  # a sink that wants to end its thread must not keep the others from being told
+            say(logging.ERROR, "llmwatch: a dropped call could not be told of: %s", redact.described(error))
+
+    def finish(self, seconds: float) -> None:
+        """At exit: come to the end of the jobs, within ``seconds`` if a thread is at work on them."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+            if thread.is_alive():
+                return
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    return
+                job = self._jobs.popleft()
+            self._do(job)
+
+    def after_fork(self) -> None:
+        """In a forked child: the jobs, and the thread, are the parent's."""
+        self._lock = threading.RLock()
+        self._jobs = deque()
+        self._thread = None
+
+
+CLOSING = Backlog("llmwatch-closing")
+TELLING = Backlog("llmwatch-telling", _MOST)
+
+# Those whose closing has not begun, by their ids. No lock: one step puts in, one takes out, and who takes out does it.
+_left: dict[int, Dropped] = {}
+
+
+class Dropped:
+    """Word of one dropped call, for the supervisor's inbox. ``close`` ends the call and says so; it is called once.
+
+    Making one takes no lock and runs no code of the user's.
+    """
+
+    __slots__ = ("_close", "armed")
+
+    def __init__(self, close: Job) -> None:
+        self.armed = _NEVER
+        self._close = close
+        _left[id(self)] = self
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        """The call is over. Its attempt was examined before, for it came first."""
+        return Action.KILL, None
+
+    def abort(self) -> None:
+        """Hand the call on, once the attempts that have to be ended are."""
+        if _left.pop(id(self), None) is not None:
+            CLOSING.put(self._close)
+
+
+def finish() -> None:
+    """At exit: tell of the calls that were dropped and not told of yet. The attempts are over."""
+    for dropped in list(_left.values()):
+        dropped.abort()
+    CLOSING.finish(_AT_EXIT / 2)
+    TELLING.finish(_AT_EXIT / 2)
+
+
+def _after_fork_in_child() -> None:
+    _left.clear()
+    for backlog in (CLOSING, TELLING):
+        backlog.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

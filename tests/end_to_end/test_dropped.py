@@ -1,0 +1,617 @@
+"""Calls whose stream, response or iterator is dropped in mid-answer, unclosed: their sinks are told, once, and nothing
+is held for them any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import CallRecord, CancelToken, Client, Event, Limits, sdk
+from llmwatch.faults import Context, Script, steps
+from llmwatch.watch import dropped
+from llmwatch.wrap import starting
+from tests.client.fakes import DONE, chunk
+from tests.end_to_end.calls import QUICK, asking, eventually, in_thread, run_stream
+from tests.end_to_end.conftest import Connect, Serve
+from tests.end_to_end.times import LIMIT, LONG, PATIENCE
+
+Sinks = list[Callable[[CallRecord], object]]
+MESSAGES: Any = asking()["messages"]
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+@dataclasses.dataclass
+class Holding:
+    """What a program holds of a call that it has begun to read, and what it holds besides."""
+
+    held: list[Any]
+    close: Callable[[], object] = int
+
+
+Open = Callable[[str, Sinks], Holding]
+
+
+def to_the_text(events: Iterator[Event]) -> None:
+    """Read events up to the first with text."""
+    assert any(event.text for event in events)
+
+
+def _client(url: str, sinks: Sinks) -> tuple[Client, Any]:
+    client = Client(sinks=sinks, retry=QUICK)
+    return client, client.stream("POST", url + "/v1/chat/completions", json=asking())
+
+
+def stream_entered(url: str, sinks: Sinks) -> Holding:
+    client, stream = _client(url, sinks)
+    stream.__enter__()
+    to_the_text(stream)
+    return Holding([stream], client.close)
+
+
+def stream_iterator(url: str, sinks: Sinks) -> Holding:
+    client, stream = _client(url, sinks)
+    iterator = iter(stream)
+    to_the_text(iterator)
+    return Holding([iterator], client.close)
+
+
+def default_client(url: str, sinks: Sinks) -> Holding:
+    client = Client(sinks=sinks, retry=QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmwatch.client.shortcuts._default", client)
+        stream = llmwatch.stream("POST", url + "/v1/chat/completions", json=asking())
+    to_the_text(stream)
+    return Holding([stream], client.close)
+
+
+def _response(session: requests.Session, url: str) -> requests.Response:
+    return session.post(url + "/v1/chat/completions", json=asking(), stream=True)
+
+
+def session_response(url: str, sinks: Sinks) -> Holding:
+    session = llmwatch.Session(sinks=sinks, retry=QUICK)
+    return Holding([_response(session, url)], session.close)
+
+
+def session_lines(url: str, sinks: Sinks) -> Holding:
+    session = llmwatch.Session(sinks=sinks, retry=QUICK)
+    lines = _response(session, url).iter_lines()
+    assert next(lines)
+    return Holding([lines], session.close)
+
+
+def mounted_content(url: str, sinks: Sinks) -> Holding:
+    session = llmwatch.mount(requests.Session(), sinks=sinks, retry=QUICK)
+    content = _response(session, url).iter_content(None)
+    assert next(content)
+    return Holding([content], session.close)
+
+
+def mounted_raw(url: str, sinks: Sinks) -> Holding:
+    session = llmwatch.mount(requests.Session(), sinks=sinks, retry=QUICK)
+    raw = _response(session, url).raw
+    assert raw.read1()
+    return Holding([raw], session.close)
+
+
+def installed_raw_stream(url: str, sinks: Sinks) -> Holding:
+    llmwatch.install(sinks=sinks, retry=QUICK)
+    try:
+        session = requests.Session()
+        stream = _response(session, url).raw.stream()
+    finally:
+        llmwatch.uninstall()
+    assert next(stream)
+    return Holding([stream], session.close)
+
+
+def _watching(sinks: Sinks) -> Any:
+    """Functions have no client that would have sinks."""
+    return pytest.MonkeyPatch.context, dataclasses.replace(starting._SETTINGS, sinks=tuple(sinks))
+
+
+def iterated(url: str, sinks: Sinks) -> Holding:
+    def lines() -> Iterator[bytes]:
+        with requests.Session() as session, _response(session, url) as response:
+            yield from response.iter_lines()
+
+    context, settings = _watching(sinks)
+    with context() as patch:
+        patch.setattr(starting, "_SETTINGS", settings)
+        items = llmwatch.iterate(lines)
+        assert next(items)
+    return Holding([items])
+
+
+def watched_generator(url: str, sinks: Sinks) -> Holding:
+    @llmwatch.watched
+    def lines() -> Iterator[bytes]:
+        with requests.Session() as session, _response(session, url) as response:
+            yield from response.iter_lines()
+
+    context, settings = _watching(sinks)
+    with context() as patch:
+        patch.setattr(starting, "_SETTINGS", settings)
+        items = iter(lines())
+        assert next(items)
+    return Holding([items])
+
+
+def httpx_response(url: str, sinks: Sinks) -> Holding:
+    client = httpx.Client(transport=sdk.Transport(sinks=sinks, retry=QUICK))
+    request = client.build_request("POST", url + "/v1/chat/completions", json=asking())
+    return Holding([client.send(request, stream=True)], client.close)
+
+
+def httpx_lines(url: str, sinks: Sinks) -> Holding:
+    client = httpx.Client(transport=sdk.Transport(sinks=sinks, retry=QUICK))
+    request = client.build_request("POST", url + "/v1/chat/completions", json=asking())
+    lines = client.send(request, stream=True).iter_lines()
+    assert next(lines)
+    return Holding([lines], client.close)
+
+
+def openai_stream(url: str, sinks: Sinks) -> Holding:
+    client = sdk.openai(transport=sdk.Transport(sinks=sinks, retry=QUICK), api_key="k", base_url=url + "/v1")
+    stream = client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
+    assert next(iter(stream)).choices
+    return Holding([stream], client.close)
+
+
+def anthropic_stream(url: str, sinks: Sinks) -> Holding:
+    client = sdk.anthropic(transport=sdk.Transport(sinks=sinks, retry=QUICK), api_key="k", base_url=url)
+    stream = client.messages.create(model="m", max_tokens=9, messages=MESSAGES, stream=True)
+    assert next(iter(stream)).type == "message_start"
+    return Holding([stream], client.close)
+
+
+OPENS: list[Open] = [
+    stream_entered,
+    stream_iterator,
+    default_client,
+    session_response,
+    session_lines,
+    mounted_content,
+    mounted_raw,
+    installed_raw_stream,
+    iterated,
+    watched_generator,
+    httpx_response,
+    httpx_lines,
+    openai_stream,
+    anthropic_stream,
+]
+
+
+OF_HTTPX = (httpx_response, httpx_lines, openai_stream)
+"""httpx makes a circle of each response and its stream, which only the collector finds."""
+
+
+@pytest.fixture(autouse=True)
+def what_others_have_left() -> Iterator[None]:
+    """A garbage collection looks through what the test itself has made, and not through all that is older."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def open_after(*events: bytes) -> Script:
+    """An answer of these events whose body stays open."""
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        yield steps.Head(200, [("Content-Type", "text/event-stream")], "chunked")
+        for event in events:
+            yield steps.Chunk(event)
+        yield steps.WaitFor("rest")
+        yield steps.End()
+
+    return Script(name="open", description="an answer whose body stays open", play=play)
+
+
+def told(records: list[CallRecord], count: int = 1) -> None:
+    """Return once so many records came, and nobody is left who might tell of more."""
+    eventually(lambda: len(records) >= count, f"{count} records")
+    eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers leave")
+    quiet()
+    assert len(records) == count
+
+
+def quiet() -> None:
+    """Nothing is left to be told."""
+    eventually(lambda: not dropped._left, "the supervisor hands on what was dropped")
+    for backlog in (dropped.CLOSING, dropped.TELLING):
+        eventually(lambda backlog=backlog: backlog._thread is None, "its thread leaves")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("circle", [False, True], ids=["del", "circle"])
+@pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
+def test_a_call_that_is_dropped_is_told(serve: Serve, open_: Open, circle: bool) -> None:
+    """Through every entry point: the last reference goes, or the collector finds the circle, and the sinks get one
+    record: cancelled by the user in mid-answer, with all that is known of the attempt.
+    """
+    server = serve("stall-after-content")
+    records: list[CallRecord] = []
+    holding = open_(server.url, [records.append])
+    assert records == []
+    if circle:
+        holding.held.append(holding.held)
+    holding.held = []
+    if circle or open_ in OF_HTTPX:
+        gc.collect()
+    told(records)
+    (record,) = records
+    assert (record.outcome, record.cause) == ("cancelled", "user_cancel")
+    (attempt,) = record.attempts
+    assert (attempt.cause, attempt.close_reason, attempt.error) == ("user_cancel", "user_cancel", "Cancelled")
+    assert attempt.timings.first_content is not None
+    assert attempt.timings.end is not None
+    assert attempt.facts["delivered"] is True
+    assert attempt.status == 200
+    assert not record.incident
+    server.wait_for_closed(1)
+    holding.close()
+
+
+@pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
+def test_an_attempt_that_was_lost_before_is_an_incident(
+    serve: Serve, open_: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a dropped call has behind it reaches the incident log, whose line is whole."""
+    log = tmp_path / "log"
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
+    monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(LIMIT))
+    server = serve("silent", "stall-after-content")
+    records: list[CallRecord] = []
+    holding = open_(server.url, [records.append])
+    holding.held = []
+    gc.collect()
+    told(records)
+    (line,) = log.read_text().splitlines()
+    assert CallRecord.from_json(line) == records[0]
+    assert [one.cause for one in records[0].attempts] == ["watchdog_timeout", "user_cancel"]
+    holding.close()
+
+
+class TestWhatTheCallHadComeTo:
+    """A dropped call is told of as one that is closed at that moment."""
+
+    def _both(self, serve: Serve, script: str | Script, read: Callable[[Any], object], **options: Any) -> CallRecord:
+        found = []
+        for close in (True, False):
+            records: list[CallRecord] = []
+            server = serve(script)
+            with Client(sinks=[records.append], retry=QUICK, **options) as client:
+                stream = client.stream("POST", server.chat_url, json=asking())
+                read(stream)
+                if close:
+                    stream.close()
+                del stream
+                server.gate("rest").set()
+                told(records)
+                found.append(records[0])
+        closed, left = found
+        assert (left.outcome, left.cause, len(left.decisions)) == (closed.outcome, closed.cause, len(closed.decisions))
+        for name in ("cause", "close_reason", "error", "end", "limit", "late_events"):
+            assert getattr(left.attempts[-1], name) == getattr(closed.attempts[-1], name), name
+        return left
+
+    def test_a_whole_answer_is_done(self, serve: Serve) -> None:
+        """An answer that came to its end before the drop, whether or not it was read."""
+
+        def whole(stream: Any) -> None:
+            stream.__enter__()
+            eventually(lambda: stream._call._attempt.verdict is not None, "the answer is whole")
+
+        assert self._both(serve, "healthy", whole).outcome == "done"
+
+    def test_one_that_was_killed_has_failed(self, serve: Serve) -> None:
+        """A limit that expired before the drop, though the program has not come to the error yet."""
+
+        def until_it_stalls(stream: Any) -> None:
+            to_the_text(stream)
+            eventually(lambda: stream._call._attempt.verdict is not None, "it is killed")
+
+        record = self._both(serve, "stall-after-content", until_it_stalls, limits=Limits(stale=LIMIT))
+        assert (record.outcome, record.attempts[0].close_reason) == ("failed", "stale_kill")
+
+    def test_one_that_has_its_end_mark_is_done(self, serve: Serve) -> None:
+        """Who has the end mark has all of the answer, whether or not its body is over."""
+
+        def with_its_mark(stream: Any) -> None:
+            assert [next(stream).text for _ in range(2)] == ["Yes.", ""]
+            assert stream._call._attempt.verdict is None
+
+        record = self._both(serve, open_after(chunk("Yes."), DONE), with_its_mark, limits=Limits(drain=LONG))
+        assert (record.outcome, record.end) == ("done", "terminal")
+
+    @pytest.mark.parametrize("close", [True, False])
+    def test_one_whose_error_was_handed_on_has_failed(self, serve: Serve, close: bool) -> None:
+        """A program that reads an error among the bytes of its answer, and leaves, leaves because of that."""
+        error = b'data: {"error": {"message": "overloaded", "type": "overloaded_error"}}\n\n'
+        server = serve(open_after(chunk("Yes."), error))
+        records: list[CallRecord] = []
+        with llmwatch.Session(sinks=[records.append], retry=QUICK) as session:
+            response = _response(session, server.url)
+            for line in response.iter_lines():
+                if b"overloaded" in line:
+                    break
+            if close:
+                response.close()
+            del response
+            server.gate("rest").set()
+            told(records)
+        assert (records[0].outcome, records[0].cause) == ("failed", "provider_error")
+        assert records[0].attempts[0].error == "ProviderError"
+
+    def test_one_that_was_not_begun_is_none(self, serve: Serve, connect: Connect) -> None:
+        """Nothing was sent, and there is nothing to tell."""
+        records: list[CallRecord] = []
+        server, client = serve(), connect(sinks=[records.append])
+        client.stream("POST", server.chat_url, json=asking())
+        quiet()
+        assert records == []
+        assert server.connections == 0
+
+
+def test_it_is_told_once_whoever_else_ends_it(serve: Serve) -> None:
+    """A drop that meets a cancellation, the end of the client or the end of the answer leaves one record a call."""
+    server = serve("healthy:delay=0.001")
+    records: list[CallRecord] = []
+    ends: list[Callable[[CancelToken, Client], object]] = [
+        lambda token, client: token.cancel(),
+        lambda token, client: client.close(),
+        lambda token, client: None,
+    ]
+
+    def one(number: int) -> None:
+        token, client = CancelToken(), Client(sinks=[records.append], retry=QUICK)
+        stream = client.stream("POST", server.chat_url, json=asking(), cancel=token)
+        for _ in range(number % 4):
+            next(stream)
+        ending = in_thread(ends[number % 3], token, client)
+        del stream
+        ending.result()
+        client.close()
+
+    numbers = [number for number in range(120) if number % 4]
+    for start in range(0, len(numbers), 10):
+        for running in [in_thread(one, number) for number in numbers[start : start + 10]]:
+            running.result()
+    told(records, len(numbers))
+    assert len({record.call_id for record in records}) == len(numbers)
+    assert {record.outcome for record in records} <= {"cancelled", "done"}
+
+
+class TestSinks:
+    def test_they_run_in_a_thread_of_their_own(self, serve: Serve, connect: Connect) -> None:
+        """Neither the finalizer nor the supervisor calls them; they see the context variables of the call."""
+        seen: list[tuple[str, str]] = []
+        records: list[CallRecord] = []
+        server = serve("stall-after-content")
+        client = connect(sinks=[lambda record: seen.append((threading.current_thread().name, WHO.get()))])
+        client._settings = dataclasses.replace(client._settings, sinks=(*client._settings.sinks, records.append))
+
+        def drop() -> None:
+            WHO.set("somebody")
+            stream = client.stream("POST", server.chat_url, json=asking())
+            next(stream)
+
+        contextvars.copy_context().run(drop)
+        told(records)
+        assert seen == [("llmwatch-telling", "somebody")]
+
+    def test_one_that_blocks_holds_up_neither_the_watch_nor_the_end(self, serve: Serve, connect: Connect) -> None:
+        """While a sink does not come back, limits are kept, other calls tell theirs, and dropped calls are over; their
+        records come behind it, none is lost.
+        """
+        server = serve("stall-after-content")
+        gate, entered = threading.Event(), threading.Event()
+        records: list[CallRecord] = []
+
+        def blocking(record: CallRecord) -> None:
+            entered.set()
+            assert gate.wait(LONG)
+            records.append(record)
+
+        slow = connect(sinks=[blocking])
+        try:
+            for _ in range(20):
+                next(slow.stream("POST", server.chat_url, json=asking()))
+            assert entered.wait(PATIENCE)
+            eventually(lambda: dropped.CLOSING._thread is None and not dropped._left, "the calls are over")
+            assert records == []
+            others: list[CallRecord] = []
+            with Client(sinks=[others.append], limits=Limits(stale=LIMIT), retry=QUICK) as client:
+                made = client.stream("POST", server.chat_url, json=asking())
+                assert isinstance(run_stream(made).error, llmwatch.WatchTimeout)
+            assert [one.outcome for one in others] == ["failed"]
+        finally:
+            gate.set()
+        told(records, 20)
+
+    def test_those_that_never_come_back_are_not_waited_for_without_end(
+        self, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """So many records wait for a sink that blocks, and no more; what is lost is counted and said."""
+        monkeypatch.setattr(dropped.TELLING, "_most", 3)
+        server = serve("stall-after-content")
+        gate, entered = threading.Event(), threading.Event()
+        records: list[CallRecord] = []
+
+        def blocking(record: CallRecord) -> None:
+            entered.set()
+            assert gate.wait(LONG)
+            records.append(record)
+
+        client, before = connect(sinks=[blocking]), llmwatch.stats()["sink_errors"]
+        try:
+            next(client.stream("POST", server.chat_url, json=asking()))
+            assert entered.wait(PATIENCE)
+            for _ in range(8):
+                next(client.stream("POST", server.chat_url, json=asking()))
+            eventually(lambda: llmwatch.stats()["sink_errors"] == before + 5, "the others are counted")
+        finally:
+            gate.set()
+        told(records, 4)
+        assert len(caplog.records) == 1
+        assert "wait for a sink that does not come back" in caplog.text
+
+    def test_one_that_raises_is_logged_as_ever(
+        self, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The next one is called, and the next call told of, whatever a sink raises."""
+        records: list[CallRecord] = []
+        errors: list[BaseException] = [ValueError(), SystemExit(), KeyboardInterrupt()]
+
+        def broken(record: CallRecord) -> None:
+            raise errors.pop(0)
+
+        server, client = serve("stall-after-content"), connect(sinks=[records.append, broken])
+        for count in (1, 2, 3):
+            next(client.stream("POST", server.chat_url, json=asking()))
+            told(records, count)
+        assert errors == []
+        assert "broken raised ValueError" in caplog.text
+
+
+def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
+    """A drop while another thread holds every lock that there is only leaves word; it is told of afterwards."""
+    server = serve("stall-after-content")
+    records: list[CallRecord] = []
+    client = connect(sinks=[records.append])
+    stream = client.stream("POST", server.chat_url, json=asking())
+    next(stream)
+    call = stream._call
+    assert call is not None
+    assert call._attempt is not None
+    supervisor = call._attempt._supervisor
+    locks = [call._lock, call._attempt._lock, supervisor.census._lock, client._lock]
+    locks += [dropped.CLOSING._lock, dropped.TELLING._lock]
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            held.set()
+            assert done.wait(PATIENCE)
+
+    holding, holder = in_thread(hold), [stream]
+    assert held.wait(PATIENCE)
+    del stream, call
+    in_thread(holder.clear).result(PATIENCE / 2)
+    assert records == []
+    done.set()
+    holding.result()
+    told(records)
+
+
+def test_a_thousand_leave_nothing(serve: Serve, connect: Connect) -> None:
+    """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call; and no more attempts
+    than a schedule keeps, which looks through its stale entries when there are 64.
+    """
+    server = serve("stall-after-content")
+    records: list[CallRecord] = []
+    client = connect(sinks=[records.append])
+    token = CancelToken()
+
+    def drop(count: int) -> None:
+        for _ in range(count):
+            next(client.stream("POST", server.chat_url, json=asking(), cancel=token))
+
+    for running in [in_thread(drop, 125) for _ in range(8)]:
+        running.result(LONG)
+    told(records, 1_000)
+    assert {(one.outcome, one.cause, len(one.attempts)) for one in records} == {("cancelled", "user_cancel", 1)}
+    assert token._callbacks == {}
+    gc.collect()
+    eventually(lambda: len(client._calls) == 0, "nobody has a call in hand")
+    assert len(client._attempts) <= 64
+
+
+AT_EXIT = """
+import sys
+from llmwatch import Client
+client = Client(sinks=[lambda record: print(record.outcome, record.cause, len(record.attempts), flush=True)])
+body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+for _ in range(int(sys.argv[2])):
+    next(client.stream("POST", sys.argv[1], json=body))
+"""
+
+
+def test_what_was_dropped_just_before_the_exit_is_told(serve: Serve) -> None:
+    """A program that ends with the drop has told of it, and ends in good order."""
+    server = serve("stall-after-content")
+    command = [sys.executable, "-c", AT_EXIT, server.chat_url, "5"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["cancelled user_cancel 1"] * 5
+
+
+BLOCKED_AT_EXIT = """
+import sys, threading
+from llmwatch import Client
+client = Client(sinks=[lambda record: threading.Event().wait()])
+body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+for _ in range(3):
+    next(client.stream("POST", sys.argv[1], json=body))
+"""
+
+
+def test_a_sink_that_blocks_does_not_keep_the_process(serve: Serve) -> None:
+    """A process whose sink never comes back ends all the same."""
+    server = serve("stall-after-content")
+    command = [sys.executable, "-c", BLOCKED_AT_EXIT, server.chat_url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+IN_A_FORK = """
+import os, sys, threading
+from llmwatch import Client
+pipe = os.pipe()
+def tell(record): os.write(pipe[1], f"{os.getpid()} {record.outcome}\\n".encode())
+client = Client(sinks=[tell])
+body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+stream = client.stream("POST", sys.argv[1], json=body)
+next(stream)
+child = os.fork()
+if not child:
+    del stream
+    next(client.stream("POST", sys.argv[1], json=body))
+    sys.exit(0)
+os.waitpid(child, 0)
+del stream
+told = b""
+while told.count(b"\\n") < 2: told += os.read(pipe[0], 100)
+told = told.decode().replace(str(child), "child").replace(str(os.getpid()), "parent")
+print(sorted(told.splitlines()))
+os.set_blocking(pipe[0], False)
+try: print(os.read(pipe[0], 100))
+except BlockingIOError: print("no more")
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no forks here")
+def test_a_forked_child_tells_of_its_own(serve: Serve) -> None:
+    """A stream that is dropped in parent and child is the parent's to tell of; the child tells of what it has begun."""
+    server = serve("stall-after-content")
+    command = [sys.executable, "-W", "ignore", "-c", IN_A_FORK, server.chat_url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["['child cancelled', 'parent cancelled']", "no more"]
