@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MASK", "is_words", "looks_like_a_key", "scrub"]
+__all__ = ["MASK", "carries_a_key", "is_words", "looks_like_a_key", "scrub"]
 
 MASK = "***"
 
@@ -89,6 +89,13 @@ _BASIC = re.compile(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z
 
 _NAMED_BY = ("key", "token", "secret", "pass", "pwd", "credential", "sig", "auth", "cookie", "bearer", "basic")
 
+# A name of a header is read word by word. These say what a value is for, which is no secret.
+_KEY_HEADER = re.compile(
+    r"(?:.*[-_])?(?:(?:x|api|access|auth|secret|subscription|functions|client)?key|(?:x|api|access|auth|id)?token|secret"
+    r"|auth(?:orization|entication)?|credentials?|passw(?:or)?d|signature|cookie)(?:[-_](?:\d+|id|value))?"
+)
+_OPEN_KEY_HEADER = re.compile(r"(?:.*[-_])?(?:idempotency|cache|surrogate|partition|routing|sort|websocket)[-_]?key")
+
 # -- secrets by their place --------------------------------------------------
 
 _USER = re.compile(r"(?<![^\s\"'<>(=,;])[^\s:/@\"'<>(=,;]{0,128}:(?!//)[^\s\"'<>]{1,256}@(?=[A-Za-z0-9\[])")
@@ -149,6 +156,15 @@ def scrub(text: str) -> str:
     text = _MAKES.sub(MASK, text)
     text = _SK.sub(MASK, text)
     return _RUN.sub(_mask_run, text)
+
+
+def carries_a_key(header: str) -> bool:
+    """Whether the value of a header is a credential, by the header's name: ``Authorization``, ``api-key``,
+    ``X-Goog-Api-Key``, ``Ocp-Apim-Subscription-Key``, what gateways have of their own (``cf-aig-authorization``,
+    ``Helicone-Auth``, ``x-portkey-api-key``), and their like.
+    """
+    name = header.lower()
+    return _KEY_HEADER.fullmatch(name) is not None and _OPEN_KEY_HEADER.fullmatch(name) is None
 
 
 def looks_like_a_key(segment: str) -> bool:

@@ -23,6 +23,7 @@ from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
 from llmwatch.session.opening import open_response
 from llmwatch.transport import Overrides
 from llmwatch.transport.adapter import WatchedAdapter
+from llmwatch.transport.redirects import RedirectedHeaders, leave_keys, sent_on
 from llmwatch.watch.cancel import CancelToken
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ Translate = Callable[[LLMWatchError, Any], BaseException]
 
 Through = Callable[[Iterator[bytes]], Iterator[bytes]]
 """Hands the pieces of a body on, or keeps some."""
+
+
+_REDIRECTED = "llmwatch_redirected_from"
+"""The extension of what a library makes of a model call that was redirected: the URL that it was sent to."""
 
 
 class Transport(BaseTransport):
@@ -135,7 +140,12 @@ class Transport(BaseTransport):
         """
         library = library_of(request)
         overrides = overrides_of(request, library)
+        origin = request.extensions.get(_REDIRECTED)
+        if origin is not None:
+            leave_keys(request.headers, origin, str(request.url))
         prepared = prepare(request, overrides.target)
+        if origin is not None:
+            sent_on(prepared)
         sending = Sending(prepared)
 
         def fail(error: LLMWatchError) -> BaseException:
@@ -146,6 +156,9 @@ class Transport(BaseTransport):
         if known is None:
             try:
                 opened = self._open(library, prepared, request, overrides, strict=through is not None)
+                if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
+                    # The library makes the next request of this one, its extensions included.
+                    request.extensions[_REDIRECTED] = str(request.url)
                 response, again = respond(library, opened, fail, through or _unchanged)
                 if again is not None:
                     self._repeats.refused(sending, again)

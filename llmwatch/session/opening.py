@@ -24,6 +24,7 @@ from llmwatch.session.response import ErrorMapper, hand_out
 from llmwatch.transport.errand import Overrides
 from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.prepared import PreparedSender
+from llmwatch.transport.redirects import arrived, sent_on
 from llmwatch.watch.cancel import CancelToken
 
 __all__ = ["IDEMPOTENT", "open_response"]
@@ -60,8 +61,10 @@ def open_response(
     library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
     is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
     verify, ``overrides`` what the request says against its URL. Settings that cannot be meant, of the environment too,
-    raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck.
+    raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
+    call is redirected to another origin, what the session sends there goes without its keys.
     """
+    was_model_call = arrived(prepared)
     request, nature = _looked_at(prepared)
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(
@@ -84,6 +87,8 @@ def open_response(
     try:
         call.begin()
         head, pieces = call.whole() if start.whole else call.answer()
+        if (was_model_call or nature is not Nature.OTHER) and head.response.is_redirect:
+            sent_on(prepared)
         return hand_out(
             call,
             head,

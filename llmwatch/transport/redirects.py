@@ -3,10 +3,14 @@
 requests reads the body of a redirect to its end before it looks where it leads, even where it is not to follow, and
 that end may be far away or never come. Here the head decides. A body that is announced to be empty is taken in, so that
 its connection can be used again; with any other the connection is closed, and nothing of the body is read.
+
+To another origin requests takes every header along but ``Authorization`` and cookies. The keys of most providers stand
+in others, and are left behind as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +18,34 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.cookies import RequestsCookieJar, merge_cookies
+from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 from urllib3.util import parse_url
 
 from llmwatch.errors import ProviderError
+from llmwatch.records.secrets import carries_a_key
 
-__all__ = ["MOST_REDIRECTS", "Trail", "follow", "follow_all", "moved", "request_after", "same_origin", "target_of"]
+__all__ = [
+    "MOST_REDIRECTS",
+    "RedirectedHeaders",
+    "Trail",
+    "arrived",
+    "follow",
+    "follow_all",
+    "leave_keys",
+    "moved",
+    "request_after",
+    "same_origin",
+    "sent_on",
+    "target_of",
+]
 
 MOST_REDIRECTS = 5
 """How many redirects of a request with a body are followed in one call, whatever the number of its attempts."""
+
+
+# It keeps no state: what it knows is when requests lets Authorization go.
+_RULES = requests.sessions.SessionRedirectMixin()
 
 
 @dataclass(slots=True)
@@ -109,7 +132,7 @@ def follow_all(
 ) -> requests.Response:
     """The first answer that is no redirect, for GET and its like; ``asked`` is what ``response`` answers.
 
-    It goes where requests would go and takes along what requests would take: no ``Authorization`` to another host, the
+    It goes where requests would go and takes along what requests would take, but for keys to another origin: the
     proxies and cookies of the new place, at most ``max_redirects`` of the session. Raises
     :class:`~llmwatch.ProviderError` for one more, and for a redirect without a usable target.
     """
@@ -149,9 +172,53 @@ def request_after(
     head.__dict__.update(response.__dict__, history=[], raw=raw, _content=b"", _content_consumed=True)
     redirects: Any = requests.Session.resolve_redirects(session, head, asked, yield_requests=True, **settings)
     try:
-        return next(redirects, None)
+        following: requests.PreparedRequest | None = next(redirects, None)
     except (ValueError, requests.RequestException):
         return None
+    if following is not None:
+        leave_keys(following.headers, response.request.url or "", following.url or "")
+    return following
+
+
+def leave_keys(headers: MutableMapping[str, Any], old: str, new: str) -> None:
+    """Take from ``headers`` what carries a key, where a redirect leads from ``old`` to another origin: where requests
+    itself takes no ``Authorization`` along.
+    """
+    if _RULES.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
+        for name in [name for name in headers if carries_a_key(name)]:
+            del headers[name]
+
+
+class RedirectedHeaders(CaseInsensitiveDict[Any]):
+    """The headers of a model call that was redirected: what requests makes of them for the next request knows that, and
+    the URL that they were sent to. A pickle is one of requests' own.
+    """
+
+    def __init__(self, headers: Mapping[str, Any], sent_to: str) -> None:
+        super().__init__(headers)
+        self.sent_to = sent_to
+
+    def copy(self) -> RedirectedHeaders:
+        return RedirectedHeaders(dict(self.items()), self.sent_to)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CaseInsensitiveDict, (dict(self.items()),)
+
+
+def sent_on(prepared: requests.PreparedRequest) -> None:
+    """The answer to ``prepared``, a model call or what has become of one, is a redirect."""
+    prepared.headers = RedirectedHeaders(prepared.headers, prepared.url or "")
+
+
+def arrived(prepared: requests.PreparedRequest) -> bool:
+    """Whether ``prepared`` is what a session makes of a redirected model call. It has its keys only within the origin
+    of that from here on.
+    """
+    headers = prepared.headers
+    if not isinstance(headers, RedirectedHeaders):
+        return False
+    leave_keys(headers, headers.sent_to, prepared.url or "")
+    return True
 
 
 def _put_aside(response: requests.Response, hops: list[requests.Response]) -> None:

@@ -1,0 +1,209 @@
+"""Keys stay within the origin that they were sent to, whichever header they stand in and whoever follows a redirect."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import requests
+
+import llmwatch
+from llmwatch import Client, Retry
+from llmwatch.faults import FaultServer, Script, steps
+from llmwatch.records.secrets import carries_a_key
+from llmwatch.sdk import Transport
+from llmwatch.transport.redirects import leave_keys
+from tests.rows import each
+
+PLAIN = {"model": "m", "messages": []}
+RETRY = Retry(backoff=0.01)
+
+KEYS = (
+    "Authorization",
+    "x-api-key",
+    "api-key",
+    "X-Goog-Api-Key",
+    "Ocp-Apim-Subscription-Key",
+    "x-functions-key",
+    "apikey",
+    "X-Auth-Token",
+    "X-Amz-Security-Token",
+    "cf-aig-authorization",
+    "Helicone-Auth",
+    "x-portkey-api-key",
+    "x-litellm-api-key",
+    "X-RapidAPI-Key",
+    "PRIVATE-TOKEN",
+    "x-signature",
+    "x-client-secret",
+)
+OTHERS = (
+    "User-Agent",
+    "anthropic-version",
+    "anthropic-beta",
+    "OpenAI-Organization",
+    "x-request-id",
+    "X-Stainless-Lang",
+    "Idempotency-Key",
+    "x-cache-key",
+    "x-keyboard",
+    "x-tokens-left",
+    "x-author",
+)
+HEADERS = {name: f"value-of-{name.lower()}" for name in (*KEYS, *OTHERS)}
+
+
+@each("name", KEYS)
+def test_a_header_with_a_key(name: str) -> None:
+    """Each is known in any case."""
+    assert carries_a_key(name)
+    assert carries_a_key(name.upper())
+
+
+@each("name", [*OTHERS, "Content-Type", "Accept", "Host", "x-monkey", ""])
+def test_a_header_without_one(name: str) -> None:
+    """What describes a request, or names it, is no key."""
+    assert not carries_a_key(name)
+
+
+def _to(location: str, status: int = 307) -> Script:
+    return Script.of("redirect", steps.Head(status, [("Location", location)], "length", 0), steps.End())
+
+
+@contextlib.contextmanager
+def _session(**settings: Any) -> Iterator[requests.Session]:
+    with llmwatch.Session(retry=RETRY, **settings) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def _mount() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield llmwatch.mount(session, retry=RETRY)
+
+
+@contextlib.contextmanager
+def _install() -> Iterator[requests.Session]:
+    llmwatch.install(retry=RETRY)
+    try:
+        with requests.Session() as session:
+            yield session
+    finally:
+        llmwatch.uninstall()
+
+
+@contextlib.contextmanager
+def _transport() -> Iterator[httpx.Client]:
+    with httpx.Client(transport=Transport(retry=RETRY), timeout=None, follow_redirects=True) as client:
+        yield client
+
+
+SESSIONS: list[Any] = [_session, _mount, _install]
+DOORS: list[Any] = [*SESSIONS, _transport]
+
+
+def _names(server: FaultServer) -> list[set[str]]:
+    """The headers of ours that came with each request, in lower case."""
+    ours = {name.lower() for name in HEADERS}
+    return [ours & {name.lower() for name, _ in request.headers} for request in server.requests]
+
+
+ALL = {name.lower() for name in HEADERS}
+KEPT = {name.lower() for name in OTHERS}
+
+
+@each(("door", "status"), [(door, status) for door in DOORS for status in (301, 302, 303, 307, 308)])
+def test_a_model_call_leaves_its_keys(door: Any, status: int) -> None:
+    """To another origin a redirected model call takes no key along, and everything else; not there either when that
+    leads on.
+    """
+    with FaultServer([_to("/elsewhere"), "healthy"]) as other, door() as session:
+        with FaultServer(_to(f"{other.url}/v1/chat/completions", status)) as server:
+            assert session.post(server.chat_url, json=PLAIN, headers=HEADERS).status_code == 200
+            assert _names(server) == [ALL]
+        assert _names(other) == [KEPT, KEPT]
+
+
+@each("door", DOORS)
+def test_a_model_call_keeps_its_keys_within_its_origin(door: Any) -> None:
+    """A redirect that stays there takes all of them along, and one that leaves later none."""
+    with FaultServer("healthy") as other, door() as session:
+        with FaultServer([_to("/moved"), _to(f"{other.url}/v1/chat/completions")]) as server:
+            assert session.post(server.chat_url, json=PLAIN, headers=HEADERS).status_code == 200
+            assert _names(server) == [ALL, ALL]
+        assert _names(other) == [KEPT]
+
+
+@each("door", DOORS)
+def test_what_is_no_model_call_goes_as_the_library_makes_it(door: Any) -> None:
+    """Another request keeps the headers that plain requests, or plain httpx, keeps."""
+
+    def seen(session: Any) -> list[set[str]]:
+        with FaultServer("healthy") as other:
+            with FaultServer(_to(f"{other.url}/files")) as server:
+                session.post(f"{server.url}/files", json={"a": 1}, headers=HEADERS)
+            return _names(other)
+
+    with door() as session:
+        found = seen(session)
+    with httpx.Client(follow_redirects=True) if door is _transport else requests.Session() as plain:
+        assert found == seen(plain)
+    assert "x-api-key" in found[0]
+
+
+@each("door", SESSIONS)
+def test_the_next_request_of_a_redirect(door: Any) -> None:
+    """Where the program follows by itself, what it is given to send goes without keys; its own request keeps them."""
+    with FaultServer("healthy") as other, door() as session:
+        with FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
+            response = session.post(server.chat_url, json=PLAIN, headers=HEADERS, allow_redirects=False)
+            assert response.status_code == 307
+            assert response.next is not None
+            assert session.send(response.next).status_code == 200
+            assert response.request.headers["x-api-key"] == HEADERS["x-api-key"]
+            copied = pickle.loads(pickle.dumps(response.request.headers))
+            assert type(copied) is requests.structures.CaseInsensitiveDict
+            assert copied == response.request.headers
+        assert _names(other) == [KEPT]
+
+
+@each("status", [301, 302, 303, 307, 308])
+def test_the_client_leaves_its_keys(status: int) -> None:
+    """So does a GET of a Client, whose redirects are followed, wherever its keys come from."""
+    with FaultServer("healthy") as other, requests.Session() as lender:
+        lender.headers.update(HEADERS)
+        with FaultServer([_to("/moved", status), _to(f"{other.url}/models", status)]) as server:
+            with Client(retry=RETRY, session=lender) as client:
+                assert client.request("GET", f"{server.url}/v1/models").status_code == 200
+            assert _names(server) == [ALL, ALL]
+        assert _names(other) == [KEPT]
+
+
+def test_the_next_request_of_the_client() -> None:
+    """A redirected POST is not followed; the request that it would be has no key."""
+    with FaultServer("healthy") as other, FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
+        with Client(retry=RETRY) as client:
+            response = client.request("POST", server.chat_url, json=PLAIN, headers=HEADERS)
+        assert response.next is not None
+        assert {name.lower() for name in response.next.headers} & ALL == KEPT
+        assert other.requests == []
+
+
+@each(
+    ("old", "new", "kept"),
+    [
+        ("http://a.example/x", "https://a.example/x", True),  # the one step that requests takes Authorization along on
+        ("https://a.example/x", "https://a.example:443/y", True),
+        ("https://a.example/x", "http://a.example/x", False),
+        ("https://a.example/x", "https://b.example/x", False),
+        ("https://a.example/x", "https://a.example:8443/x", False),
+    ],
+)
+def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
+    """Keys go where Authorization goes, and nowhere else."""
+    headers: Any = requests.structures.CaseInsensitiveDict(HEADERS)
+    leave_keys(headers, old, new)
+    assert {name.lower() for name in headers} == (ALL if kept else KEPT)
