@@ -18,6 +18,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
+from llmwatch.client import unknown_variables
 from llmwatch.records import log
 from tests.calibration import VARIABLE, scale_of_this_run
 
@@ -109,6 +110,8 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if (name.startswith("LLMWATCH_") and name != VARIABLE) or name.upper() in _ENVIRONMENT:
             monkeypatch.delenv(name)
+    # The one that stays is the tests' own.
+    monkeypatch.setattr(unknown_variables, "_told", {VARIABLE: None})
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import changed_request
 from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.client.unknown_variables import log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
@@ -69,6 +70,8 @@ class Call(Generic[T]):
         self._history = History()
         self.retry: EffectiveRetry = resolve_retry(call=start.retry, client=settings.retry, environ=os.environ)
         self.limits: EffectiveLimits = self._resolve_limits()
+        if self.limits.warnings:
+            log_unknown(os.environ)
         self._sinks = (*settings.sinks, *incident_sinks(os.environ))
         self._planner = Planner(
             settings=settings,

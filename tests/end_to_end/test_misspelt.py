@@ -1,0 +1,40 @@
+"""A misspelt variable is told in the log, through every entry point, and once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from llmwatch import Client, Session, call, iterate
+from llmwatch.client import unknown_variables
+from llmwatch.faults import FaultServer
+from tests.calibration import VARIABLE
+
+TOLD = (
+    "llmwatch: LLMWATCH_STALE_SECONDS has no effect: llmwatch knows no variable of that name; did you mean"
+    " LLMWATCH_STALE_TIMEOUT_SECONDS?"
+)
+
+
+def test_a_program_that_calls_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, at the first call and not before it, through each door of the library."""
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("LLMWATCH_STALE_SECONDS", "60")
+    with FaultServer("healthy") as server, Client() as client, Session() as session:
+        url = server.chat_url
+        for door in (
+            lambda: client.collect("POST", url, json=body),
+            lambda: client.request("POST", url, json={**body, "stream": False}),
+            lambda: list(client.stream("POST", url, json=body)),
+            lambda: session.post(url, json=body),
+            lambda: session.get(url),
+            lambda: call(time.monotonic),
+            lambda: list(iterate(lambda: [1, 2])),
+        ):
+            unknown_variables._told.clear()
+            caplog.clear()
+            for _ in range(2):
+                door()
+            assert [one.getMessage() for one in caplog.records] == [TOLD]
