@@ -32,6 +32,7 @@ from llmwatch.errors import (
     StreamCut,
     StreamTruncated,
     TooManyOrphans,
+    TooManyThreads,
     WatchTimeout,
 )
 from llmwatch.payload import register_model_url, register_reasoning_model
@@ -76,6 +77,7 @@ __all__ = [
     "StreamCut",
     "StreamTruncated",
     "TooManyOrphans",
+    "TooManyThreads",
     "ToolCall",
     "ToolDelta",
     "WaitNotice",

@@ -16,6 +16,7 @@
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
     ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
+    ├── TooManyThreads                        no thread could be started, nothing was sent
     ├── RefreshFailed                         .limit .limit_seconds .phase .elapsed: a token could not be refreshed
     ├── Cancelled                             .by: user, lifecycle
     └── ConfigError (also ValueError)         .field .value: a setting that cannot be meant
@@ -49,6 +50,7 @@ __all__ = [
     "StreamCut",
     "StreamTruncated",
     "TooManyOrphans",
+    "TooManyThreads",
     "WatchTimeout",
 ]
 
@@ -219,6 +221,14 @@ class CircuitOpen(LLMWatchError):
 
 class TooManyOrphans(LLMWatchError):
     """Too many workers of ended attempts are stuck where nothing can wake them (a name look-up, say). Nothing was
+    sent.
+    """
+
+    retryable = True
+
+
+class TooManyThreads(LLMWatchError):
+    """The system had no thread left for the call (``RuntimeError: can't start new thread`` elsewhere). Nothing was
     sent.
     """
 

@@ -27,6 +27,7 @@ from llmwatch.errors import (
     StreamCut,
     StreamTruncated,
     TooManyOrphans,
+    TooManyThreads,
     WatchTimeout,
 )
 
@@ -59,6 +60,7 @@ SAMPLES: dict[str, LLMWatchError] = {
     "bare provider": ProviderError("said no"),
     "circuit": CircuitOpen("open", retry_after=12.5),
     "orphans": TooManyOrphans("64 workers"),
+    "threads": TooManyThreads("no thread"),
     "refresh": RefreshFailed(
         "timed out", retryable=True, limit="refresh", limit_seconds=30.0, phase="waiting", elapsed=30.001
     ),
@@ -79,6 +81,7 @@ TREE: dict[type[LLMWatchError], tuple[tuple[type[BaseException], ...], bool]] = 
     ProviderError: ((), False),
     CircuitOpen: ((), True),
     TooManyOrphans: ((), True),
+    TooManyThreads: ((), True),
     RefreshFailed: ((), False),
     Cancelled: ((), False),
     ConfigError: ((ValueError,), False),

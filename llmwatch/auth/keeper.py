@@ -9,15 +9,15 @@ its clocks stand, all but its deadline.
 
 **The locks.** The keeper's protects the token, the rejection, the refresh on its way with those who wait for it, and
 its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a leaf.
-Each waiter sleeps on a condition of its own, a leaf too, which an attempt that is over notifies under the attempt's
-lock; were they to sleep on the keeper's, a signal handler that comes in the middle of it and cancels a call would take
-the two in the other order. The keeper's can be taken again by its thread, since a handler may also ask for a token.
+Each waiter sleeps on a queue of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The keeper's lock can be
+taken again by its thread, since a signal handler may also ask for a token.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +30,8 @@ from llmwatch.errors import Cancelled
 from llmwatch.transport import errand as errands
 from llmwatch.watch import forks
 from llmwatch.watch.attempt import serving
-from llmwatch.watch.clock import Clock
+from llmwatch.watch.clock import Clock, Waiter
+from llmwatch.watch.launch import Launch
 from llmwatch.watch.seam import Aborted
 from llmwatch.wrap.inside import paused
 
@@ -69,27 +70,24 @@ class _Waiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._awake = threading.Condition()  # protects the two fields below; a leaf
+        self._awake: Waiter = queue.SimpleQueue()
         self.landed = False
         self.over = False
 
     def land(self) -> None:
         """The refresh has an outcome."""
-        with self._awake:
-            self.landed = True
-            self._awake.notify_all()
+        self.landed = True
+        self._awake.put(None)
 
     def shut(self) -> None:
         """The attempt is over."""
-        with self._awake:
-            self.over = True
-            self._awake.notify_all()
+        self.over = True
+        self._awake.put(None)
 
     def wait(self, until: float | None) -> None:
         """Until either has happened, or ``until`` has come."""
-        with self._awake:
-            while not (self.landed or self.over) and (until is None or self._clock.now() < until):
-                self._clock.wait(self._awake, until)
+        while not (self.landed or self.over) and (until is None or self._clock.now() < until):
+            self._clock.wait(self._awake, until)
 
     def waiting(self) -> bool:
         """Nothing is read here."""
@@ -143,14 +141,15 @@ class Keeper:
         """A token, or why there is none. Blocks for at most ``limit`` seconds.
 
         ``spent`` is one that the server did not accept: if it is still the one in use it is given up. In the worker of
-        an attempt the attempt's clocks stand meanwhile; raises what a line raises when that attempt is over.
+        an attempt the attempt's clocks stand meanwhile; raises what a line raises when that attempt is over, and
+        :class:`~llmwatch.TooManyThreads` where the refresh cannot be started.
         """
         errand = errands.current()
         if errand is not None:
             # For an attempt that is over nothing is started.
             errand.line.check()
         mine: _Flight | None = None
-        thread: threading.Thread | None = None
+        launch: Launch | None = None
         try:
             with self._lock:
                 if spent is not None and self._token is spent:
@@ -171,10 +170,10 @@ class Keeper:
                     # A thread that is started now never runs, and whoever starts it waits for it.
                     raise Cancelled("The interpreter exits, so no token can be had any more.", by="lifecycle")
                 run = contextvars.copy_context().run
-                thread = threading.Thread(target=run, args=(self._fly, mine), name=THREAD, daemon=True)
-                thread.start()
+                launch = Launch(threading.Thread(target=run, args=(self._fly, mine), name=THREAD, daemon=True))
+                launch.start()
         except BaseException:
-            if mine is not None and (thread is None or thread.ident is None):
+            if mine is not None and (launch is None or launch.withdraw()):
                 self._land(mine, _NOT_STARTED)
             raise
         return self._await(flight, waiter)

@@ -25,7 +25,7 @@ from requests.utils import rewind_body
 from llmwatch.auth.failure import Failure
 from llmwatch.auth.grant import Grant, Raised, Refresh, fetch, is_sendable
 from llmwatch.auth.keeper import Keeper, Token
-from llmwatch.errors import ConfigError, LLMWatchError
+from llmwatch.errors import ConfigError, LLMWatchError, TooManyThreads
 from llmwatch.policy import UNSET, Limits, seconds_from
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.limits import NAMES
@@ -160,7 +160,7 @@ class Refreshing(AuthBase):
         """``refusal`` is the 401 for ``spent``, where that is why a token is asked for."""
         try:
             outcome = self._keeper.get(self._limit(), spent)
-        except ConfigError as error:
+        except (ConfigError, TooManyThreads) as error:
             raise _told(error, request, refusal) from None
         if isinstance(outcome, Token):
             return outcome

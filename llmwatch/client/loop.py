@@ -2,7 +2,7 @@
 
 It runs in the caller's thread. An attempt is watched by its supervisor and read by its worker; here it is started,
 listened to, and judged when it is over. ``_lock`` serialises cancellation against the start of an attempt. It is taken
-before an attempt's lock, and nothing but a back-off is waited for while it is held, which gives it up.
+before an attempt's lock, and nothing is waited for while it is held.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from llmwatch.watch.dropped import TELLING
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
+from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,7 +93,8 @@ class Call(Generic[T]):
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
-        self._lock = threading.Condition()  # protects the three fields below; see the module's docstring
+        self._lock = threading.RLock()  # protects the four fields below; see the module's docstring
+        self._waiting = WaitList()
         self._attempt: Attempt[T] | None = None
         self._latest: Attempt[T] | None = None  # the same, kept when it is over; whose supervisor a finalizer can ask
         self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
@@ -131,7 +133,7 @@ class Call(Generic[T]):
                 return
             self.cancelled_by = self.cancelled_by or by
             attempt = self._attempt
-            self._lock.notify_all()
+            self._waiting.wake()
         if attempt is not None:
             attempt.cancel(by)
 
@@ -364,9 +366,7 @@ class Call(Generic[T]):
     def _back_off(self, wait: float) -> None:
         """Wait before a resend. Ctrl-C interrupts it, and a cancellation ends the call in it."""
         until = self._clock.now() + wait
-        with self._lock:
-            while self.cancelled_by is None and self._clock.now() < until:
-                self._clock.wait(self._lock, until)
+        self._waiting.wait_for(lambda: self.cancelled_by is not None, self._lock, self._clock, until)
         if self.cancelled_by is not None:
             self._history.not_carried_out()
             self.raise_cancelled()

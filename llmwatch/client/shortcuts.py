@@ -60,13 +60,15 @@ def stats() -> dict[str, Any]:
     ``live_attempts`` run and have no verdict; ``workers`` are their threads and those that still drain; ``orphans``
     are workers that did not wake when their attempt ended; ``unabortable`` counts, since the start, attempts whose
     worker no shutdown could wake; ``late_events`` those that came after a verdict and were dropped;
-    ``supervisor_lag`` is how late the last thousand wake-ups were, in seconds (``median``, ``max``).
-    ``incidents_lost`` counts, since the start, the incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take,
-    or had not taken after a second; ``sink_errors`` how often a sink raised, or could not be
-    told of a dropped call since one blocked. Neither harms a call.
+    ``supervisor_lag`` is how late the last thousand wake-ups were, in seconds (``median``, ``max``). Since the start,
+    ``missed_beats`` counts the wake-ups that came more than a second late, ``failed_turns`` what went wrong in the
+    supervisor, and ``supervisors_replaced`` how often its thread had died and another took over;
+    ``incidents_lost`` counts the incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take, or had not taken
+    after a second; ``sink_errors`` how often a sink raised, or could not be told of a dropped call since one blocked.
+    None of these harms a call.
     """
     supervisor = supervisors.current()
-    return {**supervisor.census.counts(), **losses(), "supervisor_lag": supervisor.lag()}
+    return {**supervisor.census.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import os
+import queue
 import stat
 import sys
 import threading
@@ -353,7 +354,9 @@ def _taking_turns(descriptor: int) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            threading.Event().wait(_PAUSE)
+            # As a wait that a signal handler may end: see llmwatch.watch.waiting.
+            with contextlib.suppress(queue.Empty):
+                queue.SimpleQueue[None]().get(timeout=_PAUSE)
         except OSError:
             # A file system without such locks.
             break

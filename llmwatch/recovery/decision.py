@@ -26,11 +26,13 @@ _NOTHING_SENT = frozenset(
     {
         FailureKind.CIRCUIT_OPEN,
         FailureKind.ORPHANS,
+        FailureKind.THREADS,
         FailureKind.SETUP,
         FailureKind.REFRESH_TRANSIENT,
         FailureKind.REFRESH_REJECTED,
     }
 )
+_REFUSALS = (FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS, FailureKind.THREADS)
 _CANCELLED = {"user": Reason.CANCELLED_BY_USER, "lifecycle": Reason.CANCELLED_BY_LIFECYCLE}
 
 
@@ -73,7 +75,7 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
         decision, reason = Decision.STOP, cancelled
     elif handed_over(facts, context):
         decision, reason = otherwise, hazard
-    elif not possible or failure.kind in (FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS):
+    elif not possible or failure.kind in _REFUSALS:
         decision, reason = Decision.STOP, why
     elif not safe:
         decision, reason = otherwise, hazard

@@ -18,7 +18,8 @@ class FailureKind(str, Enum):
 
     ``RESET`` is a connection that was lost before any response, ``CUT`` one that was lost later or a body whose framing
     broke; where only the error is known it is ``CUT``, and the facts tell the two apart. ``STREAM_ERROR`` is the
-    provider's own error with a good status. ``CIRCUIT_OPEN`` and ``ORPHANS`` are refusals of llmwatch itself.
+    provider's own error with a good status. ``CIRCUIT_OPEN`` and ``ORPHANS`` are refusals of llmwatch itself,
+    ``THREADS`` one of the system.
     """
 
     WATCHDOG = "watchdog"
@@ -46,6 +47,7 @@ class FailureKind(str, Enum):
     SETUP = "setup"
     CIRCUIT_OPEN = "circuit_open"
     ORPHANS = "orphans"
+    THREADS = "threads"
     REFRESH_TRANSIENT = "refresh_transient"
     REFRESH_REJECTED = "refresh_rejected"
     UNKNOWN = "unknown"
@@ -93,6 +95,7 @@ _SIMPLE: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (errors.EventTooLarge, FailureKind.TOO_LARGE),
     (errors.BodyTooLarge, FailureKind.BODY_TOO_LARGE),
     (errors.TooManyOrphans, FailureKind.ORPHANS),
+    (errors.TooManyThreads, FailureKind.THREADS),
     (errors.ConfigError, FailureKind.SETUP),
 )
 
@@ -168,6 +171,7 @@ _CAUSES = {
     FailureKind.SETUP: "setup_failure",
     FailureKind.CIRCUIT_OPEN: "setup_failure",
     FailureKind.ORPHANS: "setup_failure",
+    FailureKind.THREADS: "setup_failure",
     FailureKind.REFRESH_TRANSIENT: "setup_failure",
     FailureKind.REFRESH_REJECTED: "setup_failure",
     FailureKind.UNKNOWN: "unknown",

@@ -288,6 +288,10 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "Too many earlier attempts are stuck where nothing can wake them.",
         "Look at llmwatch.stats() and at this machine's name resolution.",
     ),
+    Reason.TOO_MANY_THREADS: (
+        "The system had no thread left for this call.",
+        "Make fewer calls at once, or allow this process more threads (ulimit -u, the container's limits).",
+    ),
     Reason.RETRY_AFTER_TOO_LONG: (
         "The provider asks for a longer wait than is allowed.",
         f"Try again after .retry_after seconds, or raise max_retry_after ({RETRY_VARIABLES['max_retry_after']}).",

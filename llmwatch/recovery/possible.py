@@ -53,6 +53,7 @@ _SIMPLE: dict[FailureKind, tuple[bool, Reason]] = {
     FailureKind.SETUP: (False, Reason.SETUP_FAILED),
     FailureKind.CIRCUIT_OPEN: (True, Reason.CIRCUIT_OPEN),
     FailureKind.ORPHANS: (True, Reason.TOO_MANY_ORPHANS),
+    FailureKind.THREADS: (True, Reason.TOO_MANY_THREADS),
     FailureKind.REFRESH_TRANSIENT: (True, Reason.REFRESH_TRANSIENT),
     FailureKind.REFRESH_REJECTED: (False, Reason.REFRESH_REJECTED),
     FailureKind.UNKNOWN: (False, Reason.UNKNOWN_FAILURE),

@@ -74,6 +74,7 @@ class Reason(str, Enum):
     BUDGET_EMPTY = "budget_empty"
     CIRCUIT_OPEN = "circuit_open"
     TOO_MANY_ORPHANS = "too_many_orphans"
+    TOO_MANY_THREADS = "too_many_threads"
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"
     NO_TIME_LEFT = "no_time_left"
 

@@ -14,6 +14,7 @@ ours                                   the library's
                                        where there was no connection to a proxy too
 ``StreamCut``                          ``ReadError`` for a reset, else ``RemoteProtocolError``
 ``CircuitOpen``, ``TooManyOrphans``    ``ConnectError``: nothing was sent
+``TooManyThreads``                     ``ConnectError``: nothing was sent
 ``RefreshFailed``                      ``ConnectError``: nothing was sent
 ``Cancelled``, ``ConfigError``         none: they are not the network's doing, and stay as they are
 everything else                        ``RemoteProtocolError``: the answer is not what it should be
@@ -33,6 +34,7 @@ from llmwatch.errors import (
     RefreshFailed,
     StreamCut,
     TooManyOrphans,
+    TooManyThreads,
     WatchTimeout,
 )
 from llmwatch.sdk.libraries import Library
@@ -61,7 +63,7 @@ def _name(error: LLMWatchError) -> str:
     if isinstance(error, StreamCut):
         # The summary of the foreign exception has an errno where the system, not the protocol, broke it off.
         return "ReadError" if getattr(error.__cause__, "errno", "") else "RemoteProtocolError"
-    if isinstance(error, (CircuitOpen, TooManyOrphans, RefreshFailed)):
+    if isinstance(error, (CircuitOpen, TooManyOrphans, TooManyThreads, RefreshFailed)):
         return "ConnectError"
     return "RemoteProtocolError"
 

@@ -103,6 +103,10 @@ class TooManyOrphans(_Requested, errors.TooManyOrphans, exceptions.ConnectionErr
     """Nothing was sent: too many workers are stuck."""
 
 
+class TooManyThreads(_Requested, errors.TooManyThreads, exceptions.ConnectionError):
+    """Nothing was sent: the system has no thread left."""
+
+
 class RefreshFailed(_Requested, errors.RefreshFailed, exceptions.RequestException):
     """A token could not be refreshed."""
 
@@ -121,6 +125,7 @@ _SIMPLE: tuple[tuple[type[errors.LLMWatchError], type[_Requested]], ...] = (
     (errors.ProviderError, ProviderError),
     (errors.CircuitOpen, CircuitOpen),
     (errors.TooManyOrphans, TooManyOrphans),
+    (errors.TooManyThreads, TooManyThreads),
     (errors.RefreshFailed, RefreshFailed),
     (errors.ConfigError, ConfigError),
 )

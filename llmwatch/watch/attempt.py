@@ -19,8 +19,10 @@ from typing import TypeVar
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
+from llmwatch.watch.clock import Waiter
 from llmwatch.watch.dropped import Dropped
 from llmwatch.watch.handover import Handover
+from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.reports import Reports
 from llmwatch.watch.seam import Aborted
@@ -28,13 +30,15 @@ from llmwatch.watch.table import CONTENT_CLOCKS
 
 T = TypeVar("T")
 
-__all__ = ["Attempt", "NoThread", "serving"]
+__all__ = ["Attempt", "serving"]
 
 _NEVER = float("inf")
 _WAKE_BOUND = 1.0
 """Seconds in which a worker has to wake after its sockets were shut; then it counts as an orphan."""
 _EXIT_BOUND = 0.05
 """The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
+
+_BROKEN_OFF = (VerdictKind.KILLED, VerdictKind.CANCELLED)
 
 _STARVED = 0.5
 """Seconds by which a supervisor has to be late to take a second look before it kills."""
@@ -53,12 +57,6 @@ def _stuck_error() -> StreamCut:
     return StreamCut(
         "The body of an error response could not be read to its end, and its connection could not be dropped."
     )
-
-
-class NoThread(RuntimeError):
-    """The worker could not be started: there are too many threads, or the interpreter is about to exit. Nothing was
-    sent.
-    """
 
 
 class Attempt(Reports[T]):
@@ -87,20 +85,21 @@ class Attempt(Reports[T]):
         self.outer = serving()
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._run, work), name="llmwatch-worker", daemon=True)
+        launch = Launch(thread)
         try:
             with self._lock:
                 self._machine.seen(Seen.BEGUN, self._clock.now())
                 self._thread = thread
                 census.enter(self)
-            thread.start()
+            # The watch first: without it nothing is sent.
             self._supervisor.watch(self)
-        except BaseException as error:
+            launch.start()
+        except BaseException:
             # Nobody would watch it, or nobody would listen: it must not go on.
-            self.cancel("user")
-            if thread.ident is None:
+            if launch.withdraw():
+                self._thread = None
                 census.leave(self, 0)
-                if isinstance(error, RuntimeError):
-                    raise NoThread(str(error)) from error
+            self.cancel("user")
             raise
 
     def take(self, until: float | None = None) -> list[T] | None:
@@ -109,25 +108,32 @@ class Attempt(Reports[T]):
         Blocks; Ctrl-C interrupts it. What was handed over before a kill or failure still comes out; a cancelled
         attempt gives nothing.
         """
-        with self._lock:
-            while True:
+        waiter: Waiter | None = None
+        while True:
+            with self._lock:
                 batch = self._handover.take()
                 if batch is not None or self._machine.verdict is not None:
                     return batch
                 if until is not None and self._clock.now() >= until:
+                    self._handover.changed.leave(waiter)
                     return None
-                self._clock.wait(self._handover.changed, until)
+                before, waiter = waiter, self._handover.changed.enter(waiter)
+            if waiter is before:
+                self._clock.wait(waiter, until)
 
     def rest(self) -> list[T] | None:
         """What came behind the end of an answer that is whole, in batches; ``None`` once the body is over, or was left
         after ``drain``. Blocks until one or the other; Ctrl-C interrupts it.
         """
-        with self._lock:
-            while True:
-                batch = self._handover.take()
-                if batch is not None or self._through or self._hung_up or self._handover.closed:
-                    return batch
-                self._clock.wait(self._handover.changed, None)
+        batch: list[T] | None = None
+
+        def ready() -> bool:
+            nonlocal batch
+            batch = self._handover.take()
+            return batch is not None or self._through or self._hung_up or self._handover.closed
+
+        self._handover.changed.wait_for(ready, self._lock, self._clock)
+        return batch
 
     def forgo(self) -> None:
         """The caller wants nothing of that, from any thread."""
@@ -182,13 +188,21 @@ class Attempt(Reports[T]):
             return None if self._machine.verdict is not None else self._machine.next_expiry()
 
     def cancel(self, by: str) -> bool:
-        """Give the attempt up: nothing more comes out of it. ``False`` if it was over before."""
-        with self._lock:
-            if not self._machine.cancel(by, self._clock.now()):
-                return False
-            self._handover.close()
-            self._shut()
-        self._supervisor.look_at(self)
+        """Give the attempt up: nothing more comes out of it. ``False`` if it was over before.
+
+        If that is interrupted the supervisor brings it to its end.
+        """
+        self._given_up = self._given_up or by
+        try:
+            with self._lock:
+                if not self._machine.cancel(by, self._clock.now()):
+                    return False
+                self._handover.close()
+                self._shut()
+            self._supervisor.look_at(self)
+        except BaseException:
+            self._supervisor.look_at(self)
+            raise
         return True
 
     def hang_up(self) -> None:
@@ -285,8 +299,7 @@ class Attempt(Reports[T]):
                 # From now on, although the shutdown waits until every verdict of the moment is in.
                 self._ended_at = self._ended_at or now
             if self._machine.verdict is not None and action is Action.NOTHING:
-                # Whoever set the verdict has woken the waiters; a signal handler may have done so before its own
-                # thread waited.
+                # Whoever set the verdict has woken the waiters, unless a signal handler came in between.
                 self._handover.wake()
             at = self._next_look(now)
             self.armed = _NEVER if at is None else at
@@ -294,7 +307,15 @@ class Attempt(Reports[T]):
 
     def _judge(self, now: float) -> Action:
         machine = self._machine
-        if self._abandoned and self._end_abandoned(now):
+        if self._abandoned:
+            self._end_abandoned(now)
+        elif self._given_up is not None:
+            machine.cancel(self._given_up, now)
+        verdict = machine.verdict
+        if verdict is not None and not self._shut_down and verdict.kind in _BROKEN_OFF:
+            # Just given up, or whoever set the verdict was interrupted before it was carried out.
+            if verdict.kind is VerdictKind.CANCELLED:
+                self._handover.close()
             return Action.KILL
         due = machine.due(now)
         if due is None:
@@ -362,10 +383,10 @@ class Attempt(Reports[T]):
         """In a forked child: be over, without touching what the parent still uses."""
         # The old lock may be held by a thread that does not exist here.
         self._lock = threading.RLock()
-        self._handover = Handover(self._lock, self._bounds)
+        self._handover = Handover(self._bounds)
         with self._lock:
             self._handover.close()
-        self._hung_up = True
+        self._hung_up = self._shut_down = True
         self._machine.disinherit(self._clock.now())
         for handle in self._handles:
             with contextlib.suppress(Exception):

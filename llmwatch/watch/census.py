@@ -26,14 +26,12 @@ class Census:
         self._lock = threading.RLock()
         self._live: set[Attempt[Any]] = set()
         self._orphans: set[Attempt[Any]] = set()
-        self._workers = 0
         self._unabortable = 0
         self._late = 0
 
     def enter(self, attempt: Attempt[Any]) -> None:
         with self._lock:
             self._live.add(attempt)
-            self._workers += 1
 
     def leave(self, attempt: Attempt[Any], late: int) -> None:
         """The attempt's worker is gone."""
@@ -42,7 +40,6 @@ class Census:
                 return
             self._live.discard(attempt)
             self._orphans.discard(attempt)
-            self._workers -= 1
             self._late += late
 
     def orphan(self, attempt: Attempt[Any]) -> None:
@@ -65,12 +62,12 @@ class Census:
     def counts(self) -> dict[str, int]:
         with self._lock:
             live = list(self._live)
-            orphans, workers, unabortable, late = len(self._orphans), self._workers, self._unabortable, self._late
+            orphans, unabortable, late = len(self._orphans), self._unabortable, self._late
         # Looked at outside the lock: an attempt's own lock is taken before this one, never after it.
         running = sum(1 for attempt in live if attempt.verdict is None)
         return {
             "live_attempts": running,
-            "workers": workers,
+            "workers": len(live),
             "orphans": orphans,
             "unabortable": unabortable,
             "late_events": late + sum(attempt.late for attempt in live),

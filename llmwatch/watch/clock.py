@@ -10,11 +10,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-# SimpleQueue and Condition refuse time-outs near the platform's largest; waking once an hour costs nothing.
+Waiter: TypeAlias = "queue.SimpleQueue[None]"
+"""What one thread sleeps on. Whoever puts something in wakes it, now or as soon as it sleeps, and never fails."""
+
+# Queues and locks refuse time-outs near the platform's largest; waking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
 # Only the main thread gets signals. One that comes between its last look and the system call that sleeps is slept over
 # (and on Windows a lock never notices any), so that thread waits in slices; Ctrl-C is to be seen within 0.2 s.
@@ -33,9 +36,9 @@ class Clock(Protocol):
     def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
         """The next item of ``inbox``, or ``None`` when ``until`` has come (or for no reason: look again)."""
 
-    def wait(self, condition: threading.Condition, until: float | None) -> None:
-        """Wait on ``condition``, whose lock is held, until it is notified or ``until`` has come. It may return
-        early.
+    def wait(self, waiter: Waiter, until: float | None) -> None:
+        """Sleep until something is put into ``waiter``, or until ``until`` has come. It may return early. No lock is
+        held meanwhile, so that whatever a signal handler raises may end it.
         """
 
 
@@ -59,12 +62,14 @@ class SystemClock:
         except queue.Empty:
             return None
 
-    def wait(self, condition: threading.Condition, until: float | None) -> None:
-        left = None if until is None else until - time.monotonic()
-        if left is not None and left <= 0:
-            return
-        longest = _SLICE if threading.current_thread() is threading.main_thread() else _LONGEST_WAIT
-        condition.wait(longest if left is None else min(left, longest))
+    def wait(self, waiter: Waiter, until: float | None) -> None:
+        longest = _SLICE if threading.get_ident() == threading.main_thread().ident else _LONGEST_WAIT
+        left = longest if until is None else min(until - time.monotonic(), longest)
+        if left > 0:
+            try:
+                waiter.get(timeout=left)
+            except queue.Empty:
+                return
 
 
 class ManualClock:
@@ -79,7 +84,7 @@ class ManualClock:
         self._now = now
         self._wall = wall
         self._inboxes: list[queue.SimpleQueue[object]] = []
-        self._conditions: list[threading.Condition] = []
+        self._waiters: list[Waiter] = []
 
     def now(self) -> float:
         with self._lock:
@@ -99,12 +104,11 @@ class ManualClock:
         with self._lock:
             self._now += seconds
             self._wall += seconds
-            inboxes, conditions = list(self._inboxes), list(self._conditions)
+            inboxes, waiters = list(self._inboxes), list(self._waiters)
         for inbox in inboxes:
             inbox.put(None)
-        for condition in conditions:
-            with condition:
-                condition.notify_all()
+        for waiter in waiters:
+            waiter.put(None)
 
     def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
         with self._lock:
@@ -119,16 +123,16 @@ class ManualClock:
                 return None
         return inbox.get()
 
-    def wait(self, condition: threading.Condition, until: float | None) -> None:
+    def wait(self, waiter: Waiter, until: float | None) -> None:
         with self._lock:
-            self._conditions.append(condition)
+            self._waiters.append(waiter)
             due = until is not None and until <= self._now
         try:
             if not due:
-                condition.wait()
+                waiter.get()
         finally:
             with self._lock:
-                self._conditions.remove(condition)
+                self._waiters.remove(waiter)
 
 
 SYSTEM = SystemClock()

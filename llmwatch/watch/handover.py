@@ -1,15 +1,16 @@
 """The bounded hand-over between a worker and its caller.
 
-It has no lock of its own: everything here happens under the attempt's lock, which both conditions share, so what was
-handed over and the verdict are always seen together.
+It has no lock of its own: everything here happens under the attempt's lock, so what was handed over and the verdict are
+always seen together.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
 
@@ -37,9 +38,9 @@ class Handover(Generic[T]):
 
     __slots__ = ("_batches", "_bounds", "_count", "_held", "_size", "changed", "closed", "opened", "room", "silent")
 
-    def __init__(self, lock: threading.RLock, bounds: Bounds) -> None:
-        self.changed = threading.Condition(lock)  # the caller waits here for a batch or a verdict
-        self.room = threading.Condition(lock)  # the worker waits here for the caller
+    def __init__(self, bounds: Bounds) -> None:
+        self.changed = WaitList()  # the caller waits here for a batch or a verdict
+        self.room = WaitList()  # the worker waits here for the caller
         self._bounds = bounds
         self._batches: deque[tuple[list[T], int]] = deque()
         self._held: list[tuple[list[T], int]] = []
@@ -62,7 +63,7 @@ class Handover(Generic[T]):
         self._size += size
         if self.opened:
             self._batches.append((batch, size))
-            self.changed.notify()
+            self.changed.wake()
         else:
             self._held.append((batch, size))
             held = self._bounds.held
@@ -77,7 +78,7 @@ class Handover(Generic[T]):
         if self._held:
             self._batches.extend(self._held)
             self._held.clear()
-            self.changed.notify()
+            self.changed.wake()
 
     def take(self) -> list[T] | None:
         """The oldest batch that is visible, or ``None``."""
@@ -88,7 +89,7 @@ class Handover(Generic[T]):
         self._count -= len(batch)
         self._size -= size
         if was_full and not self.full:
-            self.room.notify()
+            self.room.wake()
         return batch
 
     def drop_held(self) -> None:
@@ -116,5 +117,5 @@ class Handover(Generic[T]):
         """Let both sides look again."""
         if self.silent:
             return
-        self.changed.notify_all()
-        self.room.notify_all()
+        self.changed.wake()
+        self.room.wake()

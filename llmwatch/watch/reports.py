@@ -1,18 +1,17 @@
 """What a worker reports of its attempt, and the state that this changes.
 
 **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the tally and the
-hand-over, whose two conditions share it. Under it the census' lock and the supervisor's inbox may be used (both
-leaves); no other attempt's lock, no user code, and nothing that blocks. Waiting happens on the conditions only, which
-give the lock up.
+hand-over. Under it the census' lock and the supervisor's inbox may be used (both leaves); no other attempt's lock, no
+user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from llmwatch.interruption import is_interruption
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.handover import Bounds, Handover
 from llmwatch.watch.machine import Machine, Seen, VerdictKind
@@ -51,7 +50,7 @@ class Reports(Watched, Generic[T]):
         self._bounds = bounds or Bounds()
         self._lock = threading.RLock()
         self._machine = Machine(limits, deadline_at=deadline_at)
-        self._handover: Handover[T] = Handover(self._lock, self._bounds)
+        self._handover: Handover[T] = Handover(self._bounds)
         self._handles: list[Handle] = []
         self._adopted = False  # whether there ever was a handle
         self._own = 0  # handles that are no inner calls
@@ -67,8 +66,10 @@ class Reports(Watched, Generic[T]):
         """``send`` is a limit on standing still, and not on the whole of the writing; ``ttfb`` begins anew with the
         headers, as a read time-out does.
         """
-        self._abandoned = False
+        self._abandoned = False  # by a finalizer
+        self._given_up: str | None = None  # by whom; the supervisor sees to it if the one who says so is interrupted
         self._hung_up = False
+        self._shut_down = False  # every handle was shut
         self._through = False  # the worker hands nothing over any more
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
         self._orphaned = False
@@ -343,31 +344,42 @@ class Reports(Watched, Generic[T]):
                     seen(Seen.FINISH, now)
             self._after_observation()
             self._in_hand = False
-            if handover.full and machine.verdict is None:
-                self._wait_for_room()
-            self._running()
+            if not handover.full or machine.verdict is not None:
+                self._running()
+                return
+            self._waits = True
+            machine.hold(self._clock.now())
+        self._wait_for_room()
 
     def _wait_for_room(self) -> None:
-        self._waits = True
-        self._machine.hold(self._clock.now())
-        while self._handover.full and self._machine.verdict is None:
-            self._clock.wait(self._handover.room, None)
-        self._waits = False
-        self._run_on()
-        # What else is in hand counts as read now: the worker could not come to it before.
-        self._read_at = self._clock.now()
+        handover, machine = self._handover, self._machine
+
+        def ready() -> bool:
+            if handover.full and machine.verdict is None:
+                return False
+            self._waits = False
+            self._run_on()
+            # What else is in hand counts as read now: the worker could not come to it before.
+            self._read_at = self._clock.now()
+            return True
+
+        handover.room.wait_for(ready, self._lock, self._clock)
+        self.check()
 
     def trail(self, data: T, size: int) -> None:
         """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it, and none
         stands still. Where there is no room the worker waits for the caller, until ``drain`` has passed.
         """
-        with self._lock:
+        handover = self._handover
+
+        def ready() -> bool:
             self._running()
-            handover = self._handover
-            while handover.full and not handover.closed and not self._hung_up:
-                self._clock.wait(handover.room, None)
-            self._running()
+            if handover.full and not handover.closed:
+                return False
             handover.put([data], size)
+            return True
+
+        handover.room.wait_for(ready, self._lock, self._clock)
 
     # -- the end ------------------------------------------------------------
 
@@ -383,9 +395,9 @@ class Reports(Watched, Generic[T]):
             self._handover.wake()
 
     def _shut(self) -> None:
-        if self._hung_up:
-            return  # nothing is adopted after it
-        self._hung_up = True
+        if self._shut_down:
+            return
+        self._hung_up = True  # nothing is adopted after it
         if self._ended_at is None:
             self._ended_at = self._clock.now()
         verdict = self._machine.verdict
@@ -393,5 +405,9 @@ class Reports(Watched, Generic[T]):
             # Somebody may wait for the rest of the body.
             self._handover.wake()
         for handle in self._handles:
-            with contextlib.suppress(Exception):
+            try:
                 handle.shut()
+            except Exception as error:
+                if is_interruption(error):
+                    raise
+        self._shut_down = True

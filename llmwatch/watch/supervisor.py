@@ -7,6 +7,10 @@ happens.
 
 The supervisor holds no lock of its own while it takes an attempt's, and takes one attempt's at a time. When many
 expire at once all verdicts come first, then the shutdowns.
+
+**It is watched itself.** A turn that raises is logged and counted, and the next one goes on where it stopped. Where
+turn after turn fails the thread ends, and so it does if something else kills it. The next :meth:`Supervisor.watch`
+finds that out and starts another thread, which takes over the schedule and looks at every attempt that is alive.
 """
 
 from __future__ import annotations
@@ -19,16 +23,22 @@ import os
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from llmwatch.watch import dropped
 from llmwatch.watch.census import Census
 from llmwatch.watch.clock import SYSTEM, Clock
-from llmwatch.watch.machine import Action
+from llmwatch.watch.launch import Launch
+from llmwatch.watch.machine import GRACE, Action
 
 __all__ = ["Supervisor", "Watched", "current"]
 
 _log = logging.getLogger("llmwatch")
+
+_NOW = float("-inf")
+_PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0)
+"""Seconds before the next turn, for each that has failed since one went well; after one more the thread ends."""
 
 
 class Watched(Protocol):
@@ -43,6 +53,18 @@ class Watched(Protocol):
         """Shut what the attempt owns and free its caller."""
 
 
+class _Shift:
+    """One thread's watch."""
+
+    __slots__ = ("launch", "over", "thread")
+
+    def __init__(self, run: Callable[[_Shift], None]) -> None:
+        self.over = False
+        """The thread has ended."""
+        self.thread = threading.Thread(target=run, args=(self,), name="llmwatch-supervisor", daemon=True)
+        self.launch = Launch(self.thread)
+
+
 class Supervisor:
     """Watches any number of attempts from one thread, which starts with the first of them."""
 
@@ -53,18 +75,28 @@ class Supervisor:
         self._heap: list[tuple[float, int, Watched]] = []
         self._numbers = itertools.count()
         self._compact_at = 64
+        self._due: dict[int, Watched] = {}  # to be examined in this turn
+        self._doomed: deque[Watched] = deque()  # to be aborted behind that
         self._lags: deque[float] = deque(maxlen=1024)
-        self._start_lock = threading.RLock()  # protects _thread; a leaf
-        self._thread: threading.Thread | None = None
+        self._missed = 0
+        self._failed = 0
+        self._replaced = 0
+        self._start_lock = threading.RLock()  # protects _shift, and is held until its thread is up
+        self._shift: _Shift | None = None
 
     def watch(self, attempt: Watched) -> None:
-        """Watch an attempt from now on."""
+        """Watch an attempt from now on. Raises :class:`~llmwatch.TooManyThreads` if there is no thread to do it."""
         with self._start_lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="llmwatch-supervisor", daemon=True)
-                thread.start()
-                self._thread = thread
+            if self._shift is None or self._shift.over or not self._shift.launch.came_up():
+                self._begin_shift()
         self._inbox.put(attempt)
+
+    def _begin_shift(self) -> None:
+        if self._shift is not None and self._shift.over:
+            self._replaced += 1
+            _log.error("llmwatch: the thread that watches over the limits had died; another takes over")
+        self._shift = shift = _Shift(self._run)
+        shift.launch.start()
 
     def look_at(self, attempt: Watched) -> None:
         """Its next expiry came closer, or something else happened to it. Takes no lock: finalizers may call it."""
@@ -77,17 +109,47 @@ class Supervisor:
             return {"median": 0.0, "max": 0.0}
         return {"median": lags[len(lags) // 2], "max": lags[-1]}
 
-    def _run(self) -> None:
-        while True:
-            self.turn()
+    def counts(self) -> dict[str, int]:
+        """What went wrong with the watch itself, since the start of the process."""
+        return {
+            "missed_beats": self._missed,
+            "failed_turns": self._failed,
+            "supervisors_replaced": self._replaced,
+        }
+
+    def _run(self, shift: _Shift) -> None:
+        try:
+            self._look_at_all()
+            pauses = iter(_PAUSES)
+            while True:
+                try:
+                    self.turn()
+                except BaseException:
+                    self._failed += 1
+                    with contextlib.suppress(Exception):
+                        _log.exception("llmwatch: a turn of the watch over the limits failed; it goes on")
+                    pause = next(pauses, None)
+                    if pause is None:
+                        return
+                    _pause(pause)
+                    self._look_at_all()
+                else:
+                    pauses = iter(_PAUSES)
+        finally:
+            shift.over = True
+
+    def _look_at_all(self) -> None:
+        """After a turn that broke off, or a thread that died: what it had in hand may be nowhere else."""
+        heapq.heapify(self._heap)
+        for attempt in self.census.live():
+            self._inbox.put(attempt)
 
     def turn(self) -> None:
         """Sleep until the next deadline or message, then deal with all there is."""
         until = self._heap[0][0] if self._heap else None
-        news: dict[int, Watched] = {}
-        item = self.clock.get(self._inbox, until)
+        item = self.clock.get(self._inbox, _NOW if self._due or self._doomed else until)
         while item is not None:
-            news[id(item)] = item
+            self._due[id(item)] = item
             try:
                 item = self._inbox.get_nowait()
             except queue.Empty:
@@ -95,21 +157,24 @@ class Supervisor:
         now = self.clock.now()
         if until is not None and now > until:
             self._lags.append(now - until)
-        due = self._pop_due(now, news)
-        doomed = [attempt for attempt in due if self._examine(attempt, now)]
-        for attempt in doomed:
+            self._missed += now - until > GRACE
+        self._pop_due(now)
+        for key, attempt in list(self._due.items()):
+            if self._examine(attempt, now):
+                self._doomed.append(attempt)
+            del self._due[key]
+        while self._doomed:
+            attempt = self._doomed.popleft()
             try:
                 attempt.abort()
             except BaseException:  # one attempt that cannot be ended must not end the watch over the others
                 _log.exception("llmwatch: an attempt could not be aborted")
 
-    def _pop_due(self, now: float, news: dict[int, Watched]) -> list[Watched]:
-        due = dict(news)
+    def _pop_due(self, now: float) -> None:
         while self._heap and self._heap[0][0] < now:
             at, _, attempt = heapq.heappop(self._heap)
             if attempt.armed == at:
-                due[id(attempt)] = attempt
-        return list(due.values())
+                self._due[id(attempt)] = attempt
 
     def _examine(self, attempt: Watched, now: float) -> bool:
         try:
@@ -133,6 +198,12 @@ class Supervisor:
     def scheduled(self) -> int:
         """Entries in the schedule, stale ones included."""
         return len(self._heap)
+
+
+def _pause(seconds: float) -> None:
+    # What is wrong with the turns may be wrong with this as well.
+    with contextlib.suppress(Exception):
+        SYSTEM.wait(queue.SimpleQueue(), SYSTEM.now() + seconds)
 
 
 _current: Supervisor | None = None

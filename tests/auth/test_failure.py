@@ -19,6 +19,7 @@ from llmwatch import (
     RefreshFailed,
     StreamCut,
     TooManyOrphans,
+    TooManyThreads,
     WatchTimeout,
 )
 from llmwatch.auth.failure import Failure, of_error, of_status, timed_out
@@ -73,6 +74,7 @@ def lost(number: int) -> requests.ConnectionError:
         StreamCut(SECRET),
         WatchTimeout(SECRET, limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.0),
         TooManyOrphans("many"),
+        TooManyThreads("none"),
         ProviderError("no", status=502),
         Cancelled("given up", by="user"),
         RefreshFailed("inner", retryable=True),

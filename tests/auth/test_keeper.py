@@ -12,6 +12,7 @@ import pytest
 from llmwatch.auth.failure import Failure, of_status
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.keeper import THREAD, Keeper, Token
+from llmwatch.errors import TooManyThreads
 from llmwatch.watch import forks
 from llmwatch.watch.clock import ManualClock
 from tests.end_to_end.calls import Running, eventually, in_thread
@@ -279,7 +280,7 @@ def test_a_thread_that_cannot_be_started(keep: Callable[..., Keeper], monkeypatc
     keeper = keep(source)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(TooManyThreads, match="can't start new thread"):
             keeper.get(LIMIT)
     assert got(keeper.get(LIMIT)).text == "one"
     assert source.count == 1

@@ -38,6 +38,7 @@ class _Reply(FakeReply):
 
 class _Sender(FakeSender):
     findable = True
+    trust_advice = ""
 
     def open(self, *args: Any, **kwargs: Any) -> Any:
         reply = super().open(*args, **kwargs)

@@ -20,6 +20,7 @@ from llmwatch import (
     StreamCut,
     StreamTruncated,
     TooManyOrphans,
+    TooManyThreads,
     WatchTimeout,
 )
 from llmwatch.recovery import Door
@@ -128,7 +129,9 @@ def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch
 
 
 def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system gives no thread, its error comes out, and the call is over."""
+    """Where the system gives no thread the call is over, with an error that says so: recorded, decided, and nothing was
+    sent.
+    """
     real = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
@@ -138,8 +141,12 @@ def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: p
 
     monkeypatch.setattr(threading.Thread, "start", start)
     call, sender = studio.call(whole())
-    with pytest.raises(RuntimeError, match="new thread"):
-        studio.drain(call)
+    error = caught_by(call, TooManyThreads)
+    assert "can't start new thread" in str(error)
+    assert error.retryable
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "too_many_threads")
+    assert studio.records == [error.record]
+    assert error.record.attempts == ()
     assert call.next_batch() is None
     assert sender.asked == []
 

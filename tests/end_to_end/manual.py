@@ -13,7 +13,7 @@ from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import ManualClock
 from llmwatch.watch.machine import Action
-from llmwatch.watch.supervisor import Supervisor
+from llmwatch.watch.supervisor import Supervisor, _Shift
 from tests.end_to_end.times import PATIENCE
 
 __all__ = ["GRACE", "LATE", "ManualTime"]
@@ -45,9 +45,10 @@ class _Supervisor(Supervisor):
 
     over = False
 
-    def _run(self) -> None:
+    def _run(self, shift: _Shift) -> None:
         while not self.over:
             self.turn()
+        shift.over = True
 
 
 class ManualTime:
@@ -62,9 +63,8 @@ class ManualTime:
         """Send the supervisor home, which has no end of its own."""
         self._supervisor.over = True
         self.clock.advance(0)
-        thread = self._supervisor._thread
-        if thread is not None:
-            thread.join(PATIENCE)
+        if self._supervisor._shift is not None:
+            self._supervisor._shift.thread.join(PATIENCE)
 
     def on(self, client: Client) -> Client:
         """Have the calls of ``client`` go by this clock too."""

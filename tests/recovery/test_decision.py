@@ -356,6 +356,7 @@ class TestStops:
         assert outcome(plan) == (Decision.STOP, Reason.CIRCUIT_OPEN)
         assert (plan.could_work, plan.safe) == (True, True)
         assert outcome(decide(of(FailureKind.ORPHANS), None, context())) == (Decision.STOP, Reason.TOO_MANY_ORPHANS)
+        assert outcome(decide(of(FailureKind.THREADS), None, context())) == (Decision.STOP, Reason.TOO_MANY_THREADS)
 
     def test_a_refresh(self) -> None:
         """A token that could not be refreshed just now is tried again, a rejected one is not."""

@@ -37,6 +37,7 @@ CASES = [
     (errors.ProviderError("m", status=302), Kind.REDIRECT, "provider_error", "failed"),
     (errors.CircuitOpen("m", retry_after=7.0), Kind.CIRCUIT_OPEN, "setup_failure", "failed"),
     (errors.TooManyOrphans("m"), Kind.ORPHANS, "setup_failure", "failed"),
+    (errors.TooManyThreads("m"), Kind.THREADS, "setup_failure", "failed"),
     (errors.RefreshFailed("m", retryable=True), Kind.REFRESH_TRANSIENT, "setup_failure", "failed"),
     (errors.RefreshFailed("m"), Kind.REFRESH_REJECTED, "setup_failure", "failed"),
     (errors.Cancelled("m", by="user"), Kind.CANCELLED_USER, "user_cancel", "user_cancel"),

@@ -167,6 +167,7 @@ def test_a_loss_is_named_by_what_had_come() -> None:
         (FailureKind.REFRESH_TRANSIENT, True),
         (FailureKind.CIRCUIT_OPEN, True),
         (FailureKind.ORPHANS, True),
+        (FailureKind.THREADS, True),
         (FailureKind.TOO_LARGE, False),
         (FailureKind.BODY_TOO_LARGE, False),
         (FailureKind.REDIRECT, False),

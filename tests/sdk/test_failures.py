@@ -64,6 +64,7 @@ CASES = [
     (errors.ProviderError("no", status=200, type="t", code="c"), "RemoteProtocolError"),
     (errors.CircuitOpen("open", retry_after=3.0), "ConnectError"),
     (errors.TooManyOrphans("many"), "ConnectError"),
+    (errors.TooManyThreads("none"), "ConnectError"),
     (errors.RefreshFailed("stale"), "ConnectError"),
 ]
 

@@ -28,6 +28,7 @@ ERRORS: list[tuple[errors.LLMWatchError, str]] = [
     (errors.BodyTooLarge("large"), "APIConnectionError"),
     (errors.CircuitOpen("open", retry_after=3.0), "APIConnectionError"),
     (errors.TooManyOrphans("many"), "APIConnectionError"),
+    (errors.TooManyThreads("none"), "APIConnectionError"),
     (errors.RefreshFailed("stale"), "APIConnectionError"),
 ]
 

@@ -36,6 +36,7 @@ SAMPLES: list[errors.LLMWatchError] = [
     errors.ProviderError("no", status=200, code="c", type="t", retry_after=3.0, should_retry=True),
     errors.CircuitOpen("open", retry_after=4.0),
     errors.TooManyOrphans("stuck"),
+    errors.TooManyThreads("none left"),
     errors.RefreshFailed("token", retryable=True),
     errors.ConfigError("setting", field="url", value="x"),
 ]
@@ -53,6 +54,7 @@ THEIRS: dict[str, tuple[type[Exception], type[Exception]]] = {
     "ProviderError": (exceptions.ChunkedEncodingError, exceptions.ChunkedEncodingError),
     "CircuitOpen": (exceptions.ConnectionError, exceptions.ConnectionError),
     "TooManyOrphans": (exceptions.ConnectionError, exceptions.ConnectionError),
+    "TooManyThreads": (exceptions.ConnectionError, exceptions.ConnectionError),
     "RefreshFailed": (exceptions.RequestException, exceptions.RequestException),
     "ConfigError": (exceptions.InvalidURL, exceptions.InvalidURL),
 }

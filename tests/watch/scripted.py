@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.clock import Clock, ManualClock, SystemClock
+from llmwatch.watch.clock import Clock, ManualClock, SystemClock, Waiter
 from llmwatch.watch.machine import Action, Verdict
 from llmwatch.watch.seam import Aborted
 from llmwatch.watch.supervisor import Supervisor
@@ -37,18 +37,18 @@ class SteppedClock(ManualClock):
 
 
 class _Waiters:
-    """Tells a test when somebody is about to wait on a condition, whose lock is held until the wait gives it up."""
+    """Tells a test when somebody is about to sleep, in the list of those that wait for something already."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._seen: queue.SimpleQueue[threading.Condition] = queue.SimpleQueue()
+        self._seen: queue.SimpleQueue[Waiter] = queue.SimpleQueue()
 
-    def wait(self, condition: threading.Condition, until: float | None) -> None:
-        self._seen.put(condition)
-        super().wait(condition, until)  # type: ignore[misc]
+    def wait(self, waiter: Waiter, until: float | None) -> None:
+        self._seen.put(waiter)
+        super().wait(waiter, until)  # type: ignore[misc]
 
-    def somebody_waits(self) -> threading.Condition:
-        """Return once somebody waits. What is then done under the condition's lock finds them waiting."""
+    def somebody_waits(self) -> Waiter:
+        """Return once somebody waits. Whatever is done then finds them waiting."""
         return self._seen.get(timeout=PATIENCE)
 
     def forget_waits(self) -> None:

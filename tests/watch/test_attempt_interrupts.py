@@ -15,6 +15,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.handover import Handover
 from llmwatch.watch.supervisor import Supervisor
+from llmwatch.watch.waiting import WaitList
 from tests.rows import each
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Socket, WatchedSystemClock
 from tests.watch.tracing import Enough, interrupted, lines_before, lines_of, names
@@ -26,7 +27,7 @@ needs_signals = pytest.mark.skipif(
 ROUNDS = 50
 UNHEARD = PATIENCE / 4
 """Seconds after which a signal is taken to have been lost."""
-LINES = lines_of(Attempt.take, SystemClock.wait, Handover.take)
+LINES = lines_of(Attempt.take, SystemClock.wait, Handover.take, WaitList.enter, WaitList.leave)
 
 
 class Watched:
@@ -188,16 +189,16 @@ def test_a_handler_that_cancels_at_any_line_frees_the_caller(where: tuple[CodeTy
 def _on_the_way_to_a_wait() -> list[tuple[CodeType, int]]:
     """The lines that a caller goes through before it waits."""
 
-    class Condition:
-        def wait(self, timeout: float | None) -> None:
+    class Waiter:
+        def get(self, timeout: float) -> None:
             raise Enough
 
     class Clock(SystemClock):
-        def wait(self, condition: Any, until: float | None) -> None:
-            super().wait(Condition(), until)  # type: ignore[arg-type]
+        def wait(self, waiter: Any, until: float | None) -> None:
+            super().wait(Waiter(), until)  # type: ignore[arg-type]
 
     attempt: Attempt[Any] = Attempt({}, supervisor=Supervisor(Clock()))
-    return lines_before(attempt.take, Attempt.take, SystemClock.wait, Handover.take)
+    return lines_before(attempt.take, Attempt.take, SystemClock.wait, Handover.take, WaitList.enter)
 
 
 ON_THE_WAY = _on_the_way_to_a_wait()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmwatch.errors import TooManyThreads
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import Seen, VerdictKind
 from llmwatch.watch.seam import Aborted
@@ -57,7 +58,7 @@ def test_a_start_without_a_thread_is_no_attempt(stage: MakeStage, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(TooManyThreads, match="can't start new thread"):
             attempt.start(lambda attempt: None)
     assert supervisor.census.counts()["workers"] == 0
     assert attempt.verdict is not None
@@ -95,17 +96,19 @@ def test_a_start_that_ctrl_c_interrupts_sends_nothing(monkeypatch: pytest.Monkey
 
 
 def test_a_start_without_a_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the supervisor cannot watch, the worker that runs already is given up."""
+    """When the supervisor cannot watch, no worker is started."""
     supervisor = HandDriven()
 
     def refuse(attempt: Any) -> None:
-        raise RuntimeError("can't start new thread")
+        raise TooManyThreads("none left")
 
     supervisor.watch = refuse  # type: ignore[method-assign]
     attempt: Attempt[str] = Attempt({}, supervisor=supervisor)
     worker = Puppet(attempt)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(TooManyThreads):
         attempt.start(worker)
+    assert attempt._thread is None
+    assert supervisor.census.counts()["workers"] == 0
     assert attempt.verdict is not None
     assert attempt.verdict.kind is VerdictKind.CANCELLED
     worker.end()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 
 import pytest
 
 from llmwatch.watch import clock as clocks
-from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock
-from tests.watch.scripted import PATIENCE, Caller, WatchedClock
+from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock, Waiter
+from tests.watch.scripted import Caller, WatchedClock
 
 SOON = 0.02
 """Seconds that a real wait of these tests takes."""
@@ -57,43 +56,31 @@ def test_a_real_get_takes_any_time() -> None:
     assert caller.result() == "news"
 
 
-def test_a_real_wait_ends_with_its_time_or_a_notification() -> None:
-    """A condition is waited for until it is notified or the time has come."""
-    condition = threading.Condition()
+def test_a_real_wait_ends_with_its_time_or_when_it_is_woken() -> None:
+    """Somebody sleeps until something is put in or the time has come."""
+    waiter: Waiter = queue.SimpleQueue()
     until = time.monotonic() + SOON
-    with condition:
-        while time.monotonic() < until:
-            SYSTEM.wait(condition, until)
-    ready = threading.Event()
-
-    def wait() -> bool:
-        with condition:
-            ready.set()
-            SYSTEM.wait(condition, SYSTEM.now() + 1e12)
-        return True
-
-    caller = Caller(wait)
-    assert ready.wait(PATIENCE)
-    with condition:
-        condition.notify_all()
-    assert caller.result()
+    while time.monotonic() < until:
+        SYSTEM.wait(waiter, until)
+    caller = Caller(lambda: SYSTEM.wait(waiter, SYSTEM.now() + 1e12))
+    waiter.put(None)
+    assert caller.result() is None
+    assert waiter.empty()
 
 
 def test_a_wait_without_an_end_is_cut_into_slices_where_ctrl_c_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a slice set, as on Windows, an endless wait returns early for its caller to look again."""
     monkeypatch.setattr(clocks, "_SLICE", SOON)
-    condition = threading.Condition()
-    with condition:
-        SYSTEM.wait(condition, None)
-        SYSTEM.wait(condition, SYSTEM.now() + 1e12)
+    waiter: Waiter = queue.SimpleQueue()
+    SYSTEM.wait(waiter, None)
+    SYSTEM.wait(waiter, SYSTEM.now() + 1e12)
 
 
 @pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
-def test_a_wait_that_is_over_does_not_give_the_lock_up(clock: Clock) -> None:
+def test_a_wait_that_is_over_returns_at_once(clock: Clock) -> None:
     """A wait until a time in the past returns at once."""
-    condition = threading.Condition()
-    with condition:
-        clock.wait(condition, clock.now() - 1.0)
+    waiter: Waiter = queue.SimpleQueue()
+    clock.wait(waiter, clock.now() - 1.0)
 
 
 def test_manual_time_stands_until_it_is_moved() -> None:
@@ -117,24 +104,24 @@ def test_advancing_wakes_whoever_waits_for_an_inbox() -> None:
         assert caller.result() is None
 
 
-def test_advancing_wakes_whoever_waits_on_a_condition() -> None:
-    """A wait on a condition returns when time passes, and is forgotten afterwards."""
+def test_advancing_wakes_whoever_sleeps() -> None:
+    """A wait returns when time passes, and is forgotten afterwards."""
     clock = WatchedClock()
-    condition = threading.Condition()
+    waiter: Waiter = queue.SimpleQueue()
 
     def wait() -> float:
-        with condition:
-            while clock.now() < 1_010.0:
-                clock.wait(condition, 1_010.0)
-            return clock.now()
+        while clock.now() < 1_010.0:
+            clock.wait(waiter, 1_010.0)
+        return clock.now()
 
     caller = Caller(wait)
-    assert clock.somebody_waits() is condition
-    clock.advance(5.0)
-    assert clock.somebody_waits() is condition
-    clock.advance(5.0)
+    for _ in range(2):
+        assert clock.somebody_waits() is waiter
+        while not clock._waiters:
+            time.sleep(0.001)
+        clock.advance(5.0)
     assert caller.result() == 1_010.0
-    assert clock._conditions == []
+    assert clock._waiters == []
 
 
 def test_a_manual_get_waits_through_the_very_instant() -> None:

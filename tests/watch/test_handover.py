@@ -1,21 +1,16 @@
-"""The hand-over, under a lock that the test holds as an attempt would."""
+"""The hand-over, in one thread, which is what an attempt's lock makes of several."""
 
 from __future__ import annotations
-
-import threading
 
 import pytest
 
 from llmwatch.watch.handover import Bounds, Handover
-from tests.watch.scripted import PATIENCE, Caller
 
 
 @pytest.fixture
 def handover() -> Handover[int]:
-    """A hand-over with room for five items or 100 bytes, its lock held by the test."""
-    lock = threading.RLock()
-    lock.acquire()
-    return Handover(lock, Bounds(items=5, size=100))
+    """A hand-over with room for five items or 100 bytes."""
+    return Handover(Bounds(items=5, size=100))
 
 
 def test_bounds_have_defaults() -> None:
@@ -96,48 +91,30 @@ def test_room_is_announced_when_there_is_some_again(handover: Handover[int]) -> 
     handover.open()
     for number in range(7):
         handover.put([number], 1)
-    lock, waits = handover.room, threading.Event()
-
-    def wait_for_room() -> bool:
-        with lock:
-            waits.set()
-            return lock.wait(PATIENCE)
-
-    worker = Caller(wait_for_room)
-    handover.room.release()
-    assert waits.wait(PATIENCE)
-    with lock:
-        assert handover.take() == [0]
-        assert handover.take() == [1]
-        assert handover.full
-        assert lock._waiters  # type: ignore[attr-defined]
-        assert handover.take() == [2]
-        assert not handover.full
-    assert worker.result()
+    waiter = handover.room.enter(None)
+    assert handover.take() == [0]
+    assert handover.take() == [1]
+    assert handover.full
+    assert waiter in handover.room
+    assert handover.take() == [2]
+    assert not handover.full
+    assert waiter not in handover.room
+    assert waiter.qsize() == 1
 
 
 @pytest.mark.parametrize("what", ["put", "open", "close", "wake"])
 def test_the_caller_is_woken(handover: Handover[int], what: str) -> None:
     """Something visible, the end, or a call to look again wakes the caller."""
-    lock, waits = handover.changed, threading.Event()
     handover.put([1], 1)
     if what == "put":
         handover.open()
-
-    def wait() -> bool:
-        with lock:
-            waits.set()
-            return lock.wait(PATIENCE)
-
-    caller = Caller(wait)
-    lock.release()
-    assert waits.wait(PATIENCE)
-    with lock:
-        if what == "put":
-            handover.put([2], 1)
-        else:
-            getattr(handover, what)()
-    assert caller.result()
+    waiter = handover.changed.enter(None)
+    if what == "put":
+        handover.put([2], 1)
+    else:
+        getattr(handover, what)()
+    assert waiter.qsize() == 1
+    assert waiter not in handover.changed
 
 
 def test_close_discards_everything(handover: Handover[int]) -> None:

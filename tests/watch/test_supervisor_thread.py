@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from llmwatch.errors import TooManyThreads
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM, ManualClock
@@ -122,8 +123,8 @@ def test_an_attempt_that_raises_does_not_end_the_watch(
         "llmwatch: an attempt could not be examined",
         "llmwatch: an attempt could not be aborted",
     ]
-    assert supervisor._thread is not None
-    assert supervisor._thread.is_alive()
+    assert supervisor._shift is not None
+    assert not supervisor._shift.over
 
 
 def test_a_thread_that_could_not_start_is_tried_again(
@@ -138,7 +139,7 @@ def test_a_thread_that_could_not_start_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(TooManyThreads):
             supervisor.watch(attempt)
     supervisor.watch(attempt)
     assert attempt.examined.wait(PATIENCE)
@@ -147,7 +148,7 @@ def test_a_thread_that_could_not_start_is_tried_again(
 def test_one_thread_serves_all(manual: tuple[Supervisor, ManualClock], log: Log) -> None:
     """The thread starts with the first watch, under a barrier of many, and is one daemon."""
     supervisor, _ = manual
-    assert supervisor._thread is None
+    assert supervisor._shift is None
     attempts = [Scripted(str(number), log) for number in range(16)]
     barrier = threading.Barrier(len(attempts))
     before = sum(thread.name == "llmwatch-supervisor" for thread in threading.enumerate())
@@ -162,8 +163,7 @@ def test_one_thread_serves_all(manual: tuple[Supervisor, ManualClock], log: Log)
         assert attempt.examined.wait(PATIENCE)
     threads = [thread for thread in threading.enumerate() if thread.name == "llmwatch-supervisor"]
     assert len(threads) == before + 1
-    assert supervisor._thread is not None
-    assert supervisor._thread.daemon
+    assert all(thread.daemon for thread in threads)
 
 
 # -- the finalizer's path ----------------------------------------------------

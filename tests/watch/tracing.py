@@ -56,9 +56,12 @@ def lines_before(call: Callable[[], object], *functions: Any) -> list[tuple[Code
     """The lines of ``functions`` that ``call`` goes through until it raises :class:`Enough`."""
     codes = {function.__code__ for function in functions}
     found: dict[tuple[CodeType, int], None] = {}
+    raised = False
 
     def local(frame: FrameType, event: str, arg: Any) -> Any:
-        if event == "line":
+        nonlocal raised
+        raised = raised or event == "exception"
+        if event == "line" and not raised:
             found[frame.f_code, frame.f_lineno] = None
         return local
 

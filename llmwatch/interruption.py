@@ -1,0 +1,42 @@
+"""Telling what a signal handler has raised from what the interrupted code has raised itself.
+
+The handler of the ``SIGALRM`` recipe raises an ordinary ``TimeoutError`` or a class of its own, and it comes up in
+whatever runs at that moment: a sink, say, whose exceptions are logged and go no further. The program that set the alarm
+waits for exactly that exception.
+"""
+
+from __future__ import annotations
+
+import inspect
+from types import FrameType
+
+__all__ = ["is_interruption"]
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether ``error`` is to end a call wherever it comes up: it is no ``Exception``, or a signal handler raised it.
+
+    Python calls a handler with the number of the signal and the frame that it interrupts, which is the handler's own
+    caller. No other function gets its caller's frame as an argument.
+    """
+    if not isinstance(error, Exception):
+        return True
+    place = error.__traceback__
+    while place is not None:
+        if _is_handler(place.tb_frame):
+            return True
+        place = place.tb_next
+    return False
+
+
+def _is_handler(frame: FrameType) -> bool:
+    caller, code = frame.f_back, frame.f_code
+    if caller is None:
+        return False
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    names, values = code.co_varnames[:count], frame.f_locals
+    for name in names:
+        value = values.get(name)
+        if value is caller or (isinstance(value, tuple) and any(one is caller for one in value)):
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""Starting a thread, whole or not at all.
+
+``Thread.start`` waits in Python code for the new thread to come up. What a signal handler raises there can leave a lock
+held that the new thread needs for its first step, which then never comes, or lets ``start`` fail although the thread
+runs. Only the main thread runs handlers. So it starts a bare thread, which is one step of the interpreter, and that one
+calls ``Thread.start``.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+from llmwatch.errors import TooManyThreads
+
+__all__ = ["Launch"]
+
+
+class Launch:
+    """The start of one thread.
+
+    Whoever takes the thread out of ``_waiting``, which is one step, decides: the launcher starts it, and
+    :meth:`withdraw` keeps it from ever running.
+    """
+
+    __slots__ = ("_error", "_known", "_up", "_waiting")
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._waiting = [thread]
+        self._error: BaseException | None = None
+        self._up = False
+        self._known = threading.Lock()  # held until it is known whether the thread came up
+        self._known.acquire()
+
+    def start(self) -> None:
+        """Start the thread and wait until it is up. To be called once.
+
+        Raises :class:`~llmwatch.TooManyThreads` where the system has none left. Where anything else is raised, the
+        thread may run or come up yet: :meth:`withdraw` tells.
+        """
+        if threading.get_ident() != threading.main_thread().ident:
+            self._start()
+        else:
+            try:
+                _thread.start_new_thread(self._start, ())
+            except RuntimeError as error:
+                raise _too_many(error) from None
+            with self._known:
+                pass
+        failure = self._error
+        if isinstance(failure, RuntimeError):
+            raise _too_many(failure) from None
+        if failure is not None:
+            raise failure
+
+    def withdraw(self) -> bool:
+        """Keep the thread from running; ``False`` if it runs, has run, or is being started right now."""
+        try:
+            self._waiting.pop()
+        except IndexError:
+            return False
+        return True
+
+    def came_up(self) -> bool:
+        """Whether the thread has run or runs. One that was not started yet never will."""
+        if self._waiting and self.withdraw():
+            return False
+        with self._known:
+            return self._up
+
+    def _start(self) -> None:
+        try:
+            thread = self._waiting.pop()
+            try:
+                thread.start()
+                self._up = True
+            except BaseException as error:
+                self._error = error
+                self._waiting.append(thread)
+        except IndexError:
+            pass  # withdrawn
+        finally:
+            self._known.release()
+
+
+def _too_many(error: RuntimeError) -> TooManyThreads:
+    return TooManyThreads(
+        f"No thread could be started for this call ({error}); this process has {threading.active_count()}. Nothing was"
+        " sent. Make fewer calls at once, or allow more threads: the limits are those of the user (ulimit -u), of the"
+        " container (pids), and of its memory."
+    )
