@@ -109,7 +109,7 @@ class ResponseCall(Call[Any]):
         if retries is None or self._start.nature is not Nature.OTHER:
             return False
         if head.body is not None:
-            refusal = self._refusal(response)
+            refusal = self._refusal(attempt, response)
             ended = self._observe(attempt, refusal)
             said = self._planner.after_status(refusal, ended.facts, self._request, response)
             if said is not None:
@@ -118,14 +118,19 @@ class ResponseCall(Call[Any]):
         retries.note(response.raw)
         return False
 
-    def _refusal(self, response: requests.Response) -> ProviderError:
+    def _refusal(self, attempt: Attempt[Any], response: requests.Response) -> ProviderError:
         return Exchange.provider_failure(
-            self._request.host, response.status_code, response.headers, response.content, self._clock.wall()
+            self._request.host,
+            response.status_code,
+            response.headers,
+            response.content,
+            self._clock.wall(),
+            proxy=attempt.tally.proxy,
         )
 
     def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
         """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
-        refusal = self._refusal(head.response)
+        refusal = self._refusal(attempt, head.response)
         try:
             self._fail(self._observe(attempt, refusal))
         except ProviderError as error:

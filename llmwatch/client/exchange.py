@@ -28,7 +28,7 @@ from llmwatch.transport.encoding import (
     decompressor_for,
 )
 from llmwatch.transport.errand import Errand
-from llmwatch.transport.failures import TRUST_ADVICE, forget, translate
+from llmwatch.transport.failures import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
@@ -124,6 +124,7 @@ class Exchange:
                 content_type=request.content_type,
             )
             tally = attempt.tally
+            tally.proxy = errand.proxy
             tally.content_type = reply.headers.get("content-type") or None
             tally.content_encoding = reply.headers.get("content-encoding") or None
             read(attempt, reply)
@@ -330,7 +331,8 @@ class Exchange:
             target = None if location is None else self._secrets(attempt).masked(redact.url(location))
             return ProviderError(self._redirect_message(status, target), status=status, retryable=False)
         body = self._read_decoded(attempt, reply, self._meter(reply, lenient=True))
-        error = self.provider_failure(self.request.host, status, reply.headers, body, self.wall())
+        proxy = attempt.tally.proxy
+        error = self.provider_failure(self.request.host, status, reply.headers, body, self.wall(), proxy=proxy)
         self._scrubbed(attempt, error)
         return error
 
@@ -344,13 +346,22 @@ class Exchange:
         )
 
     @staticmethod
-    def provider_failure(host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ProviderError:
+    def provider_failure(
+        host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float, *, proxy: str | None = None
+    ) -> ProviderError:
         """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may repeat
-        what was sent: see :func:`~llmwatch.client.words.scrubbed`.
+        what was sent: see :func:`~llmwatch.client.words.scrubbed`. ``proxy`` has taken the request as a server does: a
+        407 is its own.
         """
         said = provider_error(status, body, headers.get("content-type", ""))
+        message = f"{host} answered HTTP {status}: {redact.text(said.message)}"
+        if status == 407 and proxy is not None:
+            message = (
+                f"The proxy {proxy} answered HTTP 407 and handed nothing on to {host}: {redact.text(said.message)}."
+                f" Give a user and password that it takes in its URL, in {PROXY_SETTINGS}."
+            )
         return ProviderError(
-            f"{host} answered HTTP {status}: {redact.text(said.message)}",
+            message,
             status=status,
             code=said.code,
             type=said.type,

@@ -68,6 +68,16 @@ class Errand:
     adapter_retries: AdapterRetries | None = None
     """Takes what an adapter was to do about a failure: an attempt is one request."""
 
+    @property
+    def proxy(self) -> str | None:
+        """Host and port of the proxy that took the last request as a server does, without a tunnel; ``None`` if none
+        did.
+        """
+        last = self.connections[-1] if self.connections else None
+        if last is None or not getattr(last, "proxy_is_forwarding", False):
+            return None
+        return f"{last.proxy.host}:{last.proxy.port}"
+
     def spoil(self) -> None:
         """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""
         for connection in self.connections:

@@ -27,7 +27,7 @@ try:
 except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
+__all__ = ["PROXY_SETTINGS", "TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
 
 TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or name it in REQUESTS_CA_BUNDLE"
 """What a user of requests does about a certificate that does not verify."""
@@ -270,7 +270,8 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
     return None
 
 
-_PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+"""Where a proxy is set."""
 
 
 def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
@@ -278,9 +279,9 @@ def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
     number = _errno(found)
     tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
     if tunnel is not None and tunnel.status is not None:
-        advice = f"check its address in {_PROXY_SETTINGS}, and what it lets through"
+        advice = f"check its address in {PROXY_SETTINGS}, and what it lets through"
         if tunnel.status == 407:
-            advice = f"give a user and password that it takes in its URL, in {_PROXY_SETTINGS}"
+            advice = f"give a user and password that it takes in its URL, in {PROXY_SETTINGS}"
         return ConnectFailed(
             f"The proxy {tunnel.proxy} answered HTTP {tunnel.status} and made no connection to {host}; {advice}.",
             cause="proxy",
@@ -290,7 +291,7 @@ def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
         broke = number in _RESET or _first(found, http.client.RemoteDisconnected) is not None
         what = "broke off before it had made" if broke else "sent what is no HTTP in place of"
         return ConnectFailed(
-            f"The proxy {tunnel.proxy} {what} a connection to {host}; check its address in {_PROXY_SETTINGS}.",
+            f"The proxy {tunnel.proxy} {what} a connection to {host}; check its address in {PROXY_SETTINGS}.",
             cause="proxy",
             retryable=broke,
         )
@@ -307,7 +308,7 @@ def _no_proxy(found: list[BaseException], host: str, number: int | None) -> Conn
     elif number is not None:
         why = os.strerror(number)
     return ConnectFailed(
-        f"No connection to the proxy{name}, and so none to {host}: {why}. Check {_PROXY_SETTINGS}.",
+        f"No connection to the proxy{name}, and so none to {host}: {why}. Check {PROXY_SETTINGS}.",
         cause="proxy",
         retryable=number in _RESET | _UNREACHABLE | {errno.ECONNREFUSED}
         or (dns is not None and dns.errno == socket.EAI_AGAIN),

@@ -31,6 +31,8 @@ class Tally:
     dialect: str | None = None
     content_type: str | None = None
     content_encoding: str | None = None
+    proxy: str | None = None
+    """Host and port of a proxy that took the request as a server does."""
     pending_bytes: int = 0
     end: str | None = None
     """How a streamed answer that is whole ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""
