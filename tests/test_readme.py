@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import llmwatch
+from llmwatch.client.worst_case import worst_case
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.policy import (
@@ -17,6 +18,7 @@ from llmwatch.policy import (
     NAMES,
     PROFILES,
     RETRY_VARIABLES,
+    EffectiveLimits,
     EffectiveRetry,
     resolve_keepalive,
     resolve_limits,
@@ -135,6 +137,16 @@ def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
     assert "its default `ttfb` is 600 (`hosted`) or 1800" in README
     assert ttfb(plain=True) == 600
     assert resolve_limits(environ={}, profile="local", plain=True).value("ttfb") == 1800
+
+
+def test_the_worst_case_is_that_of_the_code() -> None:
+    """How long a silent hosted provider can keep a call is what the defaults come to."""
+
+    def after(kills: int) -> EffectiveLimits:
+        return resolve_limits(environ={}, profile="hosted", patience=kills)
+
+    seconds = worst_case(after, EffectiveRetry()).seconds
+    assert f"by the defaults after {seconds:g} s at most, where a hosted provider takes the request" in README
 
 
 def test_every_class_that_is_named_is_public() -> None:

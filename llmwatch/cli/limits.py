@@ -15,6 +15,7 @@ from llmwatch.cli import options
 from llmwatch.cli.outcome import ExitCode, command
 from llmwatch.cli.terminal import Terminal, table
 from llmwatch.client.request import check_url
+from llmwatch.client.worst_case import WorstCase, worst_case
 from llmwatch.policy import (
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,
@@ -63,16 +64,23 @@ def limits(
     if url is not None:
         check_url(url)
     environ = dict(os.environ)
-    effective = resolve_limits(environ=environ, url=url, body_bytes=body_bytes, plain=plain, profile=profile)
+
+    def after(kills: int) -> EffectiveLimits:
+        return resolve_limits(
+            environ=environ, url=url, body_bytes=body_bytes, plain=plain, profile=profile, patience=kills
+        )
+
+    effective = after(0)
     retry = resolve_retry(environ=environ)
+    longest = worst_case(after, retry, plain=plain)
     keepalive = resolve_keepalive(None, environ)
     sizes = _sizes(environ)
     override = resolve_override(False, environ)
     terminal = Terminal()
     if as_json:
-        terminal.document(_document(effective, retry, keepalive, sizes, override, environ))
+        terminal.document(_document(effective, longest, retry, keepalive, sizes, override, environ))
     else:
-        _print(terminal, effective, retry, keepalive, sizes, override, environ)
+        _print(terminal, effective, longest, retry, keepalive, sizes, override, environ)
     return ExitCode.DONE
 
 
@@ -86,6 +94,7 @@ def _sizes(environ: Mapping[str, str]) -> dict[str, tuple[int, str]]:
 
 def _document(
     effective: EffectiveLimits,
+    longest: WorstCase,
     retry: EffectiveRetry,
     keepalive: float,
     sizes: Mapping[str, tuple[int, str]],
@@ -94,6 +103,7 @@ def _document(
 ) -> dict[str, Any]:
     return {
         **effective.to_dict(),
+        "silent_provider": longest.to_dict(),
         "retry": {
             name: {"value": _finite(getattr(retry, name)), "source": _source(variable, environ)}
             for name, variable in RETRY_VARIABLES.items()
@@ -113,6 +123,7 @@ def _document(
 def _print(
     terminal: Terminal,
     effective: EffectiveLimits,
+    longest: WorstCase,
     retry: EffectiveRetry,
     keepalive: float,
     sizes: Mapping[str, tuple[int, str]],
@@ -128,6 +139,8 @@ def _print(
         for name, limit in effective.limits.items()
     ]
     terminal.show(table(("limit", "value", "source", "variable"), limit_rows))
+    terminal.show()
+    terminal.show(f"Where a provider takes the request and says nothing, {longest}.")
     terminal.show()
     retry_rows = [
         (name, _setting(name, getattr(retry, name)), _source_shown(variable, environ), variable)

@@ -37,6 +37,23 @@ def test_defaults() -> None:
     assert all(name in out for name in KNOWN_VARIABLES)
 
 
+def test_the_worst_case() -> None:
+    """How long a silent provider can keep a call is computed from what is in force."""
+    _, out, _ = limits()
+    assert "\nWhere a provider takes the request and says nothing, the error comes after 841.5 s at most" in out
+    assert document()["silent_provider"]["seconds"] == 841.5
+    assert document("--plain")["silent_provider"]["seconds"] == 600
+    assert document("--profile", "local")["silent_provider"]["attempts"] == [900, 1800, 3600]
+    env = {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "45", "LLMWATCH_BACKOFF_SECONDS": "0", "LLMWATCH_MAX_ATTEMPTS": "2"}
+    assert document(env=env)["silent_provider"] == {
+        "seconds": 90.0,
+        "number": 2,
+        "attempts": [45.0, 45.0],
+        "waits": [0.0],
+        "deadline": False,
+    }
+
+
 def test_sources() -> None:
     """A variable that is set shows as the source of its value, in the limits, the retry settings and the list."""
     env = {

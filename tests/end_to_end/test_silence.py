@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+import llmwatch
 from llmwatch import Decision, Limits, Retry
+from llmwatch.client.worst_case import worst_case
 from llmwatch.faults.catalogue import ANSWER
+from llmwatch.policy import PROFILES, EffectiveLimits, resolve_limits, resolve_retry
 from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG
@@ -227,3 +230,24 @@ def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) 
     outcome.done()
     assert outcome.elapsed >= 2 * LIMIT
     assert len(server.requests) == 1
+
+
+def test_the_worst_case_is_what_a_silent_provider_costs(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call with defaults to a silent provider, with the longest back-offs, takes what is said of it beforehand."""
+    shorter = {**PROFILES, "local": {**PROFILES["local"], "ttfb": LIMIT}}
+    monkeypatch.setattr("llmwatch.policy.effective.PROFILES", shorter)
+    retry = Retry(backoff=LIMIT / 2)
+
+    def after(kills: int) -> EffectiveLimits:
+        return resolve_limits(environ={}, profile="local", patience=kills)
+
+    told = worst_case(after, resolve_retry(client=retry, environ={}))
+    assert told.seconds == pytest.approx((1 + 2 + 4) * LIMIT + (0.5 + 1) * LIMIT)
+    outcome = stream(connect(retry=retry, random=lambda: 1.0), serve("silent").chat_url)
+    error = outcome.failed(llmwatch.WatchTimeout)
+    record = error.record
+    assert tuple(one.limit_seconds for one in record.attempts) == pytest.approx(told.attempts)
+    assert tuple(one.wait for one in record.decisions[:-1]) == pytest.approx(told.waits)
+    assert outcome.elapsed >= told.seconds

@@ -1,0 +1,133 @@
+"""How long a call can take at most until its error, where the provider takes the request and then says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llmwatch.payload import ToolExposure
+from llmwatch.policy import EffectiveLimits, EffectiveRetry
+from llmwatch.records import Decision
+from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Sent, backoff, decide
+
+__all__ = ["WorstCase", "worst_case"]
+
+_SILENT = ("headers", "ttfb", "first_event", "first_content", "total")
+"""The limits that count from the moment in which the request is sent, whatever comes."""
+_FACTS = Facts(sent=Sent.YES, terminal=False, tools=ToolExposure(), replayable=True)
+_MOST_KEPT = 100
+"""Attempts that are looked at one by one; those after them are as long as the last."""
+_MOST_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstCase:
+    """A call to a silent provider, attempt by attempt, in seconds.
+
+    ``seconds`` is the longest that it can take, ``None`` where no limit ends it. ``number`` counts the attempts.
+    ``attempts`` are their limits, and ``waits`` the longest back-offs between them, of the first 100 attempts.
+    ``deadline`` is whether the deadline of the call cuts that short.
+    """
+
+    seconds: float | None
+    number: int
+    attempts: tuple[float, ...]
+    waits: tuple[float, ...]
+    deadline: bool
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return "no limit ends the call"
+        if self.deadline:
+            return f"the error comes after {_shown(self.seconds)} at most, the deadline"
+        if self.number == 1:
+            return f"the error comes after {_shown(self.seconds)}, and nothing is sent again"
+        waits = "" if not any(self.waits) else f", and back-offs of up to {_listed(self.waits, self.number - 1)}"
+        return (
+            f"the error comes after {_shown(self.seconds)} at most: {self.number} attempts of"
+            f" {_listed(self.attempts, self.number)}{waits}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "seconds": self.seconds,
+            "number": self.number,
+            "attempts": list(self.attempts),
+            "waits": list(self.waits),
+            "deadline": self.deadline,
+        }
+
+
+def worst_case(limits: Callable[[int], EffectiveLimits], retry: EffectiveRetry, *, plain: bool = False) -> WorstCase:
+    """The longest that a model call can take whose provider accepts the connection, and never says anything.
+
+    ``limits`` gives those of an attempt after so many that were killed before their first content; ``plain``: the call
+    does not stream. Not in it: what connecting and sending take, which have limits of their own for each attempt; what
+    ``on_retry`` takes; and waits that other calls of the same client bring about (breaker, budget, pacing).
+    """
+    deadline = limits(0).value("deadline")
+    attempts: list[float] = []
+    waits: list[float] = []
+    number = 0
+    while True:
+        seconds = limits(number).seconds
+        first = min(_SILENT, key=lambda name: _or_never(seconds[name]))
+        number += 1
+        attempts.append(_or_never(seconds[first]))
+        if attempts[-1] == _NEVER or not _resent(first, number, retry, plain=plain):
+            return _made(attempts, waits, number, deadline)
+        if number == _MOST_KEPT:
+            return _made(attempts, waits, retry.max_attempts, deadline)
+        waits.append(backoff(number, base=retry.backoff, cap=retry.max_backoff, random=lambda: 1.0))
+
+
+_NEVER = float("inf")
+
+
+def _or_never(value: float | None) -> float:
+    return _NEVER if value is None else value
+
+
+def _resent(limit: str, attempt: int, retry: EffectiveRetry, *, plain: bool) -> bool:
+    context = Context(
+        door=Door.REQUEST if plain else Door.STREAM,
+        attempt=attempt,
+        max_attempts=retry.max_attempts,
+        slow_but_alive=retry.slow_but_alive,
+        resend_with_tools=retry.resend_with_tools,
+        plain=plain,
+    )
+    plan = decide(Failure(kind=FailureKind.WATCHDOG, limit=limit), _FACTS, context)
+    return plan.recovery.decision is Decision.RETRY
+
+
+def _made(attempts: list[float], waits: list[float], number: int, deadline: float | None) -> WorstCase:
+    rest = number - len(attempts)
+    total = sum(attempts) + sum(waits)
+    if rest:
+        total += rest * (attempts[-1] + waits[-1])
+    cut = deadline is not None and deadline < total
+    seconds = total if deadline is None else min(total, deadline)
+    return WorstCase(
+        seconds=None if seconds == _NEVER else seconds,
+        number=number,
+        attempts=tuple(one for one in attempts if one != _NEVER),
+        waits=tuple(waits),
+        deadline=cut,
+    )
+
+
+def _listed(values: tuple[float, ...], number: int) -> str:
+    """``120 s, 240 s and 480 s``; equal ones once."""
+    if len(set(values)) == 1:
+        return f"{_shown(values[0])} each" if number > 1 else _shown(values[0])
+    named = [_shown(value) for value in values[:_MOST_SHOWN]]
+    if number > len(named):
+        return f"{', '.join(named)}, ..."
+    return f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.3f}".rstrip("0").rstrip(".") + " s"
