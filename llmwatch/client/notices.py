@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from llmwatch.interruption import is_interruption
 from llmwatch.records import AttemptRecord, redact
 from llmwatch.records.log import say_seldom
 from llmwatch.watch.attempt import Attempt
@@ -93,6 +94,8 @@ class Teller:
         try:
             callback(notice)
         except Exception as failed:
+            if is_interruption(failed):
+                raise
             kind = ("notice", getattr(callback, "__qualname__", None), type(failed))
             message = "llmwatch: the notice callback raised %s; the call is not affected"
             say_seldom(kind, self._clock.now(), logging.ERROR, message, redact.described(failed))

@@ -11,6 +11,7 @@ from requests.structures import CaseInsensitiveDict
 
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import LLMWatchError
+from llmwatch.interruption import is_interruption
 from llmwatch.records import redact
 from llmwatch.records.log import say
 from llmwatch.transport.redirects import Trail
@@ -47,6 +48,8 @@ def changed_request(
         changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
         return request if not changes else _changed(request, changes)
     except Exception as failed:
+        if is_interruption(failed):
+            raise
         message = "llmwatch: on_retry raised %s; the request is sent again unchanged"
         say(logging.ERROR, message, redact.described(failed))
         return request

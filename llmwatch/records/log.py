@@ -6,12 +6,13 @@ A library logs where its user may have hung anything: a handler that raises is n
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+
+from llmwatch.interruption import is_interruption
 
 __all__ = ["EVERY", "LogLimit", "LogLimits", "say", "say_seldom"]
 
@@ -27,8 +28,11 @@ _lock = threading.RLock()  # protects the fields of every limit below; a leaf, r
 
 def say(level: int, message: str, *values: object, extra: dict[str, object] | None = None) -> None:
     """Log ``message % values``. What a handler of the user's raises goes no further."""
-    with contextlib.suppress(Exception):
+    try:
         _log.log(level, message, *values, extra=extra, stacklevel=2)
+    except Exception as error:
+        if is_interruption(error):
+            raise
 
 
 class LogLimit:

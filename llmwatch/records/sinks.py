@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from llmwatch.interruption import is_interruption
 from llmwatch.records import redact
 from llmwatch.records.call import CallRecord
 from llmwatch.records.log import LogLimit, say, say_seldom
@@ -68,7 +69,8 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
     """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further:
     once a minute for each sink and class of error, by ``now``, seconds of a clock that never goes back.
 
-    ``KeyboardInterrupt`` and ``SystemExit`` do go through: they are not the sink's. A sink that makes a call itself,
+    ``KeyboardInterrupt`` and ``SystemExit`` do go through, and so does what a signal handler raises: they are not the
+    sink's. A sink that makes a call itself,
     to post the record somewhere, is not told of that call: it would never come to an end.
     """
     for sink in sinks:
@@ -78,6 +80,8 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
         try:
             sink(record)
         except Exception as error:
+            if is_interruption(error):
+                raise
             with _lost_lock:
                 _lost[_ERRORS] += 1
             name = _name(sink)
@@ -265,6 +269,8 @@ class IncidentLog(JsonLinesSink):
                 raise TimeoutError(errno.ETIMEDOUT, "it still does not answer")
             self._in_time(lambda: self._write(line))
         except OSError as error:
+            if is_interruption(error):
+                raise
             self._lose(error)
         else:
             if self._missed:

@@ -233,9 +233,9 @@ class Attempt(Reports[T]):
         """As a caller that closes its call: who has the end mark has all of the answer. Whether the attempt is
         cancelled now. The lock is held.
         """
-        if self._machine.verdict is None and self.tally.end == "terminal":
+        if self._machine.verdict is None and self._given_up is None and self.tally.end == "terminal":
             self.accept()
-        if not self._machine.cancel("user", now):
+        if not self._machine.cancel(self._given_up or "user", now):
             return False
         self._handover.close()
         return True

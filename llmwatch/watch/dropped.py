@@ -19,7 +19,7 @@ At exit what was left word of is finished, within a second. A forked child forge
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import logging
 import os
 import threading
@@ -50,34 +50,56 @@ class Backlog:
     def __init__(self, name: str, most: int | None = None) -> None:
         self._name = name
         self._most = most
-        self._lock = threading.RLock()  # protects the three fields below; a leaf
+        self._lock = threading.RLock()  # protects the two fields below; a leaf
         self._jobs: deque[Job] = deque()
-        self._thread: threading.Thread | None = None
+        self._busy: threading.Lock | None = None  # held while the thread is there
 
     def put(self, job: Job) -> bool:
-        """Have ``job`` done; ``False`` if too many wait already."""
+        """Have ``job`` done, and wait for nothing; ``False`` if too many wait already."""
         with self._lock:
             if self._most is not None and len(self._jobs) >= self._most:
                 return False
             self._jobs.append(job)
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, args=(self._jobs,), name=self._name, daemon=True)
-                # Where no thread can be started the job waits for the next one, or for the end of the process.
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
-            return True
+            if self._busy is None:
+                self._start()
+        return True
 
-    def _run(self, jobs: deque[Job]) -> None:
+    def _start(self) -> None:
+        busy = threading.Lock()
+        busy.acquire()
+        try:
+            # Thread.start would wait for the thread to come up, in the supervisor's time.
+            _thread.start_new_thread(self._launch, (self._jobs, busy))
+        except RuntimeError:
+            # No thread can be started: the job waits for the next one, or for the end of the process.
+            return
+        self._busy = busy
+
+    def _launch(self, jobs: deque[Job], busy: threading.Lock) -> None:
+        # A bare thread is unknown to threading, and would stay there for ever as a dummy if a sink asked who it is.
+        thread = threading.Thread(target=self._run, args=(jobs, busy), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._run_no_more(busy)
+
+    def _run(self, jobs: deque[Job], busy: threading.Lock) -> None:
         while True:
             with self._lock:
                 if jobs is not self._jobs:
                     return  # a job has forked, and this is the child
                 if not jobs:
-                    self._thread = None
+                    self._run_no_more(busy)
                     return
                 job = jobs.popleft()
             self._do(job)
+            del job
+
+    def _run_no_more(self, busy: threading.Lock) -> None:
+        with self._lock:
+            if self._busy is busy:
+                self._busy = None
+        busy.release()
 
     @staticmethod
     def _do(job: Job) -> None:
@@ -88,11 +110,9 @@ class Backlog:
 
     def finish(self, seconds: float) -> None:
         """At exit: come to the end of the jobs, within ``seconds`` if a thread is at work on them."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-            if thread.is_alive():
-                return
+        busy = self._busy
+        if busy is not None and not busy.acquire(timeout=seconds):
+            return
         while True:
             with self._lock:
                 if not self._jobs:
@@ -104,7 +124,7 @@ class Backlog:
         """In a forked child: the jobs, and the thread, are the parent's."""
         self._lock = threading.RLock()
         self._jobs = deque()
-        self._thread = None
+        self._busy = None
 
 
 CLOSING = Backlog("llmwatch-closing")

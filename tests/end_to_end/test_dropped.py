@@ -235,7 +235,7 @@ def quiet() -> None:
     """Nothing is left to be told."""
     eventually(lambda: not dropped._left, "the supervisor hands on what was dropped")
     for backlog in (dropped.CLOSING, dropped.TELLING):
-        eventually(lambda backlog=backlog: backlog._thread is None, "its thread leaves")  # type: ignore[misc]
+        eventually(lambda backlog=backlog: backlog._busy is None, "its thread leaves")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("circle", [False, True], ids=["del", "circle"])
@@ -433,7 +433,7 @@ class TestSinks:
             for _ in range(20):
                 next(slow.stream("POST", server.chat_url, json=asking()))
             assert entered.wait(PATIENCE)
-            eventually(lambda: dropped.CLOSING._thread is None and not dropped._left, "the calls are over")
+            eventually(lambda: dropped.CLOSING._busy is None and not dropped._left, "the calls are over")
             assert records == []
             others: list[CallRecord] = []
             with Client(sinks=[others.append], limits=Limits(stale=LIMIT), retry=QUICK) as client:

@@ -7,12 +7,14 @@ import errno
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -418,6 +420,35 @@ class TestSinksThatRaise:
         finally:
             logger.removeHandler(handler)
         assert len(got) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarm here")
+@pytest.mark.parametrize("where", ["in a sink", "in the incident log", "in a log handler"])
+def test_an_alarm_comes_out(
+    where: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a signal handler raises while a record is kept, an OSError at that, is the program's and not the sink's."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError("the program's own")
+
+    def rings(*_: object) -> None:
+        signal.raise_signal(signal.SIGALRM)
+
+    incident = IncidentLog(tmp_path / "log", now=clock.now)
+    sinks_ = {"in a sink": rings, "in the incident log": incident, "in a log handler": log_incident}
+    before, handler = signal.signal(signal.SIGALRM, ring), logging.Handler()
+    monkeypatch.setattr(incident, "_in_time", rings)
+    monkeypatch.setattr(handler, "emit", rings)
+    if where == "in a log handler":
+        logging.getLogger("llmwatch").addHandler(handler)
+    try:
+        with pytest.raises(TimeoutError, match="the program's own"):
+            notify([sinks_[where]], call(outcome="failed"), now=clock.now())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        logging.getLogger("llmwatch").removeHandler(handler)
+    assert "cannot be written" not in caplog.text
 
 
 class TestLimits:
