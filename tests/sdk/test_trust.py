@@ -114,16 +114,17 @@ def test_the_environment_is_read_as_the_library_reads_it(
 def test_an_environment_that_is_not_trusted_is_not_read(
     serve: Any, server_tls: ssl.SSLContext, bundle: str, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``trust_env`` of a session is the library's own."""
+    """``trust_env`` of a session is the library's own. (httpx2 before 2.16 reads the variables all the same.)"""
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     server, session = serve(tls=server_tls), requests.Session()
+    with library.Client(timeout=PATIENCE, trust_env=False) as native:
+        expected = outcome(lambda: native.get(server.url), library)
+    assert expected == "refused" or httpx2.__version__ < "2.16"
     session.trust_env = False
     with watched(library, session=session) as client:
-        assert outcome(lambda: client.get(server.url), library) == "refused"
+        assert outcome(lambda: client.get(server.url), library) == expected
         session.trust_env = True
         assert outcome(lambda: client.get(server.url), library) == "ok"
-    with library.Client(timeout=PATIENCE, trust_env=False) as native:
-        assert outcome(lambda: native.get(server.url), library) == "refused"
 
 
 def _context(places: dict[str, str], *, names: bool = True) -> ssl.SSLContext:
