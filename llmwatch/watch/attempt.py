@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
+from llmwatch.watch import patched
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.census import MOST_ORPHANS
 from llmwatch.watch.clock import Waiter
@@ -75,6 +76,7 @@ class Attempt(Reports[T]):
         if sys.is_finalizing():
             # A thread that is started now never runs, and whoever starts it waits for it.
             raise Cancelled("The interpreter exits, so no call can be made any more; nothing was sent.", by="lifecycle")
+        patched.check()
         census = self._supervisor.census
         if census.orphans >= MOST_ORPHANS:
             raise TooManyOrphans(

@@ -1,0 +1,111 @@
+"""Threads that somebody exchanges after the start: every entry point says so, and sends nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Client, ConfigError
+from llmwatch.faults import FaultServer
+from llmwatch.sdk import Transport
+from llmwatch.watch import patched
+from tests.end_to_end.calls import asking
+from tests.rows import each
+from tests.session.doors import caught
+
+BODY = asking()
+
+
+def _exchange(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """What a patch of ``package`` makes of threading, as far as it is looked at."""
+    plain = threading.Lock
+
+    def lock() -> Any:
+        return plain()
+
+    lock.__module__ = f"{package}.thread"
+    monkeypatch.setattr(threading, "Lock", lock)
+
+
+def _client(url: str) -> object:
+    with Client() as client:
+        return client.collect("POST", url, json=BODY)
+
+
+def _request(url: str) -> object:
+    with Client() as client:
+        return client.request("GET", url)
+
+
+def _session(url: str) -> object:
+    with llmwatch.Session() as session:
+        return session.post(url, json=BODY)
+
+
+def _install(url: str) -> object:
+    llmwatch.install()
+    try:
+        return requests.get(url)
+    finally:
+        llmwatch.uninstall()
+
+
+def _transport(url: str) -> object:
+    with httpx.Client(transport=Transport(), timeout=None) as client:
+        return client.post(url, json=BODY)
+
+
+def _call(url: str) -> object:
+    return llmwatch.call(requests.get, url)
+
+
+def _iterate(url: str) -> object:
+    return list(llmwatch.iterate(lambda: iter([requests.get(url)])))
+
+
+def _watched(url: str) -> object:
+    return llmwatch.watched()(requests.get)(url)
+
+
+DOORS = [_client, _request, _session, _install, _transport, _call, _iterate, _watched]
+
+
+@each(("door", "package"), [(door, package) for door in DOORS for package in ("gevent", "eventlet")])
+def test_a_patch_after_the_start(
+    door: Callable[[str], object], package: str, serve: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A patch after the first call is a ConfigError that says what to call first; nothing hangs, nothing is sent. Once
+    threads are what they were, calls go on.
+    """
+    server = serve("healthy")
+    with monkeypatch.context() as patch:
+        _exchange(patch, package)
+        error = caught(ConfigError, door, server.chat_url)
+    assert error.field == package
+    assert package in str(error)
+    assert "before llmwatch and requests are imported" in str(error)
+    assert server.requests == []
+    door(server.chat_url)
+
+
+@each("package", ["ddtrace", "wrapt", "tests", "_thread"])
+def test_another_lock_is_no_other_thread(
+    package: str, serve: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looks at locks, a profiler say, puts one of its own there, and is none of our business."""
+    with monkeypatch.context() as patch:
+        _exchange(patch, package)
+        _client(serve("healthy").chat_url)
+
+
+def test_a_patch_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever patches first is heard: all of llmwatch runs in what threads are then."""
+    monkeypatch.setattr(patched, "_at_import", "gevent")
+    _exchange(monkeypatch, "gevent")
+    patched.check()
