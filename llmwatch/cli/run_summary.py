@@ -15,7 +15,7 @@ from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.resolved import TIMEOUT_SOURCE
 from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
-from llmwatch.watch import forks
+from llmwatch.watch import dropped, forks
 
 __all__ = ["Summary"]
 
@@ -70,6 +70,8 @@ class Summary:
         stream = sys.__stderr__
         if stream is None or os.getpid() != self._process:
             return
+        # Calls that the script has dropped just now may still have to be told of; others' handlers come later.
+        dropped.finish()
         now = stats()
         lines = self.lines(
             running=now["live_attempts"],

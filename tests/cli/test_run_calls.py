@@ -53,6 +53,22 @@ def test_an_untouched_script_recovers(tmp_path: Path, words: tuple[str, ...]) ->
     assert ended == Ended(0, ANSWER + "\n", RECOVERED + HINT)
 
 
+def test_calls_that_the_script_drops_are_counted(tmp_path: Path) -> None:
+    """Responses that nobody closed, some of them dropped with the last line of the script, are cancelled calls."""
+    asks = script(
+        tmp_path,
+        """
+for _ in range(3):
+    body = {"model": "any", "stream": True, "messages": []}
+    print(next(requests.post(url, json=body, stream=True).iter_lines())[:4])
+""",
+    )
+    with FaultServer("stall-after-content") as server:
+        ended = run("run", asks, server.chat_url)
+    summary = "llmwatch: 3 calls watched: 3 cancelled; 0 resends, 0 orphans\n"
+    assert ended == Ended(0, "b'data'\n" * 3, summary)
+
+
 def test_a_module_recovers(tmp_path: Path) -> None:
     """So does a module."""
     script(tmp_path, "print(''.join(ask(url)))")
