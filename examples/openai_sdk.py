@@ -38,11 +38,10 @@ def scene(title: str, *scripts: str, responses_api: bool = False) -> None:
                 else:
                     chat(client)
             except openai.APIError as error:  # what code on the SDK catches anyway; what we know is its cause
-                print(f"  {type(error).__name__}: {error}")
                 cause = error.__cause__
                 assert isinstance(cause, LLMWatchError)
                 assert cause.recovery is not None
-                print(f"  {type(cause).__name__}: {cause}")
+                print(f"  {type(error).__name__}, caused by {type(cause).__name__}: {error}")
                 print(f"  {cause.recovery.decision}: {cause.recovery.message}")
         print(f"  requests at the provider: {len(server.requests)}")
 

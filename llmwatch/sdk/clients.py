@@ -43,11 +43,11 @@ def openai(
     retries are off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what
     is no call of a model (files, batches, lists) alone.
 
-    Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too: ``APITimeoutError``
-    where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error`` event the SDK by
-    itself hands on as an event), the usual status errors, else ``APIConnectionError``, which is also what an answer
-    without its end is. ``Cancelled`` and ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never
-    raise one. Web sockets (``realtime``) are not watched.
+    Every failure is an exception of the SDK with our message, and ours as its ``__cause__``, in mid-stream too:
+    ``APITimeoutError`` where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error``
+    event the SDK by itself hands on as an event), the usual status errors, which say what the provider said, else
+    ``APIConnectionError``, which is also what an answer without its end is. ``Cancelled`` and ``ConfigError`` come as
+    they are. ``timeout=`` may lower a limit and never raise one. Web sockets (``realtime``) are not watched.
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
@@ -77,11 +77,12 @@ def anthropic(
     ``credentials=``, alone;
     ``max_retries=1`` does for that.
 
-    Every failure is an exception of the SDK with ours as its ``__cause__``, in mid-stream too, which the SDK by itself
-    leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event, the usual status
-    errors, else ``APIConnectionError``, which is also what an answer without its end is. ``Cancelled`` and
-    ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never raise one. Events whose ``event:`` line a
-    gateway has dropped, which the SDK by itself passes over, are named by their ``type``.
+    Every failure is an exception of the SDK with our message, and ours as its ``__cause__``, in mid-stream too, which
+    the SDK by itself leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event,
+    the usual status errors, which say what the provider said, else ``APIConnectionError``, which is also what an answer
+    without its end is. ``Cancelled`` and ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never
+    raise one. Events whose ``event:`` line a gateway has dropped, which the SDK by itself passes over, are named by
+    their ``type``.
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """

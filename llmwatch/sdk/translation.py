@@ -3,7 +3,7 @@
 Both SDKs translate what a transport raises before there is a response. In mid-stream openai does so too (3.20 does, 3.0
 did not) and anthropic does not. Of an error event that was kept from them, before there was a response or in
 mid-stream, both would make a connection that failed. So it is done here, in one place, for every moment: the exception
-is the SDK's own, and ours is its ``__cause__``.
+is the SDK's own, with our message, and ours is its ``__cause__``.
 
 =====================================  ==================  =======================================
 ours                                   openai              anthropic
@@ -38,7 +38,7 @@ def as_openai(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
         return error
     found: BaseException
     if isinstance(error, WatchTimeout):
-        found = sdk.APITimeoutError(request=request)
+        found = _timeout(sdk, error, request)
     elif isinstance(error, ProviderError):
         body = {"message": error.message, "type": error.type, "code": error.code, "param": None}
         found = sdk.APIError(error.message, request, body=body)
@@ -55,13 +55,20 @@ def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
         return also(error, sdk.__name__, "AnthropicError")
     found: BaseException
     if isinstance(error, WatchTimeout):
-        found = sdk.APITimeoutError(request=request)
+        found = _timeout(sdk, error, request)
     elif isinstance(error, ProviderError):
         body = {"type": "error", "error": {"type": error.type, "message": error.message}}
         found = sdk.APIStatusError(error.message, response=_response_of(error, request), body=body)
     else:
         found = sdk.APIConnectionError(message=error.message, request=request)
     found.__cause__ = error
+    return found
+
+
+def _timeout(sdk: Any, error: WatchTimeout, request: Any) -> BaseException:
+    """The SDK's time-out with our message. Its class takes none, and says ``Request timed out`` of every limit."""
+    found: BaseException = sdk.APITimeoutError(request=request)
+    found.message, found.args = error.message, (error.message,)  # type: ignore[attr-defined]
     return found
 
 

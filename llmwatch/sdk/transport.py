@@ -78,7 +78,9 @@ class Transport(BaseTransport):
     of the user's own, tenacity's too, is sent each time; so are retries that a library makes only where it is told to
     (``RetryConfig`` of mistralai, ``retry_options`` of google-genai, ``num_retries`` of litellm).
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
-    :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too.
+    :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too, and say what ours say. Over a bare
+    transport an SDK makes its exceptions by itself: ``str(error)`` begins with ``Request timed out`` or ``Connection
+    error``, whatever happened, and our message stands in ``error.__cause__`` alone (openai 3.57, anthropic 2.14).
 
     A request's extensions ``sni_hostname`` (the name that TLS asks for and verifies) and ``target`` (what stands in the
     first line in place of the URL's path) are honoured, behind a proxy too; ``trace`` is not called.

@@ -75,10 +75,13 @@ def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[
     """Through each door it is, after three requests, the SDK's time-out with ours behind it; its own retries send
     nothing.
     """
-    for _, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
+    for door, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
         cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
         assert (cause.limit, cause.limit_seconds, len(cause.record.attempts)) == ("ttfb", LIMIT, 3)
         assert cause.phase == ("waiting" if script == "silent" else "headers")
+        # Over a bare transport the SDK makes the exception, and gives it a text of its own.
+        assert str(outcome.error).startswith(str(cause) if door.startswith("helper") else "Request timed out")
+        assert "LLMWATCH_TTFB_TIMEOUT_SECONDS" in str(cause)
         server.wait_for_requests(3, PATIENCE)
         assert len(server.requests) == 3
 

@@ -42,7 +42,14 @@ def test_each_has_a_word(error: errors.LLMWatchError, name: str) -> None:
         assert type(found) is getattr(sdk, name)
         assert found.__cause__ is combined
         assert found.request is REQUEST
-        assert name == "APITimeoutError" or str(found) == str(error)
+        assert (str(found), found.message, repr(found)) == (str(error), str(error), f"{name}({str(error)!r})")
+
+
+def test_a_time_out_of_the_sdk_itself_is_left_alone() -> None:
+    """Our message is on our exceptions alone: the class says of its own what it always said."""
+    for say, sdk in ((as_openai, openai), (as_anthropic, anthropic)):
+        say(sdk, ERRORS[0][0], REQUEST)
+        assert str(sdk.APITimeoutError(request=REQUEST)).startswith("Request timed out")
 
 
 def test_an_error_event() -> None:
