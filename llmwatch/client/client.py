@@ -146,8 +146,8 @@ class Client:
         """
         start = self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
         call = self._call(start, CollectingCall)
-        call.begin()
         try:
+            call.begin()
             collector = call.answer()
         finally:
             call.close()
@@ -194,8 +194,8 @@ class Client:
         """
         start = self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
         call = self._call(start, ResponseCall)
-        call.begin()
         try:
+            call.begin()
             head, _ = call.answer()
         finally:
             call.close()

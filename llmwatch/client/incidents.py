@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from llmwatch.errors import ConfigError
+from llmwatch.interruption import is_interruption
 from llmwatch.policy import incident_log
 from llmwatch.records import IncidentLog, Sink, log_incident
 from llmwatch.watch.clock import SYSTEM
@@ -36,6 +37,8 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
         _opened[path] = sink
         return (log_incident, sink)
     except OSError as error:
+        if is_interruption(error):
+            raise
         before = _opened.get(path)
         if before is not None:
             return (log_incident, before)

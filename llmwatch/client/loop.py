@@ -99,6 +99,7 @@ class Call(Generic[T]):
         self._latest: Attempt[T] | None = None  # the same, kept when it is over; whose supervisor a finalizer can ask
         self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
         self._dropped = False
+        self._told = False  # the sinks were, or are being told
         self._process = 0
         self.cancelled_by: str | None = None
         self._finished = False
@@ -412,20 +413,30 @@ class Call(Generic[T]):
         raise error
 
     def _finish(self, outcome: str, error: BaseException | None) -> None:
-        with self._lock:
-            if self._finished:
-                # Another thread has closed the call meanwhile: it is over once.
-                return
-            self._finished = True
-            # An error that was raised keeps this call by its frames, and the attempt keeps the error.
-            self._latest = None
+        mine = False
+        try:
+            with self._lock:
+                if self._finished:
+                    # Another thread has closed the call meanwhile: it is over once.
+                    return
+                self._finished = mine = True
+                # An error that was raised keeps this call by its frames, and the attempt keeps the error.
+                self._latest = None
+            self._wind_up(outcome, error)
+        except BaseException:
+            # Other calls wait for what this one gives back, and a second time changes nothing.
+            if mine:
+                self._wind_up(outcome, error)
+            raise
+
+    def _wind_up(self, outcome: str, error: BaseException | None) -> None:
         if self._start.cancel is not None:
             self._start.cancel.unsubscribe(self._subscription)
         if self._release is not None:
             self._release()
         failure = None if error is None else failure_of(error)
         self._planner.settle(outcome, error, self._clock.now())
-        self.record = CallRecord(
+        self.record = self.record or CallRecord(
             call_id=uuid.uuid4().hex,
             started_at=self._began_wall,
             method=self._request.method,
@@ -444,6 +455,9 @@ class Call(Generic[T]):
         self._tell(self.record)
 
     def _tell(self, record: CallRecord) -> None:
+        if self._told:
+            return
+        self._told = True
         context, self._context = self._context, None
         tell = functools.partial(notify, self._sinks, record, now=self._clock.now())
         if not self._dropped or context is None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from llmwatch.errors import ConfigError
+from llmwatch.interruption import is_interruption
 from llmwatch.payload import json_object, may_hold_prompt
 from llmwatch.records import redact
 from llmwatch.transport.redirects import Trail
@@ -181,5 +182,7 @@ def _loads(data: bytes | str) -> object:
 def _position(data: object) -> int | None:
     try:
         return int(data.tell()) if data.seekable() else None  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError) as error:
+        if is_interruption(error):
+            raise
         return None

@@ -41,9 +41,14 @@ class Stream:
         self._cancelled = False
 
     def __enter__(self) -> Stream:
-        if self._call is not None or not self._closed:
-            self._start()
-        return self
+        try:
+            if self._call is not None or not self._closed:
+                self._start()
+            return self
+        except BaseException:
+            # Whoever is interrupted here has no block that closes it.
+            self.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,20 +59,31 @@ class Stream:
         # A generator costs a fraction of a method call for each event. It has nothing to clean up, so it may be
         # dropped.
         ready = self._ready
-        while self._fill():
-            call = self._start()
-            while ready:
-                if call.cancelled_by is not None:
-                    self._discard(call)
-                yield ready.popleft()
+        try:
+            while self._fill():
+                call = self._start()
+                while ready:
+                    if call.cancelled_by is not None:
+                        self._discard(call)
+                    yield ready.popleft()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # A signal handler may have come between an event and its reader: nothing comes behind a gap.
+            self.close()
+            raise
 
     def __next__(self) -> Event:
-        if not self._fill():
-            raise StopIteration
-        call = self._start()
-        if call.cancelled_by is not None:
-            self._discard(call)
-        return self._ready.popleft()
+        try:
+            if self._fill():
+                call = self._start()
+                if call.cancelled_by is not None:
+                    self._discard(call)
+                return self._ready.popleft()
+        except BaseException:
+            self.close()
+            raise
+        raise StopIteration
 
     def _fill(self) -> bool:
         """Have at least one event ready; ``False`` at the end of the answer."""
@@ -112,7 +128,11 @@ class Stream:
     @property
     def limits(self) -> EffectiveLimits:
         """The limits in force for the current attempt, each with its source. Starts the call if it has not begun."""
-        return self._start().limits
+        try:
+            return self._start().limits
+        except BaseException:
+            self.close()
+            raise
 
     def cancel(self) -> None:
         """Give the call up, from any thread: the iterating thread gets :class:`~llmwatch.Cancelled` at once, and
@@ -126,6 +146,14 @@ class Stream:
 
     def close(self) -> None:
         """End the call without an error. Does nothing to an answer that is complete."""
+        try:
+            self._end()
+        except BaseException:
+            # What was interrupted in the middle is done once more.
+            self._end()
+            raise
+
+    def _end(self) -> None:
         self._closed = True
         self._ready.clear()
         if self._call is not None:

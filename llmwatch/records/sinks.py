@@ -173,6 +173,8 @@ class JsonLinesSink:
         try:
             self._probe()
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise type(error)(
                 error.errno, f"The incident log cannot be opened for appending ({error.strerror})", self.path
             ) from None

@@ -156,6 +156,7 @@ class Transport(BaseTransport):
 
         known = self._repeats.known(sending)
         if known is None:
+            opened: requests.Response | None = None
             try:
                 opened = self._open(library, prepared, request, overrides, strict=through is not None)
                 if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
@@ -168,6 +169,11 @@ class Transport(BaseTransport):
             except LLMWatchError as error:
                 # Without the traceback, whose frames include this one.
                 failure = copy_of(error)
+            except BaseException:
+                if opened is not None:
+                    # What is interrupted here has no response that could be closed.
+                    opened.close()
+                raise
             # Outside the except block, so that the plain error is not its own context.
             raise fail(failure)
         if not isinstance(known, LLMWatchError):

@@ -81,6 +81,19 @@ class _Body:
 
     def pull(self) -> bytes | None:
         """The next bytes, ``None`` at the end. Raises what ended the body before that, however often it is called."""
+        try:
+            return self._pull()
+        except LLMWatchError:
+            raise
+        except BaseException as error:
+            # Ctrl-C, or what a stand-in for the network raises: the call is closed, and its end would look like one.
+            self._failure = self._failure or StreamCut(
+                f"The body was not read to its end: {type(error).__name__} was raised in an earlier read of it.",
+                retryable=False,
+            )
+            raise
+
+    def _pull(self) -> bytes | None:
         while not self._pieces:
             batch = self._next_batch()
             if self._failure is not None:
@@ -106,13 +119,6 @@ class _Body:
             # Frames in its traceback refer to it. The copy is never raised, so that it refers to none.
             self._failure = _copy_of(error.with_traceback(None))
             return None
-        except BaseException as error:
-            # Ctrl-C, or what a stand-in for the network raises: the call is closed, and its end would look like one.
-            self._failure = StreamCut(
-                f"The body was not read to its end: {type(error).__name__} was raised in an earlier read of it.",
-                retryable=False,
-            )
-            raise
         return self._call.rest() if batch is None else batch
 
 

@@ -25,6 +25,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 from urllib3.util.retry import Retry
 
+from llmwatch.interruption import is_interruption
 from llmwatch.records.log import say
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
@@ -152,6 +153,9 @@ def adopt_proxy(adapter: BaseAdapter, url: str | None, proxies: Any) -> None:
         return
     proxy = select_proxy(url or "", proxies)
     if proxy and not proxy.lower().startswith("socks"):
-        # What is wrong with it comes out again when the adapter uses it.
-        with contextlib.suppress(Exception):
+        try:
             _adopted.exchange_proxy(adapter, prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+        except Exception as error:
+            # What is wrong with it comes out again when the adapter uses it.
+            if is_interruption(error):
+                raise

@@ -228,21 +228,19 @@ class Feed:
             if self._over and not self.broken:
                 return None
             self._pulling = True
-        piece, ended = None, False
         try:
             piece = self._pull()
-            ended = piece is None
-        except BaseException:
-            self.broken = True
-            raise
-        finally:
             with self._lock:
                 self._pulling = False
-                self._ended = ended and not self._over
+                self._ended = piece is None and not self._over
                 # Who has closed it meanwhile wants no more.
                 piece = None if self._over else piece
                 self._over = piece is None
-        return piece
+            return piece
+        except BaseException:
+            self.broken = self._over = True
+            self._pulling = self._ended = False
+            raise
 
     def close(self) -> None:
         """Give up what was not read."""
@@ -252,7 +250,12 @@ class Feed:
         self._piece, self._at = b"", 0
         self.closed = True
         if not over:
-            (self._interrupt if pulling else self._end)()
+            try:
+                (self._interrupt if pulling else self._end)()
+            except BaseException:
+                # The finalizer finds it closed.
+                self._drop()
+                raise
 
     def __del__(self) -> None:
         # May run in any thread at any bytecode.

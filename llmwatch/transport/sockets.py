@@ -22,6 +22,7 @@ from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
 from urllib3.util.wait import wait_for_read, wait_for_write
 
+from llmwatch.interruption import is_interruption
 from llmwatch.transport.errand import Errand
 
 __all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
@@ -67,8 +68,11 @@ class SocketHandle:
 
     def shut(self) -> None:
         # It may not be connected yet (and is woken all the same), or the peer was faster.
-        with contextlib.suppress(OSError):
+        try:
             self._duplicate.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            if is_interruption(error):
+                raise
 
     def waiting(self) -> bool:
         try:

@@ -40,9 +40,14 @@ class Iterating(Generic[T]):
         self._cancelled = False
 
     def __enter__(self) -> Iterating[T]:
-        if self._call is not None or not self._closed:
-            self._start()
-        return self
+        try:
+            if self._call is not None or not self._closed:
+                self._start()
+            return self
+        except BaseException:
+            # Whoever is interrupted here has no block that closes it.
+            self.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -53,16 +58,21 @@ class Iterating(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        if not self._ready and not self._closed:
-            self._fill()
-        call = self._call
-        if self._ready and call is not None and call.cancelled_by is not None:
-            # What was handed over before a cancellation goes with the rest.
-            self._discard()
-            call.raise_cancelled()
-        if not self._ready:
-            raise StopIteration
-        return self._ready.popleft()
+        try:
+            if not self._ready and not self._closed:
+                self._fill()
+            call = self._call
+            if self._ready and call is not None and call.cancelled_by is not None:
+                # What was handed over before a cancellation goes with the rest.
+                self._discard()
+                call.raise_cancelled()
+            if self._ready:
+                return self._ready.popleft()
+        except BaseException:
+            # A signal handler may have come between an item and its reader: nothing comes behind a gap.
+            self.close()
+            raise
+        raise StopIteration
 
     def _fill(self) -> None:
         call = self._start()
@@ -108,6 +118,14 @@ class Iterating(Generic[T]):
 
     def close(self) -> None:
         """End the work without an error."""
+        try:
+            self._end()
+        except BaseException:
+            # What was interrupted in the middle is done once more.
+            self._end()
+            raise
+
+    def _end(self) -> None:
         self._discard()
         if self._call is not None:
             self._call.close()
