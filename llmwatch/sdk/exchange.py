@@ -15,7 +15,7 @@ from llmwatch.records import CallRecord
 from llmwatch.sdk.failures import copy_of
 from llmwatch.sdk.libraries import Library
 
-__all__ = ["EXTENSION", "Watched", "body_of", "prepare", "respond"]
+__all__ = ["EXTENSION", "Watched", "prepare", "respond"]
 
 EXTENSION = "llmwatch"
 """The name of the response's extension that is a :class:`Watched`."""
@@ -91,15 +91,6 @@ def _body(request: Any, url: str, headers: CaseInsensitiveDict[str]) -> Any:
         # Compression holds events back in the compressor. The library asks for it without being asked to.
         headers["Accept-Encoding"] = "identity"
     return body or None
-
-
-def body_of(prepared: requests.PreparedRequest) -> bytes:
-    """The body for comparison: without the boundary between the parts of a form, which is drawn anew every time."""
-    body = prepared.body
-    if not isinstance(body, bytes):
-        return b""
-    _, _, boundary = prepared.headers.get("content-type", "").partition("boundary=")
-    return body.replace(boundary.encode("latin-1"), b"") if boundary else body
 
 
 def respond(

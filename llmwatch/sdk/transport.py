@@ -17,10 +17,10 @@ from llmwatch.sdk.exchange import prepare, respond
 from llmwatch.sdk.extensions import overrides_of
 from llmwatch.sdk.failures import copy_of, in_library
 from llmwatch.sdk.libraries import Library, library_of
-from llmwatch.sdk.repeats import Repeats, Sending
 from llmwatch.sdk.timeouts import timeouts_of
 from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
 from llmwatch.session.opening import open_response
+from llmwatch.session.repeats import Repeats, Sending
 from llmwatch.transport import Overrides
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.redirects import RedirectedHeaders, leave_keys, sent_on

@@ -10,9 +10,14 @@ import requests
 from requests.adapters import BaseAdapter
 
 from llmwatch.client.settings import Settings
+from llmwatch.errors import LLMWatchError
+from llmwatch.session.errors import as_requests
 from llmwatch.session.opening import open_response
+from llmwatch.session.repeats import Repeats, Sending
 
 __all__ = ["Door", "is_http"]
+
+_repeats = Repeats()
 
 _HTTP = re.compile(r"\s*https?:", re.IGNORECASE)
 
@@ -48,9 +53,23 @@ class Door(BaseAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send ``request`` and return its response; see :func:`~llmwatch.session.opening.open_response`."""
+        """Send ``request`` and return its response; see :func:`~llmwatch.session.opening.open_response`. A library's
+        own retry of what has just ended for good ends as that did.
+        """
         if not is_http(request.url):
             return self.inner.send(request, stream, timeout, verify, cert, proxies)
+        sending = Sending(request)
+        known = _repeats.known(sending)
+        if isinstance(known, LLMWatchError):
+            raise as_requests(known, request, None) from known.__cause__
+
+        def failed(
+            error: LLMWatchError, prepared: requests.PreparedRequest, response: requests.Response | None
+        ) -> BaseException:
+            if response is None:
+                _repeats.failed(sending, error)
+            return as_requests(error, prepared, response)
+
         return open_response(
             self.inner,
             request,
@@ -60,6 +79,7 @@ class Door(BaseAdapter):
             verify=verify,
             cert=cert,
             proxies=proxies,
+            error=failed,
             connection=self,
         )
 

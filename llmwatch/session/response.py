@@ -19,7 +19,7 @@ from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
 from llmwatch.transport.raw import Feed, RelayedResponse
 
-__all__ = ["ErrorMapper", "WatchedResponse", "hand_out"]
+__all__ = ["ErrorMapper", "WatchedResponse", "copy_of", "hand_out"]
 
 ErrorMapper = Callable[[LLMWatchError, requests.PreparedRequest, "requests.Response | None"], BaseException]
 """Makes of an error what the door's users catch: the error, the request, and the response if it is being read."""
@@ -97,7 +97,7 @@ class _Body:
         while not self._pieces:
             batch = self._next_batch()
             if self._failure is not None:
-                self._fail(_copy_of(self._failure))
+                self._fail(copy_of(self._failure))
             if batch is None:
                 return None
             self._pieces.extend(batch)
@@ -117,12 +117,12 @@ class _Body:
             batch: list[bytes] | None = self._call.next_batch()
         except LLMWatchError as error:
             # Frames in its traceback refer to it. The copy is never raised, so that it refers to none.
-            self._failure = _copy_of(error.with_traceback(None))
+            self._failure = copy_of(error.with_traceback(None))
             return None
         return self._call.rest() if batch is None else batch
 
 
-def _copy_of(error: LLMWatchError) -> LLMWatchError:
+def copy_of(error: LLMWatchError) -> LLMWatchError:
     """``error`` without its traceback."""
     found = copy.copy(error)
     found.__cause__ = error.__cause__

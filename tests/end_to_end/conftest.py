@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,14 @@ Connect = Callable[..., Client]
 @pytest.fixture(autouse=True)
 def nothing_left(baseline: None) -> None:
     """Threads and descriptors are back at the baseline after each test."""
+
+
+@pytest.fixture
+def set_aside() -> Iterator[None]:
+    """A garbage collection looks through what the test itself has made, and not through all that is older."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def script(wire: Wire, *ending: Chunk | Close | End | Hang, pieces: int | None =
     return Script.of("wire", head, *map(Chunk, wire.pieces[:pieces]), *(ending or (End(),)))
 
 
-def run(python: Path, stands_on: str, library: str, scripts: list[Script], *, watched: bool) -> Run:
+def run(python: Path, stands_on: str, library: str, scripts: Sequence[Script | str], *, watched: bool) -> Run:
     """Run the library's script, bare or watched, to its end."""
     limits = {f"LLMWATCH_{name}_TIMEOUT_SECONDS": str(LIMIT) for name in ("TTFB", "STALE")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMWATCH_")}

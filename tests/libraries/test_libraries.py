@@ -93,7 +93,9 @@ def test_a_cut_is_never_a_success(python: Path, stands_on: str, library: str) ->
     assert (watched.pieces, watched.sent) == (bare.pieces, bare.sent)
 
 
-@pytest.mark.parametrize("stands_on", [pytest.param("httpx", marks=[pytest.mark.xdist_group("httpx"), _INSTALLS])])
+@pytest.mark.xdist_group("httpx")
+@_INSTALLS
+@pytest.mark.parametrize("stands_on", ["httpx"])
 @pytest.mark.parametrize(
     ("library", "played"),
     [
@@ -108,3 +110,16 @@ def test_a_librarys_own_retries_are_not_multiplied(
     count, raised = count_requests(python, library, played, tries=2)
     assert (count, len(raised)) == (6, 2), raised
     assert raised[0] == raised[1]
+
+
+@pytest.mark.parametrize(
+    "stands_on", [pytest.param("requests", marks=[pytest.mark.xdist_group("requests"), _INSTALLS])]
+)
+def test_a_second_try_of_a_library_on_requests_is_not_multiplied(python: Path, stands_on: str) -> None:
+    """dashscope sends once more after a reset: two requests by itself, three with ours and not six."""
+    bare, watched = (
+        run(python, stands_on, "dashscope", ["reset-before-response"], watched=way) for way in (False, True)
+    )
+    assert (len(bare.sent), len(watched.sent)) == (2, 3)
+    assert bare.error[0] == "requests.exceptions.ConnectionError"
+    assert bare.error[0] in watched.error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,10 +10,10 @@ import anthropic
 import openai
 import pytest
 
-from tests.end_to_end.conftest import authority, bundle, serve, server_tls
+from tests.end_to_end.conftest import authority, bundle, serve, server_tls, set_aside
 from tests.sdk.clients import MAKERS, Watched
 
-__all__ = ["authority", "bundle", "serve", "server_tls"]
+__all__ = ["authority", "bundle", "serve", "server_tls", "set_aside"]
 
 Make = Callable[..., Any]
 
@@ -22,14 +21,6 @@ Make = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def nothing_left(baseline: None) -> None:
     """Threads and descriptors are back at the baseline after each test."""
-
-
-@pytest.fixture
-def set_aside() -> Iterator[None]:
-    """A garbage collection looks through what the test itself has made, and not through all that is older."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ import pytest
 
 from llmwatch import Limits, Retry
 from llmwatch.sdk import Transport
-from llmwatch.sdk.retry_loops import is_retry
+from llmwatch.session.retry_loops import is_retry
 from tests.rows import each
 from tests.sdk.times import LIMIT, LONG, PATIENCE
 

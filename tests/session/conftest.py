@@ -8,10 +8,10 @@ import pytest
 import requests
 
 from tests.cli.running import LAUNCHER
-from tests.end_to_end.conftest import authority, bundle, nothing_left, serve, server_tls
+from tests.end_to_end.conftest import authority, bundle, nothing_left, serve, server_tls, set_aside
 from tests.session.doors import WAYS, Way
 
-__all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls"]
+__all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls", "set_aside"]
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 The libraries cannot be told with an exception that trying again is pointless, as ``x-should-retry`` tells the SDKs with
 a status. But they retry in the thread that they failed in, with the very same request: same method, same URL, same
 body. And either they count their retries in a header (openai, anthropic, groq and others of their make), or it shows on
-the stack (:mod:`llmwatch.sdk.retry_loops`). So a request that is a retry by one of these signs, and the same as that
-which failed last in its thread, is answered as that was, and not sent.
+the stack (:mod:`llmwatch.session.retry_loops`). So a request that is a retry by one of these signs, and the same as
+that which failed last in its thread, is answered as that was, and not sent.
 
 A call that the user makes again counts from 0 and is in no retry of a library: it is sent, and so is a request that
 gives no sign.
@@ -20,9 +20,8 @@ from typing import Any
 import requests
 
 from llmwatch.errors import LLMWatchError
-from llmwatch.sdk.exchange import body_of
-from llmwatch.sdk.failures import copy_of
-from llmwatch.sdk.retry_loops import is_retry
+from llmwatch.session.response import copy_of
+from llmwatch.session.retry_loops import is_retry
 
 __all__ = ["Outcome", "Repeats", "Sending"]
 
@@ -47,7 +46,16 @@ class Sending:
         and not made before it is needed, which for most requests is never.
         """
         seed = f"{self._prepared.method} {self._prepared.url}\n".encode()
-        return sha256(seed + body_of(self._prepared)).digest()
+        return sha256(seed + _body_of(self._prepared)).digest()
+
+
+def _body_of(prepared: requests.PreparedRequest) -> bytes:
+    """The body for comparison: without the boundary between the parts of a form, which is drawn anew every time."""
+    body = prepared.body
+    if not isinstance(body, bytes):
+        return b""
+    _, _, boundary = prepared.headers.get("content-type", "").partition("boundary=")
+    return body.replace(boundary.encode("latin-1"), b"") if boundary else body
 
 
 def _count_in(headers: Mapping[str, str]) -> int:
@@ -86,4 +94,4 @@ class Repeats(threading.local):
         if sending.what != self._what:
             return None
         self._count = sending.count
-        return self._outcome
+        return copy_of(self._outcome) if isinstance(self._outcome, LLMWatchError) else self._outcome

@@ -9,11 +9,12 @@ library                                                  its retry, as seen
 zai-sdk 0.2.3, zhipuai 2.1.5                             ``_http_client``: inside ``_retry_request``
 openai before 1.45, anthropic, groq of that generation   ``_base_client``: inside ``_retry_request``
 cohere 7.3.1                                             ``core.http_client``: ``request`` with ``retries``
+dashscope 2.0.2                                          ``http_request``: ``_send_with_retry`` with an error
 =======================================================  ==============================================
 
 A loop of the user's own begins each time anew, and is never taken for one of these. Nor are retries that a library
 makes only where its user has asked for them (``RetryConfig`` of mistralai, ``retry_options`` of google-genai,
-``num_retries`` of litellm).
+``num_retries`` of litellm), or for as long as a time of its own lasts (google-api-core, 60 s): these outlive an outage.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ _RETRY_FUNCTIONS = {
 }
 """By module, the function that is called for nothing else."""
 
-_COUNTING_FUNCTIONS = {"cohere.core.http_client": ("request", "retries")}
-"""By module, the function that calls itself for a retry, and its argument that says how many there were before."""
+_TELLING_VARIABLES = {
+    "cohere.core.http_client": ("request", "retries"),
+    "dashscope.api_entities.http_request": ("_send_with_retry", "e"),
+}
+"""By module, a function, and its variable that counts the retries, or holds the error that one is for."""
 
 
 def is_retry() -> bool:
@@ -43,10 +47,8 @@ def is_retry() -> bool:
         module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         if _RETRY_FUNCTIONS.get(module) == name:
             return True
-        function, argument = _COUNTING_FUNCTIONS.get(module, ("", ""))
-        if function == name:
-            count = frame.f_locals.get(argument)
-            if isinstance(count, int) and count > 0:
-                return True
+        function, variable = _TELLING_VARIABLES.get(module, ("", ""))
+        if function == name and frame.f_locals.get(variable):
+            return True
         frame = frame.f_back
     return False
