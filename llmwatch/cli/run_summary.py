@@ -15,7 +15,8 @@ from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.resolved import TIMEOUT_SOURCE
 from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
-from llmwatch.watch import dropped, forks
+from llmwatch.watch import forks
+from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["Summary"]
 
@@ -71,7 +72,7 @@ class Summary:
         if stream is None or os.getpid() != self._process:
             return
         # Calls that the script has dropped just now may still have to be told of; others' handlers come later.
-        dropped.finish()
+        supervisors.finish_dropped()
         now = stats()
         lines = self.lines(
             running=now["live_attempts"],

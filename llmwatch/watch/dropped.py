@@ -20,6 +20,7 @@ At exit what was left word of is finished, within a second. A forked child forge
 from __future__ import annotations
 
 import _thread
+import functools
 import logging
 import os
 import threading
@@ -108,17 +109,20 @@ class Backlog:
         except BaseException as error:  # a sink that wants to end its thread must not keep the others from being told
             say(logging.ERROR, "llmwatch: a dropped call could not be told of: %s", redact.described(error))
 
-    def finish(self, seconds: float) -> None:
-        """At exit: come to the end of the jobs, within ``seconds`` if a thread is at work on them."""
-        busy = self._busy
-        if busy is not None and not busy.acquire(timeout=seconds):
-            return
-        while True:
-            with self._lock:
-                if not self._jobs:
-                    return
-                job = self._jobs.popleft()
-            self._do(job)
+    def finish(self, seconds: float, lend: Lend) -> None:
+        """At exit: wait until the jobs are done, ``seconds`` at most. Where no thread can be started any more (CPython
+        3.12) they are done in one that ``lend`` has.
+        """
+        with self._lock:
+            if self._jobs and self._busy is None:
+                self._start()
+            if self._jobs and self._busy is None:
+                self._busy = threading.Lock()
+                self._busy.acquire()
+                lend(_Lent(functools.partial(self._run, self._jobs, self._busy)))
+            busy = self._busy
+        if busy is not None:
+            busy.acquire(timeout=seconds)
 
     def after_fork(self) -> None:
         """In a forked child: the jobs, and the thread, are the parent's."""
@@ -157,12 +161,33 @@ class Dropped:
             CLOSING.put(self._close)
 
 
-def finish() -> None:
-    """At exit: tell of the calls that were dropped and not told of yet. The attempts are over."""
+class _Lent:
+    """A job for the supervisor's own thread."""
+
+    __slots__ = ("_job", "armed")
+
+    def __init__(self, job: Job) -> None:
+        self.armed = _NEVER
+        self._job = job
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        return Action.KILL, None
+
+    def abort(self) -> None:
+        self._job()
+
+
+Lend = Callable[["_Lent"], None]
+
+
+def finish(lend: Lend) -> None:
+    """At exit: tell of the calls that were dropped and not told of yet. ``lend`` gives the supervisor something to do,
+    which has nothing to watch any more.
+    """
     for dropped in list(_left.values()):
         dropped.abort()
-    CLOSING.finish(_AT_EXIT / 2)
-    TELLING.finish(_AT_EXIT / 2)
+    CLOSING.finish(_AT_EXIT / 2, lend)
+    TELLING.finish(_AT_EXIT / 2, lend)
 
 
 def _after_fork_in_child() -> None:

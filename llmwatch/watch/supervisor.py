@@ -32,7 +32,7 @@ from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action
 
-__all__ = ["Supervisor", "Watched", "current"]
+__all__ = ["Supervisor", "Watched", "current", "finish_dropped"]
 
 _log = logging.getLogger("llmwatch")
 
@@ -224,7 +224,13 @@ def _end_all() -> None:
     if _current is not None:
         for attempt in _current.census.live():
             attempt.end_at_exit()
-    dropped.finish()
+    finish_dropped()
+
+
+def finish_dropped() -> None:
+    """At exit: have everything said that there is to say of calls that were dropped, within a second."""
+    if _current is not None:
+        dropped.finish(_current.look_at)
 
 
 def _disinherit() -> None:

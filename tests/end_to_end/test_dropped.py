@@ -563,22 +563,33 @@ def test_what_was_dropped_just_before_the_exit_is_told(serve: Serve) -> None:
     assert ended.stdout.splitlines() == ["cancelled user_cancel 1"] * 5
 
 
-BLOCKED_AT_EXIT = """
-import sys, threading
+IN_AN_EXIT_HANDLER = """
+import atexit, sys, threading
 from llmwatch import Client
-client = Client(sinks=[lambda record: threading.Event().wait()])
+from llmwatch.watch import dropped
+sink = {"blocks": lambda record: threading.Event().wait(), "tells": lambda record: print(record.outcome, flush=True)}
+client = Client(sinks=[sink[sys.argv[2]]])
 body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-for _ in range(3):
-    next(client.stream("POST", sys.argv[1], json=body))
+streams = [client.stream("POST", sys.argv[1], json=body) for _ in range(3)]
+for stream in streams: next(stream)
+del stream
+def none_left(*_): raise RuntimeError("can't create new thread at interpreter shutdown")
+def drop():
+    if sys.argv[3] == "without threads": dropped._thread.start_new_thread = none_left
+    streams.clear()
+atexit.register(drop)
 """
 
 
-def test_a_sink_that_blocks_does_not_keep_the_process(serve: Serve) -> None:
-    """A process whose sink never comes back ends all the same."""
+@pytest.mark.parametrize("threads", ["with threads", "without threads"])
+@pytest.mark.parametrize("sink", ["tells", "blocks"])
+def test_what_is_dropped_in_an_exit_handler_is_told(serve: Serve, sink: str, threads: str) -> None:
+    """Also where the interpreter starts no thread any more. A sink that never comes back does not keep the process."""
     server = serve("stall-after-content")
-    command = [sys.executable, "-c", BLOCKED_AT_EXIT, server.chat_url]
+    command = [sys.executable, "-c", IN_AN_EXIT_HANDLER, server.chat_url, sink, threads]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == (["cancelled"] * 3 if sink == "tells" else [])
 
 
 IN_A_FORK = """
