@@ -7,6 +7,7 @@ before an attempt's lock, and nothing is waited for while it is held.
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import functools
 import logging
@@ -15,7 +16,7 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Generic, NoReturn, TypeVar
 
 from llmwatch.client.history import History
@@ -34,7 +35,7 @@ from llmwatch.records import CallRecord, Decision, notify, untold
 from llmwatch.records.log import say
 from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
 from llmwatch.watch.attempt import Attempt, serving
-from llmwatch.watch.dropped import TELLING
+from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
@@ -54,6 +55,9 @@ _log = logging.getLogger("llmwatch")
 # A library says nothing unless it is asked to.
 _log.addHandler(logging.NullHandler())
 
+
+# Calls that were begun and are not over, by their ids; one step of the interpreter puts in or takes out.
+_open: dict[int, weakref.ref[Call[Any]]] = {}
 
 _MOST_HELD = 64 * 1024
 """Bytes of a body that are held back at most where they are handed on as they come."""
@@ -100,7 +104,8 @@ class Call(Generic[T]):
         self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
         self._dropped = False
         self._told = False  # the sinks were, or are being told
-        self._process = 0
+        self._process = self._thread = 0
+        self._inside = False  # a thread is in here
         self.cancelled_by: str | None = None
         self._finished = False
 
@@ -115,6 +120,8 @@ class Call(Generic[T]):
         """Start the call's clock and its first attempt."""
         self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
         self._context, self._process = contextvars.copy_context(), os.getpid()
+        self._thread = threading.get_ident()
+        _open[id(self)] = weakref.ref(self)
         token = self._start.cancel
         if token is not None:
             # Weakly, so that a token which outlives a call that was dropped does not keep it.
@@ -148,7 +155,16 @@ class Call(Generic[T]):
             self._dropped = True
             attempt.abandon(self.close)
 
-    def close(self) -> None:
+    def leave_at_exit(self, threads: Container[int]) -> None:
+        """The interpreter exits. Where none of ``threads``, which go on till then, may be reading the call, it is
+        closed and told of as one that was dropped.
+        """
+        if self._inside or self._dropped or self._process != os.getpid() or self._thread in threads:
+            return
+        self._dropped = True
+        CLOSING.put(functools.partial(self.close, "lifecycle"))
+
+    def close(self, by: str = "user") -> None:
         """The caller wants no more. An answer that is complete goes on draining."""
         if self._finished or sys.is_finalizing():
             # A stream that is still open when the interpreter goes was ended at exit, and the thread that holds its
@@ -172,9 +188,9 @@ class Call(Generic[T]):
             # It had failed before its caller left, who has only not come to the error yet.
             self._left_failed(self._observe(attempt))
             return
-        self.cancel("user")
+        self.cancel(by)
         self._observe_cancelled()
-        self._finish("cancelled", cancelled_error(self.cancelled_by or "user"))
+        self._finish("cancelled", cancelled_error(self.cancelled_by or by))
 
     def _left_failed(self, ended: Ended) -> None:
         self._history.attempts.append(ended.record)
@@ -191,6 +207,7 @@ class Call(Generic[T]):
         self._stop(error, None)
 
     def _guarded(self, step: Callable[[], R]) -> R:
+        self._inside = True
         try:
             return step()
         except LLMWatchError:
@@ -201,6 +218,8 @@ class Call(Generic[T]):
                 self._history.not_carried_out()
             self.close()
             raise
+        finally:
+            self._inside = False
 
     # -- attempts -----------------------------------------------------------
 
@@ -422,6 +441,7 @@ class Call(Generic[T]):
                 self._finished = mine = True
                 # An error that was raised keeps this call by its frames, and the attempt keeps the error.
                 self._latest = None
+                _open.pop(id(self), None)
             self._wind_up(outcome, error)
         except BaseException:
             # Other calls wait for what this one gives back, and a second time changes nothing.
@@ -487,3 +507,19 @@ def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Calla
             bound(by)
 
     return call
+
+
+def _leave_open_calls() -> None:
+    """At exit: calls that nobody has closed. The main thread is here, and those that are not daemons have ended."""
+    threads = sys._current_frames().keys() - {threading.get_ident()}
+    for reference in list(_open.values()):
+        call = reference()
+        if call is not None:
+            call.leave_at_exit(threads)
+
+
+atexit.register(_leave_open_calls)
+
+if hasattr(os, "register_at_fork"):
+    # Those of the parent are its own.
+    os.register_at_fork(after_in_child=_open.clear)

@@ -563,6 +563,40 @@ def test_what_was_dropped_just_before_the_exit_is_told(serve: Serve) -> None:
     assert ended.stdout.splitlines() == ["cancelled user_cancel 1"] * 5
 
 
+OPEN_AT_EXIT = """
+import sys, threading
+from llmwatch import Client
+def tell(record): print(record.outcome, record.cause, [one.cause for one in record.attempts], flush=True)
+client = Client(sinks=[tell])
+body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+stream = client.stream("POST", sys.argv[1], json=body)
+if sys.argv[2] == "main":
+    next(stream)
+elif sys.argv[2] == "thread":
+    threading.Thread(target=next, args=(stream,)).start()
+else:
+    next(stream)
+    def wait():
+        try: list(stream)
+        finally: print("it woke")
+    threading.Thread(target=wait, daemon=True).start()
+    while not stream._call._inside: pass
+"""
+
+
+@pytest.mark.parametrize("reader", ["main", "thread", "daemon"])
+def test_what_is_open_at_exit_is_told_unless_somebody_reads_it(serve: Serve, reader: str) -> None:
+    """A stream that a script has left open ends with the script, and its sinks are told; one that a daemon thread
+    waits for is left to it.
+    """
+    server = serve("stall-after-content")
+    command = [sys.executable, "-c", OPEN_AT_EXIT, server.chat_url, reader]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told_of = [] if reader == "daemon" else ["cancelled lifecycle_close ['lifecycle_close']"]
+    assert ended.stdout.splitlines() == told_of
+
+
 IN_AN_EXIT_HANDLER = """
 import atexit, sys, threading
 from llmwatch import Client
