@@ -1,11 +1,13 @@
 """An agent that nobody touches: plain requests, no time-out, a retry loop of its own.
 
+    python examples/legacy_agent.py
     OPENAI_API_KEY=... python examples/legacy_agent.py https://api.openai.com/v1
     OPENAI_API_KEY=... llmwatch run examples/legacy_agent.py https://api.openai.com/v1
 
-The base URL may also stand in OPENAI_BASE_URL, the model in OPENAI_MODEL. As it is, a provider that goes silent holds
-it for ever: its loop asks again after a failure, and silence is none. Under ``llmwatch run`` it is one.
-installed_agent.py is the same agent with llmwatch.install().
+The base URL may also stand in OPENAI_BASE_URL, the model in OPENAI_MODEL. Without one, a provider in this process
+answers, and nothing goes wrong. A provider that goes silent holds the agent for ever: its loop asks again after a
+failure, and silence is none. Under ``llmwatch run`` it is one. installed_agent.py is the same agent with
+llmwatch.install().
 """
 
 from __future__ import annotations
@@ -99,9 +101,15 @@ def work(base_url: str) -> None:
 
 def main() -> None:
     base_url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("OPENAI_BASE_URL", "")
-    if not base_url:
-        sys.exit("usage: legacy_agent.py BASE_URL")
-    work(base_url)
+    if base_url:
+        work(base_url)
+        return
+    # The stand-in for a provider is all that the agent has of llmwatch.
+    from llmwatch.faults import FaultServer
+
+    with FaultServer(["tool-arguments-only:count=4", "healthy"]) as server:
+        work(f"{server.url}/v1")
+        print(f"requests at the provider: {len(server.requests)}")
 
 
 if __name__ == "__main__":

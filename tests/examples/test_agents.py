@@ -156,6 +156,12 @@ def test_the_legacy_agent_works() -> None:
     assert all(b'"a-model"' in request.body for request in requests)
 
 
+def test_the_legacy_agent_brings_a_provider_along() -> None:
+    """Without an address it works on a healthy provider of its own."""
+    said = f"agent: look_up found Malmö, 4 days: rain.\nagent: {ANSWER}\nrequests at the provider: 2\n"
+    assert run("legacy_agent.py") == said
+
+
 def test_the_agent_retries_what_fails() -> None:
     """Its own loop works as it did: without us it asks again when a connection is reset."""
     with FaultServer(["reset-mid-stream", "healthy"]) as server:
