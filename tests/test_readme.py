@@ -55,7 +55,7 @@ SCENES = [
             "went silent in the middle",
             "stale 1.0 ",
             "\nA watchdog counts\n",
-            "True continue Keep what",
+            "True False continue Keep what",
             '"attempts":[',
         ],
     ),
@@ -195,6 +195,14 @@ def test_the_commands_are_there() -> None:
     assert f"{fresh}-e '.[test]' && .venv/bin/python -m pytest" in PLAIN_BLOCKS
     assert "`.venv/bin/python -m pytest --fast`" in README
     assert "python -m pytest --fast" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_types_of_its_programs_are_checked() -> None:
+    """The check before a commit has the programs looked at by mypy and by pyright, in their strict modes."""
+    assert "python .ci/check_readme.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    checks = (ROOT / ".ci" / "check_readme.py").read_text(encoding="utf-8")
+    assert '"mypy", "--strict"' in checks
+    assert '"typeCheckingMode": "strict"' in checks
 
 
 def test_what_is_checked_is_the_command_of_the_readme() -> None:
