@@ -37,6 +37,9 @@ _NEVER = float("inf")
 _AT_EXIT = 1.0
 """Seconds that dropped calls may delay the end of the process."""
 
+_PAUSE = 0.001
+_MOST_PAUSES = 100
+
 _MOST = 10_000
 """Records that wait for sinks which block; more are lost."""
 
@@ -113,16 +116,18 @@ class Backlog:
         """At exit: wait until the jobs are done, ``seconds`` at most. Where no thread can be started any more (CPython
         3.12) they are done in one that ``lend`` has.
         """
-        with self._lock:
-            if self._jobs and self._busy is None:
-                self._start()
-            if self._jobs and self._busy is None:
-                self._busy = threading.Lock()
-                self._busy.acquire()
-                lend(_Lent(functools.partial(self._run, self._jobs, self._busy)))
-            busy = self._busy
-        if busy is not None:
-            busy.acquire(timeout=seconds)
+        while True:
+            with self._lock:
+                if self._jobs and self._busy is None:
+                    self._start()
+                if self._jobs and self._busy is None:
+                    self._busy = threading.Lock()
+                    self._busy.acquire()
+                    lend(_Lent(functools.partial(self._run, self._jobs, self._busy)))
+                busy = self._busy
+            # A thread that did not come up, since the interpreter exits, leaves the jobs.
+            if busy is None or not busy.acquire(timeout=seconds):
+                return
 
     def after_fork(self) -> None:
         """In a forked child: the jobs, and the thread, are the parent's."""
@@ -134,7 +139,7 @@ class Backlog:
 CLOSING = Backlog("llmwatch-closing")
 TELLING = Backlog("llmwatch-telling", _MOST)
 
-# Those whose closing has not begun, by their ids. No lock: one step puts in, one takes out, and who takes out does it.
+# Those that were not handed on, by their ids. No lock: one step of the interpreter puts in, one takes out.
 _left: dict[int, Dropped] = {}
 
 
@@ -148,7 +153,7 @@ class Dropped:
 
     def __init__(self, close: Job) -> None:
         self.armed = _NEVER
-        self._close = close
+        self._close = [close]
         _left[id(self)] = self
 
     def examine(self, now: float) -> tuple[Action, float | None]:
@@ -156,9 +161,13 @@ class Dropped:
         return Action.KILL, None
 
     def abort(self) -> None:
-        """Hand the call on, once the attempts that have to be ended are."""
-        if _left.pop(id(self), None) is not None:
-            CLOSING.put(self._close)
+        """Hand the call on, once the attempts that have to be ended are. Whoever takes ``close`` out does it."""
+        try:
+            close = self._close.pop()
+        except IndexError:
+            return
+        CLOSING.put(close)
+        _left.pop(id(self), None)
 
 
 class _Lent:
@@ -186,6 +195,11 @@ def finish(lend: Lend) -> None:
     """
     for dropped in list(_left.values()):
         dropped.abort()
+    # The supervisor may be about to hand one on.
+    for _ in range(_MOST_PAUSES):
+        if not _left:
+            break
+        threading.Event().wait(_PAUSE)
     CLOSING.finish(_AT_EXIT / 2, lend)
     TELLING.finish(_AT_EXIT / 2, lend)
 

@@ -573,7 +573,9 @@ stream = client.stream("POST", sys.argv[1], json=body)
 if sys.argv[2] == "main":
     next(stream)
 elif sys.argv[2] == "thread":
-    threading.Thread(target=next, args=(stream,)).start()
+    thread = threading.Thread(target=next, args=(stream,))
+    thread.start()
+    thread.join()
 else:
     next(stream)
     def wait():
