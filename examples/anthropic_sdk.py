@@ -24,7 +24,7 @@ def ask(client: anthropic.Anthropic) -> None:
 
 def scene(title: str, *scripts: str) -> None:
     print(f"\n{title}")
-    limits = Limits(ttfb=0.4, first_content=0.8, stale=0.4)
+    limits = Limits(ttfb=1.0, first_content=1.5, stale=1.0)
     with FaultServer(scripts) as server:
         # base_url and api_key as for Anthropic itself; here the provider is one that goes wrong on purpose.
         with sdk.anthropic(limits=limits, retry=Retry(backoff=0.1), base_url=server.url, api_key="none") as client:

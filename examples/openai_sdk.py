@@ -28,7 +28,7 @@ def responses(client: openai.OpenAI) -> None:
 
 def scene(title: str, *scripts: str, responses_api: bool = False) -> None:
     print(f"\n{title}")
-    limits = Limits(ttfb=0.4, first_content=0.8, stale=0.4)
+    limits = Limits(ttfb=1.0, first_content=1.5, stale=1.0)
     with FaultServer(scripts) as server:
         # base_url and api_key as for OpenAI itself; here the provider is one that goes wrong on purpose.
         with sdk.openai(limits=limits, base_url=f"{server.url}/v1", api_key="none") as client:

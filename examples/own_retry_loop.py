@@ -34,7 +34,7 @@ def ask(client: Client, url: str) -> str:
 def scene(title: str, *scripts: str) -> None:
     print(f"\n{title}")
     # Retry.none(): llmwatch leaves the resends to this loop, and a failure comes straight here.
-    limits = Limits(ttfb=0.4, first_content=0.8, stale=0.4)
+    limits = Limits(ttfb=1.0, first_content=1.5, stale=1.0)
     with FaultServer(scripts) as server, Client(limits=limits, retry=Retry.none()) as client:
         try:
             print(f"  answer: {ask(client, server.chat_url)!r}")

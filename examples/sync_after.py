@@ -35,7 +35,7 @@ def recover(title: str, *scripts: str) -> None:
     """The same call to a provider that plays one of the ``scripts`` for each request."""
     print(f"\n{title}")
     # Limits of a demonstration: the defaults leave a provider minutes.
-    with FaultServer(scripts) as server, Client(limits=Limits(ttfb=0.5, first_content=1.0)) as client:
+    with FaultServer(scripts) as server, Client(limits=Limits(ttfb=1.0, first_content=1.5)) as client:
         try:
             record = ask(client, server.chat_url, {}).record
             assert record is not None

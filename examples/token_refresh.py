@@ -27,7 +27,7 @@ def make_auth(token_url: str, **options: Any) -> AuthBase:
         return requests.post(token_url, data=form)
 
     # A limit of a demonstration: the default is 30 s, and LLMWATCH_REFRESH_TIMEOUT_SECONDS sets another.
-    return refreshing(refresh, limits=Limits(total=0.5), **options)
+    return refreshing(refresh, limits=Limits(total=1.0), **options)
 
 
 def ask(client: Client, url: str, auth: AuthBase) -> str:

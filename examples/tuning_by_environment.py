@@ -18,9 +18,9 @@ BODY = {"model": "any", "stream": True, "messages": [{"role": "user", "content":
 
 # Each scene: the variables, and what the provider does with the first request and with those after it.
 SCENES: list[tuple[dict[str, str], list[str]]] = [
-    ({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "0.4"}, ["silent", "healthy"]),
+    ({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "1.0"}, ["silent", "healthy"]),
     ({"LLMWATCH_TIMEOUT_SECONDS": "0.8", "LLMWATCH_STALE_TIMEOUT_SECONDS": "5"}, ["silent", "healthy"]),
-    ({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "0.4", "LLMWATCH_MAX_ATTEMPTS": "1"}, ["silent", "healthy"]),
+    ({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "1.0", "LLMWATCH_MAX_ATTEMPTS": "1"}, ["silent", "healthy"]),
     ({"LLMWATCH_PROFILE": "hosted", "LLMWATCH_TTFB_TIMEOUT": "0.4"}, ["healthy"]),
     ({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon"}, ["healthy"]),
 ]

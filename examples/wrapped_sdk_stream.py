@@ -31,7 +31,7 @@ def scene(title: str, *scripts: str) -> None:
         try:
             with llmwatch.iterate(
                 functools.partial(ask, client),
-                limits=Limits(ttfb=0.4, first_content=0.4, stale=0.4),
+                limits=Limits(ttfb=1.0, first_content=1.0, stale=1.0),
                 retry=retry,
             ) as chunks:
                 for chunk in chunks:

@@ -5,6 +5,7 @@ from llmwatch.auth import refreshing
 from llmwatch.client import (
     Client,
     Collected,
+    DelayNotice,
     ProgressNotice,
     Resend,
     RetryNotice,
@@ -55,6 +56,7 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "Decision",
+    "DelayNotice",
     "EmptyStream",
     "Event",
     "EventTooLarge",

@@ -2,7 +2,7 @@
 
 ::
 
-    LLMWatchError                             .retryable .recovery (.safe) .record .partial
+    LLMWatchError                             .retryable .retry_after .recovery (.safe) .record .partial
     ├── WatchTimeout (also TimeoutError)      .limit .limit_seconds .phase .elapsed: a limit expired
     ├── ConnectFailed (also ConnectionError)  .cause: refused, reset, dns, dns_temporary, tls, proxy, unreachable,
     │                                         descriptors
@@ -67,9 +67,11 @@ def _rebuild(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> L
 class LLMWatchError(Exception):
     """The root of everything that llmwatch raises.
 
-    ``retryable`` says whether a resend could work; ``recovery`` (safe, decision, reason, message, action) whether it is
-    safe, ``None`` where nothing was sent yet; ``record`` is the :class:`~llmwatch.records.CallRecord` of the call,
-    attempts and decisions included; ``partial`` is the answer text that was delivered before the failure.
+    ``retryable`` says whether a resend could work; ``retry_after`` in how many seconds, where that is known (the
+    provider has named it, or calls to its origin wait for each other), else ``None``; ``recovery`` (safe, decision,
+    reason, message, action) whether it is safe, ``None`` where nothing was sent yet; ``record`` is the
+    :class:`~llmwatch.records.CallRecord` of the call, attempts and decisions included; ``partial`` is the answer text
+    that was delivered before the failure.
     """
 
     retryable: bool = False
@@ -79,6 +81,7 @@ class LLMWatchError(Exception):
         self.message = message
         if retryable is not None:
             self.retryable = retryable
+        self.retry_after: float | None = None
         self.recovery: Recovery | None = None
         self.record: CallRecord | None = None
         self.partial: str = ""
@@ -207,12 +210,14 @@ class ProviderError(LLMWatchError):
 
 
 class CircuitOpen(LLMWatchError):
-    """Calls to this origin failed one after the other, so nothing was sent.
+    """Nothing was sent: the origin answers nobody, or has told another call to wait, and this call may not wait that
+    long.
 
-    ``retry_after`` seconds from now one call may try again.
+    ``retry_after`` seconds from now it is worth trying again.
     """
 
     retryable = True
+    retry_after: float
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)

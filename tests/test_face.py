@@ -26,6 +26,7 @@ NAMES = [
     "ConfigError",
     "ConnectFailed",
     "Decision",
+    "DelayNotice",
     "EmptyStream",
     "Event",
     "EventTooLarge",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.cells import cell_len, set_cell_size
 
-from llmwatch import ProgressNotice, RetryNotice, WaitNotice
+from llmwatch import DelayNotice, ProgressNotice, RetryNotice, WaitNotice
 from llmwatch.cli.terminal import Terminal
 from llmwatch.client import Notice
 from llmwatch.policy import EffectiveLimits
@@ -61,6 +61,9 @@ class Waiting:
         elif isinstance(notice, RetryNotice):
             self.clear()
             self._terminal.note(_retrying(notice))
+        elif isinstance(notice, DelayNotice):
+            self.clear()
+            self._terminal.note(notice.message[:1].upper() + notice.message[1:])
         elif isinstance(notice, ProgressNotice):
             self.clear()
 

@@ -16,12 +16,13 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
+from llmwatch.client.gate import Turn
 from llmwatch.client.history import History
 from llmwatch.client.incidents import incident_sinks
-from llmwatch.client.notices import RetryNotice, Teller
+from llmwatch.client.notices import DelayNotice, RetryNotice, Teller
 from llmwatch.client.planning import Planner
 from llmwatch.client.recording import Ended, cancelled_error, observe
 from llmwatch.client.request import CallRequest
@@ -33,12 +34,14 @@ from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify, untold
 from llmwatch.records.log import say
-from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of
+from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.clock import Clock
 from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
+from llmwatch.watch.reports import Reports
 from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
@@ -83,7 +86,7 @@ class Call(Generic[T]):
             start=start,
             retry=self.retry,
             history=self._history,
-            origin=settings.origins.get(self._request.origin, self.retry),
+            gate=settings.origins.get(self._request.origin, self.retry, settings.random),
         )
         self._tools = self._exposed()
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
@@ -193,8 +196,7 @@ class Call(Generic[T]):
         self._finish("cancelled", cancelled_error(self.cancelled_by or by))
 
     def _left_failed(self, ended: Ended) -> None:
-        self._history.attempts.append(ended.record)
-        self._attempt = None
+        self._remember(ended)
         if isinstance(ended.error, LLMWatchError):
             plan = self._planner.stop(ended.error, ended.facts, None)
             self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
@@ -231,12 +233,11 @@ class Call(Generic[T]):
             outer.adopt(inner)
             self._release = functools.partial(outer.disown, inner)
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
-        refusal = self._planner.admit(self._began_at)
-        if refusal is not None:
-            self._stop(refusal, None)
         deadline = self.limits.value("deadline")
         self._planner.ends_at = None if deadline is None else self._began_at + deadline
         self._planner.loading_time = self._loading_time()
+        self._planner.enter(self._began_at)
+        self._pass_gate(None)
         self._begin_attempt()
 
     def _begin_attempt(self) -> Attempt[T]:
@@ -248,6 +249,10 @@ class Call(Generic[T]):
             self._history.not_carried_out()
             self.raise_cancelled()
         self._settings.started(attempt)
+        turn = self._planner.turn
+        if turn is not None:
+            turn.attempt = attempt
+            attempt.on_answer = functools.partial(_answered, turn, self._clock)
         try:
             attempt.start(self._make_work(self._request, self.limits))
         except LLMWatchError as error:
@@ -312,8 +317,13 @@ class Call(Generic[T]):
         if attempt is not None and attempt.verdict is not None:
             ended = self._observe(attempt)
             self._note_unsent(ended)
-            self._history.attempts.append(ended.record)
-            self._attempt = None
+            self._remember(ended, cancelled=True)
+
+    def _remember(self, ended: Ended, *, cancelled: bool = False) -> None:
+        """The attempt is over and becomes history."""
+        self._planner.attempt_over(ended.error, cancelled=cancelled)
+        self._history.attempts.append(ended.record)
+        self._attempt = None
 
     def _note_unsent(self, ended: Ended) -> None:
         """An attempt was ended from outside: if it had sent nothing, the resend that it was did not take place."""
@@ -322,6 +332,7 @@ class Call(Generic[T]):
 
     def _succeed(self, ended: Ended) -> None:
         self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
+        self._planner.attempt_over(None, cancelled=False)
         self._history.attempts.append(ended.record)
         if _is_failure(ended.fault):
             # It was handed on, for its reader to find.
@@ -338,16 +349,16 @@ class Call(Generic[T]):
 
     def _fail(self, ended: Ended) -> None:
         """A failed attempt: returns after the wait if another is to follow, raises if none is."""
-        error, history = ended.error, self._history
+        error = ended.error
         assert error is not None
         if not isinstance(error, LLMWatchError):
-            history.attempts.append(ended.record)
-            self._attempt = None
+            self._remember(ended)
             self._finish("failed", error)
             raise error
         if isinstance(error, Cancelled) or getattr(error, "limit", None) == "deadline":
             self._note_unsent(ended)
-        plan, wait = self._planner.plan(error, ended.facts, self.cancelled_by)
+        self._planner.attempt_over(error, cancelled=isinstance(error, Cancelled))
+        plan, wait = self._planner.plan(error, ended.facts, self._request, self.cancelled_by)
         if plan.recovery.decision is not Decision.RETRY:
             plan, wait = self._planner.asked_of_adapter(error, ended.facts, plan, self._request) or (plan, wait)
         self._carry_out(ended, error, plan, wait)
@@ -356,8 +367,7 @@ class Call(Generic[T]):
         """Returns after the wait if another attempt is to follow, raises if none is."""
         history = self._history
         error.retryable, error.recovery = plan.could_work, plan.recovery
-        history.attempts.append(ended.record)
-        self._attempt = None
+        self._remember(ended)
         if plan.recovery.decision is not Decision.RETRY:
             self._raise(error, plan)
         # Nobody raises it, and its traceback would keep the attempt, which keeps it.
@@ -367,6 +377,7 @@ class Call(Generic[T]):
         self._tell_retry(ended, error, wait)
         self._back_off(wait)
         self._prepare_resend(error)
+        self._pass_gate(error)
 
     def _tell_retry(self, ended: Ended, error: LLMWatchError, wait: float) -> None:
         record = ended.record
@@ -395,12 +406,48 @@ class Call(Generic[T]):
         if self.retry.on_retry is not None:
             self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
             self._tools = self._exposed()
-            refusal = self._planner.follow(self._request, error, self._clock.now())
-            if refusal is not None:
-                self._history.not_carried_out()
-                self._stop(refusal, None)
         self._request.rewind()
         self.limits = self._resolve_limits()
+
+    def _pass_gate(self, error: LLMWatchError | None) -> None:
+        """Wait until the next attempt may go out to its origin. Where that takes too long the call ends, with
+        ``error`` if it has sent something.
+        """
+        planner, told = self._planner, None
+        turn = planner.line_up(self._request, tuple(_around()), self._notify)
+        while True:
+            now = self._clock.now()
+            delay = turn.gate.ask(turn, now)
+            if delay is None:
+                turn.is_out()
+                return
+            if not planner.is_bearable(delay, now):
+                if delay.optional:
+                    turn.cautious = False
+                    continue
+                self._history.not_carried_out()
+                self._stop(planner.refuse(delay, error, self._request, now), None)
+            if told is not delay.barrier:
+                told = delay.barrier
+                message = planner.in_words(delay, self._request, now)
+                self._teller.tell(
+                    DelayNotice(attempt=self.number, cause=told.value, wait=delay.until - now, message=message)
+                )
+            self._wait_for(turn, delay.until)
+            planner.waited += self._clock.now() - now
+
+    def _wait_for(self, turn: Turn, until: float) -> None:
+        """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
+        self._waiting.wait_for(
+            lambda: self.cancelled_by is not None or turn.permit is not None, self._lock, self._clock, until
+        )
+        if self.cancelled_by is not None:
+            self._history.not_carried_out()
+            self.raise_cancelled()
+
+    def _notify(self) -> None:
+        with self._lock:
+            self._waiting.wake()
 
     # -- the end ------------------------------------------------------------
 
@@ -427,6 +474,8 @@ class Call(Generic[T]):
         self._finish("failed" if self.cancelled_by is None else "cancelled", error)
         error.retryable = plan.could_work
         error.recovery = plan.recovery
+        if error.retry_after is not None and plan.could_work:
+            error.recovery = in_seconds(plan.recovery, error.retry_after)
         error.record = self.record
         error.partial = "".join(self.partial)
         raise error
@@ -455,7 +504,7 @@ class Call(Generic[T]):
         if self._release is not None:
             self._release()
         failure = None if error is None else failure_of(error)
-        self._planner.settle(outcome, error, self._clock.now())
+        self._planner.over(outcome)
         self.record = self.record or CallRecord(
             call_id=uuid.uuid4().hex,
             started_at=self._began_wall,
@@ -484,6 +533,18 @@ class Call(Generic[T]):
             tell()
         elif not TELLING.put(functools.partial(context.run, tell)):
             untold(now=self._clock.now())
+
+
+def _answered(turn: Turn, clock: Clock) -> None:
+    turn.gate.answered(turn, clock.now())
+
+
+def _around() -> Iterator[object]:
+    """The attempts that wait for what this thread does."""
+    outer: Reports[Any] | None = serving()
+    while outer is not None:
+        yield outer
+        outer = outer.outer
 
 
 def _is_failure(fault: LLMWatchError | None) -> bool:

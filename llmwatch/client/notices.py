@@ -14,7 +14,7 @@ from llmwatch.records.log import say_seldom
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
 
-__all__ = ["Notice", "NoticeCallback", "ProgressNotice", "RetryNotice", "Teller", "WaitNotice"]
+__all__ = ["DelayNotice", "Notice", "NoticeCallback", "ProgressNotice", "RetryNotice", "Teller", "WaitNotice"]
 
 T = TypeVar("T")
 
@@ -54,13 +54,27 @@ class RetryNotice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DelayNotice:
+    """An attempt has to wait before it goes out, for up to ``wait`` seconds until it is looked at again.
+
+    ``cause``: ``pace`` (another call was told to wait by the provider), ``breaker`` (the origin answers nobody) or
+    ``budget`` (too many resends); ``message`` says it in words. ``attempt`` is the one to come.
+    """
+
+    attempt: int
+    cause: str
+    wait: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressNotice:
     """Something came: an earlier notice no longer holds."""
 
     attempt: int
 
 
-Notice = WaitNotice | RetryNotice | ProgressNotice
+Notice = WaitNotice | RetryNotice | DelayNotice | ProgressNotice
 NoticeCallback = Callable[[Notice], None]
 
 

@@ -1,30 +1,23 @@
-"""What a client remembers of the hosts it talks to: retry budgets, circuit breakers, when the last call began."""
+"""What a client remembers of the hosts it talks to: the gates before them, and when the last call began."""
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TypeVar
 
+from llmwatch.client.gate import Gate
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import Breaker, RetryBudget
 from llmwatch.watch import forks
 
-__all__ = ["MOST_ORIGINS", "Origin", "Origins"]
+__all__ = ["MOST_ORIGINS", "Origins"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 MOST_ORIGINS = 1024
 """How many are remembered. A crawler sees more, and comes back to few of them."""
-
-
-@dataclass(slots=True)
-class Origin:
-    """One origin (scheme, host and port) under one set of retry settings."""
-
-    breaker: Breaker
-    budget: RetryBudget
 
 
 def _remember(known: dict[K, V], key: K, value: V) -> None:
@@ -41,8 +34,10 @@ class Origins:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # protects both dictionaries; a leaf
-        self._known: dict[tuple[str, int, float, int], Origin] = {}
+        self._known: dict[tuple[str, int, float, int], Gate] = {}
         self._starts: dict[str, float] = {}
+        self.salt = os.urandom(16)
+        """Mixed into what is remembered of credentials, so that nobody can try out a guess."""
         forks.follow(self)
 
     def after_fork(self) -> None:
@@ -51,13 +46,13 @@ class Origins:
         self._known = {}
         self._starts = {}
 
-    def get(self, origin: str, retry: EffectiveRetry) -> Origin:
-        """The state of ``origin``. Calls with other breaker or budget settings do not share it."""
+    def get(self, origin: str, retry: EffectiveRetry, random: Callable[[], float]) -> Gate:
+        """The gate before ``origin``. Calls with other breaker or budget settings do not share it."""
         key = (origin, retry.breaker, retry.breaker_wait, retry.budget)
         with self._lock:
             found = self._known.pop(key, None)
             if found is None:
-                found = Origin(Breaker(retry.breaker, retry.breaker_wait), RetryBudget(retry.budget))
+                found = Gate(retry, random)
             _remember(self._known, key, found)
             return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import requests
 
+from llmwatch.client.gate import Barrier, Delay, Gate, Turn
 from llmwatch.client.history import History
-from llmwatch.client.origins import Origin
 from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
@@ -19,14 +21,13 @@ from llmwatch.recovery import (
     Facts,
     FailureKind,
     Outcome,
-    Permit,
     Plan,
     Reason,
     Sent,
     backoff,
     decide,
     failure_of,
-    is_lost,
+    outcome_of,
 )
 
 __all__ = ["Planner"]
@@ -48,84 +49,155 @@ _OF_ADAPTERS = frozenset(
 """What urllib3 would ask its retries about."""
 
 
+_REASONS = {Barrier.PACE: Reason.HELD_BACK, Barrier.BREAKER: Reason.CIRCUIT_OPEN, Barrier.BUDGET: Reason.BUDGET_EMPTY}
+
+
 @dataclass(slots=True, kw_only=True)
 class Planner:
-    """Decides for one call. Used by the caller's thread alone.
-
-    The origin that a request goes to pays for it and earns by it. Where ``on_retry`` may change the origin, it is not
-    known before :meth:`follow` which one that is: a resend is then planned without a token, and may end there.
+    """Decides for one call, and takes its attempts through the gate before their origin. Used by the caller's thread
+    alone.
 
     ``loading_time`` is for how many seconds a server that loads its model is asked again, ``loading_since`` when it
-    said so first. ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``unpaid`` the resend
-    that was planned without a token, ``refused`` what has become of it.
+    said so first. ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``waited`` the seconds
+    that it has waited for the gate so far; ``refused`` why it may not wait longer.
     """
 
     settings: Settings
     start: Start
     retry: EffectiveRetry
     history: History
-    origin: Origin
+    gate: Gate
     ends_at: float | None = None
     loading_time: float = 0.0
     loading_since: float | None = None
-    permit: Permit | None = None
-    unpaid: Plan | None = None
+    waited: float = 0.0
+    turn: Turn | None = None
     refused: Plan | None = None
+    _call: object = field(default_factory=object, init=False)  # what the gate knows it by
+    _told_at: float | None = field(default=None, init=False)  # when the call itself was told to wait
+    _lost: bool = field(default=False, init=False)  # the last attempt was
+    _costs: bool = field(default=False, init=False)  # the resend that is planned takes a token
+    _plan: Plan | None = field(default=None, init=False)
 
-    def admit(self, now: float) -> CircuitOpen | None:
-        """Ask the circuit breaker; its refusal, if it is one."""
-        return self._admit(self.start.request, now)
+    # -- the gate ---------------------------------------------------------------
 
-    def follow(self, request: CallRequest, error: LLMWatchError, now: float) -> LLMWatchError | None:
-        """The next attempt may go elsewhere: leave the old origin with what ``error`` says of it, and ask the breaker
-        and the budget of the new one. What to end the call with, if either says no: ``error``, for want of a token.
+    def enter(self, now: float) -> None:
+        """The call begins."""
+        self.gate.enter(self._call, now)
+
+    def line_up(self, request: CallRequest, outer: Sequence[object], wake: Callable[[], None]) -> Turn:
+        """The next attempt's place before the gate of the origin that ``request`` goes to, which ``on_retry`` may have
+        changed.
         """
-        origin = self.settings.origins.get(request.origin, self.retry)
-        elsewhere = origin is not self.origin
-        if elsewhere:
-            self._settle(Outcome.LOST if is_lost(failure_of(error)) else Outcome.ANSWERED, now)
-            self.origin = origin
-            refusal = self._admit(request, now)
-            if refusal is not None:
-                return refusal
-        if self.unpaid is None or origin.budget.take():
-            return None
-        if elsewhere:
-            # Nothing is sent there, and the error says nothing of it.
-            self._settle(Outcome.ABANDONED, now)
-        self.refused = self.unpaid.stopped(Reason.BUDGET_EMPTY)
-        return error
+        gate = self.settings.origins.get(request.origin, self.retry, self.settings.random)
+        if gate is not self.gate:
+            self.gate.leave(self._call)
+            self.gate, self._told_at = gate, None
+            gate.enter(self._call, self.settings.clock.now())
+        self.turn = self._turn(request, costs=self._costs, told_at=self._told_at, outer=outer, wake=wake)
+        return self.turn
 
-    def _admit(self, request: CallRequest, now: float) -> CircuitOpen | None:
-        if self.start.nature is Nature.OTHER:
+    def _turn(self, request: CallRequest, *, costs: bool, told_at: float | None, **more: Any) -> Turn:
+        heeded = self.start.nature is not Nature.OTHER
+        attempts_left = self.retry.max_attempts - self.history.counted + 1
+        refused = told_at is not None and self.retry.pace
+        return Turn(
+            self.gate,
+            attempts_left=attempts_left,
+            cautious=heeded and (self._lost or refused) and attempts_left == 1,
+            costs=costs,
+            account=request.account(self.settings.origins.salt) if heeded and self.retry.pace else None,
+            told_at=told_at,
             # Scripts wait for servers to come up by asking again and again.
-            return None
-        self.permit = self.origin.breaker.admit(now)
-        if self.permit.allowed:
-            return None
-        wait = self.permit.wait
-        return CircuitOpen(
-            f"Nothing was sent: {self.retry.breaker} calls in a row to {request.host} were never answered."
-            f" In {wait:.1f} s one call may try again; raise breaker (LLMWATCH_BREAKER, 0 turns it off) if that is too"
-            " strict.",
-            retry_after=wait,
+            heeds_breaker=heeded,
+            **more,
         )
 
-    def settle(self, outcome: str, error: BaseException | None, now: float) -> None:
-        """The call is over: tell the breaker, and the budget of a success."""
-        if error is None and outcome in ("done", "recovered"):
-            self.origin.budget.success()
-        said = Outcome.ANSWERED
-        if outcome == "cancelled":
-            said = Outcome.ABANDONED
-        elif error is not None and is_lost(failure_of(error)):
-            said = Outcome.LOST
-        self._settle(said, now)
+    def is_bearable(self, delay: Delay, now: float) -> bool:
+        """Whether the call may wait that long for the gate."""
+        wait = delay.until - now
+        return (
+            wait - delay.spread <= self.retry.max_retry_after
+            and self.waited + wait <= self.retry.max_wait
+            and (self.ends_at is None or delay.until < self.ends_at)
+        )
 
-    def _settle(self, said: Outcome, now: float) -> None:
-        if self.permit is not None:
-            self.origin.breaker.settle(self.permit, said, now)
-            self.permit = None
+    def refuse(self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float) -> LLMWatchError:
+        """What the call ends with, since it may not wait for ``delay``: ``error``, or where nothing was sent a
+        :class:`CircuitOpen`.
+        """
+        wait, why = delay.until - now, self.in_words(delay, request, now)
+        if self.ends_at is not None and delay.until >= self.ends_at:
+            bound = f"The deadline of this call is in {max(0.0, self.ends_at - now):.1f} s."
+        else:
+            bound = (
+                f"This call may wait {self.retry.max_retry_after:g} s at once (max_retry_after) and"
+                f" {self.retry.max_wait:g} s in all (max_wait), of which it has waited {self.waited:.1f} s."
+            )
+        if error is None:
+            error = CircuitOpen(f"Nothing was sent: {why} {bound}", retry_after=wait)
+        else:
+            error.message += f" It was not sent again: {why} {bound}"
+            error.retry_after = wait
+        if self._plan is not None:
+            self.refused = self._plan.stopped(_REASONS[delay.barrier])
+        else:
+            plan = decide(failure_of(error), None, self._context(None))
+            self.refused = plan.stopped(_REASONS[delay.barrier])
+        return error
+
+    def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
+        """What the call waits for, for a person."""
+        host, wait = request.host, max(0.0, delay.until - now)
+        if delay.barrier is Barrier.PACE:
+            return (
+                f"{host} has told another call with this model and credential to wait, which holds this one back for"
+                f" {wait:.1f} s."
+            )
+        if delay.barrier is Barrier.BUDGET:
+            return (
+                f"too many calls to {host} had to be sent again, and the retry budget is empty; the next token for this"
+                f" call comes in {wait:.1f} s."
+            )
+        return (
+            f"{self.retry.breaker} attempts in a row to {host} were never answered, so the circuit breaker lets one"
+            f" through at a time, the next in {wait:.1f} s at the earliest."
+        )
+
+    def attempt_over(self, error: BaseException | None, *, cancelled: bool) -> None:
+        """An attempt is over: its origin's gate learns what that shows, and the client's other calls of a wait that it
+        was told.
+        """
+        turn, now = self.turn, self.settings.clock.now()
+        if turn is None:
+            return
+        self._told_at = None
+        if error is not None and not cancelled:
+            failure = failure_of(error)
+            wait = failure.retry_after
+            if failure.status == 429 and wait is not None:
+                self._told_at = now
+                if self.retry.pace and wait <= self.retry.max_retry_after:
+                    turn.gate.hold(turn, wait, now)
+            outcome = outcome_of(failure, error)
+            self._lost = outcome is Outcome.LOST
+            turn.gate.settle(turn, outcome, now)
+        elif error is None:
+            turn.gate.answered(turn, now)
+        turn.gate.withdraw(turn, now)
+        self.turn = None
+
+    def over(self, outcome: str) -> None:
+        """The call is over. May be said again."""
+        now, turn = self.settings.clock.now(), self.turn
+        if turn is not None:
+            turn.gate.withdraw(turn, now)
+            self.turn = None
+        if outcome in ("done", "recovered"):
+            self.gate.succeeded(now)
+        self.gate.leave(self._call)
+
+    # -- decisions ----------------------------------------------------------------
 
     def stop(self, error: LLMWatchError, facts: Facts | None, cancelled_by: str | None) -> Plan:
         """The plan for an end that is not up to the attempts that are left."""
@@ -133,11 +205,12 @@ class Planner:
             return self.refused
         return decide(failure_of(error), facts, self._context(cancelled_by))
 
-    def plan(self, error: LLMWatchError, facts: Facts, cancelled_by: str | None) -> tuple[Plan, float]:
-        """What follows a failed attempt, and after how many seconds. A resend takes its token from the budget, unless
-        it may go to another origin.
+    def plan(
+        self, error: LLMWatchError, facts: Facts, request: CallRequest, cancelled_by: str | None
+    ) -> tuple[Plan, float]:
+        """What follows a failed attempt, and after how many seconds. Where ``on_retry`` may send it elsewhere, it is
+        not known yet whether it will have to wait for the gate.
         """
-        self.unpaid = None
         failure, context = failure_of(error), self._context(cancelled_by)
         loading = self._is_loading(error)
         context = replace(context, loading=loading)
@@ -149,23 +222,37 @@ class Planner:
         if plan.recovery.decision is not Decision.RETRY:
             return plan, wait
         # Now that the wait is known.
-        now, asked = self.settings.clock.now(), getattr(error, "retry_after", None) is not None
-        probing = self.permit is None or self.permit.probe
+        now, asked = self.settings.clock.now(), error.retry_after is not None
+        self._costs = not plan.free and not loading and not asked
         context = replace(
             context,
             wait_ok=not asked or wait <= self.retry.max_retry_after,
             time_ok=self.ends_at is None or now + wait < self.ends_at,
-            breaker_ok=probing or self.origin.breaker.left(now) <= wait,
-            loading=loading,
         )
-        costs = not plan.free and not loading and context.wait_ok and context.time_ok and context.breaker_ok
-        if costs and self.retry.on_retry is None:
-            context = replace(context, budget_ok=self.origin.budget.take())
+        delay = self._outlook(request, now + wait)
+        if delay is not None and context.wait_ok and context.time_ok:
+            context = replace(
+                context,
+                breaker_ok=delay.barrier is not Barrier.BREAKER,
+                budget_ok=delay.barrier is not Barrier.BUDGET,
+                pace_ok=delay.barrier is not Barrier.PACE,
+            )
         plan = decide(failure, facts, context)
-        self.unpaid = plan if costs and self.retry.on_retry is not None else None
+        self._plan = plan
+        if delay is not None and plan.reason in _REASONS.values():
+            self.refuse(delay, error, request, now)
         if loading and plan.recovery.decision is Decision.RETRY:
             self.history.loading += 1
         return plan, wait
+
+    def _outlook(self, request: CallRequest, then: float) -> Delay | None:
+        """What a resend at ``then`` would have to wait for, if that is more than it may."""
+        if self.retry.on_retry is not None:
+            return None
+        turn = self._turn(request, costs=self._costs, told_at=self._told_at)
+        # This one fails, and is counted as an attempt only then.
+        delay = self.gate.outlook(turn, then)
+        return None if delay is None or self.is_bearable(delay, then) else delay
 
     def asked_of_adapter(
         self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
@@ -237,9 +324,8 @@ class Planner:
         """
         if plan.free:
             return 0.0
-        asked = getattr(error, "retry_after", None)
-        if asked is not None:
-            return float(asked)
+        if error.retry_after is not None:
+            return float(error.retry_after)
         wait = self._backoff(self.history.loading + 1 if loading else self.history.counted)
         if loading and self.loading_since is not None:
             wait = max(0.0, min(wait, self.loading_since + self.loading_time - self.settings.clock.now()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +21,9 @@ from llmwatch.transport.redirects import Trail
 __all__ = ["CallRequest"]
 
 _LARGE = 4 * 1024 * 1024
+
+_CREDENTIAL = re.compile(r"auth|api[-_]?key|subscription[-_]key|access[-_]?key|token|secret")
+"""In the name of a header that carries a credential."""
 
 _KEYWORDS = frozenset(
     [
@@ -109,6 +114,23 @@ class CallRequest:
     def host(self) -> str:
         """Host and port as a person writes them."""
         return self.origin.partition("://")[2]
+
+    def account(self, salt: bytes) -> str:
+        """Model and credential, as a hash: requests with the same one share a provider's rate limit.
+
+        What a session or an authentication object adds is the same for all requests that it adds it to, and is told
+        apart by the object. Of an AWS signature only the key's name counts.
+        """
+        body = self.body if isinstance(self.body, Mapping) else {}
+        named = body.get("model") or body.get("modelId") or urlsplit(self.url).path
+        parts = [str(named), urlsplit(self.url).query]
+        for name, value in sorted((self.kwargs.get("headers") or {}).items(), key=lambda item: str(item[0]).lower()):
+            if _CREDENTIAL.search(str(name).lower()):
+                shown = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+                parts.append(shown.partition("/")[0] if shown.startswith("AWS4-") else shown)
+        auth = self.kwargs.get("auth")
+        parts.append(repr(auth) if auth is None or isinstance(auth, (tuple, list)) else str(id(auth)))
+        return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), key=salt, digest_size=16).hexdigest()
 
     def rewind(self) -> None:
         """Before a resend: put a file body back to where it stood."""

@@ -68,6 +68,8 @@ RETRY_VARIABLES: Mapping[str, str] = {
     "breaker": "LLMWATCH_BREAKER",
     "breaker_wait": "LLMWATCH_BREAKER_SECONDS",
     "budget": "LLMWATCH_RETRY_BUDGET",
+    "max_wait": "LLMWATCH_MAX_WAIT_SECONDS",
+    "pace": "LLMWATCH_PACE",
 }
 """The fields of :class:`Retry` and their variables; ``on_retry`` is a function and has none."""
 
@@ -92,9 +94,11 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     RETRY_VARIABLES["max_retry_after"]: "the longest wait in seconds that a provider may ask for; 0 removes the cap",
     RETRY_VARIABLES["slow_but_alive"]: "whether an attempt whose bytes flowed is resent too: 1 or 0",
     RETRY_VARIABLES["resend_with_tools"]: "whether tools with unknown side effects may be resent: 1 or 0",
-    RETRY_VARIABLES["breaker"]: "calls in a row lost to silence that open the circuit breaker; 0 off",
-    RETRY_VARIABLES["breaker_wait"]: "seconds that an open circuit breaker waits before it probes; 0 probes at once",
+    RETRY_VARIABLES["breaker"]: "attempts in a row lost by an origin that open the circuit breaker; 0 off",
+    RETRY_VARIABLES["breaker_wait"]: "the longest time in seconds between two probes; 0 probes at once",
     RETRY_VARIABLES["budget"]: "resends that a client may spend on one origin, a success returns a tenth; 0 off",
+    RETRY_VARIABLES["max_wait"]: "seconds that a call may wait for breaker, budget and pace; 0 raises at once",
+    RETRY_VARIABLES["pace"]: "whether a 429 with a named wait holds back the client's other calls: 1 or 0",
     KEEPALIVE_VARIABLE: "seconds after which an idle pooled connection is not reused; 0 never reuses",
     OVERRIDE_VARIABLE: "whether the time-outs that requests carry are set aside: 1 or 0",
     MAX_EVENT_VARIABLE: "bytes that one event of a stream may have; 0 removes the cap",
@@ -263,4 +267,6 @@ _KINDS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "breaker": (_count, f"{_COUNT_ALLOWED}; 0 turns the circuit breaker off"),
     "breaker_wait": (_number, f"{SECONDS_ALLOWED}; 0 lets the next call probe at once"),
     "budget": (_count, f"{_COUNT_ALLOWED}; 0 turns the budget off"),
+    "max_wait": (_number, f"{SECONDS_ALLOWED}; 0 raises at once"),
+    "pace": (_switch, _SWITCH_ALLOWED),
 }

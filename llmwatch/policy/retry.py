@@ -27,6 +27,8 @@ RETRY_FIELDS = (
     "breaker",
     "breaker_wait",
     "budget",
+    "max_wait",
+    "pace",
     "on_retry",
 )
 
@@ -37,9 +39,11 @@ _ALLOWED = {
     "max_retry_after": f"{SECONDS_ALLOWED}; 0 or None removes the cap",
     "slow_but_alive": "it takes True or False",
     "resend_with_tools": "it takes True or False",
-    "breaker": "it takes a whole number of calls; 0 or None turns the circuit breaker off",
-    "breaker_wait": f"{SECONDS_ALLOWED}; 0 lets the next call probe at once",
+    "breaker": "it takes a whole number of attempts; 0 or None turns the circuit breaker off",
+    "breaker_wait": f"{SECONDS_ALLOWED}; 0 sends the next probe at once",
     "budget": "it takes a whole number of resends; 0 or None turns the budget off",
+    "max_wait": f"{SECONDS_ALLOWED}; 0 raises at once, None removes the cap",
+    "pace": "it takes True or False",
     "on_retry": "it takes a function of one argument, or None",
 }
 
@@ -54,6 +58,9 @@ def read_setting(name: str, value: object) -> object:
         return seconds(value)
     if name in ("backoff", "breaker_wait"):
         return seconds(value) or 0.0
+    if name == "max_wait":
+        # Here 0 is not the same as None.
+        return None if value is None else seconds(value) or 0.0
     if name == "on_retry":
         if value is not None and not callable(value):
             raise ValueError
@@ -76,10 +83,16 @@ class Retry:
       once, with the wait attached. 0 or ``None`` removes the cap; ``deadline`` still holds.
     * ``slow_but_alive`` (False): also resend an attempt whose bytes flowed. The provider is working, and bills both.
     * ``resend_with_tools`` (False): also resend where tools may have had side effects on the provider's side.
-    * ``breaker`` (5) and ``breaker_wait`` (30): after so many calls in a row lost to silence an origin is left alone
-      for so many seconds. ``breaker`` 0 or ``None`` turns it off.
-    * ``budget`` (10): the tokens that a client holds for one origin; a resend costs one, a success returns a tenth,
-      and without a token nothing is resent. A call's first attempt is free. 0 or ``None``: no such bound.
+    * ``breaker`` (5) and ``breaker_wait`` (30): after so many attempts in a row that an origin lost (``connect``,
+      ``headers``, ``ttfb``, a refused connection, 502, 503, 504) calls to it wait, and one attempt at a time probes
+      after 1, 2, 4, ... seconds, at most ``breaker_wait``. ``breaker`` 0 or ``None`` turns it off.
+    * ``budget`` (10): the tokens that a client holds for one origin, and 3 more for each call in flight; a resend costs
+      one unless the provider named its wait, a success returns a tenth and a second returns one. Without a token a
+      resend waits. A call's first attempt is free. 0 or ``None``: no such bound.
+    * ``pace`` (True): a 429 that names a wait holds back the client's other calls with that model and credential.
+    * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; each single wait is
+      bounded by ``max_retry_after`` as well. A call that would wait longer ends at once. 0 never waits, for programs
+      that turn to another provider; ``None`` removes the cap; ``deadline`` still holds.
     * ``on_retry``: a function of the failed attempt, called before each resend; ``None`` for none, which beats the
       client's.
 
@@ -96,6 +109,8 @@ class Retry:
     breaker: int | Unset | None = UNSET
     breaker_wait: Seconds = UNSET
     budget: int | Unset | None = UNSET
+    max_wait: Seconds = UNSET
+    pace: bool | Unset = UNSET
     on_retry: OnRetry | Unset | None = UNSET
 
     def __post_init__(self) -> None:
@@ -114,9 +129,9 @@ class Retry:
         """No resend by llmwatch but the one on top of ``max_attempts``, for a reused socket that turns out to be dead:
         the error goes straight to the caller, whose own loop handles it.
 
-        The circuit breaker is off as well: what it would refuse is for that loop to decide.
+        The circuit breaker and pacing are off as well: what to wait for is for that loop to decide.
         """
-        return cls(max_attempts=1, breaker=0)
+        return cls(max_attempts=1, breaker=0, pace=False)
 
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name in RETRY_FIELDS if (value := getattr(self, name)) is not UNSET)
@@ -139,6 +154,8 @@ class EffectiveRetry:
     breaker: int = 5
     breaker_wait: float = 30.0
     budget: int = 10
+    max_wait: float = 300.0
+    pace: bool = True
     on_retry: OnRetry | None = None
 
     @classmethod
@@ -149,7 +166,7 @@ class EffectiveRetry:
             for source in sources:
                 value = getattr(source, name)
                 if value is not UNSET:
-                    removed = value is None and name in ("max_backoff", "max_retry_after")
+                    removed = value is None and name in ("max_backoff", "max_retry_after", "max_wait")
                     fields[name] = math.inf if removed else value
                     break
         if fields.get("backoff", 0.0) > MAX_BACKOFF and "max_backoff" not in fields:

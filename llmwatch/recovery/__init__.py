@@ -1,18 +1,20 @@
-"""Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker."""
+"""Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker, pace."""
 
-from llmwatch.recovery.breaker import Breaker, BreakerState, Outcome, Permit, is_lost
+from llmwatch.recovery.breaker import NEWS, Breaker, BreakerState, Outcome, Permit, outcome_of
 from llmwatch.recovery.budget import RetryBudget
 from llmwatch.recovery.context import Context, Door
 from llmwatch.recovery.decision import Plan, decide
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind, cause_of, close_reason_of, failure_of
-from llmwatch.recovery.messages import recovery, timeout_message
+from llmwatch.recovery.messages import in_seconds, recovery, timeout_message
+from llmwatch.recovery.pace import Hold, Pace, release
 from llmwatch.recovery.possible import could_work
 from llmwatch.recovery.reason import Reason
 from llmwatch.recovery.safety import is_safe
 from llmwatch.recovery.timing import backoff, retry_after, should_retry
 
 __all__ = [
+    "NEWS",
     "Breaker",
     "BreakerState",
     "Context",
@@ -20,7 +22,9 @@ __all__ = [
     "Facts",
     "Failure",
     "FailureKind",
+    "Hold",
     "Outcome",
+    "Pace",
     "Permit",
     "Plan",
     "Reason",
@@ -32,9 +36,11 @@ __all__ = [
     "could_work",
     "decide",
     "failure_of",
-    "is_lost",
+    "in_seconds",
     "is_safe",
+    "outcome_of",
     "recovery",
+    "release",
     "retry_after",
     "should_retry",
     "timeout_message",

@@ -1,37 +1,58 @@
-"""The circuit breaker: an origin that answers nobody is left alone for a while.
+"""The circuit breaker: an origin that answers nobody is asked by one call at a time.
 
-Several calls in a row that are lost to ``connect`` or ``ttfb`` open it. It then refuses calls until its wait is over,
-lets a single one through as a probe, and goes by what becomes of that one. A refused connection does not count: it
-fails at once, and costs nobody a wait.
+Attempts in a row that are lost before an answer open it. It then lets a single attempt through as a probe, after 1, 2,
+4, ... seconds. The first byte of any answer ends the outage: the attempts that wait go out 1, 2, 4, ... at a time, one
+more for each that is answered.
 """
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from enum import Enum
 
+from llmwatch.errors import ProviderError
 from llmwatch.recovery.failure import Failure, FailureKind
 
-__all__ = ["Breaker", "BreakerState", "Outcome", "Permit", "is_lost"]
+__all__ = ["NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
+
+_FIRST_PROBE = 1.0
+"""Seconds after which the first probe of an outage goes out."""
+NEWS = 1.0
+"""Seconds that the last attempt of a call waits for news of the others while attempts are being lost."""
+_LOST_STATUSES = frozenset({502, 503, 504})
+_LOST_LIMITS = frozenset({"connect", "headers", "ttfb"})
+_UNREACHED = frozenset({FailureKind.CONNECT_REFUSED, FailureKind.CONNECT_RESET, FailureKind.CONNECT_UNREACHABLE})
+_ANSWERS = frozenset(
+    {
+        FailureKind.TRUNCATED,
+        FailureKind.EMPTY,
+        FailureKind.NOT_A_STREAM,
+        FailureKind.MALFORMED,
+        FailureKind.TOO_LARGE,
+        FailureKind.HTTP_STATUS,
+        FailureKind.STREAM_ERROR,
+        FailureKind.REDIRECT,
+    }
+)
 
 
 class BreakerState(str, Enum):
-    """``CLOSED``: calls go through; ``OPEN``: none does; ``HALF_OPEN``: one probe is out and the others wait for it."""
+    """``CLOSED``: attempts go out; ``OPEN``: none does; ``HALF_OPEN``: one probe is out; ``RECOVERING``: the origin has
+    answered, and the attempts that waited go out in growing numbers.
+    """
 
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+    RECOVERING = "recovering"
 
     def __str__(self) -> str:
         return str(self._value_)
 
 
 class Outcome(str, Enum):
-    """What became of a call.
-
-    ``LOST`` to silence; ``ANSWERED``, for which an error counts, since somebody is there; or ``ABANDONED`` before
-    either could be told (cancelled, say).
+    """What an attempt shows of its origin: ``LOST``, nobody is there; ``ANSWERED``, somebody is, though it may have
+    answered with an error; ``ABANDONED``, neither (cancelled, say, or a reset before the first byte).
     """
 
     LOST = "lost"
@@ -42,83 +63,111 @@ class Outcome(str, Enum):
         return str(self._value_)
 
 
+def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
+    """What a failed attempt of which no byte of an answer had come shows of its origin.
+
+    Lost are ``connect``, ``headers`` and ``ttfb``, a connection that is refused or cannot be made, and the statuses
+    502, 503 and 504, unless a local server says that it loads its model.
+    """
+    if failure.kind is FailureKind.WATCHDOG:
+        return Outcome.LOST if failure.limit in _LOST_LIMITS else Outcome.ABANDONED
+    if failure.kind in _UNREACHED:
+        return Outcome.LOST
+    if failure.kind is FailureKind.HTTP_STATUS and failure.status in _LOST_STATUSES:
+        return Outcome.ANSWERED if isinstance(error, ProviderError) and error.loading else Outcome.LOST
+    return Outcome.ANSWERED if failure.kind in _ANSWERS else Outcome.ABANDONED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """The breaker's answer to one call. Hand it back to :meth:`Breaker.settle` when an allowed call is over.
+    """Leave for one attempt, given ``at`` this moment. ``serial`` tells one state of the breaker from the next."""
 
-    ``wait``: seconds until it is worth asking again, 0 where it is allowed. ``serial`` tells one opening of the circuit
-    from the next.
-    """
-
-    allowed: bool
-    probe: bool
-    wait: float
     serial: int
-
-
-def is_lost(failure: Failure) -> bool:
-    """Whether a call that ended like this counts as lost to silence."""
-    return failure.kind is FailureKind.WATCHDOG and failure.limit in ("connect", "ttfb")
+    at: float = 0.0
 
 
 class Breaker:
-    """Opens after ``threshold`` lost calls in a row, for ``wait`` seconds. A threshold of 0 never opens.
+    """Opens after ``threshold`` lost attempts in a row; 0 never opens. ``wait``: the longest time between two probes.
 
-    ``now`` is monotonic seconds, always the same clock's. May be used from any thread. A probe of which nothing is
-    heard for another ``wait`` seconds is given up, and the next call is one.
+    Seconds on a monotonic clock throughout. An attempt of which nothing is heard for ``wait`` seconds no longer holds
+    back the next. Not for use from several threads: its owner has the lock.
     """
 
     def __init__(self, threshold: int = 5, wait: float = 30.0) -> None:
         self._threshold = threshold
         self._wait = wait
-        self._lost = 0
-        self._state = BreakerState.CLOSED
-        self._until = 0.0
+        self.state = BreakerState.CLOSED
         self._serial = 0
-        # Protects the four fields above. A leaf: nothing is called and no other lock taken while it is held.
-        self._state_lock = threading.RLock()
+        self._lost = 0  # in a row
+        self._since = 0.0  # when the first of them went out
+        self._step = min(_FIRST_PROBE, wait)  # between the last probe and the next
+        self._until = 0.0  # when the next attempt may go out, where that is a matter of time
+        self._out = 0  # attempts that went out while recovering and are not answered yet
+        self._room = 1  # how many of those there may be
 
     @property
-    def state(self) -> BreakerState:
-        """Where it stands. An open breaker stays ``OPEN`` until a call asks."""
-        with self._state_lock:
-            return self._state
+    def doubtful(self) -> bool:
+        """Attempts were lost, and none that went out since is answered yet; not so many that it opens."""
+        return self.state is BreakerState.CLOSED and self._lost > 0
 
-    def left(self, now: float) -> float:
-        """Seconds until a call may ask with success, 0 if it may now. Takes no probe."""
-        with self._state_lock:
-            return 0.0 if self._state is BreakerState.CLOSED else max(0.0, self._until - now)
+    def ready_at(self, now: float) -> float:
+        """From when on the next attempt may go out: ``now`` or earlier if it may at once."""
+        if self.state is BreakerState.CLOSED or (self.state is BreakerState.RECOVERING and self._out < self._room):
+            return now
+        return self._until
 
     def admit(self, now: float) -> Permit:
-        """Ask whether a call may go out."""
-        with self._state_lock:
-            if self._state is BreakerState.CLOSED:
-                return Permit(allowed=True, probe=False, wait=0.0, serial=self._serial)
-            if now < self._until:
-                return Permit(allowed=False, probe=False, wait=self._until - now, serial=self._serial)
-            self._state = BreakerState.HALF_OPEN
-            self._until = now + self._wait
+        """Let an attempt out whose time has come."""
+        if self.state is BreakerState.OPEN or self.state is BreakerState.HALF_OPEN:
+            self.state = BreakerState.HALF_OPEN
             self._serial += 1
-            return Permit(allowed=True, probe=True, wait=0.0, serial=self._serial)
+            self._until = now + self._wait
+        elif self.state is BreakerState.RECOVERING:
+            self._out += 1
+            self._until = now + self._wait
+        return Permit(serial=self._serial, at=now)
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        """Say what became of a call.
+        """Say what became of an attempt: once it is answered, or else once it is over.
 
-        A permit from before the circuit opened, or of a probe that was given up, changes nothing.
+        The answer to an attempt that went out before the first that was lost is no sign that the outage is over. Of one
+        that went out before the state changed no loss counts.
         """
-        with self._state_lock:
-            if not permit.allowed or permit.serial != self._serial or not self._threshold:
-                return
-            if outcome is Outcome.ANSWERED:
-                self._state, self._lost = BreakerState.CLOSED, 0
-            elif permit.probe:
-                # An abandoned probe has shown nothing: the next call is one, at once.
-                self._open(now if outcome is Outcome.ABANDONED else now + self._wait)
-            elif outcome is Outcome.LOST:
+        current = permit.serial == self._serial
+        if outcome is Outcome.ANSWERED:
+            if permit.at >= self._since or not self._lost:
+                self._answered(current)
+        elif not current or not self._threshold:
+            return
+        elif self.state is BreakerState.HALF_OPEN:
+            # An abandoned probe has shown nothing: the next goes out at once.
+            self._open(now, self._step * 2 if outcome is Outcome.LOST else 0.0)
+        else:
+            self._out -= self.state is BreakerState.RECOVERING
+            if outcome is Outcome.LOST and self.state is not BreakerState.OPEN:
+                self._since = min(self._since, permit.at) if self._lost else permit.at
                 self._lost += 1
                 if self._lost >= self._threshold:
-                    self._open(now + self._wait)
+                    self._open(now, _FIRST_PROBE)
 
-    def _open(self, until: float) -> None:
-        self._state, self._lost, self._until = BreakerState.OPEN, 0, until
+    def calm(self) -> None:
+        """No attempt waits: an origin that has recovered is as any other."""
+        if self.state is BreakerState.RECOVERING:
+            self.state = BreakerState.CLOSED
+
+    def _answered(self, current: bool) -> None:
+        self._lost = 0
+        if self.state is BreakerState.RECOVERING and current:
+            self._out -= 1
+            self._room += 1
+        elif self.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            self.state = BreakerState.RECOVERING
+            self._serial += 1
+            self._out, self._room = 0, 1
+
+    def _open(self, now: float, step: float) -> None:
+        if step:
+            self._step = min(step, self._wait)
+        self.state = BreakerState.OPEN
+        self._until = now + (self._step if step else 0.0)
         self._serial += 1

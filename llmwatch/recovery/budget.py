@@ -1,51 +1,69 @@
 """The retry budget: when a provider is down for everybody, resends only add to its load.
 
-A bucket of tokens per client and origin. A resend takes one, a success puts a tenth back, and a call's first attempt is
-always free, so in a lasting failure a client sends at most a tenth more than its users asked for.
+A bucket of tokens per client and origin. A resend takes one. A success puts a tenth back, a second puts one back, and
+each call brings three with it and takes them along at its end: a call that is sent three times never waits for another.
 """
 
 from __future__ import annotations
 
-import threading
-
 __all__ = ["RetryBudget"]
 
-# Counted in tenths: ten times 0.1 is not 1.
-_COST = 10
-_REFUND = 1
+_EACH_CALL = 3.0
+_REFUND = 0.1
+_EACH_SECOND = 1.0
+# Ten times 0.1 is a little less than 1.
+_LEAST = 1.0 - 1e-9
 
 
 class RetryBudget:
-    """A bucket of ``size`` tokens, full at first. A size of 0 is no bound at all. May be used from any thread."""
+    """A bucket of ``size`` tokens, full at first. A size of 0 is no bound at all.
+
+    ``now`` is monotonic seconds. Not for use from several threads: its owner has the lock.
+    """
 
     def __init__(self, size: int = 10) -> None:
-        self._full = size * 10
-        self._tenths = self._full
-        # Protects the count above. A leaf: nothing is called and no other lock taken while it is held.
-        self._tokens_lock = threading.RLock()
+        self._size = size
+        self._calls = 0
+        self._spent = 0.0
+        self._at = 0.0  # when that was right
 
     @property
-    def left(self) -> float:
+    def calls(self) -> int:
+        """How many calls are in flight. What one has spent of its own three is gone with it."""
+        return self._calls
+
+    @calls.setter
+    def calls(self, number: int) -> None:
+        self._calls = number
+        self._spent = min(self._spent, self._capacity)
+
+    def left(self, now: float) -> float:
         """Tokens in the bucket; infinity where there is no bound."""
-        with self._tokens_lock:
-            return self._tenths / 10 if self._full else float("inf")
+        return self._capacity - self._spent_by(now) if self._size else float("inf")
+
+    def ready_at(self, now: float, others: int = 0) -> float:
+        """From when on there is a token for the next resend, behind ``others`` that wait for theirs; ``now`` if there
+        is one. A success makes it earlier.
+        """
+        missing = 1.0 + others - self.left(now)
+        return now if missing <= 1e-9 else now + missing / _EACH_SECOND
+
+    def take(self, now: float) -> bool:
+        """Take the token for one resend; false if there is none."""
+        if not self._size:
+            return True
+        if self.left(now) < _LEAST:
+            return False
+        self._spent, self._at = self._spent_by(now) + 1.0, now
+        return True
+
+    def success(self, now: float) -> None:
+        """A call has succeeded: put a tenth of a token back."""
+        self._spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
 
     @property
-    def ok(self) -> bool:
-        """Whether :meth:`take` would give a token now. Another thread may be faster."""
-        return self.left >= 1
+    def _capacity(self) -> float:
+        return self._size + _EACH_CALL * self._calls
 
-    def take(self) -> bool:
-        """Take the token for one resend; false if there is none, and then nothing may be resent."""
-        with self._tokens_lock:
-            if not self._full:
-                return True
-            if self._tenths < _COST:
-                return False
-            self._tenths -= _COST
-            return True
-
-    def success(self) -> None:
-        """A call has succeeded: put a tenth of a token back."""
-        with self._tokens_lock:
-            self._tenths = min(self._full, self._tenths + _REFUND)
+    def _spent_by(self, now: float) -> float:
+        return max(0.0, self._spent - _EACH_SECOND * max(0.0, now - self._at))

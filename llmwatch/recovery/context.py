@@ -39,8 +39,9 @@ class Context:
     * ``plain``: the call does not stream, so it is silent until it is finished.
     * ``partial_resends_used``: resends of this call that discarded part of an answer; ``free_resend_used``: whether the
       one free resend is spent.
-    * ``budget_ok``: the retry budget has a token; ``breaker_ok``: the circuit is not open; ``wait_ok``: the wait that
-      the provider asks for is within the cap; ``time_ok``: the wait ends before the deadline.
+    * ``budget_ok``, ``breaker_ok``, ``pace_ok``: the wait for a token of the retry budget, for the circuit breaker or
+      for the end of a hold is one that the call may still wait; ``wait_ok``: so is the one that the provider asks for;
+      ``time_ok``: the wait ends before the deadline.
     * ``loading``: a local server says that it still loads its model, and its time for that is not over. Such an attempt
       is outside the number of attempts and the budget.
     * ``cancelled_by``: ``user`` or ``lifecycle`` once the call has been given up.
@@ -56,6 +57,7 @@ class Context:
     free_resend_used: bool = False
     budget_ok: bool = True
     breaker_ok: bool = True
+    pace_ok: bool = True
     wait_ok: bool = True
     time_ok: bool = True
     loading: bool = False

@@ -117,6 +117,7 @@ def _nothing_left(facts: Facts, context: Context, *, free: bool) -> Reason | Non
     checks = (
         (loading or context.attempt < context.max_attempts, Reason.ATTEMPTS_EXHAUSTED),
         (loading or context.breaker_ok, Reason.CIRCUIT_OPEN),
+        (context.pace_ok, Reason.HELD_BACK),
         (context.budget_ok, Reason.BUDGET_EMPTY),
         (context.wait_ok, Reason.RETRY_AFTER_TOO_LONG),
         (context.time_ok, Reason.NO_TIME_LEFT),

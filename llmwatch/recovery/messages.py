@@ -6,12 +6,14 @@ request or an answer is quoted.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmwatch.policy import LIMIT_VARIABLES, RETRY_VARIABLES
 from llmwatch.records.decision import Decision, Recovery
 from llmwatch.recovery.facts import Facts
 from llmwatch.recovery.reason import Reason
 
-__all__ = ["FUNCTION_TIMEOUTS", "RECOVERIES", "TIMEOUTS", "recovery", "timeout_message"]
+__all__ = ["FUNCTION_TIMEOUTS", "RECOVERIES", "TIMEOUTS", "in_seconds", "recovery", "timeout_message"]
 
 TIMEOUTS: dict[str, tuple[str, str]] = {
     "connect": (
@@ -277,12 +279,21 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
         "Pass the body as bytes or json=, or make the call again.",
     ),
     Reason.BUDGET_EMPTY: (
-        "Too many recent calls to this origin had to be sent again, so resends are suspended until some succeed.",
-        f"Wait for the provider to recover, or raise budget ({RETRY_VARIABLES['budget']}).",
+        "Too many recent calls to this origin had to be sent again, so resends wait for each other, and this call may"
+        " not wait that long.",
+        f"Raise budget ({RETRY_VARIABLES['budget']}) or max_wait ({RETRY_VARIABLES['max_wait']}), or try again later.",
     ),
     Reason.CIRCUIT_OPEN: (
-        "Several calls in a row to this origin were lost to silence, so it is left alone for a while.",
-        f"Try again after the wait that the error names, or change breaker_wait ({RETRY_VARIABLES['breaker_wait']}).",
+        "Several attempts in a row to this origin were never answered, so one at a time goes out, and this call may not"
+        " wait that long.",
+        f"Raise max_wait ({RETRY_VARIABLES['max_wait']}) or lower breaker_wait ({RETRY_VARIABLES['breaker_wait']}), or"
+        " try again later.",
+    ),
+    Reason.HELD_BACK: (
+        "The provider has told another call with this model and credential to wait, and this call may not wait that"
+        " long.",
+        f"Raise max_wait ({RETRY_VARIABLES['max_wait']}), set pace to False ({RETRY_VARIABLES['pace']}=0), or try again"
+        " later.",
     ),
     Reason.TOO_MANY_ORPHANS: (
         "Too many earlier attempts are stuck where nothing can wake them.",
@@ -308,6 +319,11 @@ def recovery(decision: Decision, reason: Reason, *, safe: bool) -> Recovery:
     """What an error's ``.recovery`` says for a decision and its reason, where a resend is ``safe`` or not."""
     message, action = RECOVERIES[reason]
     return Recovery(safe=safe, decision=decision, reason=reason.value, message=message, action=action)
+
+
+def in_seconds(recovery: Recovery, seconds: float) -> Recovery:
+    """The same advice, with the wait after which it is worth following."""
+    return replace(recovery, action=f"Come back in {_seconds(seconds)}. {recovery.action}")
 
 
 def timeout_message(

@@ -73,6 +73,7 @@ class Reason(str, Enum):
     BODY_NOT_REPLAYABLE = "body_not_replayable"
     BUDGET_EMPTY = "budget_empty"
     CIRCUIT_OPEN = "circuit_open"
+    HELD_BACK = "held_back"
     TOO_MANY_ORPHANS = "too_many_orphans"
     TOO_MANY_THREADS = "too_many_threads"
     RETRY_AFTER_TOO_LONG = "retry_after_too_long"

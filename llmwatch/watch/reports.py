@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from llmwatch.interruption import is_interruption
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.handover import Bounds, Handover
-from llmwatch.watch.machine import Machine, Seen, VerdictKind
+from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
 from llmwatch.watch.seam import Aborted, Handle
 from llmwatch.watch.supervisor import Supervisor, Watched
@@ -66,6 +66,8 @@ class Reports(Watched, Generic[T]):
         """``send`` is a limit on standing still, and not on the whole of the writing; ``ttfb`` begins anew with the
         headers, as a read time-out does.
         """
+        self.on_answer: Callable[[], None] | None = None
+        """Called once, by the worker and without any lock, with the first byte of an answer that is no error."""
         self._abandoned = False  # by a finalizer
         self._given_up: str | None = None  # by whom; the supervisor sees to it if the one who says so is interrupted
         self._hung_up = False
@@ -236,6 +238,10 @@ class Reports(Watched, Generic[T]):
                 # Nothing is waited for any more.
                 self._over_at = now
                 self._machine.hold(now)
+        if self.on_answer is not None and size:
+            tell, self.on_answer = self.on_answer, None
+            if self._machine.phase is not Phase.REFUSED:
+                tell()
 
     def reading(self) -> None:
         """The worker goes back to its read, with nothing in hand."""

@@ -15,7 +15,7 @@ from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking, collect, in_thread, request, stream
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import LONG
+from tests.end_to_end.times import LIMIT, LONG
 
 
 def _echo(context: Context) -> Iterator[steps.Step]:
@@ -103,3 +103,17 @@ def test_a_client_may_be_made_in_one_thread_and_used_in_another(serve: Serve, co
         in_thread(list, made).result()
     in_thread(client.close).result()
     server.wait_for_closed(1)
+
+
+def test_a_batch_outlives_a_storm_of_refusals(serve: Serve, connect: Connect) -> None:
+    """Twenty-four answers of 429 with a named wait cost no prompt of sixteen threads, and one request each."""
+    refusal = f"retry-after:value={LIMIT}"
+    server = serve(*["healthy"] * 10, *[refusal] * 24, "healthy")
+    client, prompts = connect(), iter(range(100))
+
+    def calls() -> list[str]:
+        return [collect(client, server.chat_url).text for _ in prompts]
+
+    texts = [text for calling in [in_thread(calls) for _ in range(16)] for text in calling.result()]
+    assert texts == [ANSWER] * 100
+    assert len(server.requests) == 124

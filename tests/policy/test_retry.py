@@ -33,8 +33,8 @@ class TestConstruction:
 
     def test_none_makes_one_attempt(self) -> None:
         """Retry.none() allows one attempt, refuses none, and says nothing else."""
-        assert Retry.none() == Retry(max_attempts=1, breaker=0)
-        assert repr(Retry.none()) == "Retry(max_attempts=1, breaker=0)"
+        assert Retry.none() == Retry(max_attempts=1, breaker=0, pace=False)
+        assert repr(Retry.none()) == "Retry(max_attempts=1, breaker=0, pace=False)"
 
     def test_zero_attempts_are_one(self) -> None:
         """The first attempt is always made: 0 turns the resending off."""

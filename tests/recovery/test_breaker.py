@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmwatch.recovery import Breaker, BreakerState, Failure, FailureKind, Outcome, is_lost
+from llmwatch import ProviderError
+from llmwatch.recovery import Breaker, BreakerState, Failure, FailureKind, Outcome, outcome_of
+from llmwatch.recovery.breaker import Permit
+from tests.rows import each
 
 WAIT = 30.0
 
@@ -22,21 +22,27 @@ def opened(now: float = 100.0, threshold: int = 5) -> Breaker:
     return breaker
 
 
+def recovering(now: float = 101.0) -> Breaker:
+    """One whose first probe was answered."""
+    breaker = opened()
+    breaker.settle(breaker.admit(now), Outcome.ANSWERED, now)
+    assert breaker.state is BreakerState.RECOVERING
+    return breaker
+
+
 def test_it_opens_after_so_many_in_a_row() -> None:
-    """Four lost calls leave it closed, the fifth opens it for its wait."""
+    """Four lost attempts leave it closed, the fifth opens it, and the first probe goes out a second later."""
     breaker = Breaker(5, WAIT)
     for _ in range(4):
         breaker.settle(breaker.admit(0.0), Outcome.LOST, 0.0)
     assert breaker.state is BreakerState.CLOSED
     breaker.settle(breaker.admit(1.0), Outcome.LOST, 1.0)
     assert breaker.state is BreakerState.OPEN
-    permit = breaker.admit(11.0)
-    assert (permit.allowed, permit.wait) == (False, 20.0)
-    assert breaker.left(11.0) == 20.0
+    assert breaker.ready_at(1.5) == 2.0
 
 
 def test_any_answer_ends_the_row() -> None:
-    """An answer in between, an error of the provider's included, starts the count anew; an abandoned call does not."""
+    """An answer in between, an error of the provider's included, starts the count anew; an abandoned one does not."""
     breaker = Breaker(2, WAIT)
     for outcome in (Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.ABANDONED):
         breaker.settle(breaker.admit(0.0), outcome, 0.0)
@@ -45,123 +51,143 @@ def test_any_answer_ends_the_row() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
+def test_probes_go_out_after_1_2_4_seconds() -> None:
+    """Each from the loss of the one before, up to the longest wait; an answer begins at one second again."""
+    breaker, now, waits = opened(), 100.0, []
+    for _ in range(8):
+        waits.append(breaker.ready_at(now) - now)
+        now = breaker.ready_at(now)
+        breaker.settle(breaker.admit(now), Outcome.LOST, now)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    now = breaker.ready_at(now)
+    breaker.settle(breaker.admit(now), Outcome.ANSWERED, now)
+    for _ in range(5):
+        breaker.settle(breaker.admit(now), Outcome.LOST, now)
+    assert (breaker.state, breaker.ready_at(now) - now) == (BreakerState.OPEN, 1.0)
+
+
 def test_one_probe_at_a_time() -> None:
-    """When the wait is over a single call goes through, and the others wait for it."""
+    """While it is out no other goes."""
     breaker = opened()
-    assert not breaker.admit(129.9).allowed
-    probe = breaker.admit(130.0)
-    assert (probe.allowed, probe.probe) == (True, True)
+    breaker.admit(101.0)
     assert breaker.state is BreakerState.HALF_OPEN
-    other = breaker.admit(131.0)
-    assert (other.allowed, other.wait) == (False, 29.0)
+    assert breaker.ready_at(102.0) > 102.0
 
 
-def test_a_probe_that_is_answered_closes_it() -> None:
-    """Everything goes through again, and the count starts at nothing."""
-    breaker = opened(threshold=2)
-    breaker.settle(breaker.admit(130.0), Outcome.ANSWERED, 131.0)
+def test_those_that_wait_go_out_in_growing_numbers() -> None:
+    """One, and one more for each that is answered: 1, 2, 4, ... at once."""
+    breaker, rounds = recovering(), []
+    for _ in range(5):
+        out = []
+        while breaker.ready_at(101.0) <= 101.0:
+            out.append(breaker.admit(101.0))
+        rounds.append(len(out))
+        for permit in out:
+            breaker.settle(permit, Outcome.ANSWERED, 101.0)
+    assert rounds == [1, 2, 4, 8, 16]
+
+
+def test_it_is_closed_once_nobody_waits() -> None:
+    """Then everything goes through again, and the count starts at nothing."""
+    breaker = recovering()
+    breaker.calm()
     assert breaker.state is BreakerState.CLOSED
-    assert breaker.left(131.0) == 0.0
-    breaker.settle(breaker.admit(131.0), Outcome.LOST, 131.0)
+    for _ in range(4):
+        breaker.settle(breaker.admit(102.0), Outcome.LOST, 102.0)
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_probe_that_is_lost_opens_it_again() -> None:
-    """For the whole wait, from the moment of the loss."""
-    breaker = opened()
-    breaker.settle(breaker.admit(130.0), Outcome.LOST, 140.0)
+def test_an_origin_that_is_lost_again_while_it_recovers() -> None:
+    """So many in a row open it, as before; an answer in between starts the count anew."""
+    breaker = recovering()
+    for outcome in [Outcome.LOST] * 4 + [Outcome.ANSWERED] + [Outcome.LOST] * 4:
+        breaker.settle(breaker.admit(102.0), outcome, 102.0)
+        assert breaker.state is BreakerState.RECOVERING
+    breaker.settle(breaker.admit(102.0), Outcome.LOST, 102.0)
     assert breaker.state is BreakerState.OPEN
-    assert breaker.admit(141.0).wait == 29.0
-    assert breaker.admit(170.0).probe
 
 
 def test_a_probe_that_is_abandoned_makes_room_at_once() -> None:
-    """A cancelled probe has shown nothing; the next call is the probe."""
+    """A cancelled probe has shown nothing; the next goes out, and the time between them does not grow."""
     breaker = opened()
-    breaker.settle(breaker.admit(130.0), Outcome.ABANDONED, 130.5)
-    assert breaker.admit(130.5).probe
+    breaker.settle(breaker.admit(101.0), Outcome.ABANDONED, 101.5)
+    assert breaker.ready_at(101.5) == 101.5
+    breaker.settle(breaker.admit(101.5), Outcome.LOST, 101.5)
+    assert breaker.ready_at(101.5) == 103.5
 
 
 def test_a_probe_of_which_nothing_is_heard() -> None:
-    """It does not block the origin for ever, and its late answer changes nothing."""
+    """It does not hold back the next for ever, its late loss is no news, and its late answer is."""
     breaker = opened()
-    silent = breaker.admit(130.0)
-    second = breaker.admit(160.0)
-    assert second.probe
-    breaker.settle(silent, Outcome.ANSWERED, 161.0)
+    silent = breaker.admit(101.0)
+    assert breaker.ready_at(130.9) == 131.0
+    breaker.admit(131.0)
+    breaker.settle(silent, Outcome.LOST, 132.0)
     assert breaker.state is BreakerState.HALF_OPEN
-    breaker.settle(second, Outcome.ANSWERED, 162.0)
-    assert breaker.state is BreakerState.CLOSED
+    breaker.settle(silent, Outcome.ANSWERED, 133.0)
+    assert breaker.state is BreakerState.RECOVERING
 
 
-def test_calls_from_before_do_not_count() -> None:
-    """A call that was under way when it opened neither closes it nor keeps it open longer."""
+def test_attempts_from_before() -> None:
+    """One that was out when it opened keeps it open no longer by its loss, and ends the outage by its answer."""
     breaker = Breaker(2, WAIT)
     early = [breaker.admit(0.0) for _ in range(4)]
-    breaker.settle(early[0], Outcome.LOST, 10.0)
-    breaker.settle(early[1], Outcome.LOST, 10.0)
-    assert breaker.state is BreakerState.OPEN
-    breaker.settle(early[2], Outcome.ANSWERED, 20.0)
-    breaker.settle(early[3], Outcome.LOST, 20.0)
-    assert breaker.left(20.0) == 20.0
-
-
-def test_a_refused_call_has_nothing_to_settle() -> None:
-    """A permit that was not given changes nothing when it is handed back."""
-    breaker = opened()
-    breaker.settle(breaker.admit(101.0), Outcome.ANSWERED, 101.0)
-    assert breaker.state is BreakerState.OPEN
+    for permit in early[:3]:
+        breaker.settle(permit, Outcome.LOST, 10.0)
+    assert (breaker.state, breaker.ready_at(10.0)) == (BreakerState.OPEN, 11.0)
+    breaker.settle(early[3], Outcome.ANSWERED, 10.5)
+    assert breaker.state is BreakerState.RECOVERING
 
 
 def test_a_threshold_of_zero_never_opens() -> None:
     """0 turns it off."""
     breaker = Breaker(0, WAIT)
     for _ in range(100):
-        permit = breaker.admit(0.0)
-        assert permit.allowed
-        breaker.settle(permit, Outcome.LOST, 0.0)
+        assert breaker.ready_at(0.0) == 0.0
+        breaker.settle(breaker.admit(0.0), Outcome.LOST, 0.0)
     assert breaker.state is BreakerState.CLOSED
 
 
 def test_a_wait_of_zero_probes_at_once() -> None:
-    """It still lets one through at a time."""
+    """One at a time all the same, until nothing is heard of it."""
     breaker = Breaker(1, 0.0)
     breaker.settle(breaker.admit(5.0), Outcome.LOST, 5.0)
-    assert breaker.admit(5.0).probe
+    assert breaker.ready_at(5.0) == 5.0
+    breaker.admit(5.0)
+    assert breaker.state is BreakerState.HALF_OPEN
 
 
-def test_threads_get_one_probe() -> None:
-    """Of many threads that ask at the same moment one is let through."""
-    breaker, start = opened(), threading.Barrier(16)
-    allowed: list[bool] = []
-
-    def ask() -> None:
-        start.wait()
-        allowed.append(breaker.admit(130.0).allowed)
-
-    threads = [threading.Thread(target=ask) for _ in range(16)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert sum(allowed) == 1
+def _status(status: int) -> Failure:
+    return Failure(kind=FailureKind.HTTP_STATUS, status=status)
 
 
-@pytest.mark.parametrize(
-    ("failure", "lost"),
+@each(
+    ("failure", "outcome"),
     [
-        (Failure(kind=FailureKind.WATCHDOG, limit="connect"), True),
-        (Failure(kind=FailureKind.WATCHDOG, limit="ttfb"), True),
-        (Failure(kind=FailureKind.WATCHDOG, limit="stale"), False),
-        (Failure(kind=FailureKind.WATCHDOG, limit="deadline"), False),
-        (Failure(kind=FailureKind.CONNECT_REFUSED), False),
-        (Failure(kind=FailureKind.HTTP_STATUS, status=503), False),
-        (Failure(kind=FailureKind.UNKNOWN, limit="ttfb"), False),
+        *((Failure(kind=FailureKind.WATCHDOG, limit=limit), Outcome.LOST) for limit in ("connect", "headers", "ttfb")),
+        *((Failure(kind=FailureKind.WATCHDOG, limit=limit), Outcome.ABANDONED) for limit in ("send", "deadline")),
+        (Failure(kind=FailureKind.CONNECT_REFUSED), Outcome.LOST),
+        (Failure(kind=FailureKind.CONNECT_UNREACHABLE), Outcome.LOST),
+        (Failure(kind=FailureKind.CONNECT_RESET), Outcome.LOST),
+        (Failure(kind=FailureKind.DNS_TEMPORARY), Outcome.ABANDONED),
+        (Failure(kind=FailureKind.TLS_CONNECT), Outcome.ABANDONED),
+        (Failure(kind=FailureKind.RESET), Outcome.ABANDONED),
+        *((_status(status), Outcome.LOST) for status in (502, 503, 504)),
+        *((_status(status), Outcome.ANSWERED) for status in (400, 401, 404, 408, 429, 500, 529)),
+        (Failure(kind=FailureKind.STREAM_ERROR), Outcome.ANSWERED),
+        (Failure(kind=FailureKind.CANCELLED_USER), Outcome.ABANDONED),
+        (Failure(kind=FailureKind.UNKNOWN, limit="ttfb"), Outcome.ABANDONED),
     ],
 )
-def test_what_counts_as_lost(failure: Failure, lost: bool) -> None:
-    """Only the two limits that mean that nobody answers."""
-    assert is_lost(failure) is lost
+def test_what_an_attempt_shows_of_its_origin(failure: Failure, outcome: Outcome) -> None:
+    """Lost is what nobody answered, or a proxy in place of the provider; any other status is an answer."""
+    assert outcome_of(failure) is outcome
+
+
+def test_a_server_that_loads_its_model_is_there() -> None:
+    """Its 503 is no loss."""
+    loading = ProviderError("Loading model", status=503, loading=True)
+    assert outcome_of(_status(503), loading) is Outcome.ANSWERED
 
 
 @given(
@@ -169,20 +195,12 @@ def test_what_counts_as_lost(failure: Failure, lost: bool) -> None:
 )
 @settings(deadline=None)
 def test_laws(steps: list[tuple[str, Outcome, int]]) -> None:
-    """However calls come and go: at most one live probe, waits within bounds, and it always lets somebody try again."""
-    breaker, now, out = Breaker(2, WAIT), 0.0, []
+    """However attempts come and go, the next may go out within the longest wait."""
+    breaker, now, out = Breaker(2, WAIT), 0.0, list[Permit]()
     for action, outcome, passed in steps:
         now += passed
-        if action == "ask":
-            permit = breaker.admit(now)
-            assert permit.allowed or 0 < permit.wait <= WAIT
-            assert permit.allowed is (permit.wait == 0)
-            assert permit.allowed or not permit.probe
-            if permit.allowed:
-                out.append(permit)
+        if action == "ask" and breaker.ready_at(now) <= now:
+            out.append(breaker.admit(now))
         elif out:
             breaker.settle(out.pop(0), outcome, now)
-        newest = max((one.serial for one in out if one.probe), default=0)
-        assert sum(one.probe and one.serial == newest for one in out) <= 1
-        assert 0 <= breaker.left(now) <= WAIT
-    assert breaker.admit(now + WAIT).allowed
+        assert breaker.ready_at(now) - now <= WAIT

@@ -2,66 +2,79 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from llmwatch.recovery import RetryBudget
 
 
-def test_ten_resends_and_no_more() -> None:
+def taken(budget: RetryBudget, times: int, now: float = 0.0) -> int:
+    """How many of so many tokens there were at this moment."""
+    return sum(budget.take(now) for _ in range(times))
+
+
+def test_ten_resends_at_once() -> None:
     """A full bucket of ten pays for exactly ten resends."""
     budget = RetryBudget(10)
-    assert [budget.take() for _ in range(12)] == [True] * 10 + [False] * 2
-    assert budget.left == 0
+    assert taken(budget, 12) == 10
+    assert budget.left(0.0) == 0
+
+
+def test_a_call_brings_three_and_takes_them_along() -> None:
+    """Each call in flight makes room for three more, and what it spent of them is gone with it."""
+    budget = RetryBudget(1)
+    budget.calls = 2
+    assert taken(budget, 9) == 7
+    budget.calls = 1
+    assert budget.left(0.0) == 0
+    budget.calls = 0
+    assert budget.left(0.0) == 0
+    budget.calls = 1
+    assert budget.left(0.0) == 3
 
 
 def test_ten_successes_pay_for_one_resend() -> None:
-    """A success returns a tenth, exactly, however often."""
+    """A success returns a tenth."""
     budget = RetryBudget(1)
-    assert budget.take()
+    assert budget.take(0.0)
     for _ in range(9):
-        budget.success()
-        assert not budget.ok
-    assert budget.left == pytest.approx(0.9)
-    budget.success()
-    assert budget.ok
-    assert budget.take()
-    assert not budget.take()
+        budget.success(0.0)
+        assert budget.ready_at(0.0) > 0.0
+    assert budget.left(0.0) == pytest.approx(0.9)
+    budget.success(0.0)
+    assert budget.ready_at(0.0) == 0.0
+    assert taken(budget, 2) == 1
+
+
+def test_a_second_pays_for_one_resend() -> None:
+    """The wait for a token is known: a second for each that is missing, and for each that others wait for."""
+    budget = RetryBudget(2)
+    assert taken(budget, 2, now=5.0) == 2
+    assert budget.ready_at(5.25) == 6.0
+    assert budget.ready_at(5.25, others=3) == 9.0
+    assert not budget.take(5.9)
+    assert budget.take(6.0)
+    assert budget.left(6.5) == 0.5
 
 
 def test_it_is_never_more_than_full() -> None:
-    """Successes in good times are not saved up."""
+    """Successes and time are not saved up."""
     budget = RetryBudget(2)
     for _ in range(100):
-        budget.success()
-    assert budget.left == 2
-    assert [budget.take() for _ in range(3)] == [True, True, False]
+        budget.success(1000.0)
+    assert budget.left(5000.0) == 2
+    assert taken(budget, 3, now=5000.0) == 2
+
+
+def test_a_clock_that_was_read_by_another_thread_before() -> None:
+    """Two threads may come in another order than they looked at the clock: nothing is paid back by that."""
+    budget = RetryBudget(1)
+    assert budget.take(10.0)
+    assert budget.left(9.5) == 0
 
 
 def test_size_zero_is_no_bound() -> None:
     """0 turns the budget off."""
     budget = RetryBudget(0)
-    assert all(budget.take() for _ in range(1000))
-    assert budget.ok
-    assert budget.left == float("inf")
-    budget.success()
-    assert budget.take()
-
-
-def test_threads_share_it_exactly() -> None:
-    """Whatever the interleaving, tokens are neither lost nor made."""
-    budget, taken = RetryBudget(1000), []
-    start = threading.Barrier(8)
-
-    def spend() -> None:
-        start.wait()
-        taken.append(sum(budget.take() for _ in range(500)))
-
-    threads = [threading.Thread(target=spend) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert sum(taken) == 1000
-    assert budget.left == 0
+    assert taken(budget, 1000) == 1000
+    assert budget.ready_at(0.0, others=50) == 0.0
+    assert budget.left(0.0) == float("inf")

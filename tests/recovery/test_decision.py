@@ -310,6 +310,7 @@ class TestStops:
             ({"attempt": 3}, Reason.ATTEMPTS_EXHAUSTED),
             ({"breaker_ok": False}, Reason.CIRCUIT_OPEN),
             ({"budget_ok": False}, Reason.BUDGET_EMPTY),
+            ({"pace_ok": False}, Reason.HELD_BACK),
             ({"wait_ok": False}, Reason.RETRY_AFTER_TOO_LONG),
             ({"time_ok": False}, Reason.NO_TIME_LEFT),
             ({"cancelled_by": "user"}, Reason.CANCELLED_BY_USER),

@@ -197,6 +197,7 @@ def test_every_decision_and_nearly_every_reason_comes_about() -> None:
         Reason.NOTHING_DELIVERED,
         # a matter of the call, not of the attempt
         Reason.BUDGET_EMPTY,
+        Reason.HELD_BACK,
         # of the adapter's own retries
         Reason.ADAPTER_RETRIES,
         Reason.ADAPTER_RETRIES_EXHAUSTED,

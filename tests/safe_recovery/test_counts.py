@@ -13,7 +13,7 @@ from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import collect, in_thread, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.scripts import late
-from tests.end_to_end.times import LIMIT, PATIENCE
+from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 from tests.safe_recovery.scripts import broken_off
 
 DOORS = [stream, collect, request]
@@ -88,115 +88,113 @@ def test_a_free_resend_leaves_every_attempt(serve: Serve, connect: Connect) -> N
     assert [one.budget_left for one in record.decisions] == [3, 2, 1, 0]
 
 
-def test_a_clients_calls_share_a_budget_of_ten_resends(serve: Serve, connect: Connect) -> None:
-    """Ten tokens for all calls of a client: the eleventh resend is not sent, a first attempt always is, and ten
-    successes pay for one more.
+NOW = {"max_wait": 0}
+"""For calls that wait for no other."""
+
+
+@pytest.mark.usefixtures("unpaid")
+def test_a_clients_calls_share_a_budget(serve: Serve, connect: Connect) -> None:
+    """Four tokens and three for the call in flight: what one call spends is gone for the next, a first attempt always
+    is sent, and ten successes pay for one resend more.
     """
-    scripts = ["status:status=503"] * (5 * 3 + 1) + ["healthy"] * 10 + ["status:status=503"]
-    server = serve(*scripts)
-    client = connect(retry=Retry(backoff=0))
+    server = serve(*["status:status=503"] * (8 + 4 + 4), *["healthy"] * 10, "status:status=503")
+    client = connect(retry=Retry(backoff=0, max_attempts=99, budget=4, breaker=0, **NOW))
     before = 0
-    for resends in (2, 2, 2, 2, 2, 0):
+    for resends in (7, 3, 3):
         error = stream(client, server.chat_url).failed(llmwatch.ProviderError)
         assert len(server.requests) - before == 1 + resends
         before = len(server.requests)
         assert error.recovery is not None
-        assert error.recovery.reason == ("attempts_exhausted" if resends else "budget_empty")
+        assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "budget_empty")
         assert error.retryable
-    assert error.recovery is not None
-    assert error.recovery.decision is Decision.STOP
+        assert error.retry_after is not None
+        assert error.retry_after > 0
     for _ in range(9):
         stream(client, server.chat_url).done()
     collect(client, server.chat_url).done()
     before = len(server.requests)
-    error = stream(client, server.chat_url).failed(llmwatch.ProviderError)
-    assert len(server.requests) - before == 2
+    stream(client, server.chat_url).failed(llmwatch.ProviderError)
+    assert len(server.requests) - before == 1 + 4
+    other = connect(retry=Retry(backoff=0, budget=4, breaker=0, **NOW))
+    error = stream(other, server.chat_url).failed(llmwatch.ProviderError)
     assert error.recovery is not None
-    assert error.recovery.reason == "budget_empty"
-    other = stream(connect(retry=Retry(backoff=0)), server.chat_url).failed(llmwatch.ProviderError)
-    assert other.recovery is not None
-    assert other.recovery.reason == "attempts_exhausted"
+    assert error.recovery.reason == "attempts_exhausted"
 
 
+@pytest.mark.usefixtures("unpaid")
 def test_one_origins_budget_is_no_others(serve: Serve, connect: Connect) -> None:
     """What a provider that is down uses up leaves the resends of another alone."""
-    down, up = serve("status:status=503"), serve("status:status=503", "healthy")
-    client = connect(retry=Retry(backoff=0, budget=1))
-    for reason in ("budget_empty", "budget_empty"):
+    down, up = serve("status:status=503"), serve(*["status:status=503"] * 4, "healthy")
+    client = connect(retry=Retry(backoff=0, budget=1, max_attempts=99, breaker=0, **NOW))
+    for _ in range(2):
         error = stream(client, down.chat_url).failed(llmwatch.ProviderError)
         assert error.recovery is not None
-        assert error.recovery.reason == reason
-    assert len(down.requests) == 3
+        assert error.recovery.reason == "budget_empty"
+    assert len(down.requests) == 5 + 4
     stream(client, up.chat_url).done("recovered")
 
 
-def test_the_circuit_opens_after_five_lost_calls_and_closes_with_one(serve: Serve, connect: Connect) -> None:
-    """Five calls in a row that are lost to silence open the circuit: ``CircuitOpen`` names when to come back, and
-    nothing is sent. Then a single one of many waiting threads probes, and its success lets everybody through.
+def test_the_circuit_opens_after_five_lost_attempts(serve: Serve, connect: Connect) -> None:
+    """Five attempts in a row that are lost to silence open the circuit: a call that may not wait gets ``CircuitOpen``,
+    which names when to come back, and nothing is sent.
     """
-    server = serve(*["silent"] * 5, late(), "healthy")
-    wait = LIMIT * 4
-    client = connect(limits=SILENT, retry=Retry(max_attempts=1, breaker_wait=wait))
-    for _ in range(5):
-        stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
+    server = serve(*["silent"] * 5, "healthy")
+    client = connect(limits=SILENT, retry=Retry(max_attempts=5, backoff=0, **NOW))
+    stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
     for door in DOORS:
-        outcome = door(client, server.chat_url)
-        error = outcome.failed(llmwatch.CircuitOpen)
-        assert 0 < error.retry_after <= wait
+        error = door(client, server.chat_url).failed(llmwatch.CircuitOpen)
+        assert 0 < error.retry_after <= 1.0
         assert error.retryable
         assert error.recovery is not None
         assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "circuit_open")
-        assert "LLMWATCH_BREAKER" in str(error)
+        assert "max_wait" in str(error)
         assert error.record is not None
         assert (error.record.attempts, error.record.outcome) == ((), "failed")
         assert error.record.incident
     assert len(server.requests) == 5
     assert server.connections == 5
-    # Come back when it says so.
-    threading.Event().wait(error.retry_after)
+
+
+def test_behind_an_open_circuit_one_probes_and_all_are_answered(serve: Serve, connect: Connect) -> None:
+    """Of many threads a single one probes; the first byte of its answer lets the others through, and none is lost."""
+    server = serve(*["silent"] * 5, late(), "healthy")
+    client = connect(limits=SILENT, retry=Retry(max_attempts=5, backoff=0, budget=0))
+    stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
     together = threading.Barrier(8)
 
     def call() -> Any:
         together.wait(PATIENCE)
-        return stream(client, server.chat_url, limits=Limits(ttfb=PATIENCE))
+        return stream(client, server.chat_url, limits=Limits(ttfb=LONG))
 
     calling = [in_thread(call) for _ in range(8)]
-    for one in calling:
-        one.thread.join(PATIENCE if len([two for two in calling if two.thread.is_alive()]) > 1 else 0)
-        if sum(two.thread.is_alive() for two in calling) == 1:
-            break
+    server.wait_for_requests(6)
+    # Nothing comes of the probe yet.
+    assert all(one.thread.is_alive() for one in calling)
+    assert len(server.requests) == 6
     server.gate("rest").set()
     outcomes = [one.result() for one in calling]
-    assert sorted(type(one.error).__name__ for one in outcomes) == ["CircuitOpen"] * 7 + ["NoneType"]
-    assert [one.text for one in outcomes if one.error is None] == [ANSWER]
-    assert len(server.requests) == 6
-    for _ in range(2):
-        stream(client, server.chat_url, limits=Limits(ttfb=PATIENCE)).done()
-    assert len(server.requests) == 8
+    assert [one.text for one in outcomes] == [ANSWER] * 8
+    assert [len(one.done().attempts) for one in outcomes] == [1] * 8
+    assert len(server.requests) == 13
 
 
 def test_a_probe_that_is_lost_keeps_the_circuit_open(serve: Serve, connect: Connect) -> None:
-    """A probe that is not answered either costs one request, and the wait begins anew."""
+    """A probe that is not answered either costs one request, and the next goes out twice as late."""
     server = serve("silent")
-    wait = LIMIT * 4
-    client = connect(limits=SILENT, retry=Retry(max_attempts=3, backoff=0, breaker=2, breaker_wait=wait))
-    for _ in range(2):
-        stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
-    sent = len(server.requests)
-    assert sent == 6
-    error = stream(client, server.chat_url).failed(llmwatch.CircuitOpen)
-    threading.Event().wait(error.retry_after)
-    stream(client, server.chat_url, retry=None).failed(llmwatch.WatchTimeout)
-    probed = len(server.requests)
-    assert probed == sent + 3
+    client = connect(limits=SILENT, retry=Retry(max_attempts=9, backoff=0, breaker=2, max_wait=2.5 - 1.0))
+    error = stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
+    # Two, which open it, and one after a second; it may not wait two more for the next.
+    assert len(server.requests) == 3
+    assert error.recovery is not None
+    assert error.recovery.reason == "circuit_open"
     again = stream(client, server.chat_url).failed(llmwatch.CircuitOpen)
-    assert again.retry_after > wait / 2
-    assert len(server.requests) == probed
+    assert 1.5 < again.retry_after <= 2.0
+    assert len(server.requests) == 3
 
 
 def test_calls_that_are_answered_with_errors_do_not_open_the_circuit(serve: Serve, connect: Connect) -> None:
     """Somebody who says no is there: statuses, errors and stalls after an answer began leave the circuit closed."""
-    server = serve("status:status=503", "bad-request", "stall-after-content", "reset-before-response", "empty-stream")
+    server = serve("status:status=500", "bad-request", "stall-after-content", "reset-before-response", "empty-stream")
     limits = Limits(ttfb=PATIENCE, stale=LIMIT)
     client = connect(limits=limits, retry=Retry(max_attempts=1, breaker=2, breaker_wait=60.0))
     for _ in range(7):
@@ -209,7 +207,7 @@ def test_calls_that_are_answered_with_errors_do_not_open_the_circuit(serve: Serv
 def test_a_resend_is_not_sent_into_a_circuit_that_has_opened_meanwhile(serve: Serve, connect: Connect) -> None:
     """A call that would resend while others have opened the circuit stops, with that as its reason."""
     server = serve(broken_off("lifecycle", "eof"), "silent")
-    client = connect(limits=SILENT, retry=Retry(max_attempts=1, breaker=1, breaker_wait=60.0))
+    client = connect(limits=SILENT, retry=Retry(max_attempts=1, breaker=1, breaker_wait=60.0, **NOW))
     others = threading.Event()
 
     def lose_another(call: Any) -> None:
@@ -222,7 +220,7 @@ def test_a_resend_is_not_sent_into_a_circuit_that_has_opened_meanwhile(serve: Se
         client,
         server.messages_url,
         hooks={"response": lambda response, **more: lose_another(response)},
-        retry=Retry(max_attempts=3, backoff=0, breaker=1, breaker_wait=60.0),
+        retry=Retry(max_attempts=3, backoff=0, breaker=1, breaker_wait=60.0, **NOW),
         limits=Limits(ttfb=PATIENCE),
     )
     error = outcome.failed(llmwatch.StreamTruncated)

@@ -219,82 +219,92 @@ def test_a_free_resend_asks_the_hook_too(serve: Serve, connect: Connect) -> None
 
 
 def test_what_becomes_of_a_fail_over_is_not_its_first_origins_doing(serve: Serve, connect: Connect) -> None:
-    """A provider that answers, with whatever status, is not silent, although where its calls fail over to is."""
-    busy, dead = serve("status:status=503"), serve("silent")
-    retry = Retry(max_attempts=2, backoff=0, breaker=2, on_retry=lambda resend: {"url": dead.chat_url})
+    """A provider that answers, with an error of its own, is not silent, although where its calls fail over to is."""
+    busy, dead = serve("status:status=500"), serve("silent")
+    retry = Retry(max_attempts=2, backoff=0, breaker=2, max_wait=0, on_retry=lambda resend: {"url": dead.chat_url})
     client = connect(limits=Limits(ttfb=LIMIT), retry=retry)
     for _ in range(2):
         stream(client, busy.chat_url).failed(llmwatch.WatchTimeout)
-    once = Retry(max_attempts=1, breaker=2)
+    once = Retry(max_attempts=1, breaker=2, max_wait=0)
     stream(client, busy.chat_url, retry=once).failed(llmwatch.ProviderError)
     stream(client, dead.chat_url, retry=once).failed(llmwatch.CircuitOpen)
     assert len(dead.requests) == 2
     # Neither is a fail-over sent to where nobody answers.
-    assert stream(client, busy.chat_url).failed(llmwatch.CircuitOpen).record.attempts[0].status == 503
+    error = stream(client, busy.chat_url).failed(llmwatch.ProviderError)
+    assert (error.status, error.recovery.reason) == (500, "circuit_open")
     assert (len(busy.requests), len(dead.requests)) == (4, 2)
 
 
-def _to(server: FaultServer) -> Retry:
+def _to(server: FaultServer, **more: Any) -> Retry:
     """Fail-over to ``server``, with a budget of one resend an origin."""
-    return Retry(max_attempts=2, backoff=0, budget=1, on_retry=lambda resend: {"url": server.chat_url})
+    settings: dict[str, Any] = {"max_attempts": 2, "backoff": 0, "budget": 1, "breaker": 0, "max_wait": 0, **more}
+    return Retry(**settings, on_retry=lambda resend: {"url": server.chat_url})
 
 
 @pytest.mark.parametrize("door", DOORS)
+@pytest.mark.usefixtures("unpaid")
 def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, door: Any) -> None:
-    """A resend takes its token from the origin that it goes to, whose success earns; the old one's are left alone."""
-    down, up = serve("status:status=503"), serve()
-    client = connect(retry=Retry(max_attempts=2, backoff=0, budget=1))
-    door(client, down.chat_url, retry=_to(up)).done("recovered")
-    # Now the new origin has a tenth: another fail-over ends where it would be sent, with what went before.
-    outcome = door(client, down.chat_url, retry=_to(up))
+    """A resend takes its token from the origin that it goes to; where that has none it is not sent, and the old one's
+    are left alone.
+    """
+    down, up = serve("status:status=503"), serve("status:status=503")
+    retry = Retry(max_attempts=99, backoff=0, budget=1, breaker=0, max_wait=0)
+    client = connect(retry=retry)
+    door(client, up.chat_url)
+    assert len(up.requests) == 1 + 4
+    # It has three for each call in flight now, and no more: the fourth resend there is not sent.
+    outcome = door(client, down.chat_url, retry=_to(up, max_attempts=99))
     record = outcome.record
     assert record is not None
     assert [(one.decision, one.reason, one.carried_out) for one in record.decisions] == [
+        *[(Decision.RETRY, "http_status", True)] * 3,
         (Decision.RETRY, "http_status", False),
         (Decision.STOP, "budget_empty", False),
     ]
-    assert (len(record.attempts), record.outcome, record.cause) == (1, "failed", "provider_error")
+    assert (len(record.attempts), record.outcome, record.cause) == (4, "failed", "provider_error")
     if door is request:
         assert outcome.value.status_code == 503
     else:
         error = outcome.failed(llmwatch.ProviderError)
         assert (error.status, error.retryable) == (503, True)
-    assert (len(down.requests), len(up.requests)) == (2, 1)
-    # Nine more good calls there fill a token, and the old origin still has its own.
-    for _ in range(9):
-        door(client, up.chat_url).done()
-    door(client, down.chat_url, retry=_to(up)).done("recovered")
+        assert error.retry_after is not None
+    assert (len(down.requests), len(up.requests)) == (1, 5 + 3)
+    # The old origin still has its own.
     door(client, down.chat_url)
-    assert (len(down.requests), len(up.requests)) == (5, 11)
+    assert len(down.requests) == 1 + 5
 
 
+@pytest.mark.usefixtures("unpaid")
 def test_an_origin_without_tokens_can_be_left(serve: Serve, connect: Connect) -> None:
     """A provider that has used up its resends is what a fail-over is for; staying there is not paid."""
     down, up = serve("status:status=503"), serve()
-    client = connect(retry=Retry(max_attempts=2, backoff=0, budget=1))
+    once = {"max_attempts": 99, "backoff": 0, "budget": 1, "breaker": 0, "max_wait": 0}
+    client = connect(retry=Retry(**once))
     stream(client, down.chat_url).failed(llmwatch.ProviderError)
-    assert len(down.requests) == 2
+    assert len(down.requests) == 5
     asked: list[Resend] = []
-    stay = Retry(max_attempts=2, backoff=0, budget=1, on_retry=asked.append)
-    error = stream(client, down.chat_url, retry=stay).failed(llmwatch.ProviderError)
+    error = stream(client, down.chat_url, retry=Retry(**once, on_retry=asked.append)).failed(llmwatch.ProviderError)
     assert error.recovery is not None
     assert error.recovery.reason == "budget_empty"
-    assert (len(down.requests), len(asked)) == (3, 1)
+    assert (len(down.requests), len(asked)) == (5 + 4, 4)
     stream(client, down.chat_url, retry=_to(up)).done("recovered")
-    assert (len(down.requests), len(up.requests)) == (4, 1)
+    assert (len(down.requests), len(up.requests)) == (10, 1)
 
 
-def test_a_fail_over_that_is_not_paid_says_nothing_of_where_it_was_going(serve: Serve, connect: Connect) -> None:
+def test_a_fail_over_that_is_not_sent_says_nothing_of_where_it_was_going(serve: Serve, connect: Connect) -> None:
     """The breaker of the new origin does not count silence of the old one, where nothing was sent to the new one."""
-    dead, up = serve("silent"), serve("status:status=503", "healthy")
-    once = Retry(max_attempts=1, breaker=2, budget=1)
-    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(max_attempts=2, backoff=0, breaker=9, budget=1))
-    retry = Retry(max_attempts=2, backoff=0, breaker=2, budget=1, on_retry=lambda resend: {"url": up.chat_url})
-    stream(client, dead.chat_url, retry=retry).failed(llmwatch.ProviderError)
-    stream(client, dead.chat_url, retry=retry).failed(llmwatch.WatchTimeout)
-    assert (len(dead.requests), len(up.requests)) == (2, 1)
-    stream(client, dead.chat_url, retry=once).failed(llmwatch.CircuitOpen)
-    stream(client, up.chat_url, retry=once).done()
+    dead, up = serve("silent"), serve("silent", "silent", "healthy")
+    once = Retry(max_attempts=1, breaker=2, max_wait=0)
+    client = connect(limits=Limits(ttfb=LIMIT), retry=once)
+    for _ in range(2):
+        stream(client, up.chat_url).failed(llmwatch.WatchTimeout)
+    retry = _to(up, breaker=2, budget=10)
+    error = stream(client, dead.chat_url, retry=retry).failed(llmwatch.WatchTimeout)
+    assert error.recovery is not None
+    assert error.recovery.reason == "circuit_open"
+    assert (len(dead.requests), len(up.requests)) == (1, 2)
+    # It is one second until a probe, as after two losses, and not two.
+    assert stream(client, up.chat_url).failed(llmwatch.CircuitOpen).retry_after <= 1.0
 
 
 def test_an_error_of_a_failed_over_call_survives_pickling(serve: Serve, connect: Connect) -> None:

@@ -185,7 +185,7 @@ def test_the_breaker_is_for_models(way: Way) -> None:
 
 def test_an_open_breaker_of_model_calls_stops_no_other(way: Way) -> None:
     """What the breaker has closed to a model's calls is open to the script's other requests."""
-    once = Retry(max_attempts=1, breaker=1)
+    once = Retry(max_attempts=1, breaker=1, max_wait=0)
     with FaultServer(["silent", reply(b"up")]) as server, way.session(limits=LIMITS, retry=once) as session:
         caught(requests.ReadTimeout, session.post, server.chat_url, json=asking())
         error = caught(requests.ConnectionError, session.post, server.chat_url, json=asking())

@@ -81,8 +81,9 @@ def test_no_breaker_and_no_budget(hang: Hang, monkeypatch: pytest.MonkeyPatch) -
     assert function.calls == 16
 
 
-def test_a_budget_that_is_asked_for(hang: Hang) -> None:
+def test_a_budget_that_is_asked_for(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shared by the calls of one function."""
+    monkeypatch.setattr("llmwatch.recovery.budget._EACH_SECOND", 1e-9)
     function = hang()
 
     def mine() -> None:
@@ -94,9 +95,10 @@ def test_a_budget_that_is_asked_for(hang: Hang) -> None:
                 mine,
                 limits=Limits(ttfb=LIMIT / 10),
                 abort=function.abort,
-                retry=Retry(backoff=0, max_attempts=2, budget=2),
+                retry=Retry(backoff=0, max_attempts=99, budget=2, max_wait=0),
             )
-    assert function.calls == 4 + 2
+    # Two and three for the call in flight, and then three for each.
+    assert function.calls == 4 + 5 + 3 * 3
     assert caught.value.recovery is not None
     assert caught.value.recovery.reason == "budget_empty"
 

@@ -1,0 +1,303 @@
+"""``llmwatch.client.gate``: what an attempt waits for, who goes first, and who is woken."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+from llmwatch.client.gate import Barrier, Delay, Gate, Turn
+from llmwatch.policy import EffectiveRetry
+from llmwatch.recovery import Outcome
+
+
+class Street:
+    """A gate, and turns that note when they are woken."""
+
+    def __init__(self, share: float = 0.5, **retry: Any) -> None:
+        self.gate = Gate(EffectiveRetry(**retry), lambda: share)
+        self.woken: list[str] = []
+
+    def turn(self, name: str = "", **more: Any) -> Turn:
+        return Turn(self.gate, wake=lambda: self.woken.append(name), **more)
+
+    def out(self, now: float = 100.0, **more: Any) -> Turn:
+        """One that goes out at once."""
+        turn = self.turn(**more)
+        assert self.gate.ask(turn, now) is None
+        return turn
+
+    def break_down(self, now: float = 100.0) -> None:
+        """Open the circuit."""
+        for turn in [self.out(now) for _ in range(5)]:
+            self.gate.settle(turn, Outcome.LOST, now)
+
+
+def test_in_good_times_nobody_waits() -> None:
+    """Any number goes out at once, and none is woken, since none slept."""
+    street = Street()
+    for _ in range(100):
+        street.out()
+    assert street.woken == []
+
+
+def test_who_has_most_attempts_left_probes_next() -> None:
+    """A probe that failed has one fewer and comes after all others; among equals the one that came first goes first."""
+    street = Street()
+    street.break_down()
+    turns = {name: street.turn(name, attempts_left=left) for name, left in (("b", 2), ("a", 3), ("c", 3), ("d", 1))}
+    for turn in turns.values():
+        assert street.gate.ask(turn, 100.5) == Delay(Barrier.BREAKER, 101.0)
+    now, order = 101.0, []
+    while turns:
+        # Whoever looks first, the right one is let out.
+        street.gate.ask(next(iter(turns.values())), now)
+        (name,) = (name for name, turn in turns.items() if turn.permit is not None)
+        order.append(name)
+        street.gate.settle(turns.pop(name), Outcome.LOST, now)
+        now += 30.0
+    assert order == ["a", "c", "b", "d"]
+
+
+def test_after_an_answer_those_that_wait_go_out_in_growing_numbers() -> None:
+    """One, two, four: each is woken when it may go, and nobody before."""
+    street = Street()
+    street.break_down()
+    line = [street.turn(str(number)) for number in range(10)]
+    for turn in line:
+        street.gate.ask(turn, 100.5)
+    probe = street.turn("probe", attempts_left=9)
+    assert street.gate.ask(probe, 101.0) is None
+    rounds, out = [], [probe]
+    while out:
+        for turn in out:
+            street.gate.answered(turn, 101.5)
+        out = [turn for turn in line if turn.permit is not None]
+        rounds.append(len(out))
+    assert rounds == [1, 2, 4, 3, 0]
+    assert street.woken == [str(number) for number in range(10)]
+    street.out(102.0)
+
+
+def test_a_turn_that_is_withdrawn_leaves_its_place() -> None:
+    """In line, or with leave to go that it does not use: the next gets it."""
+    street = Street()
+    street.break_down()
+    first, second, third = street.turn("first"), street.turn("second"), street.turn("third")
+    for turn in (first, second, third):
+        street.gate.ask(turn, 100.5)
+    street.gate.withdraw(first, 100.6)
+    assert street.gate.ask(third, 101.0) is not None
+    assert second.permit is not None
+    street.gate.withdraw(second, 101.1)
+    assert third.permit is not None
+    assert street.woken == ["second", "third"]
+    street.gate.withdraw(third, 101.2)
+    street.gate.withdraw(third, 101.2)
+    assert street.gate.ask(street.turn(), 101.2) is None
+
+
+def test_a_resend_waits_for_its_token_and_first_attempts_pass_it() -> None:
+    """In the order in which they came; a success wakes the first of them early."""
+    street = Street(budget=1)
+    street.out(costs=True)
+    first, second = street.turn("first", costs=True), street.turn("second", costs=True)
+    assert street.gate.ask(first, 100.0) == Delay(Barrier.BUDGET, 101.0)
+    assert street.gate.ask(second, 100.0) == Delay(Barrier.BUDGET, 102.0)
+    street.out(100.1)
+    assert street.gate.ask(second, 101.0) == Delay(Barrier.BUDGET, 102.0)
+    assert (first.permit is not None, street.woken) == (True, ["first"])
+    for _ in range(9):
+        street.gate.succeeded(101.05)
+    street.gate.succeeded(101.1)
+    assert second.permit is not None
+    assert street.woken == ["first", "second"]
+
+
+def test_a_call_that_begins_brings_tokens_for_those_that_wait() -> None:
+    """And takes them along."""
+    street = Street(budget=1)
+    street.out(costs=True)
+    waiting = street.turn("waiting", costs=True)
+    assert street.gate.ask(waiting, 100.0) is not None
+    street.gate.enter("a call", 100.0)
+    assert street.woken == ["waiting"]
+    street.gate.leave("a call")
+    street.gate.leave("a call")
+    assert street.gate.ask(street.turn(costs=True), 100.0) == Delay(Barrier.BUDGET, 101.0)
+
+
+def test_a_named_wait_holds_the_others_back() -> None:
+    """Until its end and the share of a second that each draws; other accounts, and who has none, pass."""
+    street = Street(share=0.25)
+    told = street.out(99.0, account="mine")
+    street.gate.hold(told, 7.0, 100.0)
+    held = street.turn("held", account="mine")
+    assert street.gate.ask(held, 100.0) == Delay(Barrier.PACE, 107.25, 0.25)
+    street.out(100.0, account="another")
+    street.out(100.0)
+    assert street.gate.ask(held, 107.2) == Delay(Barrier.PACE, 107.25, 0.25)
+    assert street.gate.ask(held, 107.25) is None
+    street.out(107.0, account="mine")
+
+
+def test_who_was_told_itself_waits_no_longer_than_that() -> None:
+    """Neither for its own wait nor for what calls were told that went out before; a later word counts for it too."""
+    street = Street(share=0.0)
+    first, second = street.out(99.0, account="mine"), street.out(99.5, account="mine")
+    street.gate.hold(first, 1.0, 100.0)
+    street.gate.hold(second, 9.0, 100.5)
+    again = street.turn(account="mine", told_at=100.0)
+    assert street.gate.ask(again, 101.0) is None
+    street.gate.hold(again, 20.0, 101.5)
+    later = street.turn(account="mine", told_at=100.5)
+    assert street.gate.ask(later, 109.5) == Delay(Barrier.PACE, 121.5)
+
+
+def test_a_success_ends_a_hold() -> None:
+    """That of an attempt that went out after the word."""
+    street = Street()
+    told = street.out(99.0, account="mine")
+    early = street.out(99.5, account="mine")
+    street.gate.hold(told, 7.0, 100.0)
+    held = street.turn("held", account="mine")
+    street.gate.ask(held, 100.5)
+    street.gate.answered(early, 101.0)
+    assert street.woken == []
+    exempt = street.turn(account="mine", told_at=100.0)
+    assert street.gate.ask(exempt, 101.0) is None
+    street.gate.answered(exempt, 102.0)
+    assert street.woken == ["held"]
+    assert held.permit is not None
+
+
+LAST: dict[str, Any] = {"account": "mine", "told_at": 100.0, "attempts_left": 1, "cautious": True}
+
+
+def refused(street: Street) -> None:
+    """The provider has told a call at 100.0 to wait for a second, and there are two more."""
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    street.gate.enter(object(), 101.0)
+    street.gate.enter(object(), 101.0)
+
+
+def test_the_last_attempt_of_a_call_lets_others_find_out() -> None:
+    """Where the one before was refused: until another is answered, for a second."""
+    street = Street()
+    refused(street)
+    street.gate.withdraw(next(iter(street.gate._out)), 100.5)
+    waiting = street.turn("waiting", **LAST)
+    assert street.gate.ask(waiting, 101.0) == Delay(Barrier.PACE, 102.0, optional=True)
+    fresh = street.out(101.5, account="mine")
+    street.gate.answered(fresh, 101.6)
+    assert street.woken == ["waiting"]
+    street.gate.settle(waiting, Outcome.ABANDONED, 101.6)
+    in_vain = street.turn(**LAST)
+    assert street.gate.ask(in_vain, 101.6) is not None
+    assert street.gate.ask(in_vain, 102.6) is None
+
+
+def test_the_last_attempts_of_calls_go_out_one_by_one() -> None:
+    """Behind those with more attempts left, which may be refused in their place; then each waits for the one before."""
+    street = Street()
+    refused(street)
+    street.gate.withdraw(next(iter(street.gate._out)), 100.5)
+    street.gate.hold(street.turn(account="mine"), 4.0, 100.9)
+    held = street.turn("held", account="mine", attempts_left=3)
+    street.gate.ask(held, 101.0)
+    first, second = street.turn("first", **LAST), street.turn("second", **LAST)
+    for turn in (first, second):
+        street.gate.ask(turn, 101.0)
+    for turn in (first, second):
+        assert street.gate.ask(turn, 103.0) == Delay(Barrier.PACE, 104.0, optional=True)
+    assert street.gate.ask(held, 105.5) is None
+    assert street.gate.ask(first, 106.0) is not None
+    street.gate.settle(held, Outcome.ABANDONED, 107.0)
+    assert (first.permit is not None, second.permit is not None) == (True, False)
+    street.gate.answered(first, 107.5)
+    assert street.woken == ["first", "second"]
+
+
+def test_the_last_attempt_waits_for_news_while_others_are_lost() -> None:
+    """For a second, or until one is answered; a call that is alone waits for nobody."""
+    street = Street()
+    street.gate.settle(street.out(100.0), Outcome.LOST, 101.0)
+    assert street.gate.ask(street.turn(attempts_left=1, cautious=True), 101.0) is None
+    street.gate.enter(object(), 101.0)
+    street.gate.enter(object(), 101.0)
+    last = street.turn("last", attempts_left=1, cautious=True)
+    assert street.gate.ask(last, 101.0) == Delay(Barrier.BREAKER, 102.0, optional=True)
+    street.gate.answered(street.out(101.1), 101.5)
+    assert street.woken == ["last"]
+    street.gate.settle(street.out(101.6), Outcome.LOST, 101.6)
+    late = street.turn(attempts_left=1, cautious=True)
+    assert street.gate.ask(late, 101.6) is not None
+    assert street.gate.ask(late, 102.6) is None
+
+
+def test_a_call_never_waits_for_one_that_waits_for_it() -> None:
+    """A probe's hook may ask the same origin for a token: that call passes the breaker, and tells it nothing."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    probe.attempt = "the probe's"
+    assert street.gate.ask(street.turn(outer=["another's"]), 101.0) is not None
+    inner = street.turn(outer=["the probe's"])
+    assert street.gate.ask(inner, 101.0) is None
+    street.gate.settle(inner, Outcome.LOST, 101.5)
+    street.gate.settle(probe, Outcome.LOST, 102.0)
+    assert street.gate.ask(street.turn(outer=["the probe's"]), 102.0) == Delay(Barrier.BREAKER, 104.0)
+
+
+def test_what_the_breaker_has_no_say_in_passes_it() -> None:
+    """Requests that are no model's, whose losses and answers say nothing of the model either."""
+    street = Street()
+    street.break_down()
+    other = street.out(100.5, heeds_breaker=False)
+    street.gate.answered(other, 100.6)
+    assert street.gate.ask(street.turn(), 100.6) == Delay(Barrier.BREAKER, 101.0)
+
+
+def test_looking_ahead_takes_nothing() -> None:
+    """Neither a place in line nor a token, and a hold that will be over by then goes on until then."""
+    street = Street(budget=1)
+    turn = street.turn(costs=True)
+    assert [street.gate.outlook(turn, 100.0) for _ in range(3)] == [None] * 3
+    street.out(costs=True)
+    assert street.gate.outlook(turn, 100.0) == Delay(Barrier.BUDGET, 101.0)
+    street.break_down()
+    assert street.gate.outlook(turn, 100.0) == Delay(Barrier.BREAKER, 101.0)
+    assert street.gate.outlook(turn, 101.0) is None
+    street.gate.hold(street.turn(account="mine"), 7.0, 100.0)
+    assert street.gate.outlook(street.turn(account="mine"), 107.0) is None
+    assert street.gate.outlook(street.turn(account="mine"), 100.0) == Delay(Barrier.PACE, 107.5, 0.5)
+
+
+def test_many_threads_are_all_let_out() -> None:
+    """Whatever the interleaving: every turn goes out once, each is woken, and the gate is empty afterwards."""
+    street = Street(budget=5)
+    done = threading.Semaphore(0)
+    chance = random.Random(1)
+
+    def one(seed: float) -> None:
+        mine = random.Random(seed)
+        woken = threading.Semaphore(0)
+        for step in range(50):
+            turn = Turn(street.gate, attempts_left=mine.randrange(3), costs=mine.random() < 0.3, wake=woken.release)
+            now = 1000.0 * step
+            street.gate.enter(turn, now)
+            if street.gate.ask(turn, now) is not None:
+                street.gate.ask(turn, now + 500.0)
+            if turn.permit is not None and mine.random() < 0.9:
+                street.gate.settle(turn, mine.choice(list(Outcome)), now)
+            street.gate.withdraw(turn, now)
+            street.gate.leave(turn)
+        done.release()
+
+    threads = [threading.Thread(target=one, args=(chance.random(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(done.acquire(blocking=False) for _ in threads)
+    assert (street.gate._line, street.gate._out) == ([], set())
