@@ -11,6 +11,10 @@ Libraries reach below it. ``_fp`` and ``_original_response`` are the feed, with 
 to be read; ``_fp.fp.raw._sock`` and ``_connection.sock`` tell what the socket tells. A file that is put in the feed's
 place is read by urllib3's own rules.
 
+A compressed body is decoded in the thread that reads it, by one thread at a time: a second one that comes while a read
+is under way, or a signal handler in the middle of one, is refused, since its bytes would be those of another place.
+What could not be decoded stays so: every later read says it again, and the decoder is not entered any more.
+
 **The lock** of a feed protects what it says about itself while one thread reads and another closes. Nothing is called
 and nothing is waited for while it is held.
 """
@@ -24,7 +28,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from urllib3.exceptions import IncompleteRead, ProtocolError
+from urllib3.exceptions import DecodeError, IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.peer import PeerSocket
@@ -288,6 +292,9 @@ class RelayedResponse(HTTPResponse):
         original = getattr(real, "_original_response", None)
         lookalike: Any = feed  # what stands for http.client's response
         self._decoded = decoded
+        self._readers: dict[str, object] = {}  # who reads; a dictionary, because it settles in one step who was first
+        self._undecodable: str | None = None
+        self._flushed = False  # the decoder has given all that it had
         super().__init__(
             body=lookalike,
             headers=getattr(real, "headers", None),
@@ -348,6 +355,50 @@ class RelayedResponse(HTTPResponse):
             found = IncompleteRead(self._fp_bytes_read, self.length_remaining)
             raise ProtocolError(f"Connection broken: {found!r}", found)
 
+    def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
+        """``amt`` bytes of the body, fewer only at its end; all of it without one."""
+        with self._alone(decode_content):
+            return super().read(amt, decode_content, cache_content)
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """What is there, at most ``amt`` bytes; waits only if nothing is."""
+        with self._alone(decode_content):
+            return super().read1(amt, decode_content)
+
+    def _decode(
+        self, data: bytes, decode_content: bool | None, flush_decoder: bool, *args: Any, **kwargs: Any
+    ) -> bytes:
+        if self._flushed and decode_content and not data:
+            # urllib3 asks the decoder again at every read behind the end.
+            return b""
+        decoded: bytes = super()._decode(data, decode_content, flush_decoder, *args, **kwargs)
+        self._flushed = self._flushed or flush_decoder
+        return decoded
+
+    @contextmanager
+    def _alone(self, decode_content: bool | None) -> Generator[None]:
+        """Nobody else decodes what this reader decodes."""
+        if self._decoded or not (self.decode_content if decode_content is None else decode_content):
+            yield
+            return
+        if self._undecodable is not None:
+            raise DecodeError(self._undecodable)
+        reader = object()
+        try:
+            if self._readers.setdefault("reader", reader) is not reader:
+                raise RuntimeError(
+                    "This compressed response is being read already, by another thread or by what a signal handler has"
+                    " interrupted. Let one read it, or ask for Accept-Encoding: identity."
+                )
+            yield
+        except DecodeError as error:
+            # Without its cause, whose traceback refers to this response.
+            self._undecodable = str(error.args[0] if error.args else error)
+            raise
+        finally:
+            if self._readers.get("reader") is reader:
+                del self._readers["reader"]
+
     def _init_decoder(self) -> None:
         if not self._decoded:
             super()._init_decoder()
@@ -357,14 +408,20 @@ class RelayedResponse(HTTPResponse):
         fed = self._fp is self._feed
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
         # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
-        while amt != 0 and (not self.closed or self._has_more or (fed and self._feed.broken)):
-            if fed and self._feed.cut and not self._feed.broken:
+        while amt != 0 and (not self.closed or self._has_more or self._is_broken or self._readers):
+            if fed and self._feed.cut and not self._is_broken:
                 # What was decoded of a closed body is a part that a caller could not tell from all of it.
                 self._refuse_part()
                 return
             if not (data := read(amt, decode_content)):
                 return
             yield data
+
+    @property
+    def _is_broken(self) -> bool:
+        """Whether every further read raises."""
+        fed = self._fp is self._feed
+        return self._undecodable is not None or (fed and self._feed.broken)
 
     @property
     def _has_more(self) -> bool:

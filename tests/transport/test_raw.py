@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import io
+import random
 import threading
 import tracemalloc
 import zlib
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from urllib3._collections import HTTPHeaderDict
+from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.raw import Feed, RelayedResponse
@@ -420,3 +423,149 @@ def test_a_response_that_broke_never_reads_like_one_that_ended(promptly: bool, d
             response.close()
             with pytest.raises(Cut):
                 again(response)
+
+
+# -- one decoder, one reader -------------------------------------------------
+
+_PACKED = gzip.compress(random.Random(4).randbytes(40_000))
+_GZIP = {"content-encoding": "gzip"}
+_READS: dict[str, Callable[[RelayedResponse], bytes]] = {
+    "read": lambda response: response.read(decode_content=True),
+    "read-100": lambda response: response.read(100, decode_content=True),
+    "read1": lambda response: response.read1(decode_content=True),
+    "read1-100": lambda response: response.read1(100, decode_content=True),
+    "stream": lambda response: b"".join(response.stream(100, decode_content=True)),
+    "stream-all": lambda response: b"".join(response.stream(None, decode_content=True)),
+    "read_chunked": lambda response: b"".join(response.read_chunked(100, decode_content=True)),
+}
+_either = pytest.mark.parametrize("promptly", [True, False], ids=["promptly", "filled"])
+
+
+class _Decoder:
+    """Counts who enters, and tells when somebody has."""
+
+    def __init__(self, response: RelayedResponse, inside: Callable[[], object] = int) -> None:
+        response._init_decoder()
+        self._inner: Any = response._decoder
+        response._decoder = self  # type: ignore[assignment]
+        self._inside = inside
+        self.entered = 0
+        self.most = 0
+        self._now = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def decompress(self, *args: Any, **kwargs: Any) -> bytes:
+        self.entered += 1
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            self._inside()
+            return bytes(self._inner.decompress(*args, **kwargs))
+        finally:
+            self._now -= 1
+
+
+@_either
+@pytest.mark.parametrize("read", _READS)
+def test_what_cannot_be_decoded_stays_so(read: str, promptly: bool) -> None:
+    """Every read behind an error of the encoding raises it, however it reads, and enters the decoder no more; a closed
+    response as well.
+    """
+    broken = bytearray(_PACKED)
+    broken[20_000] ^= 0xFF
+    response = _response(Source([bytes(broken[:30_000]), bytes(broken[30_000:])]), promptly=promptly, headers=_GZIP)
+    decoder = _Decoder(response)
+    with pytest.raises(DecodeError):
+        while _READS[read](response):
+            pass
+    entered = decoder.entered
+    for _ in range(2):
+        for again in _READS.values():
+            with pytest.raises(DecodeError, match="gzip"):
+                again(response)
+        response.close()
+    assert decoder.entered == entered
+
+
+@_either
+@pytest.mark.parametrize("read", _READS)
+def test_behind_the_end_nothing_is_decoded(read: str, promptly: bool) -> None:
+    """A body that was read to its end gives nothing more, and its decoder is asked for its last bytes once at most."""
+    response = _response(Source([_PACKED[:9_000], _PACKED[9_000:]]), promptly=promptly, headers=_GZIP)
+    found = b""
+    while data := _READS[read](response):
+        found += data
+    assert found == gzip.decompress(_PACKED)
+    decoder = _Decoder(response)
+    for most in (2, 0):  # urllib3 enters it twice to flush it
+        decoder.entered = 0
+        assert [again(response) for again in _READS.values()] == [b""] * len(_READS)
+        assert decoder.entered <= most
+
+
+@_either
+@pytest.mark.parametrize("read", _READS)
+def test_a_second_reader_is_refused(read: str, promptly: bool) -> None:
+    """While one thread reads a compressed body another one's read is an error, and so is that of a signal handler in
+    the middle of it; the first gets the whole body all the same.
+    """
+    refused: list[BaseException] = []
+    response = _response(Source([_PACKED]), promptly=promptly, headers=_GZIP)
+
+    def meanwhile() -> None:
+        def second() -> None:
+            for again in _READS.values():
+                with pytest.raises(RuntimeError, match="being read already") as found:
+                    again(response)
+                refused.append(found.value)
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(PATIENCE)
+        second()  # as a handler would
+
+    once = iter((meanwhile,))
+    decoder = _Decoder(response, lambda: next(once, int)())
+    found = b""
+    while data := _READS[read](response):
+        found += data
+    assert found == gzip.decompress(_PACKED)
+    assert len(refused) == 2 * len(_READS)
+    assert decoder.most == 1
+
+
+def test_a_reader_that_waits_keeps_others_out() -> None:
+    """Whoever waits for the next bytes is a reader too; closing takes no notice of that."""
+    waiting, closed = threading.Event(), threading.Event()
+
+    def pull() -> bytes | None:
+        waiting.set()
+        assert closed.wait(PATIENCE)
+        return None
+
+    source = Source([])
+    response = RelayedResponse(source.feed(pull), _real(headers=_GZIP), promptly=True, method="GET")
+    thread = threading.Thread(target=lambda: response.read(10, decode_content=True))
+    thread.start()
+    try:
+        assert waiting.wait(PATIENCE)
+        with pytest.raises(RuntimeError, match="being read already"):
+            response.read(10, decode_content=True)
+        response.close()
+    finally:
+        closed.set()
+        thread.join(PATIENCE)
+    assert source.said == ["interrupt"]
+    assert response.read(10, decode_content=True) == b""
+
+
+def test_what_is_not_decoded_may_have_several_readers() -> None:
+    """Bytes that are handed on as they came have no state to be damaged."""
+    response = _response(Source(PIECES))
+    inner = response.read(2)
+    assert inner + response.read() == WHOLE
+    encoded = _response(Source([_PACKED]), headers=_GZIP)
+    encoded._readers["reader"] = object()
+    assert encoded.read(decode_content=False) == _PACKED
