@@ -55,7 +55,8 @@ def _head(record: CallRecord) -> _Rows:
     if record.empty:
         outcome.append(", and there was nothing in the answer")
     yield "outcome", outcome
-    yield "elapsed", Text(f"{_exactly(record.elapsed)} s, {len(record.attempts)} attempt(s)")
+    delayed = f", {_exactly(record.delayed)} s of it waiting for other calls" if record.delayed else ""
+    yield "elapsed", Text(f"{_exactly(record.elapsed)} s, {len(record.attempts)} attempt(s){delayed}")
     yield "door", Text(tame(record.door))
     yield "limits", Text(_limits(record))
     whole = "complete" if record.diagnostics_complete else "not complete: some of what was known was not kept"

@@ -434,13 +434,14 @@ class Call(Generic[T]):
                     DelayNotice(attempt=self.number, cause=told.value, wait=delay.until - now, message=message)
                 )
             self._wait_for(turn, delay.until)
-            planner.waited += self._clock.now() - now
 
     def _wait_for(self, turn: Turn, until: float) -> None:
         """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
+        began = self._clock.now()
         self._waiting.wait_for(
             lambda: self.cancelled_by is not None or turn.permit is not None, self._lock, self._clock, until
         )
+        self._planner.waited += self._clock.now() - began
         if self.cancelled_by is not None:
             self._history.not_carried_out()
             self.raise_cancelled()
@@ -517,6 +518,7 @@ class Call(Generic[T]):
             attempts=tuple(self._history.attempts),
             decisions=self._history.settled(recovered=outcome == "recovered"),
             elapsed=self._clock.now() - self._began_at,
+            delayed=self._planner.waited,
             outcome=outcome,
             cause=None if failure is None else cause_of(failure),
             empty=self.empty,

@@ -31,7 +31,8 @@ class CallRecord(JsonRecord):
 
     * ``schema``: version of these fields; ``call_id``: random, unique to the call.
     * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from there to the end, waits
-      included.
+      included; ``delayed``: seconds of that in which its attempts waited for other calls (retry budget, circuit
+      breaker, pacing), and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
     * ``door``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
     * ``profile``: which defaults applied; ``limits``: each limit by name, with its ``value`` in seconds (``None``: off)
@@ -56,6 +57,7 @@ class CallRecord(JsonRecord):
     attempts: tuple[AttemptRecord, ...] = ()
     decisions: tuple[DecisionRecord, ...] = ()
     elapsed: float = 0.0
+    delayed: float = 0.0
     outcome: str = "done"
     cause: str | None = None
     empty: bool = False
@@ -124,6 +126,7 @@ class CallRecord(JsonRecord):
             attempts=tuple(AttemptRecord.from_dict(one) for one in read.items("attempts")),
             decisions=tuple(DecisionRecord.from_dict(one) for one in read.items("decisions")),
             elapsed=read.number("elapsed", 0.0),
+            delayed=read.number("delayed", 0.0),
             outcome=outcome,
             cause=cause,
             empty=read.flag("empty", False),

@@ -154,6 +154,7 @@ def test_an_open_circuit_delays(studio: Studio) -> None:
     assert [round(one.wait) for one in _delays(studio)] == [1, 2]
     assert {one.cause for one in _delays(studio)} == {"breaker"}
     assert [len(studio.records[-1].attempts), studio.records[-1].outcome] == [2, "recovered"]
+    assert studio.records[-1].delayed == pytest.approx(3.0)
     again, asking = studio.call(whole(), settings=settings)
     studio.drain(again)
     assert len(asking.asked) == 1
@@ -211,6 +212,7 @@ def test_a_wait_before_the_gate_can_be_given_up(studio: Studio, how: str) -> Non
     calling.result()
     assert sender.asked == []
     assert (studio.records[-1].outcome, studio.records[-1].attempts) == ("cancelled", ())
+    assert studio.records[-1].delayed == 0.0
     gate = settings.origins.get("https://api.provider.test", EffectiveRetry(), random)
     assert (gate._line, gate._out, gate._budget.calls) == ([], set(), 0)
 

@@ -139,6 +139,7 @@ calls = st.builds(
     attempts=st.lists(attempts, max_size=2).map(tuple),
     decisions=st.lists(decisions, max_size=2).map(tuple),
     elapsed=seconds,
+    delayed=seconds,
     outcome=st.sampled_from(CALL_OUTCOMES),
     cause=st.none() | st.sampled_from(CAUSES),
     empty=st.booleans(),
