@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping
 
+from llmwatch.interruption import is_interruption
 from llmwatch.policy import environment
 
 __all__ = ["log_unknown"]
@@ -25,7 +25,7 @@ def log_unknown(environ: Mapping[str, str]) -> None:
     name that was probably meant. Each name is told once in a process; its value never is. Raises nothing.
     """
     # Whatever a handler of the log raises: a warning must not end a call.
-    with contextlib.suppress(Exception):
+    try:
         for name, text in environment.settings(environ).items():
             if name in environment.KNOWN_VARIABLES or name in _told or len(_told) >= _MOST_NAMES:
                 continue
@@ -33,3 +33,6 @@ def log_unknown(environ: Mapping[str, str]) -> None:
             if _told.setdefault(name, this) is this:
                 for sentence in environment.unknown({name: text}):
                     _log.warning("llmwatch: %s", sentence)
+    except Exception as error:
+        if is_interruption(error):
+            raise

@@ -7,6 +7,7 @@ title of a page, both capped.
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import re
@@ -82,6 +83,13 @@ _PHRASES = {
     527: "the proxy lost the server",
     529: "the provider is overloaded",
 }
+
+
+def _decoded(body: bytes) -> str:
+    """``body`` without a byte order mark. The codec for that is written in Python, and wraps what a signal handler
+    raises in the middle of it into another exception.
+    """
+    return body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
 def media_type(content_type: str) -> str:
@@ -455,7 +463,7 @@ def _error_body(value: object) -> StreamError | None:
 
 
 def _json(body: bytes) -> Any:
-    text = body.decode("utf-8-sig", "replace").strip()
+    text = _decoded(body).strip()
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -525,7 +533,7 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     """
     if _is_page(content_type, body):
         return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
-    text = body.decode("utf-8-sig", "replace").strip()
+    text = _decoded(body).strip()
     events = _data_of_events(text)
     found = _error_body(_json(body)) if events or text[:1] in ("{", "[") else None
     text = events[0] if events else text
@@ -630,7 +638,7 @@ def not_a_stream(
     document = _json(first_bytes)
     found = error_in(document) or lone_error(document)
     if document is None:
-        found = broken_error(first_bytes.decode("utf-8-sig", "replace"))
+        found = broken_error(_decoded(first_bytes))
     if found is not None:
         where = f"answered {status} with an error in place of a stream"
         return in_stream_error(found, first_bytes, status=status, where=where)

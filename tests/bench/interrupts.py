@@ -7,7 +7,8 @@ start, in the wait for an answer, in a back-off, between two events, in its clos
 raised, and what became of them:
 
 * *replaced*: another exception came out, ``RuntimeError: cannot release un-acquired lock``, say;
-* *lost*: nothing came out, though the handler had raised (but for finalizers, whose exceptions Python itself prints);
+* *lost*: nothing came out, though the handler had raised (but for finalizers, whose exceptions Python itself prints,
+  or, of files, swallows);
 * *stuck*: another thread could not make a call of the same client within :data:`PATIENCE` afterwards;
 * *left*: a worker, a thread or an attempt was still there after :data:`PATIENCE`.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import random
 import signal
 import subprocess
@@ -103,13 +105,15 @@ def servers() -> Iterator[list[str]]:
         process.communicate()
 
 
-def operations(client: Client, healthy: str, silent: str, busy: str) -> dict[str, Callable[[], object]]:
-    """A call through each entry point, each with all that it waits for."""
+def operations(
+    stack: contextlib.ExitStack, client: Client, healthy: str, silent: str, busy: str
+) -> dict[str, Callable[[], object]]:
+    """A call through each entry point, each with all that it waits for. The ``stack`` closes what they use."""
     chat = "/v1/chat/completions"
     soon = Limits(ttfb=0.01)
     again = Retry(backoff=0.002, max_backoff=0.002, breaker=0, budget=0)
-    session = llmwatch.Session(retry=again)
-    plain = requests.Session()
+    session = stack.enter_context(llmwatch.Session(retry=again))
+    plain = stack.enter_context(requests.Session())
     auth = llmwatch.refreshing(lambda: "token", token=None)
     body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
 
@@ -167,7 +171,7 @@ def operations(client: Client, healthy: str, silent: str, busy: str) -> dict[str
         import httpx
     except ImportError:
         return found
-    over = httpx.Client(transport=llmwatch.sdk.Transport(), timeout=30)
+    over = stack.enter_context(httpx.Client(transport=llmwatch.sdk.Transport(), timeout=30))
     found["sdk.Transport"] = lambda: over.post(healthy + chat, json=BODY)
     return found
 
@@ -179,14 +183,15 @@ class Interrupter:
         self._random = random.Random(seed)
         self._number = 0
         self._armed: BaseException | None = None
-        self._place = ""
+        self._place = self._stack = ""
         self._raised = False
+        self._silenced = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         error, self._armed = self._armed, None
         if error is not None:
             self._raised = True
-            self._place = _place_of(frame)
+            self._place, self._stack, self._silenced = _place_of(frame), _stack_of(frame), _is_silenced(frame)
             raise error
 
     def once(self, operation: Callable[[], object], duration: float, found: Found) -> None:
@@ -217,10 +222,10 @@ class Interrupter:
         found.raised += 1
         found.places[self._place] += 1
         if came is None:
-            if any(one.exc_value is error for one in unraisable):
+            if self._silenced or any(one.exc_value is error for one in unraisable):
                 found.finalizers += 1
             else:
-                found.lost.append(f"{type(error).__name__}, {self._place}")
+                found.lost.append(f"{type(error).__name__}, {self._stack}")
         # Or its frames would keep what they hold.
         error.__traceback__ = None
 
@@ -228,6 +233,25 @@ class Interrupter:
         """As a share of a call's duration: anywhere, or at its beginning or its end, where most of the code runs."""
         low, high = self._random.choice(((0.0, 1.05), (0.0, 0.2), (0.75, 1.15)))
         return self._random.uniform(low, high)
+
+
+def _is_silenced(frame: FrameType | None) -> bool:
+    """Whether a file is being finalized, of which Python says nothing: ``io.IOBase.__del__`` closes it."""
+    while frame is not None:
+        file = frame.f_locals.get("self")
+        if frame.f_code.co_name in ("close", "closed") and isinstance(file, io.IOBase):
+            return type(file).__del__ is io.IOBase.__del__  # type: ignore[attr-defined]
+        frame = frame.f_back
+    return False
+
+
+def _stack_of(frame: FrameType | None) -> str:
+    """The functions that are interrupted, from the inside."""
+    names: list[str] = []
+    while frame is not None and len(names) < 8:
+        names.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_name}")
+        frame = frame.f_back
+    return " < ".join(names)
 
 
 def _place_of(frame: FrameType | None) -> str:
@@ -279,8 +303,8 @@ def _threads() -> set[threading.Thread]:
 def interrupt(count: int, seed: int, *, every: int = 10) -> dict[str, Found]:
     """Raise ``count`` times, and look after ``every`` calls at what was left."""
     interrupter = Interrupter(seed)
-    with servers() as urls, Client() as client:
-        todo = operations(client, *urls)
+    with servers() as urls, Client() as client, contextlib.ExitStack() as stack:
+        todo = operations(stack, client, *urls)
         durations = {name: duration_of(operation) for name, operation in todo.items()}
         found = {name: Found() for name in todo}
         threads, calls = _threads(), 0

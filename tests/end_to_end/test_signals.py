@@ -1,0 +1,29 @@
+"""Signals at random instants of calls of every entry point: what their handlers raise comes out as it is."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from tests.bench import interrupts
+
+COUNT = 300
+SEED = 11
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread(),
+    reason="the main thread gets the signals",
+)
+def test_whatever_a_handler_raises_comes_out_as_it_is_and_leaves_nothing_behind() -> None:
+    """None is replaced by another exception or lost, nobody is stuck, no worker, thread or attempt is left, and the
+    client is usable afterwards.
+    """
+    found = interrupts.interrupt(COUNT, SEED)
+    wrong = {name: [*one.replaced, *one.lost, *one.left] for name, one in found.items() if one.wrong}
+    assert wrong == {}
+    assert all(one.raised for one in found.values())
+    places = {place.split(":")[0] for one in found.values() for place in one.places}
+    assert {"watch/clock.py", "watch/launch.py"} <= places
