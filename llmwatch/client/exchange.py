@@ -26,6 +26,7 @@ from llmwatch.transport.encoding import (
     UnknownEncoding,
     Unread,
     decompressor_for,
+    unread_for,
 )
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.failures import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
@@ -179,7 +180,7 @@ class Exchange:
 
     def _meter(self, reply: Reply, *, lenient: bool = False) -> BodyMeter:
         """What undoes the encoding of the body, and bounds it. Raises :class:`UnknownEncoding`, unless ``lenient``:
-        then such a body is counted as it comes.
+        then such a body is counted alone.
         """
         decompressor: Decompressor
         try:
@@ -187,7 +188,7 @@ class Exchange:
         except UnknownEncoding:
             if not lenient:
                 raise
-            decompressor = Unread()
+            decompressor = unread_for(reply.encoding)
         return BodyMeter(decompressor, self.max_body, self.request.host)
 
     # -- plain --------------------------------------------------------------
@@ -199,7 +200,7 @@ class Exchange:
         else:
             body = self._read_refused(attempt, reply)
             response = reply.load(body, self._most_of_error, cut=True)
-        attempt.deliver([Head(response, body, reply.decoded)], 0, content=True, terminal=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
 
     def _read_all(self, attempt: Attempt[Any], reply: Reply) -> bytes:
         """The body as it comes over the wire. Raises where it is too large, or compressed and not whole."""
@@ -237,6 +238,9 @@ class Exchange:
                     break
         except BodyTooLarge:
             attempt.reading()
+            if meter.unread:
+                # Without its end nobody may be able to undo it.
+                taken.clear()
         except Aborted:
             raise
         except Exception:

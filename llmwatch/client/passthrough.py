@@ -112,7 +112,7 @@ class PassthroughExchange(Exchange):
             return
         body = self._read_refused(attempt, reply)
         response = reply.load(body, self._most_of_error, cut=True)
-        attempt.deliver([Head(response, body, reply.decoded)], 0, content=True, terminal=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
 
     def _read_pieces(self, attempt: Attempt[Any], reply: Reply) -> None:
         attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)

@@ -6,15 +6,20 @@ a feed comes out of the next one, in order, and behind an error or the end nothi
 
 from __future__ import annotations
 
+import inspect
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
+
+from urllib3 import response as urllib3_response
+from urllib3.response import HTTPResponse
 
 from llmwatch.errors import BodyTooLarge
 
 __all__ = [
     "BodyMeter",
     "Decompressor",
+    "Foreign",
     "Identity",
     "Undecodable",
     "UnknownEncoding",
@@ -22,6 +27,7 @@ __all__ = [
     "Zlib",
     "body_too_large",
     "decompressor_for",
+    "unread_for",
 ]
 
 _MOST_ENCODINGS = 5
@@ -74,6 +80,28 @@ class Unread:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         return iter(())
+
+
+class Foreign:
+    """An encoding that urllib3 undoes for its readers (br and zstd, where their packages are installed). Here it is
+    undone to be counted alone. What ``decoder`` cannot undo is the reader's to find, and counts no more.
+    """
+
+    complete = True
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while self._decoder is not None and (data or self._decoder.has_unconsumed_tail):
+            try:
+                piece, data = self._decoder.decompress(data, max_length=_PIECE), b""
+            except Exception:
+                # Of whichever package it is.
+                self._decoder = None
+                return
+            if piece:
+                yield piece
 
 
 class Zlib:
@@ -171,6 +199,29 @@ def decompressor_for(encoding: str) -> Decompressor:
     return layers[0] if layers else Identity()
 
 
+def unread_for(encoding: str) -> Decompressor:
+    """What counts a body whose encoding :func:`decompressor_for` does not read: what it holds, where urllib3 can tell
+    that piece by piece (2.6 and later, with Brotli 1.2 and later), else the bytes as they come.
+    """
+    name = encoding.strip().lower()
+    make, known = getattr(urllib3_response, "_get_decoder", None), HTTPResponse.CONTENT_DECODERS
+    if make is None or not any(part.strip() in known for part in name.split(",")):
+        return Unread()
+    try:
+        decoder = make(name)
+        bounded = "max_length" in inspect.signature(decoder.decompress).parameters
+    except Exception:
+        return Unread()
+    layers = getattr(decoder, "_decoders", (decoder,))
+    return Foreign(decoder) if bounded and all(map(_is_bounded, layers)) else Unread()
+
+
+def _is_bounded(decoder: Any) -> bool:
+    # Brotli before 1.2 undoes all of what it is given, and urllib3 only warns of that.
+    inner = getattr(decoder, "_obj", None)
+    return type(decoder).__name__ != "BrotliDecoder" or hasattr(inner, "can_accept_more_data")
+
+
 def body_too_large(host: str, most: int) -> BodyTooLarge:
     """The error for a body of ``host`` that is larger than ``most`` bytes."""
     return BodyTooLarge(
@@ -202,8 +253,8 @@ class BodyMeter:
 
     @property
     def unread(self) -> bool:
-        """Whether there is an encoding that is not undone."""
-        return isinstance(self.decompressor, Unread)
+        """Whether there is an encoding that is not undone, or only to be counted."""
+        return isinstance(self.decompressor, (Unread, Foreign))
 
     @property
     def plain(self) -> bool:
@@ -215,11 +266,13 @@ class BodyMeter:
         self._came += len(data)
         if self._came - _FRAME > self._most:
             raise body_too_large(self._host, self._most)
+        hidden = self.unread
         for piece in self.decompressor.feed(data):
             self._size += len(piece)
             if self._size > self._most:
                 raise body_too_large(self._host, self._most)
-            yield piece
+            if not hidden:
+                yield piece
 
     def count(self, data: bytes) -> None:
         """Count what nobody reads here. What cannot be decoded is the reader's to find, and counts as it came."""

@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 import requests
+from urllib3 import response as urllib3_response
+from urllib3.response import HTTPResponse
 
 import llmwatch
 from llmwatch import BodyTooLarge, Client, Limits, NotAStream, ProviderError, Retry
 from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.sdk import Transport
+from llmwatch.transport.encoding import Unread, unread_for
 from tests.end_to_end.calls import asking
 from tests.end_to_end.times import LONG
 from tests.rows import each
@@ -254,3 +257,93 @@ def test_a_page_in_place_of_a_stream_is_read_in_order() -> None:
         page = gzip.compress(b"<html><head>" + b" " * MIB + random.Random(seed).randbytes(200_000))
         with FaultServer(_answer(page, "gzip", content_type="text/html")) as server:
             assert "web page" in str(caught(NotAStream, _client_collect, server.chat_url, asking(), {"retry": ONCE}))
+
+
+class _Stored:
+    """An encoding of a package that may not be installed: a byte, and how often it stands for itself."""
+
+    def __init__(self) -> None:
+        self._left = b""
+        self._times = 0
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        if data[:1] == b"?":
+            raise ValueError("not of this encoding")
+        if data:
+            self._left, self._times = data[:1], self._times + int(data[1:])
+        most = self._times if max_length < 0 else min(max_length, self._times)
+        self._times -= most
+        return self._left * most
+
+    @property
+    def has_unconsumed_tail(self) -> bool:
+        return self._times > 0
+
+    def flush(self) -> bytes:
+        return b""
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """urllib3 undoes an encoding that nothing here reads."""
+    monkeypatch.setattr(HTTPResponse, "CONTENT_DECODERS", [*HTTPResponse.CONTENT_DECODERS, "stored"])
+    monkeypatch.setattr(HTTPResponse, "DECODER_ERROR_CLASSES", (*HTTPResponse.DECODER_ERROR_CLASSES, ValueError))
+    plain = urllib3_response._get_decoder
+    monkeypatch.setattr(urllib3_response, "_get_decoder", lambda mode: _Stored() if mode == "stored" else plain(mode))
+
+
+@each("door", PLAIN_DOORS)
+def test_an_encoding_of_other_packages_is_counted(door: Door, stored: None) -> None:
+    """What urllib3 undoes by another package is bounded by what it holds as well; an error's body is left out where it
+    holds more, and its status stays.
+    """
+    with FaultServer(_answer(b"x%d" % HELD, "stored")) as server:
+        peak = _peak(lambda: _refused(door, server.chat_url, PLAIN, {"max_body": MOST}))
+    assert peak < MOST + ROOM
+    with FaultServer(_answer(b"x%d" % HELD, "stored", 400)) as server:
+        sizes: list[int] = []
+        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+    assert sizes[0] <= MOST
+    assert peak < MOST + ROOM
+    whole = b"x%d" % MOST if door is _transport else b"x" * MOST  # httpx knows no such encoding
+    for status in (200, 400):
+        with FaultServer(_answer(b"x%d" % MOST, "stored", status)) as server:
+            assert door(server.chat_url, PLAIN, {"max_body": MOST}) == whole
+
+
+def test_what_is_not_of_its_encoding_is_the_readers(stored: None) -> None:
+    """Bytes that the package cannot undo reach the reader as they came."""
+    with FaultServer(_answer(b"?", "stored")) as server, llmwatch.Session(**SETTINGS, max_body=MOST) as session:
+        response = session.post(server.chat_url, json=PLAIN, stream=True)
+        assert response.raw.read(decode_content=False) == b"?"
+        with pytest.raises(requests.exceptions.ContentDecodingError):
+            session.post(server.chat_url, json=PLAIN).content  # noqa: B018
+
+
+@each("encoding", ["br-of-tomorrow", "", "identity", "x, y", ","])
+def test_what_nobody_undoes_is_counted_as_it_comes(encoding: str) -> None:
+    """An encoding that urllib3 does not know says nothing of what it holds."""
+    assert isinstance(unread_for(encoding), Unread)
+
+
+def test_a_decoder_without_a_bound_is_not_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a package would undo all of a body at once, it is not asked: the bytes count as they come."""
+
+    class BrotliDecoder:
+        """Of urllib3 2.6, over a Brotli before 1.2."""
+
+        _obj = object()
+
+        def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+            raise AssertionError("it is entered")
+
+    class Old:
+        """Of urllib3 before 2.6."""
+
+        def decompress(self, data: bytes) -> bytes:
+            raise AssertionError("it is entered")
+
+    monkeypatch.setattr(HTTPResponse, "CONTENT_DECODERS", ["br"])
+    for kind in (BrotliDecoder, Old):
+        monkeypatch.setattr(urllib3_response, "_get_decoder", lambda mode, kind=kind: kind())
+        assert isinstance(unread_for("br"), Unread)
