@@ -180,7 +180,8 @@ class Client:
         """A plain call: a :class:`requests.Response` with its body loaded, within hard limits.
 
         An HTTP status never raises, as in requests: after the retries that the status allows, the last response is
-        returned. The body of an error status, or of a redirect that is not followed, is given 5 s. The
+        returned. The body of an error status, or of a redirect that is not followed, is given 5 s and cut at 16 MiB
+        (or ``max_body``); any other that is larger than ``max_body`` is a :class:`~llmwatch.BodyTooLarge`. The
         :class:`~llmwatch.CallRecord` is the response's ``llmwatch_record``.
 
         What is no model call (:func:`llmwatch.register_model_url` says what is one) is sent again after it was sent
