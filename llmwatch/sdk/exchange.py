@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -93,6 +96,21 @@ def _body(request: Any, url: str, headers: CaseInsensitiveDict[str]) -> Any:
     return body or None
 
 
+def _close(response: requests.Response) -> None:
+    """The library wants no more of ``response``.
+
+    The SDKs close it in the ``finally`` of the generator that they iterate. Where that was dropped it is a finalizer
+    that calls this, in whatever thread the collector runs in. In one of ours, which may hold any lock and must not wait
+    for a sink, it only leaves word.
+    """
+    call = getattr(response.raw, "call", None)
+    ours = threading.current_thread().name.startswith("llmwatch-")
+    if call is not None and ours and isinstance(sys.exc_info()[1], GeneratorExit):
+        call.abandon()
+    else:
+        response.close()
+
+
 def respond(
     library: Library,
     response: requests.Response,
@@ -138,7 +156,7 @@ def respond(
         return library.get("Response")(response.status_code, headers=headers, stream=stream, extensions=extensions)
 
     if not refused or response.status_code in _ASKS_WHO:
-        return made(pieces, response.close), None
+        return made(pieces, functools.partial(_close, response)), None
     # It is whole already, and here.
     body = b"".join(pieces())
     response.close()

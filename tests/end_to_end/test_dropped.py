@@ -23,6 +23,7 @@ import llmwatch
 from llmwatch import CallRecord, CancelToken, Client, Event, Limits, sdk
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch import dropped
+from llmwatch.watch import supervisor as supervisors
 from llmwatch.wrap import starting
 from tests.client.fakes import DONE, chunk
 from tests.end_to_end.calls import QUICK, asking, eventually, in_thread, run_stream
@@ -521,6 +522,36 @@ def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
     told(records)
 
 
+@pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
+def test_the_supervisor_calls_no_sink_when_it_collects(serve: Serve, open_: Open) -> None:
+    """A garbage collection may come in any thread. Libraries whose generators close what they read, as the SDKs' do,
+    close it in that thread; in the supervisor's no sink is called for that.
+    """
+    server = serve("stall-after-content")
+    records: list[CallRecord] = []
+    threads: list[str] = []
+    holding = open_(server.url, [lambda record: threads.append(threading.current_thread().name), records.append])
+    held, holding.held = holding.held, []
+    circle: list[Any] = [held]
+    circle.append(circle)
+    done = threading.Event()
+
+    def collect() -> None:
+        gc.collect()
+        done.set()
+
+    gc.disable()
+    try:
+        del held, circle
+        supervisors.current().look_at(dropped._Lent(collect))
+        assert done.wait(PATIENCE)
+    finally:
+        gc.enable()
+    told(records)
+    assert threads == ["llmwatch-telling"]
+    holding.close()
+
+
 def test_a_thousand_leave_nothing(serve: Serve, connect: Connect) -> None:
     """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call; and no more attempts
     than a schedule keeps, which looks through its stale entries when there are 64.
@@ -603,6 +634,7 @@ IN_AN_EXIT_HANDLER = """
 import atexit, sys, threading
 from llmwatch import Client
 from llmwatch.watch import dropped
+from llmwatch.watch import supervisor as supervisors
 sink = {"blocks": lambda record: threading.Event().wait(), "tells": lambda record: print(record.outcome, flush=True)}
 client = Client(sinks=[sink[sys.argv[2]]])
 body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
