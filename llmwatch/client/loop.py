@@ -396,11 +396,7 @@ class Call(Generic[T]):
 
     def _back_off(self, wait: float) -> None:
         """Wait before a resend. Ctrl-C interrupts it, and a cancellation ends the call in it."""
-        until = self._clock.now() + wait
-        self._waiting.wait_for(lambda: self.cancelled_by is not None, self._lock, self._clock, until)
-        if self.cancelled_by is not None:
-            self._history.not_carried_out()
-            self.raise_cancelled()
+        self._wait(lambda: False, self._clock.now() + wait)
 
     def _prepare_resend(self, error: LLMWatchError) -> None:
         if self.retry.on_retry is not None:
@@ -438,10 +434,22 @@ class Call(Generic[T]):
     def _wait_for(self, turn: Turn, until: float) -> None:
         """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
         began = self._clock.now()
-        self._waiting.wait_for(
-            lambda: self.cancelled_by is not None or turn.permit is not None, self._lock, self._clock, until
-        )
-        self._planner.waited += self._clock.now() - began
+        try:
+            self._wait(lambda: turn.permit is not None, until)
+        finally:
+            self._planner.waited += self._clock.now() - began
+
+    def _wait(self, ready: Callable[[], bool], until: float) -> None:
+        """Wait between attempts until ``ready()`` or ``until``, and tell of it. A cancellation ends the call in it."""
+
+        def over() -> bool:
+            return self.cancelled_by is not None or ready()
+
+        began = self._clock.now()
+        while not self._waiting.wait_for(over, self._lock, self._clock, self._teller.until(until)):
+            if self._clock.now() >= until:
+                break
+            self._teller.backing_off(self.number, since=began, deadline_at=self._planner.ends_at)
         if self.cancelled_by is not None:
             self._history.not_carried_out()
             self.raise_cancelled()

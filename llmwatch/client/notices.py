@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from llmwatch.interruption import is_interruption
 from llmwatch.records import AttemptRecord, redact
+from llmwatch.records.attempt import BACKING_OFF
 from llmwatch.records.log import say_seldom
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
@@ -23,8 +24,9 @@ T = TypeVar("T")
 class WaitNotice:
     """Nothing has come for a while. Seconds throughout.
 
-    ``phase`` is where the attempt stands, one of :data:`llmwatch.records.PHASES`, ``limit`` the limit that expires
-    next and ``expires_in`` the time until then; both are ``None`` where no limit runs.
+    ``phase`` is where the call stands, one of :data:`llmwatch.records.PHASES`: ``backing_off`` while it waits before
+    ``attempt``, which is to come then. ``limit`` is the limit that expires next and ``expires_in`` the time until then;
+    both are ``None`` where no limit runs.
     """
 
     attempt: int
@@ -58,13 +60,15 @@ class DelayNotice:
     """An attempt has to wait before it goes out, for up to ``wait`` seconds until it is looked at again.
 
     ``cause``: ``pace`` (another call was told to wait by the provider), ``breaker`` (the origin answers nobody) or
-    ``budget`` (too many resends); ``message`` says it in words. ``attempt`` is the one to come.
+    ``budget`` (too many resends); ``message`` says it in words. ``attempt`` is the one to come, and ``phase`` is
+    ``backing_off``.
     """
 
     attempt: int
     cause: str
     wait: float
     message: str
+    phase: str = BACKING_OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,23 @@ class Teller:
             say_seldom(kind, self._clock.now(), logging.ERROR, message, redact.described(failed))
         finally:
             _telling.callbacks = _telling.callbacks[:-1]
+
+    def until(self, at: float) -> float:
+        """The end of the next stretch of waiting for ``at``, after which there may be something to tell."""
+        return at if self._callback is None else min(at, self._clock.now() + self._every)
+
+    def backing_off(self, number: int, *, since: float, deadline_at: float | None) -> None:
+        """The call still waits before its attempt ``number``, as it has ``since`` then."""
+        now = self._clock.now()
+        self.tell(
+            WaitNotice(
+                attempt=number,
+                waited=now - since,
+                phase=BACKING_OFF,
+                limit=None if deadline_at is None else "deadline",
+                expires_in=None if deadline_at is None else max(0.0, deadline_at - now),
+            )
+        )
 
     def take(self, attempt: Attempt[T], number: int) -> list[T] | None:
         """What ``attempt.take()`` returns, with a notice for each stretch of waiting."""

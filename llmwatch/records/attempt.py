@@ -12,7 +12,7 @@ from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
 from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
-__all__ = ["ATTEMPT_SCHEMA", "CAUSES", "PHASES", "AttemptRecord", "Timings"]
+__all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Timings"]
 
 ATTEMPT_SCHEMA = 2
 """Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
@@ -33,6 +33,9 @@ CAUSES = (
 )
 """Every value of ``cause``. It names the earliest initiating event; what comes to light later never replaces it."""
 
+BACKING_OFF = "backing_off"
+"""The one phase in which a call has no attempt under way."""
+
 PHASES = (
     "idle",
     "connecting",
@@ -45,7 +48,7 @@ PHASES = (
     "finishing",
     "draining",
     "refused",
-    "backing_off",
+    BACKING_OFF,
 )
 """Every value of ``phase``, in errors, notices and records: where a call stood.
 

@@ -112,7 +112,9 @@ def test_a_budget_of_zero_is_none(studio: Studio) -> None:
 
 
 def _delays(studio: Studio) -> list[DelayNotice]:
-    return [one for one in studio.notices if isinstance(one, DelayNotice)]
+    delays = [one for one in studio.notices if isinstance(one, DelayNotice)]
+    assert {one.phase for one in delays} <= {"backing_off"}
+    return delays
 
 
 def _lose(studio: Studio, settings: Any, times: int = 5) -> None:

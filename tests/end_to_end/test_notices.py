@@ -35,6 +35,20 @@ def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connec
     assert [one.expires_in for one in waits] == sorted((one.expires_in for one in waits), reverse=True)
 
 
+def test_a_wait_before_a_resend_is_told_as_well(serve: Serve, connect: Connect) -> None:
+    """While a call backs off the caller is told so, and of the deadline, the one limit that runs then."""
+    script = f"retry-after:value={3 * LIMIT:.2f}"
+    for limits, limit in ((Limits(), None), (Limits(deadline=LONG), "deadline")):
+        server, notices = serve(script, "healthy"), []
+        client = connect(limits=limits, on_notice=notices.append, notice_every=BEAT)
+        stream(client, server.chat_url).done("recovered")
+        waits = [one for one in notices if isinstance(one, WaitNotice) and one.phase == "backing_off"]
+        assert len(waits) >= 3
+        assert {(one.attempt, one.limit, one.expires_in is None) for one in waits} == {(2, limit, limit is None)}
+        assert all(one.waited >= BEAT * number for number, one in enumerate(waits, 1))
+        assert isinstance(notices[notices.index(waits[0]) - 1], RetryNotice)
+
+
 def test_progress_takes_a_wait_notice_back(serve: Serve, connect: Connect) -> None:
     """When something comes after a wait notice, the caller is told that it no longer holds, once."""
     server, notices = serve(late()), []
