@@ -22,6 +22,9 @@ def is_interruption(error: BaseException) -> bool:
     if not isinstance(error, Exception):
         return True
     place = error.__traceback__
+    # The frame that has caught it is no handler. To look at its variables would keep them, the error among them, and
+    # with the error the frame: a circle, up to Python 3.12.
+    place = place and place.tb_next
     while place is not None:
         if _is_handler(place.tb_frame):
             return True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -141,3 +143,25 @@ def test_their_own_exceptions_go_no_further(
     monkeypatch.setattr(os, "kill", lambda *_: own())
     place()
     assert "raised Alarm" in caplog.text
+
+
+def test_what_is_caught_goes_with_its_frame() -> None:
+    """A look at an exception keeps neither the exception nor the variables of the function that has caught it."""
+
+    class Witness:
+        """Dies with the last that refers to it."""
+
+    def caught() -> weakref.ref[Witness]:
+        witness = Witness()
+        try:
+            raise OSError
+        except OSError as error:
+            told = is_interruption(error)
+        assert told is False
+        return weakref.ref(witness)
+
+    gc.disable()
+    try:
+        assert caught()() is None
+    finally:
+        gc.enable()
