@@ -50,8 +50,9 @@ class Client:
     which the call ends with :class:`~llmwatch.EventTooLarge`, ``max_body`` how many bytes a whole body may have once it
     is decoded (1 GiB; 0: any number), above which it ends with :class:`~llmwatch.BodyTooLarge`, ``override_timeouts``
     sets the time-outs that calls carry (``timeout=``) aside, ``sinks`` are called with the
-    :class:`~llmwatch.CallRecord` of each finished call. ``on_notice`` is told, in the calling thread, about waits and
-    retries while they last: every ``notice_every`` seconds.
+    :class:`~llmwatch.CallRecord` of each call that is over, those that were dropped unclosed among them.
+    ``on_notice`` is told, in the calling thread, about waits and retries while they last: every
+    ``notice_every`` seconds.
 
     Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
     settings that cannot be meant.

@@ -20,7 +20,10 @@ import pytest
 import requests
 
 import llmwatch
-from llmwatch import CallRecord, CancelToken, Client, Event, Limits, sdk
+from llmwatch import CallRecord, CancelToken, Client, Event, Limits, Retry, sdk
+from llmwatch.client import origins
+from llmwatch.client.gate import Gate
+from llmwatch.client.origins import Origins
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch import dropped
 from llmwatch.watch import supervisor as supervisors
@@ -122,7 +125,8 @@ def installed_raw_stream(url: str, sinks: Sinks) -> Holding:
 
 def _watching(sinks: Sinks) -> Any:
     """Functions have no client that would have sinks."""
-    return pytest.MonkeyPatch.context, dataclasses.replace(starting._SETTINGS, sinks=tuple(sinks))
+    own = {"sinks": tuple(sinks), "origins": Origins()}
+    return pytest.MonkeyPatch.context, dataclasses.replace(starting._SETTINGS, **own)  # type: ignore[arg-type]
 
 
 def iterated(url: str, sinks: Sinks) -> Holding:
@@ -241,14 +245,25 @@ def quiet() -> None:
 
 @pytest.mark.parametrize("circle", [False, True], ids=["del", "circle"])
 @pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
-def test_a_call_that_is_dropped_is_told(serve: Serve, open_: Open, circle: bool) -> None:
+def test_a_call_that_is_dropped_is_told(
+    serve: Serve, open_: Open, circle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through every entry point: the last reference goes, or the collector finds the circle, and the sinks get one
-    record: cancelled by the user in mid-answer, with all that is known of the attempt.
+    record: cancelled by the user in mid-answer, with all that is known of the attempt. The gate counts it no longer.
     """
+    gates: list[Gate] = []
+
+    class Noted(Gate):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            gates.append(self)
+
+    monkeypatch.setattr(origins, "Gate", Noted)
     server = serve("stall-after-content")
     records: list[CallRecord] = []
     holding = open_(server.url, [records.append])
     assert records == []
+    assert sum(gate._budget.calls for gate in gates) >= 1
     if circle:
         holding.held.append(holding.held)
     holding.held = []
@@ -264,6 +279,7 @@ def test_a_call_that_is_dropped_is_told(serve: Serve, open_: Open, circle: bool)
     assert attempt.facts["delivered"] is True
     assert attempt.status == 200
     assert not record.incident
+    assert [(gate._budget.calls, gate._out, gate._line) for gate in gates] == [(0, set(), [])] * len(gates)
     server.wait_for_closed(1)
     holding.close()
 
@@ -396,6 +412,21 @@ def test_it_is_told_once_whoever_else_ends_it(serve: Serve) -> None:
     told(records, len(numbers))
     assert len({record.call_id for record in records}) == len(numbers)
     assert {record.outcome for record in records} <= {"cancelled", "done"}
+
+
+def test_a_probe_that_is_dropped_gives_way_to_the_next(serve: Serve, connect: Connect) -> None:
+    """Behind an open circuit one probe goes at a time. The next one goes once it was dropped, in place of never."""
+    server = serve("silent", "silent", "healthy")
+    client = connect(retry=Retry(max_attempts=1, breaker=1), limits=Limits(ttfb=LONG))
+    lost = client.stream("POST", server.chat_url, json=asking(), limits=Limits(ttfb=LIMIT))
+    assert isinstance(run_stream(lost).error, llmwatch.WatchTimeout)
+    probe = client.stream("POST", server.chat_url, json=asking())
+    probe.__enter__()
+    server.wait_for_requests(2)
+    del probe, lost
+    answer = in_thread(client.collect, "POST", server.chat_url, json=asking()).result(PATIENCE)
+    assert answer.text
+    assert len(server.requests) == 3
 
 
 class TestSinks:
