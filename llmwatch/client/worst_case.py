@@ -65,7 +65,8 @@ def worst_case(limits: Callable[[int], EffectiveLimits], retry: EffectiveRetry, 
 
     ``limits`` gives those of an attempt after so many that were killed before their first content; ``plain``: the call
     does not stream. Not in it: what connecting and sending take, which have limits of their own for each attempt; what
-    ``on_retry`` takes; and waits that other calls of the same client bring about (breaker, budget, pacing).
+    ``on_retry`` takes; and the waits for breaker, budget and pacing (``max_wait`` in all), which other calls of the
+    same client bring about, and this one by itself only with more attempts than the ``breaker`` counts.
     """
     deadline = limits(0).value("deadline")
     attempts: list[float] = []
