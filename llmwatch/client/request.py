@@ -110,6 +110,15 @@ class CallRequest:
         host = parts.hostname or ""
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
+    def check_origin(self) -> None:
+        """Raise :class:`ConfigError` where the URL has a host or port that cannot be read: a request that another
+        library has prepared, or that a redirect leads to, may have one.
+        """
+        try:
+            _ = self.origin
+        except ValueError:
+            raise _unreadable(redact.url(self.url)) from None
+
     @property
     def host(self) -> str:
         """Host and port as a person writes them."""
@@ -154,11 +163,15 @@ def check_url(url: object) -> None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"The URL {shown!r} cannot be read: its host or port is not valid.", field="url") from None
+        raise _unreadable(shown) from None
     if parts.scheme.lower() not in ("http", "https"):
         raise ConfigError(f"The URL {shown!r} must begin with http:// or https://.", field="url")
     if not parts.hostname or port == 0:
         raise ConfigError(f"The URL {shown!r} names no host, or port 0.", field="url")
+
+
+def _unreadable(shown: str) -> ConfigError:
+    return ConfigError(f"The URL {shown!r} cannot be read: its host or port is not valid.", field="url")
 
 
 def _look_into(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.timeouts import Timeouts, of_requests
 from llmwatch.client.work import passthroughs
-from llmwatch.errors import LLMWatchError
+from llmwatch.errors import ConfigError, LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
 from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
@@ -66,6 +66,11 @@ def open_response(
     """
     was_model_call = arrived(prepared)
     request, nature = _looked_at(prepared)
+    try:
+        request.check_origin()
+    except ConfigError as found:
+        # requests does not look at the port where it prepares a request, nor httpx at all.
+        raise error(found, prepared, None) from None
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(
         inner, prepared, given, model=nature is not Nature.OTHER, trust_advice=trust_advice, overrides=overrides
