@@ -194,9 +194,9 @@ class Gate:
                 self._arrivals += 1
                 turn._order = self._arrivals
                 self._line.append(turn)
-            woken = [one for one in self._let_out(now) if one is not turn]
+            woken = self._let_out(now)
             delay = None if turn.permit is not None else self._delay(turn, now)
-        _wake(woken)
+        _wake([one for one in woken if one is not turn])
         return delay
 
     def outlook(self, turn: Turn, now: float) -> Delay | None:

@@ -51,7 +51,8 @@ def losses() -> dict[str, int]:
     could not be called since one blocked.
     """
     with _lost_lock:
-        return {name: _lost[name] for name in (_INCIDENTS, _ERRORS)}
+        lost = _lost.copy()
+    return {name: lost[name] for name in (_INCIDENTS, _ERRORS)}
 
 
 def _after_fork_in_child() -> None:

@@ -81,6 +81,12 @@ def remove(interceptor: Interceptor) -> None:
             return
         left.remove(interceptor)
         _interceptors = tuple(left)
-        while not left and (ours := [patch for patch in _patches if patch.on_top]):
-            requests.Session.get_adapter = ours[0].original  # type: ignore[method-assign]
-            _patches.remove(ours[0])
+        if not left:
+            _take_back()
+
+
+def _take_back() -> None:
+    """Put the originals back where nobody has patched on top. The lock is held."""
+    while ours := [patch for patch in _patches if patch.on_top]:
+        requests.Session.get_adapter = ours[0].original  # type: ignore[method-assign]
+        _patches.remove(ours[0])

@@ -9,6 +9,8 @@ The rules for everything that a caller's thread may run:
 
 * A lock is a ``threading.Lock`` or ``RLock`` and is taken by ``with``, which CPython does in one step each way. No
   ``Condition``, ``Event`` or ``Semaphore``, and no lock behind a context manager that is written in Python.
+* No loop and no comprehension stands in the block of a lock itself: CPython 3.13 takes a signal at the jump of a loop,
+  which the compiler may put outside of what the block protects. A function that is called there may loop.
 * No lock is held during a wait. The thread enters itself in a :class:`WaitList` under the lock, gives the lock up,
   sleeps on a queue of its own, and looks again.
 * Whatever may be interrupted half-way can be done again, and somebody does: a second call, or the supervisor.
