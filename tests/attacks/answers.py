@@ -15,7 +15,7 @@ from typing import Any
 
 from llmwatch.faults import steps
 from llmwatch.faults.steps import Step
-from tests.end_to_end.times import BEAT, PULSE
+from tests.end_to_end.times import BEAT, LIMIT, PULSE
 
 __all__ = ["CHAT", "ROWS", "TEXT", "Row"]
 
@@ -432,7 +432,7 @@ CLOSING = (
         "RST behind the end mark",
         "answer StreamCut answer",
         _TOLD + piece(STOP + DONE),
-        steps.Wait(BEAT),
+        steps.Wait(LIMIT),
         steps.Reset(),
     ),
     row("half closed at once", "StreamCut StreamCut StreamCut", steps.HalfClose(), hangs=True),
@@ -449,7 +449,7 @@ CLOSING = (
     ),
     row(
         "silent before content",
-        "WatchTimeout:first_content WatchTimeout:stale WatchTimeout:first_content",
+        "WatchTimeout:stale WatchTimeout:stale WatchTimeout:stale",
         _PART,
         hangs=True,
     ),

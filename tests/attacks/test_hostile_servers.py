@@ -35,9 +35,12 @@ SMALL = 1 << 20
 
 
 def _limits(row: Row) -> Limits:
-    """Short where only a limit can end the call, and so long that none expires where it has to end by itself."""
+    """Short where only a limit can end the call, and so long that none expires where it has to end by itself.
+
+    Of two that expire at the same time a grace would choose, so the limits on content are long.
+    """
     last = LIMIT if row.hangs else LONG
-    return Limits(ttfb=last, first_content=last, stale=last, progress=last, finish=last, drain=LIMIT)
+    return Limits(ttfb=last, first_content=LONG, stale=last, progress=LONG, finish=last, drain=LIMIT)
 
 
 def _given(body: bytes) -> str:
