@@ -236,7 +236,7 @@ from llmwatch.client.incidents import incident_sinks
 
 process, threads, each, url = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 ready, failed = threading.Barrier(threads), []
-client = llmwatch.Client(retry=llmwatch.Retry(max_attempts=2, backoff=0, budget=0))
+client = llmwatch.Client(retry=llmwatch.Retry(max_attempts=2, backoff=0, budget=0, breaker=0))
 
 def write(thread):
     try:

@@ -198,7 +198,7 @@ def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Conn
 def test_the_jitter_is_drawn_anew_for_each_wait(serve: Serve, connect: Connect) -> None:
     """Many that failed together do not come back together: equal calls wait for different times, all within bounds."""
     server = serve("status:status=503")
-    client = connect(retry=Retry(max_attempts=2, backoff=0.01, budget=0), random=random.Random(7).random)
+    client = connect(retry=Retry(max_attempts=2, backoff=0.01, budget=0, breaker=0), random=random.Random(7).random)
     waits = []
     for _ in range(20):
         record = stream(client, server.chat_url).record
