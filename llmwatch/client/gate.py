@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from llmwatch.policy import EffectiveRetry
@@ -32,19 +32,24 @@ class Barrier(str, Enum):
 @dataclass(frozen=True, slots=True)
 class Delay:
     """An attempt may not go out yet. ``until``: when it is worth asking again, if nobody wakes it before; ``spread``
-    seconds of that are only there to keep those that wait apart. ``optional``: it goes out all the same if its call may
-    not wait.
+    seconds of that are only there to keep those that wait apart. ``at_latest``: an attempt that is out may end the wait
+    at any moment before that. ``optional``: it goes out all the same if its call may not wait. ``look_at``: when to ask
+    again, since something may happen in the line then.
     """
 
     barrier: Barrier
     until: float
     spread: float = 0.0
+    at_latest: bool = False
     optional: bool = False
+    look_at: float = field(default=0.0, compare=False)
 
 
 def _nobody() -> None:
     """Nobody sleeps."""
 
+
+_NEVER = float("inf")
 
 _BESIDE = Permit(serial=-1)
 """Of an attempt that the breaker has no say in."""
@@ -59,7 +64,7 @@ class Turn:
     * ``heeds_breaker``: whether the circuit breaker may hold it back and learns of it.
     * ``cautious``: it is the last of its call, and the one before was lost or refused. Where there are other calls it
       lets them find out first: for a second, and as long as others with its account are out or have more attempts left.
-    * ``outer``: the attempts that wait for this one to be over. It never waits for them.
+    * ``outer``: the attempts, or their turns, that wait for this one to be over. It never waits for them.
     * ``wake`` is called from another thread, without any lock of the gate, once the attempt may go out.
     """
 
@@ -74,10 +79,12 @@ class Turn:
         "costs",
         "gate",
         "heeds_breaker",
+        "looks_at",
         "outer",
         "permit",
         "sent_at",
         "since",
+        "stirred",
         "told_at",
         "wake",
     )
@@ -107,6 +114,8 @@ class Turn:
         self.attempt: object = None  # once it is made
         self.permit: Permit | None = None
         self.since = 0.0  # when it asked first
+        self.looks_at = _NEVER  # when it asks again
+        self.stirred = False  # it is to ask again now
         self.sent_at = 0.0
         self._order = 0  # its place in line, 0 outside of it
         self._release: tuple[float, float] | None = None  # the end of a hold, and when it goes out behind that
@@ -196,6 +205,9 @@ class Gate:
                 self._line.append(turn)
             woken = self._let_out(now)
             delay = None if turn.permit is not None else self._delay(turn, now)
+            if delay is not None:
+                delay = replace(delay, look_at=self._looks_at(turn, delay, now))
+                turn.looks_at, turn.stirred = delay.look_at, False
         _wake([one for one in woken if one is not turn])
         return delay
 
@@ -259,16 +271,50 @@ class Gate:
             out.append(turn)
         if not self._line:
             self._breaker.calm()
+            return out
+        sleeper = min(self._line, key=lambda one: one.looks_at)
+        if self._next_look(now) < sleeper.looks_at < _NEVER:
+            # What they sleep for has changed, and one that looks in time is enough.
+            sleeper.stirred, sleeper.looks_at = True, now
+            out.append(sleeper)
         return out
+
+    def _looks_at(self, turn: Turn, delay: Delay, now: float) -> float:
+        """When ``turn`` asks again: earlier than its own delay ends if nobody else looks when the next may go out."""
+        first = self._next_look(now)
+        watched = any(one.looks_at <= first for one in self._line if one is not turn)
+        return delay.until if watched else min(delay.until, first)
+
+    def _next_look(self, now: float) -> float:
+        """When the next in line may go out, if nothing else happens."""
+        ready, token, busy = self._breaker.ready_at(now), self._budget.ready_at(now), self._busy()
+        return min((self._may_go_at(one, now, ready, token, busy) for one in self._line), default=_NEVER)
+
+    def _busy(self) -> set[str | None]:
+        """The accounts whose cautious attempts let others go first: those that are out or have more attempts left."""
+        if not any(one.cautious for one in self._line):
+            return set()
+        return {one.account for one in self._out} | {one.account for one in self._line if one.attempts_left > 1}
+
+    def _may_go_at(self, turn: Turn, now: float, ready: float, token: float, busy: set[str | None]) -> float:
+        barred = turn.barred_until(self._pace, now, self._random)
+        if barred > now:
+            return barred
+        if ready > now and self._heeds(turn):
+            return ready
+        if self._awaits_news(turn, now, busy):
+            return max(now, turn.since) + NEWS
+        return token if turn.costs else now
 
     def _next(self, now: float) -> Turn | None:
         if not self._line:
             return None
         ready = self._breaker.ready_at(now) <= now
+        busy = self._busy()
         free = [
             turn
             for turn in self._line
-            if turn.barred_until(self._pace, now, self._random) <= now and not self._awaits_news(turn, now)
+            if turn.barred_until(self._pace, now, self._random) <= now and not self._awaits_news(turn, now, busy)
         ]
         if not ready:
             free = [turn for turn in free if not self._heeds(turn)]
@@ -279,17 +325,17 @@ class Gate:
 
     def _heeds(self, turn: Turn) -> bool:
         """Whether the breaker may hold ``turn`` back: not if that is what an attempt waits for that is out."""
-        return turn.heeds_breaker and not (turn.outer and any(one.attempt in turn.outer for one in self._out))
+        outer = turn.outer
+        return turn.heeds_breaker and not (outer and any(one in outer or one.attempt in outer for one in self._out))
 
-    def _awaits_news(self, turn: Turn, now: float) -> bool:
+    def _awaits_news(self, turn: Turn, now: float, busy: set[str | None]) -> bool:
         """Whether a cautious one lets others go first."""
         if not turn.cautious or self._budget.calls < 2:
             return False
         recent = now < turn.since + NEWS
         if turn.told_at is None:
             return recent and self._breaker.doubtful
-        others = (one for one in self._line if one.attempts_left > 1)
-        return recent or any(one.account == turn.account for one in (*others, *self._out))
+        return recent or turn.account in busy
 
     def _delay(self, turn: Turn, now: float) -> Delay | None:
         barred = turn.barred_until(self._pace, now, self._random)
@@ -297,8 +343,8 @@ class Gate:
             return Delay(Barrier.PACE, barred, turn.spread)
         ready = self._breaker.ready_at(now)
         if ready > now and self._heeds(turn):
-            return Delay(Barrier.BREAKER, ready)
-        if self._awaits_news(turn, now):
+            return Delay(Barrier.BREAKER, ready, at_latest=self._breaker.state is not BreakerState.OPEN)
+        if self._awaits_news(turn, now, self._busy()):
             barrier = Barrier.BREAKER if turn.told_at is None else Barrier.PACE
             return Delay(barrier, max(now, turn.since) + NEWS, optional=True)
         if not turn.costs:

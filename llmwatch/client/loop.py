@@ -409,33 +409,42 @@ class Call(Generic[T]):
         """Wait until the next attempt may go out to its origin. Where that takes too long the call ends, with
         ``error`` if it has sent something.
         """
-        planner, told = self._planner, None
-        turn = planner.line_up(self._request, tuple(_around()), self._notify)
+        turn = self._planner.line_up(self._request, tuple(_around()), self._notify)
+        before, _in_line.turns = _in_line.turns, (*_in_line.turns, turn)
+        try:
+            self._stand_in_line(turn, error)
+        finally:
+            _in_line.turns = before
+        turn.is_out()
+
+    def _stand_in_line(self, turn: Turn, error: LLMWatchError | None) -> None:
+        planner, told, until, began = self._planner, None, 0.0, 0.0
         while True:
             now = self._clock.now()
             delay = turn.gate.ask(turn, now)
             if delay is None:
-                turn.is_out()
                 return
-            if not planner.is_bearable(delay, now):
-                if delay.optional:
-                    turn.cautious = False
-                    continue
+            if until != delay.until:
+                # Another wait than the one before.
+                until, began = delay.until, now
+            ends = planner.bears_until(delay, began, now)
+            if ends is None and delay.optional:
+                turn.cautious = False
+                continue
+            if ends is None:
                 self._history.not_carried_out()
                 self._stop(planner.refuse(delay, error, self._request, now), None)
             if told is not delay.barrier:
                 told = delay.barrier
                 message = planner.in_words(delay, self._request, now)
-                self._teller.tell(
-                    DelayNotice(attempt=self.number, cause=told.value, wait=delay.until - now, message=message)
-                )
-            self._wait_for(turn, delay.until)
+                self._teller.tell(DelayNotice(attempt=self.number, cause=told.value, wait=until - now, message=message))
+            self._wait_for(turn, min(ends, delay.look_at))
 
     def _wait_for(self, turn: Turn, until: float) -> None:
         """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
         began = self._clock.now()
         try:
-            self._wait(lambda: turn.permit is not None, until)
+            self._wait(lambda: turn.permit is not None or turn.stirred, until)
         finally:
             self._planner.waited += self._clock.now() - began
 
@@ -549,8 +558,18 @@ def _answered(turn: Turn, clock: Clock) -> None:
     turn.gate.answered(turn, clock.now())
 
 
+class _InLine(threading.local):
+    """The attempts of this thread that wait before a gate, while a notice callback of theirs makes calls of its own."""
+
+    turns: tuple[Turn, ...] = ()
+
+
+_in_line = _InLine()
+
+
 def _around() -> Iterator[object]:
-    """The attempts that wait for what this thread does."""
+    """The attempts that wait for what this thread does, and those that it will make next."""
+    yield from _in_line.turns
     outer: Reports[Any] | None = serving()
     while outer is not None:
         yield outer

@@ -16,6 +16,7 @@ from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
 from llmwatch.recovery import (
+    NEWS,
     Context,
     Door,
     Facts,
@@ -113,20 +114,25 @@ class Planner:
             **more,
         )
 
-    def is_bearable(self, delay: Delay, now: float) -> bool:
-        """Whether the call may wait that long for the gate."""
-        wait = delay.until - now
-        return (
-            wait - delay.spread <= self.retry.max_retry_after
-            and self.waited + wait <= self.retry.max_wait
-            and (self.ends_at is None or delay.until < self.ends_at)
-        )
+    def bears_until(self, delay: Delay, began: float, now: float) -> float | None:
+        """Until when the call may wait, as it does since ``began``; ``None`` if it may not at all. A wait that is
+        longer than it may be is begun only if it can end earlier than that.
+        """
+        ends = min(began + self.retry.max_retry_after + delay.spread, now + self.retry.max_wait - self.waited)
+        if delay.until <= ends and (self.ends_at is None or delay.until < self.ends_at):
+            return delay.until
+        if self.ends_at is not None:
+            ends = min(ends, self.ends_at)
+        return ends if delay.at_latest and ends > now else None
 
     def refuse(self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float) -> LLMWatchError:
         """What the call ends with, since it may not wait for ``delay``: ``error``, or where nothing was sent a
         :class:`CircuitOpen`.
         """
         wait, why = delay.until - now, self.in_words(delay, request, now)
+        if delay.at_latest:
+            # It may be any moment.
+            wait = min(wait, NEWS)
         if self.ends_at is not None and delay.until >= self.ends_at:
             bound = f"The deadline of this call is in {max(0.0, self.ends_at - now):.1f} s."
         else:
@@ -159,9 +165,10 @@ class Planner:
                 f"too many calls to {host} had to be sent again, and the retry budget is empty; the next token for this"
                 f" call comes in {wait:.1f} s."
             )
+        when = "once the one that is out is answered, in" if delay.at_latest else "in"
         return (
             f"{self.retry.breaker} attempts in a row to {host} were never answered, so the circuit breaker lets one"
-            f" through at a time, the next in {wait:.1f} s at the earliest."
+            f" through at a time, the next {when} {wait:.1f} s at the {'latest' if delay.at_latest else 'earliest'}."
         )
 
     def attempt_over(self, error: BaseException | None, *, cancelled: bool) -> None:
@@ -252,7 +259,7 @@ class Planner:
         turn = self._turn(request, costs=self._costs, told_at=self._told_at)
         # This one fails, and is counted as an attempt only then.
         delay = self.gate.outlook(turn, then)
-        return None if delay is None or self.is_bearable(delay, then) else delay
+        return None if delay is None or self.bears_until(delay, then, then) is not None else delay
 
     def asked_of_adapter(
         self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest

@@ -147,16 +147,20 @@ class Batch:
         error: LLMWatchError | None = None
         while True:
             turn = planner.line_up(request, (), lambda: self._sleep(thread, time.at))
+            until = began = 0.0
             while (delay := turn.gate.ask(turn, time.at)) is not None:
-                if not planner.is_bearable(delay, time.at):
+                if until != delay.until:
+                    until, began = delay.until, time.at
+                ends = planner.bears_until(delay, began, time.at)
+                if ends is None:
                     if delay.optional:
                         turn.cautious = False
                         continue
                     self._lose(planner, planner.refuse(delay, error, request, time.at))
                     return
-                began = time.at
-                yield delay.until
-                planner.waited += time.at - began
+                since = time.at
+                yield min(ends, delay.look_at)
+                planner.waited += time.at - since
             self.sent_at.append(time.at)
             reply = self.provider(time.at, number, history.number)
             error = reply.error

@@ -17,9 +17,12 @@ class Street:
     def __init__(self, share: float = 0.5, **retry: Any) -> None:
         self.gate = Gate(EffectiveRetry(**retry), lambda: share)
         self.woken: list[str] = []
+        self.stirred: list[str] = []  # to ask again, and not to go out
 
     def turn(self, name: str = "", **more: Any) -> Turn:
-        return Turn(self.gate, wake=lambda: self.woken.append(name), **more)
+        turn = Turn(self.gate, **more)
+        turn.wake = lambda: (self.woken if turn.permit else self.stirred).append(name)
+        return turn
 
     def out(self, now: float = 100.0, **more: Any) -> Turn:
         """One that goes out at once."""
@@ -247,6 +250,45 @@ def test_a_call_never_waits_for_one_that_waits_for_it() -> None:
     street.gate.settle(inner, Outcome.LOST, 101.5)
     street.gate.settle(probe, Outcome.LOST, 102.0)
     assert street.gate.ask(street.turn(outer=["the probe's"]), 102.0) == Delay(Barrier.BREAKER, 104.0)
+
+
+def test_a_call_made_by_a_notice_of_one_in_line() -> None:
+    """It waits as any other, and no longer once the one in line is let out, which waits for it."""
+    street = Street()
+    street.break_down()
+    waiting = street.turn("waiting", attempts_left=3)
+    street.gate.ask(waiting, 100.5)
+    inner = street.turn("inner", outer=[waiting])
+    assert street.gate.ask(inner, 100.6) == Delay(Barrier.BREAKER, 101.0)
+    street.gate.ask(street.turn(), 101.0)
+    assert street.woken == ["waiting", "inner"]
+
+
+def test_while_a_probe_is_out_nobody_knows_how_long() -> None:
+    """What is known is when the next goes out at the latest."""
+    street = Street()
+    street.break_down()
+    street.out(101.0)
+    assert street.gate.ask(street.turn(), 101.5) == Delay(Barrier.BREAKER, 131.0, at_latest=True)
+
+
+def test_one_that_sleeps_is_stirred_when_the_time_has_changed() -> None:
+    """Who came while a probe was out sleeps for long; once it is lost the next goes sooner, and one looks then."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    first, second = street.turn("first"), street.turn("second")
+    assert street.gate.ask(first, 101.5) == Delay(Barrier.BREAKER, 131.0, at_latest=True)
+    street.gate.ask(second, 101.5)
+    street.gate.settle(probe, Outcome.LOST, 102.0)
+    assert (street.stirred, street.woken) == (["first"], [])
+    assert first.stirred
+    delay = street.gate.ask(first, 102.0)
+    assert delay is not None
+    assert (delay.until, delay.look_at, first.stirred) == (104.0, 104.0, False)
+    # The same where tokens are what they wait for then.
+    street.gate.withdraw(first, 103.0)
+    assert street.stirred == ["first", "second"]
 
 
 def test_what_the_breaker_has_no_say_in_passes_it() -> None:

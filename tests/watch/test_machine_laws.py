@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmwatch.watch.machine import GRACE, Action, Machine, Verdict, VerdictKind
-from llmwatch.watch.table import CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.table import CLOCKS, CONTENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, observations, steps
 from tests.watch.modelled import Story
 from tests.watch.walking import PATHS, expiry
@@ -51,13 +51,28 @@ class Life(RuleBasedStateMachine):
         return [clock for _, _, clock in sorted(expired)]
 
     def inexcusable(self) -> list[str]:
-        """Those of them that end the attempt even if something was just read.
+        """The first of them that ends the attempt even if something was just read.
 
-        What an error's body costs is for the supervisor alone to cut short: how the attempt ends is known already.
+        What is read now shows that bytes were waiting. That excuses a content limit only if nothing was read for a
+        second, and it then has its grace for what is made of those bytes. What an error's body costs is for the
+        supervisor alone to cut short: how the attempt ends is known already.
         """
         if self.story.refused:
             return []
-        return [clock for clock in self.overdue() if clock not in READ_CLOCKS or clock in self.story.graces]
+        for clock in self.overdue():
+            if clock in READ_CLOCKS and clock not in self.story.graces:
+                if clock not in CONTENT_CLOCKS:
+                    continue
+                if self.read_nothing():
+                    self.story.excuse(clock, self.active)
+                    continue
+            return [clock]
+        return []
+
+    def read_nothing(self) -> bool:
+        """In the last second."""
+        at = self.machine.last_byte_at
+        return at is None or self.now - at >= GRACE
 
     @rule(passed=steps)
     def hold(self, passed: float) -> None:
@@ -116,6 +131,7 @@ class Life(RuleBasedStateMachine):
             assert self.machine.verdict is before
             return
         clock = overdue[0]
+        waiting = waiting and (clock not in CONTENT_CLOCKS or self.read_nothing())
         if clock in READ_CLOCKS and clock not in self.story.graces and (waiting or self.now - at[clock] > GRACE):
             assert action is Action.NOTHING
             assert self.machine.verdict is before
