@@ -372,7 +372,8 @@ class RelayedResponse(HTTPResponse):
             # urllib3 asks the decoder again at every read behind the end.
             return b""
         decoded: bytes = super()._decode(data, decode_content, flush_decoder, *args, **kwargs)
-        self._flushed = self._flushed or flush_decoder
+        # A bounded read may leave the decoder with more.
+        self._flushed = self._flushed or (flush_decoder and not data and not decoded)
         return decoded
 
     @contextmanager
