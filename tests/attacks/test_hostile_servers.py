@@ -22,7 +22,7 @@ from llmwatch.faults.network import refused_port
 from llmwatch.sdk import Transport
 from tests.attacks.answers import CHAT, ROWS, TEXT, Row
 from tests.end_to_end.calls import asking, eventually, together
-from tests.end_to_end.times import LIMIT, LONG
+from tests.end_to_end.times import LIMIT, LIVELY, LONG
 
 ATTEMPTS = 2
 RETRY = Retry(max_attempts=ATTEMPTS, backoff=0, max_retry_after=1)
@@ -37,9 +37,10 @@ SMALL = 1 << 20
 def _limits(row: Row) -> Limits:
     """Short where only a limit can end the call, and so long that none expires where it has to end by itself.
 
-    Of two that expire at the same time a grace would choose, so the limits on content are long.
+    Of two that expire at the same time a grace would choose, so the limits on content are long. The call that follows
+    on the same client has to live under them.
     """
-    last = LIMIT if row.hangs else LONG
+    last = LIVELY if row.hangs else LONG
     return Limits(ttfb=last, first_content=LONG, stale=last, progress=LONG, finish=last, drain=LIMIT)
 
 
