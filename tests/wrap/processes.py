@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -10,7 +11,7 @@ import threading
 import requests
 
 import llmwatch
-from llmwatch import Limits, Retry
+from llmwatch import Cancelled, Limits, Retry
 from llmwatch.transport import interception
 from llmwatch.watch.attempt import serving
 from llmwatch.wrap import beat, call, iterate, on_abort, paused
@@ -48,8 +49,14 @@ def forks(url: str) -> None:
 
 def exits(url: str) -> None:
     """The program ends while functions hang."""
+
+    def hangs() -> None:
+        # Python prints what a daemon thread raises that still gets to run at exit.
+        with contextlib.suppress(Cancelled):
+            call(threading.Event().wait, abort=int)
+
     for _ in range(3):
-        threading.Thread(target=call, args=(threading.Event().wait,), kwargs={"abort": int}, daemon=True).start()
+        threading.Thread(target=hangs, daemon=True).start()
     hanging = iterate(lambda: iter(threading.Event().wait, None))
     hanging.__enter__()
 
