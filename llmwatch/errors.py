@@ -14,7 +14,7 @@
     ├── EventTooLarge                         an event beyond the size that is accepted
     ├── BodyTooLarge                          a body beyond the size that is accepted
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
-    ├── CircuitOpen                           .retry_after: the origin failed too often, nothing was sent
+    ├── CircuitOpen                           .retry_after: its origin is not to be asked yet, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
     ├── TooManyThreads                        no thread could be started, nothing was sent
     ├── RefreshFailed                         .limit .limit_seconds .phase .elapsed: a token could not be refreshed

@@ -36,7 +36,7 @@ _HANGS = 60.0 * SCALE
 _LEAVING = 10.0 * SCALE
 _PASSING = ("llmwatch-worker", "llmwatch-closing", "llmwatch-telling")
 """Threads that end by themselves, each of which may leave something to do to the next."""
-_ENVIRONMENT = (
+ENVIRONMENT = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -108,7 +108,7 @@ def scale() -> float:
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of this machine sets a limit, a proxy or a bundle of certificates."""
     for name in list(os.environ):
-        if (name.startswith("LLMWATCH_") and name != VARIABLE) or name.upper() in _ENVIRONMENT:
+        if (name.startswith("LLMWATCH_") and name != VARIABLE) or name.upper() in ENVIRONMENT:
             monkeypatch.delenv(name)
     # The one that stays is the tests' own.
     monkeypatch.setattr(unknown_variables, "_told", {VARIABLE: None})

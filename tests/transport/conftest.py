@@ -13,20 +13,9 @@ import trustme
 from llmwatch.transport.sender import Sender
 from llmwatch.watch import attempt
 from llmwatch.watch.clock import SYSTEM
-from tests.conftest import SCALE
+from tests.conftest import ENVIRONMENT, SCALE
 from tests.transport.drive import PATIENCE
 from tests.transport.scenes import Network
-
-_ENVIRONMENT = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-)
 
 
 def _threads() -> set[threading.Thread]:
@@ -56,7 +45,7 @@ def as_slow_as_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """requests reads proxies and certificate bundles from the environment; none of this machine's may get in."""
-    for name in _ENVIRONMENT:
+    for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
