@@ -16,7 +16,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.sdk import Transport
 from tests.end_to_end.calls import SHAPES, asking, endpoint, in_thread
 from tests.end_to_end.conftest import Serve
-from tests.end_to_end.times import FREE, LIMIT, LONG
+from tests.end_to_end.times import FLOOD, FREE, LONG
 
 NOTHING = ("flood-comments", "flood-pings", "flood-empty", "flood-cr")
 ONCE = Retry.none()
@@ -70,10 +70,10 @@ def _ended(door: str, server: FaultServer, limits: Limits, url: str) -> WatchTim
     took = time.monotonic() - began
     error = caught.value
     assert isinstance(error, WatchTimeout)
-    assert error.elapsed - error.paused > LIMIT
+    assert error.elapsed - error.paused > FLOOD
     assert error.elapsed <= took
     # It has not run on for long: what a busy machine adds is far less than what a clock that stands would.
-    assert took < LIMIT + FREE + error.paused
+    assert took < FLOOD + FREE + error.paused
     return error
 
 
@@ -86,8 +86,8 @@ def door(request: pytest.FixtureRequest) -> str:
 def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script: str) -> None:
     """Whatever it is, and however fast it comes: the true time is told."""
     server = serve(script)
-    error = _ended(door, server, Limits(first_content=LIMIT, stale=LONG), server.chat_url)
-    assert (error.limit, error.limit_seconds) == ("first_content", LIMIT)
+    error = _ended(door, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
+    assert (error.limit, error.limit_seconds) == ("first_content", FLOOD)
     assert len(server.requests) == 1
     # Of these nothing is handed over that its reader could be too slow for.
     assert error.paused == 0.0 or script in ("flood-pings", "flood-empty")
@@ -97,8 +97,8 @@ def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script
 def test_after_content_it_ends_at_progress(serve: Serve, door: str, script: str) -> None:
     """The same behind an answer that has begun."""
     server = serve(f"{script}:tokens=2")
-    error = _ended(door, server, Limits(progress=LIMIT, stale=LONG), server.chat_url)
-    assert (error.limit, error.limit_seconds) == ("progress", LIMIT)
+    error = _ended(door, server, Limits(progress=FLOOD, stale=LONG), server.chat_url)
+    assert (error.limit, error.limit_seconds) == ("progress", FLOOD)
 
 
 def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
@@ -106,10 +106,10 @@ def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
     server = serve("flood-content")
     began = time.monotonic()
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
-        DOORS[door](server, Limits(total=LIMIT), server.chat_url)
+        DOORS[door](server, Limits(total=FLOOD), server.chat_url)
     error: Any = caught.value
-    assert (error.limit, error.limit_seconds) == ("total", LIMIT)
-    assert LIMIT < error.elapsed - error.paused < LIMIT + FREE
+    assert (error.limit, error.limit_seconds) == ("total", FLOOD)
+    assert FLOOD < error.elapsed - error.paused < FLOOD + FREE
     assert error.elapsed <= time.monotonic() - began
 
 
@@ -117,7 +117,7 @@ def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
 def test_in_every_dialect(serve: Serve, shape: str) -> None:
     """Of its own keep-alives, as fast as they can be read."""
     server = serve("flood-empty")
-    error = _ended("collect", server, Limits(first_content=LIMIT), endpoint(server, shape))
+    error = _ended("collect", server, Limits(first_content=FLOOD), endpoint(server, shape))
     assert error.limit == "first_content"
 
 
@@ -128,10 +128,10 @@ def test_a_crowd_of_floods_ends_in_time(serve: Serve) -> None:
     def call() -> tuple[float, WatchTimeout]:
         began = time.monotonic()
         with pytest.raises(WatchTimeout) as caught:
-            _stream(server, Limits(total=5 * LIMIT), server.chat_url)
+            _stream(server, Limits(total=5 * FLOOD), server.chat_url)
         return time.monotonic() - began, caught.value
 
     for running in [in_thread(call) for _ in range(20)]:
         took, error = running.result()
-        assert error.elapsed - error.paused >= 5 * LIMIT
+        assert error.elapsed - error.paused >= 5 * FLOOD
         assert error.elapsed <= took

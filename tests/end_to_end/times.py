@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from tests.conftest import SCALE
 
-__all__ = ["BEAT", "FREE", "GONE", "LAG", "LIMIT", "LIVELY", "LONG", "PATIENCE", "PULSE", "STOPPED", "UPLOAD", "WITHIN"]
+__all__ = [
+    "BEAT",
+    "FLOOD",
+    "FREE",
+    "GONE",
+    "LAG",
+    "LIMIT",
+    "LIVELY",
+    "LONG",
+    "PATIENCE",
+    "PULSE",
+    "STOPPED",
+    "UPLOAD",
+    "WITHIN",
+]
 
 LIMIT = 0.2 * SCALE
 """The limit under test."""
+FLOOD = 0.1 * SCALE
+"""The limit that ends a flood, which keeps a processor busy until then."""
 LIVELY = 1.0 * SCALE
 """A limit under which a stream has to live: as often as a machine with too much to do holds a process up for a fifth of
 a second, it never does for a whole one.
