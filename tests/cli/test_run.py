@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import signal
@@ -18,6 +20,7 @@ from llmwatch.cli import run as command
 from tests.cli.running import Ended, environment, interrupt, invoke, started
 from tests.cli.running import run as llmwatch
 from tests.cli.times import PATIENCE
+from tests.rows import each
 
 PROBE = """
 import json, os, signal, sys, threading, traceback
@@ -87,29 +90,44 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("probe.py",),
-        ("probe.py", "--quiet", "-q", "-h", "--help", "--", "-m", "it's", "ö"),
-        ("./package/../probe.py", ""),
-        ("-m", "probe", "--quiet", "-m", "x"),
-        ("-mprobe", "-q"),
-        ("-m", "package", "--version"),
-        ("package", "x"),
-        ("zipped.zip", "x"),
-        ("-c", PROBE, "-m", "x"),
-    ],
-    ids=["script", "arguments", "path", "module", "module in a word", "package", "folder", "zip", "code"],
-)
+SCRIPTS = [
+    pytest.param(("probe.py",), id="script"),
+    pytest.param(("probe.py", "--quiet", "-q", "-h", "--help", "--", "-m", "it's", "ö"), id="arguments"),
+    pytest.param(("./package/../probe.py", ""), id="path"),
+    pytest.param(("-m", "probe", "--quiet", "-m", "x"), id="module"),
+    pytest.param(("-mprobe", "-q"), id="module in a word"),
+    pytest.param(("-m", "package", "--version"), id="package"),
+    pytest.param(("package", "x"), id="folder"),
+    pytest.param(("zipped.zip", "x"), id="zip"),
+    pytest.param(("-c", PROBE, "-m", "x"), id="code"),
+]
+
+
+@pytest.mark.parametrize("words", SCRIPTS)
 def test_what_a_script_sees(folder: Path, words: tuple[str, ...]) -> None:
-    """Arguments, path, environment, stack, ``__main__`` and all else are those that Python gives, with ``--`` and
-    without.
-    """
+    """Arguments, path, environment, stack, ``__main__`` and all else are those that Python gives."""
     ended = both(*words, cwd=folder)
     assert (ended.code, ended.err) == (0, "")
     assert '"argv"' in ended.out
-    assert python("-m", "llmwatch", "run", "--", *words, cwd=folder) == ended
+
+
+@each("options, quiet", [((), False), (("--",), False), (("-q",), True), (("-q", "--"), True), (("--quiet",), True)])
+@each("words", SCRIPTS)
+def test_the_same_is_started_with_dashes_and_without(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], options: tuple[str, ...], quiet: bool
+) -> None:
+    """What is run, with which words and variables, is the same behind ``--``, and behind the command's own options."""
+    begun: list[tuple[str, list[str], dict[str, str]]] = []
+
+    def execve(path: str, argv: list[str], env: dict[str, str]) -> None:
+        begun.append((path, argv, env))
+        raise OSError(errno.ENOENT, "not now")
+
+    monkeypatch.setattr(os, "execve", execve)
+    assert invoke("run", *options, *words).code == 2
+    ((path, argv, env),) = begun
+    assert (path, argv) == (sys.executable, [sys.executable, *words])
+    assert json.loads(env["_LLMWATCH_RUN"])["quiet"] is quiet
 
 
 def test_standard_input_is_a_script(folder: Path) -> None:
@@ -126,12 +144,12 @@ def test_standard_input_is_the_scripts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [("-X", "dev", "-W", "error"), ("-W", "ignore", "-u"), ("-OO", "-s"), ("-Pb",)],
+    [("-X", "dev", "-W", "error", "-u", "-OO", "-s"), ("-W", "ignore", "-Pb")],
     ids=lambda options: " ".join(options),
 )
 def test_options_of_python_go_on(folder: Path, options: tuple[str, ...]) -> None:
     """What stands before ``-m llmwatch`` holds for the script."""
-    assert both("-m" if "-Pb" not in options else "probe.py", "probe", options=options, cwd=folder).code == 0
+    assert both(*(("probe.py",) if "-Pb" in options else ("-m", "probe")), options=options, cwd=folder).code == 0
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,7 @@ def test_a_console_script_keeps_its_options_to_itself(folder: Path) -> None:
     assert (done.code, done.out, done.err) == (0, f"0 {folder}\n", "")
 
 
-@pytest.mark.parametrize("theirs", [None, "", "one", f"one{os.pathsep}two"])
+@pytest.mark.parametrize("theirs", [None, "", f"one{os.pathsep}two"])
 def test_pythonpath_is_what_it_was(folder: Path, theirs: str | None) -> None:
     """Where the script finds modules is not changed, nor is what its children inherit."""
     env = {} if theirs is None else {"PYTHONPATH": theirs}
@@ -200,10 +218,12 @@ def test_a_sitecustomize_of_the_machine_fails_in_its_own_way(folder: Path, site:
     (folder / "site" / "sitecustomize.py").write_text(theirs)
     alone = python("says.py", env=site, cwd=folder)
     assert alone.err.startswith("Error in sitecustomize; ")
+    with (folder / "says.py").open("a") as says:
+        says.write("\nimport requests; print(requests.Session().get_adapter('http://any').__class__.__module__)")
+    ended = llmwatch("run", str(folder / "says.py"), env=site)
     # Once for the command, which is a Python too, and once for the script.
-    assert llmwatch("run", str(folder / "says.py"), env=site) == Ended(0, "None None\n", alone.err * 2)
-    watched = "import requests; print(requests.Session().get_adapter('http://any').__class__.__module__)"
-    assert llmwatch("run", "-c", watched, env=site).out.startswith("llmwatch.session.")
+    assert (ended.code, ended.err) == (0, alone.err * 2)
+    assert ended.out.startswith("None None\nllmwatch.session.")
 
 
 @pytest.mark.parametrize("code", ["0", "300", "None", "True", "'words'", "(1, 'two')"])
@@ -373,7 +393,7 @@ def test_settings_that_install_refuses(tmp_path: Path) -> None:
     assert ended == Ended(2, "", "llmwatch: It cannot be meant.\n")
 
 
-@pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("--quiet",), []), (("-q", "--"), [])])
+@pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("-q", "--"), [])])
 def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[str]) -> None:
     """``install`` is called once, with a sink for the summary if there is to be one; all else is the environment's."""
     env = with_install(tmp_path, "print(sorted(given))")

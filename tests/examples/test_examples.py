@@ -44,18 +44,15 @@ def test_before_hangs_until_it_is_given_up() -> None:
     assert "still waiting after" in pings
 
 
-def test_after_recovers_from_silence() -> None:
-    """The silent attempt is killed at ttfb, and the second one gives the whole answer."""
-    recovered = next(iter(scenes(run("sync_after.py")).values()))
+def test_after_recovers_from_silence_and_ends_a_stream_of_pings() -> None:
+    """A silent attempt is killed at ttfb, and the second one gives the whole answer; a provider that only pings ends at
+    first_content, and is not asked twice.
+    """
+    recovered, pings, *_ = scenes(run("sync_after.py")).values()
     assert recovered.startswith(ANSWER + "\n")
     assert "attempt 1: ttfb_kill" in recovered
     assert "attempt 2: done" in recovered
     assert requests_in(recovered) == 2
-
-
-def test_after_ends_a_stream_of_pings() -> None:
-    """A provider that only pings ends at first_content, and is not asked twice."""
-    pings = list(scenes(run("sync_after.py")).values())[1]
     assert "WatchTimeout" in pings
     assert "LLMWATCH_FIRST_CONTENT_TIMEOUT_SECONDS" in pings
     assert requests_in(pings) == 1
