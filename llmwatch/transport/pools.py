@@ -85,22 +85,25 @@ class _WatchedPool(HTTPConnectionPool):
         errand = errands.current()
         if errand is None:
             return super()._get_conn(timeout)
-        errand.line.check()
         if not self._has_idle():
             self.returning.wait()
         conn = super()._get_conn(timeout)
-        if not isinstance(conn, WatchedMixin):
+        # From here on: urlopen gives a place back for whatever is raised in here, and there must be one to give.
+        try:
+            self._hand_out(conn, errand)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+
+    def _hand_out(self, conn: Any, errand: Errand) -> None:
+        errand.line.check()
+        if isinstance(conn, WatchedMixin):
+            self._engage(conn, errand)
+        else:
             # Somebody has replaced urllib3's connections while this runs: recordings of a test, say.
             errand.line.connected()
             errand.line.sent()
-            return conn
-        try:
-            self._engage(conn, errand)
-        except BaseException:
-            conn.close()
-            super()._put_conn(None)
-            raise
-        return conn
 
     def _has_idle(self) -> bool:
         pool = self.pool
@@ -130,6 +133,9 @@ class _WatchedPool(HTTPConnectionPool):
         else:
             conn.close()
         super()._put_conn(conn if fit else None)
+        if self.retired:
+            # Closed between the look at it and here: whoever comes second closes what lies there.
+            self.close_idle()
         if returning:
             # Only now can the next call find it.
             self.returning.returned(fit=fit)

@@ -13,7 +13,8 @@ from llmwatch.faults import FaultServer, ProxyServer, Script, steps
 from llmwatch.faults.steps import Framing
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.transport.sockets import SocketHandle
-from tests.transport.drive import LIMIT, Call, assert_over
+from llmwatch.watch.attempt import Attempt
+from tests.transport.drive import LIMIT, Call, SpyLine, assert_over
 from tests.transport.scenes import Network
 
 _WAYS = ["plain", "tls", "tunnel", "tls-in-tls"]
@@ -229,3 +230,34 @@ def test_a_socket_has_its_options(way: str, sender: Sender, network: Network) ->
             assert Call(sender, server.chat_url, reading=look, verify=network.bundle, proxies=proxies).run()
         assert server.connections == 1
     assert found == [(True, True, 60, 15, 4)] * 2
+
+
+@pytest.mark.parametrize("report", ["check", "adopt"])
+def test_a_call_that_ends_at_the_pool_gives_one_place_back(
+    report: str, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attempts that are ended at any report before their request leave the pool as many places as it had, and nobody
+    is told that it is full.
+    """
+    ended = 0
+
+    def wrap(attempt: Attempt[bytes]) -> SpyLine:
+        left = [place]
+
+        def before(name: str) -> None:
+            nonlocal ended
+            if name == report:
+                left[0] -= 1
+                if left[0] == 0:
+                    ended += attempt.cancel("user")
+
+        return SpyLine(attempt, before=before)
+
+    with FaultServer() as server:
+        assert Call(sender, server.chat_url).run()
+        for place in range(1, 5):
+            Call(sender, server.chat_url, line=wrap).run()
+        assert ended
+        (pool,) = sender._adapter.poolmanager.pools._container.values()
+        assert pool.pool.qsize() == pool.pool.maxsize
+    assert [record.message for record in caplog.records] == []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from urllib3.connectionpool import HTTPConnectionPool
 
 from llmwatch.faults import FaultServer, ProxyServer, Script, steps
 from llmwatch.transport.sender import Sender
@@ -47,4 +48,23 @@ def test_a_call_in_progress_goes_on(sender: Sender) -> None:
         assert call.take() == b"two"
         assert call.verdict.kind.value == "done"
         assert call.attempt.join(GONE)
+        server.wait_for_closed(1)
+
+
+def test_a_connection_that_comes_back_during_the_close_is_closed(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender is closed when a connection is seen to be fit but does not lie in its pool yet: it is closed too."""
+    put = HTTPConnectionPool._put_conn
+
+    def close_first(self: HTTPConnectionPool, conn: Any) -> None:
+        if conn is not None:
+            patch.undo()
+            sender.close()
+        put(self, conn)
+
+    with FaultServer() as server, monkeypatch.context() as patch:
+        patch.setattr(HTTPConnectionPool, "_put_conn", close_first)
+        call = Call(sender, server.chat_url)
+        assert call.run()
         server.wait_for_closed(1)
