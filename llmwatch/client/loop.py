@@ -195,6 +195,14 @@ class Call(Generic[T]):
         self._observe_cancelled()
         self._finish("cancelled", cancelled_error(self.cancelled_by or by))
 
+    def give_up(self) -> None:
+        """Close the call, whose caller was interrupted and reads nothing more."""
+        attempt = self._latest
+        self.close()
+        if attempt is not None:
+            # What came meanwhile may hold a connection, and the supervisor the attempt for as long as its limits last.
+            attempt.forgo()
+
     def _left_failed(self, ended: Ended) -> None:
         self._remember(ended)
         if isinstance(ended.error, LLMWatchError):
@@ -218,7 +226,7 @@ class Call(Generic[T]):
             # Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on.
             if self._attempt is None:
                 self._history.not_carried_out()
-            self.close()
+            self.give_up()
             raise
         finally:
             self._inside = False

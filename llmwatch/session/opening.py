@@ -108,7 +108,7 @@ def open_response(
         raise error(found.with_traceback(None), prepared, None) from found.__cause__
     except BaseException:
         # Nobody will read what is on its way.
-        call.close()
+        call.give_up()
         raise
 
 

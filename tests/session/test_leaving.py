@@ -13,6 +13,7 @@ import requests
 
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
+from llmwatch.client.notices import Teller
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of
@@ -188,6 +189,29 @@ def test_ctrl_c_ends_a_call(way: Way, moment: str) -> None:
         server.wait_for_closed(1, PATIENCE)
         _workers_leave()
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_interrupt_leaves_no_answer_that_is_on_its_way(
+    way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is interrupted when its whole answer lies ready lets go of it: its connection is closed with the
+    session.
+    """
+
+    def interrupted(_: Teller, attempt: Any, number: int) -> Any:
+        eventually(lambda: attempt.verdict is not None, "the answer is here")
+        assert attempt.join(PATIENCE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Teller, "take", interrupted)
+    hour = 3600.0
+    limits = Limits(connect=hour, send=hour, headers=hour, ttfb=hour, first_content=hour, stale=hour, progress=hour)
+    with FaultServer("healthy") as server:
+        with way.session(limits=limits) as session:
+            caught(KeyboardInterrupt, session.post, server.chat_url, json=asking(), stream=stream)
+            _workers_leave()
+        server.wait_for_closed(1, PATIENCE)
 
 
 def test_a_response_in_a_cycle_is_found_by_the_collector(way: Way) -> None:
