@@ -193,7 +193,7 @@ def test_forks_under_load(way: Way) -> None:
                 llmwatch.uninstall()
                 return ok
 
-            for _ in range(25):
+            for _ in range(12):
                 in_child(work)
             done.set()
             for thread in threads:
