@@ -84,6 +84,8 @@ def all_facts() -> Iterator[Facts]:
 
 
 FACTS = tuple(all_facts())
+_EVERY = 7
+"""Of how many combinations one is looked at as a plan that was stopped or carried out, too."""
 
 
 def contexts(door: Door) -> tuple[Context, ...]:
@@ -103,7 +105,7 @@ def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
     assert plan.recovery.reason == reason.value
     assert plan.recovery.message
     assert plan.recovery.action
-    assert plan.recovery.safe is plan.safe is plan.stopped(reason).recovery.safe is plan.resent(reason).recovery.safe
+    assert plan.recovery.safe is plan.safe
     content = facts.text or facts.reasoning or facts.tool_input or facts.tool_call
     if decision is Decision.RETRY:
         allowed_to_resend(failure, facts, context, plan, content)
@@ -174,7 +176,11 @@ def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind,
         if failure.kind is kind:
             for turn, facts in enumerate(FACTS, number):
                 context = opted[turn % len(opted)]
-                laws(failure, facts, context, decide(failure, facts, context))
+                plan = decide(failure, facts, context)
+                laws(failure, facts, context, plan)
+                if turn % _EVERY == 0:
+                    for other in (plan.stopped(plan.reason), plan.resent(plan.reason)):
+                        assert other.recovery.safe is plan.safe
             for context in opted:
                 assert decide(failure, None, context).reason in Reason
 
