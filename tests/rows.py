@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 
 def each(names: str, rows: Iterable[Any], *, ids: Iterable[str] | Callable[[Any], Any] | None = None) -> Any:
     """As ``pytest.mark.parametrize``, in one test: every row is looked at, and those that failed are named together.
@@ -26,11 +28,11 @@ def each(names: str, rows: Iterable[Any], *, ids: Iterable[str] | Callable[[Any]
         @functools.wraps(test)
         def all_rows(*args: Any, **more: Any) -> None:
             assert table, "a table without rows tests nothing"
-            failed: dict[str, Exception] = {}
+            failed: dict[str, BaseException] = {}
             for name, values in table:
                 try:
                     test(*args, **values, **more)
-                except Exception as error:
+                except (Exception, pytest.fail.Exception) as error:  # the second where pytest.raises saw nothing
                     failed[name] = error
             if failed:
                 lines = "\n".join(f"  {name}: {error!r}"[:300] for name, error in failed.items())

@@ -30,6 +30,7 @@ from llmwatch.errors import (
     TooManyThreads,
     WatchTimeout,
 )
+from tests.rows import each
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def test_the_tree_is_the_one_that_the_docstring_draws() -> None:
         assert bases or "(also" not in drawing[cls.__name__]
 
 
-@pytest.mark.parametrize("cls", TREE)
+@each("cls", TREE)
 def test_what_each_class_is(cls: type[LLMWatchError]) -> None:
     """An error is caught as the root, as the builtins that the tree names, and as nothing else."""
     bases, _ = TREE[cls]
@@ -127,13 +128,13 @@ def test_what_each_class_is(cls: type[LLMWatchError]) -> None:
     assert [other for other in TREE if issubclass(cls, other)] == [cls]
 
 
-@pytest.mark.parametrize("cls", TREE)
+@each("cls", TREE)
 def test_whether_a_resend_could_work(cls: type[LLMWatchError]) -> None:
     """Each class knows by itself whether a resend could work."""
     assert fresh(cls).retryable is TREE[cls][1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("limit", "retryable"),
     [
         *(
@@ -186,7 +187,7 @@ def test_who_raises_it_may_know_better(retryable: bool) -> None:
     assert LLMWatchError("failed", retryable=retryable).retryable is retryable
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@each("name", SAMPLES)
 def test_an_error_says_its_message(name: str) -> None:
     """``str`` is the message, in errors with several bases too."""
     sample = SAMPLES[name]
@@ -194,7 +195,7 @@ def test_an_error_says_its_message(name: str) -> None:
     assert sample.message in repr(sample)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@each("name", SAMPLES)
 def test_an_error_begins_without_a_history(name: str) -> None:
     """Recovery, record and partial text are there and empty until the loop fills them in."""
     sample = SAMPLES[name]
@@ -210,8 +211,8 @@ def copies(error: LLMWatchError) -> dict[str, LLMWatchError]:
     return found | {"copy": copy.copy(error), "deepcopy": copy.deepcopy(error)}
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-@pytest.mark.parametrize("filled", [False, True])
+@each("name", SAMPLES)
+@each("filled", [False, True])
 def test_an_error_survives_copying(name: str, filled: bool) -> None:
     """Pickled with any protocol, copied or deeply copied it is the same class with the same attributes and message."""
     original = copy.copy(SAMPLES[name])

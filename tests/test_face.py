@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import llmwatch
+from tests.rows import each
 
 NAMES = [
     "AttemptRecord",
@@ -149,7 +150,7 @@ def test_nothing_else_is_in_sight() -> None:
     assert {getattr(llmwatch, name).__name__ for name in others} == {f"llmwatch.{name}" for name in others}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_name_is_of_this_house(name: str) -> None:
     """A public name can be imported and was made in a public module of llmwatch, where it has the same name."""
     thing = getattr(llmwatch, name)
@@ -162,7 +163,7 @@ def test_a_name_is_of_this_house(name: str) -> None:
     assert getattr(importlib.import_module(thing.__module__), name) is thing
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_name_is_documented(name: str) -> None:
     """A public name has words of its own, not those of a base class or of a generator."""
     thing = getattr(llmwatch, name)
@@ -171,7 +172,7 @@ def test_a_name_is_documented(name: str) -> None:
     assert not words.startswith(f"{name}(")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(getattr(llmwatch, name))])
+@each("name", [name for name in NAMES if inspect.isclass(getattr(llmwatch, name))])
 def test_what_a_class_offers_is_documented(name: str) -> None:
     """Each public method and property that a class defines itself has a docstring."""
     thing = getattr(llmwatch, name)

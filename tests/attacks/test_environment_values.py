@@ -35,6 +35,7 @@ from llmwatch.policy.limits import SINGLE
 from llmwatch.policy.profiles import PROFILES
 from llmwatch.policy.values import UNSET
 from tests.policy.resolving import resolve
+from tests.rows import each
 
 NO = ConfigError
 """Refused."""
@@ -219,7 +220,7 @@ def test_every_variable_is_tried() -> None:
     assert len(TEXTS) >= 80
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@each("variable", VARIABLES)
 def test_a_text_is_taken_exactly_or_refused(variable: str) -> None:
     """The value is the text's, of the right type; else the error names the variable, the text and what is allowed."""
     read, kind, unset = VARIABLES[variable]

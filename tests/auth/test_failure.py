@@ -26,6 +26,7 @@ from llmwatch.auth.failure import Failure, of_error, of_status, timed_out
 from llmwatch.session.errors import as_requests
 from llmwatch.transport.failures import Summary
 from llmwatch.wrap.bounded import BodyTooLarge
+from tests.rows import each
 
 SECRET = "Zx81kQpLw93mTfVb27NcRy60"
 URL = f"https://auth.provider.test/token?code={SECRET}"
@@ -53,7 +54,7 @@ def lost(number: int) -> requests.ConnectionError:
     return error
 
 
-@pytest.mark.parametrize(
+@each(
     "error",
     [
         lost(errno.ECONNREFUSED),
@@ -111,7 +112,7 @@ def test_the_status_of_another_library() -> None:
     assert judged(StatusError(503)).retryable
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "words"),
     [
         (BodyTooLarge(SECRET), "larger than 65,536 bytes"),

@@ -12,6 +12,7 @@ import requests
 from llmwatch.auth.failure import MOST_BODY, Failure
 from llmwatch.auth.grant import Grant, read
 from tests.auth.tokens import token
+from tests.rows import each
 
 
 def response(body: bytes | object, status: int = 200, *, loaded: bool = True) -> requests.Response:
@@ -51,7 +52,7 @@ def test_a_token_is_found(answer: object) -> None:
     assert read(answer) == Grant(token=token(1))
 
 
-@pytest.mark.parametrize(
+@each(
     ("expires_in", "lifetime"),
     [
         (3600, 3600.0),
@@ -89,7 +90,7 @@ def test_what_is_no_answer_at_all(answer: object) -> None:
         read(answer)
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "words"),
     [
         ("", "the token is empty"),
@@ -134,8 +135,8 @@ def test_a_scheme_that_the_user_provides_for() -> None:
     assert read({"access_token": "t", "token_type": "DPoP"}, "dpop") == Grant(token="t")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": "invalid_grant"}', b'{"error": "unheard of"}', b"[]"])
+@each("status", [400, 401, 403])
+@each("body", [b"", b"<html>", b'{"error": "invalid_grant"}', b'{"error": "unheard of"}', b"[]"])
 def test_a_rejection_by_status(status: int, body: bytes) -> None:
     """400, 401 and 403 say that the credentials are no good."""
     found = refused(response(body, status))
@@ -162,8 +163,8 @@ def test_an_error_in_words_of_its_own_is_not_quoted(error: object) -> None:
     assert "secret" not in found.message
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 529, 599])
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": "unheard of"}'])
+@each("status", [408, 425, 429, 500, 501, 502, 503, 504, 529, 599])
+@each("body", [b"", b"<html>", b'{"error": "unheard of"}'])
 def test_a_refusal_that_may_pass(status: int, body: bytes) -> None:
     """A busy or broken server is worth another try."""
     found = refused(response(body, status))
@@ -171,10 +172,8 @@ def test_a_refusal_that_may_pass(status: int, body: bytes) -> None:
     assert f"auth.provider.test answered with HTTP {status}" in found.message
 
 
-@pytest.mark.parametrize("status", [200, 400, 500])
-@pytest.mark.parametrize(
-    "code", ["server_error", "temporarily_unavailable", "slow_down", "authorization_pending", "internal_failure"]
-)
+@each("status", [200, 400, 500])
+@each("code", ["server_error", "temporarily_unavailable", "slow_down", "authorization_pending", "internal_failure"])
 def test_an_oauth_error_that_may_pass(status: int, code: str) -> None:
     """These OAuth errors are about the server, whatever the status."""
     found = refused(response({"error": code}, status))
@@ -182,7 +181,7 @@ def test_an_oauth_error_that_may_pass(status: int, code: str) -> None:
     assert f"(error {code})" in found.message
 
 
-@pytest.mark.parametrize(
+@each(
     "code",
     [
         "invalid_request",
@@ -193,7 +192,7 @@ def test_an_oauth_error_that_may_pass(status: int, code: str) -> None:
         "invalid_scope",
     ],
 )
-@pytest.mark.parametrize("status", [429, 500])
+@each("status", [429, 500])
 def test_an_oauth_error_about_the_credentials(status: int, code: str) -> None:
     """The OAuth errors about what was sent are rejections, even with a status that would pass."""
     found = refused(response({"error": code}, status))

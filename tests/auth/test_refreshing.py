@@ -13,6 +13,7 @@ from llmwatch import ConfigError, Limits
 from llmwatch.auth import Refreshing, refreshing
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from tests.auth.tokens import token
+from tests.rows import each
 
 URL = "https://api.provider.test/v1"
 
@@ -53,7 +54,7 @@ def test_it_is_an_authentication_of_requests() -> None:
     assert type(refreshing(refresh)) is Refreshing
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "field"),
     [
         ({"token": ""}, "token"),

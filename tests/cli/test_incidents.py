@@ -14,6 +14,7 @@ from llmwatch.watch.clock import SYSTEM
 from tests.cli.incident_calls import SEVERAL, attempt, call, document, incidents, lines, shown
 from tests.cli.running import run
 from tests.cli.times import LIMIT, LONG
+from tests.rows import each
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a secret prompt"}]}
 _COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
@@ -179,7 +180,7 @@ def test_everything_known_is_in_the_view() -> None:
         assert words in " ".join(told.split()), words
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "numbers"),
     [
         ((), "12345"),
@@ -231,7 +232,7 @@ def test_since_a_local_time() -> None:
     assert [len(document("--since", text, log=log)["calls"]) for text in ("2026-01-31T08:00", "2026-01-31")] == [1, 2]
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "says"),
     [
         (("--phase", "asleep"), "connecting, sending"),

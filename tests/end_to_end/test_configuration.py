@@ -17,6 +17,7 @@ from tests.end_to_end import calls
 from tests.end_to_end.calls import asking, collect, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import PATIENCE
+from tests.rows import each
 
 DOORS = [stream, collect, calls.request]
 
@@ -207,7 +208,7 @@ def test_a_working_directory_where_no_log_can_be_made_harms_no_call(
     assert isinstance(stream(client, server.chat_url).error, ConfigError)
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "field"),
     [
         (lambda: Limits(ttfb=-1), "ttfb"),

@@ -11,6 +11,7 @@ from tests.replay.failures import FAILURES
 from tests.replay.playing import PIECES, asking, asks, playing
 from tests.replay.reading import expected, of_events
 from tests.replay.streams import STREAMS
+from tests.rows import each
 from tests.session.times import LONG
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -52,7 +53,7 @@ TOKENS |= {"tgi": 4, "baidu-tools": 1}
 """Tokens of output, where they are not three."""
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@each("name", STREAMS)
 def test_an_answer_is_summed_up_in_the_same_words(name: str) -> None:
     """Why it ended, how many tokens it cost and which end it was, whoever the provider is."""
     stream = STREAMS[name]
@@ -75,7 +76,7 @@ def _raised(call: Callable[[], object]) -> LLMWatchError | None:
     return None
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@each("name", FAILURES)
 def test_a_failure_is_never_a_success(name: str) -> None:
     """Both raise what happened, with the provider's words, after one request."""
     failure = FAILURES[name]

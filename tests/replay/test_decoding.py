@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
-
 from llmwatch.errors import LLMWatchError
 from llmwatch.wire import Collector, Decoder, Event
 from tests.replay.failures import FAILURES
 from tests.replay.reading import expected, of_bytes, of_events
 from tests.replay.streams import STREAMS, Stream
+from tests.rows import each
 
 HOST = "https://provider.example"
 
@@ -32,7 +31,7 @@ def test_the_table_is_wide() -> None:
     assert len(FAILURES) >= 40
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@each("name", STREAMS)
 def test_a_stream_says_what_is_written_down(name: str) -> None:
     """Text, reasoning, calls, usage and the reason, whole and read by hand."""
     stream = STREAMS[name]
@@ -46,7 +45,7 @@ that is cut so has its cuts at other bytes: together they have one at every byte
 """
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@each("name", STREAMS)
 def test_every_split_gives_the_same_events(name: str) -> None:
     """Cut at each of its bytes a body gives the events that it gives whole, and so it does byte by byte."""
     stream = STREAMS[name]
@@ -58,7 +57,7 @@ def test_every_split_gives_the_same_events(name: str) -> None:
     assert decode(stream, *[body[at : at + 1] for at in range(len(body))]) == whole
 
 
-@pytest.mark.parametrize("name", [name for name in STREAMS if not STREAMS[name].unread])
+@each("name", [name for name in STREAMS if not STREAMS[name].unread])
 def test_the_first_parts_of_an_answer_are_no_answer(name: str) -> None:
     """Ended in good order after any of its parts that stand before its reason, or its usage where it has none, a body
     is an error; and however it ends then, no call comes out of it.
@@ -79,7 +78,7 @@ def test_the_first_parts_of_an_answer_are_no_answer(name: str) -> None:
         assert collector.tool_calls == ()
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@each("name", FAILURES)
 def test_a_failure_is_one_in_whatever_pieces_it_comes(name: str) -> None:
     """Whole and byte by byte: an error where the body ended in good order, and never settled where it was cut."""
     failure = FAILURES[name]

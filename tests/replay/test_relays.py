@@ -15,6 +15,7 @@ from tests.replay.failures import FAILURES
 from tests.replay.playing import PIECES, asking, asks, playing
 from tests.replay.reading import of_bytes
 from tests.replay.streams import STREAMS
+from tests.rows import each
 from tests.session.times import LONG
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -55,7 +56,7 @@ def _came(take: Callable[[list[bytes]], None]) -> tuple[bytes, BaseException | N
     return b"".join(pieces), None
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@each("name", FAILURES)
 def test_what_failed_is_handed_over_and_what_broke_off_is_an_error(name: str) -> None:
     """Every byte of a failure that stands in the body; our error, and the library's, where the body ended too early."""
     failure = FAILURES[name]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from llmwatch.errors import BodyTooLarge
 from llmwatch.transport.encoding import BodyMeter, Decompressor, Identity, Undecodable, Unread, decompressor_for
+from tests.rows import each
 
 _TEXT = b"".join(b'data: {"n": %d, "x": "%d"}\n\n' % (n, n * 7919 % 104729) for n in range(200))
 _PIECE = 1024 * 1024
@@ -69,7 +70,7 @@ def _cut(data: bytes, *at: int) -> Iterator[bytes]:
     return (data[start:end] for start, end in itertools.pairwise(edges))
 
 
-@pytest.mark.parametrize("form", _FORMS)
+@each("form", _FORMS)
 def test_it_comes_out_whole(form: str) -> None:
     """Every encoding that is read gives the bytes back in one piece, and is complete then."""
     name, pack = _FORMS[form]
@@ -78,7 +79,7 @@ def test_it_comes_out_whole(form: str) -> None:
     assert decompressor.complete
 
 
-@pytest.mark.parametrize("form", _FORMS)
+@each("form", _FORMS)
 def test_it_comes_out_whole_byte_by_byte(form: str) -> None:
     """The same, when every byte is a read of its own."""
     name, pack = _FORMS[form]
@@ -88,7 +89,7 @@ def test_it_comes_out_whole_byte_by_byte(form: str) -> None:
     assert decompressor.complete
 
 
-@pytest.mark.parametrize("form", _FORMS)
+@each("form", _FORMS)
 def test_it_comes_out_whole_however_it_is_split_in_two(form: str) -> None:
     """The same, for a split at every single place."""
     name, pack = _FORMS[form]
@@ -187,8 +188,8 @@ def test_a_bomb_is_left_alone_when_nobody_asks() -> None:
     assert peak < 4 * _PIECE
 
 
-@pytest.mark.parametrize("form", ["gzip", "gzip-members", "deflate", "deflate-raw", "gzip-twice", "deflate-in-gzip"])
-@pytest.mark.parametrize("asked", [0, 1, 2])
+@each("form", ["gzip", "gzip-members", "deflate", "deflate-raw", "gzip-twice", "deflate-in-gzip"])
+@each("asked", [0, 1, 2])
 def test_what_was_left_comes_first(form: str, asked: int) -> None:
     """A feed that is left after some of its pieces loses nothing: the next one goes on where it was left, and the
     first has nothing to give any more.

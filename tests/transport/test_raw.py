@@ -21,6 +21,7 @@ from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.raw import Feed, RelayedResponse
+from tests.rows import each
 from tests.transport.drive import PATIENCE
 
 
@@ -163,8 +164,8 @@ READS: list[Callable[[Any], object]] = [
 ]
 
 
-@pytest.mark.parametrize("first", [Cut(), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("again", READS)
+@each("first", [Cut(), KeyboardInterrupt()], ids=repr)
+@each("again", READS)
 def test_a_body_that_broke_never_reads_like_one_that_ended(
     again: Callable[[Any], object], first: BaseException
 ) -> None:
