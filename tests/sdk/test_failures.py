@@ -15,8 +15,9 @@ from llmwatch import errors
 from llmwatch.sdk.failures import also, copy_of, in_library
 from llmwatch.sdk.libraries import Library
 from llmwatch.transport.failures import Summary
+from tests.rows import each
 
-libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+libraries = each("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
 def timeout(limit: str) -> errors.WatchTimeout:
@@ -70,7 +71,7 @@ CASES = [
 
 
 @libraries
-@pytest.mark.parametrize(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
+@each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_each_is_both(library: Any, error: errors.LLMWatchError, name: str) -> None:
     """Of our class and of the library's, with everything that ours knows, and the request."""
     error.record, error.partial = None, "so far"
@@ -86,7 +87,7 @@ def test_each_is_both(library: Any, error: errors.LLMWatchError, name: str) -> N
 
 
 @libraries
-@pytest.mark.parametrize("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
+@each("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
 def test_what_is_not_the_networks_doing_stays(library: Any, error: errors.LLMWatchError) -> None:
     """A cancellation and a mistake are none of the library's."""
     assert in_library(error, Library(library.__name__), None) is error
@@ -99,7 +100,7 @@ def test_every_error_of_ours_is_decided() -> None:
 
 
 @libraries
-@pytest.mark.parametrize(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
+@each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_each_can_be_pickled(library: Any, error: errors.LLMWatchError, name: str) -> None:
     """It is the same afterwards, but for the request, which holds credentials and stays behind."""
     request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})

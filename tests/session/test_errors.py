@@ -14,6 +14,7 @@ from requests import exceptions
 from llmwatch import errors
 from llmwatch.records import Decision, Recovery
 from llmwatch.session.errors import as_requests
+from tests.rows import each
 
 REQUEST = requests.Request("POST", "http://provider.test/", headers={"X-Key": "secret"}).prepare()
 RESPONSE = requests.Response()
@@ -59,7 +60,7 @@ THEIRS: dict[str, tuple[type[Exception], type[Exception]]] = {
     "ConfigError": (exceptions.InvalidURL, exceptions.InvalidURL),
 }
 
-sample = pytest.mark.parametrize("error", SAMPLES, ids=lambda one: f"{type(one).__name__}-{vars(one).get('cause', '')}")
+sample = each("error", SAMPLES, ids=lambda one: f"{type(one).__name__}-{vars(one).get('cause', '')}")
 
 
 def test_every_class_has_its_counterpart() -> None:
@@ -71,7 +72,7 @@ def test_every_class_has_its_counterpart() -> None:
 
 
 @sample
-@pytest.mark.parametrize("response", [None, RESPONSE], ids=["before", "in the body"])
+@each("response", [None, RESPONSE], ids=["before", "in the body"])
 def test_it_is_both(error: errors.LLMWatchError, response: Any) -> None:
     """It can be caught as either, also by the ``OSError`` that requests' errors are, and knows request and response."""
     found: Any = as_requests(error, REQUEST, response)
@@ -101,8 +102,8 @@ def test_nothing_is_lost(error: errors.LLMWatchError) -> None:
 
 
 @sample
-@pytest.mark.parametrize("response", [None, RESPONSE])
-@pytest.mark.parametrize("again", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+@each("response", [None, RESPONSE])
+@each("again", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
 def test_a_round_trip(error: errors.LLMWatchError, response: Any, again: Any) -> None:
     """Pickled or copied it is the same, without the request, which holds headers, and the response."""
     found: Any = as_requests(error, REQUEST, response)

@@ -18,6 +18,7 @@ from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.session.response import WatchedResponse
 from tests.end_to_end.calls import asking, eventually
+from tests.rows import each
 from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import LINES, encoded, redirect, reply
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
@@ -66,8 +67,8 @@ def test_repeated_headers_are_kept_apart(way: Way) -> None:
     assert way.alike(act, reply(headers=headers))[0] == ["a=1", "b=2"]
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418, 422, 500, 501, 505, 599])
-@pytest.mark.parametrize("stream", [True, False])
+@each("status", [400, 401, 403, 404, 409, 418, 422, 500, 501, 505, 599])
+@each("stream", [True, False])
 def test_a_status_never_raises(way: Way, status: int, stream: bool) -> None:
     """An error status is a response with its body, whatever was asked; ``raise_for_status`` raises what it always
     raised.

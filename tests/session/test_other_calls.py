@@ -15,6 +15,7 @@ from llmwatch.faults import Context, FaultServer, Script, refused_port, steps
 from llmwatch.payload import modelcalls
 from llmwatch.session.opening import IDEMPOTENT
 from tests.end_to_end.calls import asking
+from tests.rows import each
 from tests.session.doors import Way, caught, record_of, together
 from tests.session.scripts import LINES, headless, reply
 from tests.session.times import BEAT, LONG, SOON
@@ -127,9 +128,9 @@ def test_a_file_is_rewound_before_it_is_sent_again(way: Way, tmp_path: Any) -> N
         assert [one.body for one in server.requests] == [LINES[10:]] * 2
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("stream", [True, False])
+@each("status", [429, 500, 502, 503, 504])
+@each("method", ["GET", "POST"])
+@each("stream", [True, False])
 def test_a_status_is_returned_at_once(way: Way, method: str, status: int, stream: bool) -> None:
     """What a status means is the script's business: one request, one response, whatever ``Retry-After`` says."""
     answer = reply(b"busy", status=status, headers=[("Retry-After", "0")])

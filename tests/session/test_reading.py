@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from llmwatch.faults import FaultServer
 from llmwatch.faults.steps import Framing
+from tests.rows import each
 from tests.session.doors import Action, Way, caught
 from tests.session.scripts import FRAMINGS, LINES, TEXT, encoded, headless, numbered, reply
 
@@ -133,9 +134,9 @@ def test_a_loaded_body_reads_the_same(way: Way, framing: Framing) -> None:
 _COMPRESSED = ("content", "iter_lines", "iter_content of 10", "iter_content of None", "raw.stream", "raw.read")
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw"])
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("framing", FRAMINGS)
+@each("encoding", ["gzip", "deflate", "raw"])
+@each("stream", [True, False])
+@each("framing", FRAMINGS)
 def test_compressed_bodies_are_undone_where_requests_does_it(
     way: Way, stream: bool, encoding: str, framing: Framing
 ) -> None:
@@ -258,9 +259,9 @@ _AFTER: dict[str, Callable[[requests.Response], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("encoding", ["gzip", None])
-@pytest.mark.parametrize("after", _AFTER)
+@each("framing", FRAMINGS)
+@each("encoding", ["gzip", None])
+@each("after", _AFTER)
 def test_a_part_of_a_closed_body_is_no_answer(way: Way, framing: Framing, encoding: str | None, after: str) -> None:
     """Nothing more of a body that was closed before its end is handed out, whatever was decoded of it. A compressed
     body whose length was announced raises an error, as with plain requests.
