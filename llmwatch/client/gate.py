@@ -168,6 +168,10 @@ class Gate:
         # it is held; those that are let out are woken after it was given back.
         self._lock = threading.RLock()
 
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
     # -- calls ----------------------------------------------------------------
 
     def enter(self, call: object, now: float) -> None:

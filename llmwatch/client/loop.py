@@ -148,6 +148,10 @@ class Call(Generic[T]):
         if attempt is not None:
             attempt.cancel(by)
 
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
     def abandon(self) -> None:
         """For finalizers: nobody refers to the call any more. It is closed, and its sinks are told, from the
         supervisor's side (:mod:`llmwatch.watch.dropped`). Takes no lock and calls nothing of the user's.
@@ -618,6 +622,15 @@ def _leave_open_calls() -> None:
 
 atexit.register(_leave_open_calls)
 
+
+def _leave_to_parent() -> None:
+    """In a forked child: the calls that are open are the parent's, and may be closed here all the same."""
+    for reference in list(_open.values()):
+        call = reference()
+        if call is not None:
+            call.after_fork()
+    _open.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # Those of the parent are its own.
-    os.register_at_fork(after_in_child=_open.clear)
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -43,6 +43,9 @@ class Origins:
     def after_fork(self) -> None:
         """In a forked child: the parent's experience is its own, and its locks may be held."""
         self._lock = threading.RLock()
+        for gate in self._known.values():
+            # Calls of the parent, which may be closed here, go on knowing it.
+            gate.after_fork()
         self._known = {}
         self._starts = {}
 

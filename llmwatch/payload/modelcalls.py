@@ -16,6 +16,7 @@ and speech, which is played while it comes.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -71,6 +72,16 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
     with _registering:
         kept = tuple(one for one in _registered if one[0] != compiled)
         _registered = ((compiled, model), *kept)
+
+
+def _forget_lock() -> None:
+    """In a forked child another thread of the parent may have held the lock for ever."""
+    global _registering
+    _registering = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_model_call(method: str, url: str, body: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -55,6 +56,16 @@ def register_reasoning_model(pattern: str) -> None:
     with _registering:
         if compiled not in _registered:
             _registered = (*_registered, compiled)
+
+
+def _forget_lock() -> None:
+    """In a forked child another thread of the parent may have held the lock for ever."""
+    global _registering
+    _registering = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_reasoning_model(name: str) -> bool:

@@ -32,6 +32,7 @@ from urllib3.exceptions import DecodeError, IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.peer import PeerSocket
+from llmwatch.watch import forks
 
 __all__ = ["Feed", "RelayedResponse"]
 
@@ -69,9 +70,15 @@ class Feed:
         self.broken = False
         """``pull`` has raised. The error is not kept: it would refer to frames, and these to the feed."""
         self.closed = False
+        forks.follow(self)
         self._taken = 0  # bytes, in all
         self._announced: int | None = None
         self.resemble(None)
+
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock, or have been reading."""
+        self._lock = threading.RLock()
+        self._pulling = False
 
     def resemble(self, original: Any, *, chunked: bool = False, length: int | None = None) -> None:
         """Show the head of ``original``, an :class:`http.client.HTTPResponse`: how its body was framed, and what its

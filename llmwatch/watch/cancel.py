@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from llmwatch.watch import forks
+
 __all__ = ["CancelToken"]
 
 
@@ -23,6 +25,12 @@ class CancelToken:
         self._cancelled = False
         self._serial = 0
         self._callbacks: dict[int, Callable[[], None]] = {}
+        forks.follow(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the calls that hold the token are the parent's, whose threads may have held the lock."""
+        self._lock = threading.RLock()
+        self._callbacks = {}
 
     @property
     def cancelled(self) -> bool:

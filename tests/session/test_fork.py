@@ -17,7 +17,7 @@ from tests.session.times import PATIENCE, SOON
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 _COMMON = """
-import faulthandler, os, sys, threading
+import faulthandler, os, sys, tempfile, threading
 import requests, llmwatch
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
@@ -198,5 +198,99 @@ def test_forks_under_load(way: Way) -> None:
             done.set()
             for thread in threads:
                 thread.join()
+        """,
+    )
+
+
+def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
+    """A thread of the parent holds every lock of the library at the fork, those of modules and of all that lives: the
+    child calls through each door, registers what is its own, closes what it inherited, and ends.
+    """
+    _run(
+        way,
+        """
+        import gc
+        from llmwatch.wire import register
+        LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
+
+        def named(value, place, found):
+            if isinstance(value, LOCKS):
+                found.setdefault(id(value), (place, value))
+
+        def locks():
+            found = {}
+            for name, module in list(sys.modules.items()):
+                if name.split(".")[0] == "llmwatch":
+                    for key, value in vars(module).items():
+                        named(value, f"{name}.{key}", found)
+            for one in gc.get_objects():
+                kind = type(one)
+                module = str(kind.__module__)
+                if module.split(".")[0] == "llmwatch" and "faults" not in module:
+                    slots = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
+                    for key in {*getattr(one, "__dict__", ()), *slots} - {"__dict__"}:
+                        named(getattr(one, key, None), f"{module}.{kind.__qualname__}.{key}", found)
+            return found
+
+        auth = llmwatch.refreshing(lambda: "token", token=None)
+        folder = tempfile.mkdtemp()
+        os.environ["LLMWATCH_INCIDENT_LOG"] = os.path.join(folder, "incidents.jsonl")
+        with FaultServer("healthy") as server, way.session() as session, llmwatch.Client() as client:
+            plain = requests.Session()
+
+            def work():
+                assert session.post(server.chat_url, json=asking(), auth=auth).status_code == 200
+                assert client.collect("POST", server.chat_url, json=asking()).text
+                assert llmwatch.collect("POST", server.chat_url, json=asking()).text
+                llmwatch.install()
+                assert plain.post(server.chat_url, json=asking()).status_code == 200
+                llmwatch.uninstall()
+                assert llmwatch.call(len, "four") == 4
+                assert list(llmwatch.iterate(lambda: iter("ab"))) == ["a", "b"]
+                dropped = client.stream("POST", server.chat_url, json=asking())
+                next(dropped)
+                del dropped
+                gc.collect()
+                assert llmwatch.stats()["workers"] >= 0
+                llmwatch.register_model_url("/our-model")
+                llmwatch.register_reasoning_model("our-thinker")
+                register("ours", print)
+                client.collect("POST", server.chat_url, json=asking(), cancel=token)
+                token.cancel()
+                kept.close()
+                unread.close()
+                client.close()
+                return True
+
+            token = llmwatch.CancelToken()
+            kept = client.stream("POST", server.chat_url, json=asking(), cancel=token)
+            next(kept)
+            unread = session.post(server.chat_url, json=asking(), stream=True)
+            assert session.post(server.chat_url, json=asking(), auth=auth).status_code == 200
+            assert llmwatch.collect("POST", server.chat_url, json=asking()).text
+            assert llmwatch.call(len, "four") == 4
+            held, go, taken = threading.Event(), threading.Event(), []
+            everywhere = locks()
+
+            def hold():
+                for place, lock in everywhere.values():
+                    if lock.acquire(timeout=1):
+                        taken.append((place, lock))
+                held.set()
+                go.wait()
+                for _, lock in taken:
+                    lock.release()
+
+            holder = threading.Thread(target=hold)
+            holder.start()
+            held.wait()
+            assert len(taken) > 20, sorted({place for place, _ in taken})
+            try:
+                in_child(work)
+            finally:
+                go.set()
+                holder.join()
+            kept.close()
+            unread.close()
         """,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from llmwatch.errors import ConfigError
 from llmwatch.records.log import say
@@ -76,15 +78,14 @@ class _Registered:
     accepts_eof: bool
 
 
-_registered: dict[str, _Registered] = {}
-# Serialises changes; readers take a snapshot.
-_registry_lock = threading.Lock()
+# Replaced, never changed: readers take it as it is.
+_registered: Mapping[str, _Registered] = MappingProxyType({})
+_registering = threading.Lock()  # serialises the writers of _registered
 
 
 def names() -> tuple[str, ...]:
     """All names that ``dialect=`` accepts, ``"auto"`` first."""
-    with _registry_lock:
-        return (AUTO, *_BUILT_IN, *_registered)
+    return (AUTO, *_BUILT_IN, *_registered)
 
 
 def register(name: str, function: Reader, detect: Detector | None = None, *, accepts_eof: bool = False) -> None:
@@ -113,15 +114,32 @@ def register(name: str, function: Reader, detect: Detector | None = None, *, acc
             field="name",
             value=name,
         )
-    with _registry_lock:
-        _registered.pop(name, None)
-        _registered[name] = _Registered(function, detect, accepts_eof)
+    _change(name, _Registered(function, detect, accepts_eof))
 
 
 def unregister(name: str) -> None:
     """Forget a registered dialect; nothing happens where there is none of that name."""
-    with _registry_lock:
-        _registered.pop(name, None)
+    _change(name, None)
+
+
+def _change(name: str, known: _Registered | None) -> None:
+    global _registered
+    with _registering:
+        changed = dict(_registered)
+        changed.pop(name, None)
+        if known is not None:
+            changed[name] = known
+        _registered = MappingProxyType(changed)
+
+
+def _forget_lock() -> None:
+    """In a forked child another thread of the parent may have held the lock for ever."""
+    global _registering
+    _registering = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_registered(name: str) -> bool:
@@ -151,9 +169,7 @@ def create(name: str) -> Dialect:
 
 def detected(url: str, event: Event | None) -> str | None:
     """The registered dialect that recognises the stream, if any. A detector that raises has not recognised it."""
-    with _registry_lock:
-        latest_first = list(reversed(_registered.items()))
-    for name, known in latest_first:
+    for name, known in reversed(tuple(_registered.items())):
         try:
             if known.detect is not None and known.detect(url, event):
                 return name
