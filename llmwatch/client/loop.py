@@ -97,6 +97,8 @@ class Call(Generic[T]):
         self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
         self._bounds = Bounds(held=_MOST_HELD if start.door is Door.SESSION else None)
         self._handed_out = start.door in (Door.STREAM, Door.WRAP)
+        # A notice callback is the user's code, and may keep the worker waiting.
+        self._collected = start.decides_as in (Door.COLLECT, Door.REQUEST) and settings.on_notice is None
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
@@ -254,6 +256,7 @@ class Call(Generic[T]):
 
     def _begin_attempt(self) -> Attempt[T]:
         attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at, bounds=self._bounds)
+        attempt.collected = self._collected
         with self._lock:
             if self.cancelled_by is None:
                 self._attempt = self._latest = attempt

@@ -114,11 +114,15 @@ class Attempt(Reports[T]):
         while True:
             with self._lock:
                 batch = self._handover.take()
-                if batch is not None or self._machine.verdict is not None:
-                    return batch
-                if until is not None and self._clock.now() >= until:
+                over = batch is not None or self._machine.verdict is not None
+                timed_out = not over and until is not None and self._clock.now() >= until
+                self._at_hand = not over and not timed_out
+                if self._wants_room:
+                    self._look_at_caller()
+                if timed_out:
                     self._handover.changed.leave(waiter)
-                    return None
+                if not self._at_hand:
+                    return batch
                 before, waiter = waiter, self._handover.changed.enter(waiter)
             if waiter is before:
                 self._clock.wait(waiter, until)

@@ -57,7 +57,9 @@ class Reports(Watched, Generic[T]):
         self._read_at: float | None = None  # when the worker read last
         self._in_hand = False  # it is at work on what it read
         self._over_at: float | None = None  # when the body was read to its end
-        self._waits = False  # the worker waits for room, so nobody waits for the provider
+        self._wants_room = False  # the worker waits for it
+        self._at_hand = False  # the caller sleeps until there is something to take
+        self._waits = False  # the caller keeps the worker waiting, so nobody waits for the provider
         self._pauses = 0  # how often the clocks were stopped from outside
         self._thread: threading.Thread | None = None
         self.outer: Reports[Any] | None = None
@@ -65,6 +67,10 @@ class Reports(Watched, Generic[T]):
         self.unhurried = False
         """``send`` is a limit on standing still, and not on the whole of the writing; ``ttfb`` begins anew with the
         headers, as a read time-out does.
+        """
+        self.collected = False
+        """The library itself takes what comes until it has all of it. No code of the user's runs in between, so the
+        clocks stand for no lack of room.
         """
         self.on_answer: Callable[[], None] | None = None
         """Called once, by the worker and without any lock, with the first byte of an answer that is no error."""
@@ -313,7 +319,7 @@ class Reports(Watched, Generic[T]):
         visible: bool = False,
         unread: bool = False,
     ) -> None:
-        """Hand a batch to the caller, and wait for room with the clocks stopped.
+        """Hand a batch to the caller, and wait for room, with the clocks stopped where the caller is busy.
 
         ``content``: something in it moves generation forward; ``progress``: a count in it shows that generation moves
         on; ``finish``: a finish mark is believed, and this is it or news after it; ``end``: an end mark came without a
@@ -353,9 +359,21 @@ class Reports(Watched, Generic[T]):
             if not handover.full or machine.verdict is not None:
                 self._running()
                 return
-            self._waits = True
-            machine.hold(self._clock.now())
+            self._wants_room = True
+            self._look_at_caller()
         self._wait_for_room()
+
+    def _look_at_caller(self) -> None:
+        """The clocks stand as long as the worker waits for room while the caller is busy with what it has taken. One
+        that sleeps, or has made room, has to come to run again as the worker has, and that excuses nobody.
+        """
+        waits = self._wants_room and self._handover.full and not (self._at_hand or self.collected)
+        if waits and not self._waits:
+            self._waits = True
+            self._machine.hold(self._clock.now())
+        elif self._waits and not waits:
+            self._waits = False
+            self._run_on()
 
     def _wait_for_room(self) -> None:
         handover, machine = self._handover, self._machine
@@ -363,8 +381,8 @@ class Reports(Watched, Generic[T]):
         def ready() -> bool:
             if handover.full and machine.verdict is None:
                 return False
-            self._waits = False
-            self._run_on()
+            self._wants_room = False
+            self._look_at_caller()
             # What else is in hand counts as read now: the worker could not come to it before.
             self._read_at = self._clock.now()
             return True

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.clock import Waiter
 from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.seam import Aborted
-from tests.watch.scripted import PATIENCE, Stage
+from tests.watch.scripted import PATIENCE, Caller, Stage
 
 MakeStage = Callable[..., Stage]
 LATE = 0.25
@@ -135,6 +137,70 @@ def test_a_full_handover_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> N
     held = 5 * AGES
     assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", held + 10.0 + LATE, held)
     assert one.taken() == ["b"]
+
+
+def _slow_to_wake(one: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
+    """The threads of that name sleep on after they were woken, as on a busy machine, until the event is set."""
+    free, wait = threading.Event(), one.clock.wait
+
+    def slowly(waiter: Waiter, until: float | None) -> None:
+        wait(waiter, until)
+        if threading.current_thread().name == name:
+            free.wait(PATIENCE)
+
+    monkeypatch.setattr(one.clock, "wait", slowly)
+    return free
+
+
+def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not busy with anything, however long it takes to run again, so the clocks run on."""
+    one = stage(**LIMITS, bounds=Bounds(items=1))
+    one.open()
+    free = _slow_to_wake(one, monkeypatch, "test-caller")
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    _waits_for_room(one)
+    one.pass_time(10.0 + LATE)
+    assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
+    free.set()
+    assert caller.result() == ["a"]
+
+
+def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clocks run from then on, however long the worker takes to run again, and stand again for the next wait."""
+    one = stage(**LIMITS, bounds=Bounds(items=1))
+    one.open()
+    free = _slow_to_wake(one, monkeypatch, "llmwatch-worker")
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    _waits_for_room(one)
+    one.pass_time(AGES)
+    assert one.attempt.take() == ["a"]
+    one.pass_time(9.0)
+    free.set()
+    one.worker.result()
+    one.clock.forget_waits()  # type: ignore[attr-defined]
+    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, content=False))
+    _waits_for_room(one)
+    one.pass_time(AGES)
+    assert one.attempt.verdict is None
+    assert one.attempt.take() == ["b"]
+    one.pass_time(1.0 + LATE)
+    assert (one.verdict.limit, one.verdict.paused) == ("stale", 2 * AGES)
+
+
+def test_nothing_stands_still_for_the_library_itself(stage: MakeStage) -> None:
+    """Where it takes all there is before it returns, a lack of room is no time of the user's."""
+    one = stage(**LIMITS, bounds=Bounds(items=1))
+    one.attempt.collected = True
+    one.open()
+    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    _waits_for_room(one)
+    one.pass_time(10.0 + LATE)
+    assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
 
 
 def test_every_wait_for_room_stops_the_clocks(stage: MakeStage) -> None:
