@@ -27,7 +27,7 @@ from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.reports import Reports
 from llmwatch.watch.seam import Aborted
-from llmwatch.watch.table import CONTENT_CLOCKS
+from llmwatch.watch.table import EVENT_CLOCKS
 
 T = TypeVar("T")
 
@@ -326,7 +326,9 @@ class Attempt(Reports[T]):
         due = machine.due(now)
         if due is None:
             return Action.NOTHING
-        waiting = machine.may_look(due) and self._waiting()
+        # One who is at work on what it has read, a packed flood say, could read.
+        at_work = due.clock in EVENT_CLOCKS and self._in_hand
+        waiting = machine.may_look(due) and not at_work and self._waiting()
         if machine.may_look(due) and self._looks_again(due, now, waiting=waiting):
             return Action.NOTHING
         return machine.expire(now, waiting=waiting)
@@ -338,7 +340,7 @@ class Attempt(Reports[T]):
         if self._second_look is None or self._second_look[0] != due.at:
             # Beyond GRACE its own lateness is an excuse already, as waiting bytes are.
             starved = not waiting and _STARVED < now - due.at <= GRACE
-            in_hand = due.clock in CONTENT_CLOCKS and self._in_hand and (self._read_at or 0.0) <= due.at
+            in_hand = due.clock in EVENT_CLOCKS and self._in_hand and (self._read_at or 0.0) <= due.at
             if not starved and not in_hand:
                 return False
             self._second_look = due.at, now + _SECOND_LOOK

@@ -17,8 +17,8 @@ The rules it keeps, and that its property tests check:
 * A read clock that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel or
   the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
   thing, so it is accepted; on the other clocks, and once the grace is used, the time stamps decide and nothing else.
-* In a flood bytes always wait, and something is always observed. So both excuse a limit on content only where nothing
-  was read for a second before.
+* In a flood bytes always wait, and something is always observed. So both excuse a limit on content, or ``finish``,
+  only where nothing was read for a second before.
 * There is one verdict. What comes later is counted in ``late`` and changes nothing.
 """
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmwatch.watch.table import CLOCKS, CONTENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
+from llmwatch.watch.table import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
 from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
 
 __all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]
@@ -225,7 +225,7 @@ class Machine:
                 return None
             if due.clock in READ_CLOCKS and due.clock not in self._graces:
                 # The supervisor has not looked yet, and that something was read shows that bytes were waiting.
-                if due.clock not in CONTENT_CLOCKS:
+                if due.clock not in EVENT_CLOCKS:
                     continue
                 if self._read_nothing(now):
                     # What is made of the bytes that were read now may come to be seen in that time.
@@ -284,7 +284,7 @@ class Machine:
         due = self.due(now)
         if due is None:
             return Action.NOTHING
-        if due.clock in CONTENT_CLOCKS:
+        if due.clock in EVENT_CLOCKS:
             waiting = waiting and self._read_nothing(now)
         if self.may_look(due) and (waiting or now - due.at > GRACE):
             self._graces[due.clock] = self._active(now) + GRACE

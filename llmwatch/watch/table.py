@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["CLOCKS", "CONTENT_CLOCKS", "READ_CLOCKS", "SETTLED", "STEPS", "TABLE", "Cell", "Phase", "Seen"]
+__all__ = [
+    "CLOCKS",
+    "CONTENT_CLOCKS",
+    "EVENT_CLOCKS",
+    "READ_CLOCKS",
+    "SETTLED",
+    "STEPS",
+    "TABLE",
+    "Cell",
+    "Phase",
+    "Seen",
+]
 
 
 class Phase(str, Enum):
@@ -209,6 +220,8 @@ CLOCKS = (
 )
 CONTENT_CLOCKS = ("first_event", "first_content", "progress")
 """Those that nothing can be said of where what comes is not read."""
+EVENT_CLOCKS = frozenset({*CONTENT_CLOCKS, "finish"})
+"""Those that no byte as such ends or winds: in a flood of keep-alives bytes always wait, and do not excuse them."""
 READ_CLOCKS = frozenset({"headers", "ttfb", "first_event", "first_content", "stale", "progress", "finish"})
 # Here it is known how the attempt ends, so whatever expires only drops the connection.
 SETTLED = frozenset({Phase.FINISHING, Phase.ENDING, Phase.REFUSED, Phase.DRAINING})

@@ -10,6 +10,7 @@ import pytest
 
 from llmwatch.watch.machine import GRACE, READ_CLOCKS, VerdictKind
 from llmwatch.watch.seam import Aborted
+from llmwatch.watch.table import EVENT_CLOCKS
 from tests.watch.scripted import PATIENCE, Caller, Socket, Stage
 
 MakeStage = Callable[..., Stage]
@@ -283,6 +284,18 @@ def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, clock: str) -> Non
     assert (one.verdict.limit, one.verdict.lag) == (clock, None if clock == "finish" else LATE)
     assert socket.log.count("waiting") == 1
     assert socket.shut_down.is_set()
+
+
+@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
+def test_bytes_in_the_kernel_are_no_excuse_for_who_is_at_work(stage: MakeStage, clock: str) -> None:
+    """What a worker makes of a piece for longer than a second is no time in which it could not read."""
+    one = stage(**{clock: 10.0})
+    socket = _until(one, clock)
+    one.worker.do(lambda attempt: attempt.received(1))
+    socket.readable = True
+    one.pass_time(10.0 + LATE)
+    one.pass_time(LATE)
+    assert (one.verdict.limit, socket.shut_down.is_set()) == (clock, True)
 
 
 def test_one_readable_socket_of_several_is_enough(stage: MakeStage) -> None:

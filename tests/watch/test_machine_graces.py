@@ -7,7 +7,7 @@ import math
 import pytest
 
 from llmwatch.watch.machine import GRACE, Action, VerdictKind
-from llmwatch.watch.table import CONTENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.table import EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.walking import (
     LIMIT,
     RUNNING_CLOCKS,
@@ -139,18 +139,22 @@ def test_the_deadline_gets_no_grace() -> None:
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
-@pytest.mark.parametrize("clock", sorted(CONTENT_CLOCKS))
+@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
 @pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
-def test_bytes_that_wait_excuse_a_limit_on_content_only_from_who_could_not_read(clock: str, read_before: float) -> None:
-    """Where something was read within the last second they are a flood, or keep-alives, and no excuse."""
+def test_bytes_that_wait_excuse_what_they_do_not_wind_only_from_who_could_not_read(
+    clock: str, read_before: float
+) -> None:
+    """A limit on content, or ``finish``: where something was read within the last second they are a flood, or
+    keep-alives, and no excuse.
+    """
     machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
     now = 10.0 + LATE
     machine.seen(Seen.BYTE, now - read_before)
     excused = read_before >= GRACE
-    assert machine.expire(now, waiting=True) is (Action.NOTHING if excused else Action.KILL)
+    assert machine.expire(now, waiting=True) is (Action.NOTHING if excused else over(clock))
 
 
-@pytest.mark.parametrize("clock", sorted(CONTENT_CLOCKS))
+@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
 def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> None:
     """After a second without a read it reports what it reads now, whichever of it moves the answer forward; one that
     has read all the time is overdue.
@@ -164,7 +168,8 @@ def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> N
     machine.seen(Seen.BYTE, 9.5)
     assert not any(machine.seen(what, 10.0 + LATE) for what in seen)
     assert machine.verdict is not None
-    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, clock)
+    kind = VerdictKind.DONE if clock == "finish" else VerdictKind.KILLED
+    assert (machine.verdict.kind, machine.verdict.limit) == (kind, clock)
 
 
 @pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmwatch.watch.machine import GRACE, Action, Machine, Verdict, VerdictKind
-from llmwatch.watch.table import CLOCKS, CONTENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.table import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, observations, steps
 from tests.watch.modelled import Story
 from tests.watch.walking import PATHS, expiry
@@ -61,7 +61,7 @@ class Life(RuleBasedStateMachine):
             return []
         for clock in self.overdue():
             if clock in READ_CLOCKS and clock not in self.story.graces:
-                if clock not in CONTENT_CLOCKS:
+                if clock not in EVENT_CLOCKS:
                     continue
                 if self.read_nothing():
                     self.story.excuse(clock, self.active)
@@ -131,7 +131,7 @@ class Life(RuleBasedStateMachine):
             assert self.machine.verdict is before
             return
         clock = overdue[0]
-        waiting = waiting and (clock not in CONTENT_CLOCKS or self.read_nothing())
+        waiting = waiting and (clock not in EVENT_CLOCKS or self.read_nothing())
         if clock in READ_CLOCKS and clock not in self.story.graces and (waiting or self.now - at[clock] > GRACE):
             assert action is Action.NOTHING
             assert self.machine.verdict is before
