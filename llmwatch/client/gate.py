@@ -8,6 +8,7 @@ that answers nobody (the circuit breaker), and an empty retry budget. Each is a 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -50,6 +51,9 @@ def _nobody() -> None:
 
 
 _NEVER = float("inf")
+
+_BRIEFLY = 0.1
+"""Seconds that a worker waits for the lock, which nobody holds as long unless a signal handler came in between."""
 
 _BESIDE = Permit(serial=-1)
 """Of an attempt that the breaker has no say in."""
@@ -165,8 +169,11 @@ class Gate:
         self._out: set[Turn] = set()  # have a permit and are not settled
         self._arrivals = 0
         # Protects everything above, and the turns of this gate. A leaf: nothing is called and no other lock taken while
-        # it is held; those that are let out are woken after it was given back.
+        # it is held; those that are let out are woken after it was given back. A signal handler of the thread that
+        # holds it may make a call, which comes here between any two steps of what it interrupts: each step is made so
+        # that it stands that, and what workers have to say lies in ``_answers``, where they need not wait to put it.
         self._lock = threading.RLock()
+        self._answers: deque[tuple[Turn, float]] = deque()  # what was answered, and when
 
     def after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
@@ -224,8 +231,7 @@ class Gate:
         """The attempt does not go out, or is over and has shown nothing of the origin."""
         with self._lock:
             turn._order = 0
-            if turn in self._line:
-                self._line.remove(turn)
+            self._take_from_line(turn)
             woken = self._settle(turn, Outcome.ABANDONED, now)
         _wake(woken)
 
@@ -238,13 +244,17 @@ class Gate:
         _wake(woken)
 
     def answered(self, turn: Turn, now: float) -> None:
-        """The first byte of an answer that is no error has come."""
-        with self._lock:
-            self._pace.success(turn.account, turn.sent_at)
-            for one in self._line:
-                if one.account is not None and one.account == turn.account:
-                    one.heard_of(turn)
-            woken = self._settle(turn, Outcome.ANSWERED, now)
+        """The first byte of an answer that is no error has come. For workers: a call that waits for one may have been
+        made by a signal handler of the thread which holds the lock, so that it never comes to give it back. Then the
+        next that comes here hears of it.
+        """
+        self._answers.append((turn, now))
+        if not self._lock.acquire(timeout=_BRIEFLY):
+            return
+        try:
+            woken = self._let_out(now)
+        finally:
+            self._lock.release()
         _wake(woken)
 
     def hold(self, turn: Turn, wait: float, now: float) -> None:
@@ -256,27 +266,54 @@ class Gate:
     # -- inside: the lock is held -------------------------------------------------
 
     def _settle(self, turn: Turn, outcome: Outcome, now: float) -> list[Turn]:
+        self._hear()
+        self._note(turn, outcome, now)
+        return self._let_out(now)
+
+    def _hear(self) -> None:
+        """Take in what workers have said."""
+        while self._answers:
+            try:
+                turn, now = self._answers.popleft()
+            except IndexError:  # a signal handler has heard it
+                return
+            self._pace.success(turn.account, turn.sent_at)
+            for one in self._line:
+                if one.account is not None and one.account == turn.account:
+                    one.heard_of(turn)
+            self._note(turn, Outcome.ANSWERED, now)
+
+    def _note(self, turn: Turn, outcome: Outcome, now: float) -> None:
         permit, turn.permit, turn.attempt = turn.permit, None, None
         self._out.discard(turn)
         if permit is not None and permit is not _BESIDE:
             self._breaker.settle(permit, outcome, now)
-        return self._let_out(now)
+
+    def _take_from_line(self, turn: Turn) -> bool:
+        """Whether it was in there."""
+        try:
+            self._line.remove(turn)
+        except ValueError:
+            return False
+        return True
 
     def _let_out(self, now: float) -> list[Turn]:
         """Let out whoever may go, and return them."""
+        self._hear()
         out: list[Turn] = []
         while (turn := self._next(now)) is not None:
-            self._line.remove(turn)
+            if not self._take_from_line(turn):
+                continue  # a signal handler has let it out meanwhile
             turn._order = 0
             ready = turn.heeds_breaker and self._breaker.ready_at(now) <= now
             turn.permit = self._breaker.admit(now) if ready else _BESIDE
             turn.sent_at = now
             self._out.add(turn)
             out.append(turn)
-        if not self._line:
+        sleeper = min(self._line, key=lambda one: one.looks_at, default=None)
+        if sleeper is None:
             self._breaker.calm()
             return out
-        sleeper = min(self._line, key=lambda one: one.looks_at)
         if self._next_look(now) < sleeper.looks_at < _NEVER:
             # What they sleep for has changed, and one that looks in time is enough.
             sleeper.stirred, sleeper.looks_at = True, now
@@ -298,7 +335,7 @@ class Gate:
         """The accounts whose cautious attempts let others go first: those that are out or have more attempts left."""
         if not any(one.cautious for one in self._line):
             return set()
-        return {one.account for one in self._out} | {one.account for one in self._line if one.attempts_left > 1}
+        return {one.account for one in tuple(self._out)} | {one.account for one in self._line if one.attempts_left > 1}
 
     def _may_go_at(self, turn: Turn, now: float, ready: float, token: float, busy: set[str | None]) -> float:
         barred = turn.barred_until(self._pace, now, self._random)
@@ -330,7 +367,9 @@ class Gate:
     def _heeds(self, turn: Turn) -> bool:
         """Whether the breaker may hold ``turn`` back: not if that is what an attempt waits for that is out."""
         outer = turn.outer
-        return turn.heeds_breaker and not (outer and any(one in outer or one.attempt in outer for one in self._out))
+        return turn.heeds_breaker and not (
+            outer and any(one in outer or one.attempt in outer for one in tuple(self._out))
+        )
 
     def _awaits_news(self, turn: Turn, now: float, busy: set[str | None]) -> bool:
         """Whether a cautious one lets others go first."""

@@ -37,7 +37,7 @@ class Pace:
         if before is not None:
             until, sent_at = max(until, before.until), max(sent_at, before.sent_at)
         # Those that are over are forgotten when another comes.
-        self._holds = {one: hold for one, hold in self._holds.items() if hold.until > now}
+        self._holds = {one: hold for one, hold in tuple(self._holds.items()) if hold.until > now}
         self._holds[key] = Hold(sent_at, now, until)
 
     def held(self, key: str | None, now: float) -> Hold | None:
@@ -50,7 +50,7 @@ class Pace:
         found = None if key is None else self._holds.get(key)
         if found is None or sent_at < found.since:
             return False
-        del self._holds[str(key)]
+        self._holds.pop(str(key), None)
         return True
 
 

@@ -23,12 +23,13 @@ class Launch:
     :meth:`withdraw` keeps it from ever running.
     """
 
-    __slots__ = ("_error", "_known", "_up", "_waiting")
+    __slots__ = ("_error", "_known", "_settled", "_up", "_waiting")
 
     def __init__(self, thread: threading.Thread) -> None:
         self._waiting = [thread]
         self._error: BaseException | None = None
         self._up = False
+        self._settled = False  # the same, for who must not wait
         self._known = threading.Lock()  # held until it is known whether the thread came up
         self._known.acquire()
 
@@ -65,8 +66,11 @@ class Launch:
         """Whether the thread has run or runs. One that was not started yet never will."""
         if self._waiting and self.withdraw():
             return False
-        with self._known:
-            return self._up
+        if not self._settled:
+            # Only until then: a signal handler may come here from inside this very block, and would wait for itself.
+            with self._known:
+                pass
+        return self._up
 
     def _start(self) -> None:
         try:
@@ -80,6 +84,7 @@ class Launch:
         except IndexError:
             pass  # withdrawn
         finally:
+            self._settled = True
             self._known.release()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmwatch.client.gate import Barrier, Delay, Gate, Turn
 from llmwatch.policy import EffectiveRetry
 from llmwatch.recovery import Outcome
+from tests.watch.scripted import Caller, held
 
 
 class Street:
@@ -343,3 +344,53 @@ def test_many_threads_are_all_let_out() -> None:
         thread.join()
     assert all(done.acquire(blocking=False) for _ in threads)
     assert (street.gate._line, street.gate._out) == ([], set())
+
+
+def test_a_worker_waits_for_nobody() -> None:
+    """Who holds the lock may be in a signal handler that waits for this worker. What was answered is heard next."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    turn = street.turn("next")
+    assert street.gate.ask(turn, 101.5) is not None
+    with held(street.gate._lock):
+        Caller(lambda: street.gate.answered(probe, 102.0)).result()
+        assert street.woken == []
+    street.gate.leave(object())
+    street.gate.enter(object(), 102.5)
+    assert street.woken == ["next"]
+
+
+def test_a_loss_behind_an_answer_that_was_not_heard_counts_behind_it() -> None:
+    """The first word counts, also where it could only be left."""
+    street = Street(breaker=1)
+    turn = street.out()
+    with held(street.gate._lock):
+        Caller(lambda: street.gate.answered(turn, 101.0)).result()
+    street.gate.settle(turn, Outcome.LOST, 102.0)
+    assert street.gate.ask(street.turn(), 102.0) is None
+
+
+def test_a_call_of_a_signal_handler_between_two_steps() -> None:
+    """It comes while the thread looks through the line, and lets out the very turn that goes next."""
+    street = Street()
+    inside: list[Turn] = []
+
+    def chance() -> float:
+        if inside:
+            inside.pop()
+            street.gate.enter(object(), 107.0)
+        return 0.5
+
+    street.gate._random = chance
+    teller = street.out(99.0, account="b")
+    street.gate.hold(street.out(99.0, account="a"), 5.0, 100.0)
+    street.gate.hold(teller, 10.0, 100.0)
+    first, second = street.turn("first", account="a"), street.turn("second", account="b")
+    assert street.gate.ask(first, 100.0) == Delay(Barrier.PACE, 105.5, 0.5)
+    assert street.gate.ask(second, 100.0) == Delay(Barrier.PACE, 110.5, 0.5)
+    street.gate.hold(teller, 20.0, 101.0)
+    inside.append(first)
+    street.gate.enter(object(), 107.0)
+    assert (first.permit is not None, second.permit) == (True, None)
+    assert street.woken == ["first"]

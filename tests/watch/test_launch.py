@@ -132,3 +132,13 @@ def test_an_interrupted_start_starts_whole_or_not_at_all() -> None:
     while set(threading.enumerate()) - threads and SYSTEM.now() < until:
         SYSTEM.wait(queue.SimpleQueue(), SYSTEM.now() + 0.001)
     assert set(threading.enumerate()) - threads == set()
+
+
+def test_whether_it_came_up_is_told_inside_the_same_question() -> None:
+    """A signal handler asks, while its own thread is just being told: it does not wait for itself."""
+    one = Ran()
+    one.launch.start()
+    with one.launch._known:
+        assert Caller(one.launch.came_up).result()
+    assert one.ran.wait(PATIENCE)
+    one.thread.join(PATIENCE)
