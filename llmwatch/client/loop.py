@@ -273,7 +273,7 @@ class Call(Generic[T]):
         except LLMWatchError as error:
             self._attempt = None
             self._history.not_carried_out()
-            self._stop(error, Facts(sent=Sent.NO))
+            self._stop(error, Facts(sent=Sent.NO, replayable=self._request.replayable))
         return attempt
 
     def _resolve_limits(self) -> EffectiveLimits:

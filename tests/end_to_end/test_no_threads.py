@@ -112,6 +112,7 @@ def test_our_entry_points_say_so(no_threads: str, one: Call) -> None:
     error = refused(one, no_threads, llmwatch.LLMWatchError)
     assert error.recovery is not None
     assert error.recovery.reason == "too_many_threads"
+    assert error.recovery.safe
     assert "threads" in error.recovery.action
     assert error.record is not None
     assert error.record.attempts == ()
