@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import contextvars
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -121,11 +122,20 @@ class Attempt(Reports[T]):
                     self._look_at_caller()
                 if timed_out:
                     self._handover.changed.leave(waiter)
-                if not self._at_hand:
+                stays = over and batch is None and self._stays()
+                if not self._at_hand and not stays:
                     return batch
                 before, waiter = waiter, self._handover.changed.enter(waiter)
-            if waiter is before:
+            if stays:
+                self._clock.wait(queue.SimpleQueue(), None)
+            elif waiter is before:
                 self._clock.wait(waiter, until)
+
+    def _stays(self) -> bool:
+        """Whether this thread waits for the end of the process. It was awake when the attempts were ended at exit, and
+        would only print a traceback, as one that is woken then.
+        """
+        return self._handover.silent and threading.get_ident() != threading.main_thread().ident
 
     def rest(self) -> list[T] | None:
         """What came behind the end of an answer that is whole, in batches; ``None`` once the body is over, or was left

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 
 import pytest
 
+from llmwatch.watch.machine import VerdictKind
 from tests.calibration import VARIABLE
 from tests.watch.exiting import SCENARIOS
-from tests.watch.scripted import PATIENCE, SCALE
+from tests.watch.scripted import PATIENCE, SCALE, Caller, Stage
 
 CASES = [(scenario.__name__, code) for scenario, code in SCENARIOS.items()]
 
@@ -31,3 +34,31 @@ def test_an_exit(scenario: str, code: int) -> None:
         assert done.stderr.endswith("RuntimeError: the program's own\n")
     else:
         assert done.stderr == ""
+
+
+def test_a_thread_that_comes_for_more_after_that_stays(stage: Callable[..., Stage]) -> None:
+    """It was busy when the attempts were ended, and would have nothing to do but to print a traceback; what it was
+    given before it still takes.
+    """
+    one = stage()
+    one.open()
+    one.receive("a")
+    one.attempt.end_at_exit()
+    assert Caller(one.attempt.take).result() == ["a"]
+    one.clock.forget_waits()  # type: ignore[attr-defined]
+    caller = Caller(one.attempt.take)
+    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    assert not caller.returned
+    one.attempt._handover.silent = False
+    one.clock.advance(1.0)  # type: ignore[attr-defined]
+    assert caller.result() is None
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="that thread alone runs at exit")
+def test_the_main_thread_is_told_so(stage: Callable[..., Stage]) -> None:
+    """A function that runs at exit may read a stream that was left open; it gets the verdict."""
+    one = stage()
+    one.open()
+    one.attempt.end_at_exit()
+    assert one.attempt.take() is None
+    assert one.verdict.kind is VerdictKind.CANCELLED
