@@ -90,7 +90,7 @@ class Call(Generic[T]):
         )
         self._tools = self._exposed()
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
-        self._began_at = 0.0
+        self._began_at = self._counted_from = 0.0  # of this call, and of its deadline
         self._began_wall = 0.0
         self._idle_since_previous: float | None = None
         self._subscription = 0
@@ -121,9 +121,15 @@ class Call(Generic[T]):
         """Which attempt runs, from 1."""
         return self._history.number
 
+    @property
+    def ends_at(self) -> float | None:
+        """When ``deadline`` ends it."""
+        return self._planner.ends_at
+
     def begin(self) -> None:
         """Start the call's clock and its first attempt."""
         self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
+        self._counted_from = self._began_at
         self._context, self._process = contextvars.copy_context(), os.getpid()
         self._thread = threading.get_ident()
         _open[id(self)] = weakref.ref(self)
@@ -248,7 +254,11 @@ class Call(Generic[T]):
             self._release = functools.partial(outer.disown, inner)
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
         deadline = self.limits.value("deadline")
-        self._planner.ends_at = None if deadline is None else self._began_at + deadline
+        if deadline is not None:
+            ends_at, earlier = self._began_at + deadline, self._start.ends_at
+            if earlier is not None and earlier < ends_at:
+                ends_at, self._counted_from = earlier, earlier - deadline
+            self._planner.ends_at = ends_at
         self._planner.loading_time = self._loading_time()
         self._planner.enter(self._began_at)
         self._pass_gate(None)
@@ -321,7 +331,7 @@ class Call(Generic[T]):
             request=self._request,
             limits=self.limits,
             tools=self._tools,
-            call_started_at=self._began_at,
+            call_started_at=self._counted_from,
             idle_since_previous=None if self._history.attempts else self._idle_since_previous,
             deliverable=self._handed_out,
             error=error,

@@ -75,7 +75,8 @@ class Start:
     ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
     document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
     ``adapter_retries`` are asked where nothing else sends again. ``timeouts`` are those of the request. ``caps`` may
-    lower the limits that apply, and never raises one: seconds by name, from ``caps_source``.
+    lower the limits that apply, and never raises one: seconds by name, from ``caps_source``. ``ends_at``: where it goes
+    on with a call that was redirected, the end of that by its ``deadline``.
     """
 
     request: CallRequest
@@ -91,6 +92,7 @@ class Start:
     timeouts: Timeouts = field(default_factory=Timeouts)
     caps: Mapping[str, float] = field(default_factory=dict)
     caps_source: str = ""
+    ends_at: float | None = None
 
     @property
     def plain(self) -> bool:

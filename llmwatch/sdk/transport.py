@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ Through = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 _REDIRECTED = "llmwatch_redirected_from"
 """The extension of what a library makes of a model call that was redirected: the URL that it was sent to."""
+_ENDS_AT = "llmwatch_ends_at"
+"""Another: a reference to the request that was redirected, and when its deadline ends the call."""
 
 
 class Transport(BaseTransport):
@@ -148,6 +151,10 @@ class Transport(BaseTransport):
         prepared = prepare(request, overrides.target)
         if origin is not None:
             sent_on(prepared)
+        # The next request has the extensions of this one itself; this one may be sent again as a call of its own.
+        sent, ends_at = request.extensions.get(_ENDS_AT, (None, None))
+        if sent is not None and sent() is request:
+            ends_at = None
         sending = Sending(prepared)
 
         def fail(error: LLMWatchError) -> BaseException:
@@ -158,10 +165,11 @@ class Transport(BaseTransport):
         if known is None:
             opened: requests.Response | None = None
             try:
-                opened = self._open(library, prepared, request, overrides, strict=through is not None)
+                opened = self._open(library, prepared, request, overrides, strict=through is not None, ends_at=ends_at)
                 if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
                     # The library makes the next request of this one, its extensions included.
                     request.extensions[_REDIRECTED] = str(request.url)
+                    request.extensions[_ENDS_AT] = weakref.ref(request), prepared.headers.onward
                 response, again = respond(library, opened, fail, through or _unchanged)
                 if again is not None:
                     self._repeats.refused(sending, again)
@@ -203,6 +211,7 @@ class Transport(BaseTransport):
         overrides: Overrides,
         *,
         strict: bool,
+        ends_at: float | None,
     ) -> requests.Response:
         lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
         verify, cert = self._trust.settings(library, prepared.url or "", lent)
@@ -221,6 +230,7 @@ class Transport(BaseTransport):
             overrides=overrides,
             documents_whole=True,
             strict=strict,
+            ends_at=ends_at,
         )
 
 

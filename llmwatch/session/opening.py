@@ -24,7 +24,7 @@ from llmwatch.session.response import ErrorMapper, hand_out
 from llmwatch.transport.errand import Overrides
 from llmwatch.transport.failures import TRUST_ADVICE
 from llmwatch.transport.prepared import PreparedSender
-from llmwatch.transport.redirects import arrived, sent_on
+from llmwatch.transport.redirects import arrived, end_of, sent_on
 from llmwatch.watch.cancel import CancelToken
 
 __all__ = ["IDEMPOTENT", "open_response"]
@@ -50,6 +50,7 @@ def open_response(
     strict: bool = False,
     trust_advice: str = TRUST_ADVICE,
     overrides: Overrides | None = None,
+    ends_at: float | None = None,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -62,9 +63,11 @@ def open_response(
     is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
     verify, ``overrides`` what the request says against its URL. Settings that cannot be meant, of the environment too,
     raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
-    call is redirected to another origin, what the session sends there goes without its keys.
+    call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, all of
+    it is one call to ``deadline``, which is over at ``ends_at``.
     """
     was_model_call = arrived(prepared)
+    ends_at = end_of(prepared) if ends_at is None else ends_at
     request, nature = _looked_at(prepared)
     try:
         request.check_origin()
@@ -87,13 +90,14 @@ def open_response(
         timeouts=timeouts or of_requests(timeout, heeded=settings.heeds_timeouts),
         documents_whole=documents_whole,
         strict=strict,
+        ends_at=ends_at,
     )
     call = ResponseCall(passthroughs(sender, settings, start), settings, start)
     try:
         call.begin()
         head, pieces = call.whole() if start.whole else call.answer()
         if (was_model_call or nature is not Nature.OTHER) and head.response.is_redirect:
-            sent_on(prepared)
+            sent_on(prepared, call.ends_at)
         return hand_out(
             call,
             head,

@@ -30,6 +30,7 @@ __all__ = [
     "RedirectedHeaders",
     "Trail",
     "arrived",
+    "end_of",
     "follow",
     "follow_all",
     "leave_keys",
@@ -190,24 +191,38 @@ def leave_keys(headers: MutableMapping[str, Any], old: str, new: str) -> None:
 
 
 class RedirectedHeaders(CaseInsensitiveDict[Any]):
-    """The headers of a model call that was redirected: what requests makes of them for the next request knows that, and
-    the URL that they were sent to. A pickle is one of requests' own.
+    """The headers of a model call that was redirected: what requests makes of them for the next request knows that, the
+    URL that they were sent to, and when the call ends that it belongs to. A pickle is one of requests' own.
+
+    ``ends_at`` is ``None`` in what was sent itself, which may be sent again as a call of its own; its copies have it
+    from ``onward``.
     """
 
-    def __init__(self, headers: Mapping[str, Any], sent_to: str) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, Any],
+        sent_to: str,
+        *,
+        ends_at: float | None = None,
+        onward: float | None = None,
+    ) -> None:
         super().__init__(headers)
         self.sent_to = sent_to
+        self.ends_at = ends_at
+        self.onward = onward
 
     def copy(self) -> RedirectedHeaders:
-        return RedirectedHeaders(dict(self.items()), self.sent_to)
+        return RedirectedHeaders(dict(self.items()), self.sent_to, ends_at=self.onward)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CaseInsensitiveDict, (dict(self.items()),)
 
 
-def sent_on(prepared: requests.PreparedRequest) -> None:
-    """The answer to ``prepared``, a model call or what has become of one, is a redirect."""
-    prepared.headers = RedirectedHeaders(prepared.headers, prepared.url or "")
+def sent_on(prepared: requests.PreparedRequest, ends_at: float | None = None) -> None:
+    """The answer to ``prepared``, a model call or what has become of one, is a redirect; the call that goes on there
+    ends at ``ends_at``.
+    """
+    prepared.headers = RedirectedHeaders(prepared.headers, prepared.url or "", onward=ends_at)
 
 
 def arrived(prepared: requests.PreparedRequest) -> bool:
@@ -219,6 +234,12 @@ def arrived(prepared: requests.PreparedRequest) -> bool:
         return False
     leave_keys(headers, headers.sent_to, prepared.url or "")
     return True
+
+
+def end_of(prepared: requests.PreparedRequest) -> float | None:
+    """When the call ends that ``prepared`` goes on with: ``None`` for one of its own, or where it has no such limit."""
+    headers = prepared.headers
+    return headers.ends_at if isinstance(headers, RedirectedHeaders) else None
 
 
 def _put_aside(response: requests.Response, hops: list[requests.Response]) -> None:

@@ -1,0 +1,109 @@
+"""A model call that is redirected is one call to its deadline, whoever follows the redirects."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import llmwatch
+from llmwatch import Limits, Retry, WatchTimeout
+from llmwatch.faults import FaultServer, Script, steps
+from llmwatch.sdk import Transport
+from llmwatch.transport.redirects import end_of, sent_on
+from tests.rows import each
+from tests.sdk.times import LONG, SOON
+
+PLAIN = {"model": "m", "messages": []}
+STREAM = {**PLAIN, "stream": True}
+RETRY = Retry.none()
+
+
+@contextlib.contextmanager
+def _session(limits: Limits) -> Iterator[Any]:
+    with llmwatch.Session(limits=limits, retry=RETRY) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def _mounted(limits: Limits) -> Iterator[Any]:
+    with requests.Session() as session:
+        llmwatch.mount(session, limits=limits, retry=RETRY)
+        yield session
+
+
+@contextlib.contextmanager
+def _installed(limits: Limits) -> Iterator[Any]:
+    llmwatch.install(limits=limits, retry=RETRY)
+    try:
+        with requests.Session() as session:
+            yield session
+    finally:
+        llmwatch.uninstall()
+
+
+@contextlib.contextmanager
+def _transport(limits: Limits) -> Iterator[Any]:
+    with httpx.Client(transport=Transport(limits=limits, retry=RETRY), follow_redirects=True, timeout=None) as client:
+        yield client
+
+
+DOORS = [_session, _mounted, _installed, _transport]
+
+
+def _slow_circle() -> Script:
+    """Sends back to where it was asked, after more than half of the deadline."""
+    head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
+    return Script.of("circle", steps.Wait(0.6 * SOON), head, steps.End())
+
+
+@each(("door", "body"), list(zip(DOORS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
+def test_the_deadline_spans_redirects(door: Any, body: dict[str, Any]) -> None:
+    """It counts from the first request, and the second, which no single one of them outlasts, is the last."""
+    with FaultServer(_slow_circle()) as server, door(Limits(deadline=SOON)) as session:
+        with pytest.raises(WatchTimeout) as caught:
+            session.post(server.chat_url, json=body)
+        error = caught.value
+        assert (error.limit, error.limit_seconds) == ("deadline", SOON)
+        assert error.elapsed >= SOON
+        assert len(server.requests) <= 2
+
+
+@each("door", DOORS)
+def test_a_redirect_in_time_is_followed(door: Any) -> None:
+    """A deadline that is far away changes nothing."""
+    head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
+    there = Script.of("there", head, steps.End())
+    with FaultServer([there, there, "healthy"]) as server, door(Limits(deadline=LONG)) as session:
+        assert session.post(server.chat_url, json=STREAM).status_code == 200
+        assert len(server.requests) == 3
+
+
+def test_what_was_sent_may_be_sent_again() -> None:
+    """Only what is made of it to follow the redirect goes on with the call; itself it begins another."""
+    prepared = requests.Request("POST", "http://a.example/v1/chat/completions", json=PLAIN).prepare()
+    assert end_of(prepared) is None
+    sent_on(prepared, 5.0)
+    assert end_of(prepared) is None
+    assert end_of(prepared.copy()) == 5.0
+    following = prepared.copy()
+    sent_on(following, 7.0)
+    assert (end_of(following), end_of(following.copy())) == (None, 7.0)
+
+
+def test_a_request_of_httpx_may_be_sent_again() -> None:
+    """Its extensions are those of the request that follows it, and the end of its own call is none of the next."""
+    head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
+    with FaultServer([Script.of("there", head, steps.End()), "healthy"]) as server:
+        transport = Transport(limits=Limits(deadline=LONG), retry=RETRY)
+        with httpx.Client(transport=transport, timeout=None) as client:
+            request = client.build_request("POST", server.chat_url, json=STREAM)
+            assert client.send(request).status_code == 307
+            sent, ends_at = request.extensions["llmwatch_ends_at"]
+            assert sent() is request
+            request.extensions["llmwatch_ends_at"] = sent, ends_at - 2 * LONG
+            assert client.send(request).status_code == 200
