@@ -106,10 +106,13 @@ def close_lost_tls(error: BaseException) -> None:
     """
     trace = error.__traceback__
     while trace is not None:
-        lost = trace.tb_frame.f_locals.get("self")
-        if isinstance(lost, ssl.SSLSocket):
-            lost.close()
-        trace = trace.tb_next
+        frame, trace = trace.tb_frame, trace.tb_next
+        # To look at the variables of a frame keeps them, up to CPython 3.12. The frame that has caught the error has it
+        # among them: the two would keep each other, and with them the pool and its open connections.
+        if frame.f_code.co_filename == ssl.__file__:
+            lost = frame.f_locals.get("self")
+            if isinstance(lost, ssl.SSLSocket):
+                lost.close()
 
 
 def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, SocketHandle]:

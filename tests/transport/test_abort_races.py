@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,8 @@ from llmwatch.faults import FaultServer
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.seam import Aborted
+from tests.rows import each
 from tests.transport.drive import GONE, LIMIT, PATIENCE, Call, SpyLine, assert_over
 from tests.transport.scenes import Network
 
@@ -169,3 +172,21 @@ def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
         (request,) = server.requests
     assert (request.complete, request.body) == (False, b"one")
     assert call.attempt.tally.sent == "partly"
+
+
+@each("report", ["adopt", "connected", "sending", "sent"])
+def test_an_end_before_the_answer_leaves_no_garbage(report: str, sender: Sender) -> None:
+    """The exception with which an ended attempt leaves the transport is in no circle, which would keep the pool and its
+    open connections until a garbage collection.
+    """
+    with FaultServer() as server:
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            Call(sender, server.chat_url, line=_cancelling(report)).run()
+            gc.collect()
+            kept = [error for error in gc.garbage if isinstance(error, Aborted)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert kept == []
