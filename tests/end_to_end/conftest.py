@@ -27,11 +27,12 @@ def nothing_left(baseline: None) -> None:
 
 
 @pytest.fixture
-def set_aside() -> Iterator[None]:
-    """A garbage collection looks through what the test itself has made, and not through all that is older."""
+def set_aside() -> None:
+    """A garbage collection looks through what the test itself has made, and not through all that is older, which is
+    never thawed: all tests that were collected are among it.
+    """
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ from tests.end_to_end.calls import QUICK, asking, eventually, in_thread, run_str
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 
+pytestmark = pytest.mark.usefixtures("set_aside")
+
 Sinks = list[Callable[[CallRecord], object]]
 MESSAGES: Any = asking()["messages"]
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -204,15 +206,6 @@ OPENS: list[Open] = [
 
 OF_HTTPX = (httpx_response, httpx_lines, openai_stream)
 """httpx makes a circle of each response and its stream, which only the collector finds."""
-
-
-@pytest.fixture(autouse=True)
-def what_others_have_left() -> Iterator[None]:
-    """A garbage collection looks through what the test itself has made, and not through all that is older."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def open_after(*events: bytes) -> Script:

@@ -22,12 +22,10 @@ from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 
 @pytest.fixture(scope="module", autouse=True)
-def what_others_have_left() -> Iterator[None]:
-    """What has been made before these tests is set aside: to look through it takes longer than all of them."""
+def what_others_have_left() -> None:
+    """What has been made before these tests is set aside for good: to look through it takes longer than all of them."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
