@@ -312,7 +312,7 @@ class TestJsonLinesSink:
         assert repr(JsonLinesSink(tmp_path / "log.jsonl")) == f"JsonLinesSink({str(tmp_path / 'log.jsonl')!r})"
 
 
-PROCESSES, THREADS, LINES = 2, 8, 2_000
+PROCESSES, THREADS, LINES = 2, 8, 800
 
 WRITER = """
 import sys, threading
@@ -342,7 +342,7 @@ sys.exit(str(failed) if failed else 0)
 
 
 def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
-    """Two processes with eight threads each write 2,000 incidents into a log that ends in half a line: every other
+    """Two processes with eight threads each write 800 incidents into a log that ends in half a line: every other
     line is a whole record, and none is missing.
     """
     path, each = tmp_path / "incidents.jsonl", LINES // (PROCESSES * THREADS)
