@@ -14,6 +14,7 @@ from urllib3.util import parse_url
 
 from llmwatch.errors import ConfigError
 from llmwatch.transport import errand as errands
+from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 from llmwatch.watch import forks
@@ -121,7 +122,12 @@ class WatchedAdapter(HTTPAdapter):
         self.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
 
     def close(self) -> None:
-        """Close the idle connections now. One that is in use is closed when its owner is through with it."""
+        """Close the idle connections now. One that is in use is closed when its owner is through with it. A signal
+        handler may close it in the middle of that.
+        """
+        aside(self._close)
+
+    def _close(self) -> None:
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             # clear() alone leaves a pool open for as long as anybody, a kept response for instance, refers to it.
             for key in list(manager.pools.keys()):
