@@ -48,13 +48,15 @@ class PassthroughExchange(Exchange):
     Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
     read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
     events move the clocks. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
-    before. ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a
-    plain call is answered with.
+    before. ``redirected``: the request was a model call before a redirect, and the answer has the bounds of one.
+    ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a plain call
+    is answered with.
     """
 
     nature: Nature
     findable: bool = True
     strict: bool = False
+    redirected: bool = False
     whole: bool = False
     documents_whole: bool = False
 
@@ -80,15 +82,18 @@ class PassthroughExchange(Exchange):
     # -- no model call ------------------------------------------------------
 
     def _read_bytes(self, attempt: Attempt[Any], reply: Reply) -> None:
-        if reply.forced:
+        if reply.forced or (self.redirected and reply.refused):
             # Most likely it is not the answer.
-            body = self._read_refused(attempt, reply, counted=False)
-            whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded)
+            body = self._read_refused(attempt, reply, counted=self.redirected)
+            whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded or not body)
             attempt.deliver([whole], 0, content=False, terminal=True, event=False)
             return
         head = Head(reply.response, decoded=reply.decoded)
         attempt.deliver([head], 0, content=False, event=False, visible=True)
+        meter = self._meter(reply, lenient=True)
         for data in attempt.pieces(reply.read):
+            if self.redirected:
+                meter.count(data)
             # A reader that knows the length may be through, and away, before another read has shown the end.
             attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
 

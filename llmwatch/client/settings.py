@@ -74,6 +74,7 @@ class Start:
 
     ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
     document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
+    ``redirected``: it is what a session makes of a redirected model call, and its answer has the bounds of that call.
     ``adapter_retries`` are asked where nothing else sends again. ``timeouts`` are those of the request. ``caps`` may
     lower the limits that apply, and never raises one: seconds by name, from ``caps_source``. ``ends_at``: where it goes
     on with a call that was redirected, the end of that by its ``deadline``.
@@ -85,6 +86,7 @@ class Start:
     whole: bool = False
     documents_whole: bool = False
     strict: bool = False
+    redirected: bool = False
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None

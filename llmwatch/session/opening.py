@@ -63,8 +63,8 @@ def open_response(
     is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
     verify, ``overrides`` what the request says against its URL. Settings that cannot be meant, of the environment too,
     raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
-    call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, all of
-    it is one call to ``deadline``, which is over at ``ends_at``.
+    call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, the
+    answer has the bounds of that call, and all of it is one call to ``deadline``, which is over at ``ends_at``.
     """
     was_model_call = arrived(prepared)
     ends_at = end_of(prepared) if ends_at is None else ends_at
@@ -91,6 +91,7 @@ def open_response(
         documents_whole=documents_whole,
         strict=strict,
         ends_at=ends_at,
+        redirected=was_model_call,
     )
     call = ResponseCall(passthroughs(sender, settings, start), settings, start)
     try:

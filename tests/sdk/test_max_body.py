@@ -216,6 +216,57 @@ def test_what_is_no_model_call_is_not_bounded(door: Door) -> None:
             assert len(door(f"{server.url}/files/one", {"a": 1}, {"max_body": MOST})) == size
 
 
+def _transport_following(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
+    settings = {**SETTINGS, **more}
+    with httpx.Client(transport=Transport(**settings), timeout=None, follow_redirects=True) as client:
+        return client.post(url, json=body).content
+
+
+def _redirect(status: int, body: bytes = b"") -> Script:
+    headers = [("Location", "/answer"), *([("Content-Encoding", "gzip")] if body else [])]
+    return Script.of("redirect", steps.Head(status, headers, "length", len(body)), steps.Chunk(body), steps.End())
+
+
+FOLLOWING: list[Door] = [_session, _session_streaming, _mount, _install, _transport_following]
+
+
+@each(("door", "status"), [(door, status) for door in FOLLOWING for status in (302, 307)])
+def test_what_a_redirected_model_call_brings_is_bounded(door: Door, status: int, bombs: dict[str, bytes]) -> None:
+    """The answer behind a redirect of a model call has the bound of that call, whatever method the redirect left it,
+    and so have the body of each redirect and that of an error behind them.
+    """
+    bomb = bombs["gzip"]
+    with FaultServer([_redirect(status, bomb), _redirect(302, bomb), _answer(bomb, "gzip")]) as server:
+
+        def large() -> None:
+            with pytest.raises(BodyTooLarge) as found:
+                door(server.chat_url, PLAIN, {"max_body": MOST})
+            assert found.value.retryable is False
+            assert f"{MOST:,} bytes" in str(found.value)
+
+        peak = _peak(large)
+        assert len(server.requests) == 3
+    assert peak < MOST + ROOM
+    with FaultServer([_redirect(status), _answer(bomb, "gzip", 400)]) as server:
+        sizes: list[int] = []
+        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        assert len(server.requests) == 2
+    assert MOST // 2 < sizes[0] <= MOST
+    assert peak < MOST + ROOM
+
+
+@each("door", FOLLOWING)
+def test_what_another_redirected_request_brings_is_not_bounded(door: Door) -> None:
+    """A redirect gives no bound to a request that is no model call, and none below its own to the answer of one."""
+    size = 3 * MIB
+    body = _packed(size)
+    for asked, most in (({"a": 1}, MOST), (PLAIN, size), (PLAIN, 0)):
+        with FaultServer([_redirect(302), _answer(body, "gzip")]) as server:
+            url = f"{server.url}/files/one" if "a" in asked else server.chat_url
+            assert len(door(url, asked, {"max_body": most})) == size
+            assert len(server.requests) == 2
+
+
 def test_a_stream_is_delivered_up_to_the_bound() -> None:
     """The events of a long answer come out until its bytes are beyond the bound; then the call ends."""
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 1000)
