@@ -8,7 +8,7 @@ import itertools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import requests
 
@@ -88,6 +88,8 @@ class Exchange:
     dialect: str
     wall: Callable[[], float]
     trust_advice: str = TRUST_ADVICE
+    runs_hooks: ClassVar[bool] = True
+    """Whether the hooks of the request run in the worker, before it reads the body."""
 
     def run_stream(self, attempt: Attempt[Event]) -> None:
         """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
@@ -109,6 +111,8 @@ class Exchange:
             lenient=not model,
             trail=self.request.trail,
             asked=attempt.tally.asked,
+            max_body=self.max_body if self.runs_hooks else None,
+            max_error_body=self._most_of_error,
         )
         reply: Reply | None = None
         found: BaseException | None = None

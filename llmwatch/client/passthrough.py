@@ -59,6 +59,7 @@ class PassthroughExchange(Exchange):
     redirected: bool = False
     whole: bool = False
     documents_whole: bool = False
+    runs_hooks = False
 
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""

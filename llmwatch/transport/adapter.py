@@ -14,6 +14,7 @@ from urllib3.util import parse_url
 
 from llmwatch.errors import ConfigError
 from llmwatch.transport import errand as errands
+from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
@@ -148,6 +149,8 @@ class WatchedAdapter(HTTPAdapter):
             except BaseException:
                 response.close()
                 raise
+            if errand.max_body is not None:
+                hooks.bound(response, most=errand.max_body, most_of_error=errand.max_error_body)
             errand.responses.append(response)
         return response
 

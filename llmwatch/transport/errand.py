@@ -65,6 +65,10 @@ class Errand:
     responses: list[requests.Response] = field(default_factory=list)
     """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
 
+    max_body: int | None = None
+    """Decoded bytes of a body that a response hook may read; ``None``: no hook runs in here."""
+    max_error_body: int = 0
+    """The same for the body of an error or a redirect, which is cut there."""
     adapter_retries: AdapterRetries | None = None
     """Takes what an adapter was to do about a failure: an attempt is one request."""
 

@@ -28,6 +28,7 @@ from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
 from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.errand import Errand
+from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch import forks
 
@@ -257,6 +258,9 @@ class Sender:
                 for response in errand.responses:
                     response.close()
                 raise
+            finally:
+                for response in errand.responses:
+                    unbind(response)
 
     def _open(
         self,
