@@ -111,6 +111,12 @@ KNOWN_VARIABLES: Mapping[str, str] = {
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 # float() and int() also take "1_000", "infinity" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+# What the fields are called in code, and attempts in other libraries.
+_FIELDS = {
+    **{field.upper(): variable for field, variable in {**LIMIT_VARIABLES, **RETRY_VARIABLES}.items()},
+    "MAX_RETRIES": RETRY_VARIABLES["max_attempts"],
+    "RETRIES": RETRY_VARIABLES["max_attempts"],
+}
 _ENDING = re.compile(r"(?:_TIMEOUT)?(?:_SECONDS?)?$")
 _WHOLE = re.compile(r"\+?\d{1,18}", re.ASCII)
 
@@ -212,14 +218,21 @@ def unknown(settings: Mapping[str, str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _not_known(name: str) -> str:
-    # Who has the right word and only its ending wrong means that variable; else the most similar one is named. The
-    # prefix is left out, since it makes every name look similar.
+    # An argument's name means its variable, also where another looks more like it. Who has the right word and only its
+    # ending wrong means that variable; else the most similar one is named. The prefix is left out, since it makes every
+    # name look similar.
     rest = {known[len(PREFIX) :]: known for known in KNOWN_VARIABLES}
     typed = name[len(PREFIX) :]
+    if (field := _FIELDS.get(typed.upper())) is not None:
+        return _no_effect(name, field)
     same = [known for known in rest if _ENDING.sub("", known) == _ENDING.sub("", typed)]
     near = difflib.get_close_matches(typed, same, n=1, cutoff=0.0) or difflib.get_close_matches(typed, rest, n=1)
-    meant = f"; did you mean {rest[near[0]]}?" if near else "."
-    return f"{name} has no effect: llmwatch knows no variable of that name{meant}"
+    return _no_effect(name, rest[near[0]] if near else None)
+
+
+def _no_effect(name: str, meant: str | None) -> str:
+    guess = "." if meant is None else f"; did you mean {meant}?"
+    return f"{name} has no effect: llmwatch knows no variable of that name{guess}"
 
 
 def _number(text: str) -> float:

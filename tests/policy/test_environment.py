@@ -158,6 +158,11 @@ class TestUnknown:
             ("LLMWATCH_MAX_EVENT", "LLMWATCH_MAX_EVENT_BYTES"),
             ("LLMWATCH_PROFIL", "LLMWATCH_PROFILE"),
             ("LLMWATCH_REFRESH_SECONDS", "LLMWATCH_REFRESH_TIMEOUT_SECONDS"),
+            ("LLMWATCH_BREAKER_WAIT", "LLMWATCH_BREAKER_SECONDS"),
+            ("LLMWATCH_BUDGET", "LLMWATCH_RETRY_BUDGET"),
+            ("LLMWATCH_MAX_WAIT", "LLMWATCH_MAX_WAIT_SECONDS"),
+            ("LLMWATCH_MAX_RETRIES", "LLMWATCH_MAX_ATTEMPTS"),
+            ("LLMWATCH_RETRIES", "LLMWATCH_MAX_ATTEMPTS"),
         ],
     )
     def test_a_likely_typo_is_told(self, name: str, meant: str) -> None:
@@ -166,6 +171,14 @@ class TestUnknown:
         assert found.warnings == (
             f"{name} has no effect: llmwatch knows no variable of that name; did you mean {meant}?",
         )
+
+    def test_the_name_of_a_field_is_its_variable(self) -> None:
+        """Each field's name in capitals, where it is no variable, is told with the variable of that field."""
+        for field, variable in {**LIMIT_VARIABLES, **RETRY_VARIABLES}.items():
+            name = f"LLMWATCH_{field.upper()}"
+            if name not in KNOWN_VARIABLES:
+                (warning,) = resolve(environ={name: "1"}).warnings
+                assert warning.endswith(f"did you mean {variable}?")
 
     def test_without_anything_near(self) -> None:
         """A name that is like no other is told without a guess, and its value is never shown."""
