@@ -36,7 +36,7 @@ from llmwatch.wire import MAX_EVENT
 
 __all__ = ["limits"]
 
-_IN_SECONDS = ("backoff", "max_backoff", "max_retry_after", "breaker_wait")
+_IN_SECONDS = ("backoff", "max_backoff", "max_retry_after", "breaker_wait", "max_wait")
 
 
 @command
@@ -166,6 +166,8 @@ def _off_or(value: float | None) -> str:
 def _setting(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name == "max_wait" and not value:
+        return "raise at once"
     if name in _IN_SECONDS:
         return "no cap" if math.isinf(value) else shown(float(value))
     return "off" if name in ("breaker", "budget") and not value else str(value)

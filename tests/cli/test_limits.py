@@ -88,6 +88,15 @@ def test_sources() -> None:
     assert "no cap" in " ".join(row(out, "max_body"))
 
 
+def test_how_long_a_call_waits() -> None:
+    """What a call waits at most is in seconds as every other time, and 0 says what it does."""
+    _, out, _ = limits()
+    assert [cell.strip() for cell in row(out, "max_wait") if cell][:2] == ["max_wait", "300 s"]
+    for value, shown in (("0", "raise at once"), ("0.5", "0.5 s"), ("4000", "4,000 s")):
+        _, out, _ = limits(env={"LLMWATCH_MAX_WAIT_SECONDS": value})
+        assert [cell.strip() for cell in row(out, "max_wait") if cell][1] == shown
+
+
 def test_what_the_call_is() -> None:
     """The URL, the size of the body, the profile and a plain call move the defaults, and the source says so."""
     assert document("--url", "http://127.0.0.1:8000/v1")["profile"] == "local"
