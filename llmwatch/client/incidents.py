@@ -43,7 +43,7 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
         if before is not None:
             return (log_incident, before)
         raise ConfigError(
-            f"LLMWATCH_INCIDENT_LOG={path} cannot be opened for appending: {error.strerror}. Name a file in a"
+            f"LLMWATCH_INCIDENT_LOG={path} is not usable: {error.strerror}. Name a file in a"
             " directory that exists and can be written, or unset it.",
             field="LLMWATCH_INCIDENT_LOG",
             value=path,

@@ -135,6 +135,11 @@ def test_an_incident_log_that_cannot_be_written(
     error = stream(connect(), server.chat_url).error
     assert isinstance(error, ConfigError)
     assert error.field == "LLMWATCH_INCIDENT_LOG"
+    assert str(error) == (
+        "LLMWATCH_INCIDENT_LOG=/does/not/exist/incidents.jsonl is not usable: The incident log cannot be opened"
+        " for appending (No such file or directory). Name a file in a directory that exists and can be written, or"
+        " unset it."
+    )
     assert server.connections == 0
 
 
