@@ -627,7 +627,7 @@ def not_a_stream(
     """
     if _is_page(content_type, first_bytes):
         return NotAStream(
-            f"The endpoint answered {status} with {_page(first_bytes)} where an event stream was asked for. "
+            f"The endpoint answered {status} with {_page(first_bytes)} in place of a model's answer. "
             "Check the base URL, and whether a proxy or a login page answers in place of the provider."
         )
     start = _start(first_bytes)[:1]

@@ -268,7 +268,7 @@ def test_nothing_speaks_against_a_stream(content_type: str, body: bytes) -> None
 @pytest.mark.parametrize(
     ("content_type", "body", "message"),
     [
-        ("text/html", b"<html><title>Sign in</title>", 'a web page titled "Sign in"'),
+        ("text/html", b"<html><title>Sign in</title>", 'a web page titled "Sign in" in place of a model\'s answer'),
         ("text/event-stream", b"\xef\xbb\xbf \r\n<html>", "a web page without a title"),
         ("text/html", b"please log in", "a web page without a title"),
         ("text/html", b"", "a web page without a title"),
