@@ -45,6 +45,11 @@ def checked_settings(
         raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {limits!r}")
     if retry is not None and not isinstance(retry, Retry):
         raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {retry!r}")
+    called = () if callable(sinks) else tuple(sinks)
+    if callable(sinks) or not all(map(callable, called)):
+        raise TypeError(f"sinks must be a sequence of functions of a record, such as [print], not {sinks!r}")
+    if on_notice is not None and not callable(on_notice):
+        raise TypeError(f"on_notice must be a function of a notice, such as print, not {on_notice!r}")
     check_dialect(dialect)
     if isinstance(notice_every, bool) or not isinstance(notice_every, (int, float)) or not 0 < notice_every < 1e6:
         raise ConfigError(
@@ -67,7 +72,7 @@ def checked_settings(
         max_event=max_event,
         max_body=max_body,
         override_timeouts=override_timeouts,
-        sinks=tuple(sinks),
+        sinks=called,
         on_notice=on_notice,
         notice_every=notice_every,
         random=random,
