@@ -131,7 +131,7 @@ class Transport(BaseTransport):
         self._lender = session or requests.Session()
         self._trust = Trust(verify, session)
         self._cancel = cancel
-        self._adapter = WatchedAdapter()
+        self._adapter = WatchedAdapter(verifies_proxies=True)
         self._repeats = Repeats()
 
     def handle_request(self, request: Request) -> Response:

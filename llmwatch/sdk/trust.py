@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
+from requests.utils import select_proxy
 
 from llmwatch.errors import ConfigError
 from llmwatch.sdk.libraries import Library
@@ -62,7 +63,8 @@ class Trust:
         self._contexts: dict[tuple[Any, ...], ssl.SSLContext] = {}
 
     def settings(self, library: Library, url: str, lent: Mapping[str, Any]) -> tuple[Any, Any]:
-        """``verify`` and ``cert`` for the adapter. ``lent`` is what requests would take for ``url``.
+        """``verify`` and ``cert`` for the adapter. ``lent`` is what requests would take for ``url``. They hold for a
+        proxy that is reached by TLS as well, whatever the scheme of ``url``.
 
         The environment is read at every call. Raises :class:`~llmwatch.ConfigError` where it names what cannot be
         loaded.
@@ -70,7 +72,8 @@ class Trust:
         verify, cert = self._verify, lent["cert"]
         if verify is None:
             verify = lent["verify"] if self._session is not None else True
-        if verify is True and url.startswith("https:"):
+        proxy = select_proxy(url, dict(lent["proxies"])) or ""
+        if verify is True and (url.startswith("https:") or proxy.lower().startswith("https:")):
             trusts_environment = self._session is None or self._session.trust_env
             return self._context(library, trusts_environment, cert), None
         if isinstance(verify, ssl.SSLContext) and cert is not None:

@@ -39,10 +39,14 @@ REQUEST_ID_HEADERS = (
 class WatchedAdapter(HTTPAdapter):
     """A requests adapter whose sockets an attempt can shut down in every phase.
 
-    It never retries by itself.
+    It never retries by itself. ``verifies_proxies``: whether a proxy's own certificate is verified for every URL, and
+    not, as requests does it, for one with ``https`` alone.
     """
 
-    def __init__(self) -> None:
+    verifies_proxies = False
+
+    def __init__(self, *, verifies_proxies: bool = False) -> None:
+        self.verifies_proxies = verifies_proxies
         self._inherited: list[Any] = []
         super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE, max_retries=0)
         forks.follow(self)
@@ -103,7 +107,10 @@ class WatchedAdapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # What a context says would be overwritten, for the pool and for good.
         if not isinstance(verify, ssl.SSLContext):
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+            # The pool may be that of a proxy. Where the URL is no https, requests takes any certificate of a proxy that
+            # is reached by TLS, and sends the request with its keys there.
+            shown_by = f"{conn.scheme}:" if self.verifies_proxies else url
+            super().cert_verify(conn, shown_by, verify, cert)  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._inherited = []

@@ -215,7 +215,7 @@ def _most_descriptors() -> str:
 
 def _connecting(found: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:
     if _first(found, u3.ProxyError, requests.exceptions.ProxyError) is not None:
-        return _through_proxy(found, host)
+        return _through_proxy(found, host, trust_advice)
     dns = _first(found, socket.gaierror)
     if isinstance(dns, socket.gaierror):
         if dns.errno in (socket.EAI_AGAIN,):
@@ -274,7 +274,7 @@ PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
 """Where a proxy is set."""
 
 
-def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
+def _through_proxy(found: list[BaseException], host: str, trust_advice: str) -> ConnectFailed:
     """No connection came about, and the proxy is where it ended."""
     number = _errno(found)
     tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
@@ -295,16 +295,38 @@ def _through_proxy(found: list[BaseException], host: str) -> ConnectFailed:
             cause="proxy",
             retryable=broke,
         )
+    certificate = _first(found, ssl.SSLCertVerificationError)
+    if isinstance(certificate, ssl.SSLCertVerificationError):
+        known = certificate.verify_code not in _UNKNOWN_AUTHORITY
+        advice = f"check its address in {PROXY_SETTINGS}" if known else trust_advice
+        said = certificate.verify_message or "certificate verify failed"
+        return ConnectFailed(
+            f"No connection to {host}: the certificate of the proxy{_proxy_of(found)} does not verify ({said});"
+            f" {advice}.",
+            cause="proxy",
+        )
     return _no_proxy(found, host, number)
 
 
-def _no_proxy(found: list[BaseException], host: str, number: int | None) -> ConnectFailed:
+def _proxy_of(found: list[BaseException]) -> str:
+    """Host and port of the proxy behind a blank; nothing where nobody knows them."""
     opening = next((one for one in found if isinstance(one, u3.NewConnectionError)), None)
-    name = "" if opening is None or opening.conn is None else f" {opening.conn.host}:{opening.conn.port}"
+    if opening is not None and opening.conn is not None:
+        return f" {opening.conn.host}:{opening.conn.port}"
+    pools = [getattr(one, "pool", None) for one in found if isinstance(one, u3.MaxRetryError)]
+    proxies = [getattr(pool, "proxy", None) for pool in pools]
+    proxy = next((proxy for proxy in proxies if proxy is not None), None)
+    return "" if proxy is None else f" {proxy.host}:{proxy.port}"
+
+
+def _no_proxy(found: list[BaseException], host: str, number: int | None) -> ConnectFailed:
+    name = _proxy_of(found)
     dns = next((one for one in found if isinstance(one, socket.gaierror)), None)
     why = redact.text(str(found[-1]), cap=160)
     if dns is not None:
         why = "its name could not be looked up just now" if dns.errno == socket.EAI_AGAIN else "its name does not exist"
+    elif _first(found, ssl.SSLError) is not None:
+        why = "its TLS handshake failed; a proxy that speaks no TLS itself has a URL that begins with http://"
     elif number is not None:
         why = os.strerror(number)
     return ConnectFailed(

@@ -225,7 +225,7 @@ class Sender:
 
     def __init__(self, session: requests.Session | None = None) -> None:
         self._lender = session or requests.Session()
-        adapter = WatchedAdapter()
+        adapter = WatchedAdapter(verifies_proxies=True)
         self._adapters: OrderedDict[str, BaseAdapter] = OrderedDict([("https://", adapter), ("http://", adapter)])
         self._adapter = adapter
         # What servers set; the lender's own jar is only read.

@@ -321,3 +321,70 @@ def test_the_sdks_trust_what_they_trust_by_themselves(
     assert listed(make(**where, verify=ssl.create_default_context(cafile=bundle))) == "ok"
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     assert [listed(kind(**where)), listed(make(**where))] == ["ok"] * 2
+
+
+PLAIN_URL = "http://provider.test/v1/models"
+
+# httpcore 1.0 adds the directory to the file where a proxy's certificate is looked at.
+OF_PROXIES = [row for row in ENVIRONMENTS if row[0] != {"SSL_CERT_FILE": "other", "SSL_CERT_DIR": "hashed"}]
+
+
+@libraries
+@each(("environment", "expected"), OF_PROXIES)
+def test_a_proxy_is_trusted_as_the_library_trusts_it(
+    serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, environment: Any, expected: str
+) -> None:
+    """A proxy that is reached by TLS gets the request and its keys, also where the URL has none, only with a
+    certificate that the library's own client accepts.
+    """
+    server = serve(tls=server_tls)
+    with pytest.MonkeyPatch.context() as patch, watched(library) as client:
+        patch.setenv("HTTP_PROXY", server.url)
+        patch.setenv("NO_PROXY", "")
+        for name, place in environment.items():
+            patch.setenv(name, places[place])
+
+        def native() -> Any:
+            with library.Client(timeout=PATIENCE) as other:
+                return other.get(PLAIN_URL)
+
+        assert outcome(native, library) == expected
+        assert len(server.requests) == (expected == "ok")
+        assert outcome(lambda: client.get(PLAIN_URL), library) == expected
+        assert len(server.requests) == 2 * (expected == "ok")
+
+
+@libraries
+@each(("name", "verify", "expected"), VERIFIES)
+def test_verify_says_it_of_a_proxy(
+    serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
+) -> None:
+    """``verify`` means for a proxy what it means for a server, through httpx and in a client of ours."""
+    server = serve(tls=server_tls)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setenv("SSL_CERT_FILE", places["other"])
+        patch.setenv("HTTP_PROXY", server.url)
+        patch.setenv("NO_PROXY", "")
+        with watched(library, verify=verify(places)) as client:
+            assert outcome(lambda: client.get(PLAIN_URL), library) == expected
+        said = str(verify(places)) if isinstance(verify(places), Path) else verify(places)
+        with llmwatch.Client(limits=Limits(ttfb=LONG), retry=QUICK) as ours:
+            if expected == "ok":
+                assert ours.request("GET", PLAIN_URL, verify=said).status_code == 200
+                return
+            with pytest.raises(llmwatch.ConnectFailed) as found:
+                ours.request("GET", PLAIN_URL, verify=said)
+        assert f"the certificate of the proxy {server.netloc} does not verify" in str(found.value)
+        assert (found.value.cause, found.value.retryable) == ("proxy", False)
+        assert server.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_session_trusts_a_proxy_as_requests_does(serve: Any, server_tls: ssl.SSLContext) -> None:
+    """requests looks at no certificate of a proxy for a URL without TLS, and neither does what stands in its place."""
+    server = serve(tls=server_tls)
+    proxies = {"http": server.url}
+    with requests.Session() as native, llmwatch.Session(limits=Limits(ttfb=LONG), retry=QUICK) as session:
+        for asking in (native, session, llmwatch.mount(native)):
+            assert asking.get(PLAIN_URL, proxies=proxies, timeout=PATIENCE).status_code == 200

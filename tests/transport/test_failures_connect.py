@@ -211,6 +211,28 @@ def test_a_proxy_that_is_not_there(sender: Sender, network: Network) -> None:
     assert f"No connection to the proxy 127.0.0.1:{port}" in str(error)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_speaks_no_tls(scheme: str, sender: Sender) -> None:
+    """A proxy that is no TLS server, with a URL that says so, is named, and what to write in its place."""
+    with _Hasty(b"HTTP/1.1 400 Bad Request\r\n\r\n") as proxy:
+        error = _failed(Call(sender, f"{scheme}://127.0.0.1:9/", proxies={scheme: f"https://{proxy.netloc}"}))
+    assert (error.cause, error.status, error.retryable) == ("proxy", None, False)
+    assert f"No connection to the proxy {proxy.netloc}" in str(error)
+    assert "begins with http://" in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_with_a_bad_certificate(scheme: str, sender: Sender, network: Network) -> None:
+    """The proxy's certificate is blamed, and the URL's host is not; what helps against it is said."""
+    with FaultServer(tls=network.tls) as proxy:
+        call = Call(sender, f"{scheme}://127.0.0.1:9/", proxies={scheme: f"https://{proxy.netloc}"})
+        error = _failed(call)
+        assert proxy.requests == []
+    assert (error.cause, error.status, error.retryable) == ("proxy", None, False)
+    assert f"the certificate of the proxy {proxy.netloc} does not verify" in str(error)
+    assert "verify=" in str(error)
+
+
 @pytest.mark.parametrize(("number", "retryable"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True)])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_whose_name_is_not_found(
