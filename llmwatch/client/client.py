@@ -52,7 +52,8 @@ class Client:
     sets the time-outs that calls carry (``timeout=``) aside, ``sinks`` are called with the
     :class:`~llmwatch.CallRecord` of each call that is over, those that were dropped unclosed among them.
     ``on_notice`` is told, in the calling thread, about waits and retries while they last: every
-    ``notice_every`` seconds.
+    ``notice_every`` seconds. The caller waits for a sink and for ``on_notice`` as long as each takes, beyond every
+    limit: what is slow belongs into a thread of its own.
 
     Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
     settings that cannot be meant.
