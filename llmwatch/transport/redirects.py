@@ -185,7 +185,12 @@ def leave_keys(headers: MutableMapping[str, Any], old: str, new: str) -> None:
     """Take from ``headers`` what carries a key, where a redirect leads from ``old`` to another origin: where requests
     itself takes no ``Authorization`` along.
     """
-    if _RULES.should_strip_auth(old, new):  # type: ignore[no-untyped-call]
+    try:
+        elsewhere = bool(_RULES.should_strip_auth(old, new))  # type: ignore[no-untyped-call]
+    except ValueError:
+        # A port beyond all ports, say: a request that goes there is refused later, with words of its own.
+        elsewhere = True
+    if elsewhere:
         for name in [name for name in headers if carries_a_key(name)]:
             del headers[name]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 import requests
 
 import llmwatch
@@ -200,6 +201,8 @@ def test_the_next_request_of_the_client() -> None:
         ("https://a.example/x", "http://a.example/x", False),
         ("https://a.example/x", "https://b.example/x", False),
         ("https://a.example/x", "https://a.example:8443/x", False),
+        ("https://a.example/x", "https://a.example:99999/x", False),
+        ("https://a.example/x", "https://[a.example/x", False),
     ],
 )
 def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
@@ -207,3 +210,14 @@ def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
     headers: Any = requests.structures.CaseInsensitiveDict(HEADERS)
     leave_keys(headers, old, new)
     assert {name.lower() for name in headers} == (ALL if kept else KEPT)
+
+
+@each("door", SESSIONS)
+def test_a_redirect_to_a_port_beyond_all_ports(door: Any) -> None:
+    """What leads nowhere is the error that requests has for it, with a key as without one. (Where an
+    Authorization goes along requests itself stumbles over the port, with a ValueError of its own.)
+    """
+    with FaultServer(_to("http://127.0.0.1:99999/v1/chat/completions")) as server, door() as session:
+        for headers in ({}, {"x-api-key": "k"}):
+            with pytest.raises(requests.exceptions.InvalidURL):
+                session.post(server.chat_url, json=PLAIN, headers=headers)
