@@ -114,10 +114,14 @@ def translate(
     ours = next((one for one in found if isinstance(one, LLMWatchError)), None)
     if ours is not None:
         return ours
+    connecting = sent == "no"
+    if not connecting and _first(found, *_NEVER_CONNECTED) is not None:
+        # A redirect led on, or an authentication asked again: there it was a connection that did not come about.
+        connecting, host = True, _place_of(found) or host
     result = (
         _configuration(found, sent)
         or _no_descriptor(found, host, sent)
-        or (_connecting(found, host, sockets, trust_advice) if sent == "no" else _streaming(found, host))
+        or (_connecting(found, host, sockets, trust_advice) if connecting else _streaming(found, host))
     )
     if result is None:
         return error
@@ -126,18 +130,31 @@ def translate(
     return result
 
 
-# What urllib3 and the system say when no connection came about.
-_NOT_CONNECTED = (
-    LLMWatchError,
+# What urllib3 and the system say when no connection came about, and nothing else.
+_NEVER_CONNECTED = (
     u3.NewConnectionError,
     u3.ConnectTimeoutError,
-    u3.LocationValueError,
     u3.ProxyError,
-    u3.EmptyPoolError,
-    u3.ClosedPoolError,
     socket.gaierror,
     ssl.SSLCertVerificationError,
 )
+_NOT_CONNECTED = (
+    *_NEVER_CONNECTED,
+    LLMWatchError,
+    u3.LocationValueError,
+    u3.EmptyPoolError,
+    u3.ClosedPoolError,
+)
+
+
+def _place_of(found: list[BaseException]) -> str | None:
+    """Where the connection was to lead, as a URL has it; ``None`` where urllib3 does not say."""
+    pools = (getattr(one, "pool", None) for one in found if isinstance(one, u3.MaxRetryError))
+    pool = next((pool for pool in pools if getattr(pool, "host", None)), None)
+    if pool is None:
+        return None
+    usual = pool.port in (None, {"http": 80, "https": 443}.get(pool.scheme))
+    return str(pool.host) if usual else f"{pool.host}:{pool.port}"
 
 
 def is_before_connecting(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ import requests
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
-from llmwatch.faults import Script, steps
+from llmwatch.faults import Script, refused_port, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.watch import machine
 from tests.end_to_end.calls import Outcome, asking, collect, request, stream
@@ -232,3 +232,39 @@ def test_a_stream_of_a_get_follows_too(serve: Serve, connect: Connect) -> None:
     with connect(limits=Limits(ttfb=LIMIT + FREE)).stream("GET", server.chat_url, json=asking()) as events:
         assert "".join(event.text for event in events) == ANSWER
     assert [one.method for one in server.requests] == ["GET", "GET"]
+
+
+def test_a_redirect_to_where_nobody_listens(serve: Serve, connect: Connect) -> None:
+    """A GET that is redirected to a port that refuses says so of that port, and of no connection that broke; a
+    connection that breaks behind a redirect stays what it is.
+    """
+    client = connect()
+    with refused_port() as port:
+        server = serve(_to(f"http://127.0.0.1:{port}/moved", 302))
+        found = _get(client, server.chat_url, retry=Retry(max_attempts=1)).error
+    assert isinstance(found, llmwatch.ConnectFailed)
+    assert (found.cause, found.retryable) == ("refused", True)
+    assert f"127.0.0.1:{port} refused" in str(found)
+    assert len(server.requests) == 1
+    broken = serve("reset-before-response")
+    server = serve(_to(f"{broken.url}/moved", 302))
+    assert isinstance(_get(client, server.chat_url, retry=Retry(max_attempts=1)).error, llmwatch.StreamCut)
+
+
+def test_a_second_request_of_an_authentication_that_finds_nobody(serve: Serve, connect: Connect) -> None:
+    """What an authentication sends elsewhere, and cannot connect to, is told of the place that it asked."""
+
+    class Elsewhere(requests.auth.AuthBase):
+        def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+            prepared.register_hook("response", self.again)  # type: ignore[no-untyped-call]
+            return prepared
+
+        def again(self, response: requests.Response, **settings: Any) -> requests.Response:
+            following = response.request.copy()
+            following.url = f"http://127.0.0.1:{port}/token"
+            return response.connection.send(following, **settings)
+
+    with refused_port() as port:
+        found = request(connect(), serve("healthy").chat_url, auth=Elsewhere(), retry=Retry(max_attempts=1)).error
+    assert isinstance(found, llmwatch.ConnectFailed)
+    assert f"127.0.0.1:{port} refused" in str(found)
