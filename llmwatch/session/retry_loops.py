@@ -48,7 +48,14 @@ def is_retry() -> bool:
         if _RETRY_FUNCTIONS.get(module) == name:
             return True
         function, variable = _TELLING_VARIABLES.get(module, ("", ""))
-        if function == name and frame.f_locals.get(variable):
-            return True
+        if function == name:
+            variables = frame.f_locals
+            telling = variables.get(variable)
+            if isinstance(variables, dict):
+                # Up to CPython 3.12 the frame keeps it. With an error in it, whose traceback keeps the frame, both
+                # would stay until a garbage collection.
+                variables.clear()
+            if telling:
+                return True
         frame = frame.f_back
     return False

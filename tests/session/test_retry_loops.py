@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from types import ModuleType
 from typing import Any
 
@@ -118,3 +120,26 @@ def test_the_first_try_is_none() -> None:
     with pytest.raises(requests.ConnectionError):
         once_more(_DASHSCOPE)._send_with_retry(look)
     assert seen == [False, True]
+
+
+def test_the_error_of_the_first_try_is_let_go() -> None:
+    """To look at the library's variables keeps none of them: the error goes without a garbage collection."""
+    module, errors = once_more(_DASHSCOPE), []
+
+    def send() -> bool:
+        if not is_retry():
+            error = requests.ConnectionError()
+            errors.append(weakref.ref(error))
+            try:
+                raise error
+            finally:
+                del error
+        module.errors.clear()
+        return True
+
+    gc.disable()
+    try:
+        assert module._send_with_retry(send)
+        assert errors[0]() is None
+    finally:
+        gc.enable()
