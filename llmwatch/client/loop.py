@@ -458,7 +458,7 @@ class Call(Generic[T]):
                 continue
             if ends is None:
                 self._history.not_carried_out()
-                self._stop(planner.refuse(delay, error, self._request, now), None)
+                self._stop(planner.refuse(delay, error, self._request, now, began), None)
             if told is not delay.barrier:
                 told = delay.barrier
                 message = planner.in_words(delay, self._request, now)

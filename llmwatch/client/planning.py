@@ -125,15 +125,18 @@ class Planner:
             ends = min(ends, self.ends_at)
         return ends if delay.at_latest and ends > now else None
 
-    def refuse(self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float) -> LLMWatchError:
-        """What the call ends with, since it may not wait for ``delay``: ``error``, or where nothing was sent a
-        :class:`CircuitOpen`.
+    def refuse(
+        self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float, began: float
+    ) -> LLMWatchError:
+        """What the call ends with, since it may not wait for ``delay``, as it may do since ``began``: ``error``, or
+        where nothing was sent a :class:`CircuitOpen`.
         """
         wait, why = delay.until - now, self.in_words(delay, request, now)
         if delay.at_latest:
             # It may be any moment.
             wait = min(wait, NEWS)
-        if self.ends_at is not None and delay.until >= self.ends_at:
+        setting = self._bound(now, began)
+        if self.ends_at is not None and setting == "deadline":
             bound = f"The deadline of this call is in {max(0.0, self.ends_at - now):.1f} s."
         else:
             bound = (
@@ -146,11 +149,20 @@ class Planner:
             error.message += f" It was not sent again: {why} {bound}"
             error.retry_after = wait
         if self._plan is not None:
-            self.refused = self._plan.stopped(_REASONS[delay.barrier])
+            self.refused = self._plan.stopped(_REASONS[delay.barrier], setting)
         else:
             plan = decide(failure_of(error), None, self._context(None))
-            self.refused = plan.stopped(_REASONS[delay.barrier])
+            self.refused = plan.stopped(_REASONS[delay.barrier], setting)
         return error
+
+    def _bound(self, now: float, began: float) -> str:
+        """The setting that lets the call wait least from ``now`` on."""
+        left = {
+            "max_wait": self.retry.max_wait - self.waited,
+            "max_retry_after": began + self.retry.max_retry_after - now,
+            "deadline": float("inf") if self.ends_at is None else self.ends_at - now,
+        }
+        return min(left, key=lambda setting: left[setting])
 
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
         """What the call waits for, for a person."""
@@ -247,7 +259,8 @@ class Planner:
         plan = decide(failure, facts, context)
         self._plan = plan
         if delay is not None and plan.reason in _REASONS.values():
-            self.refuse(delay, error, request, now)
+            self.refuse(delay, error, request, now, now)
+            plan = self.refused or plan
         if loading and plan.recovery.decision is Decision.RETRY:
             self.history.loading += 1
         return plan, wait

@@ -50,9 +50,12 @@ class Plan:
     free: bool
     reason: Reason
 
-    def stopped(self, reason: Reason) -> Plan:
-        """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one."""
-        return replace(self, recovery=recovery(Decision.STOP, reason, safe=self.safe), free=False, reason=reason)
+    def stopped(self, reason: Reason, bound: str = "max_wait") -> Plan:
+        """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one; ``bound`` is
+        the setting that did not allow it.
+        """
+        told = recovery(Decision.STOP, reason, safe=self.safe, bound=bound)
+        return replace(self, recovery=told, free=False, reason=reason)
 
     def resent(self, reason: Reason) -> Plan:
         """The same answers, but a resend all the same, for ``reason``: somebody else has decided on it."""

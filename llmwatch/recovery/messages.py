@@ -131,6 +131,9 @@ _STUCK = (
 )
 
 _TOOLS = f"resend_with_tools=True ({RETRY_VARIABLES['resend_with_tools']}=1)"
+_BOUND = "{bound}"
+"""The setting that bounds how long a call may wait: ``max_wait``, ``max_retry_after`` or ``deadline``."""
+_BOUNDS = {**RETRY_VARIABLES, "deadline": LIMIT_VARIABLES["deadline"]}
 _SLOW = f"slow_but_alive=True ({RETRY_VARIABLES['slow_but_alive']}=1)"
 
 _RESENT = "Nothing to do: the request is sent again."
@@ -281,19 +284,17 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
     Reason.BUDGET_EMPTY: (
         "Too many recent calls to this origin had to be sent again, so resends wait for each other, and this call may"
         " not wait that long.",
-        f"Raise budget ({RETRY_VARIABLES['budget']}) or max_wait ({RETRY_VARIABLES['max_wait']}), or try again later.",
+        f"Raise {_BOUND} or budget ({RETRY_VARIABLES['budget']}), or try again later.",
     ),
     Reason.CIRCUIT_OPEN: (
         "Several attempts in a row to this origin were never answered, so one at a time goes out, and this call may not"
         " wait that long.",
-        f"Raise max_wait ({RETRY_VARIABLES['max_wait']}) or lower breaker_wait ({RETRY_VARIABLES['breaker_wait']}), or"
-        " try again later.",
+        f"Raise {_BOUND} or lower breaker_wait ({RETRY_VARIABLES['breaker_wait']}), or try again later.",
     ),
     Reason.HELD_BACK: (
         "The provider has told another call with this model and credential to wait, and this call may not wait that"
         " long.",
-        f"Raise max_wait ({RETRY_VARIABLES['max_wait']}), set pace to False ({RETRY_VARIABLES['pace']}=0), or try again"
-        " later.",
+        f"Raise {_BOUND}, set pace to False ({RETRY_VARIABLES['pace']}=0), or try again later.",
     ),
     Reason.TOO_MANY_ORPHANS: (
         "Too many earlier attempts are stuck where nothing can wake them.",
@@ -315,9 +316,12 @@ RECOVERIES: dict[Reason, tuple[str, str]] = {
 """By reason: why, and what the user can do."""
 
 
-def recovery(decision: Decision, reason: Reason, *, safe: bool) -> Recovery:
-    """What an error's ``.recovery`` says for a decision and its reason, where a resend is ``safe`` or not."""
+def recovery(decision: Decision, reason: Reason, *, safe: bool, bound: str = "max_wait") -> Recovery:
+    """What an error's ``.recovery`` says for a decision and its reason, where a resend is ``safe`` or not. ``bound`` is
+    the setting that a call might not wait for longer than, where that is the reason.
+    """
     message, action = RECOVERIES[reason]
+    action = action.replace(_BOUND, f"{bound} ({_BOUNDS[bound]})")
     return Recovery(safe=safe, decision=decision, reason=reason.value, message=message, action=action)
 
 

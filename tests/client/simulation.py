@@ -156,7 +156,7 @@ class Batch:
                     if delay.optional:
                         turn.cautious = False
                         continue
-                    self._lose(planner, planner.refuse(delay, error, request, time.at))
+                    self._lose(planner, planner.refuse(delay, error, request, time.at, began))
                     return
                 since = time.at
                 yield min(ends, delay.look_at)

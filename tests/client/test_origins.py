@@ -163,16 +163,19 @@ def test_an_open_circuit_delays(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry", "limits"),
+    ("retry", "limits", "setting"),
     [
-        (Retry(max_wait=0), Limits()),
-        (Retry(max_wait=0.5), Limits()),
-        (Retry(max_retry_after=0.5), Limits()),
-        (Retry(), Limits(deadline=0.5)),
+        (Retry(max_wait=0), Limits(), "max_wait (LLMWATCH_MAX_WAIT_SECONDS)"),
+        (Retry(max_wait=0.5), Limits(), "max_wait (LLMWATCH_MAX_WAIT_SECONDS)"),
+        (Retry(max_retry_after=0.5), Limits(), "max_retry_after (LLMWATCH_MAX_RETRY_AFTER_SECONDS)"),
+        (Retry(), Limits(deadline=0.5), "deadline (LLMWATCH_DEADLINE_SECONDS)"),
+        (Retry(max_wait=0.5), Limits(deadline=0.9), "max_wait (LLMWATCH_MAX_WAIT_SECONDS)"),
     ],
 )
-def test_a_call_that_may_not_wait_that_long_sends_nothing(studio: Studio, retry: Retry, limits: Limits) -> None:
-    """It ends at once, with the wait attached and a word on what bounds it."""
+def test_a_call_that_may_not_wait_that_long_sends_nothing(
+    studio: Studio, retry: Retry, limits: Limits, setting: str
+) -> None:
+    """It ends at once, with the wait attached and a word on what bounds it, which is what the advice is to raise."""
     settings = studio.settings()
     _lose(studio, settings)
     call, sender = studio.call(whole(), retry=retry, limits=limits, settings=settings)
@@ -180,6 +183,7 @@ def test_a_call_that_may_not_wait_that_long_sends_nothing(studio: Studio, retry:
     assert error.retry_after == pytest.approx(1.0, abs=0.2)
     assert (error.retryable, error.recovery.reason, sender.asked) == (True, "circuit_open", [])
     assert error.recovery.action.startswith("Come back in ")
+    assert f"Raise {setting} or lower breaker_wait" in error.recovery.action
     assert "5 attempts in a row to api.provider.test were never answered" in str(error)
     assert ("deadline" in str(error)) == (limits.deadline == 0.5)
     assert studio.records[-1].outcome == "failed"

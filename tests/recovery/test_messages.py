@@ -124,6 +124,15 @@ class TestRecoveries:
             assert "{" not in text
             assert text == redact.text(text)
 
+    @pytest.mark.parametrize("reason", [Reason.BUDGET_EMPTY, Reason.CIRCUIT_OPEN, Reason.HELD_BACK])
+    def test_the_setting_that_bounds_is_the_one_to_raise(self, reason: Reason) -> None:
+        """And no other: raising it is what helps."""
+        variables = {**RETRY_VARIABLES, "deadline": LIMIT_VARIABLES["deadline"]}
+        for bound in ("max_wait", "max_retry_after", "deadline"):
+            action = recovery(Decision.STOP, reason, safe=True, bound=bound).action
+            assert action.startswith(f"Raise {bound} ({variables[bound]})")
+            assert all(other not in action for other in {"max_wait", "max_retry_after", "deadline"} - {bound})
+
     def test_why_is_said_differently_each_time(self) -> None:
         """No two reasons share their message."""
         assert len({message for message, _ in RECOVERIES.values()}) == len(RECOVERIES)
