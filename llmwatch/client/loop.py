@@ -261,8 +261,22 @@ class Call(Generic[T]):
             self._planner.ends_at = ends_at
         self._planner.loading_time = self._loading_time()
         self._planner.enter(self._began_at)
+        self._fail_over()
         self._pass_gate(None)
         self._begin_attempt()
+
+    def _fail_over(self) -> None:
+        """Where the first attempt would have to wait, ``on_retry`` is asked whether it is to go elsewhere."""
+        hook = self.retry.on_retry
+        error = None
+        if hook is not None:
+            error = self._planner.first_delay(self._request, tuple(_around()), self._clock.now())
+        if hook is None or error is None:
+            return
+        changed = changed_request(self._request, hook, self.number, error)
+        if self._planner.differs(self._request, changed):
+            self._request = changed
+            self._tools, self.limits = self._exposed(), self._resolve_limits()
 
     def _begin_attempt(self) -> Attempt[T]:
         attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at, bounds=self._bounds)

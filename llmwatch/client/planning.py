@@ -164,6 +164,21 @@ class Planner:
         }
         return min(left, key=lambda setting: left[setting])
 
+    def first_delay(self, request: CallRequest, outer: Sequence[object], now: float) -> CircuitOpen | None:
+        """What the call's first attempt would have to wait for from ``now`` on, as the error that it is for
+        ``on_retry``, which may send it elsewhere at once.
+        """
+        turn = self._turn(request, costs=False, told_at=None, outer=outer)
+        delay = self.gate.outlook(turn, now)
+        if delay is None or delay.optional:
+            return None
+        return CircuitOpen(f"Nothing was sent: {self.in_words(delay, request, now)}", retry_after=delay.until - now)
+
+    def differs(self, request: CallRequest, other: CallRequest) -> bool:
+        """Whether what holds one of them back need not hold back the other."""
+        salt = self.settings.origins.salt
+        return request.origin != other.origin or request.account(salt) != other.account(salt)
+
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
         """What the call waits for, for a person."""
         host, wait = request.host, max(0.0, delay.until - now)

@@ -30,6 +30,10 @@ class Resend:
     ``None`` to send the same again, or a mapping with what is to change: ``url``, ``headers`` (merged into the old
     ones, whatever the case of their names; ``None`` as a value removes one, the session's too), ``json``, ``data``,
     ``params``, ``auth``, ``cookies``.
+
+    Where the first attempt would have to wait, since its host answers nobody or has told another call to wait, the
+    function is called before that wait as well: with the number 1 and a :class:`~llmwatch.CircuitOpen`. What it returns
+    then is heeded where another host, model or credential is what it changes.
     """
 
     attempt: int

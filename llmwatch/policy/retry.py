@@ -93,8 +93,8 @@ class Retry:
     * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; each single wait is
       bounded by ``max_retry_after`` as well. A call that would wait longer ends at once. 0 never waits, for programs
       that turn to another provider; ``None`` removes the cap; ``deadline`` still holds.
-    * ``on_retry``: a function of the failed attempt, called before each resend; ``None`` for none, which beats the
-      client's.
+    * ``on_retry``: a function of the failed attempt, called before each resend, and before a call waits that has sent
+      nothing yet; ``None`` for none, which beats the client's.
 
     Raises :class:`~llmwatch.errors.ConfigError` for a value of the wrong kind, and for ``backoff`` above
     ``max_backoff``. It never makes an unsafe resend safe: after output was delivered nothing here brings one about.

@@ -224,11 +224,12 @@ class Studio:
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
         settings: Settings | None = None,
+        url: str = URL,
         **kwargs: Any,
     ) -> tuple[Call[Event], FakeSender]:
         """A call that was not begun, and the sender that answers it."""
         sender = FakeSender(self.time.clock.now, answers)
-        request = CallRequest.build("POST", URL, {"json": {"stream": True}, **kwargs})
+        request = CallRequest.build("POST", url, {"json": {"stream": True}, **kwargs})
         nature = Nature.PLAIN if door is Door.REQUEST else Nature.STREAM
         start = Start(request=request, door=door, nature=nature, retry=retry, limits=limits, cancel=cancel)
         settings = settings or self.settings()

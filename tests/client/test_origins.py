@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from llmwatch import Cancelled, CancelToken, CircuitOpen, DelayNotice, Limits, ProviderError, Retry, WatchTimeout
 from llmwatch.client import origins as module
 from llmwatch.client.origins import Origins
+from llmwatch.client.resend import Resend
 from llmwatch.policy import EffectiveRetry
 from tests.client.fakes import Answer, Studio, asks, whole
 from tests.end_to_end.calls import eventually, in_thread
@@ -187,6 +189,44 @@ def test_a_call_that_may_not_wait_that_long_sends_nothing(
     assert "5 attempts in a row to api.provider.test were never answered" in str(error)
     assert ("deadline" in str(error)) == (limits.deadline == 0.5)
     assert studio.records[-1].outcome == "failed"
+
+
+@pytest.mark.parametrize("max_wait", [0, 300])
+def test_a_first_attempt_that_would_wait_may_go_elsewhere(studio: Studio, max_wait: float) -> None:
+    """``on_retry`` is asked before the wait, with the number 1 and the error that the wait is."""
+    settings, asked = studio.settings(on_notice=studio.notices.append), []
+    _lose(studio, settings)
+
+    def elsewhere(resend: Resend) -> dict[str, str]:
+        asked.append((resend.attempt, type(resend.error), resend.error.retry_after))
+        return {"url": "https://other.test/v1/chat/completions"}
+
+    call, sender = studio.call(whole(), retry=Retry(max_wait=max_wait, on_retry=elsewhere), settings=settings)
+    studio.drain(call)
+    assert asked == [(1, CircuitOpen, pytest.approx(1.0, abs=0.2))]
+    assert [url for _, url, _ in sender.asked] == ["https://other.test/v1/chat/completions"]
+    assert (_delays(studio), studio.records[-1].outcome, len(studio.records[-1].attempts)) == ([], "done", 1)
+    # There nobody waits, and the hook is not asked.
+    asked.clear()
+    call, sender = studio.call(
+        whole(), retry=Retry(on_retry=elsewhere), settings=settings, url="https://other.test/v1/chat/completions"
+    )
+    studio.drain(call)
+    assert (len(sender.asked), asked) == (1, [])
+
+
+def test_a_first_attempt_whose_hook_changes_no_address_waits(studio: Studio) -> None:
+    """Nothing has failed, so that a smaller body is not called for."""
+    settings = studio.settings(on_notice=studio.notices.append)
+    _lose(studio, settings)
+    retry = Retry(on_retry=lambda resend: {"json": {"stream": True, "small": True}})
+    call, sender = studio.call(whole(), retry=retry, settings=settings)
+    calling = in_thread(studio.drain, call)
+    eventually(lambda: len(_delays(studio)) == 1, "the wait begins")
+    studio.elapse(1.0)
+    calling.result()
+    ((_, _, kwargs),) = sender.asked
+    assert json.loads(kwargs["data"]) == {"stream": True}
 
 
 def test_waits_add_up_to_max_wait(studio: Studio) -> None:
