@@ -76,7 +76,7 @@ class Planner:
     refused: Plan | None = None
     _call: object = field(default_factory=object, init=False)  # what the gate knows it by
     _told_at: float | None = field(default=None, init=False)  # when the call itself was told to wait
-    _lost: bool = field(default=False, init=False)  # the last attempt was
+    _failed: bool = field(default=False, init=False)  # the last attempt has, as others may
     _costs: bool = field(default=False, init=False)  # the resend that is planned takes a token
     _plan: Plan | None = field(default=None, init=False)
 
@@ -105,7 +105,7 @@ class Planner:
         return Turn(
             self.gate,
             attempts_left=attempts_left,
-            cautious=heeded and (self._lost or refused) and attempts_left == 1,
+            cautious=heeded and (self._failed or refused) and attempts_left == 1,
             costs=costs,
             account=request.account(self.settings.origins.salt) if heeded and self.retry.pace else None,
             told_at=told_at,
@@ -214,7 +214,7 @@ class Planner:
                 if self.retry.pace and wait <= self.retry.max_retry_after:
                     turn.gate.hold(turn, wait, now)
             outcome = outcome_of(failure, error)
-            self._lost = outcome is Outcome.LOST
+            self._failed = outcome not in (Outcome.ANSWERED, Outcome.ABANDONED)
             turn.gate.settle(turn, outcome, now)
         elif error is None:
             turn.gate.answered(turn, now)

@@ -13,15 +13,19 @@ from enum import Enum
 from llmwatch.errors import ProviderError
 from llmwatch.recovery.failure import Failure, FailureKind
 
-__all__ = ["NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
+__all__ = ["DOUBT", "NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
 
 _FIRST_PROBE = 1.0
 """Seconds after which the first probe of an outage goes out."""
 NEWS = 1.0
 """Seconds that the last attempt of a call waits for news of the others while attempts are being lost."""
-_LOST_STATUSES = frozenset({502, 503, 504})
+DOUBT = 8.0
+"""The same where so many in a row have failed as open the breaker, in whatever way: as long as the longest back-off."""
+_LOST_STATUSES = frozenset({502, 503, 504, 529})
+_UNSURE_STATUSES = frozenset({408, 425, 429, 500, *range(520, 525), 527})
 _LOST_LIMITS = frozenset({"connect", "headers", "ttfb"})
 _UNREACHED = frozenset({FailureKind.CONNECT_REFUSED, FailureKind.CONNECT_RESET, FailureKind.CONNECT_UNREACHABLE})
+_UNSURE = frozenset({FailureKind.RESET, FailureKind.CUT, FailureKind.DNS_TEMPORARY})
 _ANSWERS = frozenset(
     {
         FailureKind.TRUNCATED,
@@ -51,11 +55,15 @@ class BreakerState(str, Enum):
 
 
 class Outcome(str, Enum):
-    """What an attempt shows of its origin: ``LOST``, nobody is there; ``ANSWERED``, somebody is, though it may have
-    answered with an error; ``ABANDONED``, neither (cancelled, say, or a reset before the first byte).
+    """What an attempt shows of its origin: ``LOST``, nobody is there; ``FAILED``, it is not known whether somebody is
+    (a 500, say, or a reset before the first byte); ``REFUSED``, somebody is, and has named a wait;
+    ``ANSWERED``, somebody is, though it may have answered with an error of the call's own; ``ABANDONED``, nothing: it
+    was cancelled.
     """
 
     LOST = "lost"
+    FAILED = "failed"
+    REFUSED = "refused"
     ANSWERED = "answered"
     ABANDONED = "abandoned"
 
@@ -67,14 +75,20 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
     """What a failed attempt of which no byte of an answer had come shows of its origin.
 
     Lost are ``connect``, ``headers`` and ``ttfb``, a connection that is refused or cannot be made, and the statuses
-    502, 503 and 504, unless a local server says that it loads its model.
+    502, 503, 504 and 529 (Anthropic's "overloaded"), unless a local server says that it loads its model.
     """
     if failure.kind is FailureKind.WATCHDOG:
-        return Outcome.LOST if failure.limit in _LOST_LIMITS else Outcome.ABANDONED
+        if failure.limit in _LOST_LIMITS:
+            return Outcome.LOST
+        return Outcome.FAILED if failure.limit == "send" else Outcome.ABANDONED
     if failure.kind in _UNREACHED:
         return Outcome.LOST
+    if failure.kind in _UNSURE:
+        return Outcome.FAILED
     if failure.kind is FailureKind.HTTP_STATUS and failure.status in _LOST_STATUSES:
         return Outcome.ANSWERED if isinstance(error, ProviderError) and error.loading else Outcome.LOST
+    if failure.kind is FailureKind.HTTP_STATUS and failure.status in _UNSURE_STATUSES:
+        return Outcome.FAILED if failure.retry_after is None else Outcome.REFUSED
     return Outcome.ANSWERED if failure.kind in _ANSWERS else Outcome.ABANDONED
 
 
@@ -100,6 +114,8 @@ class Breaker:
         self._serial = 0
         self._lost = 0  # in a row
         self._since = 0.0  # when the first of them went out
+        self._failed = 0  # in a row, by whatever failure
+        self._failed_since = 0.0  # when the first of those went out
         self._step = min(_FIRST_PROBE, wait)  # between the last probe and the next
         self._until = 0.0  # when the next attempt may go out, where that is a matter of time
         self._out = 0  # attempts that went out while recovering and are not answered yet
@@ -107,8 +123,13 @@ class Breaker:
 
     @property
     def doubtful(self) -> bool:
-        """Attempts were lost, and none that went out since is answered yet; not so many that it opens."""
-        return self.state is BreakerState.CLOSED and self._lost > 0
+        """Attempts have failed, and none that went out since is answered yet; not so many were lost that it opens."""
+        return self.state is BreakerState.CLOSED and self._failed > 0
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the last attempt of a call waits for news in doubt."""
+        return DOUBT if self._failed >= self._threshold else NEWS
 
     def ready_at(self, now: float) -> float:
         """From when on the next attempt may go out: ``now`` or earlier if it may at once."""
@@ -131,17 +152,26 @@ class Breaker:
         """Say what became of an attempt: once it is answered, or else once it is over.
 
         The answer to an attempt that went out before the first that was lost is no sign that the outage is over. Of one
-        that went out before the state changed no loss counts.
+        that went out before the state changed no loss counts. What is not known to be either ends no row and adds
+        nothing to it; as the end of a probe it is no answer. A refusal is one.
         """
         current = permit.serial == self._serial
+        if outcome is Outcome.REFUSED and self.state is not BreakerState.CLOSED:
+            outcome = Outcome.ANSWERED
         if outcome is Outcome.ANSWERED:
+            if permit.at >= self._failed_since:
+                self._failed = 0
             if permit.at >= self._since or not self._lost:
                 self._answered(current)
-        elif not current or not self._threshold:
             return
-        elif self.state is BreakerState.HALF_OPEN:
+        if not current or not self._threshold:
+            return
+        if outcome is not Outcome.ABANDONED:
+            self._failed_since = min(self._failed_since, permit.at) if self._failed else permit.at
+            self._failed += 1
+        if self.state is BreakerState.HALF_OPEN:
             # An abandoned probe has shown nothing: the next goes out at once.
-            self._open(now, self._step * 2 if outcome is Outcome.LOST else 0.0)
+            self._open(now, 0.0 if outcome is Outcome.ABANDONED else self._step * 2)
         else:
             self._out -= self.state is BreakerState.RECOVERING
             if outcome is Outcome.LOST and self.state is not BreakerState.OPEN:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from llmwatch import ProviderError
 from llmwatch.recovery import Breaker, BreakerState, Failure, FailureKind, Outcome, outcome_of
-from llmwatch.recovery.breaker import Permit
+from llmwatch.recovery.breaker import DOUBT, NEWS, Permit
 from tests.rows import each
 
 WAIT = 30.0
@@ -42,9 +42,9 @@ def test_it_opens_after_so_many_in_a_row() -> None:
 
 
 def test_any_answer_ends_the_row() -> None:
-    """An answer in between, an error of the provider's included, starts the count anew; an abandoned one does not."""
+    """An answer in between, an error of the call's own included, starts the count anew. What may pass does not."""
     breaker = Breaker(2, WAIT)
-    for outcome in (Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.ABANDONED):
+    for outcome in (Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.ABANDONED, Outcome.FAILED, Outcome.REFUSED):
         breaker.settle(breaker.admit(0.0), outcome, 0.0)
         assert breaker.state is BreakerState.CLOSED
     breaker.settle(breaker.admit(0.0), Outcome.LOST, 0.0)
@@ -128,6 +128,36 @@ def test_a_probe_of_which_nothing_is_heard() -> None:
     assert breaker.state is BreakerState.RECOVERING
 
 
+def test_a_probe_that_fails_otherwise_is_no_answer() -> None:
+    """A 500 leaves the origin as doubtful as it was, and the next probe goes out after twice the time."""
+    breaker = opened()
+    breaker.settle(breaker.admit(101.0), Outcome.FAILED, 101.5)
+    assert (breaker.state, breaker.ready_at(101.5)) == (BreakerState.OPEN, 103.5)
+
+
+def test_a_probe_that_is_refused_has_found_somebody() -> None:
+    """A 429 that names a wait is an answer where it was not known whether there is anybody."""
+    breaker = opened()
+    breaker.settle(breaker.admit(101.0), Outcome.REFUSED, 101.5)
+    assert breaker.state is BreakerState.RECOVERING
+
+
+def test_how_long_a_last_attempt_waits_for_news() -> None:
+    """A second once an attempt has failed, by whatever failure; longer where as many have as open the breaker; not at
+    all behind an answer to one that went out since.
+    """
+    breaker = Breaker(3, WAIT)
+    assert not breaker.doubtful
+    early = breaker.admit(0.5)
+    for number, outcome in enumerate((Outcome.LOST, Outcome.FAILED, Outcome.REFUSED)):
+        breaker.settle(breaker.admit(1.0 + number), outcome, 1.0 + number)
+        assert (breaker.doubtful, breaker.patience) == (True, NEWS if number < 2 else DOUBT)
+    breaker.settle(early, Outcome.ANSWERED, 4.0)
+    assert breaker.doubtful
+    breaker.settle(breaker.admit(4.0), Outcome.ANSWERED, 4.5)
+    assert (breaker.doubtful, breaker.patience) == (False, NEWS)
+
+
 def test_attempts_from_before() -> None:
     """One that was out when it opened keeps it open no longer by its loss, and ends the outage by its answer."""
     breaker = Breaker(2, WAIT)
@@ -157,30 +187,34 @@ def test_a_wait_of_zero_probes_at_once() -> None:
     assert breaker.state is BreakerState.HALF_OPEN
 
 
-def _status(status: int) -> Failure:
-    return Failure(kind=FailureKind.HTTP_STATUS, status=status)
+def _status(status: int, retry_after: float | None = None) -> Failure:
+    return Failure(kind=FailureKind.HTTP_STATUS, status=status, retry_after=retry_after)
 
 
 @each(
     ("failure", "outcome"),
     [
         *((Failure(kind=FailureKind.WATCHDOG, limit=limit), Outcome.LOST) for limit in ("connect", "headers", "ttfb")),
-        *((Failure(kind=FailureKind.WATCHDOG, limit=limit), Outcome.ABANDONED) for limit in ("send", "deadline")),
+        (Failure(kind=FailureKind.WATCHDOG, limit="send"), Outcome.FAILED),
+        (Failure(kind=FailureKind.WATCHDOG, limit="deadline"), Outcome.ABANDONED),
         (Failure(kind=FailureKind.CONNECT_REFUSED), Outcome.LOST),
         (Failure(kind=FailureKind.CONNECT_UNREACHABLE), Outcome.LOST),
         (Failure(kind=FailureKind.CONNECT_RESET), Outcome.LOST),
-        (Failure(kind=FailureKind.DNS_TEMPORARY), Outcome.ABANDONED),
+        (Failure(kind=FailureKind.DNS_TEMPORARY), Outcome.FAILED),
         (Failure(kind=FailureKind.TLS_CONNECT), Outcome.ABANDONED),
-        (Failure(kind=FailureKind.RESET), Outcome.ABANDONED),
-        *((_status(status), Outcome.LOST) for status in (502, 503, 504)),
-        *((_status(status), Outcome.ANSWERED) for status in (400, 401, 404, 408, 429, 500, 529)),
+        (Failure(kind=FailureKind.RESET), Outcome.FAILED),
+        *((_status(status), Outcome.LOST) for status in (502, 503, 504, 529)),
+        *((_status(status), Outcome.FAILED) for status in (408, 425, 429, 500, 520, 524, 527)),
+        *((_status(status, 2.0), Outcome.REFUSED) for status in (429, 500)),
+        (_status(503, 2.0), Outcome.LOST),
+        *((_status(status), Outcome.ANSWERED) for status in (400, 401, 403, 404, 409, 413, 422)),
         (Failure(kind=FailureKind.STREAM_ERROR), Outcome.ANSWERED),
         (Failure(kind=FailureKind.CANCELLED_USER), Outcome.ABANDONED),
         (Failure(kind=FailureKind.UNKNOWN, limit="ttfb"), Outcome.ABANDONED),
     ],
 )
 def test_what_an_attempt_shows_of_its_origin(failure: Failure, outcome: Outcome) -> None:
-    """Lost is what nobody answered, or a proxy in place of the provider; any other status is an answer."""
+    """Lost is what nobody answered, or a proxy in place of the provider; a status that may pass says nothing of it."""
     assert outcome_of(failure) is outcome
 
 
