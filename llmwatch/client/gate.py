@@ -1,12 +1,14 @@
 """The way to an origin: every attempt of a client asks here before it goes out.
 
-Three things can make it wait, and none of them ends it: a 429 of another call that named a wait (pacing), an origin
-that answers nobody (the circuit breaker), and an empty retry budget. Each is a state without threads of its own
-(:mod:`llmwatch.recovery`); the gate keeps the line of those that wait and lets them out.
+Three things can make it wait, and none of them ends it: a provider that has named a wait to another call, or refuses
+what comes too fast (pacing), an origin that answers nobody (the circuit breaker), and an empty retry budget. Each is a
+state without threads of its own (:mod:`llmwatch.recovery`); the gate keeps the line of those that wait and lets them
+out.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import NEWS, Breaker, BreakerState, Outcome, Pace, Permit, RetryBudget, release
+from llmwatch.recovery import NEWS, SPREAD, Breaker, BreakerState, Outcome, Pace, Permit, RetryBudget, release
 
 __all__ = ["Barrier", "Delay", "Gate", "Turn"]
 
@@ -34,8 +36,9 @@ class Barrier(str, Enum):
 class Delay:
     """An attempt may not go out yet. ``until``: when it is worth asking again, if nobody wakes it before; ``spread``
     seconds of that are only there to keep those that wait apart. ``at_latest``: an attempt that is out may end the wait
-    at any moment before that. ``optional``: it goes out all the same if its call may not wait. ``look_at``: when to ask
-    again, since something may happen in the line then.
+    at any moment before that. ``optional``: it goes out all the same if its call may not wait. ``rate``: how many a
+    second go out, where that is what it waits for. ``look_at``: when to ask again, since something may happen in the
+    line then.
     """
 
     barrier: Barrier
@@ -43,6 +46,7 @@ class Delay:
     spread: float = 0.0
     at_latest: bool = False
     optional: bool = False
+    rate: float | None = None
     look_at: float = field(default=0.0, compare=False)
 
 
@@ -51,12 +55,32 @@ def _nobody() -> None:
 
 
 _NEVER = float("inf")
+_NONE: frozenset[str | None] = frozenset()
 
 _BRIEFLY = 0.1
 """Seconds that a worker waits for the lock, which nobody holds as long unless a signal handler came in between."""
 
 _BESIDE = Permit(serial=-1)
 """Of an attempt that the breaker has no say in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What holds for all in line at one instant. ``ready`` and ``token``: when breaker and budget let the next out.
+    ``busy``: the accounts whose cautious attempts let others go first, those that are out or have more attempts left.
+    ``slots``: by account, when its rate lets the next out. ``searched``: the accounts of which others find out with how
+    many a second they are refused again.
+    """
+
+    ready: float
+    token: float
+    busy: frozenset[str | None]
+    slots: dict[str | None, float]
+    searched: frozenset[str | None]
+
+
+_EMPTY = _View(0.0, 0.0, _NONE, {}, _NONE)
+"""Of a line in which nobody stands."""
 
 
 class Turn:
@@ -66,8 +90,10 @@ class Turn:
     * ``account``: model and credential, for pacing; ``None`` is never paced. ``told_at``: when its own call was told to
       wait, which it has done to the instant; it then heeds only what calls were told that went out later.
     * ``heeds_breaker``: whether the circuit breaker may hold it back and learns of it.
-    * ``cautious``: it is the last of its call, and the one before was lost or refused. Where there are other calls it
-      lets them find out first: for a second, and as long as others with its account are out or have more attempts left.
+    * ``cautious``: it is the last of its call, and the one before failed. Where there are other calls it lets them find
+      out first: for a second, or for some where many in a row have failed, and as long as others with its account are
+      out or have more attempts left.
+    * ``paced``: whether it keeps its distance from others with its account, where the provider has taught one.
     * ``outer``: the attempts, or their turns, that wait for this one to be over. It never waits for them.
     * ``wake`` is called from another thread, without any lock of the gate, once the attempt may go out.
     """
@@ -85,6 +111,7 @@ class Turn:
         "heeds_breaker",
         "looks_at",
         "outer",
+        "paced",
         "permit",
         "sent_at",
         "since",
@@ -113,6 +140,7 @@ class Turn:
         self.told_at = told_at
         self.heeds_breaker = heeds_breaker
         self.cautious = cautious
+        self.paced = account is not None
         self.outer = outer
         self.wake = wake
         self.attempt: object = None  # once it is made
@@ -129,15 +157,30 @@ class Turn:
         """Its call has seen that it may go: what it refers to so far is kept no longer."""
         self.outer, self.wake = (), _nobody
 
+    def waits_no_longer(self) -> None:
+        """Its call may not: it goes out in spite of what is optional."""
+        self.cautious = self.paced = False
+
     # Only the gate calls these, with its lock held.
+
+    @property
+    def is_last(self) -> bool:
+        """Its call was refused and has no further attempt."""
+        return self.told_at is not None and self.attempts_left == 1
 
     def barred_until(self, pace: Pace, now: float, random: Callable[[], float]) -> float:
         """The instant until which a hold keeps it back, ``now`` or earlier if none does."""
         hold = pace.held(self.account, now)
-        if hold is not None and self.told_at is not None and hold.sent_at <= self.told_at:
+        if (
+            hold is not None
+            and self.told_at is not None
+            and hold.sent_at <= self.told_at
+            and not (hold.longer and self.is_last)
+        ):
             hold = None
         if hold is not None and (self._release is None or self._release[0] < hold.until):
-            self._release, self._told_at = (hold.until, release(hold, random)), hold.since
+            at = hold.until if pace.refusals(self.account) else release(hold, random)
+            self._release, self._told_at = (hold.until, at), hold.since
         return now if self._release is None else self._release[1]
 
     @property
@@ -145,12 +188,13 @@ class Turn:
         """Seconds by which it goes out behind the end of a hold."""
         return 0.0 if self._release is None else self._release[1] - self._release[0]
 
-    def heard_of(self, other: Turn) -> None:
+    def heard_of(self, other: Turn, now: float, random: Callable[[], float]) -> None:
         """Another attempt with this account is answered. Ends a hold that was told before that one went out."""
         if self.told_at is not None and self.told_at <= other.sent_at:
             self.cautious = False
         if self._release is not None and self._told_at <= other.sent_at:
-            self._release = None
+            until, at = self._release
+            self._release = (min(until, now), min(at, now + random() * SPREAD))
 
 
 class Gate:
@@ -215,9 +259,12 @@ class Gate:
                 turn._order = self._arrivals
                 self._line.append(turn)
             woken = self._let_out(now)
-            delay = None if turn.permit is not None else self._delay(turn, now)
+            delay = None
+            if turn.permit is None:
+                view = self._view(now)
+                delay = self._delay(turn, now, view)
             if delay is not None:
-                delay = replace(delay, look_at=self._looks_at(turn, delay, now))
+                delay = replace(delay, look_at=self._looks_at(turn, delay, now, view))
                 turn.looks_at, turn.stirred = delay.look_at, False
         _wake([one for one in woken if one is not turn])
         return delay
@@ -225,7 +272,7 @@ class Gate:
     def outlook(self, turn: Turn, now: float) -> Delay | None:
         """What ``turn`` would have to wait for from ``now`` on, without standing in line for it."""
         with self._lock:
-            return self._delay(turn, now)
+            return self._delay(turn, now, self._view(now, turn.account))
 
     def withdraw(self, turn: Turn, now: float) -> None:
         """The attempt does not go out, or is over and has shown nothing of the origin."""
@@ -257,13 +304,21 @@ class Gate:
             self._lock.release()
         _wake(woken)
 
-    def hold(self, turn: Turn, wait: float, now: float) -> None:
-        """The attempt of ``turn`` was answered 429 and told to come back in ``wait`` seconds."""
-        if turn.account is not None:
-            with self._lock:
-                self._pace.hold(turn.account, wait, now, turn.sent_at)
+    def hold(self, turn: Turn, wait: float, now: float) -> float:
+        """The attempt of ``turn`` was told to come back in ``wait`` seconds. Returns how many its call waits."""
+        if turn.account is None:
+            return wait
+        with self._lock:
+            return self._pace.hold(turn.account, wait, now, turn.sent_at, self._budget.calls, self._random)
 
     # -- inside: the lock is held -------------------------------------------------
+
+    def _heard(self, turn: Turn, now: float) -> None:
+        mates = [one for one in self._line if one.account is not None and one.account == turn.account]
+        grows = self._pace.searches(turn.account) or not any(one.is_last for one in mates)
+        self._pace.success(turn.account, turn.sent_at, now, grows=grows)
+        for one in mates:
+            one.heard_of(turn, now, self._random)
 
     def _settle(self, turn: Turn, outcome: Outcome, now: float) -> list[Turn]:
         self._hear()
@@ -277,10 +332,8 @@ class Gate:
                 turn, now = self._answers.popleft()
             except IndexError:  # a signal handler has heard it
                 return
-            self._pace.success(turn.account, turn.sent_at)
-            for one in self._line:
-                if one.account is not None and one.account == turn.account:
-                    one.heard_of(turn)
+            if turn.permit is not None and not self._pace.idle:
+                self._heard(turn, now)
             self._note(turn, Outcome.ANSWERED, now)
 
     def _note(self, turn: Turn, outcome: Outcome, now: float) -> None:
@@ -301,95 +354,145 @@ class Gate:
         """Let out whoever may go, and return them."""
         self._hear()
         out: list[Turn] = []
-        while (turn := self._next(now)) is not None:
+        while (turn := self._next(now, view := self._view(now) if self._line else _EMPTY)) is not None:
             if not self._take_from_line(turn):
                 continue  # a signal handler has let it out meanwhile
             turn._order = 0
             ready = turn.heeds_breaker and self._breaker.ready_at(now) <= now
             turn.permit = self._breaker.admit(now) if ready else _BESIDE
             turn.sent_at = now
+            if not self._pace.idle:
+                self._pace.start(turn.account, now)
             self._out.add(turn)
             out.append(turn)
         sleeper = min(self._line, key=lambda one: one.looks_at, default=None)
         if sleeper is None:
             self._breaker.calm()
             return out
-        if self._next_look(now) < sleeper.looks_at < _NEVER:
+        if self._next_look(now, view) < sleeper.looks_at < _NEVER:
             # What they sleep for has changed, and one that looks in time is enough.
             sleeper.stirred, sleeper.looks_at = True, now
             out.append(sleeper)
         return out
 
-    def _looks_at(self, turn: Turn, delay: Delay, now: float) -> float:
+    def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
         """When ``turn`` asks again: earlier than its own delay ends if nobody else looks when the next may go out."""
-        first = self._next_look(now)
+        first = self._next_look(now, view)
         watched = any(one.looks_at <= first for one in self._line if one is not turn)
         return delay.until if watched else min(delay.until, first)
 
-    def _next_look(self, now: float) -> float:
+    def _next_look(self, now: float, view: _View) -> float:
         """When the next in line may go out, if nothing else happens."""
-        ready, token, busy = self._breaker.ready_at(now), self._budget.ready_at(now), self._busy()
-        return min((self._may_go_at(one, now, ready, token, busy) for one in self._line), default=_NEVER)
+        return min((self._may_go_at(one, now, view) for one in self._line), default=_NEVER)
 
-    def _busy(self) -> set[str | None]:
-        """The accounts whose cautious attempts let others go first: those that are out or have more attempts left."""
-        if not any(one.cautious for one in self._line):
-            return set()
-        return {one.account for one in tuple(self._out)} | {one.account for one in self._line if one.attempts_left > 1}
+    def _view(self, now: float, account: str | None = None) -> _View:
+        """For those in line, and one with ``account`` that is not."""
+        line, busy, searched = self._line, _NONE, _NONE
+        slots = dict[str | None, float]()
+        if any(one.cautious for one in line):
+            others = (one.account for one in line if one.attempts_left > 1)
+            busy = frozenset(one.account for one in tuple(self._out)).union(others)
+        if not self._pace.idle:
+            accounts = {account, *(one.account for one in line)}
+            searching = {account for account in accounts if self._pace.searches(account)}
+            if searching:
+                searched = frozenset(one.account for one in line if one.attempts_left > 1).intersection(searching)
+            last = {one.account for one in line if one.attempts_left == 1 and one.is_last} - searched
+            slots = {account: self._slot(account, now, account in last) for account in accounts}
+        return _View(self._breaker.ready_at(now), self._budget.ready_at(now), busy, slots, searched)
 
-    def _may_go_at(self, turn: Turn, now: float, ready: float, token: float, busy: set[str | None]) -> float:
+    def _slot(self, account: str | None, now: float, last: bool) -> float:
+        """From when on the rate lets the next with ``account`` out. After refusals in a row one goes at a time, of a
+        crowd a few.
+        """
+        slot = self._pace.ready_at(account, now, last=last)
+        if self._pace.refusals(account):
+            out = sorted(one.sent_at for one in tuple(self._out) if one.account == account)
+            most = max(1, math.isqrt(self._budget.calls))
+            slot = max(slot, out[-most] + NEWS) if len(out) >= most else slot
+        return slot
+
+    def _may_go_at(self, turn: Turn, now: float, view: _View) -> float:
         barred = turn.barred_until(self._pace, now, self._random)
         if barred > now:
             return barred
-        if ready > now and self._heeds(turn):
-            return ready
-        if self._awaits_news(turn, now, busy):
-            return max(now, turn.since) + NEWS
-        return token if turn.costs else now
+        if view.ready > now and self._heeds(turn):
+            return view.ready
+        if self._awaits_news(turn, now, view):
+            return self._news_at(turn, now)
+        slot = self._slot_of(turn, now, view)
+        if slot > now:
+            return slot
+        return view.token if turn.costs else now
 
-    def _next(self, now: float) -> Turn | None:
+    def _slot_of(self, turn: Turn, now: float, view: _View) -> float:
+        slot = view.slots.get(turn.account, now) if view.slots and turn.paced else now
+        return now if slot > now and self._is_inside(turn) else slot
+
+    def _next(self, now: float, view: _View) -> Turn | None:
         if not self._line:
             return None
-        ready = self._breaker.ready_at(now) <= now
-        busy = self._busy()
         free = [
             turn
             for turn in self._line
-            if turn.barred_until(self._pace, now, self._random) <= now and not self._awaits_news(turn, now, busy)
+            if self._slot_of(turn, now, view) <= now
+            and turn.barred_until(self._pace, now, self._random) <= now
+            and not self._awaits_news(turn, now, view)
         ]
-        if not ready:
+        if view.ready > now:
             free = [turn for turn in free if not self._heeds(turn)]
         elif self._breaker.state is not BreakerState.CLOSED:
             # The one with most attempts left loses least.
             free.sort(key=lambda turn: (-turn.attempts_left, turn._order))
+        elif not self._pace.idle:
+            # So it is with who finds out whether the provider accepts again. Behind an answer the one with fewest goes
+            # first, while the rate is low.
+            proven = {account: self._pace.proven(account) for account in view.slots}
+            free.sort(key=lambda turn: (turn.attempts_left * (1 if proven.get(turn.account) else -1), turn._order))
         return next((turn for turn in free if not turn.costs or self._budget.take(now)), None)
 
     def _heeds(self, turn: Turn) -> bool:
         """Whether the breaker may hold ``turn`` back: not if that is what an attempt waits for that is out."""
+        return turn.heeds_breaker and not self._is_inside(turn)
+
+    def _is_inside(self, turn: Turn) -> bool:
+        """Whether an attempt that is out waits for ``turn`` to be over."""
         outer = turn.outer
-        return turn.heeds_breaker and not (
-            outer and any(one in outer or one.attempt in outer for one in tuple(self._out))
-        )
+        return bool(outer) and any(one in outer or one.attempt in outer for one in tuple(self._out))
 
-    def _awaits_news(self, turn: Turn, now: float, busy: set[str | None]) -> bool:
+    def _awaits_news(self, turn: Turn, now: float, view: _View) -> bool:
         """Whether a cautious one lets others go first."""
-        if not turn.cautious or self._budget.calls < 2:
+        if turn.is_last and turn.paced and turn.account in view.searched:
+            return not self._is_inside(turn)
+        if not turn.cautious or self._budget.calls < 2 or self._is_inside(turn):
             return False
-        recent = now < turn.since + NEWS
-        if turn.told_at is None:
-            return recent and self._breaker.doubtful
-        return recent or turn.account in busy
+        if turn.told_at is not None:
+            return now < turn.since + NEWS or turn.account in view.busy
+        patience = self._breaker.patience
+        # Behind a long one they go one by one.
+        waits = now < turn.since + patience or (patience > NEWS and turn.account in view.busy)
+        return waits and self._breaker.doubtful
 
-    def _delay(self, turn: Turn, now: float) -> Delay | None:
+    def _news_at(self, turn: Turn, now: float) -> float:
+        """Until when it waits for them, if none comes."""
+        patience = NEWS if turn.told_at is not None else self._breaker.patience
+        return turn.since + patience if now < turn.since + patience else now + NEWS
+
+    def _delay(self, turn: Turn, now: float, view: _View) -> Delay | None:
         barred = turn.barred_until(self._pace, now, self._random)
         if barred > now:
             return Delay(Barrier.PACE, barred, turn.spread)
-        ready = self._breaker.ready_at(now)
-        if ready > now and self._heeds(turn):
-            return Delay(Barrier.BREAKER, ready, at_latest=self._breaker.state is not BreakerState.OPEN)
-        if self._awaits_news(turn, now, self._busy()):
+        if view.ready > now and self._heeds(turn):
+            return Delay(Barrier.BREAKER, view.ready, at_latest=self._breaker.state is not BreakerState.OPEN)
+        if self._awaits_news(turn, now, view):
             barrier = Barrier.BREAKER if turn.told_at is None else Barrier.PACE
-            return Delay(barrier, max(now, turn.since) + NEWS, optional=True)
+            return Delay(barrier, self._news_at(turn, now), optional=True)
+        slot = self._slot_of(turn, now, view)
+        if slot > now:
+            gap = self._pace.gap(turn.account)
+            place = turn._order or self._arrivals + 1
+            slot += gap * sum(one.account == turn.account and one._order < place for one in self._line)
+            return Delay(Barrier.PACE, slot, at_latest=True, optional=True, rate=1 / gap if gap else None)
         if not turn.costs:
             return None
         before = sum(one.costs for one in self._line if 0 < one._order < (turn._order or self._arrivals + 1))

@@ -468,7 +468,7 @@ class Call(Generic[T]):
                 until, began = delay.until, now
             ends = planner.bears_until(delay, began, now)
             if ends is None and delay.optional:
-                turn.cautious = False
+                turn.waits_no_longer()
                 continue
             if ends is None:
                 self._history.not_carried_out()

@@ -59,9 +59,9 @@ class RetryNotice:
 class DelayNotice:
     """An attempt has to wait before it goes out, for up to ``wait`` seconds until it is looked at again.
 
-    ``cause``: ``pace`` (another call was told to wait by the provider), ``breaker`` (the origin answers nobody) or
-    ``budget`` (too many resends); ``message`` says it in words. ``attempt`` is the one to come, and ``phase`` is
-    ``backing_off``.
+    ``cause``: ``pace`` (another call was told to wait by the provider, or calls were refused as they came too fast),
+    ``breaker`` (the origin answers nobody) or ``budget`` (too many resends); ``message`` says it in words. ``attempt``
+    is the one to come, and ``phase`` is ``backing_off``.
     """
 
     attempt: int

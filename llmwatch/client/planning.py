@@ -30,6 +30,7 @@ from llmwatch.recovery import (
     failure_of,
     outcome_of,
 )
+from llmwatch.recovery.possible import RETRYABLE_STATUSES
 
 __all__ = ["Planner"]
 
@@ -76,6 +77,7 @@ class Planner:
     refused: Plan | None = None
     _call: object = field(default_factory=object, init=False)  # what the gate knows it by
     _told_at: float | None = field(default=None, init=False)  # when the call itself was told to wait
+    _paced_wait: float | None = field(default=None, init=False)  # how long it waits for that
     _failed: bool = field(default=False, init=False)  # the last attempt has, as others may
     _costs: bool = field(default=False, init=False)  # the resend that is planned takes a token
     _plan: Plan | None = field(default=None, init=False)
@@ -182,6 +184,16 @@ class Planner:
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
         """What the call waits for, for a person."""
         host, wait = request.host, max(0.0, delay.until - now)
+        if delay.rate is not None:
+            return (
+                f"{host} refuses calls with this model and credential that come too fast, so that they go out one after"
+                f" the other, {delay.rate:.2g} a second for now; it is the turn of this one in about {wait:.1f} s."
+            )
+        if delay.optional:
+            return (
+                f"the latest attempts at {host} have failed, so that this one, the last of its call or one of many,"
+                f" lets others find out first, for {wait:.1f} s."
+            )
         if delay.barrier is Barrier.PACE:
             return (
                 f"{host} has told another call with this model and credential to wait, which holds this one back for"
@@ -205,14 +217,14 @@ class Planner:
         turn, now = self.turn, self.settings.clock.now()
         if turn is None:
             return
-        self._told_at = None
+        self._told_at, self._paced_wait = None, None
         if error is not None and not cancelled:
             failure = failure_of(error)
             wait = failure.retry_after
-            if failure.status == 429 and wait is not None:
+            if failure.status in RETRYABLE_STATUSES and wait is not None:
                 self._told_at = now
                 if self.retry.pace and wait <= self.retry.max_retry_after:
-                    turn.gate.hold(turn, wait, now)
+                    self._paced_wait = turn.gate.hold(turn, wait, now)
             outcome = outcome_of(failure, error)
             self._failed = outcome not in (Outcome.ANSWERED, Outcome.ABANDONED)
             turn.gate.settle(turn, outcome, now)
@@ -260,7 +272,7 @@ class Planner:
         self._costs = not plan.free and not loading and not asked
         context = replace(
             context,
-            wait_ok=not asked or wait <= self.retry.max_retry_after,
+            wait_ok=error.retry_after is None or error.retry_after <= self.retry.max_retry_after,
             time_ok=self.ends_at is None or now + wait < self.ends_at,
         )
         delay = self._outlook(request, now + wait)
@@ -287,7 +299,9 @@ class Planner:
         turn = self._turn(request, costs=self._costs, told_at=self._told_at)
         # This one fails, and is counted as an attempt only then.
         delay = self.gate.outlook(turn, then)
-        return None if delay is None or self.bears_until(delay, then, then) is not None else delay
+        if delay is None or delay.optional or self.bears_until(delay, then, then) is not None:
+            return None
+        return delay
 
     def asked_of_adapter(
         self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
@@ -360,7 +374,7 @@ class Planner:
         if plan.free:
             return 0.0
         if error.retry_after is not None:
-            return float(error.retry_after)
+            return float(error.retry_after) if self._paced_wait is None else self._paced_wait
         wait = self._backoff(self.history.loading + 1 if loading else self.history.counted)
         if loading and self.loading_since is not None:
             wait = max(0.0, min(wait, self.loading_since + self.loading_time - self.settings.clock.now()))

@@ -84,12 +84,16 @@ class Retry:
     * ``slow_but_alive`` (False): also resend an attempt whose bytes flowed. The provider is working, and bills both.
     * ``resend_with_tools`` (False): also resend where tools may have had side effects on the provider's side.
     * ``breaker`` (5) and ``breaker_wait`` (30): after so many attempts in a row that an origin lost (``connect``,
-      ``headers``, ``ttfb``, a refused connection, 502, 503, 504) calls to it wait, and one attempt at a time probes
-      after 1, 2, 4, ... seconds, at most ``breaker_wait``. ``breaker`` 0 or ``None`` turns it off.
+      ``headers``, ``ttfb``, a refused connection, 502, 503, 504, 529) calls to it wait, and one attempt at a time
+      probes after 1, 2, 4, ... seconds, at most ``breaker_wait``. Where as many failed in a row in any other way that
+      may pass (500, 429, a reset), the last attempt of a call waits up to 8 s for an answer to another call.
+      ``breaker`` 0 or ``None`` turns it off.
     * ``budget`` (10): the tokens that a client holds for one origin, and 3 more for each call in flight; a resend costs
       one unless the provider named its wait, a success returns a tenth and a second returns one. Without a token a
       resend waits. A call's first attempt is free. 0 or ``None``: no such bound.
-    * ``pace`` (True): a 429 that names a wait holds back the client's other calls with that model and credential.
+    * ``pace`` (True): an error status that names a wait (429, 503, 529, ...) holds back the client's other calls with
+      that model and credential. Where calls are refused behind that again, they go out one after the other, as many a
+      second as the provider accepts, until none is refused for a minute.
     * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; each single wait is
       bounded by ``max_retry_after`` as well. A call that would wait longer ends at once. 0 never waits, for programs
       that turn to another provider; ``None`` removes the cap; ``deadline`` still holds.

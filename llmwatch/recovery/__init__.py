@@ -7,7 +7,7 @@ from llmwatch.recovery.decision import Plan, decide
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind, cause_of, close_reason_of, failure_of
 from llmwatch.recovery.messages import in_seconds, recovery, timeout_message
-from llmwatch.recovery.pace import Hold, Pace, release
+from llmwatch.recovery.pace import SPREAD, Hold, Pace, release
 from llmwatch.recovery.possible import could_work
 from llmwatch.recovery.reason import Reason
 from llmwatch.recovery.safety import is_safe
@@ -15,6 +15,7 @@ from llmwatch.recovery.timing import backoff, retry_after, should_retry
 
 __all__ = [
     "NEWS",
+    "SPREAD",
     "Breaker",
     "BreakerState",
     "Context",

@@ -154,7 +154,7 @@ class Batch:
                 ends = planner.bears_until(delay, began, time.at)
                 if ends is None:
                     if delay.optional:
-                        turn.cautious = False
+                        turn.waits_no_longer()
                         continue
                     self._lose(planner, planner.refuse(delay, error, request, time.at, began))
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import cycle
 
 import pytest
 
@@ -61,6 +62,28 @@ def test_every_prompt_is_answered(
         batch = Batch(provider, threads, seed=seed).run()
         assert (batch.answered, [str(error) for error in batch.lost]) == (2000, [])
         assert len(batch.sent_at) <= 2000 + most_extra(threads)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "wait"),
+    [([500], None), ([524], None), ([503, 500], None), ([503, 529], None), ([503, 429], None), ([429], None)]
+    + [([status], 1.0) for status in (429, 500, 503, 529)],
+)
+@pytest.mark.parametrize("threads", THREADS)
+def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float | None, threads: int) -> None:
+    """Five seconds in which every request is answered with an error that may pass, alone or in turns, with a named
+    wait or without.
+    """
+    calls = 800
+    for seed in SEEDS if threads < 100 else SEEDS[:1]:
+        turns = cycle(statuses)
+
+        def provider(at: float, call: int, attempt: int, turns: Iterator[int] = turns) -> Reply:
+            return Reply.status(next(turns), wait) if BEGIN / 2 <= at < BEGIN / 2 + 5 else HEALTHY
+
+        batch = Batch(provider, threads, calls=calls, seed=seed).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (calls, [])
+        assert len(batch.sent_at) <= calls + 2 * threads
 
 
 @pytest.mark.parametrize("threads", THREADS)

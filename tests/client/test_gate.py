@@ -159,7 +159,7 @@ def test_who_was_told_itself_waits_no_longer_than_that() -> None:
 
 
 def test_a_success_ends_a_hold() -> None:
-    """That of an attempt that went out after the word."""
+    """That of an attempt that went out after the word; those that were held go out within a second of it."""
     street = Street()
     told = street.out(99.0, account="mine")
     early = street.out(99.5, account="mine")
@@ -171,8 +171,104 @@ def test_a_success_ends_a_hold() -> None:
     exempt = street.turn(account="mine", told_at=100.0)
     assert street.gate.ask(exempt, 101.0) is None
     street.gate.answered(exempt, 102.0)
-    assert street.woken == ["held"]
-    assert held.permit is not None
+    # Those that were held do not come all at once.
+    assert street.gate.ask(held, 102.4) == Delay(Barrier.PACE, 102.5, 0.5)
+    assert street.gate.ask(held, 102.5) is None
+    street.out(102.0, account="mine")
+
+
+def taught() -> Street:
+    """The provider accepts four calls a second: it has accepted eight in the two seconds until another may come."""
+    street = Street(share=0.0)
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    refuse_ninth(street, 101.0, 101.0)
+    return street
+
+
+def refuse_ninth(street: Street, now: float, later: float) -> None:
+    """Nine go out at once, whatever the rate, of which the last is refused at ``later``."""
+    turns = [street.turn(account="mine") for _ in range(9)]
+    for turn in turns:
+        turn.waits_no_longer()
+        assert street.gate.ask(turn, now) is None
+    street.gate.hold(turns[-1], 1.0, later)
+    for turn in turns:
+        street.gate.withdraw(turn, later)
+
+
+def order_of(street: Street, now: float, *lefts: int) -> list[int]:
+    """In which order attempts go out whose calls have so many left, each answered at once, from ``now`` on."""
+    line = {left: street.turn(account="mine", told_at=now - 1.0, attempts_left=left) for left in lefts}
+    for turn in line.values():
+        street.gate.ask(turn, now - 0.9)
+    order = list[int]()
+    while len(order) < len(line):
+        street.gate.ask(next(turn for left, turn in line.items() if left not in order), now)
+        for left in [left for left, turn in line.items() if turn.permit is not None and left not in order]:
+            order.append(left)
+            street.gate.answered(line[left], now)
+        now += 0.1
+    return order
+
+
+def test_who_was_refused_behind_a_hold_comes_at_the_rate_that_is_accepted() -> None:
+    """One after the other; each is told how many go out in a second, and when its own turn is."""
+    street = taught()
+    line = [street.turn(str(number), account="mine") for number in range(3)]
+    assert street.gate.ask(line[0], 102.0) is None
+    rated = {"at_latest": True, "optional": True, "rate": 4.0}
+    assert street.gate.ask(line[1], 102.0) == Delay(Barrier.PACE, 102.25, **rated)
+    assert street.gate.ask(line[2], 102.0) == Delay(Barrier.PACE, 102.5, **rated)
+    street.out(102.0, account="another")
+    street.out(102.0)
+    assert street.gate.ask(line[2], 102.25) is not None
+    assert street.woken[-1] == "1"
+    assert street.gate.ask(line[2], 102.5) is None
+
+
+def test_a_rate_is_never_what_ends_a_call() -> None:
+    """One that may not wait goes out in spite of it; so does one that an attempt waits for which is out."""
+    street = taught()
+    first = street.out(102.0, account="mine")
+    first.attempt = "its attempt"
+    turn = street.turn(account="mine")
+    delay = street.gate.ask(turn, 102.0)
+    assert delay is not None
+    assert delay.optional
+    turn.waits_no_longer()
+    assert street.gate.ask(turn, 102.0) is None
+    assert street.gate.ask(street.turn(account="mine", outer=["its attempt"]), 102.0) is None
+
+
+def test_the_last_attempts_of_calls_find_out_nothing() -> None:
+    """The one with most attempts left goes first after a refusal. Those that have one go behind its answer, before all
+    others, where it is known how many are accepted; behind all others, where these find out.
+    """
+    assert order_of(taught(), 102.0, 2, 1, 3) == [3, 2, 1]
+    street = taught()
+    refuse_ninth(street, 102.0, 104.0)
+    assert order_of(street, 105.0, 2, 1, 4, 3) == [4, 1, 2, 3]
+
+
+def test_refusals_in_a_row_are_found_out_by_few() -> None:
+    """Of sixteen calls four go out at once, where all were refused of late, and others only when nothing is heard of
+    them for a second.
+    """
+    street = Street()
+    for _ in range(16):
+        street.gate.enter(object(), 99.0)
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    refused = street.out(101.0, account="mine")
+    street.gate.hold(refused, 1.0, 101.1)
+    street.gate.withdraw(refused, 101.1)
+    line = [street.turn(str(number), account="mine") for number in range(9)]
+    for turn in line:
+        assert street.gate.ask(turn, 101.2) == Delay(Barrier.PACE, 102.1)
+    street.gate.ask(line[0], 102.1)
+    assert [turn.permit is not None for turn in line] == [True] * 4 + [False] * 5
+    assert street.gate.ask(line[4], 102.2) == Delay(Barrier.PACE, 103.1, at_latest=True, optional=True)
+    street.gate.answered(line[0], 102.3)
+    assert [turn.permit is not None for turn in line] == [False] + [True] * 8
 
 
 LAST: dict[str, Any] = {"account": "mine", "told_at": 100.0, "attempts_left": 1, "cautious": True}

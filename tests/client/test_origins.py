@@ -263,12 +263,16 @@ def test_a_wait_before_the_gate_can_be_given_up(studio: Studio, how: str) -> Non
     assert (gate._line, gate._out, gate._budget.calls) == ([], set(), 0)
 
 
-def test_a_named_wait_holds_back_the_other_calls(studio: Studio) -> None:
-    """Those with the same model and key, until its end and their share of a second; others are sent at once."""
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+def test_a_named_wait_holds_back_the_other_calls(studio: Studio, status: int) -> None:
+    """Those with the same model and key, until its end and their share of a second; others are sent at once. Whatever
+    the status that the provider names it with.
+    """
     studio.random = [0.25]
     settings = studio.settings(on_notice=studio.notices.append)
     mine, other = {"headers": {"Authorization": "Bearer one"}}, {"headers": {"authorization": "Bearer two"}}
-    told, first = studio.call(asks(**{"retry-after": "7"}), whole(), settings=settings, **mine)
+    answer = Answer(status=status, headers={"retry-after": "7"})
+    told, first = studio.call(answer, whole(), settings=settings, **mine)
     telling = in_thread(studio.drain, told)
     eventually(lambda: len(studio.retries) == 1, "the wait begins")
     held, second = studio.call(whole(), settings=settings, **mine)
