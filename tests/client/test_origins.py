@@ -10,10 +10,16 @@ import pytest
 
 from llmwatch import Cancelled, CancelToken, CircuitOpen, DelayNotice, Limits, ProviderError, Retry, WatchTimeout
 from llmwatch.client import origins as module
+from llmwatch.client.gate import Barrier, Delay
+from llmwatch.client.history import History
 from llmwatch.client.origins import Origins
+from llmwatch.client.planning import Planner
+from llmwatch.client.request import CallRequest
 from llmwatch.client.resend import Resend
+from llmwatch.client.settings import Start
 from llmwatch.policy import EffectiveRetry
-from tests.client.fakes import Answer, Studio, asks, whole
+from llmwatch.recovery import Door
+from tests.client.fakes import URL, Answer, Studio, asks, whole
 from tests.end_to_end.calls import eventually, in_thread
 
 BUSY = Answer(status=503)
@@ -189,6 +195,29 @@ def test_a_call_that_may_not_wait_that_long_sends_nothing(
     assert "5 attempts in a row to api.provider.test were never answered" in str(error)
     assert ("deadline" in str(error)) == (limits.deadline == 0.5)
     assert studio.records[-1].outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("delay", "words"),
+    [
+        (Delay(Barrier.PACE, 7.25, 0.25), "has told another call with this model and credential to wait"),
+        (Delay(Barrier.PACE, 7.25, at_latest=True, optional=True, rate=4.0), "4 a second for now"),
+        (Delay(Barrier.PACE, 7.25, optional=True), "lets others find out first"),
+        (Delay(Barrier.BREAKER, 7.25, optional=True), "the latest attempts at api.provider.test have failed"),
+        (Delay(Barrier.BREAKER, 7.25), "so the circuit breaker lets one through at a time"),
+        (Delay(Barrier.BREAKER, 7.25, at_latest=True), "once the one that is out is answered"),
+        (Delay(Barrier.BUDGET, 7.25), "the retry budget is empty"),
+    ],
+)
+def test_each_wait_is_told_in_its_own_words(studio: Studio, delay: Delay, words: str) -> None:
+    """With its seconds."""
+    settings, retry = studio.settings(), EffectiveRetry()
+    request = CallRequest.build("POST", URL, {"json": {"stream": True}})
+    start, gate = Start(request=request, door=Door.COLLECT), settings.origins.get(request.origin, retry, random)
+    planner = Planner(settings=settings, start=start, retry=retry, history=History(), gate=gate)
+    text = planner.in_words(delay, request, 2.0)
+    assert words in text
+    assert " 5.2 s" in text
 
 
 @pytest.mark.parametrize("max_wait", [0, 300])
