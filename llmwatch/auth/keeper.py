@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -70,7 +69,7 @@ class _Waiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._awake: Waiter = queue.SimpleQueue()
+        self._awake = Waiter()
         self.landed = False
         self.over = False
 

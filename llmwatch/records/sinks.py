@@ -13,7 +13,6 @@ import contextlib
 import errno
 import logging
 import os
-import queue
 import stat
 import sys
 import threading
@@ -363,9 +362,10 @@ def _taking_turns(descriptor: int) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            # As a wait that a signal handler may end: see llmwatch.watch.waiting.
-            with contextlib.suppress(queue.Empty):
-                queue.SimpleQueue[None]().get(timeout=_PAUSE)
+            # As a wait that a signal handler may end, or outlast: see llmwatch.watch.clock.
+            pause = threading.Lock()
+            pause.acquire()
+            pause.acquire(timeout=_PAUSE)
         except OSError:
             # A file system without such locks.
             break

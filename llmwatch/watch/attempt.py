@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import contextvars
 import os
-import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -127,7 +126,7 @@ class Attempt(Reports[T]):
                     return batch
                 before, waiter = waiter, self._handover.changed.enter(waiter)
             if stays:
-                self._clock.wait(queue.SimpleQueue(), None)
+                self._clock.wait(Waiter(), None)
             elif waiter is before:
                 self._clock.wait(waiter, until)
 

@@ -10,12 +10,41 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-Waiter: TypeAlias = "queue.SimpleQueue[None]"
-"""What one thread sleeps on. Whoever puts something in wakes it, now or as soon as it sleeps, and never fails."""
+
+class Waiter:
+    """What one thread sleeps on. Whoever puts something in wakes it, now or as soon as it sleeps, and never fails.
+
+    It is a lock: ``SimpleQueue.get`` sleeps for ever (CPython 3.10 to 3.12) once a signal handler has run for longer
+    than was left of its time-out.
+    """
+
+    __slots__ = ("_woken",)
+
+    def __init__(self) -> None:
+        self._woken = threading.Lock()
+        self._woken.acquire()
+
+    def put(self, item: None = None) -> None:
+        """Wake it. Takes no lock."""
+        try:
+            self._woken.release()
+        except RuntimeError:
+            return  # somebody else has, and it has not slept since
+
+    @property
+    def woken(self) -> bool:
+        """It will not sleep."""
+        return not self._woken.locked()
+
+    def get(self, timeout: float = -1) -> None:
+        """Sleep until it is woken. Raises :class:`queue.Empty` after ``timeout`` seconds, if that is not negative."""
+        if not self._woken.acquire(timeout=timeout):
+            raise queue.Empty
+
 
 # Queues and locks refuse time-outs near the platform's largest; waking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0

@@ -28,7 +28,7 @@ from typing import Protocol
 
 from llmwatch.watch import dropped
 from llmwatch.watch.census import Census
-from llmwatch.watch.clock import SYSTEM, Clock
+from llmwatch.watch.clock import SYSTEM, Clock, Waiter
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action
 
@@ -203,7 +203,7 @@ class Supervisor:
 def _pause(seconds: float) -> None:
     # What is wrong with the turns may be wrong with this as well.
     with contextlib.suppress(Exception):
-        SYSTEM.wait(queue.SimpleQueue(), SYSTEM.now() + seconds)
+        SYSTEM.wait(Waiter(), SYSTEM.now() + seconds)
 
 
 _current: Supervisor | None = None

@@ -20,7 +20,6 @@ The rules for everything that a caller's thread may run:
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -52,7 +51,7 @@ class WaitList:
         of this very thread may have changed something just before, lock or no lock.
         """
         if waiter is None or waiter not in self._waiters:
-            waiter = queue.SimpleQueue()
+            waiter = Waiter()
             self._waiters[waiter] = None
         return waiter
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 import time
 
 import pytest
 
 from llmwatch.watch import clock as clocks
 from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock, Waiter
-from tests.watch.scripted import Caller, WatchedClock
+from tests.watch.scripted import PATIENCE, Caller, WatchedClock
 
 SOON = 0.02
 """Seconds that a real wait of these tests takes."""
@@ -58,20 +60,20 @@ def test_a_real_get_takes_any_time() -> None:
 
 def test_a_real_wait_ends_with_its_time_or_when_it_is_woken() -> None:
     """Somebody sleeps until something is put in or the time has come."""
-    waiter: Waiter = queue.SimpleQueue()
+    waiter = Waiter()
     until = time.monotonic() + SOON
     while time.monotonic() < until:
         SYSTEM.wait(waiter, until)
     caller = Caller(lambda: SYSTEM.wait(waiter, SYSTEM.now() + 1e12))
     waiter.put(None)
     assert caller.result() is None
-    assert waiter.empty()
+    assert not waiter.woken
 
 
 def test_a_wait_without_an_end_is_cut_into_slices_where_ctrl_c_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a slice set, as on Windows, an endless wait returns early for its caller to look again."""
     monkeypatch.setattr(clocks, "_SLICE", SOON)
-    waiter: Waiter = queue.SimpleQueue()
+    waiter = Waiter()
     SYSTEM.wait(waiter, None)
     SYSTEM.wait(waiter, SYSTEM.now() + 1e12)
 
@@ -79,7 +81,7 @@ def test_a_wait_without_an_end_is_cut_into_slices_where_ctrl_c_needs_it(monkeypa
 @pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
 def test_a_wait_that_is_over_returns_at_once(clock: Clock) -> None:
     """A wait until a time in the past returns at once."""
-    waiter: Waiter = queue.SimpleQueue()
+    waiter = Waiter()
     clock.wait(waiter, clock.now() - 1.0)
 
 
@@ -107,7 +109,7 @@ def test_advancing_wakes_whoever_waits_for_an_inbox() -> None:
 def test_advancing_wakes_whoever_sleeps() -> None:
     """A wait returns when time passes, and is forgotten afterwards."""
     clock = WatchedClock()
-    waiter: Waiter = queue.SimpleQueue()
+    waiter = Waiter()
 
     def wait() -> float:
         while clock.now() < 1_010.0:
@@ -131,3 +133,48 @@ def test_a_manual_get_waits_through_the_very_instant() -> None:
     caller = Caller(lambda: clock.get(inbox, clock.now()))
     inbox.put("news")
     assert caller.result() == "news"
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"),
+    reason="the main thread gets the signals",
+)
+def test_a_real_wait_ends_though_a_signal_handler_outlasts_it() -> None:
+    """What is left of its time-out when the handler returns is less than nothing, and that is not for ever."""
+    waiter, rescued, handled = Waiter(), threading.Event(), []
+
+    def handle(number: int, frame: object) -> None:
+        SYSTEM.wait(Waiter(), SYSTEM.now() + 4 * SOON)
+        handled.append(number)
+
+    def rescue() -> None:
+        rescued.set()
+        waiter.put(None)
+
+    late = threading.Timer(PATIENCE, rescue)
+    late.start()
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        until = SYSTEM.now() + 2 * SOON
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+        while SYSTEM.now() < until:
+            SYSTEM.wait(waiter, until)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        late.cancel()
+        late.join()
+    assert not rescued.is_set()
+
+
+def test_a_waiter_is_woken_once_however_often_it_is_told() -> None:
+    """What was put in before it sleeps counts, once."""
+    waiter = Waiter()
+    assert not waiter.woken
+    waiter.put()
+    waiter.put()
+    assert waiter.woken
+    waiter.get()
+    assert not waiter.woken
+    with pytest.raises(queue.Empty):
+        waiter.get(timeout=0)

@@ -99,7 +99,7 @@ def test_room_is_announced_when_there_is_some_again(handover: Handover[int]) -> 
     assert handover.take() == [2]
     assert not handover.full
     assert waiter not in handover.room
-    assert waiter.qsize() == 1
+    assert waiter.woken
 
 
 @pytest.mark.parametrize("what", ["put", "open", "close", "wake"])
@@ -113,7 +113,7 @@ def test_the_caller_is_woken(handover: Handover[int], what: str) -> None:
         handover.put([2], 1)
     else:
         getattr(handover, what)()
-    assert waiter.qsize() == 1
+    assert waiter.woken
     assert waiter not in handover.changed
 
 

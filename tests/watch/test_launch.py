@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import _thread
 import gc
-import queue
 import signal
 import threading
 
 import pytest
 
 from llmwatch.errors import TooManyThreads
-from llmwatch.watch.clock import SYSTEM
+from llmwatch.watch.clock import SYSTEM, Waiter
 from llmwatch.watch.launch import Launch
 from tests.watch.scripted import PATIENCE, Caller
 
@@ -140,7 +139,7 @@ def test_an_interrupted_start_starts_whole_or_not_at_all() -> None:
             assert one.thread.ident is None
     until = SYSTEM.now() + PATIENCE
     while set(threading.enumerate()) - threads and SYSTEM.now() < until:
-        SYSTEM.wait(queue.SimpleQueue(), SYSTEM.now() + 0.001)
+        SYSTEM.wait(Waiter(), SYSTEM.now() + 0.001)
     assert set(threading.enumerate()) - threads == set()
 
 

@@ -36,7 +36,7 @@ def test_everybody_is_woken_once(waiting: WaitList) -> None:
     assert [waiting.enter(waiter) for waiter in waiters] == waiters
     waiting.wake()
     waiting.wake()
-    assert [waiter.qsize() for waiter in waiters] == [1, 1, 1]
+    assert [waiter.woken for waiter in waiters] == [True] * 3
     assert not waiting
     assert waiting.enter(waiters[0]) not in waiters
 
@@ -48,7 +48,7 @@ def test_who_leaves_is_not_woken(waiting: WaitList) -> None:
     waiting.leave(waiter)
     waiting.leave(None)
     waiting.wake()
-    assert waiter.empty()
+    assert not waiter.woken
 
 
 @pytest.mark.parametrize("where", WAKE, ids=names(WAKE))
@@ -58,7 +58,7 @@ def test_an_interrupted_wake_leaves_nobody_asleep(waiting: WaitList, where: tupl
     with pytest.raises(Alarm):
         interrupted(waiting.wake, where, press, nth=2 if where != WAKE[0] else 1)
     waiting.wake()
-    assert all(waiter.qsize() >= 1 for waiter in waiters)
+    assert all(waiter.woken for waiter in waiters)
 
 
 def test_a_wait_ends_when_it_is_ready(waiting: WaitList) -> None:
