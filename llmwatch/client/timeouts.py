@@ -41,15 +41,20 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
     connect, read = _pair(timeout)
     for value in (connect, read):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ConfigError(
-                f"timeout={timeout!r} must be a number of seconds, a pair (connect, read) of such, or None.",
-                field="timeout",
-                value=timeout,
-            )
+            raise _refused(timeout, "a number of seconds")
     given: dict[str, Any] = {"connect": connect, "ttfb": read, "stale": read}
-    checked = Limits(**{name: value for name, value in given.items() if value is not None})
+    try:
+        checked = Limits(**{name: value for name, value in given.items() if value is not None})
+    except ConfigError:
+        raise _refused(timeout, "a finite number of seconds, 0 or more") from None
     said = {name: value for name in given if (value := checked.get(name)) is not UNSET}
     return Timeouts(seconds=said, stand=True, heeded=heeded)
+
+
+def _refused(timeout: object, number: str) -> ConfigError:
+    """In the words that its user wrote, who has set no limit."""
+    text = f"timeout={timeout!r} must be {number}, a pair (connect, read) of such, or None."
+    return ConfigError(text, field="timeout", value=timeout)
 
 
 def _pair(timeout: object) -> tuple[object, object]:

@@ -112,7 +112,11 @@ def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), (3, -1)])
 def test_a_timeout_of_a_wrong_value_is_refused(timeout: Any) -> None:
-    """Negative and infinite seconds, and none at all, are a ``ConfigError``, set aside or not."""
+    """Negative and infinite seconds, and none at all, are a ``ConfigError``, set aside or not, about what was written:
+    no ``Limits`` were.
+    """
     for heeded in (True, False):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match="0 or more") as caught:
             of_requests(timeout, heeded=heeded)
+        assert str(caught.value).startswith(f"timeout={timeout!r} ")
+        assert caught.value.field == "timeout"
