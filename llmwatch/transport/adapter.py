@@ -81,7 +81,15 @@ class WatchedAdapter(HTTPAdapter):
                 "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY.",
                 field="proxies",
             ) from None
-        return super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        config = getattr(pool, "proxy_config", None)
+        if config is not None and isinstance(verify, ssl.SSLContext):
+            # Without it a proxy that is reached by TLS is verified by urllib3's own context, whatever this one trusts.
+            # The pool is for this context alone.
+            names = None if verify.check_hostname else False
+            pool.proxy_config = config._replace(ssl_context=verify, assert_hostname=names)
+            pool.conn_kw["proxy_config"] = pool.proxy_config
+        return pool
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

@@ -388,3 +388,40 @@ def test_a_session_trusts_a_proxy_as_requests_does(serve: Any, server_tls: ssl.S
     with requests.Session() as native, llmwatch.Session(limits=Limits(ttfb=LONG), retry=QUICK) as session:
         for asking in (native, session, llmwatch.mount(native)):
             assert asking.get(PLAIN_URL, proxies=proxies, timeout=PATIENCE).status_code == 200
+
+
+@libraries
+@each(("name", "verify", "expected"), VERIFIES)
+def test_verify_says_it_of_a_proxy_with_a_tunnel(
+    serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
+) -> None:
+    """A context, a file and a directory hold for the proxy in front of a tunnel as they do for the server behind it."""
+    server = serve(tls=server_tls)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), ProxyServer(tls=server_tls) as proxy:
+        warnings.simplefilter("ignore")
+        patch.setenv("SSL_CERT_FILE", places["other"])
+        patch.setenv("HTTPS_PROXY", proxy.url)
+        patch.setenv("NO_PROXY", "")
+        with watched(library, verify=verify(places)) as client:
+            assert outcome(lambda: client.get(server.url), library) == expected
+        said = str(verify(places)) if isinstance(verify(places), Path) else verify(places)
+        with llmwatch.Client(limits=Limits(ttfb=LONG), retry=QUICK) as ours:
+            if expected == "ok":
+                assert ours.request("GET", server.url, verify=said).status_code == 200
+                return
+            with pytest.raises(llmwatch.ConnectFailed, match=f"the certificate of the proxy {proxy.netloc}"):
+                ours.request("GET", server.url, verify=said)
+
+
+@libraries
+def test_a_context_decides_about_the_name_of_a_proxy(
+    serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy with a certificate for another name is refused, by a context that does not look at names it is not."""
+    server = serve(tls=server_tls)
+    monkeypatch.setenv("NO_PROXY", "")
+    with ProxyServer(tls=server_tls, host="127.0.0.2") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        for names, expected in ((True, "refused"), (False, "ok")):
+            with watched(library, verify=_context(places, names=names)) as client:
+                assert outcome(lambda client=client: client.get(server.url), library) == expected
