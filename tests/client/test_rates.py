@@ -78,17 +78,17 @@ def run(accepts: Accepts, threads: int, calls: int, seed: int, status: int = 429
     [
         (lambda: sliding(8, 1.0, 1.0), 8.0, 16, 300, QUICK),
         (lambda: sliding(10, 1.0, 1.0), 10.0, 100, 300, QUICK),
-        (lambda: sliding(5, 1.0, 1.0), 5.0, 100, 300, SLOW),
+        (lambda: sliding(5, 1.0, 1.0), 5.0, 64, 240, SLOW),
         (lambda: bucket(8.0, 8.0, 1.0), 8.0, 16, 300, QUICK),
-        (lambda: bucket(10.0, 10.0, 1.0), 10.0, 120, 360, QUICK),
+        (lambda: bucket(10.0, 10.0, 1.0), 10.0, 80, 300, QUICK),
         (lambda: bucket(5.0, 5.0), 5.0, 16, 200, QUICK),
         (lambda: bucket(1.0, 60.0, 1.0), 1.0, 100, 240, QUICK),
         (lambda: bucket(10.0, 60.0, 1.0), 10.0, 100, 300, {}),
         (lambda: window(60, 60.0), 1.0, 16, 240, QUICK),
-        (lambda: window(60, 60.0), 1.0, 100, 240, QUICK),
-        (lambda: window(10, 1.0), 10.0, 100, 300, QUICK),
-        (lambda: window(10, 1.0, 1.0), 10.0, 100, 300, QUICK),
-        (lambda: window(50, 10.0), 5.0, 120, 400, QUICK),
+        (lambda: window(60, 60.0), 1.0, 80, 200, QUICK),
+        (lambda: window(10, 1.0), 10.0, 80, 300, QUICK),
+        (lambda: window(10, 1.0, 1.0), 10.0, 64, 300, QUICK),
+        (lambda: window(50, 10.0), 5.0, 80, 300, QUICK),
     ],
 )
 def test_a_limited_key_costs_no_prompt(
