@@ -295,7 +295,7 @@ class Gate:
         made by a signal handler of the thread which holds the lock, so that it never comes to give it back. Then the
         next that comes here hears of it.
         """
-        self._answers.append((turn, now))
+        self.note_answer(turn, now)
         if not self._lock.acquire(timeout=_BRIEFLY):
             return
         try:
@@ -303,6 +303,12 @@ class Gate:
         finally:
             self._lock.release()
         _wake(woken)
+
+    def note_answer(self, turn: Turn, now: float) -> None:
+        """The same, for a call's own thread, in which a signal handler may raise: takes no lock. Whoever has it next,
+        with :meth:`withdraw` say, hears of it.
+        """
+        self._answers.append((turn, now))
 
     def hold(self, turn: Turn, wait: float, now: float) -> float:
         """The attempt of ``turn`` was told to come back in ``wait`` seconds. Returns how many its call waits."""
@@ -469,14 +475,16 @@ class Gate:
         if turn.told_at is not None:
             return now < turn.since + NEWS or turn.account in view.busy
         patience = self._breaker.patience
-        # Behind a long one they go one by one.
-        waits = now < turn.since + patience or (patience > NEWS and turn.account in view.busy)
-        return waits and self._breaker.doubtful
+        # Behind a long one they go one by one, for as long again.
+        one_by_one = patience > NEWS and turn.account in view.busy and now < turn.since + 2 * patience
+        return (now < turn.since + patience or one_by_one) and self._breaker.doubtful
 
     def _news_at(self, turn: Turn, now: float) -> float:
         """Until when it waits for them, if none comes."""
         patience = NEWS if turn.told_at is not None else self._breaker.patience
-        return turn.since + patience if now < turn.since + patience else now + NEWS
+        if now < turn.since + patience:
+            return turn.since + patience
+        return now + NEWS if turn.told_at is not None else min(now + NEWS, turn.since + 2 * patience)
 
     def _delay(self, turn: Turn, now: float, view: _View) -> Delay | None:
         barred = turn.barred_until(self._pace, now, self._random)

@@ -467,7 +467,7 @@ class Call(Generic[T]):
                 # Another wait than the one before.
                 until, began = delay.until, now
             ends = planner.bears_until(delay, began, now)
-            if ends is None and delay.optional:
+            if ends is None and planner.goes_anyway(delay, now):
                 turn.waits_no_longer()
                 continue
             if ends is None:

@@ -127,6 +127,12 @@ class Planner:
             ends = min(ends, self.ends_at)
         return ends if delay.at_latest and ends > now else None
 
+    def goes_anyway(self, delay: Delay, now: float) -> bool:
+        """Whether an attempt that may wait no longer goes out all the same: where only a guess holds it back, unless
+        its call is at its end.
+        """
+        return delay.optional and (self.ends_at is None or now < self.ends_at)
+
     def refuse(
         self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float, began: float
     ) -> LLMWatchError:
@@ -229,7 +235,7 @@ class Planner:
             self._failed = outcome not in (Outcome.ANSWERED, Outcome.ABANDONED)
             turn.gate.settle(turn, outcome, now)
         elif error is None:
-            turn.gate.answered(turn, now)
+            turn.gate.note_answer(turn, now)
         turn.gate.withdraw(turn, now)
         self.turn = None
 

@@ -86,7 +86,8 @@ class Retry:
     * ``breaker`` (5) and ``breaker_wait`` (30): after so many attempts in a row that an origin lost (``connect``,
       ``headers``, ``ttfb``, a refused connection, 502, 503, 504, 529) calls to it wait, and one attempt at a time
       probes after 1, 2, 4, ... seconds, at most ``breaker_wait``. Where as many failed in a row in any other way that
-      may pass (500, 429, a reset), the last attempt of a call waits up to 8 s for an answer to another call.
+      may pass (500, 429, a reset), the last attempt of a call waits up to 8 s for an answer to another call, and while
+      others are on their way for up to 8 s more.
       ``breaker`` 0 or ``None`` turns it off.
     * ``budget`` (10): the tokens that a client holds for one origin, and 3 more for each call in flight; a resend costs
       one unless the provider named its wait, a success returns a tenth and a second returns one. Without a token a

@@ -152,7 +152,7 @@ class Transport(BaseTransport):
         if origin is not None:
             sent_on(prepared)
         # The next request has the extensions of this one itself; this one may be sent again as a call of its own.
-        sent, ends_at = request.extensions.get(_ENDS_AT, (None, None))
+        sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
         if sent is not None and sent() is request:
             ends_at = None
         sending = Sending(prepared)

@@ -199,8 +199,8 @@ class RedirectedHeaders(CaseInsensitiveDict[Any]):
     """The headers of a model call that was redirected: what requests makes of them for the next request knows that, the
     URL that they were sent to, and when the call ends that it belongs to. A pickle is one of requests' own.
 
-    ``ends_at`` is ``None`` in what was sent itself, which may be sent again as a call of its own; its copies have it
-    from ``onward``.
+    ``ends_at`` is ``None`` in what was sent itself, which may be sent again as a call of its own; the copy that goes on
+    has it from ``onward``, and no other has.
     """
 
     def __init__(
@@ -217,7 +217,8 @@ class RedirectedHeaders(CaseInsensitiveDict[Any]):
         self.onward = onward
 
     def copy(self) -> RedirectedHeaders:
-        return RedirectedHeaders(dict(self.items()), self.sent_to, ends_at=self.onward)
+        ends_at, self.onward = self.onward, None
+        return RedirectedHeaders(dict(self.items()), self.sent_to, ends_at=ends_at)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CaseInsensitiveDict, (dict(self.items()),)
@@ -242,9 +243,14 @@ def arrived(prepared: requests.PreparedRequest) -> bool:
 
 
 def end_of(prepared: requests.PreparedRequest) -> float | None:
-    """When the call ends that ``prepared`` goes on with: ``None`` for one of its own, or where it has no such limit."""
+    """When the call ends that ``prepared`` goes on with: ``None`` for one of its own, or where it has no such limit.
+    Told once: sent again, later, it is a call of its own.
+    """
     headers = prepared.headers
-    return headers.ends_at if isinstance(headers, RedirectedHeaders) else None
+    if not isinstance(headers, RedirectedHeaders):
+        return None
+    ends_at, headers.ends_at = headers.ends_at, None
+    return ends_at
 
 
 def _put_aside(response: requests.Response, hops: list[requests.Response]) -> None:

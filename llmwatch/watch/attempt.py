@@ -36,6 +36,8 @@ __all__ = ["Attempt", "serving"]
 _NEVER = float("inf")
 _WAKE_BOUND = 1.0
 """Seconds in which a worker has to wake after its sockets were shut; then it counts as an orphan."""
+_STAYS = 2.0
+"""Seconds for which a thread that is not the main one is kept from its call's end while the interpreter exits."""
 _EXIT_BOUND = 0.05
 """The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
 
@@ -126,13 +128,15 @@ class Attempt(Reports[T]):
                     return batch
                 before, waiter = waiter, self._handover.changed.enter(waiter)
             if stays:
-                self._clock.wait(Waiter(), None)
-            elif waiter is before:
+                self._clock.wait(Waiter(), self._clock.now() + _STAYS)
+                return batch
+            if waiter is before:
                 self._clock.wait(waiter, until)
 
     def _stays(self) -> bool:
-        """Whether this thread waits for the end of the process. It was awake when the attempts were ended at exit, and
-        would only print a traceback, as one that is woken then.
+        """Whether this thread waits for the end of the process, for :data:`_STAYS`: a function that runs at exit may
+        wait for it. It was awake when the attempts were ended at exit, and would only print a traceback, as one that is
+        woken then.
         """
         return self._handover.silent and threading.get_ident() != threading.main_thread().ident
 
@@ -226,8 +230,10 @@ class Attempt(Reports[T]):
             self._shut()
 
     def end_at_exit(self) -> None:
-        """The interpreter exits: nothing more is sent or read, and whoever waits is left to it."""
+        """The interpreter exits: nothing more is sent or read, and whoever waits is left to it, for a while."""
         with self._lock:
+            # Its caller goes to sleep again, for a bounded time: a function that runs at exit may wait for the thread.
+            self._handover.changed.wake()
             self._handover.silence()
             now = self._clock.now()
             if self._abandoned:

@@ -25,8 +25,9 @@ LIMIT, LONG, PATIENCE = map(float, sys.argv[1:])
 """
 
 
-def _run(script: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + textwrap.dedent(script)]
+def _run(script: str, first: str = "") -> subprocess.CompletedProcess[str]:
+    program = first + _COMMON + textwrap.dedent(script)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     command += [str(LIMIT), str(LONG), str(PATIENCE)]
     environment = {**os.environ, VARIABLE: str(SCALE)}
     return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, env=environment, check=False)
@@ -104,3 +105,26 @@ def test_an_exit_while_calls_wait() -> None:
         """
     )
     assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_a_function_that_runs_at_exit_may_wait_for_a_thread_in_a_call() -> None:
+    """A daemon thread that waits for an answer is let go while the interpreter exits, so that what joins it there
+    returns.
+    """
+    done = _run(
+        """
+        def call():
+            try:
+                llmwatch.collect("POST", server.chat_url, json=asking())
+            except llmwatch.Cancelled as error:
+                print(error.by)
+
+        server = FaultServer("silent").start()
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        server.wait_for_requests(1, PATIENCE)
+        """,
+        # Runs behind llmwatch's own.
+        first="import atexit; atexit.register(lambda: thread.join(PATIENCE))",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "lifecycle\n", "")

@@ -153,7 +153,7 @@ class Batch:
                     until, began = delay.until, time.at
                 ends = planner.bears_until(delay, began, time.at)
                 if ends is None:
-                    if delay.optional:
+                    if planner.goes_anyway(delay, time.at):
                         turn.waits_no_longer()
                         continue
                     self._lose(planner, planner.refuse(delay, error, request, time.at, began))

@@ -130,6 +130,13 @@ def test_a_probe_that_is_out_costs_nobody_its_wait(bound: dict[str, float]) -> N
         assert (batch.answered, [str(error) for error in batch.lost]) == (300, [])
 
 
+def test_errors_that_last_are_told_soon() -> None:
+    """Where every request fails for good in a way that might pass, each of many calls ends within half a minute."""
+    batch = Batch(lambda at, call, attempt: Reply.status(500), 40, calls=80).run()
+    assert (batch.answered, len(batch.lost), len(batch.sent_at)) == (0, 80, 240)
+    assert batch.elapsed <= 2 * 30
+
+
 def test_what_the_old_way_lost() -> None:
     """Where calls do not wait, the same outage costs hundreds of prompts."""
     batch = Batch(_outage, 16, seed=1, retry=Retry(max_wait=0)).run()

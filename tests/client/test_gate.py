@@ -6,9 +6,16 @@ import random
 import threading
 from typing import Any
 
+from llmwatch import CircuitOpen
 from llmwatch.client.gate import Barrier, Delay, Gate, Turn
+from llmwatch.client.history import History
+from llmwatch.client.origins import Origins
+from llmwatch.client.planning import Planner
+from llmwatch.client.request import CallRequest
+from llmwatch.client.settings import Settings, Start
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import Outcome
+from llmwatch.recovery import Door, Outcome
+from tests.client.simulation import Time
 from tests.watch.scripted import Caller, held
 
 
@@ -490,3 +497,48 @@ def test_a_call_of_a_signal_handler_between_two_steps() -> None:
     street.gate.enter(object(), 107.0)
     assert (first.permit is not None, second.permit) == (True, None)
     assert street.woken == ["first"]
+
+
+def _planner(gate: Gate) -> Planner:
+    retry = EffectiveRetry()
+    start = Start(request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT)
+    settings: Any = {"clock": Time(), "random": lambda: 0.5, "origins": Origins()}
+    return Planner(settings=Settings(**settings), start=start, retry=retry, history=History(), gate=gate)
+
+
+class InOneStep:
+    """A lock that is taken by ``with`` alone, which no signal handler of the thread can come in between."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_call_that_succeeds_takes_the_lock_in_one_step() -> None:
+    """What a handler raises in its thread never leaves the lock of its origin with it."""
+    street = Street()
+    turn = street.out()
+    planner = _planner(street.gate)
+    planner.turn = turn
+    street.gate._lock = InOneStep()  # type: ignore[assignment]
+    planner.attempt_over(None, cancelled=False)
+    assert turn.permit is None
+    assert not street.gate._answers
+
+
+def test_a_call_at_its_deadline_sends_nothing() -> None:
+    """A rate that holds a call back to the end of its deadline ends it there, where it could only begin in vain; one
+    that has time left goes out.
+    """
+    planner = _planner(Street().gate)
+    planner.ends_at = 100.0
+    delay = Delay(Barrier.PACE, 180.0, at_latest=True, optional=True, rate=0.1)
+    assert planner.bears_until(delay, 90.0, 90.0) == 100.0
+    assert planner.goes_anyway(delay, 99.0)
+    assert planner.bears_until(delay, 90.0, 100.0) is None
+    assert not planner.goes_anyway(delay, 100.0)
+    error = planner.refuse(delay, None, planner.start.request, 100.0, 90.0)
+    assert isinstance(error, CircuitOpen)
+    assert "deadline" in str(error)

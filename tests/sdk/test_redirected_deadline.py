@@ -89,8 +89,9 @@ def test_what_was_sent_may_be_sent_again() -> None:
     assert end_of(prepared) is None
     sent_on(prepared, 5.0)
     assert end_of(prepared) is None
-    assert end_of(prepared.copy()) == 5.0
     following = prepared.copy()
+    assert (end_of(following), end_of(following), end_of(following.copy())) == (5.0, None, None)
+    assert end_of(prepared.copy()) is None
     sent_on(following, 7.0)
     assert (end_of(following), end_of(following.copy())) == (None, 7.0)
 
