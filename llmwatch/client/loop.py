@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextvars
 import functools
+import gc
 import logging
 import os
 import sys
@@ -640,11 +641,26 @@ def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Calla
 
 def _leave_open_calls() -> None:
     """At exit: calls that nobody has closed. The main thread is here, and those that are not daemons have ended."""
-    threads = sys._current_frames().keys() - {threading.get_ident()}
+    if not _open:
+        return
+    threads = _threads() - {threading.get_ident()}
     for reference in list(_open.values()):
         call = reference()
         if call is not None:
             call.leave_at_exit(threads)
+
+
+def _threads() -> set[int]:
+    """The threads that there are, also those that Python has not started. A garbage collection in the middle of the
+    look would wait for the interpreter's own list of them, for ever (seen with CPython 3.11.7).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return set(sys._current_frames())
+    finally:
+        if collects:
+            gc.enable()
 
 
 atexit.register(_leave_open_calls)

@@ -21,7 +21,7 @@ import requests
 
 import llmwatch
 from llmwatch import CallRecord, CancelToken, Client, Event, Limits, Retry, sdk
-from llmwatch.client import origins
+from llmwatch.client import loop, origins
 from llmwatch.client.gate import Gate
 from llmwatch.client.origins import Origins
 from llmwatch.faults import Context, Script, steps
@@ -718,3 +718,27 @@ def test_a_forked_child_tells_of_its_own(serve: Serve) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == ["['child cancelled', 'parent cancelled']", "no more"]
+
+
+def test_no_garbage_is_collected_while_threads_are_looked_for(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at exit for the threads that may be reading a call runs without the collector, which goes on after it;
+    and where no call is open there is none.
+    """
+    seen: list[bool] = []
+    frames = sys._current_frames
+
+    def look() -> Any:
+        seen.append(gc.isenabled())
+        return frames()
+
+    monkeypatch.setattr(sys, "_current_frames", look)
+    loop._leave_open_calls()
+    assert seen == []
+    stream = connect(limits=Limits(stale=LONG)).stream("POST", serve("stall-after-content").chat_url, json=asking())
+    with stream:
+        to_the_text(stream)
+        loop._leave_open_calls()
+        assert gc.isenabled()
+    assert seen == [False]
