@@ -227,7 +227,8 @@ def test_many_callers_are_freed_from_one_dead_resolver(connect: Connect, monkeyp
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     retry = Retry(max_attempts=1, breaker=0)
-    client = connect(limits=Limits(connect=LIMIT), retry=retry)
+    # Long enough for each of 64 workers to begin its look-up: one that is ended before is no orphan.
+    client = connect(limits=Limits(connect=5 * LIMIT), retry=retry)
     before = llmwatch.stats()["workers"]
     try:
         callers = [in_thread(stream, client, "http://dead.invalid/") for _ in range(64)]
