@@ -15,7 +15,7 @@ No I/O, no threads, no clock.
 
 from __future__ import annotations
 
-from llmwatch.wire.refusal import stray_error
+from llmwatch.wire.error_objects import stray_error
 
 __all__ = ["MAX_EVENT", "Framer", "LineFramer"]
 

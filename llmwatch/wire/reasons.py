@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmwatch.wire.error_objects import shorten
 from llmwatch.wire.event import Event, Kind
-from llmwatch.wire.refusal import shorten
 
 __all__ = ["REASONS", "is_cut", "is_failure", "normalised", "reason_of", "words_of"]
 

@@ -13,9 +13,10 @@ import re
 
 from llmwatch.wire.dialects.detect import by_event, is_line
 from llmwatch.wire.dialects.registry import is_registered
+from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
-from llmwatch.wire.refusal import LINE_TYPES, error_in, media_type
+from llmwatch.wire.refusal import LINE_TYPES, media_type
 
 __all__ = ["Recognition"]
 

@@ -15,34 +15,22 @@ from http import HTTPStatus
 from typing import Any
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
-from llmwatch.records import redact
 from llmwatch.wire.codes import may_pass
+from llmwatch.wire.error_objects import MOST_NAME, broken_error, error_body, error_in, lone_error, printed, shorten
 from llmwatch.wire.event import StreamError
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
 
 __all__ = [
-    "bare_error",
-    "broken_error",
-    "error_in",
-    "has_error",
     "in_stream_error",
     "is_loading",
-    "is_named",
-    "is_notice",
     "json_document",
-    "lone_error",
     "media_type",
     "not_a_stream",
-    "printed",
     "provider_error",
     "retry_delay",
-    "shorten",
-    "stray_error",
 ]
 
-_MOST_TEXT = 500
 _MOST_TITLE = 80
-_MOST_NAME = 80
 _MOST_DETAILS = 16
 _DECIMAL = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?", re.ASCII)
 
@@ -95,371 +83,6 @@ def _decoded(body: bytes) -> str:
 def media_type(content_type: str) -> str:
     """The bare media type of a ``Content-Type`` header, in lower case."""
     return content_type.partition(";")[0].strip().lower()
-
-
-def shorten(text: str, most: int = _MOST_TEXT) -> str:
-    """Foreign ``text`` on one line, scrubbed of keys, at most ``most`` characters, with a mark where it was cut."""
-    # Twice: what is spread over lines has to be seen as one text, and control characters become spaces.
-    return " ".join(redact.text(" ".join(text.split()), cap=most).split())
-
-
-def _name(value: object) -> str | None:
-    # Codes come as words or as numbers. bool is an int, and says nothing here.
-    if isinstance(value, str):
-        return shorten(value, _MOST_NAME) or None
-    return str(value) if type(value) is int and abs(value) < 10**9 else None
-
-
-def _first_text(source: dict[str, Any], *names: str) -> str | None:
-    for name in names:
-        value = source.get(name)
-        if isinstance(value, str) and value.strip():
-            return shorten(value)
-    return None
-
-
-def _from_details(value: object) -> str | None:
-    # FastAPI: {"detail": "..."} or {"detail": [{"loc": ..., "msg": "..."}]}; Cloudflare's API: {"errors":
-    # [{"message": "..."}]}.
-    if isinstance(value, str):
-        return shorten(value) or None
-    if isinstance(value, list) and value:
-        return _from_details(value[0]) if isinstance(value[0], (str, dict)) else None
-    if isinstance(value, dict):
-        return _first_text(value, "message", "msg", "error")
-    return None
-
-
-def has_error(source: dict[str, Any]) -> bool:
-    """Whether ``error`` in an object is one.
-
-    Some gateways have it in every event, with nulls, with a code of success, or as the word ``none``.
-    An empty message alone is no success: it is what Python makes of an exception without words.
-    """
-    error = source.get("error")
-    if isinstance(error, str):
-        return error.strip().lower() not in _NO_ERRORS
-    if not isinstance(error, dict) or all(said is None for said in error.values()):
-        return bool(error) and not isinstance(error, dict)
-    words = _first_text(error, "message", "detail", "error", "msg")
-    well = (_name(error.get("code")) or "").lower() in _FINE_CODES and not error.get("type")
-    return not well or (words is not None and words.strip(" .!").lower() not in _NOTICES)
-
-
-def error_in(value: object) -> StreamError | None:
-    """The error that a parsed JSON value stands for, or ``None`` where it does not say that it is one.
-
-    Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
-    which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
-    "..."}`` (Baidu), ``{"base_resp": {"status_code": ...}}`` (MiniMax), ``{"object": "error", ...}`` and ``{"type":
-    "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API), ``{"event": "error", ...}`` (Dify),
-    ``{"text": ..., "error_code": ...}`` (FastChat), a list under ``error`` (Cloudflare's AI Gateway), and an object of
-    its own under other names: ``{"Response": {"Error": ...}}`` (Tencent), ``{"ErrorMsg": ...}`` (Hunyuan), ``{"fault":
-    ...}`` (Apigee, WSO2).
-    """
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, dict):
-        return None
-    error = value.get("error") if has_error(value) else None
-    if isinstance(error, dict):
-        kind = _name(error.get("type")) or _name(error.get("status"))
-        message = _first_text(error, "message", "detail", "error", "msg") or "no message was given"
-        return StreamError(kind, _name(error.get("code")), message)
-    if isinstance(error, str):
-        message = _first_text(value, "message", "error_description") or shorten(error)
-        return StreamError(_name(value.get("error_type")), _name(value.get("code")), message)
-    if error:
-        message = _from_details(error) or _first_text(value, "message", "msg", "detail") or "an error of unknown shape"
-        first = error[0] if isinstance(error, list) and isinstance(error[0], dict) else {}
-        return StreamError(_name(first.get("type")), _name(value.get("code")) or _name(first.get("code")), message)
-    status = value.get("base_resp")
-    if isinstance(status, dict) and status.get("status_code"):
-        message = _first_text(status, "status_msg") or "no message was given"
-        return StreamError(None, _name(status["status_code"]), message)
-    found = _coded_error(value) or _held_error(value)
-    if found is not None:
-        return found
-    if "error" in (value.get("object"), value.get("type"), value.get("event")):
-        kind = _name(value.get("type"))
-        message = _first_text(value, "message", "detail") or "no message was given"
-        return StreamError(None if kind == "error" else kind, _name(value.get("code")), message)
-    return None
-
-
-def _coded_error(value: dict[str, Any]) -> StreamError | None:
-    """Baidu's, by the name of its words, and FastChat's, whose words stand in place of the answer's text."""
-    code = value.get("error_code")
-    message = _first_text(value, "error_msg", "error_message", "message", "text")
-    if not code or (_name(code) or "").lower() in _FINE_CODES or (message is None and "error_msg" not in value):
-        return None
-    return StreamError(None, _name(code), message or "no message was given")
-
-
-def _held_error(value: dict[str, Any]) -> StreamError | None:
-    """The error in an object of its own that is not named ``error``."""
-    response = value.get("Response")
-    held = response.get("Error") if isinstance(response, dict) else value.get("ErrorMsg") or value.get("fault")
-    if not isinstance(held, dict):
-        return None
-    message = _first_text(held, "Message", "Msg", "faultstring", "message", "description")
-    detail = held.get("detail")
-    inner = detail.get("errorcode") if isinstance(detail, dict) else None
-    code = next((code for said in (held.get("Code"), held.get("code"), inner) if (code := _name(said))), None)
-    if (code or "").lower() in _FINE_CODES or not (code or message):
-        return None
-    return StreamError(None, code, message or "no message was given")
-
-
-_FINE_CODES = frozenset(("0", "200", "ok", "success"))
-"""Codes that come with every answer of some gateways."""
-
-# And states that come with what others say of their progress.
-_UNDER_WAY = _FINE_CODES | frozenset(
-    ("completed", "done", "finished", "in_progress", "loading", "pending", "processing", "queued", "running", "started")
-)
-# Codes and words of notices. Those beside them stand for themselves.
-_NOTICES = _UNDER_WAY | frozenset(
-    ("accepted", "begin", "begun", "continue", "created", "debug", "info", "information", "notice", "ready", "waiting")
-)
-_FAILED = frozenset(("error", "exception", "fail", "failed", "failure"))
-# What says that there is no error, in its place.
-_NO_ERRORS = frozenset(("", "none", "null", "no error"))
-_LEAST_STATUS, _MOST_STATUS = 400, 599
-_FINE_STATUSES = frozenset(status for status in HTTPStatus if status < 300)
-# What an object holds that is an error and nothing else.
-_ALONE = frozenset(
-    ("error", "errors", "error_type", "error_code", "error_msg", "error_message", "errorMessage", "errorType", "code")
-) | frozenset(
-    ("status", "statusCode", "status_code", "success", "ok", "type", "object", "event", "message", "msg", "reason")
-)
-_ALONE |= frozenset(("title", "detail", "result", "messages", "param", "instance", "path", "request_id", "requestId"))
-_ALONE |= frozenset(("trace_id", "task_id", "message_id", "conversation_id", "created_at", "timestamp"))
-_ALONE |= frozenset(
-    ("Response", "RequestId", "ErrorMsg", "Id", "fault", "header", "sid", "exception", "__type", "Message")
-)
-_IDENTITIES = frozenset(("request_id", "requestId", "trace_id", "timestamp", "path"))
-
-
-def is_notice(code: object, words: str | None) -> bool:
-    """Whether a code beside ``words`` says that all is well, or under way.
-
-    Its name says so, or it is one of HTTP's below 300. Any number but HTTP's own of errors is judged by ``words`` that
-    are such a name and nothing else.
-    """
-    name = (_name(code) or "0").lower()
-    if name in _NOTICES:
-        return True
-    number = int(name) if name.isdecimal() else _LEAST_STATUS
-    fine = (words or "").strip(" .!").lower() in _NOTICES
-    return number in _FINE_STATUSES or (fine and (number < _LEAST_STATUS or number > _MOST_STATUS))
-
-
-def bare_error(value: object) -> StreamError | None:
-    """The error in an object with nothing of an answer in it: as :func:`error_in` says, a code beside a message
-    (DashScope, Zhipu), or a list of errors (Cloudflare).
-    """
-    found = error_in(value)
-    if found is None and isinstance(value, dict):
-        words = _first_text(value, "message", "msg")
-        coded = words is not None and not is_notice(_name(value.get("code")) or value.get("statusCode"), words)
-        if coded or _from_details(value.get("errors")) is not None:
-            found = _error_body(value)
-    return found
-
-
-def lone_error(value: object, *, text: bool = False) -> StreamError | None:
-    """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data.
-
-    Beside what :func:`error_in` reads: a state that is a failure (``success`` that is false, ``status`` that is
-    ``error``, 400 or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, RFC 9457's
-    problems, AWS Lambda's ``errorMessage``, the ``__type`` of AWS's JSON protocols, an ``exception``, and a code
-    with words in a ``header`` (Spark) or a ``status`` (SenseNova). An object with the type of something else is
-    what that says. ``text``: the objects of the stream are data of any kind, in which a code below 400, or a word
-    for one, means nothing.
-    """
-    if not isinstance(value, dict):
-        return None
-    value = {name: said for name, said in value.items() if said not in (None, "", [], {})}
-    if not value or not _ALONE.issuperset(value):
-        return None
-    error = value.get("error", "")
-    readable = isinstance(error, (dict, str)) or (isinstance(error, list) and _from_details(error) is not None)
-    if readable and (found := error_in(value)) is not None:
-        return found
-    if is_named(value):
-        return None
-    if not text and (found := _state_error(value)) is not None:
-        return found
-    failed = _has_failed(value, text=text)
-    told = (
-        _from_details(value.get("errors"))
-        or _from_details(value.get("exception"))
-        or _first_text(value, "error_message", "errorMessage", "error_msg")
-    )
-    raised = _name(value.get("__type"))
-    alone = value.keys() - _IDENTITIES == {"detail"} and _from_details(value["detail"]) is not None
-    if failed is False or not (failed or told or alone or raised):
-        return None
-    kind = (
-        raised.rpartition("#")[2]
-        if raised
-        else _name(value.get("type")) or _name(value.get("error_type")) or _name(value.get("errorType"))
-    )
-    words = _error_body(value)
-    message = words.message if words else told or _first_text(value, "reason") or "no message was given"
-    code = next((code for name in reversed(_STATES) if (code := _name(value.get(name)))), None)
-    return StreamError(kind, code, message)
-
-
-def _state_error(value: dict[str, Any]) -> StreamError | None:
-    """The error in a state that is an object, with a code and words of its own."""
-    for name in ("header", "status"):
-        state = value.get(name)
-        if isinstance(state, dict):
-            code, message = _name(state.get("code")), _first_text(state, "message", "msg")
-            if code is not None and message is not None and not is_notice(code, message):
-                return StreamError(None, code, message)
-    return None
-
-
-# In the order in which they count.
-_STATES = ("status", "statusCode", "status_code", "code", "error_code")
-
-
-def is_named(value: dict[str, Any]) -> bool:
-    """Whether an object has the type of something other than an error. A problem's type may be an address."""
-    return any(_is_other(value.get(name)) for name in ("type", "event"))
-
-
-def _is_other(name: object) -> bool:
-    if not isinstance(name, str):
-        return False
-    lower = name.lower()
-    addresses = lower.startswith(("http:", "https:", "about:"))
-    return bool(lower) and not addresses and not any(word in lower for word in ("error", "exception", "fail"))
-
-
-def _has_failed(value: dict[str, Any], *, text: bool) -> bool | None:
-    """What the states in an object say: a failure, none, or nothing that is known."""
-    for name in ("success", "ok"):
-        if isinstance(value.get(name), bool):
-            return not value[name]
-    if value.get("error") is True:
-        return True
-    words = _first_text(value, "message", "msg", "reason", "title", "detail")
-    states = (_is_failure(value.get(name), words, code="code" in name and not text) for name in _STATES)
-    return next((state for state in states if state is not None), None)
-
-
-def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
-    said = (_name(state) or "").lower()
-    if said in _FAILED or said in _UNDER_WAY:
-        return said in _FAILED
-    if not said or words is None:
-        return None
-    if is_notice(state, words):
-        return False if code else None
-    # Any other code that stands beside words is an error's.
-    return True if code or (said.isdigit() and int(said) >= _LEAST_STATUS) else None
-
-
-_NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
-_WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
-_NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
-# The same as Python prints it.
-_BEGINS_PRINTED = ("{'", "[{'")
-_NAMES_PRINTED_ERROR = re.compile(r"""(?<!\\)'errors?'\s*:\s*[{'"\[<]|(?<!\\)'(?:object|type)'\s*:\s*'error'""")
-_PRINTED_WORDS = re.compile(r"""(?<!\\)'(?:message|error|detail)'\s*:\s*['"](.*)""", re.DOTALL)
-_NEXT_PRINTED = re.compile(r"""['"]\s*,\s*'\w+'\s*:|['"]\s*[}\]]""")
-
-
-def broken_error(text: str) -> StreamError | None:
-    """The error that broken JSON names, in the words that can be made out; ``None`` where it names none.
-
-    The server of transformers, for one, does not escape the text of its errors, and some in Python send what ``print``
-    makes of an object.
-    """
-    text = text.strip()
-    if (value := printed(text)) is not None:
-        return error_in(value)
-    names, says, ends, rest = _NAMES_ERROR, _WORDS, _NEXT_FIELD, ' "}]\n'
-    if text.startswith(_BEGINS_PRINTED):
-        names, says, ends, rest = _NAMES_PRINTED_ERROR, _PRINTED_WORDS, _NEXT_PRINTED, " '\"}]\n"
-    if not text.startswith(("{", "[")) or names.search(text) is None:
-        return None
-    said = says.search(text)
-    words = text if said is None else ends.split(said[1])[0].rstrip(rest)
-    return StreamError(None, None, shorten(words) or "no message was given")
-
-
-_MOST_PRINTED = 64 * 1024
-# The last of them has no place outside a string. Taken whole, it is looked at once.
-_PRINTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b|\\.""", re.DOTALL)
-_CONSTANTS = {"None": "null", "True": "true", "False": "false"}
-_ESCAPED = re.compile(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
-
-
-def printed(text: str) -> Any:
-    """The object that Python printed as ``text``, with strings in single quotes; ``None`` where it is none."""
-    if not text.startswith(_BEGINS_PRINTED) or len(text) > _MOST_PRINTED:
-        return None
-    try:
-        return json.loads(_PRINTED.sub(_json_token, text))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _json_token(found: re.Match[str]) -> str:
-    token = found[0]
-    return _json_string(token[1:-1]) if token[0] in "'\"" else _CONSTANTS.get(token, token)
-
-
-def _json_string(inside: str) -> str:
-    """A string of Python's as one of JSON's."""
-
-    def escaped(found: re.Match[str]) -> str:
-        if found[1]:
-            return f"\\u00{found[1]}"
-        # A quotation mark, escaped or not, and whatever else is escaped, which JSON escapes alike.
-        return "'" if found[2] == "'" else f"\\{found[2] or found[3]}"
-
-    return f'"{_ESCAPED.sub(escaped, inside)}"'
-
-
-def stray_error(text: str) -> StreamError | None:
-    """The error that a line without a field of its own stands for; ``None`` where it reads as none."""
-    text = text.strip()
-    if not text.startswith(("{", "[")):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return broken_error(text)
-    found = bare_error(value) or lone_error(value)
-    if found is None and isinstance(value, dict):
-        # As an error's body says it, with a code or all by itself (Cohere, AWS): nothing of an answer is outside its
-        # events.
-        coded = value.keys() & {"code", "status", "statusCode", "detail"}
-        if coded or value.keys() - _IDENTITIES - {"id"} in ({"message"}, {"Message"}):
-            found = _error_body(value)
-    return found
-
-
-def _error_body(value: object) -> StreamError | None:
-    # With an error status everything that reads like a message is one.
-    found = error_in(value)
-    if found is not None or not isinstance(value, dict):
-        return found
-    message = (
-        _first_text(value, "message", "Message", "msg", "error_description", "title")
-        or _from_details(value.get("detail"))
-        or _from_details(value.get("errors"))
-        or _from_details(value.get("fault"))
-    )
-    if message is None and value.get("error") != {}:
-        return None
-    return StreamError(_name(value.get("type")), _name(value.get("code")), message or "no message was given")
 
 
 def _json(body: bytes) -> Any:
@@ -535,9 +158,9 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
         return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
     text = _decoded(body).strip()
     events = _data_of_events(text)
-    found = _error_body(_json(body)) if events or text[:1] in ("{", "[") else None
+    found = error_body(_json(body)) if events or text[:1] in ("{", "[") else None
     text = events[0] if events else text
-    found = found or _error_body(printed(text))
+    found = found or error_body(printed(text))
     if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
         found = StreamError(None, None, shorten(text))
     return found or StreamError(None, None, _phrase(status))
@@ -564,7 +187,7 @@ def is_loading(body: bytes) -> bool:
     if not isinstance(document, dict):
         return False
     error = document.get("error")
-    found = _error_body(document)
+    found = error_body(document)
     if found is not None and found.type == "unavailable_error":
         return True
     if isinstance(error, str) and type(document.get("estimated_time")) in (int, float):
@@ -671,7 +294,7 @@ def _unread(status: int, content_type: str, first_bytes: bytes, *, ended: bool) 
     end = _LINE_END.search(line)
     if not line or may_be_events(line[: end.start()] if end else line, whole=end is not None):
         return None
-    what = f"of the type {shorten(kind, _MOST_NAME)}" if kind else "without a Content-Type"
+    what = f"of the type {shorten(kind, MOST_NAME)}" if kind else "without a Content-Type"
     return NotAStream(
         f"The endpoint answered {status} with a body {what}, which no dialect reads. "
         "Use request() if it is a whole answer, and llmwatch.Session with stream=True to read its bytes as they come; "

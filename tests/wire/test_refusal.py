@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
 from llmwatch.wire import Decoder, StreamError, is_loading, not_a_stream, provider_error
-from llmwatch.wire.refusal import broken_error
+from llmwatch.wire.error_objects import broken_error
 from tests.rows import each
 from tests.wire.test_decoder import JSON
 

@@ -21,9 +21,9 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
+from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import thoughts
-from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import whole_call
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Container, Mapping
 from typing import Any
 
+from llmwatch.wire.error_objects import broken_error, error_in, has_error, printed, shorten, stray_error
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
 from llmwatch.wire.reasons import is_cut
-from llmwatch.wire.refusal import broken_error, error_in, has_error, printed, shorten, stray_error
 from llmwatch.wire.restated import Said
 from llmwatch.wire.tools import OpenCalls
 

@@ -36,9 +36,9 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
+from llmwatch.wire.error_objects import has_error, shorten
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
-from llmwatch.wire.refusal import has_error, shorten
 from llmwatch.wire.tools import OpenCalls, Places
 
 __all__ = ["BEDROCK_EVENTS", "Bedrock"]

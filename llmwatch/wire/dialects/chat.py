@@ -28,10 +28,10 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
+from llmwatch.wire.error_objects import bare_error, error_in, has_error, is_named
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.refusal import bare_error, error_in, has_error, is_named
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import OpenCalls, is_whole
 

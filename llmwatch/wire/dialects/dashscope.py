@@ -28,8 +28,8 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
+from llmwatch.wire.error_objects import has_error, is_named, is_notice
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.refusal import has_error, is_named, is_notice
 from llmwatch.wire.tools import OpenCalls
 
 __all__ = ["DashScope"]

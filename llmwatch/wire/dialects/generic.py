@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable
 
 from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_event
+from llmwatch.wire.error_objects import broken_error, error_in, lone_error
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
-from llmwatch.wire.refusal import broken_error, error_in, lone_error
 
 __all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of, words_of
+from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
-from llmwatch.wire.refusal import error_in
 from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tools import whole_call
 

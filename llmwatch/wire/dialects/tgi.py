@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, words_of
+from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind
-from llmwatch.wire.refusal import has_error
 from llmwatch.wire.restated import Said
 
 __all__ = ["TGI"]
