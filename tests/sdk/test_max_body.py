@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from llmwatch.sdk import Transport
 from llmwatch.transport.encoding import Unread, unread_for
 from tests.end_to_end.calls import asking
 from tests.end_to_end.times import LONG
+from tests.memory import peak_of
 from tests.rows import each
 from tests.session.doors import caught
 
@@ -112,15 +112,6 @@ PLAIN_DOORS: list[Door] = [_client_request, *RELAYS]
 STREAM_DOORS: list[Door] = [_client_collect, _client_stream, *RELAYS]
 
 
-def _peak(call: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 def _refused(door: Door, url: str, body: dict[str, Any], more: dict[str, Any], *, begun: bool = False) -> None:
     with pytest.raises(BodyTooLarge) as found:
         door(url, body, more)
@@ -150,7 +141,7 @@ def test_a_small_body_that_is_large_decoded_is_not_kept(
     content_type = "text/event-stream" if streaming else "application/json"
     with FaultServer(_answer(bombs[encoding], encoding, content_type=content_type)) as server:
         body = asking() if streaming else PLAIN
-        peak = _peak(lambda: _refused(door, server.chat_url, body, {"max_body": MOST}))
+        peak = peak_of(lambda: _refused(door, server.chat_url, body, {"max_body": MOST}))
         assert len(server.requests) == 1
     assert peak < MOST + ROOM
 
@@ -160,7 +151,7 @@ def test_the_error_of_a_status_is_cut(door: Door, bombs: dict[str, bytes]) -> No
     """An error's body is read up to the bound and not beyond it; the status stays what it says."""
     with FaultServer(_answer(bombs["gzip"], "gzip", 400)) as server:
         sizes: list[int] = []
-        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
     assert MOST // 2 < sizes[0] <= MOST
     assert peak < MOST + ROOM
 
@@ -170,7 +161,7 @@ def test_the_error_of_a_stream_is_cut(bombs: dict[str, bytes]) -> None:
     body = _packed(HELD, begin=b'{"error": {"message": "the model is busy"}}')
     with FaultServer(_answer(body, "gzip", 400)) as server:
         errors: list[ProviderError] = []
-        peak = _peak(lambda: errors.append(caught(ProviderError, _client_collect, server.chat_url, asking(), {})))
+        peak = peak_of(lambda: errors.append(caught(ProviderError, _client_collect, server.chat_url, asking(), {})))
     assert errors[0].status == 400
     assert peak < ROOM
 
@@ -244,12 +235,12 @@ def test_what_a_redirected_model_call_brings_is_bounded(door: Door, status: int,
             assert found.value.retryable is False
             assert f"{MOST:,} bytes" in str(found.value)
 
-        peak = _peak(large)
+        peak = peak_of(large)
         assert len(server.requests) == 3
     assert peak < MOST + ROOM
     with FaultServer([_redirect(status), _answer(bomb, "gzip", 400)]) as server:
         sizes: list[int] = []
-        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
         assert len(server.requests) == 2
     assert MOST // 2 < sizes[0] <= MOST
     assert peak < MOST + ROOM
@@ -349,11 +340,11 @@ def test_an_encoding_of_other_packages_is_counted(door: Door, stored: None) -> N
     holds more, and its status stays.
     """
     with FaultServer(_answer(b"x%d" % HELD, "stored")) as server:
-        peak = _peak(lambda: _refused(door, server.chat_url, PLAIN, {"max_body": MOST}))
+        peak = peak_of(lambda: _refused(door, server.chat_url, PLAIN, {"max_body": MOST}))
     assert peak < MOST + ROOM
     with FaultServer(_answer(b"x%d" % HELD, "stored", 400)) as server:
         sizes: list[int] = []
-        peak = _peak(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
     assert sizes[0] <= MOST
     assert peak < MOST + ROOM
     whole = b"x%d" % MOST if door is _transport else b"x" * MOST  # httpx knows no such encoding

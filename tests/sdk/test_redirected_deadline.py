@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import requests
 
-import llmwatch
 from llmwatch import Limits, Retry, WatchTimeout
 from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.sdk import Transport
 from llmwatch.transport.redirects import end_of, sent_on
 from tests.rows import each
+from tests.sdk.following import DOORS
 from tests.sdk.times import LONG, SOON
 
 PLAIN = {"model": "m", "messages": []}
 STREAM = {**PLAIN, "stream": True}
 RETRY = Retry.none()
-
-
-@contextlib.contextmanager
-def _session(limits: Limits) -> Iterator[Any]:
-    with llmwatch.Session(limits=limits, retry=RETRY) as session:
-        yield session
-
-
-@contextlib.contextmanager
-def _mounted(limits: Limits) -> Iterator[Any]:
-    with requests.Session() as session:
-        llmwatch.mount(session, limits=limits, retry=RETRY)
-        yield session
-
-
-@contextlib.contextmanager
-def _installed(limits: Limits) -> Iterator[Any]:
-    llmwatch.install(limits=limits, retry=RETRY)
-    try:
-        with requests.Session() as session:
-            yield session
-    finally:
-        llmwatch.uninstall()
-
-
-@contextlib.contextmanager
-def _transport(limits: Limits) -> Iterator[Any]:
-    with httpx.Client(transport=Transport(limits=limits, retry=RETRY), follow_redirects=True, timeout=None) as client:
-        yield client
-
-
-DOORS = [_session, _mounted, _installed, _transport]
 
 
 def _slow_circle() -> Script:
@@ -64,7 +30,7 @@ def _slow_circle() -> Script:
 @each(("door", "body"), list(zip(DOORS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
 def test_the_deadline_spans_redirects(door: Any, body: dict[str, Any]) -> None:
     """It counts from the first request, and the second, which no single one of them outlasts, is the last."""
-    with FaultServer(_slow_circle()) as server, door(Limits(deadline=SOON)) as session:
+    with FaultServer(_slow_circle()) as server, door(limits=Limits(deadline=SOON), retry=RETRY) as session:
         with pytest.raises(WatchTimeout) as caught:
             session.post(server.chat_url, json=body)
         error = caught.value
@@ -78,7 +44,7 @@ def test_a_redirect_in_time_is_followed(door: Any) -> None:
     """A deadline that is far away changes nothing."""
     head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
     there = Script.of("there", head, steps.End())
-    with FaultServer([there, there, "healthy"]) as server, door(Limits(deadline=LONG)) as session:
+    with FaultServer([there, there, "healthy"]) as server, door(limits=Limits(deadline=LONG), retry=RETRY) as session:
         assert session.post(server.chat_url, json=STREAM).status_code == 200
         assert len(server.requests) == 3
 

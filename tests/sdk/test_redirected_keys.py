@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import requests
 
-import llmwatch
 from llmwatch import Client, Retry
 from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.records.secrets import carries_a_key
-from llmwatch.sdk import Transport
 from llmwatch.transport.redirects import leave_keys
 from tests.rows import each
+from tests.sdk.following import DOORS, SESSIONS, transport
 
 PLAIN = {"model": "m", "messages": []}
 RETRY = Retry(backoff=0.01)
@@ -74,38 +71,6 @@ def _to(location: str, status: int = 307) -> Script:
     return Script.of("redirect", steps.Head(status, [("Location", location)], "length", 0), steps.End())
 
 
-@contextlib.contextmanager
-def _session(**settings: Any) -> Iterator[requests.Session]:
-    with llmwatch.Session(retry=RETRY, **settings) as session:
-        yield session
-
-
-@contextlib.contextmanager
-def _mount() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        yield llmwatch.mount(session, retry=RETRY)
-
-
-@contextlib.contextmanager
-def _install() -> Iterator[requests.Session]:
-    llmwatch.install(retry=RETRY)
-    try:
-        with requests.Session() as session:
-            yield session
-    finally:
-        llmwatch.uninstall()
-
-
-@contextlib.contextmanager
-def _transport() -> Iterator[httpx.Client]:
-    with httpx.Client(transport=Transport(retry=RETRY), timeout=None, follow_redirects=True) as client:
-        yield client
-
-
-SESSIONS: list[Any] = [_session, _mount, _install]
-DOORS: list[Any] = [*SESSIONS, _transport]
-
-
 def _names(server: FaultServer) -> list[set[str]]:
     """The headers of ours that came with each request, in lower case."""
     ours = {name.lower() for name in HEADERS}
@@ -150,7 +115,7 @@ def test_what_is_no_model_call_goes_as_the_library_makes_it(door: Any) -> None:
 
     with door() as session:
         found = seen(session)
-    with httpx.Client(follow_redirects=True) if door is _transport else requests.Session() as plain:
+    with httpx.Client(follow_redirects=True) if door is transport else requests.Session() as plain:
         assert found == seen(plain)
     assert "x-api-key" in found[0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from llmwatch import BodyTooLarge, Client, Limits, ProviderError, Retry
 from llmwatch.faults import FaultServer, Script, steps
 from tests.end_to_end.calls import asking
 from tests.end_to_end.times import LONG
+from tests.memory import peak_of
 from tests.rows import each
 
 MIB = 1 << 20
@@ -41,15 +41,6 @@ READS: dict[str, Read] = {
 def _answer(status: int, body: bytes, *headers: tuple[str, str], encoding: str = "gzip") -> Script:
     named = [("Content-Type", "application/json"), *([("Content-Encoding", encoding)] if encoding else []), *headers]
     return Script.of("answer", steps.Head(status, named, "length", len(body)), steps.Chunk(body), steps.End())
-
-
-def _peak(call: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def _request(url: str, **more: Any) -> requests.Response:
@@ -80,7 +71,7 @@ def test_a_hook_reads_no_more_than_the_bound(call: Callable[..., object], read: 
         assert f"{MOST:,} bytes" in str(found.value)
 
     with FaultServer(_answer(200, BOMB)) as server:
-        peak = _peak(large)
+        peak = peak_of(large)
         assert len(server.requests) == 1
     assert peak < MOST + ROOM
 
@@ -95,7 +86,7 @@ def test_a_hook_reads_an_error_up_to_the_bound(read: Read) -> None:
         sizes.append(len(response.content) if response._content else 0)  # type: ignore[attr-defined]
 
     with FaultServer(_answer(400, BOMB)) as server:
-        peak = _peak(lambda: sizes.append(_request(server.chat_url, hooks={"response": hook}).status_code))
+        peak = peak_of(lambda: sizes.append(_request(server.chat_url, hooks={"response": hook}).status_code))
         assert len(server.requests) == 1
     assert sizes[-1] == 400
     assert sizes[0] in (0, MOST)
@@ -107,7 +98,7 @@ def test_digest_reads_its_challenge_up_to_the_bound() -> None:
     for call in (_request, _collect):
         script = "healthy" if call is _collect else _answer(200, DOCUMENT, encoding="")
         with FaultServer([_answer(401, BOMB, CHALLENGE), script]) as server:
-            peak = _peak(lambda call=call, server=server: call(server.chat_url, auth=HTTPDigestAuth("u", "p")))  # type: ignore[misc]
+            peak = peak_of(lambda call=call, server=server: call(server.chat_url, auth=HTTPDigestAuth("u", "p")))  # type: ignore[misc]
             assert len(server.requests) == 2
         assert peak < MOST + ROOM
 

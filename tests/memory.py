@@ -1,0 +1,18 @@
+"""What a call costs in memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+
+__all__ = ["peak_of"]
+
+
+def peak_of(call: Callable[[], object]) -> int:
+    """The bytes that Python's objects have at most while ``call`` runs, beyond those that were there before."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
