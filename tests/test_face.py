@@ -81,6 +81,7 @@ ROOMS = {
     "client",
     "errors",
     "interruption",
+    "module_locks",
     "payload",
     "policy",
     "records",

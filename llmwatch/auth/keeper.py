@@ -9,7 +9,7 @@ its clocks stand, all but its deadline.
 
 **The locks.** The keeper's protects the token, the rejection, the refresh on its way with those who wait for it, and
 its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a leaf.
-Each waiter sleeps on a queue of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The keeper's lock can be
+Each waiter sleeps on a lock of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The keeper's lock can be
 taken again by its thread, since a signal handler may also ask for a token.
 """
 

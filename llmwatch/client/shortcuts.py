@@ -11,6 +11,7 @@ import requests
 from llmwatch.client.client import Client
 from llmwatch.client.collected import Collected
 from llmwatch.client.stream import Stream
+from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import EffectiveLimits, resolve_limits
 from llmwatch.records import losses
 from llmwatch.watch import supervisor as supervisors
@@ -18,6 +19,7 @@ from llmwatch.watch import supervisor as supervisors
 __all__ = ["collect", "effective_limits", "request", "stats", "stream"]
 
 _lock = threading.RLock()  # protects _default; a leaf
+renew_in_child(globals(), "_lock", threading.RLock)
 _default: Client | None = None
 
 
@@ -27,16 +29,6 @@ def _client() -> Client:
         if _default is None:
             _default = Client()
         return _default
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def stream(method: str, url: str, **kwargs: Any) -> Stream:

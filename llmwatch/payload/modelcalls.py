@@ -16,13 +16,13 @@ and speech, which is played while it comes.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.errors import ConfigError
+from llmwatch.module_locks import renew_in_child
 from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import model_of
 
@@ -50,6 +50,7 @@ _ANSWERS = frozenset({"output", "choices", "completion"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
+renew_in_child(globals(), "_registering", threading.Lock)
 
 
 def register_model_url(pattern: str, *, model: bool = True) -> None:
@@ -72,16 +73,6 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
     with _registering:
         kept = tuple(one for one in _registered if one[0] != compiled)
         _registered = ((compiled, model), *kept)
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _registering
-    _registering = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_model_call(method: str, url: str, body: object) -> bool:

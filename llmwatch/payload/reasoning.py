@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Mapping
 from functools import cache
 
 from llmwatch.errors import ConfigError
+from llmwatch.module_locks import renew_in_child
 from llmwatch.payload.endpoints import endpoints_at
 
 __all__ = ["REASONING_MODELS", "asks_for_thinking", "is_reasoning_model", "model_of", "register_reasoning_model"]
@@ -33,6 +33,7 @@ to case, and what it stands for. From the providers' model lists; :func:`registe
 
 _registered: tuple[re.Pattern[str], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
+renew_in_child(globals(), "_registering", threading.Lock)
 
 # The field of most, watsonx's, Yandex's and Hunyuan's.
 _MODEL_FIELDS = ("model", "model_id", "modelUri", "Model")
@@ -56,16 +57,6 @@ def register_reasoning_model(pattern: str) -> None:
     with _registering:
         if compiled not in _registered:
             _registered = (*_registered, compiled)
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _registering
-    _registering = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_reasoning_model(name: str) -> bool:

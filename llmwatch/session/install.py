@@ -6,7 +6,6 @@ installation as it is and takes no lock: each gets a door of its own, which reme
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ from requests.adapters import BaseAdapter
 from llmwatch.client.notices import NoticeCallback
 from llmwatch.client.settings import Settings
 from llmwatch.client.setup import checked_settings
+from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.session.door import Door, is_http
@@ -39,17 +39,8 @@ class _Installation:
 
 
 _lock = threading.RLock()  # protects _installed; see the module's docstring
+renew_in_child(globals(), "_lock", threading.RLock)
 _installed: _Installation | None = None
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def install(

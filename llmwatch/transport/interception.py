@@ -8,7 +8,6 @@ changes it again. ``HTTPAdapter.send`` is left alone: libraries that stand in fo
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TypeAlias
@@ -16,12 +15,15 @@ from typing import TypeAlias
 import requests
 from requests.adapters import BaseAdapter
 
+from llmwatch.module_locks import renew_in_child
+
 __all__ = ["Interceptor", "add", "remove"]
 
 Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdapter]
 """Gets the session, the URL and the adapter that was chosen; returns the adapter to be used."""
 
 _lock = threading.RLock()  # serialises the writers of the two below; a leaf. Readers take the tuple as it is.
+renew_in_child(globals(), "_lock", threading.RLock)
 _interceptors: tuple[Interceptor, ...] = ()
 _patches: list[_Patch] = []  # those that somebody may still call
 
@@ -44,16 +46,6 @@ class _Patch:
     @property
     def on_top(self) -> bool:
         return requests.Session.get_adapter is self.function
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def add(interceptor: Interceptor, *, first: bool = False) -> None:

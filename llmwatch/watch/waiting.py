@@ -12,7 +12,7 @@ The rules for everything that a caller's thread may run:
 * No loop and no comprehension stands in the block of a lock itself: CPython 3.13 takes a signal at the jump of a loop,
   which the compiler may put outside of what the block protects. A function that is called there may loop.
 * No lock is held during a wait. The thread enters itself in a :class:`WaitList` under the lock, gives the lock up,
-  sleeps on a queue of its own, and looks again.
+  sleeps on a lock of its own, and looks again.
 * Whatever may be interrupted half-way can be done again, and somebody does: a second call, or the supervisor.
 * ``Thread.start`` is not called there (:mod:`llmwatch.watch.launch`), nor ``Thread.is_alive`` and ``join``, which take
   a thread that runs for one that is over if they are interrupted (CPython 3.10 to 3.12).

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from llmwatch.errors import ConfigError
+from llmwatch.module_locks import renew_in_child
 from llmwatch.records.log import say
 from llmwatch.wire.dialects.anthropic import Anthropic
 from llmwatch.wire.dialects.baidu import Baidu
@@ -81,6 +81,7 @@ class _Registered:
 # Replaced, never changed: readers take it as it is.
 _registered: Mapping[str, _Registered] = MappingProxyType({})
 _registering = threading.Lock()  # serialises the writers of _registered
+renew_in_child(globals(), "_registering", threading.Lock)
 
 
 def names() -> tuple[str, ...]:
@@ -130,16 +131,6 @@ def _change(name: str, known: _Registered | None) -> None:
         if known is not None:
             changed[name] = known
         _registered = MappingProxyType(changed)
-
-
-def _forget_lock() -> None:
-    """In a forked child another thread of the parent may have held the lock for ever."""
-    global _registering
-    _registering = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def is_registered(name: str) -> bool:
