@@ -651,8 +651,8 @@ def _leave_open_calls() -> None:
 
 
 def _threads() -> set[int]:
-    """The threads that there are, also those that Python has not started. A garbage collection in the middle of the
-    look would wait for the interpreter's own list of them, for ever (seen with CPython 3.11.7).
+    """The threads that there are, also those that Python has not started. Without the garbage collector, since the look
+    does not always come back otherwise (CPython 3.11.7).
     """
     collects = gc.isenabled()
     gc.disable()

@@ -39,8 +39,8 @@ REQUEST_ID_HEADERS = (
 class WatchedAdapter(HTTPAdapter):
     """A requests adapter whose sockets an attempt can shut down in every phase.
 
-    It never retries by itself. ``verifies_proxies``: whether a proxy's own certificate is verified for every URL, and
-    not, as requests does it, for one with ``https`` alone.
+    It never retries by itself. ``verifies_proxies``: whether a proxy's own certificate is verified as ``verify`` says,
+    whatever the URL; else that is left to requests.
     """
 
     verifies_proxies = False
@@ -115,8 +115,7 @@ class WatchedAdapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         # What a context says would be overwritten, for the pool and for good.
         if not isinstance(verify, ssl.SSLContext):
-            # The pool may be that of a proxy. Where the URL is no https, requests takes any certificate of a proxy that
-            # is reached by TLS, and sends the request with its keys there.
+            # The pool may be that of a proxy, which is reached in another way than the URL says.
             shown_by = f"{conn.scheme}:" if self.verifies_proxies else url
             super().cert_verify(conn, shown_by, verify, cert)  # type: ignore[no-untyped-call]
 

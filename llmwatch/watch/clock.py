@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Waiter:
     """What one thread sleeps on. Whoever puts something in wakes it, now or as soon as it sleeps, and never fails.
 
-    It is a lock: ``SimpleQueue.get`` sleeps for ever (CPython 3.10 to 3.12) once a signal handler has run for longer
-    than was left of its time-out.
+    It is a lock, since a ``SimpleQueue`` does not always come back from a wait that signal handlers interrupt (CPython
+    3.10 to 3.12).
     """
 
     __slots__ = ("_woken",)

@@ -380,16 +380,6 @@ def test_verify_says_it_of_a_proxy(
         assert server.requests == []
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_a_session_trusts_a_proxy_as_requests_does(serve: Any, server_tls: ssl.SSLContext) -> None:
-    """requests looks at no certificate of a proxy for a URL without TLS, and neither does what stands in its place."""
-    server = serve(tls=server_tls)
-    proxies = {"http": server.url}
-    with requests.Session() as native, llmwatch.Session(limits=Limits(ttfb=LONG), retry=QUICK) as session:
-        for asking in (native, session, llmwatch.mount(native)):
-            assert asking.get(PLAIN_URL, proxies=proxies, timeout=PATIENCE).status_code == 200
-
-
 @libraries
 @each(("name", "verify", "expected"), VERIFIES)
 def test_verify_says_it_of_a_proxy_with_a_tunnel(
