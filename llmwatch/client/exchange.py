@@ -140,14 +140,11 @@ class Exchange:
             raise
         except Exception as error:
             errand.spoil()
-            tally = attempt.tally
-            found = self._translated(error, tally)
+            found = self._meant(attempt, error)
             if found is error:
                 found = None
                 raise
             forget(error)
-            if isinstance(found, LLMWatchError):
-                self._scrubbed(attempt, found)
         finally:
             if reply is not None:
                 reply.close()
@@ -158,6 +155,15 @@ class Exchange:
             finally:
                 # Its traceback refers to this frame, which refers to the connection.
                 del found
+
+    def _meant(self, attempt: Attempt[Any], error: Exception) -> BaseException:
+        """What ``error`` means to the attempt, without words that must not be repeated."""
+        if attempt.verdict is not None:
+            # The attempt was ended, and the error shows only that its connection was shut. Its caller waits for the
+            # interpreter meanwhile.
+            return Aborted()
+        found = self._translated(error, attempt.tally)
+        return self._scrubbed(attempt, found) if found is not error and isinstance(found, LLMWatchError) else found
 
     def _translated(self, error: Exception, tally: Tally) -> BaseException:
         return translate(

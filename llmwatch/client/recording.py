@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,12 +125,6 @@ def _facts(
     )
 
 
-def _has_text(tally: Tally, marks: Mapping[Seen, float]) -> bool:
-    kinds = tally.events.keys()
-    # What nobody could read may be text. Of a function's content the kind is not known.
-    return "text" in kinds or tally.unread or (bool(kinds) and Seen.CONTENT in marks and not kinds & _OTHER_CONTENT)
-
-
 def _error(
     attempt: Attempt[Any],
     verdict: Verdict,
@@ -237,6 +230,8 @@ def _said(tally: Tally, request: CallRequest, *, failed: bool) -> dict[str, str 
     if failed:
         kept.update(content_type=tally.content_type, content_encoding=tally.content_encoding)
     elif tally.request_id is None or not may_repeat(tally.request_id, tally.asked):
+        return kept
+    if not any(kept.values()):
         return kept
     secrets = Secrets.of(tally.asked, request.body)
     return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}

@@ -64,12 +64,20 @@ def freeze(value: object, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth < _MOST_DEPTH:
-        if isinstance(value, Mapping):
-            names = (key if key.__class__ is str else str(freeze(key)) for key in value)
-            return FrozenMap(dict(zip(names, (freeze(item, depth + 1) for item in value.values()), strict=True)))
+        if value.__class__ is dict or isinstance(value, Mapping):
+            return _freeze_items(value, depth + 1)
         if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
             return tuple(freeze(item, depth + 1) for item in value)
     return f"[omitted: {type(value).__name__}]"
+
+
+def _freeze_items(mapping: Mapping[Any, object], depth: int) -> FrozenMap:
+    frozen = FrozenMap()
+    items = frozen._items
+    for key, item in mapping.items():
+        name = key if key.__class__ is str else str(freeze(key))
+        items[name] = item if item.__class__ in _AS_THEY_ARE else freeze(item, depth)
+    return frozen
 
 
 def freeze_map(value: Mapping[str, Any]) -> FrozenMap:

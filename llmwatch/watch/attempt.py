@@ -391,9 +391,10 @@ class Attempt(Reports[T]):
         """Shut the sockets, then free the caller. Called by the supervisor after every verdict of the moment is in."""
         with self._lock:
             self._shut()
-            verdict, alive = self._machine.verdict, self._thread is not None and self._thread.is_alive()
+            verdict = self._machine.verdict
             killed = verdict is not None and verdict.kind is VerdictKind.KILLED
-            if self.tally.opaque and not self._handles and killed and alive:
+            unseen = self.tally.opaque and not self._handles
+            if unseen and killed and self._thread is not None and self._thread.is_alive():
                 # Nothing can wake a function in which nothing was found, so its caller is told at once.
                 self._let_go()
             self._conclude()
