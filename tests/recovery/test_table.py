@@ -13,7 +13,6 @@ from llmwatch.payload import ToolExposure
 from llmwatch.policy import NAMES
 from llmwatch.records import Decision
 from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, decide
-from llmwatch.recovery.messages import RECOVERIES
 from tests.rows import each
 
 EXPOSURES = (
@@ -101,9 +100,8 @@ def contexts(door: Door) -> tuple[Context, ...]:
 def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
     """What must hold, whatever the combination."""
     decision, reason = plan.recovery.decision, plan.reason
-    assert reason in RECOVERIES
     assert plan.recovery.reason == reason.value
-    assert plan.recovery.message
+    assert plan.recovery.message == reason.message
     assert plan.recovery.action
     assert plan.recovery.safe is plan.safe
     content = facts.text or facts.reasoning or facts.tool_input or facts.tool_call
