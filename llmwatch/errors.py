@@ -116,18 +116,31 @@ class WatchTimeout(LLMWatchError, TimeoutError):
         self.paused = paused
 
 
+CONNECT_CAUSES = {
+    "refused": True,
+    "reset": True,
+    "dns": False,
+    "dns_temporary": True,
+    "tls": False,
+    "proxy": False,
+    "unreachable": True,
+    "descriptors": False,
+}
+"""Every ``cause`` of a :class:`ConnectFailed`, and whether another try can help where no more is known than that."""
+
+
 class ConnectFailed(LLMWatchError, ConnectionError):
     """No connection came about, so no request was sent.
 
-    ``cause`` is one of ``refused``, ``reset``, ``dns`` (the name does not exist), ``dns_temporary``, ``tls``,
-    ``proxy``, ``unreachable``, ``descriptors`` (this process, or this machine, has none left to open a connection
-    with). Retryable where another try can help: not for an unknown host or a certificate that
-    does not verify. ``status`` is what a proxy answered to the CONNECT, ``None`` if it did not.
+    ``cause`` is one of :data:`CONNECT_CAUSES`: ``dns`` is a name that does not exist, ``descriptors`` that this
+    process, or this machine, has none left to open a connection with. Retryable where another try can help: not for an
+    unknown host or a certificate that does not verify. ``status`` is what a proxy answered to the CONNECT, ``None`` if
+    it did not.
     """
 
     def __init__(self, message: str, *, cause: str, retryable: bool | None = None, status: int | None = None) -> None:
         if retryable is None:
-            retryable = cause in ("refused", "reset", "dns_temporary", "unreachable")
+            retryable = CONNECT_CAUSES.get(cause, False)
         super().__init__(message, retryable=retryable)
         self.cause = cause
         self.status = status

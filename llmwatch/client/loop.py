@@ -35,7 +35,7 @@ from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision, notify, untold
 from llmwatch.records.log import say
-from llmwatch.recovery import Door, Facts, Plan, Sent, cause_of, failure_of, in_seconds
+from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.clock import Clock
 from llmwatch.watch.dropped import CLOSING, TELLING
@@ -577,7 +577,7 @@ class Call(Generic[T]):
             elapsed=self._clock.now() - self._began_at,
             delayed=self._planner.waited,
             outcome=outcome,
-            cause=None if failure is None else cause_of(failure),
+            cause=None if failure is None else failure.cause,
             empty=self.empty,
         )
         self._tell(self.record)

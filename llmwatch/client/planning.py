@@ -34,23 +34,6 @@ from llmwatch.recovery.possible import RETRYABLE_STATUSES
 
 __all__ = ["Planner"]
 
-_OF_ADAPTERS = frozenset(
-    {
-        FailureKind.WATCHDOG,
-        FailureKind.CONNECT_REFUSED,
-        FailureKind.CONNECT_RESET,
-        FailureKind.CONNECT_UNREACHABLE,
-        FailureKind.DNS,
-        FailureKind.DNS_TEMPORARY,
-        FailureKind.TLS_CONNECT,
-        FailureKind.PROXY,
-        FailureKind.RESET,
-        FailureKind.CUT,
-    }
-)
-"""What urllib3 would ask its retries about."""
-
-
 _REASONS = {Barrier.PACE: Reason.HELD_BACK, Barrier.BREAKER: Reason.CIRCUIT_OPEN, Barrier.BUDGET: Reason.BUDGET_EMPTY}
 
 
@@ -317,7 +300,7 @@ class Planner:
         """
         retries, failure = self.start.adapter_retries, failure_of(error)
         ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
-        if retries is None or ours or facts.headers or facts.replayable is not True or failure.kind not in _OF_ADAPTERS:
+        if retries is None or ours or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
             return None
         if failure.limit == "deadline" or plan.reason in (Reason.CANCELLED_BY_USER, Reason.CANCELLED_BY_LIFECYCLE):
             return None

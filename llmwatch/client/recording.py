@@ -13,7 +13,7 @@ from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Secrets, Timings, redact
 from llmwatch.records.echoes import may_repeat
 from llmwatch.records.evidence import OMITTED
-from llmwatch.recovery import Facts, Sent, cause_of, close_reason_of, failure_of, timeout_message
+from llmwatch.recovery import Facts, Sent, failure_of, timeout_message
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
@@ -209,8 +209,8 @@ def _record(
         idle_since_previous=idle_since_previous,
         tool_boundary=tools.to_dict(),
         facts=facts.to_dict(),
-        cause=None if failure is None else cause_of(failure),
-        close_reason="done" if failure is None else close_reason_of(failure),
+        cause=None if failure is None else failure.cause,
+        close_reason="done" if failure is None else failure.close_reason,
         error=None if error is None else type(error).__name__,
         message=None if error is None else _message(error),
         orphaned=attempt.orphaned,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from llmwatch.records import evidence as bounds
 from llmwatch.records import redact
@@ -12,7 +12,7 @@ from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
 from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
-__all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Timings"]
+__all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
 
 ATTEMPT_SCHEMA = 2
 """Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
@@ -20,7 +20,7 @@ ATTEMPT_SCHEMA = 2
 2: other names of phases, see :data:`PHASES`.
 """
 
-CAUSES = (
+Cause: TypeAlias = Literal[
     "watchdog_timeout",
     "transport_disconnect",
     "connect_failed",
@@ -30,7 +30,8 @@ CAUSES = (
     "lifecycle_close",
     "setup_failure",
     "unknown",
-)
+]
+CAUSES: tuple[str, ...] = get_args(Cause)
 """Every value of ``cause``. It names the earliest initiating event; what comes to light later never replaces it."""
 
 BACKING_OFF = "backing_off"
@@ -70,7 +71,7 @@ _PHASES_OF_1 = {
 }
 """The phases of schema 1, and what they are called since. The others have kept their names."""
 
-_CANCELLED = ("user_cancel", "lifecycle_close")
+_CANCELLED: tuple[Cause, ...] = ("user_cancel", "lifecycle_close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

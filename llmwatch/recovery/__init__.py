@@ -1,11 +1,11 @@
 """Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker, pace."""
 
-from llmwatch.recovery.breaker import NEWS, Breaker, BreakerState, Outcome, Permit, outcome_of
+from llmwatch.recovery.breaker import NEWS, Breaker, BreakerState, Permit, outcome_of
 from llmwatch.recovery.budget import RetryBudget
 from llmwatch.recovery.context import Context, Door
 from llmwatch.recovery.decision import Plan, decide
 from llmwatch.recovery.facts import Facts, Sent
-from llmwatch.recovery.failure import Failure, FailureKind, cause_of, close_reason_of, failure_of
+from llmwatch.recovery.failure import Failure, FailureKind, Outcome, failure_of
 from llmwatch.recovery.messages import in_seconds, recovery, timeout_message
 from llmwatch.recovery.pace import SPREAD, Hold, Pace, release
 from llmwatch.recovery.possible import could_work
@@ -32,8 +32,6 @@ __all__ = [
     "RetryBudget",
     "Sent",
     "backoff",
-    "cause_of",
-    "close_reason_of",
     "could_work",
     "decide",
     "failure_of",

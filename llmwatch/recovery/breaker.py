@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from llmwatch.errors import ProviderError
-from llmwatch.recovery.failure import Failure, FailureKind
+from llmwatch.recovery.failure import Failure, FailureKind, Outcome
+from llmwatch.recovery.possible import RETRYABLE_STATUSES
 
 __all__ = ["DOUBT", "NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
 
@@ -22,22 +23,7 @@ NEWS = 1.0
 DOUBT = 8.0
 """The same where so many in a row have failed as open the breaker, in whatever way: as long as the longest back-off."""
 _LOST_STATUSES = frozenset({502, 503, 504, 529})
-_UNSURE_STATUSES = frozenset({408, 425, 429, 500, *range(520, 525), 527})
 _LOST_LIMITS = frozenset({"connect", "headers", "ttfb"})
-_UNREACHED = frozenset({FailureKind.CONNECT_REFUSED, FailureKind.CONNECT_RESET, FailureKind.CONNECT_UNREACHABLE})
-_UNSURE = frozenset({FailureKind.RESET, FailureKind.CUT, FailureKind.DNS_TEMPORARY})
-_ANSWERS = frozenset(
-    {
-        FailureKind.TRUNCATED,
-        FailureKind.EMPTY,
-        FailureKind.NOT_A_STREAM,
-        FailureKind.MALFORMED,
-        FailureKind.TOO_LARGE,
-        FailureKind.HTTP_STATUS,
-        FailureKind.STREAM_ERROR,
-        FailureKind.REDIRECT,
-    }
-)
 
 
 class BreakerState(str, Enum):
@@ -54,23 +40,6 @@ class BreakerState(str, Enum):
         return str(self._value_)
 
 
-class Outcome(str, Enum):
-    """What an attempt shows of its origin: ``LOST``, nobody is there; ``FAILED``, it is not known whether somebody is
-    (a 500, say, or a reset before the first byte); ``REFUSED``, somebody is, and has named a wait;
-    ``ANSWERED``, somebody is, though it may have answered with an error of the call's own; ``ABANDONED``, nothing: it
-    was cancelled.
-    """
-
-    LOST = "lost"
-    FAILED = "failed"
-    REFUSED = "refused"
-    ANSWERED = "answered"
-    ABANDONED = "abandoned"
-
-    def __str__(self) -> str:
-        return str(self._value_)
-
-
 def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
     """What a failed attempt of which no byte of an answer had come shows of its origin.
 
@@ -81,15 +50,11 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
         if failure.limit in _LOST_LIMITS:
             return Outcome.LOST
         return Outcome.FAILED if failure.limit == "send" else Outcome.ABANDONED
-    if failure.kind in _UNREACHED:
-        return Outcome.LOST
-    if failure.kind in _UNSURE:
-        return Outcome.FAILED
     if failure.kind is FailureKind.HTTP_STATUS and failure.status in _LOST_STATUSES:
         return Outcome.ANSWERED if isinstance(error, ProviderError) and error.loading else Outcome.LOST
-    if failure.kind is FailureKind.HTTP_STATUS and failure.status in _UNSURE_STATUSES:
+    if failure.kind is FailureKind.HTTP_STATUS and failure.status in RETRYABLE_STATUSES:
         return Outcome.FAILED if failure.retry_after is None else Outcome.REFUSED
-    return Outcome.ANSWERED if failure.kind in _ANSWERS else Outcome.ABANDONED
+    return failure.row.shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,19 +22,6 @@ __all__ = ["FREE_RESEND_WITHIN", "Context", "Door", "Plan", "Reason", "could_wor
 FREE_RESEND_WITHIN = 5.0
 """Seconds from sent within which a reset of a reused connection means that it was dead before."""
 
-_NOTHING_SENT = frozenset(
-    {
-        FailureKind.CIRCUIT_OPEN,
-        FailureKind.ORPHANS,
-        FailureKind.THREADS,
-        FailureKind.SETUP,
-        FailureKind.REFRESH_TRANSIENT,
-        FailureKind.REFRESH_REJECTED,
-    }
-)
-_REFUSALS = (FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS, FailureKind.THREADS)
-_CANCELLED = {"user": Reason.CANCELLED_BY_USER, "lifecycle": Reason.CANCELLED_BY_LIFECYCLE}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -69,7 +56,7 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
     before anything is sent.
     """
     if facts is None:
-        facts = Facts(sent=Sent.NO, replayable=True) if failure.kind in _NOTHING_SENT else Facts()
+        facts = Facts(sent=Sent.NO, replayable=True) if failure.row.unsent else Facts()
     possible, why = could_work(failure, facts)
     safe, otherwise, hazard = is_safe(failure, facts, context)
     free = False
@@ -78,7 +65,7 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
         decision, reason = Decision.STOP, cancelled
     elif handed_over(facts, context):
         decision, reason = otherwise, hazard
-    elif not possible or failure.kind in _REFUSALS:
+    elif not possible or failure.row.refusal:
         decision, reason = Decision.STOP, why
     elif not safe:
         decision, reason = otherwise, hazard
@@ -93,16 +80,16 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
 
 
 def _cancelled(failure: Failure, context: Context) -> Reason | None:
-    if failure.kind is FailureKind.CANCELLED_USER:
-        return Reason.CANCELLED_BY_USER
-    if failure.kind is FailureKind.CANCELLED_LIFECYCLE:
-        return Reason.CANCELLED_BY_LIFECYCLE
-    return None if context.cancelled_by is None else _CANCELLED.get(context.cancelled_by, Reason.CANCELLED_BY_LIFECYCLE)
+    if failure.kind in (FailureKind.CANCELLED_USER, FailureKind.CANCELLED_LIFECYCLE):
+        return failure.row.fails
+    if context.cancelled_by is None:
+        return None
+    return Reason.CANCELLED_BY_USER if context.cancelled_by == "user" else Reason.CANCELLED_BY_LIFECYCLE
 
 
 def _is_dead_connection(failure: Failure, facts: Facts) -> bool:
     """A reused connection that was lost at once: it was dead before, and only writing to it could show that."""
-    if failure.kind not in (FailureKind.RESET, FailureKind.CUT, FailureKind.CONNECT_RESET):
+    if failure.kind not in (FailureKind.CUT, FailureKind.CONNECT_RESET):
         return False
     if facts.socket_reused is not True or facts.answered:
         return False

@@ -42,37 +42,6 @@ _FINAL_WORDS = (
 
 _TRANSIENT, _FINAL = frozenset(_TRANSIENT_WORDS.split()), frozenset(_FINAL_WORDS.split())
 
-_SIMPLE: dict[FailureKind, tuple[bool, Reason]] = {
-    FailureKind.TRUNCATED: (True, Reason.TRUNCATED),
-    FailureKind.MALFORMED: (True, Reason.MALFORMED),
-    FailureKind.TOO_LARGE: (False, Reason.EVENT_TOO_LARGE),
-    FailureKind.BODY_TOO_LARGE: (False, Reason.BODY_TOO_LARGE),
-    FailureKind.REDIRECT: (False, Reason.REDIRECTED),
-    FailureKind.CANCELLED_USER: (False, Reason.CANCELLED_BY_USER),
-    FailureKind.CANCELLED_LIFECYCLE: (False, Reason.CANCELLED_BY_LIFECYCLE),
-    FailureKind.SETUP: (False, Reason.SETUP_FAILED),
-    FailureKind.CIRCUIT_OPEN: (True, Reason.CIRCUIT_OPEN),
-    FailureKind.ORPHANS: (True, Reason.TOO_MANY_ORPHANS),
-    FailureKind.THREADS: (True, Reason.TOO_MANY_THREADS),
-    FailureKind.REFRESH_TRANSIENT: (True, Reason.REFRESH_TRANSIENT),
-    FailureKind.REFRESH_REJECTED: (False, Reason.REFRESH_REJECTED),
-    FailureKind.UNKNOWN: (False, Reason.UNKNOWN_FAILURE),
-}
-
-# By kind: what holds where the error itself says nothing, and the reasons for yes and no.
-_BY_ERROR: dict[FailureKind, tuple[bool, Reason, Reason]] = {
-    FailureKind.CONNECT_REFUSED: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
-    FailureKind.CONNECT_RESET: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
-    FailureKind.CONNECT_UNREACHABLE: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
-    FailureKind.DESCRIPTORS: (False, Reason.NOT_CONNECTED, Reason.NO_DESCRIPTOR),
-    FailureKind.DNS_TEMPORARY: (True, Reason.NOT_CONNECTED, Reason.CONNECT_FINAL),
-    FailureKind.DNS: (False, Reason.NOT_CONNECTED, Reason.UNKNOWN_HOST),
-    FailureKind.TLS_CONNECT: (False, Reason.NOT_CONNECTED, Reason.TLS_FAILED),
-    FailureKind.PROXY: (False, Reason.NOT_CONNECTED, Reason.PROXY_FAILED),
-    FailureKind.EMPTY: (True, Reason.EMPTY, Reason.EMPTY_FINAL),
-    FailureKind.NOT_A_STREAM: (True, Reason.NOT_A_STREAM, Reason.NOT_A_STREAM_FINAL),
-}
-
 
 def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
     """Whether another attempt could succeed where this one failed, and why.
@@ -85,17 +54,20 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
         if failure.limit == "deadline":
             return False, Reason.DEADLINE
         return True, Reason.SLOW_BUT_ALIVE if is_alive(failure.limit, facts) else Reason.SILENCE
-    if kind in _BY_ERROR:
-        by_kind, yes, no = _BY_ERROR[kind]
-        possible = by_kind if failure.retryable is None else failure.retryable
-        return possible, yes if possible else no
-    if kind in (FailureKind.RESET, FailureKind.CUT):
+    if kind is FailureKind.CUT:
         return True, Reason.STREAM_CUT if facts.answered else Reason.LOST_BEFORE_RESPONSE
     if kind is FailureKind.HTTP_STATUS:
         return _by_status(failure)
     if kind is FailureKind.STREAM_ERROR:
         return _by_words(failure)
-    return _SIMPLE[kind]
+    works, fails = failure.row.works, failure.row.fails
+    if works is None or fails is None:
+        possible = fails is None
+    else:
+        possible = failure.row.could_work if failure.retryable is None else failure.retryable
+    reason = works if possible else fails
+    assert reason is not None
+    return possible, reason
 
 
 def is_alive(limit: str | None, facts: Facts) -> bool:

@@ -13,6 +13,7 @@ import requests
 from requests import exceptions
 
 from llmwatch import errors
+from llmwatch.recovery import Reason
 
 __all__ = ["as_requests"]
 
@@ -164,6 +165,6 @@ def _class_for(error: errors.LLMWatchError, *, in_body: bool) -> type[_Requested
         return kinds.get(error.cause, ConnectFailed)
     if isinstance(error, errors.StreamCut):
         return BodyCut if in_body else ConnectionCut
-    if error.recovery is not None and error.recovery.reason == "adapter_retries_exhausted":
+    if error.recovery is not None and error.recovery.reason == Reason.ADAPTER_RETRIES_EXHAUSTED:
         return RetriesExhausted
     return next((ours for known, ours in _SIMPLE if isinstance(error, known)), None)

@@ -202,7 +202,7 @@ def _status(status: int, retry_after: float | None = None) -> Failure:
         (Failure(kind=FailureKind.CONNECT_RESET), Outcome.LOST),
         (Failure(kind=FailureKind.DNS_TEMPORARY), Outcome.FAILED),
         (Failure(kind=FailureKind.TLS_CONNECT), Outcome.ABANDONED),
-        (Failure(kind=FailureKind.RESET), Outcome.FAILED),
+        (Failure(kind=FailureKind.CUT), Outcome.FAILED),
         *((_status(status), Outcome.LOST) for status in (502, 503, 504, 529)),
         *((_status(status), Outcome.FAILED) for status in (408, 425, 429, 500, 520, 524, 527)),
         *((_status(status, 2.0), Outcome.REFUSED) for status in (429, 500)),

@@ -248,7 +248,7 @@ class TestBoundary:
 class TestFreeResend:
     REUSED = facts(socket_reused=True, socket_idle=3.0, since_sent=0.2)
 
-    @pytest.mark.parametrize("kind", [FailureKind.RESET, FailureKind.CUT, FailureKind.CONNECT_RESET])
+    @pytest.mark.parametrize("kind", [FailureKind.CUT, FailureKind.CONNECT_RESET])
     @pytest.mark.parametrize("sent", [Sent.NO, Sent.PARTLY, Sent.YES])
     def test_a_dead_pooled_connection(self, kind: FailureKind, sent: Sent) -> None:
         """A reused connection that is lost at once is replaced at once, outside every budget."""

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from llmwatch import recovery
-from llmwatch.recovery import BreakerState, Context, Door, FailureKind, Outcome, Reason, Sent
+from llmwatch.recovery import BreakerState, Context, Door, Outcome, Reason, Sent
 
 ALLOWED = (
     "llmwatch.errors",
@@ -53,7 +53,7 @@ def test_it_is_pure() -> None:
                 assert name.partition(".")[0] not in ("time", "socket", "requests", "urllib3", "random"), path.name
 
 
-@pytest.mark.parametrize("enum", [BreakerState, Door, FailureKind, Outcome, Reason, Sent])
+@pytest.mark.parametrize("enum", [BreakerState, Door, Outcome, Reason, Sent])
 def test_enums_read_as_their_words(enum: type) -> None:
     """In text a member is its plain word, on every version of Python, and the word is its name in lower case."""
     for member in enum:  # type: ignore[attr-defined]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import pathlib
+
+import llmwatch
 from llmwatch import errors
 from llmwatch.records import CAUSES
-from llmwatch.recovery import Failure, FailureKind, cause_of, close_reason_of, failure_of
+from llmwatch.recovery import Failure, FailureKind, Reason, failure_of
 from llmwatch.recovery.failure import FailureKind as Kind
 from tests.rows import each
 
@@ -57,8 +61,8 @@ def test_each_error_has_its_kind_cause_and_close_reason(
     """Class and attributes decide; errors of other libraries are unknown, whatever their names say."""
     failure = failure_of(error)
     assert failure.kind is kind
-    assert cause_of(failure) == cause
-    assert close_reason_of(failure) == close
+    assert failure.cause == cause
+    assert failure.close_reason == close
 
 
 def test_every_error_of_the_tree_is_a_case() -> None:
@@ -89,13 +93,53 @@ def test_a_provider_error_keeps_what_counts() -> None:
     )
 
 
-@each("kind", FailureKind)
-def test_every_kind_has_a_cause_of_the_closed_list(kind: FailureKind) -> None:
-    """No failure goes into a record without a known cause."""
-    assert cause_of(Failure(kind=kind)) in CAUSES
-    assert close_reason_of(Failure(kind=kind))
+class TestTheTable:
+    """The table of failures is whole, and nothing in it or beside it is unused."""
 
+    def test_every_error_has_a_kind_and_every_kind_an_error(self) -> None:
+        """Each class of the tree has a row, and each kind is what one of its errors is classified as."""
+        assert {kind.value.error for kind in Kind} == {getattr(errors, name) for name in errors.__all__}
+        assert {failure_of(error).kind for error, *_ in CASES} == set(Kind)
 
-def test_no_failure_is_done() -> None:
-    """An attempt without a failure is done."""
-    assert close_reason_of(None) == "done"
+    def test_every_cause_is_of_the_closed_list(self) -> None:
+        """Records know the causes of the table, and no others; so it is with the causes of failed connections."""
+        assert {kind.value.cause for kind in Kind} == set(CAUSES)
+        told = {kind.value.told for kind in Kind if kind.value.error is errors.ConnectFailed}
+        assert told == set(errors.CONNECT_CAUSES)
+
+    @each("kind", Kind)
+    def test_the_answer_of_a_class_is_the_answer_of_its_row(self, kind: FailureKind) -> None:
+        """What ``retryable`` says of a class holds for each of its kinds that has one answer, or leaves it open."""
+        row = kind.value
+        cls = row.error
+        if cls in (errors.ConnectFailed, errors.RefreshFailed, errors.ProviderError, errors.WatchTimeout):
+            # These say it of each error.
+            return
+        if row.works is not None and row.fails is not None:
+            assert row.could_work is cls.retryable
+        elif row.works is not None or row.fails is not None:
+            assert (row.works is not None) is cls.retryable
+
+    def test_every_reason_is_given_somewhere(self) -> None:
+        """A reason that no row and no rule gives would be a dead text."""
+        given = {
+            node.attr
+            for path in pathlib.Path(llmwatch.__path__[0]).rglob("*.py")
+            if path.name != "reason.py"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
+        }
+        assert given == {reason.name for reason in Reason}
+
+    def test_no_word_of_it_is_written_elsewhere(self) -> None:
+        """A cause of the table stands in records, where the list is closed, and in its row. (Three causes are words
+        of other lists, too, and a provider has a word of its own that is one of ours.)
+        """
+        words = set(CAUSES) - {"unknown", "truncated", "provider_error"}
+        found = {
+            (str(path.relative_to(llmwatch.__path__[0])), node.value)
+            for path in pathlib.Path(llmwatch.__path__[0]).rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and node.value in words
+        }
+        assert {path for path, _ in found} <= {"records/attempt.py", "recovery/failure.py", "wire/reasons.py"}
