@@ -177,6 +177,45 @@ def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any], l
     os._exit(0)
 
 
+def counts(options: dict[str, Any]) -> None:
+    """Stream again and again from the address; says of each call but the first, which connects, how many functions of
+    the package were entered, in how many modules, and how many events came. After each event it says so, and goes on
+    when it may.
+    """
+    package, entered = os.path.dirname(llmwatch.__file__) + os.sep, dict[str, int]()
+
+    def profile(frame: Any, what: str, argument: object) -> None:
+        file = frame.f_code.co_filename
+        if what == "call" and file.startswith(package):
+            entered[file] = entered.get(file, 0) + 1
+
+    # Behind the import, and before the first call starts any thread: every thread of the calls is counted.
+    threading.setprofile(profile)
+    client, headers = Client(), {"Authorization": "Bearer secret"}
+    body = {**BODY, "messages": [{"role": "user", "content": "Hello?"}]}
+    for number in range(options["calls"]):
+        _wait_for_workers()
+        entered.clear()
+        sys.setprofile(profile)
+        with client.stream("POST", options["url"], json=body, headers=headers) as stream:
+            for _ in stream:
+                sys.setprofile(None)
+                say(call=number)
+                wait_for_parent()
+                sys.setprofile(profile)
+        sys.setprofile(None)
+        _wait_for_workers()
+        say(call=number, over=True, entered=sum(entered.values()), modules=len(entered))
+    client.close()
+
+
+def _wait_for_workers() -> None:
+    """The work of a call that is over ends in its worker's thread."""
+    for thread in threading.enumerate():
+        if thread.name == "llmwatch-worker":
+            thread.join()
+
+
 def imports(_: dict[str, Any]) -> None:
     """Say what importing and making a client has started."""
     client = Client()
@@ -190,6 +229,7 @@ SCENES: dict[str, Callable[[dict[str, Any]], None]] = {
     "exits": exits,
     "forks": forks,
     "imports": imports,
+    "counts": counts,
     "is_signalled": is_signalled,
 }
 
