@@ -19,10 +19,11 @@ _MOST_DEPTH = 12
 class FrozenMap(Mapping[str, Any]):
     """A mapping that cannot be changed, and can be hashed, copied and pickled. Equal to a dict of the same items."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_is_deep", "_items")
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
         self._items: dict[str, Any] = dict(items or {})
+        self._is_deep = False  # whether the values are known to be frozen too
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -43,7 +44,7 @@ class FrozenMap(Mapping[str, Any]):
         return FrozenMap, (dict(self._items),)
 
 
-# Most of what is frozen, and a record is made while its caller waits.
+# Most of what is frozen, and a record is made while its caller waits: so no function is called for one of these.
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 
@@ -64,27 +65,34 @@ def freeze(value: object, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if depth < _MOST_DEPTH:
-        if value.__class__ is dict or isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             return _freeze_items(value, depth + 1)
         if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
             return tuple(freeze(item, depth + 1) for item in value)
     return f"[omitted: {type(value).__name__}]"
 
 
-def _freeze_items(mapping: Mapping[Any, object], depth: int) -> FrozenMap:
-    frozen = FrozenMap()
-    items = frozen._items
-    for key, item in mapping.items():
+def _freeze_items(items: Mapping[Any, Any], depth: int) -> FrozenMap:
+    frozen: dict[str, Any] = {}
+    for key, value in items.items():
         name = key if key.__class__ is str else str(freeze(key))
-        items[name] = item if item.__class__ in _AS_THEY_ARE else freeze(item, depth)
-    return frozen
+        kind = value.__class__
+        if kind in _AS_THEY_ARE or (kind is float and math.isfinite(value)):
+            frozen[name] = value
+        elif kind is dict and depth < _MOST_DEPTH:
+            frozen[name] = _freeze_items(value, depth + 1)
+        else:
+            frozen[name] = freeze(value, depth)
+    made = FrozenMap.__new__(FrozenMap)
+    made._items, made._is_deep = frozen, True
+    return made
 
 
 def freeze_map(value: Mapping[str, Any]) -> FrozenMap:
-    """A mapping, frozen."""
-    frozen = freeze(value)
-    assert isinstance(frozen, FrozenMap)
-    return frozen
+    """A mapping, frozen; as it is, where it is that already."""
+    if value.__class__ is FrozenMap and value._is_deep:
+        return value
+    return _freeze_items(value, 1)
 
 
 def thaw(value: object) -> Any:

@@ -106,8 +106,9 @@ class _WatchedPool(HTTPConnectionPool):
             errand.line.sent()
 
     def _has_idle(self) -> bool:
-        pool = self.pool
-        return pool is not None and any(conn is not None for conn in list(pool.queue))
+        # Of an empty place the pool keeps a None.
+        places = [] if self.pool is None else list(self.pool.queue)
+        return places.count(None) < len(places)
 
     @staticmethod
     def _engage(conn: Any, errand: Errand) -> None:
