@@ -571,7 +571,7 @@ class Call(Generic[T]):
             origin=self._request.origin,
             door=self._start.door.value,
             profile=self.limits.profile,
-            limits=self.limits.to_dict()["limits"],
+            limits=self.limits.recorded,
             attempts=tuple(self._history.attempts),
             decisions=self._history.settled(recovered=outcome == "recovered"),
             elapsed=self._clock.now() - self._began_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["BYTES_PER_TOKEN", "base64_bytes", "growth", "prompt_tokens"]
+__all__ = ["BYTES_PER_TOKEN", "SMALLEST_GROWTH", "base64_bytes", "growth", "prompt_tokens"]
 
 BYTES_PER_TOKEN = 4
 """The usual rule of thumb for English text; other scripts come out higher, which errs on the patient side."""
@@ -16,6 +16,9 @@ after 564 s with 130,000 tokens; 3 s for each thousand on top of 120 s would hav
 
 MOST_GROWTH = 1800.0
 """Seconds that the size of a prompt can add at most."""
+
+SMALLEST_GROWTH = 1000 * BYTES_PER_TOKEN
+"""Bytes of a body below which no limit grows."""
 
 # Bounds of the search for base64. What it does not reach counts as text: a longer limit, never a shorter one.
 _MOST_NODES = 50_000

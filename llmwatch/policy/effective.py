@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
-from llmwatch.payload.prompt import growth, prompt_tokens
+from llmwatch.payload.prompt import SMALLEST_GROWTH, growth, prompt_tokens
 from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
 from llmwatch.policy.limits import NAMES, SINGLE, Limits
@@ -26,6 +27,7 @@ from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, RELAY
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, whole
+from llmwatch.records.frozen import FrozenMap
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
@@ -46,6 +48,8 @@ DEFAULT_KEEPALIVE = 10.0
 
 DEFAULT_MAX_BODY = 1 << 30
 """Decoded bytes; far above any answer of a model, pictures and audio included, and below what fills a machine."""
+
+_SAYS_NOTHING, _DEFAULTS = Retry(), EffectiveRetry()
 
 # 2 ** 16 times 120 s is 91 days: beyond that doubling says nothing more, and far beyond it a float overflows.
 _MOST_DOUBLINGS = 16
@@ -76,18 +80,50 @@ def resolve_limits(
     :class:`TypeError` for limits that are no :class:`Limits`. It does not check the arguments' values: :class:`Limits`
     did.
     """
+    for given in (call, client):
+        if given is not None and not isinstance(given, Limits):
+            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45) or Limits.single(9), not {given!r}")
     settings = environment.settings(environ)
-    chosen, chooser = _profile(profile, environment.profile_from(settings), url, body)
-    sources = _sources(call, client, environment.limits_from(settings))
-    defaults = _Defaults(profile=chosen, plain=plain, relay=relay, body=body, body_bytes=body_bytes, patience=patience)
+    chosen, chooser = _profile(profile, settings, url, body)
+    tokens = prompt_tokens(body, body_bytes) if body_bytes >= SMALLEST_GROWTH else 0
+    return _resolved(
+        call,
+        client,
+        tuple(settings.items()),
+        profile=chosen,
+        chooser=chooser,
+        plain=plain,
+        relay=relay,
+        tokens=tokens if growth(tokens) else 0,
+        patience=max(0, patience),
+    )
+
+
+@lru_cache(maxsize=256)
+def _resolved(
+    call: Limits | None,
+    client: Limits | None,
+    settings: tuple[tuple[str, str], ...],
+    *,
+    profile: str,
+    chooser: str,
+    plain: bool,
+    relay: bool,
+    tokens: int,
+    patience: int,
+) -> EffectiveLimits:
+    """The limits that these make: the same for most calls of a process, and nothing in them can be changed."""
+    variables = dict(settings)
+    sources = _sources(call, client, environment.limits_from(variables))
+    defaults = _Defaults(profile=profile, plain=plain, relay=relay, tokens=tokens, patience=patience)
     limits = {}
     for name in NAMES:
         if plain and name in CONTENT_CLOCKS:
             limits[name] = EffectiveLimit(name=name, value=None, source="off in a plain call", explicit=False)
         else:
             limits[name] = _explicit(name, sources) or defaults.limit(name)
-    warnings = advise(limits, first_attempt=patience < 1) + environment.unknown(settings)
-    return EffectiveLimits(profile=chosen, profile_source=chooser, limits=limits, warnings=warnings)
+    warnings = advise(limits, first_attempt=patience < 1) + environment.unknown(variables)
+    return EffectiveLimits(profile=profile, profile_source=chooser, limits=FrozenMap(limits), warnings=warnings)
 
 
 def resolve_retry(
@@ -101,8 +137,11 @@ def resolve_retry(
     for given in (call, client):
         if given is not None and not isinstance(given, Retry):
             raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), and not {given!r}")
-    sources = (call, client, environment.retry_from(environment.settings(environ)))
-    return EffectiveRetry.of(tuple(source for source in sources if source is not None))
+    settings = environment.settings(environ)
+    there = environment.retry_from(settings) if settings else None
+    if call is None and client is None and there is None:
+        return _DEFAULTS
+    return EffectiveRetry.of((call or _SAYS_NOTHING, client or _SAYS_NOTHING, there or _SAYS_NOTHING))
 
 
 def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
@@ -111,7 +150,8 @@ def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
     ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else 10 s. Raises
     :class:`~llmwatch.errors.ConfigError` for either if it is no finite number of at least 0.
     """
-    set_there = environment.seconds_from(environ, environment.KEEPALIVE_VARIABLE)
+    variable = environment.KEEPALIVE_VARIABLE
+    set_there = environment.seconds_from(environ, variable) if variable in environ else UNSET
     if value is not None:
         try:
             return seconds(value) or 0.0
@@ -139,7 +179,7 @@ def resolve_max_body(value: int | None, environ: Mapping[str, str]) -> int:
 
 
 def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], variable: str, default: int) -> int:
-    found = environment.bytes_from(environ, variable)
+    found = environment.bytes_from(environ, variable) if variable in environ else None
     if value is not None:
         try:
             found = whole(value)
@@ -153,7 +193,7 @@ def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
 
     Raises :class:`~llmwatch.errors.ConfigError` for either if it is no switch.
     """
-    set_there = environment.override_from(environ)
+    set_there = environment.override_from(environ) if environment.OVERRIDE_VARIABLE in environ else False
     try:
         return flag(value) or set_there
     except ValueError:
@@ -168,11 +208,8 @@ _Source: TypeAlias = "tuple[Limits, str | None]"
 def _sources(call: Limits | None, client: Limits | None, there: Limits | None) -> list[_Source]:
     found: list[_Source] = []
     for limits, label in ((call, "argument of the call"), (client, "argument of the client"), (there, None)):
-        if limits is None:
-            continue
-        if not isinstance(limits, Limits):
-            raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45) or Limits.single(9), not {limits!r}")
-        found.append((limits, label))
+        if limits is not None:
+            found.append((limits, label))
     return found
 
 
@@ -188,7 +225,8 @@ def _explicit(name: str, sources: list[_Source]) -> EffectiveLimit | None:
     return None
 
 
-def _profile(given: str | None, there: str | None, url: str | None, body: object) -> tuple[str, str]:
+def _profile(given: str | None, settings: Mapping[str, str], url: str | None, body: object) -> tuple[str, str]:
+    there = environment.profile_from(settings) if settings else None
     if given is not None:
         return check_profile(given), "argument"
     if there is not None:
@@ -197,18 +235,16 @@ def _profile(given: str | None, there: str | None, url: str | None, body: object
 
 
 class _Defaults:
-    """The values that policy makes. The prompt is measured once, and only if a default is needed that depends on it."""
+    """The values that policy makes."""
 
-    __slots__ = ("_body", "_body_bytes", "_patience", "_plain", "_profile", "_relay", "_tokens")
+    __slots__ = ("_patience", "_plain", "_profile", "_relay", "_tokens")
 
-    def __init__(self, *, profile: str, plain: bool, relay: bool, body: object, body_bytes: int, patience: int) -> None:
+    def __init__(self, *, profile: str, plain: bool, relay: bool, tokens: int, patience: int) -> None:
         self._profile = profile
         self._plain = plain
         self._relay = relay
-        self._body = body
-        self._body_bytes = body_bytes
+        self._tokens = tokens
         self._patience = patience
-        self._tokens: int | None = None
 
     def limit(self, name: str) -> EffectiveLimit:
         value, source = PROFILES[self._profile][name], f"profile {self._profile}"
@@ -221,8 +257,6 @@ class _Defaults:
         return EffectiveLimit(name=name, value=value, source=source, explicit=False)
 
     def _moved(self, value: float, source: str) -> tuple[float, str]:
-        if self._tokens is None:
-            self._tokens = prompt_tokens(self._body, self._body_bytes)
         grown = growth(self._tokens)
         if grown:
             value, source = value + grown, f"{source}, scaled for {self._tokens:,} prompt tokens"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmwatch.records.frozen import FrozenMap, freeze_map
 from llmwatch.records.json_text import JsonText
 
 __all__ = ["TIMEOUT_SOURCE", "EffectiveLimit", "EffectiveLimits"]
@@ -54,6 +55,16 @@ class EffectiveLimits(JsonText):
     profile_source: str
     limits: Mapping[str, EffectiveLimit]
     warnings: tuple[str, ...] = ()
+    _recorded: FrozenMap | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def recorded(self) -> FrozenMap:
+        """Each limit by name as a record keeps it, see :meth:`EffectiveLimit.to_dict`. Made once."""
+        if self._recorded is None:
+            made = freeze_map({name: limit.to_dict() for name, limit in self.limits.items()})
+            object.__setattr__(self, "_recorded", made)
+            return made
+        return self._recorded
 
     def value(self, name: str) -> float | None:
         """The limit ``name`` in seconds, ``None`` for off. Raises :class:`KeyError` for a name that is no limit."""
@@ -68,6 +79,8 @@ class EffectiveLimits(JsonText):
         """The same with each limit at most what ``caps`` says, in seconds; one that is off is set to it. A limit that
         is shorter stays.
         """
+        if not caps:
+            return self
         limits = {
             name: EffectiveLimit(name=name, value=caps[name], source=source, explicit=True)
             if name in caps and (limit.value is None or caps[name] < limit.value)
@@ -85,6 +98,8 @@ class EffectiveLimits(JsonText):
         nobody set is that, upwards as well as downwards, if the time-outs ``stand`` for it, else at most that. Those
         that are not ``heeded`` are only noted.
         """
+        if not timeouts:
+            return self
         changed = {
             name: _with_timeout(limit, timeouts[name], stand=stand and not limit.explicit, heeded=heeded)
             for name, limit in self.limits.items()
