@@ -186,7 +186,7 @@ def _record(
         started_at=attempt.created_wall,
         timings=_timings(attempt, verdict),
         method=request.method,
-        url=redact.url(request.url),
+        url=request.url,
         origin=request.origin,
         dialect=tally.dialect,
         status=tally.status,

@@ -65,6 +65,7 @@ class CallRequest:
     rewind_to: int | None = None
     content_type: str | None = None
     trail: Trail = field(default_factory=Trail, compare=False)
+    _origin: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def build(cls, method: str, url: str, kwargs: Mapping[str, Any]) -> CallRequest:
@@ -104,11 +105,15 @@ class CallRequest:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
-        parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        host = parts.hostname or ""
-        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+        """Scheme, host and port. Raises ``ValueError`` where the URL has a host or port that cannot be read."""
+        if self._origin is None:
+            parts = urlsplit(self.url)
+            port = f":{parts.port}" if parts.port else ""
+            host = parts.hostname or ""
+            origin = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+            object.__setattr__(self, "_origin", origin)
+            return origin
+        return self._origin
 
     def check_origin(self) -> None:
         """Raise :class:`ConfigError` where the URL has a host or port that cannot be read: a request that another
@@ -117,7 +122,7 @@ class CallRequest:
         try:
             _ = self.origin
         except ValueError:
-            raise _unreadable(redact.url(self.url)) from None
+            raise _unreadable(self.url) from None
 
     @property
     def host(self) -> str:
@@ -158,20 +163,19 @@ def check_url(url: object) -> None:
     """Raise :class:`ConfigError` unless ``url`` is an absolute http or https URL."""
     if not isinstance(url, str):
         raise ConfigError(f"The URL must be text, not {type(url).__name__}.", field="url")
-    shown = redact.url(url)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _unreadable(shown) from None
+        raise _unreadable(url) from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise ConfigError(f"The URL {shown!r} must begin with http:// or https://.", field="url")
+        raise ConfigError(f"The URL {redact.url(url)!r} must begin with http:// or https://.", field="url")
     if not parts.hostname or port == 0:
-        raise ConfigError(f"The URL {shown!r} names no host, or port 0.", field="url")
+        raise ConfigError(f"The URL {redact.url(url)!r} names no host, or port 0.", field="url")
 
 
-def _unreadable(shown: str) -> ConfigError:
-    return ConfigError(f"The URL {shown!r} cannot be read: its host or port is not valid.", field="url")
+def _unreadable(url: str) -> ConfigError:
+    return ConfigError(f"The URL {redact.url(url)!r} cannot be read: its host or port is not valid.", field="url")
 
 
 def _look_into(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -143,10 +143,11 @@ def may_repeat(name: str, asked: Iterable[Asked]) -> bool:
     name = name.lower()
     for _, headers in asked:
         for value in list(headers.values()):
-            sent = _text(value)
-            ways = (sent, *_decoded(sent[6:])) if sent[:6].lower() == "basic " else (sent,)
-            if any(len(way) >= LEAST and (way in name or name in way) for way in map(str.lower, ways)):
-                return True
+            sent = value if isinstance(value, str) else _text(value)
+            for way in (sent, *_decoded(sent[6:])) if sent[:6].lower() == "basic " else (sent,):
+                plain = way.lower()
+                if len(plain) >= LEAST and (plain in name or name in plain):
+                    return True
     return False
 
 

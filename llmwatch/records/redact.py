@@ -114,16 +114,36 @@ def url(address: str) -> str:
     User info, the parameters' values and the fragment are dropped, and segments of the path that look like a key are
     masked. What cannot be read as an address becomes ``***``, as far as it cannot be read. Never raises.
     """
+    if address.__class__ is str and address in _bare:
+        return address
     before, path, query = _parse(address)
     shown = before + "/".join(_segments(path.split("/")))
     if query:
         shown += "?" + _names(query)
-    return shown if len(shown) <= _MOST_URL else shown[: _MOST_URL - len(MASK) - 1].rpartition("/")[0] + "/" + MASK
+    if len(shown) > _MOST_URL:
+        shown = shown[: _MOST_URL - len(MASK) - 1].rpartition("/")[0] + "/" + MASK
+    return _noted(address, shown)
 
 
 def origin(address: str) -> str:
     """Scheme, host and port of ``address``, nothing else; empty for an empty one, ``***`` for one without a host."""
-    return _parse(address)[0] or (MASK if str(address).strip() else "")
+    if address.__class__ is str and address in _bare_origins:
+        return address
+    return _noted(address, _parse(address)[0] or (MASK if str(address).strip() else ""), _bare_origins)
+
+
+# Addresses that were found to hold nothing to strip, so that those of a client are read once. No other is kept here.
+_bare: dict[str, None] = {}
+_bare_origins: dict[str, None] = {}
+_MOST_BARE = 512
+
+
+def _noted(address: str, shown: str, bare: dict[str, None] = _bare) -> str:
+    if shown == address and address.__class__ is str:
+        if len(bare) >= _MOST_BARE:
+            bare.clear()
+        bare[address] = None
+    return shown
 
 
 def _parse(address: str) -> tuple[str, str, str]:
