@@ -26,7 +26,7 @@ SCALE = scale_of_this_run()
 """What times in tests are multiplied with, for a machine that has too much to do (:mod:`tests.calibration`)."""
 
 _TESTS = Path(__file__).parent
-_FAST = ("client", "payload", "policy", "records", "recovery", "wire")
+_FAST = ("client", "payload", "policy", "records", "recovery", "redaction", "wire")
 """What is tested without sockets and without real time: ``--fast`` runs these tests and nothing else."""
 _LIBRARIES = "libraries"
 """Installs packages and runs them; ``--libraries`` runs its tests and nothing else does."""

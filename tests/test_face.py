@@ -86,6 +86,7 @@ ROOMS = {
     "policy",
     "records",
     "recovery",
+    "redaction",
     "sdk",
     "session",
     "transport",

@@ -13,7 +13,7 @@ import requests.auth
 
 from llmwatch import ConfigError
 from llmwatch.client.request import check_url
-from llmwatch.records import redact
+from llmwatch.redaction import redact
 
 __all__ = ["DIALECTS", "Endpoint", "KeyAuth", "read_key"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmwatch.client.loop import Call
 from llmwatch.client.words import masker
-from llmwatch.records import Secrets
+from llmwatch.redaction import Secrets
 from llmwatch.wire import Collector, Event
 
 __all__ = ["CollectingCall"]

@@ -17,8 +17,8 @@ from llmwatch.client.words import scrubbed
 from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
-from llmwatch.records import Secrets, redact
 from llmwatch.recovery import retry_after, should_retry
+from llmwatch.redaction import Secrets, redact
 from llmwatch.transport.encoding import (
     BodyMeter,
     Decompressor,

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from llmwatch.interruption import is_interruption
-from llmwatch.records import AttemptRecord, redact
+from llmwatch.records import AttemptRecord
 from llmwatch.records.attempt import BACKING_OFF
 from llmwatch.records.log import say_seldom
+from llmwatch.redaction import redact
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
 

@@ -10,10 +10,11 @@ from llmwatch.client.words import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import EffectiveLimits
-from llmwatch.records import AttemptRecord, Secrets, Timings, redact
-from llmwatch.records.echoes import may_repeat
+from llmwatch.records import AttemptRecord, Timings
 from llmwatch.records.evidence import OMITTED
 from llmwatch.recovery import Facts, Sent, failure_of, timeout_message
+from llmwatch.redaction import Secrets, redact
+from llmwatch.redaction.sent import may_repeat
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind

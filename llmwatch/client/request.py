@@ -15,7 +15,7 @@ import requests
 from llmwatch.errors import ConfigError
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import json_object, may_hold_prompt
-from llmwatch.records import redact
+from llmwatch.redaction import redact
 from llmwatch.transport.redirects import Trail
 
 __all__ = ["CallRequest"]

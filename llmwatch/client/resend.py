@@ -12,8 +12,8 @@ from requests.structures import CaseInsensitiveDict
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import LLMWatchError
 from llmwatch.interruption import is_interruption
-from llmwatch.records import redact
 from llmwatch.records.log import say
+from llmwatch.redaction import redact
 from llmwatch.transport.redirects import Trail
 
 __all__ = ["Resend", "changed_request"]

@@ -1,10 +1,8 @@
-"""What is remembered: attempts, calls and decisions; what is left out of them; where they go."""
+"""What is remembered: attempts, calls and decisions; and where they go."""
 
-from llmwatch.records import quotes, redact
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
-from llmwatch.records.echoes import Secrets
 from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, losses, notify, untold
 
 __all__ = [
@@ -17,13 +15,10 @@ __all__ = [
     "IncidentLog",
     "JsonLinesSink",
     "Recovery",
-    "Secrets",
     "Sink",
     "Timings",
     "log_incident",
     "losses",
     "notify",
-    "quotes",
-    "redact",
     "untold",
 ]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
 from llmwatch.records import evidence as bounds
-from llmwatch.records import redact
 from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
 from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
+from llmwatch.redaction import redact
 
 __all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from llmwatch.records import redact
 from llmwatch.records.attempt import CAUSES, AttemptRecord
 from llmwatch.records.decision import DecisionRecord
 from llmwatch.records.frozen import FrozenMap, freeze_map, thaw
 from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
+from llmwatch.redaction import redact
 
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallRecord"]
 

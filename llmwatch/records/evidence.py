@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmwatch.records import redact
 from llmwatch.records.frozen import FrozenMap, freeze
+from llmwatch.redaction import redact
 
 __all__ = ["EVIDENCE_KEYS", "MOST_ITEMS", "MOST_TEXT", "OMITTED", "bounded"]
 

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmwatch.interruption import is_interruption
-from llmwatch.records import redact
 from llmwatch.records.call import CallRecord
 from llmwatch.records.log import LogLimit, say, say_seldom
+from llmwatch.redaction import redact
 
 if sys.platform != "win32":
     import fcntl

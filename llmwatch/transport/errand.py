@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from llmwatch.records.echoes import Asked
+from llmwatch.redaction.sent import Asked
 from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.seam import Line

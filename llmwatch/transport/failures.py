@@ -19,7 +19,7 @@ import requests
 from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
-from llmwatch.records import redact
+from llmwatch.redaction import redact
 from llmwatch.transport.connections import HeadCut, TunnelFailed
 
 try:

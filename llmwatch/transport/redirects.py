@@ -23,7 +23,7 @@ from requests.utils import requote_uri
 from urllib3.util import parse_url
 
 from llmwatch.errors import ProviderError
-from llmwatch.records.secrets import carries_a_key
+from llmwatch.redaction.patterns import carries_a_key
 
 __all__ = [
     "MOST_REDIRECTS",

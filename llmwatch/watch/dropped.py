@@ -27,8 +27,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from llmwatch.records import redact
 from llmwatch.records.log import say
+from llmwatch.redaction import redact
 from llmwatch.watch.machine import Action
 
 __all__ = ["CLOSING", "TELLING", "Backlog", "Dropped", "finish"]

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from llmwatch.errors import LLMWatchError
-from llmwatch.records.echoes import Asked
+from llmwatch.redaction.sent import Asked
 
 __all__ = ["Tally"]
 

@@ -11,7 +11,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from llmwatch.records import redact
+from llmwatch.redaction import redact
 from llmwatch.wire.event import StreamError
 
 __all__ = [

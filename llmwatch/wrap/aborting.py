@@ -13,8 +13,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from llmwatch.records import redact
 from llmwatch.records.log import say
+from llmwatch.redaction import redact
 
 __all__ = ["AbortHandle", "call_soon"]
 

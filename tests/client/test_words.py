@@ -10,9 +10,9 @@ from llmwatch import ConfigError, ConnectFailed, LLMWatchError, NotAStream, Prov
 from llmwatch.client.request import CallRequest
 from llmwatch.client.words import scrubbed
 from llmwatch.errors import StreamCut
-from llmwatch.records import Secrets
 from llmwatch.recovery import could_work, failure_of
 from llmwatch.recovery.facts import Facts, Sent
+from llmwatch.redaction import Secrets
 from llmwatch.transport.failures import Summary
 from llmwatch.wire.event import StreamError
 from llmwatch.wire.refusal import in_stream_error

@@ -7,9 +7,10 @@ import re
 import pytest
 
 from llmwatch.policy import LIMIT_VARIABLES, NAMES, RETRY_VARIABLES
-from llmwatch.records import Decision, redact
+from llmwatch.records import Decision
 from llmwatch.recovery import Facts, Reason, recovery, timeout_message
 from llmwatch.recovery.messages import FUNCTION_TIMEOUTS, TIMEOUTS
+from llmwatch.redaction import redact
 from tests.rows import each
 
 LISTENED = Facts(headers=True, first_byte=True, bytes=12345, events=7)

@@ -11,7 +11,7 @@ import requests
 
 from llmwatch import Client, Retry
 from llmwatch.faults import FaultServer, Script, steps
-from llmwatch.records.secrets import carries_a_key
+from llmwatch.redaction.patterns import carries_a_key
 from llmwatch.transport.redirects import leave_keys
 from tests.rows import each
 from tests.sdk.following import DOORS, SESSIONS, transport

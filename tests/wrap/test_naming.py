@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from llmwatch.records import redact
+from llmwatch.redaction import redact
 from llmwatch.wrap.naming import FunctionRequest, name_of
 
 _lambda = lambda: None  # noqa: E731

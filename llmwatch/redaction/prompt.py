@@ -14,7 +14,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from llmwatch.records.reading import Reading, as_read
+from llmwatch.redaction.normalise import Reading, as_read
 
 __all__ = ["LEAST", "MOST_PROMPT", "PROMPT_FIELDS", "masked", "prompt_texts"]
 

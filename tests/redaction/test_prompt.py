@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmwatch.records import redact
-from llmwatch.records.quotes import LEAST, MOST_PROMPT, PROMPT_FIELDS, masked, prompt_texts
+from llmwatch.redaction import redact
+from llmwatch.redaction.prompt import LEAST, MOST_PROMPT, PROMPT_FIELDS, masked, prompt_texts
 from tests.rows import each
 
 MANY = settings(max_examples=400, deadline=None)

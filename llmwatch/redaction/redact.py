@@ -1,7 +1,7 @@
 """Nothing secret in what is remembered: URLs, texts and names, stripped before they are kept, logged or raised.
 
 Headers, bodies, prompts and answers are never kept at all; this is for what remains. :func:`text` masks what can be
-told as a secret (see :mod:`llmwatch.records.secrets`), it does not understand what it reads.
+told as a secret (see :mod:`llmwatch.redaction.patterns`), it does not understand what it reads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from llmwatch.records.secrets import MASK, is_words, looks_like_a_key, scrub
+from llmwatch.redaction.patterns import MASK, is_words, looks_like_a_key, scrub
 
 __all__ = ["CAP", "MASK", "MOST_INPUT", "identifier", "is_cut", "origin", "text", "url"]
 

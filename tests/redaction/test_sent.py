@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from llmwatch.records import redact
-from llmwatch.records.echoes import LEAST, MOST_VALUES, Secrets, may_repeat
-from llmwatch.records.reading import Reading
+from llmwatch.redaction import redact
+from llmwatch.redaction.normalise import Reading
+from llmwatch.redaction.sent import LEAST, MOST_VALUES, Secrets, may_repeat
 from tests.rows import each
 
 MANY = settings(max_examples=300, deadline=None)

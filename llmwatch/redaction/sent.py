@@ -1,8 +1,8 @@
 """What a message repeats of the secrets that were sent, taken out of it.
 
 ``caller team7-blue-4471-falcon is not allowed``: the value of a header, echoed by whoever got it. No pattern knows such
-a secret (:mod:`llmwatch.records.secrets` does the others); it is known by comparison with what was sent. That is looked
-into only once there is something to compare it with.
+a secret (:mod:`llmwatch.redaction.patterns` does the others); it is known by comparison with what was sent. That is
+looked into only once there is something to compare it with.
 
 Secret is the value of every header that does not merely describe the request, cookies one by one; user info and query
 values of a URL; and in the body the names of tools and the credentials of servers and data that it refers to.
@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from llmwatch.records.reading import Reading
-from llmwatch.records.secrets import MASK, looks_like_a_key
+from llmwatch.redaction.normalise import Reading
+from llmwatch.redaction.patterns import MASK, looks_like_a_key
 
 __all__ = ["LEAST", "MOST_VALUES", "Asked", "Secrets", "may_repeat"]
 

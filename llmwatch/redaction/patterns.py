@@ -1,12 +1,12 @@
 """What a secret looks like in text, and how it is masked.
 
 Every pattern is linear: no nested repetition, and no unbounded repetition behind which another one could start again at
-every character. They were written for text of up to 16 KiB (:mod:`llmwatch.records.redact` cuts it before).
+every character. They were written for text of up to 16 KiB (:mod:`llmwatch.redaction.redact` cuts it before).
 
 There is nothing to compare with here: keys are known by their make (the prefixes that providers document for theirs),
 by the name in front of them (``api_key=``, ``Authorization:``), by their place (before the ``@`` of an address, after
 ``?name=``) or by being long and without sense. A short password with nothing around it that gives it away cannot be
-told from a word, and is not; if it was sent, :mod:`llmwatch.records.echoes` knows it.
+told from a word, and is not; if it was sent, :mod:`llmwatch.redaction.sent` knows it.
 """
 
 from __future__ import annotations

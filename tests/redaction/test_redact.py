@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmwatch.records import redact
-from tests.records.planting import NAMED, addresses, long_runs, made, plain, planted, traces
+from llmwatch.redaction import redact
+from tests.redaction.planting import NAMED, addresses, long_runs, made, plain, planted, traces
 from tests.rows import each
 
 MANY = settings(max_examples=250, deadline=None)

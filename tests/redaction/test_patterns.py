@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.records.secrets import looks_like_a_key, scrub
+from llmwatch.redaction.patterns import looks_like_a_key, scrub
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmwatch.records.reading import Reading, as_read
+from llmwatch.redaction.normalise import Reading, as_read
 
 MANY = settings(max_examples=300, deadline=None)
 texts = st.one_of(
