@@ -26,7 +26,7 @@ from llmwatch.errors import (
 )
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.values import shown
-from llmwatch.recovery.possible import RETRYABLE_STATUSES
+from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 from llmwatch.redaction import redact
 from llmwatch.transport.failures import Summary, translate
 from llmwatch.wrap.bounded import BodyTooLarge

@@ -30,7 +30,7 @@ from llmwatch.recovery import (
     failure_of,
     outcome_of,
 )
-from llmwatch.recovery.possible import RETRYABLE_STATUSES
+from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 
 __all__ = ["Planner"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from llmwatch.client.request import CallRequest
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, NotAStream, ProviderError
-from llmwatch.recovery.possible import is_known_word
+from llmwatch.recovery.retryability import is_known_word
 from llmwatch.redaction import Secrets, prompt, redact
 from llmwatch.transport.failures import Summary
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from llmwatch.faults.script import Context, Script, to_json, tokens_of
 from llmwatch.faults.steps import Chunk, Close, Step, Wait, paced
-from llmwatch.faults.tools import TOOL_ID, TOOL_NAME
+from llmwatch.faults.tool_calls import TOOL_ID, TOOL_NAME
 
 __all__ = ["SCRIPTS"]
 

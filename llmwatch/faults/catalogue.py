@@ -10,10 +10,10 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmwatch.faults import answers, awsstreams, content, cuts, encodings, floods, silence, statuses, tools
+from llmwatch.faults import answers, awsstreams, content, cuts, encodings, floods, silence, statuses, tool_calls
 from llmwatch.faults.encodings import BAD_UTF8_ANSWER
 from llmwatch.faults.script import ANSWER, Script, answer
-from llmwatch.faults.tools import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
+from llmwatch.faults.tool_calls import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
 
 __all__ = [
     "ANSWER",
@@ -36,7 +36,7 @@ _THEMES = (
     answers.SCRIPTS,
     statuses.SCRIPTS,
     encodings.SCRIPTS,
-    tools.SCRIPTS,
+    tool_calls.SCRIPTS,
     awsstreams.SCRIPTS,
 )
 

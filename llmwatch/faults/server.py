@@ -10,8 +10,8 @@ from llmwatch.faults.link import Gate, Link
 from llmwatch.faults.listener import Listener
 from llmwatch.faults.request import Incoming, Request, RequestHead, RequestReader
 from llmwatch.faults.script import ANSWER, FRAMINGS, Context, Script
-from llmwatch.faults.shapes.chat import Chat
 from llmwatch.faults.shapes.choice import NAMES, SHAPES, for_path
+from llmwatch.faults.shapes.openai_chat import Chat
 from llmwatch.faults.steps import Exchange, Framing
 
 __all__ = ["FaultServer"]

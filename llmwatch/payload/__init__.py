@@ -2,7 +2,7 @@
 
 from llmwatch.payload.choices import asks_nothing, choices_asked, pieces_asked
 from llmwatch.payload.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
-from llmwatch.payload.prompt import base64_bytes, prompt_tokens
+from llmwatch.payload.prompt_size import base64_bytes, prompt_tokens
 from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
 from llmwatch.payload.streaming import is_streaming
 from llmwatch.payload.tools import ToolExposure, json_object, tool_exposure

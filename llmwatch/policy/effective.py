@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
-from llmwatch.payload.prompt import SMALLEST_GROWTH, growth, prompt_tokens
+from llmwatch.payload.prompt_size import SMALLEST_GROWTH, growth, prompt_tokens
 from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
 from llmwatch.policy.limits import NAMES, SINGLE, Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, model_of
-from llmwatch.policy.hosts import is_local
+from llmwatch.policy.local_hosts import is_local
 from llmwatch.policy.values import refused
 
 __all__ = ["CONTENT_CLOCKS", "PLAIN_TTFB", "PROFILES", "RELAY_FINISH", "check_profile", "detect_profile"]

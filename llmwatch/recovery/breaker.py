@@ -12,7 +12,7 @@ from enum import Enum
 
 from llmwatch.errors import ProviderError
 from llmwatch.recovery.failure import Failure, FailureKind, Outcome
-from llmwatch.recovery.possible import RETRYABLE_STATUSES
+from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 
 __all__ = ["DOUBT", "NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
 

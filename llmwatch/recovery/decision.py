@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from llmwatch.records.decision import Decision, Recovery
-from llmwatch.recovery.context import Context, Door
+from llmwatch.recovery.call_context import Context, Door
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind
 from llmwatch.recovery.messages import recovery
-from llmwatch.recovery.possible import could_work
 from llmwatch.recovery.reason import Reason
+from llmwatch.recovery.retryability import could_work
 from llmwatch.recovery.safety import handed_over, is_safe, is_slow
 
 __all__ = ["FREE_RESEND_WITHIN", "Context", "Door", "Plan", "Reason", "could_work", "decide", "is_safe"]

@@ -40,7 +40,7 @@ class FailureRow:
     * ``cause``, ``close_reason``: what an attempt's record says, with ``{limit}`` for the limit that expired.
     * ``works``, ``fails``: why a resend could work, and why it could not. The one that is given is the answer; of two,
       the error itself decides, or ``could_work`` where it does not say. Neither is given where the answer depends on a
-      limit, a status or words (:mod:`llmwatch.recovery.possible`).
+      limit, a status or words (:mod:`llmwatch.recovery.retryability`).
     * ``shows``: what it shows of the origin, where no byte of an answer had come. Limits and statuses may say more
       (:func:`llmwatch.recovery.outcome_of`).
     * ``unsent``: it comes about before anything is sent. ``refusal``: llmwatch or the system refuses the call, which

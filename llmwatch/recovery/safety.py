@@ -17,11 +17,11 @@ function that waited for its first answer, or one whose abort callback was calle
 from __future__ import annotations
 
 from llmwatch.records.decision import Decision
-from llmwatch.recovery.context import Context, Door
+from llmwatch.recovery.call_context import Context, Door
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind
-from llmwatch.recovery.possible import is_alive, known_limit
 from llmwatch.recovery.reason import Reason
+from llmwatch.recovery.retryability import is_alive, known_limit
 
 __all__ = ["handed_over", "is_safe", "is_slow"]
 

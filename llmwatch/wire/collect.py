@@ -12,7 +12,7 @@ from llmwatch.errors import MalformedEvent
 from llmwatch.wire.error_objects import shorten
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.reasons import normalised, reason_of, words_of
-from llmwatch.wire.tools import is_whole
+from llmwatch.wire.tool_calls import is_whole
 from llmwatch.wire.usage import Usage, merged
 
 __all__ = ["Collector", "ToolCall"]

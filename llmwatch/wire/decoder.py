@@ -36,7 +36,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of, is_line
 from llmwatch.wire.dialects.generic import FunctionFailed
-from llmwatch.wire.dialects.registry import AUTO, create, detected, is_registered
+from llmwatch.wire.dialects.lookup import AUTO, create, detected, is_registered
 from llmwatch.wire.error_objects import broken_error, lone_error
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
@@ -47,7 +47,7 @@ from llmwatch.wire.news import output_tokens
 from llmwatch.wire.reasons import is_failure, reason_of
 from llmwatch.wire.refusal import LINE_TYPES, in_stream_error, json_document, media_type, not_a_stream
 from llmwatch.wire.sniff import Sniffer
-from llmwatch.wire.tools import is_whole
+from llmwatch.wire.tool_calls import is_whole
 
 __all__ = ["Decoder"]
 

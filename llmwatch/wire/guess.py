@@ -18,7 +18,7 @@ from collections.abc import Callable
 from llmwatch.errors import NotAStream
 from llmwatch.wire.dialects.base import ENDS, Dialect
 from llmwatch.wire.dialects.detect import by_event, by_frame
-from llmwatch.wire.dialects.registry import AUTO, detected
+from llmwatch.wire.dialects.lookup import AUTO, detected
 from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.news import is_notice

@@ -10,7 +10,7 @@ from llmwatch.errors import StreamTruncated
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.wire import Decoder
 from tests.rows import each
-from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import sse
 
 

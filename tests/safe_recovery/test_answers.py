@@ -16,8 +16,8 @@ from tests.end_to_end.calls import QUICK, asking, collect, endpoint, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT, LIMIT
 from tests.wire.dialects import test_anthropic as anthropic
-from tests.wire.dialects import test_chat as chat
-from tests.wire.dialects import test_responses as responses
+from tests.wire.dialects import test_openai_chat as chat
+from tests.wire.dialects import test_openai_responses as responses
 from tests.wire.streams import sse
 
 CHAT_CUT = (*chat.BEGUN, chat.chunk(chat.call('{"a":')))

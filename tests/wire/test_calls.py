@@ -12,8 +12,8 @@ from tests.rows import each
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended, start
 from tests.wire.dialects.test_anthropic import event as typed
-from tests.wire.dialects.test_chat import chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.streams import lines, sse
 
 CALLED = chunk(None, "tool_calls")

@@ -12,9 +12,9 @@ from tests.rows import each
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects.test_anthropic import ASKED, STOP, TOOL, delta, ended
 from tests.wire.dialects.test_anthropic import event as typed
-from tests.wire.dialects.test_chat import ROLE, call, chunk
-from tests.wire.dialects.test_responses import ANSWER
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import ROLE, call, chunk
+from tests.wire.dialects.test_openai_responses import ANSWER
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.streams import decode
 
 BEGUN = (ROLE, chunk(call(id="c1", name="f")))

@@ -21,7 +21,7 @@ from llmwatch.errors import (
 )
 from llmwatch.wire import Collector, Decoder, Event, Kind, names
 from tests.rows import each
-from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import decode, lines, pieces, sse
 from tests.wire.test_framing import BODIES, CUTS
 

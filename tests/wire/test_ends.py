@@ -9,7 +9,7 @@ import pytest
 
 from llmwatch.errors import EmptyStream, StreamTruncated
 from llmwatch.wire import Decoder, Kind
-from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import lines, sse
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2}

@@ -12,8 +12,8 @@ from llmwatch.wire import Decoder, Kind, register, unregister
 from llmwatch.wire.refusal import provider_error
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import delta, start
-from tests.wire.dialects.test_chat import chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.streams import lines, sse
 
 WORDS = "context size exceeded"

@@ -12,7 +12,7 @@ from llmwatch.wire import Collector, Decoder, reasons
 from llmwatch.wire.reasons import is_cut
 from tests.wire.dialects.test_anthropic import TOOL, ended, start
 from tests.wire.dialects.test_anthropic import delta as block_delta
-from tests.wire.dialects.test_chat import call, chunk
+from tests.wire.dialects.test_openai_chat import call, chunk
 from tests.wire.frames import chunk_frame
 from tests.wire.streams import lines, sse
 

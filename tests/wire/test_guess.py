@@ -10,7 +10,7 @@ import pytest
 from llmwatch.errors import LLMWatchError, ProviderError, StreamTruncated
 from llmwatch.wire import Decoder, Event, Kind, register, unregister
 from tests.rows import each
-from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import lines, sse
 
 CHAT, UNKNOWN = "http://provider.test/v1/chat/completions", "http://provider.test/own"

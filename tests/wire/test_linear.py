@@ -11,7 +11,7 @@ import pytest
 
 from llmwatch.wire import Collector, Decoder
 from tests.rows import each
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.streams import sse
 
 FEW = 60

@@ -14,9 +14,9 @@ from llmwatch.errors import LLMWatchError, MalformedEvent
 from llmwatch.wire import Collector, Decoder, Event, Kind, Meaning, StreamError, ToolDelta, register, unregister
 from llmwatch.wire.eventstream import FrameEvent, FrameFramer, frame_events
 from tests.wire.dialects import test_anthropic as anthropic
-from tests.wire.dialects import test_chat as chat
 from tests.wire.dialects import test_gemini as gemini
-from tests.wire.dialects import test_responses as responses
+from tests.wire.dialects import test_openai_chat as chat
+from tests.wire.dialects import test_openai_responses as responses
 from tests.wire.frames import chunk_frame
 from tests.wire.providers import ANSWERS as PROVIDERS
 from tests.wire.streams import lines, sse

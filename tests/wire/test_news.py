@@ -13,8 +13,8 @@ from llmwatch.wire.refusal import COHERE_LINE_TYPE
 from tests.rows import each
 from tests.wire import providers
 from tests.wire.dialects.test_anthropic import delta
-from tests.wire.dialects.test_chat import ROLE, chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import ROLE, chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.frames import event_frame
 from tests.wire.streams import decode
 

@@ -10,8 +10,8 @@ import pytest
 from llmwatch.wire import Collector, Decoder
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import delta, start
-from tests.wire.dialects.test_chat import call, chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import call, chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.frames import chunk_frame
 from tests.wire.streams import lines, sse
 

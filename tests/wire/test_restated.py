@@ -12,8 +12,8 @@ from llmwatch.wire import Collector, Decoder, Kind
 from llmwatch.wire.restated import MOST_PIECES, Said
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
-from tests.wire.dialects.test_chat import call, chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import call, chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.providers import baidu, snowflake, tgi, typed
 from tests.wire.streams import lines, sse
 

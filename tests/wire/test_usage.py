@@ -12,8 +12,8 @@ from llmwatch.wire.usage import Usage, merged
 from tests.wire.dialects.test_anthropic import STOP, TOOL, delta, ended
 from tests.wire.dialects.test_anthropic import event as typed
 from tests.wire.dialects.test_anthropic import start as begun
-from tests.wire.dialects.test_chat import call, chunk
-from tests.wire.dialects.test_responses import event as response
+from tests.wire.dialects.test_openai_chat import call, chunk
+from tests.wire.dialects.test_openai_responses import event as response
 from tests.wire.streams import lines, sse
 
 

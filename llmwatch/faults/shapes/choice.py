@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from llmwatch.faults.shapes.anthropic import Anthropic
 from llmwatch.faults.shapes.bedrock import Bedrock
-from llmwatch.faults.shapes.chat import Chat
 from llmwatch.faults.shapes.cohere import Cohere
 from llmwatch.faults.shapes.gemini import Gemini
 from llmwatch.faults.shapes.generic import Generic
 from llmwatch.faults.shapes.ollama import Ollama
-from llmwatch.faults.shapes.responses import Responses
+from llmwatch.faults.shapes.openai_chat import Chat
+from llmwatch.faults.shapes.openai_responses import Responses
 from llmwatch.faults.shapes.shape import Shape
 
 __all__ = ["NAMES", "SHAPES", "for_path"]

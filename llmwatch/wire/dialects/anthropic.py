@@ -35,7 +35,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
-from llmwatch.wire.tools import OpenCalls, Places, bare_call
+from llmwatch.wire.tool_calls import OpenCalls, Places, bare_call
 
 __all__ = ["ANTHROPIC_EVENTS", "Anthropic"]
 

@@ -25,7 +25,7 @@ from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import thoughts
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Baidu"]
 

@@ -12,7 +12,7 @@ from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news, words_of
 from llmwatch.wire.reasons import is_cut
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.tool_calls import OpenCalls
 
 __all__ = [
     "DONE",

@@ -34,12 +34,12 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
-from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cohere import Cohere
+from llmwatch.wire.dialects.openai_chat import OpenAIChat
 from llmwatch.wire.error_objects import has_error, shorten
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking
-from llmwatch.wire.tools import OpenCalls, Places
+from llmwatch.wire.tool_calls import OpenCalls, Places
 
 __all__ = ["BEDROCK_EVENTS", "Bedrock"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Cloudflare"]
 

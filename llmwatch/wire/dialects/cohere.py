@@ -32,7 +32,7 @@ from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.reasons import is_failure
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import OpenCalls, Places, whole_call
+from llmwatch.wire.tool_calls import OpenCalls, Places, whole_call
 
 __all__ = ["COHERE_EVENTS", "COHERE_LINES", "Cohere"]
 

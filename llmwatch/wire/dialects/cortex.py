@@ -22,7 +22,7 @@ from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_k
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["CORTEX_EVENTS", "CortexAgent"]
 

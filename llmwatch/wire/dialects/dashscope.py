@@ -30,7 +30,7 @@ from llmwatch.wire.dialects.base import (
 )
 from llmwatch.wire.error_objects import has_error, is_named, is_notice
 from llmwatch.wire.event import Event, Kind, ToolDelta
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.tool_calls import OpenCalls
 
 __all__ = ["DashScope"]
 

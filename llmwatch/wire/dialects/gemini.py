@@ -18,7 +18,7 @@ from llmwatch.wire.assignments import Assignments
 from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Gemini"]
 

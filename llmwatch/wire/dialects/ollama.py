@@ -14,7 +14,7 @@ from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of, 
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.restated import MOST_PIECES, Said
-from llmwatch.wire.tools import bare_call, whole_call
+from llmwatch.wire.tool_calls import bare_call, whole_call
 
 __all__ = ["Ollama"]
 

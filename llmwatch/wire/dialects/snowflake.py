@@ -31,7 +31,7 @@ from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.restated import Said
-from llmwatch.wire.tools import OpenCalls
+from llmwatch.wire.tool_calls import OpenCalls
 
 __all__ = ["Snowflake"]
 

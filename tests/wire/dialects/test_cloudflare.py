@@ -8,7 +8,7 @@ import pytest
 
 from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
 from llmwatch.wire import Collector, Decoder, Event, Kind
-from tests.wire.dialects.test_chat import chunk
+from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import sse
 
 URL = "https://provider.example/client/v4/accounts/1/ai/run/@cf/meta/llama"

@@ -7,10 +7,10 @@ from typing import Any
 from llmwatch.wire import Decoder, Event, Kind, Meaning, register, unregister
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import start
-from tests.wire.dialects.test_chat import chunk
 from tests.wire.dialects.test_gemini import chunk as candidate
-from tests.wire.dialects.test_responses import event as response
-from tests.wire.dialects.test_responses import item
+from tests.wire.dialects.test_openai_chat import chunk
+from tests.wire.dialects.test_openai_responses import event as response
+from tests.wire.dialects.test_openai_responses import item
 from tests.wire.streams import decode
 
 

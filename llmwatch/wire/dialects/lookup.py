@@ -15,7 +15,6 @@ from llmwatch.wire.dialects.anthropic import Anthropic
 from llmwatch.wire.dialects.baidu import Baidu
 from llmwatch.wire.dialects.base import Dialect
 from llmwatch.wire.dialects.bedrock import Bedrock
-from llmwatch.wire.dialects.chat import OpenAIChat
 from llmwatch.wire.dialects.cloudflare import Cloudflare
 from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.dialects.cortex import CortexAgent
@@ -24,7 +23,8 @@ from llmwatch.wire.dialects.gemini import Gemini
 from llmwatch.wire.dialects.generic import FunctionDialect, Generic, Reader
 from llmwatch.wire.dialects.llamacpp import LlamaCpp
 from llmwatch.wire.dialects.ollama import Ollama
-from llmwatch.wire.dialects.responses import OpenAIResponses
+from llmwatch.wire.dialects.openai_chat import OpenAIChat
+from llmwatch.wire.dialects.openai_responses import OpenAIResponses
 from llmwatch.wire.dialects.sglang import SGLang
 from llmwatch.wire.dialects.snowflake import Snowflake
 from llmwatch.wire.dialects.tgi import TGI

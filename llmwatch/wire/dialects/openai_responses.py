@@ -19,7 +19,7 @@ from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
 from llmwatch.wire.restated import MOST_PIECES, Said
-from llmwatch.wire.tools import whole_call
+from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["OpenAIResponses"]
 

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from llmwatch.payload.prompt import base64_bytes, growth, prompt_tokens
+from llmwatch.payload.prompt_size import base64_bytes, growth, prompt_tokens
 
 PAYLOAD = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
 PROSE = "The quick brown fox jumps over the lazy dog. " * 2_000

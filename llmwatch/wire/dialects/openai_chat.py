@@ -33,7 +33,7 @@ from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.reasons import is_failure
 from llmwatch.wire.restated import MOST_PIECES, Said
-from llmwatch.wire.tools import OpenCalls, is_whole
+from llmwatch.wire.tool_calls import OpenCalls, is_whole
 
 __all__ = ["OpenAIChat"]
 

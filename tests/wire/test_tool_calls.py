@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.wire import ToolDelta
-from llmwatch.wire.tools import OpenCalls, is_whole, whole_call
+from llmwatch.wire.tool_calls import OpenCalls, is_whole, whole_call
 
 
 @pytest.mark.parametrize("arguments", ["{}", ' {"a": [1, 2]} '])

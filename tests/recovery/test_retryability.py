@@ -7,7 +7,7 @@ import pytest
 from llmwatch.errors import ConnectFailed, EmptyStream, NotAStream, ProviderError, WatchTimeout
 from llmwatch.policy import NAMES
 from llmwatch.recovery import Facts, Failure, FailureKind, Reason, could_work, failure_of
-from llmwatch.recovery.possible import FINAL_STATUSES, RETRYABLE_STATUSES
+from llmwatch.recovery.retryability import FINAL_STATUSES, RETRYABLE_STATUSES
 from tests.recovery.making import ALIVE, SENT
 from tests.rows import each
 
