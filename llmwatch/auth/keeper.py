@@ -27,11 +27,11 @@ from llmwatch.auth.failure import Failure, timed_out
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.errors import Cancelled
 from llmwatch.transport import errand as errands
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import serving
 from llmwatch.watch.clock import Clock, Waiter
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.launch import Launch
-from llmwatch.watch.seam import Aborted
 from llmwatch.wrap.inside import paused
 
 __all__ = ["THREAD", "Fetch", "Keeper", "Token"]
@@ -63,8 +63,8 @@ class Token:
 
 
 class _Waiter:
-    """Somebody who waits for a refresh: woken by its end, or as a :class:`~llmwatch.watch.seam.Handle` by that of the
-    attempt.
+    """Somebody who waits for a refresh: woken by its end, or as a :class:`~llmwatch.watch.interfaces.Handle` by that of
+    the attempt.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -134,7 +134,7 @@ class Keeper:
         self._token = None if token is None else Token(token)
         self._rejected: Failure | None = None
         self._flight: _Flight | None = None
-        forks.follow(self)
+        at_fork.follow(self)
 
     def get(self, limit: float | None, spent: Token | None = None) -> Token | Failure | Raised:
         """A token, or why there is none. Blocks for at most ``limit`` seconds.

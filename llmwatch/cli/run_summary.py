@@ -15,7 +15,7 @@ from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.resolved import TIMEOUT_SOURCE
 from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["Summary"]
@@ -37,7 +37,7 @@ class Summary:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._clear()
-        forks.follow(self)
+        at_fork.follow(self)
 
     def _clear(self) -> None:
         self._outcomes: Counter[str] = Counter()

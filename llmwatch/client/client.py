@@ -29,7 +29,7 @@ from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.transport.sender import Sender
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 
@@ -101,7 +101,7 @@ class Client:
         # A stream that was dropped after its end takes its call along; the attempt lives until it has drained.
         self._attempts: weakref.WeakSet[Attempt[Any]] = weakref.WeakSet()
         self._closed = False
-        forks.follow(self)
+        at_fork.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's calls are its own."""

@@ -33,8 +33,8 @@ from llmwatch.transport.failures import PROXY_SETTINGS, TRUST_ADVICE, forget, tr
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.seam import Aborted
-from llmwatch.watch.tally import Tally
+from llmwatch.watch.interfaces import Aborted
+from llmwatch.watch.stats import Tally
 from llmwatch.wire import Decoder, Event, Kind, begins_lines, is_loading, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]

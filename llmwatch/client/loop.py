@@ -37,9 +37,9 @@ from llmwatch.records import CallRecord, Decision, notify, untold
 from llmwatch.records.log import say
 from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Clock
 from llmwatch.watch.dropped import CLOSING, TELLING
-from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
 from llmwatch.watch.reports import Reports

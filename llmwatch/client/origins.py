@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from llmwatch.client.gate import Gate
 from llmwatch.policy import EffectiveRetry
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["MOST_ORIGINS", "Origins"]
 
@@ -38,7 +38,7 @@ class Origins:
         self._starts: dict[str, float] = {}
         self.salt = os.urandom(16)
         """Mixed into what is remembered of credentials, so that nobody can try out a guess."""
-        forks.follow(self)
+        at_fork.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's experience is its own, and its locks may be held."""

@@ -20,7 +20,7 @@ from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
 from llmwatch.transport.failures import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.tally import Tally
+from llmwatch.watch.stats import Tally
 from llmwatch.wire import Event, Kind, Recognition, beginning, end_of_events, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]

@@ -18,7 +18,7 @@ from llmwatch.redaction.sent import may_repeat
 from llmwatch.transport.failures import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
-from llmwatch.watch.tally import Tally
+from llmwatch.watch.stats import Tally
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 

@@ -18,7 +18,7 @@ from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["REQUEST_ID_HEADERS", "WatchedAdapter", "request_id_of"]
 
@@ -49,7 +49,7 @@ class WatchedAdapter(HTTPAdapter):
         self.verifies_proxies = verifies_proxies
         self._inherited: list[Any] = []
         super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE, max_retries=0)
-        forks.follow(self)
+        at_fork.follow(self)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
         pool_kwargs.setdefault("socket_options", HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS)
@@ -122,7 +122,7 @@ class WatchedAdapter(HTTPAdapter):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._inherited = []
         super().__setstate__(state)  # type: ignore[misc]
-        forks.follow(self)
+        at_fork.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: start with empty pools. A connection cannot be shared by two processes."""

@@ -30,7 +30,7 @@ from llmwatch.records.log import say
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["adopt_adapter", "adopt_proxy", "own_retries"]
 
@@ -44,7 +44,7 @@ class _Adopted:
         self._warned: set[str] = set()
         self._managers: weakref.WeakSet[PoolManager] = weakref.WeakSet()
         self._inherited: list[Any] = []
-        forks.follow(self)
+        at_fork.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: other threads of the parent may have held the locks, and its idle connections are its

@@ -23,7 +23,7 @@ from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
-from llmwatch.watch.seam import Line
+from llmwatch.watch.interfaces import Line
 
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse

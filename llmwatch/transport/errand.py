@@ -20,7 +20,7 @@ import requests
 from llmwatch.redaction.sent import Asked
 from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
-from llmwatch.watch.seam import Line
+from llmwatch.watch.interfaces import Line
 
 __all__ = ["Errand", "Overrides", "current", "note", "running"]
 

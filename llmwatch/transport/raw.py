@@ -32,7 +32,7 @@ from urllib3.exceptions import DecodeError, IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
 from llmwatch.transport.peer import PeerSocket
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["Feed", "RelayedResponse"]
 
@@ -70,7 +70,7 @@ class Feed:
         self.broken = False
         """``pull`` has raised. The error is not kept: it would refer to frames, and these to the feed."""
         self.closed = False
-        forks.follow(self)
+        at_fork.follow(self)
         self._taken = 0  # bytes, in all
         self._announced: int | None = None
         self.resemble(None)

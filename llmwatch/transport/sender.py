@@ -30,7 +30,7 @@ from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
@@ -231,7 +231,7 @@ class Sender:
         # What servers set; the lender's own jar is only read.
         self._jar = RequestsCookieJar()
         self._jar_lock = threading.RLock()  # protects _jar; a leaf
-        forks.follow(self)
+        at_fork.follow(self)
 
     def open(
         self,

@@ -54,7 +54,7 @@ KEEPALIVE_OPTIONS = _keepalive_options()
 
 
 class SocketHandle:
-    """The duplicate of one socket (see :class:`llmwatch.watch.seam.Handle`)."""
+    """The duplicate of one socket (see :class:`llmwatch.watch.interfaces.Handle`)."""
 
     __slots__ = ("_duplicate", "owner")
 
@@ -121,8 +121,8 @@ def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, So
     The addresses share what is left of ``connect``, so a dead first one leaves time for the next; the last has all
     that is left. For an errand that is not llmwatch's own each address has the connection's own time-out.
 
-    Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.seam.Aborted` when the attempt is over.
-    The name look-up cannot be woken.
+    Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.interfaces.Aborted` when the attempt is
+    over. The name look-up cannot be woken.
     """
     line = errand.line
     line.check()

@@ -3,8 +3,8 @@
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock
+from llmwatch.watch.interfaces import Aborted, Handle, Line
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
-from llmwatch.watch.seam import Aborted, Handle, Line
 from llmwatch.watch.supervisor import Supervisor
 
 __all__ = [

@@ -19,15 +19,15 @@ from typing import TypeVar
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import patched
 from llmwatch.watch import supervisor as supervisors
-from llmwatch.watch.census import MOST_ORPHANS
+from llmwatch.watch.channel import Handover
 from llmwatch.watch.clock import Waiter
 from llmwatch.watch.dropped import Dropped
-from llmwatch.watch.handover import Handover
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
+from llmwatch.watch.registry import MOST_ORPHANS
 from llmwatch.watch.reports import Reports
-from llmwatch.watch.seam import Aborted
-from llmwatch.watch.table import EVENT_CLOCKS
+from llmwatch.watch.states import EVENT_CLOCKS
 
 T = TypeVar("T")
 

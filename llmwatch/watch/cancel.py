@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 __all__ = ["CancelToken"]
 
@@ -25,7 +25,7 @@ class CancelToken:
         self._cancelled = False
         self._serial = 0
         self._callbacks: dict[int, Callable[[], None]] = {}
-        forks.follow(self)
+        at_fork.follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: the calls that hold the token are the parent's, whose threads may have held the lock."""

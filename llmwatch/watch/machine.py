@@ -3,7 +3,7 @@ blocks.
 
 The rules it keeps, and that its property tests check:
 
-* What was seen moves the phase forward along :data:`~llmwatch.watch.table.TABLE` and never back, with one exception
+* What was seen moves the phase forward along :data:`~llmwatch.watch.states.TABLE` and never back, with one exception
   that the table shows: content after a ``finish`` (the mark was a hint) returns to ``GENERATING``. No first-something
   clock is ever started again.
 * The ``finish`` clock replaces ``stale`` and ``progress``. Where it is off they run on; whatever expires after a
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmwatch.watch.table import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
+from llmwatch.watch.states import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
 from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
 
 __all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]

@@ -12,7 +12,9 @@ __all__ = ["Inner"]
 
 
 class Inner:
-    """A :class:`~llmwatch.watch.seam.Handle` that stands for an inner call; ``end`` gives that call up, at once."""
+    """A :class:`~llmwatch.watch.interfaces.Handle` that stands for an inner call; ``end`` gives that call up, at
+    once.
+    """
 
     def __init__(self, end: Callable[[str], object]) -> None:
         self._end = end

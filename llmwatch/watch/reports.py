@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from llmwatch.interruption import is_interruption
 from llmwatch.watch import supervisor as supervisors
-from llmwatch.watch.handover import Bounds, Handover
+from llmwatch.watch.channel import Bounds, Handover
+from llmwatch.watch.interfaces import Aborted, Handle
 from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
-from llmwatch.watch.seam import Aborted, Handle
+from llmwatch.watch.states import CONTENT_CLOCKS
+from llmwatch.watch.stats import Tally
 from llmwatch.watch.supervisor import Supervisor, Watched
-from llmwatch.watch.table import CONTENT_CLOCKS
-from llmwatch.watch.tally import Tally
 
 T = TypeVar("T")
 
@@ -32,9 +32,9 @@ _BYTE, _EVENT, _CONTENT = Seen.BYTE, Seen.EVENT, Seen.CONTENT
 
 
 class Reports(Watched, Generic[T]):
-    """The worker's side of an attempt: a :class:`~llmwatch.watch.seam.Line` for its transport, and the hand-over.
+    """The worker's side of an attempt: a :class:`~llmwatch.watch.interfaces.Line` for its transport, and the hand-over.
 
-    Each report raises :class:`~llmwatch.watch.seam.Aborted` once the attempt is over.
+    Each report raises :class:`~llmwatch.watch.interfaces.Aborted` once the attempt is over.
     """
 
     def __init__(

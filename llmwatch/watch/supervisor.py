@@ -27,10 +27,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmwatch.watch import dropped
-from llmwatch.watch.census import Census
 from llmwatch.watch.clock import SYSTEM, Clock, Waiter
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action
+from llmwatch.watch.registry import Census
 
 __all__ = ["Supervisor", "Watched", "current", "finish_dropped"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from llmwatch.watch.table import Phase
+from llmwatch.watch.states import Phase
 
 __all__ = ["Action", "Due", "Verdict", "VerdictKind"]
 

@@ -40,7 +40,8 @@ def _run(callback: Callable[[], object]) -> None:
 
 
 class AbortHandle:
-    """A :class:`~llmwatch.watch.seam.Handle` that calls ``callback``, once, when its attempt is killed or cancelled.
+    """A :class:`~llmwatch.watch.interfaces.Handle` that calls ``callback``, once, when its attempt is killed or
+    cancelled.
 
     The callback sees the context variables of the moment in which the handle was made. Once the handle is released the
     callback is forgotten.

@@ -38,7 +38,7 @@ def run_bounded(
 
     Called inside another attempt's worker it stops the clocks of that attempt, and of those around it, but not their
     deadlines; when that attempt is killed or cancelled, it ends too and raises
-    :class:`~llmwatch.watch.seam.Aborted`. Ctrl-C ends it at once. It starts nothing when there are 64 orphans
+    :class:`~llmwatch.watch.interfaces.Aborted`. Ctrl-C ends it at once. It starts nothing when there are 64 orphans
     (:class:`~llmwatch.TooManyOrphans`).
     """
     keepalive = resolve_keepalive(None, os.environ)

@@ -18,9 +18,9 @@ from typing import Any
 
 from llmwatch.errors import ConfigError
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.reports import Reports
-from llmwatch.watch.seam import Aborted
 from llmwatch.wrap.aborting import AbortHandle, call_soon
 
 __all__ = ["Frame", "Paused", "around", "beat", "enter", "on_abort", "paused"]

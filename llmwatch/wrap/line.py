@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.seam import Aborted, Handle
+from llmwatch.watch.interfaces import Aborted, Handle
 
 __all__ = ["FunctionLine", "FunctionOver"]
 
@@ -23,7 +23,7 @@ class FunctionOver(BaseException):
 
 
 class FunctionLine:
-    """A :class:`~llmwatch.watch.seam.Line` to the attempt of a wrapped function.
+    """A :class:`~llmwatch.watch.interfaces.Line` to the attempt of a wrapped function.
 
     ``max_body``: bytes that the body of a response may have, ``None`` for any number.
     """

@@ -17,8 +17,8 @@ from llmwatch.errors import LLMWatchError
 from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.handover import Bounds
-from llmwatch.watch.seam import Aborted
+from llmwatch.watch.channel import Bounds
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.wrap import finding, inside
 from llmwatch.wrap.inside import Frame
 from llmwatch.wrap.line import FunctionLine, FunctionOver

@@ -13,7 +13,7 @@ from llmwatch.auth.failure import Failure, of_status
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.keeper import THREAD, Keeper, Token
 from llmwatch.errors import TooManyThreads
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 from llmwatch.watch.clock import ManualClock
 from tests.end_to_end.calls import Running, eventually, in_thread
 from tests.end_to_end.times import PATIENCE
@@ -320,7 +320,7 @@ def test_a_forked_child_refreshes_for_itself(keep: Callable[..., Keeper]) -> Non
     (running,) = many(keeper, 1)
     source.wait_for(1)
     before = keeper._lock
-    assert keeper in forks._members
+    assert keeper in at_fork._members
     keeper.after_fork()
     assert keeper._lock is not before
     another = in_thread(keeper.get, LIMIT)

@@ -31,7 +31,7 @@ from llmwatch.policy import resolve_limits
 from llmwatch.records import AttemptRecord, CallRecord, log_incident, notify
 from llmwatch.records.log import EVERY
 from llmwatch.recovery import failure_of
-from llmwatch.watch.tally import Tally
+from llmwatch.watch.stats import Tally
 from llmwatch.wire import MAX_EVENT
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve

@@ -14,8 +14,8 @@ from llmwatch.transport.failures import translate
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM
+from llmwatch.watch.interfaces import Aborted, Handle, Line
 from llmwatch.watch.machine import Verdict, VerdictKind
-from llmwatch.watch.seam import Aborted, Handle, Line
 from tests.conftest import SCALE
 
 __all__ = [

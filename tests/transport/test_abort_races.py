@@ -14,8 +14,8 @@ from requests.adapters import HTTPAdapter
 from llmwatch.faults import FaultServer
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.rows import each
 from tests.transport.drive import GONE, LIMIT, PATIENCE, Call, SpyLine, assert_over
 from tests.transport.scenes import Network

@@ -12,7 +12,7 @@ from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.table import Phase
+from llmwatch.watch.states import Phase
 from tests.transport.drive import LIMIT, PATIENCE, Call, SpyLine
 from tests.transport.scenes import Network
 

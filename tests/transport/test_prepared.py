@@ -16,7 +16,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.transport import errand as errands
 from llmwatch.transport.errand import Errand
 from llmwatch.transport.prepared import PreparedSender
-from llmwatch.watch.seam import Aborted, Handle
+from llmwatch.watch.interfaces import Aborted, Handle
 from tests.transport.drive import STREAM
 
 

@@ -13,7 +13,7 @@ from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.transport.sender import Sender
 from llmwatch.watch import machine
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.table import Phase
+from llmwatch.watch.states import Phase
 from tests.transport.drive import GONE, LIMIT, PATIENCE, Call, assert_killed
 
 _CHALLENGE = Script.of(

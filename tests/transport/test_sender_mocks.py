@@ -12,7 +12,7 @@ import responses
 from llmwatch.errors import ConnectFailed, StreamCut
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.table import Phase
+from llmwatch.watch.states import Phase
 from tests.transport.drive import Call
 
 _URL = "https://provider.invalid/v1/chat/completions"

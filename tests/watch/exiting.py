@@ -11,7 +11,7 @@ from typing import Any
 _AT_THE_END: list[Any] = []
 atexit.register(lambda: [action() for action in _AT_THE_END])
 
-from llmwatch.watch.handover import Bounds  # noqa: E402
+from llmwatch.watch.channel import Bounds  # noqa: E402
 from tests.watch.forking import Stream  # noqa: E402
 from tests.watch.scripted import PATIENCE, Caller  # noqa: E402
 

@@ -15,12 +15,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.attempt import Attempt, serving
-from llmwatch.watch.handover import Bounds
+from llmwatch.watch.channel import Bounds
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import PATIENCE, SCALE, Caller, Puppet, Socket, held
 
 SHORT = 0.05
@@ -305,7 +305,7 @@ class Follower:
 def followers() -> None:
     """What follows is told in the child, and only there."""
     follower = Follower()
-    forks.follow(follower)
+    at_fork.follow(follower)
     lock = follower.lock
 
     def check() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from llmwatch.watch.table import Seen
+from llmwatch.watch.states import Seen
 from tests.watch.walking import RUNNING_CLOCKS
 
 # Halves add up without rounding, and small numbers meet often: ties are what these tests are after.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from llmwatch.watch.machine import ERROR_BODY, GRACE
-from llmwatch.watch.table import READ_CLOCKS, Seen
+from llmwatch.watch.states import READ_CLOCKS, Seen
 from tests.watch.walking import IMPLIED
 
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock, ManualClock, SystemClock, Waiter
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import Action, Verdict
-from llmwatch.watch.seam import Aborted
 from llmwatch.watch.supervisor import Supervisor
 from tests.calibration import scale_of_this_run
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import ERROR_BODY, Phase, VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket, Stage
 
 MakeStage = Callable[..., Stage]

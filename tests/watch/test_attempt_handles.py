@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import GRACE, READ_CLOCKS, VerdictKind
-from llmwatch.watch.seam import Aborted
-from llmwatch.watch.table import EVENT_CLOCKS
+from llmwatch.watch.states import EVENT_CLOCKS
 from tests.watch.scripted import PATIENCE, Caller, Socket, Stage
 
 MakeStage = Callable[..., Stage]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.channel import Handover
 from llmwatch.watch.clock import SystemClock
-from llmwatch.watch.handover import Handover
 from llmwatch.watch.supervisor import Supervisor
 from llmwatch.watch.waiting import WaitList
 from tests.rows import each

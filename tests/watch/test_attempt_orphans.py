@@ -10,9 +10,9 @@ import pytest
 from llmwatch.errors import TooManyOrphans
 from llmwatch.watch import attempt as attempts
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.census import MOST_ORPHANS
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import ERROR_BODY, VerdictKind
-from llmwatch.watch.seam import Aborted
+from llmwatch.watch.registry import MOST_ORPHANS
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Stage
 
 MakeStage = Callable[..., Stage]

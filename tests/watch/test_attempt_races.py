@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.census import Census
+from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import SystemClock
-from llmwatch.watch.handover import Bounds
 from llmwatch.watch.machine import Verdict, VerdictKind
+from llmwatch.watch.registry import Census
 from llmwatch.watch.supervisor import Supervisor
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llmwatch.watch.handover import Bounds
+from llmwatch.watch.channel import Bounds
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import Caller, Stage
 
 MakeStage = Callable[..., Stage]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.handover import Bounds
+from llmwatch.watch.channel import Bounds
 from llmwatch.watch.machine import Phase, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
 from tests.watch.scripted import PATIENCE, Caller, Socket, Stage

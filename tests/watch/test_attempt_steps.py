@@ -11,8 +11,8 @@ import pytest
 
 from llmwatch.errors import TooManyThreads
 from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import Seen, VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import PATIENCE, HandDriven, Puppet, Socket, Stage
 
 MakeStage = Callable[..., Stage]

@@ -8,7 +8,7 @@ import pytest
 
 from llmwatch.records import PHASES
 from llmwatch.watch.machine import ERROR_BODY, Action, Machine, VerdictKind
-from llmwatch.watch.table import CLOCKS, STEPS, TABLE, Phase, Seen
+from llmwatch.watch.states import CLOCKS, STEPS, TABLE, Phase, Seen
 from tests.rows import each
 from tests.watch.walking import (
     FIRST_CLOCKS,

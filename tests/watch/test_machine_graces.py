@@ -7,7 +7,7 @@ import math
 import pytest
 
 from llmwatch.watch.machine import GRACE, Action, VerdictKind
-from llmwatch.watch.table import EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.walking import (
     LIMIT,
     RUNNING_CLOCKS,

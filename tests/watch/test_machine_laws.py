@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmwatch.watch.machine import GRACE, Action, Machine, Verdict, VerdictKind
-from llmwatch.watch.table import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, observations, steps
 from tests.watch.modelled import Story
 from tests.watch.walking import PATHS, expiry

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmwatch.watch.machine import Action, Machine, VerdictKind
-from llmwatch.watch.table import CLOCKS, Phase, Seen
+from llmwatch.watch.states import CLOCKS, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, plain_law, steps
 from tests.watch.walking import at, expiry
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmwatch.watch.machine import Due, Machine
-from llmwatch.watch.table import READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import READ_CLOCKS, Phase, Seen
 
 FIRST_CLOCKS = ("connect", "send", "headers", "ttfb", "first_event", "first_content")
 STRICT_CLOCKS = ("connect", "send", "total")

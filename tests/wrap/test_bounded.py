@@ -14,7 +14,7 @@ import requests
 import llmwatch
 from llmwatch import Limits, Retry, WatchTimeout
 from llmwatch.faults import Context, Script, steps
-from llmwatch.watch.seam import Aborted
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.wrap import beat, call
 from llmwatch.wrap.bounded import BodyTooLarge, run_bounded
 from tests.end_to_end.calls import asking, eventually, in_thread

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from llmwatch.watch import forks
+from llmwatch.watch import at_fork
 
 
 class Member:
@@ -26,38 +26,38 @@ def test_every_member_is_told_once() -> None:
     """Whoever follows is told of each fork, however often it asked to be; one that fails keeps nobody else from it."""
     members = [Member(), Member(RuntimeError("broken")), Member()]
     for member in [*members, members[0]]:
-        forks.follow(member)
-    forks._after_fork_in_child()
+        at_fork.follow(member)
+    at_fork._after_fork_in_child()
     assert [member.told for member in members] == [1, 1, 1]
-    forks._after_fork_in_child()
+    at_fork._after_fork_in_child()
     assert [member.told for member in members] == [2, 2, 2]
 
 
 def test_following_keeps_nobody_alive() -> None:
     """A member that is gone is forgotten."""
-    before = len(forks._members)
+    before = len(at_fork._members)
     member = Member()
-    forks.follow(member)
-    assert len(forks._members) == before + 1
+    at_fork.follow(member)
+    assert len(at_fork._members) == before + 1
     del member
     gc.collect()
-    assert len(forks._members) <= before
+    assert len(at_fork._members) <= before
 
 
 def test_a_member_may_invite_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Following while others are told disturbs nobody; and with no members nothing happens."""
-    monkeypatch.setattr(forks, "_members", type(forks._members)())
-    forks._after_fork_in_child()
+    monkeypatch.setattr(at_fork, "_members", type(at_fork._members)())
+    at_fork._after_fork_in_child()
     guest = Member()
 
     class Host(Member):
         def after_fork(self) -> None:
             super().after_fork()
-            forks.follow(guest)
+            at_fork.follow(guest)
 
     hosts = [Host(), Host()]
     for host in hosts:
-        forks.follow(host)
-    forks._after_fork_in_child()
+        at_fork.follow(host)
+    at_fork._after_fork_in_child()
     assert [host.told for host in hosts] == [1, 1]
-    assert guest in forks._members
+    assert guest in at_fork._members

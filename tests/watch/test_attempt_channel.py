@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Waiter
-from llmwatch.watch.handover import Bounds
+from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.seam import Aborted
 from tests.watch.scripted import PATIENCE, Caller, Stage
 
 MakeStage = Callable[..., Stage]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from llmwatch.watch.census import MOST_ORPHANS, Census
+from llmwatch.watch.registry import MOST_ORPHANS, Census
 from tests.watch.scripted import Caller, held
 
 

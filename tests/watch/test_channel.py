@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.watch.handover import Bounds, Handover
+from llmwatch.watch.channel import Bounds, Handover
 
 
 @pytest.fixture
