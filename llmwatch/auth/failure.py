@@ -28,7 +28,7 @@ from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.values import shown
 from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 from llmwatch.redaction import redact
-from llmwatch.transport.failures import Summary, translate
+from llmwatch.transport.errors import Summary, translate
 from llmwatch.wrap.bounded import BodyTooLarge
 
 __all__ = ["LIMIT", "MOST_BODY", "Failure", "of_error", "of_status", "timed_out", "too_large", "unusable"]

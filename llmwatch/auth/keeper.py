@@ -26,7 +26,7 @@ from typing import NoReturn
 from llmwatch.auth.failure import Failure, timed_out
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.errors import Cancelled
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import serving
 from llmwatch.watch.clock import Clock, Waiter

@@ -31,7 +31,7 @@ from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.limits import NAMES
 from llmwatch.policy.values import SECONDS_ALLOWED, refused, seconds
 from llmwatch.session.errors import as_requests
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.wrap.naming import name_of
 

@@ -19,6 +19,7 @@ from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.policy import EffectiveLimits
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.redaction import Secrets, redact
+from llmwatch.transport.context import Errand
 from llmwatch.transport.encoding import (
     BodyMeter,
     Decompressor,
@@ -28,8 +29,7 @@ from llmwatch.transport.encoding import (
     decompressor_for,
     unread_for,
 )
-from llmwatch.transport.errand import Errand
-from llmwatch.transport.failures import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
+from llmwatch.transport.errors import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt

@@ -17,7 +17,7 @@ from llmwatch.errors import (
     StreamTruncated,
 )
 from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
-from llmwatch.transport.failures import is_before_connecting
+from llmwatch.transport.errors import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.stats import Tally

@@ -15,7 +15,7 @@ from llmwatch.records.evidence import OMITTED
 from llmwatch.recovery import Facts, Sent, failure_of, timeout_message
 from llmwatch.redaction import Secrets, redact
 from llmwatch.redaction.sent import may_repeat
-from llmwatch.transport.failures import Summary
+from llmwatch.transport.errors import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.stats import Tally

@@ -15,7 +15,7 @@ from llmwatch.client.request import CallRequest
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, NotAStream, ProviderError
 from llmwatch.recovery.retryability import is_known_word
 from llmwatch.redaction import Secrets, prompt, redact
-from llmwatch.transport.failures import Summary
+from llmwatch.transport.errors import Summary
 
 __all__ = ["masker", "scrubbed"]
 

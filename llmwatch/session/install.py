@@ -19,7 +19,7 @@ from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.session.door import Door, is_http
-from llmwatch.transport import interception
+from llmwatch.transport import instrument
 from llmwatch.transport.adapter import WatchedAdapter
 
 __all__ = ["install", "uninstall"]
@@ -82,9 +82,9 @@ def install(
     with _lock:
         before, _installed = _installed, _Installation(settings)
         # First, so that what looks for the sockets of a wrapped function finds a call of its own here.
-        interception.add(_installed.intercept, first=True)
+        instrument.add(_installed.intercept, first=True)
         if before is not None:
-            interception.remove(before.intercept)
+            instrument.remove(before.intercept)
 
 
 def uninstall() -> None:
@@ -92,5 +92,5 @@ def uninstall() -> None:
     global _installed
     with _lock:
         if _installed is not None:
-            interception.remove(_installed.intercept)
+            instrument.remove(_installed.intercept)
             _installed = None

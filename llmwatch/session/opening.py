@@ -21,8 +21,8 @@ from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
 from llmwatch.session.errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out
-from llmwatch.transport.errand import Overrides
-from llmwatch.transport.failures import TRUST_ADVICE
+from llmwatch.transport.context import Overrides
+from llmwatch.transport.errors import TRUST_ADVICE
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.redirects import arrived, end_of, sent_on
 from llmwatch.watch.cancel import CancelToken

@@ -17,7 +17,7 @@ from llmwatch.client.exchange import Head
 from llmwatch.client.passthrough import Piece
 from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
-from llmwatch.transport.raw import Feed, RelayedResponse
+from llmwatch.transport.body import Feed, RelayedResponse
 
 __all__ = ["ErrorMapper", "WatchedResponse", "copy_of", "hand_out"]
 

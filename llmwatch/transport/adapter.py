@@ -13,7 +13,7 @@ from urllib3.exceptions import LocationValueError
 from urllib3.util import parse_url
 
 from llmwatch.errors import ConfigError
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES

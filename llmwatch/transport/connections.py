@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProxyError
 
-from llmwatch.transport import errand as errands
-from llmwatch.transport.errand import Errand
+from llmwatch.transport import context as errands
+from llmwatch.transport.context import Errand
 from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
 from llmwatch.watch.interfaces import Line

@@ -15,9 +15,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 from urllib3.util.retry import Retry
 
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin, has_leftovers
-from llmwatch.transport.errand import Errand
+from llmwatch.transport.context import Errand
 from llmwatch.transport.sockets import close_inherited
 from llmwatch.watch.clock import SYSTEM
 

@@ -11,11 +11,11 @@ from requests.adapters import BaseAdapter
 from requests.utils import default_headers, select_proxy
 from urllib3.util import Timeout
 
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.transport.adapter import request_id_of
-from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
-from llmwatch.transport.errand import Errand, Overrides
-from llmwatch.transport.failures import TRUST_ADVICE
+from llmwatch.transport.context import Errand, Overrides
+from llmwatch.transport.errors import TRUST_ADVICE
+from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.transport.sender import Reply
 

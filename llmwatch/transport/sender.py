@@ -23,11 +23,11 @@ from urllib3.exceptions import DecodeError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import Timeout
 
-from llmwatch.transport import errand as errands
+from llmwatch.transport import context as errands
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
+from llmwatch.transport.context import Errand
 from llmwatch.transport.encoding import body_too_large
-from llmwatch.transport.errand import Errand
 from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch import at_fork

@@ -23,7 +23,7 @@ from urllib3.util.connection import allowed_gai_family
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from llmwatch.interruption import is_interruption
-from llmwatch.transport.errand import Errand
+from llmwatch.transport.context import Errand
 
 __all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
 

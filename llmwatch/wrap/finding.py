@@ -15,10 +15,10 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.transport import errand as errands
-from llmwatch.transport import interception
+from llmwatch.transport import context as errands
+from llmwatch.transport import instrument
 from llmwatch.transport.adapter import request_id_of
-from llmwatch.transport.adopted import adopt_adapter, adopt_proxy
+from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.wrap.line import FunctionLine
 
 __all__ = ["BodyTooLarge", "Finding", "end", "find", "start"]
@@ -107,7 +107,7 @@ def start() -> None:
     with _lock:
         _running += 1
         if _running == 1:
-            interception.add(find)
+            instrument.add(find)
 
 
 def end() -> None:
@@ -117,7 +117,7 @@ def end() -> None:
         # A child that was forked by a function goes on with it, and counts from nought.
         _running = max(0, _running - 1)
         if _running == 0:
-            interception.remove(find)
+            instrument.remove(find)
 
 
 def _after_fork() -> None:
@@ -126,7 +126,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     if _running:
         _running = 0
-        interception.remove(find)
+        instrument.remove(find)
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from llmwatch.errors import LLMWatchError
-from llmwatch.transport import errand as errands
-from llmwatch.transport.errand import Errand
+from llmwatch.transport import context as errands
+from llmwatch.transport.context import Errand
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted

@@ -24,7 +24,7 @@ from llmwatch import (
 )
 from llmwatch.auth.failure import Failure, of_error, of_status, timed_out
 from llmwatch.session.errors import as_requests
-from llmwatch.transport.failures import Summary
+from llmwatch.transport.errors import Summary
 from llmwatch.wrap.bounded import BodyTooLarge
 from tests.rows import each
 

@@ -18,7 +18,7 @@ from llmwatch.client.request import CallRequest
 from llmwatch.client.settings import Nature, Settings, Start
 from llmwatch.client.work import exchanges
 from llmwatch.recovery import Door
-from llmwatch.transport.errand import Errand
+from llmwatch.transport.context import Errand
 from llmwatch.watch.cancel import CancelToken
 from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import PATIENCE

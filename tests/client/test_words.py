@@ -13,7 +13,7 @@ from llmwatch.errors import StreamCut
 from llmwatch.recovery import could_work, failure_of
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.redaction import Secrets
-from llmwatch.transport.failures import Summary
+from llmwatch.transport.errors import Summary
 from llmwatch.wire.event import StreamError
 from llmwatch.wire.refusal import in_stream_error
 from tests.client.fakes import URL

@@ -14,7 +14,7 @@ import llmwatch
 from llmwatch import errors
 from llmwatch.sdk.failures import also, copy_of, in_library
 from llmwatch.sdk.libraries import Library
-from llmwatch.transport.failures import Summary
+from llmwatch.transport.errors import Summary
 from tests.rows import each
 
 libraries = each("library", [httpx, httpx2], ids=["httpx", "httpx2"])

@@ -19,7 +19,7 @@ from urllib3.util.retry import Retry as OldRetry
 import llmwatch
 from llmwatch import Limits, Retry
 from llmwatch.faults import FaultServer
-from llmwatch.transport import adopted
+from llmwatch.transport import instrument
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of
 from tests.session.scripts import LINES, echo, encoded, reply
@@ -53,7 +53,7 @@ def test_an_adapters_own_retries_are_not_applied_on_top(way: Way) -> None:
 
 def test_that_is_said_once(way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """One warning, with the settings in question; not for each call, nor for each session that is made like it."""
-    monkeypatch.setattr(adopted._adopted, "_warned", set())
+    monkeypatch.setattr(instrument._adopted, "_warned", set())
     with caplog.at_level(logging.WARNING, "llmwatch"), FaultServer(reply()) as server:
         for _ in range(3):
             with way.session(_with(_forceful())) as session:
@@ -67,7 +67,7 @@ def test_an_adapter_without_retries_is_not_spoken_of(
     way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """requests' own default retries nothing, and neither does ``max_retries=0``."""
-    monkeypatch.setattr(adopted._adopted, "_warned", set())
+    monkeypatch.setattr(instrument._adopted, "_warned", set())
     with caplog.at_level(logging.WARNING, "llmwatch"), FaultServer(reply()) as server:
         for adapter in (HTTPAdapter(), HTTPAdapter(max_retries=0), HTTPAdapter(max_retries=OldRetry(0))):
             with way.session(_with(adapter)) as session:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmwatch.transport.errand import Errand
-from llmwatch.transport.failures import translate
+from llmwatch.transport.context import Errand
+from llmwatch.transport.errors import translate
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM

@@ -13,8 +13,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import Timeout
 
 from llmwatch.faults import FaultServer
-from llmwatch.transport import errand as errands
-from llmwatch.transport.errand import Errand
+from llmwatch.transport import context as errands
+from llmwatch.transport.context import Errand
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.watch.interfaces import Aborted, Handle
 from tests.transport.drive import STREAM

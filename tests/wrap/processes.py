@@ -12,7 +12,7 @@ import requests
 
 import llmwatch
 from llmwatch import Cancelled, Limits, Retry
-from llmwatch.transport import interception
+from llmwatch.transport import instrument
 from llmwatch.watch.attempt import serving
 from llmwatch.wrap import beat, call, iterate, on_abort, paused
 
@@ -44,7 +44,7 @@ def forks(url: str) -> None:
         return process.exitcode
 
     assert call(function, limits=Limits(ttfb=60)) == 0
-    assert not interception._interceptors
+    assert not instrument._interceptors
 
 
 def exits(url: str) -> None:

@@ -20,7 +20,7 @@ from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session import install, uninstall
-from llmwatch.transport import errand, interception
+from llmwatch.transport import context, instrument
 from llmwatch.wrap import call, finding, iterate, on_abort
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.end_to_end.scripts import late
@@ -50,7 +50,7 @@ def requests_is_as_it_was() -> Iterator[None]:
     original = requests.Session.get_adapter
     yield
     eventually(lambda: requests.Session.get_adapter is original, "requests is as it was")
-    assert finding.find not in interception._interceptors
+    assert finding.find not in instrument._interceptors
 
 
 # -- found and shut ----------------------------------------------------------
@@ -272,7 +272,7 @@ def test_other_threads_are_left_alone(serve: Serve) -> None:
     server, free = serve(late()), threading.Event()
     session = requests.Session()
     watched = in_thread(call, lambda: free.wait(PATIENCE), abort=lambda: None)
-    eventually(lambda: finding.find in interception._interceptors, "the function runs")
+    eventually(lambda: finding.find in instrument._interceptors, "the function runs")
     assert type(session.get_adapter(server.url)) is HTTPAdapter
     other = in_thread(session.get, server.url)
     server.wait_for_requests(1)
@@ -366,8 +366,8 @@ def test_a_client_of_ours_inside(serve: Serve) -> None:
 def test_the_thread_forgets_its_errand(serve: Serve) -> None:
     """An errand belongs to the worker's thread alone."""
     server = serve(YES)
-    assert call(lambda: (ask(server.chat_url), errand.current() is not None)) == ("Yes.", True)
-    assert errand.current() is None
+    assert call(lambda: (ask(server.chat_url), context.current() is not None)) == ("Yes.", True)
+    assert context.current() is None
 
 
 def test_many_functions_at_once(serve: Serve) -> None:

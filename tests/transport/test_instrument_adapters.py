@@ -1,4 +1,4 @@
-"""``llmwatch.transport.adopted``: other people's adapters made watchable, and left as they are otherwise."""
+"""``llmwatch.transport.instrument``: other people's adapters made watchable, and left as they are otherwise."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 from urllib3.util.retry import Retry
 
 from llmwatch.faults import FaultServer, ProxyServer
-from llmwatch.transport import adopted
+from llmwatch.transport import instrument
 from llmwatch.transport.adapter import WatchedAdapter
-from llmwatch.transport.adopted import adopt_adapter, adopt_proxy, own_retries
+from llmwatch.transport.instrument import adopt_adapter, adopt_proxy, own_retries
 from llmwatch.transport.pools import POOL_CLASSES, WatchedHTTPConnectionPool
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 
@@ -210,7 +210,7 @@ def test_a_warning_is_given_once_for_each_setting(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not for each adapter: some make one for each request. And not at all where it is not wanted."""
-    monkeypatch.setattr(adopted._adopted, "_warned", set())
+    monkeypatch.setattr(instrument._adopted, "_warned", set())
     with caplog.at_level(logging.WARNING, "llmwatch"):
         adopt_adapter(HTTPAdapter(max_retries=7), warn=False)
         for _ in range(3):
@@ -228,7 +228,7 @@ def test_a_child_begins_with_empty_pools(adapter: HTTPAdapter) -> None:
         session.get(server.url)
         (pool,) = adapter.poolmanager.pools._container.values()
         before = adapter.poolmanager.pools
-        adopted._adopted.after_fork()
+        instrument._adopted.after_fork()
         assert adapter.poolmanager.pools is not before
         assert len(adapter.poolmanager.pools) == 0
         assert adapter.poolmanager.pools._maxsize == 3

@@ -1,4 +1,4 @@
-"""``llmwatch.transport.raw``: a file that a worker fills, and the response over it."""
+"""``llmwatch.transport.body``: a file that a worker fills, and the response over it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from urllib3._collections import HTTPHeaderDict
 from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
-from llmwatch.transport.raw import Feed, RelayedResponse
+from llmwatch.transport.body import Feed, RelayedResponse
 from tests.rows import each
 from tests.transport.drive import PATIENCE
 

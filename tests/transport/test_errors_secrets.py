@@ -13,7 +13,7 @@ import pytest
 
 from llmwatch.errors import LLMWatchError
 from llmwatch.faults import FaultServer, ProxyServer, Script, refused_port, steps
-from llmwatch.transport.failures import Summary, chain, translate
+from llmwatch.transport.errors import Summary, chain, translate
 from llmwatch.transport.sender import Sender
 from tests.transport.drive import Call
 from tests.transport.scenes import Network

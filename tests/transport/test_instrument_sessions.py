@@ -1,4 +1,4 @@
-"""``llmwatch.transport.interception``: what ``Session.get_adapter`` returns, while somebody asks for it."""
+"""``llmwatch.transport.instrument``: what ``Session.get_adapter`` returns, while somebody asks for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.transport import interception
+from llmwatch.transport import instrument
 
 URL = "http://provider.test/"
 
@@ -67,74 +67,74 @@ def session() -> Iterator[requests.Session]:
 def test_it_sees_what_was_chosen_and_says_what_is_used(session: requests.Session) -> None:
     """It gets the session, the URL and the adapter; in every session, as long as it is there."""
     one = Named("a")
-    interception.add(one)
+    instrument.add(one)
     assert _names(session) == "a"
     assert session.get_adapter(URL).inner is session.adapters["http://"]  # type: ignore[attr-defined]
     assert one.seen == [(session, URL), (session, URL)]
     with requests.Session() as other, pytest.raises(requests.exceptions.InvalidSchema):
         assert _names(other) == "a"
         other.get_adapter("nothing://")
-    interception.remove(one)
+    instrument.remove(one)
     assert _names(session) == ""
 
 
 def test_several_in_their_order(session: requests.Session) -> None:
     """Each gets what the one before it has returned; ``first`` goes before all that are there."""
     one, two, three = Named("a"), Named("b"), Named("c")
-    interception.add(one)
-    interception.add(two)
+    instrument.add(one)
+    instrument.add(two)
     assert _names(session) == "ba"
-    interception.add(three, first=True)
+    instrument.add(three, first=True)
     assert _names(session) == "bac"
-    interception.remove(one)
+    instrument.remove(one)
     assert _names(session) == "bc"
-    interception.remove(two)
-    interception.remove(three)
+    instrument.remove(two)
+    instrument.remove(three)
 
 
 def test_the_same_one_several_times(session: requests.Session) -> None:
     """It counts as often as it was added; taking away what is not there does nothing."""
     one = Named("a")
-    interception.remove(one)
-    interception.add(one)
-    interception.add(one)
-    interception.remove(one)
+    instrument.remove(one)
+    instrument.add(one)
+    instrument.add(one)
+    instrument.remove(one)
     assert _names(session) == "a"
-    interception.remove(one)
-    interception.remove(one)
+    instrument.remove(one)
+    instrument.remove(one)
     assert _names(session) == ""
 
 
 def test_somebody_else_above_us(session: requests.Session) -> None:
     """What was changed after us stays; ours beneath it passes adapters through, and works again when it is asked."""
     one = Named("a")
-    interception.add(one)
+    instrument.add(one)
     ours = requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", lambda self, url: Around(ours(self, url), "x")):
         assert _names(session) == "xa"
-        interception.remove(one)
+        instrument.remove(one)
         assert _names(session) == "x"
-        interception.add(one)
+        instrument.add(one)
         assert _names(session) == "xa"
-        interception.remove(one)
+        instrument.remove(one)
     assert requests.Session.get_adapter is ours
-    interception.add(one)
+    instrument.add(one)
     assert _names(session) == "a"
-    interception.remove(one)
+    instrument.remove(one)
 
 
 def test_somebody_else_puts_back_what_was_there_before_us(session: requests.Session) -> None:
     """Ours is then gone without a word; the next one that asks changes it again, and it can be put back."""
     one, before = Named("a"), requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", before):
-        interception.add(one)
+        instrument.add(one)
         assert _names(session) == "a"
     assert _names(session) == ""
-    interception.remove(one)
+    instrument.remove(one)
     for _ in range(3):
-        interception.add(one)
+        instrument.add(one)
         assert _names(session) == "a"
-        interception.remove(one)
+        instrument.remove(one)
         assert requests.Session.get_adapter is before
 
 
@@ -145,10 +145,10 @@ def test_threads_against_each_other(session: requests.Session) -> None:
     def turns(name: str) -> None:
         one = Named(name)
         for _ in range(300):
-            interception.add(one)
+            instrument.add(one)
             if name not in _names(session):
                 wrong.append(name)
-            interception.remove(one)
+            instrument.remove(one)
 
     threads = [threading.Thread(target=turns, args=(name,)) for name in "abcd"]
     for thread in threads:
@@ -171,7 +171,7 @@ def test_a_class_with_a_get_adapter_of_its_own() -> None:
             return Around(self.adapters["http://"], "k")
 
     one = Named("a")
-    interception.add(one)
+    instrument.add(one)
     with Asks() as asks, Knows() as knows:
         assert (_names(asks), _names(knows)) == ("sa", "k")
-    interception.remove(one)
+    instrument.remove(one)
