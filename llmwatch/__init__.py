@@ -2,21 +2,8 @@
 
 from llmwatch import sdk
 from llmwatch.auth import refreshing
-from llmwatch.client import (
-    Client,
-    Collected,
-    DelayNotice,
-    ProgressNotice,
-    Resend,
-    RetryNotice,
-    Stream,
-    WaitNotice,
-    collect,
-    effective_limits,
-    request,
-    stats,
-    stream,
-)
+from llmwatch.client import Client, Collected, Stream, collect, effective_limits, request, stats, stream
+from llmwatch.engine import DelayNotice, ProgressNotice, Resend, RetryNotice, WaitNotice
 from llmwatch.errors import (
     BodyTooLarge,
     Cancelled,

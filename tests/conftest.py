@@ -18,7 +18,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from llmwatch.client import unknown_variables
+from llmwatch.engine import unknown_variables
 from llmwatch.records import log
 from tests.calibration import VARIABLE, scale_of_this_run
 
@@ -26,7 +26,7 @@ SCALE = scale_of_this_run()
 """What times in tests are multiplied with, for a machine that has too much to do (:mod:`tests.calibration`)."""
 
 _TESTS = Path(__file__).parent
-_FAST = ("client", "payload", "policy", "records", "recovery", "redaction", "wire")
+_FAST = ("client", "engine", "payload", "policy", "records", "recovery", "redaction", "wire")
 """What is tested without sockets and without real time: ``--fast`` runs these tests and nothing else."""
 _LIBRARIES = "libraries"
 """Installs packages and runs them; ``--libraries`` runs its tests and nothing else does."""

@@ -79,6 +79,7 @@ NAMES = [
 ROOMS = {
     "auth",
     "client",
+    "engine",
     "errors",
     "interruption",
     "module_locks",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.client.notices import ProgressNotice, Teller
+from llmwatch.engine.notices import ProgressNotice, Teller
 from llmwatch.interruption import is_interruption
 from llmwatch.records import notify
 from llmwatch.records.log import say

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import llmwatch
-from llmwatch.client.worst_case import worst_case
+from llmwatch.engine.worst_case import worst_case
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.policy import (

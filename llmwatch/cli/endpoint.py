@@ -12,7 +12,7 @@ import requests
 import requests.auth
 
 from llmwatch import ConfigError
-from llmwatch.client.request import check_url
+from llmwatch.engine.request import check_url
 from llmwatch.redaction import redact
 
 __all__ = ["DIALECTS", "Endpoint", "KeyAuth", "read_key"]

@@ -14,8 +14,8 @@ from rich.text import Text
 from llmwatch.cli import options
 from llmwatch.cli.outcome import ExitCode, command
 from llmwatch.cli.terminal import Terminal, table
-from llmwatch.client.request import check_url
-from llmwatch.client.worst_case import WorstCase, worst_case
+from llmwatch.engine.request import check_url
+from llmwatch.engine.worst_case import WorstCase, worst_case
 from llmwatch.policy import (
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,

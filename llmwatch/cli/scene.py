@@ -20,7 +20,7 @@ from llmwatch import (
 )
 from llmwatch.cli.timeline import Mark, Timeline
 from llmwatch.cli.waiting import counted
-from llmwatch.client import Notice
+from llmwatch.engine import Notice
 from llmwatch.faults import FaultServer
 from llmwatch.policy.values import shown
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 
 from llmwatch import DelayNotice, ProgressNotice, RetryNotice, WaitNotice
 from llmwatch.cli.terminal import Terminal
-from llmwatch.client import Notice
+from llmwatch.engine import Notice
 from llmwatch.policy import EffectiveLimits
 from llmwatch.policy.values import shown
 

@@ -13,17 +13,16 @@ from typing import Any, TypeVar
 
 import requests
 
-from llmwatch.client.answering import ResponseCall
 from llmwatch.client.collected import Collected
-from llmwatch.client.collecting import CollectingCall
-from llmwatch.client.loop import Call
-from llmwatch.client.notices import NoticeCallback
-from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Nature, Start
-from llmwatch.client.setup import checked_settings
 from llmwatch.client.stream import Stream
-from llmwatch.client.timeouts import of_requests
-from llmwatch.client.work import exchanges
+from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.call import Call
+from llmwatch.engine.collecting import CollectingCall
+from llmwatch.engine.notices import NoticeCallback
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Start, checked_settings
+from llmwatch.engine.timeouts import of_requests
+from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink

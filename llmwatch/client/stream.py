@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from llmwatch.client.loop import Call
+from llmwatch.engine.call import Call
 from llmwatch.records import CallRecord
 from llmwatch.wire import Event
 

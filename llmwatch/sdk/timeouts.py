@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmwatch.client.timeouts import Timeouts
+from llmwatch.engine.timeouts import Timeouts
 
 __all__ = ["timeouts_of"]
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.client.exchange import Exchange
+from llmwatch.engine.exchange import Exchange
 from llmwatch.errors import Cancelled, ConfigError, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.records import CallRecord
 from llmwatch.recovery import Reason

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from llmwatch.client.notices import NoticeCallback
-from llmwatch.client.setup import checked_settings
+from llmwatch.engine.notices import NoticeCallback
+from llmwatch.engine.settings import checked_settings
 from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.client.settings import Settings
+from llmwatch.engine.settings import Settings
 from llmwatch.errors import LLMWatchError
 from llmwatch.session.errors import as_requests
 from llmwatch.session.opening import open_response

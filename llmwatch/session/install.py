@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.client.notices import NoticeCallback
-from llmwatch.client.settings import Settings
-from llmwatch.client.setup import checked_settings
+from llmwatch.engine.notices import NoticeCallback
+from llmwatch.engine.settings import Settings, checked_settings
 from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink

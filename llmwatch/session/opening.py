@@ -10,11 +10,11 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.client.answering import ResponseCall
-from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Nature, Settings, Start
-from llmwatch.client.timeouts import Timeouts, of_requests
-from llmwatch.client.work import passthroughs
+from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.timeouts import Timeouts, of_requests
+from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
 from llmwatch.policy import Limits, Retry

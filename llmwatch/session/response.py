@@ -12,9 +12,9 @@ from typing import Any, NoReturn, SupportsIndex
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.client.answering import ResponseCall
-from llmwatch.client.exchange import Head
-from llmwatch.client.passthrough import Piece
+from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.exchange import Head
+from llmwatch.engine.passthrough import Piece
 from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
 from llmwatch.transport.body import Feed, RelayedResponse

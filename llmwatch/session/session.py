@@ -8,9 +8,8 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.client.notices import NoticeCallback
-from llmwatch.client.settings import Settings
-from llmwatch.client.setup import checked_settings
+from llmwatch.engine.notices import NoticeCallback
+from llmwatch.engine.settings import Settings, checked_settings
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
 from llmwatch.session.door import Door, is_http

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from llmwatch.client.recording import cancelled_error
+from llmwatch.engine.observe import cancelled_error
 from llmwatch.errors import WatchTimeout
 from llmwatch.policy import resolve_keepalive
 from llmwatch.recovery import timeout_message

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from llmwatch.client.loop import Call
+from llmwatch.engine.call import Call
 from llmwatch.policy import Limits, Retry
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.wrap.running import FunctionRaised, run_function

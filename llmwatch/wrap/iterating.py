@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from llmwatch.client.loop import Call
+from llmwatch.engine.call import Call
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import CallRecord
 from llmwatch.watch.cancel import CancelToken

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.client.request import CallRequest
+from llmwatch.engine.request import CallRequest
 
 __all__ = ["SCHEME", "FunctionRequest", "name_of"]
 

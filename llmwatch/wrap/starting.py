@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from llmwatch.client.loop import Call, Work
-from llmwatch.client.origins import Origins
-from llmwatch.client.request import CallRequest
-from llmwatch.client.settings import Nature, Settings, Start
+from llmwatch.engine.call import Call, Work
+from llmwatch.engine.hosts import Origins
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Settings, Start
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
 from llmwatch.policy.profiles import CONTENT_CLOCKS
 from llmwatch.recovery import Door

@@ -13,7 +13,7 @@ import threading
 import time
 
 from llmwatch import Client, Limits, Retry, WatchTimeout
-from llmwatch.client import loop
+from llmwatch.engine import call
 from tests.bench.kill_lag import Noted
 from tests.bench.server import running
 
@@ -39,7 +39,7 @@ def lag(client: Client, url: str, limits: Limits) -> float:
 
 def main(calls: int = 10) -> None:
     """Measure and print."""
-    loop.Attempt = Noted  # type: ignore[misc]
+    call.Attempt = Noted  # type: ignore[misc]
     for kind in KINDS:
         limits = Limits(total=LIMIT) if kind == "flood-content" else Limits(first_content=LIMIT)
         with running(kind) as url, Client(retry=Retry.none()) as client:

@@ -20,7 +20,7 @@ import psutil
 import requests
 
 from llmwatch import Client, Limits, Retry, WatchTimeout
-from llmwatch.client import loop
+from llmwatch.engine import call
 from llmwatch.watch.attempt import Attempt
 from tests.bench.server import running
 
@@ -100,7 +100,7 @@ def main(streams: int = 1000) -> None:
     """Measure and print."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 6 * streams + 200)), hard))
-    loop.Attempt = Noted  # type: ignore[misc]
+    call.Attempt = Noted  # type: ignore[misc]
     process = psutil.Process()
     with running("silent") as url, Client(retry=Retry.none()) as client:
         begin = process.memory_info().rss

@@ -1,22 +1,5 @@
 """Calls without a network, on time that stands still until it is moved."""
 
-from __future__ import annotations
+from tests.engine.conftest import nothing_left, studio
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.client.fakes import Studio
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(baseline: None) -> None:
-    """Threads and descriptors are back at the baseline after each test."""
-
-
-@pytest.fixture
-def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
-    """Makes calls."""
-    studio = Studio(monkeypatch)
-    yield studio
-    studio.time.end()
+__all__ = ["nothing_left", "studio"]

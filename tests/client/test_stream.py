@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmwatch import Cancelled, Client, Event, Stream, StreamTruncated
-from tests.client.fakes import CHUNK, DONE, URL, Answer, Studio, chunk, whole
+from tests.engine.fakes import CHUNK, DONE, URL, Answer, Studio, chunk, whole
 
 
 def made(studio: Studio, *answers: Answer, **more: Any) -> tuple[Stream, list[Any]]:

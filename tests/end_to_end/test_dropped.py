@@ -21,17 +21,17 @@ import requests
 
 import llmwatch
 from llmwatch import CallRecord, CancelToken, Client, Event, Limits, Retry, sdk
-from llmwatch.client import loop, origins
-from llmwatch.client.gate import Gate
-from llmwatch.client.origins import Origins
+from llmwatch.engine import call, hosts
+from llmwatch.engine.gate import Gate
+from llmwatch.engine.hosts import Origins
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch import dropped
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.wrap import starting
-from tests.client.fakes import DONE, chunk
 from tests.end_to_end.calls import QUICK, asking, eventually, in_thread, run_stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG, PATIENCE
+from tests.engine.fakes import DONE, chunk
 
 pytestmark = pytest.mark.usefixtures("set_aside")
 
@@ -251,7 +251,7 @@ def test_a_call_that_is_dropped_is_told(
             super().__init__(*args)
             gates.append(self)
 
-    monkeypatch.setattr(origins, "Gate", Noted)
+    monkeypatch.setattr(hosts, "Gate", Noted)
     server = serve("stall-after-content")
     records: list[CallRecord] = []
     holding = open_(server.url, [records.append])
@@ -734,11 +734,11 @@ def test_no_garbage_is_collected_while_threads_are_looked_for(
         return frames()
 
     monkeypatch.setattr(sys, "_current_frames", look)
-    loop._leave_open_calls()
+    call._leave_open_calls()
     assert seen == []
     stream = connect(limits=Limits(stale=LONG)).stream("POST", serve("stall-after-content").chat_url, json=asking())
     with stream:
         to_the_text(stream)
-        loop._leave_open_calls()
+        call._leave_open_calls()
         assert gc.isenabled()
     assert seen == [False]

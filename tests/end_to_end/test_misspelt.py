@@ -7,7 +7,7 @@ import time
 import pytest
 
 from llmwatch import Client, Session, call, iterate
-from llmwatch.client import unknown_variables
+from llmwatch.engine import unknown_variables
 from llmwatch.faults import FaultServer
 from tests.calibration import VARIABLE
 

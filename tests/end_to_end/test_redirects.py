@@ -127,7 +127,7 @@ def test_the_size_of_a_redirect_that_is_returned_is_bounded(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endless body is returned as far as that of an error would be."""
-    monkeypatch.setattr("llmwatch.client.exchange.PLAIN_ERROR_SIZE", 1 << 20)
+    monkeypatch.setattr("llmwatch.engine.exchange.PLAIN_ERROR_SIZE", 1 << 20)
     server = serve(_to("/elsewhere", 302, "endless"))
     outcome = request(connect(), server.chat_url)
     assert (outcome.value.status_code, len(outcome.value.content)) == (302, 1 << 20)

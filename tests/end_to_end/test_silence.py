@@ -9,7 +9,7 @@ import pytest
 
 import llmwatch
 from llmwatch import Decision, Limits, Retry
-from llmwatch.client.worst_case import worst_case
+from llmwatch.engine.worst_case import worst_case
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.policy import PROFILES, EffectiveLimits, resolve_limits, resolve_retry
 from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out, together

@@ -23,8 +23,8 @@ from urllib3 import exceptions as u3
 
 import llmwatch
 from llmwatch import LLMWatchError, Retry
-from llmwatch.client.exchange import Exchange
-from llmwatch.client.request import CallRequest
+from llmwatch.engine.exchange import Exchange
+from llmwatch.engine.request import CallRequest
 from llmwatch.errors import ConfigError, ConnectFailed
 from llmwatch.faults import Context, Script, steps
 from llmwatch.policy import resolve_limits

@@ -8,7 +8,7 @@ import httpx2
 import openai
 import pytest
 
-from llmwatch.client.timeouts import Timeouts
+from llmwatch.engine.timeouts import Timeouts
 from llmwatch.sdk.timeouts import timeouts_of
 
 

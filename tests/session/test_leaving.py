@@ -13,7 +13,7 @@ import requests
 
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
-from llmwatch.client.notices import Teller
+from llmwatch.engine.notices import Teller
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of

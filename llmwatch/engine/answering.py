@@ -1,0 +1,142 @@
+"""Calls whose outcome is a response: its status is looked at, and its head is handed out before its body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+
+from llmwatch.engine.call import Call
+from llmwatch.engine.exchange import Exchange, Head
+from llmwatch.engine.settings import Nature
+from llmwatch.errors import ProviderError
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import Seen, VerdictKind
+
+__all__ = ["ResponseCall"]
+
+
+class ResponseCall(Call[Any]):
+    """A call whose work hands over a :class:`~llmwatch.engine.exchange.Head` and then, where the head has no body with
+    it, the body in pieces.
+
+    An HTTP status never raises: after the resends that it allows, the last response is the answer. The status of what
+    is no model call is the caller's business from the start.
+    """
+
+    def answer(self) -> tuple[Head, list[Any]]:
+        """The head of the answer, and the body as far as it came with it.
+
+        The call is over if the head has its body with it, else :meth:`next_batch` gives the rest.
+        """
+        return self._guarded(self._answer)
+
+    def whole(self) -> tuple[Head, list[Any]]:
+        """The same with all of the body. Until it is complete nothing has been handed out, so it may be resent."""
+        return self._guarded(self._whole)
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is a call of a model that streams its answer."""
+        return self._start.nature is Nature.STREAM
+
+    @property
+    def answered(self) -> bool:
+        """Whether the whole answer is here, so that :meth:`next_batch` does not wait."""
+        attempt = self._attempt
+        verdict = None if attempt is None else attempt.verdict
+        return verdict is not None and verdict.kind is VerdictKind.DONE
+
+    def rest(self) -> list[Any] | None:
+        """What came behind the end of an answer that is over, in batches; ``None`` at the end of the body."""
+        return None if self._answering is None else self._answering.rest()
+
+    def leave(self) -> None:
+        """Give the rest of the answer up, while another thread may be waiting for it."""
+        self.cancel("user")
+        if self._answering is not None:
+            self._answering.forgo()
+
+    def headers_after(self) -> float | None:
+        """Seconds from the beginning of the attempt that answers to its headers."""
+        attempt = self._answering
+        at = None if attempt is None else attempt.machine.marks.get(Seen.HEADERS)
+        return None if attempt is None or at is None else at - attempt.created_at
+
+    _answering: Attempt[Any] | None = None
+
+    def _answer(self) -> tuple[Head, list[Any]]:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            batch = self._teller.take(attempt, self.number)
+            if not batch:
+                self._fail(self._observe(attempt))
+                continue
+            head: Head = batch[0]
+            self._answering = attempt
+            if self._is_forced(attempt, head):
+                continue
+            if self._start.nature is Nature.OTHER or head.response.status_code < 400:
+                self._handed_out = not self._start.whole
+                if head.body is not None:
+                    self._succeed(self._observe(attempt))
+            elif self._is_resent(attempt, head):
+                continue
+            return head, batch[1:] if head.body is None else [head.body]
+
+    def _whole(self) -> tuple[Head, list[Any]]:
+        while True:
+            head, pieces = self._answer()
+            if head.body is not None:
+                return head, pieces
+            attempt = self._answering
+            assert attempt is not None
+            while (batch := self._teller.take(attempt, self.number)) is not None:
+                pieces.extend(batch)
+            ended = self._observe(attempt)
+            if ended.error is None:
+                while (batch := attempt.rest()) is not None:
+                    pieces.extend(batch)
+                self._succeed(ended)
+                return head, pieces
+            self._fail(ended)
+
+    def _is_forced(self, attempt: Attempt[Any], head: Head) -> bool:
+        """Whether another attempt follows this status because the adapter's own retries ask for it. Raises if they are
+        used up, and that is to be an error.
+        """
+        retries, response = self._start.adapter_retries, head.response
+        if retries is None or self._start.nature is not Nature.OTHER:
+            return False
+        if head.body is not None:
+            refusal = self._refusal(attempt, response)
+            ended = self._observe(attempt, refusal)
+            said = self._planner.after_status(refusal, ended.facts, self._request, response)
+            if said is not None:
+                self._carry_out(ended, refusal, *said)
+                return True
+        retries.note(response.raw)
+        return False
+
+    def _refusal(self, attempt: Attempt[Any], response: requests.Response) -> ProviderError:
+        return Exchange.provider_failure(
+            self._request.host,
+            response.status_code,
+            response.headers,
+            response.content,
+            self._clock.wall(),
+            proxy=attempt.tally.proxy,
+        )
+
+    def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
+        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        refusal = self._refusal(attempt, head.response)
+        try:
+            self._fail(self._observe(attempt, refusal))
+        except ProviderError as error:
+            if error is not refusal:
+                raise
+            # Its traceback refers to this frame, which refers to it.
+            error.__traceback__ = None
+            return False
+        return True

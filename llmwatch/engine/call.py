@@ -1,0 +1,679 @@
+"""The outer retry loop: one call, as many attempts as are needed and safe.
+
+It runs in the caller's thread. An attempt is watched by its supervisor and read by its worker; here it is started,
+listened to, and judged when it is over. ``_lock`` serialises cancellation against the start of an attempt. It is taken
+before an attempt's lock, and nothing is waited for while it is held.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import functools
+import gc
+import logging
+import os
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Container, Iterator
+from typing import Any, Generic, NoReturn, TypeVar
+
+from llmwatch.engine.gate import Turn
+from llmwatch.engine.history import History
+from llmwatch.engine.incident_sinks import incident_sinks
+from llmwatch.engine.notices import DelayNotice, RetryNotice, Teller
+from llmwatch.engine.observe import Ended, cancelled_error, observe
+from llmwatch.engine.planner import Planner
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.resend import changed_request
+from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.unknown_variables import log_unknown
+from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
+from llmwatch.payload import ToolExposure, tool_exposure
+from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
+from llmwatch.records import CallRecord, Decision, notify, untold
+from llmwatch.records.log import say
+from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
+from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.channel import Bounds
+from llmwatch.watch.clock import Clock
+from llmwatch.watch.dropped import CLOSING, TELLING
+from llmwatch.watch.machine import VerdictKind
+from llmwatch.watch.nested import Inner
+from llmwatch.watch.reports import Reports
+from llmwatch.watch.waiting import WaitList
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+__all__ = ["Call", "MakeWork", "Work"]
+
+Work = Callable[[Attempt[Any]], None]
+"""What the worker of one attempt does."""
+MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
+"""Makes the work of each attempt, from the request and the limits that it goes by."""
+
+_log = logging.getLogger("llmwatch")
+# A library says nothing unless it is asked to.
+_log.addHandler(logging.NullHandler())
+
+
+# Calls that were begun and are not over, by their ids; one step of the interpreter puts in or takes out.
+_open: dict[int, weakref.ref[Call[Any]]] = {}
+
+_MOST_HELD = 64 * 1024
+"""Bytes of a body that are held back at most where they are handed on as they come."""
+
+
+class Call(Generic[T]):
+    """One call of the user. :meth:`next_batch` drives it; :meth:`cancel` ends it from any thread."""
+
+    def __init__(self, make_work: MakeWork, settings: Settings, start: Start) -> None:
+        self._make_work = make_work
+        self._settings = settings
+        self._start = start
+        self._request = start.request
+        self._clock = settings.clock
+        self._history = History()
+        self.retry: EffectiveRetry = resolve_retry(call=start.retry, client=settings.retry, environ=os.environ)
+        self.limits: EffectiveLimits = self._resolve_limits()
+        if self.limits.warnings:
+            log_unknown(os.environ)
+        self._sinks = (*settings.sinks, *incident_sinks(os.environ))
+        self._planner = Planner(
+            settings=settings,
+            start=start,
+            retry=self.retry,
+            history=self._history,
+            gate=settings.origins.get(self._request.origin, self.retry, settings.random),
+        )
+        self._tools = self._exposed()
+        self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
+        self._began_at = self._counted_from = 0.0  # of this call, and of its deadline
+        self._began_wall = 0.0
+        self._idle_since_previous: float | None = None
+        self._subscription = 0
+        self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
+        self._bounds = Bounds(held=_MOST_HELD if start.door is Door.SESSION else None)
+        self._handed_out = start.door in (Door.STREAM, Door.WRAP)
+        # A notice callback is the user's code, and may keep the worker waiting.
+        self._collected = start.decides_as in (Door.COLLECT, Door.REQUEST) and settings.on_notice is None
+        self.partial: list[str] = []
+        self.empty = False
+        self.record: CallRecord | None = None
+        self._lock = threading.RLock()  # protects the four fields below; see the module's docstring
+        self._waiting = WaitList()
+        self._attempt: Attempt[T] | None = None
+        self._latest: Attempt[T] | None = None  # the same, kept when it is over; whose supervisor a finalizer can ask
+        self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
+        self._dropped = False
+        self._told = False  # the sinks were, or are being told
+        self._process = self._thread = 0
+        self._inside = False  # a thread is in here
+        self.cancelled_by: str | None = None
+        self._finished = False
+
+    # -- the caller's side --------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """Which attempt runs, from 1."""
+        return self._history.number
+
+    @property
+    def ends_at(self) -> float | None:
+        """When ``deadline`` ends it."""
+        return self._planner.ends_at
+
+    def begin(self) -> None:
+        """Start the call's clock and its first attempt."""
+        self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
+        self._counted_from = self._began_at
+        self._context, self._process = contextvars.copy_context(), os.getpid()
+        self._thread = threading.get_ident()
+        _open[id(self)] = weakref.ref(self)
+        token = self._start.cancel
+        if token is not None:
+            # Weakly, so that a token which outlives a call that was dropped does not keep it.
+            self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
+        self._guarded(self._begin_call)
+
+    def next_batch(self) -> list[T] | None:
+        """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
+        return None if self._finished else self._guarded(self._next_batch)
+
+    def cancel(self, by: str) -> None:
+        """Give the call up, from any thread. A call that is over is not touched."""
+        if sys.is_finalizing():
+            return
+        with self._lock:
+            if self._finished:
+                return
+            self.cancelled_by = self.cancelled_by or by
+            attempt = self._attempt
+            self._waiting.wake()
+        if attempt is not None:
+            attempt.cancel(by)
+
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
+    def abandon(self) -> None:
+        """For finalizers: nobody refers to the call any more. It is closed, and its sinks are told, from the
+        supervisor's side (:mod:`llmwatch.watch.dropped`). Takes no lock and calls nothing of the user's.
+        """
+        attempt = self._latest
+        if attempt is not None and not self._finished and not self._dropped and self._process == os.getpid():
+            # Of what was inherited the parent tells.
+            self._dropped = True
+            attempt.abandon(self.close)
+
+    def leave_at_exit(self, threads: Container[int]) -> None:
+        """The interpreter exits. Where none of ``threads``, which go on till then, may be reading the call, it is
+        closed and told of as one that was dropped.
+        """
+        if self._inside or self._dropped or self._process != os.getpid() or self._thread in threads:
+            return
+        self._dropped = True
+        CLOSING.put(functools.partial(self.close, "lifecycle"))
+
+    def close(self, by: str = "user") -> None:
+        """The caller wants no more. An answer that is complete goes on draining."""
+        if self._finished or sys.is_finalizing():
+            # A stream that is still open when the interpreter goes was ended at exit, and the thread that holds its
+            # lock may be frozen.
+            return
+        attempt = self._attempt
+        if attempt is not None and attempt.verdict is None and attempt.tally.end == "terminal":
+            # Who has its end mark has all of the answer, whether or not the body is over.
+            attempt.accept()
+        verdict = None if attempt is None else attempt.verdict
+        if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
+            self._succeed(self._observe(attempt))
+            return
+        left = verdict is None or (self._dropped and verdict.kind is VerdictKind.CANCELLED and not self.cancelled_by)
+        if attempt is not None and left and _is_failure(attempt.tally.fault):
+            # He leaves because of what he has read.
+            attempt.cancel("user")
+            self._succeed(self._observe(attempt))
+            return
+        if attempt is not None and verdict is not None and verdict.kind in (VerdictKind.KILLED, VerdictKind.FAILED):
+            # It had failed before its caller left, who has only not come to the error yet.
+            self._left_failed(self._observe(attempt))
+            return
+        self.cancel(by)
+        self._observe_cancelled()
+        self._finish("cancelled", cancelled_error(self.cancelled_by or by))
+
+    def give_up(self) -> None:
+        """Close the call, whose caller was interrupted and reads nothing more."""
+        attempt = self._latest
+        self.close()
+        if attempt is not None:
+            # What came meanwhile may hold a connection, and the supervisor the attempt for as long as its limits last.
+            attempt.forgo()
+
+    def _left_failed(self, ended: Ended) -> None:
+        self._remember(ended)
+        if isinstance(ended.error, LLMWatchError):
+            plan = self._planner.stop(ended.error, ended.facts, None)
+            self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
+        self._finish("failed", ended.error)
+
+    def raise_cancelled(self) -> NoReturn:
+        """End the call as cancelled."""
+        error = cancelled_error(self.cancelled_by or "user")
+        self._observe_cancelled()
+        self._stop(error, None)
+
+    def _guarded(self, step: Callable[[], R]) -> R:
+        self._inside = True
+        try:
+            return step()
+        except LLMWatchError:
+            raise
+        except BaseException:
+            # Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on.
+            if self._attempt is None:
+                self._history.not_carried_out()
+            self.give_up()
+            raise
+        finally:
+            self._inside = False
+
+    # -- attempts -----------------------------------------------------------
+
+    def _begin_call(self) -> None:
+        outer = serving()
+        if outer is not None:
+            # Weakly, so that a call which is dropped is not kept by the one around it.
+            inner = Inner(_weakly_ended(weakref.WeakMethod(self.cancel)))
+            outer.adopt(inner)
+            self._release = functools.partial(outer.disown, inner)
+        self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
+        deadline = self.limits.value("deadline")
+        if deadline is not None:
+            ends_at, earlier = self._began_at + deadline, self._start.ends_at
+            if earlier is not None and earlier < ends_at:
+                ends_at, self._counted_from = earlier, earlier - deadline
+            self._planner.ends_at = ends_at
+        self._planner.loading_time = self._loading_time()
+        self._planner.enter(self._began_at)
+        self._fail_over()
+        self._pass_gate(None)
+        self._begin_attempt()
+
+    def _fail_over(self) -> None:
+        """Where the first attempt would have to wait, ``on_retry`` is asked whether it is to go elsewhere."""
+        hook = self.retry.on_retry
+        error = None
+        if hook is not None:
+            error = self._planner.first_delay(self._request, tuple(_around()), self._clock.now())
+        if hook is None or error is None:
+            return
+        changed = changed_request(self._request, hook, self.number, error)
+        if self._planner.differs(self._request, changed):
+            self._request = changed
+            self._tools, self.limits = self._exposed(), self._resolve_limits()
+
+    def _begin_attempt(self) -> Attempt[T]:
+        attempt: Attempt[T] = Attempt(self.limits.seconds, deadline_at=self._planner.ends_at, bounds=self._bounds)
+        attempt.collected = self._collected
+        with self._lock:
+            if self.cancelled_by is None:
+                self._attempt = self._latest = attempt
+        if self._attempt is not attempt:
+            self._history.not_carried_out()
+            self.raise_cancelled()
+        self._settings.started(attempt)
+        turn = self._planner.turn
+        if turn is not None:
+            turn.attempt = attempt
+            attempt.on_answer = functools.partial(_answered, turn, self._clock)
+        try:
+            attempt.start(self._make_work(self._request, self.limits))
+        except LLMWatchError as error:
+            self._attempt = None
+            self._history.not_carried_out()
+            self._stop(error, Facts(sent=Sent.NO, replayable=self._request.replayable))
+        return attempt
+
+    def _resolve_limits(self) -> EffectiveLimits:
+        limits = resolve_limits(
+            call=self._start.limits,
+            client=self._settings.limits,
+            environ=os.environ,
+            profile=self._settings.profile,
+            url=self._request.url,
+            body=self._request.body,
+            body_bytes=self._request.size,
+            plain=self._start.nature is not Nature.STREAM,
+            relay=self._start.door is Door.SESSION,
+            patience=self._history.patience,
+        )
+        return self._start.timeouts.on(limits).lowered(self._start.caps, self._start.caps_source)
+
+    def _loading_time(self) -> float:
+        """Seconds for which a local server may load its model: as long as it might be silent."""
+        ttfb = self.limits.value("ttfb")
+        return 0.0 if self.limits.profile != "local" else float("inf") if ttfb is None else ttfb
+
+    def _exposed(self) -> ToolExposure:
+        request = self._request
+        return tool_exposure(request.body, readable=request.readable and self._start.telling)
+
+    def _next_batch(self) -> list[T] | None:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            batch = self._teller.take(attempt, self.number)
+            if batch is not None:
+                return batch
+            ended = self._observe(attempt)
+            if ended.error is None:
+                self._succeed(ended)
+                return None
+            self._fail(ended)
+
+    # -- judgement ----------------------------------------------------------
+
+    def _observe(self, attempt: Attempt[T], error: BaseException | None = None) -> Ended:
+        return observe(
+            attempt,
+            number=self.number,
+            request=self._request,
+            limits=self.limits,
+            tools=self._tools,
+            call_started_at=self._counted_from,
+            idle_since_previous=None if self._history.attempts else self._idle_since_previous,
+            deliverable=self._handed_out,
+            error=error,
+        )
+
+    def _observe_cancelled(self) -> None:
+        attempt = self._attempt
+        if attempt is not None and attempt.verdict is not None:
+            ended = self._observe(attempt)
+            self._note_unsent(ended)
+            self._remember(ended, cancelled=True)
+
+    def _remember(self, ended: Ended, *, cancelled: bool = False) -> None:
+        """The attempt is over and becomes history."""
+        self._planner.attempt_over(ended.error, cancelled=cancelled)
+        self._history.attempts.append(ended.record)
+        self._attempt = None
+
+    def _note_unsent(self, ended: Ended) -> None:
+        """An attempt was ended from outside: if it had sent nothing, the resend that it was did not take place."""
+        if ended.facts.sent is Sent.NO:
+            self._history.not_carried_out()
+
+    def _succeed(self, ended: Ended) -> None:
+        self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
+        self._planner.attempt_over(None, cancelled=False)
+        self._history.attempts.append(ended.record)
+        if _is_failure(ended.fault):
+            # It was handed on, for its reader to find.
+            self._finish("failed", ended.fault)
+            return
+        if ended.record.end == "finish":
+            say(
+                logging.INFO,
+                "llmwatch: %s finished its answer, sent no end mark and left the body open; it was ended after %s",
+                self._request.host,
+                ended.verdict.limit,
+            )
+        self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
+
+    def _fail(self, ended: Ended) -> None:
+        """A failed attempt: returns after the wait if another is to follow, raises if none is."""
+        error = ended.error
+        assert error is not None
+        if not isinstance(error, LLMWatchError):
+            self._remember(ended)
+            self._finish("failed", error)
+            raise error
+        if isinstance(error, Cancelled) or getattr(error, "limit", None) == "deadline":
+            self._note_unsent(ended)
+        self._planner.attempt_over(error, cancelled=isinstance(error, Cancelled))
+        plan, wait = self._planner.plan(error, ended.facts, self._request, self.cancelled_by)
+        if plan.recovery.decision is not Decision.RETRY:
+            plan, wait = self._planner.asked_of_adapter(error, ended.facts, plan, self._request) or (plan, wait)
+        self._carry_out(ended, error, plan, wait)
+
+    def _carry_out(self, ended: Ended, error: LLMWatchError, plan: Plan, wait: float) -> None:
+        """Returns after the wait if another attempt is to follow, raises if none is."""
+        history = self._history
+        error.retryable, error.recovery = plan.could_work, plan.recovery
+        self._remember(ended)
+        if plan.recovery.decision is not Decision.RETRY:
+            self._raise(error, plan)
+        # Nobody raises it, and its traceback would keep the attempt, which keeps it.
+        error.__traceback__ = None
+        history.decided(plan, wait, most=self.retry.max_attempts, carried_out=True)
+        history.resent(ended, plan)
+        self._tell_retry(ended, error, wait)
+        self._back_off(wait)
+        self._prepare_resend(error)
+        self._pass_gate(error)
+
+    def _tell_retry(self, ended: Ended, error: LLMWatchError, wait: float) -> None:
+        record = ended.record
+        self._teller.tell(
+            RetryNotice(
+                attempt=record.number,
+                of=self.retry.max_attempts,
+                phase=record.phase,
+                limit=record.limit,
+                wait=wait,
+                cause=record.limit or record.cause or "unknown",
+                message=str(error),
+                record=record,
+            )
+        )
+
+    def _back_off(self, wait: float) -> None:
+        """Wait before a resend. Ctrl-C interrupts it, and a cancellation ends the call in it."""
+        self._wait(lambda: False, self._clock.now() + wait)
+
+    def _prepare_resend(self, error: LLMWatchError) -> None:
+        if self.retry.on_retry is not None:
+            self._request = changed_request(self._request, self.retry.on_retry, self.number, error)
+            self._tools = self._exposed()
+        self._request.rewind()
+        self.limits = self._resolve_limits()
+
+    def _pass_gate(self, error: LLMWatchError | None) -> None:
+        """Wait until the next attempt may go out to its origin. Where that takes too long the call ends, with
+        ``error`` if it has sent something.
+        """
+        turn = self._planner.line_up(self._request, tuple(_around()), self._notify)
+        before, _in_line.turns = _in_line.turns, (*_in_line.turns, turn)
+        try:
+            self._stand_in_line(turn, error)
+        finally:
+            _in_line.turns = before
+        turn.is_out()
+
+    def _stand_in_line(self, turn: Turn, error: LLMWatchError | None) -> None:
+        planner, told, until, began = self._planner, None, 0.0, 0.0
+        while True:
+            now = self._clock.now()
+            delay = turn.gate.ask(turn, now)
+            if delay is None:
+                return
+            if until != delay.until:
+                # Another wait than the one before.
+                until, began = delay.until, now
+            ends = planner.bears_until(delay, began, now)
+            if ends is None and planner.goes_anyway(delay, now):
+                turn.waits_no_longer()
+                continue
+            if ends is None:
+                self._history.not_carried_out()
+                self._stop(planner.refuse(delay, error, self._request, now, began), None)
+            if told is not delay.barrier:
+                told = delay.barrier
+                message = planner.in_words(delay, self._request, now)
+                self._teller.tell(DelayNotice(attempt=self.number, cause=told.value, wait=until - now, message=message))
+            self._wait_for(turn, min(ends, delay.look_at))
+
+    def _wait_for(self, turn: Turn, until: float) -> None:
+        """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
+        began = self._clock.now()
+        try:
+            self._wait(lambda: turn.permit is not None or turn.stirred, until)
+        finally:
+            self._planner.waited += self._clock.now() - began
+
+    def _wait(self, ready: Callable[[], bool], until: float) -> None:
+        """Wait between attempts until ``ready()`` or ``until``, and tell of it. A cancellation ends the call in it."""
+
+        def over() -> bool:
+            return self.cancelled_by is not None or ready()
+
+        began = self._clock.now()
+        while not self._waiting.wait_for(over, self._lock, self._clock, self._teller.until(until)):
+            if self._clock.now() >= until:
+                break
+            self._teller.backing_off(self.number, since=began, deadline_at=self._planner.ends_at)
+        if self.cancelled_by is not None:
+            self._history.not_carried_out()
+            self.raise_cancelled()
+
+    def _notify(self) -> None:
+        with self._lock:
+            self._waiting.wake()
+
+    # -- the end ------------------------------------------------------------
+
+    def empty_error(self, why: str | None) -> EmptyStream:
+        """For a caller to whom an answer with nothing in it is none; ``why`` is what its provider says of that. The
+        call itself went well, and stays so in its record.
+        """
+        reason = "" if why is None else f" {why}"
+        error = EmptyStream(
+            f"The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.{reason}",
+            retryable=False,
+        )
+        facts = Facts(sent=Sent.YES, terminal=True, tools=self._tools, replayable=self._request.replayable)
+        error.recovery = self._planner.stop(error, facts, None).recovery
+        error.record = self.record
+        return error
+
+    def _stop(self, error: LLMWatchError, facts: Facts | None) -> NoReturn:
+        """End the call with an error that no attempt has brought about."""
+        self._raise(error, self._planner.stop(error, facts, self.cancelled_by))
+
+    def _raise(self, error: LLMWatchError, plan: Plan) -> NoReturn:
+        self._history.decided(plan, None, most=self.retry.max_attempts, carried_out=False)
+        self._finish("failed" if self.cancelled_by is None else "cancelled", error)
+        error.retryable = plan.could_work
+        error.recovery = plan.recovery
+        if error.retry_after is not None and plan.could_work:
+            error.recovery = in_seconds(plan.recovery, error.retry_after)
+        error.record = self.record
+        error.partial = "".join(self.partial)
+        raise error
+
+    def _finish(self, outcome: str, error: BaseException | None) -> None:
+        mine = False
+        try:
+            with self._lock:
+                if self._finished:
+                    # Another thread has closed the call meanwhile: it is over once.
+                    return
+                self._finished = mine = True
+                # An error that was raised keeps this call by its frames, and the attempt keeps the error.
+                self._latest = None
+                _open.pop(id(self), None)
+            self._wind_up(outcome, error)
+        except BaseException:
+            # Other calls wait for what this one gives back, and a second time changes nothing.
+            if mine:
+                self._wind_up(outcome, error)
+            raise
+
+    def _wind_up(self, outcome: str, error: BaseException | None) -> None:
+        if self._start.cancel is not None:
+            self._start.cancel.unsubscribe(self._subscription)
+        if self._release is not None:
+            self._release()
+        failure = None if error is None else failure_of(error)
+        self._planner.over(outcome)
+        self.record = self.record or CallRecord(
+            call_id=uuid.uuid4().hex,
+            started_at=self._began_wall,
+            method=self._request.method,
+            url=self._request.url,
+            origin=self._request.origin,
+            door=self._start.door.value,
+            profile=self.limits.profile,
+            limits=self.limits.recorded,
+            attempts=tuple(self._history.attempts),
+            decisions=self._history.settled(recovered=outcome == "recovered"),
+            elapsed=self._clock.now() - self._began_at,
+            delayed=self._planner.waited,
+            outcome=outcome,
+            cause=None if failure is None else failure.cause,
+            empty=self.empty,
+        )
+        self._tell(self.record)
+
+    def _tell(self, record: CallRecord) -> None:
+        if self._told:
+            return
+        self._told = True
+        context, self._context = self._context, None
+        tell = functools.partial(notify, self._sinks, record, now=self._clock.now())
+        if not self._dropped or context is None:
+            tell()
+        elif not TELLING.put(functools.partial(context.run, tell)):
+            untold(now=self._clock.now())
+
+
+def _answered(turn: Turn, clock: Clock) -> None:
+    turn.gate.answered(turn, clock.now())
+
+
+class _InLine(threading.local):
+    """The attempts of this thread that wait before a gate, while a notice callback of theirs makes calls of its own."""
+
+    turns: tuple[Turn, ...] = ()
+
+
+_in_line = _InLine()
+
+
+def _around() -> Iterator[object]:
+    """The attempts that wait for what this thread does, and those that it will make next."""
+    yield from _in_line.turns
+    outer: Reports[Any] | None = serving()
+    while outer is not None:
+        yield outer
+        outer = outer.outer
+
+
+def _is_failure(fault: LLMWatchError | None) -> bool:
+    """Whether an answer that was handed on failed. A document where events were asked for may be what is wanted."""
+    return isinstance(fault, (ProviderError, MalformedEvent))
+
+
+def _weakly_ended(method: weakref.WeakMethod[Callable[[str], None]]) -> Callable[[str], None]:
+    def end(by: str) -> None:
+        bound = method()
+        if bound is not None:
+            bound(by)
+
+    return end
+
+
+def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Callable[[], None]:
+    def call() -> None:
+        bound = method()
+        if bound is not None:
+            bound(by)
+
+    return call
+
+
+def _leave_open_calls() -> None:
+    """At exit: calls that nobody has closed. The main thread is here, and those that are not daemons have ended."""
+    if not _open:
+        return
+    threads = _threads() - {threading.get_ident()}
+    for reference in list(_open.values()):
+        call = reference()
+        if call is not None:
+            call.leave_at_exit(threads)
+
+
+def _threads() -> set[int]:
+    """The threads that there are, also those that Python has not started. Without the garbage collector, since the look
+    does not always come back otherwise (CPython 3.11.7).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return set(sys._current_frames())
+    finally:
+        if collects:
+            gc.enable()
+
+
+atexit.register(_leave_open_calls)
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: the calls that are open are the parent's, and may be closed here all the same."""
+    for reference in list(_open.values()):
+        call = reference()
+        if call is not None:
+            call.after_fork()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

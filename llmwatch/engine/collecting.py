@@ -1,0 +1,40 @@
+"""A call whose outcome is a whole answer: it is looked at once more before it is handed out."""
+
+from __future__ import annotations
+
+from llmwatch.engine.call import Call
+from llmwatch.engine.scrub import masker
+from llmwatch.redaction import Secrets
+from llmwatch.wire import Collector, Event
+
+__all__ = ["CollectingCall"]
+
+
+class CollectingCall(Call[Event]):
+    """A call that hands out nothing before the end of the answer.
+
+    An attempt that went well has failed all the same where its answer cannot be used: one that asks for a tool and does
+    not say how. Nothing of it was delivered, so it may be resent, once, like any other that broke off in the middle.
+    """
+
+    def answer(self) -> Collector:
+        """The whole answer. The call is over then."""
+        return self._guarded(self._answer)
+
+    def _answer(self) -> Collector:
+        while True:
+            attempt = self._attempt or self._begin_attempt()
+            collector = Collector()
+            while (batch := self._teller.take(attempt, self.number)) is not None:
+                for event in batch:
+                    collector.add(event)
+            ended = self._observe(attempt)
+            if ended.error is None:
+                collector.end()
+                collector.mask(masker(self._request, Secrets.of(attempt.tally.asked, self._request.body)))
+                error = collector.verdict_at_end()
+                if error is None:
+                    self._succeed(ended)
+                    return collector
+                ended = self._observe(attempt, error)
+            self._fail(ended)

@@ -1,0 +1,526 @@
+"""What a worker does for one attempt: send, read, decode, hand over. It blocks wherever it likes; the attempt's
+supervisor can always wake it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypedDict
+
+import requests
+
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.scrub import scrubbed
+from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
+from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
+from llmwatch.policy import EffectiveLimits
+from llmwatch.recovery import retry_after, should_retry
+from llmwatch.redaction import Secrets, redact
+from llmwatch.transport.context import Errand
+from llmwatch.transport.encoding import (
+    BodyMeter,
+    Decompressor,
+    Undecodable,
+    UnknownEncoding,
+    Unread,
+    decompressor_for,
+    unread_for,
+)
+from llmwatch.transport.errors import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
+from llmwatch.transport.sender import Opener, Reply
+from llmwatch.transport.sockets import BACKSTOP_MARGIN
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.interfaces import Aborted
+from llmwatch.watch.stats import Tally
+from llmwatch.wire import Decoder, Event, Kind, begins_lines, is_loading, not_a_stream, provider_error
+
+__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
+
+ERROR_BODY_SIZE = 64 * 1024
+"""Decoded bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
+
+PLAIN_ERROR_SIZE = 16 * 1024 * 1024
+"""The same for a plain call, which returns the response whole."""
+
+KIND_OF = operator.attrgetter("kind._value_")
+"""The word for an event's kind, without a step of the interpreter and past the enum's slow descriptor."""
+
+_LONGEST_BACKSTOP = 2_000_000.0
+_SLICE = 1024
+"""Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
+
+_READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
+
+
+def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
+    enabled = [seconds for name in (*names, "total", "deadline") if (seconds := limits.value(name)) is not None]
+    longest = max(enabled, default=_LONGEST_BACKSTOP)
+    # A socket refuses time-outs that do not fit into milliseconds of 31 bits.
+    return longest + BACKSTOP_MARGIN if longest < _LONGEST_BACKSTOP else None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a response. ``body``: all of it as it came over the wire, ``None`` if it follows in pieces.
+    ``decoded``: what comes is no longer as it was on the wire, because somebody has read it along the way.
+    """
+
+    response: requests.Response
+    body: bytes | None = None
+    decoded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work an attempt can be
+    started with.
+    """
+
+    sender: Opener
+    request: CallRequest
+    limits: EffectiveLimits
+    keepalive: float
+    max_event: int
+    max_body: int
+    dialect: str
+    wall: Callable[[], float]
+    trust_advice: str = TRUST_ADVICE
+    runs_hooks: ClassVar[bool] = True
+    """Whether the hooks of the request run in the worker, before it reads the body."""
+
+    def run_stream(self, attempt: Attempt[Event]) -> None:
+        """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
+        self._run(attempt, self._read_stream, streaming=True)
+
+    def run_plain(self, attempt: Attempt[Head]) -> None:
+        """Hand over the whole response, whatever its status."""
+        self._run(attempt, self._read_plain, streaming=False)
+
+    def _run(
+        self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool, model: bool = True
+    ) -> None:
+        errand = Errand(
+            line=attempt,
+            keepalive=self.keepalive,
+            connect_backstop=_backstop(self.limits, "connect"),
+            send_backstop=_backstop(self.limits, "send"),
+            read_backstop=_backstop(self.limits, *_READ_CLOCKS),
+            lenient=not model,
+            trail=self.request.trail,
+            asked=attempt.tally.asked,
+            max_body=self.max_body if self.runs_hooks else None,
+            max_error_body=self._most_of_error,
+        )
+        reply: Reply | None = None
+        found: BaseException | None = None
+        try:
+            request = self.request
+            # Before it is prepared, which may fail, and say of what.
+            errand.asked.append((request.url, dict(request.kwargs.get("headers") or {})))
+            reply = self.sender.open(
+                errand,
+                request.method,
+                request.url,
+                request.kwargs,
+                streaming=streaming,
+                content_type=request.content_type,
+            )
+            tally = attempt.tally
+            tally.proxy = errand.proxy
+            tally.content_type = reply.headers.get("content-type") or None
+            tally.content_encoding = reply.headers.get("content-encoding") or None
+            read(attempt, reply)
+            if model and reply.status >= 400 and not reply.challenges:
+                # A plain call returns it, or sends again on a fresh connection.
+                errand.spoil()
+        except Aborted:
+            raise
+        except Exception as error:
+            errand.spoil()
+            found = self._meant(attempt, error)
+            if found is error:
+                found = None
+                raise
+            forget(error)
+        finally:
+            if reply is not None:
+                reply.close()
+        if found is not None:
+            # Outside the except block, so that the foreign exception is not even its context.
+            try:
+                raise found
+            finally:
+                # Its traceback refers to this frame, which refers to the connection.
+                del found
+
+    def _meant(self, attempt: Attempt[Any], error: Exception) -> BaseException:
+        """What ``error`` means to the attempt, without words that must not be repeated."""
+        if attempt.verdict is not None:
+            # The attempt was ended, and the error shows only that its connection was shut. Its caller waits for the
+            # interpreter meanwhile.
+            return Aborted()
+        found = self._translated(error, attempt.tally)
+        return self._scrubbed(attempt, found) if found is not error and isinstance(found, LLMWatchError) else found
+
+    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+        return translate(
+            error, host=self.request.host, sent=tally.sent, sockets=tally.sockets, trust_advice=self.trust_advice
+        )
+
+    def _secrets(self, attempt: Attempt[Any]) -> Secrets:
+        return Secrets.of(attempt.tally.asked, self.request.body)
+
+    def _scrubbed(self, attempt: Attempt[Any], error: LLMWatchError) -> LLMWatchError:
+        """For every error that may hold words of others, before it is raised."""
+        return scrubbed(error, self.request, self._secrets(attempt))
+
+    def _undecodable(self, attempt: Attempt[Any], error: Undecodable) -> LLMWatchError:
+        what = self._secrets(attempt).masked(str(error))
+        if isinstance(error, UnknownEncoding):
+            return NotAStream(
+                f"{self.request.host} compressed the stream with {what!r}, which is not read here. Streams ask for"
+                " Accept-Encoding: identity: take an Accept-Encoding of your own from the headers, or keep the proxy in"
+                " between from compressing. llmwatch.Session hands the bytes on as they come.",
+                retryable=False,
+            )
+        return StreamCut(f"{what[:1].upper()}{what[1:]} (from {self.request.host}).")
+
+    def _meter(self, reply: Reply, *, lenient: bool = False) -> BodyMeter:
+        """What undoes the encoding of the body, and bounds it. Raises :class:`UnknownEncoding`, unless ``lenient``:
+        then such a body is counted alone.
+        """
+        decompressor: Decompressor
+        try:
+            decompressor = decompressor_for(reply.encoding)
+        except UnknownEncoding:
+            if not lenient:
+                raise
+            decompressor = unread_for(reply.encoding)
+        return BodyMeter(decompressor, self.max_body, self.request.host)
+
+    # -- plain --------------------------------------------------------------
+
+    def _read_plain(self, attempt: Attempt[Head], reply: Reply) -> None:
+        if not reply.refused:
+            body = self._read_all(attempt, reply)
+            response = reply.load(body, self.max_body)
+        else:
+            body = self._read_refused(attempt, reply)
+            response = reply.load(body, self._most_of_error, cut=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
+
+    def _read_all(self, attempt: Attempt[Any], reply: Reply) -> bytes:
+        """The body as it comes over the wire. Raises where it is too large, or compressed and not whole."""
+        meter = self._meter(reply, lenient=True)
+        pieces: list[bytes] = []
+        for data in attempt.pieces(reply.read):
+            meter.count(data)
+            pieces.append(data)
+        if not meter.complete:
+            raise StreamCut(f"The compressed body from {self.request.host} was cut before its end.")
+        return b"".join(pieces)
+
+    @property
+    def _most_of_error(self) -> int:
+        return min(PLAIN_ERROR_SIZE, self.max_body)
+
+    def _read_refused(self, attempt: Attempt[Any], reply: Reply, *, counted: bool = True) -> bytes:
+        """What comes of an error's body within its bounds, as it comes over the wire. One that breaks off or never
+        ends does not change the error. ``counted``: the bound is on what it holds decoded.
+        """
+        most = self._most_of_error
+        decompressor = self._meter(reply, lenient=True).decompressor if counted else Unread()
+        meter = BodyMeter(decompressor, most, self.request.host)
+        taken = bytearray()
+        try:
+            for data in attempt.pieces(reply.read):
+                if meter.plain:
+                    taken += data[: most - len(taken)]
+                for start in range(0, 0 if meter.plain else len(data), _SLICE):
+                    piece = data[start : start + _SLICE]
+                    meter.count(piece)
+                    taken += piece
+                if meter.plain and len(taken) >= most:
+                    attempt.reading()
+                    break
+        except BodyTooLarge:
+            attempt.reading()
+            if meter.unread:
+                # Without its end nobody may be able to undo it.
+                taken.clear()
+        except Aborted:
+            raise
+        except Exception:
+            attempt.check()
+        return bytes(taken)
+
+    @staticmethod
+    def _read_decoded(attempt: Attempt[Any], reply: Reply, meter: BodyMeter, begun: bytes = b"") -> bytes:
+        """The same decoded, behind what has ``begun`` it: as much of it as an error's message is made of."""
+        body = bytearray(begun)
+        came = 0
+        try:
+            # Of what came before, a part may be left to decode.
+            for data in itertools.chain((b"",), attempt.pieces(reply.read)):
+                came += len(data)
+                for piece in meter.feed(data):
+                    body += piece
+                    if len(body) >= ERROR_BODY_SIZE:
+                        break
+                if max(came, len(body)) >= ERROR_BODY_SIZE:
+                    attempt.reading()
+                    break
+        except Aborted:
+            raise
+        except Exception:
+            attempt.check()
+        return bytes(body[:ERROR_BODY_SIZE])
+
+    # -- streamed -----------------------------------------------------------
+
+    def _read_stream(self, attempt: Attempt[Event], reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise self._refused(attempt, reply)
+        self._read_events(attempt, reply, EventDelivery)
+
+    def _read_events(self, attempt: Attempt[Any], reply: Reply, kind: type[EventDelivery]) -> None:
+        """Read a streamed answer to its end, and hand it over as ``kind`` does."""
+        cut: Exception | None = None
+        try:
+            delivery = kind(self, attempt, reply)
+            for data in attempt.pieces(reply.read):
+                delivery.take(data)
+        except Undecodable as error:
+            raise self._undecodable(attempt, error) from None
+        except (Aborted, LLMWatchError):
+            raise
+        except Exception as error:
+            cut = error
+        if cut is None:
+            delivery.end()
+            return
+        # Outside the except block, so that an error of the provider's does not come with it.
+        try:
+            if not delivery.end_cut():
+                raise cut
+        finally:
+            del cut
+
+    # -- what is no stream --------------------------------------------------
+
+    def _refuse_documents(
+        self, attempt: Attempt[Any], reply: Reply, dialect: str, piece: bytes, meter: BodyMeter
+    ) -> None:
+        """A page or a document with status 200, where events were asked for: it need not be waited for like a
+        stream.
+        """
+        content_type = reply.headers.get("content-type", "")
+        if not_a_stream(reply.status, content_type, piece, dialect=dialect) is None:
+            return
+        attempt.refuse()
+        attempt.reading()
+        body = self._read_decoded(attempt, reply, meter, piece)
+        error = not_a_stream(reply.status, content_type, body, dialect=dialect)
+        assert error is not None
+        raise self._scrubbed(attempt, error)
+
+    def _decoder(self, reply: Reply, *, tolerant: bool = False) -> Decoder:
+        return Decoder(
+            self.dialect,
+            url=self.request.url,
+            content_type=reply.headers.get("content-type", ""),
+            choices=choices_asked(self.request.body),
+            in_pieces=pieces_asked(self.request.body),
+            asks_nothing=asks_nothing(self.request.body),
+            max_event=self.max_event,
+            tolerant=tolerant,
+        )
+
+    def _refused(self, attempt: Attempt[Event], reply: Reply) -> ProviderError:
+        status, location = reply.status, reply.location
+        if location is not None or 300 <= status < 400:
+            target = None if location is None else self._secrets(attempt).masked(redact.url(location))
+            return ProviderError(self._redirect_message(status, target), status=status, retryable=False)
+        body = self._read_decoded(attempt, reply, self._meter(reply, lenient=True))
+        proxy = attempt.tally.proxy
+        error = self.provider_failure(self.request.host, status, reply.headers, body, self.wall(), proxy=proxy)
+        self._scrubbed(attempt, error)
+        return error
+
+    def _redirect_message(self, status: int, target: str | None) -> str:
+        if target is None:
+            return f"{self.request.host} answered HTTP {status}, a redirect without a usable target. Check the URL."
+        return (
+            f"{self.request.host} redirects this {self.request.method} (HTTP {status}) to {target},"
+            " which llmwatch does not follow: the request would lose its body, or go round in circles."
+            " Use the final URL directly."
+        )
+
+    @staticmethod
+    def provider_failure(
+        host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float, *, proxy: str | None = None
+    ) -> ProviderError:
+        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may repeat
+        what was sent: see :func:`~llmwatch.engine.scrub.scrubbed`. ``proxy`` has taken the request as a server does: a
+        407 is its own.
+        """
+        said = provider_error(status, body, headers.get("content-type", ""))
+        message = f"{host} answered HTTP {status}: {redact.text(said.message)}"
+        if status == 407 and proxy is not None:
+            message = (
+                f"The proxy {proxy} answered HTTP 407 and handed nothing on to {host}: {redact.text(said.message)}."
+                f" Give a user and password that it takes in its URL, in {PROXY_SETTINGS}."
+            )
+        return ProviderError(
+            message,
+            status=status,
+            code=said.code,
+            type=said.type,
+            retry_after=retry_after(headers, wall, status=status, body=body),
+            should_retry=should_retry(headers),
+            loading=status == 503 and is_loading(body),
+        )
+
+
+class Marks(TypedDict):
+    """What a batch shows of the answer's end, in the words of :meth:`~llmwatch.watch.attempt.Attempt.deliver`."""
+
+    progress: bool
+    finish: bool
+    end: bool
+    terminal: bool
+
+
+NO_MARKS: Marks = {"progress": False, "finish": False, "end": False, "terminal": False}
+"""Nothing that shows an end."""
+
+
+_BLANK = b"\xef\xbb\xbf\r\n"
+
+
+class EventDelivery:
+    """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
+
+    strict = True
+    """Whether what is wrong with the answer ends it."""
+
+    def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._reply = reply
+        self._decoder = exchange._decoder(reply, tolerant=not self.strict)
+        self._meter = self._meter_of(reply)
+        self._begun = False
+        self._start = b""  # of a body that may be lines or a document
+        self._size = 0
+        self._tokens = 0
+        self._said = False
+
+    def _meter_of(self, reply: Reply) -> BodyMeter:
+        return self._exchange._meter(reply)
+
+    def take(self, data: bytes) -> None:
+        """The next bytes as they came over the wire. Raises what ends the answer."""
+        if self._decoder.terminal:
+            return
+        for piece in self._meter.feed(data):
+            if piece and not self._begun:
+                self._begun = not self.strict or self._refuse_documents(piece)
+            self._decoded(piece)
+
+    def _refuse_documents(self, piece: bytes) -> bool:
+        """Whether the body is known to be no document by now."""
+        start = self._start + piece
+        if self._decoder.framing is None and start.lstrip(_BLANK).startswith(b"{"):
+            lines = begins_lines(start)
+            if lines is not False:
+                self._start = b"" if lines else start
+                return lines is True
+        self._start = b""
+        dialect = self._decoder.dialect or self._exchange.dialect
+        self._exchange._refuse_documents(self._attempt, self._reply, dialect, start, self._meter)
+        return True
+
+    def _decoded(self, piece: bytes) -> None:
+        self._size += len(piece)
+        events = self._decoder.feed(piece)
+        self._hand_over(events, self._size)
+        if events:
+            # An event is as large as all the pieces that it came in.
+            self._size = 0
+
+    def end(self) -> None:
+        """The body ended in good order. Raises where its answer did not."""
+        decoder, tally = self._decoder, self._attempt.tally
+        if not decoder.terminal:
+            self._require_whole()
+            self._hand_over(decoder.end(), 0)
+            failure = decoder.verdict_at_end()
+            if failure is not None and not decoder.terminal:
+                raise self._exchange._scrubbed(self._attempt, decoder.judged(failure))
+        tally.end = tally.end or "eof"
+
+    def end_cut(self) -> bool:
+        """The body was cut; whether the answer is whole all the same: the last bytes before the cut may have been its
+        end mark. Raises what they say that the provider's error is.
+        """
+        if not self._decoder.terminal:
+            self._hand_over(self._decoder.end(clean=False), 0)
+        return self._decoder.settled
+
+    def _require_whole(self) -> None:
+        if not self._meter.complete:
+            raise StreamCut(f"The compressed body from {self._exchange.request.host} was cut before its end.")
+
+    def _hand_over(self, events: list[Event], size: int) -> None:
+        decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
+        # Noted before the hand-over, which may end the attempt.
+        tally = attempt.tally
+        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
+        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
+        tally.provider_acted = decoder.provider_acted
+        if error is None:
+            # Else whoever closes the call before the error is raised would have had a whole answer.
+            self._note_end()
+        if error is not None and events and events[-1].kind is Kind.ERROR:
+            # It comes out as an exception, not as an event.
+            last = events.pop()
+            said = self._said or any(event.has_content for event in events)
+            if said and (last.text or last.reasoning):
+                # The last words beside it. Without any before, they would keep the request from being sent again.
+                kind = Kind.TEXT if last.text else Kind.REASONING
+                events.append(replace(last, kind=kind, tools=(), finish=False, error=None))
+        if events:
+            content = any(event.has_content for event in events)
+            self._said = self._said or content
+            attempt.deliver(
+                events,
+                size,
+                content=content,
+                **self._marks(events, end=decoder.terminal and error is None),
+                kinds=map(KIND_OF, events),
+            )
+        if error is not None:
+            raise self._exchange._scrubbed(attempt, decoder.judged(error))
+
+    def _note_end(self) -> None:
+        if self._decoder.terminal:
+            self._attempt.tally.end = "terminal"
+        if self._decoder.settled:
+            self._reply.answered()
+
+    def _marks(self, events: list[Event], *, end: bool) -> Marks:
+        decoder = self._decoder
+        before, self._tokens = self._tokens, decoder.output_tokens
+        return {
+            "progress": self._tokens > before,
+            # Keep-alives after a finish mark are no news, and an error behind it is no end.
+            "finish": decoder.error is None
+            and decoder.finishing
+            and any(event.kind is not Kind.KEEPALIVE for event in events),
+            "end": end,
+            "terminal": decoder.settled,
+        }

@@ -1,0 +1,281 @@
+"""From what happened to what is remembered: the facts, the error and the record of an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.scrub import scrubbed
+from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
+from llmwatch.payload import ToolExposure
+from llmwatch.policy import EffectiveLimits
+from llmwatch.records import AttemptRecord, Timings
+from llmwatch.records.evidence import OMITTED
+from llmwatch.recovery import Facts, Sent, failure_of, timeout_message
+from llmwatch.redaction import Secrets, redact
+from llmwatch.redaction.sent import may_repeat
+from llmwatch.transport.errors import Summary
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
+from llmwatch.watch.stats import Tally
+
+__all__ = ["Ended", "cancelled_error", "observe"]
+
+# Characters of a header's value that are looked at; of a longer one only the beginning is shown anyway.
+_MOST_VALUE = 1000
+_OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
+_CANCELLED = {
+    "user": "The call was cancelled by the caller.",
+    "lifecycle": "The call was ended: its client was closed, its process exits, or it belongs to a parent process.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An attempt that is over: its verdict, its facts, and the error that it means (``None`` if it is done).
+
+    ``fault``: what is wrong with an answer that was handed on as it came.
+    """
+
+    verdict: Verdict
+    facts: Facts
+    error: BaseException | None
+    record: AttemptRecord
+    fault: LLMWatchError | None = None
+
+
+def cancelled_error(by: str) -> Cancelled:
+    """The error of a call that was given up by ``user`` or ``lifecycle``."""
+    return Cancelled(_CANCELLED[by], by=by)
+
+
+def observe(
+    attempt: Attempt[Any],
+    *,
+    number: int,
+    request: CallRequest,
+    limits: EffectiveLimits,
+    tools: ToolExposure,
+    call_started_at: float,
+    idle_since_previous: float | None,
+    deliverable: bool,
+    error: BaseException | None = None,
+) -> Ended:
+    """Everything that is known of an attempt with a verdict. ``deliverable``: what it lets through reaches the user
+    at once.
+
+    ``error`` stands for the verdict's own where the attempt went well and its answer did not (an HTTP status in a
+    plain call). It is scrubbed here; the verdict's was by the worker.
+    """
+    verdict = attempt.verdict
+    assert verdict is not None
+    machine = attempt.machine
+    facts = _facts(attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable)
+    if isinstance(error, LLMWatchError):
+        scrubbed(error, request, Secrets.of(attempt.tally.asked, request.body))
+    error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
+    record = _record(
+        attempt,
+        verdict,
+        facts,
+        error,
+        number=number,
+        request=request,
+        tools=tools,
+        idle_since_previous=idle_since_previous,
+    )
+    return Ended(verdict=verdict, facts=facts, error=error, record=record, fault=attempt.tally.fault)
+
+
+def _facts(
+    attempt: Attempt[Any],
+    machine: Machine,
+    verdict: Verdict,
+    *,
+    tools: ToolExposure,
+    request: CallRequest,
+    deliverable: bool,
+) -> Facts:
+    tally, marks = attempt.tally, machine.marks
+    kinds = dict(tally.events)
+    sent_at = marks.get(Seen.SENT)
+    return Facts(
+        # An answer to what the connection could not say was sent.
+        sent=Sent.YES if tally.sent == "no" and tally.status is not None else Sent(tally.sent),
+        headers=tally.status is not None,
+        first_byte=tally.response_bytes > 0 or tally.answering,
+        first_event=Seen.EVENT in marks,
+        text="text" in kinds
+        or tally.unread
+        or (bool(kinds) and Seen.CONTENT in marks and not kinds.keys() & _OTHER_CONTENT),
+        reasoning="reasoning" in kinds,
+        tool_input="tool_input" in kinds,
+        tool_call="tool_call" in kinds,
+        delivered=deliverable and attempt.opened,
+        terminal=Seen.TERMINAL in marks,
+        bytes=tally.response_bytes,
+        events=sum(kinds.values()),
+        socket_reused=tally.reused,
+        socket_idle=tally.idle,
+        since_sent=None if sent_at is None else verdict.at - sent_at,
+        tools=tools,
+        provider_acted=tally.provider_acted,
+        beaten=tally.beaten,
+        replayable=None if tally.opaque else request.replayable,
+    )
+
+
+def _error(
+    attempt: Attempt[Any],
+    verdict: Verdict,
+    facts: Facts,
+    *,
+    limits: EffectiveLimits,
+    request: CallRequest,
+    call_started_at: float,
+) -> BaseException | None:
+    if verdict.kind is VerdictKind.DONE:
+        return None
+    if verdict.kind is VerdictKind.FAILED:
+        return verdict.error
+    if verdict.kind is VerdictKind.CANCELLED:
+        return cancelled_error(verdict.by or "user")
+    limit = verdict.limit or "total"
+    seconds = verdict.seconds or 0.0
+    elapsed = verdict.elapsed if verdict.elapsed is not None else verdict.at - call_started_at
+    function = attempt.tally.function
+    message = timeout_message(
+        limit,
+        seconds,
+        elapsed,
+        paused=verdict.paused,
+        facts=facts,
+        host=request.host,
+        function=function,
+        stuck=function and attempt.orphaned and facts.sent is Sent.YES,
+    )
+    return WatchTimeout(
+        message,
+        limit=limit,
+        limit_seconds=seconds,
+        phase=verdict.phase.public,
+        elapsed=elapsed,
+        paused=verdict.paused,
+    )
+
+
+def _record(
+    attempt: Attempt[Any],
+    verdict: Verdict,
+    facts: Facts,
+    error: BaseException | None,
+    *,
+    number: int,
+    request: CallRequest,
+    tools: ToolExposure,
+    idle_since_previous: float | None,
+) -> AttemptRecord:
+    tally, machine = attempt.tally, attempt.machine
+    if tally.fault is not None and (error is None or isinstance(error, Cancelled)):
+        # What the caller found wrong, and why he may have left.
+        error = tally.fault
+    failure = None if error is None else failure_of(error)
+    said = _said(tally, request, failed=error is not None)
+    return AttemptRecord(
+        number=number,
+        started_at=attempt.created_wall,
+        timings=_timings(attempt, verdict),
+        method=request.method,
+        url=request.url,
+        origin=request.origin,
+        dialect=tally.dialect,
+        status=tally.status,
+        request_id=said["request_id"],
+        request_bytes=tally.request_bytes,
+        response_bytes=tally.response_bytes,
+        events=dict(tally.events),
+        comments=tally.comments,
+        stray_lines=tally.stray_lines,
+        contradictions=tally.contradictions,
+        longest_gap=machine.longest_gap,
+        phase=verdict.phase.public,
+        limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,
+        limit_seconds=verdict.seconds,
+        elapsed=verdict.at - attempt.created_at,
+        paused=attempt.paused,
+        kill_lag=verdict.lag,
+        socket_reused=tally.reused,
+        socket_idle=tally.idle,
+        idle_since_previous=idle_since_previous,
+        tool_boundary=tools.to_dict(),
+        facts=facts.to_dict(),
+        cause=None if failure is None else failure.cause,
+        close_reason="done" if failure is None else failure.close_reason,
+        error=None if error is None else type(error).__name__,
+        message=None if error is None else _message(error),
+        orphaned=attempt.orphaned,
+        late_events=machine.late,
+        end=None if error is not None else _end(attempt, verdict),
+        evidence=None if error is None else _evidence(tally, said, error),
+    )
+
+
+def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:
+    return "finish" if verdict.limit is not None and verdict.phase is Phase.FINISHING else attempt.tally.end
+
+
+def _said(tally: Tally, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
+    """The values that are kept of the answer's headers, without what they repeat of the request's secrets."""
+    kept = {"request_id": tally.request_id}
+    if failed:
+        kept.update(content_type=tally.content_type, content_encoding=tally.content_encoding)
+    elif tally.request_id is None or not may_repeat(tally.request_id, tally.asked):
+        return kept
+    if not any(kept.values()):
+        return kept
+    secrets = Secrets.of(tally.asked, request.body)
+    return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}
+
+
+def _evidence(tally: Tally, said: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
+    cause = error.__cause__
+    found: dict[str, object | None] = {
+        "content_type": said["content_type"],
+        "content_encoding": said["content_encoding"],
+        "pending_bytes": tally.pending_bytes or None,
+    }
+    if isinstance(error, ProviderError):
+        found.update(provider_type=error.type, provider_code=error.code)
+    if isinstance(cause, Summary):
+        found.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
+    kept = {name: value for name, value in found.items() if value is not None}
+    # What was cut on its way here is incomplete too.
+    cut = sum(isinstance(value, str) and redact.is_cut(value) for value in kept.values())
+    return {**kept, OMITTED: cut} if cut else kept or None
+
+
+def _message(error: BaseException) -> str:
+    # A foreign exception's text was not written with records in mind; its class says enough. The record scrubs ours.
+    return str(error) if isinstance(error, LLMWatchError) else f"{type(error).__name__} raised by the caller's code"
+
+
+def _timings(attempt: Attempt[Any], verdict: Verdict) -> Timings:
+    marks, start = attempt.machine.marks, attempt.created_at
+
+    def since(what: Seen) -> float | None:
+        at = marks.get(what)
+        return None if at is None else at - start
+
+    last = attempt.machine.last_byte_at
+    return Timings(
+        queued=since(Seen.BEGUN),
+        connected=since(Seen.CONNECTED),
+        sent=since(Seen.SENT),
+        headers=since(Seen.HEADERS) or since(Seen.REFUSED),
+        first_byte=since(Seen.BYTE),
+        first_event=since(Seen.EVENT),
+        first_content=since(Seen.CONTENT),
+        last_byte=None if last is None else last - start,
+        end=verdict.at - start,
+    )

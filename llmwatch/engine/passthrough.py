@@ -1,0 +1,313 @@
+"""A response as it is on the wire, handed over by a worker: what the doors for existing code are built on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmwatch.engine.exchange import KIND_OF, NO_MARKS, EventDelivery, Exchange, Head
+from llmwatch.engine.settings import Nature
+from llmwatch.errors import (
+    EmptyStream,
+    EventTooLarge,
+    LLMWatchError,
+    MalformedEvent,
+    NotAStream,
+    ProviderError,
+    StreamTruncated,
+)
+from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
+from llmwatch.transport.errors import is_before_connecting
+from llmwatch.transport.sender import Reply
+from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.stats import Tally
+from llmwatch.wire import Event, Kind, Recognition, beginning, end_of_events, media_type
+
+__all__ = ["PassthroughExchange", "Piece"]
+
+_DOCUMENTS = ("application/json",)
+
+
+class Piece(bytes):
+    """Bytes of a streamed answer, and the ``text`` that they complete."""
+
+    text = ""
+
+    @classmethod
+    def of(cls, data: bytes, events: list[Event]) -> Piece:
+        """``data`` with the text of ``events``."""
+        piece = cls(data)
+        piece.text = "".join(event.text for event in events)
+        return piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassthroughExchange(Exchange):
+    """One request and its response, of whatever ``nature``. ``findable``: whether its sockets will be found.
+
+    Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
+    read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
+    events move the clocks. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
+    before. ``redirected``: the request was a model call before a redirect, and the answer has the bounds of one.
+    ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a plain call
+    is answered with.
+    """
+
+    nature: Nature
+    findable: bool = True
+    strict: bool = False
+    redirected: bool = False
+    whole: bool = False
+    documents_whole: bool = False
+    runs_hooks = False
+
+    def run(self, attempt: Attempt[Any]) -> None:
+        """The work of one attempt."""
+        attempt.tally.opaque = not self.findable
+        # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
+        attempt.unhurried = self.nature is Nature.OTHER
+        if self.nature is Nature.STREAM:
+            self._run(attempt, self._read_stream, streaming=True)
+        elif self.nature is Nature.PLAIN:
+            self._run(attempt, self._read_plain, streaming=False)
+        else:
+            self._run(attempt, self._read_bytes, streaming=False, model=False)
+
+    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+        # A stand-in for the network raises what its user told it to, and an adapter with connections of its own what
+        # its users expect of it.
+        if tally.sockets == 0 and (tally.sent != "no" or not is_before_connecting(error)):
+            return error
+        return Exchange._translated(self, error, tally)
+
+    # -- no model call ------------------------------------------------------
+
+    def _read_bytes(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if reply.forced or (self.redirected and reply.refused):
+            # Most likely it is not the answer.
+            body = self._read_refused(attempt, reply, counted=self.redirected)
+            whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded or not body)
+            attempt.deliver([whole], 0, content=False, terminal=True, event=False)
+            return
+        head = Head(reply.response, decoded=reply.decoded)
+        attempt.deliver([head], 0, content=False, event=False, visible=True)
+        meter = self._meter(reply, lenient=True)
+        for data in attempt.pieces(reply.read):
+            if self.redirected:
+                meter.count(data)
+            # A reader that knows the length may be through, and away, before another read has shown the end.
+            attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
+
+    # -- a plain answer -----------------------------------------------------
+
+    def _read_plain(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if reply.refused:
+            Exchange._read_plain(self, attempt, reply)
+        elif self.whole or (self.documents_whole and media_type(reply.headers.get("content-type", "")) in _DOCUMENTS):
+            body = self._read_all(attempt, reply)
+            # Not decoded here: whoever reads it does that.
+            attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
+        else:
+            self._read_pieces(attempt, reply)
+
+    # -- a streamed answer --------------------------------------------------
+
+    def _read_stream(self, attempt: Attempt[Any], reply: Reply) -> None:
+        if 200 <= reply.status < 300:
+            self._read_pieces(attempt, reply)
+            return
+        body = self._read_refused(attempt, reply)
+        response = reply.load(body, self._most_of_error, cut=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
+
+    def _read_pieces(self, attempt: Attempt[Any], reply: Reply) -> None:
+        attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
+        self._read_events(attempt, reply, StrictDelivery if self.strict else ByteDelivery)
+
+
+class ByteDelivery(EventDelivery):
+    """Hands over the bytes of a streamed answer as they come, and reads its events along the way.
+
+    It judges an answer only as far as a dialect was seen in it. Its reader learns of everything else from the bytes.
+    """
+
+    strict = False
+    _exchange: PassthroughExchange
+
+    def __init__(self, exchange: PassthroughExchange, attempt: Attempt[Any], reply: Reply) -> None:
+        super().__init__(exchange, attempt, reply)
+        content_type = reply.headers.get("content-type", "")
+        self._recognition = Recognition(exchange.dialect, framing=self._decoder.framing, content_type=content_type)
+        self._events: list[Event] = []
+        self._whole = False
+        if self._meter.unread:
+            self._decoder.give_up()
+
+    def _meter_of(self, reply: Reply) -> BodyMeter:
+        # Where the encoding is not read here, the reader has asked for it.
+        return self._exchange._meter(reply, lenient=not self.strict)
+
+    def take(self, data: bytes) -> None:
+        """The next bytes as they came over the wire. Raises what ends the answer."""
+        if self._decoder.terminal:
+            # Nothing of it is read here, but the reader may decode it.
+            self._meter.count(data)
+        if self._whole:
+            self._attempt.trail(Piece(data), len(data))
+            return
+        try:
+            super().take(data)
+        except Undecodable as error:
+            if self.strict:
+                raise
+            self._note_fault(self._exchange._undecodable(self._attempt, error))
+            self._meter.decompressor = Unread()
+            self._decoder.give_up()
+        events, self._events = self._events, []
+        self._pass_on(data, events)
+
+    def _decoded(self, piece: bytes) -> None:
+        decoder, recognition = self._decoder, self._recognition
+        if not recognition.seen:
+            recognition.look_at(piece)
+            if recognition.hopeless and not decoder.blind:
+                decoder.give_up()
+        events = decoder.feed(piece)
+        if isinstance(decoder.error, EventTooLarge):
+            decoder.fault, decoder.error = decoder.error, None
+            decoder.give_up()
+        if not recognition.seen:
+            recognition.read(events, decoder.dialect)
+        self._events += events
+
+    def end(self) -> None:
+        """The body ended in good order. Raises where the answer of a dialect that was seen did not."""
+        if self._whole:
+            return
+        decoder, recognition, tally = self._decoder, self._recognition, self._attempt.tally
+        self._require_whole()
+        if not decoder.terminal and not self._meter.unread:
+            self._pass_on_last(decoder.end())
+            failure = decoder.verdict_at_end()
+            if failure is not None and not decoder.terminal:
+                self._judge(failure)
+        if not recognition.seen:
+            tally.unread = decoder.blind or recognition.foreign or isinstance(tally.fault, (NotAStream, ProviderError))
+        tally.end = tally.end or "eof"
+
+    def end_cut(self) -> bool:
+        """The body was cut; whether the answer is whole all the same."""
+        if not self._whole and not self._decoder.terminal:
+            self._pass_on_last(self._decoder.end(clean=False))
+        return self._whole
+
+    def _pass_on_last(self, events: list[Event]) -> None:
+        """The bytes of these events are handed over already."""
+        if not self._recognition.seen:
+            self._recognition.read(events, self._decoder.dialect)
+        self._pass_on(b"", events)
+
+    def _judge(self, failure: LLMWatchError) -> None:
+        """What the end of the body means: ``failure`` is what it would be to a reader who is told nothing else."""
+        decoder, recognition = self._decoder, self._recognition
+        if isinstance(failure, StreamTruncated):
+            # After an error nothing else is to come.
+            begun = recognition.seen or not (decoder.events or recognition.foreign)
+            ends = begun and not decoder.blind and not isinstance(decoder.fault, ProviderError)
+            ends = ends and (self.strict or not self._is_document())
+        elif isinstance(failure, EmptyStream) and decoder.begun and not self.strict:
+            # A last line without an empty one is what the whole of a wire of another make looks like.
+            recognition.foreign = True
+            return
+        else:
+            ends = self.strict
+        if ends:
+            raise self._exchange._scrubbed(self._attempt, failure)
+        if recognition.seen or (self._exchange.nature is Nature.STREAM and not isinstance(failure, StreamTruncated)):
+            self._note_fault(failure)
+
+    def _is_document(self) -> bool:
+        """Whether the body is one JSON document, with the fields of a dialect that has no lines: a whole answer."""
+        decoder = self._decoder
+        return decoder.events == 1 and decoder.framing == "lines" and self._recognition.document
+
+    def _note_fault(self, fault: LLMWatchError) -> None:
+        tally = self._attempt.tally
+        if tally.fault is None:
+            tally.fault = self._exchange._scrubbed(self._attempt, fault)
+
+    def _pass_on(self, data: bytes, events: list[Event]) -> None:
+        decoder, recognition, attempt = self._decoder, self._recognition, self._attempt
+        seen, tally = recognition.seen, attempt.tally
+        # Noted before the hand-over, which may end the attempt.
+        tally.comments, tally.pending_bytes = decoder.comments, decoder.pending
+        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
+        tally.provider_acted = decoder.provider_acted
+        tally.dialect = decoder.dialect if seen else None
+        tally.unread = not seen and (recognition.foreign or decoder.blind)
+        # An end mark with nothing in front of it is the reader's to judge too.
+        fault = decoder.fault or (decoder.error if decoder.terminal else None)
+        if fault is not None and (seen or not isinstance(fault, MalformedEvent)):
+            # What is no dialect's is not damaged by not being JSON.
+            self._note_fault(fault)
+        self._whole = seen and decoder.settled
+        if seen:
+            self._note_end()
+        marks = self._marks(events, end=decoder.terminal) if seen else NO_MARKS
+        if data or events:
+            attempt.deliver(
+                [Piece.of(data, events)],
+                len(data),
+                content=seen and any(event.has_content for event in events),
+                **marks,
+                kinds=map(KIND_OF, events) if seen else (),
+                event=bool(events),
+                visible=recognition.foreign or decoder.blind or tally.fault is not None,
+                unread=decoder.blind or (recognition.foreign and not seen),
+            )
+        if decoder.error is not None and not decoder.terminal:
+            raise self._exchange._scrubbed(attempt, decoder.error)
+
+
+class StrictDelivery(ByteDelivery):
+    """The same for a reader to whom an answer that is not as it should be would be lost, or would look whole.
+
+    Such a reader stops at the end mark, wherever it stands. So what came in the same read as an event that is wrong is
+    handed over up to that event, and an end mark that is not believed by itself waits for the end of the body.
+    """
+
+    strict = True
+
+    def __init__(self, exchange: PassthroughExchange, attempt: Attempt[Any], reply: Reply) -> None:
+        super().__init__(exchange, attempt, reply)
+        self._begun_event = b""
+        self._waiting = b""
+
+    def end(self) -> None:
+        super().end()
+        if self._waiting:
+            self._attempt.deliver([Piece(self._waiting)], len(self._waiting), content=False, event=False)
+
+    def _pass_on(self, data: bytes, events: list[Event]) -> None:
+        decoder = self._decoder
+        if self._waiting:
+            self._waiting += data
+            return
+        if decoder.terminal and decoder.error is not None:
+            # An end mark and nothing in front of it.
+            self._attempt.tally.dialect = decoder.dialect
+            raise self._exchange._scrubbed(self._attempt, decoder.error)
+        good = len(events)
+        if events and (events[-1].kind is Kind.ERROR or (decoder.terminal and not decoder.settled)):
+            good -= 1
+        if (good < len(events) or decoder.error is not None) and self._readable:
+            place = end_of_events(data, good, begun=self._begun_event)
+            if decoder.terminal:
+                self._waiting = data[place:]
+            data = data[:place]
+        self._begun_event = beginning(self._begun_event + data) if decoder.pending else b""
+        super()._pass_on(data, events)
+
+    @property
+    def _readable(self) -> bool:
+        return self._decoder.framing == "events" and isinstance(self._meter.decompressor, Identity)

@@ -1,0 +1,378 @@
+"""What is done about a failed attempt, and after which wait: the pure decision, fed with what the call has left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import requests
+
+from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
+from llmwatch.engine.history import History
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
+from llmwatch.policy import EffectiveRetry
+from llmwatch.records import Decision
+from llmwatch.recovery import (
+    NEWS,
+    Context,
+    Door,
+    Facts,
+    FailureKind,
+    Outcome,
+    Plan,
+    Reason,
+    Sent,
+    backoff,
+    decide,
+    failure_of,
+    outcome_of,
+)
+from llmwatch.recovery.retryability import RETRYABLE_STATUSES
+
+__all__ = ["Planner"]
+
+_REASONS = {Barrier.PACE: Reason.HELD_BACK, Barrier.BREAKER: Reason.CIRCUIT_OPEN, Barrier.BUDGET: Reason.BUDGET_EMPTY}
+
+
+@dataclass(slots=True, kw_only=True)
+class Planner:
+    """Decides for one call, and takes its attempts through the gate before their origin. Used by the caller's thread
+    alone.
+
+    ``loading_time`` is for how many seconds a server that loads its model is asked again, ``loading_since`` when it
+    said so first. ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``waited`` the seconds
+    that it has waited for the gate so far; ``refused`` why it may not wait longer.
+    """
+
+    settings: Settings
+    start: Start
+    retry: EffectiveRetry
+    history: History
+    gate: Gate
+    ends_at: float | None = None
+    loading_time: float = 0.0
+    loading_since: float | None = None
+    waited: float = 0.0
+    turn: Turn | None = None
+    refused: Plan | None = None
+    _call: object = field(default_factory=object, init=False)  # what the gate knows it by
+    _told_at: float | None = field(default=None, init=False)  # when the call itself was told to wait
+    _paced_wait: float | None = field(default=None, init=False)  # how long it waits for that
+    _failed: bool = field(default=False, init=False)  # the last attempt has, as others may
+    _costs: bool = field(default=False, init=False)  # the resend that is planned takes a token
+    _plan: Plan | None = field(default=None, init=False)
+
+    # -- the gate ---------------------------------------------------------------
+
+    def enter(self, now: float) -> None:
+        """The call begins."""
+        self.gate.enter(self._call, now)
+
+    def line_up(self, request: CallRequest, outer: Sequence[object], wake: Callable[[], None]) -> Turn:
+        """The next attempt's place before the gate of the origin that ``request`` goes to, which ``on_retry`` may have
+        changed.
+        """
+        gate = self.settings.origins.get(request.origin, self.retry, self.settings.random)
+        if gate is not self.gate:
+            self.gate.leave(self._call)
+            self.gate, self._told_at = gate, None
+            gate.enter(self._call, self.settings.clock.now())
+        self.turn = self._turn(request, costs=self._costs, told_at=self._told_at, outer=outer, wake=wake)
+        return self.turn
+
+    def _turn(self, request: CallRequest, *, costs: bool, told_at: float | None, **more: Any) -> Turn:
+        heeded = self.start.nature is not Nature.OTHER
+        attempts_left = self.retry.max_attempts - self.history.counted + 1
+        refused = told_at is not None and self.retry.pace
+        return Turn(
+            self.gate,
+            attempts_left=attempts_left,
+            cautious=heeded and (self._failed or refused) and attempts_left == 1,
+            costs=costs,
+            account=request.account(self.settings.origins.salt) if heeded and self.retry.pace else None,
+            told_at=told_at,
+            # Scripts wait for servers to come up by asking again and again.
+            heeds_breaker=heeded,
+            **more,
+        )
+
+    def bears_until(self, delay: Delay, began: float, now: float) -> float | None:
+        """Until when the call may wait, as it does since ``began``; ``None`` if it may not at all. A wait that is
+        longer than it may be is begun only if it can end earlier than that.
+        """
+        ends = min(began + self.retry.max_retry_after + delay.spread, now + self.retry.max_wait - self.waited)
+        if delay.until <= ends and (self.ends_at is None or delay.until < self.ends_at):
+            return delay.until
+        if self.ends_at is not None:
+            ends = min(ends, self.ends_at)
+        return ends if delay.at_latest and ends > now else None
+
+    def goes_anyway(self, delay: Delay, now: float) -> bool:
+        """Whether an attempt that may wait no longer goes out all the same: where only a guess holds it back, unless
+        its call is at its end.
+        """
+        return delay.optional and (self.ends_at is None or now < self.ends_at)
+
+    def refuse(
+        self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float, began: float
+    ) -> LLMWatchError:
+        """What the call ends with, since it may not wait for ``delay``, as it may do since ``began``: ``error``, or
+        where nothing was sent a :class:`CircuitOpen`.
+        """
+        wait, why = delay.until - now, self.in_words(delay, request, now)
+        if delay.at_latest:
+            # It may be any moment.
+            wait = min(wait, NEWS)
+        setting = self._bound(now, began)
+        if self.ends_at is not None and setting == "deadline":
+            bound = f"The deadline of this call is in {max(0.0, self.ends_at - now):.1f} s."
+        else:
+            bound = (
+                f"This call may wait {self.retry.max_retry_after:g} s at once (max_retry_after) and"
+                f" {self.retry.max_wait:g} s in all (max_wait), of which it has waited {self.waited:.1f} s."
+            )
+        if error is None:
+            error = CircuitOpen(f"Nothing was sent: {why} {bound}", retry_after=wait)
+        else:
+            error.message += f" It was not sent again: {why} {bound}"
+            error.retry_after = wait
+        if self._plan is not None:
+            self.refused = self._plan.stopped(_REASONS[delay.barrier], setting)
+        else:
+            plan = decide(failure_of(error), None, self._context(None))
+            self.refused = plan.stopped(_REASONS[delay.barrier], setting)
+        return error
+
+    def _bound(self, now: float, began: float) -> str:
+        """The setting that lets the call wait least from ``now`` on."""
+        left = {
+            "max_wait": self.retry.max_wait - self.waited,
+            "max_retry_after": began + self.retry.max_retry_after - now,
+            "deadline": float("inf") if self.ends_at is None else self.ends_at - now,
+        }
+        return min(left, key=lambda setting: left[setting])
+
+    def first_delay(self, request: CallRequest, outer: Sequence[object], now: float) -> CircuitOpen | None:
+        """What the call's first attempt would have to wait for from ``now`` on, as the error that it is for
+        ``on_retry``, which may send it elsewhere at once.
+        """
+        turn = self._turn(request, costs=False, told_at=None, outer=outer)
+        delay = self.gate.outlook(turn, now)
+        if delay is None or delay.optional:
+            return None
+        return CircuitOpen(f"Nothing was sent: {self.in_words(delay, request, now)}", retry_after=delay.until - now)
+
+    def differs(self, request: CallRequest, other: CallRequest) -> bool:
+        """Whether what holds one of them back need not hold back the other."""
+        salt = self.settings.origins.salt
+        return request.origin != other.origin or request.account(salt) != other.account(salt)
+
+    def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
+        """What the call waits for, for a person."""
+        host, wait = request.host, max(0.0, delay.until - now)
+        if delay.rate is not None:
+            return (
+                f"{host} refuses calls with this model and credential that come too fast, so that they go out one after"
+                f" the other, {delay.rate:.2g} a second for now; it is the turn of this one in about {wait:.1f} s."
+            )
+        if delay.optional:
+            return (
+                f"the latest attempts at {host} have failed, so that this one, the last of its call or one of many,"
+                f" lets others find out first, for {wait:.1f} s."
+            )
+        if delay.barrier is Barrier.PACE:
+            return (
+                f"{host} has told another call with this model and credential to wait, which holds this one back for"
+                f" {wait:.1f} s."
+            )
+        if delay.barrier is Barrier.BUDGET:
+            return (
+                f"too many calls to {host} had to be sent again, and the retry budget is empty; the next token for this"
+                f" call comes in {wait:.1f} s."
+            )
+        when = "once the one that is out is answered, in" if delay.at_latest else "in"
+        return (
+            f"{self.retry.breaker} attempts in a row to {host} were never answered, so the circuit breaker lets one"
+            f" through at a time, the next {when} {wait:.1f} s at the {'latest' if delay.at_latest else 'earliest'}."
+        )
+
+    def attempt_over(self, error: BaseException | None, *, cancelled: bool) -> None:
+        """An attempt is over: its origin's gate learns what that shows, and the client's other calls of a wait that it
+        was told.
+        """
+        turn, now = self.turn, self.settings.clock.now()
+        if turn is None:
+            return
+        self._told_at, self._paced_wait = None, None
+        if error is not None and not cancelled:
+            failure = failure_of(error)
+            wait = failure.retry_after
+            if failure.status in RETRYABLE_STATUSES and wait is not None:
+                self._told_at = now
+                if self.retry.pace and wait <= self.retry.max_retry_after:
+                    self._paced_wait = turn.gate.hold(turn, wait, now)
+            outcome = outcome_of(failure, error)
+            self._failed = outcome not in (Outcome.ANSWERED, Outcome.ABANDONED)
+            turn.gate.settle(turn, outcome, now)
+        elif error is None:
+            turn.gate.note_answer(turn, now)
+        turn.gate.withdraw(turn, now)
+        self.turn = None
+
+    def over(self, outcome: str) -> None:
+        """The call is over. May be said again."""
+        now, turn = self.settings.clock.now(), self.turn
+        if turn is not None:
+            turn.gate.withdraw(turn, now)
+            self.turn = None
+        if outcome in ("done", "recovered"):
+            self.gate.succeeded(now)
+        self.gate.leave(self._call)
+
+    # -- decisions ----------------------------------------------------------------
+
+    def stop(self, error: LLMWatchError, facts: Facts | None, cancelled_by: str | None) -> Plan:
+        """The plan for an end that is not up to the attempts that are left."""
+        if self.refused is not None and cancelled_by is None:
+            return self.refused
+        return decide(failure_of(error), facts, self._context(cancelled_by))
+
+    def plan(
+        self, error: LLMWatchError, facts: Facts, request: CallRequest, cancelled_by: str | None
+    ) -> tuple[Plan, float]:
+        """What follows a failed attempt, and after how many seconds. Where ``on_retry`` may send it elsewhere, it is
+        not known yet whether it will have to wait for the gate.
+        """
+        failure, context = failure_of(error), self._context(cancelled_by)
+        loading = self._is_loading(error)
+        context = replace(context, loading=loading)
+        if self._says_loading(error):
+            # Once its time is over, what was asked in it counts: there are no further attempts behind it.
+            context = replace(context, attempt=context.attempt + self.history.loading)
+        plan = decide(failure, facts, context)
+        wait = self._wait(error, plan, loading=loading)
+        if plan.recovery.decision is not Decision.RETRY:
+            return plan, wait
+        # Now that the wait is known.
+        now, asked = self.settings.clock.now(), error.retry_after is not None
+        self._costs = not plan.free and not loading and not asked
+        context = replace(
+            context,
+            wait_ok=error.retry_after is None or error.retry_after <= self.retry.max_retry_after,
+            time_ok=self.ends_at is None or now + wait < self.ends_at,
+        )
+        delay = self._outlook(request, now + wait)
+        if delay is not None and context.wait_ok and context.time_ok:
+            context = replace(
+                context,
+                breaker_ok=delay.barrier is not Barrier.BREAKER,
+                budget_ok=delay.barrier is not Barrier.BUDGET,
+                pace_ok=delay.barrier is not Barrier.PACE,
+            )
+        plan = decide(failure, facts, context)
+        self._plan = plan
+        if delay is not None and plan.reason in _REASONS.values():
+            self.refuse(delay, error, request, now, now)
+            plan = self.refused or plan
+        if loading and plan.recovery.decision is Decision.RETRY:
+            self.history.loading += 1
+        return plan, wait
+
+    def _outlook(self, request: CallRequest, then: float) -> Delay | None:
+        """What a resend at ``then`` would have to wait for, if that is more than it may."""
+        if self.retry.on_retry is not None:
+            return None
+        turn = self._turn(request, costs=self._costs, told_at=self._told_at)
+        # This one fails, and is counted as an attempt only then.
+        delay = self.gate.outlook(turn, then)
+        if delay is None or delay.optional or self.bears_until(delay, then, then) is not None:
+            return None
+        return delay
+
+    def asked_of_adapter(
+        self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
+    ) -> tuple[Plan, float] | None:
+        """What the adapter's own retries make of a failure that is never sent again here: not by this method, not for
+        this cause, or not at all. ``None`` if they leave it at ``plan``.
+        """
+        retries, failure = self.start.adapter_retries, failure_of(error)
+        ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
+        if retries is None or ours or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
+            return None
+        if failure.limit == "deadline" or plan.reason in (Reason.CANCELLED_BY_USER, Reason.CANCELLED_BY_LIFECYCLE):
+            return None
+        wait = retries.after_failure(
+            request.method, request.url, sent=facts.sent is not Sent.NO, tls=failure.kind is FailureKind.TLS_CONNECT
+        )
+        return None if wait is None or not self._bearable(wait) else (plan.resent(Reason.ADAPTER_RETRIES), wait)
+
+    def after_status(
+        self, error: LLMWatchError, facts: Facts, request: CallRequest, response: requests.Response
+    ) -> tuple[Plan, float] | None:
+        """What the adapter's own retries make of a response: another try after so many seconds, or its error, if all
+        of them are used up and it is to be raised. ``None``: it is the answer.
+        """
+        retries = self.start.adapter_retries
+        assert retries is not None
+        plan = self.stop(error, facts, None)
+        wait = retries.after_status(request.method, request.url, response)
+        if wait is not None and facts.replayable is True and self._bearable(wait):
+            return plan.resent(Reason.ADAPTER_RETRIES), wait
+        return (plan.stopped(Reason.ADAPTER_RETRIES_EXHAUSTED), 0.0) if retries.exhausted else None
+
+    def _bearable(self, wait: float) -> bool:
+        in_time = self.ends_at is None or self.settings.clock.now() + wait < self.ends_at
+        return wait <= self.retry.max_retry_after and in_time
+
+    def _context(self, cancelled_by: str | None) -> Context:
+        history, retry = self.history, self.retry
+        return Context(
+            door=self.start.decides_as,
+            attempt=history.counted,
+            max_attempts=retry.max_attempts,
+            slow_but_alive=retry.slow_but_alive,
+            # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
+            # twice.
+            resend_with_tools=retry.resend_with_tools
+            and (self.start.nature is not Nature.OTHER or self.start.door is Door.WRAP),
+            plain=self.start.plain,
+            partial_resends_used=history.partial_resends,
+            free_resend_used=history.free_resends > 0,
+            cancelled_by=cancelled_by,
+        )
+
+    def _is_loading(self, error: LLMWatchError) -> bool:
+        """Whether a local server loads its model, and has time left for that: as long as it might have been silent."""
+        if not self._says_loading(error):
+            return False
+        now = self.settings.clock.now()
+        self.loading_since = now if self.loading_since is None else self.loading_since
+        return now < self.loading_since + self.loading_time
+
+    def _says_loading(self, error: LLMWatchError) -> bool:
+        loading = isinstance(error, ProviderError) and error.loading and error.retry_after is None
+        return loading and self.loading_time > 0
+
+    def _wait(self, error: LLMWatchError, plan: Plan, *, loading: bool) -> float:
+        """None for the free resend, what the provider asked for exactly, else a back-off. While a model is loaded it
+        ends with the time for that.
+        """
+        if plan.free:
+            return 0.0
+        if error.retry_after is not None:
+            return float(error.retry_after) if self._paced_wait is None else self._paced_wait
+        wait = self._backoff(self.history.loading + 1 if loading else self.history.counted)
+        if loading and self.loading_since is not None:
+            wait = max(0.0, min(wait, self.loading_since + self.loading_time - self.settings.clock.now()))
+        return wait
+
+    def _backoff(self, attempt: int) -> float:
+        return backoff(
+            attempt,
+            base=self.retry.backoff,
+            cap=self.retry.max_backoff,
+            random=self.settings.random,
+        )

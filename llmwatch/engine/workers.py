@@ -1,0 +1,69 @@
+"""From the settings of a call to what the worker of each of its attempts does."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from llmwatch.engine.call import MakeWork, Work
+from llmwatch.engine.exchange import Exchange
+from llmwatch.engine.passthrough import PassthroughExchange
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
+from llmwatch.transport.prepared import PreparedSender
+from llmwatch.transport.sender import Opener
+from llmwatch.wire import MAX_EVENT
+
+__all__ = ["exchanges", "passthroughs"]
+
+
+def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
+    """One :class:`Exchange` an attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
+
+    def make(request: CallRequest, limits: EffectiveLimits) -> Work:
+        exchange = Exchange(
+            sender=sender,
+            request=request,
+            limits=limits,
+            keepalive=keepalive,
+            max_event=max_event,
+            max_body=max_body,
+            dialect=settings.dialect,
+            wall=settings.clock.wall,
+        )
+        return exchange.run_plain if start.plain else exchange.run_stream
+
+    return make
+
+
+def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
+    """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
+
+    def make(request: CallRequest, limits: EffectiveLimits) -> Work:
+        return PassthroughExchange(
+            sender=sender,
+            request=request,
+            limits=limits,
+            keepalive=keepalive,
+            max_event=max_event,
+            # What is no model call may be as large as its caller likes.
+            max_body=sys.maxsize if start.nature is Nature.OTHER and not start.redirected else max_body,
+            dialect=settings.dialect,
+            wall=settings.clock.wall,
+            nature=start.nature,
+            findable=sender.findable,
+            strict=start.strict,
+            redirected=start.redirected,
+            whole=start.whole,
+            documents_whole=start.documents_whole,
+            trust_advice=sender.trust_advice,
+        ).run
+
+    return make

@@ -1,0 +1,296 @@
+"""``llmwatch.engine.answering`` and ``relay``: what a door for existing code gets, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import requests
+
+from llmwatch import Limits, LLMWatchError, Retry, StreamCut, StreamTruncated, WatchTimeout
+from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.passthrough import PassthroughExchange
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Nature, Start
+from llmwatch.engine.workers import passthroughs
+from llmwatch.recovery import Door
+from tests.end_to_end.calls import eventually, in_thread
+from tests.engine.fakes import BUSY, CHUNK, DONE, URL, Answer, FakeReply, FakeSender, Studio, asks, chunk, whole
+
+FINISH = chunk(finish_reason="stop")
+STREAM = [CHUNK, FINISH, DONE]
+
+
+class _Reply(FakeReply):
+    """A reply that has a response, as the doors hand it out."""
+
+    @property
+    def response(self) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.headers = self.status, self.headers  # type: ignore[assignment]
+        return response
+
+    @property
+    def over(self) -> bool:
+        return not self._left and self._answer.headers.get("content-length") is not None
+
+
+class _Sender(FakeSender):
+    findable = True
+    trust_advice = ""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        reply = super().open(*args, **kwargs)
+        return _Reply(reply._answer, reply._handle)
+
+
+class Doors:
+    """Makes calls of each nature."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    def call(
+        self,
+        *answers: Answer,
+        nature: Nature = Nature.STREAM,
+        whole: bool = False,
+        findable: bool = True,
+        **more: Any,
+    ) -> tuple[ResponseCall, _Sender]:
+        settings = self.studio.settings(**more.pop("settings", {}))
+        sender = _Sender(self.studio.time.clock.now, answers)
+        sender.findable = findable
+        request = CallRequest.build("POST", URL, {"json": {"stream": nature is Nature.STREAM}})
+        if nature is Nature.OTHER:
+            request = replace(request, body=None, readable=False)
+        start = Start(request=request, door=Door.SESSION, nature=nature, whole=whole, **more)
+        return ResponseCall(passthroughs(sender, settings, start), settings, start), sender  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def doors(studio: Studio) -> Doors:
+    """Calls on time that only the test moves."""
+    return Doors(studio)
+
+
+def _rest(call: ResponseCall) -> bytes:
+    found = b""
+    while (batch := call.next_batch()) is not None or (batch := call.rest()) is not None:
+        found += b"".join(batch)
+    return found
+
+
+# -- a streamed answer ----------------------------------------------------------
+
+
+def test_a_stream_is_there_with_its_first_content(doors: Doors) -> None:
+    """Nothing is handed out before that, then the head and all bytes from the first, those behind the end too."""
+    call, sender = doors.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
+    call.begin()
+    head, pieces = call.answer()
+    assert head.body is None
+    assert head.response.status_code == 200
+    found = b"".join(pieces) + _rest(call)
+    assert found == b": hello\n\n" + chunk() + b"".join(STREAM) + b"data: late\n\n"
+    assert call.record is not None
+    assert (call.record.outcome, call.record.door, len(sender.asked)) == ("done", "session", 1)
+
+
+def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
+    """A stream that only breathes is not handed out, and ends at ``first_content``."""
+    call, _ = doors.call(
+        Answer(pieces=[b": hello\n\n", chunk()], silent=True), limits=Limits(first_content=5), retry=Retry.none()
+    )
+    call.begin()
+    running = in_thread(call.answer)
+    eventually(lambda: call._attempt is not None and call._attempt.tally.comments == 1, "it breathes")
+    doors.studio.elapse(5.1)
+    with pytest.raises(WatchTimeout) as caught:
+        running.result()
+    assert caught.value.limit == "first_content"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        Answer(unsent=requests.ConnectionError("x")),
+        Answer(pieces=[b": hello\n\n", chunk()]),
+        Answer(pieces=[chunk()], cut=ConnectionResetError(104, "reset"), reused=False),
+        BUSY,
+        asks(**{"retry-after": "0"}),
+    ],
+)
+def test_nothing_of_an_attempt_before_content_is_seen(doors: Doors, lost: Answer) -> None:
+    """What is handed out is the answer of the attempt that had content, from its first byte."""
+    retry = Retry(backoff=0, max_backoff=0)
+    call, sender = doors.call(lost, whole(), retry=retry)
+    call.begin()
+    if lost.unsent is not None:
+        # Without a socket it is a stand-in's word, and stands.
+        with pytest.raises(requests.ConnectionError):
+            call.answer()
+        return
+    _, pieces = call.answer()
+    assert b"".join(pieces) + _rest(call) == b"".join(whole().pieces)
+    assert len(sender.asked) == 2
+
+
+def test_what_is_wrong_comes_behind_what_was_right(doors: Doors) -> None:
+    """A cut or a missing end is raised once all that came before was handed out, and nothing is sent again."""
+    for answer, kind in (
+        (Answer(pieces=[CHUNK, CHUNK], cut=ConnectionResetError(104, "reset"), reused=False), StreamCut),
+        (Answer(pieces=[CHUNK, CHUNK]), StreamTruncated),
+    ):
+        call, sender = doors.call(answer)
+        call.begin()
+        _, pieces = call.answer()
+        found = b"".join(pieces)
+        with pytest.raises(kind) as caught:
+            while True:
+                batch = call.next_batch()
+                assert batch is not None
+                found += b"".join(batch)
+        assert found == CHUNK + CHUNK
+        assert caught.value.record is call.record
+        assert len(sender.asked) == 1
+        assert call.next_batch() is None
+
+
+@pytest.mark.parametrize("cut", [None, ConnectionResetError(104, "reset")])
+def test_a_whole_stream_discards_half_an_answer_once(doors: Doors, cut: Exception | None) -> None:
+    """Where nothing is handed out before the end, half an answer may be replaced by another, and no third."""
+    half = Answer(pieces=[CHUNK], cut=cut, reused=False)
+    retry = Retry(backoff=0, max_backoff=0)
+    call, sender = doors.call(half, whole(), whole=True, retry=retry)
+    call.begin()
+    head, pieces = call.whole()
+    assert (head.body, b"".join(pieces)) == (None, b"".join(whole().pieces))
+    call, sender = doors.call(half, half, whole(), whole=True, retry=retry)
+    call.begin()
+    with pytest.raises(LLMWatchError):
+        call.whole()
+    assert len(sender.asked) == 2
+
+
+# -- statuses -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nature", [Nature.STREAM, Nature.PLAIN])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_last_status_of_a_model_is_its_answer(doors: Doors, nature: Nature, whole: bool) -> None:
+    """After the resends that it allows: with its body, and a record that says what happened."""
+    call, sender = doors.call(BUSY, nature=nature, whole=whole, retry=Retry(backoff=0, max_backoff=0))
+    call.begin()
+    head, pieces = call.whole() if whole else call.answer()
+    assert (head.response.status_code, head.body) == (503, BUSY.pieces[0])
+    assert b"".join(pieces) == BUSY.pieces[0]
+    assert len(sender.asked) == 3
+    assert call.record is not None
+    assert (call.record.outcome, call.record.cause) == ("failed", "provider_error")
+    assert call.next_batch() is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_any_other_status_is_the_answer_at_once(doors: Doors, whole: bool) -> None:
+    """What is no model call is asked once, and its body is read like any other."""
+    call, sender = doors.call(BUSY, nature=Nature.OTHER, whole=whole)
+    call.begin()
+    head, pieces = call.whole() if whole else call.answer()
+    assert head.response.status_code == 503
+    assert b"".join(pieces) + _rest(call) == BUSY.pieces[0]
+    assert len(sender.asked) == 1
+    assert call.record is not None
+    assert call.record.outcome == "done"
+
+
+# -- what is no model call -------------------------------------------------------
+
+
+def test_a_download_is_handed_over_as_it_comes(doors: Doors) -> None:
+    """Its head is there before its body, its bytes as they were read, whatever is in them."""
+    call, _ = doors.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), nature=Nature.OTHER)
+    call.begin()
+    head, pieces = call.answer()
+    assert (head.body, b"".join(pieces) + _rest(call)) == (None, b"<html>data: {broken\n\n")
+
+
+def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> None:
+    """Whoever has it all and closes has not given up."""
+    answer = Answer(pieces=[b"1234", b"56"], headers={"content-length": "6"}, silent=True)
+    call, sender = doors.call(answer, nature=Nature.OTHER)
+    call.begin()
+    _, pieces = call.answer()
+    while len(b"".join(pieces)) < 6:
+        pieces += call.next_batch() or []
+    call.close()
+    assert call.record is not None
+    assert call.record.outcome == "done"
+    sender.handles[0].shut()
+
+
+def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:
+    """A POST that is no model call is lost with its connection."""
+    call, sender = doors.call(Answer(error=ConnectionResetError(104, "reset"), reused=False), nature=Nature.OTHER)
+    call.begin()
+    with pytest.raises(StreamCut) as caught:
+        call.answer()
+    assert caught.value.recovery is not None
+    assert (caught.value.recovery.reason, len(sender.asked)) == ("unreadable_body", 1)
+
+
+def test_where_nothing_can_be_seen_nothing_is_sent_again(doors: Doors) -> None:
+    """Not for a model either: over connections that nobody finds the facts are unknown."""
+    answer = Answer(silent=True)
+    call, sender = doors.call(answer, nature=Nature.STREAM, findable=False, limits=Limits(ttfb=5))
+    call.begin()
+    sender.wait_for(1)
+    running = in_thread(call.answer)
+    eventually(lambda: call._attempt is not None and call._attempt.tally.sent == "yes", "it is sent")
+    call._attempt.tally.opaque = True  # type: ignore[union-attr]  # as it is without a socket
+    doors.studio.elapse(5.1)
+    with pytest.raises(WatchTimeout) as caught:
+        running.result()
+    assert caught.value.recovery is not None
+    assert (caught.value.recovery.reason, len(sender.asked)) == ("facts_unknown", 1)
+
+
+# -- times ------------------------------------------------------------------------
+
+
+def test_the_time_to_the_headers_is_that_of_the_last_attempt(doors: Doors) -> None:
+    """Neither resends nor waits are in it."""
+    call, _ = doors.call(BUSY, whole(), retry=Retry(backoff=0, max_backoff=0))
+    assert call.headers_after() is None
+    call.begin()
+    call.answer()
+    assert call.headers_after() == 0
+    call.close()
+
+
+def test_closing_before_the_end_is_a_cancellation(doors: Doors) -> None:
+    """Whoever leaves in the middle has given the call up; after the terminal event it is done."""
+    call, sender = doors.call(Answer(pieces=[CHUNK], silent=True))
+    call.begin()
+    call.answer()
+    call.close()
+    assert call.record is not None
+    assert (call.record.outcome, call.record.cause) == ("cancelled", "user_cancel")
+    eventually(lambda: sender.handles[0].shut_down.is_set(), "the connection is shut")
+    call, _ = doors.call(whole())
+    call.begin()
+    _, pieces = call.answer()
+    while DONE not in pieces:
+        pieces += call.next_batch() or []
+    call.close()
+    assert call.record is not None
+    assert call.record.outcome == "done"
+
+
+def test_the_work_of_each_nature(doors: Doors) -> None:
+    """One relay an attempt, with what the call goes by."""
+    call, sender = doors.call(whole(), nature=Nature.PLAIN, findable=False)
+    work: Any = call._make_work(call._request, call.limits)
+    assert isinstance(work.__self__, PassthroughExchange)
+    assert (work.__self__.nature, work.__self__.findable, work.__self__.sender) == (Nature.PLAIN, False, sender)

@@ -1,0 +1,157 @@
+"""A batch loses nothing by default: two thousand prompts on one client, whatever the provider does for a while."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
+
+import pytest
+
+from llmwatch import CircuitOpen, ProviderError, Retry
+from tests.engine.simulation import HEALTHY, Batch, Reply
+
+THREADS = (16, 200)
+SEEDS = (1, 2)
+# Seconds. Two hundred threads are through with everything in 22 s where all is well.
+BEGIN, HALF = 8.0, 60.0
+END = BEGIN + 2 * HALF
+
+
+def _healthy(at: float, call: int, attempt: int) -> Reply:
+    return HEALTHY
+
+
+def _silent_at_first(at: float, call: int, attempt: int) -> Reply:
+    return Reply.silent() if call % 10 == 0 and attempt == 1 else HEALTHY
+
+
+def _storm(at: float, call: int, attempt: int) -> Reply:
+    return Reply.status(429, float(math.ceil(END - at))) if BEGIN <= at < END else HEALTHY
+
+
+def _outage(at: float, call: int, attempt: int) -> Reply:
+    if BEGIN <= at < BEGIN + HALF:
+        return Reply.refused()
+    return Reply.status(503) if BEGIN <= at < END else HEALTHY
+
+
+def _healthy_rate(threads: int) -> float:
+    batch = Batch(_healthy, threads).run()
+    return batch.calls / batch.elapsed
+
+
+@pytest.mark.parametrize(
+    ("provider", "most_extra"),
+    [
+        # The resend of each silent attempt, and nothing else.
+        (_silent_at_first, lambda threads: 200),
+        # Each call that was in flight when the storm began is told once.
+        (_storm, lambda threads: threads),
+    ],
+    ids=["silent", "storm"],
+)
+@pytest.mark.parametrize("threads", THREADS)
+def test_every_prompt_is_answered(
+    provider: Callable[[float, int, int], Reply], most_extra: Callable[[int], int], threads: int
+) -> None:
+    """2,000 of 2,000, with no more requests than it takes."""
+    for seed in SEEDS:
+        batch = Batch(provider, threads, seed=seed).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (2000, [])
+        assert len(batch.sent_at) <= 2000 + most_extra(threads)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "wait", "threads"),
+    [
+        *(([status], None, 16) for status in (429, 500, 524)),
+        *(([503, status], None, 16) for status in (429, 500, 529)),
+        *(([status], 1.0, 16) for status in (429, 500, 503, 529)),
+        *((statuses, wait, 200) for statuses, wait in (([500], None), ([503, 429], None), ([429], 1.0), ([503], 1.0))),
+    ],
+)
+def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float | None, threads: int) -> None:
+    """Five seconds in which every request is answered with an error that may pass, alone or in turns, with a named
+    wait or without.
+    """
+    calls = 500
+    for seed in SEEDS if threads < 100 else SEEDS[:1]:
+        turns = cycle(statuses)
+
+        def provider(at: float, call: int, attempt: int, turns: Iterator[int] = turns) -> Reply:
+            return Reply.status(next(turns), wait) if BEGIN / 2 <= at < BEGIN / 2 + 5 else HEALTHY
+
+        batch = Batch(provider, threads, calls=calls, seed=seed).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (calls, [])
+        assert len(batch.sent_at) <= calls + 2 * threads
+
+
+@pytest.mark.parametrize("threads", [16, 100])
+def test_refusals_by_number_cost_no_prompt(threads: int) -> None:
+    """A provider that refuses so many requests, whenever they come: no call spends its last attempt on it while another
+    has more.
+    """
+    for seed in range(4 if threads < 64 else 1):
+        refusals = iter([Reply.status(429, 1.0)] * (threads * 3 // 2))
+
+        def provider(at: float, call: int, attempt: int, refusals: Iterator[Reply] = refusals) -> Reply:
+            return HEALTHY if at < BEGIN / 2 else next(refusals, HEALTHY)
+
+        batch = Batch(provider, threads, calls=threads * 8, seed=seed).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (threads * 8, [])
+        assert len(batch.sent_at) == threads * 8 + threads * 3 // 2
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_an_outage_is_left_alone_and_not_stormed_behind(threads: int) -> None:
+    """2,000 of 2,000; while it lasts only probes go out, and in no second after it more than twice the requests of good
+    times.
+    """
+    rate = _healthy_rate(threads)
+    for seed in SEEDS if threads < 100 else SEEDS[:1]:
+        batch = Batch(_outage, threads, seed=seed).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (2000, [])
+        # Nobody loses more than two attempts before the breaker opens, and then there are the probes: 1, 2, 4, ... s.
+        assert len(batch.sent_at) <= 2000 + 2 * threads + 8
+        assert sum(BEGIN + 2 <= at < END for at in batch.sent_at) <= 8
+        assert max(count for second, count in batch.rates.items() if second >= END) <= 2 * rate
+
+
+@pytest.mark.parametrize("bound", [{"max_wait": 20}, {"max_retry_after": 20}])
+def test_a_probe_that_is_out_costs_nobody_its_wait(bound: dict[str, float]) -> None:
+    """How long the others wait for its answer is not known, so those that may wait a little do."""
+
+    def provider(at: float, call: int, attempt: int) -> Reply:
+        return Reply.status(503) if BEGIN <= at < BEGIN + 3 else HEALTHY
+
+    for seed in SEEDS:
+        batch = Batch(provider, 16, calls=300, seed=seed, retry=Retry(**bound)).run()
+        assert (batch.answered, [str(error) for error in batch.lost]) == (300, [])
+
+
+def test_errors_that_last_are_told_soon() -> None:
+    """Where every request fails for good in a way that might pass, each of many calls ends within forty seconds."""
+    batch = Batch(lambda at, call, attempt: replace(Reply.status(500), after=1.0), 40, calls=80).run()
+    assert (batch.answered, len(batch.lost), len(batch.sent_at)) == (0, 80, 240)
+    assert batch.elapsed <= 2 * 40
+
+
+def test_what_the_old_way_lost() -> None:
+    """Where calls do not wait, the same outage costs hundreds of prompts."""
+    batch = Batch(_outage, 16, seed=1, retry=Retry(max_wait=0)).run()
+    assert len(batch.lost) > 300
+    for error in batch.lost:
+        assert isinstance(error, CircuitOpen) or error.retry_after is not None or error.recovery is None
+
+
+def test_a_quota_of_hours_ends_its_own_call_alone() -> None:
+    """A wait above the cap is not shared: other calls are sent, and each is told itself."""
+
+    def provider(at: float, call: int, attempt: int) -> Reply:
+        return Reply.status(429, 7200.0) if call % 2 else HEALTHY
+
+    batch = Batch(provider, 16, calls=100).run()
+    assert (batch.answered, len(batch.lost), len(batch.sent_at)) == (50, 50, 100)
+    assert all(isinstance(error, ProviderError) and error.retry_after == 7200.0 for error in batch.lost)

@@ -1,0 +1,319 @@
+"""``llmwatch.engine.call``: when an attempt follows another, and what is left when none does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+import requests
+
+from llmwatch import (
+    Cancelled,
+    CancelToken,
+    ConnectFailed,
+    Decision,
+    EmptyStream,
+    Limits,
+    ProviderError,
+    Retry,
+    StreamCut,
+    StreamTruncated,
+    TooManyOrphans,
+    TooManyThreads,
+    WatchTimeout,
+)
+from llmwatch.recovery import Door
+from llmwatch.watch import attempt as attempts
+from tests.end_to_end.calls import eventually, in_thread
+from tests.end_to_end.times import PATIENCE
+from tests.engine.fakes import BUSY, CHUNK, DONE, Answer, Studio, caught_by, chunk, whole
+
+
+def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
+    """One request, its events in order, and a record that says so."""
+    call, sender = studio.call(whole("Yes."))
+    events = studio.drain(call)
+    assert "".join(event.text for event in events) == "Yes."
+    assert len(sender.asked) == 1
+    assert studio.records == [call.record]
+    assert call.record is not None
+    assert (call.record.outcome, call.record.cause, call.record.empty) == ("done", None, False)
+    assert call.record.decisions == ()
+    assert sender.replies[0].closed
+    assert sender.handles[0].released
+
+
+def test_two_threads_that_close_a_call_end_it_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One record, whichever of them comes first, also where the other one is in the middle of it."""
+    call, _ = studio.call(Answer(pieces=[CHUNK], silent=True))
+    call.begin()
+    observe, others = call._observe_cancelled, [call.close]
+
+    def observe_cancelled() -> None:
+        if others:
+            in_thread(others.pop()).result(PATIENCE)
+        observe()
+
+    monkeypatch.setattr(call, "_observe_cancelled", observe_cancelled)
+    call.close()
+    assert [record.outcome for record in studio.records] == ["cancelled"]
+    assert call.record is studio.records[0]
+
+
+def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None:
+    """The free resend takes no wait, no attempt and no budget; the next failure is the first that counts."""
+    dead = Answer(error=ConnectionResetError(104, "reset"), reused=True)
+    retry = Retry(max_attempts=1, budget=1)
+    call, sender = studio.call(dead, BUSY, retry=retry)
+    error = caught_by(call, ProviderError)
+    assert len(sender.asked) == 2
+    first, second = error.record.decisions
+    assert (first.reason, first.wait, first.budget_left) == ("dead_connection", 0.0, 1)
+    assert second.reason == "attempts_exhausted"
+    assert sender.opened_at[0] == sender.opened_at[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(pieces=[CHUNK]), StreamTruncated),
+        (Answer(pieces=[CHUNK], cut=ConnectionResetError(104, "reset")), StreamCut),
+    ],
+)
+def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answer, kind: type[Exception]) -> None:
+    """What came before the failure is delivered, ``.partial`` holds it, and there is one request."""
+    call, sender = studio.call(answer)
+    call.begin()
+    batch = call.next_batch()
+    assert [event.text for event in batch or ()] == ["one "]
+    with pytest.raises(kind) as caught:
+        call.next_batch()
+    assert caught.value.recovery.decision is Decision.CONTINUE  # type: ignore[attr-defined]
+    assert len(sender.asked) == 1
+    assert call.next_batch() is None
+
+
+def test_collect_discards_a_part_once(studio: Studio) -> None:
+    """The door that delivers nothing resends once after partial output, and not a second time."""
+    retry = Retry(max_attempts=9, backoff=0)
+    call, sender = studio.call(Answer(pieces=[CHUNK]), door=Door.COLLECT, retry=retry)
+    error = caught_by(call, StreamTruncated)
+    assert error.recovery.reason == "partial_resend_used"
+    assert len(sender.asked) == 2
+
+
+def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
+    """A shutdown that looks like a clean end of the body stays a kill."""
+    answer = Answer(pieces=[b"data: one\n\n"], silent=True)
+    settings = studio.settings(dialect="generic")
+    call, _ = studio.call(answer, retry=Retry.none(), limits=Limits(stale=5), settings=settings)
+    calling = in_thread(caught_by, call, WatchTimeout)
+    eventually(lambda: [one for one in studio.time.attempts() if one.tally.events], "the event")
+    studio.elapse(5.1)
+    assert calling.result().limit == "stale"
+
+
+def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``TooManyOrphans`` is an end like any other: recorded, decided, told to the sinks, and no second look hangs."""
+    monkeypatch.setattr(attempts, "MOST_ORPHANS", 0)
+    token = CancelToken()
+    call, sender = studio.call(whole(), cancel=token)
+    error = caught_by(call, TooManyOrphans)
+    assert error.recovery.decision is Decision.STOP
+    assert studio.records == [error.record]
+    assert error.record.attempts == ()
+    assert call.next_batch() is None
+    assert sender.asked == []
+    token.cancel()
+
+
+def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no thread the call is over, with an error that says so: recorded, decided, and nothing was
+    sent.
+    """
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "llmwatch-worker":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    call, sender = studio.call(whole())
+    error = caught_by(call, TooManyThreads)
+    assert "can't start new thread" in str(error)
+    assert error.retryable
+    assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "too_many_threads")
+    assert studio.records == [error.record]
+    assert error.record.attempts == ()
+    assert call.next_batch() is None
+    assert sender.asked == []
+
+
+def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> None:
+    """What is neither llmwatch's nor the network's comes out unchanged, after one request, and is recorded by class."""
+    call, sender = studio.call(Answer(unsent=ZeroDivisionError("s3cret")), retry=Retry(backoff=0))
+    with pytest.raises(ZeroDivisionError):
+        studio.drain(call)
+    (record,) = studio.records
+    assert (record.outcome, record.cause, record.attempts[0].error) == ("failed", "unknown", "ZeroDivisionError")
+    assert "s3cret" not in str(record)
+    assert len(sender.asked) == 1
+
+
+def test_a_resend_that_the_deadline_forestalls_was_not_carried_out(studio: Studio) -> None:
+    """A hook that takes longer than the call may: the resend is not sent, its decision says so, and the end is the
+    deadline's.
+    """
+    retry = Retry(backoff=0, on_retry=lambda resend: studio.elapse(11))
+    call, sender = studio.call(BUSY, retry=retry, limits=Limits(deadline=10))
+    error = caught_by(call, WatchTimeout)
+    assert (error.limit, error.recovery.decision, error.recovery.reason) == ("deadline", Decision.STOP, "deadline")
+    planned, last = error.record.decisions
+    assert (planned.decision, planned.carried_out, planned.outcome) == (Decision.RETRY, False, "stopped")
+    assert (last.decision, last.reason, last.carried_out) == (Decision.STOP, "deadline", False)
+    assert [one.facts["sent"] for one in error.record.attempts] == ["yes", "no"]
+    assert len(sender.asked) == 1
+
+
+def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(studio: Studio) -> None:
+    """The same for a call that is given up in its hook."""
+    token = CancelToken()
+    retry = Retry(backoff=0, on_retry=lambda resend: token.cancel())
+    call, sender = studio.call(BUSY, retry=retry, cancel=token)
+    error = caught_by(call, Cancelled)
+    assert [(one.reason, one.carried_out) for one in error.record.decisions] == [
+        ("http_status", False),
+        ("cancelled_by_user", False),
+    ]
+    assert len(sender.asked) == 1
+
+
+def test_a_resend_that_the_deadline_ends_after_it_was_sent_was_carried_out(studio: Studio) -> None:
+    """What was sent has taken place, whatever ends it."""
+    call, sender = studio.call(BUSY, Answer(silent=True), retry=Retry(backoff=0), limits=Limits(deadline=10))
+    calling = in_thread(caught_by, call, WatchTimeout)
+    sender.wait_for(2)
+    eventually(lambda: _counting(studio) == ("deadline", 10), "the deadline counts")
+    studio.elapse(10.1)
+    error = calling.result()
+    assert error.limit == "deadline"
+    assert [(one.carried_out, one.outcome) for one in error.record.decisions] == [(True, "failed"), (False, "stopped")]
+
+
+def test_a_refused_connection_is_not_sent(studio: Studio) -> None:
+    """A connection that did not come about is resent, and its facts say that nothing was sent."""
+    refused = Answer(unsent=requests.exceptions.ConnectionError(OSError(111, "refused")))
+    call, sender = studio.call(refused, retry=Retry(backoff=0, max_attempts=2))
+    # A mocked refusal opened no socket and is final; this one says which errno it was.
+    error = caught_by(call, ConnectFailed)
+    assert (error.cause, error.retryable) == ("refused", True)
+    assert len(sender.asked) == 2
+    assert all(one.facts["sent"] == "no" for one in error.record.attempts)
+
+
+def test_an_unknown_host_is_asked_for_once(studio: Studio) -> None:
+    """A name that does not exist is not tried again."""
+    unknown = Answer(unsent=requests.exceptions.ConnectionError(socket.gaierror(socket.EAI_NONAME, "unknown")))
+    call, sender = studio.call(unknown, retry=Retry(backoff=0))
+    assert caught_by(call, ConnectFailed).cause == "dns"
+    assert len(sender.asked) == 1
+
+
+def test_patience_counts_kills_before_content_alone(studio: Studio) -> None:
+    """The default ``ttfb`` doubles after a kill, and not after a status."""
+    silent = Answer(silent=True)
+    call, sender = studio.call(BUSY, silent, silent, retry=Retry(backoff=0, max_attempts=3))
+    calling = in_thread(caught_by, call, WatchTimeout)
+    for number, limit in ((2, 120), (3, 240)):
+        sender.wait_for(number)
+        eventually(lambda limit=limit: _counting(studio) == ("ttfb", limit), f"{limit} s count")
+        studio.elapse(limit + 0.1)
+    assert [one.limit_seconds for one in calling.result().record.attempts] == [None, 120, 240]
+
+
+def _counting(studio: Studio) -> tuple[str, float] | None:
+    live = studio.time.attempts()
+    due = live[0].counting() if live else None
+    return None if due is None else (due.clock, round(due.at - studio.time.clock.now()))
+
+
+def test_the_environment_is_read_at_every_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set between two calls counts for the second."""
+    call, sender = studio.call(BUSY, retry=Retry(backoff=0))
+    caught_by(call, ProviderError)
+    assert len(sender.asked) == 3
+    monkeypatch.setenv("LLMWATCH_MAX_ATTEMPTS", "1")
+    call, sender = studio.call(BUSY, retry=Retry(backoff=0))
+    caught_by(call, ProviderError)
+    assert len(sender.asked) == 1
+
+
+def test_an_empty_answer_is_a_success_that_says_so(studio: Studio) -> None:
+    """An answer without content is done and empty; one with no event at all is an error."""
+    call, _ = studio.call(Answer(pieces=[chunk(finish_reason="stop"), DONE]))
+    studio.drain(call)
+    assert call.record is not None
+    assert (call.record.outcome, call.record.empty) == ("done", True)
+    call, sender = studio.call(Answer(headers={"content-type": "text/event-stream"}), retry=Retry(backoff=0))
+    assert caught_by(call, EmptyStream).retryable
+    assert len(sender.asked) == 3
+
+
+def test_closing_a_call_twice_is_one_record(studio: Studio) -> None:
+    """A caller that leaves early is recorded once, as cancelled by itself."""
+    call, sender = studio.call(Answer(pieces=[CHUNK], silent=True))
+    call.begin()
+    assert call.next_batch()
+    call.close()
+    call.close()
+    call.cancel("lifecycle")
+    (record,) = studio.records
+    assert (record.outcome, record.cause) == ("cancelled", "user_cancel")
+    assert call.next_batch() is None
+    assert sender.handles[0].shut_down.wait(PATIENCE)
+
+
+def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
+    """A status that is not resent is the answer, and the call is over with it."""
+    body = {"model": "m", "messages": []}
+    call, sender = studio.call(BUSY, door=Door.REQUEST, retry=Retry(backoff=0), json=body)
+    call.begin()
+    response = call.answer()[0].response
+    assert response.status_code == 503
+    assert response.json() == {"error": {"message": "busy"}}
+    assert call.record is not None
+    assert (call.record.outcome, len(sender.asked)) == ("failed", 3)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> None:
+    """A caller that takes the response before its worker is through waits for the verdict, and never fails for it."""
+    call, sender = studio.call(Answer(status=status, slow_close=0.05), door=Door.REQUEST)
+    call.begin()
+    assert call.answer()[0].response.status_code == status
+    (record,) = studio.records
+    assert record.attempts[0].status == status
+    assert len(sender.asked) == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "cut"])
+def test_leaving_after_a_failure_is_no_cancellation(studio: Studio, how: str) -> None:
+    """The earliest event is the cause: a caller that leaves without having come to the error has not cancelled."""
+    cut = ConnectionResetError(104, "reset") if how == "cut" else None
+    call, sender = studio.call(Answer(pieces=[CHUNK], cut=cut, silent=how == "kill"), limits=Limits(stale=5))
+    call.begin()
+    assert call.next_batch()
+    attempt = call._attempt
+    assert attempt is not None
+    if how == "kill":
+        studio.elapse(5.1)
+    eventually(lambda: attempt.verdict, "the failure")
+    call.close()
+    (record,) = studio.records
+    cause = "watchdog_timeout" if how == "kill" else "transport_disconnect"
+    assert (record.outcome, record.cause, record.attempts[0].cause) == ("failed", cause, cause)
+    (decision,) = record.decisions
+    assert (decision.decision, decision.carried_out) == (Decision.CONTINUE, False)
+    assert len(sender.asked) == 1

@@ -1,0 +1,544 @@
+"""``llmwatch.engine.gate``: what an attempt waits for, who goes first, and who is woken."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+from llmwatch import CircuitOpen
+from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
+from llmwatch.engine.history import History
+from llmwatch.engine.hosts import Origins
+from llmwatch.engine.planner import Planner
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Settings, Start
+from llmwatch.policy import EffectiveRetry
+from llmwatch.recovery import Door, Outcome
+from tests.engine.simulation import Time
+from tests.watch.scripted import Caller, held
+
+
+class Street:
+    """A gate, and turns that note when they are woken."""
+
+    def __init__(self, share: float = 0.5, **retry: Any) -> None:
+        self.gate = Gate(EffectiveRetry(**retry), lambda: share)
+        self.woken: list[str] = []
+        self.stirred: list[str] = []  # to ask again, and not to go out
+
+    def turn(self, name: str = "", **more: Any) -> Turn:
+        turn = Turn(self.gate, **more)
+        turn.wake = lambda: (self.woken if turn.permit else self.stirred).append(name)
+        return turn
+
+    def out(self, now: float = 100.0, **more: Any) -> Turn:
+        """One that goes out at once."""
+        turn = self.turn(**more)
+        assert self.gate.ask(turn, now) is None
+        return turn
+
+    def break_down(self, now: float = 100.0) -> None:
+        """Open the circuit."""
+        for turn in [self.out(now) for _ in range(5)]:
+            self.gate.settle(turn, Outcome.LOST, now)
+
+
+def test_in_good_times_nobody_waits() -> None:
+    """Any number goes out at once, and none is woken, since none slept."""
+    street = Street()
+    for _ in range(100):
+        street.out()
+    assert street.woken == []
+
+
+def test_who_has_most_attempts_left_probes_next() -> None:
+    """A probe that failed has one fewer and comes after all others; among equals the one that came first goes first."""
+    street = Street()
+    street.break_down()
+    turns = {name: street.turn(name, attempts_left=left) for name, left in (("b", 2), ("a", 3), ("c", 3), ("d", 1))}
+    for turn in turns.values():
+        assert street.gate.ask(turn, 100.5) == Delay(Barrier.BREAKER, 101.0)
+    now, order = 101.0, []
+    while turns:
+        # Whoever looks first, the right one is let out.
+        street.gate.ask(next(iter(turns.values())), now)
+        (name,) = (name for name, turn in turns.items() if turn.permit is not None)
+        order.append(name)
+        street.gate.settle(turns.pop(name), Outcome.LOST, now)
+        now += 30.0
+    assert order == ["a", "c", "b", "d"]
+
+
+def test_after_an_answer_those_that_wait_go_out_in_growing_numbers() -> None:
+    """One, two, four: each is woken when it may go, and nobody before."""
+    street = Street()
+    street.break_down()
+    line = [street.turn(str(number)) for number in range(10)]
+    for turn in line:
+        street.gate.ask(turn, 100.5)
+    probe = street.turn("probe", attempts_left=9)
+    assert street.gate.ask(probe, 101.0) is None
+    rounds, out = [], [probe]
+    while out:
+        for turn in out:
+            street.gate.answered(turn, 101.5)
+        out = [turn for turn in line if turn.permit is not None]
+        rounds.append(len(out))
+    assert rounds == [1, 2, 4, 3, 0]
+    assert street.woken == [str(number) for number in range(10)]
+    street.out(102.0)
+
+
+def test_a_turn_that_is_withdrawn_leaves_its_place() -> None:
+    """In line, or with leave to go that it does not use: the next gets it."""
+    street = Street()
+    street.break_down()
+    first, second, third = street.turn("first"), street.turn("second"), street.turn("third")
+    for turn in (first, second, third):
+        street.gate.ask(turn, 100.5)
+    street.gate.withdraw(first, 100.6)
+    assert street.gate.ask(third, 101.0) is not None
+    assert second.permit is not None
+    street.gate.withdraw(second, 101.1)
+    assert third.permit is not None
+    assert street.woken == ["second", "third"]
+    street.gate.withdraw(third, 101.2)
+    street.gate.withdraw(third, 101.2)
+    assert street.gate.ask(street.turn(), 101.2) is None
+
+
+def test_a_resend_waits_for_its_token_and_first_attempts_pass_it() -> None:
+    """In the order in which they came; a success wakes the first of them early."""
+    street = Street(budget=1)
+    street.out(costs=True)
+    first, second = street.turn("first", costs=True), street.turn("second", costs=True)
+    assert street.gate.ask(first, 100.0) == Delay(Barrier.BUDGET, 101.0)
+    assert street.gate.ask(second, 100.0) == Delay(Barrier.BUDGET, 102.0)
+    street.out(100.1)
+    assert street.gate.ask(second, 101.0) == Delay(Barrier.BUDGET, 102.0)
+    assert (first.permit is not None, street.woken) == (True, ["first"])
+    for _ in range(9):
+        street.gate.succeeded(101.05)
+    street.gate.succeeded(101.1)
+    assert second.permit is not None
+    assert street.woken == ["first", "second"]
+
+
+def test_a_call_that_begins_brings_tokens_for_those_that_wait() -> None:
+    """And takes them along."""
+    street = Street(budget=1)
+    street.out(costs=True)
+    waiting = street.turn("waiting", costs=True)
+    assert street.gate.ask(waiting, 100.0) is not None
+    street.gate.enter("a call", 100.0)
+    assert street.woken == ["waiting"]
+    street.gate.leave("a call")
+    street.gate.leave("a call")
+    assert street.gate.ask(street.turn(costs=True), 100.0) == Delay(Barrier.BUDGET, 101.0)
+
+
+def test_a_named_wait_holds_the_others_back() -> None:
+    """Until its end and the share of a second that each draws; other accounts, and who has none, pass."""
+    street = Street(share=0.25)
+    told = street.out(99.0, account="mine")
+    street.gate.hold(told, 7.0, 100.0)
+    held = street.turn("held", account="mine")
+    assert street.gate.ask(held, 100.0) == Delay(Barrier.PACE, 107.25, 0.25)
+    street.out(100.0, account="another")
+    street.out(100.0)
+    assert street.gate.ask(held, 107.2) == Delay(Barrier.PACE, 107.25, 0.25)
+    assert street.gate.ask(held, 107.25) is None
+    street.out(107.0, account="mine")
+
+
+def test_who_was_told_itself_waits_no_longer_than_that() -> None:
+    """Neither for its own wait nor for what calls were told that went out before; a later word counts for it too."""
+    street = Street(share=0.0)
+    first, second = street.out(99.0, account="mine"), street.out(99.5, account="mine")
+    street.gate.hold(first, 1.0, 100.0)
+    street.gate.hold(second, 9.0, 100.5)
+    again = street.turn(account="mine", told_at=100.0)
+    assert street.gate.ask(again, 101.0) is None
+    street.gate.hold(again, 20.0, 101.5)
+    later = street.turn(account="mine", told_at=100.5)
+    assert street.gate.ask(later, 109.5) == Delay(Barrier.PACE, 121.5)
+
+
+def test_a_success_ends_a_hold() -> None:
+    """That of an attempt that went out after the word; those that were held go out within a second of it."""
+    street = Street()
+    told = street.out(99.0, account="mine")
+    early = street.out(99.5, account="mine")
+    street.gate.hold(told, 7.0, 100.0)
+    held = street.turn("held", account="mine")
+    street.gate.ask(held, 100.5)
+    street.gate.answered(early, 101.0)
+    assert street.woken == []
+    exempt = street.turn(account="mine", told_at=100.0)
+    assert street.gate.ask(exempt, 101.0) is None
+    street.gate.answered(exempt, 102.0)
+    # Those that were held do not come all at once.
+    assert street.gate.ask(held, 102.4) == Delay(Barrier.PACE, 102.5, 0.5)
+    assert street.gate.ask(held, 102.5) is None
+    street.out(102.0, account="mine")
+
+
+def taught() -> Street:
+    """The provider accepts four calls a second: it has accepted eight in the two seconds until another may come."""
+    street = Street(share=0.0)
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    refuse_ninth(street, 101.0, 101.0)
+    return street
+
+
+def refuse_ninth(street: Street, now: float, later: float) -> None:
+    """Nine go out at once, whatever the rate, of which the last is refused at ``later``."""
+    turns = [street.turn(account="mine") for _ in range(9)]
+    for turn in turns:
+        turn.waits_no_longer()
+        assert street.gate.ask(turn, now) is None
+    street.gate.hold(turns[-1], 1.0, later)
+    for turn in turns:
+        street.gate.withdraw(turn, later)
+
+
+def order_of(street: Street, now: float, *lefts: int) -> list[int]:
+    """In which order attempts go out whose calls have so many left, each answered at once, from ``now`` on."""
+    line = {left: street.turn(account="mine", told_at=now - 1.0, attempts_left=left) for left in lefts}
+    for turn in line.values():
+        street.gate.ask(turn, now - 0.9)
+    order = list[int]()
+    while len(order) < len(line):
+        street.gate.ask(next(turn for left, turn in line.items() if left not in order), now)
+        for left in [left for left, turn in line.items() if turn.permit is not None and left not in order]:
+            order.append(left)
+            street.gate.answered(line[left], now)
+        now += 0.1
+    return order
+
+
+def test_who_was_refused_behind_a_hold_comes_at_the_rate_that_is_accepted() -> None:
+    """One after the other; each is told how many go out in a second, and when its own turn is."""
+    street = taught()
+    line = [street.turn(str(number), account="mine") for number in range(3)]
+    assert street.gate.ask(line[0], 102.0) is None
+    rated = {"at_latest": True, "optional": True, "rate": 4.0}
+    assert street.gate.ask(line[1], 102.0) == Delay(Barrier.PACE, 102.25, **rated)
+    assert street.gate.ask(line[2], 102.0) == Delay(Barrier.PACE, 102.5, **rated)
+    street.out(102.0, account="another")
+    street.out(102.0)
+    assert street.gate.ask(line[2], 102.25) is not None
+    assert street.woken[-1] == "1"
+    assert street.gate.ask(line[2], 102.5) is None
+
+
+def test_a_rate_is_never_what_ends_a_call() -> None:
+    """One that may not wait goes out in spite of it; so does one that an attempt waits for which is out."""
+    street = taught()
+    first = street.out(102.0, account="mine")
+    first.attempt = "its attempt"
+    turn = street.turn(account="mine")
+    delay = street.gate.ask(turn, 102.0)
+    assert delay is not None
+    assert delay.optional
+    turn.waits_no_longer()
+    assert street.gate.ask(turn, 102.0) is None
+    assert street.gate.ask(street.turn(account="mine", outer=["its attempt"]), 102.0) is None
+
+
+def test_the_last_attempts_of_calls_find_out_nothing() -> None:
+    """The one with most attempts left goes first after a refusal. Those that have one go behind its answer, before all
+    others, where it is known how many are accepted; behind all others, where these find out.
+    """
+    assert order_of(taught(), 102.0, 2, 1, 3) == [3, 2, 1]
+    street = taught()
+    refuse_ninth(street, 102.0, 104.0)
+    assert order_of(street, 105.0, 2, 1, 4, 3) == [4, 1, 2, 3]
+
+
+def test_refusals_in_a_row_are_found_out_by_few() -> None:
+    """Of sixteen calls four go out at once, where all were refused of late, and others only when nothing is heard of
+    them for a second.
+    """
+    street = Street()
+    for _ in range(16):
+        street.gate.enter(object(), 99.0)
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    refused = street.out(101.0, account="mine")
+    street.gate.hold(refused, 1.0, 101.1)
+    street.gate.withdraw(refused, 101.1)
+    line = [street.turn(str(number), account="mine") for number in range(9)]
+    for turn in line:
+        assert street.gate.ask(turn, 101.2) == Delay(Barrier.PACE, 102.1)
+    street.gate.ask(line[0], 102.1)
+    assert [turn.permit is not None for turn in line] == [True] * 4 + [False] * 5
+    assert street.gate.ask(line[4], 102.2) == Delay(Barrier.PACE, 103.1, at_latest=True, optional=True)
+    street.gate.answered(line[0], 102.3)
+    assert [turn.permit is not None for turn in line] == [False] + [True] * 8
+
+
+LAST: dict[str, Any] = {"account": "mine", "told_at": 100.0, "attempts_left": 1, "cautious": True}
+
+
+def refused(street: Street) -> None:
+    """The provider has told a call at 100.0 to wait for a second, and there are two more."""
+    street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
+    street.gate.enter(object(), 101.0)
+    street.gate.enter(object(), 101.0)
+
+
+def test_the_last_attempt_of_a_call_lets_others_find_out() -> None:
+    """Where the one before was refused: until another is answered, for a second."""
+    street = Street()
+    refused(street)
+    street.gate.withdraw(next(iter(street.gate._out)), 100.5)
+    waiting = street.turn("waiting", **LAST)
+    assert street.gate.ask(waiting, 101.0) == Delay(Barrier.PACE, 102.0, optional=True)
+    fresh = street.out(101.5, account="mine")
+    street.gate.answered(fresh, 101.6)
+    assert street.woken == ["waiting"]
+    street.gate.settle(waiting, Outcome.ABANDONED, 101.6)
+    in_vain = street.turn(**LAST)
+    assert street.gate.ask(in_vain, 101.6) is not None
+    assert street.gate.ask(in_vain, 102.6) is None
+
+
+def test_the_last_attempts_of_calls_go_out_one_by_one() -> None:
+    """Behind those with more attempts left, which may be refused in their place; then each waits for the one before."""
+    street = Street()
+    refused(street)
+    street.gate.withdraw(next(iter(street.gate._out)), 100.5)
+    street.gate.hold(street.turn(account="mine"), 4.0, 100.9)
+    held = street.turn("held", account="mine", attempts_left=3)
+    street.gate.ask(held, 101.0)
+    first, second = street.turn("first", **LAST), street.turn("second", **LAST)
+    for turn in (first, second):
+        street.gate.ask(turn, 101.0)
+    for turn in (first, second):
+        assert street.gate.ask(turn, 103.0) == Delay(Barrier.PACE, 104.0, optional=True)
+    assert street.gate.ask(held, 105.5) is None
+    assert street.gate.ask(first, 106.0) is not None
+    street.gate.settle(held, Outcome.ABANDONED, 107.0)
+    assert (first.permit is not None, second.permit is not None) == (True, False)
+    street.gate.answered(first, 107.5)
+    assert street.woken == ["first", "second"]
+
+
+def test_the_last_attempt_waits_for_news_while_others_are_lost() -> None:
+    """For a second, or until one is answered; a call that is alone waits for nobody."""
+    street = Street()
+    street.gate.settle(street.out(100.0), Outcome.LOST, 101.0)
+    assert street.gate.ask(street.turn(attempts_left=1, cautious=True), 101.0) is None
+    street.gate.enter(object(), 101.0)
+    street.gate.enter(object(), 101.0)
+    last = street.turn("last", attempts_left=1, cautious=True)
+    assert street.gate.ask(last, 101.0) == Delay(Barrier.BREAKER, 102.0, optional=True)
+    street.gate.answered(street.out(101.1), 101.5)
+    assert street.woken == ["last"]
+    street.gate.settle(street.out(101.6), Outcome.LOST, 101.6)
+    late = street.turn(attempts_left=1, cautious=True)
+    assert street.gate.ask(late, 101.6) is not None
+    assert street.gate.ask(late, 102.6) is None
+
+
+def test_a_call_never_waits_for_one_that_waits_for_it() -> None:
+    """A probe's hook may ask the same origin for a token: that call passes the breaker, and tells it nothing."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    probe.attempt = "the probe's"
+    assert street.gate.ask(street.turn(outer=["another's"]), 101.0) is not None
+    inner = street.turn(outer=["the probe's"])
+    assert street.gate.ask(inner, 101.0) is None
+    street.gate.settle(inner, Outcome.LOST, 101.5)
+    street.gate.settle(probe, Outcome.LOST, 102.0)
+    assert street.gate.ask(street.turn(outer=["the probe's"]), 102.0) == Delay(Barrier.BREAKER, 104.0)
+
+
+def test_a_call_made_by_a_notice_of_one_in_line() -> None:
+    """It waits as any other, and no longer once the one in line is let out, which waits for it."""
+    street = Street()
+    street.break_down()
+    waiting = street.turn("waiting", attempts_left=3)
+    street.gate.ask(waiting, 100.5)
+    inner = street.turn("inner", outer=[waiting])
+    assert street.gate.ask(inner, 100.6) == Delay(Barrier.BREAKER, 101.0)
+    street.gate.ask(street.turn(), 101.0)
+    assert street.woken == ["waiting", "inner"]
+
+
+def test_while_a_probe_is_out_nobody_knows_how_long() -> None:
+    """What is known is when the next goes out at the latest."""
+    street = Street()
+    street.break_down()
+    street.out(101.0)
+    assert street.gate.ask(street.turn(), 101.5) == Delay(Barrier.BREAKER, 131.0, at_latest=True)
+
+
+def test_one_that_sleeps_is_stirred_when_the_time_has_changed() -> None:
+    """Who came while a probe was out sleeps for long; once it is lost the next goes sooner, and one looks then."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    first, second = street.turn("first"), street.turn("second")
+    assert street.gate.ask(first, 101.5) == Delay(Barrier.BREAKER, 131.0, at_latest=True)
+    street.gate.ask(second, 101.5)
+    street.gate.settle(probe, Outcome.LOST, 102.0)
+    assert (street.stirred, street.woken) == (["first"], [])
+    assert first.stirred
+    delay = street.gate.ask(first, 102.0)
+    assert delay is not None
+    assert (delay.until, delay.look_at, first.stirred) == (104.0, 104.0, False)
+    # The same where tokens are what they wait for then.
+    street.gate.withdraw(first, 103.0)
+    assert street.stirred == ["first", "second"]
+
+
+def test_what_the_breaker_has_no_say_in_passes_it() -> None:
+    """Requests that are no model's, whose losses and answers say nothing of the model either."""
+    street = Street()
+    street.break_down()
+    other = street.out(100.5, heeds_breaker=False)
+    street.gate.answered(other, 100.6)
+    assert street.gate.ask(street.turn(), 100.6) == Delay(Barrier.BREAKER, 101.0)
+
+
+def test_looking_ahead_takes_nothing() -> None:
+    """Neither a place in line nor a token, and a hold that will be over by then goes on until then."""
+    street = Street(budget=1)
+    turn = street.turn(costs=True)
+    assert [street.gate.outlook(turn, 100.0) for _ in range(3)] == [None] * 3
+    street.out(costs=True)
+    assert street.gate.outlook(turn, 100.0) == Delay(Barrier.BUDGET, 101.0)
+    street.break_down()
+    assert street.gate.outlook(turn, 100.0) == Delay(Barrier.BREAKER, 101.0)
+    assert street.gate.outlook(turn, 101.0) is None
+    street.gate.hold(street.turn(account="mine"), 7.0, 100.0)
+    assert street.gate.outlook(street.turn(account="mine"), 107.0) is None
+    assert street.gate.outlook(street.turn(account="mine"), 100.0) == Delay(Barrier.PACE, 107.5, 0.5)
+
+
+def test_many_threads_are_all_let_out() -> None:
+    """Whatever the interleaving: every turn goes out once, each is woken, and the gate is empty afterwards."""
+    street = Street(budget=5)
+    done = threading.Semaphore(0)
+    chance = random.Random(1)
+
+    def one(seed: float) -> None:
+        mine = random.Random(seed)
+        woken = threading.Semaphore(0)
+        for step in range(50):
+            turn = Turn(street.gate, attempts_left=mine.randrange(3), costs=mine.random() < 0.3, wake=woken.release)
+            now = 1000.0 * step
+            street.gate.enter(turn, now)
+            if street.gate.ask(turn, now) is not None:
+                street.gate.ask(turn, now + 500.0)
+            if turn.permit is not None and mine.random() < 0.9:
+                street.gate.settle(turn, mine.choice(list(Outcome)), now)
+            street.gate.withdraw(turn, now)
+            street.gate.leave(turn)
+        done.release()
+
+    threads = [threading.Thread(target=one, args=(chance.random(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(done.acquire(blocking=False) for _ in threads)
+    assert (street.gate._line, street.gate._out) == ([], set())
+
+
+def test_a_worker_waits_for_nobody() -> None:
+    """Who holds the lock may be in a signal handler that waits for this worker. What was answered is heard next."""
+    street = Street()
+    street.break_down()
+    probe = street.out(101.0)
+    turn = street.turn("next")
+    assert street.gate.ask(turn, 101.5) is not None
+    with held(street.gate._lock):
+        Caller(lambda: street.gate.answered(probe, 102.0)).result()
+        assert street.woken == []
+    street.gate.leave(object())
+    street.gate.enter(object(), 102.5)
+    assert street.woken == ["next"]
+
+
+def test_a_loss_behind_an_answer_that_was_not_heard_counts_behind_it() -> None:
+    """The first word counts, also where it could only be left."""
+    street = Street(breaker=1)
+    turn = street.out()
+    with held(street.gate._lock):
+        Caller(lambda: street.gate.answered(turn, 101.0)).result()
+    street.gate.settle(turn, Outcome.LOST, 102.0)
+    assert street.gate.ask(street.turn(), 102.0) is None
+
+
+def test_a_call_of_a_signal_handler_between_two_steps() -> None:
+    """It comes while the thread looks through the line, and lets out the very turn that goes next."""
+    street = Street()
+    inside: list[Turn] = []
+
+    def chance() -> float:
+        if inside:
+            inside.pop()
+            street.gate.enter(object(), 107.0)
+        return 0.5
+
+    street.gate._random = chance
+    teller = street.out(99.0, account="b")
+    street.gate.hold(street.out(99.0, account="a"), 5.0, 100.0)
+    street.gate.hold(teller, 10.0, 100.0)
+    first, second = street.turn("first", account="a"), street.turn("second", account="b")
+    assert street.gate.ask(first, 100.0) == Delay(Barrier.PACE, 105.5, 0.5)
+    assert street.gate.ask(second, 100.0) == Delay(Barrier.PACE, 110.5, 0.5)
+    street.gate.hold(teller, 20.0, 101.0)
+    inside.append(first)
+    street.gate.enter(object(), 107.0)
+    assert (first.permit is not None, second.permit) == (True, None)
+    assert street.woken == ["first"]
+
+
+def _planner(gate: Gate) -> Planner:
+    retry = EffectiveRetry()
+    start = Start(request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT)
+    settings: Any = {"clock": Time(), "random": lambda: 0.5, "origins": Origins()}
+    return Planner(settings=Settings(**settings), start=start, retry=retry, history=History(), gate=gate)
+
+
+class InOneStep:
+    """A lock that is taken by ``with`` alone, which no signal handler of the thread can come in between."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_call_that_succeeds_takes_the_lock_in_one_step() -> None:
+    """What a handler raises in its thread never leaves the lock of its origin with it."""
+    street = Street()
+    turn = street.out()
+    planner = _planner(street.gate)
+    planner.turn = turn
+    street.gate._lock = InOneStep()  # type: ignore[assignment]
+    planner.attempt_over(None, cancelled=False)
+    assert turn.permit is None
+    assert not street.gate._answers
+
+
+def test_a_call_at_its_deadline_sends_nothing() -> None:
+    """A rate that holds a call back to the end of its deadline ends it there, where it could only begin in vain; one
+    that has time left goes out.
+    """
+    planner = _planner(Street().gate)
+    planner.ends_at = 100.0
+    delay = Delay(Barrier.PACE, 180.0, at_latest=True, optional=True, rate=0.1)
+    assert planner.bears_until(delay, 90.0, 90.0) == 100.0
+    assert planner.goes_anyway(delay, 99.0)
+    assert planner.bears_until(delay, 90.0, 100.0) is None
+    assert not planner.goes_anyway(delay, 100.0)
+    error = planner.refuse(delay, None, planner.start.request, 100.0, 90.0)
+    assert isinstance(error, CircuitOpen)
+    assert "deadline" in str(error)

@@ -1,0 +1,131 @@
+"""``llmwatch.engine.notices``: who waits is told, every so often, and takes it back when something comes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from llmwatch import ProgressNotice, WaitNotice
+from llmwatch.engine.notices import Teller
+from llmwatch.watch.clock import ManualClock
+from llmwatch.watch.machine import Due, Phase
+
+
+class FakeAttempt:
+    """An attempt that has something to give after so many seconds, or a verdict."""
+
+    phase = Phase.WAITING
+
+    def __init__(self, clock: ManualClock, *, after: float, gives: list[str] | None, due: Due | None = None) -> None:
+        self._clock = clock
+        self._at = clock.now() + after
+        self._gives = gives
+        self._due = due
+        self.verdict: object = None
+
+    def take(self, until: float | None = None) -> list[str] | None:
+        assert until is not None
+        if until < self._at:
+            self._clock.advance(until - self._clock.now())
+            return None
+        self._clock.advance(self._at - self._clock.now())
+        self.verdict = None if self._gives else "over"
+        return self._gives
+
+    def counting(self) -> Due | None:
+        return self._due
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
+    """One notice for each stretch, with the time waited, the limit that counts, and what is left of it."""
+    told: list[Any] = []
+    attempt = FakeAttempt(clock, after=3.5, gives=["event"], due=Due("ttfb", clock.now() + 10))
+    batch = Teller(told.append, 1.0, clock).take(attempt, 2)  # type: ignore[arg-type]
+    assert batch == ["event"]
+    assert told == [
+        *[
+            WaitNotice(attempt=2, waited=float(waited), phase="waiting", limit="ttfb", expires_in=10.0 - waited)
+            for waited in (1, 2, 3)
+        ],
+        ProgressNotice(attempt=2),
+    ]
+
+
+def test_what_comes_in_time_is_not_told(clock: ManualClock) -> None:
+    """Nothing is said of a wait that is shorter than the interval."""
+    told: list[Any] = []
+    teller = Teller(told.append, 1.0, clock)
+    for _ in range(3):
+        assert teller.take(FakeAttempt(clock, after=0.9, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
+    assert told == []
+
+
+def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
+    """Where no limit runs there is none to name, and one that is overdue has nothing left rather than less."""
+    told: list[Any] = []
+    teller = Teller(told.append, 1.0, clock)
+    teller.take(FakeAttempt(clock, after=1.5, gives=["event"]), 1)  # type: ignore[arg-type]
+    teller.take(FakeAttempt(clock, after=1.5, gives=["event"], due=Due("stale", 0.0)), 1)  # type: ignore[arg-type]
+    waits = [one for one in told if isinstance(one, WaitNotice)]
+    assert [(one.limit, one.expires_in) for one in waits] == [(None, None), ("stale", 0.0)]
+
+
+def test_the_end_of_an_attempt_is_no_progress(clock: ManualClock) -> None:
+    """A wait that ends with a verdict is not taken back: nothing came."""
+    told: list[Any] = []
+    assert Teller(told.append, 1.0, clock).take(FakeAttempt(clock, after=1.5, gives=None), 1) is None  # type: ignore[arg-type]
+    assert [type(one) for one in told] == [WaitNotice]
+
+
+def test_progress_is_told_once(clock: ManualClock) -> None:
+    """After a notice was taken back there is nothing more to take back."""
+    told: list[Any] = []
+    teller = Teller(told.append, 1.0, clock)
+    for after in (1.5, 0.5, 0.5):
+        teller.take(FakeAttempt(clock, after=after, gives=["event"]), 1)  # type: ignore[arg-type]
+    assert [type(one) for one in told] == [WaitNotice, ProgressNotice]
+
+
+def test_a_callback_that_raises_is_logged(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """What a callback raises is logged, once a minute with how often it did, and goes no further."""
+
+    def breaks(notice: Any) -> None:
+        raise RuntimeError
+
+    with caplog.at_level(logging.ERROR, "llmwatch"):
+        assert Teller(breaks, 1.0, clock).take(FakeAttempt(clock, after=62.5, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
+    first, second = (one.getMessage() for one in caplog.records)
+    assert second == f"{first} (60 times since the last line about it)"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_callback_goes_through(clock: ManualClock, kind: type[BaseException]) -> None:
+    """Ctrl-C is not the callback's."""
+
+    def interrupt(notice: Any) -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        Teller(interrupt, 1.0, clock).tell(ProgressNotice(attempt=1))
+
+
+def test_nobody_is_told_where_nobody_listens(clock: ManualClock) -> None:
+    """Without a callback the attempt is asked once, without a bound."""
+    bounds: list[object] = []
+
+    class Once:
+        def take(self, until: object = None) -> list[str]:
+            bounds.append(until)
+            return ["event"]
+
+    teller = Teller(None, 1.0, clock)
+    teller.tell(ProgressNotice(attempt=1))
+    assert teller.take(Once(), 1) == ["event"]  # type: ignore[arg-type]
+    assert bounds == [None]

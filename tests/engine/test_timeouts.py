@@ -1,0 +1,122 @@
+"""``llmwatch.engine.timeouts``: requests' ``timeout=`` in the words of limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmwatch import ConfigError, Limits
+from llmwatch.engine.timeouts import Timeouts, of_requests
+from llmwatch.policy import resolve_limits
+from llmwatch.policy.resolved import TIMEOUT_SOURCE
+
+
+def test_no_timeout_says_nothing() -> None:
+    """``None``, and a pair of it, leave the limits as they are."""
+    found = resolve_limits(call=Limits(ttfb=3), environ={})
+    assert of_requests(None).on(found) == found
+    assert of_requests((None, None)).on(found) == found
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [
+        (7, {"connect": 7, "ttfb": 7, "stale": 7}),
+        (0.5, {"connect": 0.5, "ttfb": 0.5, "stale": 0.5}),
+        ((3, 30), {"connect": 3, "ttfb": 30, "stale": 30}),
+        ((None, 30), {"ttfb": 30, "stale": 30}),
+        ((3, None), {"connect": 3}),
+        ((None, None), {}),
+        (0, {"connect": None, "ttfb": None, "stale": None}),
+    ],
+)
+def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[str, float | None]) -> None:
+    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` says nothing, 0 turns off. They take
+    the place of limits that nobody set, upwards as well as downwards.
+    """
+    found = of_requests(timeout)
+    assert found == Timeouts(seconds=seconds, stand=True)
+    before = resolve_limits(environ={}, profile="hosted")
+    after = found.on(before)
+    assert after.seconds == {**before.seconds, **seconds}
+    assert [limit.name for limit in after.limits.values() if limit.explicit] == list(seconds)
+
+
+@pytest.mark.parametrize(
+    ("limits", "environ", "seconds"),
+    [
+        (Limits(ttfb=1), {}, (7, 1, 7)),
+        (Limits(ttfb=30), {}, (7, 7, 7)),
+        (None, {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "1"}, (7, 1, 7)),
+        (None, {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "0"}, (7, 7, 7)),
+        (Limits.single(5), {}, (7, 5, 5)),
+        (Limits.single(900), {}, (7, 7, 7)),
+        (Limits(connect=2, ttfb=None), {}, (2, 7, 7)),
+        # one source would contradict itself, two do not
+        (Limits(total=3), {}, (7, 7, 7)),
+    ],
+)
+def test_what_is_set_is_lowered_and_never_raised(
+    limits: Limits | None, environ: dict[str, str], seconds: tuple[float, ...]
+) -> None:
+    """Whoever set it, and a limit that is off is set to it."""
+    before = resolve_limits(call=limits, environ=environ, profile="hosted")
+    after = of_requests(7).on(before)
+    assert tuple(after.value(name) for name in ("connect", "ttfb", "stale")) == seconds
+    assert [after.limits[name].timeout for name in ("connect", "ttfb", "stale", "total")] == [7, 7, 7, None]
+
+
+def test_no_timeout_at_all_lowers_nothing() -> None:
+    """0 takes the place of defaults alone."""
+    after = of_requests(0).on(resolve_limits(call=Limits(ttfb=3), environ={}))
+    assert [after.value(name) for name in ("connect", "ttfb", "stale")] == [None, 3, None]
+
+
+def test_it_can_be_set_aside() -> None:
+    """Then it is noted, and no limit changes."""
+    before = resolve_limits(call=Limits(ttfb=30), environ={})
+    after = of_requests(7, heeded=False).on(before)
+    assert after.seconds == before.seconds
+    assert after.limits["ttfb"].to_dict() == {
+        "value": 30,
+        "source": "argument of the call",
+        "explicit": True,
+        "timeout": 7,
+    }
+
+
+def test_what_it_does_is_told() -> None:
+    """A limit that it decides has it for a source, and says what would apply without it."""
+    after = of_requests(7).on(resolve_limits(call=Limits(stale=None), environ={}, profile="hosted"))
+    assert after.limits["ttfb"].to_dict() == {
+        "value": 7,
+        "source": TIMEOUT_SOURCE,
+        "explicit": True,
+        "timeout": 7,
+        "instead_of": 120,
+    }
+    assert after.limits["stale"].to_dict()["instead_of"] is None
+    assert "timeout" not in after.limits["send"].to_dict()
+
+
+@pytest.mark.parametrize(
+    "timeout", ["7", True, (1,), (1, 2, 3), [1, 2], pytest.param(object(), id="object"), (1, "2"), (True, 2)], ids=repr
+)
+def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
+    """What requests would not take, or would take for a number by accident, is a ``ConfigError`` about ``timeout``."""
+    with pytest.raises(ConfigError, match="timeout") as caught:
+        of_requests(timeout)
+    assert caught.value.field == "timeout"
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), (3, -1)])
+def test_a_timeout_of_a_wrong_value_is_refused(timeout: Any) -> None:
+    """Negative and infinite seconds, and none at all, are a ``ConfigError``, set aside or not, about what was written:
+    no ``Limits`` were.
+    """
+    for heeded in (True, False):
+        with pytest.raises(ConfigError, match="0 or more") as caught:
+            of_requests(timeout, heeded=heeded)
+        assert str(caught.value).startswith(f"timeout={timeout!r} ")
+        assert caught.value.field == "timeout"
