@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from llmwatch.auth.failure import LIMIT, MOST_BODY, Failure, of_error, of_status, timed_out, too_large, unusable
+from llmwatch.auth.refresh_failure import LIMIT, MOST_BODY, Failure, of_error, of_status, timed_out, too_large, unusable
 from llmwatch.errors import LLMWatchError, WatchTimeout
 from llmwatch.wrap.bounded import run_bounded
 

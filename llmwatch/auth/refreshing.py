@@ -22,18 +22,18 @@ from requests.hooks import dispatch_hook
 from requests.sessions import SessionRedirectMixin
 from requests.utils import rewind_body
 
-from llmwatch.auth.failure import Failure
 from llmwatch.auth.grant import Grant, Raised, Refresh, fetch, is_sendable
-from llmwatch.auth.keeper import Keeper, Token
+from llmwatch.auth.refresh_failure import Failure
+from llmwatch.auth.token_cache import Keeper, Token
 from llmwatch.errors import ConfigError, LLMWatchError, TooManyThreads
 from llmwatch.policy import UNSET, Limits, seconds_from
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.limits import NAMES
 from llmwatch.policy.values import SECONDS_ALLOWED, refused, seconds
-from llmwatch.session.errors import as_requests
+from llmwatch.session.requests_errors import as_requests
 from llmwatch.transport import context as errands
 from llmwatch.watch.clock import SYSTEM, Clock
-from llmwatch.wrap.naming import name_of
+from llmwatch.wrap.function_request import name_of
 
 __all__ = ["DEFAULT_LIMIT", "Refreshing", "refreshing"]
 

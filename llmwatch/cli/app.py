@@ -12,9 +12,9 @@ import typer
 
 from llmwatch.cli.chat import chat
 from llmwatch.cli.demo import demo
+from llmwatch.cli.exit_codes import ExitCode, let_go, unwritable
 from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
-from llmwatch.cli.outcome import ExitCode, let_go, unwritable
 from llmwatch.cli.run import ScriptCommand
 from llmwatch.cli.run import run as run_script
 

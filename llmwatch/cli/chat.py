@@ -11,9 +11,9 @@ from llmwatch import CallRecord, Client, Limits, LLMWatchError, Stream
 from llmwatch.cli import options
 from llmwatch.cli.answer import Answer
 from llmwatch.cli.endpoint import DIALECTS, Endpoint, read_key
-from llmwatch.cli.outcome import ExitCode, code_of, command, describe, explain
+from llmwatch.cli.exit_codes import ExitCode, code_of, command, describe, explain
 from llmwatch.cli.terminal import Terminal
-from llmwatch.cli.waiting import Waiting
+from llmwatch.cli.wait_display import Waiting
 
 __all__ = ["chat"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from llmwatch import LLMWatchError, WatchTimeout
-from llmwatch.cli.scene import BODY, LOOK_EVERY, Pace, make_client
+from llmwatch.cli.demo_script import BODY, LOOK_EVERY, Pace, make_client
 from llmwatch.cli.timeline import Mark, Timeline
 from llmwatch.faults import FaultServer
 from llmwatch.policy.values import shown

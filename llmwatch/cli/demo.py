@@ -11,8 +11,8 @@ from rich.text import Text
 from llmwatch import AttemptRecord
 from llmwatch.cli import options
 from llmwatch.cli.comparison import Comparison, compare
-from llmwatch.cli.outcome import ExitCode, command, describe
-from llmwatch.cli.scene import Pace, Recovered, make_server, recover
+from llmwatch.cli.demo_script import Pace, Recovered, make_server, recover
+from llmwatch.cli.exit_codes import ExitCode, command, describe
 from llmwatch.cli.terminal import Terminal, table
 from llmwatch.cli.timeline import LiveTimeline, NoTimeline, PlainTimeline, Timeline
 from llmwatch.faults.catalogue import ANSWER

@@ -15,9 +15,9 @@ import typer
 
 from llmwatch import CallRecord
 from llmwatch.cli import incident_view, options
+from llmwatch.cli.exit_codes import ExitCode, command
 from llmwatch.cli.incident_log import IncidentLog, Skipped, opened, tame
 from llmwatch.cli.incident_table import Listing, Totals, lost
-from llmwatch.cli.outcome import ExitCode, command
 from llmwatch.cli.terminal import Terminal
 from llmwatch.policy import NAMES
 from llmwatch.records import CAUSES, PHASES

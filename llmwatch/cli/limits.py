@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from llmwatch.cli import options
-from llmwatch.cli.outcome import ExitCode, command
+from llmwatch.cli.exit_codes import ExitCode, command
 from llmwatch.cli.terminal import Terminal, table
 from llmwatch.engine.request import check_url
 from llmwatch.engine.worst_case import WorstCase, worst_case

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperCommand
 
 from llmwatch import ConfigError
-from llmwatch.cli.outcome import ExitCode, command, let_go
+from llmwatch.cli.exit_codes import ExitCode, command, let_go
 from llmwatch.cli.run_site.sitecustomize import VARIABLE
 from llmwatch.cli.terminal import Terminal
 from llmwatch.engine.incident_sinks import incident_sinks

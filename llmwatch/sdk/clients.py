@@ -11,8 +11,8 @@ import requests
 
 from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
-from llmwatch.sdk.holding import without_bad_events
-from llmwatch.sdk.naming import with_event_names
+from llmwatch.sdk.error_events import without_bad_events
+from llmwatch.sdk.event_names import with_event_names
 from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
 from llmwatch.sdk.transport import Through, Translate, Transport
 from llmwatch.sdk.trust import Verify

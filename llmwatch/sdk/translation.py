@@ -24,9 +24,9 @@ from llmwatch.errors import Cancelled, ConfigError, LLMWatchError, ProviderError
 from llmwatch.records import CallRecord
 from llmwatch.recovery import Reason
 from llmwatch.recovery.messages import recovery
-from llmwatch.sdk.exchange import EXTENSION
-from llmwatch.sdk.failures import also
+from llmwatch.sdk.conversion import EXTENSION
 from llmwatch.sdk.libraries import library_of
+from llmwatch.sdk.library_errors import also
 from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["as_anthropic", "as_openai", "status_cause"]

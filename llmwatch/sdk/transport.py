@@ -14,14 +14,14 @@ from llmwatch.engine.settings import checked_settings
 from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
-from llmwatch.sdk.exchange import prepare, respond
+from llmwatch.sdk.conversion import prepare, respond
 from llmwatch.sdk.extensions import overrides_of
-from llmwatch.sdk.failures import copy_of, in_library
 from llmwatch.sdk.libraries import Library, library_of
+from llmwatch.sdk.library_errors import copy_of, in_library
 from llmwatch.sdk.timeouts import timeouts_of
 from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
-from llmwatch.session.opening import open_response
-from llmwatch.session.repeats import Repeats, Sending
+from llmwatch.session.sdk_retries import Repeats, Sending
+from llmwatch.session.watching_adapter import open_response
 from llmwatch.transport import Overrides
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.redirects import RedirectedHeaders, leave_keys, sent_on

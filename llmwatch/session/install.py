@@ -17,7 +17,7 @@ from llmwatch.engine.settings import Settings, checked_settings
 from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
-from llmwatch.session.door import Door, is_http
+from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import WatchedAdapter
 
@@ -32,9 +32,9 @@ class _Installation:
 
     def intercept(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
         """A door around ``adapter``. What is watched already, and what is not HTTP, is left as it is."""
-        if isinstance(adapter, (Door, WatchedAdapter)) or not is_http(url):
+        if isinstance(adapter, (WatchingAdapter, WatchedAdapter)) or not is_http(url):
             return adapter
-        return Door(adapter, self._settings)
+        return WatchingAdapter(adapter, self._settings)
 
 
 _lock = threading.RLock()  # protects _installed; see the module's docstring

@@ -12,7 +12,7 @@ from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.settings import Settings, checked_settings
 from llmwatch.policy import Limits, Retry
 from llmwatch.records import Sink
-from llmwatch.session.door import Door, is_http
+from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport.adapter import WatchedAdapter
 
 __all__ = ["Session", "around", "mount"]
@@ -20,7 +20,7 @@ __all__ = ["Session", "around", "mount"]
 
 def around(adapter: BaseAdapter, settings: Settings) -> BaseAdapter:
     """``adapter`` with a door around it, unless it has one."""
-    return adapter if isinstance(adapter, Door) else Door(adapter, settings)
+    return adapter if isinstance(adapter, WatchingAdapter) else WatchingAdapter(adapter, settings)
 
 
 def _may_be_http(prefix: str) -> bool:
@@ -87,7 +87,7 @@ class Session(requests.Session):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
-        door = next((one for one in self.adapters.values() if isinstance(one, Door)), None)
+        door = next((one for one in self.adapters.values() if isinstance(one, WatchingAdapter)), None)
         self._settings = Settings() if door is None else door.settings
 
 
@@ -132,9 +132,9 @@ def mount(
     for prefix, adapter in list(session.adapters.items()):
         if not _may_be_http(prefix):
             continue
-        inner = adapter.inner if isinstance(adapter, Door) else adapter
+        inner = adapter.inner if isinstance(adapter, WatchingAdapter) else adapter
         # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
-        session.adapters[prefix] = doors.setdefault(id(inner), Door(inner, settings))
+        session.adapters[prefix] = doors.setdefault(id(inner), WatchingAdapter(inner, settings))
     if isinstance(session, Session):
         session._settings = settings
     return session

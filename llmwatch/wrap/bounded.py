@@ -17,8 +17,8 @@ from llmwatch.recovery import timeout_message
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import Inner
-from llmwatch.wrap.finding import BodyTooLarge
-from llmwatch.wrap.inside import paused
+from llmwatch.wrap.current import paused
+from llmwatch.wrap.instrument import BodyTooLarge
 from llmwatch.wrap.running import FunctionRaised, mark, running
 
 T = TypeVar("T")

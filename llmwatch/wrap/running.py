@@ -19,10 +19,10 @@ from llmwatch.transport.context import Errand
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted
-from llmwatch.wrap import finding, inside
-from llmwatch.wrap.inside import Frame
-from llmwatch.wrap.line import FunctionLine, FunctionOver
-from llmwatch.wrap.responses import socket_of
+from llmwatch.wrap import current, instrument
+from llmwatch.wrap.current import Frame
+from llmwatch.wrap.observer import FunctionLine, FunctionOver
+from llmwatch.wrap.stream_socket import socket_of
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def mark(attempt: Attempt[Any]) -> None:
 @contextlib.contextmanager
 def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = None) -> Iterator[Frame]:
     """In this block the thread runs a function for ``attempt``: its sockets are found, its beats are heard."""
-    frame = inside.enter(attempt)
+    frame = current.enter(attempt)
     errand = Errand(
         line=FunctionLine(attempt, max_body),
         keepalive=keepalive,
@@ -63,7 +63,7 @@ def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = N
         own=False,
         lenient=True,
     )
-    finding.start()
+    instrument.start()
     try:
         with errands.running(errand):
             yield frame
@@ -73,7 +73,7 @@ def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = N
         attempt.check()
         raise FunctionRaised(error) from None
     finally:
-        finding.end()
+        instrument.end()
         frame.leave()
 
 

@@ -15,7 +15,7 @@ from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve
 from llmwatch.policy.profiles import CONTENT_CLOCKS
 from llmwatch.recovery import Door
 from llmwatch.watch.cancel import CancelToken
-from llmwatch.wrap.naming import FunctionRequest
+from llmwatch.wrap.function_request import FunctionRequest
 from llmwatch.wrap.running import mark
 
 T = TypeVar("T")

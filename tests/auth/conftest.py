@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmwatch import Client
-from llmwatch.auth.keeper import THREAD
+from llmwatch.auth.token_cache import THREAD
 from llmwatch.faults import FaultServer, Script
 from tests.end_to_end.calls import QUICK
 from tests.end_to_end.manual import ManualTime

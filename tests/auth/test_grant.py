@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from llmwatch.auth.failure import MOST_BODY, Failure
 from llmwatch.auth.grant import Grant, read
+from llmwatch.auth.refresh_failure import MOST_BODY, Failure
 from tests.auth.tokens import token
 from tests.rows import each
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from llmwatch.cli import demo as module
-from llmwatch.cli.scene import Pace
+from llmwatch.cli.demo_script import Pace
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.cli.running import in_terminal, interrupt, invoke, run, started

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from llmwatch import errors
-from llmwatch.sdk.failures import in_library
 from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.library_errors import in_library
 from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
 
 REQUEST = httpx2.Request("POST", "http://h/v1")

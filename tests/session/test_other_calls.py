@@ -13,7 +13,7 @@ import llmwatch
 from llmwatch import Limits, Retry
 from llmwatch.faults import Context, FaultServer, Script, refused_port, steps
 from llmwatch.payload import modelcalls
-from llmwatch.session.opening import IDEMPOTENT
+from llmwatch.session.watching_adapter import IDEMPOTENT
 from tests.end_to_end.calls import asking
 from tests.rows import each
 from tests.session.doors import Way, caught, record_of, together

@@ -15,8 +15,8 @@ import llmwatch
 from llmwatch import Cancelled, CancelToken, Decision, Limits, LLMWatchError, Session
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
-from llmwatch.session.opening import open_response
 from llmwatch.session.response import _Body
+from llmwatch.session.watching_adapter import open_response
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON

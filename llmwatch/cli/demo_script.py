@@ -19,7 +19,7 @@ from llmwatch import (
     WaitNotice,
 )
 from llmwatch.cli.timeline import Mark, Timeline
-from llmwatch.cli.waiting import counted
+from llmwatch.cli.wait_display import counted
 from llmwatch.engine import Notice
 from llmwatch.faults import FaultServer
 from llmwatch.policy.values import shown

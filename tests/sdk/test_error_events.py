@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch import ProviderError
-from llmwatch.sdk import holding
-from llmwatch.sdk.holding import without_bad_events
+from llmwatch.sdk import error_events
+from llmwatch.sdk.error_events import without_bad_events
 from tests.sdk.blanks import Counting
 
 GOOD = b'data: {"delta": "one"}\n\n'
@@ -122,8 +122,8 @@ def test_any_split_keeps_good_events_before_a_bad_one(data: Any, newline: bytes)
 
 def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON over many lines looks bad at its first one; waiting for its end costs what its bytes cost."""
-    counting = Counting(holding.BLANK_LINE)
-    monkeypatch.setattr(holding, "BLANK_LINE", counting)
+    counting = Counting(error_events.BLANK_LINE)
+    monkeypatch.setattr(error_events, "BLANK_LINE", counting)
     stream = b'data: {"list": [\n' + b"data: 1,\n" * 20_000 + b"data: 1]}\n\n" + GOOD
     pieces = [stream[at : at + 100] for at in range(0, len(stream), 100)]
     assert b"".join(without_bad_events(iter(pieces))) == stream

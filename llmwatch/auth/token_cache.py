@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from llmwatch.auth.failure import Failure, timed_out
 from llmwatch.auth.grant import Grant, Raised
+from llmwatch.auth.refresh_failure import Failure, timed_out
 from llmwatch.errors import Cancelled
 from llmwatch.transport import context as errands
 from llmwatch.watch import at_fork
@@ -32,7 +32,7 @@ from llmwatch.watch.attempt import serving
 from llmwatch.watch.clock import Clock, Waiter
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.launch import Launch
-from llmwatch.wrap.inside import paused
+from llmwatch.wrap.current import paused
 
 __all__ = ["THREAD", "Fetch", "Keeper", "Token"]
 

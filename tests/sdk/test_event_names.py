@@ -9,8 +9,8 @@ import pytest
 
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
-from llmwatch.sdk import naming
-from llmwatch.sdk.naming import with_event_names
+from llmwatch.sdk import event_names
+from llmwatch.sdk.event_names import with_event_names
 from tests.sdk.blanks import Counting
 from tests.sdk.clients import ASKS, STREAMS, ask
 
@@ -55,8 +55,8 @@ def test_whole_events_are_not_held() -> None:
 
 def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page or a picture in one event, which comes in thousands of pieces, costs what its bytes cost."""
-    counting = Counting(naming.BLANK_LINE)
-    monkeypatch.setattr(naming, "BLANK_LINE", counting)
+    counting = Counting(event_names.BLANK_LINE)
+    monkeypatch.setattr(event_names, "BLANK_LINE", counting)
     event = b'data: {"type": "content_block_start", "data": "' + b"a" * 200_000 + b'"}\n\n'
     assert _named(event, 100) == b"event: content_block_start\n" + event
     assert counting.looked_at < 2 * len(event)

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from llmwatch import WatchTimeout
-from llmwatch.session.repeats import Repeats, Sending
+from llmwatch.session.sdk_retries import Repeats, Sending
 
 
 def sending(count: object = 0, *, method: str = "POST", url: str = "http://h/v1", body: object = b"{}") -> Sending:

@@ -8,7 +8,7 @@ import httpx
 import httpx2
 import pytest
 
-from llmwatch.sdk.exchange import prepare
+from llmwatch.sdk.conversion import prepare
 
 libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from llmwatch.sdk.holding import BLANK_LINE, LONGEST_BEGINNING
+from llmwatch.sdk.error_events import BLANK_LINE, LONGEST_BEGINNING
 
 __all__ = ["with_event_names"]
 

@@ -12,8 +12,8 @@ import pytest
 
 import llmwatch
 from llmwatch import errors
-from llmwatch.sdk.failures import also, copy_of, in_library
 from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.library_errors import also, copy_of, in_library
 from llmwatch.transport.errors import Summary
 from tests.rows import each
 
@@ -118,7 +118,7 @@ def test_each_can_be_pickled(library: Any, error: errors.LLMWatchError, name: st
 def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is ours is left of it."""
     pickled = pickle.dumps(also(timeout("ttfb"), "httpx", "ReadTimeout"))
-    monkeypatch.setattr("llmwatch.sdk.failures._classes", {})
+    monkeypatch.setattr("llmwatch.sdk.library_errors._classes", {})
     monkeypatch.setitem(sys.modules, "httpx", None)
     again: Any = pickle.loads(pickled)
     assert type(again) is llmwatch.WatchTimeout

@@ -13,7 +13,7 @@ from requests import exceptions
 
 from llmwatch import errors
 from llmwatch.records import Decision, Recovery
-from llmwatch.session.errors import as_requests
+from llmwatch.session.requests_errors import as_requests
 from tests.rows import each
 
 REQUEST = requests.Request("POST", "http://provider.test/", headers={"X-Key": "secret"}).prepare()

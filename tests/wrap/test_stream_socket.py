@@ -11,7 +11,7 @@ import pytest
 import llmwatch
 from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.wrap import iterate
-from llmwatch.wrap.responses import socket_of
+from llmwatch.wrap.stream_socket import socket_of
 from tests.end_to_end.calls import asking, eventually
 from tests.end_to_end.times import FREE, LIMIT, LONG
 from tests.wrap.conftest import Serve

@@ -22,8 +22,8 @@ from llmwatch import (
     TooManyThreads,
     WatchTimeout,
 )
-from llmwatch.auth.failure import Failure, of_error, of_status, timed_out
-from llmwatch.session.errors import as_requests
+from llmwatch.auth.refresh_failure import Failure, of_error, of_status, timed_out
+from llmwatch.session.requests_errors import as_requests
 from llmwatch.transport.errors import Summary
 from llmwatch.wrap.bounded import BodyTooLarge
 from tests.rows import each

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmwatch import AttemptRecord, Limits, ProgressNotice, RetryNotice, WaitNotice
-from llmwatch.cli.waiting import Waiting, waiting_for
+from llmwatch.cli.wait_display import Waiting, waiting_for
 from llmwatch.policy import EffectiveLimits, resolve_limits
 
 

@@ -16,7 +16,7 @@ from llmwatch import (
     StreamCut,
     WatchTimeout,
 )
-from llmwatch.cli.outcome import ExitCode, code_of, command, describe, explain
+from llmwatch.cli.exit_codes import ExitCode, code_of, command, describe, explain
 from llmwatch.cli.terminal import OutputFailed
 
 TIMEOUT = WatchTimeout("Nothing came within 2 s.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.0)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llmwatch.auth.failure import Failure, of_status
 from llmwatch.auth.grant import Grant, Raised
-from llmwatch.auth.keeper import THREAD, Keeper, Token
+from llmwatch.auth.refresh_failure import Failure, of_status
+from llmwatch.auth.token_cache import THREAD, Keeper, Token
 from llmwatch.errors import TooManyThreads
 from llmwatch.watch import at_fork
 from llmwatch.watch.clock import ManualClock

@@ -15,8 +15,8 @@ from requests.structures import CaseInsensitiveDict
 from llmwatch.errors import LLMWatchError
 from llmwatch.payload import is_streaming
 from llmwatch.records import CallRecord
-from llmwatch.sdk.failures import copy_of
 from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.library_errors import copy_of
 
 __all__ = ["EXTENSION", "Watched", "prepare", "respond"]
 

@@ -21,7 +21,8 @@ from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session import install, uninstall
 from llmwatch.transport import context, instrument
-from llmwatch.wrap import call, finding, iterate, on_abort
+from llmwatch.wrap import call, iterate, on_abort
+from llmwatch.wrap.instrument import find
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.end_to_end.scripts import late
 from tests.end_to_end.times import FREE, LIMIT, LIVELY, LONG, PATIENCE
@@ -50,7 +51,7 @@ def requests_is_as_it_was() -> Iterator[None]:
     original = requests.Session.get_adapter
     yield
     eventually(lambda: requests.Session.get_adapter is original, "requests is as it was")
-    assert finding.find not in instrument._interceptors
+    assert find not in instrument._interceptors
 
 
 # -- found and shut ----------------------------------------------------------
@@ -272,7 +273,7 @@ def test_other_threads_are_left_alone(serve: Serve) -> None:
     server, free = serve(late()), threading.Event()
     session = requests.Session()
     watched = in_thread(call, lambda: free.wait(PATIENCE), abort=lambda: None)
-    eventually(lambda: finding.find in instrument._interceptors, "the function runs")
+    eventually(lambda: find in instrument._interceptors, "the function runs")
     assert type(session.get_adapter(server.url)) is HTTPAdapter
     other = in_thread(session.get, server.url)
     server.wait_for_requests(1)

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from llmwatch.redaction import redact
-from llmwatch.wrap.naming import FunctionRequest, name_of
+from llmwatch.wrap.function_request import FunctionRequest, name_of
 
 _lambda = lambda: None  # noqa: E731
 
@@ -34,16 +34,16 @@ class Größe:
 @pytest.mark.parametrize(
     ("function", "name"),
     [
-        (_lambda, "tests.wrap.test_naming.lambda"),
-        (_inner(), "tests.wrap.test_naming.inner.function"),
-        (Agent().run, "tests.wrap.test_naming.Agent.run"),
-        (Agent(), "tests.wrap.test_naming.Agent"),
-        (Agent, "tests.wrap.test_naming.Agent"),
-        (functools.partial(functools.partial(Agent.run), 1), "tests.wrap.test_naming.Agent.run"),
+        (_lambda, "tests.wrap.test_function_request.lambda"),
+        (_inner(), "tests.wrap.test_function_request.inner.function"),
+        (Agent().run, "tests.wrap.test_function_request.Agent.run"),
+        (Agent(), "tests.wrap.test_function_request.Agent"),
+        (Agent, "tests.wrap.test_function_request.Agent"),
+        (functools.partial(functools.partial(Agent.run), 1), "tests.wrap.test_function_request.Agent.run"),
         (requests.get, "requests.api.get"),
         (len, "builtins.len"),
         ([].append, "list.append"),
-        (Größe().messen, "tests.wrap.test_naming.Gr-e.messen"),
+        (Größe().messen, "tests.wrap.test_function_request.Gr-e.messen"),
     ],
 )
 def test_names(function: object, name: str) -> None:
@@ -78,8 +78,8 @@ def test_strange_names(name: str) -> None:
 def test_the_request() -> None:
     """It has no body, may be run again, and survives the redaction of URLs and messages."""
     request = FunctionRequest.naming("ITERATE", Agent().run)
-    assert request.url == "function://tests.wrap.test_naming.Agent.run"
-    assert request.host == "tests.wrap.test_naming.Agent.run"
+    assert request.url == "function://tests.wrap.test_function_request.Agent.run"
+    assert request.host == "tests.wrap.test_function_request.Agent.run"
     assert (request.method, request.body, request.size, request.replayable) == ("ITERATE", None, 0, True)
     assert redact.url(request.url) == request.origin == request.url.lower()
     said = f"The function {request.host} went silent."

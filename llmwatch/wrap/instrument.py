@@ -19,7 +19,7 @@ from llmwatch.transport import context as errands
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
-from llmwatch.wrap.line import FunctionLine
+from llmwatch.wrap.observer import FunctionLine
 
 __all__ = ["BodyTooLarge", "Finding", "end", "find", "start"]
 
