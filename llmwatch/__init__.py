@@ -90,3 +90,5 @@ __all__ = [
     "uninstall",
     "watched",
 ]
+
+__version__ = "0.1.0"

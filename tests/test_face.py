@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from types import ModuleType
 
 import pytest
@@ -194,6 +195,12 @@ def test_the_face_holds_no_logic() -> None:
     assert "\ndef " not in source
     assert "\nclass " not in source
     assert "\nif " not in source
+
+
+def test_the_version_is_a_literal() -> None:
+    """The version is that of the installed package, and reading it opens no file."""
+    assert llmwatch.__version__ == version("llmwatch")
+    assert f'__version__ = "{llmwatch.__version__}"' in inspect.getsource(llmwatch).splitlines()
 
 
 def test_importing_opens_and_starts_nothing(imported: dict[str, list[str] | int]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+from llmwatch import __version__
 from llmwatch.cli.chat import chat
 from llmwatch.cli.demo import demo
 from llmwatch.cli.exit_codes import ExitCode, let_go, unwritable
@@ -68,11 +68,7 @@ def _unwrapped(text: str) -> str:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            number = version("llmwatch")
-        except PackageNotFoundError:
-            number = "(not installed, run from its source)"
-        typer.echo(f"llmwatch {number}")
+        typer.echo(f"llmwatch {__version__}")
         raise typer.Exit
 
 
