@@ -1,15 +1,17 @@
-"""The seam to the network: what the watchdog asks of a transport, and what it offers to one.
+"""What the parts of the watchdog, and a transport, ask of each other.
 
 The watchdog knows no socket. A transport hands it a :class:`Handle` for each socket while an attempt owns it, and
 reports through :class:`Line` how far the attempt has come. Anything that blocks can be watched this way; tests script
-both sides.
+both sides. The supervisor and the registry know an attempt as :class:`Watched` and :class:`WatchedAttempt`.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Aborted", "Handle", "Line"]
+from llmwatch.watch.verdict import Action, Verdict
+
+__all__ = ["Aborted", "Handle", "Line", "Watched", "WatchedAttempt"]
 
 
 class Aborted(Exception):
@@ -75,3 +77,33 @@ class Line(Protocol):
 
     def time_left(self, limit: str) -> float | None:
         """Seconds that are left on a running clock; ``None`` if it does not run."""
+
+
+class Watched(Protocol):
+    """What the supervisor knows of an attempt."""
+
+    armed: float
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        """Judge the clocks; what has to be done, and when to look again (which becomes ``armed``)."""
+
+    def abort(self) -> None:
+        """Shut what the attempt owns and free its caller."""
+
+
+class WatchedAttempt(Watched, Protocol):
+    """What the registry, and those who go through it, know of an attempt."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How it has ended, if it has."""
+
+    @property
+    def late(self) -> int:
+        """What its worker reported after its end."""
+
+    def end_at_exit(self) -> None:
+        """Give it up, since the process ends; nobody is waited for."""
+
+    def disinherit(self) -> None:
+        """In a forked child: give up the sockets without a shutdown, and take no lock."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.interfaces import WatchedAttempt
 
 __all__ = ["MOST_ORPHANS", "Census"]
 
@@ -24,16 +22,16 @@ class Census:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._live: set[Attempt[Any]] = set()
-        self._orphans: set[Attempt[Any]] = set()
+        self._live: set[WatchedAttempt] = set()
+        self._orphans: set[WatchedAttempt] = set()
         self._unabortable = 0
         self._late = 0
 
-    def enter(self, attempt: Attempt[Any]) -> None:
+    def enter(self, attempt: WatchedAttempt) -> None:
         with self._lock:
             self._live.add(attempt)
 
-    def leave(self, attempt: Attempt[Any], late: int) -> None:
+    def leave(self, attempt: WatchedAttempt, late: int) -> None:
         """The attempt's worker is gone."""
         with self._lock:
             if attempt not in self._live:
@@ -42,7 +40,7 @@ class Census:
             self._orphans.discard(attempt)
             self._late += late
 
-    def orphan(self, attempt: Attempt[Any]) -> None:
+    def orphan(self, attempt: WatchedAttempt) -> None:
         """A worker did not wake although its attempt is over."""
         with self._lock:
             if attempt in self._live and attempt not in self._orphans:
@@ -54,7 +52,7 @@ class Census:
         with self._lock:
             return len(self._orphans)
 
-    def live(self) -> list[Attempt[Any]]:
+    def live(self) -> list[WatchedAttempt]:
         """Attempts whose worker is still there."""
         with self._lock:
             return list(self._live)
@@ -73,7 +71,7 @@ class Census:
             "late_events": late + sum(attempt.late for attempt in live),
         }
 
-    def inherited(self) -> list[Attempt[Any]]:
+    def inherited(self) -> list[WatchedAttempt]:
         """In a forked child, where no other thread runs: the attempts of the parent, without the lock that a thread
         may have held.
         """

@@ -14,12 +14,12 @@ from typing import Any, Generic, TypeVar
 from llmwatch.interruption import is_interruption
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.channel import Bounds, Handover
-from llmwatch.watch.interfaces import Aborted, Handle
+from llmwatch.watch.interfaces import Aborted, Handle, Watched
 from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
 from llmwatch.watch.states import CONTENT_CLOCKS
 from llmwatch.watch.stats import Tally
-from llmwatch.watch.supervisor import Supervisor, Watched
+from llmwatch.watch.supervisor import Supervisor
 
 T = TypeVar("T")
 

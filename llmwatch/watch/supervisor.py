@@ -24,33 +24,21 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from llmwatch.watch import dropped
 from llmwatch.watch.clock import SYSTEM, Clock, Waiter
+from llmwatch.watch.interfaces import Watched
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action
 from llmwatch.watch.registry import Census
 
-__all__ = ["Supervisor", "Watched", "current", "finish_dropped"]
+__all__ = ["Supervisor", "current", "finish_dropped"]
 
 _log = logging.getLogger("llmwatch")
 
 _NOW = float("-inf")
 _PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0)
 """Seconds before the next turn, for each that has failed since one went well; after one more the thread ends."""
-
-
-class Watched(Protocol):
-    """What the supervisor knows of an attempt."""
-
-    armed: float
-
-    def examine(self, now: float) -> tuple[Action, float | None]:
-        """Judge the clocks; what has to be done, and when to look again (which becomes ``armed``)."""
-
-    def abort(self) -> None:
-        """Shut what the attempt owns and free its caller."""
 
 
 class _Shift:
