@@ -117,7 +117,7 @@ class Machine:
             self._held_total += max(0.0, now - self._held_at)
             self._held_at = None
             if self._soonest_of_hold:
-                self.refresh()
+                self._find_soonest()
 
     # -- observations -------------------------------------------------------
 
@@ -137,17 +137,8 @@ class Machine:
             self._conclude(overdue, now)
             self.late += 1
             return False
-        self._apply(cell, self._active(now))
-        if self._held_total or self._held_at is not None:
-            self._note_held(cell, now)
-        if what is _BYTE:
-            self._measure_gap(now)
-        self.marks.setdefault(what, now)
-        if cell.next is _DRAINING:
-            self.verdict = Verdict(kind=_DONE, at=now, phase=self.phase)
-        return True
-
-    def _apply(self, cell: Cell, active: float) -> None:
+        # Here, and not in functions of their own: this runs several times for every event of every stream.
+        active = (now if self._held_at is None else self._held_at) - self._held_total
         self.phase = cell.next
         anchors, graces = self._anchors, self._graces
         for clock in cell.ends:
@@ -160,6 +151,16 @@ class Machine:
                     graces.pop(clock, None)
         if cell.starts:
             self._start(cell, active)
+        if self._held_total or self._held_at is not None:
+            self._note_held(cell, now)
+        if what is _BYTE:
+            self.last_byte_at, before, self._last_byte = now, self._last_byte, active
+            if before is not None and (self.longest_gap is None or active - before > self.longest_gap):
+                self.longest_gap = active - before
+        self.marks.setdefault(what, now)
+        if cell.next is _DRAINING:
+            self.verdict = Verdict(kind=_DONE, at=now, phase=self.phase)
+        return True
 
     def _note_held(self, cell: Cell, now: float) -> None:
         held = self.held_until(now)
@@ -176,7 +177,7 @@ class Machine:
             for clock in cell.replaces:
                 anchors.pop(clock, None)
                 graces.pop(clock, None)
-        self.refresh()
+        self._find_soonest()
 
     @property
     def soonest(self) -> float:
@@ -185,10 +186,22 @@ class Machine:
 
     def refresh(self) -> Due | None:
         """The next expiry, which is then the new ``soonest``."""
-        first = self.next_expiry()
-        self._soonest = _NEVER if first is None else first.at
-        self._soonest_of_hold = self.held
-        return first
+        self._find_soonest()
+        return self.next_expiry()
+
+    def _find_soonest(self) -> None:
+        soonest, graces = _NEVER, self._graces
+        if self._held_at is None:
+            for clock, anchor in self._anchors.items():
+                at = graces.get(clock)
+                if at is None:
+                    at = anchor + self._limits[clock]  # type: ignore[operator]  # a clock without a limit has no anchor
+                if at < soonest:
+                    soonest = at
+            soonest += self._held_total
+        if self.deadline_at is not None and self.verdict is None and self.deadline_at < soonest:
+            soonest = self.deadline_at
+        self._soonest, self._soonest_of_hold = soonest, self._held_at is not None
 
     def wind(self, clock: str, now: float) -> None:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
@@ -205,15 +218,6 @@ class Machine:
             self._limits[clock] = None
             self._anchors.pop(clock, None)
             self._graces.pop(clock, None)
-
-    def _measure_gap(self, now: float) -> None:
-        self.last_byte_at = now
-        active = self._active(now)
-        if self._last_byte is not None:
-            gap = active - self._last_byte
-            if self.longest_gap is None or gap > self.longest_gap:
-                self.longest_gap = gap
-        self._last_byte = active
 
     def _overdue(self, now: float) -> Due | None:
         """A clock that ran out before this observation, and that nothing excuses."""
