@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from llmwatch.policy import EffectiveLimits
 
 __all__ = ["Stream"]
+
+_TEXT = operator.attrgetter("text")
 
 
 class Stream:
@@ -61,7 +64,8 @@ class Stream:
         ready = self._ready
         try:
             while self._fill():
-                call = self._start()
+                call = self._call
+                assert call is not None
                 while ready:
                     if call.cancelled_by is not None:
                         self._discard(call)
@@ -91,13 +95,13 @@ class Stream:
             return True
         if self._closed:
             return False
-        call = self._start()
+        call = self._call or self._start()
         batch = call.next_batch()
         if batch is None:
             self._closed = True
             return False
         # All of it is handed out before anything can be raised.
-        call.partial.extend([event.text for event in batch if event.text])
+        call.partial.extend(filter(None, map(_TEXT, batch)))
         self._ready.extend(batch)
         return True
 

@@ -90,6 +90,7 @@ class Call(Generic[T]):
             gate=settings.origins.get(self._request.origin, self.retry, settings.random),
         )
         self._tools = self._exposed()
+        self._tells = settings.on_notice is not None
         self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
         self._began_at = self._counted_from = 0.0  # of this call, and of its deadline
         self._began_wall = 0.0
@@ -328,7 +329,7 @@ class Call(Generic[T]):
     def _next_batch(self) -> list[T] | None:
         while True:
             attempt = self._attempt or self._begin_attempt()
-            batch = self._teller.take(attempt, self.number)
+            batch = self._teller.take(attempt, self.number) if self._tells else attempt.take()
             if batch is not None:
                 return batch
             ended = self._observe(attempt)

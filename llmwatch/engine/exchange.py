@@ -35,7 +35,7 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.stats import Tally
-from llmwatch.wire import Decoder, Event, Kind, begins_lines, is_loading, not_a_stream, provider_error
+from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_loading, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
 
@@ -478,23 +478,20 @@ class EventDelivery:
     def _hand_over(self, events: list[Event], size: int) -> None:
         decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
         # Noted before the hand-over, which may end the attempt.
-        tally = attempt.tally
-        tally.comments, tally.dialect, tally.pending_bytes = decoder.comments, decoder.dialect, decoder.pending
-        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
-        tally.provider_acted = decoder.provider_acted
-        if error is None:
+        decoder.note(attempt.tally)
+        if error is None and (decoder.terminal or decoder.settled):
             # Else whoever closes the call before the error is raised would have had a whole answer.
             self._note_end()
         if error is not None and events and events[-1].kind is Kind.ERROR:
             # It comes out as an exception, not as an event.
             last = events.pop()
-            said = self._said or any(event.has_content for event in events)
+            said = self._said or any_content(events)
             if said and (last.text or last.reasoning):
                 # The last words beside it. Without any before, they would keep the request from being sent again.
                 kind = Kind.TEXT if last.text else Kind.REASONING
                 events.append(replace(last, kind=kind, tools=(), finish=False, error=None))
         if events:
-            content = any(event.has_content for event in events)
+            content = any_content(events)
             self._said = self._said or content
             attempt.deliver(
                 events,

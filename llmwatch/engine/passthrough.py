@@ -21,7 +21,7 @@ from llmwatch.transport.errors import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.stats import Tally
-from llmwatch.wire import Event, Kind, Recognition, beginning, end_of_events, media_type
+from llmwatch.wire import Event, Kind, Recognition, any_content, beginning, end_of_events, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]
 
@@ -240,10 +240,7 @@ class ByteDelivery(EventDelivery):
         decoder, recognition, attempt = self._decoder, self._recognition, self._attempt
         seen, tally = recognition.seen, attempt.tally
         # Noted before the hand-over, which may end the attempt.
-        tally.comments, tally.pending_bytes = decoder.comments, decoder.pending
-        tally.stray_lines, tally.contradictions = decoder.strays, decoder.contradictions
-        tally.provider_acted = decoder.provider_acted
-        tally.dialect = decoder.dialect if seen else None
+        decoder.note(tally, seen=seen)
         tally.unread = not seen and (recognition.foreign or decoder.blind)
         # An end mark with nothing in front of it is the reader's to judge too.
         fault = decoder.fault or (decoder.error if decoder.terminal else None)
@@ -258,7 +255,7 @@ class ByteDelivery(EventDelivery):
             attempt.deliver(
                 [Piece.of(data, events)],
                 len(data),
-                content=seen and any(event.has_content for event in events),
+                content=seen and any_content(events),
                 **marks,
                 kinds=map(KIND_OF, events) if seen else (),
                 event=bool(events),

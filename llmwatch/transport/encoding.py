@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from urllib3 import response as urllib3_response
@@ -261,11 +261,19 @@ class BodyMeter:
         """Whether what comes is handed on as it comes, or not at all."""
         return isinstance(self.decompressor, (Identity, Unread))
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes) -> Iterable[bytes]:
         """Everything that can be told by now. Raises :class:`Undecodable` and :class:`~llmwatch.BodyTooLarge`."""
         self._came += len(data)
         if self._came - _FRAME > self._most:
             raise body_too_large(self._host, self._most)
+        if self.decompressor.__class__ is not Identity:
+            return self._undone(data)
+        self._size += len(data)
+        if self._size > self._most:
+            raise body_too_large(self._host, self._most)
+        return (data,)
+
+    def _undone(self, data: bytes) -> Iterator[bytes]:
         hidden = self.unread
         for piece in self.decompressor.feed(data):
             self._size += len(piece)

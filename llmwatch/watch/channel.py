@@ -84,7 +84,8 @@ class Handover(Generic[T]):
         """The oldest batch that is visible, or ``None``."""
         if not self._batches:
             return None
-        was_full = self.full
+        bounds = self._bounds
+        was_full = self._count >= bounds.items or self._size >= bounds.size
         batch, size = self._batches.popleft()
         self._count -= len(batch)
         self._size -= size

@@ -3,7 +3,7 @@
 from llmwatch.wire.collect import Collector, ToolCall
 from llmwatch.wire.decoder import Decoder
 from llmwatch.wire.dialects import check_dialect, names, register, unregister
-from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
+from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta, any_content
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.places import beginning, end_of_events
 from llmwatch.wire.recognition import Recognition
@@ -25,6 +25,7 @@ __all__ = [
     "ToolCall",
     "ToolDelta",
     "Usage",
+    "any_content",
     "beginning",
     "begins_lines",
     "check_dialect",

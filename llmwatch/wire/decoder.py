@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
 from llmwatch.wire.dialects.base import (
@@ -61,6 +61,17 @@ _HEAD = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 # The names of fields, and comments.
 _BEGINS_EVENT = tuple(bytes([byte]) for byte in b"deir:")
+
+
+class Notes(Protocol):
+    """Where it is noted what a decoder has seen: see :class:`Decoder`."""
+
+    comments: int
+    stray_lines: int
+    pending_bytes: int
+    dialect: str | None
+    contradictions: int
+    provider_acted: bool
 
 
 def _unread(event: Event) -> None:
@@ -173,6 +184,17 @@ class Decoder:
         """Events that restated something as it was not said."""
         return 0 if self._dialect is None else self._dialect.contradictions
 
+    def note(self, notes: Notes, *, seen: bool = True) -> None:
+        """Write down what has come by now. ``seen``: an event has shown the dialect; else none is named."""
+        framer, dialect = self._framer, self._dialect
+        notes.comments, notes.stray_lines = framer.comments, framer.strays
+        notes.pending_bytes = 0 if self.terminal or self.error is not None else (self._sniffer or framer).pending
+        if dialect is None:
+            notes.dialect, notes.contradictions, notes.provider_acted = None, 0, False
+        else:
+            notes.dialect, notes.contradictions = dialect.name if seen else None, dialect.contradictions
+            notes.provider_acted = dialect.provider_acted
+
     @property
     def pending(self) -> int:
         """Bytes of the last event, which nothing has ended yet: at the end of the body, evidence of a cut."""
@@ -190,7 +212,9 @@ class Decoder:
         """Whether the answer may be taken to be over although its body stays open: a finish mark is believed, and none
         that was believed before has turned out to be early.
         """
-        return not self._resumed and self.finished
+        if self._resumed or not self._content or self._content_since_mark:
+            return False
+        return self._dialect is not None and self._dialect.finished
 
     @property
     def _has_mark(self) -> bool:
@@ -482,7 +506,7 @@ class Decoder:
 
     def _note(self, event: Event) -> None:
         """Keep what the marks are judged by: whether content came before and after a finish mark."""
-        if event.has_content:
+        if event.kind.is_content or event.text or event.reasoning or event.tools:
             self._content = True
             self._resumed = self._resumed or self._marked
             self._content_since_mark = not event.finish

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-__all__ = ["Event", "Kind", "Meaning", "StreamError", "ToolDelta"]
+__all__ = ["Event", "Kind", "Meaning", "StreamError", "ToolDelta", "any_content"]
 
 
 class Kind(str, Enum):
@@ -139,6 +139,15 @@ class Event:
                 value = json.loads(text)
             self._json = value
         return value
+
+
+def any_content(events: list[Event]) -> bool:
+    """Whether one of them has content, see :attr:`Event.has_content`."""
+    # A generator would be a function for each event of every stream.
+    for event in events:  # noqa: SIM110
+        if event.kind.is_content or event.text or event.reasoning or event.tools:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,28 +32,24 @@ _BARE = frozenset((b"data", b"event", b"id"))
 class _Newlines:
     """Bytes in, the same bytes out with LF for every line end and without a leading byte order mark.
 
-    ``idle`` says that bytes without a CR would come out unchanged, and need not be fed.
+    ``idle`` says that bytes without a CR would come out unchanged, and need not be fed. ``start`` is what is held back
+    because it may turn out to be a byte order mark, ``None`` once that is known.
     """
 
-    __slots__ = ("_after_cr", "_start", "idle")
+    __slots__ = ("_after_cr", "idle", "start")
 
     def __init__(self) -> None:
         self._after_cr = False
-        self._start: bytes | None = b""
+        self.start: bytes | None = b""
         self.idle = False
 
-    @property
-    def held(self) -> int:
-        """Bytes held back because they may turn out to be a byte order mark."""
-        return len(self._start) if self._start else 0
-
     def feed(self, data: bytes) -> bytes:
-        if self._start is not None:
-            data = self._start + data
+        if self.start is not None:
+            data = self.start + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
-                self._start = data
+                self.start = data
                 return b""
-            self._start = None
+            self.start = None
             data = data.removeprefix(_BOM)
         if self._after_cr and data:
             self._after_cr = False
@@ -97,7 +93,8 @@ class _Buffer:
     @property
     def pending(self) -> int:
         """Bytes that nothing has ended yet."""
-        return len(self._rest) + self._newlines.held
+        start = self._newlines.start
+        return len(self._rest) + (len(start) if start else 0)
 
     @property
     def begun(self) -> bool:
@@ -150,7 +147,14 @@ class Framer(_Buffer):
         self.scanned += len(data)
         if not data:
             return blocks
-        if not rest and data.endswith(b"\n\n") and data.count(b"\n") == 2 and self._is_plain(data):
+        if (
+            not rest
+            and data.startswith(b"data:")
+            and data.endswith(b"\n\n")
+            and data.count(b"\n") == 2
+            and data.isascii()
+            and len(data) - 2 <= self.max_event
+        ):
             # A provider that is slower than we are: one event a read, and nothing is to be done to it.
             return [data]
         if data[0] == _LF and (not rest or rest[-1] == _LF):
@@ -189,9 +193,6 @@ class Framer(_Buffer):
         self._emit(bytes(self._rest).strip(b"\n"), blocks)
         self.comments, self.strays = comments, strays
         return blocks
-
-    def _is_plain(self, block: bytes) -> bool:
-        return block.startswith(b"data:") and block.isascii() and len(block) - 2 <= self.max_event
 
     def _keep(self, last: bytes) -> None:
         rest = self._rest

@@ -9,7 +9,7 @@ from llmwatch.faults import Script, steps
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.processes import child
 
-MOST_ENTERED = 1200
+MOST_ENTERED = 970
 MOST_MODULES = 72
 """What one streamed call comes to today. Both only go down."""
 
