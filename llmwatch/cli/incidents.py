@@ -19,14 +19,13 @@ from llmwatch.cli.exit_codes import ExitCode, command
 from llmwatch.cli.incident_log import IncidentLog, Skipped, opened, tame
 from llmwatch.cli.incident_table import Listing, Totals, lost
 from llmwatch.cli.terminal import Terminal
-from llmwatch.policy import NAMES
+from llmwatch.policy import LIMITS
 from llmwatch.records import CAUSES, PHASES
 from llmwatch.records.call import CALL_OUTCOMES
 from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["incidents"]
 
-_LIMITS = (*NAMES, "error_body")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw])")
 _MOST_NOTES = 20
@@ -121,8 +120,8 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME",
-        callback=_choice(_LIMITS),
-        help=f"Calls that lost an attempt to this limit: {', '.join(_LIMITS)}.",
+        callback=_choice(tuple(LIMITS)),
+        help=f"Calls that lost an attempt to this limit: {', '.join(LIMITS)}.",
     ),
 ]
 Outcome = Annotated[

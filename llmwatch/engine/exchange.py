@@ -16,7 +16,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
 from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
-from llmwatch.policy import EffectiveLimits
+from llmwatch.policy import READ_LIMITS, EffectiveLimits
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.redaction import Secrets, redact
 from llmwatch.transport.context import Errand
@@ -51,8 +51,6 @@ KIND_OF = operator.attrgetter("kind._value_")
 _LONGEST_BACKSTOP = 2_000_000.0
 _SLICE = 1024
 """Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
-
-_READ_CLOCKS = ("headers", "ttfb", "first_event", "first_content", "stale", "progress")
 
 
 def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
@@ -107,7 +105,7 @@ class Exchange:
             keepalive=self.keepalive,
             connect_backstop=_backstop(self.limits, "connect"),
             send_backstop=_backstop(self.limits, "send"),
-            read_backstop=_backstop(self.limits, *_READ_CLOCKS),
+            read_backstop=_backstop(self.limits, *READ_LIMITS),
             lenient=not model,
             trail=self.request.trail,
             asked=attempt.tally.asked,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmwatch.errors import ConfigError
-from llmwatch.policy import UNSET, EffectiveLimits, Limits
+from llmwatch.policy import LIMITS, UNSET, EffectiveLimits, Limits
 
 __all__ = ["Timeouts", "of_requests"]
 
@@ -42,7 +42,8 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
     for value in (connect, read):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise _refused(timeout, "a number of seconds")
-    given: dict[str, Any] = {"connect": connect, "ttfb": read, "stale": read}
+    told = {"connect": connect, "read": read}
+    given: dict[str, Any] = {name: told[row.timeout] for name, row in LIMITS.items() if row.timeout in told}
     try:
         checked = Limits(**{name: value for name, value in given.items() if value is not None})
     except ConfigError:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmwatch.payload import ToolExposure
-from llmwatch.policy import EffectiveLimits, EffectiveRetry
+from llmwatch.policy import FROM_SENT, EffectiveLimits, EffectiveRetry
 from llmwatch.records import Decision
 from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Sent, backoff, decide
 
 __all__ = ["WorstCase", "worst_case"]
 
-_SILENT = ("headers", "ttfb", "first_event", "first_content", "total")
-"""The limits that count from the moment in which the request is sent, whatever comes."""
 _FACTS = Facts(sent=Sent.YES, terminal=False, tools=ToolExposure(), replayable=True)
 _MOST_KEPT = 100
 """Attempts that are looked at one by one; those after them are as long as the last."""
@@ -74,7 +72,7 @@ def worst_case(limits: Callable[[int], EffectiveLimits], retry: EffectiveRetry, 
     number = 0
     while True:
         seconds = limits(number).seconds
-        first = min(_SILENT, key=lambda name: _or_never(seconds[name]))
+        first = min(FROM_SENT, key=lambda name: _or_never(seconds[name]))
         number += 1
         attempts.append(_or_never(seconds[first]))
         if attempts[-1] == _NEVER or not _resent(first, number, retry, plain=plain):

@@ -13,21 +13,26 @@ from llmwatch.policy.effective import (
     resolve_retry,
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
-from llmwatch.policy.limits import NAMES, UNSET, Limits, Unset
+from llmwatch.policy.limit_table import FROM_SENT, LIMITS, NAMES, READ_LIMITS, Expiry
+from llmwatch.policy.limits import UNSET, Limits, Unset
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
 from llmwatch.policy.retry import Retry
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
+    "FROM_SENT",
     "KNOWN_VARIABLES",
+    "LIMITS",
     "LIMIT_VARIABLES",
     "NAMES",
     "PROFILES",
+    "READ_LIMITS",
     "RETRY_VARIABLES",
     "UNSET",
     "EffectiveLimit",
     "EffectiveLimits",
     "EffectiveRetry",
+    "Expiry",
     "Limits",
     "Retry",
     "Unset",

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmwatch.policy.contradictions import BOUNDED_BY
+from llmwatch.policy.limit_table import FROM_SENT
 from llmwatch.policy.resolved import EffectiveLimit
 from llmwatch.policy.values import shown
 
 __all__ = ["advise"]
-
-# What ends an attempt in which the provider says nothing at all.
-_SILENT = ("headers", "ttfb", "first_event", "first_content", "total")
 
 
 def advise(limits: Mapping[str, EffectiveLimit], *, first_attempt: bool = True) -> tuple[str, ...]:
@@ -52,10 +50,7 @@ def _without_effect(limits: Mapping[str, EffectiveLimit]) -> list[str]:
 
 
 def _shorter(outer: EffectiveLimit, inner: EffectiveLimit) -> bool:
-    # "total" starts when sending ends, so in fact it cuts no sending short.
-    if outer.value is None or inner.value is None or (inner.name, outer.name) == ("send", "total"):
-        return False
-    return inner.value > outer.value
+    return outer.value is not None and inner.value is not None and inner.value > outer.value
 
 
 def _second_attempt(limits: Mapping[str, EffectiveLimit]) -> list[str]:
@@ -63,7 +58,7 @@ def _second_attempt(limits: Mapping[str, EffectiveLimit]) -> list[str]:
     if deadline.value is None:
         return []
     start = f"deadline {shown(deadline.value)} ({deadline.source}) leaves no room for a second attempt: "
-    waits = [(limit.value, name) for name in _SILENT if (limit := limits[name]).value is not None]
+    waits = [(limit.value, name) for name in FROM_SENT if (limit := limits[name]).value is not None]
     if not waits:
         return [f"{start}no other limit ends an attempt in which the provider is silent; set ttfb."]
     wait, name = min(waits)

@@ -9,22 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmwatch.errors import ConfigError
+from llmwatch.policy.limit_table import LIMITS
 from llmwatch.policy.values import UNSET, Seconds, shown
 
 __all__ = ["BOUNDED_BY", "check"]
 
 BOUNDED_BY: Mapping[str, tuple[str, ...]] = {
-    "connect": ("deadline",),
-    # total starts when the request is sent, so it does not bound connect or send
-    "send": ("deadline",),
-    "headers": ("ttfb", "first_event", "first_content", "total", "deadline"),
-    "ttfb": ("first_event", "first_content", "total", "deadline"),
-    "first_event": ("first_content", "total", "deadline"),
-    "first_content": ("total", "deadline"),
-    "stale": ("total", "deadline"),
-    "progress": ("total", "deadline"),
-    "finish": ("total", "deadline"),
-    "total": ("deadline",),
+    name: tuple(row.bounded_by.split()) for name, row in LIMITS.items() if row.bounded_by
 }
 """Each limit with those that may not be shorter than it."""
 

@@ -22,8 +22,9 @@ from typing import TypeAlias
 from llmwatch.payload.prompt_size import SMALLEST_GROWTH, growth, prompt_tokens
 from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
-from llmwatch.policy.limits import NAMES, SINGLE, Limits
-from llmwatch.policy.profiles import CONTENT_CLOCKS, PLAIN_TTFB, PROFILES, RELAY_FINISH, check_profile, detect_profile
+from llmwatch.policy.limit_table import EVENT_LIMITS, LIMITS, NAMES, SINGLE
+from llmwatch.policy.limits import Limits
+from llmwatch.policy.profiles import PLAIN_TTFB, PROFILES, RELAY_FINISH, check_profile, detect_profile
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, whole
@@ -118,7 +119,7 @@ def _resolved(
     defaults = _Defaults(profile=profile, plain=plain, relay=relay, tokens=tokens, patience=patience)
     limits = {}
     for name in NAMES:
-        if plain and name in CONTENT_CLOCKS:
+        if plain and name in EVENT_LIMITS:
             limits[name] = EffectiveLimit(name=name, value=None, source="off in a plain call", explicit=False)
         else:
             limits[name] = _explicit(name, sources) or defaults.limit(name)
@@ -252,7 +253,7 @@ class _Defaults:
             value, source = PLAIN_TTFB[self._profile], f"{source}, plain call"
         if name == "finish" and self._relay:
             value, source = RELAY_FINISH, f"{source}, relay"
-        if value is not None and name in ("ttfb", "first_content"):
+        if value is not None and LIMITS[name].scaled:
             value, source = self._moved(value, source)
         return EffectiveLimit(name=name, value=value, source=source, explicit=False)
 

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from llmwatch.policy import contradictions
-from llmwatch.policy.limits import NAMES, Limits
+from llmwatch.policy.limit_table import LIMITS, NAMES, ZERO
+from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PROFILES, check_profile
 from llmwatch.policy.retry import RETRY_FIELDS, Retry, check_backoff, read_setting
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Seconds, refused, seconds
@@ -52,10 +53,7 @@ OVERRIDE_VARIABLE = "LLMWATCH_OVERRIDE_TIMEOUTS"
 REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
 
-LIMIT_VARIABLES: Mapping[str, str] = {
-    name: "LLMWATCH_DEADLINE_SECONDS" if name == "deadline" else f"{PREFIX}{name.upper()}_TIMEOUT_SECONDS"
-    for name in NAMES
-}
+LIMIT_VARIABLES: Mapping[str, str] = {name: LIMITS[name].variable for name in NAMES}
 """The fields of :class:`Limits` and their variables."""
 
 RETRY_VARIABLES: Mapping[str, str] = {
@@ -74,18 +72,7 @@ RETRY_VARIABLES: Mapping[str, str] = {
 """The fields of :class:`Retry` and their variables; ``on_retry`` is a function and has none."""
 
 KNOWN_VARIABLES: Mapping[str, str] = {
-    LIMIT_VARIABLES["connect"]: "seconds to be connected: pool slot, DNS, TCP, proxy and TLS; 0 off",
-    LIMIT_VARIABLES["send"]: "seconds to write the request; 0 off",
-    LIMIT_VARIABLES["headers"]: "seconds from sent to the response's headers; 0 off",
-    LIMIT_VARIABLES["ttfb"]: "seconds from sent to the first byte of the body, headers do not count; 0 off",
-    LIMIT_VARIABLES["first_event"]: "seconds from sent to the first event of any kind; 0 off",
-    LIMIT_VARIABLES["first_content"]: "seconds from sent to the first piece of an answer; 0 off",
-    LIMIT_VARIABLES["stale"]: "seconds of silence, not one byte, in the body; 0 off",
-    LIMIT_VARIABLES["progress"]: "seconds without content after the first content; 0 off",
-    LIMIT_VARIABLES["finish"]: "seconds a body may stay open after a finish mark; 0 waits for the real end",
-    LIMIT_VARIABLES["drain"]: "seconds a body may stay open after the answer has ended; 0 does not drain",
-    LIMIT_VARIABLES["total"]: "seconds for one attempt, from sent; 0 off",
-    LIMIT_VARIABLES["deadline"]: "seconds for the whole call, all attempts and waits; 0 off",
+    **{LIMITS[name].variable: LIMITS[name].meaning for name in NAMES},
     SINGLE_VARIABLE: "the single knob: stands for ttfb, first_content, stale and progress; 0 turns all four off",
     PROFILE_VARIABLE: f"which defaults to use instead of detecting them: {', '.join(PROFILES)}",
     RETRY_VARIABLES["max_attempts"]: "requests of one call, the first one included; 0 or 1 resends nothing",
@@ -181,7 +168,9 @@ def seconds_from(settings: Mapping[str, str], variable: str) -> Seconds:
     try:
         return seconds(_number(text))
     except ValueError:
-        raise refused(variable, text, f"{variable}={{}}", f"{SECONDS_ALLOWED}, and {_zero(variable)}") from None
+        raise refused(
+            variable, text, f"{variable}={{}}", f"{SECONDS_ALLOWED}, and 0 {_ZEROS.get(variable, ZERO)}"
+        ) from None
 
 
 def bytes_from(settings: Mapping[str, str], variable: str) -> int | None:
@@ -258,16 +247,11 @@ def _switch(text: str) -> bool:
         raise ValueError from None
 
 
-def _zero(variable: str) -> str:
-    if variable == LIMIT_VARIABLES["drain"]:
-        return "0 does not drain at all"
-    if variable == LIMIT_VARIABLES["finish"]:
-        return "0 waits for the real end"
-    if variable == KEEPALIVE_VARIABLE:
-        return "0 never reuses a connection"
-    return "0 turns all four limits off" if variable == SINGLE_VARIABLE else "0 turns the limit off"
-
-
+_ZEROS = {
+    **{LIMITS[name].variable: LIMITS[name].zero for name in NAMES},
+    KEEPALIVE_VARIABLE: "never reuses a connection",
+    SINGLE_VARIABLE: "turns all four limits off",
+}
 _SWITCH_ALLOWED = "it takes 1, true, yes or on, or else 0, false, no or off"
 _COUNT_ALLOWED = "it takes a whole number, 0 or more"
 _KINDS: Mapping[str, tuple[Callable[[str], object], str]] = {

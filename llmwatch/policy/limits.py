@@ -5,33 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmwatch.policy import contradictions
+from llmwatch.policy.limit_table import LIMITS, NAMES, SINGLE, ZERO
 from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, Unset, refused, seconds
 
 __all__ = ["NAMES", "SINGLE", "UNSET", "Limits", "Unset"]
-
-NAMES = (
-    "connect",
-    "send",
-    "headers",
-    "ttfb",
-    "first_event",
-    "first_content",
-    "stale",
-    "progress",
-    "finish",
-    "drain",
-    "total",
-    "deadline",
-)
-"""The limits, in the order in which a call meets them."""
-
-SINGLE = ("ttfb", "first_content", "stale", "progress")
-"""What the single knob stands for."""
-
-_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None turns the limit off"
-_FINISH_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None waits for the real end"
-_DRAIN_ALLOWED = f"{SECONDS_ALLOWED}, and 0 or None does not drain at all"
-_ALLOWED_BY_NAME = {"finish": _FINISH_ALLOWED, "drain": _DRAIN_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -99,7 +76,8 @@ class Limits:
                 object.__setattr__(self, name, seconds(value))
             except ValueError:
                 spelling = f"Limits({name}={{}})" if name in NAMES else "Limits.single({})"
-                raise refused(name, value, spelling, _ALLOWED_BY_NAME.get(name, _ALLOWED)) from None
+                zero = LIMITS[name].zero if name in NAMES else ZERO
+                raise refused(name, value, spelling, f"{SECONDS_ALLOWED}, and 0 or None {zero}") from None
         contradictions.check({name: getattr(self, name) for name in NAMES})
 
     @classmethod

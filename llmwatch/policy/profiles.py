@@ -5,59 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, model_of
+from llmwatch.policy.limit_table import LIMITS, NAMES
 from llmwatch.policy.local_hosts import is_local
 from llmwatch.policy.values import refused
 
-__all__ = ["CONTENT_CLOCKS", "PLAIN_TTFB", "PROFILES", "RELAY_FINISH", "check_profile", "detect_profile"]
+__all__ = ["PLAIN_TTFB", "PROFILES", "RELAY_FINISH", "check_profile", "detect_profile"]
 
 PROFILES: Mapping[str, Mapping[str, float | None]] = {
-    "hosted": {
-        "connect": 10.0,
-        "send": 60.0,
-        "headers": None,
-        # Healthy hosted models are reported to answer within 16 s (p95), 53 s at 130,000 tokens; limits of 12 to 60 s
-        # are documented to kill healthy calls.
-        "ttfb": 120.0,
-        "first_event": None,
-        "first_content": 300.0,
-        # Above the longest gap reported inside a healthy stream (329 s) and the longest idle time of a NAT (350 s).
-        "stale": 360.0,
-        "progress": 600.0,
-        "finish": 5.0,
-        "drain": 1.0,
-        "total": None,
-        "deadline": None,
-    },
-    "reasoning": {
-        "connect": 10.0,
-        "send": 60.0,
-        "headers": None,
-        # Opus-class models are reported silent for 180 to 300 s with 100,000 tokens of prompt.
-        "ttfb": 300.0,
-        "first_event": None,
-        "first_content": 900.0,
-        "stale": 600.0,
-        "progress": 900.0,
-        "finish": 5.0,
-        "drain": 1.0,
-        "total": None,
-        "deadline": None,
-    },
-    "local": {
-        "connect": 10.0,
-        "send": 60.0,
-        "headers": None,
-        # 150,000 tokens of prompt are reported to take 1,180 s on local hardware: this plus 450 s for the size.
-        "ttfb": 900.0,
-        "first_event": None,
-        "first_content": 1800.0,
-        "stale": 900.0,
-        "progress": 900.0,
-        "finish": 5.0,
-        "drain": 1.0,
-        "total": None,
-        "deadline": None,
-    },
+    profile: {name: LIMITS[name].defaults[at] for name in NAMES}
+    for at, profile in enumerate(("hosted", "reasoning", "local"))
 }
 """Seconds by profile and limit, ``None`` for off. The figures come from public reports of healthy and of dead calls."""
 
@@ -67,9 +23,6 @@ PLAIN_TTFB: Mapping[str, float] = {"hosted": 600.0, "reasoning": 1800.0, "local"
 RELAY_FINISH = 30.0
 """The default ``finish`` in seconds where the bytes are handed on as they come: there it only ends the body, which its
 reader judges by marks of its own."""
-
-CONTENT_CLOCKS = ("first_event", "first_content", "progress", "finish")
-"""The clocks that have no meaning in a plain call."""
 
 
 def check_profile(profile: object, field: str = "profile") -> str:

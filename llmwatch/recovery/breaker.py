@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from llmwatch.errors import ProviderError
+from llmwatch.policy import LIMITS
 from llmwatch.recovery.failure import Failure, FailureKind, Outcome
 from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 
@@ -23,7 +24,6 @@ NEWS = 1.0
 DOUBT = 8.0
 """The same where so many in a row have failed as open the breaker, in whatever way: as long as the longest back-off."""
 _LOST_STATUSES = frozenset({502, 503, 504, 529})
-_LOST_LIMITS = frozenset({"connect", "headers", "ttfb"})
 
 
 class BreakerState(str, Enum):
@@ -47,7 +47,8 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
     502, 503, 504 and 529 (Anthropic's "overloaded"), unless a local server says that it loads its model.
     """
     if failure.kind is FailureKind.WATCHDOG:
-        if failure.limit in _LOST_LIMITS:
+        row = LIMITS.get(failure.limit or "")
+        if row is not None and row.lost:
             return Outcome.LOST
         return Outcome.FAILED if failure.limit == "send" else Outcome.ABANDONED
     if failure.kind is FailureKind.HTTP_STATUS and failure.status in _LOST_STATUSES:

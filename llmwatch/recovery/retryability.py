@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from llmwatch.policy import LIMITS, Expiry
 from llmwatch.recovery.facts import Facts
 from llmwatch.recovery.failure import Failure, FailureKind
 from llmwatch.recovery.reason import Reason
@@ -20,9 +21,6 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 5
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 413, 422})
 """Statuses that the same request gets again, whatever ``x-should-retry`` says."""
-
-_SILENT_LIMITS = ("connect", "send", "headers", "ttfb", "first_event", "stale", "error_body")
-_CONTENT_LIMITS = ("first_content", "progress", "total")
 
 # The words of OpenAI, Anthropic, Google (google.rpc.Code), Amazon and vLLM, without case, punctuation, and a final
 # "error" or "exception".
@@ -72,14 +70,16 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
 
 def is_alive(limit: str | None, facts: Facts) -> bool:
     """Whether the provider was still sending when ``limit`` expired, so that it works on the answer, and bills it."""
-    if limit in ("first_content", "total"):
-        return facts.first_byte or facts.bytes > 0 or facts.beaten
-    return limit == "progress"
+    row = LIMITS.get(limit or "")
+    if row is None or row.expiry is not Expiry.AT_WORK:
+        return False
+    return row.since != "sent" or facts.first_byte or facts.bytes > 0 or facts.beaten
 
 
 def known_limit(limit: str | None) -> bool:
     """Whether the rules say anything about this limit."""
-    return limit in _SILENT_LIMITS or limit in _CONTENT_LIMITS or limit == "deadline"
+    row = LIMITS.get(limit or "")
+    return row is not None and row.expiry is not Expiry.WHOLE
 
 
 def _by_status(failure: Failure) -> tuple[bool, Reason]:

@@ -16,6 +16,7 @@ function that waited for its first answer, or one whose abort callback was calle
 
 from __future__ import annotations
 
+from llmwatch.policy import LIMITS
 from llmwatch.records.decision import Decision
 from llmwatch.recovery.call_context import Context, Door
 from llmwatch.recovery.facts import Facts, Sent
@@ -57,7 +58,8 @@ def handed_over(facts: Facts, context: Context) -> bool:
 
 def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
     """Whether the provider was at work when the attempt was killed: bytes flowed, or it was a plain call after sent."""
-    if failure.kind is not FailureKind.WATCHDOG or failure.limit in ("connect", "send", "deadline"):
+    row = LIMITS.get(failure.limit or "")
+    if failure.kind is not FailureKind.WATCHDOG or (row is not None and not row.after_sent):
         return False
     return is_alive(failure.limit, facts) or (context.plain and facts.sent is not Sent.NO)
 

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmwatch.engine.timeouts import Timeouts
+from llmwatch.policy import LIMITS
 
 __all__ = ["timeouts_of"]
-
-_LIMITS = {"connect": ("connect",), "read": ("ttfb", "stale"), "write": ("send",)}
 
 # Seconds to connect, and for everything else.
 _DEFAULTS = {
@@ -37,10 +36,9 @@ _LEAST = 0.001
 def timeouts_of(extension: Mapping[str, Any], *, heeded: bool = True) -> Timeouts:
     """What a request's time-outs, in httpx's form, say of limits. A library's default is noted, and not heeded."""
     said = {
-        name: max(float(extension[key]), _LEAST)
-        for key, names in _LIMITS.items()
-        if extension.get(key) is not None
-        for name in names
+        name: max(float(extension[row.timeout]), _LEAST)
+        for name, row in LIMITS.items()
+        if row.timeout is not None and extension.get(row.timeout) is not None
     }
     return Timeouts(seconds=said, heeded=heeded and not _is_nobodys(extension))
 

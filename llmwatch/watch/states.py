@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from llmwatch.policy.limit_table import EVENT_LIMITS, LIMITS, READ_LIMITS
+
 __all__ = [
     "CLOCKS",
     "CONTENT_CLOCKS",
@@ -94,13 +96,14 @@ def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "", rep
     return Cell(next, *(frozenset(clocks.split()) for clocks in (ends, starts, winds, replaces)))
 
 
-_ALL = "connect send headers ttfb first_event first_content stale progress finish total error_body drain"
+CLOCKS = tuple(name for name, row in LIMITS.items() if row.since != "call")
+"""Those of an attempt, in the order in which a tie is settled: the more specific limit names the reason."""
 # total runs on: content after a finish leads back to CONTENT, and nothing winds total.
 _AT_FINISH = "headers ttfb first_event first_content error_body"
 _AT_END = f"{_AT_FINISH} stale progress finish"
 _FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="stale progress")
 _END = _cell(Phase.ENDING, ends=_AT_END, starts="drain")
-_TERMINAL = _cell(Phase.DRAINING, ends=_ALL, starts="drain")
+_TERMINAL = _cell(Phase.DRAINING, ends=" ".join(CLOCKS), starts="drain")
 
 # One row a phase: what can be seen next, and which clocks that ends, starts or winds.
 STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
@@ -203,25 +206,10 @@ def _complete() -> Mapping[Phase, Mapping[Seen, Cell]]:
 TABLE = _complete()
 """Every phase times every observation: none is undefined."""
 
-# In the order in which a tie is settled: the more specific limit names the reason.
-CLOCKS = (
-    "connect",
-    "send",
-    "headers",
-    "ttfb",
-    "first_event",
-    "first_content",
-    "stale",
-    "progress",
-    "error_body",
-    "finish",
-    "drain",
-    "total",
-)
-CONTENT_CLOCKS = ("first_event", "first_content", "progress")
+CONTENT_CLOCKS = tuple(name for name in EVENT_LIMITS if name != "finish")
 """Those that nothing can be said of where what comes is not read."""
-EVENT_CLOCKS = frozenset({*CONTENT_CLOCKS, "finish"})
-"""Those that no byte as such ends or winds: in a flood of keep-alives bytes always wait, and do not excuse them."""
-READ_CLOCKS = frozenset({"headers", "ttfb", "first_event", "first_content", "stale", "progress", "finish"})
+EVENT_CLOCKS = frozenset(EVENT_LIMITS)
+"""Those that no byte as such ends or resets: in a flood of keep-alives bytes always wait, and do not excuse them."""
+READ_CLOCKS = frozenset(READ_LIMITS)
 # Here it is known how the attempt ends, so whatever expires only drops the connection.
 SETTLED = frozenset({Phase.FINISHING, Phase.ENDING, Phase.REFUSED, Phase.DRAINING})

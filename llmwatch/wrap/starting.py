@@ -12,7 +12,7 @@ from llmwatch.engine.hosts import Origins
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Nature, Settings, Start
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
-from llmwatch.policy.profiles import CONTENT_CLOCKS
+from llmwatch.policy.limit_table import EVENT_LIMITS
 from llmwatch.recovery import Door
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.wrap.function_request import FunctionRequest
@@ -85,5 +85,5 @@ def _content_clocks(limits: Limits | None, profile: str) -> dict[str, float]:
     return {
         name: limit.value
         for name, limit in resolved.limits.items()
-        if name in CONTENT_CLOCKS and limit.explicit and limit.value is not None
+        if name in EVENT_LIMITS and limit.explicit and limit.value is not None
     }

@@ -6,21 +6,17 @@ import re
 
 import pytest
 
-from llmwatch.policy import LIMIT_VARIABLES, NAMES, RETRY_VARIABLES
+from llmwatch.policy import LIMIT_VARIABLES, LIMITS, NAMES, RETRY_VARIABLES
 from llmwatch.records import Decision
 from llmwatch.recovery import Facts, Reason, recovery, timeout_message
-from llmwatch.recovery.messages import FUNCTION_TIMEOUTS, TIMEOUTS
 from llmwatch.redaction import redact
 from tests.rows import each
 
+FUNCTION_LIMITS = [row.name for row in LIMITS.values() if row.function_expired]
 LISTENED = Facts(headers=True, first_byte=True, bytes=12345, events=7)
 
 
 class TestTimeouts:
-    def test_there_is_one_for_each_limit(self) -> None:
-        """Every limit has its own text, and so has the bound on an error's body."""
-        assert set(TIMEOUTS) == {*NAMES, "error_body"}
-
     @pytest.mark.parametrize("limit", NAMES)
     def test_it_names_what_to_change(self, limit: str) -> None:
         """The field and its environment variable stand in the text, with the limit and what had passed."""
@@ -29,7 +25,7 @@ class TestTimeouts:
         assert "45 s" in text
         assert "45.123 s" in text
 
-    @pytest.mark.parametrize("limit", sorted(TIMEOUTS))
+    @pytest.mark.parametrize("limit", sorted(LIMITS))
     def test_nothing_is_left_unfilled(self, limit: str) -> None:
         """A text is whole without facts and host too, and survives the scrubbing that every message goes through."""
         for text in (
@@ -45,8 +41,8 @@ class TestTimeouts:
 
     def test_they_read_differently(self) -> None:
         """No two limits share their first sentence, whatever the numbers."""
-        said = {timeout_message(limit, 1.0, 1.0, host="h").partition(". ")[0] for limit in TIMEOUTS}
-        assert len(said) == len(TIMEOUTS)
+        said = {timeout_message(limit, 1.0, 1.0, host="h").partition(". ")[0] for limit in LIMITS}
+        assert len(said) == len(LIMITS)
 
     @pytest.mark.parametrize(
         ("facts", "said"),
@@ -81,9 +77,9 @@ class TestFunctions:
 
     def test_there_is_one_for_each_limit_that_a_function_has(self) -> None:
         """A function sends nothing, has no finish mark, and nothing of it drains."""
-        assert set(FUNCTION_TIMEOUTS) == set(NAMES) - {"send", "finish", "drain"}
+        assert set(FUNCTION_LIMITS) == set(NAMES) - {"send", "finish", "drain"}
 
-    @pytest.mark.parametrize("limit", FUNCTION_TIMEOUTS)
+    @pytest.mark.parametrize("limit", FUNCTION_LIMITS)
     def test_it_names_the_function_and_what_to_change(self, limit: str) -> None:
         """The function, the figures, the field and its variable stand in the text, which survives the scrubbing."""
         text = timeout_message(limit, 0.05, 1200.0, host=self.NAME, function=True)
@@ -97,10 +93,10 @@ class TestFunctions:
 
     def test_they_read_differently(self) -> None:
         """No two limits share their first sentence."""
-        said = {timeout_message(limit, 1.0, 1.0, host="f", function=True) for limit in FUNCTION_TIMEOUTS}
-        assert len(said) == len(FUNCTION_TIMEOUTS)
+        said = {timeout_message(limit, 1.0, 1.0, host="f", function=True) for limit in FUNCTION_LIMITS}
+        assert len(said) == len(FUNCTION_LIMITS)
 
-    @pytest.mark.parametrize("limit", FUNCTION_TIMEOUTS)
+    @pytest.mark.parametrize("limit", FUNCTION_LIMITS)
     def test_one_that_is_stuck(self, limit: str) -> None:
         """The text says that nothing could wake it, that it counts as an orphan, and what helps."""
         text = timeout_message(limit, 1.0, 1.0, host="f", function=True, stuck=True)
