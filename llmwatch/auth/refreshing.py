@@ -31,7 +31,7 @@ from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.limits import NAMES
 from llmwatch.policy.values import SECONDS_ALLOWED, refused, seconds
 from llmwatch.session.requests_errors import as_requests
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.wrap.function_request import name_of
 
@@ -249,8 +249,8 @@ def _told(error: LLMWatchError, request: requests.PreparedRequest, response: req
 
 def _in_client() -> bool:
     """Whether this is the worker of a call whose requests llmwatch itself prepares and sends."""
-    errand = errands.current()
-    return errand is not None and errand.own
+    context = contexts.current()
+    return context is not None and context.own
 
 
 def _rewound(request: requests.PreparedRequest) -> bool:

@@ -26,7 +26,7 @@ from typing import NoReturn
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.refresh_failure import Failure, timed_out
 from llmwatch.errors import Cancelled
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import serving
 from llmwatch.watch.clock import Clock, Waiter
@@ -143,10 +143,10 @@ class Keeper:
         an attempt the attempt's clocks stand meanwhile; raises what a line raises when that attempt is over, and
         :class:`~llmwatch.TooManyThreads` where the refresh cannot be started.
         """
-        errand = errands.current()
-        if errand is not None:
+        context = contexts.current()
+        if context is not None:
             # For an attempt that is over nothing is started.
-            errand.line.check()
+            context.line.check()
         mine: _Flight | None = None
         launch: Launch | None = None
         try:
@@ -270,7 +270,7 @@ def _followed_by(waiter: _Waiter) -> Iterator[None]:
 
 def _raise_over() -> NoReturn:
     # The line knows how the code in between is left: a wrapped function otherwise than a client's own.
-    errand = errands.current()
-    if errand is not None:
-        errand.line.check()
+    context = contexts.current()
+    if context is not None:
+        context.line.check()
     raise Aborted

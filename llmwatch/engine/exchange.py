@@ -19,7 +19,7 @@ from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
 from llmwatch.policy import READ_LIMITS, EffectiveLimits
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.redaction import Secrets, redact
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.encoding import (
     BodyMeter,
     Decompressor,
@@ -100,7 +100,7 @@ class Exchange:
     def _run(
         self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool, model: bool = True
     ) -> None:
-        errand = Errand(
+        context = RequestContext(
             line=attempt,
             keepalive=self.keepalive,
             connect_backstop=_backstop(self.limits, "connect"),
@@ -117,9 +117,9 @@ class Exchange:
         try:
             request = self.request
             # Before it is prepared, which may fail, and say of what.
-            errand.asked.append((request.url, dict(request.kwargs.get("headers") or {})))
+            context.asked.append((request.url, dict(request.kwargs.get("headers") or {})))
             reply = self.sender.open(
-                errand,
+                context,
                 request.method,
                 request.url,
                 request.kwargs,
@@ -127,17 +127,17 @@ class Exchange:
                 content_type=request.content_type,
             )
             tally = attempt.tally
-            tally.proxy = errand.proxy
+            tally.proxy = context.proxy
             tally.content_type = reply.headers.get("content-type") or None
             tally.content_encoding = reply.headers.get("content-encoding") or None
             read(attempt, reply)
             if model and reply.status >= 400 and not reply.challenges:
                 # A plain call returns it, or sends again on a fresh connection.
-                errand.spoil()
+                context.spoil()
         except Aborted:
             raise
         except Exception as error:
-            errand.spoil()
+            context.spoil()
             found = self._meant(attempt, error)
             if found is error:
                 found = None

@@ -13,7 +13,7 @@ from urllib3.exceptions import LocationValueError
 from urllib3.util import parse_url
 
 from llmwatch.errors import ConfigError
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
@@ -75,7 +75,7 @@ class WatchedAdapter(HTTPAdapter):
         try:
             if proxy:
                 parse_url(proxy if "://" in proxy else f"http://{proxy}")
-                errands.note(proxy)
+                contexts.note(proxy)
         except LocationValueError:
             raise ConfigError(
                 "The URL of the proxy cannot be read; check proxies=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY.",
@@ -97,19 +97,19 @@ class WatchedAdapter(HTTPAdapter):
         """requests' own, with a ``verify`` that may be an :class:`ssl.SSLContext` as well: then what is verified, and
         how, is the context's business alone.
         """
-        context = verify if isinstance(verify, ssl.SSLContext) else None
-        host, pool = super().build_connection_pool_key_attributes(request, True if context else verify, cert)
+        tls = verify if isinstance(verify, ssl.SSLContext) else None
+        host, pool = super().build_connection_pool_key_attributes(request, True if tls else verify, cert)
         settings: dict[str, Any] = {**pool}
-        if context is not None:
+        if tls is not None:
             del settings["cert_reqs"]
-            settings["ssl_context"] = context
-            if not context.check_hostname:
+            settings["ssl_context"] = tls
+            if not tls.check_hostname:
                 # urllib3 would look at the name all the same.
                 settings["assert_hostname"] = False
-        errand = errands.current()
-        if errand is not None and errand.overrides.server_hostname is not None and host["scheme"] == "https":
+        context = contexts.current()
+        if context is not None and context.overrides.server_hostname is not None and host["scheme"] == "https":
             # A pool of its own: what was verified for one name is no connection for another.
-            settings["server_hostname"] = errand.overrides.server_hostname
+            settings["server_hostname"] = context.overrides.server_hostname
         return host, settings
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
@@ -153,19 +153,19 @@ class WatchedAdapter(HTTPAdapter):
         super().close()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        errands.note(request.url, request.headers)
+        contexts.note(request.url, request.headers)
         response = super().send(request, *args, **kwargs)
-        errand = errands.current()
-        if errand is not None:
+        context = contexts.current()
+        if context is not None:
             try:
                 # Whether this is the answer is not known yet: a hook or a redirect may ask again.
-                errand.line.headers(response.status_code, refused=False, request_id=request_id_of(response))
+                context.line.headers(response.status_code, refused=False, request_id=request_id_of(response))
             except BaseException:
                 response.close()
                 raise
-            if errand.max_body is not None:
-                hooks.bound(response, most=errand.max_body, most_of_error=errand.max_error_body)
-            errand.responses.append(response)
+            if context.max_body is not None:
+                hooks.bound(response, most=context.max_body, most_of_error=context.max_error_body)
+            context.responses.append(response)
         return response
 
 

@@ -1,7 +1,7 @@
 """urllib3's connection classes, made to report to an attempt and to let its supervisor in.
 
-A connection that no errand is on behaves as urllib3's own, but that it refuses a response whose headers were cut.
-Otherwise it publishes each socket before it connects,
+A connection that works for no request context behaves as urllib3's own, but that it refuses a response whose headers
+were cut. Otherwise it publishes each socket before it connects,
 tells the attempt when the request can be sent and when it is, refuses to write for an attempt that is over, and gives
 the socket's duplicate back on every way out.
 """
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProxyError
 
-from llmwatch.transport import context as errands
-from llmwatch.transport.context import Errand
+from llmwatch.transport import context as contexts
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
 from llmwatch.watch.interfaces import Line
@@ -161,7 +161,7 @@ class WatchedMixin(HTTPConnection):
     response_class = FinalResponse
     spoiled = False
     """The attempt that used it last has failed: it is closed instead of being used again."""
-    errand: Errand | None = None
+    context: RequestContext | None = None
     handle: SocketHandle | None = None
     idle_since: float | None = None
     """When the connection last went back to its pool, on the watch's clock."""
@@ -172,27 +172,27 @@ class WatchedMixin(HTTPConnection):
     _answering = False
     _requesting = False
 
-    def engage(self, errand: Errand, *, idle: float | None) -> None:
-        """The connection left the pool for ``errand``; if it is open, its attempt owns the socket from here on."""
-        self.errand = errand
-        errand.connections.append(self)
+    def engage(self, context: RequestContext, *, idle: float | None) -> None:
+        """The connection left the pool for ``context``; if it is open, its attempt owns the socket from here on."""
+        self.context = context
+        context.connections.append(self)
         if self.sock is not None:
             self._expect_proper_end()
             self.handle = SocketHandle(self.sock)
-            errand.line.adopt(self.handle, reused=True, idle=idle)
+            context.line.adopt(self.handle, reused=True, idle=idle)
 
     def disengage(self) -> bool:
         """The attempt's ownership ends, the duplicate is closed. ``False``: the connection must not be used again."""
-        errand, handle = self.errand, self.handle
-        self.errand = self.handle = None
-        return errand is None or handle is None or errand.line.disown(handle)
+        context, handle = self.context, self.handle
+        self.context = self.handle = None
+        return context is None or handle is None or context.line.disown(handle)
 
     def _new_conn(self) -> socket.socket:
-        errand = self.errand or errands.current()
-        if errand is None:
+        context = self.context or contexts.current()
+        if context is None:
             return super()._new_conn()
-        self.errand = errand
-        sock, self.handle = open_socket(self, errand)
+        self.context = context
+        sock, self.handle = open_socket(self, context)
         return sock
 
     def connect(self) -> None:
@@ -204,11 +204,11 @@ class WatchedMixin(HTTPConnection):
         if self.handle is not None:
             self.handle.owner = self.sock
             self._expect_proper_end()
-        if self.errand is not None:
-            self.errand.line.check()
+        if self.context is not None:
+            self.context.line.check()
 
     def _tunnel(self) -> None:
-        if self.errand is None or not self.errand.own:
+        if self.context is None or not self.context.own:
             super()._tunnel()
             return
         answers: list[FinalResponse] = []
@@ -230,24 +230,24 @@ class WatchedMixin(HTTPConnection):
 
     def _expect_proper_end(self) -> None:
         # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.
-        if self.errand is not None and hasattr(self.sock, "suppress_ragged_eofs"):
-            self.sock.suppress_ragged_eofs = self.errand.lenient
+        if self.context is not None and hasattr(self.sock, "suppress_ragged_eofs"):
+            self.sock.suppress_ragged_eofs = self.context.lenient
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        errand = self.errand or errands.current()
-        if errand is None:
+        context = self.context or contexts.current()
+        if context is None:
             super().request(method, url, *args, **kwargs)
             return
         if self.sock is None:
             self.connect()
-        errand.line.connected()
-        if errand.own:
+        context.line.connected()
+        if context.own:
             # urllib3 leaves the connect time-out on the socket while it writes.
-            self.timeout = errand.send_backstop
-        if errand.own and _has_maker(kwargs.get("body")):
-            kwargs["body"] = _taken(kwargs["body"], errand.line, self.blocksize)
-        if errand.overrides.target is not None:
-            url = _retargeted(url, errand.overrides.target)
+            self.timeout = context.send_backstop
+        if context.own and _has_maker(kwargs.get("body")):
+            kwargs["body"] = _taken(kwargs["body"], context.line, self.blocksize)
+        if context.overrides.target is not None:
+            url = _retargeted(url, context.overrides.target)
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)
@@ -256,7 +256,7 @@ class WatchedMixin(HTTPConnection):
             raise
         finally:
             self._requesting = False
-        errand.line.sent()
+        context.line.sent()
 
     def _forget_unsent(self) -> None:
         """The request will not be completed: the kernel must not go on sending what it has of it."""
@@ -266,17 +266,17 @@ class WatchedMixin(HTTPConnection):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send(self, data: Any) -> None:
-        if not self._requesting or self.errand is None:
+        if not self._requesting or self.context is None:
             super().send(data)
         elif isinstance(data, (bytes, bytearray, memoryview)):
             view = memoryview(data).cast("B")
             # Of a large body it is told how far it has come.
             for start in range(0, len(view), _WRITE_SIZE):
                 piece = view[start : start + _WRITE_SIZE]
-                self.errand.line.sending(len(piece))
+                self.context.line.sending(len(piece))
                 super().send(piece)
         else:
-            self.errand.line.sending(0)
+            self.context.line.sending(0)
             super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
@@ -286,8 +286,8 @@ class WatchedMixin(HTTPConnection):
         try:
             response = super().getresponse()
         except HeadCut:
-            if self.errand is not None:
-                self.errand.line.answering()
+            if self.context is not None:
+                self.context.line.answering()
             raise
         finally:
             self._answering = False

@@ -22,7 +22,7 @@ from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.interfaces import Line
 
-__all__ = ["Errand", "Overrides", "current", "note", "running"]
+__all__ = ["Overrides", "RequestContext", "current", "note", "running"]
 
 _local = threading.local()
 
@@ -38,7 +38,7 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class RequestContext:
     """One attempt's business with the network. Times in seconds, ``None`` for none.
 
     ``keepalive``: a pooled socket that lay idle for longer is not used again. The backstops are socket time-outs: no
@@ -88,34 +88,34 @@ class Errand:
             connection.spoiled = True
 
 
-def _forget_errand() -> None:
-    """In a forked child the errand of the thread that forked is the parent's."""
+def _forget_context() -> None:
+    """In a forked child the request context of the thread that forked is the parent's."""
     global _local
     _local = threading.local()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_errand)
+    os.register_at_fork(after_in_child=_forget_context)
 
 
-def current() -> Errand | None:
-    """The errand of this thread, if it is on one."""
-    return getattr(_local, "errand", None)
+def current() -> RequestContext | None:
+    """The request context of this thread, if it has one."""
+    return getattr(_local, "context", None)
 
 
 def note(url: str | None, headers: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """A request is about to be sent, or a proxy about to be used, for the errand of this thread."""
-    errand = current()
-    if errand is not None:
-        errand.asked.append((url or "", headers))
+    """A request is about to be sent, or a proxy about to be used, for the request context of this thread."""
+    context = current()
+    if context is not None:
+        context.asked.append((url or "", headers))
 
 
 @contextmanager
-def running(errand: Errand) -> Iterator[None]:
-    """This thread is on ``errand`` until the block ends."""
+def running(context: RequestContext) -> Iterator[None]:
+    """This thread works for ``context`` until the block ends."""
     before = current()
-    _local.errand = errand
+    _local.context = context
     try:
         yield
     finally:
-        _local.errand = before
+        _local.context = before

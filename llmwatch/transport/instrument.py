@@ -8,8 +8,8 @@ tests replace it.
 
 **Adapters.** A requests adapter that the user made keeps everything that it was made for: its TLS context, its pool
 sizes, what its subclass does. Only the classes of its connection pools are exchanged, for pools that behave as
-urllib3's own in every thread without an errand; and only where they are urllib3's own. Pools that make connections of
-another kind (to a SOCKS proxy, to a local socket) are left alone, and their sockets cannot be found.
+urllib3's own in every thread without a request context; and only where they are urllib3's own. Pools that make
+connections of another kind (to a SOCKS proxy, to a local socket) are left alone, and their sockets cannot be found.
 
 **The locks.** ``_lock`` of the module serialises those who change what sessions return. ``_Adopted._lock`` protects
 what is remembered of the process. ``_making`` serialises the making of proxy managers, and is held while an adapter
@@ -186,7 +186,7 @@ def own_retries(adapter: BaseAdapter) -> str | None:
 
 
 def adopt_adapter(adapter: BaseAdapter, *, warn: bool = True) -> bool:
-    """Let the connections of ``adapter`` report to the errand of the thread that uses them; whether they will.
+    """Let the connections of ``adapter`` report to the request context of the thread that uses them; whether they will.
 
     ``warn``: its own ``max_retries`` will not be applied everywhere, and somebody should know; said once for each such
     setting.

@@ -15,9 +15,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 from urllib3.util.retry import Retry
 
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.transport.connections import WatchedHTTPConnection, WatchedHTTPSConnection, WatchedMixin, has_leftovers
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.sockets import close_inherited
 from llmwatch.watch.clock import SYSTEM
 
@@ -71,39 +71,39 @@ class _WatchedPool(HTTPConnectionPool):
         """The adapter was closed: connections that are in use are closed when they come back."""
 
     def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        errand = errands.current()
-        if errand is not None and errand.own:
+        context = contexts.current()
+        if context is not None and context.own:
             # The adapter may be another's. An attempt is one request, and what follows it is decided further out.
-            if errand.adapter_retries is not None:
-                errand.adapter_retries.take(kwargs.get("retries"))
+            if context.adapter_retries is not None:
+                context.adapter_retries.take(kwargs.get("retries"))
             kwargs["retries"] = Retry(0, read=False)
             # A limit ends what a time-out would, and is known to be one.
-            kwargs["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+            kwargs["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         return super().urlopen(method, url, *args, **kwargs)
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        errand = errands.current()
-        if errand is None:
+        context = contexts.current()
+        if context is None:
             return super()._get_conn(timeout)
         if not self._has_idle():
             self.returning.wait()
         conn = super()._get_conn(timeout)
         # From here on: urlopen gives a place back for whatever is raised in here, and there must be one to give.
         try:
-            self._hand_out(conn, errand)
+            self._hand_out(conn, context)
         except BaseException:
             conn.close()
             raise
         return conn
 
-    def _hand_out(self, conn: Any, errand: Errand) -> None:
-        errand.line.check()
+    def _hand_out(self, conn: Any, context: RequestContext) -> None:
+        context.line.check()
         if isinstance(conn, WatchedMixin):
-            self._engage(conn, errand)
+            self._engage(conn, context)
         else:
             # Somebody has replaced urllib3's connections while this runs: recordings of a test, say.
-            errand.line.connected()
-            errand.line.sent()
+            context.line.connected()
+            context.line.sent()
 
     def _has_idle(self) -> bool:
         # Of an empty place the pool keeps a None.
@@ -111,15 +111,15 @@ class _WatchedPool(HTTPConnectionPool):
         return places.count(None) < len(places)
 
     @staticmethod
-    def _engage(conn: Any, errand: Errand) -> None:
+    def _engage(conn: Any, context: RequestContext) -> None:
         idle = None
         if conn.sock is not None and conn.idle_since is not None:
             idle = SYSTEM.now() - conn.idle_since
-            if idle >= errand.keepalive or conn.spoiled or has_leftovers(conn.sock):
+            if idle >= context.keepalive or conn.spoiled or has_leftovers(conn.sock):
                 # Whatever the server advertises: somebody on the way may have forgotten the flow, and says so with a
                 # reset.
                 conn.close()
-        conn.engage(errand, idle=idle)
+        conn.engage(context, idle=idle)
 
     def _put_conn(self, conn: Any) -> None:
         if not isinstance(conn, WatchedMixin):

@@ -11,9 +11,9 @@ from requests.adapters import BaseAdapter
 from requests.utils import default_headers, select_proxy
 from urllib3.util import Timeout
 
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import request_id_of
-from llmwatch.transport.context import Errand, Overrides
+from llmwatch.transport.context import Overrides, RequestContext
 from llmwatch.transport.errors import TRUST_ADVICE
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.transport.retries import AdapterRetries
@@ -57,7 +57,7 @@ class PreparedSender:
 
     def open(
         self,
-        errand: Errand,
+        context: RequestContext,
         method: str,
         url: str,
         kwargs: Mapping[str, Any],
@@ -73,24 +73,24 @@ class PreparedSender:
         settings = dict(self._settings)
         # Again, because the adapter may have made new pools.
         if not adopt_adapter(self._adapter):
-            settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+            settings["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
         if not self._model:
-            errand = replace(errand, adapter_retries=self.retries)
+            context = replace(context, adapter_retries=self.retries)
         if self._overrides is not None and sent.url == self._prepared.url:
-            errand = replace(errand, overrides=self._overrides)
-        with errands.running(errand):
-            errands.note(sent.url, sent.headers)
-            errands.note(select_proxy(sent.url or "", settings.get("proxies")))
-            errand.line.check()
+            context = replace(context, overrides=self._overrides)
+        with contexts.running(context):
+            contexts.note(sent.url, sent.headers)
+            contexts.note(select_proxy(sent.url or "", settings.get("proxies")))
+            context.line.check()
             if not self.findable:
-                errand.line.connected()
-                errand.line.sent()
+                context.line.connected()
+                context.line.sent()
             response = self._adapter.send(sent, **settings)
         forced = self.retries.forces(method, response.status_code, response.headers)
         try:
             refused = forced or (self._model and Reply(response).refused)
-            errand.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
+            context.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
         except BaseException:
             response.close()
             raise

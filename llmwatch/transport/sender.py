@@ -23,10 +23,10 @@ from urllib3.exceptions import DecodeError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import Timeout
 
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
@@ -209,7 +209,7 @@ class Opener(Protocol):
 
     def open(
         self,
-        errand: Errand,
+        context: RequestContext,
         method: str,
         url: str,
         kwargs: Mapping[str, Any],
@@ -235,7 +235,7 @@ class Sender:
 
     def open(
         self,
-        errand: Errand,
+        context: RequestContext,
         method: str,
         url: str,
         kwargs: Mapping[str, Any],
@@ -248,23 +248,23 @@ class Sender:
         ``content_type`` is that of the body, where no header says otherwise.
 
         POST and its like follow 307 and 308 within the origin and no other redirect, and begin where the trail of the
-        errand has led to; GET follows all. Neither does if ``allow_redirects`` is false.
+        request context has led to; GET follows all. Neither does if ``allow_redirects`` is false.
         """
-        with errands.running(errand):
+        with contexts.running(context):
             try:
-                return self._open(errand, method, url, kwargs, streaming=streaming, content_type=content_type)
+                return self._open(context, method, url, kwargs, streaming=streaming, content_type=content_type)
             except BaseException:
                 # A hook that raises, say: the exception keeps its frames, and they the response.
-                for response in errand.responses:
+                for response in context.responses:
                     response.close()
                 raise
             finally:
-                for response in errand.responses:
+                for response in context.responses:
                     unbind(response)
 
     def _open(
         self,
-        errand: Errand,
+        context: RequestContext,
         method: str,
         url: str,
         kwargs: Mapping[str, Any],
@@ -278,8 +278,8 @@ class Sender:
             jar.update(self._jar)
         session = _Borrowing(self._lender, self._adapters, jar)
         settings, prepared = self._prepare(session, method, url, kwargs, streaming=streaming, content_type=content_type)
-        errand.line.check()
-        safe, trail = prepared.method in _SAFE_METHODS, errand.trail
+        context.line.check()
+        safe, trail = prepared.method in _SAFE_METHODS, context.trail
         if trail.url is not None and not safe:
             prepared = moved(session, prepared, trail.url)
         response = session.send(prepared, allow_redirects=False, **settings)
@@ -292,7 +292,7 @@ class Sender:
             for one in (*response.history, response):
                 self._jar.update(one.cookies)
         reply = Reply(response)
-        errand.line.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
+        context.line.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
         if response.is_redirect:
             response._next = request_after(session, response, response.request, settings)  # type: ignore[attr-defined]
         return reply
@@ -320,9 +320,9 @@ class Sender:
                 prepared.url, kwargs.get("proxies") or {}, True, kwargs.get("verify"), kwargs.get("cert")
             )
         )
-        errand = errands.current()
-        assert errand is not None
-        settings["timeout"] = Timeout(connect=errand.connect_backstop, read=errand.read_backstop)
+        context = contexts.current()
+        assert context is not None
+        settings["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         return settings, prepared
 
     def after_fork(self) -> None:

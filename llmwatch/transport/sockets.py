@@ -23,7 +23,7 @@ from urllib3.util.connection import allowed_gai_family
 from urllib3.util.wait import wait_for_read, wait_for_write
 
 from llmwatch.interruption import is_interruption
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 
 __all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
 
@@ -115,29 +115,29 @@ def close_lost_tls(error: BaseException) -> None:
                 lost.close()
 
 
-def open_socket(conn: HTTPConnection, errand: Errand) -> tuple[socket.socket, SocketHandle]:
+def open_socket(conn: HTTPConnection, context: RequestContext) -> tuple[socket.socket, SocketHandle]:
     """Connect to the host of ``conn``, address by address, each socket known to the attempt before it connects.
 
     The addresses share what is left of ``connect``, so a dead first one leaves time for the next; the last has all
-    that is left. For an errand that is not llmwatch's own each address has the connection's own time-out.
+    that is left. For a request context that is not llmwatch's own each address has the connection's own time-out.
 
     Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.interfaces.Aborted` when the attempt is
     over. The name look-up cannot be woken.
     """
-    line = errand.line
+    line = context.line
     line.check()
     addresses = _look_up(conn)
     error: OSError | None = None
     for index, (family, kind, proto, _, address) in enumerate(addresses):
         line.check()
-        if errand.own:
-            left, later = line.time_left("connect"), errand.connect_backstop
+        if context.own:
+            left, later = line.time_left("connect"), context.connect_backstop
             remaining = len(addresses) - index
             timeout = None if left is None else left + BACKSTOP_MARGIN if remaining == 1 else left / remaining
         else:
             timeout = later = Timeout.resolve_default_timeout(conn.timeout)
         try:
-            return _connect(conn, errand, (family, kind, proto), address, timeout, later)
+            return _connect(conn, context, (family, kind, proto), address, timeout, later)
         except OSError as failed:
             line.check()
             error = failed
@@ -175,7 +175,7 @@ def _lack_of_descriptors() -> OSError | None:
     return None
 
 
-def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeout: float | None) -> None:
+def _finish_connecting(sock: socket.socket, address: Any, context: RequestContext, timeout: float | None) -> None:
     """Connect, so that a shutdown is noticed whenever it comes.
 
     Before the connect has begun a shutdown leaves no trace. So it is begun without blocking, and the verdict is
@@ -183,11 +183,11 @@ def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeou
     """
     sock.setblocking(False)
     code = sock.connect_ex(address)
-    errand.line.check()
+    context.line.check()
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY):
         if not wait_for_write(sock, timeout):
             raise TimeoutError(errno.ETIMEDOUT, "the connection was not established in time")
-        errand.line.check()
+        context.line.check()
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
@@ -195,7 +195,7 @@ def _finish_connecting(sock: socket.socket, address: Any, errand: Errand, timeou
 
 def _connect(
     conn: HTTPConnection,
-    errand: Errand,
+    context: RequestContext,
     kind: tuple[int, int, int],
     address: Any,
     timeout: float | None,
@@ -210,12 +210,12 @@ def _connect(
         if conn.source_address:
             sock.bind(conn.source_address)
         handle = SocketHandle(sock)
-        errand.line.adopt(handle, reused=False)
-        _finish_connecting(sock, address, errand, timeout)
+        context.line.adopt(handle, reused=False)
+        _finish_connecting(sock, address, context, timeout)
         sock.settimeout(later)
     except BaseException:
         if handle is not None:
-            errand.line.disown(handle)
+            context.line.disown(handle)
         sock.close()
         raise
     sys.audit("http.client.connect", conn, conn.host, conn.port)

@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.transport import context as errands
+from llmwatch.transport import context as contexts
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
@@ -32,8 +32,8 @@ class BodyTooLarge(requests.exceptions.RequestException):
 
 def _line() -> FunctionLine | None:
     """The line of the wrapped function that this thread runs."""
-    errand = errands.current()
-    return errand.line if errand is not None and isinstance(errand.line, FunctionLine) else None
+    context = contexts.current()
+    return context.line if context is not None and isinstance(context.line, FunctionLine) else None
 
 
 class Finding(BaseAdapter):

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from llmwatch.errors import LLMWatchError
-from llmwatch.transport import context as errands
-from llmwatch.transport.context import Errand
+from llmwatch.transport import context as contexts
+from llmwatch.transport.context import RequestContext
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted
@@ -54,7 +54,7 @@ def mark(attempt: Attempt[Any]) -> None:
 def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = None) -> Iterator[Frame]:
     """In this block the thread runs a function for ``attempt``: its sockets are found, its beats are heard."""
     frame = current.enter(attempt)
-    errand = Errand(
+    context = RequestContext(
         line=FunctionLine(attempt, max_body),
         keepalive=keepalive,
         connect_backstop=None,
@@ -65,7 +65,7 @@ def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = N
     )
     instrument.start()
     try:
-        with errands.running(errand):
+        with contexts.running(context):
             yield frame
     except FunctionOver:
         raise Aborted from None

@@ -18,7 +18,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Nature, Settings, Start
 from llmwatch.engine.workers import exchanges
 from llmwatch.recovery import Door
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 from llmwatch.watch.cancel import CancelToken
 from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import PATIENCE
@@ -159,10 +159,10 @@ class FakeSender:
         self.replies: list[FakeReply] = []
 
     def open(
-        self, errand: Errand, method: str, url: str, kwargs: Mapping[str, Any], *, streaming: bool, **more: Any
+        self, context: RequestContext, method: str, url: str, kwargs: Mapping[str, Any], *, streaming: bool, **more: Any
     ) -> FakeReply:
         answer = self._answers[min(len(self.asked), len(self._answers) - 1)]
-        line = errand.line
+        line = context.line
         with self._sent:
             self.opened_at.append(self._now())
             self.asked.append((method, url, dict(kwargs)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.transport.context import Errand
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.errors import translate
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.attempt import Attempt
@@ -199,7 +199,7 @@ class Call:
     # -- the worker ---------------------------------------------------------
 
     def _work(self, attempt: Attempt[bytes]) -> None:
-        errand = Errand(
+        context = RequestContext(
             line=attempt if self._line is None else self._line(attempt),
             keepalive=self._keepalive,
             connect_backstop=self._backstops["connect"],
@@ -207,7 +207,7 @@ class Call:
             read_backstop=self._backstops["read"],
         )
         try:
-            self.reply = self._sender.open(errand, self._method, self._url, self._kwargs, streaming=self._streaming)
+            self.reply = self._sender.open(context, self._method, self._url, self._kwargs, streaming=self._streaming)
             self._reading(self, self.reply)
         except Aborted:
             raise

@@ -170,7 +170,9 @@ def test_threads_that_need_the_same_proxy(adapter: HTTPAdapter) -> None:
 
 
 def test_it_works_as_before_in_a_plain_session(adapter: HTTPAdapter, network: Any) -> None:
-    """Without an errand an adopted adapter connects, reuses, reads and goes through proxies as requests has it."""
+    """Without a request context an adopted adapter connects, reuses, reads and goes through proxies as requests has
+    it.
+    """
     adopt_adapter(adapter)
     with requests.Session() as session, FaultServer() as server:
         session.mount("http://", adapter)

@@ -190,7 +190,7 @@ def test_the_duplicate_is_closed_before_the_connection_is_in_the_pool(
 
     def spy(self: HTTPConnectionPool, conn: Any) -> None:
         found.append(
-            (conn.sock is not None, conn.errand, conn.handle, list(call.attempt._handles), call.attempt.verdict)
+            (conn.sock is not None, conn.context, conn.handle, list(call.attempt._handles), call.attempt.verdict)
         )
         put(self, conn)
 

@@ -86,7 +86,7 @@ def test_calls_that_are_ended_do_not_harm_the_others(sender: Sender) -> None:
         _all(work)
 
 
-def test_without_an_errand_it_is_plain_requests(sender: Sender) -> None:
+def test_without_a_context_it_is_plain_requests(sender: Sender) -> None:
     """A session that uses the same adapter from a thread without an attempt works as ever, and shares the
     connections.
     """

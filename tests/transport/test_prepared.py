@@ -13,8 +13,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import Timeout
 
 from llmwatch.faults import FaultServer
-from llmwatch.transport import context as errands
-from llmwatch.transport.context import Errand
+from llmwatch.transport import context as contexts
+from llmwatch.transport.context import RequestContext
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.watch.interfaces import Aborted, Handle
 from tests.transport.drive import STREAM
@@ -69,8 +69,8 @@ class Line:
         return None
 
 
-def _errand(line: Line) -> Errand:
-    return Errand(line=line, keepalive=10, connect_backstop=31.0, send_backstop=32.0, read_backstop=33.0)
+def _context(line: Line) -> RequestContext:
+    return RequestContext(line=line, keepalive=10, connect_backstop=31.0, send_backstop=32.0, read_backstop=33.0)
 
 
 GIVEN: dict[str, Any] = {"stream": False, "timeout": (3, 5), "verify": True, "cert": None, "proxies": {}}
@@ -82,7 +82,7 @@ def _prepared(url: str, **more: Any) -> requests.PreparedRequest:
 
 
 def _open(sender: PreparedSender, line: Line, url: str, kwargs: Any = None, *, streaming: bool = True) -> Any:
-    return sender.open(_errand(line), "POST", url, sender.kwargs if kwargs is None else kwargs, streaming=streaming)
+    return sender.open(_context(line), "POST", url, sender.kwargs if kwargs is None else kwargs, streaming=streaming)
 
 
 class Seen(HTTPAdapter):
@@ -94,7 +94,7 @@ class Seen(HTTPAdapter):
 
     def send(self, request: Any, **kwargs: Any) -> requests.Response:
         self.seen.append((request, kwargs))
-        assert errands.current() is not None
+        assert contexts.current() is not None
         return super().send(request, **kwargs)
 
 
@@ -128,7 +128,7 @@ def test_the_adapter_is_asked_as_requests_asks_it(adapter: Seen, monkeypatch: py
     assert (beneath[0]["timeout"].connect_timeout, beneath[0]["timeout"].read_timeout) == (31, 33)
     assert beneath[0]["retries"].total == 0
     assert line.said == ["adopt False", "connected", "sent", "headers 200 False"]
-    assert errands.current() is None
+    assert contexts.current() is None
     assert reply.response.request is prepared
 
 
@@ -176,13 +176,15 @@ def test_only_a_models_error_is_refused(adapter: Seen, model: bool, refused: boo
 
 @pytest.mark.parametrize("over", ["check", "adopt", "connected", "sent", "headers"])
 def test_an_attempt_that_is_over_leaves_nothing(adapter: Seen, over: str) -> None:
-    """Wherever the attempt ends, the connection is closed, its duplicate too, and the thread has no errand any more."""
+    """Wherever the attempt ends, the connection is closed, its duplicate too, and the thread has no request context any
+    more.
+    """
     with FaultServer() as server:
         line = Line(over)
         with pytest.raises(Aborted):
             _open(PreparedSender(adapter, _prepared(server.chat_url), GIVEN, model=True), line, server.chat_url)
         assert line.handles == []
-        assert errands.current() is None
+        assert contexts.current() is None
         if over not in ("check", "adopt"):
             server.wait_for_closed(1)
         if over not in ("sent", "headers"):

@@ -364,8 +364,8 @@ def test_a_client_of_ours_inside(serve: Serve) -> None:
     assert len(healthy.requests) == 1
 
 
-def test_the_thread_forgets_its_errand(serve: Serve) -> None:
-    """An errand belongs to the worker's thread alone."""
+def test_the_thread_forgets_its_context(serve: Serve) -> None:
+    """A request context belongs to the worker's thread alone."""
     server = serve(YES)
     assert call(lambda: (ask(server.chat_url), context.current() is not None)) == ("Yes.", True)
     assert context.current() is None
