@@ -140,13 +140,13 @@ class Keeper:
         """A token, or why there is none. Blocks for at most ``limit`` seconds.
 
         ``spent`` is one that the server did not accept: if it is still the one in use it is given up. In the worker of
-        an attempt the attempt's clocks stand meanwhile; raises what a line raises when that attempt is over, and
+        an attempt the attempt's clocks stand meanwhile; raises what an observer raises when that attempt is over, and
         :class:`~llmwatch.TooManyThreads` where the refresh cannot be started.
         """
         context = contexts.current()
         if context is not None:
             # For an attempt that is over nothing is started.
-            context.line.check()
+            context.observer.check()
         mine: _Flight | None = None
         launch: Launch | None = None
         try:
@@ -269,8 +269,8 @@ def _followed_by(waiter: _Waiter) -> Iterator[None]:
 
 
 def _raise_over() -> NoReturn:
-    # The line knows how the code in between is left: a wrapped function otherwise than a client's own.
+    # The observer knows how the code in between is left: a wrapped function otherwise than a client's own.
     context = contexts.current()
     if context is not None:
-        context.line.check()
+        context.observer.check()
     raise Aborted

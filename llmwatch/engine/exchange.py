@@ -101,7 +101,7 @@ class Exchange:
         self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool, model: bool = True
     ) -> None:
         context = RequestContext(
-            line=attempt,
+            observer=attempt,
             keepalive=self.keepalive,
             connect_backstop=_backstop(self.limits, "connect"),
             send_backstop=_backstop(self.limits, "send"),

@@ -159,7 +159,7 @@ class WatchedAdapter(HTTPAdapter):
         if context is not None:
             try:
                 # Whether this is the answer is not known yet: a hook or a redirect may ask again.
-                context.line.headers(response.status_code, refused=False, request_id=request_id_of(response))
+                context.observer.headers(response.status_code, refused=False, request_id=request_id_of(response))
             except BaseException:
                 response.close()
                 raise

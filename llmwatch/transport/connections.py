@@ -23,7 +23,7 @@ from llmwatch.transport import context as contexts
 from llmwatch.transport.context import RequestContext
 from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
-from llmwatch.watch.interfaces import Line
+from llmwatch.watch.interfaces import Observer
 
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse
@@ -132,16 +132,16 @@ def _has_maker(body: object) -> bool:
     return hasattr(body, "read") or isinstance(body, Iterator)
 
 
-def _taken(body: Any, line: Line, size: int) -> Iterator[Any]:
+def _taken(body: Any, observer: Observer, size: int) -> Iterator[Any]:
     """The pieces of ``body`` as urllib3 would take them. While its maker takes time over one, no clock runs."""
     read = getattr(body, "read", None)
     take = functools.partial(next, iter(body), _END) if read is None else functools.partial(read, size)
     while True:
-        line.pause()
+        observer.pause()
         try:
             piece = take()
         finally:
-            line.unpause()
+            observer.unpause()
         if piece is _END or (read is not None and not piece):
             return
         yield piece
@@ -179,13 +179,13 @@ class WatchedMixin(HTTPConnection):
         if self.sock is not None:
             self._expect_proper_end()
             self.handle = SocketHandle(self.sock)
-            context.line.adopt(self.handle, reused=True, idle=idle)
+            context.observer.adopt(self.handle, reused=True, idle=idle)
 
     def disengage(self) -> bool:
         """The attempt's ownership ends, the duplicate is closed. ``False``: the connection must not be used again."""
         context, handle = self.context, self.handle
         self.context = self.handle = None
-        return context is None or handle is None or context.line.disown(handle)
+        return context is None or handle is None or context.observer.disown(handle)
 
     def _new_conn(self) -> socket.socket:
         context = self.context or contexts.current()
@@ -205,7 +205,7 @@ class WatchedMixin(HTTPConnection):
             self.handle.owner = self.sock
             self._expect_proper_end()
         if self.context is not None:
-            self.context.line.check()
+            self.context.observer.check()
 
     def _tunnel(self) -> None:
         if self.context is None or not self.context.own:
@@ -240,12 +240,12 @@ class WatchedMixin(HTTPConnection):
             return
         if self.sock is None:
             self.connect()
-        context.line.connected()
+        context.observer.connected()
         if context.own:
             # urllib3 leaves the connect time-out on the socket while it writes.
             self.timeout = context.send_backstop
         if context.own and _has_maker(kwargs.get("body")):
-            kwargs["body"] = _taken(kwargs["body"], context.line, self.blocksize)
+            kwargs["body"] = _taken(kwargs["body"], context.observer, self.blocksize)
         if context.overrides.target is not None:
             url = _retargeted(url, context.overrides.target)
         self._requesting = True
@@ -256,7 +256,7 @@ class WatchedMixin(HTTPConnection):
             raise
         finally:
             self._requesting = False
-        context.line.sent()
+        context.observer.sent()
 
     def _forget_unsent(self) -> None:
         """The request will not be completed: the kernel must not go on sending what it has of it."""
@@ -273,10 +273,10 @@ class WatchedMixin(HTTPConnection):
             # Of a large body it is told how far it has come.
             for start in range(0, len(view), _WRITE_SIZE):
                 piece = view[start : start + _WRITE_SIZE]
-                self.context.line.sending(len(piece))
+                self.context.observer.sending(len(piece))
                 super().send(piece)
         else:
-            self.context.line.sending(0)
+            self.context.observer.sending(0)
             super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
@@ -287,7 +287,7 @@ class WatchedMixin(HTTPConnection):
             response = super().getresponse()
         except HeadCut:
             if self.context is not None:
-                self.context.line.answering()
+                self.context.observer.answering()
             raise
         finally:
             self._answering = False

@@ -20,7 +20,7 @@ import requests
 from llmwatch.redaction.sent import Asked
 from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
-from llmwatch.watch.interfaces import Line
+from llmwatch.watch.interfaces import Observer
 
 __all__ = ["Overrides", "RequestContext", "current", "note", "running"]
 
@@ -45,7 +45,7 @@ class RequestContext:
     limits, but what frees a thread should the supervisor ever fail.
     """
 
-    line: Line
+    observer: Observer
     keepalive: float
     connect_backstop: float | None
     send_backstop: float | None

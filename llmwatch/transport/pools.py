@@ -97,13 +97,13 @@ class _WatchedPool(HTTPConnectionPool):
         return conn
 
     def _hand_out(self, conn: Any, context: RequestContext) -> None:
-        context.line.check()
+        context.observer.check()
         if isinstance(conn, WatchedMixin):
             self._engage(conn, context)
         else:
             # Somebody has replaced urllib3's connections while this runs: recordings of a test, say.
-            context.line.connected()
-            context.line.sent()
+            context.observer.connected()
+            context.observer.sent()
 
     def _has_idle(self) -> bool:
         # Of an empty place the pool keeps a None.

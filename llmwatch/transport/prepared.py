@@ -82,15 +82,15 @@ class PreparedSender:
         with contexts.running(context):
             contexts.note(sent.url, sent.headers)
             contexts.note(select_proxy(sent.url or "", settings.get("proxies")))
-            context.line.check()
+            context.observer.check()
             if not self.findable:
-                context.line.connected()
-                context.line.sent()
+                context.observer.connected()
+                context.observer.sent()
             response = self._adapter.send(sent, **settings)
         forced = self.retries.forces(method, response.status_code, response.headers)
         try:
             refused = forced or (self._model and Reply(response).refused)
-            context.line.headers(response.status_code, refused=refused, request_id=request_id_of(response))
+            context.observer.headers(response.status_code, refused=refused, request_id=request_id_of(response))
         except BaseException:
             response.close()
             raise

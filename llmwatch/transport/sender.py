@@ -278,7 +278,7 @@ class Sender:
             jar.update(self._jar)
         session = _Borrowing(self._lender, self._adapters, jar)
         settings, prepared = self._prepare(session, method, url, kwargs, streaming=streaming, content_type=content_type)
-        context.line.check()
+        context.observer.check()
         safe, trail = prepared.method in _SAFE_METHODS, context.trail
         if trail.url is not None and not safe:
             prepared = moved(session, prepared, trail.url)
@@ -292,7 +292,7 @@ class Sender:
             for one in (*response.history, response):
                 self._jar.update(one.cookies)
         reply = Reply(response)
-        context.line.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
+        context.observer.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
         if response.is_redirect:
             response._next = request_after(session, response, response.request, settings)  # type: ignore[attr-defined]
         return reply

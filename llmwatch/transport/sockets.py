@@ -124,14 +124,14 @@ def open_socket(conn: HTTPConnection, context: RequestContext) -> tuple[socket.s
     Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.interfaces.Aborted` when the attempt is
     over. The name look-up cannot be woken.
     """
-    line = context.line
-    line.check()
+    observer = context.observer
+    observer.check()
     addresses = _look_up(conn)
     error: OSError | None = None
     for index, (family, kind, proto, _, address) in enumerate(addresses):
-        line.check()
+        observer.check()
         if context.own:
-            left, later = line.time_left("connect"), context.connect_backstop
+            left, later = observer.time_left("connect"), context.connect_backstop
             remaining = len(addresses) - index
             timeout = None if left is None else left + BACKSTOP_MARGIN if remaining == 1 else left / remaining
         else:
@@ -139,7 +139,7 @@ def open_socket(conn: HTTPConnection, context: RequestContext) -> tuple[socket.s
         try:
             return _connect(conn, context, (family, kind, proto), address, timeout, later)
         except OSError as failed:
-            line.check()
+            observer.check()
             error = failed
     if isinstance(error, TimeoutError):
         raise ConnectTimeoutError(conn, f"no address of {conn.host} answered in time") from error
@@ -183,11 +183,11 @@ def _finish_connecting(sock: socket.socket, address: Any, context: RequestContex
     """
     sock.setblocking(False)
     code = sock.connect_ex(address)
-    context.line.check()
+    context.observer.check()
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY):
         if not wait_for_write(sock, timeout):
             raise TimeoutError(errno.ETIMEDOUT, "the connection was not established in time")
-        context.line.check()
+        context.observer.check()
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
@@ -210,12 +210,12 @@ def _connect(
         if conn.source_address:
             sock.bind(conn.source_address)
         handle = SocketHandle(sock)
-        context.line.adopt(handle, reused=False)
+        context.observer.adopt(handle, reused=False)
         _finish_connecting(sock, address, context, timeout)
         sock.settimeout(later)
     except BaseException:
         if handle is not None:
-            context.line.disown(handle)
+            context.observer.disown(handle)
         sock.close()
         raise
     sys.audit("http.client.connect", conn, conn.host, conn.port)

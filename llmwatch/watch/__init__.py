@@ -3,7 +3,7 @@
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock, ManualClock, SystemClock
-from llmwatch.watch.interfaces import Aborted, Handle, Line
+from llmwatch.watch.interfaces import Aborted, Handle, Observer
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.supervisor import Supervisor
 
@@ -14,9 +14,9 @@ __all__ = [
     "CancelToken",
     "Clock",
     "Handle",
-    "Line",
     "Machine",
     "ManualClock",
+    "Observer",
     "Phase",
     "Seen",
     "Supervisor",

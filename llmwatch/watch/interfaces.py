@@ -1,8 +1,8 @@
 """What the parts of the watchdog, and a transport, ask of each other.
 
 The watchdog knows no socket. A transport hands it a :class:`Handle` for each socket while an attempt owns it, and
-reports through :class:`Line` how far the attempt has come. Anything that blocks can be watched this way; tests script
-both sides. The supervisor and the registry know an attempt as :class:`Watched` and :class:`WatchedAttempt`.
+reports through :class:`Observer` how far the attempt has come. Anything that blocks can be watched this way; tests
+script both sides. The supervisor and the registry know an attempt as :class:`Watched` and :class:`WatchedAttempt`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from llmwatch.watch.verdict import Action, Verdict
 
-__all__ = ["Aborted", "Handle", "Line", "Watched", "WatchedAttempt"]
+__all__ = ["Aborted", "Handle", "Observer", "Watched", "WatchedAttempt"]
 
 
 class Aborted(Exception):
@@ -38,7 +38,7 @@ class Handle(Protocol):
         """In a forked child: give up both descriptors without a shutdown, which would cut the parent's stream."""
 
 
-class Line(Protocol):
+class Observer(Protocol):
     """What a transport tells the attempt that it works for. Each method raises :class:`Aborted` when the attempt is
     over.
     """

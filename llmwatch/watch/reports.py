@@ -32,7 +32,8 @@ _BYTE, _EVENT, _CONTENT = Seen.BYTE, Seen.EVENT, Seen.CONTENT
 
 
 class Reports(Watched, Generic[T]):
-    """The worker's side of an attempt: a :class:`~llmwatch.watch.interfaces.Line` for its transport, and the hand-over.
+    """The worker's side of an attempt: a :class:`~llmwatch.watch.interfaces.Observer` for its transport, and the
+    hand-over.
 
     Each report raises :class:`~llmwatch.watch.interfaces.Aborted` once the attempt is over.
     """
@@ -87,7 +88,7 @@ class Reports(Watched, Generic[T]):
         self.created_at = self._clock.now()
         self.created_wall = self._clock.wall()
 
-    # -- the worker's side: the Line of the transport -----------------------
+    # -- the worker's side: the observer of the transport -----------------------
 
     def _running(self) -> None:
         verdict = self._machine.verdict

@@ -19,7 +19,7 @@ from llmwatch.transport import context as contexts
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
-from llmwatch.wrap.observer import FunctionLine
+from llmwatch.wrap.observer import FunctionObserver
 
 __all__ = ["BodyTooLarge", "Finding", "end", "find", "start"]
 
@@ -30,10 +30,10 @@ class BodyTooLarge(requests.exceptions.RequestException):
     """The body of a response was larger than is accepted where it was asked for; it was not read any further."""
 
 
-def _line() -> FunctionLine | None:
-    """The line of the wrapped function that this thread runs."""
+def _observer() -> FunctionObserver | None:
+    """The observer of the wrapped function that this thread runs."""
     context = contexts.current()
-    return context.line if context is not None and isinstance(context.line, FunctionLine) else None
+    return context.observer if context is not None and isinstance(context.observer, FunctionObserver) else None
 
 
 class Finding(BaseAdapter):
@@ -51,21 +51,21 @@ class Finding(BaseAdapter):
         return getattr(inner, name)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        line = _line()
-        if line is None:
+        observer = _observer()
+        if observer is None:
             return self._inner.send(request, *args, **kwargs)
         adopt_adapter(self._inner, warn=False)
         adopt_proxy(self._inner, request.url, kwargs.get("proxies"))
-        line.check()
-        if line.max_body is not None:
+        observer.check()
+        if observer.max_body is not None:
             kwargs["stream"] = True
         response = self._inner.send(request, *args, **kwargs)
         try:
-            line.headers(response.status_code, refused=False, request_id=request_id_of(response))
-            if line.max_body is not None:
+            observer.headers(response.status_code, refused=False, request_id=request_id_of(response))
+            if observer.max_body is not None:
                 # An authentication that answers a challenge sends through what stands here.
                 response.connection = self  # type: ignore[assignment]
-                _load(response, line.max_body)
+                _load(response, observer.max_body)
         except BaseException:
             response.close()
             raise
@@ -93,7 +93,7 @@ def _load(response: requests.Response, most: int) -> None:
 
 def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
     """The interceptor."""
-    return adapter if _line() is None or isinstance(adapter, Finding) else Finding(adapter)
+    return adapter if _observer() is None or isinstance(adapter, Finding) else Finding(adapter)
 
 
 # Protects _running and orders adding and removing; taken before the lock of the interception, which is a leaf.

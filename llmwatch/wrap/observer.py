@@ -11,7 +11,7 @@ from typing import Any
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.interfaces import Aborted, Handle
 
-__all__ = ["FunctionLine", "FunctionOver"]
+__all__ = ["FunctionObserver", "FunctionOver"]
 
 
 class FunctionOver(BaseException):
@@ -22,8 +22,8 @@ class FunctionOver(BaseException):
     """
 
 
-class FunctionLine:
-    """A :class:`~llmwatch.watch.interfaces.Line` to the attempt of a wrapped function.
+class FunctionObserver:
+    """A :class:`~llmwatch.watch.interfaces.Observer` to the attempt of a wrapped function.
 
     ``max_body``: bytes that the body of a response may have, ``None`` for any number.
     """

@@ -21,7 +21,7 @@ from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.wrap import current, instrument
 from llmwatch.wrap.current import Frame
-from llmwatch.wrap.observer import FunctionLine, FunctionOver
+from llmwatch.wrap.observer import FunctionObserver, FunctionOver
 from llmwatch.wrap.stream_socket import socket_of
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = N
     """In this block the thread runs a function for ``attempt``: its sockets are found, its beats are heard."""
     frame = current.enter(attempt)
     context = RequestContext(
-        line=FunctionLine(attempt, max_body),
+        observer=FunctionObserver(attempt, max_body),
         keepalive=keepalive,
         connect_backstop=None,
         send_backstop=None,

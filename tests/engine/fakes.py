@@ -162,7 +162,7 @@ class FakeSender:
         self, context: RequestContext, method: str, url: str, kwargs: Mapping[str, Any], *, streaming: bool, **more: Any
     ) -> FakeReply:
         answer = self._answers[min(len(self.asked), len(self._answers) - 1)]
-        line = context.line
+        observer = context.observer
         with self._sent:
             self.opened_at.append(self._now())
             self.asked.append((method, url, dict(kwargs)))
@@ -171,14 +171,14 @@ class FakeSender:
             raise answer.unsent
         handle = FakeHandle()
         self.handles.append(handle)
-        line.adopt(handle, reused=answer.reused)
-        line.connected()
-        line.sending(100)
-        line.sent()
+        observer.adopt(handle, reused=answer.reused)
+        observer.connected()
+        observer.sending(100)
+        observer.sent()
         if answer.error is not None:
-            line.disown(handle)
+            observer.disown(handle)
             raise answer.error
-        line.headers(answer.status, refused=answer.status >= 400, request_id=answer.headers.get("x-request-id"))
+        observer.headers(answer.status, refused=answer.status >= 400, request_id=answer.headers.get("x-request-id"))
         reply = FakeReply(answer, handle)
         self.replies.append(reply)
         return reply

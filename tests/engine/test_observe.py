@@ -28,7 +28,7 @@ def event(kind: Kind) -> Event:
 def seen(studio: Studio, work: Any, *, deliverable: bool = True, error: BaseException | None = None) -> Ended:
     """What is observed of an attempt that ``work`` serves."""
     attempt: Attempt[Event] = Attempt({"ttfb": 10.0, "stale": 5.0, "drain": 1.0})
-    attempt.start(lambda line: work(line, studio))
+    attempt.start(lambda observer: work(observer, studio))
     if error is None:
         while attempt.take() is not None:
             pass
@@ -52,23 +52,25 @@ def _observed(attempt: Attempt[Event], *, deliverable: bool = True, error: BaseE
     )
 
 
-def _begin(line: Attempt[Event], studio: Studio) -> None:
+def _begin(observer: Attempt[Event], studio: Studio) -> None:
     for step, wait in (
-        (line.connected, 1),
-        (lambda: line.sending(50), 0),
-        (line.sent, 2),
-        (lambda: line.headers(200, refused=False, request_id="req_7"), 3),
+        (observer.connected, 1),
+        (lambda: observer.sending(50), 0),
+        (observer.sent, 2),
+        (lambda: observer.headers(200, refused=False, request_id="req_7"), 3),
     ):
         studio.time.clock.advance(wait)
         step()
 
 
-def _whole(line: Attempt[Event], studio: Studio) -> None:
-    _begin(line, studio)
+def _whole(observer: Attempt[Event], studio: Studio) -> None:
+    _begin(observer, studio)
     for kind, wait in ((Kind.LIFECYCLE, 4), (Kind.TEXT, 2), (Kind.TERMINAL, 1)):
         studio.time.clock.advance(wait)
-        line.received(10)
-        line.deliver([event(kind)], 10, content=kind.is_content, terminal=kind is Kind.TERMINAL, kinds=(kind.value,))
+        observer.received(10)
+        observer.deliver(
+            [event(kind)], 10, content=kind.is_content, terminal=kind is Kind.TERMINAL, kinds=(kind.value,)
+        )
 
 
 def test_a_good_attempt_in_full(studio: Studio) -> None:
@@ -77,8 +79,8 @@ def test_a_good_attempt_in_full(studio: Studio) -> None:
     record = ended.record
     assert ended.error is None
     timings = record.timings
-    line = (timings.queued, timings.connected, timings.sent, timings.headers, timings.first_byte)
-    assert line == (0.0, 1.0, 3.0, 6.0, 10.0)
+    reached = (timings.queued, timings.connected, timings.sent, timings.headers, timings.first_byte)
+    assert reached == (0.0, 1.0, 3.0, 6.0, 10.0)
     assert (timings.first_event, timings.first_content, timings.last_byte, timings.end) == (10.0, 12.0, 13.0, 13.0)
     assert (record.number, record.method, record.status, record.request_id) == (2, "POST", 200, "req_7")
     assert (record.request_bytes, record.response_bytes) == (50, 30)
@@ -104,10 +106,10 @@ def test_nothing_secret_is_in_a_record(studio: Studio) -> None:
 def test_a_kill_is_a_time_out_of_its_limit(studio: Studio) -> None:
     """Phase, length, time on that clock, and lag, in the error and in the record."""
 
-    def silent(line: Attempt[Event], studio: Studio) -> None:
-        _begin(line, studio)
+    def silent(observer: Attempt[Event], studio: Studio) -> None:
+        _begin(observer, studio)
         studio.time.advance(7.5)
-        line.check()
+        observer.check()
 
     ended = seen(studio, silent)
     assert isinstance(ended.error, WatchTimeout)
@@ -129,10 +131,10 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
     """The worker's error is the attempt's, with what had come before it in the facts."""
     failure = StreamCut("cut")
 
-    def cut(line: Attempt[Event], studio: Studio) -> None:
-        _begin(line, studio)
-        line.received(10)
-        line.deliver([event(Kind.REASONING)], 10, content=True, kinds=("reasoning",))
+    def cut(observer: Attempt[Event], studio: Studio) -> None:
+        _begin(observer, studio)
+        observer.received(10)
+        observer.deliver([event(Kind.REASONING)], 10, content=True, kinds=("reasoning",))
         raise failure
 
     ended = seen(studio, cut)
@@ -151,10 +153,10 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
 def test_what_a_door_keeps_is_not_delivered(studio: Studio) -> None:
     """Where nothing reaches the user before the end, nothing counts as delivered."""
 
-    def cut(line: Attempt[Event], studio: Studio) -> None:
-        _begin(line, studio)
-        line.received(10)
-        line.deliver([event(Kind.TEXT)], 10, content=True, kinds=("text",))
+    def cut(observer: Attempt[Event], studio: Studio) -> None:
+        _begin(observer, studio)
+        observer.received(10)
+        observer.deliver([event(Kind.TEXT)], 10, content=True, kinds=("text",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut, deliverable=False)
@@ -164,10 +166,10 @@ def test_what_a_door_keeps_is_not_delivered(studio: Studio) -> None:
 def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
     """What was held back when an attempt failed has reached nobody."""
 
-    def cut(line: Attempt[Event], studio: Studio) -> None:
-        _begin(line, studio)
-        line.received(10)
-        line.deliver([event(Kind.LIFECYCLE)], 10, content=False, kinds=("lifecycle",))
+    def cut(observer: Attempt[Event], studio: Studio) -> None:
+        _begin(observer, studio)
+        observer.received(10)
+        observer.deliver([event(Kind.LIFECYCLE)], 10, content=False, kinds=("lifecycle",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut)
@@ -177,7 +179,7 @@ def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
 def test_an_attempt_that_never_connected(studio: Studio) -> None:
     """Nothing sent, nothing received, no times beyond the first."""
 
-    def refused(line: Attempt[Event], studio: Studio) -> None:
+    def refused(observer: Attempt[Event], studio: Studio) -> None:
         raise StreamCut("refused")
 
     ended = seen(studio, refused)
@@ -190,9 +192,9 @@ def test_an_attempt_that_never_connected(studio: Studio) -> None:
 def test_an_upload_that_broke_was_partly_sent(studio: Studio) -> None:
     """Bytes that left without the whole request are neither nothing nor all of it."""
 
-    def broken(line: Attempt[Event], studio: Studio) -> None:
-        line.connected()
-        line.sending(1000)
+    def broken(observer: Attempt[Event], studio: Studio) -> None:
+        observer.connected()
+        observer.sending(1000)
         raise StreamCut("broken")
 
     ended = seen(studio, broken)
@@ -203,9 +205,9 @@ def test_an_upload_that_broke_was_partly_sent(studio: Studio) -> None:
 def test_a_cancelled_attempt(studio: Studio, by: str, cause: str) -> None:
     """Its error says by whom; cause and close reason are one word, and no limit is named."""
 
-    def give_up(line: Attempt[Event], studio: Studio) -> None:
-        _begin(line, studio)
-        line.cancel(by)
+    def give_up(observer: Attempt[Event], studio: Studio) -> None:
+        _begin(observer, studio)
+        observer.cancel(by)
 
     ended = seen(studio, give_up)
     assert isinstance(ended.error, Cancelled)
@@ -216,7 +218,7 @@ def test_a_cancelled_attempt(studio: Studio, by: str, cause: str) -> None:
 def test_a_foreign_exceptions_text_is_not_recorded(studio: Studio) -> None:
     """What the user's own code raises was not written for records: its class is kept, and nothing else."""
 
-    def breaks(line: Attempt[Event], studio: Studio) -> None:
+    def breaks(observer: Attempt[Event], studio: Studio) -> None:
         raise ZeroDivisionError("s3cret")
 
     ended = seen(studio, breaks)

@@ -14,7 +14,7 @@ from llmwatch.transport.errors import translate
 from llmwatch.transport.sender import Reply, Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM
-from llmwatch.watch.interfaces import Aborted, Handle, Line
+from llmwatch.watch.interfaces import Aborted, Handle, Observer
 from llmwatch.watch.machine import Verdict, VerdictKind
 from tests.conftest import SCALE
 
@@ -57,7 +57,7 @@ Reading = Callable[["Call", Reply], None]
 
 
 class SpyLine:
-    """The line of an attempt with a look at every report: ``before`` and ``after`` are called with its name.
+    """The observer of an attempt with a look at every report: ``before`` and ``after`` are called with its name.
 
     What they raise comes out of the report, and they may end the attempt.
     """
@@ -118,8 +118,8 @@ class Call:
     """One attempt at one request.
 
     ``limits`` and ``deadline`` (from the start) are in seconds, a limit that is not named is off. ``mark`` are bytes
-    that stand for the terminal event, ``line`` wraps what the transport reports to, ``reading`` replaces the loop over
-    the body, ``kwargs`` go to requests. ``backstop`` is the time-out of its sockets, ``backstops`` that
+    that stand for the terminal event, ``observer`` wraps what the transport reports to, ``reading`` replaces the loop
+    over the body, ``kwargs`` go to requests. ``backstop`` is the time-out of its sockets, ``backstops`` that
     of single phases.
 
     The fields are what the worker saw: ``seen`` every byte that a read returned, before any look at the verdict;
@@ -140,7 +140,7 @@ class Call:
         method: str = "POST",
         data: Any = STREAM,
         mark: bytes | None = None,
-        line: Callable[[Attempt[bytes]], Line] | None = None,
+        observer: Callable[[Attempt[bytes]], Observer] | None = None,
         reading: Reading | None = None,
         streaming: bool = True,
         **kwargs: Any,
@@ -160,7 +160,7 @@ class Call:
         self._keepalive = keepalive
         self._backstops = {"connect": backstop, "send": backstop, "read": backstop, **(backstops or {})}
         self._mark = mark
-        self._line = line
+        self._observer = observer
         self._reading = reading or Call.read
         self._streaming = streaming
 
@@ -200,7 +200,7 @@ class Call:
 
     def _work(self, attempt: Attempt[bytes]) -> None:
         context = RequestContext(
-            line=attempt if self._line is None else self._line(attempt),
+            observer=attempt if self._observer is None else self._observer(attempt),
             keepalive=self._keepalive,
             connect_backstop=self._backstops["connect"],
             send_backstop=self._backstops["send"],

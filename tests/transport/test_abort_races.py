@@ -22,7 +22,7 @@ from tests.transport.scenes import Network
 
 
 def _cancelling(report: str, *, times: int = 1) -> Callable[[Attempt[bytes]], SpyLine]:
-    """A line whose attempt is over right after the worker's report (the first, or a later one) went through."""
+    """An observer whose attempt is over right after the worker's report (the first, or a later one) went through."""
     count = 0
 
     def wrap(attempt: Attempt[bytes]) -> SpyLine:
@@ -43,7 +43,7 @@ def test_an_end_just_before_connect_still_wakes_the_worker(sender: Sender, netwo
     address.
     """
     with network.scene("connect") as scene:
-        call = Call(sender, scene.url, line=_cancelling("adopt"), backstop=4 * GONE, **scene.options)
+        call = Call(sender, scene.url, observer=_cancelling("adopt"), backstop=4 * GONE, **scene.options)
         call.start().take()
         assert_over(call)
 
@@ -51,7 +51,7 @@ def test_an_end_just_before_connect_still_wakes_the_worker(sender: Sender, netwo
 def test_an_end_just_before_connect_leaves_no_request(sender: Sender) -> None:
     """An attempt that is over before it connects to a living server sends nothing there."""
     with FaultServer() as server:
-        call = Call(sender, server.chat_url, line=_cancelling("adopt"))
+        call = Call(sender, server.chat_url, observer=_cancelling("adopt"))
         call.start().take()
         assert_over(call)
     assert server.requests == []
@@ -61,7 +61,7 @@ def test_an_end_just_before_connect_leaves_no_request(sender: Sender) -> None:
 def test_an_end_before_the_first_byte_leaves_no_request(report: str, sender: Sender) -> None:
     """An attempt that is over once its connection stands does not write the request."""
     with FaultServer() as server:
-        call = Call(sender, server.chat_url, line=_cancelling(report))
+        call = Call(sender, server.chat_url, observer=_cancelling(report))
         call.start().take()
         assert_over(call)
         server.wait_for_closed(1)
@@ -72,7 +72,7 @@ def test_an_end_on_the_way_out_of_the_pool_leaves_no_request(sender: Sender) -> 
     """An attempt that is over when it has just taken a pooled connection neither uses it nor gives it back."""
     with FaultServer() as server:
         assert Call(sender, server.chat_url).run()
-        call = Call(sender, server.chat_url, line=_cancelling("adopt"))
+        call = Call(sender, server.chat_url, observer=_cancelling("adopt"))
         call.start().take()
         assert_over(call)
         server.wait_for_closed(1)
@@ -84,7 +84,7 @@ def test_an_end_on_the_way_out_of_the_pool_leaves_no_request(sender: Sender) -> 
 def test_an_end_before_connect_is_not_overtaken_by_the_tunnel(proxy: str, sender: Sender, network: Network) -> None:
     """An attempt that is over before it connects to a proxy does not get through to the origin."""
     with network.scene("answer", tls=True, proxy=proxy) as scene:
-        call = Call(sender, scene.url, line=_cancelling("adopt"), **scene.options)
+        call = Call(sender, scene.url, observer=_cancelling("adopt"), **scene.options)
         call.start().take()
         assert_over(call)
 
@@ -104,7 +104,7 @@ def test_an_end_at_the_headers_closes_the_response(
 
     monkeypatch.setattr(HTTPAdapter, "send", keeping)
     with network.scene("head") as scene:
-        call = Call(sender, scene.url, line=_cancelling("headers"), **scene.options)
+        call = Call(sender, scene.url, observer=_cancelling("headers"), **scene.options)
         call.start().take()
         assert_over(call)
         scene.leaves(1)
@@ -114,7 +114,7 @@ def test_an_end_at_the_headers_closes_the_response(
 def test_an_end_in_the_moment_of_sent_is_kept(sender: Sender) -> None:
     """An attempt that is over when its request has just gone out ends there, and its connection is not used again."""
     with FaultServer() as server:
-        call = Call(sender, server.chat_url, line=_cancelling("sent"))
+        call = Call(sender, server.chat_url, observer=_cancelling("sent"))
         assert call.start().take() == b""
         assert_over(call)
         server.wait_for_closed(1)
@@ -142,7 +142,7 @@ def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: 
         return SpyLine(attempt, after=after)
 
     with FaultServer() as server:
-        call = Call(sender, server.chat_url, limits={"send": LIMIT}, line=wrap)
+        call = Call(sender, server.chat_url, limits={"send": LIMIT}, observer=wrap)
         assert call.start().take() == b""
         assert entered
         assert (call.verdict.kind, call.verdict.limit) == (VerdictKind.KILLED, "send")
@@ -183,7 +183,7 @@ def test_an_end_before_the_answer_leaves_no_garbage(report: str, sender: Sender)
         gc.collect()
         gc.set_debug(gc.DEBUG_SAVEALL)
         try:
-            Call(sender, server.chat_url, line=_cancelling(report)).run()
+            Call(sender, server.chat_url, observer=_cancelling(report)).run()
             gc.collect()
             kept = [error for error in gc.garbage if isinstance(error, Aborted)]
         finally:

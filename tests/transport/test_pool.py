@@ -256,7 +256,7 @@ def test_a_call_that_ends_at_the_pool_gives_one_place_back(
     with FaultServer() as server:
         assert Call(sender, server.chat_url).run()
         for place in range(1, 5):  # noqa: B007 - the closure reads it
-            Call(sender, server.chat_url, line=wrap).run()
+            Call(sender, server.chat_url, observer=wrap).run()
         assert ended
         (pool,) = sender._adapter.poolmanager.pools._container.values()
         assert pool.pool.qsize() == pool.pool.maxsize

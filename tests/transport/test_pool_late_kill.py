@@ -90,7 +90,7 @@ def test_an_end_at_the_very_return_to_the_pool(moment: str, sender: Sender) -> N
         return SpyLine(attempt, **{moment: end})
 
     with FaultServer([_SHORT, _SHORT]) as server:
-        ended = Call(sender, server.chat_url, line=wrap, reading=Call.read_blindly)
+        ended = Call(sender, server.chat_url, observer=wrap, reading=Call.read_blindly)
         ended.run()
         assert ended.verdict.kind is VerdictKind.CANCELLED
         following = Call(sender, server.chat_url)

@@ -20,7 +20,7 @@ from llmwatch.watch.interfaces import Aborted, Handle
 from tests.transport.drive import STREAM
 
 
-class Line:
+class Observer:
     """Notes what is reported; ``over`` names the report at which the attempt is over."""
 
     def __init__(self, over: str = "") -> None:
@@ -69,8 +69,10 @@ class Line:
         return None
 
 
-def _context(line: Line) -> RequestContext:
-    return RequestContext(line=line, keepalive=10, connect_backstop=31.0, send_backstop=32.0, read_backstop=33.0)
+def _context(observer: Observer) -> RequestContext:
+    return RequestContext(
+        observer=observer, keepalive=10, connect_backstop=31.0, send_backstop=32.0, read_backstop=33.0
+    )
 
 
 GIVEN: dict[str, Any] = {"stream": False, "timeout": (3, 5), "verify": True, "cert": None, "proxies": {}}
@@ -81,8 +83,10 @@ def _prepared(url: str, **more: Any) -> requests.PreparedRequest:
         return session.prepare_request(requests.Request(**{"method": "POST", "url": url, "data": STREAM, **more}))
 
 
-def _open(sender: PreparedSender, line: Line, url: str, kwargs: Any = None, *, streaming: bool = True) -> Any:
-    return sender.open(_context(line), "POST", url, sender.kwargs if kwargs is None else kwargs, streaming=streaming)
+def _open(sender: PreparedSender, observer: Observer, url: str, kwargs: Any = None, *, streaming: bool = True) -> Any:
+    return sender.open(
+        _context(observer), "POST", url, sender.kwargs if kwargs is None else kwargs, streaming=streaming
+    )
 
 
 class Seen(HTTPAdapter):
@@ -117,9 +121,9 @@ def test_the_adapter_is_asked_as_requests_asks_it(adapter: Seen, monkeypatch: py
 
     monkeypatch.setattr(HTTPConnectionPool, "urlopen", look)
     with FaultServer() as server:
-        prepared, line = _prepared(server.chat_url), Line()
+        prepared, observer = _prepared(server.chat_url), Observer()
         sender = PreparedSender(adapter, prepared, GIVEN, model=True)
-        reply = _open(sender, line, server.chat_url, streaming=False)
+        reply = _open(sender, observer, server.chat_url, streaming=False)
         assert reply.read()
         reply.close()
     ((request, given),) = adapter.seen
@@ -127,7 +131,7 @@ def test_the_adapter_is_asked_as_requests_asks_it(adapter: Seen, monkeypatch: py
     assert given == GIVEN
     assert (beneath[0]["timeout"].connect_timeout, beneath[0]["timeout"].read_timeout) == (31, 33)
     assert beneath[0]["retries"].total == 0
-    assert line.said == ["adopt False", "connected", "sent", "headers 200 False"]
+    assert observer.said == ["adopt False", "connected", "sent", "headers 200 False"]
     assert contexts.current() is None
     assert reply.response.request is prepared
 
@@ -138,7 +142,7 @@ def test_a_stream_is_asked_for_uncompressed(adapter: Seen) -> None:
         for headers, expected in (({}, "identity"), ({"Accept-Encoding": "gzip"}, "gzip")):
             prepared = _prepared(server.chat_url, headers=headers)
             before = dict(prepared.headers)
-            reply = _open(PreparedSender(adapter, prepared, GIVEN, model=True), Line(), server.chat_url)
+            reply = _open(PreparedSender(adapter, prepared, GIVEN, model=True), Observer(), server.chat_url)
             reply.close()
             assert server.requests[-1].header("accept-encoding") == expected
             assert dict(prepared.headers) == before
@@ -153,7 +157,7 @@ def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
         prepared = _prepared(server.chat_url, headers={"X-Old": "1"})
         sender = PreparedSender(adapter, prepared, GIVEN, model=True)
         kwargs = {"headers": {**prepared.headers, "X-New": "2", "X-Gone": None}, "data": b'{"stream": true, "a": 1}'}
-        reply = _open(sender, Line(), other.chat_url, kwargs, streaming=False)
+        reply = _open(sender, Observer(), other.chat_url, kwargs, streaming=False)
         reply.close()
         assert len(server.requests) == 0
         (request,) = other.requests
@@ -169,9 +173,9 @@ def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
 def test_only_a_models_error_is_refused(adapter: Seen, model: bool, refused: bool) -> None:
     """The body of any other error status is the caller's business, and read like any other."""
     with FaultServer("status:status=404") as server:
-        line = Line()
-        _open(PreparedSender(adapter, _prepared(server.url), GIVEN, model=model), line, server.url + "/").close()
-    assert line.said[-1] == f"headers 404 {refused}"
+        observer = Observer()
+        _open(PreparedSender(adapter, _prepared(server.url), GIVEN, model=model), observer, server.url + "/").close()
+    assert observer.said[-1] == f"headers 404 {refused}"
 
 
 @pytest.mark.parametrize("over", ["check", "adopt", "connected", "sent", "headers"])
@@ -180,10 +184,10 @@ def test_an_attempt_that_is_over_leaves_nothing(adapter: Seen, over: str) -> Non
     more.
     """
     with FaultServer() as server:
-        line = Line(over)
+        observer = Observer(over)
         with pytest.raises(Aborted):
-            _open(PreparedSender(adapter, _prepared(server.chat_url), GIVEN, model=True), line, server.chat_url)
-        assert line.handles == []
+            _open(PreparedSender(adapter, _prepared(server.chat_url), GIVEN, model=True), observer, server.chat_url)
+        assert observer.handles == []
         assert contexts.current() is None
         if over not in ("check", "adopt"):
             server.wait_for_closed(1)
@@ -212,12 +216,12 @@ def test_an_adapter_that_cannot_be_looked_into() -> None:
     """It counts as connected, and as having sent, from the start, and gets the backstops for time-outs, since its own
     connections will have none else.
     """
-    adapter, line = Own(), Line()
+    adapter, observer = Own(), Observer()
     sender = PreparedSender(adapter, _prepared("http://provider.test/"), GIVEN, model=False)
     assert not sender.findable
-    reply = _open(sender, line, "http://provider.test/", streaming=False)
+    reply = _open(sender, observer, "http://provider.test/", streaming=False)
     assert reply.read() + reply.read() == b"own"
-    assert line.said == ["connected", "sent", "headers 200 False"]
+    assert observer.said == ["connected", "sent", "headers 200 False"]
     timeout = adapter.seen[0]["timeout"]
     assert isinstance(timeout, Timeout)
     assert (timeout.connect_timeout, timeout.read_timeout) == (31, 33)
@@ -230,6 +234,6 @@ def test_pools_that_were_made_meanwhile_are_watched(adapter: Seen) -> None:
         sender = PreparedSender(adapter, _prepared(server.chat_url), GIVEN, model=True)
         adapter.close()
         adapter.init_poolmanager(1, 1)
-        line = Line()
-        _open(sender, line, server.chat_url).close()
-    assert line.said[:3] == ["adopt False", "connected", "sent"]
+        observer = Observer()
+        _open(sender, observer, server.chat_url).close()
+    assert observer.said[:3] == ["adopt False", "connected", "sent"]
