@@ -125,7 +125,7 @@ class ResponseCall(Call[Any]):
             response.headers,
             response.content,
             self._clock.wall(),
-            proxy=attempt.tally.proxy,
+            proxy=attempt.stats.proxy,
         )
 
     def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:

@@ -188,7 +188,7 @@ class Call(Generic[T]):
             # lock may be frozen.
             return
         attempt = self._attempt
-        if attempt is not None and attempt.verdict is None and attempt.tally.end == "terminal":
+        if attempt is not None and attempt.verdict is None and attempt.stats.end == "terminal":
             # Who has its end mark has all of the answer, whether or not the body is over.
             attempt.accept()
         verdict = None if attempt is None else attempt.verdict
@@ -196,7 +196,7 @@ class Call(Generic[T]):
             self._succeed(self._observe(attempt))
             return
         left = verdict is None or (self._dropped and verdict.kind is VerdictKind.CANCELLED and not self.cancelled_by)
-        if attempt is not None and left and _is_failure(attempt.tally.fault):
+        if attempt is not None and left and _is_failure(attempt.stats.fault):
             # He leaves because of what he has read.
             attempt.cancel("user")
             self._succeed(self._observe(attempt))

@@ -31,7 +31,7 @@ class CollectingCall(Call[Event]):
             ended = self._observe(attempt)
             if ended.error is None:
                 collector.end()
-                collector.mask(masker(self._request, Secrets.of(attempt.tally.asked, self._request.body)))
+                collector.mask(masker(self._request, Secrets.of(attempt.stats.asked, self._request.body)))
                 error = collector.verdict_at_end()
                 if error is None:
                     self._succeed(ended)

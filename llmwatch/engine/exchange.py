@@ -34,7 +34,7 @@ from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.interfaces import Aborted
-from llmwatch.watch.stats import Tally
+from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_loading, not_a_stream, provider_error
 
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
@@ -108,7 +108,7 @@ class Exchange:
             read_backstop=_backstop(self.limits, *READ_LIMITS),
             lenient=not model,
             trail=self.request.trail,
-            asked=attempt.tally.asked,
+            asked=attempt.stats.asked,
             max_body=self.max_body if self.runs_hooks else None,
             max_error_body=self._most_of_error,
         )
@@ -126,10 +126,10 @@ class Exchange:
                 streaming=streaming,
                 content_type=request.content_type,
             )
-            tally = attempt.tally
-            tally.proxy = context.proxy
-            tally.content_type = reply.headers.get("content-type") or None
-            tally.content_encoding = reply.headers.get("content-encoding") or None
+            stats = attempt.stats
+            stats.proxy = context.proxy
+            stats.content_type = reply.headers.get("content-type") or None
+            stats.content_encoding = reply.headers.get("content-encoding") or None
             read(attempt, reply)
             if model and reply.status >= 400 and not reply.challenges:
                 # A plain call returns it, or sends again on a fresh connection.
@@ -160,16 +160,16 @@ class Exchange:
             # The attempt was ended, and the error shows only that its connection was shut. Its caller waits for the
             # interpreter meanwhile.
             return Aborted()
-        found = self._translated(error, attempt.tally)
+        found = self._translated(error, attempt.stats)
         return self._scrubbed(attempt, found) if found is not error and isinstance(found, LLMWatchError) else found
 
-    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+    def _translated(self, error: Exception, stats: AttemptStats) -> BaseException:
         return translate(
-            error, host=self.request.host, sent=tally.sent, sockets=tally.sockets, trust_advice=self.trust_advice
+            error, host=self.request.host, sent=stats.sent, sockets=stats.sockets, trust_advice=self.trust_advice
         )
 
     def _secrets(self, attempt: Attempt[Any]) -> Secrets:
-        return Secrets.of(attempt.tally.asked, self.request.body)
+        return Secrets.of(attempt.stats.asked, self.request.body)
 
     def _scrubbed(self, attempt: Attempt[Any], error: LLMWatchError) -> LLMWatchError:
         """For every error that may hold words of others, before it is raised."""
@@ -343,7 +343,7 @@ class Exchange:
             target = None if location is None else self._secrets(attempt).masked(redact.url(location))
             return ProviderError(self._redirect_message(status, target), status=status, retryable=False)
         body = self._read_decoded(attempt, reply, self._meter(reply, lenient=True))
-        proxy = attempt.tally.proxy
+        proxy = attempt.stats.proxy
         error = self.provider_failure(self.request.host, status, reply.headers, body, self.wall(), proxy=proxy)
         self._scrubbed(attempt, error)
         return error
@@ -452,14 +452,14 @@ class EventDelivery:
 
     def end(self) -> None:
         """The body ended in good order. Raises where its answer did not."""
-        decoder, tally = self._decoder, self._attempt.tally
+        decoder, stats = self._decoder, self._attempt.stats
         if not decoder.terminal:
             self._require_whole()
             self._hand_over(decoder.end(), 0)
             failure = decoder.verdict_at_end()
             if failure is not None and not decoder.terminal:
                 raise self._exchange._scrubbed(self._attempt, decoder.judged(failure))
-        tally.end = tally.end or "eof"
+        stats.end = stats.end or "eof"
 
     def end_cut(self) -> bool:
         """The body was cut; whether the answer is whole all the same: the last bytes before the cut may have been its
@@ -476,7 +476,7 @@ class EventDelivery:
     def _hand_over(self, events: list[Event], size: int) -> None:
         decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
         # Noted before the hand-over, which may end the attempt.
-        decoder.note(attempt.tally)
+        decoder.note(attempt.stats)
         if error is None and (decoder.terminal or decoder.settled):
             # Else whoever closes the call before the error is raised would have had a whole answer.
             self._note_end()
@@ -503,7 +503,7 @@ class EventDelivery:
 
     def _note_end(self) -> None:
         if self._decoder.terminal:
-            self._attempt.tally.end = "terminal"
+            self._attempt.stats.end = "terminal"
         if self._decoder.settled:
             self._reply.answered()
 

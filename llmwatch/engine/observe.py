@@ -18,7 +18,7 @@ from llmwatch.redaction.sent import may_repeat
 from llmwatch.transport.errors import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
-from llmwatch.watch.stats import Tally
+from llmwatch.watch.stats import AttemptStats
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 
@@ -73,7 +73,7 @@ def observe(
     machine = attempt.machine
     facts = _facts(attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable)
     if isinstance(error, LLMWatchError):
-        scrubbed(error, request, Secrets.of(attempt.tally.asked, request.body))
+        scrubbed(error, request, Secrets.of(attempt.stats.asked, request.body))
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
     record = _record(
         attempt,
@@ -85,7 +85,7 @@ def observe(
         tools=tools,
         idle_since_previous=idle_since_previous,
     )
-    return Ended(verdict=verdict, facts=facts, error=error, record=record, fault=attempt.tally.fault)
+    return Ended(verdict=verdict, facts=facts, error=error, record=record, fault=attempt.stats.fault)
 
 
 def _facts(
@@ -97,32 +97,32 @@ def _facts(
     request: CallRequest,
     deliverable: bool,
 ) -> Facts:
-    tally, marks = attempt.tally, machine.marks
-    kinds = dict(tally.events)
+    stats, marks = attempt.stats, machine.marks
+    kinds = dict(stats.events)
     sent_at = marks.get(Seen.SENT)
     return Facts(
         # An answer to what the connection could not say was sent.
-        sent=Sent.YES if tally.sent == "no" and tally.status is not None else Sent(tally.sent),
-        headers=tally.status is not None,
-        first_byte=tally.response_bytes > 0 or tally.answering,
+        sent=Sent.YES if stats.sent == "no" and stats.status is not None else Sent(stats.sent),
+        headers=stats.status is not None,
+        first_byte=stats.response_bytes > 0 or stats.answering,
         first_event=Seen.EVENT in marks,
         text="text" in kinds
-        or tally.unread
+        or stats.unread
         or (bool(kinds) and Seen.CONTENT in marks and not kinds.keys() & _OTHER_CONTENT),
         reasoning="reasoning" in kinds,
         tool_input="tool_input" in kinds,
         tool_call="tool_call" in kinds,
         delivered=deliverable and attempt.opened,
         terminal=Seen.TERMINAL in marks,
-        bytes=tally.response_bytes,
+        bytes=stats.response_bytes,
         events=sum(kinds.values()),
-        socket_reused=tally.reused,
-        socket_idle=tally.idle,
+        socket_reused=stats.reused,
+        socket_idle=stats.idle,
         since_sent=None if sent_at is None else verdict.at - sent_at,
         tools=tools,
-        provider_acted=tally.provider_acted,
-        beaten=tally.beaten,
-        replayable=None if tally.opaque else request.replayable,
+        provider_acted=stats.provider_acted,
+        beaten=stats.beaten,
+        replayable=None if stats.opaque else request.replayable,
     )
 
 
@@ -144,7 +144,7 @@ def _error(
     limit = verdict.limit or "total"
     seconds = verdict.seconds or 0.0
     elapsed = verdict.elapsed if verdict.elapsed is not None else verdict.at - call_started_at
-    function = attempt.tally.function
+    function = attempt.stats.function
     message = timeout_message(
         limit,
         seconds,
@@ -176,12 +176,12 @@ def _record(
     tools: ToolExposure,
     idle_since_previous: float | None,
 ) -> AttemptRecord:
-    tally, machine = attempt.tally, attempt.machine
-    if tally.fault is not None and (error is None or isinstance(error, Cancelled)):
+    stats, machine = attempt.stats, attempt.machine
+    if stats.fault is not None and (error is None or isinstance(error, Cancelled)):
         # What the caller found wrong, and why he may have left.
-        error = tally.fault
+        error = stats.fault
     failure = None if error is None else failure_of(error)
-    said = _said(tally, request, failed=error is not None)
+    said = _said(stats, request, failed=error is not None)
     return AttemptRecord(
         number=number,
         started_at=attempt.created_wall,
@@ -189,15 +189,15 @@ def _record(
         method=request.method,
         url=request.url,
         origin=request.origin,
-        dialect=tally.dialect,
-        status=tally.status,
+        dialect=stats.dialect,
+        status=stats.status,
         request_id=said["request_id"],
-        request_bytes=tally.request_bytes,
-        response_bytes=tally.response_bytes,
-        events=dict(tally.events),
-        comments=tally.comments,
-        stray_lines=tally.stray_lines,
-        contradictions=tally.contradictions,
+        request_bytes=stats.request_bytes,
+        response_bytes=stats.response_bytes,
+        events=dict(stats.events),
+        comments=stats.comments,
+        stray_lines=stats.stray_lines,
+        contradictions=stats.contradictions,
         longest_gap=machine.longest_gap,
         phase=verdict.phase.public,
         limit=verdict.limit if verdict.kind is VerdictKind.KILLED else None,
@@ -205,8 +205,8 @@ def _record(
         elapsed=verdict.at - attempt.created_at,
         paused=attempt.paused,
         kill_lag=verdict.lag,
-        socket_reused=tally.reused,
-        socket_idle=tally.idle,
+        socket_reused=stats.reused,
+        socket_idle=stats.idle,
         idle_since_previous=idle_since_previous,
         tool_boundary=tools.to_dict(),
         facts=facts.to_dict(),
@@ -217,33 +217,33 @@ def _record(
         orphaned=attempt.orphaned,
         late_events=machine.late,
         end=None if error is not None else _end(attempt, verdict),
-        evidence=None if error is None else _evidence(tally, said, error),
+        evidence=None if error is None else _evidence(stats, said, error),
     )
 
 
 def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:
-    return "finish" if verdict.limit is not None and verdict.phase is Phase.FINISHING else attempt.tally.end
+    return "finish" if verdict.limit is not None and verdict.phase is Phase.FINISHING else attempt.stats.end
 
 
-def _said(tally: Tally, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
+def _said(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
     """The values that are kept of the answer's headers, without what they repeat of the request's secrets."""
-    kept = {"request_id": tally.request_id}
+    kept = {"request_id": stats.request_id}
     if failed:
-        kept.update(content_type=tally.content_type, content_encoding=tally.content_encoding)
-    elif tally.request_id is None or not may_repeat(tally.request_id, tally.asked):
+        kept.update(content_type=stats.content_type, content_encoding=stats.content_encoding)
+    elif stats.request_id is None or not may_repeat(stats.request_id, stats.asked):
         return kept
     if not any(kept.values()):
         return kept
-    secrets = Secrets.of(tally.asked, request.body)
+    secrets = Secrets.of(stats.asked, request.body)
     return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}
 
 
-def _evidence(tally: Tally, said: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
+def _evidence(stats: AttemptStats, said: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
     cause = error.__cause__
     found: dict[str, object | None] = {
         "content_type": said["content_type"],
         "content_encoding": said["content_encoding"],
-        "pending_bytes": tally.pending_bytes or None,
+        "pending_bytes": stats.pending_bytes or None,
     }
     if isinstance(error, ProviderError):
         found.update(provider_type=error.type, provider_code=error.code)

@@ -20,7 +20,7 @@ from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
 from llmwatch.transport.errors import is_before_connecting
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.stats import Tally
+from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import Event, Kind, Recognition, any_content, beginning, end_of_events, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]
@@ -63,7 +63,7 @@ class PassthroughExchange(Exchange):
 
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""
-        attempt.tally.opaque = not self.findable
+        attempt.stats.opaque = not self.findable
         # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
         attempt.unhurried = self.nature is Nature.OTHER
         if self.nature is Nature.STREAM:
@@ -73,12 +73,12 @@ class PassthroughExchange(Exchange):
         else:
             self._run(attempt, self._read_bytes, streaming=False, model=False)
 
-    def _translated(self, error: Exception, tally: Tally) -> BaseException:
+    def _translated(self, error: Exception, stats: AttemptStats) -> BaseException:
         # A stand-in for the network raises what its user told it to, and an adapter with connections of its own what
         # its users expect of it.
-        if tally.sockets == 0 and (tally.sent != "no" or not is_before_connecting(error)):
+        if stats.sockets == 0 and (stats.sent != "no" or not is_before_connecting(error)):
             return error
-        return Exchange._translated(self, error, tally)
+        return Exchange._translated(self, error, stats)
 
     # -- no model call ------------------------------------------------------
 
@@ -184,7 +184,7 @@ class ByteDelivery(EventDelivery):
         """The body ended in good order. Raises where the answer of a dialect that was seen did not."""
         if self._whole:
             return
-        decoder, recognition, tally = self._decoder, self._recognition, self._attempt.tally
+        decoder, recognition, stats = self._decoder, self._recognition, self._attempt.stats
         self._require_whole()
         if not decoder.terminal and not self._meter.unread:
             self._pass_on_last(decoder.end())
@@ -192,8 +192,8 @@ class ByteDelivery(EventDelivery):
             if failure is not None and not decoder.terminal:
                 self._judge(failure)
         if not recognition.seen:
-            tally.unread = decoder.blind or recognition.foreign or isinstance(tally.fault, (NotAStream, ProviderError))
-        tally.end = tally.end or "eof"
+            stats.unread = decoder.blind or recognition.foreign or isinstance(stats.fault, (NotAStream, ProviderError))
+        stats.end = stats.end or "eof"
 
     def end_cut(self) -> bool:
         """The body was cut; whether the answer is whole all the same."""
@@ -232,16 +232,16 @@ class ByteDelivery(EventDelivery):
         return decoder.events == 1 and decoder.framing == "lines" and self._recognition.document
 
     def _note_fault(self, fault: LLMWatchError) -> None:
-        tally = self._attempt.tally
-        if tally.fault is None:
-            tally.fault = self._exchange._scrubbed(self._attempt, fault)
+        stats = self._attempt.stats
+        if stats.fault is None:
+            stats.fault = self._exchange._scrubbed(self._attempt, fault)
 
     def _pass_on(self, data: bytes, events: list[Event]) -> None:
         decoder, recognition, attempt = self._decoder, self._recognition, self._attempt
-        seen, tally = recognition.seen, attempt.tally
+        seen, stats = recognition.seen, attempt.stats
         # Noted before the hand-over, which may end the attempt.
-        decoder.note(tally, seen=seen)
-        tally.unread = not seen and (recognition.foreign or decoder.blind)
+        decoder.note(stats, seen=seen)
+        stats.unread = not seen and (recognition.foreign or decoder.blind)
         # An end mark with nothing in front of it is the reader's to judge too.
         fault = decoder.fault or (decoder.error if decoder.terminal else None)
         if fault is not None and (seen or not isinstance(fault, MalformedEvent)):
@@ -259,7 +259,7 @@ class ByteDelivery(EventDelivery):
                 **marks,
                 kinds=map(KIND_OF, events) if seen else (),
                 event=bool(events),
-                visible=recognition.foreign or decoder.blind or tally.fault is not None,
+                visible=recognition.foreign or decoder.blind or stats.fault is not None,
                 unread=decoder.blind or (recognition.foreign and not seen),
             )
         if decoder.error is not None and not decoder.terminal:
@@ -292,7 +292,7 @@ class StrictDelivery(ByteDelivery):
             return
         if decoder.terminal and decoder.error is not None:
             # An end mark and nothing in front of it.
-            self._attempt.tally.dialect = decoder.dialect
+            self._attempt.stats.dialect = decoder.dialect
             raise self._exchange._scrubbed(self._attempt, decoder.error)
         good = len(events)
         if events and (events[-1].kind is Kind.ERROR or (decoder.terminal and not decoder.settled)):

@@ -254,7 +254,7 @@ class Attempt(Reports[T]):
         """As a caller that closes its call: who has the end mark has all of the answer. Whether the attempt is
         cancelled now. The lock is held.
         """
-        if self._machine.verdict is None and self._given_up is None and self.tally.end == "terminal":
+        if self._machine.verdict is None and self._given_up is None and self.stats.end == "terminal":
             self.accept()
         if not self._machine.cancel(self._given_up or "user", now):
             return False
@@ -393,7 +393,7 @@ class Attempt(Reports[T]):
             self._shut()
             verdict = self._machine.verdict
             killed = verdict is not None and verdict.kind is VerdictKind.KILLED
-            unseen = self.tally.opaque and not self._handles
+            unseen = self.stats.opaque and not self._handles
             if unseen and killed and self._thread is not None and self._thread.is_alive():
                 # Nothing can wake a function in which nothing was found, so its caller is told at once.
                 self._let_go()

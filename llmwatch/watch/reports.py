@@ -1,6 +1,6 @@
 """What a worker reports of its attempt, and the state that this changes.
 
-**The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the tally and the
+**The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and the
 hand-over. Under it the census' lock and the supervisor's inbox may be used (both leaves); no other attempt's lock, no
 user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`).
 """
@@ -18,7 +18,7 @@ from llmwatch.watch.interfaces import Aborted, Handle, Watched
 from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
 from llmwatch.watch.nested import Inner
 from llmwatch.watch.states import CONTENT_CLOCKS
-from llmwatch.watch.stats import Tally
+from llmwatch.watch.stats import AttemptStats
 from llmwatch.watch.supervisor import Supervisor
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Reports(Watched, Generic[T]):
         self._orphaned = False
         self._second_look: tuple[float, float] | None = None  # of which expiry, and when
         self.armed = _NEVER
-        self.tally = Tally()
+        self.stats = AttemptStats()
         self.created_at = self._clock.now()
         self.created_wall = self._clock.wall()
 
@@ -136,8 +136,8 @@ class Reports(Watched, Generic[T]):
                 self._own += 1
                 self._tell_whether_seen(True)
             if reused is not None:
-                self.tally.sockets += 1
-                self.tally.reused, self.tally.idle = reused, idle
+                self.stats.sockets += 1
+                self.stats.reused, self.stats.idle = reused, idle
 
     def disown(self, handle: Handle) -> bool:
         """The attempt's ownership ends; whether the socket is fit to be used again."""
@@ -163,27 +163,27 @@ class Reports(Watched, Generic[T]):
             self._running()
             if self.unhurried:
                 self._machine.wind("send", self._clock.now())
-            self.tally.request_bytes += size
-            if self.tally.sent == "no":
-                self.tally.sent = "partly"
+            self.stats.request_bytes += size
+            if self.stats.sent == "no":
+                self.stats.sent = "partly"
 
     def answering(self) -> None:
         """A part of the response's head has come."""
         with self._lock:
-            self.tally.answering = True
+            self.stats.answering = True
 
     def sent(self) -> None:
         """The kernel has the last byte of the request."""
         with self._lock:
             self._running()
-            self.tally.sent = "yes"
+            self.stats.sent = "yes"
             self._observe(Seen.SENT)
 
     def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
         """The response's head is here. ``refused``: an error, of which only a short body will be read."""
         with self._lock:
             self._running()
-            self.tally.status, self.tally.request_id = status, request_id
+            self.stats.status, self.stats.request_id = status, request_id
             self._tell_functions()
             self._observe(Seen.REFUSED if refused else Seen.HEADERS)
             if self.unhurried:
@@ -195,8 +195,8 @@ class Reports(Watched, Generic[T]):
         """
         with self._lock:
             self._running()
-            self.tally.status, self.tally.request_id = status, request_id
-            self.tally.beaten = True
+            self.stats.status, self.stats.request_id = status, request_id
+            self.stats.beaten = True
             self._tell_functions()
 
     def _tell_whether_seen(self, seen: bool) -> None:
@@ -206,14 +206,14 @@ class Reports(Watched, Generic[T]):
         one: Reports[Any] | None = self
         while one is not None and (one is self or not one._own):
             if one._machine.verdict is None:
-                one.tally.opaque = one.tally.function and not seen
+                one.stats.opaque = one.stats.function and not seen
             one = one.outer
 
     def _tell_functions(self) -> None:
         """What was answered here is a side effect of every function around it. Takes none of their locks."""
         outer = self.outer
         while outer is not None:
-            outer.tally.beaten = outer.tally.beaten or outer.tally.function
+            outer.stats.beaten = outer.stats.beaten or outer.stats.function
             outer = outer.outer
 
     def refuse(self) -> None:
@@ -235,7 +235,7 @@ class Reports(Watched, Generic[T]):
             if size:
                 self._running()
                 if self._machine.verdict is None:
-                    self.tally.response_bytes += size
+                    self.stats.response_bytes += size
                 self._machine.seen(_BYTE, now)
                 self._after_observation()
             self._running()
@@ -286,7 +286,7 @@ class Reports(Watched, Generic[T]):
             if self._machine.verdict is not None:
                 self._machine.late += 1
                 return
-            self.tally.beaten = True
+            self.stats.beaten = True
             now, seen = self._clock.now(), self._machine.seen
             if seen(Seen.BYTE, now) and event and seen(Seen.EVENT, now) and content:
                 seen(Seen.CONTENT, now)
@@ -326,7 +326,7 @@ class Reports(Watched, Generic[T]):
         on; ``finish``: a finish mark is believed, and this is it or news after it; ``end``: an end mark came without a
         finish mark, so the end of the body decides; ``terminal``: the answer is whole. A batch with none of these but
         ``progress`` is held back until one comes, unless it is ``visible`` at once. ``event``: there is a whole event
-        in it. ``kinds``: of each item, for the tally.
+        in it. ``kinds``: of each item, for the statistics.
         ``unread``: what comes is nothing that is read here, so no limit on content applies from now on.
         """
         with self._lock:
@@ -339,7 +339,7 @@ class Reports(Watched, Generic[T]):
             seen = machine.seen
             ok = (not event or seen(_EVENT, now)) and (not content or seen(_CONTENT, now))
             if ok:
-                self.tally.events.update(kinds)
+                self.stats.events.update(kinds)
                 if progress:
                     machine.wind("progress", now)
                 if unread:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from llmwatch.errors import LLMWatchError
 from llmwatch.redaction.sent import Asked
 
-__all__ = ["Tally"]
+__all__ = ["AttemptStats"]
 
 
 @dataclass(slots=True)
-class Tally:
+class AttemptStats:
     """What was counted and noted while an attempt ran; it is frozen with the verdict."""
 
     request_bytes: int = 0

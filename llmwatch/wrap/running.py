@@ -47,7 +47,7 @@ class FunctionRaised(Exception):
 
 def mark(attempt: Attempt[Any]) -> None:
     """Before its worker starts: this attempt runs a function of which nothing is known yet."""
-    attempt.tally.function = attempt.tally.opaque = True
+    attempt.stats.function = attempt.stats.opaque = True
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _iterate(make_iterator: Callable[[], Made[T]], attempt: Attempt[T], frame: F
             # Before the connection is closed, or is back in a pool.
             stack.callback(attempt.disown, handle)
             # An SDK that has a response in hand was answered.
-            attempt.tally.beaten = True
+            attempt.stats.beaten = True
         with contextlib.suppress(Aborted):
             # An attempt that is over leaves as "break" does: nothing is thrown into the user's blocks.
             for item in iterator:

@@ -43,7 +43,7 @@ class Hanging:
         """Let the limit expire once the refresh with this number hangs."""
         self.server.wait_for_requests(number)
         if not self._silent:
-            eventually(lambda: any(one.tally.status for one in self._manual.attempts()), "the headers are there")
+            eventually(lambda: any(one.stats.status for one in self._manual.attempts()), "the headers are there")
         self._manual.advance(LIMIT + LATE)
 
 

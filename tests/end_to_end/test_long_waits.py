@@ -21,7 +21,7 @@ def _until(manual: ManualTime, limit: str, texts: int = 0) -> None:
     def counting() -> bool:
         (attempt,) = manual.attempts()
         due = attempt.counting()
-        return due is not None and due.clock == limit and attempt.tally.events["text"] == texts
+        return due is not None and due.clock == limit and attempt.stats.events["text"] == texts
 
     eventually(counting, f"{limit} counts")
 

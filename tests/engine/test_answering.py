@@ -105,7 +105,7 @@ def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
     )
     call.begin()
     running = in_thread(call.answer)
-    eventually(lambda: call._attempt is not None and call._attempt.tally.comments == 1, "it breathes")
+    eventually(lambda: call._attempt is not None and call._attempt.stats.comments == 1, "it breathes")
     doors.studio.elapse(5.1)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
@@ -247,8 +247,8 @@ def test_where_nothing_can_be_seen_nothing_is_sent_again(doors: Doors) -> None:
     call.begin()
     sender.wait_for(1)
     running = in_thread(call.answer)
-    eventually(lambda: call._attempt is not None and call._attempt.tally.sent == "yes", "it is sent")
-    call._attempt.tally.opaque = True  # type: ignore[union-attr]  # as it is without a socket
+    eventually(lambda: call._attempt is not None and call._attempt.stats.sent == "yes", "it is sent")
+    call._attempt.stats.opaque = True  # type: ignore[union-attr]  # as it is without a socket
     doors.studio.elapse(5.1)
     with pytest.raises(WatchTimeout) as caught:
         running.result()

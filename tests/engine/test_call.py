@@ -109,7 +109,7 @@ def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
     settings = studio.settings(dialect="generic")
     call, _ = studio.call(answer, retry=Retry.none(), limits=Limits(stale=5), settings=settings)
     calling = in_thread(caught_by, call, WatchTimeout)
-    eventually(lambda: [one for one in studio.time.attempts() if one.tally.events], "the event")
+    eventually(lambda: [one for one in studio.time.attempts() if one.stats.events], "the event")
     studio.elapse(5.1)
     assert calling.result().limit == "stale"
 

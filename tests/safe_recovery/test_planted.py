@@ -31,7 +31,7 @@ from llmwatch.policy import resolve_limits
 from llmwatch.records import AttemptRecord, CallRecord, log_incident, notify
 from llmwatch.records.log import EVERY
 from llmwatch.recovery import failure_of
-from llmwatch.watch.stats import Tally
+from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import MAX_EVENT
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
@@ -49,8 +49,8 @@ class Line:
     """The attempt that there is not: what a worker does goes through it, in this thread."""
 
     def __init__(self, *, sent: str = "yes", sockets: int = 1) -> None:
-        self.tally = Tally()
-        self.tally.sent, self.tally.sockets = sent, sockets
+        self.stats = AttemptStats()
+        self.stats.sent, self.stats.sockets = sent, sockets
 
     def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
         """The body, on no clock."""

@@ -213,8 +213,8 @@ class Call:
             raise
         except Exception as foreign:
             self.foreign = "".join(traceback.format_exception(foreign))
-            tally = attempt.tally
-            self.error = translate(foreign, host="the provider", sent=tally.sent, sockets=tally.sockets)
+            stats = attempt.stats
+            self.error = translate(foreign, host="the provider", sent=stats.sent, sockets=stats.sockets)
         finally:
             if self.reply is not None:
                 self.reply.close()

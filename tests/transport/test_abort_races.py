@@ -171,7 +171,7 @@ def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
         server.wait_for_closed(1)
         (request,) = server.requests
     assert (request.complete, request.body) == (False, b"one")
-    assert call.attempt.tally.sent == "partly"
+    assert call.attempt.stats.sent == "partly"
 
 
 @each("report", ["adopt", "connected", "sending", "sent"])

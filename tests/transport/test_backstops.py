@@ -52,7 +52,7 @@ def test_an_upload_that_nobody_reads(sender: Sender) -> None:
         call = Call(sender, server.chat_url, data=UPLOAD, backstops={"send": _SHORT})
         call.run()
         assert isinstance(call.error, StreamCut)
-        assert call.attempt.tally.sent == "partly"
+        assert call.attempt.stats.sent == "partly"
         server.wait_for_closed(1)
 
 

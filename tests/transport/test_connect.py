@@ -156,7 +156,7 @@ def test_the_last_address_decides_how_it_failed(sender: Sender, monkeypatch: pyt
         call.run()
     assert isinstance(call.error, ConnectFailed)
     assert call.error.cause == "refused"
-    assert call.attempt.tally.sockets == 2
+    assert call.attempt.stats.sockets == 2
 
 
 def test_dead_addresses_together_are_bound_by_the_limit(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_a_connection_attempt_that_fails_leaves_no_socket(sender: Sender, monkey
     call = Call(sender, "http://127.0.0.1:9/")
     call.run()
     assert isinstance(call.error, ConnectFailed)
-    assert call.attempt.tally.sockets == 1
+    assert call.attempt.stats.sockets == 1
     assert_over(call)
 
 

@@ -18,7 +18,7 @@ def _refused(call: Call) -> ConfigError:
     assert isinstance(call.error, ConfigError)
     assert call.verdict.error is call.error
     assert call.error.retryable is False
-    assert call.attempt.tally.sockets == 0 or call.attempt.tally.sent != "yes"
+    assert call.attempt.stats.sockets == 0 or call.attempt.stats.sent != "yes"
     return call.error
 
 

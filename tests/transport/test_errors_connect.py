@@ -31,7 +31,7 @@ def _failed(call: Call) -> ConnectFailed:
     assert call.verdict.kind is VerdictKind.FAILED
     assert call.verdict.error is call.error
     assert isinstance(call.error, ConnectFailed)
-    assert call.attempt.tally.sent == "no"
+    assert call.attempt.stats.sent == "no"
     return call.error
 
 
@@ -65,7 +65,7 @@ def test_a_name_that_is_not_found(
     call = Call(sender, "http://provider.invalid/")
     error = _failed(call)
     assert (error.cause, error.retryable) == (cause, retryable)
-    assert call.attempt.tally.sockets == 0
+    assert call.attempt.stats.sockets == 0
 
 
 @pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL])

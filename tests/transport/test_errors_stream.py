@@ -118,7 +118,7 @@ def test_no_answer_at_all(sender: Sender) -> None:
         call = Call(sender, server.chat_url)
         error = _cut(call)
         assert len(server.requests) == 1
-    assert call.attempt.tally.sent == "yes"
+    assert call.attempt.stats.sent == "yes"
     assert "without an answer" in str(error)
 
 
@@ -128,7 +128,7 @@ def test_a_reset_instead_of_an_answer(sender: Sender) -> None:
         call = Call(sender, server.chat_url)
         error = _cut(call)
         assert len(server.requests) == 1
-    assert call.attempt.tally.sent == "yes"
+    assert call.attempt.stats.sent == "yes"
     assert "reset" in str(error)
 
 
@@ -155,7 +155,7 @@ def test_a_reset_while_the_request_is_written(sender: Sender) -> None:
         assert call.attempt.join(5)
         assert call.verdict.kind is VerdictKind.FAILED
         assert isinstance(call.error, StreamCut)
-        assert call.attempt.tally.sent == "partly"
+        assert call.attempt.stats.sent == "partly"
 
 
 def test_an_answer_that_comes_before_the_request_is_written(sender: Sender) -> None:
@@ -172,7 +172,7 @@ def test_an_answer_that_comes_before_the_request_is_written(sender: Sender) -> N
         call = Call(sender, server.chat_url, data=bytes(1024 * 1024))
         assert call.run() == b"big"
         assert call.status == 413
-        assert call.attempt.tally.status == 413
+        assert call.attempt.stats.status == 413
 
 
 def test_a_reset_on_a_reused_connection(sender: Sender) -> None:
@@ -182,6 +182,6 @@ def test_a_reset_on_a_reused_connection(sender: Sender) -> None:
         call = Call(sender, server.chat_url)
         _cut(call)
         assert server.connections == 1
-    tally = call.attempt.tally
-    assert (tally.reused, tally.response_bytes, tally.sent) == (True, 0, "yes")
-    assert tally.idle is not None
+    stats = call.attempt.stats
+    assert (stats.reused, stats.response_bytes, stats.sent) == (True, 0, "yes")
+    assert stats.idle is not None

@@ -92,11 +92,12 @@ def test_an_inherited_pool_is_not_used(run: Run) -> None:
 
             def work():
                 one, two = Call(sender, server.chat_url), Call(sender, server.chat_url)
-                return one.run() and two.run() and (one.attempt.tally.reused, two.attempt.tally.reused) == (False, True)
+                return one.run() and two.run() and (one.attempt.statistics.reused, two.attempt.statistics.reused) ==
+                (False, True)
 
             in_child(work)
             last = Call(sender, server.chat_url)
-            assert last.run() and last.attempt.tally.reused
+            assert last.run() and last.attempt.statistics.reused
             assert [request.connection for request in server.requests] == [1, 2, 2, 1]
         sender.close()
         """

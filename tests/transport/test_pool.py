@@ -29,7 +29,7 @@ def _open_socket(call: Call) -> Any:
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_a_connection_is_used_again(way: str, sender: Sender, network: Network) -> None:
-    """Three calls one after the other share one connection, over every kind of way, and the tally says so."""
+    """Three calls one after the other share one connection, over every kind of way, and the statistics says so."""
     tls = None if way == "plain" else network.tls
     with FaultServer(tls=tls) as server, ProxyServer(tls=tls if way == "tls-in-tls" else None) as proxy:
         proxies = {"https": proxy.url} if way in ("tunnel", "tls-in-tls") else {}
@@ -38,7 +38,7 @@ def test_a_connection_is_used_again(way: str, sender: Sender, network: Network) 
             call = Call(sender, server.chat_url, verify=network.bundle, proxies=proxies)
             assert call.run()
             assert call.error is None
-            reused.append(call.attempt.tally.reused)
+            reused.append(call.attempt.stats.reused)
         assert (server.connections, len(server.requests)) == (1, 3)
         assert proxy.connections == (1 if proxies else 0)
     assert reused == [False, True, True]
@@ -86,7 +86,7 @@ def test_a_call_without_keepalive_never_uses_a_connection_again(sender: Sender) 
         for _ in range(3):
             call = Call(sender, server.chat_url, keepalive=0)
             assert call.run()
-            assert (call.attempt.tally.reused, call.attempt.tally.idle) == (False, None)
+            assert (call.attempt.stats.reused, call.attempt.stats.idle) == (False, None)
         assert server.connections == 3
         server.wait_for_closed(2)
 
@@ -105,9 +105,9 @@ def test_a_connection_that_lay_idle_for_too_long_is_closed(sender: Sender, monke
         assert old.run()
         assert server.connections == 2
         server.wait_for_closed(1)
-    assert young.attempt.tally.reused is True
-    assert young.attempt.tally.idle == pytest.approx(9.0, abs=1.0)
-    assert old.attempt.tally.reused is False
+    assert young.attempt.stats.reused is True
+    assert young.attempt.stats.idle == pytest.approx(9.0, abs=1.0)
+    assert old.attempt.stats.reused is False
 
 
 def _age(sender: Sender, seconds: float) -> None:

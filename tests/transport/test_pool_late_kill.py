@@ -67,7 +67,7 @@ def test_a_late_end_does_not_cut_the_next_call(end: str, tls: bool, sender: Send
         server.gate("on").set()
         assert following.take() == b"two"
         assert following.verdict.kind is VerdictKind.DONE
-        assert following.attempt.tally.reused
+        assert following.attempt.stats.reused
 
         # The worker of the ended attempt closes its response, which has no connection any more.
         first.go.set()
@@ -95,7 +95,7 @@ def test_an_end_at_the_very_return_to_the_pool(moment: str, sender: Sender) -> N
         assert ended.verdict.kind is VerdictKind.CANCELLED
         following = Call(sender, server.chat_url)
         assert following.run() == b"whole"
-        assert following.attempt.tally.reused == (moment == "after")
+        assert following.attempt.stats.reused == (moment == "after")
         assert server.connections == (1 if moment == "after" else 2)
 
 

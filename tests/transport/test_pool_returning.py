@@ -54,7 +54,7 @@ def test_the_next_call_waits_for_the_last_bytes_of_the_body(sender: Sender, monk
         assert not server.gate("end").is_set()
         second = Call(sender, server.chat_url)
         assert second.run()
-        assert second.attempt.tally.reused
+        assert second.attempt.stats.reused
         assert server.connections == 1
         assert first.attempt.join(GONE)
 

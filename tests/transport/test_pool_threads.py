@@ -98,7 +98,7 @@ def test_without_a_context_it_is_plain_requests(sender: Sender) -> None:
             assert b"".join(response.iter_content(None))
         call = Call(sender, server.chat_url)
         assert call.run()
-        assert call.attempt.tally.reused
+        assert call.attempt.stats.reused
         assert server.connections == 1
 
 

@@ -52,7 +52,7 @@ def test_digest_answers_the_challenge_on_the_same_connection(sender: Sender) -> 
     assert first.header("authorization") is None
     assert (second.header("authorization") or "").startswith('Digest username="user"')
     assert second.body == first.body
-    assert (call.status, call.attempt.tally.status) == (200, 200)
+    assert (call.status, call.attempt.stats.status) == (200, 200)
 
 
 def test_digest_is_remembered_by_its_thread_alone(sender: Sender) -> None:
@@ -97,7 +97,7 @@ def test_a_challenge_that_is_not_met_is_the_answer(sender: Sender) -> None:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "wrong"))
         call.run()
         assert len(server.requests) == 2
-        assert (call.status, call.attempt.tally.status) == (401, 401)
+        assert (call.status, call.attempt.stats.status) == (401, 401)
         assert call.attempt.phase is Phase.REFUSED
 
 

@@ -28,8 +28,8 @@ def test_a_mocked_stream_is_read(sender: Sender) -> None:
     assert call.verdict.kind is VerdictKind.DONE
     assert call.reply is not None
     assert call.reply.headers["content-type"] == "text/event-stream"
-    tally = call.attempt.tally
-    assert (tally.status, tally.request_id, tally.sockets) == (200, "req_1", 0)
+    stats = call.attempt.stats
+    assert (stats.status, stats.request_id, stats.sockets) == (200, "req_1", 0)
 
 
 @responses.activate
@@ -52,7 +52,7 @@ def test_a_mocked_status_is_a_refusal(status: int, sender: Sender) -> None:
     call = Call(sender, _URL, reading=lambda call, reply: call.read_blindly(reply))
     call.run()
     assert json.loads(bytes(call.seen)) == {"error": "no"}
-    assert (call.status, call.attempt.tally.status) == (status, status)
+    assert (call.status, call.attempt.stats.status) == (status, status)
     assert call.attempt.phase is Phase.REFUSED
 
 

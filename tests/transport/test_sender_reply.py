@@ -95,7 +95,7 @@ def test_a_read_does_not_decode(sender: Sender) -> None:
         call = Call(sender, server.chat_url)
         call.run()
     assert bytes(call.seen) == packed
-    assert call.attempt.tally.response_bytes == len(packed)
+    assert call.attempt.stats.response_bytes == len(packed)
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -137,12 +137,12 @@ def test_a_stream_asks_for_no_compression(sender: Sender) -> None:
 
 @pytest.mark.parametrize("name", ["x-request-id", "request-id", "apim-request-id", "cf-ray"])
 def test_the_providers_name_for_the_request_is_noted(name: str, sender: Sender) -> None:
-    """The identity that a provider gives to the request is in the tally, under any of its usual headers."""
+    """The identity that a provider gives to the request is in the statistics, under any of its usual headers."""
     script = Script.of("named", steps.Head(200, [(name, "req-7")], "length", 0), steps.End())
     with FaultServer(script) as server:
         call = Call(sender, server.chat_url)
         call.run()
-    assert call.attempt.tally.request_id == "req-7"
+    assert call.attempt.stats.request_id == "req-7"
 
 
 def test_the_bytes_of_the_request_are_counted(sender: Sender) -> None:
@@ -152,8 +152,8 @@ def test_the_bytes_of_the_request_are_counted(sender: Sender) -> None:
         call.run()
         (request,) = server.requests
     assert request.body_bytes == 100_000
-    assert 100_000 < call.attempt.tally.request_bytes < 101_000
-    assert call.attempt.tally.sent == "yes"
+    assert 100_000 < call.attempt.stats.request_bytes < 101_000
+    assert call.attempt.stats.sent == "yes"
 
 
 @pytest.mark.parametrize("kind", ["file", "generator", "form", "text", "empty"])
@@ -173,7 +173,7 @@ def test_every_kind_of_body_is_sent_whole(kind: str, sender: Sender) -> None:
         (request,) = server.requests
     size = 0 if kind == "empty" else 100_000
     assert (request.body_bytes, request.complete) == (size, True)
-    assert size < call.attempt.tally.request_bytes < size + 1_000
+    assert size < call.attempt.stats.request_bytes < size + 1_000
 
 
 # -- plain calls ------------------------------------------------------------

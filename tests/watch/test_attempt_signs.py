@@ -21,7 +21,7 @@ ALL = {"ttfb": 10.0, "first_event": 10.0, "first_content": 10.0, "stale": 10.0, 
 
 def function(one: Stage) -> Stage:
     """Start a function of which nothing is known."""
-    one.attempt.tally.function = one.attempt.tally.opaque = True
+    one.attempt.stats.function = one.attempt.stats.opaque = True
     one.start()
     one.worker.do(lambda attempt: attempt.connected())
     one.worker.do(lambda attempt: attempt.sent())
@@ -49,7 +49,7 @@ def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: P
     one.pass_time(9.0)
     beat(one, event, content)
     assert one.attempt.phase is phase
-    assert one.attempt.tally.beaten
+    assert one.attempt.stats.beaten
     due = one.attempt.counting()
     assert due is not None
     assert due.clock == next_limit
@@ -77,7 +77,7 @@ def test_a_late_beat_changes_nothing(stage: MakeStage) -> None:
     beat(one)
     assert one.verdict.limit == "ttfb"
     assert one.attempt.late == 1
-    assert not one.attempt.tally.beaten
+    assert not one.attempt.stats.beaten
     assert Seen.CONTENT not in one.attempt.machine.marks
 
 
@@ -103,7 +103,7 @@ def test_beats_from_many_threads(stage: MakeStage) -> None:
     for caller in callers:
         caller.result()
     assert one.attempt.verdict is None
-    assert one.attempt.tally.beaten
+    assert one.attempt.stats.beaten
 
 
 # -- pauses ------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_one_with_a_handle_has_its_second(stage: MakeStage) -> None:
     """A handle may wake it, so it is waited for; with the handle given back, nothing can."""
     one = function(stage(ttfb=10.0))
     socket = one.socket(wakes=False)
-    assert not one.attempt.tally.opaque
+    assert not one.attempt.stats.opaque
     one.pass_time(10.0 + LATE)
     assert not one.attempt.orphaned
     one.pass_time(1.0 + LATE)
@@ -234,7 +234,7 @@ def test_one_with_a_handle_has_its_second(stage: MakeStage) -> None:
     other = function(stage(ttfb=10.0))
     socket = other.socket()
     other.worker.do(lambda attempt: attempt.disown(socket))
-    assert other.attempt.tally.opaque
+    assert other.attempt.stats.opaque
     other.pass_time(10.0 + LATE)
     assert other.attempt.orphaned
 
@@ -245,18 +245,18 @@ def test_what_a_kill_found_stays(stage: MakeStage) -> None:
     socket = one.socket()
     one.pass_time(10.0 + LATE)
     one.worker.do(lambda attempt: attempt.disown(socket))
-    assert not one.attempt.tally.opaque
+    assert not one.attempt.stats.opaque
 
 
 def test_only_sockets_are_counted_as_sockets(stage: MakeStage) -> None:
     """What else is adopted is shut with the rest, and the failure of a connection is not read from it."""
     one = function(stage(ttfb=10.0))
     one.socket()
-    assert one.attempt.tally.sockets == 0
+    assert one.attempt.stats.sockets == 0
     another = Socket(one.attempt)
     one.sockets.append(another)
     one.worker.do(lambda attempt: attempt.adopt(another, reused=False))
-    assert one.attempt.tally.sockets == 1
+    assert one.attempt.stats.sockets == 1
 
 
 def test_a_cancelled_one_has_a_moment(stage: MakeStage) -> None:
@@ -287,9 +287,9 @@ def test_an_answer_inside_is_a_sign_of_every_function_around_it(stage: MakeStage
     assert middle.attempt.outer is outermost.attempt
     assert outermost.attempt.outer is None
     inner.worker.do(lambda attempt: attempt.headers(200, refused=False))
-    assert outermost.attempt.tally.beaten
-    assert not middle.attempt.tally.beaten
-    assert not inner.attempt.tally.beaten
+    assert outermost.attempt.stats.beaten
+    assert not middle.attempt.stats.beaten
+    assert not inner.attempt.stats.beaten
     assert outermost.attempt.phase is Phase.WAITING
 
 
@@ -298,9 +298,9 @@ def test_an_answer_that_a_function_got_itself(stage: MakeStage) -> None:
     outer, one = function(stage()), function(stage(ttfb=10.0, headers=20.0))
     one.worker.do(lambda attempt: attempt.answered(204, "req_1"))
     assert one.attempt.phase is Phase.WAITING
-    tally = one.attempt.tally
-    assert (tally.status, tally.request_id, tally.beaten) == (204, "req_1", True)
-    assert not outer.attempt.tally.beaten
+    stats = one.attempt.stats
+    assert (stats.status, stats.request_id, stats.beaten) == (204, "req_1", True)
+    assert not outer.attempt.stats.beaten
     one.pass_time(10.0 + LATE)
     assert one.verdict.limit == "ttfb"
 
@@ -318,7 +318,7 @@ def test_what_is_found_inside_is_found(stage: MakeStage) -> None:
     found in them, unless they have something of their own.
     """
     outermost, middle, inner = function(stage()), stage(), stage()
-    middle.attempt.tally.function = middle.attempt.tally.opaque = True
+    middle.attempt.stats.function = middle.attempt.stats.opaque = True
     own = outermost.socket()
     outermost.attempt.disown(own)
     _inside(outermost, middle)
@@ -326,7 +326,7 @@ def test_what_is_found_inside_is_found(stage: MakeStage) -> None:
     _inside(middle, inner)
 
     def opaque() -> list[bool]:
-        return [one.attempt.tally.opaque for one in (outermost, middle, inner)]
+        return [one.attempt.stats.opaque for one in (outermost, middle, inner)]
 
     assert opaque() == [True, True, False]
     socket = inner.socket()
@@ -350,16 +350,16 @@ def test_what_a_kill_found_inside_stays(stage: MakeStage) -> None:
     outer.pass_time(10.0 + LATE)
     assert inner.verdict.kind is VerdictKind.CANCELLED
     inner.leave()
-    assert not outer.attempt.tally.opaque
+    assert not outer.attempt.stats.opaque
     assert not outer.attempt.orphaned
 
 
 def test_a_function_inside_in_which_nothing_is_found(stage: MakeStage) -> None:
     """It makes the one around it such a function too, which is no orphan by that: it comes back with its inner call."""
     outer, inner = function(stage(ttfb=10.0)), stage()
-    inner.attempt.tally.function = inner.attempt.tally.opaque = True
+    inner.attempt.stats.function = inner.attempt.stats.opaque = True
     _inside(outer, inner)
     outer.worker.do(lambda attempt: attempt.adopt(Inner(inner.attempt.cancel)))
     outer.pass_time(10.0 + LATE)
-    assert outer.attempt.tally.opaque
+    assert outer.attempt.stats.opaque
     assert not outer.attempt.orphaned

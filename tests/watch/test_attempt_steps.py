@@ -141,19 +141,19 @@ def test_what_was_done_is_tallied(stage: MakeStage) -> None:
     """Bytes, status and how much was sent are counted as it happens."""
     one = stage()
     one.start()
-    tally = one.attempt.tally
-    assert (tally.sent, tally.request_bytes, tally.sockets, tally.reused, tally.idle) == ("no", 0, 0, None, None)
+    stats = one.attempt.stats
+    assert (stats.sent, stats.request_bytes, stats.sockets, stats.reused, stats.idle) == ("no", 0, 0, None, None)
     one.worker.do(lambda attempt: attempt.adopt(Socket(attempt), reused=True, idle=2.5))
-    assert (tally.sockets, tally.reused, tally.idle) == (1, True, 2.5)
+    assert (stats.sockets, stats.reused, stats.idle) == (1, True, 2.5)
     one.worker.do(lambda attempt: attempt.connected())
     for size in (100, 50):
         one.worker.do(lambda attempt, size=size: attempt.sending(size))
-    assert (tally.sent, tally.request_bytes) == ("partly", 150)
+    assert (stats.sent, stats.request_bytes) == ("partly", 150)
     one.worker.do(lambda attempt: attempt.sent())
     one.worker.do(lambda attempt: attempt.headers(201, refused=False, request_id="r1"))
     one.receive("a", size=70)
     one.receive("b", size=30)
-    assert (tally.sent, tally.status, tally.request_id, tally.response_bytes) == ("yes", 201, "r1", 100)
+    assert (stats.sent, stats.status, stats.request_id, stats.response_bytes) == ("yes", 201, "r1", 100)
     marks = one.attempt.machine.marks
     assert set(marks) == {Seen.BEGUN, Seen.CONNECTED, Seen.SENT, Seen.HEADERS, Seen.BYTE, Seen.EVENT, Seen.CONTENT}
 
@@ -166,11 +166,11 @@ def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> No
         one.worker.do(
             lambda attempt, item=item: attempt.deliver([item], 1, content=True, kinds=("text", "usage", "usage"))
         )
-    assert one.attempt.tally.events == {"text": 2, "usage": 4}
+    assert one.attempt.stats.events == {"text": 2, "usage": 4}
     one.pass_time(10.0 + LATE)
     with pytest.raises(Aborted):
         one.worker.do(lambda attempt: attempt.deliver(["c"], 1, content=True, kinds=("text",)))
-    assert one.attempt.tally.events == {"text": 2, "usage": 4}
+    assert one.attempt.stats.events == {"text": 2, "usage": 4}
 
 
 def test_nothing_is_tallied_after_the_verdict(stage: MakeStage) -> None:
@@ -183,12 +183,12 @@ def test_nothing_is_tallied_after_the_verdict(stage: MakeStage) -> None:
     assert one.verdict.limit == "send"
     with pytest.raises(Aborted):
         one.worker.do(lambda attempt: attempt.sent())
-    assert one.attempt.tally.sent == "partly"
+    assert one.attempt.stats.sent == "partly"
     done = stage(drain=10.0)
     done.open()
     done.receive("end", terminal=True, size=10)
     done.worker.do(lambda attempt: attempt.received(1_000))
-    assert done.attempt.tally.response_bytes == 10
+    assert done.attempt.stats.response_bytes == 10
 
 
 STEPS: dict[str, Callable[[Attempt[Any]], object]] = {
@@ -217,12 +217,12 @@ def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: s
         one.pass_time(10.0 + LATE)
     else:
         one.attempt.cancel("user")
-    verdict, tally = one.verdict, repr(one.attempt.tally)
+    verdict, stats = one.verdict, repr(one.attempt.stats)
     with pytest.raises(Aborted):
         one.worker.do(STEPS[step])
     assert one.attempt.join(PATIENCE)
     assert one.verdict is verdict
-    assert repr(one.attempt.tally) == tally
+    assert repr(one.attempt.stats) == stats
     assert one.taken() == []
 
 
