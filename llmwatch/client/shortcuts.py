@@ -60,7 +60,7 @@ def stats() -> dict[str, Any]:
     None of these harms a call.
     """
     supervisor = supervisors.current()
-    return {**supervisor.census.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}
+    return {**supervisor.registry.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:

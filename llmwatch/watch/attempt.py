@@ -79,11 +79,11 @@ class Attempt(Reports[T]):
             # A thread that is started now never runs, and whoever starts it waits for it.
             raise Cancelled("The interpreter exits, so no call can be made any more; nothing was sent.", by="lifecycle")
         patched.check()
-        census = self._supervisor.census
-        if census.orphans >= MOST_ORPHANS:
+        registry = self._supervisor.registry
+        if registry.orphans >= MOST_ORPHANS:
             raise TooManyOrphans(
-                f"{census.orphans} workers of earlier attempts are still stuck where nothing can wake them (mostly name"
-                f" look-ups and functions that ignore their abort); {MOST_ORPHANS} are allowed. Nothing was sent."
+                f"{registry.orphans} workers of earlier attempts are still stuck where nothing can wake them (mostly"
+                f" name look-ups and functions that ignore their abort); {MOST_ORPHANS} are allowed. Nothing was sent."
                 " Look at llmwatch.stats(), and at the resolver of this machine."
             )
         self.outer = serving()
@@ -94,7 +94,7 @@ class Attempt(Reports[T]):
             with self._lock:
                 self._machine.seen(Seen.BEGUN, self._clock.now())
                 self._thread = thread
-                census.enter(self)
+                registry.add(self)
             # The watch first: without it nothing is sent.
             self._supervisor.watch(self)
             launch.start()
@@ -102,7 +102,7 @@ class Attempt(Reports[T]):
             # Nobody would watch it, or nobody would listen: it must not go on.
             if launch.withdraw():
                 self._thread = None
-                census.leave(self, 0)
+                registry.remove(self, 0)
             self.cancel("user")
             raise
 
@@ -283,7 +283,7 @@ class Attempt(Reports[T]):
             self._settle(None)
         finally:
             _serving.attempt = None
-            self._supervisor.census.leave(self, self._machine.late)
+            self._supervisor.registry.remove(self, self._machine.late)
 
     def _settle(self, error: BaseException | None) -> None:
         """The worker is through: the verdict, if there is none yet, and the end of all ownership."""
@@ -401,7 +401,7 @@ class Attempt(Reports[T]):
 
     def _let_go(self) -> None:
         self._orphaned = True
-        self._supervisor.census.orphan(self)
+        self._supervisor.registry.orphan(self)
 
     def disinherit(self) -> None:
         """In a forked child: be over, without touching what the parent still uses."""

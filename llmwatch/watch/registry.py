@@ -6,13 +6,13 @@ import threading
 
 from llmwatch.watch.interfaces import WatchedAttempt
 
-__all__ = ["MOST_ORPHANS", "Census"]
+__all__ = ["MOST_ORPHANS", "Registry"]
 
 MOST_ORPHANS = 64
 """Workers that cannot be woken are let go, but not without end."""
 
 
-class Census:
+class Registry:
     """Counts, and the set of attempts that have no verdict yet or still drain.
 
     ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and nothing is acquired
@@ -27,11 +27,11 @@ class Census:
         self._unabortable = 0
         self._late = 0
 
-    def enter(self, attempt: WatchedAttempt) -> None:
+    def add(self, attempt: WatchedAttempt) -> None:
         with self._lock:
             self._live.add(attempt)
 
-    def leave(self, attempt: WatchedAttempt, late: int) -> None:
+    def remove(self, attempt: WatchedAttempt, late: int) -> None:
         """The attempt's worker is gone."""
         with self._lock:
             if attempt not in self._live:

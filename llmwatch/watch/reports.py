@@ -1,8 +1,8 @@
 """What a worker reports of its attempt, and the state that this changes.
 
 **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and the
-hand-over. Under it the census' lock and the supervisor's inbox may be used (both leaves); no other attempt's lock, no
-user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`).
+hand-over. Under it the registry's lock and the supervisor's inbox may be used (both leaves); no other attempt's lock,
+no user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from llmwatch.watch.clock import SYSTEM, Clock, Waiter
 from llmwatch.watch.interfaces import Watched
 from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action
-from llmwatch.watch.registry import Census
+from llmwatch.watch.registry import Registry
 
 __all__ = ["Supervisor", "current", "finish_dropped"]
 
@@ -56,9 +56,9 @@ class _Shift:
 class Supervisor:
     """Watches any number of attempts from one thread, which starts with the first of them."""
 
-    def __init__(self, clock: Clock = SYSTEM, census: Census | None = None) -> None:
+    def __init__(self, clock: Clock = SYSTEM, registry: Registry | None = None) -> None:
         self.clock = clock
-        self.census = census or Census()
+        self.registry = registry or Registry()
         self._inbox: queue.SimpleQueue[Watched | None] = queue.SimpleQueue()
         self._heap: list[tuple[float, int, Watched]] = []
         self._numbers = itertools.count()
@@ -129,7 +129,7 @@ class Supervisor:
     def _look_at_all(self) -> None:
         """After a turn that broke off, or a thread that died: what it had in hand may be nowhere else."""
         heapq.heapify(self._heap)
-        for attempt in self.census.live():
+        for attempt in self.registry.live():
             self._inbox.put(attempt)
 
     def turn(self) -> None:
@@ -210,7 +210,7 @@ def current() -> Supervisor:
 def _end_all() -> None:
     """At exit: attempts are given up, and nobody is waited for, but for what there is to tell of dropped calls."""
     if _current is not None:
-        for attempt in _current.census.live():
+        for attempt in _current.registry.live():
             attempt.end_at_exit()
     finish_dropped()
 
@@ -229,7 +229,7 @@ def _disinherit() -> None:
     inherited, _current, _current_lock = _current, None, threading.RLock()
     if inherited is not None:
         # The parent's other threads may have held these locks at the fork, so none of them is touched.
-        for attempt in inherited.census.inherited():
+        for attempt in inherited.registry.inherited():
             with contextlib.suppress(Exception):
                 attempt.disinherit()
 

@@ -281,8 +281,8 @@ def check(client: Client, url: str, found: Found, threads: set[threading.Thread]
     user.join(PATIENCE)
     if user.is_alive():
         found.stuck += 1
-    census, until = current().census, time.monotonic() + PATIENCE
-    while (workers := census.counts()["workers"]) and time.monotonic() < until:
+    registry, until = current().registry, time.monotonic() + PATIENCE
+    while (workers := registry.counts()["workers"]) and time.monotonic() < until:
         time.sleep(0.001)
     while (rest := _threads() - threads - {user}) and time.monotonic() < until:
         time.sleep(0.001)

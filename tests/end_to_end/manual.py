@@ -89,9 +89,9 @@ class ManualTime:
 
     def attempts(self) -> list[Attempt[Any]]:
         """Those that have no verdict."""
-        return [one for one in self._supervisor.census.live() if one.verdict is None]
+        return [one for one in self._supervisor.registry.live() if one.verdict is None]
 
     @property
     def live(self) -> int:
         """Attempts without a verdict."""
-        return self._supervisor.census.counts()["live_attempts"]
+        return self._supervisor.registry.counts()["live_attempts"]

@@ -525,7 +525,7 @@ def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
     assert call is not None
     assert call._attempt is not None
     supervisor = call._attempt._supervisor
-    locks = [call._lock, call._attempt._lock, supervisor.census._lock, client._lock]
+    locks = [call._lock, call._attempt._lock, supervisor.registry._lock, client._lock]
     locks += [dropped.CLOSING._lock, dropped.TELLING._lock]
     held, done = threading.Event(), threading.Event()
 

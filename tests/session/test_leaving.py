@@ -102,7 +102,7 @@ def test_a_finalizer_takes_no_lock(way: Way) -> None:
     with FaultServer("late-terminal") as server, way.session() as session:
         response: Any = session.post(server.chat_url, json=asking(), stream=True)
         call = response.raw.call
-        done, locks = threading.Event(), [call._lock, call._attempt._lock, call._attempt._supervisor.census._lock]
+        done, locks = threading.Event(), [call._lock, call._attempt._lock, call._attempt._supervisor.registry._lock]
         held_now = threading.Event()
 
         def hold() -> None:

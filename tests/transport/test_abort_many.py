@@ -94,7 +94,7 @@ def test_hundreds_of_kills_leave_nothing_behind(network: Network) -> None:
         states = {conn.status for conn in process.net_connections("tcp") if conn.raddr}
         assert psutil.CONN_CLOSE_WAIT not in states
     sender.close()
-    counts = supervisor.current().census.counts()
+    counts = supervisor.current().registry.counts()
     assert (counts["live_attempts"], counts["workers"], counts["orphans"]) == (0, 0, 0)
     free = sorted(call.freed_at - (call.verdict.at - (call.verdict.lag or 0.0)) for call in ended)
     assert free[len(free) // 2] < LAG

@@ -79,12 +79,12 @@ def test_a_look_up_that_hangs_is_given_up(found: bool, sender: Sender, monkeypat
     """The caller is free at ``connect``, the worker counts as one orphan, and when the name is found nothing is
     sent.
     """
-    census = supervisor.current().census
+    registry = supervisor.current().registry
     with FaultServer() as server:
         answer = ("127.0.0.1", server.port) if found else socket.gaierror(socket.EAI_NONAME, "unknown")
         resolver = _Resolver(answer)
         _resolve(monkeypatch, resolver)
-        unabortable = census.counts()["unabortable"]
+        unabortable = registry.counts()["unabortable"]
         call = Call(sender, f"http://{_NAME}:{server.port}/v1/chat/completions", limits={"connect": LIMIT}).start()
         assert call.take() == b""
         assert resolver.asked.is_set()
@@ -96,12 +96,12 @@ def test_a_look_up_that_hangs_is_given_up(found: bool, sender: Sender, monkeypat
         while not call.attempt.orphaned and SYSTEM.now() < until:
             pause.wait(0.005)
         assert call.attempt.orphaned
-        counts = census.counts()
+        counts = registry.counts()
         assert (counts["orphans"], counts["unabortable"]) == (1, unabortable + 1)
 
         resolver.go.set()
         assert call.attempt.join(GONE)
-        assert census.counts()["orphans"] == 0
+        assert registry.counts()["orphans"] == 0
         assert (server.connections, server.requests) == (0, [])
         assert call.verdict.kind is VerdictKind.KILLED
 

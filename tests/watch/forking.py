@@ -101,7 +101,7 @@ def in_a_child(check: Callable[[], object]) -> None:
 
 def a_fresh_watch_works() -> None:
     """Check that this process can watch attempts of its own: one is killed, one is done."""
-    assert supervisors.current().census.counts()["workers"] == 0
+    assert supervisors.current().registry.counts()["workers"] == 0
     attempt: Attempt[str] = Attempt({"ttfb": SHORT})
     socket = Socket(attempt)
 
@@ -150,8 +150,8 @@ def attempt_lock_held() -> None:
     _with_a_held_lock(lambda stream: stream.attempt._lock)
 
 
-def census_lock_held() -> None:
-    _with_a_held_lock(lambda stream: stream.attempt._supervisor.census._lock)
+def registry_lock_held() -> None:
+    _with_a_held_lock(lambda stream: stream.attempt._supervisor.registry._lock)
 
 
 def start_lock_held() -> None:
@@ -321,7 +321,7 @@ SCENARIOS = (
     followers,
     live_stream,
     attempt_lock_held,
-    census_lock_held,
+    registry_lock_held,
     start_lock_held,
     current_lock_held,
     done_but_not_taken,

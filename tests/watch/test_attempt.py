@@ -143,7 +143,7 @@ def test_cancelled_before_the_start(stage: MakeStage) -> None:
     assert attempt.join(PATIENCE)
     assert not ran.is_set()
     assert attempt.take() is None
-    assert supervisor.census.counts()["workers"] == 0
+    assert supervisor.registry.counts()["workers"] == 0
 
 
 def test_a_finish_is_done_after_its_limit(stage: MakeStage) -> None:

@@ -156,7 +156,7 @@ def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[Code
     if thread is not None and thread.ident is not None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
-    counts = supervisor.census.counts()
+    counts = supervisor.registry.counts()
     assert (counts["live_attempts"], counts["workers"]) == (0, 0)
 
 

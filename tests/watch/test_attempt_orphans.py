@@ -22,7 +22,7 @@ EXIT = attempts._EXIT_BOUND
 
 
 def _counted(one: Stage) -> tuple[int, int]:
-    counts = one.supervisor.census.counts()
+    counts = one.supervisor.registry.counts()
     return counts["orphans"], counts["unabortable"]
 
 
@@ -144,9 +144,9 @@ def test_late_events_of_an_orphan_are_counted_while_it_lives(stage: MakeStage) -
         return attempt.late
 
     assert one.worker.do(deliver) == 3
-    assert one.supervisor.census.counts()["late_events"] == 3
+    assert one.supervisor.registry.counts()["late_events"] == 3
     one.leave()
-    assert one.supervisor.census.counts()["late_events"] == 3
+    assert one.supervisor.registry.counts()["late_events"] == 3
     assert one.taken() == []
 
 
@@ -170,7 +170,7 @@ def crowd() -> Iterator[tuple[HandDriven, list[Puppet]]]:
 def test_there_is_a_bound_for_orphans(crowd: tuple[HandDriven, list[Puppet]]) -> None:
     """With 64 of them no attempt starts, and the error says what it is about; when one ends there is room again."""
     supervisor, workers = crowd
-    assert supervisor.census.orphans == MOST_ORPHANS - 1
+    assert supervisor.registry.orphans == MOST_ORPHANS - 1
     last = Puppet(Attempt({"connect": 1.0}, supervisor=supervisor))
     last.attempt.start(last)
     last.is_there()
@@ -178,17 +178,17 @@ def test_there_is_a_bound_for_orphans(crowd: tuple[HandDriven, list[Puppet]]) ->
     supervisor.look()
     supervisor.pass_time(1.0 + LATE)
     supervisor.pass_time(WAKE)
-    assert supervisor.census.orphans == MOST_ORPHANS
+    assert supervisor.registry.orphans == MOST_ORPHANS
     refused = Puppet(Attempt({}, supervisor=supervisor))
     with pytest.raises(TooManyOrphans, match="64 workers") as caught:
         refused.attempt.start(refused)
     assert "Nothing was sent" in str(caught.value)
     assert caught.value.retryable
     assert refused.attempt.join(PATIENCE)
-    assert supervisor.census.counts()["workers"] == MOST_ORPHANS
+    assert supervisor.registry.counts()["workers"] == MOST_ORPHANS
     workers[0].end()
     assert workers[0].attempt.join(PATIENCE)
-    assert supervisor.census.orphans == MOST_ORPHANS - 1
+    assert supervisor.registry.orphans == MOST_ORPHANS - 1
     refused.attempt.start(refused)
     refused.end()
     assert refused.attempt.join(PATIENCE)

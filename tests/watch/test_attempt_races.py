@@ -15,7 +15,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.machine import Verdict, VerdictKind
-from llmwatch.watch.registry import Census
+from llmwatch.watch.registry import Registry
 from llmwatch.watch.supervisor import Supervisor
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket
 
@@ -131,7 +131,7 @@ def test_a_crowd_on_real_time() -> None:
     Each has one verdict of the right kind, its items in order without gap or repetition, its socket released once and
     never shut after that; at the end nobody is left.
     """
-    supervisor = Supervisor(SystemClock(), Census())
+    supervisor = Supervisor(SystemClock(), Registry())
     chance = random.Random(7)
     barrier = threading.Barrier(CROWD)
 
@@ -200,7 +200,7 @@ def test_a_crowd_on_real_time() -> None:
     callers = [Caller(lambda fate=fate, count=count: live(fate, count)) for fate, count in lives]
     for caller in callers:
         caller.result()
-    counts = supervisor.census.counts()
+    counts = supervisor.registry.counts()
     assert (counts["live_attempts"], counts["workers"], counts["orphans"]) == (0, 0, 0)
 
 
@@ -225,7 +225,7 @@ def test_a_caller_and_a_worker_lose_nothing() -> None:
     assert attempt.join(PATIENCE)
 
 
-def test_starts_and_stops_leave_the_census_empty() -> None:
+def test_starts_and_stops_leave_the_registry_empty() -> None:
     """Hundreds of short attempts from several threads leave every count at zero."""
     supervisor = Supervisor()
 
@@ -241,9 +241,9 @@ def test_starts_and_stops_leave_the_census_empty() -> None:
         lambda attempt: attempt.cancel("user"),
         lambda attempt: attempt.abandon(),
         lambda attempt: attempt.take(),
-        lambda attempt: supervisor.census.counts(),
+        lambda attempt: supervisor.registry.counts(),
     ]
     for caller in [Caller(lambda: live(ends * 25)) for _ in range(4)]:
         caller.result()
-    counts = supervisor.census.counts()
+    counts = supervisor.registry.counts()
     assert (counts["live_attempts"], counts["workers"], counts["orphans"]) == (0, 0, 0)

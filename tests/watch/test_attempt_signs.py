@@ -204,7 +204,7 @@ def test_a_pause_of_an_attempt_that_is_over(stage: MakeStage) -> None:
 
 
 def _counted(one: Stage) -> tuple[int, int]:
-    counts = one.supervisor.census.counts()
+    counts = one.supervisor.registry.counts()
     return counts["orphans"], counts["unabortable"]
 
 

@@ -60,7 +60,7 @@ def test_a_start_without_a_thread_is_no_attempt(stage: MakeStage, monkeypatch: p
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(TooManyThreads, match="can't start new thread"):
             attempt.start(lambda attempt: None)
-    assert supervisor.census.counts()["workers"] == 0
+    assert supervisor.registry.counts()["workers"] == 0
     assert attempt.verdict is not None
     assert attempt.take() is None
 
@@ -92,7 +92,7 @@ def test_a_start_that_ctrl_c_interrupts_sends_nothing(monkeypatch: pytest.Monkey
     assert not ran.is_set()
     assert attempt.verdict is not None
     assert attempt.verdict.kind is VerdictKind.CANCELLED
-    assert supervisor.census.counts()["workers"] == 0
+    assert supervisor.registry.counts()["workers"] == 0
 
 
 def test_a_start_without_a_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,12 +108,12 @@ def test_a_start_without_a_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(TooManyThreads):
         attempt.start(worker)
     assert attempt._thread is None
-    assert supervisor.census.counts()["workers"] == 0
+    assert supervisor.registry.counts()["workers"] == 0
     assert attempt.verdict is not None
     assert attempt.verdict.kind is VerdictKind.CANCELLED
     worker.end()
     assert attempt.join(PATIENCE)
-    assert supervisor.census.counts()["workers"] == 0
+    assert supervisor.registry.counts()["workers"] == 0
 
 
 # -- what is told and counted ------------------------------------------------
@@ -227,7 +227,7 @@ def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: s
 
 
 def test_late_deliveries_are_dropped_and_counted(stage: MakeStage) -> None:
-    """Events of an attempt that is over reach nobody; the census counts them, after the worker is gone too."""
+    """Events of an attempt that is over reach nobody; the registry counts them, after the worker is gone too."""
     one = stage(stale=10.0)
     one.open()
     one.receive("a")
@@ -237,13 +237,13 @@ def test_late_deliveries_are_dropped_and_counted(stage: MakeStage) -> None:
     assert one.taken() == ["a"]
     assert one.attempt.late == 3
     assert one.attempt.join(PATIENCE)
-    assert one.supervisor.census.counts()["late_events"] == 3
+    assert one.supervisor.registry.counts()["late_events"] == 3
 
 
-def test_the_census_follows_an_attempt(stage: MakeStage) -> None:
+def test_the_registry_follows_an_attempt(stage: MakeStage) -> None:
     """Live while it has no verdict, a worker until the thread is gone."""
     one = stage()
-    counts = one.supervisor.census.counts
+    counts = one.supervisor.registry.counts
     assert (counts()["live_attempts"], counts()["workers"]) == (0, 0)
     one.open()
     assert (counts()["live_attempts"], counts()["workers"]) == (1, 1)

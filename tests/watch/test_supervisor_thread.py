@@ -175,7 +175,7 @@ def test_abandoning_takes_no_lock(stage: MakeStage) -> None:
     socket = one.open()
     one.receive("unread")
     supervisor = one.supervisor
-    with held(one.attempt._lock, supervisor.census._lock, supervisor._start_lock, supervisors._current_lock):
+    with held(one.attempt._lock, supervisor.registry._lock, supervisor._start_lock, supervisors._current_lock):
         Caller(one.attempt.abandon).result()
         assert one.attempt.verdict is None
     supervisor.look()
