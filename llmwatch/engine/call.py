@@ -41,7 +41,7 @@ from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Clock
 from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.nested import Inner
+from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.watch.reports import Reports
 from llmwatch.watch.waiting import WaitList
 
@@ -251,7 +251,7 @@ class Call(Generic[T]):
         outer = serving()
         if outer is not None:
             # Weakly, so that a call which is dropped is not kept by the one around it.
-            inner = Inner(_weakly_ended(weakref.WeakMethod(self.cancel)))
+            inner = ChildCallHandle(_weakly_ended(weakref.WeakMethod(self.cancel)))
             outer.adopt(inner)
             self._release = functools.partial(outer.disown, inner)
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)

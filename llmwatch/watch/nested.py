@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Inner"]
+__all__ = ["ChildCallHandle"]
 
 
-class Inner:
+class ChildCallHandle:
     """A :class:`~llmwatch.watch.interfaces.Handle` that stands for an inner call; ``end`` gives that call up, at
     once.
     """

@@ -16,7 +16,7 @@ from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.channel import Bounds, Handover
 from llmwatch.watch.interfaces import Aborted, Handle, Watched
 from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
-from llmwatch.watch.nested import Inner
+from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.watch.states import CONTENT_CLOCKS
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.watch.supervisor import Supervisor
@@ -132,7 +132,7 @@ class Reports(Watched, Generic[T]):
                 raise Aborted
             self._handles.append(handle)
             self._adopted = True
-            if not isinstance(handle, Inner):
+            if not isinstance(handle, ChildCallHandle):
                 self._own += 1
                 self._tell_whether_seen(True)
             if reused is not None:
@@ -145,7 +145,7 @@ class Reports(Watched, Generic[T]):
             if handle in self._handles:
                 self._handles.remove(handle)
                 handle.release()
-                if not isinstance(handle, Inner):
+                if not isinstance(handle, ChildCallHandle):
                     self._own -= 1
                     if not self._own:
                         self._tell_whether_seen(False)

@@ -16,7 +16,7 @@ from llmwatch.policy import resolve_keepalive
 from llmwatch.recovery import timeout_message
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.nested import Inner
+from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.wrap.current import paused
 from llmwatch.wrap.instrument import BodyTooLarge
 from llmwatch.wrap.running import FunctionRaised, mark, running
@@ -53,7 +53,7 @@ def run_bounded(
     attempt: Attempt[T] = Attempt({"total": seconds})
     mark(attempt)
     outer = serving()
-    inner = Inner(attempt.cancel)
+    inner = ChildCallHandle(attempt.cancel)
     if outer is not None:
         outer.adopt(inner)
     try:

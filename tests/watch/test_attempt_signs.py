@@ -9,7 +9,7 @@ import pytest
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.machine import Phase, Seen, VerdictKind
-from llmwatch.watch.nested import Inner
+from llmwatch.watch.nested import ChildCallHandle
 from tests.watch.scripted import PATIENCE, Caller, Socket, Stage
 
 MakeStage = Callable[..., Stage]
@@ -322,7 +322,7 @@ def test_what_is_found_inside_is_found(stage: MakeStage) -> None:
     own = outermost.socket()
     outermost.attempt.disown(own)
     _inside(outermost, middle)
-    outermost.worker.do(lambda attempt: attempt.adopt(Inner(middle.attempt.cancel)))
+    outermost.worker.do(lambda attempt: attempt.adopt(ChildCallHandle(middle.attempt.cancel)))
     _inside(middle, inner)
 
     def opaque() -> list[bool]:
@@ -345,7 +345,7 @@ def test_what_a_kill_found_inside_stays(stage: MakeStage) -> None:
     """The inner attempt that ends with the outer one changes nothing any more."""
     outer, inner = function(stage(ttfb=10.0)), stage()
     _inside(outer, inner)
-    outer.worker.do(lambda attempt: attempt.adopt(Inner(inner.attempt.cancel)))
+    outer.worker.do(lambda attempt: attempt.adopt(ChildCallHandle(inner.attempt.cancel)))
     inner.socket()
     outer.pass_time(10.0 + LATE)
     assert inner.verdict.kind is VerdictKind.CANCELLED
@@ -359,7 +359,7 @@ def test_a_function_inside_in_which_nothing_is_found(stage: MakeStage) -> None:
     outer, inner = function(stage(ttfb=10.0)), stage()
     inner.attempt.stats.function = inner.attempt.stats.opaque = True
     _inside(outer, inner)
-    outer.worker.do(lambda attempt: attempt.adopt(Inner(inner.attempt.cancel)))
+    outer.worker.do(lambda attempt: attempt.adopt(ChildCallHandle(inner.attempt.cancel)))
     outer.pass_time(10.0 + LATE)
     assert outer.attempt.stats.opaque
     assert not outer.attempt.orphaned

@@ -11,7 +11,7 @@ import llmwatch
 from llmwatch import Cancelled, Limits, Retry
 from llmwatch.faults import FaultServer
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.nested import Inner
+from llmwatch.watch.nested import ChildCallHandle
 from tests.end_to_end.calls import asking, eventually
 from tests.watch.scripted import PATIENCE, Stage
 
@@ -24,7 +24,7 @@ def test_a_kill_of_the_outer_attempt_ends_the_inner_call(stage: MakeStage) -> No
     one = stage(ttfb=10.0)
     one.open()
     ended: list[str] = []
-    one.worker.do(lambda attempt: attempt.adopt(Inner(ended.append)))
+    one.worker.do(lambda attempt: attempt.adopt(ChildCallHandle(ended.append)))
     one.pass_time(10.0 + LATE)
     assert ended == ["lifecycle"]
 
@@ -34,7 +34,7 @@ def test_an_inner_call_that_is_over_is_not_ended(stage: MakeStage) -> None:
     one = stage(ttfb=10.0)
     one.open()
     ended: list[str] = []
-    inner = Inner(ended.append)
+    inner = ChildCallHandle(ended.append)
     one.worker.do(lambda attempt: attempt.adopt(inner))
     assert one.worker.do(lambda attempt: attempt.disown(inner)) is True
     one.pass_time(10.0 + LATE)
@@ -43,7 +43,7 @@ def test_an_inner_call_that_is_over_is_not_ended(stage: MakeStage) -> None:
 
 def test_bytes_of_the_inner_call_do_not_excuse_the_outer_one() -> None:
     """Only the outer attempt's own sockets can show that its worker was starved."""
-    assert Inner(lambda by: None).waiting() is False
+    assert ChildCallHandle(lambda by: None).waiting() is False
 
 
 @pytest.mark.parametrize("door", ["stream", "request"])
