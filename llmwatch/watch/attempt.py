@@ -1,4 +1,4 @@
-"""One attempt: its worker thread, its verdict, and the hand-over to its caller.
+"""One attempt: its worker thread, its verdict, and the channel to its caller.
 
 **Who may do what.** The worker opens, reads and closes. The supervisor, and a caller that gives up, set the verdict
 and then shut down duplicates of the sockets, which wakes the worker; they close nothing that the worker uses. The
@@ -19,7 +19,7 @@ from typing import TypeVar
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.watch import patched
 from llmwatch.watch import supervisor as supervisors
-from llmwatch.watch.channel import Handover
+from llmwatch.watch.channel import Channel
 from llmwatch.watch.clock import Waiter
 from llmwatch.watch.dropped import Dropped
 from llmwatch.watch.interfaces import Aborted
@@ -115,18 +115,18 @@ class Attempt(Reports[T]):
         waiter: Waiter | None = None
         while True:
             with self._lock:
-                batch = self._handover.take()
+                batch = self._channel.take()
                 over = batch is not None or self._machine.verdict is not None
                 timed_out = not over and until is not None and self._clock.now() >= until
                 self._at_hand = not over and not timed_out
                 if self._wants_room:
                     self._look_at_caller()
                 if timed_out:
-                    self._handover.changed.leave(waiter)
+                    self._channel.changed.leave(waiter)
                 stays = over and batch is None and self._stays()
                 if not self._at_hand and not stays:
                     return batch
-                before, waiter = waiter, self._handover.changed.enter(waiter)
+                before, waiter = waiter, self._channel.changed.enter(waiter)
             if stays:
                 self._clock.wait(Waiter(), self._clock.now() + _STAYS)
                 return batch
@@ -138,7 +138,7 @@ class Attempt(Reports[T]):
         wait for it. It was awake when the attempts were ended at exit, and would only print a traceback, as one that is
         woken then.
         """
-        return self._handover.silent and threading.get_ident() != threading.main_thread().ident
+        return self._channel.silent and threading.get_ident() != threading.main_thread().ident
 
     def rest(self) -> list[T] | None:
         """What came behind the end of an answer that is whole, in batches; ``None`` once the body is over, or was left
@@ -148,16 +148,16 @@ class Attempt(Reports[T]):
 
         def ready() -> bool:
             nonlocal batch
-            batch = self._handover.take()
-            return batch is not None or self._through or self._hung_up or self._handover.closed
+            batch = self._channel.take()
+            return batch is not None or self._through or self._hung_up or self._channel.closed
 
-        self._handover.changed.wait_for(ready, self._lock, self._clock)
+        self._channel.changed.wait_for(ready, self._lock, self._clock)
         return batch
 
     def forgo(self) -> None:
         """The caller wants nothing of that, from any thread."""
         with self._lock:
-            self._handover.close()
+            self._channel.close()
 
     def accept(self) -> bool:
         """The caller is content with what has come, the end mark among it: the answer counts as whole, and the rest of
@@ -182,7 +182,7 @@ class Attempt(Reports[T]):
     @property
     def opened(self) -> bool:
         """Whether anything was let through to the caller."""
-        return self._handover.opened
+        return self._channel.opened
 
     @property
     def orphaned(self) -> bool:
@@ -216,7 +216,7 @@ class Attempt(Reports[T]):
             with self._lock:
                 if not self._machine.cancel(by, self._clock.now()):
                     return False
-                self._handover.close()
+                self._channel.close()
                 self._shut()
             self._supervisor.look_at(self)
         except BaseException:
@@ -233,8 +233,8 @@ class Attempt(Reports[T]):
         """The interpreter exits: nothing more is sent or read, and whoever waits is left to it, for a while."""
         with self._lock:
             # Its caller goes to sleep again, for a bounded time: a function that runs at exit may wait for the thread.
-            self._handover.changed.wake()
-            self._handover.silence()
+            self._channel.changed.wake()
+            self._channel.silence()
             now = self._clock.now()
             if self._abandoned:
                 self._end_abandoned(now)
@@ -258,7 +258,7 @@ class Attempt(Reports[T]):
             self.accept()
         if not self._machine.cancel(self._given_up or "user", now):
             return False
-        self._handover.close()
+        self._channel.close()
         return True
 
     def join(self, timeout: float | None = None) -> bool:
@@ -299,7 +299,7 @@ class Attempt(Reports[T]):
                 self._machine.fail(error, now)
             verdict = self._machine.verdict
             if verdict is not None and verdict.kind is VerdictKind.DONE:
-                self._handover.open()
+                self._channel.open()
             self._through = True
             self._conclude()
             for handle in self._handles:
@@ -321,7 +321,7 @@ class Attempt(Reports[T]):
                 self._ended_at = self._ended_at or now
             if self._machine.verdict is not None and action is Action.NOTHING:
                 # Whoever set the verdict has woken the waiters, unless a signal handler came in between.
-                self._handover.wake()
+                self._channel.wake()
             at = self._next_look(now)
             self.armed = _NEVER if at is None else at
             return action, at
@@ -336,7 +336,7 @@ class Attempt(Reports[T]):
         if verdict is not None and not self._shut_down and verdict.kind in _BROKEN_OFF:
             # Just given up, or whoever set the verdict was interrupted before it was carried out.
             if verdict.kind is VerdictKind.CANCELLED:
-                self._handover.close()
+                self._channel.close()
             return Action.KILL
         due = machine.due(now)
         if due is None:
@@ -407,9 +407,9 @@ class Attempt(Reports[T]):
         """In a forked child: be over, without touching what the parent still uses."""
         # The old lock may be held by a thread that does not exist here.
         self._lock = threading.RLock()
-        self._handover = Handover(self._bounds)
+        self._channel = Channel(self._bounds)
         with self._lock:
-            self._handover.close()
+            self._channel.close()
         self._hung_up = self._shut_down = True
         self._machine.disinherit(self._clock.now())
         for handle in self._handles:

@@ -1,4 +1,4 @@
-"""The bounded hand-over between a worker and its caller.
+"""The bounded channel between a worker and its caller.
 
 It has no lock of its own: everything here happens under the attempt's lock, so what was handed over and the verdict are
 always seen together.
@@ -14,7 +14,7 @@ from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
 
-__all__ = ["Bounds", "Handover"]
+__all__ = ["Bounds", "Channel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Bounds:
     held: int | None = None
 
 
-class Handover(Generic[T]):
+class Channel(Generic[T]):
     """Batches on their way from the worker to the caller.
 
     Until :meth:`open` nothing is visible to the caller: batches are *held back*. They are never lost: if they outgrow

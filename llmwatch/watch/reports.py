@@ -1,7 +1,7 @@
 """What a worker reports of its attempt, and the state that this changes.
 
 **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and the
-hand-over. Under it the registry's lock and the supervisor's inbox may be used (both leaves); no other attempt's lock,
+channel. Under it the registry's lock and the supervisor's inbox may be used (both leaves); no other attempt's lock,
 no user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`).
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from llmwatch.interruption import is_interruption
 from llmwatch.watch import supervisor as supervisors
-from llmwatch.watch.channel import Bounds, Handover
+from llmwatch.watch.channel import Bounds, Channel
 from llmwatch.watch.interfaces import Aborted, Handle, Watched
 from llmwatch.watch.machine import Machine, Phase, Seen, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
@@ -33,7 +33,7 @@ _BYTE, _EVENT, _CONTENT = Seen.BYTE, Seen.EVENT, Seen.CONTENT
 
 class Reports(Watched, Generic[T]):
     """The worker's side of an attempt: a :class:`~llmwatch.watch.interfaces.Observer` for its transport, and the
-    hand-over.
+    channel.
 
     Each report raises :class:`~llmwatch.watch.interfaces.Aborted` once the attempt is over.
     """
@@ -51,7 +51,7 @@ class Reports(Watched, Generic[T]):
         self._bounds = bounds or Bounds()
         self._lock = threading.RLock()
         self._machine = Machine(limits, deadline_at=deadline_at)
-        self._handover: Handover[T] = Handover(self._bounds)
+        self._channel: Channel[T] = Channel(self._bounds)
         self._handles: list[Handle] = []
         self._adopted = False  # whether there ever was a handle
         self._own = 0  # handles that are no inner calls
@@ -110,7 +110,7 @@ class Reports(Watched, Generic[T]):
             elif verdict.limit is not None and not self._hung_up:
                 # The same for what ran out after the answer was finished.
                 self._shut()
-            self._handover.wake()
+            self._channel.wake()
         if self._machine.soonest < self.armed:
             first = self._machine.refresh()
             if first is not None and first.at < self.armed:
@@ -330,7 +330,7 @@ class Reports(Watched, Generic[T]):
         ``unread``: what comes is nothing that is read here, so no limit on content applies from now on.
         """
         with self._lock:
-            machine, handover = self._machine, self._handover
+            machine, channel = self._machine, self._channel
             if machine.verdict is not None:
                 machine.late += len(batch)
                 self._running()
@@ -344,9 +344,9 @@ class Reports(Watched, Generic[T]):
                     machine.wind("progress", now)
                 if unread:
                     machine.turn_off(CONTENT_CLOCKS)
-                handover.put(batch, size)
+                channel.put(batch, size)
                 if content or finish or end or terminal or visible:
-                    handover.open()
+                    channel.open()
                 if terminal:
                     seen(Seen.TERMINAL, now)
                     # An error's body is an answer as well, to a plain call.
@@ -357,7 +357,7 @@ class Reports(Watched, Generic[T]):
                     seen(Seen.FINISH, now)
             self._after_observation()
             self._in_hand = False
-            if not handover.full or machine.verdict is not None:
+            if not channel.full or machine.verdict is not None:
                 self._running()
                 return
             self._wants_room = True
@@ -368,7 +368,7 @@ class Reports(Watched, Generic[T]):
         """The clocks stand as long as the worker waits for room while the caller is busy with what it has taken. One
         that sleeps, or has made room, has to come to run again as the worker has, and that excuses nobody.
         """
-        waits = self._wants_room and self._handover.full and not (self._at_hand or self.collected)
+        waits = self._wants_room and self._channel.full and not (self._at_hand or self.collected)
         if waits and not self._waits:
             self._waits = True
             self._machine.hold(self._clock.now())
@@ -377,10 +377,10 @@ class Reports(Watched, Generic[T]):
             self._run_on()
 
     def _wait_for_room(self) -> None:
-        handover, machine = self._handover, self._machine
+        channel, machine = self._channel, self._machine
 
         def ready() -> bool:
-            if handover.full and machine.verdict is None:
+            if channel.full and machine.verdict is None:
                 return False
             self._wants_room = False
             self._look_at_caller()
@@ -388,23 +388,23 @@ class Reports(Watched, Generic[T]):
             self._read_at = self._clock.now()
             return True
 
-        handover.room.wait_for(ready, self._lock, self._clock)
+        channel.room.wait_for(ready, self._lock, self._clock)
         self.check()
 
     def trail(self, data: T, size: int) -> None:
         """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it, and none
         stands still. Where there is no room the worker waits for the caller, until ``drain`` has passed.
         """
-        handover = self._handover
+        channel = self._channel
 
         def ready() -> bool:
             self._running()
-            if handover.full and not handover.closed:
+            if channel.full and not channel.closed:
                 return False
-            handover.put([data], size)
+            channel.put([data], size)
             return True
 
-        handover.room.wait_for(ready, self._lock, self._clock)
+        channel.room.wait_for(ready, self._lock, self._clock)
 
     # -- the end ------------------------------------------------------------
 
@@ -412,12 +412,12 @@ class Reports(Watched, Generic[T]):
         verdict = self._machine.verdict
         if verdict is not None:
             if verdict.kind is not VerdictKind.DONE:
-                self._handover.drop_held()
+                self._channel.drop_held()
                 if verdict.kind is VerdictKind.KILLED:
                     self._shut()
             else:
-                self._handover.open()
-            self._handover.wake()
+                self._channel.open()
+            self._channel.wake()
 
     def _shut(self) -> None:
         if self._shut_down:
@@ -428,7 +428,7 @@ class Reports(Watched, Generic[T]):
         verdict = self._machine.verdict
         if verdict is not None and verdict.kind is VerdictKind.DONE:
             # Somebody may wait for the rest of the body.
-            self._handover.wake()
+            self._channel.wake()
         for handle in self._handles:
             try:
                 handle.shut()

@@ -65,7 +65,7 @@ def test_time_with_the_caller_is_subtracted_and_no_more(serve: Serve, connect: C
     made = connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking())
     outcome = run_stream(made, Away(2))
     timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
-    # All four were read at once and fit into the hand-over, so the clock ran while the caller was away.
+    # All four were read at once and fit into the channel, so the clock ran while the caller was away.
     assert outcome.elapsed < PATIENCE
     assert outcome.kinds.count("text") == 4
 
@@ -87,7 +87,7 @@ def _saturating(context: Context) -> Iterator[steps.Step]:
 
 
 def test_memory_stays_bounded_behind_a_slow_caller(serve: Serve, connect: Connect) -> None:
-    """A provider that sends without end fills the hand-over and no more: the rest waits with the provider."""
+    """A provider that sends without end fills the channel and no more: the rest waits with the provider."""
     server = serve(Script(name="saturating", description="content as fast as it is taken", play=_saturating))
     process = psutil.Process()
     with connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking()) as events:
@@ -104,7 +104,7 @@ def test_memory_stays_bounded_behind_a_slow_caller(serve: Serve, connect: Connec
 
 
 def test_large_events_count_by_their_size(serve: Serve, connect: Connect) -> None:
-    """Events of a MiB each fill the hand-over after a few."""
+    """Events of a MiB each fill the channel after a few."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         big = b"".join(context.shape.text("x" * _MIB))
@@ -119,7 +119,7 @@ def test_large_events_count_by_their_size(serve: Serve, connect: Connect) -> Non
 
 
 def test_a_caller_that_comes_back_finds_the_clocks_where_they_were(serve: Serve, connect: Connect) -> None:
-    """After a pause of the caller with a full hand-over the stream goes on to its end, gap and all."""
+    """After a pause of the caller with a full channel the stream goes on to its end, gap and all."""
     server = serve(_many(2500))
     made = connect(limits=Limits(stale=PAUSED, progress=PAUSED)).stream("POST", server.chat_url, json=asking())
     outcome = run_stream(made, Away(1))

@@ -38,7 +38,7 @@ def waiting_caller() -> None:
     _AT_THE_END.append(lambda: _tell(stream))
 
 
-def full_handover() -> None:
+def full_channel() -> None:
     """A worker waits for room."""
     stream = Stream(bounds=Bounds(items=2))
     stream.worker.begin(lambda attempt: attempt.deliver(["second"], 5, content=True))
@@ -78,7 +78,7 @@ def many_streams() -> None:
 SCENARIOS = {
     live_stream: 0,
     waiting_caller: 0,
-    full_handover: 0,
+    full_channel: 0,
     with_a_code: 3,
     with_a_traceback: 1,
     stuck_worker: 0,

@@ -108,11 +108,11 @@ def test_held_back_items_of_a_cancelled_attempt_are_gone(stage: MakeStage) -> No
 
 
 def _waits_for_room(one: Stage) -> None:
-    assert one.clock.somebody_waits() in one.attempt._handover.room  # type: ignore[attr-defined]
+    assert one.clock.somebody_waits() in one.attempt._channel.room  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
-def test_a_full_handover_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> None:
+def test_a_full_channel_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> None:
     """A caller slower than every limit kills nothing; its memory is bounded; on resume the clocks have what they had
     left.
     """
@@ -222,7 +222,7 @@ def test_every_wait_for_room_stops_the_clocks(stage: MakeStage) -> None:
 
 
 def test_a_caller_that_never_takes_is_bounded_by_the_deadline(stage: MakeStage) -> None:
-    """The deadline runs on while the hand-over is full, and ends the worker's wait for room."""
+    """The deadline runs on while the channel is full, and ends the worker's wait for room."""
     one = stage(**LIMITS, deadline=1_000.0, bounds=Bounds(items=1))
     one.open()
     one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, content=True))
@@ -255,7 +255,7 @@ def test_giving_up_ends_the_wait_for_room(stage: MakeStage, how: str) -> None:
 
 
 def test_a_terminal_event_does_not_wait_for_room(stage: MakeStage) -> None:
-    """With it the worker has nothing more to hand over, so a full hand-over keeps neither it nor its drain waiting."""
+    """With it the worker has nothing more to hand over, so a full channel keeps neither it nor its drain waiting."""
     one = stage(drain=1.0, bounds=Bounds(items=1))
     socket = one.open()
     one.receive("a", "b", "c", terminal=True)
@@ -265,7 +265,7 @@ def test_a_terminal_event_does_not_wait_for_room(stage: MakeStage) -> None:
     assert one.taken() == ["a", "b", "c"]
 
 
-def test_a_long_answer_through_a_small_handover(stage: MakeStage) -> None:
+def test_a_long_answer_through_a_small_channel(stage: MakeStage) -> None:
     """A caller that takes while the worker delivers gets every item once, in order."""
     one = stage(**LIMITS, bounds=Bounds(items=3))
     one.open()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.channel import Handover
+from llmwatch.watch.channel import Channel
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.supervisor import Supervisor
 from llmwatch.watch.waiting import WaitList
@@ -27,7 +27,7 @@ needs_signals = pytest.mark.skipif(
 ROUNDS = 50
 UNHEARD = PATIENCE / 4
 """Seconds after which a signal is taken to have been lost."""
-LINES = lines_of(Attempt.take, SystemClock.wait, Handover.take, WaitList.enter, WaitList.leave)
+LINES = lines_of(Attempt.take, SystemClock.wait, Channel.take, WaitList.enter, WaitList.leave)
 
 
 class Watched:
@@ -198,7 +198,7 @@ def _on_the_way_to_a_wait() -> list[tuple[CodeType, int]]:
             super().wait(Waiter(), until)  # type: ignore[arg-type]
 
     attempt: Attempt[Any] = Attempt({}, supervisor=Supervisor(Clock()))
-    return lines_before(attempt.take, Attempt.take, SystemClock.wait, Handover.take, WaitList.enter)
+    return lines_before(attempt.take, Attempt.take, SystemClock.wait, Channel.take, WaitList.enter)
 
 
 ON_THE_WAY = _on_the_way_to_a_wait()

@@ -205,7 +205,7 @@ def test_a_crowd_on_real_time() -> None:
 
 
 def test_a_caller_and_a_worker_lose_nothing() -> None:
-    """A small hand-over between two threads at full speed, on a real clock: every item once, in order."""
+    """A small channel between two threads at full speed, on a real clock: every item once, in order."""
     supervisor = Supervisor()
     attempt: Attempt[int] = Attempt({"stale": PATIENCE}, bounds=Bounds(items=2), supervisor=supervisor)
     total = 5_000

@@ -108,7 +108,7 @@ def test_what_comes_behind_the_end_waits_for_room(stage: MakeStage) -> None:
         _trail(one, "b")
     one.worker.do(lambda attempt: attempt.received(10))
     one.worker.begin(lambda attempt: attempt.trail("c", 10))
-    assert one.clock.somebody_waits() in one.attempt._handover.room  # type: ignore[attr-defined]
+    assert one.clock.somebody_waits() in one.attempt._channel.room  # type: ignore[attr-defined]
     assert one.attempt.take() == ["a"]
     one.worker.result()
     one.leave()

@@ -157,7 +157,7 @@ def test_nothing_inside_a_pause_lets_the_clocks_run(stage: MakeStage) -> None:
 
 
 def test_a_slow_caller_stops_the_clocks_beyond_a_pause(stage: MakeStage) -> None:
-    """When a pause ends while the hand-over is full, the clocks stand until the caller takes something."""
+    """When a pause ends while the channel is full, the clocks stand until the caller takes something."""
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.attempt.pause()
     one.clock.forget_waits()  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ def test_a_thread_that_comes_for_more_after_that_stays(stage: Callable[..., Stag
     caller = Caller(one.attempt.take)
     one.clock.somebody_waits()  # type: ignore[attr-defined]
     assert not caller.returned
-    one.attempt._handover.silent = False
+    one.attempt._channel.silent = False
     one.clock.advance(1.0)  # type: ignore[attr-defined]
     assert caller.result() is None
 
