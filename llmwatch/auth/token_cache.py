@@ -95,7 +95,7 @@ class _Waiter:
     def release(self) -> None:
         """It waits no longer."""
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child nobody waits."""
 
 

@@ -132,7 +132,7 @@ class WatchedAdapter(HTTPAdapter):
         for manager in inherited:
             # Past the container's lock, for the same reason.
             for pool in list(manager.pools._container.values()):
-                pool.disinherit()
+                pool.detach_in_child()
         self.proxy_manager = {}
         self.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
 

@@ -130,7 +130,7 @@ class _Adopted:
             self._inherited.append(pools)
             for pool in list[Any](pools._container.values()):
                 with contextlib.suppress(Exception):
-                    pool.disinherit()
+                    pool.detach_in_child()
             manager.pools = RecentlyUsedContainer(pools._maxsize)
 
     def exchange(self, manager: PoolManager) -> bool:

@@ -147,7 +147,7 @@ class _WatchedPool(HTTPConnectionPool):
             conn.is_returning = True
             self.returning.expect()
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: give the idle connections up, without the queue's lock and without a word on the wire."""
         for conn in list(self.pool.queue) if self.pool is not None else ():
             if conn is not None and conn.sock is not None:

@@ -83,7 +83,7 @@ class SocketHandle:
     def release(self) -> None:
         self._duplicate.close()
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         self._duplicate.close()
         close_inherited(self.owner)
 

@@ -403,7 +403,7 @@ class Attempt(Reports[T]):
         self._orphaned = True
         self._supervisor.registry.orphan(self)
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: be over, without touching what the parent still uses."""
         # The old lock may be held by a thread that does not exist here.
         self._lock = threading.RLock()
@@ -411,10 +411,10 @@ class Attempt(Reports[T]):
         with self._lock:
             self._channel.close()
         self._hung_up = self._shut_down = True
-        self._machine.disinherit(self._clock.now())
+        self._machine.detach_in_child(self._clock.now())
         for handle in self._handles:
             with contextlib.suppress(Exception):
-                handle.disinherit()
+                handle.detach_in_child()
         self._handles = []
 
     @property

@@ -34,7 +34,7 @@ class Handle(Protocol):
     def release(self) -> None:
         """Close the duplicate: this attempt has no more business with the socket."""
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: give up both descriptors without a shutdown, which would cut the parent's stream."""
 
 
@@ -105,5 +105,5 @@ class WatchedAttempt(Watched, Protocol):
     def end_at_exit(self) -> None:
         """Give it up, since the process ends; nobody is waited for."""
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: give up the sockets without a shutdown, and take no lock."""

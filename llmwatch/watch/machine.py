@@ -354,7 +354,7 @@ class Machine:
             self.deadline_at = None
         self._soonest = _NEVER if self.deadline_at is None else self.deadline_at
 
-    def disinherit(self, now: float) -> None:
+    def detach_in_child(self, now: float) -> None:
         """In a forked child: over, whatever it was in the parent."""
         self.verdict = Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by="lifecycle")
         self._stop_clocks()

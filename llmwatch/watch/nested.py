@@ -30,5 +30,5 @@ class ChildCallHandle:
     def release(self) -> None:
         """The inner call is over."""
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: the inner attempt is inert by itself."""

@@ -221,7 +221,7 @@ def finish_dropped() -> None:
         dropped.finish(_current.look_at)
 
 
-def _disinherit() -> None:
+def _detach_in_child() -> None:
     """In a forked child: no thread of the parent lives here, so its attempts are inert and a new supervisor is made
     on demand.
     """
@@ -231,8 +231,8 @@ def _disinherit() -> None:
         # The parent's other threads may have held these locks at the fork, so none of them is touched.
         for attempt in inherited.registry.inherited():
             with contextlib.suppress(Exception):
-                attempt.disinherit()
+                attempt.detach_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disinherit)
+    os.register_at_fork(after_in_child=_detach_in_child)

@@ -67,6 +67,6 @@ class AbortHandle:
         """The function is through, or the callback was called."""
         self._callback = None
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         """In a forked child: what the callback would end belongs to the parent."""
         self._callback = None

@@ -99,7 +99,7 @@ class FakeHandle:
     def release(self) -> None:
         self.released = True
 
-    def disinherit(self) -> None:
+    def detach_in_child(self) -> None:
         self.released = True
 
 

@@ -72,13 +72,13 @@ class Stream:
         verdict = self.attempt.verdict
         assert verdict is not None
         assert (verdict.kind, verdict.by) == (VerdictKind.CANCELLED, "lifecycle")
-        assert self.socket.log == ["disinherit"]
+        assert self.socket.log == ["detach_in_child"]
         assert not self.attempt.cancel("user")
         self.attempt.abandon()
         self.attempt.hang_up()
         assert self.attempt.counting() is None
         assert threading.current_thread() is self.attempt._thread or self.attempt.join(0)
-        assert self.socket.log == ["disinherit"]
+        assert self.socket.log == ["detach_in_child"]
 
 
 def in_a_child(check: Callable[[], object]) -> None:
@@ -184,7 +184,7 @@ def killed_before() -> None:
         verdict = stream.attempt.verdict
         assert verdict is not None
         assert verdict.kind in (VerdictKind.KILLED, VerdictKind.CANCELLED)
-        assert stream.socket.log == [*log, "disinherit"]
+        assert stream.socket.log == [*log, "detach_in_child"]
         a_fresh_watch_works()
 
     in_a_child(check)

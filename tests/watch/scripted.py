@@ -161,8 +161,8 @@ class Socket:
             self.broken.append("released twice")
         self.released = True
 
-    def disinherit(self) -> None:
-        self.log.append("disinherit")
+    def detach_in_child(self) -> None:
+        self.log.append("detach_in_child")
 
     def read(self) -> None:
         """Block as in a read that nothing answers, until the socket is shut."""

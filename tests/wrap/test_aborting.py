@@ -29,7 +29,7 @@ def test_it_is_called_once() -> None:
     assert called[0].daemon
 
 
-@pytest.mark.parametrize("end", ["release", "disinherit"])
+@pytest.mark.parametrize("end", ["release", "detach_in_child"])
 def test_it_is_forgotten(end: str) -> None:
     """A handle that was given back calls nobody: the function is through, or belongs to the parent process."""
     called: list[int] = []
