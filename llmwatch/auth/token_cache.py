@@ -78,7 +78,7 @@ class _Waiter:
         self.landed = True
         self._awake.put(None)
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         """The attempt is over."""
         self.over = True
         self._awake.put(None)

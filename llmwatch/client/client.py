@@ -219,7 +219,7 @@ class Client:
         for call in calls:
             call.cancel("lifecycle")
         for attempt in attempts:
-            attempt.hang_up()
+            attempt.close()
         self._sender.close()
 
     def __enter__(self) -> Client:

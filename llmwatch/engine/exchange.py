@@ -133,11 +133,11 @@ class Exchange:
             read(attempt, reply)
             if model and reply.status >= 400 and not reply.challenges:
                 # A plain call returns it, or sends again on a fresh connection.
-                context.spoil()
+                context.discard()
         except Aborted:
             raise
         except Exception as error:
-            context.spoil()
+            context.discard()
             found = self._meant(attempt, error)
             if found is error:
                 found = None

@@ -159,7 +159,7 @@ class WatchedMixin(HTTPConnection):
     """What the two connection classes add to urllib3's."""
 
     response_class = FinalResponse
-    spoiled = False
+    discarded = False
     """The attempt that used it last has failed: it is closed instead of being used again."""
     context: RequestContext | None = None
     handle: SocketHandle | None = None
@@ -293,14 +293,14 @@ class WatchedMixin(HTTPConnection):
             self._answering = False
         if response.status < 200:
             # Switched to another protocol: no HTTP connection any more.
-            self.spoiled = True
+            self.discarded = True
         return response
 
     def close(self) -> None:
         if not self._answering:
             # While a duplicate is open no FIN goes out.
             self.disengage()
-            self.spoiled = False
+            self.discarded = False
         super().close()
 
 

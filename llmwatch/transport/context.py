@@ -82,10 +82,10 @@ class RequestContext:
             return None
         return f"{last.proxy.host}:{last.proxy.port}"
 
-    def spoil(self) -> None:
+    def discard(self) -> None:
         """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""
         for connection in self.connections:
-            connection.spoiled = True
+            connection.discarded = True
 
 
 def _forget_context() -> None:

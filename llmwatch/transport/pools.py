@@ -115,7 +115,7 @@ class _WatchedPool(HTTPConnectionPool):
         idle = None
         if conn.sock is not None and conn.idle_since is not None:
             idle = SYSTEM.now() - conn.idle_since
-            if idle >= context.keepalive or conn.spoiled or has_leftovers(conn.sock):
+            if idle >= context.keepalive or conn.discarded or has_leftovers(conn.sock):
                 # Whatever the server advertises: somebody on the way may have forgotten the flow, and says so with a
                 # reset.
                 conn.close()
@@ -127,7 +127,7 @@ class _WatchedPool(HTTPConnectionPool):
             return
         # One that was closed meanwhile has given up its socket already.
         fit = conn.disengage() and conn.sock is not None and not self.retired
-        fit = fit and not conn.spoiled and not has_leftovers(conn.sock)
+        fit = fit and not conn.discarded and not has_leftovers(conn.sock)
         returning, conn.is_returning = conn.is_returning, False
         if fit:
             conn.idle_since = SYSTEM.now()

@@ -66,7 +66,7 @@ class SocketHandle:
             # duplicates.
             sock.settimeout(sock.gettimeout())
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         # It may not be connected yet (and is woken all the same), or the peer was faster.
         try:
             self._duplicate.shutdown(socket.SHUT_RDWR)

@@ -149,7 +149,7 @@ class Attempt(Reports[T]):
         def ready() -> bool:
             nonlocal batch
             batch = self._channel.take()
-            return batch is not None or self._through or self._hung_up or self._channel.closed
+            return batch is not None or self._through or self._closed or self._channel.closed
 
         self._channel.changed.wait_for(ready, self._lock, self._clock)
         return batch
@@ -224,7 +224,7 @@ class Attempt(Reports[T]):
             raise
         return True
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Drop the connection of an attempt that is done but still drains."""
         with self._lock:
             self._shut()
@@ -410,7 +410,7 @@ class Attempt(Reports[T]):
         self._channel = Channel(self._bounds)
         with self._lock:
             self._channel.close()
-        self._hung_up = self._shut_down = True
+        self._closed = self._shut_down = True
         self._machine.detach_in_child(self._clock.now())
         for handle in self._handles:
             with contextlib.suppress(Exception):

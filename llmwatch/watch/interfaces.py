@@ -21,11 +21,11 @@ class Aborted(Exception):
 class Handle(Protocol):
     """A duplicate of one socket, owned by one attempt.
 
-    ``shut`` and ``waiting`` are called with the attempt's lock held, so that neither can meet a descriptor that
+    ``shutdown`` and ``waiting`` are called with the attempt's lock held, so that neither can meet a descriptor that
     ``release`` has given back to the system; all three must return at once.
     """
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         """Wake whoever is blocked on the socket, in every phase. Must not close it, and must not raise."""
 
     def waiting(self) -> bool:

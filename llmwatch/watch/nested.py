@@ -19,7 +19,7 @@ class ChildCallHandle:
     def __init__(self, end: Callable[[str], object]) -> None:
         self._end = end
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         """Give the inner call up; its worker is woken by its own sockets."""
         self._end("lifecycle")
 

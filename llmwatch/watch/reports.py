@@ -77,7 +77,7 @@ class Reports(Watched, Generic[T]):
         """Called once, by the worker and without any lock, with the first byte of an answer that is no error."""
         self._abandoned = False  # by a finalizer
         self._given_up: str | None = None  # by whom; the supervisor sees to it if the one who says so is interrupted
-        self._hung_up = False
+        self._closed = False
         self._shut_down = False  # every handle was shut
         self._through = False  # the worker hands nothing over any more
         self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
@@ -92,7 +92,7 @@ class Reports(Watched, Generic[T]):
 
     def _running(self) -> None:
         verdict = self._machine.verdict
-        if verdict is not None and (verdict.kind is not VerdictKind.DONE or self._hung_up):
+        if verdict is not None and (verdict.kind is not VerdictKind.DONE or self._closed):
             raise Aborted
 
     def _observe(self, what: Seen) -> None:
@@ -107,7 +107,7 @@ class Reports(Watched, Generic[T]):
             if verdict.kind is VerdictKind.KILLED:
                 # The worker found the expiry before the supervisor woke: the same verdict, and the same things to do.
                 self._conclude()
-            elif verdict.limit is not None and not self._hung_up:
+            elif verdict.limit is not None and not self._closed:
                 # The same for what ran out after the answer was finished.
                 self._shut()
             self._channel.wake()
@@ -127,7 +127,7 @@ class Reports(Watched, Generic[T]):
         ``reused``).
         """
         with self._lock:
-            if self._hung_up or self._machine.verdict is not None:
+            if self._closed or self._machine.verdict is not None:
                 handle.release()
                 raise Aborted
             self._handles.append(handle)
@@ -150,7 +150,7 @@ class Reports(Watched, Generic[T]):
                     if not self._own:
                         self._tell_whether_seen(False)
             verdict = self._machine.verdict
-            return not self._hung_up and (verdict is None or verdict.kind is VerdictKind.DONE)
+            return not self._closed and (verdict is None or verdict.kind is VerdictKind.DONE)
 
     def connected(self) -> None:
         """The request can be sent."""
@@ -422,7 +422,7 @@ class Reports(Watched, Generic[T]):
     def _shut(self) -> None:
         if self._shut_down:
             return
-        self._hung_up = True  # nothing is adopted after it
+        self._closed = True  # nothing is adopted after it
         if self._ended_at is None:
             self._ended_at = self._clock.now()
         verdict = self._machine.verdict
@@ -431,7 +431,7 @@ class Reports(Watched, Generic[T]):
             self._channel.wake()
         for handle in self._handles:
             try:
-                handle.shut()
+                handle.shutdown()
             except Exception as error:
                 if is_interruption(error):
                     raise

@@ -1,6 +1,6 @@
 """What is called when a function is given up, so that it comes back: nothing else can wake a thread.
 
-``shut`` runs under the attempt's lock, maybe on the supervisor's time, and must return at once. It starts a thread
+``shutdown`` runs under the attempt's lock, maybe on the supervisor's time, and must return at once. It starts a thread
 without waiting for it to come up, which ``threading.Thread.start`` would: on a busy machine that takes as long as
 every other thread's turn.
 """
@@ -53,7 +53,7 @@ class AbortHandle:
         self._callback: Callable[[], object] | None = callback
         self._context = contextvars.copy_context()
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         """Have the callback called."""
         callback, self._callback = self._callback, None
         if callback is not None:

@@ -90,7 +90,7 @@ class FakeHandle:
         self.shut_down = threading.Event()
         self.released = False
 
-    def shut(self) -> None:
+    def shutdown(self) -> None:
         self.shut_down.set()
 
     def waiting(self) -> bool:

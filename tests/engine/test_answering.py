@@ -227,7 +227,7 @@ def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> 
     call.close()
     assert call.record is not None
     assert call.record.outcome == "done"
-    sender.handles[0].shut()
+    sender.handles[0].shutdown()
 
 
 def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:

@@ -34,7 +34,7 @@ def test_a_shutdown_wakes_the_reader_and_closes_nothing(pair: tuple[socket.socke
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(one.recv(1)))
     reader.start()
-    handle.shut()
+    handle.shutdown()
     reader.join(PATIENCE)
     handle.release()
     assert got == [b""]
@@ -46,12 +46,12 @@ def test_a_shutdown_never_raises(pair: tuple[socket.socket, socket.socket]) -> N
     one, other = pair
     other.close()
     handle = SocketHandle(one)
-    handle.shut()
-    handle.shut()
+    handle.shutdown()
+    handle.shutdown()
     handle.release()
     with socket.socket() as fresh:
         unconnected = SocketHandle(fresh)
-        unconnected.shut()
+        unconnected.shutdown()
         unconnected.release()
 
 
@@ -62,7 +62,7 @@ def test_a_released_handle_is_harmless(pair: tuple[socket.socket, socket.socket]
     one, other = pair
     handle = SocketHandle(one)
     handle.release()
-    handle.shut()
+    handle.shutdown()
     assert handle.waiting() is False
     handle.release()
     other.send(b"x")

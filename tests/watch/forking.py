@@ -75,7 +75,7 @@ class Stream:
         assert self.socket.log == ["detach_in_child"]
         assert not self.attempt.cancel("user")
         self.attempt.abandon()
-        self.attempt.hang_up()
+        self.attempt.close()
         assert self.attempt.counting() is None
         assert threading.current_thread() is self.attempt._thread or self.attempt.join(0)
         assert self.socket.log == ["detach_in_child"]

@@ -144,8 +144,8 @@ class Socket:
         if not self._attempt._lock._is_owned():  # type: ignore[attr-defined]
             self.broken.append(f"{what} without the lock")
 
-    def shut(self) -> None:
-        self._use("shut")
+    def shutdown(self) -> None:
+        self._use("shutdown")
         if self._attempt.verdict is None and self._attempt.phase.value != "refused":
             self.broken.append("shut without a verdict")
         if self.wakes:

@@ -71,14 +71,14 @@ def test_disown_after_done(stage: MakeStage) -> None:
     assert socket.log == ["release"]
 
 
-@pytest.mark.parametrize("how", ["the drain is over", "hang_up"])
+@pytest.mark.parametrize("how", ["the drain is over", "close"])
 def test_disown_after_hanging_up(stage: MakeStage, how: str) -> None:
     """A connection that was shut is not fit, although its attempt is done."""
     one = stage(drain=5.0)
     socket = one.open()
     one.receive("end", terminal=True)
-    if how == "hang_up":
-        one.attempt.hang_up()
+    if how == "close":
+        one.attempt.close()
     else:
         one.pass_time(5.0 + LATE)
     assert one.verdict.kind is VerdictKind.DONE
@@ -142,18 +142,18 @@ def test_an_expiry_that_meets_the_giving_back_touches_nothing(stage: MakeStage) 
     assert socket.log == ["release"]
 
 
-@pytest.mark.parametrize("what", ["shut", "release"])
+@pytest.mark.parametrize("what", ["shutdown", "release"])
 def test_shutting_and_releasing_exclude_each_other(stage: MakeStage, what: str) -> None:
     """A shutdown and a release never run at the same time: the attempt's lock is held throughout either."""
     one = stage(stale=10.0)
     inside, go = threading.Event(), threading.Event()
 
     class Slow(Socket):
-        def shut(self) -> None:
-            if what == "shut":
+        def shutdown(self) -> None:
+            if what == "shutdown":
                 inside.set()
                 assert go.wait(PATIENCE)
-            super().shut()
+            super().shutdown()
 
         def release(self) -> None:
             if what == "release":
@@ -172,7 +172,7 @@ def test_shutting_and_releasing_exclude_each_other(stage: MakeStage, what: str) 
     def cancel() -> Caller:
         return Caller(lambda: one.attempt.cancel("user"))
 
-    if what == "shut":
+    if what == "shutdown":
         canceller = cancel()
         assert inside.wait(PATIENCE)
         disown()
@@ -184,7 +184,7 @@ def test_shutting_and_releasing_exclude_each_other(stage: MakeStage, what: str) 
     go.set()
     assert canceller.result() is True
     assert one.worker.result() is (what == "release")
-    assert socket.log == (["shut", "release"] if what == "shut" else ["release"])
+    assert socket.log == (["shutdown", "release"] if what == "shutdown" else ["release"])
 
 
 # -- misbehaving handles -----------------------------------------------------
@@ -197,10 +197,10 @@ class Raising(Socket):
         super().__init__(*args, **kwargs)
         self.at = at
 
-    def shut(self) -> None:
-        super().shut()
-        if self.at == "shut":
-            raise RuntimeError("shut")
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.at == "shutdown":
+            raise RuntimeError("shutdown")
 
     def waiting(self) -> bool:
         super().waiting()
@@ -209,22 +209,22 @@ class Raising(Socket):
         return False
 
 
-@pytest.mark.parametrize("end", ["kill", "cancel", "hang_up"])
+@pytest.mark.parametrize("end", ["kill", "cancel", "close"])
 def test_a_handle_that_raises_harms_nobody(stage: MakeStage, end: str) -> None:
     """The other sockets are shut and the caller is free all the same."""
     one = stage(stale=10.0, drain=100.0)
     first = one.open()
-    broken = Raising(one.attempt, at="shut")
+    broken = Raising(one.attempt, at="shutdown")
     one.worker.do(lambda attempt: attempt.adopt(broken))
     last = one.socket()
-    one.receive("a", terminal=end == "hang_up")
+    one.receive("a", terminal=end == "close")
     caller = Caller(lambda: [one.attempt.take(), one.attempt.take()])
     if end == "kill":
         one.pass_time(10.0 + LATE)
     elif end == "cancel":
         one.attempt.cancel("user")
     else:
-        one.attempt.hang_up()
+        one.attempt.close()
     caller.result()
     assert first.shut_down.is_set()
     assert broken.shut_down.is_set()

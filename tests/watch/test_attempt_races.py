@@ -55,7 +55,7 @@ class Met:
     def end(self, how: str) -> None:
         self.ready.wait(PATIENCE)
         if how == "hang up":
-            self.attempt.hang_up()
+            self.attempt.close()
         elif how == "abandon":
             self.attempt.abandon()
             self.supervisor.look()
@@ -89,7 +89,7 @@ def test_an_end_that_meets_another(enders: list[str]) -> None:
         assert all(seen is verdict for seen in one.verdicts if seen is not None)
         assert one.socket.broken in ([], ["shut without a verdict"] if "hang up" in enders else [])
         # Fit to be used again only if the attempt is done and nobody has shut it; and nobody shuts it later.
-        shut = "shut" in one.socket.log
+        shut = "shutdown" in one.socket.log
         assert one.fit == (verdict.kind is VerdictKind.DONE and not shut)
         assert one.socket.log.count("release") == 1
         assert one.socket.log[-1] == "release"
@@ -161,7 +161,7 @@ def test_a_crowd_on_real_time() -> None:
                     attempt.received(0)
             finally:
                 fit = attempt.disown(socket)
-                assert not (fit and "shut" in socket.log)
+                assert not (fit and "shutdown" in socket.log)
 
         barrier.wait(PATIENCE)
         attempt.start(work)

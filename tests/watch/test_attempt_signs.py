@@ -229,7 +229,7 @@ def test_one_with_a_handle_has_its_second(stage: MakeStage) -> None:
     assert not one.attempt.orphaned
     one.pass_time(1.0 + LATE)
     assert one.attempt.orphaned
-    assert socket.log == ["waiting", "shut"]
+    assert socket.log == ["waiting", "shutdown"]
 
     other = function(stage(ttfb=10.0))
     socket = other.socket()

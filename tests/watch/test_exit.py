@@ -28,7 +28,7 @@ def test_an_exit(scenario: str, code: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     assert done.returncode == code, done.stderr
     words = done.stdout.split()
-    assert words[:3] == ["cancelled", "lifecycle", "shut"]
+    assert words[:3] == ["cancelled", "lifecycle", "shutdown"]
     if scenario == "with_a_traceback":
         assert done.stderr.count("Traceback") == 1
         assert done.stderr.endswith("RuntimeError: the program's own\n")

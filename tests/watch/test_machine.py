@@ -255,7 +255,7 @@ def test_an_error_body_has_five_seconds() -> None:
     assert machine.expire(7.0 + LATE) is Action.HANG_UP
     assert machine.verdict is None
     assert expiry(machine) is None
-    error = OSError("shut")
+    error = OSError("shutdown")
     assert machine.fail(error, 8.0)
     assert machine.verdict is not None
     assert (machine.verdict.kind, machine.verdict.error) == (VerdictKind.FAILED, error)

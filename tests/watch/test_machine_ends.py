@@ -22,7 +22,7 @@ LATE = 0.25
 # -- success -----------------------------------------------------------------
 
 
-def test_a_terminal_event_is_the_verdict_and_its_drain_a_hang_up() -> None:
+def test_a_terminal_event_is_the_verdict_and_its_drain_a_close() -> None:
     """The verdict is done at the terminal event itself; the drain that follows leaves it as it is."""
     machine = at(Phase.CONTENT, drain=1.0, total=LIMIT)
     machine.seen(Seen.TERMINAL, 5.0)

@@ -119,9 +119,9 @@ def test_real_attempts_have_their_verdicts_before_any_shutdown(stage: MakeStage)
     seen: list[list[bool]] = []
 
     class Observer(Socket):
-        def shut(self) -> None:
+        def shutdown(self) -> None:
             seen.append([one.attempt.verdict is not None for one in stages])
-            super().shut()
+            super().shutdown()
 
     sockets = []
     for one in stages:

@@ -21,9 +21,9 @@ def test_it_is_called_once() -> None:
     handle = AbortHandle(lambda: called.append(threading.current_thread()))
     assert not handle.waiting()
     for _ in range(3):
-        handle.shut()
+        handle.shutdown()
     eventually(lambda: called, "the callback was called")
-    handle.shut()
+    handle.shutdown()
     assert len(called) == 1
     assert called[0] is not threading.current_thread()
     assert called[0].daemon
@@ -35,7 +35,7 @@ def test_it_is_forgotten(end: str) -> None:
     called: list[int] = []
     handle = AbortHandle(lambda: called.append(1))
     getattr(handle, end)()
-    handle.shut()
+    handle.shutdown()
     assert called == []
     assert all(thread.name != "llmwatch-abort" for thread in threading.enumerate())
 
@@ -46,7 +46,7 @@ def test_it_sees_the_context_in_which_it_was_made() -> None:
     NAME.set("maker")
     handle = AbortHandle(lambda: seen.append(NAME.get()))
     NAME.set("killer")
-    handle.shut()
+    handle.shutdown()
     eventually(lambda: seen == ["maker"], "the callback was called")
 
 
@@ -61,7 +61,7 @@ def test_nobody_waits_for_it() -> None:
     handles = [AbortHandle(callback) for _ in range(20)]
     with locked:
         for handle in handles:
-            handle.shut()
+            handle.shutdown()
     free.set()
     eventually(lambda: all(one.name != "llmwatch-abort" for one in threading.enumerate()), "all have returned")
 
