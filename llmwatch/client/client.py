@@ -43,7 +43,7 @@ class Client:
 
     ``limits`` and ``retry`` hold for every call that does not say otherwise. ``session`` lends its headers, auth,
     cookies, proxies, verify, cert, trust_env, params and hooks, and stays as it was (its adapters are not used).
-    ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.wire.register` makes one of your own
+    ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.register_dialect` makes one of yours
     known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
     connection may be reused (0: never), ``max_event`` how many bytes one event may have (64 MiB; 0: any number), above
     which the call ends with :class:`~llmwatch.EventTooLarge`, ``max_body`` how many bytes a whole body may have once it

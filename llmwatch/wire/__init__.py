@@ -2,7 +2,7 @@
 
 from llmwatch.wire.collect import Collector, ToolCall
 from llmwatch.wire.decoder import Decoder
-from llmwatch.wire.dialects import check_dialect, names, register, unregister
+from llmwatch.wire.dialects import check_dialect, names, register_dialect, unregister_dialect
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta, any_content
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.places import beginning, end_of_events
@@ -35,6 +35,6 @@ __all__ = [
     "names",
     "not_a_stream",
     "provider_error",
-    "register",
-    "unregister",
+    "register_dialect",
+    "unregister_dialect",
 ]

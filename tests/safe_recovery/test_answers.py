@@ -11,7 +11,7 @@ import pytest
 import llmwatch
 from llmwatch import Decision, Event, Kind, Limits, Retry
 from llmwatch.faults import Context, Script, steps
-from llmwatch.wire import Meaning, ToolDelta, register, unregister
+from llmwatch.wire import Meaning, ToolDelta, register_dialect, unregister_dialect
 from tests.end_to_end.calls import QUICK, asking, collect, endpoint, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT, LIMIT
@@ -141,13 +141,13 @@ def test_calls_of_a_dialect_without_an_end(serve: Serve, connect: Connect) -> No
     def function(event: Event) -> Meaning:
         return Meaning(Kind.TOOL_CALL, tools=(ToolDelta("k", None, "f", "{}", complete=True),))
 
-    register("endless", function, accepts_eof=True)
+    register_dialect("endless", function, accepts_eof=True)
     try:
         server = serve(says("x"))
         (call,) = collect(connect(dialect="endless"), server.chat_url).value.tool_calls
         assert call.name == "f"
     finally:
-        unregister("endless")
+        unregister_dialect("endless")
 
 
 ACTED = {

@@ -12,7 +12,7 @@ import llmwatch
 from llmwatch import Decision, Event, Kind, Limits
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER, TOOL_ARGUMENTS, TOOL_NAME, answer
-from llmwatch.wire import Meaning, register, unregister
+from llmwatch.wire import Meaning, register_dialect, unregister_dialect
 from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT, LIMIT
@@ -144,9 +144,9 @@ def _house(event: Event) -> Kind | Meaning:
 @pytest.fixture
 def house() -> Iterator[str]:
     """A dialect of the user's own, known while the test runs."""
-    register("house", _house, detect=lambda url, event: url.endswith("/house"))
+    register_dialect("house", _house, detect=lambda url, event: url.endswith("/house"))
     yield "house"
-    unregister("house")
+    unregister_dialect("house")
 
 
 def _spoken(*documents: dict[str, Any]) -> Script:

@@ -210,7 +210,7 @@ def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
         way,
         """
         import gc
-        from llmwatch.wire import register
+        from llmwatch.wire import register_dialect
         LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
 
         def named(value, place, found):
@@ -254,7 +254,7 @@ def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
                 assert llmwatch.stats()["workers"] >= 0
                 llmwatch.register_model_url("/our-model")
                 llmwatch.register_reasoning_model("our-thinker")
-                register("ours", print)
+                register_dialect("ours", print)
                 client.collect("POST", server.chat_url, json=asking(), cancel=token)
                 token.cancel()
                 kept.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import MalformedEvent, ProviderError, StreamTruncated
-from llmwatch.wire import Decoder, Kind, register, unregister
+from llmwatch.wire import Decoder, Kind, register_dialect, unregister_dialect
 from llmwatch.wire.refusal import provider_error
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import delta, start
@@ -384,11 +384,13 @@ def test_an_event_of_another_name_is_what_its_name_says(name: str, frame: dict[s
 
 def test_a_registered_dialect_says_itself_what_an_error_is() -> None:
     """Its function has the last word, about objects and about names."""
-    register("mine", lambda event: Kind.KEEPALIVE if event.event == "error" else Kind.LIFECYCLE, accepts_eof=True)
+    register_dialect(
+        "mine", lambda event: Kind.KEEPALIVE if event.event == "error" else Kind.LIFECYCLE, accepts_eof=True
+    )
     try:
         _, decoder = judged("mine", sse({"detail": WORDS}, ("error", "x")))
     finally:
-        unregister("mine")
+        unregister_dialect("mine")
     assert decoder.error is None
 
 

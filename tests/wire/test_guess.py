@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import LLMWatchError, ProviderError, StreamTruncated
-from llmwatch.wire import Decoder, Event, Kind, register, unregister
+from llmwatch.wire import Decoder, Event, Kind, register_dialect, unregister_dialect
 from tests.rows import each
 from tests.wire.dialects.test_openai_chat import chunk
 from tests.wire.streams import lines, sse
@@ -266,10 +266,10 @@ def test_events_where_a_user_says_ollama() -> None:
 
 def test_a_registered_dialect_shows_after_a_notice() -> None:
     """A detector is asked again while nothing else is known, and the notice before it is no text."""
-    register("own-words", lambda event: Kind.TEXT, lambda url, event: event is not None and "own" in event.data)
+    register_dialect("own-words", lambda event: Kind.TEXT, lambda url, event: event is not None and "own" in event.data)
     try:
         decoder, events = _read(sse({"status": "queued"}, '{"own": "a"}', '{"b": 1}'), UNKNOWN)
     finally:
-        unregister("own-words")
+        unregister_dialect("own-words")
     assert (decoder.dialect, _text(events)) == ("own-words", '{"own": "a"}{"b": 1}')
     assert type(decoder.verdict_at_end()) is StreamTruncated

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import LLMWatchError, MalformedEvent
-from llmwatch.wire import Collector, Decoder, Event, Kind, Meaning, StreamError, ToolDelta, register, unregister
+from llmwatch.wire import (
+    Collector,
+    Decoder,
+    Event,
+    Kind,
+    Meaning,
+    StreamError,
+    ToolDelta,
+    register_dialect,
+    unregister_dialect,
+)
 from llmwatch.wire.eventstream import FrameEvent, FrameFramer, frame_events
 from tests.wire.dialects import test_anthropic as anthropic
 from tests.wire.dialects import test_gemini as gemini
@@ -274,11 +284,11 @@ def test_arguments_that_come_as_an_object() -> None:
 )
 def test_a_meaning_of_the_wrong_type_is_a_malformed_event(meaning: Meaning) -> None:
     """A registered function's slip is found where it is made, not where its answer is put together."""
-    register("slipping", lambda event: meaning)
+    register_dialect("slipping", lambda event: meaning)
     try:
         decoder = Decoder("slipping")
         assert decoder.feed(sse("x")) == []
         assert isinstance(decoder.error, MalformedEvent)
         assert "wrong type" in str(decoder.error)
     finally:
-        unregister("slipping")
+        unregister_dialect("slipping")

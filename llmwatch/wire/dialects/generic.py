@@ -16,9 +16,9 @@ from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_ev
 from llmwatch.wire.error_objects import broken_error, error_in, lone_error
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 
-__all__ = ["FunctionDialect", "FunctionFailed", "Generic", "Reader"]
+__all__ = ["DialectReader", "FunctionDialect", "FunctionFailed", "Generic"]
 
-Reader = Callable[[Event], "Kind | Meaning"]
+DialectReader = Callable[[Event], "Kind | Meaning"]
 """A registered dialect: looks at ``.event``, ``.data`` and ``.json()`` of an event and says what it means."""
 
 
@@ -66,7 +66,7 @@ class FunctionFailed(ValueError):
 class FunctionDialect(Dialect):
     """One attempt in a dialect that a user registered."""
 
-    def __init__(self, name: str, function: Reader, *, accepts_eof: bool) -> None:
+    def __init__(self, name: str, function: DialectReader, *, accepts_eof: bool) -> None:
         super().__init__()
         self.name = name
         self.accepts_eof = accepts_eof

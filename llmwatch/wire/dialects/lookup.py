@@ -20,7 +20,7 @@ from llmwatch.wire.dialects.cohere import Cohere
 from llmwatch.wire.dialects.cortex import CortexAgent
 from llmwatch.wire.dialects.dashscope import DashScope
 from llmwatch.wire.dialects.gemini import Gemini
-from llmwatch.wire.dialects.generic import FunctionDialect, Generic, Reader
+from llmwatch.wire.dialects.generic import DialectReader, FunctionDialect, Generic
 from llmwatch.wire.dialects.llamacpp import LlamaCpp
 from llmwatch.wire.dialects.ollama import Ollama
 from llmwatch.wire.dialects.openai_chat import OpenAIChat
@@ -32,20 +32,20 @@ from llmwatch.wire.event import Event
 
 __all__ = [
     "AUTO",
-    "Detector",
+    "DialectDetector",
     "check_dialect",
     "create",
     "detected",
     "is_registered",
     "names",
-    "register",
-    "unregister",
+    "register_dialect",
+    "unregister_dialect",
 ]
 
 AUTO = "auto"
 """Not a dialect: find out which one."""
 
-Detector = Callable[[str, "Event | None"], bool]
+DialectDetector = Callable[[str, "Event | None"], bool]
 """Given the URL and, once there is one, the first event: whether the stream is in this dialect."""
 
 _BUILT_IN: dict[str, type[Dialect]] = {
@@ -73,8 +73,8 @@ _BUILT_IN: dict[str, type[Dialect]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Registered:
-    function: Reader
-    detect: Detector | None
+    function: DialectReader
+    detect: DialectDetector | None
     accepts_eof: bool
 
 
@@ -89,7 +89,9 @@ def names() -> tuple[str, ...]:
     return (AUTO, *_BUILT_IN, *_registered)
 
 
-def register(name: str, function: Reader, detect: Detector | None = None, *, accepts_eof: bool = False) -> None:
+def register_dialect(
+    name: str, function: DialectReader, detect: DialectDetector | None = None, *, accepts_eof: bool = False
+) -> None:
     """Make a dialect of your own known in this process.
 
     ``function`` is given each event (``.event``, ``.data``, ``.id``, ``.json()``) and returns a
@@ -108,7 +110,9 @@ def register(name: str, function: Reader, detect: Detector | None = None, *, acc
     called is a ``TypeError``.
     """
     if not callable(function) or not (detect is None or callable(detect)):
-        raise TypeError("register() takes a function that reads an event, and for detect= one that recognises a stream")
+        raise TypeError(
+            "register_dialect() takes a function that reads an event, and for detect= one that recognises a stream"
+        )
     if name in _BUILT_IN or name == AUTO or not name:
         raise ConfigError(
             f"The dialect name {name!r} is taken or empty. Register your dialect under a name of its own.",
@@ -118,7 +122,7 @@ def register(name: str, function: Reader, detect: Detector | None = None, *, acc
     _change(name, _Registered(function, detect, accepts_eof))
 
 
-def unregister(name: str) -> None:
+def unregister_dialect(name: str) -> None:
     """Forget a registered dialect; nothing happens where there is none of that name."""
     _change(name, None)
 

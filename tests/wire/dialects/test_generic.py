@@ -17,8 +17,8 @@ from llmwatch.wire import (
     ToolDelta,
     check_dialect,
     names,
-    register,
-    unregister,
+    register_dialect,
+    unregister_dialect,
 )
 from tests.rows import each
 from tests.wire.dialects.rows import Row, row
@@ -30,8 +30,8 @@ NAME = "house"
 @pytest.fixture(autouse=True)
 def _nothing_stays_registered() -> Iterator[None]:
     yield
-    unregister(NAME)
-    unregister(NAME + " 2")
+    unregister_dialect(NAME)
+    unregister_dialect(NAME + " 2")
 
 
 @each(
@@ -102,7 +102,7 @@ def house(event: Event) -> Kind | Meaning:
 
 def test_a_plain_function_is_a_dialect() -> None:
     """A registered function reads events, and may say no more than a kind."""
-    register(NAME, house)
+    register_dialect(NAME, house)
     events, decoder = decode(NAME, {"say": "hi"}, {"x": 1}, "end")
     assert [(event.kind, event.text, event.reasoning, event.tool) for event in events] == [
         (Kind.TEXT, "hi", "r", ToolDelta("k")),
@@ -114,16 +114,16 @@ def test_a_plain_function_is_a_dialect() -> None:
 
 def test_a_registered_dialect_ends_as_it_says() -> None:
     """The end of the body ends it only after a finish, or when it was registered so."""
-    register(NAME, house)
+    register_dialect(NAME, house)
     assert type(decode(NAME, {"say": "hi"})[1].verdict_at_end()).__name__ == "StreamTruncated"
     assert decode(NAME, {"last": "hi"})[1].verdict_at_end() is None
-    register(NAME, house, accepts_eof=True)
+    register_dialect(NAME, house, accepts_eof=True)
     assert decode(NAME, {"say": "hi"})[1].verdict_at_end() is None
 
 
 def test_a_registered_dialect_can_report_an_error() -> None:
     """A bare ERROR takes its words from the event."""
-    register(NAME, house)
+    register_dialect(NAME, house)
     events, decoder = decode(NAME, {"oops": 1, "error": {"type": "x", "message": "boom"}})
     assert events[0].error == StreamError("x", None, "boom")
     assert str(decoder.error) == "The provider reported an error inside the stream (x): boom"
@@ -131,8 +131,8 @@ def test_a_registered_dialect_can_report_an_error() -> None:
 
 def test_registered_dialects_are_found() -> None:
     """``auto`` asks registered detectors first: with the URL, and then with the first event; the latest one wins."""
-    register(NAME, house, lambda url, event: "house.example" in url)
-    register(NAME + " 2", house, lambda url, event: event is not None and event.event == "house")
+    register_dialect(NAME, house, lambda url, event: "house.example" in url)
+    register_dialect(NAME + " 2", house, lambda url, event: event is not None and event.event == "house")
     assert Decoder("auto", url="https://house.example/v1/chat/completions").dialect == NAME
     decoder = Decoder("auto", url="https://other.example/")
     assert decoder.dialect is None
@@ -146,7 +146,7 @@ def test_a_detector_that_raises_recognises_nothing(caplog: pytest.LogCaptureFixt
     def broken(url: str, event: Event | None) -> bool:
         raise RuntimeError("secret")
 
-    register(NAME, house, broken)
+    register_dialect(NAME, house, broken)
     with caplog.at_level(logging.WARNING, logger="llmwatch"):
         assert Decoder("auto", url="https://x.example/v1/messages").dialect == "anthropic"
     assert "RuntimeError" in caplog.text
@@ -162,7 +162,7 @@ def test_a_function_that_fails_is_a_malformed_event(answer: str | None) -> None:
             raise KeyError("secret")
         return answer  # type: ignore[return-value]
 
-    register(NAME, function)
+    register_dialect(NAME, function)
     events, decoder = decode(NAME, "secret")
     assert events == []
     assert isinstance(decoder.error, MalformedEvent)
@@ -176,10 +176,10 @@ def test_names() -> None:
     providers = (*providers, "llamacpp", "cloudflare", "sglang")
     built_in = ("auto", "openai-chat", "openai-responses", "anthropic", "gemini", "ndjson", *providers, "generic")
     assert names() == built_in
-    register(NAME, house)
+    register_dialect(NAME, house)
     assert names() == (*built_in, NAME)
     check_dialect(NAME)
-    unregister(NAME)
+    unregister_dialect(NAME)
     for dialect in (NAME, "", "OpenAI"):
         with pytest.raises(ConfigError, match="is not known") as caught:
             check_dialect(dialect)
@@ -192,6 +192,6 @@ def test_what_cannot_be_registered() -> None:
     """Built-in names cannot be taken, and only something callable is a dialect."""
     for name in ("auto", "anthropic", ""):
         with pytest.raises(ConfigError):
-            register(name, house)
+            register_dialect(name, house)
     with pytest.raises(TypeError):
-        register(NAME, "house")  # type: ignore[arg-type]
+        register_dialect(NAME, "house")  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire import Decoder, Event, Kind, Meaning, register, unregister
+from llmwatch.wire import Decoder, Event, Kind, Meaning, register_dialect, unregister_dialect
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import start
 from tests.wire.dialects.test_gemini import chunk as candidate
@@ -131,10 +131,10 @@ def test_a_registered_dialect_can_say_so() -> None:
     def function(event: Event) -> Meaning:
         return Meaning(Kind.LIFECYCLE, provider_acted=event.data == "mcp")
 
-    register("acting", function)
+    register_dialect("acting", function)
     try:
         assert not decode("acting", "x")[1].provider_acted
         assert decode("acting", "mcp", "x")[1].provider_acted
     finally:
-        unregister("acting")
+        unregister_dialect("acting")
     assert Decoder("auto").provider_acted is False
