@@ -24,7 +24,7 @@ from requests.utils import rewind_body
 
 from llmwatch.auth.grant import Grant, Raised, Refresh, fetch, is_sendable
 from llmwatch.auth.refresh_failure import Failure
-from llmwatch.auth.token_cache import Keeper, Token
+from llmwatch.auth.token_cache import Token, TokenCache
 from llmwatch.errors import ConfigError, LLMWatchError, TooManyThreads
 from llmwatch.policy import UNSET, Limits, seconds_from
 from llmwatch.policy.environment import REFRESH_VARIABLE
@@ -116,7 +116,7 @@ class Refreshing(AuthBase):
         self._scheme = _word("scheme", scheme) if scheme else ""
         self._leeway = _leeway(leeway)
         self._clock = clock
-        self._keeper = Keeper(self._fetch, token=_checked(token), leeway=self._leeway, clock=clock)
+        self._token_cache = TokenCache(self._fetch, token=_checked(token), leeway=self._leeway, clock=clock)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token into a request that is being prepared; get one first if there is none that could be used."""
@@ -129,7 +129,7 @@ class Refreshing(AuthBase):
         """Forget the token, and that a refresh was rejected: somebody has logged in again. ``token`` is the new one,
         if it is known.
         """
-        self._keeper.reset(_checked(token))
+        self._token_cache.reset(_checked(token))
 
     def __repr__(self) -> str:
         return f"<refreshing {name_of(self._refresh)}>"
@@ -159,7 +159,7 @@ class Refreshing(AuthBase):
     ) -> Token:
         """``refusal`` is the 401 for ``spent``, where that is why a token is asked for."""
         try:
-            outcome = self._keeper.get(self._limit(), spent)
+            outcome = self._token_cache.get(self._limit(), spent)
         except (ConfigError, TooManyThreads) as error:
             raise _told(error, request, refusal) from None
         if isinstance(outcome, Token):
@@ -190,7 +190,7 @@ class Refreshing(AuthBase):
         asked = refusal.request
         connection = getattr(refusal, "connection", None)
         if connection is None or not _rewound(asked):
-            self._keeper.spend(token)
+            self._token_cache.spend(token)
             return refusal
         _put_aside(refusal)
         fresh = self._token_for(asked, token, refusal)

@@ -7,10 +7,10 @@ bounds. Ending it with the call that happened to start it would fail the others 
 new refresh token each time, it would lose that one between the server and us, for good. While an attempt waits here
 its clocks stand, all but its deadline.
 
-**The locks.** The keeper's protects the token, the rejection, the refresh on its way with those who wait for it, and
-its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a leaf.
-Each waiter sleeps on a lock of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The keeper's lock can be
-taken again by its thread, since a signal handler may also ask for a token.
+**The locks.** The token cache's protects the token, the rejection, the refresh on its way with those who wait for it,
+and its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a
+leaf. Each waiter sleeps on a lock of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The token cache's lock
+can be taken again by its thread, since a signal handler may also ask for a token.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.launch import Launch
 from llmwatch.wrap.current import paused
 
-__all__ = ["THREAD", "Fetch", "Keeper", "Token"]
+__all__ = ["THREAD", "Fetch", "Token", "TokenCache"]
 
 THREAD = "llmwatch-refresh"
 """The name of the threads that wait for a refresh function."""
@@ -55,7 +55,7 @@ _NOT_STARTED = Failure(
 class Token:
     """One token, which is itself and no other even if a server gives out the same text twice.
 
-    ``stale_at``: when it is to be replaced, on the keeper's clock; ``None`` for never.
+    ``stale_at``: when it is to be replaced, on the token cache's clock; ``None`` for never.
     """
 
     text: str = field(repr=False)
@@ -100,7 +100,7 @@ class _Waiter:
 
 
 class _Flight:
-    """A refresh on its way. Protected by the keeper's lock."""
+    """A refresh on its way. Protected by the token cache's lock."""
 
     __slots__ = ("began_at", "limit", "outcome", "waiters")
 
@@ -116,11 +116,11 @@ class _Flight:
         return None if self.limit is None else self.began_at + self.limit + _MARGIN
 
 
-# Which keepers' refreshes this code is part of. A context variable, since the workers of calls inside get a copy.
-_within: contextvars.ContextVar[tuple[Keeper, ...]] = contextvars.ContextVar("llmwatch_refreshing", default=())
+# Which token caches' refreshes this code is part of. A context variable, since the workers of calls inside get a copy.
+_within: contextvars.ContextVar[tuple[TokenCache, ...]] = contextvars.ContextVar("llmwatch_refreshing", default=())
 
 
-class Keeper:
+class TokenCache:
     """Keeps one token, and has it replaced by ``fetch`` when it is stale, or spent.
 
     A token with a lifetime is stale ``leeway`` seconds before its end, or at half of it if that is later.

@@ -328,7 +328,7 @@ def test_a_call_that_is_cancelled_meanwhile(serve: Serve, connect: Connect) -> N
     by_client = in_thread(collect, closing, api.chat_url, auth=auth)
     patient = in_thread(collect, others, api.chat_url, auth=auth)
     auths.wait_for_requests(1)
-    eventually(lambda: (flight := auth._keeper._flight) and len(flight.waiters) == 3, "three calls wait")
+    eventually(lambda: (flight := auth._token_cache._flight) and len(flight.waiters) == 3, "three calls wait")
     given_up.cancel()
     closing.close()
     assert by_token.result().failed(Cancelled).by == "user"

@@ -11,7 +11,7 @@ import pytest
 
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.refresh_failure import Failure, of_status
-from llmwatch.auth.token_cache import THREAD, Keeper, Token
+from llmwatch.auth.token_cache import THREAD, Token, TokenCache
 from llmwatch.errors import TooManyThreads
 from llmwatch.watch import at_fork
 from llmwatch.watch.clock import ManualClock
@@ -61,9 +61,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def keep(clock: ManualClock) -> Callable[..., Keeper]:
-    def make(source: Source, token: str | None = None, leeway: float = 60.0) -> Keeper:
-        return Keeper(source, token=token, leeway=leeway, clock=clock)
+def keep(clock: ManualClock) -> Callable[..., TokenCache]:
+    def make(source: Source, token: str | None = None, leeway: float = 60.0) -> TokenCache:
+        return TokenCache(source, token=token, leeway=leeway, clock=clock)
 
     return make
 
@@ -73,36 +73,38 @@ def got(outcome: Token | Failure | Raised) -> Token:
     return outcome
 
 
-def waiting(keeper: Keeper, count: int) -> None:
+def waiting(token_cache: TokenCache, count: int) -> None:
     """Return once so many callers wait for the refresh that is on its way."""
-    eventually(lambda: (flight := keeper._flight) is not None and len(flight.waiters) == count, f"{count} callers wait")
+    eventually(
+        lambda: (flight := token_cache._flight) is not None and len(flight.waiters) == count, f"{count} callers wait"
+    )
 
 
-def many(keeper: Keeper, count: int, spent: Token | None = None) -> list[Running]:
+def many(token_cache: TokenCache, count: int, spent: Token | None = None) -> list[Running]:
     """So many threads that all want a token, and by now wait for it."""
-    running = [in_thread(keeper.get, LIMIT, spent) for _ in range(count)]
-    waiting(keeper, count)
+    running = [in_thread(token_cache.get, LIMIT, spent) for _ in range(count)]
+    waiting(token_cache, count)
     return running
 
 
-def test_the_first_use_gets_a_token(keep: Callable[..., Keeper]) -> None:
+def test_the_first_use_gets_a_token(keep: Callable[..., TokenCache]) -> None:
     """Without a token the first use refreshes, and the later ones do not; the limit is handed on."""
     source = Source(Grant(token="one"))
-    keeper = keep(source)
-    first = got(keeper.get(LIMIT))
+    token_cache = keep(source)
+    first = got(token_cache.get(LIMIT))
     assert first.text == "one"
-    assert keeper.get(LIMIT) is first
+    assert token_cache.get(LIMIT) is first
     assert source.limits == [LIMIT]
 
 
-def test_a_given_token_is_used(keep: Callable[..., Keeper]) -> None:
+def test_a_given_token_is_used(keep: Callable[..., TokenCache]) -> None:
     """A token that was given is used without a refresh, however much time passes."""
     source = Source(Grant(token="one"))
     assert got(keep(source, token="mine").get(LIMIT)).text == "mine"
     assert source.count == 0
 
 
-def test_without_a_limit(keep: Callable[..., Keeper]) -> None:
+def test_without_a_limit(keep: Callable[..., TokenCache]) -> None:
     """A limit that is off is handed on as none."""
     source = Source(Grant(token="one"))
     assert got(keep(source).get(None)).text == "one"
@@ -114,175 +116,177 @@ def test_without_a_limit(keep: Callable[..., Keeper]) -> None:
     [(3600.0, 60.0, 3540.0), (100.0, 60.0, 50.0), (10.0, 60.0, 5.0), (3600.0, 0.0, 3600.0)],
 )
 def test_a_token_is_replaced_before_it_runs_out(
-    keep: Callable[..., Keeper], clock: ManualClock, lifetime: float, leeway: float, good_for: float
+    keep: Callable[..., TokenCache], clock: ManualClock, lifetime: float, leeway: float, good_for: float
 ) -> None:
     """It is used until ``leeway`` seconds before its end, or until half of its life is over if that is later."""
     source = Source(Grant(token="one", lifetime=lifetime), Grant(token="two"))
-    keeper = keep(source, leeway=leeway)
-    first = got(keeper.get(LIMIT))
+    token_cache = keep(source, leeway=leeway)
+    first = got(token_cache.get(LIMIT))
     clock.advance(good_for - 0.001)
-    assert keeper.get(LIMIT) is first
+    assert token_cache.get(LIMIT) is first
     clock.advance(0.001)
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
     clock.advance(1e9)
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
     assert source.count == 2
 
 
-def test_its_life_begins_when_the_refresh_does(keep: Callable[..., Keeper], clock: ManualClock) -> None:
+def test_its_life_begins_when_the_refresh_does(keep: Callable[..., TokenCache], clock: ManualClock) -> None:
     """The server counts from some moment after we began, so the time that the refresh took is taken off."""
     source = Source(Grant(token="one", lifetime=3600.0), Grant(token="two"), held=True)
-    keeper = keep(source)
-    running = in_thread(keeper.get, LIMIT)
+    token_cache = keep(source)
+    running = in_thread(token_cache.get, LIMIT)
     source.wait_for(1)
     clock.advance(20.0)
     source.gate.set()
     running.result()
     clock.advance(3519.9)
-    assert got(keeper.get(LIMIT)).text == "one"
+    assert got(token_cache.get(LIMIT)).text == "one"
     clock.advance(0.2)
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
 
 
-def test_a_token_that_is_stale_at_once_is_used_once(keep: Callable[..., Keeper]) -> None:
+def test_a_token_that_is_stale_at_once_is_used_once(keep: Callable[..., TokenCache]) -> None:
     """A token without a life is what the refresh brought, so those who waited use it, and the next use refreshes."""
     source = Source(Grant(token="one", lifetime=0.0), Grant(token="two", lifetime=0.0))
-    keeper = keep(source)
-    assert [got(keeper.get(LIMIT)).text for _ in range(2)] == ["one", "two"]
+    token_cache = keep(source)
+    assert [got(token_cache.get(LIMIT)).text for _ in range(2)] == ["one", "two"]
 
 
-def test_sixteen_threads_share_one_refresh(keep: Callable[..., Keeper]) -> None:
+def test_sixteen_threads_share_one_refresh(keep: Callable[..., TokenCache]) -> None:
     """Sixteen threads that need a token cause one refresh and get the same token."""
     source = Source(Grant(token="one"), Grant(token="two"), held=True)
-    keeper = keep(source)
-    running = many(keeper, 16)
+    token_cache = keep(source)
+    running = many(token_cache, 16)
     source.gate.set()
     assert len({id(one.result()) for one in running}) == 1
     assert source.count == 1
 
 
-def test_sixteen_threads_share_one_failure_and_a_later_call_tries_again(keep: Callable[..., Keeper]) -> None:
+def test_sixteen_threads_share_one_failure_and_a_later_call_tries_again(keep: Callable[..., TokenCache]) -> None:
     """A failure goes to those who waited, without another refresh; the next call gets one."""
     source = Source(PASSING, Grant(token="two"), held=True)
-    keeper = keep(source)
-    running = many(keeper, 16)
+    token_cache = keep(source)
+    running = many(token_cache, 16)
     source.gate.set()
     assert [one.result() for one in running] == [PASSING] * 16
     assert source.count == 1
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
     assert source.count == 2
 
 
-def test_a_rejection_is_remembered(keep: Callable[..., Keeper]) -> None:
+def test_a_rejection_is_remembered(keep: Callable[..., TokenCache]) -> None:
     """Nobody who waited, and no later call, tries again with credentials that were rejected, until a reset."""
     source = Source(REJECTED, Grant(token="two"), held=True)
-    keeper = keep(source)
-    running = many(keeper, 16)
+    token_cache = keep(source)
+    running = many(token_cache, 16)
     source.gate.set()
     assert [one.result() for one in running] == [REJECTED] * 16
-    assert keeper.get(LIMIT) is REJECTED
+    assert token_cache.get(LIMIT) is REJECTED
     assert source.count == 1
-    keeper.reset(None)
-    assert got(keeper.get(LIMIT)).text == "two"
+    token_cache.reset(None)
+    assert got(token_cache.get(LIMIT)).text == "two"
     assert source.count == 2
 
 
-def test_a_mistake_of_the_function_reaches_everybody(keep: Callable[..., Keeper]) -> None:
+def test_a_mistake_of_the_function_reaches_everybody(keep: Callable[..., TokenCache]) -> None:
     """What nobody has foreseen is handed to those who waited, and does not keep a later call from trying."""
     mistake = SystemExit(3)
     source = Source(mistake, Grant(token="two"), held=True)
-    keeper = keep(source)
-    running = many(keeper, 3)
+    token_cache = keep(source)
+    running = many(token_cache, 3)
     source.gate.set()
     assert [one.result() for one in running] == [Raised(mistake)] * 3
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
 
 
-def test_a_spent_token_is_given_up(keep: Callable[..., Keeper]) -> None:
+def test_a_spent_token_is_given_up(keep: Callable[..., TokenCache]) -> None:
     """A token that was refused is replaced, by one refresh for all who found out."""
     source = Source(Grant(token="two"), held=True)
-    keeper = keep(source, token="one")
-    old = got(keeper.get(LIMIT))
-    running = many(keeper, 16, spent=old)
+    token_cache = keep(source, token="one")
+    old = got(token_cache.get(LIMIT))
+    running = many(token_cache, 16, spent=old)
     source.gate.set()
     assert {got(one.result()).text for one in running} == {"two"}
     assert source.count == 1
 
 
-def test_a_newer_token_is_used_instead_of_another_refresh(keep: Callable[..., Keeper]) -> None:
+def test_a_newer_token_is_used_instead_of_another_refresh(keep: Callable[..., TokenCache]) -> None:
     """Whoever comes late with a token that was replaced meanwhile gets the newer one, even if its text is the same."""
     source = Source(Grant(token="one"))
-    keeper = keep(source, token="one")
-    old = got(keeper.get(LIMIT))
-    new = got(keeper.get(LIMIT, old))
+    token_cache = keep(source, token="one")
+    old = got(token_cache.get(LIMIT))
+    new = got(token_cache.get(LIMIT, old))
     assert new is not old
-    assert keeper.get(LIMIT, old) is new
-    keeper.spend(old)
-    assert keeper.get(LIMIT) is new
+    assert token_cache.get(LIMIT, old) is new
+    token_cache.spend(old)
+    assert token_cache.get(LIMIT) is new
     assert source.count == 1
-    keeper.spend(new)
-    keeper.get(LIMIT)
+    token_cache.spend(new)
+    token_cache.get(LIMIT)
     assert source.count == 2
 
 
-def test_a_reset_in_the_middle_of_a_refresh(keep: Callable[..., Keeper]) -> None:
+def test_a_reset_in_the_middle_of_a_refresh(keep: Callable[..., TokenCache]) -> None:
     """What a refresh brings that began before the reset goes to those who waited for it and to nobody else."""
     source = Source(Grant(token="old"), Grant(token="new"), held=True)
-    keeper = keep(source)
-    (before,) = many(keeper, 1)
+    token_cache = keep(source)
+    (before,) = many(token_cache, 1)
     source.wait_for(1)
-    keeper.reset(None)
-    after = in_thread(keeper.get, LIMIT)
+    token_cache.reset(None)
+    after = in_thread(token_cache.get, LIMIT)
     source.wait_for(2)
     source.gate.set()
     assert got(before.result()).text == "old"
     assert got(after.result()).text == "new"
-    assert got(keeper.get(LIMIT)).text == "new"
+    assert got(token_cache.get(LIMIT)).text == "new"
 
 
-def test_a_rejection_that_a_reset_overtook_is_forgotten(keep: Callable[..., Keeper]) -> None:
+def test_a_rejection_that_a_reset_overtook_is_forgotten(keep: Callable[..., TokenCache]) -> None:
     """The old credentials may be rejected as late as they like: the new token stays in use."""
     source = Source(REJECTED, held=True)
-    keeper = keep(source)
-    (before,) = many(keeper, 1)
+    token_cache = keep(source)
+    (before,) = many(token_cache, 1)
     source.wait_for(1)
-    keeper.reset("given")
+    token_cache.reset("given")
     source.gate.set()
     assert before.result() is REJECTED
-    assert got(keeper.get(LIMIT)).text == "given"
+    assert got(token_cache.get(LIMIT)).text == "given"
 
 
-def test_a_refresh_that_does_not_end_is_left_after_its_limit(keep: Callable[..., Keeper], clock: ManualClock) -> None:
+def test_a_refresh_that_does_not_end_is_left_after_its_limit(
+    keep: Callable[..., TokenCache], clock: ManualClock
+) -> None:
     """Should the watch over the refresh ever fail, those who wait go on their own, and the next call starts anew."""
     source = Source(Grant(token="late"), Grant(token="two"), held=True)
-    keeper = keep(source)
-    (left,) = many(keeper, 1)
+    token_cache = keep(source)
+    (left,) = many(token_cache, 1)
     clock.advance(LIMIT + 4.9)
-    waiting(keeper, 1)
+    waiting(token_cache, 1)
     clock.advance(0.2)
     outcome = left.result()
     assert isinstance(outcome, Failure)
     assert (outcome.retryable, outcome.limit_seconds, outcome.phase) == (True, LIMIT, "waiting")
-    another = in_thread(keeper.get, LIMIT)
+    another = in_thread(token_cache.get, LIMIT)
     source.wait_for(2)
     source.gate.set()
     assert got(another.result()).text == "two"
-    assert got(keeper.get(LIMIT)).text == "two"
+    assert got(token_cache.get(LIMIT)).text == "two"
 
 
-def test_a_thread_that_cannot_be_started(keep: Callable[..., Keeper], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started(keep: Callable[..., TokenCache], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started the caller hears of it, and the next call is not kept waiting for it."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     source = Source(Grant(token="one"))
-    keeper = keep(source)
+    token_cache = keep(source)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         with pytest.raises(TooManyThreads, match="can't start new thread"):
-            keeper.get(LIMIT)
-    assert got(keeper.get(LIMIT)).text == "one"
+            token_cache.get(LIMIT)
+    assert got(token_cache.get(LIMIT)).text == "one"
     assert source.count == 1
 
 
@@ -296,12 +300,12 @@ def test_the_refresh_sees_the_context_of_who_started_it(clock: ManualClock) -> N
         return Grant(token=found)
 
     variable.set("mine")
-    keeper = Keeper(fetch, token=None, leeway=0.0, clock=clock)
-    assert got(keeper.get(LIMIT)).text == "mine"
+    token_cache = TokenCache(fetch, token=None, leeway=0.0, clock=clock)
+    assert got(token_cache.get(LIMIT)).text == "mine"
     assert variable.get() == "mine"
 
 
-def test_the_thread_has_a_name_and_keeps_nobody(keep: Callable[..., Keeper]) -> None:
+def test_the_thread_has_a_name_and_keeps_nobody(keep: Callable[..., TokenCache]) -> None:
     """A refresh on its way is a daemon thread that says what it is."""
     source = Source(Grant(token="one"), held=True)
     (running,) = many(keep(source), 1)
@@ -313,17 +317,17 @@ def test_the_thread_has_a_name_and_keeps_nobody(keep: Callable[..., Keeper]) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_refreshes_for_itself(keep: Callable[..., Keeper]) -> None:
+def test_a_forked_child_refreshes_for_itself(keep: Callable[..., TokenCache]) -> None:
     """The parent's refresh does not go on in the child, which starts one of its own with a lock of its own."""
     source = Source(Grant(token="one"), held=True)
-    keeper = keep(source)
-    (running,) = many(keeper, 1)
+    token_cache = keep(source)
+    (running,) = many(token_cache, 1)
     source.wait_for(1)
-    before = keeper._lock
-    assert keeper in at_fork._members
-    keeper.after_fork()
-    assert keeper._lock is not before
-    another = in_thread(keeper.get, LIMIT)
+    before = token_cache._lock
+    assert token_cache in at_fork._members
+    token_cache.after_fork()
+    assert token_cache._lock is not before
+    another = in_thread(token_cache.get, LIMIT)
     source.wait_for(2)
     source.gate.set()
     assert got(another.result()).text == got(running.result()).text == "one"
