@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.engine.notices import ProgressNotice, Teller
+from llmwatch.engine.notices import Notifier, ProgressNotice
 from llmwatch.interruption import is_interruption
 from llmwatch.records import notify
 from llmwatch.records.log import say
@@ -115,7 +115,7 @@ def a_sink() -> None:
 
 
 def a_notice() -> None:
-    Teller(is_signalled, 1.0, SYSTEM).tell(ProgressNotice(attempt=1))
+    Notifier(is_signalled, 1.0, SYSTEM).tell(ProgressNotice(attempt=1))
 
 
 def a_log() -> None:

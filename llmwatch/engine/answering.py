@@ -68,7 +68,7 @@ class ResponseCall(Call[Any]):
     def _answer(self) -> tuple[Head, list[Any]]:
         while True:
             attempt = self._attempt or self._begin_attempt()
-            batch = self._teller.take(attempt, self.number)
+            batch = self._notifier.take(attempt, self.number)
             if not batch:
                 self._fail(self._observe(attempt))
                 continue
@@ -91,7 +91,7 @@ class ResponseCall(Call[Any]):
                 return head, pieces
             attempt = self._answering
             assert attempt is not None
-            while (batch := self._teller.take(attempt, self.number)) is not None:
+            while (batch := self._notifier.take(attempt, self.number)) is not None:
                 pieces.extend(batch)
             ended = self._observe(attempt)
             if ended.error is None:

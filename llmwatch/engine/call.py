@@ -23,7 +23,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from llmwatch.engine.gate import Turn
 from llmwatch.engine.history import History
 from llmwatch.engine.incident_sinks import incident_sinks
-from llmwatch.engine.notices import DelayNotice, RetryNotice, Teller
+from llmwatch.engine.notices import DelayNotice, Notifier, RetryNotice
 from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
@@ -91,7 +91,7 @@ class Call(Generic[T]):
         )
         self._tools = self._exposed()
         self._tells = settings.on_notice is not None
-        self._teller = Teller(settings.on_notice, settings.notice_every, settings.clock)
+        self._notifier = Notifier(settings.on_notice, settings.notice_every, settings.clock)
         self._began_at = self._counted_from = 0.0  # of this call, and of its deadline
         self._began_wall = 0.0
         self._idle_since_previous: float | None = None
@@ -329,7 +329,7 @@ class Call(Generic[T]):
     def _next_batch(self) -> list[T] | None:
         while True:
             attempt = self._attempt or self._begin_attempt()
-            batch = self._teller.take(attempt, self.number) if self._tells else attempt.take()
+            batch = self._notifier.take(attempt, self.number) if self._tells else attempt.take()
             if batch is not None:
                 return batch
             ended = self._observe(attempt)
@@ -422,7 +422,7 @@ class Call(Generic[T]):
 
     def _tell_retry(self, ended: Ended, error: LLMWatchError, wait: float) -> None:
         record = ended.record
-        self._teller.tell(
+        self._notifier.tell(
             RetryNotice(
                 attempt=record.number,
                 of=self.retry.max_attempts,
@@ -478,7 +478,9 @@ class Call(Generic[T]):
             if told is not delay.barrier:
                 told = delay.barrier
                 message = planner.in_words(delay, self._request, now)
-                self._teller.tell(DelayNotice(attempt=self.number, cause=told.value, wait=until - now, message=message))
+                self._notifier.tell(
+                    DelayNotice(attempt=self.number, cause=told.value, wait=until - now, message=message)
+                )
             self._wait_for(turn, min(ends, delay.look_at))
 
     def _wait_for(self, turn: Turn, until: float) -> None:
@@ -496,10 +498,10 @@ class Call(Generic[T]):
             return self.cancelled_by is not None or ready()
 
         began = self._clock.now()
-        while not self._waiting.wait_for(over, self._lock, self._clock, self._teller.until(until)):
+        while not self._waiting.wait_for(over, self._lock, self._clock, self._notifier.until(until)):
             if self._clock.now() >= until:
                 break
-            self._teller.backing_off(self.number, since=began, deadline_at=self._planner.ends_at)
+            self._notifier.backing_off(self.number, since=began, deadline_at=self._planner.ends_at)
         if self.cancelled_by is not None:
             self._history.not_carried_out()
             self.raise_cancelled()

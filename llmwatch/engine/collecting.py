@@ -25,7 +25,7 @@ class CollectingCall(Call[Event]):
         while True:
             attempt = self._attempt or self._begin_attempt()
             collector = Collector()
-            while (batch := self._teller.take(attempt, self.number)) is not None:
+            while (batch := self._notifier.take(attempt, self.number)) is not None:
                 for event in batch:
                     collector.add(event)
             ended = self._observe(attempt)

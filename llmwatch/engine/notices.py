@@ -16,7 +16,7 @@ from llmwatch.redaction import redact
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import Clock
 
-__all__ = ["DelayNotice", "Notice", "NoticeCallback", "ProgressNotice", "RetryNotice", "Teller", "WaitNotice"]
+__all__ = ["DelayNotice", "Notice", "NoticeCallback", "Notifier", "ProgressNotice", "RetryNotice", "WaitNotice"]
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class _Telling(threading.local):
 _telling = _Telling()
 
 
-class Teller:
+class Notifier:
     """Waits for an attempt on behalf of its caller, and tells about it every now and then."""
 
     def __init__(self, callback: NoticeCallback | None, every: float, clock: Clock) -> None:

@@ -486,13 +486,13 @@ def test_a_call_of_a_signal_handler_between_two_steps() -> None:
         return 0.5
 
     street.gate._random = chance
-    teller = street.out(99.0, account="b")
+    refused = street.out(99.0, account="b")
     street.gate.hold(street.out(99.0, account="a"), 5.0, 100.0)
-    street.gate.hold(teller, 10.0, 100.0)
+    street.gate.hold(refused, 10.0, 100.0)
     first, second = street.turn("first", account="a"), street.turn("second", account="b")
     assert street.gate.ask(first, 100.0) == Delay(Barrier.PACE, 105.5, 0.5)
     assert street.gate.ask(second, 100.0) == Delay(Barrier.PACE, 110.5, 0.5)
-    street.gate.hold(teller, 20.0, 101.0)
+    street.gate.hold(refused, 20.0, 101.0)
     inside.append(first)
     street.gate.enter(object(), 107.0)
     assert (first.permit is not None, second.permit) == (True, None)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmwatch import ProgressNotice, WaitNotice
-from llmwatch.engine.notices import Teller
+from llmwatch.engine.notices import Notifier
 from llmwatch.watch.clock import ManualClock
 from llmwatch.watch.machine import Due, Phase
 
@@ -47,7 +47,7 @@ def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
     """One notice for each stretch, with the time waited, the limit that counts, and what is left of it."""
     told: list[Any] = []
     attempt = FakeAttempt(clock, after=3.5, gives=["event"], due=Due("ttfb", clock.now() + 10))
-    batch = Teller(told.append, 1.0, clock).take(attempt, 2)  # type: ignore[arg-type]
+    batch = Notifier(told.append, 1.0, clock).take(attempt, 2)  # type: ignore[arg-type]
     assert batch == ["event"]
     assert told == [
         *[
@@ -61,18 +61,18 @@ def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
 def test_what_comes_in_time_is_not_told(clock: ManualClock) -> None:
     """Nothing is said of a wait that is shorter than the interval."""
     told: list[Any] = []
-    teller = Teller(told.append, 1.0, clock)
+    notifier = Notifier(told.append, 1.0, clock)
     for _ in range(3):
-        assert teller.take(FakeAttempt(clock, after=0.9, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
+        assert notifier.take(FakeAttempt(clock, after=0.9, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
     assert told == []
 
 
 def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
     """Where no limit runs there is none to name, and one that is overdue has nothing left rather than less."""
     told: list[Any] = []
-    teller = Teller(told.append, 1.0, clock)
-    teller.take(FakeAttempt(clock, after=1.5, gives=["event"]), 1)  # type: ignore[arg-type]
-    teller.take(FakeAttempt(clock, after=1.5, gives=["event"], due=Due("stale", 0.0)), 1)  # type: ignore[arg-type]
+    notifier = Notifier(told.append, 1.0, clock)
+    notifier.take(FakeAttempt(clock, after=1.5, gives=["event"]), 1)  # type: ignore[arg-type]
+    notifier.take(FakeAttempt(clock, after=1.5, gives=["event"], due=Due("stale", 0.0)), 1)  # type: ignore[arg-type]
     waits = [one for one in told if isinstance(one, WaitNotice)]
     assert [(one.limit, one.expires_in) for one in waits] == [(None, None), ("stale", 0.0)]
 
@@ -80,16 +80,16 @@ def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
 def test_the_end_of_an_attempt_is_no_progress(clock: ManualClock) -> None:
     """A wait that ends with a verdict is not taken back: nothing came."""
     told: list[Any] = []
-    assert Teller(told.append, 1.0, clock).take(FakeAttempt(clock, after=1.5, gives=None), 1) is None  # type: ignore[arg-type]
+    assert Notifier(told.append, 1.0, clock).take(FakeAttempt(clock, after=1.5, gives=None), 1) is None  # type: ignore[arg-type]
     assert [type(one) for one in told] == [WaitNotice]
 
 
 def test_progress_is_told_once(clock: ManualClock) -> None:
     """After a notice was taken back there is nothing more to take back."""
     told: list[Any] = []
-    teller = Teller(told.append, 1.0, clock)
+    notifier = Notifier(told.append, 1.0, clock)
     for after in (1.5, 0.5, 0.5):
-        teller.take(FakeAttempt(clock, after=after, gives=["event"]), 1)  # type: ignore[arg-type]
+        notifier.take(FakeAttempt(clock, after=after, gives=["event"]), 1)  # type: ignore[arg-type]
     assert [type(one) for one in told] == [WaitNotice, ProgressNotice]
 
 
@@ -100,7 +100,7 @@ def test_a_callback_that_raises_is_logged(clock: ManualClock, caplog: pytest.Log
         raise RuntimeError
 
     with caplog.at_level(logging.ERROR, "llmwatch"):
-        assert Teller(breaks, 1.0, clock).take(FakeAttempt(clock, after=62.5, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
+        assert Notifier(breaks, 1.0, clock).take(FakeAttempt(clock, after=62.5, gives=["event"]), 1) == ["event"]  # type: ignore[arg-type]
     first, second = (one.getMessage() for one in caplog.records)
     assert second == f"{first} (60 times since the last line about it)"
 
@@ -113,7 +113,7 @@ def test_an_interrupt_in_a_callback_goes_through(clock: ManualClock, kind: type[
         raise kind
 
     with pytest.raises(kind):
-        Teller(interrupt, 1.0, clock).tell(ProgressNotice(attempt=1))
+        Notifier(interrupt, 1.0, clock).tell(ProgressNotice(attempt=1))
 
 
 def test_nobody_is_told_where_nobody_listens(clock: ManualClock) -> None:
@@ -125,7 +125,7 @@ def test_nobody_is_told_where_nobody_listens(clock: ManualClock) -> None:
             bounds.append(until)
             return ["event"]
 
-    teller = Teller(None, 1.0, clock)
-    teller.tell(ProgressNotice(attempt=1))
-    assert teller.take(Once(), 1) == ["event"]  # type: ignore[arg-type]
+    notifier = Notifier(None, 1.0, clock)
+    notifier.tell(ProgressNotice(attempt=1))
+    assert notifier.take(Once(), 1) == ["event"]  # type: ignore[arg-type]
     assert bounds == [None]

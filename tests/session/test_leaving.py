@@ -13,7 +13,7 @@ import requests
 
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
-from llmwatch.engine.notices import Teller
+from llmwatch.engine.notices import Notifier
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.session.doors import Way, caught, record_of
@@ -197,12 +197,12 @@ def test_an_interrupt_leaves_no_answer_that_is_on_its_way(
     session.
     """
 
-    def interrupted(_: Teller, attempt: Any, number: int) -> Any:
+    def interrupted(_: Notifier, attempt: Any, number: int) -> Any:
         eventually(lambda: attempt.verdict is not None, "the answer is here")
         assert attempt.join(PATIENCE)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Teller, "take", interrupted)
+    monkeypatch.setattr(Notifier, "take", interrupted)
     hour = 3600.0
     limits = Limits(connect=hour, send=hour, headers=hour, ttfb=hour, first_content=hour, stale=hour, progress=hour)
     with FaultServer("healthy") as server:
