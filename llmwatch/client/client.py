@@ -20,7 +20,7 @@ from llmwatch.engine.call import Call
 from llmwatch.engine.collecting import CollectingCall
 from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Start, checked_settings
+from llmwatch.engine.settings import RequestKind, Start, checked_settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
@@ -247,7 +247,7 @@ class Client:
         return Start(
             request=CallRequest.build(method, url, kwargs),
             door=door,
-            nature=Nature.PLAIN if door is Door.REQUEST else Nature.STREAM,
+            request_kind=RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM,
             limits=limits,
             timeouts=of_requests(kwargs.get("timeout"), heeded=self._settings.heeds_timeouts),
             retry=retry,

@@ -8,7 +8,7 @@ import requests
 
 from llmwatch.engine.call import Call
 from llmwatch.engine.exchange import Exchange, Head
-from llmwatch.engine.settings import Nature
+from llmwatch.engine.settings import RequestKind
 from llmwatch.errors import ProviderError
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Seen, VerdictKind
@@ -38,7 +38,7 @@ class ResponseCall(Call[Any]):
     @property
     def streams(self) -> bool:
         """Whether it is a call of a model that streams its answer."""
-        return self._start.nature is Nature.STREAM
+        return self._start.request_kind is RequestKind.STREAM
 
     @property
     def answered(self) -> bool:
@@ -76,7 +76,7 @@ class ResponseCall(Call[Any]):
             self._answering = attempt
             if self._is_forced(attempt, head):
                 continue
-            if self._start.nature is Nature.OTHER or head.response.status_code < 400:
+            if self._start.request_kind is RequestKind.OTHER or head.response.status_code < 400:
                 self._handed_out = not self._start.whole
                 if head.body is not None:
                     self._succeed(self._observe(attempt))
@@ -106,7 +106,7 @@ class ResponseCall(Call[Any]):
         used up, and that is to be an error.
         """
         retries, response = self._start.adapter_retries, head.response
-        if retries is None or self._start.nature is not Nature.OTHER:
+        if retries is None or self._start.request_kind is not RequestKind.OTHER:
             return False
         if head.body is not None:
             refusal = self._refusal(attempt, response)

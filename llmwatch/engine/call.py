@@ -28,7 +28,7 @@ from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.engine.unknown_variables import log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
@@ -311,7 +311,7 @@ class Call(Generic[T]):
             url=self._request.url,
             body=self._request.body,
             body_bytes=self._request.size,
-            plain=self._start.nature is not Nature.STREAM,
+            plain=self._start.request_kind is not RequestKind.STREAM,
             relay=self._start.door is Door.SESSION,
             patience=self._history.patience,
         )
@@ -372,7 +372,7 @@ class Call(Generic[T]):
             self._history.not_carried_out()
 
     def _succeed(self, ended: Ended) -> None:
-        self.empty = self._start.nature is Nature.STREAM and not ended.facts.content
+        self.empty = self._start.request_kind is RequestKind.STREAM and not ended.facts.content
         self._planner.attempt_over(None, cancelled=False)
         self._history.attempts.append(ended.record)
         if _is_failure(ended.fault):

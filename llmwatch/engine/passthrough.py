@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmwatch.engine.exchange import KIND_OF, NO_MARKS, EventDelivery, Exchange, Head
-from llmwatch.engine.settings import Nature
+from llmwatch.engine.settings import RequestKind
 from llmwatch.errors import (
     EmptyStream,
     EventTooLarge,
@@ -43,7 +43,7 @@ class Piece(bytes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassthroughExchange(Exchange):
-    """One request and its response, of whatever ``nature``. ``findable``: whether its sockets will be found.
+    """One request and its response, of whatever ``request_kind``. ``findable``: whether its sockets will be found.
 
     Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
     read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
@@ -53,7 +53,7 @@ class PassthroughExchange(Exchange):
     is answered with.
     """
 
-    nature: Nature
+    request_kind: RequestKind
     findable: bool = True
     strict: bool = False
     redirected: bool = False
@@ -65,10 +65,10 @@ class PassthroughExchange(Exchange):
         """The work of one attempt."""
         attempt.stats.opaque = not self.findable
         # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
-        attempt.unhurried = self.nature is Nature.OTHER
-        if self.nature is Nature.STREAM:
+        attempt.unhurried = self.request_kind is RequestKind.OTHER
+        if self.request_kind is RequestKind.STREAM:
             self._run(attempt, self._read_stream, streaming=True)
-        elif self.nature is Nature.PLAIN:
+        elif self.request_kind is RequestKind.PLAIN:
             self._run(attempt, self._read_plain, streaming=False)
         else:
             self._run(attempt, self._read_bytes, streaming=False, model=False)
@@ -223,7 +223,9 @@ class ByteDelivery(EventDelivery):
             ends = self.strict
         if ends:
             raise self._exchange._scrubbed(self._attempt, failure)
-        if recognition.seen or (self._exchange.nature is Nature.STREAM and not isinstance(failure, StreamTruncated)):
+        if recognition.seen or (
+            self._exchange.request_kind is RequestKind.STREAM and not isinstance(failure, StreamTruncated)
+        ):
             self._note_fault(failure)
 
     def _is_document(self) -> bool:

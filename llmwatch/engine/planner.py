@@ -11,7 +11,7 @@ import requests
 from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
 from llmwatch.engine.history import History
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
@@ -84,7 +84,7 @@ class Planner:
         return self.turn
 
     def _turn(self, request: CallRequest, *, costs: bool, told_at: float | None, **more: Any) -> Turn:
-        heeded = self.start.nature is not Nature.OTHER
+        heeded = self.start.request_kind is not RequestKind.OTHER
         attempts_left = self.retry.max_attempts - self.history.counted + 1
         refused = told_at is not None and self.retry.pace
         return Turn(
@@ -337,7 +337,7 @@ class Planner:
             # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
             # twice.
             resend_with_tools=retry.resend_with_tools
-            and (self.start.nature is not Nature.OTHER or self.start.door is Door.WRAP),
+            and (self.start.request_kind is not RequestKind.OTHER or self.start.door is Door.WRAP),
             plain=self.start.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,

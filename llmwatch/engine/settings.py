@@ -32,10 +32,10 @@ from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.wire import MAX_EVENT, check_dialect
 
-__all__ = ["Nature", "Settings", "Start", "checked_settings"]
+__all__ = ["RequestKind", "Settings", "Start", "checked_settings"]
 
 
-class Nature(Enum):
+class RequestKind(Enum):
     """What the far side does until it is finished.
 
     ``STREAM`` sends events as they come about. ``PLAIN`` is a model call that is silent and at work until it answers
@@ -92,7 +92,7 @@ class Start:
 
     request: CallRequest
     door: Door
-    nature: Nature = Nature.STREAM
+    request_kind: RequestKind = RequestKind.STREAM
     whole: bool = False
     documents_whole: bool = False
     strict: bool = False
@@ -109,7 +109,7 @@ class Start:
     @property
     def plain(self) -> bool:
         """A model call that is silent until it is finished."""
-        return self.nature is Nature.PLAIN
+        return self.request_kind is RequestKind.PLAIN
 
     @property
     def telling(self) -> bool:
@@ -120,7 +120,7 @@ class Start:
         if self.door is Door.REQUEST:
             known = is_model_call(request.method, request.url, request.body)
         else:
-            known = self.door is not Door.SESSION or self.nature is not Nature.OTHER
+            known = self.door is not Door.SESSION or self.request_kind is not RequestKind.OTHER
         return known or request.method in IDEMPOTENT
 
     @property

@@ -9,7 +9,7 @@ from llmwatch.engine.call import MakeWork, Work
 from llmwatch.engine.exchange import Exchange
 from llmwatch.engine.passthrough import PassthroughExchange
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
@@ -54,10 +54,10 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             keepalive=keepalive,
             max_event=max_event,
             # What is no model call may be as large as its caller likes.
-            max_body=sys.maxsize if start.nature is Nature.OTHER and not start.redirected else max_body,
+            max_body=sys.maxsize if start.request_kind is RequestKind.OTHER and not start.redirected else max_body,
             dialect=settings.dialect,
             wall=settings.clock.wall,
-            nature=start.nature,
+            request_kind=start.request_kind,
             findable=sender.findable,
             strict=start.strict,
             redirected=start.redirected,

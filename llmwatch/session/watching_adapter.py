@@ -13,7 +13,7 @@ from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.engine.timeouts import Timeouts, of_requests
 from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
@@ -158,7 +158,7 @@ def open_response(
     """
     was_model_call = arrived(prepared)
     ends_at = end_of(prepared) if ends_at is None else ends_at
-    request, nature = _looked_at(prepared)
+    request, request_kind = _looked_at(prepared)
     try:
         request.check_origin()
     except ConfigError as found:
@@ -166,13 +166,18 @@ def open_response(
         raise error(found, prepared, None) from None
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(
-        inner, prepared, given, model=nature is not Nature.OTHER, trust_advice=trust_advice, overrides=overrides
+        inner,
+        prepared,
+        given,
+        model=request_kind is not RequestKind.OTHER,
+        trust_advice=trust_advice,
+        overrides=overrides,
     )
     start = Start(
         request=replace(request, kwargs=sender.kwargs),
         door=Door.SESSION,
-        nature=nature,
-        whole=not stream and (nature is not Nature.OTHER or request.method in IDEMPOTENT),
+        request_kind=request_kind,
+        whole=not stream and (request_kind is not RequestKind.OTHER or request.method in IDEMPOTENT),
         limits=limits,
         retry=retry,
         cancel=cancel,
@@ -187,14 +192,14 @@ def open_response(
     try:
         call.begin()
         head, pieces = call.whole() if start.whole else call.answer()
-        if (was_model_call or nature is not Nature.OTHER) and head.response.is_redirect:
+        if (was_model_call or request_kind is not RequestKind.OTHER) and head.response.is_redirect:
             sent_on(prepared, call.ends_at)
         return hand_out(
             call,
             head,
             pieces,
             ended=start.whole or head.body is not None,
-            promptly=nature is not Nature.OTHER,
+            promptly=request_kind is not RequestKind.OTHER,
             error=error,
             connection=connection,
         )
@@ -207,12 +212,12 @@ def open_response(
         raise
 
 
-def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, Nature]:
+def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, RequestKind]:
     """The request in our words, and what it is. Of one that is no model call only its method says whether it may be
     sent again; its body is not looked into.
     """
     request = CallRequest.of(prepared)
     if is_model_call(request.method, request.url, request.body):
         streaming = is_streaming(request.url, request.body, headers=prepared.headers)
-        return request, Nature.STREAM if streaming else Nature.PLAIN
-    return replace(request, body=None, readable=request.method in IDEMPOTENT), Nature.OTHER
+        return request, RequestKind.STREAM if streaming else RequestKind.PLAIN
+    return replace(request, body=None, readable=request.method in IDEMPOTENT), RequestKind.OTHER

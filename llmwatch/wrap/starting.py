@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from llmwatch.engine.call import Call, Work
 from llmwatch.engine.hosts import Origins
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
 from llmwatch.policy.limit_table import EVENT_LIMITS
 from llmwatch.recovery import Door
@@ -69,7 +69,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
     start = Start(
         request=FunctionRequest.naming(method, function),
         door=Door.WRAP,
-        nature=Nature.OTHER if once else Nature.STREAM,
+        request_kind=RequestKind.OTHER if once else RequestKind.STREAM,
         limits=options.limits,
         retry=options.retry,
         cancel=options.cancel,

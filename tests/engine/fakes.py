@@ -15,7 +15,7 @@ from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Settings, Start
+from llmwatch.engine.settings import RequestKind, Settings, Start
 from llmwatch.engine.workers import exchanges
 from llmwatch.recovery import Door
 from llmwatch.transport.context import RequestContext
@@ -230,8 +230,8 @@ class Studio:
         """A call that was not begun, and the sender that answers it."""
         sender = FakeSender(self.time.clock.now, answers)
         request = CallRequest.build("POST", url, {"json": {"stream": True}, **kwargs})
-        nature = Nature.PLAIN if door is Door.REQUEST else Nature.STREAM
-        start = Start(request=request, door=door, nature=nature, retry=retry, limits=limits, cancel=cancel)
+        request_kind = RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM
+        start = Start(request=request, door=door, request_kind=request_kind, retry=retry, limits=limits, cancel=cancel)
         settings = settings or self.settings()
         work = exchanges(sender, settings, start)  # type: ignore[arg-type]
         call: Call[Event] = (ResponseCall if door is Door.REQUEST else Call)(work, settings, start)

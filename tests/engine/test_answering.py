@@ -12,7 +12,7 @@ from llmwatch import Limits, LLMWatchError, Retry, StreamCut, StreamTruncated, W
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.passthrough import PassthroughExchange
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Nature, Start
+from llmwatch.engine.settings import RequestKind, Start
 from llmwatch.engine.workers import passthroughs
 from llmwatch.recovery import Door
 from tests.end_to_end.calls import eventually, in_thread
@@ -46,7 +46,7 @@ class _Sender(FakeSender):
 
 
 class Doors:
-    """Makes calls of each nature."""
+    """Makes calls of each kind of request."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
@@ -54,7 +54,7 @@ class Doors:
     def call(
         self,
         *answers: Answer,
-        nature: Nature = Nature.STREAM,
+        request_kind: RequestKind = RequestKind.STREAM,
         whole: bool = False,
         findable: bool = True,
         **more: Any,
@@ -62,10 +62,10 @@ class Doors:
         settings = self.studio.settings(**more.pop("settings", {}))
         sender = _Sender(self.studio.time.clock.now, answers)
         sender.findable = findable
-        request = CallRequest.build("POST", URL, {"json": {"stream": nature is Nature.STREAM}})
-        if nature is Nature.OTHER:
+        request = CallRequest.build("POST", URL, {"json": {"stream": request_kind is RequestKind.STREAM}})
+        if request_kind is RequestKind.OTHER:
             request = replace(request, body=None, readable=False)
-        start = Start(request=request, door=Door.SESSION, nature=nature, whole=whole, **more)
+        start = Start(request=request, door=Door.SESSION, request_kind=request_kind, whole=whole, **more)
         return ResponseCall(passthroughs(sender, settings, start), settings, start), sender  # type: ignore[arg-type]
 
 
@@ -177,11 +177,11 @@ def test_a_whole_stream_discards_half_an_answer_once(doors: Doors, cut: Exceptio
 # -- statuses -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nature", [Nature.STREAM, Nature.PLAIN])
+@pytest.mark.parametrize("request_kind", [RequestKind.STREAM, RequestKind.PLAIN])
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_last_status_of_a_model_is_its_answer(doors: Doors, nature: Nature, whole: bool) -> None:
+def test_the_last_status_of_a_model_is_its_answer(doors: Doors, request_kind: RequestKind, whole: bool) -> None:
     """After the resends that it allows: with its body, and a record that says what happened."""
-    call, sender = doors.call(BUSY, nature=nature, whole=whole, retry=Retry(backoff=0, max_backoff=0))
+    call, sender = doors.call(BUSY, request_kind=request_kind, whole=whole, retry=Retry(backoff=0, max_backoff=0))
     call.begin()
     head, pieces = call.whole() if whole else call.answer()
     assert (head.response.status_code, head.body) == (503, BUSY.pieces[0])
@@ -195,7 +195,7 @@ def test_the_last_status_of_a_model_is_its_answer(doors: Doors, nature: Nature, 
 @pytest.mark.parametrize("whole", [True, False])
 def test_any_other_status_is_the_answer_at_once(doors: Doors, whole: bool) -> None:
     """What is no model call is asked once, and its body is read like any other."""
-    call, sender = doors.call(BUSY, nature=Nature.OTHER, whole=whole)
+    call, sender = doors.call(BUSY, request_kind=RequestKind.OTHER, whole=whole)
     call.begin()
     head, pieces = call.whole() if whole else call.answer()
     assert head.response.status_code == 503
@@ -210,7 +210,7 @@ def test_any_other_status_is_the_answer_at_once(doors: Doors, whole: bool) -> No
 
 def test_a_download_is_handed_over_as_it_comes(doors: Doors) -> None:
     """Its head is there before its body, its bytes as they were read, whatever is in them."""
-    call, _ = doors.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), nature=Nature.OTHER)
+    call, _ = doors.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), request_kind=RequestKind.OTHER)
     call.begin()
     head, pieces = call.answer()
     assert (head.body, b"".join(pieces) + _rest(call)) == (None, b"<html>data: {broken\n\n")
@@ -219,7 +219,7 @@ def test_a_download_is_handed_over_as_it_comes(doors: Doors) -> None:
 def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> None:
     """Whoever has it all and closes has not given up."""
     answer = Answer(pieces=[b"1234", b"56"], headers={"content-length": "6"}, silent=True)
-    call, sender = doors.call(answer, nature=Nature.OTHER)
+    call, sender = doors.call(answer, request_kind=RequestKind.OTHER)
     call.begin()
     _, pieces = call.answer()
     while len(b"".join(pieces)) < 6:
@@ -232,7 +232,9 @@ def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> 
 
 def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:
     """A POST that is no model call is lost with its connection."""
-    call, sender = doors.call(Answer(error=ConnectionResetError(104, "reset"), reused=False), nature=Nature.OTHER)
+    call, sender = doors.call(
+        Answer(error=ConnectionResetError(104, "reset"), reused=False), request_kind=RequestKind.OTHER
+    )
     call.begin()
     with pytest.raises(StreamCut) as caught:
         call.answer()
@@ -243,7 +245,7 @@ def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:
 def test_where_nothing_can_be_seen_nothing_is_sent_again(doors: Doors) -> None:
     """Not for a model either: over connections that nobody finds the facts are unknown."""
     answer = Answer(silent=True)
-    call, sender = doors.call(answer, nature=Nature.STREAM, findable=False, limits=Limits(ttfb=5))
+    call, sender = doors.call(answer, request_kind=RequestKind.STREAM, findable=False, limits=Limits(ttfb=5))
     call.begin()
     sender.wait_for(1)
     running = in_thread(call.answer)
@@ -290,7 +292,11 @@ def test_closing_before_the_end_is_a_cancellation(doors: Doors) -> None:
 
 def test_the_work_of_each_nature(doors: Doors) -> None:
     """One relay an attempt, with what the call goes by."""
-    call, sender = doors.call(whole(), nature=Nature.PLAIN, findable=False)
+    call, sender = doors.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)
     assert isinstance(work.__self__, PassthroughExchange)
-    assert (work.__self__.nature, work.__self__.findable, work.__self__.sender) == (Nature.PLAIN, False, sender)
+    assert (work.__self__.request_kind, work.__self__.findable, work.__self__.sender) == (
+        RequestKind.PLAIN,
+        False,
+        sender,
+    )
