@@ -20,7 +20,7 @@ from llmwatch.engine.call import Call
 from llmwatch.engine.collecting import CollectingCall
 from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Start, checked_settings
+from llmwatch.engine.settings import CallOptions, RequestKind, checked_settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
@@ -124,8 +124,8 @@ class Client:
         body should ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
         :class:`~llmwatch.ConfigError` for a URL or setting that cannot be meant.
         """
-        start = self._start(Door.STREAM, method, url, limits, retry, cancel, kwargs)
-        return Stream(lambda: self._call(start, Call))
+        options = self._options(Door.STREAM, method, url, limits, retry, cancel, kwargs)
+        return Stream(lambda: self._call(options, Call))
 
     def collect(
         self,
@@ -145,8 +145,8 @@ class Client:
         :class:`~llmwatch.MalformedEvent` for one that asks for a tool call which is not whole, unless the provider says
         that it cut the answer itself.
         """
-        start = self._start(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
-        call = self._call(start, CollectingCall)
+        options = self._options(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
+        call = self._call(options, CollectingCall)
         try:
             call.begin()
             collector = call.answer()
@@ -194,8 +194,8 @@ class Client:
         follow 307 and 308 within the origin, five times at most in all attempts together; any other redirect is
         returned. One that leads nowhere is a :class:`~llmwatch.ProviderError`.
         """
-        start = self._start(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
-        call = self._call(start, ResponseCall)
+        options = self._options(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
+        call = self._call(options, ResponseCall)
         try:
             call.begin()
             head, _ = call.answer()
@@ -232,7 +232,7 @@ class Client:
 
     # -- inside -------------------------------------------------------------
 
-    def _start(
+    def _options(
         self,
         door: Door,
         method: str,
@@ -241,10 +241,10 @@ class Client:
         retry: Retry | None,
         cancel: CancelToken | None,
         kwargs: dict[str, Any],
-    ) -> Start:
+    ) -> CallOptions:
         if cancel is not None and not isinstance(cancel, CancelToken):
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
-        return Start(
+        return CallOptions(
             request=CallRequest.build(method, url, kwargs),
             door=door,
             request_kind=RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM,
@@ -254,9 +254,9 @@ class Client:
             cancel=cancel,
         )
 
-    def _call(self, start: Start, kind: type[C]) -> C:
-        work = exchanges(self._sender, self._settings, start)
-        call = kind(work, self._settings, start)
+    def _call(self, options: CallOptions, kind: type[C]) -> C:
+        work = exchanges(self._sender, self._settings, options)
+        call = kind(work, self._settings, options)
         with self._lock:
             if self._closed:
                 raise Cancelled("This client is closed; nothing was sent. Make a new one.", by="lifecycle")

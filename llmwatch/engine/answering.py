@@ -38,7 +38,7 @@ class ResponseCall(Call[Any]):
     @property
     def streams(self) -> bool:
         """Whether it is a call of a model that streams its answer."""
-        return self._start.request_kind is RequestKind.STREAM
+        return self._options.request_kind is RequestKind.STREAM
 
     @property
     def answered(self) -> bool:
@@ -76,8 +76,8 @@ class ResponseCall(Call[Any]):
             self._answering = attempt
             if self._is_forced(attempt, head):
                 continue
-            if self._start.request_kind is RequestKind.OTHER or head.response.status_code < 400:
-                self._handed_out = not self._start.whole
+            if self._options.request_kind is RequestKind.OTHER or head.response.status_code < 400:
+                self._handed_out = not self._options.whole
                 if head.body is not None:
                     self._succeed(self._observe(attempt))
             elif self._is_resent(attempt, head):
@@ -105,8 +105,8 @@ class ResponseCall(Call[Any]):
         """Whether another attempt follows this status because the adapter's own retries ask for it. Raises if they are
         used up, and that is to be an error.
         """
-        retries, response = self._start.adapter_retries, head.response
-        if retries is None or self._start.request_kind is not RequestKind.OTHER:
+        retries, response = self._options.adapter_retries, head.response
+        if retries is None or self._options.request_kind is not RequestKind.OTHER:
             return False
         if head.body is not None:
             refusal = self._refusal(attempt, response)

@@ -28,7 +28,7 @@ from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.engine.unknown_variables import log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
@@ -70,21 +70,21 @@ _MOST_HELD = 64 * 1024
 class Call(Generic[T]):
     """One call of the user. :meth:`next_batch` drives it; :meth:`cancel` ends it from any thread."""
 
-    def __init__(self, make_work: MakeWork, settings: Settings, start: Start) -> None:
+    def __init__(self, make_work: MakeWork, settings: Settings, options: CallOptions) -> None:
         self._make_work = make_work
         self._settings = settings
-        self._start = start
-        self._request = start.request
+        self._options = options
+        self._request = options.request
         self._clock = settings.clock
         self._history = History()
-        self.retry: EffectiveRetry = resolve_retry(call=start.retry, client=settings.retry, environ=os.environ)
+        self.retry: EffectiveRetry = resolve_retry(call=options.retry, client=settings.retry, environ=os.environ)
         self.limits: EffectiveLimits = self._resolve_limits()
         if self.limits.warnings:
             log_unknown(os.environ)
         self._sinks = (*settings.sinks, *incident_sinks(os.environ))
         self._planner = Planner(
             settings=settings,
-            start=start,
+            options=options,
             retry=self.retry,
             history=self._history,
             gate=settings.origins.get(self._request.origin, self.retry, settings.random),
@@ -97,10 +97,10 @@ class Call(Generic[T]):
         self._idle_since_previous: float | None = None
         self._subscription = 0
         self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
-        self._bounds = Bounds(held=_MOST_HELD if start.door is Door.SESSION else None)
-        self._handed_out = start.door in (Door.STREAM, Door.WRAP)
+        self._bounds = Bounds(held=_MOST_HELD if options.door is Door.SESSION else None)
+        self._handed_out = options.door in (Door.STREAM, Door.WRAP)
         # A notice callback is the user's code, and may keep the worker waiting.
-        self._collected = start.decides_as in (Door.COLLECT, Door.REQUEST) and settings.on_notice is None
+        self._collected = options.decides_as in (Door.COLLECT, Door.REQUEST) and settings.on_notice is None
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
@@ -135,7 +135,7 @@ class Call(Generic[T]):
         self._context, self._process = contextvars.copy_context(), os.getpid()
         self._thread = threading.get_ident()
         _open[id(self)] = weakref.ref(self)
-        token = self._start.cancel
+        token = self._options.cancel
         if token is not None:
             # Weakly, so that a token which outlives a call that was dropped does not keep it.
             self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
@@ -192,7 +192,7 @@ class Call(Generic[T]):
             # Who has its end mark has all of the answer, whether or not the body is over.
             attempt.accept()
         verdict = None if attempt is None else attempt.verdict
-        if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._start.plain:
+        if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._options.plain:
             self._succeed(self._observe(attempt))
             return
         left = verdict is None or (self._dropped and verdict.kind is VerdictKind.CANCELLED and not self.cancelled_by)
@@ -257,7 +257,7 @@ class Call(Generic[T]):
         self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
         deadline = self.limits.value("deadline")
         if deadline is not None:
-            ends_at, earlier = self._began_at + deadline, self._start.ends_at
+            ends_at, earlier = self._began_at + deadline, self._options.ends_at
             if earlier is not None and earlier < ends_at:
                 ends_at, self._counted_from = earlier, earlier - deadline
             self._planner.ends_at = ends_at
@@ -304,18 +304,18 @@ class Call(Generic[T]):
 
     def _resolve_limits(self) -> EffectiveLimits:
         limits = resolve_limits(
-            call=self._start.limits,
+            call=self._options.limits,
             client=self._settings.limits,
             environ=os.environ,
             profile=self._settings.profile,
             url=self._request.url,
             body=self._request.body,
             body_bytes=self._request.size,
-            plain=self._start.request_kind is not RequestKind.STREAM,
-            relay=self._start.door is Door.SESSION,
+            plain=self._options.request_kind is not RequestKind.STREAM,
+            relay=self._options.door is Door.SESSION,
             patience=self._history.patience,
         )
-        return self._start.timeouts.on(limits).lowered(self._start.caps, self._start.caps_source)
+        return self._options.timeouts.on(limits).lowered(self._options.caps, self._options.caps_source)
 
     def _loading_time(self) -> float:
         """Seconds for which a local server may load its model: as long as it might be silent."""
@@ -324,7 +324,7 @@ class Call(Generic[T]):
 
     def _exposed(self) -> ToolExposure:
         request = self._request
-        return tool_exposure(request.body, readable=request.readable and self._start.telling)
+        return tool_exposure(request.body, readable=request.readable and self._options.telling)
 
     def _next_batch(self) -> list[T] | None:
         while True:
@@ -372,7 +372,7 @@ class Call(Generic[T]):
             self._history.not_carried_out()
 
     def _succeed(self, ended: Ended) -> None:
-        self.empty = self._start.request_kind is RequestKind.STREAM and not ended.facts.content
+        self.empty = self._options.request_kind is RequestKind.STREAM and not ended.facts.content
         self._planner.attempt_over(None, cancelled=False)
         self._history.attempts.append(ended.record)
         if _is_failure(ended.fault):
@@ -560,8 +560,8 @@ class Call(Generic[T]):
             raise
 
     def _wind_up(self, outcome: str, error: BaseException | None) -> None:
-        if self._start.cancel is not None:
-            self._start.cancel.unsubscribe(self._subscription)
+        if self._options.cancel is not None:
+            self._options.cancel.unsubscribe(self._subscription)
         if self._release is not None:
             self._release()
         failure = None if error is None else failure_of(error)
@@ -572,7 +572,7 @@ class Call(Generic[T]):
             method=self._request.method,
             url=self._request.url,
             origin=self._request.origin,
-            door=self._start.door.value,
+            door=self._options.door.value,
             profile=self.limits.profile,
             limits=self.limits.recorded,
             attempts=tuple(self._history.attempts),

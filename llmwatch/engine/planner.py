@@ -11,7 +11,7 @@ import requests
 from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
 from llmwatch.engine.history import History
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
@@ -48,7 +48,7 @@ class Planner:
     """
 
     settings: Settings
-    start: Start
+    options: CallOptions
     retry: EffectiveRetry
     history: History
     gate: Gate
@@ -84,7 +84,7 @@ class Planner:
         return self.turn
 
     def _turn(self, request: CallRequest, *, costs: bool, told_at: float | None, **more: Any) -> Turn:
-        heeded = self.start.request_kind is not RequestKind.OTHER
+        heeded = self.options.request_kind is not RequestKind.OTHER
         attempts_left = self.retry.max_attempts - self.history.counted + 1
         refused = told_at is not None and self.retry.pace
         return Turn(
@@ -298,7 +298,7 @@ class Planner:
         """What the adapter's own retries make of a failure that is never sent again here: not by this method, not for
         this cause, or not at all. ``None`` if they leave it at ``plan``.
         """
-        retries, failure = self.start.adapter_retries, failure_of(error)
+        retries, failure = self.options.adapter_retries, failure_of(error)
         ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
         if retries is None or ours or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
             return None
@@ -315,7 +315,7 @@ class Planner:
         """What the adapter's own retries make of a response: another try after so many seconds, or its error, if all
         of them are used up and it is to be raised. ``None``: it is the answer.
         """
-        retries = self.start.adapter_retries
+        retries = self.options.adapter_retries
         assert retries is not None
         plan = self.stop(error, facts, None)
         wait = retries.after_status(request.method, request.url, response)
@@ -330,15 +330,15 @@ class Planner:
     def _context(self, cancelled_by: str | None) -> Context:
         history, retry = self.history, self.retry
         return Context(
-            door=self.start.decides_as,
+            door=self.options.decides_as,
             attempt=history.counted,
             max_attempts=retry.max_attempts,
             slow_but_alive=retry.slow_but_alive,
             # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
             # twice.
             resend_with_tools=retry.resend_with_tools
-            and (self.start.request_kind is not RequestKind.OTHER or self.start.door is Door.WRAP),
-            plain=self.start.plain,
+            and (self.options.request_kind is not RequestKind.OTHER or self.options.door is Door.WRAP),
+            plain=self.options.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,
             cancelled_by=cancelled_by,

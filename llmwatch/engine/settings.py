@@ -32,7 +32,7 @@ from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.wire import MAX_EVENT, check_dialect
 
-__all__ = ["RequestKind", "Settings", "Start", "checked_settings"]
+__all__ = ["CallOptions", "RequestKind", "Settings", "checked_settings"]
 
 
 class RequestKind(Enum):
@@ -79,7 +79,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class CallOptions:
     """How a call differs from its client.
 
     ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a

@@ -9,7 +9,7 @@ from llmwatch.engine.call import MakeWork, Work
 from llmwatch.engine.exchange import Exchange
 from llmwatch.engine.passthrough import PassthroughExchange
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Opener
@@ -18,7 +18,7 @@ from llmwatch.wire import MAX_EVENT
 __all__ = ["exchanges", "passthroughs"]
 
 
-def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
+def exchanges(sender: Opener, settings: Settings, options: CallOptions) -> MakeWork:
     """One :class:`Exchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
@@ -35,12 +35,12 @@ def exchanges(sender: Opener, settings: Settings, start: Start) -> MakeWork:
             dialect=settings.dialect,
             wall=settings.clock.wall,
         )
-        return exchange.run_plain if start.plain else exchange.run_stream
+        return exchange.run_plain if options.plain else exchange.run_stream
 
     return make
 
 
-def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> MakeWork:
+def passthroughs(sender: PreparedSender, settings: Settings, options: CallOptions) -> MakeWork:
     """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
@@ -54,15 +54,15 @@ def passthroughs(sender: PreparedSender, settings: Settings, start: Start) -> Ma
             keepalive=keepalive,
             max_event=max_event,
             # What is no model call may be as large as its caller likes.
-            max_body=sys.maxsize if start.request_kind is RequestKind.OTHER and not start.redirected else max_body,
+            max_body=sys.maxsize if options.request_kind is RequestKind.OTHER and not options.redirected else max_body,
             dialect=settings.dialect,
             wall=settings.clock.wall,
-            request_kind=start.request_kind,
+            request_kind=options.request_kind,
             findable=sender.findable,
-            strict=start.strict,
-            redirected=start.redirected,
-            whole=start.whole,
-            documents_whole=start.documents_whole,
+            strict=options.strict,
+            redirected=options.redirected,
+            whole=options.whole,
+            documents_whole=options.documents_whole,
             trust_advice=sender.trust_advice,
         ).run
 

@@ -13,7 +13,7 @@ from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.engine.timeouts import Timeouts, of_requests
 from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
@@ -173,7 +173,7 @@ def open_response(
         trust_advice=trust_advice,
         overrides=overrides,
     )
-    start = Start(
+    options = CallOptions(
         request=replace(request, kwargs=sender.kwargs),
         door=Door.SESSION,
         request_kind=request_kind,
@@ -188,17 +188,17 @@ def open_response(
         ends_at=ends_at,
         redirected=was_model_call,
     )
-    call = ResponseCall(passthroughs(sender, settings, start), settings, start)
+    call = ResponseCall(passthroughs(sender, settings, options), settings, options)
     try:
         call.begin()
-        head, pieces = call.whole() if start.whole else call.answer()
+        head, pieces = call.whole() if options.whole else call.answer()
         if (was_model_call or request_kind is not RequestKind.OTHER) and head.response.is_redirect:
             sent_on(prepared, call.ends_at)
         return hand_out(
             call,
             head,
             pieces,
-            ended=start.whole or head.body is not None,
+            ended=options.whole or head.body is not None,
             promptly=request_kind is not RequestKind.OTHER,
             error=error,
             connection=connection,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from llmwatch.engine.call import Call, Work
 from llmwatch.engine.hosts import Origins
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
 from llmwatch.policy.limit_table import EVENT_LIMITS
 from llmwatch.recovery import Door
@@ -66,7 +66,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
         return work
 
     once = method == "CALL"
-    start = Start(
+    call_options = CallOptions(
         request=FunctionRequest.naming(method, function),
         door=Door.WRAP,
         request_kind=RequestKind.OTHER if once else RequestKind.STREAM,
@@ -76,7 +76,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
         caps=_content_clocks(options.limits, profile) if once else {},
         caps_source="set explicitly",
     )
-    return Call(make_work, replace(_SETTINGS, profile=profile), start)
+    return Call(make_work, replace(_SETTINGS, profile=profile), call_options)
 
 
 def _content_clocks(limits: Limits | None, profile: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Settings, Start
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.engine.workers import exchanges
 from llmwatch.recovery import Door
 from llmwatch.transport.context import RequestContext
@@ -231,10 +231,12 @@ class Studio:
         sender = FakeSender(self.time.clock.now, answers)
         request = CallRequest.build("POST", url, {"json": {"stream": True}, **kwargs})
         request_kind = RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM
-        start = Start(request=request, door=door, request_kind=request_kind, retry=retry, limits=limits, cancel=cancel)
+        options = CallOptions(
+            request=request, door=door, request_kind=request_kind, retry=retry, limits=limits, cancel=cancel
+        )
         settings = settings or self.settings()
-        work = exchanges(sender, settings, start)  # type: ignore[arg-type]
-        call: Call[Event] = (ResponseCall if door is Door.REQUEST else Call)(work, settings, start)
+        work = exchanges(sender, settings, options)  # type: ignore[arg-type]
+        call: Call[Event] = (ResponseCall if door is Door.REQUEST else Call)(work, settings, options)
         return call, sender
 
     @staticmethod

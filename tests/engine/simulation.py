@@ -19,7 +19,7 @@ from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Origins
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Settings, Start
+from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import EffectiveRetry
 from llmwatch.recovery import Door, Facts, Sent
@@ -140,9 +140,9 @@ class Batch:
 
     def _call(self, thread: int, number: int) -> Generator[float]:
         request = CallRequest.build("POST", URL, {"json": {"model": "m", "stream": True}})
-        start, history, time = Start(request=request, door=Door.COLLECT), History(), self._time
+        options, history, time = CallOptions(request=request, door=Door.COLLECT), History(), self._time
         gate = self._settings.origins.get(request.origin, self._retry, self._settings.random)
-        planner = Planner(settings=self._settings, start=start, retry=self._retry, history=history, gate=gate)
+        planner = Planner(settings=self._settings, options=options, retry=self._retry, history=history, gate=gate)
         planner.enter(time.at)
         error: LLMWatchError | None = None
         while True:

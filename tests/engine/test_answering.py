@@ -12,7 +12,7 @@ from llmwatch import Limits, LLMWatchError, Retry, StreamCut, StreamTruncated, W
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.passthrough import PassthroughExchange
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import RequestKind, Start
+from llmwatch.engine.settings import CallOptions, RequestKind
 from llmwatch.engine.workers import passthroughs
 from llmwatch.recovery import Door
 from tests.end_to_end.calls import eventually, in_thread
@@ -65,8 +65,8 @@ class Doors:
         request = CallRequest.build("POST", URL, {"json": {"stream": request_kind is RequestKind.STREAM}})
         if request_kind is RequestKind.OTHER:
             request = replace(request, body=None, readable=False)
-        start = Start(request=request, door=Door.SESSION, request_kind=request_kind, whole=whole, **more)
-        return ResponseCall(passthroughs(sender, settings, start), settings, start), sender  # type: ignore[arg-type]
+        options = CallOptions(request=request, door=Door.SESSION, request_kind=request_kind, whole=whole, **more)
+        return ResponseCall(passthroughs(sender, settings, options), settings, options), sender  # type: ignore[arg-type]
 
 
 @pytest.fixture

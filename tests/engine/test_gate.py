@@ -12,7 +12,7 @@ from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Origins
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import Settings, Start
+from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.policy import EffectiveRetry
 from llmwatch.recovery import Door, Outcome
 from tests.engine.simulation import Time
@@ -501,9 +501,11 @@ def test_a_call_of_a_signal_handler_between_two_steps() -> None:
 
 def _planner(gate: Gate) -> Planner:
     retry = EffectiveRetry()
-    start = Start(request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT)
+    options = CallOptions(
+        request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT
+    )
     settings: Any = {"clock": Time(), "random": lambda: 0.5, "origins": Origins()}
-    return Planner(settings=Settings(**settings), start=start, retry=retry, history=History(), gate=gate)
+    return Planner(settings=Settings(**settings), options=options, retry=retry, history=History(), gate=gate)
 
 
 class InOneStep:
@@ -539,6 +541,6 @@ def test_a_call_at_its_deadline_sends_nothing() -> None:
     assert planner.goes_anyway(delay, 99.0)
     assert planner.bears_until(delay, 90.0, 100.0) is None
     assert not planner.goes_anyway(delay, 100.0)
-    error = planner.refuse(delay, None, planner.start.request, 100.0, 90.0)
+    error = planner.refuse(delay, None, planner.options.request, 100.0, 90.0)
     assert isinstance(error, CircuitOpen)
     assert "deadline" in str(error)

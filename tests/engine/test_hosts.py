@@ -16,7 +16,7 @@ from llmwatch.engine.hosts import Origins
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import Resend
-from llmwatch.engine.settings import Start
+from llmwatch.engine.settings import CallOptions
 from llmwatch.policy import EffectiveRetry
 from llmwatch.recovery import Door
 from tests.end_to_end.calls import eventually, in_thread
@@ -213,8 +213,8 @@ def test_each_wait_is_told_in_its_own_words(studio: Studio, delay: Delay, words:
     """With its seconds."""
     settings, retry = studio.settings(), EffectiveRetry()
     request = CallRequest.build("POST", URL, {"json": {"stream": True}})
-    start, gate = Start(request=request, door=Door.COLLECT), settings.origins.get(request.origin, retry, random)
-    planner = Planner(settings=settings, start=start, retry=retry, history=History(), gate=gate)
+    options, gate = CallOptions(request=request, door=Door.COLLECT), settings.origins.get(request.origin, retry, random)
+    planner = Planner(settings=settings, options=options, retry=retry, history=History(), gate=gate)
     text = planner.in_words(delay, request, 2.0)
     assert words in text
     assert " 5.2 s" in text
