@@ -87,7 +87,7 @@ class Call(Generic[T]):
             options=options,
             retry=self.retry,
             history=self._history,
-            gate=settings.origins.get(self._request.origin, self.retry, settings.random),
+            gate=settings.hosts.get(self._request.origin, self.retry, settings.random),
         )
         self._tools = self._exposed()
         self._tells = settings.on_notice is not None
@@ -254,7 +254,7 @@ class Call(Generic[T]):
             inner = ChildCallHandle(_weakly_ended(weakref.WeakMethod(self.cancel)))
             outer.adopt(inner)
             self._release = functools.partial(outer.disown, inner)
-        self._idle_since_previous = self._settings.origins.started(self._request.origin, self._began_at)
+        self._idle_since_previous = self._settings.hosts.started(self._request.origin, self._began_at)
         deadline = self.limits.value("deadline")
         if deadline is not None:
             ends_at, earlier = self._began_at + deadline, self._options.ends_at

@@ -11,23 +11,23 @@ from llmwatch.engine.gate import Gate
 from llmwatch.policy import EffectiveRetry
 from llmwatch.watch import at_fork
 
-__all__ = ["MOST_ORIGINS", "Origins"]
+__all__ = ["MOST_HOSTS", "Hosts"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-MOST_ORIGINS = 1024
+MOST_HOSTS = 1024
 """How many are remembered. A crawler sees more, and comes back to few of them."""
 
 
 def _remember(known: dict[K, V], key: K, value: V) -> None:
     """Add what is not there, and forget what was not asked for the longest if that is one too many."""
-    if len(known) >= MOST_ORIGINS:
+    if len(known) >= MOST_HOSTS:
         del known[next(iter(known))]
     known[key] = value
 
 
-class Origins:
+class Hosts:
     """The origins of a client, or of a process whose every session is watched, as far as they were used of late. May
     be used from any thread.
     """

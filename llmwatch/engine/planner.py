@@ -75,7 +75,7 @@ class Planner:
         """The next attempt's place before the gate of the origin that ``request`` goes to, which ``on_retry`` may have
         changed.
         """
-        gate = self.settings.origins.get(request.origin, self.retry, self.settings.random)
+        gate = self.settings.hosts.get(request.origin, self.retry, self.settings.random)
         if gate is not self.gate:
             self.gate.leave(self._call)
             self.gate, self._told_at = gate, None
@@ -92,7 +92,7 @@ class Planner:
             attempts_left=attempts_left,
             cautious=heeded and (self._failed or refused) and attempts_left == 1,
             costs=costs,
-            account=request.account(self.settings.origins.salt) if heeded and self.retry.pace else None,
+            account=request.account(self.settings.hosts.salt) if heeded and self.retry.pace else None,
             told_at=told_at,
             # Scripts wait for servers to come up by asking again and again.
             heeds_breaker=heeded,
@@ -167,7 +167,7 @@ class Planner:
 
     def differs(self, request: CallRequest, other: CallRequest) -> bool:
         """Whether what holds one of them back need not hold back the other."""
-        salt = self.settings.origins.salt
+        salt = self.settings.hosts.salt
         return request.origin != other.origin or request.account(salt) != other.account(salt)
 
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:

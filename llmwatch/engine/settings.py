@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.timeouts import Timeouts
@@ -68,7 +68,7 @@ class Settings:
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0
     started: Callable[[Attempt[Any]], None] = _nobody
-    origins: Origins = field(default_factory=Origins)
+    hosts: Hosts = field(default_factory=Hosts)
     clock: Clock = SYSTEM
     random: Callable[[], float] = randomness.random
 

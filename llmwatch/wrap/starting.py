@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from llmwatch.engine.call import Call, Work
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
@@ -27,7 +27,7 @@ RunWith = Callable[[Callable[[], object] | None, float, Any], None]
 # A function is no host: requests.get is the same for all of them, so what one call of it went through says nothing
 # about the next. There is no circuit breaker and no budget of resends, unless the call's own retry asks for one, which
 # is then shared by the calls of functions of that name.
-_SETTINGS = Settings(retry=Retry(breaker=0, budget=0, pace=False), started=mark, origins=Origins())
+_SETTINGS = Settings(retry=Retry(breaker=0, budget=0, pace=False), started=mark, hosts=Hosts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ import llmwatch
 from llmwatch import CallRecord, CancelToken, Client, Event, Limits, Retry, sdk
 from llmwatch.engine import call, hosts
 from llmwatch.engine.gate import Gate
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch import dropped
 from llmwatch.watch import supervisor as supervisors
@@ -127,7 +127,7 @@ def installed_raw_stream(url: str, sinks: Sinks) -> Holding:
 
 def _watching(sinks: Sinks) -> Any:
     """Functions have no client that would have sinks."""
-    own = {"sinks": tuple(sinks), "origins": Origins()}
+    own = {"sinks": tuple(sinks), "hosts": Hosts()}
     return pytest.MonkeyPatch.context, dataclasses.replace(starting._SETTINGS, **own)  # type: ignore[arg-type]
 
 

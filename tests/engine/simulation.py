@@ -16,7 +16,7 @@ from typing import Any
 
 from llmwatch import ConnectFailed, Decision, LLMWatchError, ProviderError, Retry, WatchTimeout
 from llmwatch.engine.history import History
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
@@ -90,7 +90,7 @@ class Batch:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._time = Time()
-        settings: Any = {"clock": self._time, "random": self._chance.random, "origins": Origins()}
+        settings: Any = {"clock": self._time, "random": self._chance.random, "hosts": Hosts()}
         self._settings = Settings(**settings)
         self._retry = EffectiveRetry.of((self.retry,))
         self._queue: list[tuple[float, int, int]] = []
@@ -141,7 +141,7 @@ class Batch:
     def _call(self, thread: int, number: int) -> Generator[float]:
         request = CallRequest.build("POST", URL, {"json": {"model": "m", "stream": True}})
         options, history, time = CallOptions(request=request, door=Door.COLLECT), History(), self._time
-        gate = self._settings.origins.get(request.origin, self._retry, self._settings.random)
+        gate = self._settings.hosts.get(request.origin, self._retry, self._settings.random)
         planner = Planner(settings=self._settings, options=options, retry=self._retry, history=history, gate=gate)
         planner.enter(time.at)
         error: LLMWatchError | None = None

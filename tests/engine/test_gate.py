@@ -9,7 +9,7 @@ from typing import Any
 from llmwatch import CircuitOpen
 from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
 from llmwatch.engine.history import History
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
@@ -504,7 +504,7 @@ def _planner(gate: Gate) -> Planner:
     options = CallOptions(
         request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT
     )
-    settings: Any = {"clock": Time(), "random": lambda: 0.5, "origins": Origins()}
+    settings: Any = {"clock": Time(), "random": lambda: 0.5, "hosts": Hosts()}
     return Planner(settings=Settings(**settings), options=options, retry=retry, history=History(), gate=gate)
 
 

@@ -12,7 +12,7 @@ from llmwatch import Cancelled, CancelToken, CircuitOpen, DelayNotice, Limits, P
 from llmwatch.engine import hosts as module
 from llmwatch.engine.gate import Barrier, Delay
 from llmwatch.engine.history import History
-from llmwatch.engine.hosts import Origins
+from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import Resend
@@ -28,36 +28,36 @@ SILENT = Answer(silent=True)
 
 def test_state_is_shared_by_origin_and_settings() -> None:
     """One origin has one state for equal settings, and another for others."""
-    origins, retry = Origins(), EffectiveRetry()
-    one = origins.get("https://a.test", retry, random)
-    assert origins.get("https://a.test", EffectiveRetry(), random) is one
-    assert origins.get("https://b.test", retry, random) is not one
-    assert origins.get("https://a.test", EffectiveRetry(budget=3), random) is not one
+    hosts, retry = Hosts(), EffectiveRetry()
+    one = hosts.get("https://a.test", retry, random)
+    assert hosts.get("https://a.test", EffectiveRetry(), random) is one
+    assert hosts.get("https://b.test", retry, random) is not one
+    assert hosts.get("https://a.test", EffectiveRetry(budget=3), random) is not one
 
 
 def test_time_between_calls_is_by_origin() -> None:
     """Start to start, and nothing for the first."""
-    origins = Origins()
-    assert origins.started("https://a.test", 5.0) is None
-    assert origins.started("https://b.test", 6.0) is None
-    assert origins.started("https://a.test", 8.5) == 3.5
+    hosts = Hosts()
+    assert hosts.started("https://a.test", 5.0) is None
+    assert hosts.started("https://b.test", 6.0) is None
+    assert hosts.started("https://a.test", 8.5) == 3.5
 
 
 def test_what_was_not_used_for_long_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that talks to ever new hosts remembers the latest of them, and those that it comes back to."""
-    monkeypatch.setattr(module, "MOST_ORIGINS", 8)
-    origins, retry = Origins(), EffectiveRetry()
-    kept = origins.get("https://kept.test", retry, random)
-    lost = origins.get("https://lost.test", retry, random)
-    origins.started("https://kept.test", 1.0)
+    monkeypatch.setattr(module, "MOST_HOSTS", 8)
+    hosts, retry = Hosts(), EffectiveRetry()
+    kept = hosts.get("https://kept.test", retry, random)
+    lost = hosts.get("https://lost.test", retry, random)
+    hosts.started("https://kept.test", 1.0)
     for number in range(100):
-        origins.get(f"https://{number}.test", retry, random)
-        origins.started(f"https://{number}.test", 2.0)
-        assert origins.get("https://kept.test", retry, random) is kept
-        assert origins.started("https://kept.test", 3.0) is not None
-    assert origins.get("https://lost.test", retry, random) is not lost
-    assert origins.started("https://1.test", 9.0) is None
-    assert (len(origins._known), len(origins._starts)) == (8, 8)
+        hosts.get(f"https://{number}.test", retry, random)
+        hosts.started(f"https://{number}.test", 2.0)
+        assert hosts.get("https://kept.test", retry, random) is kept
+        assert hosts.started("https://kept.test", 3.0) is not None
+    assert hosts.get("https://lost.test", retry, random) is not lost
+    assert hosts.started("https://1.test", 9.0) is None
+    assert (len(hosts._known), len(hosts._starts)) == (8, 8)
 
 
 def _failing(studio: Studio, settings: Any, retry: Retry) -> tuple[ProviderError, int]:
@@ -213,7 +213,7 @@ def test_each_wait_is_told_in_its_own_words(studio: Studio, delay: Delay, words:
     """With its seconds."""
     settings, retry = studio.settings(), EffectiveRetry()
     request = CallRequest.build("POST", URL, {"json": {"stream": True}})
-    options, gate = CallOptions(request=request, door=Door.COLLECT), settings.origins.get(request.origin, retry, random)
+    options, gate = CallOptions(request=request, door=Door.COLLECT), settings.hosts.get(request.origin, retry, random)
     planner = Planner(settings=settings, options=options, retry=retry, history=History(), gate=gate)
     text = planner.in_words(delay, request, 2.0)
     assert words in text
@@ -288,7 +288,7 @@ def test_a_wait_before_the_gate_can_be_given_up(studio: Studio, how: str) -> Non
     assert sender.asked == []
     assert (studio.records[-1].outcome, studio.records[-1].attempts) == ("cancelled", ())
     assert studio.records[-1].delayed == 0.0
-    gate = settings.origins.get("https://api.provider.test", EffectiveRetry(), random)
+    gate = settings.hosts.get("https://api.provider.test", EffectiveRetry(), random)
     assert (gate._line, gate._out, gate._budget.calls) == ([], set(), 0)
 
 
