@@ -1,7 +1,7 @@
 """All sessions of the process at once, those that exist and those to come.
 
-**The lock** protects the one installation. Under it the interception's own lock is taken, a leaf. A call looks at the
-installation as it is and takes no lock: each gets a door of its own, which remembers nothing.
+**The lock** protects the one installation. Under it the lock of :mod:`llmwatch.transport.instrument` is taken, a leaf.
+A call looks at the installation as it is and takes no lock: each gets a door of its own, which remembers nothing.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def install(
     with _lock:
         before, _installed = _installed, _Installation(settings)
         # First, so that what looks for the sockets of a wrapped function finds a call of its own here.
-        instrument.add(_installed.intercept, first=True)
+        instrument.add_interceptor(_installed.intercept, first=True)
         if before is not None:
-            instrument.remove(before.intercept)
+            instrument.remove_interceptor(before.intercept)
 
 
 def uninstall() -> None:
@@ -91,5 +91,5 @@ def uninstall() -> None:
     global _installed
     with _lock:
         if _installed is not None:
-            instrument.remove(_installed.intercept)
+            instrument.remove_interceptor(_installed.intercept)
             _installed = None

@@ -1,4 +1,4 @@
-"""The watchdog's seam on requests and urllib3: connections that can be aborted, pools that recycle."""
+"""The watchdog's hold on requests and urllib3: connections that can be aborted, pools that recycle."""
 
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.context import Overrides, RequestContext

@@ -41,7 +41,7 @@ from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 from llmwatch.watch import at_fork
 
-__all__ = ["Interceptor", "add", "adopt_adapter", "adopt_proxy", "own_retries", "remove"]
+__all__ = ["Interceptor", "add_interceptor", "adopt_adapter", "adopt_proxy", "own_retries", "remove_interceptor"]
 
 Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdapter]
 """Gets the session, the URL and the adapter that was chosen; returns the adapter to be used."""
@@ -72,7 +72,7 @@ class _Patch:
         return requests.Session.get_adapter is self.function
 
 
-def add(interceptor: Interceptor, *, first: bool = False) -> None:
+def add_interceptor(interceptor: Interceptor, *, first: bool = False) -> None:
     """Let ``interceptor`` see every adapter from now on; with ``first`` before all others, else after them. The same
     one may be added several times, and counts as often.
 
@@ -88,8 +88,8 @@ def add(interceptor: Interceptor, *, first: bool = False) -> None:
             _patches.append(patch)
 
 
-def remove(interceptor: Interceptor) -> None:
-    """Take back one :func:`add`. Does nothing if there is none."""
+def remove_interceptor(interceptor: Interceptor) -> None:
+    """Take back one :func:`add_interceptor`. Does nothing if there is none."""
     global _interceptors
     with _lock:
         left = list(_interceptors)

@@ -96,7 +96,8 @@ def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapt
     return adapter if _observer() is None or isinstance(adapter, Finding) else Finding(adapter)
 
 
-# Protects _running and orders adding and removing; taken before the lock of the interception, which is a leaf.
+# Protects _running and orders adding and removing; taken before the lock of :mod:`llmwatch.transport.instrument`, which
+# is a leaf.
 _lock = threading.RLock()
 _running = 0
 
@@ -107,7 +108,7 @@ def start() -> None:
     with _lock:
         _running += 1
         if _running == 1:
-            instrument.add(find)
+            instrument.add_interceptor(find)
 
 
 def end() -> None:
@@ -117,7 +118,7 @@ def end() -> None:
         # A child that was forked by a function goes on with it, and counts from nought.
         _running = max(0, _running - 1)
         if _running == 0:
-            instrument.remove(find)
+            instrument.remove_interceptor(find)
 
 
 def _after_fork() -> None:
@@ -126,7 +127,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     if _running:
         _running = 0
-        instrument.remove(find)
+        instrument.remove_interceptor(find)
 
 
 if hasattr(os, "register_at_fork"):

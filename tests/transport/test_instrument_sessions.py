@@ -67,74 +67,74 @@ def session() -> Iterator[requests.Session]:
 def test_it_sees_what_was_chosen_and_says_what_is_used(session: requests.Session) -> None:
     """It gets the session, the URL and the adapter; in every session, as long as it is there."""
     one = Named("a")
-    instrument.add(one)
+    instrument.add_interceptor(one)
     assert _names(session) == "a"
     assert session.get_adapter(URL).inner is session.adapters["http://"]  # type: ignore[attr-defined]
     assert one.seen == [(session, URL), (session, URL)]
     with requests.Session() as other, pytest.raises(requests.exceptions.InvalidSchema):
         assert _names(other) == "a"
         other.get_adapter("nothing://")
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
     assert _names(session) == ""
 
 
 def test_several_in_their_order(session: requests.Session) -> None:
     """Each gets what the one before it has returned; ``first`` goes before all that are there."""
     one, two, three = Named("a"), Named("b"), Named("c")
-    instrument.add(one)
-    instrument.add(two)
+    instrument.add_interceptor(one)
+    instrument.add_interceptor(two)
     assert _names(session) == "ba"
-    instrument.add(three, first=True)
+    instrument.add_interceptor(three, first=True)
     assert _names(session) == "bac"
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
     assert _names(session) == "bc"
-    instrument.remove(two)
-    instrument.remove(three)
+    instrument.remove_interceptor(two)
+    instrument.remove_interceptor(three)
 
 
 def test_the_same_one_several_times(session: requests.Session) -> None:
     """It counts as often as it was added; taking away what is not there does nothing."""
     one = Named("a")
-    instrument.remove(one)
-    instrument.add(one)
-    instrument.add(one)
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
+    instrument.add_interceptor(one)
+    instrument.add_interceptor(one)
+    instrument.remove_interceptor(one)
     assert _names(session) == "a"
-    instrument.remove(one)
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
+    instrument.remove_interceptor(one)
     assert _names(session) == ""
 
 
 def test_somebody_else_above_us(session: requests.Session) -> None:
     """What was changed after us stays; ours beneath it passes adapters through, and works again when it is asked."""
     one = Named("a")
-    instrument.add(one)
+    instrument.add_interceptor(one)
     ours = requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", lambda self, url: Around(ours(self, url), "x")):
         assert _names(session) == "xa"
-        instrument.remove(one)
+        instrument.remove_interceptor(one)
         assert _names(session) == "x"
-        instrument.add(one)
+        instrument.add_interceptor(one)
         assert _names(session) == "xa"
-        instrument.remove(one)
+        instrument.remove_interceptor(one)
     assert requests.Session.get_adapter is ours
-    instrument.add(one)
+    instrument.add_interceptor(one)
     assert _names(session) == "a"
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
 
 
 def test_somebody_else_puts_back_what_was_there_before_us(session: requests.Session) -> None:
     """Ours is then gone without a word; the next one that asks changes it again, and it can be put back."""
     one, before = Named("a"), requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", before):
-        instrument.add(one)
+        instrument.add_interceptor(one)
         assert _names(session) == "a"
     assert _names(session) == ""
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
     for _ in range(3):
-        instrument.add(one)
+        instrument.add_interceptor(one)
         assert _names(session) == "a"
-        instrument.remove(one)
+        instrument.remove_interceptor(one)
         assert requests.Session.get_adapter is before
 
 
@@ -145,10 +145,10 @@ def test_threads_against_each_other(session: requests.Session) -> None:
     def turns(name: str) -> None:
         one = Named(name)
         for _ in range(300):
-            instrument.add(one)
+            instrument.add_interceptor(one)
             if name not in _names(session):
                 wrong.append(name)
-            instrument.remove(one)
+            instrument.remove_interceptor(one)
 
     threads = [threading.Thread(target=turns, args=(name,)) for name in "abcd"]
     for thread in threads:
@@ -171,7 +171,7 @@ def test_a_class_with_a_get_adapter_of_its_own() -> None:
             return Around(self.adapters["http://"], "k")
 
     one = Named("a")
-    instrument.add(one)
+    instrument.add_interceptor(one)
     with Asks() as asks, Knows() as knows:
         assert (_names(asks), _names(knows)) == ("sa", "k")
-    instrument.remove(one)
+    instrument.remove_interceptor(one)
