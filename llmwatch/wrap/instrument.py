@@ -1,9 +1,9 @@
 """Finding the sockets that a wrapped function opens through requests.
 
 While a function runs, every ``Session.get_adapter`` in its thread returns the adapter that it would have returned,
-behind a :class:`Finding` that makes its pools watched ones before it sends. The adapter keeps what it was made for, and
-its connections are what they were in every other thread. Connections that are made in another way, or in a thread that
-the function starts, are not found.
+behind a :class:`InstrumentedAdapter` that makes its pools watched ones before it sends. The adapter keeps what it was
+made for, and its connections are what they were in every other thread. Connections that are made in another way, or in
+a thread that the function starts, are not found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.wrap.observer import FunctionObserver
 
-__all__ = ["BodyTooLarge", "Finding", "end", "find", "start"]
+__all__ = ["BodyTooLarge", "InstrumentedAdapter", "end", "find", "start"]
 
 _PIECE = 8192
 
@@ -36,7 +36,7 @@ def _observer() -> FunctionObserver | None:
     return context.observer if context is not None and isinstance(context.observer, FunctionObserver) else None
 
 
-class Finding(BaseAdapter):
+class InstrumentedAdapter(BaseAdapter):
     """Sends through another adapter, whose connections report to the function's attempt."""
 
     def __init__(self, inner: BaseAdapter) -> None:
@@ -93,7 +93,7 @@ def _load(response: requests.Response, most: int) -> None:
 
 def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
     """The interceptor."""
-    return adapter if _observer() is None or isinstance(adapter, Finding) else Finding(adapter)
+    return adapter if _observer() is None or isinstance(adapter, InstrumentedAdapter) else InstrumentedAdapter(adapter)
 
 
 # Protects _running and orders adding and removing; taken before the lock of :mod:`llmwatch.transport.instrument`, which
