@@ -17,7 +17,7 @@ from llmwatch.engine.exchange import Head
 from llmwatch.engine.passthrough import Piece
 from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
-from llmwatch.transport.body import Feed, RelayedResponse
+from llmwatch.transport.body import BodyReader, StreamedResponse
 
 __all__ = ["ErrorMapper", "WatchedResponse", "copy_of", "hand_out"]
 
@@ -59,7 +59,7 @@ class WatchedResponse(requests.Response):
         return requests.Response, (), super().__getstate__()  # type: ignore[misc]
 
 
-class _WatchedRaw(RelayedResponse):
+class _WatchedRaw(StreamedResponse):
     """The raw response, with the call behind it."""
 
     call: ResponseCall
@@ -71,7 +71,7 @@ class _WatchedRaw(RelayedResponse):
 
 
 class _Body:
-    """Where a feed gets its bytes from. Refers to no response, so that one that is dropped ends its call at once."""
+    """Where a reader gets its bytes from. Refers to no response, so that one that is dropped ends its call at once."""
 
     def __init__(self, call: ResponseCall, pieces: Sequence[bytes], fail: Callable[[LLMWatchError], NoReturn]) -> None:
         self._call = call
@@ -158,10 +158,10 @@ def hand_out(
     body = _Body(call, pieces, fail)
     if ended:
         waiting = deque(pieces)
-        feed = Feed(lambda: waiting.popleft() if waiting else None)
+        reader = BodyReader(lambda: waiting.popleft() if waiting else None)
     else:
-        feed = Feed(body.pull, end=call.close, interrupt=call.leave, drop=call.abandon)
-    raw = _WatchedRaw(feed, real.raw, promptly=promptly, decoded=head.decoded, method=request.method)
+        reader = BodyReader(body.pull, end=call.close, interrupt=call.leave, drop=call.abandon)
+    raw = _WatchedRaw(reader, real.raw, promptly=promptly, decoded=head.decoded, method=request.method)
     raw.call = call
     handed.raw = raw
     if connection is not None:

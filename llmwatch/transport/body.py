@@ -1,21 +1,21 @@
 """A urllib3 response whose bytes come from a worker: what legacy code finds as ``response.raw``.
 
 The real response belongs to the worker, who alone reads and closes it. What is handed out looks the same and reads
-from a :class:`Feed`. It differs from urllib3's own over a file in five points: ``stream`` yields what is there
-instead of waiting until a chunk is full, errors that the feed raises come out as they are, the end of the body is
+from a :class:`BodyReader`. It differs from urllib3's own over a file in five points: ``stream`` yields what is there
+instead of waiting until a chunk is full, errors that the reader raises come out as they are, the end of the body is
 where the worker says it is and not where a header says so, closing it never touches the worker's socket, and it has no
 descriptor.
 
-Libraries reach below it. ``_fp`` and ``_original_response`` are the feed, with the face of the
-:class:`http.client.HTTPResponse` that stands there elsewhere; ``_fp.fp`` is the feed too, as long as there is something
-to be read; ``_fp.fp.raw._sock`` and ``_connection.sock`` tell what the socket tells. A file that is put in the feed's
-place is read by urllib3's own rules.
+Libraries reach below it. ``_fp`` and ``_original_response`` are the reader, with the face of the
+:class:`http.client.HTTPResponse` that stands there elsewhere; ``_fp.fp`` is the reader too, as long as there is
+something to be read; ``_fp.fp.raw._sock`` and ``_connection.sock`` tell what the socket tells. A file that is put in
+the reader's place is read by urllib3's own rules.
 
 A compressed body is decoded in the thread that reads it, by one thread at a time: a second one that comes while a read
 is under way, or a signal handler in the middle of one, is refused, since its bytes would be those of another place.
 What could not be decoded stays so: every later read says it again, and the decoder is not entered any more.
 
-**The lock** of a feed protects what it says about itself while one thread reads and another closes. Nothing is called
+**The lock** of a reader protects what it says about itself while one thread reads and another closes. Nothing is called
 and nothing is waited for while it is held.
 """
 
@@ -34,12 +34,12 @@ from urllib3.response import HTTPResponse
 from llmwatch.transport.peer import PeerSocket
 from llmwatch.watch import at_fork
 
-__all__ = ["Feed", "RelayedResponse"]
+__all__ = ["BodyReader", "StreamedResponse"]
 
 _CHUNK = 65536
 
 
-class Feed:
+class BodyReader:
     """A file that a worker fills, with the face of :class:`http.client.HTTPResponse`.
 
     ``pull`` returns the next bytes, ``None`` at the end, or raises. Once it has raised, every further read calls it
@@ -68,7 +68,7 @@ class Feed:
         self._piece = b""
         self._at = 0  # so many bytes of it were read
         self.broken = False
-        """``pull`` has raised. The error is not kept: it would refer to frames, and these to the feed."""
+        """``pull`` has raised. The error is not kept: it would refer to frames, and these to the reader."""
         self.closed = False
         at_fork.follow(self)
         self._taken = 0  # bytes, in all
@@ -103,7 +103,7 @@ class Feed:
     # -- the face of http.client's response ---------------------------------
 
     @property
-    def fp(self) -> Feed | None:
+    def fp(self) -> BodyReader | None:
         """What is read from below; ``None`` behind the end."""
         return None if self.closed else self
 
@@ -286,18 +286,18 @@ class _ConnectionFace:
         """The connection is its worker's to close."""
 
 
-class RelayedResponse(HTTPResponse):
-    """``real`` as far as its head goes, with the undecoded body from ``feed``.
+class StreamedResponse(HTTPResponse):
+    """``real`` as far as its head goes, with the undecoded body from ``reader``.
 
     ``promptly``: ``stream`` yields what is there, else it fills its chunks where urllib3 would. ``decoded``: the
     content encoding that the headers name was undone already.
     """
 
     def __init__(
-        self, feed: Feed, real: Any, *, promptly: bool, decoded: bool = False, method: str | None = None
+        self, reader: BodyReader, real: Any, *, promptly: bool, decoded: bool = False, method: str | None = None
     ) -> None:
         original = getattr(real, "_original_response", None)
-        lookalike: Any = feed  # what stands for http.client's response
+        lookalike: Any = reader  # what stands for http.client's response
         self._decoded = decoded
         self._readers: dict[str, object] = {}  # who reads; a dictionary, because it settles in one step who was first
         self._undecodable: str | None = None
@@ -320,14 +320,14 @@ class RelayedResponse(HTTPResponse):
         )
         self.version_string = getattr(real, "version_string", "HTTP/?")
         self._promptly = promptly or self.chunked
-        self._feed = lookalike
-        feed.resemble(original, chunked=self.chunked, length=self.length_remaining)
-        if feed.peer is not None:
-            face: Any = _ConnectionFace(getattr(real, "_connection", None), feed.peer)
+        self._reader = lookalike
+        reader.resemble(original, chunked=self.chunked, length=self.length_remaining)
+        if reader.peer is not None:
+            face: Any = _ConnectionFace(getattr(real, "_connection", None), reader.peer)
             self._connection = face
 
     def __del__(self) -> None:
-        """Nothing. The finalizer of files would close this one, which takes locks; the feed has a finalizer of its
+        """Nothing. The finalizer of files would close this one, which takes locks; the reader has a finalizer of its
         own, which takes none.
         """
 
@@ -342,13 +342,13 @@ class RelayedResponse(HTTPResponse):
             raise
 
     def _raw_read(self, amt: int | None = None, *, read1: bool = False) -> bytes:
-        if self._fp is not self._feed:
+        if self._fp is not self._reader:
             # Another file, which knows its end and nothing else.
             return super()._raw_read(amt, read1=read1)
         # urllib3 closes a body at its Content-Length. What the worker has to say of the end comes behind it.
-        feed: Any = self._fp
+        reader: Any = self._fp
         with self._error_catcher():
-            data: bytes = feed.read1(amt) if read1 else feed.read(amt)
+            data: bytes = reader.read1(amt) if read1 else reader.read(amt)
         self._fp_bytes_read += len(data)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
@@ -358,7 +358,7 @@ class RelayedResponse(HTTPResponse):
 
     def _refuse_part(self) -> None:
         """Raise as urllib3 does behind the end of a body that was closed before its announced length."""
-        if self.length_remaining and self._feed.cut and not self._decoded:
+        if self.length_remaining and self._reader.cut and not self._decoded:
             found = IncompleteRead(self._fp_bytes_read, self.length_remaining)
             raise ProtocolError(f"Connection broken: {found!r}", found)
 
@@ -413,11 +413,11 @@ class RelayedResponse(HTTPResponse):
 
     def stream(self, amt: int | None = _CHUNK, decode_content: bool | None = None) -> Generator[bytes]:
         """The body in pieces of at most ``amt`` bytes, each as soon as it is there."""
-        fed = self._fp is self._feed
+        fed = self._fp is self._reader
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
         # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
         while amt != 0 and (not self.closed or self._has_more or self._is_broken or self._readers):
-            if fed and self._feed.cut and not self._is_broken:
+            if fed and self._reader.cut and not self._is_broken:
                 # What was decoded of a closed body is a part that a caller could not tell from all of it.
                 self._refuse_part()
                 return
@@ -428,8 +428,8 @@ class RelayedResponse(HTTPResponse):
     @property
     def _is_broken(self) -> bool:
         """Whether every further read raises."""
-        fed = self._fp is self._feed
-        return self._undecodable is not None or (fed and self._feed.broken)
+        fed = self._fp is self._reader
+        return self._undecodable is not None or (fed and self._reader.broken)
 
     @property
     def _has_more(self) -> bool:

@@ -20,7 +20,7 @@ from urllib3._collections import HTTPHeaderDict
 from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
-from llmwatch.transport.body import Feed, RelayedResponse
+from llmwatch.transport.body import BodyReader, StreamedResponse
 from tests.rows import each
 from tests.transport.drive import PATIENCE
 
@@ -46,8 +46,8 @@ class Source:
             raise self.error
         return None
 
-    def feed(self, pull: Callable[[], bytes | None] | None = None) -> Feed:
-        return Feed(
+    def reader(self, pull: Callable[[], bytes | None] | None = None) -> BodyReader:
+        return BodyReader(
             pull or self.pull,
             end=lambda: self.said.append("end"),
             interrupt=lambda: self.said.append("interrupt"),
@@ -62,7 +62,7 @@ WHOLE = b"".join(PIECES)
 @pytest.mark.parametrize("size", [None, -1])
 def test_all_of_it(size: int | None) -> None:
     """Without a size, or with one below 0, a read returns all there is."""
-    assert Source(PIECES).feed().read(size) == WHOLE
+    assert Source(PIECES).reader().read(size) == WHOLE
 
 
 @given(st.lists(st.binary(max_size=12)), st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
@@ -70,46 +70,46 @@ def test_any_sequence_of_reads_gives_the_same_bytes(pieces: list[bytes], reads: 
     """However a body was cut and however it is read, its bytes come in order, and each once; ``read`` gives as many as
     were asked for until the end, ``read1`` at least one.
     """
-    feed, whole = Source(pieces).feed(), b"".join(pieces)
+    reader, whole = Source(pieces).reader(), b"".join(pieces)
     found = b""
     for one, size in reads:
-        data = feed.read1(size) if one else feed.read(size)
+        data = reader.read1(size) if one else reader.read(size)
         left = len(whole) - len(found)
         assert len(data) <= size
         assert len(data) == min(size, left) if not one else bool(data) == bool(size and left)
         found += data
-    assert found + feed.read() == whole
-    assert feed.closed
-    assert feed.isclosed()
-    assert feed.read(5) == feed.read1(5) == feed.read() == b""
+    assert found + reader.read() == whole
+    assert reader.closed
+    assert reader.isclosed()
+    assert reader.read(5) == reader.read1(5) == reader.read() == b""
 
 
 @given(st.lists(st.text("ab\n").map(str.encode), max_size=12), st.lists(st.integers(-1, 6), max_size=30))
 def test_lines_and_looks_ahead(pieces: list[bytes], limits: list[int]) -> None:
     """Lines are those of a file with the same bytes, however these come; a look ahead takes nothing."""
-    feed, file = Source(pieces).feed(), io.BytesIO(b"".join(pieces))
+    reader, file = Source(pieces).reader(), io.BytesIO(b"".join(pieces))
     for limit in limits:
-        there = feed.peek()
+        there = reader.peek()
         assert there == file.getvalue()[file.tell() :][: len(there)]
         assert bool(there) == (file.tell() < len(file.getvalue()))
-        assert feed.readline(limit) == file.readline(limit)
-    assert list(feed) == list(file)
-    assert feed.fp is None
+        assert reader.readline(limit) == file.readline(limit)
+    assert list(reader) == list(file)
+    assert reader.fp is None
 
 
 def test_what_is_left_of_a_body() -> None:
     """As http.client says it: of an announced length, of the chunk in hand, and nothing behind the end."""
-    feed = Source(PIECES).feed()
-    feed.resemble(SimpleNamespace(status=200, msg={"a": "1"}), chunked=True)
-    assert (feed.chunk_left, feed.length) == (None, None)
-    assert (feed.read(1), feed.chunk_left, feed.fp) == (b"a", 2, feed)
-    assert (feed.read(2), feed.chunk_left) == (b"bc", None)
+    reader = Source(PIECES).reader()
+    reader.resemble(SimpleNamespace(status=200, msg={"a": "1"}), chunked=True)
+    assert (reader.chunk_left, reader.length) == (None, None)
+    assert (reader.read(1), reader.chunk_left, reader.fp) == (b"a", 2, reader)
+    assert (reader.read(2), reader.chunk_left) == (b"bc", None)
     buffer = bytearray(4)
-    assert (feed.readinto(buffer), bytes(buffer)) == (4, b"defg")
-    feed = Source(PIECES).feed()
-    feed.resemble(None, length=len(WHOLE))
-    assert (feed.read(4), feed.length, feed.chunk_left) == (b"abcd", 5, None)
-    assert (feed.read(), feed.length, feed.fp, feed.getheader("a", "none"), feed.getheaders()) == (
+    assert (reader.readinto(buffer), bytes(buffer)) == (4, b"defg")
+    reader = Source(PIECES).reader()
+    reader.resemble(None, length=len(WHOLE))
+    assert (reader.read(4), reader.length, reader.chunk_left) == (b"abcd", 5, None)
+    assert (reader.read(), reader.length, reader.fp, reader.getheader("a", "none"), reader.getheaders()) == (
         b"efghi",
         0,
         None,
@@ -121,35 +121,35 @@ def test_what_is_left_of_a_body() -> None:
 def test_read1_waits_for_nothing_that_is_not_needed() -> None:
     """It returns what is there, and pulls only if nothing is."""
     source = Source(PIECES)
-    feed = source.feed()
-    assert feed.read1(2) == b"ab"
-    assert feed.read1() == b"c"
+    reader = source.reader()
+    assert reader.read1(2) == b"ab"
+    assert reader.read1() == b"c"
     assert source.pulls == 1
-    assert feed.read1(100) == b"defgh"
-    assert feed.read1(0) == b""
+    assert reader.read1(100) == b"defgh"
+    assert reader.read1(0) == b""
     assert source.pulls == 3
 
 
 def test_what_came_before_an_error_is_read_before_it() -> None:
     """A bounded read returns what there is, and the next one raises."""
-    feed = Source(PIECES, Cut()).feed()
-    assert feed.read(100) == WHOLE
-    assert not feed.closed
+    reader = Source(PIECES, Cut()).reader()
+    assert reader.read(100) == WHOLE
+    assert not reader.closed
     with pytest.raises(Cut):
-        feed.read(100)
-    assert feed.closed
-    feed = Source(PIECES, Cut()).feed()
-    assert [feed.read1() for _ in range(3)] == [b"abc", b"defgh", b"i"]
+        reader.read(100)
+    assert reader.closed
+    reader = Source(PIECES, Cut()).reader()
+    assert [reader.read1() for _ in range(3)] == [b"abc", b"defgh", b"i"]
     with pytest.raises(Cut):
-        feed.read1()
+        reader.read1()
 
 
 def test_a_read_of_everything_is_never_short() -> None:
     """Without a size an error is raised at once: nobody looks for more behind a whole body."""
-    feed = Source(PIECES, Cut()).feed()
+    reader = Source(PIECES, Cut()).reader()
     with pytest.raises(Cut):
-        feed.read()
-    assert feed.closed
+        reader.read()
+    assert reader.closed
 
 
 READS: list[Callable[[Any], object]] = [
@@ -171,16 +171,16 @@ def test_a_body_that_broke_never_reads_like_one_that_ended(
 ) -> None:
     """Every read behind an error raises it again, by whichever way, and whether or not the body was closed since."""
     source = Source(PIECES, first)
-    feed = source.feed()
+    reader = source.reader()
     with pytest.raises(type(first)):
-        while feed.read1():
+        while reader.read1():
             pass
     for close in (False, True, True):
         if close:
-            feed.close()
+            reader.close()
         with pytest.raises(type(first)):
-            again(feed)
-        assert feed.broken
+            again(reader)
+        assert reader.broken
     assert source.said == []
 
 
@@ -188,43 +188,43 @@ def test_a_body_that_broke_never_reads_like_one_that_ended(
 def test_a_body_that_was_closed_before_its_error_has_none(again: Callable[[Any], object]) -> None:
     """Who gives the rest up is told nothing of it: the error was not met."""
     source = Source(PIECES, Cut())
-    feed = source.feed()
-    assert feed.read(4) == WHOLE[:4]
-    feed.close()
-    assert not again(feed)
-    assert not feed.broken
+    reader = source.reader()
+    assert reader.read(4) == WHOLE[:4]
+    reader.close()
+    assert not again(reader)
+    assert not reader.broken
 
 
 def test_an_interrupt_is_not_kept_for_later() -> None:
     """Ctrl-C comes out of the read that it fell into."""
-    feed = Source([b"abc"], KeyboardInterrupt()).feed()
+    reader = Source([b"abc"], KeyboardInterrupt()).reader()
     with pytest.raises(KeyboardInterrupt):
-        feed.read(100)
+        reader.read(100)
 
 
 def test_each_way_to_give_it_up() -> None:
     """Closing ends it once, closing what is over ends nothing, dropping says so without a word to a lock."""
     source = Source(PIECES)
-    feed = source.feed()
-    feed.read1()
-    feed.close()
-    feed.close()
+    reader = source.reader()
+    reader.read1()
+    reader.close()
+    reader.close()
     assert source.said == ["end"]
-    assert (feed.closed, feed.read(), source.pulls) == (True, b"", 1)
+    assert (reader.closed, reader.read(), source.pulls) == (True, b"", 1)
     over = Source(PIECES)
-    feed = over.feed()
-    feed.read()
-    feed.close()
-    del feed
+    reader = over.reader()
+    reader.read()
+    reader.close()
+    del reader
     failed = Source([], Cut())
-    feed = failed.feed()
+    reader = failed.reader()
     with pytest.raises(Cut):
-        feed.read()
-    del feed
+        reader.read()
+    del reader
     dropped = Source(PIECES)
-    feed = dropped.feed()
-    feed.read1()
-    del feed
+    reader = dropped.reader()
+    reader.read1()
+    del reader
     assert (over.said, failed.said, dropped.said) == ([], [], ["drop"])
 
 
@@ -237,16 +237,16 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
         assert go_on.wait(PATIENCE)
         return b"late"
 
-    feed = source.feed(pull)
+    reader = source.reader(pull)
     found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append(feed.read(10)))
-    reader.start()
+    thread = threading.Thread(target=lambda: found.append(reader.read(10)))
+    thread.start()
     assert reading.wait(PATIENCE)
-    feed.close()
-    feed.close()
+    reader.close()
+    reader.close()
     assert source.said == ["interrupt"]
     go_on.set()
-    reader.join(PATIENCE)
+    thread.join(PATIENCE)
     assert found == [b""]
 
 
@@ -255,22 +255,22 @@ def test_closing_from_inside_of_the_pull() -> None:
     source = Source([])
 
     def pull() -> bytes | None:
-        feed.close()
+        reader.close()
         raise Cut
 
-    feed = source.feed(pull)
+    reader = source.reader(pull)
     with pytest.raises(Cut):
-        feed.read()
+        reader.read()
     assert source.said == ["interrupt"]
 
 
 def test_a_large_body_is_not_copied_over_and_over() -> None:
     """Ten kilobytes at a time, a body of one piece costs what is read and no more."""
     body = bytes(32 << 20)
-    feed = Source([body]).feed()
+    reader = Source([body]).reader()
     tracemalloc.start()
     try:
-        while feed.read(10_240):
+        while reader.read(10_240):
             pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -288,8 +288,8 @@ def _real(**more: Any) -> Any:
     return SimpleNamespace(headers=headers, msg=None, **{**known, **more})
 
 
-def _response(source: Source, *, promptly: bool = True, decoded: bool = False, **more: Any) -> RelayedResponse:
-    return RelayedResponse(source.feed(), _real(**more), promptly=promptly, decoded=decoded, method="GET")
+def _response(source: Source, *, promptly: bool = True, decoded: bool = False, **more: Any) -> StreamedResponse:
+    return StreamedResponse(source.reader(), _real(**more), promptly=promptly, decoded=decoded, method="GET")
 
 
 def test_the_head_is_the_real_ones() -> None:
@@ -302,9 +302,9 @@ def test_the_head_is_the_real_ones() -> None:
 
 def test_a_stand_in_that_has_next_to_nothing() -> None:
     """What stands in for a response may lack all of it."""
-    response = RelayedResponse(Source(PIECES).feed(), object(), promptly=True)
+    response = StreamedResponse(Source(PIECES).reader(), object(), promptly=True)
     assert (response.status, response.read()) == (0, WHOLE)
-    assert RelayedResponse(Source(PIECES).feed(), None, promptly=False).read() == WHOLE
+    assert StreamedResponse(Source(PIECES).reader(), None, promptly=False).read() == WHOLE
 
 
 def test_stream_yields_what_is_there() -> None:
@@ -334,7 +334,7 @@ def test_a_length_does_not_hide_what_comes_behind_it(read: str) -> None:
 
 
 def test_errors_come_out_as_they_are() -> None:
-    """urllib3 makes nothing else of them, of time-outs and ``OSError`` neither; the feed is closed then."""
+    """urllib3 makes nothing else of them, of time-outs and ``OSError`` neither; the reader is closed then."""
     for error in (Cut(), TimeoutError("late"), ConnectionResetError(104, "reset"), ValueError("odd")):
         source = Source([b"abc"], error)
         response = _response(source)
@@ -375,7 +375,7 @@ def test_it_is_a_file() -> None:
 
 
 def test_the_finalizer_does_not_close() -> None:
-    """Where a file's finalizer would close it, only the feed's runs, which takes no lock: also in a garbage
+    """Where a file's finalizer would close it, only the reader's runs, which takes no lock: also in a garbage
     collection.
     """
     source = Source(PIECES)
@@ -387,7 +387,7 @@ def test_the_finalizer_does_not_close() -> None:
     assert source.said == ["drop"]
 
 
-def test_closing_the_response_ends_the_feed() -> None:
+def test_closing_the_response_ends_the_reader() -> None:
     """``close``, the block and ``drain_conn`` do what they do elsewhere; the real response is not touched."""
     for leave in (lambda one: one.close(), lambda one: one.__exit__(None, None, None)):
         source = Source(PIECES)
@@ -404,7 +404,7 @@ def test_closing_the_response_ends_the_feed() -> None:
 @pytest.mark.parametrize("decoded", [True, False])
 def test_a_response_that_broke_never_reads_like_one_that_ended(promptly: bool, decoded: bool) -> None:
     """Each of urllib3's ways to read raises the error every time, and gives no byte twice on the way there."""
-    reads: list[Callable[[RelayedResponse], Any]] = [
+    reads: list[Callable[[StreamedResponse], Any]] = [
         lambda response: b"".join(response.stream(3, decode_content=True)),
         lambda response: b"".join(response.stream(100)),
         lambda response: b"".join(response.read_chunked()),
@@ -430,7 +430,7 @@ def test_a_response_that_broke_never_reads_like_one_that_ended(promptly: bool, d
 
 _PACKED = gzip.compress(random.Random(4).randbytes(40_000))
 _GZIP = {"content-encoding": "gzip"}
-_READS: dict[str, Callable[[RelayedResponse], bytes]] = {
+_READS: dict[str, Callable[[StreamedResponse], bytes]] = {
     "read": lambda response: response.read(decode_content=True),
     "read-100": lambda response: response.read(100, decode_content=True),
     "read1": lambda response: response.read1(decode_content=True),
@@ -445,7 +445,7 @@ _either = pytest.mark.parametrize("promptly", [True, False], ids=["promptly", "f
 class _Decoder:
     """Counts who enters, and tells when somebody has."""
 
-    def __init__(self, response: RelayedResponse, inside: Callable[[], object] = int) -> None:
+    def __init__(self, response: StreamedResponse, inside: Callable[[], object] = int) -> None:
         response._init_decoder()
         self._inner: Any = response._decoder
         response._decoder = self  # type: ignore[assignment]
@@ -547,7 +547,7 @@ def test_a_reader_that_waits_keeps_others_out() -> None:
         return None
 
     source = Source([])
-    response = RelayedResponse(source.feed(pull), _real(headers=_GZIP), promptly=True, method="GET")
+    response = StreamedResponse(source.reader(pull), _real(headers=_GZIP), promptly=True, method="GET")
     thread = threading.Thread(target=lambda: response.read(10, decode_content=True))
     thread.start()
     try:
