@@ -312,7 +312,7 @@ class Call(Generic[T]):
             body=self._request.body,
             body_bytes=self._request.size,
             plain=self._options.request_kind is not RequestKind.STREAM,
-            relay=self._options.door is Door.SESSION,
+            passthrough=self._options.door is Door.SESSION,
             patience=self._history.patience,
         )
         return self._options.timeouts.on(limits).lowered(self._options.caps, self._options.caps_source)

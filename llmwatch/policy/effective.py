@@ -7,7 +7,7 @@ profile. Explicit beats policy: profile, size scaling and patience make default 
   most by 1,800 s.
 * Patience: each earlier kill before the first content doubles them, growth included: ``(default + growth) * 2 **
   kills``. The bound of 1,800 s is on the growth alone; the doubled value has none.
-* A relay, which hands the bytes on as they come, has a default ``finish`` of its own.
+* A passthrough, which hands the bytes on as they come, has a default ``finish`` of its own.
 * A plain call has a default ``ttfb`` of its own, to which both apply, and its content clocks are off whatever the
   source.
 """
@@ -24,7 +24,7 @@ from llmwatch.policy import environment
 from llmwatch.policy.advice import advise
 from llmwatch.policy.limit_table import EVENT_LIMITS, LIMITS, NAMES, SINGLE
 from llmwatch.policy.limits import Limits
-from llmwatch.policy.profiles import PLAIN_TTFB, PROFILES, RELAY_FINISH, check_profile, detect_profile
+from llmwatch.policy.profiles import PASSTHROUGH_FINISH, PLAIN_TTFB, PROFILES, check_profile, detect_profile
 from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, whole
@@ -66,7 +66,7 @@ def resolve_limits(
     body: object = None,
     body_bytes: int = 0,
     plain: bool = False,
-    relay: bool = False,
+    passthrough: bool = False,
     patience: int = 0,
 ) -> EffectiveLimits:
     """The limits of one attempt.
@@ -74,7 +74,7 @@ def resolve_limits(
     ``call`` and ``client`` are what the two were given; ``environ`` is read now. ``profile`` is a given one, ``None``
     to look at the environment and then to detect it from ``url`` and ``body``, the parsed JSON (``None`` if it is
     none or not known). ``body_bytes`` is the body's length as sent, ``plain`` says that the call is not streaming,
-    ``relay`` that its bytes are handed on as they come, ``patience`` counts the earlier attempts
+    ``passthrough`` that its bytes are handed on as they come, ``patience`` counts the earlier attempts
     of this call that were killed before their first content.
 
     Raises :class:`~llmwatch.errors.ConfigError` for an environment or a ``profile`` that cannot be meant,
@@ -94,7 +94,7 @@ def resolve_limits(
         profile=chosen,
         chooser=chooser,
         plain=plain,
-        relay=relay,
+        passthrough=passthrough,
         tokens=tokens if growth(tokens) else 0,
         patience=max(0, patience),
     )
@@ -109,14 +109,14 @@ def _resolved(
     profile: str,
     chooser: str,
     plain: bool,
-    relay: bool,
+    passthrough: bool,
     tokens: int,
     patience: int,
 ) -> EffectiveLimits:
     """The limits that these make: the same for most calls of a process, and nothing in them can be changed."""
     variables = dict(settings)
     sources = _sources(call, client, environment.limits_from(variables))
-    defaults = _Defaults(profile=profile, plain=plain, relay=relay, tokens=tokens, patience=patience)
+    defaults = _Defaults(profile=profile, plain=plain, passthrough=passthrough, tokens=tokens, patience=patience)
     limits = {}
     for name in NAMES:
         if plain and name in EVENT_LIMITS:
@@ -238,12 +238,12 @@ def _profile(given: str | None, settings: Mapping[str, str], url: str | None, bo
 class _Defaults:
     """The values that policy makes."""
 
-    __slots__ = ("_patience", "_plain", "_profile", "_relay", "_tokens")
+    __slots__ = ("_passthrough", "_patience", "_plain", "_profile", "_tokens")
 
-    def __init__(self, *, profile: str, plain: bool, relay: bool, tokens: int, patience: int) -> None:
+    def __init__(self, *, profile: str, plain: bool, passthrough: bool, tokens: int, patience: int) -> None:
         self._profile = profile
         self._plain = plain
-        self._relay = relay
+        self._passthrough = passthrough
         self._tokens = tokens
         self._patience = patience
 
@@ -251,8 +251,8 @@ class _Defaults:
         value, source = PROFILES[self._profile][name], f"profile {self._profile}"
         if name == "ttfb" and self._plain:
             value, source = PLAIN_TTFB[self._profile], f"{source}, plain call"
-        if name == "finish" and self._relay:
-            value, source = RELAY_FINISH, f"{source}, relay"
+        if name == "finish" and self._passthrough:
+            value, source = PASSTHROUGH_FINISH, f"{source}, passthrough"
         if value is not None and LIMITS[name].scaled:
             value, source = self._moved(value, source)
         return EffectiveLimit(name=name, value=value, source=source, explicit=False)

@@ -9,7 +9,7 @@ from llmwatch.policy.limit_table import LIMITS, NAMES
 from llmwatch.policy.local_hosts import is_local
 from llmwatch.policy.values import refused
 
-__all__ = ["PLAIN_TTFB", "PROFILES", "RELAY_FINISH", "check_profile", "detect_profile"]
+__all__ = ["PASSTHROUGH_FINISH", "PLAIN_TTFB", "PROFILES", "check_profile", "detect_profile"]
 
 PROFILES: Mapping[str, Mapping[str, float | None]] = {
     profile: {name: LIMITS[name].defaults[at] for name in NAMES}
@@ -20,7 +20,7 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
 PLAIN_TTFB: Mapping[str, float] = {"hosted": 600.0, "reasoning": 1800.0, "local": 1800.0}
 """The default ``ttfb`` of a plain call, in seconds: it is silent until the answer is finished."""
 
-RELAY_FINISH = 30.0
+PASSTHROUGH_FINISH = 30.0
 """The default ``finish`` in seconds where the bytes are handed on as they come: there it only ends the body, which its
 reader judges by marks of its own."""
 

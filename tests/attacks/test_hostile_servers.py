@@ -172,9 +172,9 @@ def _words(row: Row) -> dict[str, str]:
     """What a row says of each entry point; two words with a slash are those of ``stream`` and ``collect``, or of
     ``Session`` and ``Transport``.
     """
-    asked, plain, relayed = row.came.split()
+    asked, plain, passed_through = row.came.split()
     first, _, second = asked.partition("/")
-    third, _, fourth = relayed.partition("/")
+    third, _, fourth = passed_through.partition("/")
     words = (first, second or first, plain, third, fourth or third)
     return dict(zip(ENTRY_POINTS, words, strict=True))
 

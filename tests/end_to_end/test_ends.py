@@ -156,7 +156,7 @@ def test_a_collected_answer_is_asked_for_once(serve: Serve, connect: Connect) ->
 @pytest.mark.parametrize("dialect", FINISHED)
 @pytest.mark.parametrize("late", [False, True])
 def test_a_session_hands_on_every_byte(serve: Serve, dialect: str, late: bool) -> None:
-    """A relay goes by the same marks, and what comes after one is in the bytes."""
+    """A passthrough goes by the same marks, and what comes after one is in the bytes."""
     pieces = (FINISHED[dialect], 2 * BEAT, FINISHED[dialect]) if late else (FINISHED[dialect],)
     server = serve(shaped(dialect, *pieces))
     with Session(retry=Retry.none()) as session:
@@ -184,7 +184,7 @@ def test_an_end_mark_that_is_cut_is_none(serve: Serve, connect: Connect, dialect
 def test_finish_is_set_as_every_limit_is(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
-    """By an argument or by the environment, which is read at the call, in a client and in a relay."""
+    """By an argument or by the environment, which is read at the call, in a client and in a passthrough."""
     settings: dict[str, Any] = {"retry": Retry.none()}
     if of == "argument":
         settings["limits"] = Limits(finish=LIMIT)

@@ -55,7 +55,7 @@ def test_thinking_in_an_unknown_field_is_not_killed(
 
 
 def test_it_is_not_killed_in_a_session(serve: Serve) -> None:
-    """The same in a relay."""
+    """The same in a passthrough."""
     server = serve(rebuilt(*beats(chunk({"reasoning_opaque": "gAAA"})), END))
     with Session(limits=LIMITS, retry=Retry.none()) as session:
         assert session.post(server.chat_url, json=asking(), stream=True).content.endswith(DONE)

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.answering`` and ``relay``: what a door for existing code gets, and when."""
+"""``llmwatch.engine.answering`` and ``passthrough``: what a door for existing code gets, and when."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def test_closing_before_the_end_is_a_cancellation(doors: Doors) -> None:
 
 
 def test_the_work_of_each_nature(doors: Doors) -> None:
-    """One relay an attempt, with what the call goes by."""
+    """One passthrough an attempt, with what the call goes by."""
     call, sender = doors.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)
     assert isinstance(work.__self__, PassthroughExchange)

@@ -45,12 +45,15 @@ def test_figures(name: str, at: int, profile: str) -> None:
 @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
 def test_a_relay_waits_longer_after_a_finish_mark(profile: str) -> None:
     """Where the bytes are handed on as they come ``finish`` is 30 s unless it is set, and nothing else differs."""
-    relayed, plain = resolve(profile=profile, relay=True), resolve(profile=profile, relay=True, plain=True)
-    assert relayed.limits["finish"].value == 30
-    assert relayed.limits["finish"].source == f"profile {profile}, relay"
-    assert relayed.seconds == {**resolve(profile=profile).seconds, "finish": 30}
+    passed_through, plain = (
+        resolve(profile=profile, passthrough=True),
+        resolve(profile=profile, passthrough=True, plain=True),
+    )
+    assert passed_through.limits["finish"].value == 30
+    assert passed_through.limits["finish"].source == f"profile {profile}, passthrough"
+    assert passed_through.seconds == {**resolve(profile=profile).seconds, "finish": 30}
     assert plain.limits["finish"].value is None
-    assert resolve(profile=profile, relay=True, call=Limits(finish=2)).limits["finish"].value == 2
+    assert resolve(profile=profile, passthrough=True, call=Limits(finish=2)).limits["finish"].value == 2
 
 
 def test_every_default_is_finite_and_positive() -> None:

@@ -1,8 +1,9 @@
 """Streams that failed, as providers, servers and proxies have let them fail: in every dialect, never a success.
 
 Each is asked for like a healthy one and answered with 200. ``error`` is what ``Client`` raises, and ``words`` are the
-provider's own that it has to repeat. ``whole`` says that a relay hands over every byte and raises nothing: what failed
-is in the body, and the program reads that itself. Where the body ended before the answer, a relay raises too.
+provider's own that it has to repeat. ``whole`` says that a passthrough hands over every byte and raises nothing: what
+failed is in the body, and the program reads that itself. Where the body ended before the answer, a passthrough raises
+too.
 """
 
 from __future__ import annotations
