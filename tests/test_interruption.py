@@ -16,8 +16,8 @@ import pytest
 
 from llmwatch.engine.notices import Notifier, ProgressNotice
 from llmwatch.interruption import is_interruption
-from llmwatch.records import notify
 from llmwatch.records.log import say
+from llmwatch.records.sinks import notify
 from llmwatch.watch.clock import SYSTEM
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a signal that a process may send itself")

@@ -13,7 +13,7 @@ from llmwatch.client.collected import Collected
 from llmwatch.client.stream import Stream
 from llmwatch.module_locks import renew_in_child
 from llmwatch.policy import EffectiveLimits, resolve_limits
-from llmwatch.records import losses
+from llmwatch.records.sinks import losses
 from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["collect", "effective_limits", "request", "stats", "stream"]

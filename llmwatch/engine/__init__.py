@@ -1,6 +1,6 @@
 """What every entry point stands on: one call, its attempts, and the loop that resends them."""
 
-from llmwatch.engine.notices import DelayNotice, Notice, ProgressNotice, RetryNotice, WaitNotice
+from llmwatch.engine.notices import DelayNotice, Notice, NoticeCallback, ProgressNotice, RetryNotice, WaitNotice
 from llmwatch.engine.resend import Resend
 
-__all__ = ["DelayNotice", "Notice", "ProgressNotice", "Resend", "RetryNotice", "WaitNotice"]
+__all__ = ["DelayNotice", "Notice", "NoticeCallback", "ProgressNotice", "Resend", "RetryNotice", "WaitNotice"]

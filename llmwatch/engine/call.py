@@ -33,8 +33,9 @@ from llmwatch.engine.unknown_variables import log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
-from llmwatch.records import CallRecord, Decision, notify, untold
+from llmwatch.records import CallRecord, Decision
 from llmwatch.records.log import say
+from llmwatch.records.sinks import notify, untold
 from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.channel import Bounds

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from llmwatch.errors import ConfigError
 from llmwatch.interruption import is_interruption
 from llmwatch.policy import incident_log
-from llmwatch.records import IncidentLog, Sink, log_incident
+from llmwatch.records import Sink
+from llmwatch.records.sinks import IncidentLog, log_incident
 from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["incident_sinks"]

@@ -80,7 +80,10 @@ class ProgressNotice:
 
 
 Notice = WaitNotice | RetryNotice | DelayNotice | ProgressNotice
+"""What a callback is told of."""
+
 NoticeCallback = Callable[[Notice], None]
+"""What ``on_notice`` takes."""
 
 
 class _Telling(threading.local):

@@ -6,21 +6,31 @@ llmwatch, so that one cannot hide a mistake of the other.
 
 from llmwatch.faults import catalogue, steps
 from llmwatch.faults.catalogue import UnknownScript
-from llmwatch.faults.link import Gate
+from llmwatch.faults.link import Bell, Gate, Link
 from llmwatch.faults.network import blackhole, refused_port
-from llmwatch.faults.proxy import ConnectRequest, ProxyServer
-from llmwatch.faults.request import Request
-from llmwatch.faults.script import Context, Script
+from llmwatch.faults.proxy import ConnectRequest, ProxyMode, ProxyServer
+from llmwatch.faults.request import Incoming, Request, RequestHead, RequestReader
+from llmwatch.faults.script import Context, Option, Play, Script
 from llmwatch.faults.server import FaultServer
+from llmwatch.faults.shapes.shape import Shape
 
 __all__ = [
+    "Bell",
     "ConnectRequest",
     "Context",
     "FaultServer",
     "Gate",
+    "Incoming",
+    "Link",
+    "Option",
+    "Play",
+    "ProxyMode",
     "ProxyServer",
     "Request",
+    "RequestHead",
+    "RequestReader",
     "Script",
+    "Shape",
     "UnknownScript",
     "blackhole",
     "catalogue",

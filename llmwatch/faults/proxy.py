@@ -17,6 +17,7 @@ from llmwatch.faults.request import RequestHead, RequestReader
 __all__ = ["ConnectRequest", "ProxyMode", "ProxyServer"]
 
 ProxyMode = Literal["tunnel", "silent", "refuse", "silent-after-connect"]
+"""What the proxy does with a CONNECT."""
 
 
 @dataclass(frozen=True, slots=True)

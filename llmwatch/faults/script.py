@@ -19,7 +19,7 @@ from llmwatch.faults.shapes.choice import NAMES
 from llmwatch.faults.shapes.shape import Shape
 from llmwatch.faults.steps import End, Framing, Head, ReadBody, Step
 
-__all__ = ["ANSWER", "ENDLESS", "FRAMINGS", "Context", "Play", "Script", "answer", "read_all", "tokens_of"]
+__all__ = ["ANSWER", "ENDLESS", "FRAMINGS", "Context", "Option", "Play", "Script", "answer", "read_all", "tokens_of"]
 
 ANSWER = (
     "A watchdog counts silence, not work: naïve, café, 語 and 🐕 pass through whole, "
@@ -35,7 +35,10 @@ ENDLESS = 1 << 40
 _MISSING = 1 << 20
 
 Play = Callable[..., Iterable[Step]]
+"""Yields the steps of an answer, or of the reading of a request."""
+
 Option = str | int | float | bool
+"""The value of a script's parameter."""
 
 _OPTION = re.compile(r",(?=[a-z_]+=)")
 _TOKEN = re.compile(r"\s*\S+|\s+\Z")

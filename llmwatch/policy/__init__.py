@@ -14,9 +14,10 @@ from llmwatch.policy.effective import (
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
 from llmwatch.policy.limit_table import FROM_SENT, LIMITS, NAMES, READ_LIMITS, Expiry
-from llmwatch.policy.limits import UNSET, Limits, Unset
+from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
-from llmwatch.policy.retry import Retry
+from llmwatch.policy.retry import OnRetry, Retry
+from llmwatch.policy.values import UNSET, Seconds, Unset
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
@@ -34,7 +35,9 @@ __all__ = [
     "EffectiveRetry",
     "Expiry",
     "Limits",
+    "OnRetry",
     "Retry",
+    "Seconds",
     "Unset",
     "check_profile",
     "detect_profile",

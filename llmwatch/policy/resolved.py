@@ -58,7 +58,7 @@ class EffectiveLimits(JsonText):
     _recorded: FrozenMap | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
-    def recorded(self) -> FrozenMap:
+    def recorded(self) -> Mapping[str, Any]:
         """Each limit by name as a record keeps it, see :meth:`EffectiveLimit.to_dict`. Made once."""
         if self._recorded is None:
             made = freeze_map({name: limit.to_dict() for name, limit in self.limits.items()})

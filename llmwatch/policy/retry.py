@@ -16,6 +16,7 @@ MAX_BACKOFF = 8.0
 """Seconds; the cap on a wait where nobody sets another."""
 
 OnRetry: TypeAlias = "Callable[[Any], Any]"
+"""Is called with a :class:`llmwatch.Resend`, and returns what is to change, or ``None``."""
 
 RETRY_FIELDS = (
     "max_attempts",

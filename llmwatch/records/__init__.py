@@ -3,7 +3,7 @@
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord
 from llmwatch.records.decision import Decision, DecisionRecord, Recovery
-from llmwatch.records.sinks import IncidentLog, JsonLinesSink, Sink, log_incident, losses, notify, untold
+from llmwatch.records.sinks import JsonLinesSink, Sink
 
 __all__ = [
     "CAUSES",
@@ -12,13 +12,8 @@ __all__ = [
     "CallRecord",
     "Decision",
     "DecisionRecord",
-    "IncidentLog",
     "JsonLinesSink",
     "Recovery",
     "Sink",
     "Timings",
-    "log_incident",
-    "losses",
-    "notify",
-    "untold",
 ]

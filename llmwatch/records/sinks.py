@@ -31,6 +31,7 @@ if sys.platform != "win32":
 __all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify", "untold"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
+"""Is called with the record of each call that is over. What it raises is logged, and does not harm the call."""
 
 _PAUSE = 0.002
 _MOST_PAUSES = 100

@@ -5,6 +5,7 @@ install where it is missing.
 """
 
 from llmwatch.sdk.clients import anthropic, openai
-from llmwatch.sdk.transport import Transport
+from llmwatch.sdk.transport import Through, Translate, Transport
+from llmwatch.sdk.trust import Verify
 
-__all__ = ["Transport", "anthropic", "openai"]
+__all__ = ["Through", "Translate", "Transport", "Verify", "anthropic", "openai"]

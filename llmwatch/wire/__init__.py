@@ -2,7 +2,14 @@
 
 from llmwatch.wire.collect import Collector, ToolCall
 from llmwatch.wire.decoder import Decoder
-from llmwatch.wire.dialects import check_dialect, names, register_dialect, unregister_dialect
+from llmwatch.wire.dialects import (
+    DialectDetector,
+    DialectReader,
+    check_dialect,
+    names,
+    register_dialect,
+    unregister_dialect,
+)
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta, any_content
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.places import beginning, end_of_events
@@ -15,6 +22,8 @@ __all__ = [
     "MAX_EVENT",
     "Collector",
     "Decoder",
+    "DialectDetector",
+    "DialectReader",
     "Event",
     "Framer",
     "Kind",

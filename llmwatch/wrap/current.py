@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -165,7 +166,7 @@ class Paused:
             attempt.unpause()
 
 
-def paused() -> Paused:
+def paused() -> AbstractContextManager[None]:
     """``with paused():`` stops every clock but ``deadline`` while a person is asked, say.
 
     It stops those of the functions around this one too, and of a call that waits for this code (in an authentication

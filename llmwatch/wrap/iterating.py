@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -138,7 +139,7 @@ class Iterating(Generic[T]):
 
 
 def iterate(
-    make_iterator: Callable[[], Made[T]],
+    make_iterator: Callable[[], Iterable[T] | AbstractContextManager[Iterable[T]]],
     *,
     limits: Limits | None = None,
     retry: Retry | None = None,

@@ -18,8 +18,9 @@ from types import FrameType
 
 import pytest
 
-from llmwatch.records import CallRecord, IncidentLog, JsonLinesSink, log_incident, losses, notify, sinks
+from llmwatch.records import CallRecord, JsonLinesSink, sinks
 from llmwatch.records.log import EVERY, LogLimit, LogLimits, say
+from llmwatch.records.sinks import IncidentLog, log_incident, losses, notify
 from llmwatch.watch.clock import ManualClock
 from tests.conftest import SCALE
 from tests.records.making import attempt, call

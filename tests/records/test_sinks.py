@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from llmwatch.records import CallRecord, JsonLinesSink, log_incident, notify, sinks
+from llmwatch.records import CallRecord, JsonLinesSink, sinks
+from llmwatch.records.sinks import log_incident, notify
 from tests.conftest import SCALE
 from tests.records.making import attempt, call
 

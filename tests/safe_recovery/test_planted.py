@@ -28,8 +28,9 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.errors import ConfigError, ConnectFailed
 from llmwatch.faults import Context, Script, steps
 from llmwatch.policy import resolve_limits
-from llmwatch.records import AttemptRecord, CallRecord, log_incident, notify
+from llmwatch.records import AttemptRecord, CallRecord
 from llmwatch.records.log import EVERY
+from llmwatch.records.sinks import log_incident, notify
 from llmwatch.recovery import failure_of
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import MAX_EVENT

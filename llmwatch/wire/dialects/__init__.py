@@ -2,10 +2,20 @@
 
 from llmwatch.wire.dialects.base import Dialect
 from llmwatch.wire.dialects.detect import by_event, by_url
-from llmwatch.wire.dialects.lookup import check_dialect, create, names, register_dialect, unregister_dialect
+from llmwatch.wire.dialects.generic import DialectReader
+from llmwatch.wire.dialects.lookup import (
+    DialectDetector,
+    check_dialect,
+    create,
+    names,
+    register_dialect,
+    unregister_dialect,
+)
 
 __all__ = [
     "Dialect",
+    "DialectDetector",
+    "DialectReader",
     "by_event",
     "by_url",
     "check_dialect",

@@ -1,0 +1,121 @@
+"""Every type that a public function takes or returns can be imported from a public module."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.public_types import Walk
+from tests.rows import each
+
+PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults")
+MADE = frozenset(("Iterating", "Refreshing", "Stream"))
+"""Classes whose objects users are given and do not make."""
+
+KINDS = """
+from __future__ import annotations
+from collections.abc import Callable
+from typing import TypeAlias
+
+class Hidden: ...
+class Deeper: ...
+Alias: TypeAlias = Callable[[Deeper], None]
+_Private = Hidden | None
+"""
+
+IMPORTS = """
+from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+import sample.kinds
+if TYPE_CHECKING:
+    from sample.kinds import Alias, Hidden, _Private
+"""
+
+ROWS = {
+    "a parameter": ("def shown(it: Hidden) -> None: ...", "Hidden"),
+    "what is returned": ("def shown() -> dict[str, list[Hidden]]: ...", "Hidden"),
+    "an alias": ("def shown(it: Alias) -> None: ...", "Alias Deeper"),
+    "a private alias": ("def shown(it: _Private) -> None: ...", "Hidden"),
+    "a string in a type": ("def shown(it: list['Hidden']) -> None: ...", "Hidden"),
+    "a word": ("def shown(it: Literal['Hidden']) -> None: ...", ""),
+    "a name in a module": ("def shown(it: sample.kinds.Hidden) -> None: ...", "Hidden"),
+    "a type of another package": ("def shown(it: Iterator[int]) -> None: ...", ""),
+    "a field": ("@dataclass(frozen=True)\nclass shown:\n    it: Hidden", "Hidden"),
+    "a private field": ("class shown:\n    _it: Hidden", ""),
+    "a property": ("class shown:\n    @property\n    def it(self) -> Hidden: ...", "Hidden"),
+    "a method": ("class shown:\n    def it(self) -> Hidden: ...", "Hidden"),
+    "a private method": ("class shown:\n    def _it(self) -> Hidden: ...", ""),
+    "a method of the class": ("class shown:\n    @classmethod\n    def it(cls) -> Hidden: ...", "Hidden"),
+    "a base": ("class Base:\n    def it(self) -> Hidden: ...\nclass shown(Base): ...", "Hidden"),
+    "an iterator": ("class shown:\n    def __iter__(self) -> Iterator[Hidden]: ...", "Hidden"),
+    "an attribute": ("class shown:\n    def __init__(self) -> None:\n        self.it: Hidden | None = None", "Hidden"),
+    "a class that is called": ("class shown:\n    def __init__(self) -> None:\n        self.it = Hidden()", "Hidden"),
+    "a constructor": ("class shown:\n    def __init__(self, it: Hidden) -> None: ...", "Hidden"),
+    "a constructor that users do not call": (
+        "class Made:\n    def __init__(self, it: Hidden): ...\ndef shown() -> Made: ...",
+        "Made",
+    ),
+    "a generator": ("@contextmanager\ndef shown() -> Iterator[Hidden]: ...", "Hidden"),
+    "a type behind a type": ("class Outer:\n    it: Hidden\ndef shown() -> Outer: ...", "Outer Hidden"),
+}
+"""What a module of a package called ``sample`` defines, and which types are missing then."""
+
+
+@pytest.fixture(scope="module")
+def walk() -> Walk:
+    return Walk(PUBLIC, made=MADE)
+
+
+def test_every_type_can_be_imported(walk: Walk) -> None:
+    """What a public function takes or returns, and what that leads to in turn, stands in a public module."""
+    assert walk.missing() == {}
+    assert len(walk.reached) > 40
+
+
+@each("name", ["EffectiveLimits", "Timings", "DecisionRecord", "Sink", "Notice"])
+def test_a_type_that_leaves_the_face_is_missed(name: str) -> None:
+    """A public module that no longer has a type which others take or return is not enough."""
+    walk = Walk(PUBLIC, made=MADE)
+    left = [public for public in walk.public if public.endswith(f".{name}")]
+    assert left
+    for public in left:
+        del walk.public[public]
+    assert [missing.rpartition(".")[2] for missing in walk.missing()] == [name]
+
+
+@each("source, missing", ROWS.values(), ids=ROWS)
+def test_what_the_walk_sees(source: str, missing: str, tmp_path: Path) -> None:
+    """Each place where a type can stand is looked at."""
+    place = Path(tempfile.mkdtemp(dir=tmp_path))
+    folder = place / "sample"
+    folder.mkdir()
+    folder.joinpath("__init__.py").write_text("from sample.face import shown\n__all__ = ['shown']\n")
+    folder.joinpath("kinds.py").write_text(KINDS)
+    folder.joinpath("face.py").write_text(f"{IMPORTS}\n{source}\n")
+    sys.path.insert(0, str(place))
+    importlib.invalidate_caches()
+    try:
+        walk = Walk(("sample",), made=frozenset({"Made"}))
+    finally:
+        sys.path.remove(str(place))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "sample"]:
+            del sys.modules[name]
+    assert {name.rpartition(".")[2] for name in walk.missing()} == set(missing.split())
+
+
+def test_no_two_public_classes_share_a_name(walk: Walk) -> None:
+    """A name that a user reads in a traceback or a record stands for one class."""
+    classes = defaultdict(set)
+    for name, thing in (*walk.public.items(), *((name, thing) for name, (thing, _) in walk.reached.items())):
+        if inspect.isclass(thing):
+            classes[name.rpartition(".")[2]].add(f"{thing.__module__}.{thing.__qualname__}")
+    assert {name: homes for name, homes in classes.items() if len(homes) > 1} == {}
