@@ -2,6 +2,54 @@
 
 Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.sdk``, ``llmwatch.faults`` and the
 command line. Every other module may change with any version.
+
+Which package answers which question; each imports only from those below it::
+
+    cli           What does a command print, and with which code does it exit?
+    sdk           How does the client of a provider's SDK, or of httpx, get watched connections?
+    auth          How is a token kept fresh by a refresh that cannot hang?
+    session       How does code on requests get watched connections, and errors that it knows?
+    wrap          How is a function or an iterator watched that makes its call itself?
+    client        What does a user call: Client, Stream, Collected and the module's functions?
+    engine        Which attempts make up a call, what waits between them, and what does a worker do?
+    recovery      Why did an attempt fail, could a resend work, is it safe, and when?
+    transport     How do requests and urllib3 send for an attempt, and on which socket?
+    watch         Where does an attempt stand, which limit expires, and what ends it?
+    policy        What has the user decided: limits, retries, variables, profiles?
+    wire          What do the bytes mean, and is the answer whole?
+    payload       What does the request's body ask for: model, stream, tools, prompt, choices?
+    errors        What is raised?
+    records       What is remembered of a call, and where does it go?
+    redaction     What must not be repeated, and how is it taken out?
+    interruption  Which exceptions are Ctrl-C, and not failures?
+    module_locks  How does a forked child get locks that it can take?
+    faults        How do providers fail? A server that does, for tests; it imports none of the above.
+
+A call, from ``stream()`` to the socket and back:
+
+1. The caller enters a ``Stream`` (client/stream.py), which begins a ``Call`` (engine/call.py). The call resolves limits
+   and retries (policy), waits for its turn (engine/gate.py) and starts an ``Attempt`` (watch/attempt.py). The attempt
+   registers with the supervisor and starts its worker, a thread of its own.
+2. The worker runs engine/exchange.py. transport/sender.py has requests prepare and send, transport/pools.py hands out a
+   connection, and transport/sockets.py gives the attempt a duplicate of the socket before it connects.
+3. The worker reads what has come and reports it to the attempt, whose state machine (watch/machine.py) resets limits.
+   wire/decoder.py makes events of the bytes, and the attempt puts them into its channel (watch/channel.py).
+4. The caller takes events from the channel. When the attempt is over, engine/observe.py collects the facts and
+   engine/planner.py asks recovery what follows: the call succeeds, begins its next attempt, or raises.
+
+A kill, from the expiry of a limit to the exception:
+
+1. The supervisor (watch/supervisor.py), one thread for the process, sleeps until the earliest expiry. It asks the
+   attempt's state machine, which may grant a grace where bytes wait unread, and stores the verdict under the attempt's
+   lock. The first verdict stands.
+2. When every verdict of the moment is stored, the supervisor shuts the attempt's duplicates down and wakes the caller.
+3. The caller does not wait for the worker. It hands out the events that came before, then decides as in step 4 above:
+   a resend on a fresh connection, or a ``WatchTimeout`` with ``recovery`` and ``record``.
+4. The worker's blocked read returns at once. The worker finds the verdict, closes the connection and ends.
+
+Only the thread that uses a socket closes it: the worker whose attempt owns the connection, and for an idle connection
+the worker that takes it from the pool or the thread that closes the client. The supervisor and a thread that cancels
+shut duplicates down and close nothing. The worker releases its duplicate before the connection is pooled.
 """
 
 from llmwatch import sdk
