@@ -55,7 +55,8 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> LLMWatchError:
+def rebuilt(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> LLMWatchError:
+    """An error of the class ``cls`` with that message and those attributes."""
     # Several classes also derive from OSError or ValueError, whose own pickling would call __init__ with wrong
     # arguments.
     error = cls.__new__(cls, message)
@@ -90,7 +91,7 @@ class LLMWatchError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, dict(self.__dict__))
+        return rebuilt, (type(self), self.message, dict(self.__dict__))
 
 
 class WatchTimeout(LLMWatchError, TimeoutError):

@@ -12,11 +12,11 @@ from typing import Any
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from llmwatch.engine.combined_errors import copy_of
 from llmwatch.errors import LLMWatchError
 from llmwatch.payload import is_streaming
 from llmwatch.records import CallRecord
 from llmwatch.sdk.libraries import Library
-from llmwatch.sdk.library_errors import copy_of
 
 __all__ = ["EXTENSION", "Watched", "prepare", "respond"]
 

@@ -25,23 +25,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.errors import (
-    Cancelled,
-    CircuitOpen,
-    ConfigError,
-    ConnectFailed,
-    LLMWatchError,
-    RefreshFailed,
-    StreamCut,
-    TooManyOrphans,
-    TooManyThreads,
-    WatchTimeout,
-)
+from llmwatch.engine.combined_errors import also
+from llmwatch.errors import Cancelled, ConfigError, ConnectFailed, LLMWatchError, StreamCut, WatchTimeout
+from llmwatch.recovery import failure_of
 from llmwatch.sdk.libraries import Library
 
-__all__ = ["also", "copy_of", "in_library"]
-
-_REQUEST = "_request"
+__all__ = ["in_library"]
 
 
 def in_library(error: LLMWatchError, library: Library, request: Any) -> LLMWatchError:
@@ -63,9 +52,7 @@ def _name(error: LLMWatchError) -> str:
     if isinstance(error, StreamCut):
         # The summary of the foreign exception has an errno where the system, not the protocol, broke it off.
         return "ReadError" if getattr(error.__cause__, "errno", "") else "RemoteProtocolError"
-    if isinstance(error, (CircuitOpen, TooManyOrphans, TooManyThreads, RefreshFailed)):
-        return "ConnectError"
-    return "RemoteProtocolError"
+    return "ConnectError" if failure_of(error).row.unsent else "RemoteProtocolError"
 
 
 def _proxy_name(error: ConnectFailed) -> str:
@@ -76,70 +63,3 @@ def _proxy_name(error: ConnectFailed) -> str:
         return "ReadError"
     protocol = getattr(error.__cause__, "type", "") in ("RemoteDisconnected", "BadStatusLine", "LineTooLong")
     return "RemoteProtocolError" if protocol else "ConnectError"
-
-
-def also(error: LLMWatchError, module: str, name: str) -> LLMWatchError:
-    """``error`` as an instance of its own class and of the exception ``name`` of ``module`` at once, with the same
-    cause.
-    """
-    found = _fill(_combined(type(error), module, name), error.message, dict(error.__dict__))
-    found.__cause__ = error.__cause__
-    found.__suppress_context__ = True
-    return found
-
-
-def copy_of(error: LLMWatchError) -> LLMWatchError:
-    """``error`` without its traceback, and so without the frames that it was raised in."""
-    found = _fill(type(error), error.message, dict(error.__dict__))
-    found.__cause__ = error.__cause__
-    found.__suppress_context__ = True
-    return found
-
-
-def _fill(kind: type[LLMWatchError], message: str, state: dict[str, Any]) -> LLMWatchError:
-    # Not through __init__: the two sides take different arguments.
-    error = kind.__new__(kind, message)
-    Exception.__init__(error, message)
-    error.__dict__.update(state)
-    return error
-
-
-class _Combined:
-    """Pickles as what is ours and the name of what is not. The request stays behind: it holds the credentials."""
-
-    _parts: tuple[type[LLMWatchError], str, str]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        assert isinstance(self, LLMWatchError)
-        state = {name: value for name, value in self.__dict__.items() if name != _REQUEST}
-        return _rebuild, (*self._parts, self.message, state)
-
-
-def _rebuild(ours: type[LLMWatchError], module: str, name: str, message: str, state: dict[str, Any]) -> LLMWatchError:
-    try:
-        kind = _combined(ours, module, name)
-    except (ImportError, AttributeError):
-        # Read where the library is not installed.
-        return _fill(ours, message, state)
-    return _fill(kind, message, {_REQUEST: None, **state})
-
-
-_classes: dict[tuple[type[LLMWatchError], str, str], type[LLMWatchError]] = {}
-
-
-def _combined(ours: type[LLMWatchError], module: str, name: str) -> type[LLMWatchError]:
-    """The class that is both; made once, since two of them would not catch each other."""
-    parts = (ours, module, name)
-    found = _classes.get(parts)
-    if found is not None:
-        return found
-    members = {
-        # Tracebacks and logs are to name the class that a user finds in the documentation.
-        "__module__": ours.__module__,
-        "__qualname__": ours.__qualname__,
-        "__doc__": f":class:`llmwatch.{ours.__name__}` that is a ``{module}.{name}`` too.",
-        "_parts": parts,
-    }
-    made = type(ours.__name__, (_Combined, ours, Library(module).get(name)), members)
-    # Another thread may have been faster.
-    return _classes.setdefault(parts, made)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmwatch.engine.combined_errors import also
 from llmwatch.engine.exchange import Exchange
 from llmwatch.errors import Cancelled, ConfigError, LLMWatchError, ProviderError, WatchTimeout
 from llmwatch.records import CallRecord
@@ -26,7 +27,6 @@ from llmwatch.recovery import Reason
 from llmwatch.recovery.messages import recovery
 from llmwatch.sdk.conversion import EXTENSION
 from llmwatch.sdk.libraries import library_of
-from llmwatch.sdk.library_errors import also
 from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["as_anthropic", "as_openai", "status_cause"]

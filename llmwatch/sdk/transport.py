@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from llmwatch.engine.combined_errors import copy_of
 from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.settings import checked_settings
 from llmwatch.errors import LLMWatchError
@@ -17,7 +18,7 @@ from llmwatch.records import Sink
 from llmwatch.sdk.conversion import prepare, respond
 from llmwatch.sdk.extensions import overrides_of
 from llmwatch.sdk.libraries import Library, library_of
-from llmwatch.sdk.library_errors import copy_of, in_library
+from llmwatch.sdk.library_errors import in_library
 from llmwatch.sdk.timeouts import timeouts_of
 from llmwatch.sdk.trust import TRUST_ADVICE, Trust, Verify
 from llmwatch.session.sdk_retries import Repeats, Sending

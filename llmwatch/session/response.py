@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,13 +12,14 @@ import requests
 from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.combined_errors import copy_of
 from llmwatch.engine.exchange import Head
 from llmwatch.engine.passthrough import Piece
 from llmwatch.errors import LLMWatchError, StreamCut
 from llmwatch.records import CallRecord
 from llmwatch.transport.body import BodyReader, StreamedResponse
 
-__all__ = ["ErrorMapper", "WatchedResponse", "copy_of", "hand_out"]
+__all__ = ["ErrorMapper", "WatchedResponse", "hand_out"]
 
 ErrorMapper = Callable[[LLMWatchError, requests.PreparedRequest, "requests.Response | None"], BaseException]
 """Makes of an error what the door's users catch: the error, the request, and the response if it is being read."""
@@ -120,14 +120,6 @@ class _Body:
             self._failure = copy_of(error.with_traceback(None))
             return None
         return self._call.rest() if batch is None else batch
-
-
-def copy_of(error: LLMWatchError) -> LLMWatchError:
-    """``error`` without its traceback."""
-    found = copy.copy(error)
-    found.__cause__ = error.__cause__
-    found.__suppress_context__ = True
-    return found
 
 
 def hand_out(

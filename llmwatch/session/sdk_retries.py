@@ -19,8 +19,8 @@ from typing import Any
 
 import requests
 
+from llmwatch.engine.combined_errors import copy_of
 from llmwatch.errors import LLMWatchError
-from llmwatch.session.response import copy_of
 from llmwatch.session.retry_loops import is_retry
 
 __all__ = ["Outcome", "Repeats", "Sending"]

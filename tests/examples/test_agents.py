@@ -23,7 +23,9 @@ LIMITS = {
 }
 # The first answer is lost at its very beginning, the third in mid-sentence.
 AGENT = ["silent", "tool-arguments-only:count=4", "stall-after-content:tokens=3", "healthy"]
-AGENT_SAID = "agent: look_up found Malmö, 4 days: rain.\nagent: attempt 1 failed (BodyTimeout)\nagent: " + ANSWER + "\n"
+AGENT_SAID = (
+    "agent: look_up found Malmö, 4 days: rain.\nagent: attempt 1 failed (WatchTimeout)\nagent: " + ANSWER + "\n"
+)
 PYTHON = (sys.executable,)
 UNDER_RUN = (sys.executable, "-m", "llmwatch", "run")
 
@@ -139,7 +141,7 @@ def test_the_installed_agent_shows_its_recovery() -> None:
         "  llmwatch: recovered (ttfb_kill, done)",
         "agent: look_up found Malmö, 4 days: rain.",
         "  llmwatch: failed (stale_kill)",
-        "agent: attempt 1 failed (BodyTimeout)",
+        "agent: attempt 1 failed (WatchTimeout)",
         "  llmwatch: done (done)",
         *f"agent: {ANSWER}".splitlines(),
         "requests at the provider: 4",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-import llmwatch
 from llmwatch import errors
 from llmwatch.sdk.libraries import Library
-from llmwatch.sdk.library_errors import also, copy_of, in_library
+from llmwatch.sdk.library_errors import in_library
 from llmwatch.transport.errors import Summary
 from tests.rows import each
 
@@ -113,24 +111,3 @@ def test_each_can_be_pickled(library: Any, error: errors.LLMWatchError, name: st
     assert vars(again) == {**vars(found), "_request": None}
     with pytest.raises(RuntimeError, match="has not been set"):
         again.request  # noqa: B018
-
-
-def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is ours is left of it."""
-    pickled = pickle.dumps(also(timeout("ttfb"), "httpx", "ReadTimeout"))
-    monkeypatch.setattr("llmwatch.sdk.library_errors._classes", {})
-    monkeypatch.setitem(sys.modules, "httpx", None)
-    again: Any = pickle.loads(pickled)
-    assert type(again) is llmwatch.WatchTimeout
-    assert (again.limit, again.limit_seconds, str(again)) == ("ttfb", 1.0, "late")
-
-
-def test_a_copy_has_no_traceback() -> None:
-    """It is equal in everything else."""
-    error = cut("ECONNRESET")
-    with pytest.raises(llmwatch.StreamCut):
-        raise error
-    found = copy_of(error)
-    assert error.__traceback__ is not None
-    assert found.__traceback__ is None
-    assert (type(found), vars(found), found.__cause__) == (type(error), vars(error), error.__cause__)

@@ -1,0 +1,79 @@
+"""Errors that are ours and a library's at once.
+
+Code that catches the library's exception goes on catching it, and what llmwatch knows (limit, phase, record, recovery)
+is on it. Tracebacks and logs name our class, which a user finds in the documentation.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from llmwatch.errors import LLMWatchError, rebuilt
+
+__all__ = ["also", "copy_of"]
+
+_LEFT_BEHIND = frozenset({"request", "_request", "response"})
+"""Attributes that are not pickled: they hold credentials, and an open connection."""
+
+
+def also(error: LLMWatchError, module: str, *names: str) -> LLMWatchError:
+    """``error`` as an instance of its own class and of the exceptions ``names`` of ``module`` at once, with the same
+    cause.
+    """
+    return _like(error, _combined(type(error), module, names))
+
+
+def copy_of(error: LLMWatchError) -> LLMWatchError:
+    """``error`` without its traceback, and so without the frames that it was raised in."""
+    return _like(error, type(error))
+
+
+def _like(error: LLMWatchError, cls: type[LLMWatchError]) -> LLMWatchError:
+    made = rebuilt(cls, error.message, error.__dict__)
+    made.__cause__ = error.__cause__
+    made.__suppress_context__ = True
+    return made
+
+
+class _Combined:
+    """Pickles as what is ours and the names of what is not."""
+
+    _parts: tuple[type[LLMWatchError], str, tuple[str, ...]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert isinstance(self, LLMWatchError)
+        state = {name: None if name in _LEFT_BEHIND else value for name, value in self.__dict__.items()}
+        return _unpickled, (*self._parts, self.message, state)
+
+
+def _unpickled(
+    ours: type[LLMWatchError], module: str, names: tuple[str, ...], message: str, state: dict[str, Any]
+) -> LLMWatchError:
+    try:
+        cls = _combined(ours, module, names)
+    except (ImportError, AttributeError):
+        # Read where the library is not installed.
+        return rebuilt(ours, message, {name: value for name, value in state.items() if name not in _LEFT_BEHIND})
+    return rebuilt(cls, message, state)
+
+
+_classes: dict[tuple[type[LLMWatchError], str, tuple[str, ...]], type[LLMWatchError]] = {}
+
+
+def _combined(ours: type[LLMWatchError], module: str, names: tuple[str, ...]) -> type[LLMWatchError]:
+    """The class that is all of them; made once, since two of them would not catch each other."""
+    parts = (ours, module, names)
+    known = _classes.get(parts)
+    if known is not None:
+        return known
+    library = importlib.import_module(module)
+    members = {
+        "__module__": ours.__module__,
+        "__qualname__": ours.__qualname__,
+        "__doc__": f":class:`llmwatch.{ours.__name__}` that is a ``{module}.{' and '.join(names)}`` too.",
+        "_parts": parts,
+    }
+    made = type(ours.__name__, (_Combined, ours, *(getattr(library, name) for name in names)), members)
+    # Another thread may have been faster.
+    return _classes.setdefault(parts, made)
