@@ -6,10 +6,10 @@ import random
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 
@@ -18,19 +18,20 @@ from llmwatch.client.stream import Stream
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
 from llmwatch.engine.collecting import CollectingCall
-from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import CallOptions, RequestKind, checked_settings
+from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, checked_settings, shows_settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
-from llmwatch.records import Sink
 from llmwatch.recovery import Door
 from llmwatch.transport.sender import Sender
 from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Client"]
 
@@ -58,41 +59,19 @@ class Client:
     settings that cannot be meant.
     """
 
+    @shows_settings
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
-        retry: Retry | None = None,
         session: requests.Session | None = None,
-        dialect: str = "auto",
-        profile: str | None = None,
-        keepalive: float | None = None,
-        max_event: int | None = None,
-        max_body: int | None = None,
-        override_timeouts: bool = False,
-        sinks: Sequence[Sink] = (),
-        on_notice: NoticeCallback | None = None,
-        notice_every: float = 1.0,
         random: Callable[[], float] = random.random,
+        **settings: Unpack[ClientSettings],
     ) -> None:
         if session is not None and not isinstance(session, requests.Session):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
-        settings = checked_settings(
-            limits=limits,
-            retry=retry,
-            profile=profile,
-            dialect=dialect,
-            keepalive=keepalive,
-            max_event=max_event,
-            max_body=max_body,
-            override_timeouts=override_timeouts,
-            sinks=sinks,
-            on_notice=on_notice,
-            notice_every=notice_every,
-            random=random,
-        )
+        checked = checked_settings(**settings)
         self._sender = Sender(session)
-        self._settings = replace(settings, started=self._started)
+        self._settings = replace(checked, started=self._started, random=random)
         # Protects the three fields below; a signal handler of the same thread may close the client. Taken before a
         # call's lock in close(), never after it.
         self._lock = threading.RLock()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random as randomness
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from typing import Any
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, get_type_hints
 
 from llmwatch.engine.hosts import Hosts
 from llmwatch.engine.notices import NoticeCallback
@@ -32,7 +33,12 @@ from llmwatch.watch.cancel import CancelToken
 from llmwatch.watch.clock import SYSTEM, Clock
 from llmwatch.wire import MAX_EVENT, check_dialect
 
-__all__ = ["CallOptions", "RequestKind", "Settings", "checked_settings"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["CallOptions", "ClientSettings", "RequestKind", "Settings", "checked_settings", "shows_settings"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RequestKind(Enum):
@@ -46,6 +52,22 @@ class RequestKind(Enum):
     STREAM = "stream"
     PLAIN = "plain"
     OTHER = "other"
+
+
+class ClientSettings(TypedDict, total=False):
+    """The settings that every entry point takes; :class:`~llmwatch.Client` says what each means."""
+
+    limits: Limits | None
+    retry: Retry | None
+    profile: str | None
+    dialect: str
+    keepalive: float | None
+    max_event: int | None
+    max_body: int | None
+    override_timeouts: bool
+    sinks: Sequence[Sink]
+    on_notice: NoticeCallback | None
+    notice_every: float
 
 
 def _nobody(attempt: Attempt[Any]) -> None:
@@ -64,7 +86,7 @@ class Settings:
     max_event: int | None = None
     max_body: int | None = None
     override_timeouts: bool = False
-    sinks: tuple[Sink, ...] = ()
+    sinks: Sequence[Sink] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0
     started: Callable[[Attempt[Any]], None] = _nobody
@@ -129,57 +151,51 @@ class CallOptions:
         return Door.COLLECT if self.whole else self.door
 
 
-def checked_settings(
-    *,
-    limits: Limits | None = None,
-    retry: Retry | None = None,
-    profile: str | None = None,
-    dialect: str = "auto",
-    keepalive: float | None = None,
-    max_event: int | None = None,
-    max_body: int | None = None,
-    override_timeouts: bool = False,
-    sinks: Sequence[Sink] = (),
-    on_notice: NoticeCallback | None = None,
-    notice_every: float = 1.0,
-    random: Callable[[], float] = randomness.random,
-) -> Settings:
+def checked_settings(**settings: Unpack[ClientSettings]) -> Settings:
     """The arguments as :class:`Settings`. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant, and
-    :class:`TypeError` for arguments of a wrong type.
+    :class:`TypeError` for arguments of a wrong name or type.
     """
-    if limits is not None and not isinstance(limits, Limits):
-        raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {limits!r}")
-    if retry is not None and not isinstance(retry, Retry):
-        raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {retry!r}")
-    called = () if callable(sinks) else tuple(sinks)
-    if callable(sinks) or not all(map(callable, called)):
-        raise TypeError(f"sinks must be a sequence of functions of a record, such as [print], not {sinks!r}")
-    if on_notice is not None and not callable(on_notice):
-        raise TypeError(f"on_notice must be a function of a notice, such as print, not {on_notice!r}")
-    check_dialect(dialect)
-    if isinstance(notice_every, bool) or not isinstance(notice_every, (int, float)) or not 0 < notice_every < 1e6:
+    unknown = [name for name in settings if name not in ClientSettings.__annotations__]
+    if unknown:
+        known = ", ".join(ClientSettings.__annotations__)
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; the settings are {known}")
+    given = Settings(**settings)
+    if given.limits is not None and not isinstance(given.limits, Limits):
+        raise TypeError(f"limits must be a Limits, such as Limits(ttfb=45), not {given.limits!r}")
+    if given.retry is not None and not isinstance(given.retry, Retry):
+        raise TypeError(f"retry must be a Retry, such as Retry(max_attempts=3), not {given.retry!r}")
+    sinks = () if callable(given.sinks) else tuple(given.sinks)
+    if callable(given.sinks) or not all(map(callable, sinks)):
+        raise TypeError(f"sinks must be a sequence of functions of a record, such as [print], not {given.sinks!r}")
+    if given.on_notice is not None and not callable(given.on_notice):
+        raise TypeError(f"on_notice must be a function of a notice, such as print, not {given.on_notice!r}")
+    check_dialect(given.dialect)
+    every = given.notice_every
+    if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 < every < 1e6:
         raise ConfigError(
-            f"notice_every must be a number of seconds above 0, not {notice_every!r}.",
-            field="notice_every",
-            value=notice_every,
+            f"notice_every must be a number of seconds above 0, not {every!r}.", field="notice_every", value=every
         )
-    if profile is not None:
-        check_profile(profile)
-    resolve_keepalive(keepalive, {})
-    resolve_max_event(max_event, {}, default=MAX_EVENT)
-    resolve_max_body(max_body, {})
-    resolve_override(override_timeouts, {})
-    return Settings(
-        limits=limits,
-        retry=retry,
-        profile=profile,
-        dialect=dialect,
-        keepalive=keepalive,
-        max_event=max_event,
-        max_body=max_body,
-        override_timeouts=override_timeouts,
-        sinks=called,
-        on_notice=on_notice,
-        notice_every=notice_every,
-        random=random,
-    )
+    if given.profile is not None:
+        check_profile(given.profile)
+    resolve_keepalive(given.keepalive, {})
+    resolve_max_event(given.max_event, {}, default=MAX_EVENT)
+    resolve_max_body(given.max_body, {})
+    resolve_override(given.override_timeouts, {})
+    return replace(given, sinks=sinks)
+
+
+def shows_settings(function: F) -> F:
+    """Have each of the settings of ``function(..., **settings)`` shown as a parameter, with its default, where a reader
+    asks at run time: ``help()``, :func:`inspect.signature`, :func:`typing.get_type_hints`.
+    """
+    hints = get_type_hints(Settings)
+    settings = [one for one in fields(Settings) if one.name in ClientSettings.__annotations__]
+    shown = [Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type) for one in settings]
+    own = signature(function)
+    *parameters, catch_all = own.parameters.values()
+    first = [one for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
+    parameters = [*first, *shown, *(one for one in parameters if one not in first)]
+    function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    del function.__annotations__[catch_all.name]
+    function.__annotations__.update({one.name: hints[one.name] for one in settings})
+    return function

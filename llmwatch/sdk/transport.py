@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 from llmwatch.engine.combined_errors import copy_of
-from llmwatch.engine.notices import NoticeCallback
-from llmwatch.engine.settings import checked_settings
+from llmwatch.engine.settings import ClientSettings, checked_settings, shows_settings
 from llmwatch.errors import LLMWatchError
-from llmwatch.policy import Limits, Retry
-from llmwatch.records import Sink
 from llmwatch.sdk.conversion import prepare, respond
 from llmwatch.sdk.extensions import overrides_of
 from llmwatch.sdk.libraries import Library, library_of
@@ -30,6 +27,7 @@ from llmwatch.watch.cancel import CancelToken
 
 if TYPE_CHECKING:
     from httpx2 import BaseTransport, Request, Response
+    from typing_extensions import Unpack
 else:
     # Neither library asks for its base class, and which of the two it would have to be is not known here.
     BaseTransport = object
@@ -94,41 +92,20 @@ class Transport(BaseTransport):
     :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
+    @shows_settings
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
-        retry: Retry | None = None,
         session: requests.Session | None = None,
         verify: Verify | None = None,
-        dialect: str = "auto",
-        profile: str | None = None,
-        keepalive: float | None = None,
-        max_event: int | None = None,
-        max_body: int | None = None,
-        override_timeouts: bool = False,
-        sinks: Sequence[Sink] = (),
-        on_notice: NoticeCallback | None = None,
-        notice_every: float = 1.0,
         cancel: CancelToken | None = None,
+        **settings: Unpack[ClientSettings],
     ) -> None:
         if session is not None and not isinstance(session, requests.Session):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
         if cancel is not None and not isinstance(cancel, CancelToken):
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
-        self._settings = checked_settings(
-            limits=limits,
-            retry=retry,
-            profile=profile,
-            dialect=dialect,
-            keepalive=keepalive,
-            max_event=max_event,
-            max_body=max_body,
-            override_timeouts=override_timeouts,
-            sinks=sinks,
-            on_notice=on_notice,
-            notice_every=notice_every,
-        )
+        self._settings = checked_settings(**settings)
         self._lender = session or requests.Session()
         self._trust = Trust(verify, session)
         self._cancel = cancel

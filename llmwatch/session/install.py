@@ -7,19 +7,19 @@ A call looks at the installation as it is and takes no lock: each gets a door of
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.engine.notices import NoticeCallback
-from llmwatch.engine.settings import Settings, checked_settings
+from llmwatch.engine.settings import ClientSettings, Settings, checked_settings, shows_settings
 from llmwatch.module_locks import renew_in_child
-from llmwatch.policy import Limits, Retry
-from llmwatch.records import Sink
 from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import WatchedAdapter
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["install", "uninstall"]
 
@@ -42,20 +42,8 @@ renew_in_child(globals(), "_lock", threading.RLock)
 _installed: _Installation | None = None
 
 
-def install(
-    *,
-    limits: Limits | None = None,
-    retry: Retry | None = None,
-    profile: str | None = None,
-    dialect: str = "auto",
-    keepalive: float | None = None,
-    max_event: int | None = None,
-    max_body: int | None = None,
-    override_timeouts: bool = False,
-    sinks: Sequence[Sink] = (),
-    on_notice: NoticeCallback | None = None,
-    notice_every: float = 1.0,
-) -> None:
+@shows_settings
+def install(**settings: Unpack[ClientSettings]) -> None:
     """Have the calls of every :class:`requests.Session` in this process watched, from now on.
 
     Those that exist and those to come, the ones behind ``requests.get`` and behind other libraries included, as the
@@ -64,22 +52,10 @@ def install(
     sessions whose class has a ``get_adapter`` of its own that does not call its parent's, nor libraries that do not
     use requests.
     """
-    settings = checked_settings(
-        limits=limits,
-        retry=retry,
-        profile=profile,
-        dialect=dialect,
-        keepalive=keepalive,
-        max_event=max_event,
-        max_body=max_body,
-        override_timeouts=override_timeouts,
-        sinks=sinks,
-        on_notice=on_notice,
-        notice_every=notice_every,
-    )
+    checked = checked_settings(**settings)
     global _installed
     with _lock:
-        before, _installed = _installed, _Installation(settings)
+        before, _installed = _installed, _Installation(checked)
         # First, so that what looks for the sockets of a wrapped function finds a call of its own here.
         instrument.add_interceptor(_installed.intercept, first=True)
         if before is not None:

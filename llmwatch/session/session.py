@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import BaseAdapter
 
-from llmwatch.engine.notices import NoticeCallback
-from llmwatch.engine.settings import Settings, checked_settings
-from llmwatch.policy import Limits, Retry
-from llmwatch.records import Sink
+from llmwatch.engine.settings import ClientSettings, Settings, checked_settings, shows_settings
 from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport.adapter import WatchedAdapter
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Session", "around", "mount"]
 
@@ -47,34 +46,9 @@ class Session(requests.Session):
     watched too. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
     """
 
-    def __init__(
-        self,
-        *,
-        limits: Limits | None = None,
-        retry: Retry | None = None,
-        profile: str | None = None,
-        dialect: str = "auto",
-        keepalive: float | None = None,
-        max_event: int | None = None,
-        max_body: int | None = None,
-        override_timeouts: bool = False,
-        sinks: Sequence[Sink] = (),
-        on_notice: NoticeCallback | None = None,
-        notice_every: float = 1.0,
-    ) -> None:
-        self._settings = checked_settings(
-            limits=limits,
-            retry=retry,
-            profile=profile,
-            dialect=dialect,
-            keepalive=keepalive,
-            max_event=max_event,
-            max_body=max_body,
-            override_timeouts=override_timeouts,
-            sinks=sinks,
-            on_notice=on_notice,
-            notice_every=notice_every,
-        )
+    @shows_settings
+    def __init__(self, **settings: Unpack[ClientSettings]) -> None:
+        self._settings = checked_settings(**settings)
         super().__init__()
         adapter = WatchedAdapter()
         self.mount("https://", adapter)
@@ -91,21 +65,8 @@ class Session(requests.Session):
         self._settings = Settings() if door is None else door.settings
 
 
-def mount(
-    session: requests.Session,
-    *,
-    limits: Limits | None = None,
-    retry: Retry | None = None,
-    profile: str | None = None,
-    dialect: str = "auto",
-    keepalive: float | None = None,
-    max_event: int | None = None,
-    max_body: int | None = None,
-    override_timeouts: bool = False,
-    sinks: Sequence[Sink] = (),
-    on_notice: NoticeCallback | None = None,
-    notice_every: float = 1.0,
-) -> requests.Session:
+@shows_settings
+def mount(session: requests.Session, **settings: Unpack[ClientSettings]) -> requests.Session:
     """Have the calls of an existing session watched, as those of a :class:`Session` are; returns the session.
 
     Its adapters stay in use, with their TLS context and pool sizes. Their ``max_retries`` applies to what is no call of
@@ -115,26 +76,14 @@ def mount(
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
-    settings = checked_settings(
-        limits=limits,
-        retry=retry,
-        profile=profile,
-        dialect=dialect,
-        keepalive=keepalive,
-        max_event=max_event,
-        max_body=max_body,
-        override_timeouts=override_timeouts,
-        sinks=sinks,
-        on_notice=on_notice,
-        notice_every=notice_every,
-    )
+    checked = checked_settings(**settings)
     doors: dict[int, BaseAdapter] = {}
     for prefix, adapter in list(session.adapters.items()):
         if not _may_be_http(prefix):
             continue
         inner = adapter.inner if isinstance(adapter, WatchingAdapter) else adapter
         # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
-        session.adapters[prefix] = doors.setdefault(id(inner), WatchingAdapter(inner, settings))
+        session.adapters[prefix] = doors.setdefault(id(inner), WatchingAdapter(inner, checked))
     if isinstance(session, Session):
-        session._settings = settings
+        session._settings = checked
     return session

@@ -13,7 +13,7 @@ from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.request import CallRequest
-from llmwatch.engine.settings import CallOptions, RequestKind, Settings
+from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, Settings
 from llmwatch.engine.timeouts import Timeouts, of_requests
 from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
@@ -110,7 +110,7 @@ class WatchingAdapter(BaseAdapter):
         setattr(self.inner, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("limits", "retry", "profile", "dialect", "keepalive", "max_event", "max_body", "override_timeouts")
+        kept = [name for name in ClientSettings.__annotations__ if name not in ("sinks", "on_notice", "notice_every")]
         return {"inner": self.inner, "settings": {name: getattr(self.settings, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,0 +1,73 @@
+"""The settings that every entry point takes are listed once, and shown by each."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pydoc
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import pytest
+import requests
+
+import llmwatch
+from llmwatch.engine.settings import ClientSettings, Settings, checked_settings
+from tests.rows import each
+
+ENTRY_POINTS: dict[str, Callable[..., Any]] = {
+    "Client": llmwatch.Client,
+    "Session": llmwatch.Session,
+    "Transport": llmwatch.sdk.Transport,
+    "mount": llmwatch.mount,
+    "install": llmwatch.install,
+}
+NAMES = list(ClientSettings.__annotations__)
+FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def test_what_is_listed_is_what_is_kept() -> None:
+    """Each setting is a field, of the same type and in the same order, and each has a default."""
+    assert [name for name in FIELDS if name in NAMES] == NAMES
+    kept, listed = get_type_hints(Settings), get_type_hints(ClientSettings)
+    assert {name: kept[name] for name in NAMES} == listed
+    assert all(FIELDS[name].default is not dataclasses.MISSING for name in NAMES)
+
+
+@each("door", ENTRY_POINTS)
+def test_each_entry_point_shows_every_setting(door: str) -> None:
+    """A signature at run time names each setting, with its type and default, and has no room for others."""
+    shown = inspect.signature(ENTRY_POINTS[door]).parameters
+    assert [name for name in shown if name in NAMES] == NAMES
+    for name in NAMES:
+        parameter = shown[name]
+        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        assert (parameter.default, parameter.annotation) == (FIELDS[name].default, FIELDS[name].type)
+    assert not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in shown.values())
+
+
+@each("door", ENTRY_POINTS)
+def test_help_and_hints_name_every_setting(door: str) -> None:
+    """So do the page of help, and the types that a program reads."""
+    entry = ENTRY_POINTS[door]
+    text = pydoc.render_doc(entry, renderer=pydoc.plaintext)
+    assert "keepalive: 'float | None' = None" in text
+    hints = get_type_hints(entry.__init__ if inspect.isclass(entry) else entry)
+    assert set(NAMES) <= set(hints)
+
+
+@each("name", ["limit", "clock", "hosts", "started"])
+@each("door", ENTRY_POINTS)
+def test_what_is_no_setting_is_refused(door: str, name: str) -> None:
+    """A name that is none of them is a mistake of the program, and what is inside is not set from outside."""
+    given = (requests.Session(),) if door == "mount" else ()
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; the settings are limits, "):
+        ENTRY_POINTS[door](*given, **{name: None})
+
+
+def test_sinks_are_kept_as_they_were() -> None:
+    """A list that grows later is another list."""
+    sinks = [print]
+    checked = checked_settings(sinks=sinks)
+    sinks.append(repr)
+    assert checked.sinks == (print,)
