@@ -21,6 +21,7 @@ from hypothesis import settings
 from llmwatch.engine import unknown_variables
 from llmwatch.records import log
 from tests.calibration import VARIABLE, scale_of_this_run
+from tests.watch.held import assert_lock
 
 SCALE = scale_of_this_run()
 """What times in tests are multiplied with, for a machine that has too much to do (:mod:`tests.calibration`)."""
@@ -52,6 +53,8 @@ ENVIRONMENT = (
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile("steady")
+
+assert_lock()
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -43,7 +43,6 @@ from llmwatch.watch.clock import Clock
 from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
-from llmwatch.watch.reports import Reports
 from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
@@ -614,7 +613,7 @@ _in_line = _InLine()
 def _around() -> Iterator[object]:
     """The attempts that wait for what this thread does, and those that it will make next."""
     yield from _in_line.turns
-    outer: Reports[Any] | None = serving()
+    outer: Attempt[Any] | None = serving()
     while outer is not None:
         yield outer
         outer = outer.outer

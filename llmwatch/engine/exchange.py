@@ -8,7 +8,7 @@ import itertools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import requests
 
@@ -32,12 +32,12 @@ from llmwatch.transport.encoding import (
 from llmwatch.transport.errors import PROXY_SETTINGS, TRUST_ADVICE, forget, translate
 from llmwatch.transport.sender import Opener, Reply
 from llmwatch.transport.sockets import BACKSTOP_MARGIN
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import WHOLE, Attempt, BatchMeaning
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_loading, not_a_stream, provider_error
 
-__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "NO_MARKS", "EventDelivery", "Exchange", "Head"]
+__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Decoded bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
@@ -208,7 +208,7 @@ class Exchange:
         else:
             body = self._read_refused(attempt, reply)
             response = reply.load(body, self._most_of_error, cut=True)
-        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, WHOLE)
 
     def _read_all(self, attempt: Attempt[Any], reply: Reply) -> bytes:
         """The body as it comes over the wire. Raises where it is too large, or compressed and not whole."""
@@ -242,10 +242,8 @@ class Exchange:
                     meter.count(piece)
                     taken += piece
                 if meter.plain and len(taken) >= most:
-                    attempt.reading()
                     break
         except BodyTooLarge:
-            attempt.reading()
             if meter.unread:
                 # Without its end nobody may be able to undo it.
                 taken.clear()
@@ -269,7 +267,6 @@ class Exchange:
                     if len(body) >= ERROR_BODY_SIZE:
                         break
                 if max(came, len(body)) >= ERROR_BODY_SIZE:
-                    attempt.reading()
                     break
         except Aborted:
             raise
@@ -319,7 +316,6 @@ class Exchange:
         if not_a_stream(reply.status, content_type, piece, dialect=dialect) is None:
             return
         attempt.refuse()
-        attempt.reading()
         body = self._read_decoded(attempt, reply, meter, piece)
         error = not_a_stream(reply.status, content_type, body, dialect=dialect)
         assert error is not None
@@ -381,19 +377,6 @@ class Exchange:
             should_retry=should_retry(headers),
             loading=status == 503 and is_loading(body),
         )
-
-
-class Marks(TypedDict):
-    """What a batch shows of the answer's end, in the words of :meth:`~llmwatch.watch.attempt.Attempt.deliver`."""
-
-    progress: bool
-    finish: bool
-    end: bool
-    terminal: bool
-
-
-NO_MARKS: Marks = {"progress": False, "finish": False, "end": False, "terminal": False}
-"""Nothing that shows an end."""
 
 
 _BLANK = b"\xef\xbb\xbf\r\n"
@@ -491,13 +474,8 @@ class EventDelivery:
         if events:
             content = any_content(events)
             self._said = self._said or content
-            attempt.deliver(
-                events,
-                size,
-                content=content,
-                **self._marks(events, end=decoder.terminal and error is None),
-                kinds=map(KIND_OF, events),
-            )
+            meaning = self._meaning(events, content=content, end=decoder.terminal and error is None)
+            attempt.deliver(events, size, meaning, kinds=map(KIND_OF, events))
         if error is not None:
             raise self._exchange._scrubbed(attempt, decoder.judged(error))
 
@@ -507,15 +485,27 @@ class EventDelivery:
         if self._decoder.settled:
             self._reply.answered()
 
-    def _marks(self, events: list[Event], *, end: bool) -> Marks:
+    def _meaning(
+        self,
+        events: list[Event],
+        *,
+        content: bool,
+        end: bool,
+        event: bool = True,
+        visible: bool = False,
+        unread: bool = False,
+    ) -> BatchMeaning:
         decoder = self._decoder
         before, self._tokens = self._tokens, decoder.output_tokens
-        return {
-            "progress": self._tokens > before,
-            # Keep-alives after a finish mark are no news, and an error behind it is no end.
-            "finish": decoder.error is None
-            and decoder.finishing
-            and any(event.kind is not Kind.KEEPALIVE for event in events),
-            "end": end,
-            "terminal": decoder.settled,
-        }
+        # Keep-alives after a finish mark are no news, and an error behind it is no end.
+        finishing = decoder.finishing and decoder.error is None
+        return BatchMeaning(
+            content=content,
+            progress=self._tokens > before,
+            finish=finishing and any(event.kind is not Kind.KEEPALIVE for event in events),
+            end=end,
+            terminal=decoder.settled,
+            event=event,
+            visible=visible,
+            unread=unread,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmwatch.engine.exchange import KIND_OF, NO_MARKS, EventDelivery, Exchange, Head
+from llmwatch.engine.exchange import KIND_OF, EventDelivery, Exchange, Head
 from llmwatch.engine.settings import RequestKind
 from llmwatch.errors import (
     EmptyStream,
@@ -19,13 +19,16 @@ from llmwatch.errors import (
 from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
 from llmwatch.transport.errors import is_before_connecting
 from llmwatch.transport.sender import Reply
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import WHOLE, Attempt, BatchMeaning
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import Event, Kind, Recognition, any_content, beginning, end_of_events, media_type
 
 __all__ = ["PassthroughExchange", "Piece"]
 
 _DOCUMENTS = ("application/json",)
+_NO_EVENT = BatchMeaning(content=False, event=False)
+_BYTES = BatchMeaning(content=False, event=False, visible=True)
+_LAST_BYTES = BatchMeaning(content=False, event=False, visible=True, terminal=True)
 
 
 class Piece(bytes):
@@ -87,16 +90,16 @@ class PassthroughExchange(Exchange):
             # Most likely it is not the answer.
             body = self._read_refused(attempt, reply, counted=self.redirected)
             whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded or not body)
-            attempt.deliver([whole], 0, content=False, terminal=True, event=False)
+            attempt.deliver([whole], 0, _LAST_BYTES)
             return
         head = Head(reply.response, decoded=reply.decoded)
-        attempt.deliver([head], 0, content=False, event=False, visible=True)
+        attempt.deliver([head], 0, _BYTES)
         meter = self._meter(reply, lenient=True)
         for data in attempt.pieces(reply.read):
             if self.redirected:
                 meter.count(data)
             # A reader that knows the length may be through, and away, before another read has shown the end.
-            attempt.deliver([data], len(data), content=False, terminal=reply.over, event=False, visible=True)
+            attempt.deliver([data], len(data), _LAST_BYTES if reply.over else _BYTES)
 
     # -- a plain answer -----------------------------------------------------
 
@@ -106,7 +109,7 @@ class PassthroughExchange(Exchange):
         elif self.whole or (self.documents_whole and media_type(reply.headers.get("content-type", "")) in _DOCUMENTS):
             body = self._read_all(attempt, reply)
             # Not decoded here: whoever reads it does that.
-            attempt.deliver([Head(reply.response, body, reply.decoded)], 0, content=True, terminal=True)
+            attempt.deliver([Head(reply.response, body, reply.decoded)], 0, WHOLE)
         else:
             self._read_pieces(attempt, reply)
 
@@ -118,10 +121,10 @@ class PassthroughExchange(Exchange):
             return
         body = self._read_refused(attempt, reply)
         response = reply.load(body, self._most_of_error, cut=True)
-        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, content=True, terminal=True)
+        attempt.deliver([Head(response, body, reply.decoded or not body)], 0, WHOLE)
 
     def _read_pieces(self, attempt: Attempt[Any], reply: Reply) -> None:
-        attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, content=False, event=False)
+        attempt.deliver([Head(reply.response, decoded=reply.decoded)], 0, _NO_EVENT)
         self._read_events(attempt, reply, StrictDelivery if self.strict else ByteDelivery)
 
 
@@ -252,18 +255,17 @@ class ByteDelivery(EventDelivery):
         self._whole = seen and decoder.settled
         if seen:
             self._note_end()
-        marks = self._marks(events, end=decoder.terminal) if seen else NO_MARKS
+        event = bool(events)
+        visible = recognition.foreign or decoder.blind or stats.fault is not None
+        unread = decoder.blind or (recognition.foreign and not seen)
+        if seen:
+            content, end = any_content(events), decoder.terminal
+            meaning = self._meaning(events, content=content, end=end, event=event, visible=visible, unread=unread)
+        else:
+            meaning = BatchMeaning(content=False, event=event, visible=visible, unread=unread)
         if data or events:
-            attempt.deliver(
-                [Piece.of(data, events)],
-                len(data),
-                content=seen and any_content(events),
-                **marks,
-                kinds=map(KIND_OF, events) if seen else (),
-                event=bool(events),
-                visible=recognition.foreign or decoder.blind or stats.fault is not None,
-                unread=decoder.blind or (recognition.foreign and not seen),
-            )
+            kinds = map(KIND_OF, events) if seen else ()
+            attempt.deliver([Piece.of(data, events)], len(data), meaning, kinds=kinds)
         if decoder.error is not None and not decoder.terminal:
             raise self._exchange._scrubbed(attempt, decoder.error)
 
@@ -285,7 +287,7 @@ class StrictDelivery(ByteDelivery):
     def end(self) -> None:
         super().end()
         if self._waiting:
-            self._attempt.deliver([Piece(self._waiting)], len(self._waiting), content=False, event=False)
+            self._attempt.deliver([Piece(self._waiting)], len(self._waiting), _NO_EVENT)
 
     def _pass_on(self, data: bytes, events: list[Event]) -> None:
         decoder = self._decoder

@@ -14,7 +14,7 @@ from llmwatch.engine.observe import cancelled_error
 from llmwatch.errors import WatchTimeout
 from llmwatch.policy import resolve_keepalive
 from llmwatch.recovery import timeout_message
-from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.attempt import WHOLE, Attempt, serving
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.wrap.current import paused
@@ -48,7 +48,7 @@ def run_bounded(
             attempt.connected()
             attempt.sent()
             value = function()
-        attempt.deliver([value], 0, content=True, terminal=True)
+        attempt.deliver([value], 0, WHOLE)
 
     attempt: Attempt[T] = Attempt({"total": seconds})
     mark(attempt)

@@ -21,7 +21,6 @@ from llmwatch.errors import ConfigError
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
-from llmwatch.watch.reports import Reports
 from llmwatch.wrap.aborting import AbortHandle, call_soon
 
 __all__ = ["Frame", "Paused", "around", "beat", "enter", "on_abort", "paused"]
@@ -128,12 +127,12 @@ def on_abort(callback: Callable[[], object]) -> None:
         frame.on_abort(callback)
 
 
-def around() -> list[Reports[Any]]:
+def around() -> list[Attempt[Any]]:
     """The attempts that this code works for: by thread, which knows every door, and by context, which other threads
     may have too.
     """
-    found: dict[int, Reports[Any]] = {}
-    attempt: Reports[Any] | None = serving()
+    found: dict[int, Attempt[Any]] = {}
+    attempt: Attempt[Any] | None = serving()
     frame = _frame.get()
     while True:
         while attempt is not None:
@@ -150,10 +149,10 @@ class Paused:
     __slots__ = ("_entered",)
 
     def __init__(self) -> None:
-        self._entered: list[list[Reports[Any]]] = []
+        self._entered: list[list[Attempt[Any]]] = []
 
     def __enter__(self) -> None:
-        stopped: list[Reports[Any]] = []
+        stopped: list[Attempt[Any]] = []
         self._entered.append(stopped)
         for attempt in around():
             attempt.pause()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from llmwatch.errors import LLMWatchError
 from llmwatch.transport import context as contexts
 from llmwatch.transport.context import RequestContext
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import WHOLE, Attempt, BatchMeaning
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.wrap import current, instrument
@@ -33,6 +33,7 @@ Made = Iterable[T] | AbstractContextManager[Iterable[T]]
 
 # How large an item is nobody knows; with this size at most 64 of them wait for the caller.
 _ITEM_SIZE = Bounds().size // 64
+_ITEM = BatchMeaning(content=True)
 
 
 class FunctionRaised(Exception):
@@ -91,7 +92,7 @@ def run_function(
     with running(attempt, keepalive) as frame:
         _begin(attempt, frame, abort)
         value = function()
-    attempt.deliver([value], 0, content=True, terminal=True, kinds=("result",))
+    attempt.deliver([value], 0, WHOLE, kinds=("result",))
 
 
 def run_iterator(
@@ -127,4 +128,4 @@ def _iterate(make_iterator: Callable[[], Made[T]], attempt: Attempt[T], frame: F
             # An attempt that is over leaves as "break" does: nothing is thrown into the user's blocks.
             for item in iterator:
                 frame.beat(event=True, content=True)
-                attempt.deliver([item], _ITEM_SIZE, content=True, kinds=("item",))
+                attempt.deliver([item], _ITEM_SIZE, _ITEM, kinds=("item",))

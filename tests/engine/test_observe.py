@@ -12,7 +12,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.payload import tool_exposure
 from llmwatch.policy import resolve_limits
 from llmwatch.recovery import Sent
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from tests.end_to_end.calls import eventually
 from tests.end_to_end.times import PATIENCE
 from tests.engine.fakes import URL, Studio
@@ -67,9 +67,12 @@ def _whole(observer: Attempt[Event], studio: Studio) -> None:
     _begin(observer, studio)
     for kind, wait in ((Kind.LIFECYCLE, 4), (Kind.TEXT, 2), (Kind.TERMINAL, 1)):
         studio.time.clock.advance(wait)
-        observer.received(10)
+        observer._received(10)
         observer.deliver(
-            [event(kind)], 10, content=kind.is_content, terminal=kind is Kind.TERMINAL, kinds=(kind.value,)
+            [event(kind)],
+            10,
+            BatchMeaning(content=kind.is_content, terminal=kind is Kind.TERMINAL),
+            kinds=(kind.value,),
         )
 
 
@@ -133,8 +136,8 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
-        observer.received(10)
-        observer.deliver([event(Kind.REASONING)], 10, content=True, kinds=("reasoning",))
+        observer._received(10)
+        observer.deliver([event(Kind.REASONING)], 10, BatchMeaning(content=True), kinds=("reasoning",))
         raise failure
 
     ended = seen(studio, cut)
@@ -155,8 +158,8 @@ def test_what_a_door_keeps_is_not_delivered(studio: Studio) -> None:
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
-        observer.received(10)
-        observer.deliver([event(Kind.TEXT)], 10, content=True, kinds=("text",))
+        observer._received(10)
+        observer.deliver([event(Kind.TEXT)], 10, BatchMeaning(content=True), kinds=("text",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut, deliverable=False)
@@ -168,8 +171,8 @@ def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
-        observer.received(10)
-        observer.deliver([event(Kind.LIFECYCLE)], 10, content=False, kinds=("lifecycle",))
+        observer._received(10)
+        observer.deliver([event(Kind.LIFECYCLE)], 10, BatchMeaning(content=False), kinds=("lifecycle",))
         raise StreamCut("cut")
 
     ended = seen(studio, cut)

@@ -12,7 +12,7 @@ import pytest
 from llmwatch.transport.context import RequestContext
 from llmwatch.transport.errors import translate
 from llmwatch.transport.sender import Reply, Sender
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.clock import SYSTEM
 from llmwatch.watch.interfaces import Aborted, Handle, Observer
 from llmwatch.watch.machine import Verdict, VerdictKind
@@ -233,14 +233,14 @@ class Call:
         attempt = self.attempt
         while True:
             data = self.read_once(reply)
-            attempt.received(len(data))
+            attempt._received(len(data))
             if not data:
                 return
             terminal = self._mark is not None and self._mark in self.seen
             if terminal:
                 reply.answered()
-            attempt.deliver([data], len(data), content=True, terminal=terminal)
-            attempt.reading()
+            attempt.deliver([data], len(data), BatchMeaning(content=True, terminal=terminal))
+            attempt._read_on()
 
     def read_blindly(self, reply: Reply) -> None:
         """A loop that forgets to ask whether its attempt is over, and trusts the end of the body."""

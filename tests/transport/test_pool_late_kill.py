@@ -39,8 +39,8 @@ class _Parked:
         while len(call.seen) < 5:
             call.read_once(reply)
         if self.report:
-            call.attempt.received(5)
-            call.attempt.reading()
+            call.attempt._received(5)
+            call.attempt._read_on()
         self.parked.set()
         assert self.go.wait(PATIENCE)
 

@@ -117,8 +117,8 @@ class _Starved:
         self.go = threading.Event()
 
     def read(self, call: Call, reply: Reply) -> None:
-        call.attempt.received(len(call.read_once(reply)))
-        call.attempt.reading()
+        call.attempt._received(len(call.read_once(reply)))
+        call.attempt._read_on()
         self.parked.set()
         self.go.wait(PATIENCE)
 
@@ -159,8 +159,8 @@ def test_a_starved_reader_that_comes_back_in_time_is_not_killed(
     monkeypatch.setattr(machine, "GRACE", grace)
 
     def read(call: Call, reply: Reply) -> None:
-        call.attempt.received(len(call.read_once(reply)))
-        call.attempt.reading()
+        call.attempt._received(len(call.read_once(reply)))
+        call.attempt._read_on()
         resumed.wait(LIMIT + grace / 8)
         call.read(reply)
 

@@ -11,6 +11,7 @@ from typing import Any
 _AT_THE_END: list[Any] = []
 atexit.register(lambda: [action() for action in _AT_THE_END])
 
+from llmwatch.watch.attempt import BatchMeaning  # noqa: E402
 from llmwatch.watch.channel import Bounds  # noqa: E402
 from tests.watch.forking import Stream  # noqa: E402
 from tests.watch.scripted import PATIENCE, Caller  # noqa: E402
@@ -41,7 +42,7 @@ def waiting_caller() -> None:
 def full_channel() -> None:
     """A worker waits for room."""
     stream = Stream(bounds=Bounds(items=2))
-    stream.worker.begin(lambda attempt: attempt.deliver(["second"], 5, content=True))
+    stream.worker.begin(lambda attempt: attempt.deliver(["second"], 5, BatchMeaning(content=True)))
     _AT_THE_END.append(lambda: _tell(stream))
 
 

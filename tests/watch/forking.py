@@ -17,7 +17,7 @@ from typing import Any
 
 from llmwatch.watch import at_fork
 from llmwatch.watch import supervisor as supervisors
-from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.attempt import Attempt, BatchMeaning, serving
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import VerdictKind
@@ -43,8 +43,8 @@ class Stream:
         self.deliver("first")
 
     def deliver(self, item: str, **meaning: bool) -> None:
-        self.worker.do(lambda attempt: attempt.received(5))
-        self.worker.do(lambda attempt: attempt.deliver([item], 5, content=True, **meaning))
+        self.worker.do(lambda attempt: attempt._received(5))
+        self.worker.do(lambda attempt: attempt.deliver([item], 5, BatchMeaning(content=True, **meaning)))
 
     def goes_on(self) -> None:
         """Check in the parent that nothing has happened to it, and end it."""
@@ -197,7 +197,7 @@ def threads_that_wait() -> None:
     waiting, full = Stream(), Stream(bounds=Bounds(items=2))
     assert waiting.attempt.take() == ["first"]
     caller = Caller(waiting.attempt.take)
-    full.worker.begin(lambda attempt: attempt.deliver(["second"], 5, content=True))
+    full.worker.begin(lambda attempt: attempt.deliver(["second"], 5, BatchMeaning(content=True)))
 
     def check() -> None:
         waiting.is_inert()

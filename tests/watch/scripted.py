@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.clock import Clock, ManualClock, SystemClock, Waiter
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import Action, Verdict
@@ -267,11 +267,11 @@ class Stage:
         """Let the worker read ``size`` bytes, and deliver ``items`` as one batch if there are any."""
         meaning.setdefault("content", True)
         if read:
-            self.worker.do(lambda attempt: attempt.received(size))
+            self.worker.do(lambda attempt: attempt._received(size))
         if items:
-            self.worker.do(lambda attempt: attempt.deliver(list(items), size, **meaning))
+            self.worker.do(lambda attempt: attempt.deliver(list(items), size, BatchMeaning(**meaning)))
         else:
-            self.worker.do(lambda attempt: attempt.reading())
+            self.worker.do(lambda attempt: attempt._read_on())
 
     def pass_time(self, seconds: float) -> None:
         self.supervisor.pass_time(seconds)

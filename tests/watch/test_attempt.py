@@ -76,7 +76,7 @@ def test_killed_by_a_limit(stage: MakeStage) -> None:
     assert (one.verdict.kind, one.verdict.limit, one.verdict.elapsed) == (VerdictKind.KILLED, "ttfb", 10.0 + LATE)
     one.worker.result()
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: attempt.received(0))
+        one.worker.do(lambda attempt: attempt._received(0))
     assert one.attempt.join(PATIENCE)
     assert socket.released
     assert socket.broken == []
@@ -185,7 +185,7 @@ def test_a_drain_that_the_worker_finds_over_hangs_up(stage: MakeStage, limit: st
     one.receive("a", end=True)
     one.clock.advance(1.0 + LATE)  # type: ignore[attr-defined]
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: (attempt.received(1), attempt.reading()))
+        one.worker.do(lambda attempt: (attempt._received(1), attempt._read_on()))
     assert one.verdict.kind is VerdictKind.DONE
     assert one.taken() == ["a"]
     assert one.attempt.join(PATIENCE)
@@ -202,7 +202,7 @@ def test_a_limit_that_the_worker_finds_over_is_the_same_kill(stage: MakeStage) -
     # Waking the waiters is the clock's doing; the supervisor does not look.
     one.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: attempt.received(5))
+        one.worker.do(lambda attempt: attempt._received(5))
     assert caller.result() is None
     assert (one.verdict.kind, one.verdict.limit, one.verdict.lag) == (VerdictKind.KILLED, "total", LATE)
     assert socket.shut_down.is_set()

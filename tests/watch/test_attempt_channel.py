@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Waiter
 from llmwatch.watch.interfaces import Aborted
@@ -61,8 +61,8 @@ def test_a_piece_without_an_event_ends_no_event_clock(stage: MakeStage) -> None:
     """Bytes that hold no whole event count as bytes only, and are held back with the rest."""
     one = stage(first_event=10.0)
     one.open()
-    one.worker.do(lambda attempt: attempt.received(3))
-    one.worker.do(lambda attempt: attempt.deliver(["dat"], 3, content=False, event=False))
+    one.worker.do(lambda attempt: attempt._received(3))
+    one.worker.do(lambda attempt: attempt.deliver(["dat"], 3, BatchMeaning(content=False, event=False)))
     assert one.taken() == []
     one.pass_time(10.0 + LATE)
     assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "first_event")
@@ -73,7 +73,7 @@ def test_what_is_visible_is_shown_before_any_byte(stage: MakeStage) -> None:
     one = stage(ttfb=10.0)
     one.open()
     one.worker.do(lambda attempt: attempt.headers(200, refused=False))
-    one.worker.do(lambda attempt: attempt.deliver(["head"], 0, content=False, event=False, visible=True))
+    one.worker.do(lambda attempt: attempt.deliver(["head"], 0, BatchMeaning(content=False, event=False, visible=True)))
     assert one.taken() == ["head"]
     one.pass_time(10.0 + LATE)
     assert one.verdict.limit == "ttfb"
@@ -86,8 +86,8 @@ def test_held_back_items_that_outgrow_the_bounds_are_let_through(stage: MakeStag
     for number in range(2):
         one.receive(number, content=False)
     assert one.taken() == []
-    one.worker.do(lambda attempt: attempt.received(1))
-    one.worker.begin(lambda attempt: attempt.deliver([2], 1, content=False))
+    one.worker.do(lambda attempt: attempt._received(1))
+    one.worker.begin(lambda attempt: attempt.deliver([2], 1, BatchMeaning(content=False)))
     assert one.attempt.take() == [0]
     one.worker.result()
     assert one.taken() == [1, 2]
@@ -121,8 +121,8 @@ def test_a_full_channel_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> No
     one.clock.advance(4.0)  # type: ignore[attr-defined]
     one.receive("a")
     one.clock.advance(5.0)  # type: ignore[attr-defined]
-    one.worker.do(lambda attempt: attempt.received(10))
-    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, content=True))
+    one.worker.do(lambda attempt: attempt._received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, BatchMeaning(content=True)))
     _waits_for_room(one)
     for _ in range(5):
         one.pass_time(AGES)
@@ -159,8 +159,8 @@ def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypa
     free = _slow_to_wake(one, monkeypatch, "test-caller")
     caller = Caller(one.attempt.take)
     one.clock.somebody_waits()  # type: ignore[attr-defined]
-    one.worker.do(lambda attempt: attempt.received(10))
-    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    one.worker.do(lambda attempt: attempt._received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, BatchMeaning(content=True)))
     _waits_for_room(one)
     one.pass_time(10.0 + LATE)
     assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
@@ -173,8 +173,8 @@ def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monk
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "llmwatch-worker")
-    one.worker.do(lambda attempt: attempt.received(10))
-    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    one.worker.do(lambda attempt: attempt._received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, BatchMeaning(content=True)))
     _waits_for_room(one)
     one.pass_time(AGES)
     assert one.attempt.take() == ["a"]
@@ -182,7 +182,7 @@ def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monk
     free.set()
     one.worker.result()
     one.clock.forget_waits()  # type: ignore[attr-defined]
-    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, content=False))
+    one.worker.begin(lambda attempt: attempt.deliver(["b"], 10, BatchMeaning(content=False)))
     _waits_for_room(one)
     one.pass_time(AGES)
     assert one.attempt.verdict is None
@@ -196,8 +196,8 @@ def test_nothing_stands_still_for_the_library_itself(stage: MakeStage) -> None:
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.attempt.collected = True
     one.open()
-    one.worker.do(lambda attempt: attempt.received(10))
-    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, content=True))
+    one.worker.do(lambda attempt: attempt._received(10))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, BatchMeaning(content=True)))
     _waits_for_room(one)
     one.pass_time(10.0 + LATE)
     assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
@@ -207,11 +207,11 @@ def test_every_wait_for_room_stops_the_clocks(stage: MakeStage) -> None:
     """Also in the second batch of one read, and in one that came without a read."""
     one = stage(**LIMITS, bounds=Bounds(items=2))
     one.open()
-    one.worker.do(lambda attempt: attempt.received(10))
-    one.worker.do(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    one.worker.do(lambda attempt: attempt._received(10))
+    one.worker.do(lambda attempt: attempt.deliver(["a"], 5, BatchMeaning(content=True)))
     for last, taken in (("b", ["a"]), ("c", ["b"]), ("d", ["c"])):
         one.clock.forget_waits()  # type: ignore[attr-defined]
-        one.worker.begin(lambda attempt, last=last: attempt.deliver([last], 5, content=True))
+        one.worker.begin(lambda attempt, last=last: attempt.deliver([last], 5, BatchMeaning(content=True)))
         _waits_for_room(one)
         one.pass_time(AGES)
         assert one.attempt.verdict is None
@@ -225,7 +225,7 @@ def test_a_caller_that_never_takes_is_bounded_by_the_deadline(stage: MakeStage) 
     """The deadline runs on while the channel is full, and ends the worker's wait for room."""
     one = stage(**LIMITS, deadline=1_000.0, bounds=Bounds(items=1))
     one.open()
-    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, BatchMeaning(content=True)))
     _waits_for_room(one)
     one.pass_time(999.0)
     assert one.attempt.verdict is None
@@ -241,7 +241,7 @@ def test_giving_up_ends_the_wait_for_room(stage: MakeStage, how: str) -> None:
     """A worker that waits for room is woken by the end of the attempt."""
     one = stage(bounds=Bounds(items=1))
     one.open()
-    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, content=True))
+    one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, BatchMeaning(content=True)))
     _waits_for_room(one)
     if how == "cancel":
         one.attempt.cancel("user")
@@ -272,9 +272,9 @@ def test_a_long_answer_through_a_small_channel(stage: MakeStage) -> None:
 
     def work(attempt: Attempt[int]) -> None:
         for number in range(2_000):
-            attempt.received(1)
-            attempt.deliver([number], 1, content=True)
-        attempt.deliver([2_000], 1, content=True, terminal=True)
+            attempt._received(1)
+            attempt.deliver([number], 1, BatchMeaning(content=True))
+        attempt.deliver([2_000], 1, BatchMeaning(content=True, terminal=True))
 
     one.worker.begin(work)
     items: list[int] = []
@@ -293,9 +293,9 @@ def test_decoding_stops_no_clock(stage: MakeStage) -> None:
     one = stage(stale=30.0, first_content=10.0, total=20.0)
     one.open()
     one.clock.advance(3.0)  # type: ignore[attr-defined]
-    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.do(lambda attempt: attempt._received(10))
     one.clock.advance(4.0)  # type: ignore[attr-defined]
-    one.worker.do(lambda attempt: attempt.reading())
+    one.worker.do(lambda attempt: attempt._read_on())
     assert {clock: one.attempt.time_left(clock) for clock in ("stale", "first_content", "total")} == {
         "stale": 26.0,
         "first_content": 3.0,
@@ -326,13 +326,13 @@ def test_a_flood_stops_no_clock(stage: MakeStage, clock: str, limits: dict[str, 
     began = one.clock.now()
     handle.readable = waiting
     while one.attempt.verdict is None and one.clock.now() < began + 10.0:
-        one.worker.do(lambda attempt: attempt.received(10))
+        one.worker.do(lambda attempt: attempt._received(10))
         one.clock.advance(0.1)  # type: ignore[attr-defined]
         if clock == "total" and one.attempt.verdict is None:
-            one.worker.do(lambda attempt: attempt.deliver(["x"], 1, content=True))
+            one.worker.do(lambda attempt: attempt.deliver(["x"], 1, BatchMeaning(content=True)))
             one.attempt.take()
         elif one.attempt.verdict is None:
-            one.worker.do(lambda attempt: attempt.reading())
+            one.worker.do(lambda attempt: attempt._read_on())
         one.pass_time(0.0)
     assert (one.verdict.limit, one.verdict.paused) == (clock, 0.0)
     assert 3.0 < one.verdict.elapsed < 3.25
@@ -346,7 +346,7 @@ def test_what_is_in_hand_at_the_expiry_may_be_content(stage: MakeStage) -> None:
         one = stage(first_content=10.0)
         one.open()
         one.clock.advance(9.995)  # type: ignore[attr-defined]
-        one.worker.do(lambda attempt: attempt.received(10))
+        one.worker.do(lambda attempt: attempt._received(10))
         one.pass_time(0.006)
         assert one.attempt.verdict is None
         one.pass_time(delay)
@@ -363,7 +363,7 @@ def test_what_was_read_in_time_is_in_time(stage: MakeStage) -> None:
     one = stage(deadline=10.0)
     one.open()
     one.clock.advance(10.0)  # type: ignore[attr-defined]
-    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.do(lambda attempt: attempt._received(10))
     one.clock.advance(LATE)  # type: ignore[attr-defined]
     one.receive("end", terminal=True, read=False)
     assert one.verdict.kind is VerdictKind.DONE
@@ -375,7 +375,7 @@ def test_the_end_of_the_body_is_a_read_too(stage: MakeStage) -> None:
     one = stage(stale=10.0, total=10.0)
     one.open()
     one.receive("a")
-    one.worker.do(lambda attempt: attempt.received(0))
+    one.worker.do(lambda attempt: attempt._received(0))
     one.pass_time(AGES)
     one.leave()
     assert one.verdict.kind is VerdictKind.DONE

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmwatch.watch.attempt import BatchMeaning
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import GRACE, READ_CLOCKS, VerdictKind
 from llmwatch.watch.states import EVENT_CLOCKS
@@ -259,10 +260,10 @@ def _until(one: Stage, clock: str) -> Socket:
     one.worker.do(lambda attempt: attempt.sent())
     steps: list[Callable[[Any], object]] = [
         lambda attempt: attempt.headers(200, refused=False),
-        lambda attempt: (attempt.received(1), attempt.reading()),
-        lambda attempt: attempt.deliver(["created"], 1, content=False),
-        lambda attempt: attempt.deliver(["a"], 1, content=True),
-        lambda attempt: attempt.deliver(["stop"], 1, content=False, finish=True),
+        lambda attempt: (attempt._received(1), attempt._read_on()),
+        lambda attempt: attempt.deliver(["created"], 1, BatchMeaning(content=False)),
+        lambda attempt: attempt.deliver(["a"], 1, BatchMeaning(content=True)),
+        lambda attempt: attempt.deliver(["stop"], 1, BatchMeaning(content=False, finish=True)),
     ]
     for step in steps[: REPORTED[clock]]:
         one.worker.do(step)
@@ -291,7 +292,7 @@ def test_bytes_in_the_kernel_are_no_excuse_for_who_is_at_work(stage: MakeStage, 
     """What a worker makes of a piece for longer than a second is no time in which it could not read."""
     one = stage(**{clock: 10.0})
     socket = _until(one, clock)
-    one.worker.do(lambda attempt: attempt.received(1))
+    one.worker.do(lambda attempt: attempt._received(1))
     socket.readable = True
     one.pass_time(10.0 + LATE)
     one.pass_time(LATE)

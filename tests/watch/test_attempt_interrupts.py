@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Channel
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.supervisor import Supervisor
@@ -97,7 +97,7 @@ def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
             assert presser.result(), "the signal was slept over"
             assert one.lock_is_free()
             assert one.attempt.verdict is None
-            one.worker.do(lambda attempt: attempt.deliver(["a"], 1, content=True))
+            one.worker.do(lambda attempt: attempt.deliver(["a"], 1, BatchMeaning(content=True)))
             assert one.attempt.take() == ["a"]
         finally:
             one.end()
@@ -107,7 +107,7 @@ def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
 def test_ctrl_c_at_any_line_leaves_the_lock_free(where: tuple[CodeType, int]) -> None:
     """Wherever in our own code it strikes, the attempt can be cancelled afterwards and its worker ends."""
     one = Watched()
-    one.worker.do(lambda attempt: attempt.deliver(["a"], 1, content=True))
+    one.worker.do(lambda attempt: attempt.deliver(["a"], 1, BatchMeaning(content=True)))
 
     def press() -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 
 from llmwatch.errors import TooManyOrphans
 from llmwatch.watch import attempt as attempts
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import ERROR_BODY, VerdictKind
 from llmwatch.watch.registry import MOST_ORPHANS
@@ -140,7 +140,7 @@ def test_late_events_of_an_orphan_are_counted_while_it_lives(stage: MakeStage) -
     def deliver(attempt: Attempt[Any]) -> int:
         for _ in range(3):
             with pytest.raises(Aborted):
-                attempt.deliver(["late"], 4, content=True)
+                attempt.deliver(["late"], 4, BatchMeaning(content=True))
         return attempt.late
 
     assert one.worker.do(deliver) == 3

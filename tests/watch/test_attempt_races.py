@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.machine import Verdict, VerdictKind
@@ -43,12 +43,12 @@ class Met:
     def work(self, attempt: Attempt[int]) -> None:
         attempt.adopt(self.socket)
         attempt.sent()
-        attempt.received(1)
-        attempt.deliver([0], 1, content=True)
+        attempt._received(1)
+        attempt.deliver([0], 1, BatchMeaning(content=True))
         self.ready.wait(PATIENCE)
         try:
-            attempt.received(1)
-            attempt.deliver([1], 1, content=True, terminal=True)
+            attempt._received(1)
+            attempt.deliver([1], 1, BatchMeaning(content=True, terminal=True))
         finally:
             self.fit = attempt.disown(self.socket)
 
@@ -148,17 +148,17 @@ def test_a_crowd_on_real_time() -> None:
             try:
                 attempt.sent()
                 for number in range(count):
-                    attempt.received(1)
-                    attempt.deliver([number], 1, content=number > 2)
-                attempt.received(1)
-                attempt.deliver([count], 1, content=True)
+                    attempt._received(1)
+                    attempt.deliver([number], 1, BatchMeaning(content=number > 2))
+                attempt._received(1)
+                attempt.deliver([count], 1, BatchMeaning(content=True))
                 if fate == "done":
-                    attempt.deliver([count + 1], 1, content=True, terminal=True)
+                    attempt.deliver([count + 1], 1, BatchMeaning(content=True, terminal=True))
                 elif fate == "error":
                     raise OSError("reset")
                 else:
                     socket.read()
-                    attempt.received(0)
+                    attempt._received(0)
             finally:
                 fit = attempt.disown(socket)
                 assert not (fit and "shutdown" in socket.log)
@@ -213,9 +213,9 @@ def test_a_caller_and_a_worker_lose_nothing() -> None:
     def work(attempt: Attempt[int]) -> None:
         attempt.sent()
         for number in range(total):
-            attempt.received(1)
-            attempt.deliver([number], 1, content=number % 2 == 0)
-        attempt.deliver([total], 1, content=True, terminal=True)
+            attempt._received(1)
+            attempt.deliver([number], 1, BatchMeaning(content=number % 2 == 0))
+        attempt.deliver([total], 1, BatchMeaning(content=True, terminal=True))
 
     attempt.start(work)
     items: list[int] = []

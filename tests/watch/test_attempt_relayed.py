@@ -54,7 +54,7 @@ def test_so_many_bytes_are_held_and_no_more(stage: MakeStage) -> None:
 
 
 def _trail(one: Stage, item: str, size: int = 10) -> None:
-    one.worker.do(lambda attempt: attempt.received(size))
+    one.worker.do(lambda attempt: attempt._received(size))
     one.worker.do(lambda attempt: attempt.trail(item, size))
 
 
@@ -106,7 +106,7 @@ def test_what_comes_behind_the_end_waits_for_room(stage: MakeStage) -> None:
     one.receive("a", terminal=True)
     for _ in range(9):
         _trail(one, "b")
-    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.do(lambda attempt: attempt._received(10))
     one.worker.begin(lambda attempt: attempt.trail("c", 10))
     assert one.clock.somebody_waits() in one.attempt._channel.room  # type: ignore[attr-defined]
     assert one.attempt.take() == ["a"]
@@ -125,7 +125,7 @@ def test_nobody_waits_for_who_does_not_read(stage: MakeStage, ends: str) -> None
     one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=10))
     socket = one.open()
     one.receive("a", terminal=True)
-    one.worker.do(lambda attempt: attempt.received(10))
+    one.worker.do(lambda attempt: attempt._received(10))
     one.worker.begin(lambda attempt: attempt.trail("b", 10))
     one.clock.somebody_waits()  # type: ignore[attr-defined]
     if ends == "drain":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmwatch.watch.attempt import Attempt
+from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.machine import Phase, Seen, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
@@ -147,7 +147,7 @@ def test_nothing_inside_a_pause_lets_the_clocks_run(stage: MakeStage) -> None:
     one.pass_time(AGES)
     one.receive("another", read=False)
     one.pass_time(AGES)
-    one.worker.do(lambda attempt: attempt.reading())
+    one.worker.do(lambda attempt: attempt._read_on())
     one.pass_time(AGES)
     assert one.attempt.verdict is None
     assert one.taken() == ["item", "another"]
@@ -161,7 +161,7 @@ def test_a_slow_caller_stops_the_clocks_beyond_a_pause(stage: MakeStage) -> None
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.attempt.pause()
     one.clock.forget_waits()  # type: ignore[attr-defined]
-    one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, content=True))
+    one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
     one.clock.somebody_waits()  # type: ignore[attr-defined]
     one.attempt.unpause()
     one.pass_time(AGES)
@@ -176,7 +176,7 @@ def test_a_pause_outlasts_a_slow_caller(stage: MakeStage) -> None:
     """The other way round: when room comes within a pause the clocks go on standing."""
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.clock.forget_waits()  # type: ignore[attr-defined]
-    one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, content=True))
+    one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
     one.clock.somebody_waits()  # type: ignore[attr-defined]
     one.attempt.pause()
     assert one.attempt.take() == ["item"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmwatch.errors import TooManyThreads
-from llmwatch.watch.attempt import Attempt, serving
+from llmwatch.watch.attempt import Attempt, BatchMeaning, serving
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import Seen, VerdictKind
 from tests.watch.scripted import PATIENCE, HandDriven, Puppet, Socket, Stage
@@ -164,12 +164,14 @@ def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> No
     one.open()
     for item in "ab":
         one.worker.do(
-            lambda attempt, item=item: attempt.deliver([item], 1, content=True, kinds=("text", "usage", "usage"))
+            lambda attempt, item=item: attempt.deliver(
+                [item], 1, BatchMeaning(content=True), kinds=("text", "usage", "usage")
+            )
         )
     assert one.attempt.stats.events == {"text": 2, "usage": 4}
     one.pass_time(10.0 + LATE)
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: attempt.deliver(["c"], 1, content=True, kinds=("text",)))
+        one.worker.do(lambda attempt: attempt.deliver(["c"], 1, BatchMeaning(content=True), kinds=("text",)))
     assert one.attempt.stats.events == {"text": 2, "usage": 4}
 
 
@@ -187,7 +189,7 @@ def test_nothing_is_tallied_after_the_verdict(stage: MakeStage) -> None:
     done = stage(drain=10.0)
     done.open()
     done.receive("end", terminal=True, size=10)
-    done.worker.do(lambda attempt: attempt.received(1_000))
+    done.worker.do(lambda attempt: attempt._received(1_000))
     assert done.attempt.stats.response_bytes == 10
 
 
@@ -199,10 +201,10 @@ STEPS: dict[str, Callable[[Attempt[Any]], object]] = {
     "headers": lambda attempt: attempt.headers(200, refused=False),
     "refused": lambda attempt: attempt.headers(500, refused=True),
     "refuse": lambda attempt: attempt.refuse(),
-    "received": lambda attempt: attempt.received(10),
-    "end of body": lambda attempt: attempt.received(0),
-    "reading": lambda attempt: attempt.reading(),
-    "deliver": lambda attempt: attempt.deliver(["late"], 4, content=True, terminal=True),
+    "received": lambda attempt: attempt._received(10),
+    "end of body": lambda attempt: attempt._received(0),
+    "reading": lambda attempt: attempt._read_on(),
+    "deliver": lambda attempt: attempt.deliver(["late"], 4, BatchMeaning(content=True, terminal=True)),
     "adopt": lambda attempt: attempt.adopt(Socket(attempt)),
 }
 
@@ -233,7 +235,7 @@ def test_late_deliveries_are_dropped_and_counted(stage: MakeStage) -> None:
     one.receive("a")
     one.pass_time(10.0 + LATE)
     with pytest.raises(Aborted):
-        one.worker.do(lambda attempt: attempt.deliver(["b", "c", "d"], 3, content=True))
+        one.worker.do(lambda attempt: attempt.deliver(["b", "c", "d"], 3, BatchMeaning(content=True)))
     assert one.taken() == ["a"]
     assert one.attempt.late == 3
     assert one.attempt.join(PATIENCE)

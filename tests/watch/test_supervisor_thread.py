@@ -235,7 +235,7 @@ def test_real_time_kills_too() -> None:
         attempt.sent()
         attempt.headers(200, refused=False)
         socket.read()
-        attempt.received(0)
+        attempt._received(0)
 
     began = SYSTEM.now()
     attempt.start(work)
