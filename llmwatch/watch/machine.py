@@ -58,7 +58,6 @@ class Machine:
         "_held_total",
         "_last_byte",
         "_limits",
-        "_soonest",
         "_soonest_of_hold",
         "deadline_at",
         "last_byte_at",
@@ -66,6 +65,7 @@ class Machine:
         "longest_gap",
         "marks",
         "phase",
+        "soonest",
         "verdict",
     )
 
@@ -86,9 +86,9 @@ class Machine:
         self._held_before: dict[str, float] = {}
         self._last_byte: float | None = None
         self.last_byte_at: float | None = None
-        # No clock expires before this instant. Winding and holding only move expiries later, so it need not follow
-        # them.
-        self._soonest = _NEVER if deadline_at is None else deadline_at
+        # No clock expires before this instant: the next expiry, or earlier. Winding and holding only move expiries
+        # later, so it need not follow them.
+        self.soonest = _NEVER if deadline_at is None else deadline_at
         self._soonest_of_hold = False
 
     # -- time ---------------------------------------------------------------
@@ -117,7 +117,7 @@ class Machine:
             self._held_total += max(0.0, now - self._held_at)
             self._held_at = None
             if self._soonest_of_hold:
-                self._find_soonest()
+                self.refresh()
 
     # -- observations -------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Machine:
                 self.late += 1
             return False
         cell = TABLE[self.phase][what]
-        overdue = self._overdue(now) if now > self._soonest else None
+        overdue = self._overdue(now) if now > self.soonest else None
         if overdue is not None:
             self._conclude(overdue, now)
             self.late += 1
@@ -177,35 +177,18 @@ class Machine:
             for clock in cell.replaces:
                 anchors.pop(clock, None)
                 graces.pop(clock, None)
-        self._find_soonest()
-
-    @property
-    def soonest(self) -> float:
-        """No clock expires before this instant (it may be earlier than the next expiry, never later)."""
-        return self._soonest
+        self.refresh()
 
     def refresh(self) -> Due | None:
         """The next expiry, which is then the new ``soonest``."""
-        self._find_soonest()
-        return self.next_expiry()
-
-    def _find_soonest(self) -> None:
-        soonest, graces = _NEVER, self._graces
-        if self._held_at is None:
-            for clock, anchor in self._anchors.items():
-                at = graces.get(clock)
-                if at is None:
-                    at = anchor + self._limits[clock]  # type: ignore[operator]  # a clock without a limit has no anchor
-                if at < soonest:
-                    soonest = at
-            soonest += self._held_total
-        if self.deadline_at is not None and self.verdict is None and self.deadline_at < soonest:
-            soonest = self.deadline_at
-        self._soonest, self._soonest_of_hold = soonest, self._held_at is not None
+        first = self.next_expiry()
+        self.soonest = _NEVER if first is None else first.at
+        self._soonest_of_hold = self._held_at is not None
+        return first
 
     def wind(self, clock: str, now: float) -> None:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
-        if clock in self._anchors and (now <= self._soonest or self._overdue(now) is None):
+        if clock in self._anchors and (now <= self.soonest or self._overdue(now) is None):
             self._anchors[clock] = self._active(now)
             self._held_before[clock] = self.held_until(now)
             self._graces.pop(clock, None)
@@ -256,11 +239,21 @@ class Machine:
 
     def next_expiry(self) -> Due | None:
         """Which clock expires next and when, a function of the state alone; ``None`` if none runs."""
-        first: Due | None = None
-        for due in self._expiries():
-            if first is None or _order(due) < _order(first):
-                first = due
-        return first
+        # As _expiries, without an object for each clock: this runs with every step of an attempt.
+        next_clock, soonest, graces = "", _NEVER, self._graces
+        if self._held_at is None:
+            for clock, anchor in self._anchors.items():
+                at = graces.get(clock)
+                if at is None:
+                    limit = self._limits[clock]
+                    assert limit is not None
+                    at = anchor + limit
+                at += self._held_total
+                if at < soonest or (at == soonest and _RANK[clock] < _RANK[next_clock]):
+                    next_clock, soonest = clock, at
+        if self.deadline_at is not None and self.verdict is None and self.deadline_at < soonest:
+            next_clock, soonest = "deadline", self.deadline_at
+        return Due(next_clock, soonest) if next_clock else None
 
     def left(self, clock: str, now: float) -> float | None:
         """Seconds left on ``clock``, never negative; ``None`` if it does not run."""
@@ -269,7 +262,7 @@ class Machine:
 
     def due(self, now: float) -> Due | None:
         """The clock that has expired, the earliest first; ``None`` while all are in time."""
-        first = self.next_expiry()
+        first = None if now <= self.soonest else self.next_expiry()
         return first if first is not None and now > first.at else None
 
     def _read_nothing(self, now: float) -> bool:
@@ -337,7 +330,7 @@ class Machine:
         if self.verdict is not None:
             return False
         if verdict.kind is not VerdictKind.CANCELLED:
-            overdue = self._overdue(now) if now > self._soonest else None
+            overdue = self._overdue(now) if now > self.soonest else None
             if overdue is not None:
                 self._conclude(overdue, now)
                 return False
@@ -352,7 +345,7 @@ class Machine:
             # The connection is being dropped; the verdict comes from the worker, which must not find a deadline in
             # its way.
             self.deadline_at = None
-        self._soonest = _NEVER if self.deadline_at is None else self.deadline_at
+        self.soonest = _NEVER if self.deadline_at is None else self.deadline_at
 
     def detach_in_child(self, now: float) -> None:
         """In a forked child: over, whatever it was in the parent."""

@@ -43,12 +43,11 @@ class Phase(str, Enum):
     REFUSED = "refused"
     DRAINING = "draining"
 
-    @property
-    def public(self) -> str:
+    def __init__(self, name: str) -> None:
+        self.public = "finishing" if name == "ending" else name
         """Its name in errors, notices and records, one of :data:`llmwatch.records.PHASES`. That an end mark came
         without a finish mark is of no interest there.
         """
-        return "finishing" if self is Phase.ENDING else str(self._value_)
 
 
 class Seen(str, Enum):
