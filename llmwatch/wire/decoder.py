@@ -20,7 +20,7 @@ One decoder reads one attempt. No I/O, no threads, no clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
@@ -40,7 +40,7 @@ from llmwatch.wire.dialects.lookup import AUTO, create, detected, is_registered
 from llmwatch.wire.error_objects import broken_error, lone_error
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
-from llmwatch.wire.fields import Fields, RawEvent, milliseconds
+from llmwatch.wire.fields import Fields
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.guess import Guess
 from llmwatch.wire.news import output_tokens
@@ -129,7 +129,7 @@ class Decoder:
         self._in_pieces = in_pieces
         self._asks_nothing = asks_nothing
         self._head = bytearray()
-        self._parse: Callable[[list[Any]], Iterable[RawEvent]] = Fields().parse
+        self._parse: Callable[[list[Any]], list[Event]] = Fields().parse
         self._framer: Framer | LineFramer | FrameFramer = Framer(max_event)
         self._sniffer: Sniffer | None = None
         self._dialect: Dialect | None = None
@@ -333,10 +333,10 @@ class Decoder:
     def _is_end_mark(self, blocks: list[Any]) -> bool:
         """Whether it is one whole event after which nothing follows, and that carries no content."""
         dialect = None if self._dialect is None else self._dialect.copy()
-        raw = list(self._parse(blocks))
-        if dialect is None or len(raw) != 1:
+        parsed = self._parse(blocks)
+        if dialect is None or len(parsed) != 1:
             return False
-        event = Event(raw[0].event, raw[0].data)
+        (event,) = parsed
         try:
             dialect.read(event)
         except (ValueError, RecursionError):
@@ -357,11 +357,10 @@ class Decoder:
         framer = self._framer
         if isinstance(framer, FrameFramer):
             return framer.is_frame
-        found = next(iter(self._parse(list(framer.rest()))), None)
-        if found is None or not found.data.strip():
+        event = next(iter(self._parse(list(framer.rest()))), None)
+        if event is None or not event.data.strip():
             return True
-        event = Event(found.event, found.data)
-        if found.data.lstrip().startswith(("{", "[")) and self._object_of(event) is None:
+        if event.data.lstrip().startswith(("{", "[")) and self._object_of(event) is None:
             return True
         return by_event(event) not in (None, "generic")
 
@@ -442,9 +441,7 @@ class Decoder:
     def _decode(self, blocks: list[Any]) -> list[Event]:
         # One loop without calls of its own: it runs for every event of every stream.
         events: list[Event] = []
-        for raw in self._parse(blocks):
-            retry = raw.retry
-            event = Event(raw.event, raw.data, raw.id, None if retry is None else milliseconds(retry))
+        for event in self._parse(blocks):
             self.events += 1
             try:
                 self._read(event)

@@ -24,9 +24,10 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from llmwatch.wire.event import Event
 from llmwatch.wire.framing import MAX_EVENT
 
-__all__ = ["FRAME_TYPE", "Frame", "FrameEvent", "FrameFramer", "HeaderValue", "frame_events"]
+__all__ = ["FRAME_TYPE", "Frame", "FrameFramer", "HeaderValue", "frame_events"]
 
 FRAME_TYPE = "application/vnd.amazon.eventstream"
 """The content type of these bodies."""
@@ -203,39 +204,27 @@ def _text(value: bytes) -> str:
         raise _Unreadable("a header is not UTF-8") from None
 
 
-class FrameEvent:
-    """A frame in the form of an event.
+def frame_events(frames: Iterable[Frame]) -> list[Event]:
+    """These frames as events, one each, in order.
 
     ``event`` is the frame's ``:event-type``. Of a frame that reports a failure it is ``exception:`` or ``error:`` and
     the failure's name (``exception:throttlingException``). ``data`` is the payload as text; of a
     ``chunk``, which wraps what a model's own API would send (``{"bytes": "<base64>"}``), what was wrapped.
     """
-
-    __slots__ = ("data", "event", "id", "retry")
-
-    def __init__(self, event: str, data: str) -> None:
-        self.event = event
-        self.data = data
-        self.id: str | None = None
-        self.retry: str | None = None
-
-
-def frame_events(frames: Iterable[Frame]) -> list[FrameEvent]:
-    """These frames as events, one each, in order."""
     return [_event(frame) for frame in frames]
 
 
-def _event(frame: Frame) -> FrameEvent:
+def _event(frame: Frame) -> Event:
     kind = _header(frame, ":message-type")
     if kind == "error":
         # There is no payload: the words stand in the headers.
         message = json.dumps({"message": _header(frame, ":error-message")})
-        return FrameEvent(f"error:{_header(frame, ':error-code')}", message)
+        return Event(f"error:{_header(frame, ':error-code')}", message)
     text = frame.payload.decode("utf-8", "replace")
     if kind == "exception":
-        return FrameEvent(f"exception:{_header(frame, ':exception-type')}", text)
+        return Event(f"exception:{_header(frame, ':exception-type')}", text)
     name = _header(frame, ":event-type") or "message"
-    return FrameEvent(name, _unwrapped(text) if name == "chunk" else text)
+    return Event(name, _unwrapped(text) if name == "chunk" else text)
 
 
 def _header(frame: Frame, name: str) -> str:

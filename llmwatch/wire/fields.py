@@ -1,7 +1,9 @@
-"""From blocks to fields: sseclient-py reads the lines of each block that the framer cut.
+"""From blocks to events: sseclient-py reads the lines of each block that the framer cut.
 
 This is the only module that knows sseclient-py. Blocks go in whole, so its own search for the end of an event, which
-loses events on mixed newlines and is quadratic on long ones, has nothing to do and is passed by.
+loses events on mixed newlines and is quadratic on long ones, has nothing to do and is passed by. So is all of it for a
+block of one line of data, with or without a line with the event's name before it: in such a block, which nearly every
+event is, there is nothing to find out.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from typing import Protocol, cast
 
 from sseclient import SSEClient
 
-__all__ = ["Fields", "RawEvent", "milliseconds"]
+from llmwatch.wire.event import Event
+
+__all__ = ["Fields", "milliseconds"]
 
 # sseclient-py adds line to line, in time that grows with the square of their number. Below this size that is nothing;
 # above it, at most this many lines are handed over at once.
@@ -21,8 +25,10 @@ _LINES_AT_ONCE = 16
 # Beyond this, a wait in milliseconds is no wait that anybody means, and int() is quadratic in the number of digits.
 _MOST_DIGITS = 15
 
+_SPACE = 0x20
 
-class RawEvent(Protocol):
+
+class _RawEvent(Protocol):
     """The fields of one event as sseclient-py names them."""
 
     event: str
@@ -55,18 +61,6 @@ class _Client(SSEClient):
         return iter(self._blocks)
 
 
-class _Line:
-    """A JSON line in the form of an event."""
-
-    __slots__ = ("data", "event", "id", "retry")
-
-    def __init__(self, data: str) -> None:
-        self.data = data
-        self.event = "message"
-        self.id: str | None = None
-        self.retry: str | None = None
-
-
 def milliseconds(retry: str) -> int | None:
     """The ``retry`` field: ASCII digits only, as the standard has it, and no more of them than a wait can need."""
     return int(retry) if retry.isascii() and retry.isdigit() and len(retry) <= _MOST_DIGITS else None
@@ -81,31 +75,34 @@ class Fields:
         self._blocks = _Blocks()
         self._client = _Client(self._blocks)
 
-    def parse(self, blocks: list[bytes]) -> Iterable[RawEvent]:
-        """The events of these blocks in order; to be used up before the next call."""
+    def parse(self, blocks: list[bytes]) -> list[Event]:
+        """The events of these blocks in order."""
+        events: list[Event] = []
         for block in blocks:
-            if len(block) > _LONG:
-                return self._parse_long(blocks)
-        self._blocks[:] = blocks
-        return self._client.events()
+            name, line = "message", block
+            if block.startswith(b"event:"):
+                end = block.find(b"\n")
+                # A single space behind the colon is none of the value.
+                name = block[7 if block[6] == _SPACE else 6 : end].decode() or name
+                line = block[end + 1 :]
+            if line.startswith(b"data:") and line.find(b"\n") == len(line) - 2:
+                events.append(Event(name, line[6 if line[5] == _SPACE else 5 : -2].decode()))
+            elif len(block) > _LONG and block.count(b"\n") > _LINES_AT_ONCE:
+                events.append(_event_of(self._parse_many_lines(block)))
+            else:
+                events += map(_event_of, self._parse([block]))
+        return events
 
     @staticmethod
-    def lines(lines: list[bytes]) -> Iterable[RawEvent]:
+    def lines(lines: list[bytes]) -> list[Event]:
         """JSON lines as events: the line is the data, and there are no other fields."""
-        return [_Line(line.decode()) for line in lines]
+        return [Event("message", line.decode()) for line in lines]
 
-    def _parse(self, blocks: list[bytes]) -> Iterable[RawEvent]:
+    def _parse(self, blocks: list[bytes]) -> Iterable[_RawEvent]:
         self._blocks[:] = blocks
         return self._client.events()
 
-    def _parse_long(self, blocks: list[bytes]) -> Iterator[RawEvent]:
-        for block in blocks:
-            if len(block) <= _LONG or block.count(b"\n") <= _LINES_AT_ONCE:
-                yield from self._parse([block])
-            else:
-                yield self._parse_many_lines(block)
-
-    def _parse_many_lines(self, block: bytes) -> RawEvent:
+    def _parse_many_lines(self, block: bytes) -> _RawEvent:
         data: list[bytes] = []
         others: dict[bytes, bytes] = {}
         for line in block[:-2].split(b"\n"):
@@ -121,3 +118,7 @@ class Fields:
         whole = events[0]
         whole.data = "\n".join([event.data for event in events])
         return whole
+
+
+def _event_of(raw: _RawEvent) -> Event:
+    return Event(raw.event, raw.data, raw.id, None if raw.retry is None else milliseconds(raw.retry))

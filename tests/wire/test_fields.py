@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from sseclient import SSEClient
 
 from llmwatch.wire import fields
-from llmwatch.wire.fields import Fields
+from llmwatch.wire.fields import Fields, milliseconds
 from llmwatch.wire.framing import Framer
 
 LONG = "long" * 2000
@@ -21,16 +23,16 @@ BODY = (
 EVENTS = [
     ("message", "one", None, None),
     ("two", "a\nb", None, None),
-    ("three", "", "7", "20"),
+    ("three", "", "7", 20),
     ("message", "\u2028\x0b\x85 in its line", None, None),
     ("message", LONG, None, None),
     ("message", "\n".join(["line"] * 600), None, None),
 ]
 
 
-def fields_of(body: bytes) -> list[tuple[str, str, str | None, str | None]]:
+def fields_of(body: bytes) -> list[tuple[str, str, str | None, int | None]]:
     """What each event of a body says."""
-    return [(raw.event, raw.data, raw.id, raw.retry) for raw in Fields().parse(Framer().feed(body))]
+    return [(event.event, event.data, event.id, event.retry) for event in Fields().parse(Framer().feed(body))]
 
 
 def test_blocks_that_are_not_searched_again_give_the_events_that_a_search_finds(
@@ -41,3 +43,22 @@ def test_blocks_that_are_not_searched_again_give_the_events_that_a_search_finds(
     monkeypatch.delattr(fields._Client, "_read")
     assert fields._Client._read is SSEClient._read
     assert fields_of(BODY) == EVENTS
+
+
+_NAMES = st.sampled_from(["data", "event", "id", "retry"])
+_VALUES = st.sampled_from(["", " ", "  ", "a", " a", " a: b", "\t", "1500", " [DONE]", "\u2028\x85é", ":", "data: x"])
+_LINES = st.tuples(_NAMES, st.sampled_from([":", ""]), _VALUES).map(lambda line: line[0] + (line[1] and ":" + line[2]))
+
+
+@given(st.lists(st.lists(_LINES, min_size=1, max_size=4), max_size=4))
+@example([["event: a", "data: b"], ["event:", "data:"], ["event", "data"], ["data: a", "event: b"]])
+@settings(deadline=None)
+def test_what_is_not_left_to_sseclient_reads_as_it_would(blocks: list[list[str]]) -> None:
+    """A block gives the fields that sseclient-py finds in it, whichever of its lines there are."""
+    body = "".join("\n".join(lines) + "\n\n" for lines in blocks).encode()
+    framed = Framer().feed(body)
+    expected = [
+        (raw.event, raw.data, raw.id, None if raw.retry is None else milliseconds(raw.retry))
+        for raw in SSEClient(iter(framed)).events()
+    ]
+    assert [(event.event, event.data, event.id, event.retry) for event in Fields().parse(framed)] == expected

@@ -22,7 +22,7 @@ from llmwatch.wire import (
     register_dialect,
     unregister_dialect,
 )
-from llmwatch.wire.eventstream import FrameEvent, FrameFramer, frame_events
+from llmwatch.wire.eventstream import FrameFramer, frame_events
 from tests.wire.dialects import test_anthropic as anthropic
 from tests.wire.dialects import test_gemini as gemini
 from tests.wire.dialects import test_openai_chat as chat
@@ -51,7 +51,7 @@ def form_of(value: Any) -> Any:
     return [form_of(one) for one in value] if isinstance(value, list) else type(value)
 
 
-def frames_of(*names: str) -> list[FrameEvent]:
+def frames_of(*names: str) -> list[Event]:
     """The events in these providers' frames."""
     return frame_events(FrameFramer().feed(b"".join(PROVIDERS[name].body for name in names)))
 
