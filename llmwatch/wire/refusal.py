@@ -11,6 +11,7 @@ import codecs
 import html
 import json
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -80,6 +81,7 @@ def _decoded(body: bytes) -> str:
     return body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
+@lru_cache(maxsize=64)
 def media_type(content_type: str) -> str:
     """The bare media type of a ``Content-Type`` header, in lower case."""
     return content_type.partition(";")[0].strip().lower()
@@ -248,6 +250,8 @@ def not_a_stream(
     error. It does not judge error statuses
     (:func:`provider_error` reads those) and raises nothing.
     """
+    if media_type(content_type) == "text/event-stream" and first_bytes.startswith((b"data:", b"event:")):
+        return None
     if _is_page(content_type, first_bytes):
         return NotAStream(
             f"The endpoint answered {status} with {_page(first_bytes)} in place of a model's answer. "

@@ -47,6 +47,7 @@ _KEEPALIVE = Kind.KEEPALIVE
 _READING = frozenset(("search", "browser_search", "visit", "visit_website", "python", "wolfram_alpha"))
 
 
+_NO_WORDS = (None, "")
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_blocks")
 _KNOWN = frozenset(
     ("content", "refusal", "audio", "images", "annotations", "executed_tools", "tool_calls", "function_call", "error")
@@ -145,12 +146,19 @@ class OpenAIChat(Dialect):
     def _read_any(self, event: Event, value: dict[str, Any]) -> None:
         choices = value.get("choices")
         choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-        error = value if has_error(value) or event.event == "error" or value.get("object") == "error" else None
+        error = (
+            value
+            if ("error" in value and has_error(value)) or event.event == "error" or value.get("object") == "error"
+            else None
+        )
         beside = value.get("x_groq")
         beside = beside if isinstance(beside, dict) else {}
         # OpenRouter puts it into the choice, and others into the delta; Groq has it beside them.
-        for place in (beside, *(place for choice in choices for place in (choice, choice.get("delta")))):
-            if isinstance(place, dict) and has_error(place):
+        places = [beside]
+        for choice in choices:
+            places += choice, choice.get("delta")
+        for place in places:
+            if isinstance(place, dict) and "error" in place and has_error(place):
                 error = error or {"error": place["error"]}
         other = "choices" in value or event.event != "message" or is_named(value)
         if error is None and not choices and (error_in(value) or (not other and bare_error(value))):
@@ -181,7 +189,8 @@ class OpenAIChat(Dialect):
         else:
             # Moonshot puts it into the choice, Groq beside it.
             for place in (value, *choices, beside):
-                self.count(event, place.get("usage"))
+                if place.get("usage"):
+                    self.count(event, place["usage"])
             event.kind = pieces.kind(ended=ended, usage=event.usage is not None, choices=bool(choices))
             if event.kind is Kind.LIFECYCLE and not choices and is_keepalive(event, value):
                 event.kind = Kind.KEEPALIVE
@@ -202,7 +211,9 @@ class OpenAIChat(Dialect):
         return said.text.missing(text) is not None if text and said.text else bool(calls)
 
     def _read_choice(self, index: int, choice: dict[str, Any], pieces: _Pieces) -> bool:
-        said = self._said.setdefault(index, _Said())
+        said = self._said.get(index)
+        if said is None:
+            said = self._said[index] = _Said()
         if index not in self._done:
             self._open[index] = said
         delta, message = choice.get("delta"), choice.get("message")
@@ -215,7 +226,7 @@ class OpenAIChat(Dialect):
             pieces.extend(own)
         if isinstance(message, dict) and message:
             self._read_message(index, message, said, pieces)
-        if not any(own.text) and (text := words_of(choice.get("text"))):
+        if "text" in choice and not any(own.text) and (text := words_of(choice["text"])):
             # Completions. Together has the text of each delta there a second time.
             pieces.text.append(text)
         reason = choice.get("finish_reason")
@@ -225,10 +236,11 @@ class OpenAIChat(Dialect):
                 pieces.tools += self._calls.close_whole(index)
             return False
         pieces.reasons.add(reason)
-        pieces.cut = pieces.cut or is_cut(reason)
+        cut = is_cut(reason)
+        pieces.cut = pieces.cut or cut
         self._open.pop(index, None)
         self._done.add(index)
-        if is_cut(reason):
+        if cut:
             self._cut.add(index)
             self._calls.close(index)
         else:
@@ -266,15 +278,19 @@ class OpenAIChat(Dialect):
         content = delta.get("content")
         if isinstance(content, list):
             pieces.add_parts(content)
-        else:
+        elif content not in _NO_WORDS:
             pieces.text.append(words_of(content))
-        pieces.text.append(words_of(delta.get("refusal")))
+        if (refusal := delta.get("refusal")) not in _NO_WORDS:
+            pieces.text.append(words_of(refusal))
         audio = delta.get("audio")
         if isinstance(audio, dict):
             pieces.text.append(words_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
         # The same thought may stand in several of them.
-        found = next((text for name in _THOUGHTS if (text := thoughts(delta.get(name)))), "")
+        found = ""
+        for name in _THOUGHTS:
+            if name in delta and (found := thoughts(delta[name])):
+                break
         if details := delta.get("reasoning_details"):
             pieces.opaque = True
             pieces.detailed = not found
@@ -525,6 +541,8 @@ class _Calls:
         into every chunk. So one that was ``begun`` with this very chunk takes no arguments only if none follow.
         """
         keys = self._calls.of(choice)
+        if not keys:
+            return []
         waiting = {key for key in keys if key in begun and self._calls.is_empty(key)}
         self._bare |= waiting
         ending = [key for key in keys if key not in waiting]
@@ -540,6 +558,8 @@ class _Calls:
 
     def close_bare(self) -> tuple[ToolDelta, ...]:
         """End the calls whose finish mark came with their beginning, and of which nothing has come since."""
+        if not self._bare:
+            return ()
         keys = [key for key in self._calls if key in self._bare and self._calls.is_empty(key)]
         return tuple(closed for key in keys if (closed := self._calls.close(key)) is not None)
 
