@@ -164,6 +164,11 @@ class Turn:
     # Only the gate calls these, with its lock held.
 
     @property
+    def is_plain(self) -> bool:
+        """It waits for nothing but what holds everybody back."""
+        return not (self.costs or self.cautious or self._order or self._release is not None)
+
+    @property
     def is_last(self) -> bool:
         """Its call was refused and has no further attempt."""
         return self.told_at is not None and self.attempts_left == 1
@@ -231,7 +236,8 @@ class Gate:
             self._calls.add(call)
             self._budget.calls = len(self._calls)
             woken = self._let_out(now)
-        _wake(woken)
+        if woken:
+            _wake(woken)
 
     def leave(self, call: object) -> None:
         """A call is over. May be said again."""
@@ -244,7 +250,8 @@ class Gate:
         with self._lock:
             self._budget.success(now)
             woken = self._let_out(now)
-        _wake(woken)
+        if woken:
+            _wake(woken)
 
     # -- the way out ------------------------------------------------------------
 
@@ -252,6 +259,13 @@ class Gate:
         """Let ``turn`` out, or put it in line and say what it waits for. Ask again when that is over."""
         with self._lock:
             if turn.permit is not None:
+                return None
+            if self._answers:
+                self._hear()
+            if not self._line and turn.is_plain and self._is_calm:
+                # Nobody waits, and nothing is amiss.
+                turn.since = now
+                self._let_go(turn, now)
                 return None
             if not turn._order:
                 turn.since = now
@@ -266,7 +280,8 @@ class Gate:
             if delay is not None:
                 delay = replace(delay, look_at=self._looks_at(turn, delay, now, view))
                 turn.looks_at, turn.stirred = delay.look_at, False
-        _wake([one for one in woken if one is not turn])
+        if woken:
+            _wake([one for one in woken if one is not turn])
         return delay
 
     def outlook(self, turn: Turn, now: float) -> Delay | None:
@@ -280,7 +295,8 @@ class Gate:
             turn._order = 0
             self._take_from_line(turn)
             woken = self._settle(turn, Outcome.ABANDONED, now)
-        _wake(woken)
+        if woken:
+            _wake(woken)
 
     def settle(self, turn: Turn, outcome: Outcome, now: float) -> None:
         """Say what an attempt has shown of the origin: with the first byte of its answer, else with its end. The first
@@ -302,7 +318,8 @@ class Gate:
             woken = self._let_out(now)
         finally:
             self._lock.release()
-        _wake(woken)
+        if woken:
+            _wake(woken)
 
     def note_answer(self, turn: Turn, now: float) -> None:
         """The same, for a call's own thread, in which a signal handler may raise: takes no lock. Whoever has it next,
@@ -327,8 +344,10 @@ class Gate:
             one.heard_of(turn, now, self._random)
 
     def _settle(self, turn: Turn, outcome: Outcome, now: float) -> list[Turn]:
-        self._hear()
-        self._note(turn, outcome, now)
+        if self._answers:
+            self._hear()
+        if turn.permit is not None or turn in self._out:
+            self._note(turn, outcome, now)
         return self._let_out(now)
 
     def _hear(self) -> None:
@@ -350,6 +369,8 @@ class Gate:
 
     def _take_from_line(self, turn: Turn) -> bool:
         """Whether it was in there."""
+        if not self._line:
+            return False
         try:
             self._line.remove(turn)
         except ValueError:
@@ -358,18 +379,17 @@ class Gate:
 
     def _let_out(self, now: float) -> list[Turn]:
         """Let out whoever may go, and return them."""
-        self._hear()
+        if self._answers:
+            self._hear()
         out: list[Turn] = []
+        if not self._line:
+            if self._breaker.state is not BreakerState.CLOSED:
+                self._breaker.calm()
+            return out
         while (turn := self._next(now, view := self._view(now) if self._line else _EMPTY)) is not None:
             if not self._take_from_line(turn):
                 continue  # a signal handler has let it out meanwhile
-            turn._order = 0
-            ready = turn.heeds_breaker and self._breaker.ready_at(now) <= now
-            turn.permit = self._breaker.admit(now) if ready else _BESIDE
-            turn.sent_at = now
-            if not self._pace.idle:
-                self._pace.start(turn.account, now)
-            self._out.add(turn)
+            self._let_go(turn, now)
             out.append(turn)
         sleeper = min(self._line, key=lambda one: one.looks_at, default=None)
         if sleeper is None:
@@ -380,6 +400,20 @@ class Gate:
             sleeper.stirred, sleeper.looks_at = True, now
             out.append(sleeper)
         return out
+
+    def _let_go(self, turn: Turn, now: float) -> None:
+        turn._order = 0
+        ready = turn.heeds_breaker and self._breaker.ready_at(now) <= now
+        turn.permit = self._breaker.admit(now) if ready else _BESIDE
+        turn.sent_at = now
+        if not self._pace.idle:
+            self._pace.start(turn.account, now)
+        self._out.add(turn)
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether nothing holds back an attempt that costs nothing and lets nobody go first."""
+        return self._breaker.state is BreakerState.CLOSED and self._pace.idle
 
     def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
         """When ``turn`` asks again: earlier than its own delay ends if nobody else looks when the next may go out."""

@@ -217,7 +217,7 @@ class Planner:
             outcome = outcome_of(failure, error)
             self._failed = outcome not in (Outcome.ANSWERED, Outcome.ABANDONED)
             turn.gate.settle(turn, outcome, now)
-        elif error is None:
+        elif error is None and turn.permit is not None:
             turn.gate.note_answer(turn, now)
         turn.gate.withdraw(turn, now)
         self.turn = None

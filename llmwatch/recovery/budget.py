@@ -35,7 +35,8 @@ class RetryBudget:
     @calls.setter
     def calls(self, number: int) -> None:
         self._calls = number
-        self._spent = min(self._spent, self._capacity)
+        if self._spent:
+            self._spent = min(self._spent, self._capacity)
 
     def left(self, now: float) -> float:
         """Tokens in the bucket; infinity where there is no bound."""
@@ -59,7 +60,8 @@ class RetryBudget:
 
     def success(self, now: float) -> None:
         """A call has succeeded: put a tenth of a token back."""
-        self._spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
+        if self._spent:
+            self._spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
 
     @property
     def _capacity(self) -> float:
