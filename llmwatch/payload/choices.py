@@ -17,10 +17,17 @@ def choices_asked(body: object) -> int:
         return 1
     config = body.get("generationConfig") or body.get("generation_config")
     config = config if isinstance(config, Mapping) else {}
-    candidates = _number(config.get("candidateCount")) * _number(config.get("candidate_count"))
     parameters = body.get("parameters")
-    asked = _number(parameters.get("n")) if isinstance(parameters, Mapping) and "input" in body else 1
-    return asked * _number(body.get("n")) * _prompts(body.get("prompt")) * candidates
+    parameters = parameters if isinstance(parameters, Mapping) and "input" in body else {}
+    choices = 1
+    for asked in (config.get("candidateCount"), config.get("candidate_count"), parameters.get("n"), body.get("n")):
+        if type(asked) is int and asked > 1:
+            choices *= asked
+    prompt = body.get("prompt")
+    if isinstance(prompt, (list, tuple)) and not all(type(piece) is int for piece in prompt):
+        # A list of numbers is one prompt, in tokens.
+        choices *= len(prompt)
+    return choices
 
 
 def pieces_asked(body: object) -> bool:
@@ -38,15 +45,6 @@ def asks_nothing(body: object) -> bool:
 
     False where the body is not known.
     """
-    return isinstance(body, Mapping) and not any(body.get(name) for name in ("prompt", "messages", "images", "suffix"))
-
-
-def _number(value: object) -> int:
-    return value if type(value) is int and value > 1 else 1
-
-
-def _prompts(prompt: object) -> int:
-    # A list of numbers is one prompt, in tokens.
-    if not isinstance(prompt, (list, tuple)) or all(type(piece) is int for piece in prompt):
-        return 1
-    return len(prompt)
+    if not isinstance(body, Mapping):
+        return False
+    return not (body.get("messages") or body.get("prompt") or body.get("images") or body.get("suffix"))

@@ -127,9 +127,11 @@ def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
     if not off:
         _count_tools(body, count)
     # Plug-ins of a gateway run whatever the model chooses.
-    for plugin in _items(body.get("plugins")):
+    for plugin in _items(body["plugins"]) if "plugins" in body else ():
         count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
-    stored = any(body.get(name) for name in _STORED) or isinstance(body.get("prompt"), Mapping)
+    stored = isinstance(body.get("prompt"), Mapping)
+    for name in _STORED:
+        stored = stored or bool(body.get(name))
     return ToolExposure(**count, complete=(off or not stored) and not _is_ambiguous(body))
 
 
@@ -153,14 +155,15 @@ def _switched_off(choice: object) -> bool:
 
 
 def _count_tools(body: Mapping[str, Any], count: Counter[str]) -> None:
-    gemini_functions_off = _gemini_functions_off(body)
-    for tool in _items(body.get("tools")):
-        if isinstance(tool, Mapping):
-            _count_tool(tool, count, functions_off=gemini_functions_off)
-        else:
-            count[UNKNOWN] += 1
-    if body.get("function_call") != "none":
-        count[CALLER] += len(_items(body.get("functions")))
+    if "tools" in body:
+        gemini_functions_off = _gemini_functions_off(body)
+        for tool in _items(body["tools"]):
+            if isinstance(tool, Mapping):
+                _count_tool(tool, count, functions_off=gemini_functions_off)
+            else:
+                count[UNKNOWN] += 1
+    if "functions" in body and body.get("function_call") != "none":
+        count[CALLER] += len(_items(body["functions"]))
     for name, kind in _BESIDE.items():
         value = body.get(name)
         # An empty object switches web search on; an empty list names no server.
