@@ -53,9 +53,11 @@ _SLICE = 1024
 """Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
 
 
-def _backstop(limits: EffectiveLimits, *names: str) -> float | None:
-    enabled = [seconds for name in (*names, "total", "deadline") if (seconds := limits.value(name)) is not None]
-    longest = max(enabled, default=_LONGEST_BACKSTOP)
+def _backstop(limits: Mapping[str, float | None], *names: str) -> float | None:
+    longest = 0.0
+    for name in (*names, "total", "deadline"):
+        longest = max(longest, limits[name] or 0.0)
+    longest = longest or _LONGEST_BACKSTOP
     # A socket refuses time-outs that do not fit into milliseconds of 31 bits.
     return longest + BACKSTOP_MARGIN if longest < _LONGEST_BACKSTOP else None
 
@@ -100,12 +102,13 @@ class Exchange:
     def _run(
         self, attempt: Attempt[Any], read: Callable[[Attempt[Any], Reply], None], *, streaming: bool, model: bool = True
     ) -> None:
+        seconds = self.limits.seconds
         context = RequestContext(
             observer=attempt,
             keepalive=self.keepalive,
-            connect_backstop=_backstop(self.limits, "connect"),
-            send_backstop=_backstop(self.limits, "send"),
-            read_backstop=_backstop(self.limits, *READ_LIMITS),
+            connect_backstop=_backstop(seconds, "connect"),
+            send_backstop=_backstop(seconds, "send"),
+            read_backstop=_backstop(seconds, *READ_LIMITS),
             lenient=not model,
             trail=self.request.trail,
             asked=attempt.stats.asked,
@@ -126,10 +129,10 @@ class Exchange:
                 streaming=streaming,
                 content_type=request.content_type,
             )
-            stats = attempt.stats
+            stats, headers = attempt.stats, reply.headers
             stats.proxy = context.proxy
-            stats.content_type = reply.headers.get("content-type") or None
-            stats.content_encoding = reply.headers.get("content-encoding") or None
+            stats.content_type = headers.get("content-type") or None
+            stats.content_encoding = headers.get("content-encoding") or None
             read(attempt, reply)
             if model and reply.status >= 400 and not reply.challenges:
                 # A plain call returns it, or sends again on a fresh connection.
@@ -498,11 +501,14 @@ class EventDelivery:
         decoder = self._decoder
         before, self._tokens = self._tokens, decoder.output_tokens
         # Keep-alives after a finish mark are no news, and an error behind it is no end.
-        finishing = decoder.finishing and decoder.error is None
+        finish = False
+        if decoder.error is None and decoder.finishing:
+            for handed in events:
+                finish = finish or handed.kind is not Kind.KEEPALIVE
         return BatchMeaning(
             content=content,
             progress=self._tokens > before,
-            finish=finishing and any(event.kind is not Kind.KEEPALIVE for event in events),
+            finish=finish,
             end=end,
             terminal=decoder.settled,
             event=event,

@@ -163,7 +163,8 @@ class WatchedAdapter(HTTPAdapter):
             except BaseException:
                 response.close()
                 raise
-            if context.max_body is not None:
+            if context.max_body is not None and request.hooks.get("response"):
+                context.bounded.append(response)
                 hooks.bound(response, most=context.max_body, most_of_error=context.max_error_body)
             context.responses.append(response)
         return response
@@ -171,4 +172,8 @@ class WatchedAdapter(HTTPAdapter):
 
 def request_id_of(response: requests.Response) -> str | None:
     """The provider's name for the request."""
-    return next((response.headers[name] for name in REQUEST_ID_HEADERS if name in response.headers), None)
+    headers = response.headers
+    for name in REQUEST_ID_HEADERS:
+        if name in headers:
+            return headers[name]
+    return None

@@ -64,6 +64,8 @@ class RequestContext:
     """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)
     """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+    bounded: list[requests.Response] = field(default_factory=list)
+    """Those that a hook was to read within bounds."""
 
     max_body: int | None = None
     """Decoded bytes of a body that a response hook may read; ``None``: no hook runs in here."""

@@ -42,8 +42,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
 
 
-def _has(headers: Mapping[str, Any], name: str) -> bool:
-    return any(str(one).lower() == name for one in headers)
+def _names(headers: Mapping[str, Any]) -> set[str]:
+    return set(map(str.lower, map(str, headers)))
 
 
 class _Borrowing(requests.Session):
@@ -110,22 +110,19 @@ class Reply:
         # kept, decoded.
         kept: object = response._content
         self._kept = None if kept is False else io.BytesIO(kept if isinstance(kept, bytes) else b"")
-        raw = response.raw
-        self._next: Callable[[], bytes | None]
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.read = self._reader(response.raw)
+        """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
+
+    def _reader(self, raw: Any) -> Callable[[], bytes]:
+        if self._kept is not None:
+            return functools.partial(self._kept.read, READ_SIZE)
         if isinstance(raw, BaseHTTPResponse):
-            self._next = functools.partial(_prompt_read(raw), READ_SIZE, decode_content=False)
-        else:
-            # Of a stand-in for the network, or of an adapter with connections of its own.
-            read = getattr(raw, "read1", None) or getattr(raw, "read", None)
-            self._next = bytes if read is None else functools.partial(read, READ_SIZE)
-
-    @property
-    def status(self) -> int:
-        return self.response.status_code
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self.response.headers
+            return functools.partial(_prompt_read(raw), READ_SIZE, decode_content=False)
+        # Of a stand-in for the network, or of an adapter with connections of its own.
+        read = getattr(raw, "read1", None) or getattr(raw, "read", None)
+        return bytes if read is None else lambda: read(READ_SIZE) or b""
 
     @property
     def encoding(self) -> str:
@@ -156,12 +153,6 @@ class Reply:
     def location(self) -> str | None:
         """Where a redirect points, as an absolute URL; ``None`` if that is no URL."""
         return target_of(self.response)
-
-    def read(self) -> bytes:
-        """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
-        if self._kept is not None:
-            return self._kept.read(READ_SIZE)
-        return self._next() or b""
 
     def load(self, body: bytes, most: int, *, cut: bool = False) -> requests.Response:
         """The response with ``body``, all that came over the wire, as its content; the content encoding is undone
@@ -259,7 +250,7 @@ class Sender:
                     response.close()
                 raise
             finally:
-                for response in context.responses:
+                for response in context.bounded:
                     unbind(response)
 
     def _open(
@@ -277,13 +268,15 @@ class Sender:
         with self._jar_lock:
             jar.update(self._jar)
         session = _Borrowing(self._lender, self._adapters, jar)
-        settings, prepared = self._prepare(session, method, url, kwargs, streaming=streaming, content_type=content_type)
+        settings, prepared = self._prepare(
+            context, session, method, url, kwargs, streaming=streaming, content_type=content_type
+        )
         context.observer.check()
         safe, trail = prepared.method in _SAFE_METHODS, context.trail
         if trail.url is not None and not safe:
             prepared = moved(session, prepared, trail.url)
         response = session.send(prepared, allow_redirects=False, **settings)
-        if kwargs.get("allow_redirects", True):
+        if response.is_redirect and kwargs.get("allow_redirects", True):
             if safe:
                 response = follow_all(session, response, prepared, settings)
             else:
@@ -299,6 +292,7 @@ class Sender:
 
     @staticmethod
     def _prepare(
+        context: RequestContext,
         session: requests.Session,
         method: str,
         url: str,
@@ -309,10 +303,11 @@ class Sender:
     ) -> tuple[dict[str, Any], requests.PreparedRequest]:
         asked = {name: value for name, value in kwargs.items() if name in _REQUEST_KEYS}
         headers = dict(asked.pop("headers", None) or {})
-        if streaming and not _has(headers, "accept-encoding"):
+        names = _names(headers)
+        if streaming and "accept-encoding" not in names:
             # Compression holds events back in the compressor.
             headers["Accept-Encoding"] = "identity"
-        if content_type is not None and not _has(headers, "content-type") and not _has(session.headers, "content-type"):
+        if content_type is not None and "content-type" not in names and "content-type" not in _names(session.headers):
             headers["Content-Type"] = content_type
         prepared = session.prepare_request(requests.Request(method.upper(), url, headers=headers, **asked))
         settings: dict[str, Any] = dict(
@@ -320,8 +315,6 @@ class Sender:
                 prepared.url, kwargs.get("proxies") or {}, True, kwargs.get("verify"), kwargs.get("cert")
             )
         )
-        context = contexts.current()
-        assert context is not None
         settings["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         return settings, prepared
 
