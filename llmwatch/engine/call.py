@@ -315,7 +315,10 @@ class Call(Generic[T]):
             passthrough=self._options.door is Door.SESSION,
             patience=self._history.patience,
         )
-        return self._options.timeouts.on(limits).lowered(self._options.caps, self._options.caps_source)
+        options = self._options
+        if options.timeouts.seconds:
+            limits = options.timeouts.on(limits)
+        return limits.lowered(options.caps, options.caps_source) if options.caps else limits
 
     def _loading_time(self) -> float:
         """Seconds for which a local server may load its model: as long as it might be silent."""

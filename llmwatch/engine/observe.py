@@ -25,6 +25,16 @@ __all__ = ["Ended", "cancelled_error", "observe"]
 # Characters of a header's value that are looked at; of a longer one only the beginning is shown anyway.
 _MOST_VALUE = 1000
 _OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
+# What a record has an instant of. An answer that is refused has its headers at the latest when that is seen.
+_TIMED = {
+    Seen.BEGUN: "queued",
+    Seen.CONNECTED: "connected",
+    Seen.SENT: "sent",
+    Seen.HEADERS: "headers",
+    Seen.BYTE: "first_byte",
+    Seen.EVENT: "first_event",
+    Seen.CONTENT: "first_content",
+}
 _CANCELLED = {
     "user": "The call was cancelled by the caller.",
     "lifecycle": "The call was ended: its client was closed, its process exits, or it belongs to a parent process.",
@@ -261,21 +271,10 @@ def _message(error: BaseException) -> str:
 
 
 def _timings(attempt: Attempt[Any], verdict: Verdict) -> Timings:
-    marks, start = attempt.machine.marks, attempt.created_at
-
-    def since(what: Seen) -> float | None:
-        at = marks.get(what)
-        return None if at is None else at - start
-
-    last = attempt.machine.last_byte_at
-    return Timings(
-        queued=since(Seen.BEGUN),
-        connected=since(Seen.CONNECTED),
-        sent=since(Seen.SENT),
-        headers=since(Seen.HEADERS) or since(Seen.REFUSED),
-        first_byte=since(Seen.BYTE),
-        first_event=since(Seen.EVENT),
-        first_content=since(Seen.CONTENT),
-        last_byte=None if last is None else last - start,
-        end=verdict.at - start,
-    )
+    machine, start = attempt.machine, attempt.created_at
+    times = {_TIMED[what]: at - start for what, at in machine.marks.items() if what in _TIMED}
+    if Seen.REFUSED in machine.marks:
+        times.setdefault("headers", machine.marks[Seen.REFUSED] - start)
+    if machine.last_byte_at is not None:
+        times["last_byte"] = machine.last_byte_at - start
+    return Timings(**times, end=verdict.at - start)

@@ -95,7 +95,7 @@ def resolve_limits(
         chooser=chooser,
         plain=plain,
         passthrough=passthrough,
-        tokens=tokens if growth(tokens) else 0,
+        tokens=tokens if tokens and growth(tokens) else 0,
         patience=max(0, patience),
     )
 
@@ -196,7 +196,7 @@ def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
     """
     set_there = environment.override_from(environ) if environment.OVERRIDE_VARIABLE in environ else False
     try:
-        return flag(value) or set_there
+        return (value if value.__class__ is bool else flag(value)) or set_there
     except ValueError:
         allowed = "it takes True or False"
         raise refused("override_timeouts", value, "override_timeouts={}", allowed) from None

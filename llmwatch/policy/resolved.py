@@ -55,6 +55,7 @@ class EffectiveLimits(JsonText):
     profile_source: str
     limits: Mapping[str, EffectiveLimit]
     warnings: tuple[str, ...] = ()
+    _seconds: dict[str, float | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _recorded: FrozenMap | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -73,7 +74,9 @@ class EffectiveLimits(JsonText):
     @property
     def seconds(self) -> dict[str, float | None]:
         """All limits, by name, in seconds, ``None`` for off."""
-        return {name: limit.value for name, limit in self.limits.items()}
+        if not self._seconds:
+            self._seconds.update({name: limit.value for name, limit in self.limits.items()})
+        return self._seconds.copy()
 
     def lowered(self, caps: Mapping[str, float], source: str) -> EffectiveLimits:
         """The same with each limit at most what ``caps`` says, in seconds; one that is off is set to it. A limit that
