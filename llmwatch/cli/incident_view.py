@@ -155,7 +155,7 @@ def _details(attempt: AttemptRecord) -> _Rows:
         ("ended by", attempt.close_reason),
         ("error", attempt.error),
         ("message", attempt.message),
-        ("tools", None if attempt.tool_boundary is None else _pairs(attempt.tool_boundary)),
+        ("tools", None if attempt.tool_exposure is None else _pairs(attempt.tool_exposure)),
         ("facts", _facts(attempt.facts)),
         ("orphaned", "its thread could not be woken at the end" if attempt.orphaned else None),
         ("late events", f"{attempt.late_events:,}, dropped" if attempt.late_events else None),

@@ -218,7 +218,7 @@ def _record(
         socket_reused=stats.reused,
         socket_idle=stats.idle,
         idle_since_previous=idle_since_previous,
-        tool_boundary=tools.to_dict(),
+        tool_exposure=tools.to_dict(),
         facts=facts.to_dict(),
         cause=None if failure is None else failure.cause,
         close_reason="done" if failure is None else failure.close_reason,

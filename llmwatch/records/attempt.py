@@ -134,7 +134,7 @@ class AttemptRecord(JsonRecord):
       verdict.
     * ``socket_reused``: a pooled connection was used, ``socket_idle`` how long it had been idle;
       ``idle_since_previous``: since the previous call of this client to this origin, start to start.
-    * ``tool_boundary``: how many tools the request exposed, by who executes them; ``facts``: what the decision was
+    * ``tool_exposure``: how many tools the request exposed, by who executes them; ``facts``: what the decision was
       based on.
     * ``cause``: one of :data:`CAUSES`, ``None`` if it did not fail; ``close_reason``: ``<limit>_kill``,
       ``user_cancel``, ``lifecycle_close``, ``failed`` or ``done``.
@@ -171,7 +171,7 @@ class AttemptRecord(JsonRecord):
     socket_reused: bool | None = None
     socket_idle: float | None = None
     idle_since_previous: float | None = None
-    tool_boundary: Mapping[str, object] | None = None
+    tool_exposure: Mapping[str, object] | None = None
     facts: Mapping[str, object] = field(default_factory=FrozenMap)
     cause: str | None = None
     close_reason: str = "done"
@@ -189,7 +189,7 @@ class AttemptRecord(JsonRecord):
             "request_id": None if self.request_id is None else redact.identifier(self.request_id),
             "message": None if self.message is None else redact.text(self.message),
             "events": freeze_map(self.events),
-            "tool_boundary": None if self.tool_boundary is None else freeze_map(self.tool_boundary),
+            "tool_exposure": None if self.tool_exposure is None else freeze_map(self.tool_exposure),
             "facts": freeze_map(self.facts),
             "evidence": None if self.evidence is None else bounds.bounded(self.evidence),
         }
@@ -252,7 +252,7 @@ class AttemptRecord(JsonRecord):
             socket_reused=read.maybe_flag("socket_reused"),
             socket_idle=read.maybe_number("socket_idle"),
             idle_since_previous=read.maybe_number("idle_since_previous"),
-            tool_boundary=read.maybe_mapping("tool_boundary"),
+            tool_exposure=read.maybe_mapping("tool_exposure"),
             facts=read.mapping("facts"),
             cause=cause,
             close_reason=read.text("close_reason", "done"),

@@ -4,7 +4,7 @@ It is not once anything of the answer may have reached the caller, not where the
 side effect, and not where that is unknown. What is not known never counts in favour of a resend.
 
 A connection that was lost after the request was sent, on a fresh socket or later than five seconds, shows neither that
-the provider received the request nor that it did not. It is safe only where the tool boundary shows that nothing but
+the provider received the request nor that it did not. It is safe only where the tool exposure shows that nothing but
 generated text can have come of it; that is the ordinary case of a model call, so the call is resent.
 
 A wrapped function is a black box. It has begun to do something once it has beaten, or once a request in it was

@@ -157,7 +157,7 @@ def test_everything_known_is_in_the_view() -> None:
         request_id="req_1",
         facts={"sent": "yes", "events": 0, "text": True, "headers": False, "terminal": None},
         evidence={"error_type": "ConnectionResetError", "causes": [{"class": "OSError", "errno": 104}], "unheard": 1},
-        tool_boundary={"caller": 2, "complete": True},
+        tool_exposure={"caller": 2, "complete": True},
         orphaned=True,
         late_events=3,
         message="It said\nnothing.",

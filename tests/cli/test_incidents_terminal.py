@@ -23,7 +23,7 @@ def evil() -> bytes:
     def spoilt(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {name: spoilt(item, name) for name, item in value.items()} | (
-                {EVIL: EVIL} if key in ("facts", "evidence", "tool_boundary") else {}
+                {EVIL: EVIL} if key in ("facts", "evidence", "tool_exposure") else {}
             )
         if isinstance(value, list):
             return [spoilt(item) for item in value]
@@ -37,7 +37,7 @@ def evil() -> bytes:
         events={"text": 1},
         evidence={"error_text": "t"},
         facts={"sent": "y"},
-        tool_boundary={"caller": 1},
+        tool_exposure={"caller": 1},
     )
     source: dict[str, Any] = call(1, attempts=(lost,), door="d", profile="p").to_dict()
     source["limits"] = {"ttfb" + EVIL: {"value": 1.0, "source": "s"}}

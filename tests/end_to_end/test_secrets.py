@@ -142,7 +142,7 @@ def test_the_records_of_good_calls_keep_no_content(serve: Serve, connect: Connec
     for secret in (*SECRETS, "look_up", "Malm", "Bearer", "fault server"):
         assert secret not in seen
     assert record.url.partition("?")[0] == server.messages_url
-    assert record.attempts[0].tool_boundary["caller"] == 1
+    assert record.attempts[0].tool_exposure["caller"] == 1
 
 
 def test_a_foreign_exception_is_not_chained_raw(serve: Serve, connect: Connect) -> None:

@@ -113,14 +113,14 @@ def test_a_call_goes_where_its_hook_says(studio: Studio) -> None:
 
 
 def test_the_tools_of_a_changed_body_count(studio: Studio) -> None:
-    """The boundary is that of the body that is sent, so a hook that adds unknown tools ends the resends."""
+    """The tool exposure is that of the body that is sent, so a hook that adds unknown tools ends the resends."""
     retry = Retry(backoff=0, on_retry=lambda resend: {"json": {"stream": True, "tools": [{"type": "teleport"}]}})
     call, sender = studio.call(BUSY, BUSY, whole(), retry=retry)
     with pytest.raises(ProviderError) as caught:
         studio.drain(call)
     assert caught.value.recovery is not None
     assert caught.value.recovery.decision.value == "confirm"
-    assert [one.tool_boundary["unknown"] for one in caught.value.record.attempts] == [0, 1]
+    assert [one.tool_exposure["unknown"] for one in caught.value.record.attempts] == [0, 1]
     assert len(sender.asked) == 2
 
 

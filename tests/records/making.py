@@ -104,7 +104,7 @@ attempts = st.builds(
     socket_reused=st.none() | st.booleans(),
     socket_idle=maybe_seconds,
     idle_since_previous=maybe_seconds,
-    tool_boundary=st.none() | st.dictionaries(texts, counts | st.booleans(), max_size=4),
+    tool_exposure=st.none() | st.dictionaries(texts, counts | st.booleans(), max_size=4),
     facts=st.dictionaries(texts, leaves, max_size=4),
     cause=st.none() | st.sampled_from(CAUSES),
     close_reason=texts,

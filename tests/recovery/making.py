@@ -9,7 +9,7 @@ from llmwatch.payload import ToolExposure
 from llmwatch.recovery import Context, Door, Facts, Sent
 
 CLEAN = ToolExposure()
-"""The boundary of a request without tools."""
+"""The tool exposure of a request without tools."""
 
 SENT = Facts(sent=Sent.YES, terminal=False, socket_reused=False, since_sent=1.0, tools=CLEAN, replayable=True)
 """A request that was sent on a fresh connection, and nothing came back."""

@@ -174,7 +174,7 @@ class TestCollect:
         assert outcome(decide(killed("ttfb"), SENT, used)) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
-    def test_the_boundary_holds_here_too(self, tools: ToolExposure) -> None:
+    def test_the_tools_count_here_too(self, tools: ToolExposure) -> None:
         """A tool that the provider runs has run, delivered or not."""
         plan = decide(CUT, facts(CALL, tools=tools), context(Door.COLLECT))
         assert plan.recovery.decision is Decision.CONFIRM
@@ -286,7 +286,7 @@ class TestFreeResend:
         """The bound itself counts as within."""
         assert decide(CUT, replace(self.REUSED, since_sent=5.0), context()).free
 
-    def test_not_past_a_boundary_the_deadline_or_a_body(self) -> None:
+    def test_not_past_tools_the_deadline_or_a_body(self) -> None:
         """It is outside the budget, not outside the rules of safety."""
         assert decide(CUT, replace(self.REUSED, tools=MCP), context()).recovery.decision is Decision.CONFIRM
         assert decide(CUT, self.REUSED, context(time_ok=False)).reason is Reason.NO_TIME_LEFT
@@ -483,7 +483,7 @@ class TestOrdinary:
         ],
     )
     def test_a_loss_after_sent(self, base: Facts, reason: Reason) -> None:
-        """A late loss, or one on a fresh connection, is resent only where the boundary shows that this is safe."""
+        """A late loss, or one on a fresh connection, is resent only where the tool exposure shows that this is safe."""
         assert outcome(decide(CUT, base, context())) == (Decision.RETRY, reason)
         assert decide(CUT, replace(base, tools=None), context()).recovery.decision is Decision.CONFIRM
 

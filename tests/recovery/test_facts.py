@@ -12,8 +12,8 @@ from llmwatch.recovery import Facts, Sent
 from tests.recovery.making import TEXT
 
 
-def test_its_json_has_every_field_but_the_boundary() -> None:
-    """The boundary has a field of its own in the record; everything else is there, as plain values."""
+def test_its_json_has_every_field_but_the_tools() -> None:
+    """The tool exposure has a field of its own in the record; everything else is there, as plain values."""
     names = [field.name for field in dataclasses.fields(Facts) if field.name != "tools"]
     plain = TEXT.to_dict()
     assert list(plain) == names

@@ -91,7 +91,7 @@ def test_half_a_tool_call_and_then_a_whole_answer(serve: Serve, connect: Connect
 
 
 def test_half_a_tool_call_is_not_asked_for_again_beside_mcp(serve: Serve, connect: Connect) -> None:
-    """The tool boundary holds here as for every other partial answer."""
+    """The tool exposure holds here as for every other partial answer."""
     server = serve(says(*BROKEN["openai-chat"]))
     error = collect(connect(), server.chat_url, json=asking(tools=[{"type": "mcp"}])).failed(llmwatch.MalformedEvent)
     assert error.recovery is not None

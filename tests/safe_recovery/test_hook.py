@@ -83,7 +83,7 @@ def test_a_fail_over_leaves_the_old_key_behind(serve: Serve, connect: Connect, n
 
 @pytest.mark.parametrize("given", ["json", "data"])
 def test_a_new_body_is_what_is_sent_and_counted(serve: Serve, connect: Connect, given: str) -> None:
-    """The tool boundary of an attempt is that of the very body it sent: a hook that adds MCP ends the resends."""
+    """The tool exposure of an attempt is that of the very body it sent: a hook that adds MCP ends the resends."""
     server = serve("status:status=503", "reset-before-response", "healthy")
     body = asking(tools=[{"type": "mcp", "server_label": "files"}], model="smaller")
     changes: dict[str, Any] = {"json": body} if given == "json" else {"data": json.dumps(body)}
@@ -94,9 +94,9 @@ def test_a_new_body_is_what_is_sent_and_counted(serve: Serve, connect: Connect, 
     assert (outcome.error.recovery.decision, outcome.error.recovery.reason) == (Decision.CONFIRM, "provider_tools")
     record = outcome.record
     assert record is not None
-    boundaries = [one.tool_boundary for one in record.attempts]
-    assert [one["caller"] for one in boundaries if one is not None] == [1, 0]
-    assert [one["provider_other"] for one in boundaries if one is not None] == [0, 1]
+    exposures = [one.tool_exposure for one in record.attempts]
+    assert [one["caller"] for one in exposures if one is not None] == [1, 0]
+    assert [one["provider_other"] for one in exposures if one is not None] == [0, 1]
     assert server.requests[1].json() == body
     assert len(server.requests) == 2
 

@@ -66,7 +66,7 @@ def test_records_are_frozen_through_and_through(serve: Serve, connect: Connect) 
                 with pytest.raises(AttributeError):
                     setattr(one, field.name, None)
         mappings = [record.limits, *record.limits.values()]
-        mappings += [mapping for one in record.attempts for mapping in (one.events, one.facts, one.tool_boundary)]
+        mappings += [mapping for one in record.attempts for mapping in (one.events, one.facts, one.tool_exposure)]
         for mapping in mappings:
             with pytest.raises(TypeError):
                 mapping["new"] = 1  # type: ignore[index]

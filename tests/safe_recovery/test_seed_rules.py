@@ -146,7 +146,7 @@ def test_tools_that_cannot_do_anything_do_not_count(
     """Tools that are switched off, the caller's own and a provider's search let a reset be resent."""
     server = serve("reset-before-response", "healthy")
     record = stream(connect(), endpoint(server, shape), json=asking(**body)).done("recovered")
-    assert record.attempts[0].tool_boundary is not None
+    assert record.attempts[0].tool_exposure is not None
     assert len(server.requests) == 2
 
 
@@ -160,7 +160,7 @@ def test_the_user_may_allow_resends_with_such_tools(
             monkeypatch.setenv("LLMWATCH_RESEND_WITH_TOOLS", "1")
         server = serve("reset-before-response", "healthy")
         record = stream(connect(**settings), server.responses_url, json=asking(**tools), **call).done("recovered")
-        boundary = record.attempts[0].tool_boundary
+        boundary = record.attempts[0].tool_exposure
         assert boundary is not None
         assert boundary["provider_other"] + boundary["unknown"] == 1
         assert len(server.requests) == 2
