@@ -19,7 +19,7 @@
     ├── TooManyThreads                        no thread could be started, nothing was sent
     ├── RefreshFailed                         .limit .limit_seconds .phase .elapsed: a token could not be refreshed
     ├── Cancelled                             .by: user, lifecycle
-    └── ConfigError (also ValueError)         .field .value: a setting that cannot be meant
+    └── ConfigError (also ValueError)         .field .value: an invalid setting
 
 ``retryable`` answers only whether a resend *could* work; whether one is *safe* stands in ``recovery``. All of them
 can be pickled, and carry leaf data only: no socket, no response, no foreign exception. A mistake in the calling
@@ -291,7 +291,7 @@ class Cancelled(LLMWatchError):
 
 
 class ConfigError(LLMWatchError, ValueError):
-    """A setting that cannot be meant. ``field`` names the argument or environment variable, ``value`` is what it
+    """An invalid setting. ``field`` names the argument or environment variable, ``value`` is what it
     held.
     """
 

@@ -271,11 +271,11 @@ def test_a_derived_error_with_another_constructor_survives_copying() -> None:
 
 def test_a_bad_setting_is_kept_as_text() -> None:
     """The value of a ConfigError may be anything, so only its representation is carried."""
-    error = ConfigError("that cannot be meant", field="limits", value=lambda: None)
+    error = ConfigError("that is invalid", field="limits", value=lambda: None)
     assert error.value is not None
     assert error.value.startswith("<function")
     assert pickle.loads(pickle.dumps(error)).value == error.value
-    assert ConfigError("that cannot be meant").value is None
+    assert ConfigError("that is invalid").value is None
 
 
 def test_details_are_keywords() -> None:

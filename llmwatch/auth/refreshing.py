@@ -85,7 +85,7 @@ def refreshing(
     must not be lost on its way. It must not use this ``auth`` itself. What it opens in other ways than requests is not
     shut down at the limit: then only the caller is freed.
 
-    Raises ``TypeError`` and :class:`~llmwatch.ConfigError` for arguments that cannot be meant.
+    Raises ``TypeError`` and :class:`~llmwatch.ConfigError` for invalid arguments.
     """
     return Refreshing(refresh, limits=limits, token=token, header=header, scheme=scheme, leeway=leeway)
 
@@ -169,7 +169,7 @@ class Refreshing(AuthBase):
         raise _told(outcome.error(), request, refusal)
 
     def _limit(self) -> float | None:
-        # Read first, so that a variable which cannot be meant is never hidden by an argument.
+        # Read first, so that an invalid variable is never hidden by an argument.
         there = seconds_from(os.environ, REFRESH_VARIABLE)
         given = UNSET if self._limits is None else self._limits.total
         if given is not UNSET:

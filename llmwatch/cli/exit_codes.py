@@ -68,7 +68,7 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
             terminal.note(line)
         return code_of(error)
     except requests.exceptions.RequestException as error:
-        # Raised before anything is sent, for a URL or header that cannot be meant. Its text may quote a header, so it
+        # Raised before anything is sent, for an invalid URL or header. Its text may quote a header, so it
         # is not shown.
         Terminal().note(f"llmwatch: requests refuses to send this ({type(error).__name__}): check the URL and the key.")
         return ExitCode.USAGE

@@ -20,7 +20,7 @@ def start(*, quiet: bool) -> None:
     """Watch every requests session of this process from now on, and say in the end what came of it.
 
     The summary is written once the script and its threads are through and its own exit handlers have run, as long as
-    the interpreter ends in good order: not after ``os._exit`` or a signal that kills. Settings that cannot be meant
+    the interpreter ends in good order: not after ``os._exit`` or a signal that kills. Invalid settings
     end the process with 2.
     """
     try:

@@ -56,7 +56,7 @@ class Client:
     limit: what is slow belongs into a thread of its own.
 
     Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
-    settings that cannot be meant.
+    invalid settings.
     """
 
     @shows_settings
@@ -101,7 +101,7 @@ class Client:
 
         ``kwargs`` are requests' own (``json``, ``data``, ``headers``, ``params``, ``auth``, ``timeout``, ...). The
         body should ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
-        :class:`~llmwatch.ConfigError` for a URL or setting that cannot be meant.
+        :class:`~llmwatch.ConfigError` for an invalid URL or setting.
         """
         options = self._options(Door.STREAM, method, url, limits, retry, cancel, kwargs)
         return Stream(lambda: self._call(options, Call))

@@ -68,6 +68,6 @@ def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLi
     source.
 
     Arguments of a client or call are not known here: this is the environment over the profile. Raises
-    :class:`~llmwatch.ConfigError` for an environment that cannot be meant.
+    :class:`~llmwatch.ConfigError` for an invalid environment.
     """
     return resolve_limits(environ=os.environ, url=url, body_bytes=body_bytes)

@@ -152,7 +152,7 @@ class CallOptions:
 
 
 def checked_settings(**settings: Unpack[ClientSettings]) -> Settings:
-    """The arguments as :class:`Settings`. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant, and
+    """The arguments as :class:`Settings`. Raises :class:`~llmwatch.ConfigError` for invalid values, and
     :class:`TypeError` for arguments of a wrong name or type.
     """
     unknown = [name for name in settings if name not in ClientSettings.__annotations__]

@@ -34,7 +34,7 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
 
     A number, a pair (connect, read), or urllib3's Timeout, in seconds: the first is ``connect``, the second ``ttfb``
     and ``stale``, which is what a read time-out is: silence. ``None`` says nothing, and neither does ``None`` inside a
-    pair; 0 is no time-out at all. Raises :class:`~llmwatch.ConfigError` for values that cannot be meant.
+    pair; 0 is no time-out at all. Raises :class:`~llmwatch.ConfigError` for invalid values.
     """
     if timeout is None:
         return Timeouts()

@@ -77,7 +77,7 @@ def resolve_limits(
     ``passthrough`` that its bytes are handed on as they come, ``patience`` counts the earlier attempts
     of this call that were killed before their first content.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for an environment or a ``profile`` that cannot be meant,
+    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment or ``profile``,
     :class:`TypeError` for limits that are no :class:`Limits`. It does not check the arguments' values: :class:`Limits`
     did.
     """
@@ -132,7 +132,7 @@ def resolve_retry(
 ) -> EffectiveRetry:
     """How a call resends: the same precedence, field by field, with every field decided.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for an environment that cannot be meant, :class:`TypeError` for
+    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment, :class:`TypeError` for
     settings that are no :class:`Retry`.
     """
     for given in (call, client):

@@ -85,7 +85,7 @@ def flag(value: object) -> bool:
 
 
 def refused(field: str, value: object, spelling: str, allowed: str) -> ConfigError:
-    """The error for a setting that cannot be meant.
+    """The error for an invalid setting.
 
     ``spelling`` is how the user wrote it, with ``{}`` in the place of the value (``"Limits(ttfb={})"``); ``allowed``
     says what would be right.

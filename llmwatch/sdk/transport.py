@@ -89,7 +89,7 @@ class Transport(BaseTransport):
 
     Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
     closing a client closes it, after which it opens new connections if it is used again. Raises
-    :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    :class:`~llmwatch.ConfigError` for invalid settings.
     """
 
     @shows_settings

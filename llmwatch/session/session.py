@@ -43,7 +43,7 @@ class Session(requests.Session):
     ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
     ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`; ``max_body`` bounds the
     answers of models alone. Adapters that are mounted later are
-    watched too. Raises :class:`~llmwatch.ConfigError` for settings that cannot be meant.
+    watched too. Raises :class:`~llmwatch.ConfigError` for invalid settings.
     """
 
     @shows_settings

@@ -151,7 +151,7 @@ def open_response(
     events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
     library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
     is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
-    verify, ``overrides`` what the request says against its URL. Settings that cannot be meant, of the environment too,
+    verify, ``overrides`` what the request says against its URL. Invalid settings, of the environment too,
     raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
     call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, the
     answer has the bounds of that call, and all of it is one call to ``deadline``, which is over at ``ends_at``.

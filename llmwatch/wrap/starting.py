@@ -54,7 +54,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
     """The call, not begun, that runs ``run(abort, keepalive, attempt)`` in each attempt's worker.
 
     ``method`` is ``CALL``, for which the limits of a plain call hold, or ``ITERATE``, for which those of a stream do.
-    Raises :class:`~llmwatch.ConfigError` for an environment that cannot be meant.
+    Raises :class:`~llmwatch.ConfigError` for an invalid environment.
     """
     profile = environment.profile_from(environment.settings(os.environ)) or "hosted"
     keepalive = resolve_keepalive(None, os.environ)

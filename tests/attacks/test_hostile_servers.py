@@ -55,7 +55,7 @@ def _told(error: Exception, own: type[Exception] | None = None) -> str:
         assert isinstance(error, own)
         return f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
     assert own is None or isinstance(error, (own, llmwatch.ConfigError)), repr(error)
-    # What cannot be meant is found before a call begins.
+    # What is invalid is found before a call begins.
     assert (error.record is None) is isinstance(error, llmwatch.ConfigError)
     found = next(one for one in type(error).__mro__ if one.__module__ == "llmwatch.errors")
     return f"{found.__name__}:{error.limit}" if isinstance(error, WatchTimeout) else found.__name__

@@ -222,7 +222,7 @@ def test_empty_answer_is_said() -> None:
     ],
 )
 def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
-    """What cannot be meant ends with 2, names what is wrong, and sends nothing."""
+    """What is invalid ends with 2, names what is wrong, and sends nothing."""
     done = invoke("chat", *arguments, env=env)
     assert (done.code, done.out) == (2, "")
     assert says in done.err
@@ -230,7 +230,7 @@ def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> No
 
 
 def test_bad_environment_for_real() -> None:
-    """The real command ends with 2 for an environment that cannot be meant, which it names."""
+    """The real command ends with 2 for an invalid environment, which it names."""
     done = real_chat("http://127.0.0.1:1", "hi", env={"LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon"})
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("llmwatch: LLMWATCH_TTFB_TIMEOUT_SECONDS='soon' is not allowed")

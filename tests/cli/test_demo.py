@@ -96,7 +96,7 @@ def test_own_limit() -> None:
     ],
 )
 def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
-    """A limit that shows nothing, and an environment that cannot be meant, end with 2."""
+    """A limit that shows nothing, and an invalid environment, end with 2."""
     done = invoke("demo", *arguments, env=env)
     assert (done.code, "Traceback" in done.err) == (2, False)
     assert says in done.err

@@ -60,7 +60,7 @@ def test_help() -> None:
     "arguments", [(), ("nonsense",), ("chat",), ("limits", "--nonsense"), ("demo", "--ttfb", "soon")]
 )
 def test_usage(arguments: tuple[str, ...]) -> None:
-    """What cannot be meant is a usage error with exit code 2, in words and without a traceback."""
+    """What is invalid is a usage error with exit code 2, in words and without a traceback."""
     done = run(*arguments)
     assert done.code == 2
     assert "Usage: llmwatch" in done.out + done.err

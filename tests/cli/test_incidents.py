@@ -249,7 +249,7 @@ def test_since_a_local_time() -> None:
     ],
 )
 def test_usage(arguments: tuple[str, ...], says: str) -> None:
-    """What cannot be meant is a usage error that names it, and no control character of it is repeated."""
+    """What is invalid is a usage error that names it, and no control character of it is repeated."""
     done = incidents(*arguments, log=lines(*SEVERAL))
     assert (done.code, done.out) == (2, "")
     assert says in done.err

@@ -131,7 +131,7 @@ def test_warnings() -> None:
     ],
 )
 def test_bad_configuration(arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
-    """A setting that cannot be meant ends with 2 and is named, with what would be right."""
+    """An invalid setting ends with 2 and is named, with what would be right."""
     code, out, err = limits(*arguments, env=variables)
     assert (code, out) == (2, "")
     assert says in err

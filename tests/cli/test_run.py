@@ -388,9 +388,9 @@ def test_no_script_without_its_watchdog(tmp_path: Path) -> None:
 
 def test_settings_that_install_refuses(tmp_path: Path) -> None:
     """A ``ConfigError`` is told in a line, with the exit code for it."""
-    env = with_install(tmp_path, "import llmwatch; raise llmwatch.ConfigError('It cannot be meant.', field='x')")
+    env = with_install(tmp_path, "import llmwatch; raise llmwatch.ConfigError('It is invalid.', field='x')")
     ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
-    assert ended == Ended(2, "", "llmwatch: It cannot be meant.\n")
+    assert ended == Ended(2, "", "llmwatch: It is invalid.\n")
 
 
 @pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("-q", "--"), [])])
@@ -415,7 +415,7 @@ def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[s
     ],
 )
 def test_a_bad_environment(tmp_path: Path, variable: str, value: str) -> None:
-    """A variable that cannot be meant is named, and ends with 2 before the script begins."""
+    """An invalid variable is named, and ends with 2 before the script begins."""
     (tmp_path / "script.py").write_text("print('the script runs')")
     ended = llmwatch("run", "--quiet", str(tmp_path / "script.py"), env={variable: value})
     assert (ended.code, ended.out) == (2, "")
@@ -447,7 +447,7 @@ def test_a_variable_with_a_slip(tmp_path: Path, quiet: bool) -> None:
     ],
 )
 def test_usage(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
-    """What cannot be meant is a usage error, and nothing is run."""
+    """What is invalid is a usage error, and nothing is run."""
     monkeypatch.setattr(os, "execve", pytest.fail)
     ended = invoke("run", *words)
     assert ended.code == 2

@@ -1,4 +1,4 @@
-"""Settings that cannot be meant: a ``ConfigError`` that names them, at once, and nothing sent."""
+"""Invalid settings: a ``ConfigError`` that names them, at once, and nothing sent."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_variable_of_seconds_that_cannot_be_meant(
 def test_any_other_variable_that_cannot_be_meant(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    """Every door reads the environment, and refuses what cannot be meant by the name of the variable."""
+    """Every door reads the environment, and refuses what is invalid by the name of the variable."""
     for door in DOORS:
         server = serve()
         monkeypatch.setenv(variable, value)

@@ -86,7 +86,7 @@ def test_the_hook_is_told_what_happened() -> None:
     "changes", [{"colour": "red"}, {"url": "ftp://x/"}, pytest.param({"json": object()}, id="json"), 7], ids=repr
 )
 def test_nonsense_is_logged_and_changes_nothing(changes: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A hook that returns what cannot be meant leaves the request as it was."""
+    """A hook that returns what is invalid leaves the request as it was."""
     with caplog.at_level(logging.ERROR, "llmwatch"):
         request = _changed(changes)
     assert (request.url, request.body) == (URL, {"stream": True, "n": 1})

@@ -164,7 +164,7 @@ def test_addresses_are_those_of_the_providers():
     ],
 )
 def test_wrong_options_are_errors(options: dict, message: str):
-    """An option that cannot be meant is an error, and takes no port."""
+    """An invalid option is an error, and takes no port."""
     with pytest.raises(ValueError, match=message):
         FaultServer(**options)
 

@@ -102,7 +102,7 @@ class TestLimits:
         assert f"{variable}={text!r} is not allowed: it takes a finite number of seconds" in str(caught.value)
 
     def test_a_bad_variable_is_an_error_even_when_overridden(self) -> None:
-        """A variable that cannot be meant is never silently ignored, not even where an argument would win."""
+        """An invalid variable is never silently ignored, not even where an argument would win."""
         with pytest.raises(ConfigError):
             resolve(call=Limits(ttfb=5), environ={LIMIT_VARIABLES["ttfb"]: "abc"})
 

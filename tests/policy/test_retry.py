@@ -169,7 +169,7 @@ class TestResolution:
         ],
     )
     def test_environment_that_cannot_be_meant(self, name: str, text: str) -> None:
-        """A variable that cannot be meant is a ConfigError naming it, its text and what is allowed."""
+        """An invalid variable is a ConfigError naming it, its text and what is allowed."""
         with pytest.raises(ConfigError, match="it takes") as caught:
             resolve_retry(environ={RETRY_VARIABLES[name]: text})
         assert caught.value.field == RETRY_VARIABLES[name]

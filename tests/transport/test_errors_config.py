@@ -1,4 +1,4 @@
-"""What cannot be meant is a configuration error that names what to change, and reaches no server."""
+"""What is invalid is a configuration error that names what to change, and reaches no server."""
 
 from __future__ import annotations
 
