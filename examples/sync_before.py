@@ -69,7 +69,7 @@ def main() -> None:
         ask(f"{base_url.rstrip('/')}/chat/completions", {"Authorization": f"Bearer {key}"})
         return
     hang("The provider accepts the request and says nothing; no timeout, the default of requests:", "silent", None)
-    hang("The provider sends pings and nothing else; timeout=1, which each ping winds up:", "keepalive-only", 1.0)
+    hang("The provider sends pings and nothing else; timeout=1, which each ping resets:", "keepalive-only", 1.0)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def count_sheep(sheep: int, stuck_at: int | None = None) -> str:
         stop.wait(None if number == stuck_at else PAUSE)
         if stop.is_set():
             return "told to stop"
-        llmwatch.beat()  # alive: the clocks are wound up
+        llmwatch.beat()  # alive: the clocks are reset
     return f"{sheep} sheep"
 
 

@@ -20,7 +20,7 @@ class Limits:
     size of the prompt nor an earlier kill ever changes an explicit one.
 
     ================= ====================================================== =========================================
-    field             counts                                                 ended or wound by
+    field             counts                                                 ended or reset by
     ================= ====================================================== =========================================
     ``connect``       hooks, pool slot, DNS, TCP, proxy, TLS                 ends when the request can be sent
     ``send``          writing the request                                    ends when the kernel has its last byte
@@ -28,9 +28,9 @@ class Limits:
     ``ttfb``          from sent to the first byte of the *body*              ends there; headers do not stop it
     ``first_event``   from sent to the first event of any kind               ends there; comments do not stop it
     ``first_content`` from sent to the first piece of an answer              ends there; pings do not stop it
-    ``stale``         silence: no byte at all, after the first one           wound by any byte, keep-alives included
-    ``progress``      no content, after the first content                    wound by content only
-    ``finish``        after a finish mark, without an end mark               wound by every event but keep-alives;
+    ``stale``         silence: no byte at all, after the first one           reset by any byte, keep-alives included
+    ``progress``      no content, after the first content                    reset by content only
+    ``finish``        after a finish mark, without an end mark               reset by every event but keep-alives;
                                                                              its expiry is a success
     ``drain``         the body left open after the end of the answer         nothing; its expiry is a success
     ``total``         one attempt, from sent                                 nothing

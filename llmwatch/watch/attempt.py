@@ -483,7 +483,7 @@ class Attempt(Watched, Generic[T]):
         with self._lock:
             self._running()
             if self.unhurried:
-                self._machine.wind("send", self._clock.now())
+                self._machine.reset("send", self._clock.now())
             self.stats.request_bytes += size
             if self.stats.sent == "no":
                 self.stats.sent = "partly"
@@ -508,7 +508,7 @@ class Attempt(Watched, Generic[T]):
             self._tell_functions()
             self._observe(Seen.REFUSED if refused else Seen.HEADERS)
             if self.unhurried:
-                self._machine.wind("ttfb", self._clock.now())
+                self._machine.reset("ttfb", self._clock.now())
 
     def answered(self, status: int, request_id: str | None) -> None:
         """A request that a wrapped function makes on its own account got the head of its response. No clock is
@@ -657,7 +657,7 @@ class Attempt(Watched, Generic[T]):
     def _hand_over(self, batch: list[T], size: int, meaning: BatchMeaning, now: float) -> None:
         machine, channel = self._machine, self._channel
         if meaning.progress:
-            machine.wind("progress", now)
+            machine.reset("progress", now)
         if meaning.unread:
             machine.turn_off(CONTENT_CLOCKS)
         channel.put(batch, size)

@@ -86,7 +86,7 @@ class Machine:
         self._held_before: dict[str, float] = {}
         self._last_byte: float | None = None
         self.last_byte_at: float | None = None
-        # No clock expires before this instant: the next expiry, or earlier. Winding and holding only move expiries
+        # No clock expires before this instant: the next expiry, or earlier. Resetting and holding only move expiries
         # later, so it need not follow them.
         self.soonest = _NEVER if deadline_at is None else deadline_at
         self._soonest_of_hold = False
@@ -144,7 +144,7 @@ class Machine:
         for clock in cell.ends:
             anchors.pop(clock, None)
             graces.pop(clock, None)
-        for clock in cell.winds:
+        for clock in cell.resets:
             if clock in anchors:
                 anchors[clock] = active
                 if graces:
@@ -164,7 +164,7 @@ class Machine:
 
     def _note_held(self, cell: Cell, now: float) -> None:
         held = self.held_until(now)
-        for clock in (*cell.winds, *cell.starts):
+        for clock in (*cell.resets, *cell.starts):
             self._held_before[clock] = held
 
     def _start(self, cell: Cell, active: float) -> None:
@@ -186,7 +186,7 @@ class Machine:
         self._soonest_of_hold = self._held_at is not None
         return first
 
-    def wind(self, clock: str, now: float) -> None:
+    def reset(self, clock: str, now: float) -> None:
         """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
         if clock in self._anchors and (now <= self.soonest or self._overdue(now) is None):
             self._anchors[clock] = self._active(now)

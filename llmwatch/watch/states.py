@@ -1,4 +1,4 @@
-"""The state machine as tables: the phases, what can be seen in each, and which clocks that starts, winds and ends.
+"""The state machine as tables: the phases, what can be seen in each, and which clocks that starts, resets and ends.
 
 :data:`STEPS` is written by hand, one row a phase. An observation implies the earlier ones (a transport may swallow a
 reset while writing, a mock opens no connection), so :data:`TABLE` is made of it: every phase times every observation,
@@ -77,7 +77,7 @@ class Cell:
     next: Phase
     ends: frozenset[str] = frozenset()
     starts: frozenset[str] = frozenset()
-    winds: frozenset[str] = frozenset()
+    resets: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
 
     def then(self, later: Cell) -> Cell:
@@ -86,25 +86,25 @@ class Cell:
             next=later.next,
             ends=self.ends | later.ends,
             starts=(self.starts - later.ends) | later.starts,
-            winds=(self.winds | later.winds) - later.ends,
+            resets=(self.resets | later.resets) - later.ends,
             replaces=self.replaces | later.replaces,
         )
 
 
-def _cell(next: Phase, *, ends: str = "", starts: str = "", winds: str = "", replaces: str = "") -> Cell:
-    return Cell(next, *(frozenset(clocks.split()) for clocks in (ends, starts, winds, replaces)))
+def _cell(next: Phase, *, ends: str = "", starts: str = "", resets: str = "", replaces: str = "") -> Cell:
+    return Cell(next, *(frozenset(clocks.split()) for clocks in (ends, starts, resets, replaces)))
 
 
 CLOCKS = tuple(name for name, row in LIMITS.items() if row.since != "call")
 """Those of an attempt, in the order in which a tie is settled: the more specific limit names the reason."""
-# total runs on: content after a finish leads back to CONTENT, and nothing winds total.
+# total runs on: content after a finish leads back to CONTENT, and nothing resets total.
 _AT_FINISH = "headers ttfb first_event first_content error_body"
 _AT_END = f"{_AT_FINISH} stale progress finish"
 _FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="stale progress")
 _END = _cell(Phase.ENDING, ends=_AT_END, starts="drain")
 _TERMINAL = _cell(Phase.DRAINING, ends=" ".join(CLOCKS), starts="drain")
 
-# One row a phase: what can be seen next, and which clocks that ends, starts or winds.
+# One row a phase: what can be seen next, and which clocks that ends, starts or resets.
 STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
     Phase.IDLE: {
         Seen.BEGUN: _cell(Phase.CONNECTING, starts="connect"),
@@ -124,11 +124,11 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
     },
     Phase.BODY: {
         Seen.REFUSED: _cell(Phase.REFUSED, ends="first_event first_content stale", starts="error_body"),
-        Seen.BYTE: _cell(Phase.BODY, winds="stale"),
+        Seen.BYTE: _cell(Phase.BODY, resets="stale"),
         Seen.EVENT: _cell(Phase.EVENTS, ends="first_event"),
     },
     Phase.EVENTS: {
-        Seen.BYTE: _cell(Phase.EVENTS, winds="stale"),
+        Seen.BYTE: _cell(Phase.EVENTS, resets="stale"),
         Seen.EVENT: _cell(Phase.EVENTS),
         Seen.CONTENT: _cell(Phase.CONTENT, ends="first_content", starts="progress"),
         Seen.FINISH: _FINISH,
@@ -136,19 +136,19 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
         Seen.TERMINAL: _TERMINAL,
     },
     Phase.CONTENT: {
-        Seen.BYTE: _cell(Phase.CONTENT, winds="stale"),
+        Seen.BYTE: _cell(Phase.CONTENT, resets="stale"),
         Seen.EVENT: _cell(Phase.CONTENT),
-        Seen.CONTENT: _cell(Phase.CONTENT, winds="progress"),
+        Seen.CONTENT: _cell(Phase.CONTENT, resets="progress"),
         Seen.FINISH: _FINISH,
         Seen.END: _END,
         Seen.TERMINAL: _TERMINAL,
     },
     Phase.FINISHING: {
         # stale and progress run here only where finish is off.
-        Seen.BYTE: _cell(Phase.FINISHING, winds="stale"),
+        Seen.BYTE: _cell(Phase.FINISHING, resets="stale"),
         Seen.EVENT: _cell(Phase.FINISHING),
         Seen.CONTENT: _cell(Phase.CONTENT, ends="finish", starts="stale progress"),
-        Seen.FINISH: _cell(Phase.FINISHING, winds="finish"),
+        Seen.FINISH: _cell(Phase.FINISHING, resets="finish"),
         Seen.END: _END,
         Seen.TERMINAL: _TERMINAL,
     },

@@ -92,11 +92,11 @@ def enter(attempt: Attempt[Any]) -> Frame:
 
 
 def beat(kind: str = "content") -> None:
-    """Say that the wrapped function around this code is alive, and wind its clocks.
+    """Say that the wrapped function around this code is alive, and reset its clocks.
 
-    ``"content"``: the work has moved on; winds ``stale`` and ``progress``, and ends ``ttfb`` and the other limits on
-    beginnings. ``"event"``: something came, but the work has not moved on; winds ``stale``. ``"keepalive"``: only that
-    the other side is there; winds ``stale``. A beat winds the functions around this one as well.
+    ``"content"``: the work has moved on; resets ``stale`` and ``progress``, and ends ``ttfb`` and the other limits on
+    beginnings. ``"event"``: something came, but the work has not moved on; resets ``stale``. ``"keepalive"``: only that
+    the other side is there; resets ``stale``. A beat resets the functions around this one as well.
 
     From its first beat on a function counts as having done something: killed afterwards it is not run again, unless
     ``Retry(resend_with_tools=True)`` allows it. So beat before the first side effect.

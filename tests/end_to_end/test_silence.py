@@ -193,7 +193,7 @@ def test_a_body_that_cannot_be_sent_twice_is_not(serve: Serve, connect: Connect)
 
 
 def test_a_file_is_sent_again_from_where_it_stood(serve: Serve, connect: Connect, tmp_path: Any) -> None:
-    """A body in a file is wound back before the resend, so both requests carry the same bytes."""
+    """A body in a file is rewound before the resend, so both requests carry the same bytes."""
     path = tmp_path / "body.json"
     path.write_bytes(b'skipped{"stream": true}')
     server = serve("silent", "healthy")

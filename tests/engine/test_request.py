@@ -89,7 +89,7 @@ def test_a_file_is_wound_back_to_where_it_stood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [lambda: iter([b"a"]), lambda: (piece for piece in (b"a",))])
 def test_an_iterator_cannot_be_sent_again(make: Any) -> None:
-    """What is used up by the first attempt is not replayable, and winding it back does nothing."""
+    """What is used up by the first attempt is not replayable, and rewinding it does nothing."""
     request = build(data=make())
     assert (request.replayable, request.readable) == (False, False)
     request.rewind()

@@ -38,7 +38,7 @@ def test_every_example_is_run_without_arguments() -> None:
 
 
 def test_before_hangs_until_it_is_given_up() -> None:
-    """Plain requests waits for ever, without a time-out and with one that pings wind up."""
+    """Plain requests waits for ever, without a time-out and with one that pings reset."""
     silent, pings = scenes(run("sync_before.py")).values()
     assert "still waiting after" in silent
     assert "still waiting after" in pings

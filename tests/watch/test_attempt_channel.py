@@ -395,7 +395,7 @@ def test_an_event_after_the_terminal_one_does_not_stop_the_drain(stage: MakeStag
 
 @pytest.mark.parametrize("clock", ["first_event", "first_content", "total"])
 def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, clock: str) -> None:
-    """Bytes without events, read one by one, wind the silence and nothing else."""
+    """Bytes without events, read one by one, reset the silence and nothing else."""
     one = stage(**{clock: 10.0}, stale=3.0)
     one.open()
     for _ in range(10):
@@ -406,7 +406,7 @@ def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, clock: s
     assert one.verdict.limit == clock
 
 
-def test_events_without_content_do_not_wind_progress(stage: MakeStage) -> None:
+def test_events_without_content_do_not_reset_progress(stage: MakeStage) -> None:
     """Pings after content end at progress."""
     one = stage(progress=10.0, stale=3.0)
     one.open()

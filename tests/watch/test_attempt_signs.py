@@ -55,8 +55,8 @@ def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: P
     assert due.clock == next_limit
 
 
-def test_beats_wind(stage: MakeStage) -> None:
-    """Any beat winds stale, only content winds progress; the attempt lives for as long as they come in time."""
+def test_beats_reset(stage: MakeStage) -> None:
+    """Any beat resets stale, only content resets progress; the attempt lives for as long as they come in time."""
     one = function(stage(ttfb=10.0, stale=10.0, progress=25.0))
     beat(one)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The clocks of one attempt: what starts, winds and ends them, and exactly when they expire."""
+"""The clocks of one attempt: what starts, resets and ends them, and exactly when they expire."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_every_observation_is_defined_in_every_phase(phase: Phase, what: Seen) -
     """No cell is missing, and each names only clocks that exist."""
     cell = TABLE[phase][what]
     assert cell.next in Phase
-    assert (cell.ends | cell.starts | cell.winds | cell.replaces) <= set(CLOCKS)
+    assert (cell.ends | cell.starts | cell.resets | cell.replaces) <= set(CLOCKS)
     assert not cell.ends & cell.starts - {"drain"}
-    assert not cell.ends & cell.winds
+    assert not cell.ends & cell.resets
 
 
 def test_every_phase_has_a_row_and_can_be_reached() -> None:
@@ -71,9 +71,9 @@ def test_a_clock_that_waits_for_something_first_is_started_in_one_phase_only(clo
 
 @each("phase", Phase)
 @each("what", [Seen.BYTE, Seen.EVENT])
-def test_keep_alives_wind_no_content_clock(phase: Phase, what: Seen) -> None:
-    """Bytes and keep-alives wind the silence clock at most, and neither progress nor finish."""
-    assert TABLE[phase][what].winds <= {"stale"}
+def test_keep_alives_reset_no_content_clock(phase: Phase, what: Seen) -> None:
+    """Bytes and keep-alives reset the silence clock at most, and neither progress nor finish."""
+    assert TABLE[phase][what].resets <= {"stale"}
 
 
 SKIPS = [
@@ -114,7 +114,7 @@ def test_what_lies_behind_changes_nothing(phase: Phase, what: Seen) -> None:
     """An observation of something that the attempt has passed moves no clock."""
     cell = TABLE[phase][what]
     assert cell.next is phase
-    assert not cell.ends | cell.starts | cell.winds
+    assert not cell.ends | cell.starts | cell.resets
 
 
 # -- each clock --------------------------------------------------------------
@@ -147,7 +147,7 @@ EXPIRIES: dict[str, tuple[float | None, ...]] = {
 
 @pytest.mark.parametrize("clock", RUNNING_CLOCKS)
 def test_a_clock_runs_from_its_start_to_its_end(clock: str) -> None:
-    """Each clock alone expires exactly its limit after what started or last wound it, and not at all before and
+    """Each clock alone expires exactly its limit after what started or last reset it, and not at all before and
     after.
     """
     machine = Machine({clock: LIMIT})
@@ -168,7 +168,7 @@ def test_at_the_end_one_clock_runs(what: Seen, clock: str) -> None:
     assert [machine.left(other, 22.0) for other in ("stale", "progress")] == [None, None]
 
 
-def test_news_after_a_finish_winds_it_and_a_keep_alive_does_not() -> None:
+def test_news_after_a_finish_resets_it_and_a_keep_alive_does_not() -> None:
     """What is reported as a finish again is news, such as usage; bytes and events alone are not."""
     machine = at(Phase.FINISHING, 0.0, finish=7.0)
     machine.seen(Seen.BYTE, 2.0)
@@ -203,7 +203,7 @@ def test_without_finish_silence_and_progress_run_on_and_make_a_success(off: floa
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DRAINING])
 def test_the_deadline_runs_in_every_phase(phase: Phase) -> None:
-    """Nothing starts, winds or ends the deadline but the end of the attempt."""
+    """Nothing starts, resets or ends the deadline but the end of the attempt."""
     machine = at(phase, deadline_at=50.0, drain=LIMIT)
     machine._limits["error_body"] = LIMIT  # it would come first
     assert expiry(machine) == ("deadline", 50.0)

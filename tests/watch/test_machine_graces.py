@@ -141,7 +141,7 @@ def test_the_deadline_gets_no_grace() -> None:
 
 @pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
 @pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
-def test_bytes_that_wait_excuse_what_they_do_not_wind_only_from_who_could_not_read(
+def test_bytes_that_wait_excuse_what_they_do_not_reset_only_from_who_could_not_read(
     clock: str, read_before: float
 ) -> None:
     """A limit on content, or ``finish``: where something was read within the last second they are a flood, or
@@ -173,7 +173,7 @@ def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> N
 
 
 @pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
-def test_the_grace_is_renewed_by_winding(clock: str, what: Seen) -> None:
+def test_the_grace_is_renewed_by_reset(clock: str, what: Seen) -> None:
     """Each new wait has a grace of its own."""
     machine = at(Phase.CONTENT, 0.0, **{clock: 10.0})
     for begin in (0.0, 10.5, 21.0):
@@ -194,7 +194,7 @@ def test_a_grace_of_one_clock_is_none_for_another() -> None:
 
 
 def test_a_keep_alive_does_not_renew_the_grace_of_a_content_clock() -> None:
-    """Bytes wind the silence and leave the grace of the first content as it was."""
+    """Bytes reset the silence and leave the grace of the first content as it was."""
     machine = at(Phase.BODY, 0.0, first_content=10.0, stale=LIMIT)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
     for now in (10.5, 10.75, 11.0):

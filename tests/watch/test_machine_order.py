@@ -47,7 +47,7 @@ drips = st.sampled_from([Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH])
     st.sampled_from([Phase.BODY, Phase.EVENTS, Phase.CONTENT]),
     st.lists(st.tuples(steps, keep_alives), max_size=20),
 )
-def test_keep_alives_never_wind_a_content_clock(
+def test_keep_alives_never_reset_a_content_clock(
     limits: dict[str, float | None], phase: Phase, pings: list[tuple[float, Seen]]
 ) -> None:
     """However many bytes and empty events come, the clocks that wait for content expire when they would have."""

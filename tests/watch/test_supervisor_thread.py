@@ -60,8 +60,8 @@ def manual() -> tuple[Supervisor, ManualClock]:
 # -- lazy re-arming ----------------------------------------------------------
 
 
-def test_winding_costs_the_supervisor_nothing(stage: MakeStage) -> None:
-    """A thousand events wind the clocks without one message to the supervisor."""
+def test_reset_costs_the_supervisor_nothing(stage: MakeStage) -> None:
+    """A thousand events reset the clocks without one message to the supervisor."""
     one = stage(stale=10.0, progress=20.0, ttfb=5.0, first_content=5.0, total=1e6, deadline=1e6)
     one.open()
     one.receive("first")

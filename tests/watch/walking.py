@@ -36,7 +36,7 @@ IMPLIED: dict[Seen, tuple[Seen, ...]] = {
 }
 assert set(IMPLIED) == set(Seen)
 
-# The last observation that starts or winds a read clock, so that the clock runs after it.
+# The last observation that starts or resets a read clock, so that the clock runs after it.
 RUNS_AFTER: dict[str, Phase] = {
     "headers": Phase.WAITING,
     "ttfb": Phase.HEADERS,

@@ -243,7 +243,7 @@ def test_at_most_64_orphans(hang: Hang) -> None:
     assert call(function) == "done"
 
 
-def test_a_late_beat_of_an_orphan_winds_nobody(hang: Hang, manual: Time) -> None:
+def test_a_late_beat_of_an_orphan_resets_nobody(hang: Hang, manual: Time) -> None:
     """The second attempt of the call goes by its own signs."""
     first_began, first_may_beat, beaten = threading.Event(), threading.Event(), threading.Event()
     numbers = iter(range(9))
@@ -318,7 +318,7 @@ def test_max_attempts(hang: Hang) -> None:
 
 
 def test_a_beating_function_lives_on_past_ttfb(hang: Hang, manual: Time) -> None:
-    """From its first beat on ``stale`` counts, and each beat winds it."""
+    """From its first beat on ``stale`` counts, and each beat resets it."""
     next_beat: list[threading.Event] = [threading.Event() for _ in range(6)]
     beaten = threading.Semaphore(0)
 

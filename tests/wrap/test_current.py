@@ -136,7 +136,7 @@ def test_a_thread_pool_inherits_nothing(manual: Time) -> None:
     function.end()
 
 
-def test_a_beat_inside_winds_the_functions_around_it(manual: Time) -> None:
+def test_a_beat_inside_resets_the_functions_around_it(manual: Time) -> None:
     """An inner call's beats are signs of life of the outer ones; so are the items of an inner iterator."""
     innermost, result = Orders(), []
 

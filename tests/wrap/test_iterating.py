@@ -213,7 +213,7 @@ def test_a_stop_iteration_in_the_wrong_place() -> None:
 # -- limits ------------------------------------------------------------------
 
 
-def test_items_wind_the_clocks(manual: Time) -> None:
+def test_items_reset_the_clocks(manual: Time) -> None:
     """The iteration lives for as long as items come within the limit, and not longer."""
     source = Source()
     items = iterate(source, limits=Limits(ttfb=10, stale=10, progress=10), abort=lambda: source.give(None))
