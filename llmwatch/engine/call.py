@@ -555,14 +555,14 @@ class Call(Generic[T]):
                 # An error that was raised keeps this call by its frames, and the attempt keeps the error.
                 self._latest = None
                 _open.pop(id(self), None)
-            self._reset_up(outcome, error)
+            self._settle(outcome, error)
         except BaseException:
             # Other calls wait for what this one gives back, and a second time changes nothing.
             if mine:
-                self._reset_up(outcome, error)
+                self._settle(outcome, error)
             raise
 
-    def _reset_up(self, outcome: str, error: BaseException | None) -> None:
+    def _settle(self, outcome: str, error: BaseException | None) -> None:
         if self._options.cancel is not None:
             self._options.cancel.unsubscribe(self._subscription)
         if self._release is not None:

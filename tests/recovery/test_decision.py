@@ -208,7 +208,7 @@ class TestWhatTheAnswerShows:
         assert decide(CUT, facts(UNSENT, provider_acted=True), context()).recovery.decision is Decision.RETRY
 
 
-class TestBoundary:
+class TestToolExposure:
     @pytest.mark.parametrize(
         ("tools", "reason"),
         [

@@ -160,9 +160,9 @@ def test_the_user_may_allow_resends_with_such_tools(
             monkeypatch.setenv("LLMWATCH_RESEND_WITH_TOOLS", "1")
         server = serve("reset-before-response", "healthy")
         record = stream(connect(**settings), server.responses_url, json=asking(**tools), **call).done("recovered")
-        boundary = record.attempts[0].tool_exposure
-        assert boundary is not None
-        assert boundary["provider_other"] + boundary["unknown"] == 1
+        exposure = record.attempts[0].tool_exposure
+        assert exposure is not None
+        assert exposure["provider_other"] + exposure["unknown"] == 1
         assert len(server.requests) == 2
 
 
