@@ -22,13 +22,13 @@ def count_sheep(sheep: int, stuck_at: int | None = None) -> str:
         stop.wait(None if number == stuck_at else PAUSE)
         if stop.is_set():
             return "told to stop"
-        llmwatch.beat()  # alive: the clocks are reset
+        llmwatch.beat()  # alive: the limits are reset
     return f"{sheep} sheep"
 
 
 @llmwatch.watched(limits=Limits(ttfb=2 * PAUSE))
 def ask_a_person() -> str:
-    """While somebody is asked no clock runs but the deadline."""
+    """While somebody is asked no limit runs but the deadline."""
     with llmwatch.paused():
         threading.Event().wait(4 * PAUSE)  # the person thinks
     return "the person said yes"

@@ -99,8 +99,8 @@ class WatchTimeout(LLMWatchError, TimeoutError):
 
     ``limit`` names the limit (``"ttfb"``, ``"stale"``, ...) and ``phase`` where the attempt stood, one of
     :data:`llmwatch.records.PHASES`. ``limit_seconds`` is the length of the limit and ``elapsed`` what had passed since
-    it began to count, both in seconds, of which its clock stood still for ``paused``: the caller kept the worker
-    waiting, or the clocks were paused. Retryable for every limit but ``deadline``, which belongs to the call as a
+    it began to count, both in seconds, of which it stood still for ``paused``: the caller kept the worker
+    waiting, or the limits were paused. Retryable for every limit but ``deadline``, which belongs to the call as a
     whole.
     """
 

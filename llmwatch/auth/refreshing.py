@@ -65,7 +65,7 @@ def refreshing(
     The refresh has a limit: ``total`` of ``limits`` (no other limit applies to it), else
     ``LLMWATCH_REFRESH_TIMEOUT_SECONDS``, else 30 s; 0 turns it off. At the limit the callers are free at once, and the
     connections that ``refresh`` has opened through requests are shut down. The body of each response that it gets
-    through requests may have 64 KiB. While an attempt waits for a token its clocks stand, except for its deadline.
+    through requests may have 64 KiB. While an attempt waits for a token its limits stand, except for its deadline.
 
     Raises :class:`~llmwatch.RefreshFailed` where a token is needed and none came. It is retryable if the limit expired
     (``limit`` is ``"refresh"``), the server could not be reached, or it answered 408, 425, 429 or 5xx. If it rejected
@@ -267,7 +267,7 @@ def _rewound(request: requests.PreparedRequest) -> bool:
 def _put_aside(refusal: requests.Response) -> None:
     """Read the short body of a 401, so that its connection can be used again; whatever is wrong with it, close it."""
     try:
-        # In a client's worker no clock bounds the body of an error before it is known that this one is the answer.
+        # In a client's worker no limit bounds the body of an error before it is known that this one is the answer.
         if not _in_client():
             _read(refusal)
     except Exception:

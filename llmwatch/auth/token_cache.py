@@ -5,7 +5,7 @@ and all of them share its outcome. The refresh runs in a thread of its own and b
 a call that is killed, cancelled or interrupted leaves at once, and the refresh goes on to its end, which its limit
 bounds. Ending it with the call that happened to start it would fail the others too, and where the server gives out a
 new refresh token each time, it would lose that one between the server and us, for good. While an attempt waits here
-its clocks stand, all but its deadline.
+its limits stand, all but its deadline.
 
 **The locks.** The token cache's protects the token, the rejection, the refresh on its way with those who wait for it,
 and its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a
@@ -140,7 +140,7 @@ class TokenCache:
         """A token, or why there is none. Blocks for at most ``limit`` seconds.
 
         ``spent`` is one that the server did not accept: if it is still the one in use it is given up. In the worker of
-        an attempt the attempt's clocks stand meanwhile; raises what an observer raises when that attempt is over, and
+        an attempt the attempt's limits stand meanwhile; raises what an observer raises when that attempt is over, and
         :class:`~llmwatch.TooManyThreads` where the refresh cannot be started.
         """
         context = contexts.current()

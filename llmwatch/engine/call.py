@@ -129,7 +129,7 @@ class Call(Generic[T]):
         return self._planner.ends_at
 
     def begin(self) -> None:
-        """Start the call's clock and its first attempt."""
+        """Start to count the call's time, and its first attempt."""
         self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
         self._counted_from = self._began_at
         self._context, self._process = contextvars.copy_context(), os.getpid()

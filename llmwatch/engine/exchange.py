@@ -40,7 +40,7 @@ from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_lo
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
-"""Decoded bytes that are read of an error's body; its time is bounded by the attempt's clocks."""
+"""Decoded bytes that are read of an error's body; its time is bounded by the attempt's limits."""
 
 PLAIN_ERROR_SIZE = 16 * 1024 * 1024
 """The same for a plain call, which returns the response whole."""

@@ -158,7 +158,7 @@ class Notifier:
                     attempt=number,
                     waited=now - began,
                     phase=attempt.phase.public,
-                    limit=None if due is None else due.clock,
+                    limit=None if due is None else due.limit,
                     expires_in=None if due is None else max(0.0, due.at - now),
                 )
             )

@@ -50,7 +50,7 @@ class PassthroughExchange(Exchange):
 
     Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
     read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
-    events move the clocks. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
+    events move the limits. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
     before. ``redirected``: the request was a model call before a redirect, and the answer has the bounds of one.
     ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a plain call
     is answered with.

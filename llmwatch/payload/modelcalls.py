@@ -58,7 +58,7 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
     this process, from the next call on.
 
     ``pattern`` is a regular expression, searched anywhere in the URL without its query, and without regard to case. The
-    latest registration that matches decides. A request that is treated as a model call gets the clocks of one, is read
+    latest registration that matches decides. A request that is treated as a model call gets the limits of one, is read
     as one, and is sent again where that is safe, whatever its method; any other is only watched for silence, and sent
     again only if its method is idempotent. Raises :class:`~llmwatch.errors.ConfigError` for a pattern that is empty or
     cannot be compiled.

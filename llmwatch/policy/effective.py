@@ -8,7 +8,7 @@ profile. Explicit beats policy: profile, size scaling and patience make default 
 * Patience: each earlier kill before the first content doubles them, growth included: ``(default + growth) * 2 **
   kills``. The bound of 1,800 s is on the growth alone; the doubled value has none.
 * A passthrough, which hands the bytes on as they come, has a default ``finish`` of its own.
-* A plain call has a default ``ttfb`` of its own, to which both apply, and its content clocks are off whatever the
+* A plain call has a default ``ttfb`` of its own, to which both apply, and its content limits are off whatever the
   source.
 """
 

@@ -129,7 +129,7 @@ class AttemptRecord(JsonRecord):
     * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
     * ``longest_gap``: longest silence between two reads of the body.
     * ``phase``: where it stood when it ended, one of :data:`PHASES`; ``limit``: name of the limit that expired,
-      ``limit_seconds`` its length; ``elapsed``: from the attempt's start to its verdict, of which its clocks stood
+      ``limit_seconds`` its length; ``elapsed``: from the attempt's start to its verdict, of which its limits stood
       still for ``paused`` (the caller kept it waiting, or they were paused); ``kill_lag``: from the expiry to the
       verdict.
     * ``socket_reused``: a pooled connection was used, ``socket_idle`` how long it had been idle;

@@ -49,7 +49,7 @@ def timeout_message(
 ) -> str:
     """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
 
-    ``limit`` names it; ``seconds`` is its length, and ``paused`` are those of ``elapsed`` in which the clocks stood
+    ``limit`` names it; ``seconds`` is its length, and ``paused`` are those of ``elapsed`` in which the limits stood
     still. ``host`` goes into the text as it is.
     ``function``: the attempt ran the wrapped function of that name; ``stuck``: one that nothing could wake.
     """

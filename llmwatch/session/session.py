@@ -31,7 +31,7 @@ class Session(requests.Session):
     """A :class:`requests.Session` whose calls are watched, and sent again where that is safe.
 
     Existing code works with it unchanged. What is a call of a model is recognised by its URL and body
-    (:func:`~llmwatch.register_model_url` adjusts that): it gets the clocks of one, a stall before the first content is
+    (:func:`~llmwatch.register_model_url` adjusts that): it gets the limits of one, a stall before the first content is
     recovered from unseen, and a stream that is cut, or ends without its end, raises. What the server sent reaches the
     program byte for byte, whether or not a dialect reads it: an error in the body, a document in place of a stream, or
     a broken event is the program's to read, and the record has it. Any other request is watched for silence, and sent

@@ -133,7 +133,7 @@ def _has_maker(body: object) -> bool:
 
 
 def _taken(body: Any, observer: Observer, size: int) -> Iterator[Any]:
-    """The pieces of ``body`` as urllib3 would take them. While its maker takes time over one, no clock runs."""
+    """The pieces of ``body`` as urllib3 would take them. While its maker takes time over one, no limit runs."""
     read = getattr(body, "read", None)
     take = functools.partial(next, iter(body), _END) if read is None else functools.partial(read, size)
     while True:

@@ -28,7 +28,7 @@ from llmwatch.transport.context import RequestContext
 __all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
 
 BACKSTOP_MARGIN = 6.0
-"""Seconds by which a socket's own time-out exceeds the limit it stands behind: the grace of a clock and 5 s."""
+"""Seconds by which a socket's own time-out exceeds the limit it stands behind: the grace of a limit and 5 s."""
 
 # Idle flows are dropped by load balancers after 60 s, by a cloud NAT after 350 s; a probe a minute keeps them open
 # and notices dead peers.

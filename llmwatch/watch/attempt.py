@@ -34,7 +34,7 @@ from llmwatch.watch.launch import Launch
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.watch.registry import MOST_ORPHANS
-from llmwatch.watch.states import CONTENT_CLOCKS, EVENT_CLOCKS
+from llmwatch.watch.states import CONTENT_DRIVEN, EVENT_DRIVEN
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.watch.supervisor import Supervisor
 
@@ -109,7 +109,7 @@ def _stuck_error() -> StreamCut:
 class Attempt(Watched, Generic[T]):
     """Runs ``work`` in a thread of its own and watches it.
 
-    ``limits`` maps clock names to seconds (``None``: off); ``deadline_at`` is when the call ends, on the supervisor's
+    ``limits`` maps limit names to seconds (``None``: off); ``deadline_at`` is when the call ends, on the supervisor's
     clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
     """
 
@@ -136,7 +136,7 @@ class Attempt(Watched, Generic[T]):
         self._wants_room = False  # the worker waits for it
         self._at_hand = False  # the caller sleeps until there is something to take
         self._waits = False  # the caller keeps the worker waiting, so nobody waits for the provider
-        self._pauses = 0  # how often the clocks were stopped from outside
+        self._pauses = 0  # how often the limits were stopped from outside
         self._thread: threading.Thread | None = None
         self.outer: Attempt[Any] | None = None
         """The attempt in whose worker this one was started."""
@@ -146,7 +146,7 @@ class Attempt(Watched, Generic[T]):
         """
         self.collected = False
         """The library itself takes what comes until it has all of it. No code of the user's runs in between, so the
-        clocks stand for no lack of room.
+        limits stand for no lack of room.
         """
         self.on_answer: Callable[[], None] | None = None
         """Called once, by the worker and without any lock, with the first byte of an answer that is no error."""
@@ -286,14 +286,14 @@ class Attempt(Watched, Generic[T]):
 
     @property
     def paused(self) -> float:
-        """Seconds of the attempt in which its clocks stood still, since somebody else kept it waiting."""
+        """Seconds of the attempt in which its limits stood still, since somebody else kept it waiting."""
         verdict, over_at = self._machine.verdict, self._over_at
         until = self._clock.now() if verdict is None else verdict.at
         return self._machine.held_until(until if over_at is None else min(over_at, until))
 
     @property
     def machine(self) -> Machine:
-        """The clocks. To be read once there is a verdict, when nothing moves any more."""
+        """The limits. To be read once there is a verdict, when nothing moves any more."""
         return self._machine
 
     def counting(self) -> Due | None:
@@ -511,7 +511,7 @@ class Attempt(Watched, Generic[T]):
                 self._machine.reset("ttfb", self._clock.now())
 
     def answered(self, status: int, request_id: str | None) -> None:
-        """A request that a wrapped function makes on its own account got the head of its response. No clock is
+        """A request that a wrapped function makes on its own account got the head of its response. No limit is
         touched.
         """
         with self._lock:
@@ -545,7 +545,7 @@ class Attempt(Watched, Generic[T]):
             self._observe(Seen.REFUSED)
 
     def time_left(self, limit: str) -> float | None:
-        """Seconds left on a clock that runs."""
+        """Seconds left on a limit that runs."""
         with self._lock:
             return self._machine.left(limit, self._clock.now())
 
@@ -604,7 +604,7 @@ class Attempt(Watched, Generic[T]):
     def beat(self, *, event: bool, content: bool) -> None:
         """A sign of life: a byte, with ``event`` a whole event, with ``content`` one that moves the work forward.
 
-        One that comes late is counted and changes nothing. It does not let clocks run on that were stopped.
+        One that comes late is counted and changes nothing. It does not let limits run on that were stopped.
         """
         with self._lock:
             if self._machine.verdict is not None:
@@ -617,20 +617,20 @@ class Attempt(Watched, Generic[T]):
             self._after_observation()
 
     def pause(self) -> None:
-        """Stop every clock but the deadline until :meth:`unpause` was called as often."""
+        """Stop every limit but the deadline until :meth:`unpause` was called as often."""
         with self._lock:
             self._pauses += 1
             if self._machine.verdict is None:
                 self._machine.hold(self._clock.now())
 
     def unpause(self) -> None:
-        """Take back one :meth:`pause`. Where the worker waits for a slow caller the clocks go on standing."""
+        """Take back one :meth:`pause`. Where the worker waits for a slow caller the limits go on standing."""
         with self._lock:
             self._pauses -= 1
             self._run_on()
 
     def deliver(self, batch: list[T], size: int, meaning: BatchMeaning, *, kinds: Iterable[str] = ()) -> None:
-        """Hand a batch of ``size`` bytes to the caller, and wait for room, with the clocks stopped where the caller is
+        """Hand a batch of ``size`` bytes to the caller, and wait for room, with the limits stopped where the caller is
         busy. ``kinds``: of each item, for the statistics.
         """
         with self._lock:
@@ -659,7 +659,7 @@ class Attempt(Watched, Generic[T]):
         if meaning.progress:
             machine.reset("progress", now)
         if meaning.unread:
-            machine.turn_off(CONTENT_CLOCKS)
+            machine.turn_off(CONTENT_DRIVEN)
         channel.put(batch, size)
         if meaning.content or meaning.finish or meaning.end or meaning.terminal or meaning.visible:
             channel.open()
@@ -674,7 +674,7 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _look_at_caller(self) -> None:
-        """The clocks stand as long as the worker waits for room while the caller is busy with what it has taken. One
+        """The limits stand as long as the worker waits for room while the caller is busy with what it has taken. One
         that sleeps, or has made room, has to come to run again as the worker has, and that excuses nobody.
         """
         waits = self._wants_room and self._channel.full and not (self._at_hand or self.collected)
@@ -701,7 +701,7 @@ class Attempt(Watched, Generic[T]):
         self.check()
 
     def trail(self, data: T, size: int) -> None:
-        """Hand over what comes behind the end of an answer that is whole: no clock but ``drain`` looks at it, and none
+        """Hand over what comes behind the end of an answer that is whole: no limit but ``drain`` looks at it, and none
         stands still. Where there is no room the worker waits for the caller, until ``drain`` has passed.
         """
         channel = self._channel
@@ -718,7 +718,7 @@ class Attempt(Watched, Generic[T]):
     # -- the supervisor's side ----------------------------------------------
 
     def examine(self, now: float) -> tuple[Action, float | None]:
-        """Judge the clocks. Called by the supervisor only."""
+        """Judge the limits. Called by the supervisor only."""
         with self._lock:
             action = self._judge(now)
             if action is not Action.NOTHING:
@@ -748,7 +748,7 @@ class Attempt(Watched, Generic[T]):
         if due is None:
             return Action.NOTHING
         # One who is at work on what it has read, a packed flood say, could read.
-        at_work = due.clock in EVENT_CLOCKS and self._in_hand
+        at_work = due.limit in EVENT_DRIVEN and self._in_hand
         waiting = machine.may_look(due) and not at_work and self._waiting()
         if machine.may_look(due) and self._looks_again(due, now, waiting=waiting):
             return Action.NOTHING
@@ -762,7 +762,7 @@ class Attempt(Watched, Generic[T]):
         if self._second_look is None or self._second_look[0] != due.at:
             # Beyond GRACE its own lateness is an excuse already, as waiting bytes are.
             starved = not waiting and _STARVED < now - due.at <= GRACE
-            in_hand = due.clock in EVENT_CLOCKS and self._in_hand and (self._read_at or 0.0) <= due.at
+            in_hand = due.limit in EVENT_DRIVEN and self._in_hand and (self._read_at or 0.0) <= due.at
             if not starved and not in_hand:
                 return False
             self._second_look = due.at, now + _SECOND_LOOK

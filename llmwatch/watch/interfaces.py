@@ -76,7 +76,7 @@ class Observer(Protocol):
         """The head of the response is here. ``refused``: it is an error, of which only a short body will be read."""
 
     def time_left(self, limit: str) -> float | None:
-        """Seconds that are left on a running clock; ``None`` if it does not run."""
+        """Seconds that are left on a running limit; ``None`` if it does not run."""
 
 
 class Watched(Protocol):
@@ -85,7 +85,7 @@ class Watched(Protocol):
     armed: float
 
     def examine(self, now: float) -> tuple[Action, float | None]:
-        """Judge the clocks; what has to be done, and when to look again (which becomes ``armed``)."""
+        """Judge the limits; what has to be done, and when to look again (which becomes ``armed``)."""
 
     def abort(self) -> None:
         """Shut what the attempt owns and free its caller."""

@@ -1,22 +1,22 @@
-"""The state machine of one attempt: which clocks run, and what has expired. Pure: ``now`` is an argument, nothing
+"""The state machine of one attempt: which limits run, and what has expired. Pure: ``now`` is an argument, nothing
 blocks.
 
 The rules it keeps, and that its property tests check:
 
 * What was seen moves the phase forward along :data:`~llmwatch.watch.states.TABLE` and never back, with one exception
   that the table shows: content after a ``finish`` (the mark was a hint) returns to ``GENERATING``. No first-something
-  clock is ever started again.
-* The ``finish`` clock replaces ``stale`` and ``progress``. Where it is off they run on; whatever expires after a
+  limit is ever started again.
+* The ``finish`` limit replaces ``stale`` and ``progress``. Where it is off they run on; whatever expires after a
   ``finish`` is a success.
 * An observation implies the earlier ones: headers without ``SENT`` are legal (a transport may swallow a reset while
   writing, a mock opens no connection). What is behind the phase is ignored.
-* Time that is held (the caller keeps the worker waiting, or the clocks were paused) is subtracted from every clock but
+* Time that is held (the caller keeps the worker waiting, or the limits were paused) is subtracted from every limit but
   ``deadline``. Nothing else is: what the worker does with a piece that it has read counts.
-* A clock has expired when ``now`` is *after* its expiry. An observation at the very instant counts as in time: done
+* A limit has expired when ``now`` is *after* its expiry. An observation at the very instant counts as in time: done
   wins a tie.
-* A read clock that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel or
-  the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
-  thing, so it is accepted; on the other clocks, and once the grace is used, the time stamps decide and nothing else.
+* A limit on reading that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel
+  or the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
+  thing, so it is accepted; on the other limits, and once the grace is used, the time stamps decide and nothing else.
 * In a flood bytes always wait, and something is always observed. So both excuse a limit on content, or ``finish``,
   only where nothing was read for a second before.
 * There is one verdict. What comes later is counted in ``late`` and changes nothing.
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmwatch.watch.states import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, SETTLED, TABLE, Cell, Phase, Seen
+from llmwatch.watch.states import ATTEMPT_LIMITS, EVENT_DRIVEN, READ_DRIVEN, SETTLED, TABLE, Cell, Phase, Seen
 from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
 
 __all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]
@@ -37,16 +37,16 @@ _DRAINING = Phase.DRAINING
 _DONE = VerdictKind.DONE
 
 GRACE = 1.0
-"""Seconds: the grace of a read clock, and how late a supervisor may wake before it mistrusts its own view."""
+"""Seconds: the grace of a limit on reading, and how late a supervisor may wake before it mistrusts its own view."""
 
 ERROR_BODY = 5.0
 """Seconds for the body of an HTTP error; it only adds words to a failure that is already known."""
 
 
 class Machine:
-    """One attempt's clocks and verdict.
+    """One attempt's limits and verdict.
 
-    ``limits`` maps the names of the clocks to seconds, ``None`` for a limit that is off; ``deadline_at`` is the
+    ``limits`` maps the names of the limits to seconds, ``None`` for a limit that is off; ``deadline_at`` is the
     instant at which the whole call ends. Not thread-safe: the attempt's lock serialises it.
     """
 
@@ -82,11 +82,11 @@ class Machine:
         self._graces: dict[str, float] = {}
         self._held_at: float | None = None
         self._held_total = 0.0
-        # What was held before a clock began, where there was anything.
+        # What was held before a limit began, where there was anything.
         self._held_before: dict[str, float] = {}
         self._last_byte: float | None = None
         self.last_byte_at: float | None = None
-        # No clock expires before this instant: the next expiry, or earlier. Resetting and holding only move expiries
+        # No limit expires before this instant: the next expiry, or earlier. Resetting and holding only move expiries
         # later, so it need not follow them.
         self.soonest = _NEVER if deadline_at is None else deadline_at
         self._soonest_of_hold = False
@@ -98,7 +98,7 @@ class Machine:
         return (now if self._held_at is None else self._held_at) - self._held_total
 
     def held_until(self, now: float) -> float:
-        """Seconds for which the clocks stood still, up to ``now``."""
+        """Seconds for which the limits stood still, up to ``now``."""
         return self._held_total + (0.0 if self._held_at is None else max(0.0, now - self._held_at))
 
     @property
@@ -107,12 +107,12 @@ class Machine:
         return self._held_at is not None
 
     def hold(self, now: float) -> None:
-        """Stop every clock but the deadline; they keep what is left of them."""
+        """Stop every limit but the deadline; they keep what is left of them."""
         if self._held_at is None:
             self._held_at = now
 
     def resume(self, now: float) -> None:
-        """Let the clocks run on."""
+        """Let the limits run on."""
         if self._held_at is not None:
             self._held_total += max(0.0, now - self._held_at)
             self._held_at = None
@@ -141,14 +141,14 @@ class Machine:
         active = (now if self._held_at is None else self._held_at) - self._held_total
         self.phase = cell.next
         anchors, graces = self._anchors, self._graces
-        for clock in cell.ends:
-            anchors.pop(clock, None)
-            graces.pop(clock, None)
-        for clock in cell.resets:
-            if clock in anchors:
-                anchors[clock] = active
+        for limit in cell.ends:
+            anchors.pop(limit, None)
+            graces.pop(limit, None)
+        for limit in cell.resets:
+            if limit in anchors:
+                anchors[limit] = active
                 if graces:
-                    graces.pop(clock, None)
+                    graces.pop(limit, None)
         if cell.starts:
             self._start(cell, active)
         if self._held_total or self._held_at is not None:
@@ -164,19 +164,19 @@ class Machine:
 
     def _note_held(self, cell: Cell, now: float) -> None:
         held = self.held_until(now)
-        for clock in (*cell.resets, *cell.starts):
-            self._held_before[clock] = held
+        for limit in (*cell.resets, *cell.starts):
+            self._held_before[limit] = held
 
     def _start(self, cell: Cell, active: float) -> None:
         anchors, graces = self._anchors, self._graces
-        for clock in cell.starts:
-            if self._limits.get(clock) is not None:
-                anchors[clock] = active
-                graces.pop(clock, None)
+        for limit in cell.starts:
+            if self._limits.get(limit) is not None:
+                anchors[limit] = active
+                graces.pop(limit, None)
         if cell.replaces and self._limits.get("finish") is not None:
-            for clock in cell.replaces:
-                anchors.pop(clock, None)
-                graces.pop(clock, None)
+            for limit in cell.replaces:
+                anchors.pop(limit, None)
+                graces.pop(limit, None)
         self.refresh()
 
     def refresh(self) -> Due | None:
@@ -186,37 +186,37 @@ class Machine:
         self._soonest_of_hold = self._held_at is not None
         return first
 
-    def reset(self, clock: str, now: float) -> None:
-        """Something moved on: ``clock``, if it runs, begins anew. One that has run out before stays as it is."""
-        if clock in self._anchors and (now <= self.soonest or self._overdue(now) is None):
-            self._anchors[clock] = self._active(now)
-            self._held_before[clock] = self.held_until(now)
-            self._graces.pop(clock, None)
+    def reset(self, limit: str, now: float) -> None:
+        """Something moved on: ``limit``, if it runs, begins anew. One that has run out before stays as it is."""
+        if limit in self._anchors and (now <= self.soonest or self._overdue(now) is None):
+            self._anchors[limit] = self._active(now)
+            self._held_before[limit] = self.held_until(now)
+            self._graces.pop(limit, None)
 
-    def turn_off(self, clocks: Iterable[str]) -> None:
+    def turn_off(self, limits: Iterable[str]) -> None:
         """What comes cannot be read, so these limits have nothing to go by: they end, and do not begin again."""
         if self.verdict is not None:
             return
-        for clock in clocks:
-            self._limits[clock] = None
-            self._anchors.pop(clock, None)
-            self._graces.pop(clock, None)
+        for limit in limits:
+            self._limits[limit] = None
+            self._anchors.pop(limit, None)
+            self._graces.pop(limit, None)
 
     def _overdue(self, now: float) -> Due | None:
-        """A clock that ran out before this observation, and that nothing excuses."""
+        """A limit that ran out before this observation, and that nothing excuses."""
         if self.phase is Phase.REFUSED:
             # The failure is known, so an end stands as it is; the supervisor drops the connection when it comes to it.
             return None
         for due in sorted(self._expiries(), key=_order):
             if now <= due.at:
                 return None
-            if due.clock in READ_CLOCKS and due.clock not in self._graces:
+            if due.limit in READ_DRIVEN and due.limit not in self._graces:
                 # The supervisor has not looked yet, and that something was read shows that bytes were waiting.
-                if due.clock not in EVENT_CLOCKS:
+                if due.limit not in EVENT_DRIVEN:
                     continue
                 if self._read_nothing(now):
                     # What is made of the bytes that were read now may come to be seen in that time.
-                    self._graces[due.clock] = self._active(now) + GRACE
+                    self._graces[due.limit] = self._active(now) + GRACE
                     continue
             return due
         return None
@@ -226,42 +226,42 @@ class Machine:
     def _expiries(self) -> list[Due]:
         found = []
         if self._held_at is None:
-            for clock, anchor in self._anchors.items():
-                at = self._graces.get(clock)
+            for limit, anchor in self._anchors.items():
+                at = self._graces.get(limit)
                 if at is None:
-                    limit = self._limits[clock]
-                    assert limit is not None
-                    at = anchor + limit
-                found.append(Due(clock, at + self._held_total))
+                    seconds = self._limits[limit]
+                    assert seconds is not None
+                    at = anchor + seconds
+                found.append(Due(limit, at + self._held_total))
         if self.deadline_at is not None and self.verdict is None:
             found.append(Due("deadline", self.deadline_at))
         return found
 
     def next_expiry(self) -> Due | None:
-        """Which clock expires next and when, a function of the state alone; ``None`` if none runs."""
-        # As _expiries, without an object for each clock: this runs with every step of an attempt.
-        next_clock, soonest, graces = "", _NEVER, self._graces
+        """Which limit expires next and when, a function of the state alone; ``None`` if none runs."""
+        # As _expiries, without an object for each limit: this runs with every step of an attempt.
+        next_limit, soonest, graces = "", _NEVER, self._graces
         if self._held_at is None:
-            for clock, anchor in self._anchors.items():
-                at = graces.get(clock)
+            for limit, anchor in self._anchors.items():
+                at = graces.get(limit)
                 if at is None:
-                    limit = self._limits[clock]
-                    assert limit is not None
-                    at = anchor + limit
+                    seconds = self._limits[limit]
+                    assert seconds is not None
+                    at = anchor + seconds
                 at += self._held_total
-                if at < soonest or (at == soonest and _RANK[clock] < _RANK[next_clock]):
-                    next_clock, soonest = clock, at
+                if at < soonest or (at == soonest and _RANK[limit] < _RANK[next_limit]):
+                    next_limit, soonest = limit, at
         if self.deadline_at is not None and self.verdict is None and self.deadline_at < soonest:
-            next_clock, soonest = "deadline", self.deadline_at
-        return Due(next_clock, soonest) if next_clock else None
+            next_limit, soonest = "deadline", self.deadline_at
+        return Due(next_limit, soonest) if next_limit else None
 
-    def left(self, clock: str, now: float) -> float | None:
-        """Seconds left on ``clock``, never negative; ``None`` if it does not run."""
-        anchor, limit = self._anchors.get(clock), self._limits.get(clock)
-        return None if anchor is None or limit is None else max(0.0, anchor + limit - self._active(now))
+    def left(self, limit: str, now: float) -> float | None:
+        """Seconds left on ``limit``, never negative; ``None`` if it does not run."""
+        anchor, seconds = self._anchors.get(limit), self._limits.get(limit)
+        return None if anchor is None or seconds is None else max(0.0, anchor + seconds - self._active(now))
 
     def due(self, now: float) -> Due | None:
-        """The clock that has expired, the earliest first; ``None`` while all are in time."""
+        """The limit that has expired, the earliest first; ``None`` while all are in time."""
         first = None if now <= self.soonest else self.next_expiry()
         return first if first is not None and now > first.at else None
 
@@ -270,45 +270,45 @@ class Machine:
         return self.last_byte_at is None or now - self.last_byte_at >= GRACE
 
     def may_look(self, due: Due) -> bool:
-        """Whether a look at the kernel's socket could still excuse this clock."""
-        return self.verdict is None and due.clock in READ_CLOCKS and due.clock not in self._graces
+        """Whether a look at the kernel's socket could still excuse this limit."""
+        return self.verdict is None and due.limit in READ_DRIVEN and due.limit not in self._graces
 
     def expire(self, now: float, *, waiting: bool = False) -> Action:
-        """Judge the clocks. ``waiting``: bytes or an end of file lie in the kernel for this attempt, unread.
+        """Judge the limits. ``waiting``: bytes or an end of file lie in the kernel for this attempt, unread.
 
         The caller does what the action says, after every verdict of the moment is in.
         """
         due = self.due(now)
         if due is None:
             return Action.NOTHING
-        if due.clock in EVENT_CLOCKS:
+        if due.limit in EVENT_DRIVEN:
             waiting = waiting and self._read_nothing(now)
         if self.may_look(due) and (waiting or now - due.at > GRACE):
-            self._graces[due.clock] = self._active(now) + GRACE
+            self._graces[due.limit] = self._active(now) + GRACE
             return Action.NOTHING
         return self._conclude(due, now)
 
     def _conclude(self, due: Due, now: float) -> Action:
-        clock = due.clock
-        anchor = self._anchors.pop(clock, None)
+        limit = due.limit
+        anchor = self._anchors.pop(limit, None)
         if self.phase in SETTLED:
             if self.verdict is None and self.phase in (Phase.FINISHING, Phase.ENDING):
-                self.verdict = Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase, limit=clock)
-            self._stop_clocks()
+                self.verdict = Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase, limit=limit)
+            self._stop_limits()
             return Action.HANG_UP
-        limit = self._limits.get(clock)
-        paused = 0.0 if anchor is None else self.held_until(now) - self._held_before.get(clock, 0.0)
+        seconds = self._limits.get(limit)
+        paused = 0.0 if anchor is None else self.held_until(now) - self._held_before.get(limit, 0.0)
         self.verdict = Verdict(
             kind=VerdictKind.KILLED,
             at=now,
             phase=self.phase,
-            limit=clock,
-            seconds=limit,
+            limit=limit,
+            seconds=seconds,
             elapsed=None if anchor is None else self._active(now) - anchor + paused,
             paused=paused,
             lag=now - due.at,
         )
-        self._stop_clocks()
+        self._stop_limits()
         return Action.KILL
 
     # -- other ends ---------------------------------------------------------
@@ -335,10 +335,10 @@ class Machine:
                 self._conclude(overdue, now)
                 return False
         self.verdict = verdict
-        self._stop_clocks()
+        self._stop_limits()
         return True
 
-    def _stop_clocks(self) -> None:
+    def _stop_limits(self) -> None:
         self._anchors.clear()
         self._graces.clear()
         if self.phase is Phase.REFUSED and self.verdict is None:
@@ -350,12 +350,12 @@ class Machine:
     def detach_in_child(self, now: float) -> None:
         """In a forked child: over, whatever it was in the parent."""
         self.verdict = Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by="lifecycle")
-        self._stop_clocks()
+        self._stop_limits()
 
 
 _NEVER = float("inf")
-_RANK = {clock: rank for rank, clock in enumerate((*CLOCKS, "deadline"))}
+_RANK = {limit: rank for rank, limit in enumerate((*ATTEMPT_LIMITS, "deadline"))}
 
 
 def _order(due: Due) -> tuple[float, int]:
-    return due.at, _RANK[due.clock]
+    return due.at, _RANK[due.limit]

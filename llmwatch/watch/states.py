@@ -1,4 +1,4 @@
-"""The state machine as tables: the phases, what can be seen in each, and which clocks that starts, resets and ends.
+"""The state machine as tables: the phases, what can be seen in each, and which limits that starts, resets and ends.
 
 :data:`STEPS` is written by hand, one row a phase. An observation implies the earlier ones (a transport may swallow a
 reset while writing, a mock opens no connection), so :data:`TABLE` is made of it: every phase times every observation,
@@ -14,10 +14,10 @@ from enum import Enum
 from llmwatch.policy.limit_table import EVENT_LIMITS, LIMITS, READ_LIMITS
 
 __all__ = [
-    "CLOCKS",
-    "CONTENT_CLOCKS",
-    "EVENT_CLOCKS",
-    "READ_CLOCKS",
+    "ATTEMPT_LIMITS",
+    "CONTENT_DRIVEN",
+    "EVENT_DRIVEN",
+    "READ_DRIVEN",
     "SETTLED",
     "STEPS",
     "TABLE",
@@ -72,7 +72,7 @@ class Seen(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one observation does in one phase. ``replaces``: clocks that end where ``finish`` is on."""
+    """What one observation does in one phase. ``replaces``: limits that end where ``finish`` is on."""
 
     next: Phase
     ends: frozenset[str] = frozenset()
@@ -92,19 +92,19 @@ class Cell:
 
 
 def _cell(next: Phase, *, ends: str = "", starts: str = "", resets: str = "", replaces: str = "") -> Cell:
-    return Cell(next, *(frozenset(clocks.split()) for clocks in (ends, starts, resets, replaces)))
+    return Cell(next, *(frozenset(limits.split()) for limits in (ends, starts, resets, replaces)))
 
 
-CLOCKS = tuple(name for name, row in LIMITS.items() if row.since != "call")
+ATTEMPT_LIMITS = tuple(name for name, row in LIMITS.items() if row.since != "call")
 """Those of an attempt, in the order in which a tie is settled: the more specific limit names the reason."""
 # total runs on: content after a finish leads back to CONTENT, and nothing resets total.
 _AT_FINISH = "headers ttfb first_event first_content error_body"
 _AT_END = f"{_AT_FINISH} stale progress finish"
 _FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="stale progress")
 _END = _cell(Phase.ENDING, ends=_AT_END, starts="drain")
-_TERMINAL = _cell(Phase.DRAINING, ends=" ".join(CLOCKS), starts="drain")
+_TERMINAL = _cell(Phase.DRAINING, ends=" ".join(ATTEMPT_LIMITS), starts="drain")
 
-# One row a phase: what can be seen next, and which clocks that ends, starts or resets.
+# One row a phase: what can be seen next, and which limits that ends, starts or resets.
 STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
     Phase.IDLE: {
         Seen.BEGUN: _cell(Phase.CONNECTING, starts="connect"),
@@ -205,10 +205,10 @@ def _complete() -> Mapping[Phase, Mapping[Seen, Cell]]:
 TABLE = _complete()
 """Every phase times every observation: none is undefined."""
 
-CONTENT_CLOCKS = tuple(name for name in EVENT_LIMITS if name != "finish")
+CONTENT_DRIVEN = tuple(name for name in EVENT_LIMITS if name != "finish")
 """Those that nothing can be said of where what comes is not read."""
-EVENT_CLOCKS = frozenset(EVENT_LIMITS)
+EVENT_DRIVEN = frozenset(EVENT_LIMITS)
 """Those that no byte as such ends or resets: in a flood of keep-alives bytes always wait, and do not excuse them."""
-READ_CLOCKS = frozenset(READ_LIMITS)
+READ_DRIVEN = frozenset(READ_LIMITS)
 # Here it is known how the attempt ends, so whatever expires only drops the connection.
 SETTLED = frozenset({Phase.FINISHING, Phase.ENDING, Phase.REFUSED, Phase.DRAINING})

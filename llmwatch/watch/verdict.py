@@ -1,4 +1,4 @@
-"""How an attempt ends, and what its clocks ask for on the way there."""
+"""How an attempt ends, and what its limits ask for on the way there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class VerdictKind(str, Enum):
 class Verdict:
     """The end of an attempt. ``limit``, ``seconds``, ``elapsed`` and ``lag`` (all in seconds) are set for a kill.
 
-    ``elapsed`` is what had passed since the clock began, ``paused`` how much of that it stood still.
+    ``elapsed`` is what had passed since the limit began, ``paused`` how much of that it stood still.
     """
 
     kind: VerdictKind
@@ -40,14 +40,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A clock and the instant at which it expires."""
+    """A limit and the instant at which it expires."""
 
-    clock: str
+    limit: str
     at: float
 
 
 class Action(str, Enum):
-    """What the supervisor has to do after a look at the clocks."""
+    """What the supervisor has to do after a look at the limits."""
 
     NOTHING = "nothing"
     HANG_UP = "hang up"

@@ -1,6 +1,6 @@
 """A function with one limit and nothing else: for what has to be done on the way to a call, such as a token refresh.
 
-There is no retry, no record and no sink. While the function runs, the clocks of the attempt that waits for it stand,
+There is no retry, no record and no sink. While the function runs, the limits of the attempt that waits for it stand,
 and it ends with that attempt.
 """
 
@@ -36,7 +36,7 @@ def run_bounded(
     that requests gets inside may have ``max_body`` bytes: a larger one is a :class:`BodyTooLarge`, which is a
     ``requests.RequestException``, raised into the function.
 
-    Called inside another attempt's worker it stops the clocks of that attempt, and of those around it, but not their
+    Called inside another attempt's worker it stops the limits of that attempt, and of those around it, but not their
     deadlines; when that attempt is killed or cancelled, it ends too and raises
     :class:`~llmwatch.watch.interfaces.Aborted`. Ctrl-C ends it at once. It starts nothing when there are 64 orphans
     (:class:`~llmwatch.TooManyOrphans`).

@@ -92,7 +92,7 @@ def enter(attempt: Attempt[Any]) -> Frame:
 
 
 def beat(kind: str = "content") -> None:
-    """Say that the wrapped function around this code is alive, and reset its clocks.
+    """Say that the wrapped function around this code is alive, and reset its limits.
 
     ``"content"``: the work has moved on; resets ``stale`` and ``progress``, and ends ``ttfb`` and the other limits on
     beginnings. ``"event"``: something came, but the work has not moved on; resets ``stale``. ``"keepalive"``: only that
@@ -144,7 +144,7 @@ def around() -> list[Attempt[Any]]:
 
 
 class Paused:
-    """The block in which every clock but the deadline stands. Can be entered again inside itself."""
+    """The block in which every limit but the deadline stands. Can be entered again inside itself."""
 
     __slots__ = ("_entered",)
 
@@ -166,10 +166,10 @@ class Paused:
 
 
 def paused() -> AbstractContextManager[None]:
-    """``with paused():`` stops every clock but ``deadline`` while a person is asked, say.
+    """``with paused():`` stops every limit but ``deadline`` while a person is asked, say.
 
     It stops those of the functions around this one too, and of a call that waits for this code (in an authentication
-    hook, for instance). Blocks may be nested: the clocks run on, with what was left of them, when the outermost ends.
+    hook, for instance). Blocks may be nested: the limits run on, with what was left of them, when the outermost ends.
     Beats inside the block do not start them. Outside of any watched work it does nothing. It does not keep a
     connection open, and it does not outlast a cancellation.
     """

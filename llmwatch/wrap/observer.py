@@ -1,7 +1,7 @@
 """What the connections of a wrapped function report to its attempt.
 
 The function is a black box that makes any number of requests, so theirs are not the phases of the attempt: nothing that
-is reported here moves a clock. The attempt owns the sockets, and remembers that something was answered.
+is reported here resets a limit. The attempt owns the sockets, and remembers that something was answered.
 """
 
 from __future__ import annotations

@@ -73,14 +73,14 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
         limits=options.limits,
         retry=options.retry,
         cancel=options.cancel,
-        caps=_content_clocks(options.limits, profile) if once else {},
+        caps=_content_limits(options.limits, profile) if once else {},
         caps_source="set explicitly",
     )
     return Call(make_work, replace(_SETTINGS, profile=profile), call_options)
 
 
-def _content_clocks(limits: Limits | None, profile: str) -> dict[str, float]:
-    """The content clocks of a function that beats: they count where somebody has set them, never by default."""
+def _content_limits(limits: Limits | None, profile: str) -> dict[str, float]:
+    """The content limits of a function that beats: they count where somebody has set them, never by default."""
     resolved = resolve_limits(call=limits, environ=os.environ, profile=profile)
     return {
         name: limit.value

@@ -254,11 +254,11 @@ def test_a_token_endpoint_that_cannot_be_reached(serve: Serve, connect: Connect)
     assert len(auths.requests) == 2
 
 
-# -- the clocks of the call that waits --------------------------------------
+# -- the limits of the call that waits --------------------------------------
 
 
 def waits(manual: ManualTime) -> None:
-    """Return once a refresh is on its way and its caller waits for it: both attempts live, and the one's clocks
+    """Return once a refresh is on its way and its caller waits for it: both attempts live, and the one's limits
     stand.
     """
 
@@ -268,7 +268,7 @@ def waits(manual: ManualTime) -> None:
     eventually(held, "the caller waits")
 
 
-def test_the_connect_clock_stands_still(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_the_connect_limit_stands_still(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A refresh may take longer than ``connect``, up to its own limit of 30 s; what was left of ``connect`` is left
     after it.
     """
@@ -367,7 +367,7 @@ def test_ctrl_c_in_the_middle_of_a_refresh(serve: Serve) -> None:
 
 
 def test_in_a_wrapped_function(serve: Serve, manual: ManualTime) -> None:
-    """A wrapped function that needs a token waits for it with its clocks standing."""
+    """A wrapped function that needs a token waits for it with its limits standing."""
     auths, api = serve("silent", granting()), serve(guarded(2))
     auth = Refreshing(asking_at(auths), limits=Limits(total=LIMIT), clock=manual.clock)
 

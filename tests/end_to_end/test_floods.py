@@ -1,4 +1,4 @@
-"""Providers, or proxies in a loop, that send as fast as can be read: no clock stands still for our own work."""
+"""Providers, or proxies in a loop, that send as fast as can be read: no limit stands still for our own work."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _ended(door: str, server: FaultServer, limits: Limits, url: str) -> WatchTim
     assert isinstance(error, WatchTimeout)
     assert error.elapsed - error.paused > FLOOD
     assert error.elapsed <= took
-    # It has not run on for long: what a busy machine adds is far less than what a clock that stands would.
+    # It has not run on for long: what a busy machine adds is far less than what a limit that stands still would.
     assert took < FLOOD + FREE + error.paused
     return error
 
@@ -122,7 +122,7 @@ def test_in_every_dialect(serve: Serve, shape: str) -> None:
 
 
 def test_a_crowd_of_floods_ends_in_time(serve: Serve) -> None:
-    """Twenty at once share the interpreter, and each clock counts that as well: none believes that less time passed."""
+    """Twenty at once share the interpreter, and each limit counts that as well: none believes that less time passed."""
     server = serve("flood-content")
 
     def call() -> tuple[float, WatchTimeout]:

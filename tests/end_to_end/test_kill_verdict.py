@@ -119,7 +119,7 @@ def test_a_kill_of_a_busy_reader_yields_no_garbage(
         running = in_thread(run_stream, made, take)
         assert busy.wait(PATIENCE)
         while running.thread.is_alive():
-            # The clock stands still while the reader waits for room.
+            # The limit stands still while the reader waits for room.
             manual.pass_by(10)
         outcome = running.result()
         error = outcome.failed(llmwatch.WatchTimeout)

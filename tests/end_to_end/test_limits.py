@@ -106,7 +106,7 @@ def test_the_deadline_ends_a_connect_too(connect: Connect) -> None:
 
 
 def test_backing_off_counts_for_the_call_and_not_for_an_attempt(serve: Serve, connect: Connect) -> None:
-    """The second attempt's clocks begin with it, however long the wait before it was."""
+    """The second attempt's limits begin with it, however long the wait before it was."""
     server = serve(f"retry-after:value={3 * LIMIT:.2f}", f"late-headers:after={LIMIT / 5}")
     outcome = stream(connect(limits=Limits(ttfb=2.5 * LIMIT)), server.chat_url)
     record = outcome.done("recovered")

@@ -21,7 +21,7 @@ def _until(manual: ManualTime, limit: str, texts: int = 0) -> None:
     def counting() -> bool:
         (attempt,) = manual.attempts()
         due = attempt.counting()
-        return due is not None and due.clock == limit and attempt.stats.events["text"] == texts
+        return due is not None and due.limit == limit and attempt.stats.events["text"] == texts
 
     eventually(counting, f"{limit} counts")
 
@@ -44,7 +44,7 @@ def test_the_single_knob_keeps_a_long_prefill_alive(
         monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", "900")
     waiting = in_thread(stream, client, server.chat_url, limits=single if knob == "call" else None)
     server.wait_for_requests(2)
-    eventually(lambda: all(one.counting().clock == "ttfb" for one in manual.attempts()), "both wait for a first byte")
+    eventually(lambda: all(one.counting().limit == "ttfb" for one in manual.attempts()), "both wait for a first byte")
     manual.pass_by(120)
     assert killed.result().failed(llmwatch.WatchTimeout).limit == "ttfb"
     manual.pass_by(280)

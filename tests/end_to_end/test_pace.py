@@ -65,7 +65,7 @@ def test_time_with_the_caller_is_subtracted_and_no_more(serve: Serve, connect: C
     made = connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking())
     outcome = run_stream(made, Away(2))
     timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.CONTINUE)
-    # All four were read at once and fit into the channel, so the clock ran while the caller was away.
+    # All four were read at once and fit into the channel, so the limit ran while the caller was away.
     assert outcome.elapsed < PATIENCE
     assert outcome.kinds.count("text") == 4
 
@@ -118,7 +118,7 @@ def test_large_events_count_by_their_size(serve: Serve, connect: Connect) -> Non
     assert events.record.attempts[0].response_bytes < 10 * _MIB
 
 
-def test_a_caller_that_comes_back_finds_the_clocks_where_they_were(serve: Serve, connect: Connect) -> None:
+def test_a_caller_that_comes_back_finds_the_limits_where_they_were(serve: Serve, connect: Connect) -> None:
     """After a pause of the caller with a full channel the stream goes on to its end, gap and all."""
     server = serve(_many(2500))
     made = connect(limits=Limits(stale=PAUSED, progress=PAUSED)).stream("POST", server.chat_url, json=asking())

@@ -144,7 +144,7 @@ def test_silence_after_the_first_byte_of_a_plain_call_is_stale(serve: Serve, con
     assert len(server.requests) == 1
 
 
-def test_content_clocks_do_not_count_in_a_plain_call(serve: Serve, connect: Connect) -> None:
+def test_content_limits_do_not_count_in_a_plain_call(serve: Serve, connect: Connect) -> None:
     """A plain call is silent until it is finished, so ``first_content`` and ``progress`` do not touch it."""
     server = serve(f"buffered:delay={3 * LIMIT}")
     client = connect(limits=Limits(first_content=LIMIT, progress=LIMIT, first_event=LIMIT))

@@ -236,7 +236,7 @@ def test_patience_counts_kills_before_content_alone(studio: Studio) -> None:
 def _counting(studio: Studio) -> tuple[str, float] | None:
     live = studio.time.attempts()
     due = live[0].counting() if live else None
-    return None if due is None else (due.clock, round(due.at - studio.time.clock.now()))
+    return None if due is None else (due.limit, round(due.at - studio.time.clock.now()))
 
 
 def test_the_environment_is_read_at_every_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def _lose(studio: Studio, settings: Any, times: int = 5) -> None:
 def _counting(studio: Studio) -> str | None:
     live = studio.time.attempts()
     due = live[0].counting() if live else None
-    return None if due is None else due.clock
+    return None if due is None else due.limit
 
 
 def _expect(studio: Studio, call: Any, kind: type[BaseException]) -> Any:

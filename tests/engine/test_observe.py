@@ -116,7 +116,7 @@ def test_a_kill_is_a_time_out_of_its_limit(studio: Studio) -> None:
 
     ended = seen(studio, silent)
     assert isinstance(ended.error, WatchTimeout)
-    # The clock started with sent, three seconds before the headers.
+    # The limit started with sent, three seconds before the headers.
     assert (ended.error.limit, ended.error.limit_seconds, ended.error.elapsed) == ("ttfb", 10.0, pytest.approx(10.5))
     record = ended.record
     assert (record.limit, record.limit_seconds, record.close_reason, record.cause) == (

@@ -188,8 +188,8 @@ class TestPlain:
 
     @pytest.mark.parametrize("name", ["first_event", "first_content", "progress"])
     @pytest.mark.parametrize("source", ["call", "client", "environ"])
-    def test_content_clocks_are_off_whatever_the_source(self, name: str, source: str) -> None:
-        """Content clocks have no meaning in a plain call and are off even where they are set."""
+    def test_content_limits_are_off_whatever_the_source(self, name: str, source: str) -> None:
+        """Content limits have no meaning in a plain call and are off even where they are set."""
         setting: object = {LIMIT_VARIABLES[name]: "5"} if source == "environ" else Limits(**{name: 5})
         limit = resolve(plain=True, **{source: setting}).limits[name]  # type: ignore[arg-type]
         assert (limit.value, limit.source, limit.explicit) == (None, "off in a plain call", False)

@@ -19,7 +19,7 @@ from tests.rows import each
 
 HOSTED = "https://api.example.com/v1/chat/completions"
 LOCAL = "http://127.0.0.1:11434/v1/chat/completions"
-# The clocks that run while nothing has come yet, and those that run in a gap after the first content.
+# The limits that run while nothing has come yet, and those that run in a gap after the first content.
 BEFORE_FIRST_BYTE = ("headers", "ttfb", "first_event", "first_content", "total", "deadline")
 IN_A_GAP = ("stale", "progress", "total", "deadline")
 AFTER_AN_OPENING = ("first_content", "stale", "total", "deadline")
@@ -27,7 +27,7 @@ AFTER_AN_OPENING = ("first_content", "stale", "total", "deadline")
 
 @dataclass(frozen=True)
 class Healthy:
-    """A healthy call of the reports: ``silent`` seconds while the clocks ``during`` count."""
+    """A healthy call of the reports: ``silent`` seconds while the limits ``during`` count."""
 
     what: str
     silent: float
@@ -89,7 +89,7 @@ def test_a_healthy_call_is_not_killed(call: Healthy) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_default_is_among_the_limits_known_to_kill(profile: str) -> None:
-    """No clock that waits for an answer is 60 s or shorter, which is documented to kill healthy calls."""
+    """No limit that waits for an answer is 60 s or shorter, which is documented to kill healthy calls."""
     limits = resolve(profile=profile)
     for name in (*SINGLE, "headers", "first_event", "total", "deadline"):
         value = limits.value(name)
@@ -111,6 +111,6 @@ def test_pooled_connections_are_younger_than_any_idle_timeout() -> None:
 
 
 def test_the_single_knob_keeps_a_long_prefill_alive() -> None:
-    """The single knob at 900 keeps a prefill of 400 s alive on every clock that counts by then."""
+    """The single knob at 900 keeps a prefill of 400 s alive on every limit that counts by then."""
     limits = resolve(client=Limits.single(900), url=HOSTED, body={"model": "gpt-4o"})
     assert all((limits.value(name) or 1e9) > 400 for name in (*BEFORE_FIRST_BYTE, *IN_A_GAP))

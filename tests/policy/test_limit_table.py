@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import llmwatch
 from llmwatch.policy.limit_table import LIMITS, NAMES, Expiry, LimitRow
 from llmwatch.policy.limits import Limits
-from llmwatch.watch.states import CLOCKS, STEPS
+from llmwatch.watch.states import ATTEMPT_LIMITS, STEPS
 from tests.rows import each
 
 ROOT = pathlib.Path(llmwatch.__path__[0])
@@ -24,12 +24,12 @@ def test_the_fields_of_limits_are_the_rows() -> None:
     assert set(LIMITS) - set(NAMES) == {"error_body"}
 
 
-def test_the_machine_has_a_rule_for_each_clock() -> None:
+def test_the_machine_has_a_rule_for_each_limit() -> None:
     """Every limit but the call's own starts somewhere and ends somewhere."""
     cells = [cell for row in STEPS.values() for cell in row.values()]
-    assert {*CLOCKS, "deadline"} == set(LIMITS)
-    assert {clock for cell in cells for clock in cell.starts} == set(CLOCKS)
-    assert {clock for cell in cells for clock in cell.ends} == set(CLOCKS)
+    assert {*ATTEMPT_LIMITS, "deadline"} == set(LIMITS)
+    assert {limit for cell in cells for limit in cell.starts} == set(ATTEMPT_LIMITS)
+    assert {limit for cell in cells for limit in cell.ends} == set(ATTEMPT_LIMITS)
 
 
 @each("row", LIMITS.values())

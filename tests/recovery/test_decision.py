@@ -58,7 +58,7 @@ def outcome(plan: Plan) -> tuple[Decision, Reason]:
 class TestSilence:
     @pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total"])
     def test_after_sent_without_a_byte(self, limit: str) -> None:
-        """A silent attempt is resent, and the first content and total clocks count as silent without a byte."""
+        """A silent attempt is resent, and the first content and total limits count as silent without a byte."""
         assert outcome(decide(killed(limit), SENT, context())) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("limit", ["connect", "send"])
@@ -330,7 +330,7 @@ class TestStops:
         assert plan.could_work
 
     def test_the_deadline(self) -> None:
-        """When the call's own clock ran out nothing is resent."""
+        """When the call's own limit ran out nothing is resent."""
         plan = decide(killed("deadline"), SENT, context())
         assert outcome(plan) == (Decision.STOP, Reason.DEADLINE)
         assert not plan.could_work
@@ -396,7 +396,7 @@ class TestUnknown:
         assert outcome(decide(killed("stale"), base, everything)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
 
     def test_a_limit_that_is_not_known(self) -> None:
-        """A clock that the rules say nothing about is not guessed at."""
+        """A limit that the rules say nothing about is not guessed at."""
         plan = decide(killed("something_new"), SENT, context())
         assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
         assert plan.could_work

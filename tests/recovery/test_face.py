@@ -36,7 +36,7 @@ def test_the_package_holds_no_logic() -> None:
 
 
 def test_it_is_pure() -> None:
-    """It imports nothing above it, no clock, no network, and no randomness of its own."""
+    """It imports nothing above it, no limit, no network, and no randomness of its own."""
     for path in pathlib.Path(recovery.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):

@@ -59,7 +59,7 @@ class TestTimeouts:
         assert said in timeout_message("ttfb", 1.0, 1.0, facts=facts)
 
     def test_a_limit_that_is_not_known(self) -> None:
-        """A clock without a text of its own still gets a sentence."""
+        """A limit without a text of its own still gets a sentence."""
         paused = timeout_message("total", 5.0, 7.5, paused=2.25)
         assert "7.5 s, 2.25 s of it paused, since the request was sent" in paused
         assert "paused" not in timeout_message("total", 5.0, 7.5, paused=0.0004)

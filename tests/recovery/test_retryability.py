@@ -27,7 +27,7 @@ def stream_error(**words: str | None) -> tuple[bool, Reason]:
 
 @pytest.mark.parametrize("limit", [*NAMES, "error_body", "something_new"])
 def test_every_limit_but_the_deadline(limit: str) -> None:
-    """Every clock that ran out is worth another try, but the one of the whole call."""
+    """Every limit that ran out is worth another try, but the one of the whole call."""
     possible, reason = could_work(
         failure_of(WatchTimeout("m", limit=limit, limit_seconds=1.0, phase="waiting", elapsed=1.0)), SENT
     )

@@ -54,7 +54,7 @@ class Line:
         self.stats.sent, self.stats.sockets = sent, sockets
 
     def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
-        """The body, on no clock."""
+        """The body, on no limit."""
         return iter(read, b"")
 
     def __getattr__(self, name: str) -> Callable[..., None]:

@@ -143,7 +143,7 @@ def test_a_status_is_returned_at_once(way: Way, method: str, status: int, stream
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that takes longer than every limit is not killed while bytes come: no clock but silence counts, also
+    """A download that takes longer than every limit is not killed while bytes come: no limit but silence counts, also
     where the single knob or limits on content are set.
     """
     monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", str(SOON))
@@ -164,7 +164,7 @@ def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.Monke
 
 
 def test_a_caller_that_takes_its_time_is_not_killed(way: Way) -> None:
-    """While nobody reads, no clock runs: a large download is whole after a pause longer than every limit."""
+    """While nobody reads, no limit runs: a large download is whole after a pause longer than every limit."""
     body = bytes(range(256)) * (64 << 10)
     with FaultServer(reply(body, pieces=16)) as server, way.session(limits=LIMITS) as session:
         response = session.get(server.url, stream=True)
@@ -222,7 +222,7 @@ def test_a_url_can_be_made_no_models(way: Way) -> None:
 
 
 def test_the_limits_of_what_is_no_model_call(way: Way) -> None:
-    """They are those of a plain call: no clock on content; an explicit ``total`` or ``deadline`` counts."""
+    """They are those of a plain call: no limit on content; an explicit ``total`` or ``deadline`` counts."""
     with FaultServer([reply(), f"drip:every={BEAT}"]) as server, way.session(profile="hosted") as session:
         record = record_of(session.get(server.url))
         names = ("connect", "ttfb", "first_content", "stale", "progress", "total")

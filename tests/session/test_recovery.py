@@ -196,7 +196,7 @@ def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
 
 
 def test_a_plain_model_call_has_a_limit_by_default(way: Way) -> None:
-    """Nothing set, a plain model call is limited by its profile, a stream by more clocks."""
+    """Nothing set, a plain model call is limited by its profile, a stream by more limits."""
     with FaultServer() as server, way.session(profile="hosted") as session:
         plain = record_of(session.post(server.chat_url, json=asking(stream=False)))
         stream = record_of(session.post(server.chat_url, json=asking()))

@@ -136,7 +136,7 @@ def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["generator", "pipe"])
 def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
-    """A log that is sent while it is written, from a generator or a pipe, is no silence of the server's: no clock runs
+    """A log that is sent while it is written, from a generator or a pipe, is no silence of the server's: no limit runs
     meanwhile.
     """
 

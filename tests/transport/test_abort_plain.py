@@ -42,8 +42,8 @@ def test_a_kill_in_the_body_frees_caller_and_worker(
 
 
 @pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total"])
-def test_each_clock_that_counts_from_sent_can_kill_the_wait(limit: str, sender: Sender, network: Network) -> None:
-    """Each of the clocks that start when the request is sent ends the wait for the headers under its own name."""
+def test_each_limit_that_counts_from_sent_can_kill_the_wait(limit: str, sender: Sender, network: Network) -> None:
+    """Each of the limits that start when the request is sent ends the wait for the headers under its own name."""
     with network.scene("answer") as scene:
         call = Call(sender, scene.url, limits={limit: LIMIT}, **scene.options)
         call.start().take()
@@ -52,7 +52,7 @@ def test_each_clock_that_counts_from_sent_can_kill_the_wait(limit: str, sender: 
 
 
 def test_the_deadline_of_the_call_kills_while_connecting(sender: Sender, network: Network) -> None:
-    """The deadline ends an attempt even in a phase that it has no clock of its own for."""
+    """The deadline ends an attempt even in a phase that it has no limit of its own for."""
     with network.scene("connect") as scene:
         call = Call(sender, scene.url, deadline=LIMIT, **scene.options)
         call.start().take()

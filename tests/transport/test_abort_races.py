@@ -152,7 +152,7 @@ def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: 
 
 
 def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
-    """A body that the user's code makes piece by piece is not written on once the attempt is over. No clock but the
+    """A body that the user's code makes piece by piece is not written on once the attempt is over. No limit but the
     deadline runs while it is made.
     """
     go = threading.Event()

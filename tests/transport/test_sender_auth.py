@@ -68,7 +68,7 @@ def test_digest_is_remembered_by_its_thread_alone(sender: Sender) -> None:
 
 def test_the_answer_after_a_challenge_is_watched_as_an_answer(sender: Sender) -> None:
     """The 401 that was answered does not count as the refusal of the attempt: the stream after it has its own
-    clocks.
+    limits.
     """
     with FaultServer([_CHALLENGE, _HANGING]) as server:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "secret"), limits={"stale": LIMIT})
@@ -102,7 +102,7 @@ def test_a_challenge_that_is_not_met_is_the_answer(sender: Sender) -> None:
 
 
 def test_a_challenge_that_falls_silent_is_bound(sender: Sender) -> None:
-    """A 401 whose body never ends holds up the auth, and the caller is free at the clock that is running."""
+    """A 401 whose body never ends holds up the auth, and the caller is free at the limit that is running."""
     silent = Script.of(
         "silent-challenge",
         steps.Head(401, [("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"')], "length", 5),

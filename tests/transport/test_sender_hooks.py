@@ -91,7 +91,7 @@ def test_a_hook_that_raises_for_status_is_no_broken_connection(sender: Sender) -
 
 
 def test_a_hook_that_waits_for_the_body_is_bound(sender: Sender) -> None:
-    """A hook that reads a body which never comes is ended by the clock that is running."""
+    """A hook that reads a body which never comes is ended by the limit that is running."""
 
     def read(response: requests.Response, **kwargs: Any) -> None:
         response.content  # noqa: B018 - it reads the body

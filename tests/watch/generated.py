@@ -6,13 +6,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from llmwatch.watch.states import Seen
-from tests.watch.walking import RUNNING_CLOCKS
+from tests.watch.walking import RUNNING_LIMITS
 
 # Halves add up without rounding, and small numbers meet often: ties are what these tests are after.
 seconds = st.integers(1, 12).map(lambda n: n / 2)
 steps = st.sampled_from([0.0, 0.0, 0.5, 0.5, 1.0, 1.5, 2.0, 3.5, 5.0])
 limits = st.fixed_dictionaries(
-    {clock: st.none() | seconds for clock in (*RUNNING_CLOCKS, "finish", "drain")}
+    {limit: st.none() | seconds for limit in (*RUNNING_LIMITS, "finish", "drain")}
     | {"total": st.none() | st.none() | seconds}
 )
 deadlines = st.none() | st.none() | st.integers(1, 60).map(lambda n: n / 2)

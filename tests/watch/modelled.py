@@ -1,6 +1,6 @@
-"""A second, naive account of the clocks, against which the state machine is checked.
+"""A second, naive account of the limits, against which the state machine is checked.
 
-It keeps no anchors: it remembers everything that was seen and works out each clock from that history when asked.
+It keeps no anchors: it remembers everything that was seen and works out each limit from that history when asked.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from llmwatch.watch.machine import ERROR_BODY, GRACE
-from llmwatch.watch.states import READ_CLOCKS, Seen
+from llmwatch.watch.states import READ_DRIVEN, Seen
 from tests.watch.walking import IMPLIED
 
 
@@ -74,12 +74,12 @@ class Story:
                 self.graces.pop("progress", None)
 
     def anchors(self) -> dict[str, float]:
-        """Since when each running clock counts, limits that are off included."""
+        """Since when each running limit counts, limits that are off included."""
         reached, found = self.reached, {}
 
-        def waits(clock: str, since: Seen, *until: Seen) -> None:
+        def waits(limit: str, since: Seen, *until: Seen) -> None:
             if since in reached and not any(one in reached for one in until):
-                found[clock] = reached[since]
+                found[limit] = reached[since]
 
         if self.ended:
             return {} if self.dropped else {"drain": reached[Seen.TERMINAL]}
@@ -109,20 +109,20 @@ class Story:
         return found
 
     def expiries(self, held_total: float, *, held: bool, over: bool) -> dict[str, float]:
-        """When each clock that is on expires, on the real clock. ``over``: there is a verdict."""
+        """When each limit that is on expires, on the real clock. ``over``: there is a verdict."""
         found = {}
         if not held and (self.ended or not over):
             limits = {**self.limits, "error_body": ERROR_BODY, "drain": self.limits.get("drain") or 0.0}
-            for clock, anchor in self.anchors().items():
-                limit = limits.get(clock)
-                if limit is not None:
-                    found[clock] = self.graces.get(clock, anchor + limit) + held_total
+            for limit, anchor in self.anchors().items():
+                seconds = limits.get(limit)
+                if seconds is not None:
+                    found[limit] = self.graces.get(limit, anchor + seconds) + held_total
         if self.deadline_at is not None and not over and not self.dropped:
             found["deadline"] = self.deadline_at
         return found
 
-    def excuse(self, clock: str, active: float) -> None:
-        """A grace for a read clock."""
-        assert clock in READ_CLOCKS
-        assert clock not in self.graces
-        self.graces[clock] = active + GRACE
+    def excuse(self, limit: str, active: float) -> None:
+        """A grace for a limit on reading."""
+        assert limit in READ_DRIVEN
+        assert limit not in self.graces
+        self.graces[limit] = active + GRACE

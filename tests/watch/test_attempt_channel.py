@@ -1,4 +1,4 @@
-"""What an attempt hands over, what it holds back, and how a slow caller stops its clocks."""
+"""What an attempt hands over, what it holds back, and how a slow caller stops its limits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_content_shows_what_was_held_back_in_order_once(stage: MakeStage, meanin
     assert one.taken() == []
 
 
-def test_a_piece_without_an_event_ends_no_event_clock(stage: MakeStage) -> None:
+def test_a_piece_without_an_event_ends_no_event_limit(stage: MakeStage) -> None:
     """Bytes that hold no whole event count as bytes only, and are held back with the rest."""
     one = stage(first_event=10.0)
     one.open()
@@ -112,8 +112,8 @@ def _waits_for_room(one: Stage) -> None:
 
 
 @pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
-def test_a_full_channel_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> None:
-    """A caller slower than every limit kills nothing; its memory is bounded; on resume the clocks have what they had
+def test_a_full_channel_stops_the_limits(stage: MakeStage, bounds: Bounds) -> None:
+    """A caller slower than every limit kills nothing; its memory is bounded; on resume the limits have what they had
     left.
     """
     one = stage(**LIMITS, bounds=bounds)
@@ -129,7 +129,7 @@ def test_a_full_channel_stops_the_clocks(stage: MakeStage, bounds: Bounds) -> No
     assert one.attempt.verdict is None
     assert one.attempt.take() == ["a"]
     one.worker.result()
-    left = {clock: one.attempt.time_left(clock) for clock in ("stale", "progress", "total")}
+    left = {limit: one.attempt.time_left(limit) for limit in ("stale", "progress", "total")}
     assert left == {"stale": 10.0, "progress": 10.0, "total": 41.0}
     one.pass_time(10.0)
     assert one.attempt.verdict is None
@@ -153,7 +153,7 @@ def _slow_to_wake(one: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> thr
 
 
 def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not busy with anything, however long it takes to run again, so the clocks run on."""
+    """It is not busy with anything, however long it takes to run again, so the limits run on."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "test-caller")
@@ -169,7 +169,7 @@ def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypa
 
 
 def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clocks run from then on, however long the worker takes to run again, and stand again for the next wait."""
+    """The limits run from then on, however long the worker takes to run again, and stand again for the next wait."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "llmwatch-worker")
@@ -203,7 +203,7 @@ def test_nothing_stands_still_for_the_library_itself(stage: MakeStage) -> None:
     assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
 
 
-def test_every_wait_for_room_stops_the_clocks(stage: MakeStage) -> None:
+def test_every_wait_for_room_stops_the_limits(stage: MakeStage) -> None:
     """Also in the second batch of one read, and in one that came without a read."""
     one = stage(**LIMITS, bounds=Bounds(items=2))
     one.open()
@@ -285,18 +285,18 @@ def test_a_long_answer_through_a_small_channel(stage: MakeStage) -> None:
     assert one.verdict.kind is VerdictKind.DONE
 
 
-# -- clocks and reading ------------------------------------------------------
+# -- limits and reading ------------------------------------------------------
 
 
-def test_decoding_stops_no_clock(stage: MakeStage) -> None:
-    """From a read to the next one the clocks run, whatever the worker does with what it read."""
+def test_decoding_stops_no_limit(stage: MakeStage) -> None:
+    """From a read to the next one the limits run, whatever the worker does with what it read."""
     one = stage(stale=30.0, first_content=10.0, total=20.0)
     one.open()
     one.clock.advance(3.0)  # type: ignore[attr-defined]
     one.worker.do(lambda attempt: attempt._received(10))
     one.clock.advance(4.0)  # type: ignore[attr-defined]
     one.worker.do(lambda attempt: attempt._read_on())
-    assert {clock: one.attempt.time_left(clock) for clock in ("stale", "first_content", "total")} == {
+    assert {limit: one.attempt.time_left(limit) for limit in ("stale", "first_content", "total")} == {
         "stale": 26.0,
         "first_content": 3.0,
         "total": 13.0,
@@ -306,7 +306,7 @@ def test_decoding_stops_no_clock(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clock", "limits"),
+    ("limit", "limits"),
     [
         ("first_event", {"first_event": 3.0}),
         ("first_content", {"first_content": 3.0}),
@@ -315,26 +315,26 @@ def test_decoding_stops_no_clock(stage: MakeStage) -> None:
     ],
 )
 @pytest.mark.parametrize("waiting", [False, True])
-def test_a_flood_stops_no_clock(stage: MakeStage, clock: str, limits: dict[str, float], waiting: bool) -> None:
+def test_a_flood_stops_no_limit(stage: MakeStage, limit: str, limits: dict[str, float], waiting: bool) -> None:
     """What comes as fast as it can be read, and is no content, ends nothing; that bytes wait at the expiry excuses
     nothing. The time that the verdict tells is the true one.
     """
     one = stage(**limits)
     handle = one.open()
-    if clock == "progress":
+    if limit == "progress":
         one.receive("a")
     began = one.clock.now()
     handle.readable = waiting
     while one.attempt.verdict is None and one.clock.now() < began + 10.0:
         one.worker.do(lambda attempt: attempt._received(10))
         one.clock.advance(0.1)  # type: ignore[attr-defined]
-        if clock == "total" and one.attempt.verdict is None:
+        if limit == "total" and one.attempt.verdict is None:
             one.worker.do(lambda attempt: attempt.deliver(["x"], 1, BatchMeaning(content=True)))
             one.attempt.take()
         elif one.attempt.verdict is None:
             one.worker.do(lambda attempt: attempt._read_on())
         one.pass_time(0.0)
-    assert (one.verdict.limit, one.verdict.paused) == (clock, 0.0)
+    assert (one.verdict.limit, one.verdict.paused) == (limit, 0.0)
     assert 3.0 < one.verdict.elapsed < 3.25
 
 
@@ -393,17 +393,17 @@ def test_an_event_after_the_terminal_one_does_not_stop_the_drain(stage: MakeStag
     assert one.taken() == ["end"]
 
 
-@pytest.mark.parametrize("clock", ["first_event", "first_content", "total"])
-def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, clock: str) -> None:
+@pytest.mark.parametrize("limit", ["first_event", "first_content", "total"])
+def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, limit: str) -> None:
     """Bytes without events, read one by one, reset the silence and nothing else."""
-    one = stage(**{clock: 10.0}, stale=3.0)
+    one = stage(**{limit: 10.0}, stale=3.0)
     one.open()
     for _ in range(10):
         one.receive(size=1)
         one.pass_time(1.0)
         assert one.attempt.verdict is None
     one.pass_time(LATE)
-    assert one.verdict.limit == clock
+    assert one.verdict.limit == limit
 
 
 def test_events_without_content_do_not_reset_progress(stage: MakeStage) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from llmwatch.watch.attempt import BatchMeaning
 from llmwatch.watch.interfaces import Aborted
-from llmwatch.watch.machine import GRACE, READ_CLOCKS, VerdictKind
-from llmwatch.watch.states import EVENT_CLOCKS
+from llmwatch.watch.machine import GRACE, READ_DRIVEN, VerdictKind
+from llmwatch.watch.states import EVENT_DRIVEN
 from tests.watch.scripted import PATIENCE, Caller, Socket, Stage
 
 MakeStage = Callable[..., Stage]
@@ -248,12 +248,12 @@ def test_a_look_that_raises_is_no_excuse(stage: MakeStage) -> None:
 
 # -- look before you kill ----------------------------------------------------
 
-# The steps that a worker has reported when the clock runs.
+# The steps that a worker has reported when the limit runs.
 REPORTED = {"headers": 0, "ttfb": 1, "first_event": 2, "first_content": 3, "stale": 4, "progress": 4, "finish": 5}
 
 
-def _until(one: Stage, clock: str) -> Socket:
-    """Bring the attempt to where that read clock runs."""
+def _until(one: Stage, limit: str) -> Socket:
+    """Bring the attempt to where that read limit runs."""
     one.start()
     socket = one.socket()
     one.worker.do(lambda attempt: attempt.connected())
@@ -265,16 +265,16 @@ def _until(one: Stage, clock: str) -> Socket:
         lambda attempt: attempt.deliver(["a"], 1, BatchMeaning(content=True)),
         lambda attempt: attempt.deliver(["stop"], 1, BatchMeaning(content=False, finish=True)),
     ]
-    for step in steps[: REPORTED[clock]]:
+    for step in steps[: REPORTED[limit]]:
         one.worker.do(step)
     return socket
 
 
-@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
-def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, clock: str) -> None:
-    """Every read clock: a socket with something unread is not shut for a second, then it is."""
-    one = stage(**{clock: 10.0})
-    socket = _until(one, clock)
+@pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
+def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, limit: str) -> None:
+    """Every read limit: a socket with something unread is not shut for a second, then it is."""
+    one = stage(**{limit: 10.0})
+    socket = _until(one, limit)
     socket.readable = True
     one.pass_time(10.0 + LATE)
     assert one.attempt.verdict is None
@@ -282,21 +282,21 @@ def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, clock: str) -> Non
     one.pass_time(GRACE)
     assert one.attempt.verdict is None
     one.pass_time(LATE)
-    assert (one.verdict.limit, one.verdict.lag) == (clock, None if clock == "finish" else LATE)
+    assert (one.verdict.limit, one.verdict.lag) == (limit, None if limit == "finish" else LATE)
     assert socket.log.count("waiting") == 1
     assert socket.shut_down.is_set()
 
 
-@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
-def test_bytes_in_the_kernel_are_no_excuse_for_who_is_at_work(stage: MakeStage, clock: str) -> None:
+@pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
+def test_bytes_in_the_kernel_are_no_excuse_for_who_is_at_work(stage: MakeStage, limit: str) -> None:
     """What a worker makes of a piece for longer than a second is no time in which it could not read."""
-    one = stage(**{clock: 10.0})
-    socket = _until(one, clock)
+    one = stage(**{limit: 10.0})
+    socket = _until(one, limit)
     one.worker.do(lambda attempt: attempt._received(1))
     socket.readable = True
     one.pass_time(10.0 + LATE)
     one.pass_time(LATE)
-    assert (one.verdict.limit, socket.shut_down.is_set()) == (clock, True)
+    assert (one.verdict.limit, socket.shut_down.is_set()) == (limit, True)
 
 
 def test_one_readable_socket_of_several_is_enough(stage: MakeStage) -> None:
@@ -338,24 +338,24 @@ def test_a_process_that_was_stopped_is_not_killed(stage: MakeStage) -> None:
     assert one.attempt.verdict is None
 
 
-@pytest.mark.parametrize("clock", ["connect", "send", "total"])
-def test_nobody_looks_for_bytes_when_a_strict_clock_expires(stage: MakeStage, clock: str) -> None:
+@pytest.mark.parametrize("limit", ["connect", "send", "total"])
+def test_nobody_looks_for_bytes_when_a_strict_limit_expires(stage: MakeStage, limit: str) -> None:
     """Bytes that wait do not excuse a connect, send or total that is over."""
-    one = stage(**{clock: 10.0})
+    one = stage(**{limit: 10.0})
     one.start()
     socket = one.socket()
     socket.readable = True
-    if clock != "connect":
+    if limit != "connect":
         one.worker.do(lambda attempt: attempt.connected())
-    if clock == "total":
+    if limit == "total":
         one.worker.do(lambda attempt: attempt.sent())
     one.pass_time(10.0 + LATE)
-    assert one.verdict.limit == clock
+    assert one.verdict.limit == limit
     assert "waiting" not in socket.log
 
 
 STARVED = 0.6
-"""Seconds late: more than a supervisor is that was free to run, less than excuses a clock by itself."""
+"""Seconds late: more than a supervisor is that was free to run, less than excuses a limit by itself."""
 
 
 def test_a_supervisor_that_was_starved_looks_twice(stage: MakeStage) -> None:

@@ -52,7 +52,7 @@ def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: P
     assert one.attempt.stats.beaten
     due = one.attempt.counting()
     assert due is not None
-    assert due.clock == next_limit
+    assert due.limit == next_limit
 
 
 def test_beats_reset(stage: MakeStage) -> None:
@@ -109,7 +109,7 @@ def test_beats_from_many_threads(stage: MakeStage) -> None:
 # -- pauses ------------------------------------------------------------------
 
 
-def test_a_pause_stops_every_clock_but_the_deadline(stage: MakeStage) -> None:
+def test_a_pause_stops_every_limit_but_the_deadline(stage: MakeStage) -> None:
     """Whatever time passes in it; the deadline comes all the same."""
     one = function(stage(deadline=3 * AGES, **ALL))
     one.attempt.pause()
@@ -120,7 +120,7 @@ def test_a_pause_stops_every_clock_but_the_deadline(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_clocks_keep_what_is_left(stage: MakeStage, times: int) -> None:
+def test_limits_keep_what_is_left(stage: MakeStage, times: int) -> None:
     """After the last of the nested pauses a clock has what it had before the first."""
     one = function(stage(ttfb=10.0))
     one.pass_time(6.0)
@@ -137,7 +137,7 @@ def test_clocks_keep_what_is_left(stage: MakeStage, times: int) -> None:
     assert one.verdict.paused == times * AGES
 
 
-def test_nothing_inside_a_pause_lets_the_clocks_run(stage: MakeStage) -> None:
+def test_nothing_inside_a_pause_lets_the_limits_run(stage: MakeStage) -> None:
     """Neither a beat nor an item that is handed over nor a read: only the end of the pause does."""
     one = function(stage(stale=10.0, progress=10.0, total=50.0))
     one.attempt.pause()
@@ -156,8 +156,8 @@ def test_nothing_inside_a_pause_lets_the_clocks_run(stage: MakeStage) -> None:
     assert one.verdict.limit == "stale"
 
 
-def test_a_slow_caller_stops_the_clocks_beyond_a_pause(stage: MakeStage) -> None:
-    """When a pause ends while the channel is full, the clocks stand until the caller takes something."""
+def test_a_slow_caller_stops_the_limits_beyond_a_pause(stage: MakeStage) -> None:
+    """When a pause ends while the channel is full, the limits stand until the caller takes something."""
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.attempt.pause()
     one.clock.forget_waits()  # type: ignore[attr-defined]
@@ -173,7 +173,7 @@ def test_a_slow_caller_stops_the_clocks_beyond_a_pause(stage: MakeStage) -> None
 
 
 def test_a_pause_outlasts_a_slow_caller(stage: MakeStage) -> None:
-    """The other way round: when room comes within a pause the clocks go on standing."""
+    """The other way round: when room comes within a pause the limits go on standing."""
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.clock.forget_waits()  # type: ignore[attr-defined]
     one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
@@ -294,7 +294,7 @@ def test_an_answer_inside_is_a_sign_of_every_function_around_it(stage: MakeStage
 
 
 def test_an_answer_that_a_function_got_itself(stage: MakeStage) -> None:
-    """It moves no clock, and stays as the last status that came."""
+    """It moves no limit, and stays as the last status that came."""
     outer, one = function(stage()), function(stage(ttfb=10.0, headers=20.0))
     one.worker.do(lambda attempt: attempt.answered(204, "req_1"))
     assert one.attempt.phase is Phase.WAITING

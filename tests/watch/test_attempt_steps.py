@@ -125,7 +125,7 @@ def test_an_attempt_tells_what_counts(stage: MakeStage) -> None:
     one.open()
     counting = one.attempt.counting()
     assert counting is not None
-    assert (counting.clock, counting.at) == ("ttfb", one.clock.now() + 10.0)
+    assert (counting.limit, counting.at) == ("ttfb", one.clock.now() + 10.0)
     one.clock.advance(4.0)  # type: ignore[attr-defined]
     assert [one.attempt.time_left(clock) for clock in ("ttfb", "first_content", "connect", "stale")] == [
         6.0,

@@ -1,4 +1,4 @@
-"""The clocks of one attempt: what starts, resets and ends them, and exactly when they expire."""
+"""The limits of one attempt: what starts, resets and ends them, and exactly when they expire."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 
 from llmwatch.records import PHASES
 from llmwatch.watch.machine import ERROR_BODY, Action, Machine, VerdictKind
-from llmwatch.watch.states import CLOCKS, STEPS, TABLE, Phase, Seen
+from llmwatch.watch.states import ATTEMPT_LIMITS, STEPS, TABLE, Phase, Seen
 from tests.rows import each
 from tests.watch.walking import (
-    FIRST_CLOCKS,
+    FIRST_LIMITS,
     IMPLIED,
     LIMIT,
     PATHS,
-    RUNNING_CLOCKS,
+    RUNNING_LIMITS,
     at,
     expiry,
     walk,
@@ -31,10 +31,10 @@ LATE = 0.25
 @each("phase", Phase)
 @each("what", Seen)
 def test_every_observation_is_defined_in_every_phase(phase: Phase, what: Seen) -> None:
-    """No cell is missing, and each names only clocks that exist."""
+    """No cell is missing, and each names only limits that exist."""
     cell = TABLE[phase][what]
     assert cell.next in Phase
-    assert (cell.ends | cell.starts | cell.resets | cell.replaces) <= set(CLOCKS)
+    assert (cell.ends | cell.starts | cell.resets | cell.replaces) <= set(ATTEMPT_LIMITS)
     assert not cell.ends & cell.starts - {"drain"}
     assert not cell.ends & cell.resets
 
@@ -62,17 +62,17 @@ def test_promotion_is_one_way(phase: Phase, what: Seen) -> None:
         assert ORDER.index(target) >= ORDER.index(phase)
 
 
-@pytest.mark.parametrize("clock", [*FIRST_CLOCKS, "total"])
-def test_a_clock_that_waits_for_something_first_is_started_in_one_phase_only(clock: str) -> None:
-    """No later event brings a first-something clock or the total back."""
-    starting = {phase for phase, row in STEPS.items() for cell in row.values() if clock in cell.starts}
-    assert starting == {{"connect": Phase.IDLE, "send": Phase.CONNECTING}.get(clock, Phase.SENDING)}
+@pytest.mark.parametrize("limit", [*FIRST_LIMITS, "total"])
+def test_a_limit_that_waits_for_something_first_is_started_in_one_phase_only(limit: str) -> None:
+    """No later event brings a first-something limit or the total back."""
+    starting = {phase for phase, row in STEPS.items() for cell in row.values() if limit in cell.starts}
+    assert starting == {{"connect": Phase.IDLE, "send": Phase.CONNECTING}.get(limit, Phase.SENDING)}
 
 
 @each("phase", Phase)
 @each("what", [Seen.BYTE, Seen.EVENT])
-def test_keep_alives_reset_no_content_clock(phase: Phase, what: Seen) -> None:
-    """Bytes and keep-alives reset the silence clock at most, and neither progress nor finish."""
+def test_keep_alives_reset_no_content_limit(phase: Phase, what: Seen) -> None:
+    """Bytes and keep-alives reset the silence limit at most, and neither progress nor finish."""
     assert TABLE[phase][what].resets <= {"stale"}
 
 
@@ -86,15 +86,17 @@ SKIPS = [
 
 @each(("phase", "what"), SKIPS)
 def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
-    """An observation that skips others leaves the clocks as if each had been seen at that instant."""
-    limits = dict.fromkeys(RUNNING_CLOCKS, LIMIT) | {"finish": 7.0, "drain": 7.0}
+    """An observation that skips others leaves the limits as if each had been seen at that instant."""
+    limits = dict.fromkeys(RUNNING_LIMITS, LIMIT) | {"finish": 7.0, "drain": 7.0}
     jumped, stepped = at(phase, 0.0, **limits), at(phase, 0.0, **limits)
     jumped.seen(what, 5.0)
     for step in IMPLIED[what][len(PATHS[phase]) :]:
         stepped.seen(step, 5.0)
     assert jumped.phase is stepped.phase
     assert expiry(jumped) == expiry(stepped)
-    assert {clock: jumped.left(clock, 6.0) for clock in CLOCKS} == {clock: stepped.left(clock, 6.0) for clock in CLOCKS}
+    assert {limit: jumped.left(limit, 6.0) for limit in ATTEMPT_LIMITS} == {
+        limit: stepped.left(limit, 6.0) for limit in ATTEMPT_LIMITS
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,13 +113,13 @@ def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
     ],
 )
 def test_what_lies_behind_changes_nothing(phase: Phase, what: Seen) -> None:
-    """An observation of something that the attempt has passed moves no clock."""
+    """An observation of something that the attempt has passed moves no limit."""
     cell = TABLE[phase][what]
     assert cell.next is phase
     assert not cell.ends | cell.starts | cell.resets
 
 
-# -- each clock --------------------------------------------------------------
+# -- each limit --------------------------------------------------------------
 
 LIFE = (
     (Seen.BEGUN, 0.0),
@@ -131,7 +133,7 @@ LIFE = (
     (Seen.EVENT, 8.0),
     (Seen.CONTENT, 9.0),
 )
-# When a clock of 100 s expires, after each line of LIFE.
+# When a limit of 100 s expires, after each line of LIFE.
 EXPIRIES: dict[str, tuple[float | None, ...]] = {
     "connect": (100.0, None, None, None, None, None, None, None, None, None),
     "send": (None, 101.0, None, None, None, None, None, None, None, None),
@@ -145,26 +147,26 @@ EXPIRIES: dict[str, tuple[float | None, ...]] = {
 }
 
 
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
-def test_a_clock_runs_from_its_start_to_its_end(clock: str) -> None:
-    """Each clock alone expires exactly its limit after what started or last reset it, and not at all before and
+@pytest.mark.parametrize("limit", RUNNING_LIMITS)
+def test_a_limit_runs_from_its_start_to_its_end(limit: str) -> None:
+    """Each limit alone expires exactly its limit after what started or last reset it, and not at all before and
     after.
     """
-    machine = Machine({clock: LIMIT})
+    machine = Machine({limit: LIMIT})
     assert expiry(machine) is None
-    for (what, now), expected in zip(LIFE, EXPIRIES[clock], strict=True):
+    for (what, now), expected in zip(LIFE, EXPIRIES[limit], strict=True):
         assert machine.seen(what, now)
-        assert expiry(machine) == (None if expected is None else (clock, expected)), what
-        assert machine.left(clock, now + 0.5) == (None if expected is None else expected - now - 0.5)
+        assert expiry(machine) == (None if expected is None else (limit, expected)), what
+        assert machine.left(limit, now + 0.5) == (None if expected is None else expected - now - 0.5)
 
 
-@pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain"), (Seen.TERMINAL, "drain")])
-def test_at_the_end_one_clock_runs(what: Seen, clock: str) -> None:
-    """A finish mark, an end mark and both leave one clock beside the total, which counts from there."""
-    machine = at(Phase.CONTENT, **dict.fromkeys(RUNNING_CLOCKS, LIMIT), finish=7.0, drain=7.0)
+@pytest.mark.parametrize(("what", "limit"), [(Seen.FINISH, "finish"), (Seen.END, "drain"), (Seen.TERMINAL, "drain")])
+def test_at_the_end_one_limit_runs(what: Seen, limit: str) -> None:
+    """A finish mark, an end mark and both leave one limit beside the total, which counts from there."""
+    machine = at(Phase.CONTENT, **dict.fromkeys(RUNNING_LIMITS, LIMIT), finish=7.0, drain=7.0)
     assert machine.seen(what, 20.0)
-    assert expiry(machine) == (clock, 27.0)
-    assert machine.left(clock, 22.0) == 5.0
+    assert expiry(machine) == (limit, 27.0)
+    assert machine.left(limit, 22.0) == 5.0
     assert [machine.left(other, 22.0) for other in ("stale", "progress")] == [None, None]
 
 
@@ -215,7 +217,7 @@ def test_the_deadline_does_not_cut_a_drain() -> None:
     assert expiry(machine) == ("drain", LIMIT)
 
 
-def test_headers_do_not_stop_the_clock_for_the_first_byte() -> None:
+def test_headers_do_not_stop_the_limit_for_the_first_byte() -> None:
     """Silence after the headers is the same silence as before them."""
     machine = at(Phase.HEADERS, 3.0, ttfb=10.0)
     assert machine.expire(13.0 + LATE) is Action.KILL
@@ -223,8 +225,8 @@ def test_headers_do_not_stop_the_clock_for_the_first_byte() -> None:
     assert (machine.verdict.limit, machine.verdict.phase) == ("ttfb", Phase.HEADERS)
 
 
-def test_comments_do_not_stop_the_clock_for_the_first_event() -> None:
-    """Any number of bytes leaves the first-event clock as it was."""
+def test_comments_do_not_stop_the_limit_for_the_first_event() -> None:
+    """Any number of bytes leaves the first-event limit as it was."""
     machine = at(Phase.WAITING, first_event=10.0)
     for now in (1.0, 4.0, 9.0):
         machine.seen(Seen.BYTE, now)
@@ -232,7 +234,7 @@ def test_comments_do_not_stop_the_clock_for_the_first_event() -> None:
 
 
 def test_an_answer_without_sent_is_legal() -> None:
-    """Headers while the request is still written end the send clock and start those of the answer."""
+    """Headers while the request is still written end the send limit and start those of the answer."""
     machine = at(Phase.SENDING, 1.0, send=10.0, ttfb=20.0)
     assert machine.seen(Seen.HEADERS, 5.0)
     assert machine.phase is Phase.HEADERS
@@ -240,14 +242,16 @@ def test_an_answer_without_sent_is_legal() -> None:
 
 
 def test_the_earliest_of_several_expires_and_a_tie_goes_to_the_more_specific() -> None:
-    """With several clocks the first to expire gives its name; at the same instant the order of CLOCKS decides."""
+    """With several limits the first to expire gives its name; at the same instant the order of ATTEMPT_LIMITS
+    decides.
+    """
     assert expiry(at(Phase.WAITING, headers=30.0, ttfb=20.0, total=25.0)) == ("ttfb", 20.0)
     assert expiry(at(Phase.WAITING, headers=20.0, ttfb=20.0, total=20.0)) == ("headers", 20.0)
     assert expiry(at(Phase.WAITING, total=20.0, deadline_at=20.0)) == ("total", 20.0)
 
 
 def test_an_error_body_has_five_seconds() -> None:
-    """After a refusal no clock of the answer runs, and the end of the body's own is no verdict."""
+    """After a refusal no limit of the answer runs, and the end of the body's own is no verdict."""
     machine = at(Phase.REFUSED, 2.0, ttfb=10.0, first_event=10.0, first_content=10.0, stale=3.0)
     assert expiry(machine) == ("error_body", 2.0 + ERROR_BODY) == ("error_body", 7.0)
     assert machine.seen(Seen.BYTE, 6.0)
@@ -270,12 +274,12 @@ def test_a_terminal_event_in_an_error_body_is_no_success(what: Seen) -> None:
     assert machine.verdict is None
 
 
-@pytest.mark.parametrize("clock", ["total", "deadline"])
+@pytest.mark.parametrize("limit", ["total", "deadline"])
 @pytest.mark.parametrize("end", ["finish", "fail"])
-def test_a_known_refusal_is_not_masked_by_a_limit(clock: str, end: str) -> None:
+def test_a_known_refusal_is_not_masked_by_a_limit(limit: str, end: str) -> None:
     """Once an error is known, a limit that runs out drops the connection at most, and the worker's end stands."""
     machine = at(
-        Phase.REFUSED, deadline_at=3.0 if clock == "deadline" else None, total=3.0 if clock == "total" else None
+        Phase.REFUSED, deadline_at=3.0 if limit == "deadline" else None, total=3.0 if limit == "total" else None
     )
     looked_at = copy.deepcopy(machine)
     now = 3.0 + LATE
@@ -287,7 +291,7 @@ def test_a_known_refusal_is_not_masked_by_a_limit(clock: str, end: str) -> None:
         assert one.verdict.kind is (VerdictKind.DONE if end == "finish" else VerdictKind.FAILED)
 
 
-def test_a_byte_of_an_error_body_stops_no_clock() -> None:
+def test_a_byte_of_an_error_body_stops_no_limit() -> None:
     """Bytes that come after an expiry and before the supervisor leave it to the supervisor to hang up."""
     machine = at(Phase.REFUSED, total=3.0)
     assert machine.seen(Seen.BYTE, 3.0 + LATE)
@@ -299,14 +303,14 @@ def test_a_byte_of_an_error_body_stops_no_clock() -> None:
 
 
 @each("off", [None, 0])
-@each("clock", RUNNING_CLOCKS)
-def test_zero_and_none_switch_a_limit_off(clock: str, off: float | None) -> None:
+@each("limit", RUNNING_LIMITS)
+def test_zero_and_none_switch_a_limit_off(limit: str, off: float | None) -> None:
     """A limit of 0 or None never expires, in whatever phase."""
     for phase in Phase:
         if phase not in (Phase.REFUSED, Phase.ENDING, Phase.DRAINING):
-            machine = at(phase, **{clock: off})
+            machine = at(phase, **{limit: off})
             assert expiry(machine) is None
-            assert machine.left(clock, 1e9) is None
+            assert machine.left(limit, 1e9) is None
             assert machine.expire(1e9) is Action.NOTHING
 
 
@@ -357,10 +361,10 @@ def test_the_longest_gap_is_measured_between_bytes_in_active_time() -> None:
     assert machine.longest_gap == 8.0
 
 
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
-def test_soonest_is_never_later_than_the_next_expiry(clock: str) -> None:
-    """The cheap bound that spares a look at the clocks is safe along a whole life with holds."""
-    machine = Machine({clock: 3.0, "drain": 2.0}, deadline_at=1000.0)
+@pytest.mark.parametrize("limit", RUNNING_LIMITS)
+def test_soonest_is_never_later_than_the_next_expiry(limit: str) -> None:
+    """The cheap bound that spares a look at the limits is safe along a whole life with holds."""
+    machine = Machine({limit: 3.0, "drain": 2.0}, deadline_at=1000.0)
     now = 0.0
     for what in (*PATHS[Phase.CONTENT], Seen.BYTE, Seen.FINISH, Seen.CONTENT, Seen.FINISH, Seen.TERMINAL):
         machine.seen(what, now)

@@ -10,7 +10,7 @@ from llmwatch.watch.machine import GRACE, Action, VerdictKind
 from llmwatch.watch.states import Phase, Seen
 from tests.watch.walking import (
     LIMIT,
-    RUNNING_CLOCKS,
+    RUNNING_LIMITS,
     RUNS_AFTER,
     at,
     expiry,
@@ -36,10 +36,10 @@ def test_a_terminal_event_is_the_verdict_and_its_drain_a_close() -> None:
     assert machine.expire(1e9) is Action.NOTHING
 
 
-@pytest.mark.parametrize(("what", "clock"), [(Seen.FINISH, "finish"), (Seen.END, "drain")])
-def test_one_mark_alone_is_done_after_its_wait(what: Seen, clock: str) -> None:
+@pytest.mark.parametrize(("what", "limit"), [(Seen.FINISH, "finish"), (Seen.END, "drain")])
+def test_one_mark_alone_is_done_after_its_wait(what: Seen, limit: str) -> None:
     """Pings after a finish mark or an end mark do not lengthen the wait, and its expiry is success."""
-    machine = at(Phase.CONTENT, **{clock: 1.0}, stale=0.5, total=LIMIT)
+    machine = at(Phase.CONTENT, **{limit: 1.0}, stale=0.5, total=LIMIT)
     machine.seen(what, 5.0)
     for now in (5.5, 5.75, 6.0):
         assert machine.seen(Seen.BYTE, now)
@@ -47,7 +47,7 @@ def test_one_mark_alone_is_done_after_its_wait(what: Seen, clock: str) -> None:
     assert machine.verdict is None
     assert machine.expire(6.0 + LATE) is Action.HANG_UP
     assert machine.verdict is not None
-    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.DONE, clock)
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.DONE, limit)
 
 
 def test_a_cut_after_an_end_mark_is_a_failure() -> None:
@@ -59,12 +59,12 @@ def test_a_cut_after_an_end_mark_is_a_failure() -> None:
 
 
 def test_content_after_a_finish_goes_on() -> None:
-    """It ends the finish clock and starts silence and progress anew, and no first-something clock."""
+    """It ends the finish limit and starts silence and progress anew, and no first-something limit."""
     machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, finish=1.0, first_content=3.0, ttfb=3.0)
     machine.seen(Seen.CONTENT, 0.5)
     assert machine.phase is Phase.CONTENT
     assert machine.left("finish", 0.5) is None
-    assert [machine.left(clock, 0.5) for clock in ("stale", "progress", "first_content", "ttfb")] == [
+    assert [machine.left(limit, 0.5) for limit in ("stale", "progress", "first_content", "ttfb")] == [
         30,
         20,
         None,
@@ -104,7 +104,7 @@ def test_a_drain_that_ran_out_wins_over_what_comes_later(later: str) -> None:
 
 
 def test_the_end_of_the_body_is_done() -> None:
-    """A body read to its end without a terminal event is done when the worker says so, and stops every clock."""
+    """A body read to its end without a terminal event is done when the worker says so, and stops every limit."""
     machine = at(Phase.CONTENT, stale=10.0, total=10.0, deadline_at=50.0)
     assert machine.finish(5.0)
     assert machine.verdict is not None
@@ -118,17 +118,17 @@ def test_the_end_of_the_body_is_done() -> None:
 # -- ties --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
-def test_an_expiry_is_over_only_after_its_instant(clock: str) -> None:
-    """At the very instant of the expiry the clock is in time; right after it is not."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
-    machine = at(phase, 0.0, **{clock: 10.0})
+@pytest.mark.parametrize("limit", RUNNING_LIMITS)
+def test_an_expiry_is_over_only_after_its_instant(limit: str) -> None:
+    """At the very instant of the expiry the limit is in time; right after it is not."""
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[limit]
+    machine = at(phase, 0.0, **{limit: 10.0})
     assert machine.due(10.0) is None
     assert machine.expire(10.0) is Action.NOTHING
     after = math.nextafter(10.0, math.inf)
     due = machine.due(after)
     assert due is not None
-    assert (due.clock, due.at) == (clock, 10.0)
+    assert (due.limit, due.at) == (limit, 10.0)
     assert machine.expire(after) is Action.KILL
 
 
@@ -154,11 +154,11 @@ def test_done_wins_a_tie_with_the_deadline() -> None:
 
 
 def test_a_tie_is_settled_alike_by_the_supervisor_and_the_worker() -> None:
-    """A read clock whose grace ends together with the total gives the same limit's name on both ways."""
+    """A limit on reading whose grace ends together with the total gives the same limit's name on both ways."""
     verdicts = []
     for supervisor_first in (True, False):
-        for clock in ("stale", "first_content"):
-            machine = at(Phase.BODY, 0.0, **{clock: 10.0, "total": 10.0 + 0.5 + GRACE})
+        for limit in ("stale", "first_content"):
+            machine = at(Phase.BODY, 0.0, **{limit: 10.0, "total": 10.0 + 0.5 + GRACE})
             assert machine.expire(10.5, waiting=True) is Action.NOTHING
             now = 11.5 + LATE
             if supervisor_first:
@@ -166,27 +166,27 @@ def test_a_tie_is_settled_alike_by_the_supervisor_and_the_worker() -> None:
             else:
                 machine.seen(Seen.EVENT, now)
             assert machine.verdict is not None
-            verdicts.append((clock, machine.verdict.limit, machine.verdict.seconds, machine.verdict.lag))
+            verdicts.append((limit, machine.verdict.limit, machine.verdict.seconds, machine.verdict.lag))
     assert verdicts == [("stale", "stale", 10.0, LATE), ("first_content", "first_content", 10.0, LATE)] * 2
 
 
 # -- the kill ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
-def test_a_kill_tells_its_numbers(clock: str) -> None:
+@pytest.mark.parametrize("limit", RUNNING_LIMITS)
+def test_a_kill_tells_its_numbers(limit: str) -> None:
     """The verdict of a kill names the limit, its seconds, what had passed on it, the phase and the lag."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
-    machine = at(phase, 3.0, **{clock: 10.0})
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[limit]
+    machine = at(phase, 3.0, **{limit: 10.0})
     assert machine.expire(13.0 + LATE) is Action.KILL
     verdict = machine.verdict
     assert verdict is not None
     assert (verdict.kind, verdict.at, verdict.phase) == (VerdictKind.KILLED, 13.0 + LATE, phase)
-    assert (verdict.limit, verdict.seconds, verdict.elapsed, verdict.lag) == (clock, 10.0, 10.0 + LATE, LATE)
+    assert (verdict.limit, verdict.seconds, verdict.elapsed, verdict.lag) == (limit, 10.0, 10.0 + LATE, LATE)
 
 
 def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> None:
-    """Elapsed is what passed since the clock began; a hold before that is none of its own."""
+    """Elapsed is what passed since the limit began; a hold before that is none of its own."""
     machine = at(Phase.CONTENT, 0.0, stale=10.0)
     machine.hold(4.0)
     machine.resume(504.0)
@@ -204,7 +204,7 @@ def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> No
 
 
 def test_there_is_one_kill() -> None:
-    """After the verdict no clock runs, nothing expires, and what comes is late."""
+    """After the verdict no limit runs, nothing expires, and what comes is late."""
     machine = at(Phase.CONTENT, 0.0, stale=10.0, total=10.5, deadline_at=11.0)
     assert machine.expire(10.0 + LATE) is Action.KILL
     verdict = machine.verdict

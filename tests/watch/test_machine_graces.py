@@ -1,4 +1,4 @@
-"""Clocks that stand in a hold, and read clocks that are given another second."""
+"""Limits that stand in a hold, and limits on reading that are given another second."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import pytest
 
 from llmwatch.watch.machine import GRACE, Action, VerdictKind
-from llmwatch.watch.states import EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import EVENT_DRIVEN, READ_DRIVEN, Phase, Seen
 from tests.watch.walking import (
     LIMIT,
-    RUNNING_CLOCKS,
+    RUNNING_LIMITS,
     RUNS_AFTER,
-    STRICT_CLOCKS,
+    STRICT_LIMITS,
     at,
     expiry,
 )
@@ -23,21 +23,21 @@ LATE = 0.25
 # -- holding -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clock", RUNNING_CLOCKS)
-def test_a_clock_keeps_its_remainder_over_a_hold(clock: str) -> None:
+@pytest.mark.parametrize("limit", RUNNING_LIMITS)
+def test_a_limit_keeps_its_remainder_over_a_hold(limit: str) -> None:
     """Held time is added to the expiry: 4 s used, 1,000 s held, 96 s left."""
-    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
-    machine = at(phase, 0.0, **{clock: LIMIT})
+    phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[limit]
+    machine = at(phase, 0.0, **{limit: LIMIT})
     machine.hold(4.0)
     assert machine.held
     assert expiry(machine) is None
     assert machine.expire(900.0) is Action.NOTHING
-    assert machine.left(clock, 900.0) == LIMIT - 4.0
+    assert machine.left(limit, 900.0) == LIMIT - 4.0
     machine.resume(1004.0)
     assert not machine.held
-    assert expiry(machine) == (clock, LIMIT + 1000.0)
+    assert expiry(machine) == (limit, LIMIT + 1000.0)
     assert machine.soonest <= LIMIT + 1000.0
-    assert machine.left(clock, 1005.0) == LIMIT - 5.0
+    assert machine.left(limit, 1005.0) == LIMIT - 5.0
 
 
 def test_the_deadline_runs_on_in_a_hold() -> None:
@@ -64,8 +64,8 @@ def test_holds_add_up_and_do_not_nest() -> None:
     assert expiry(machine) == ("stale", 10.0 + 3.0 + 4.0)
 
 
-def test_what_is_seen_in_a_hold_starts_its_clock_at_the_hold() -> None:
-    """An event that is decoded while the clocks stand starts a clock that has its whole limit at the resumption."""
+def test_what_is_seen_in_a_hold_starts_its_limit_at_the_hold() -> None:
+    """An event that is decoded while the limits stand starts a limit that has its whole limit at the resumption."""
     machine = at(Phase.EVENTS, 0.0, progress=10.0, stale=8.0)
     machine.seen(Seen.BYTE, 4.0)
     machine.hold(4.0)
@@ -90,46 +90,46 @@ def test_a_hold_across_an_expiry_keeps_the_attempt_alive() -> None:
 # -- look before you kill ----------------------------------------------------
 
 
-def over(clock: str) -> Action:
-    """What the expiry of a read clock comes to: after a finish mark it is a success."""
-    return Action.HANG_UP if clock == "finish" else Action.KILL
+def over(limit: str) -> Action:
+    """What the expiry of a limit on reading comes to: after a finish mark it is a success."""
+    return Action.HANG_UP if limit == "finish" else Action.KILL
 
 
-@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
-def test_bytes_that_wait_give_one_grace(clock: str) -> None:
-    """With bytes in the kernel a read clock gets a second from then, once."""
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+@pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
+def test_bytes_that_wait_give_one_grace(limit: str) -> None:
+    """With bytes in the kernel a limit on reading gets a second from then, once."""
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     now = 10.0 + LATE
     due = machine.due(now)
     assert due is not None
     assert machine.may_look(due)
     assert machine.expire(now, waiting=True) is Action.NOTHING
-    assert expiry(machine) == (clock, now + GRACE)
+    assert expiry(machine) == (limit, now + GRACE)
     assert not machine.may_look(machine.next_expiry())  # type: ignore[arg-type]
     assert machine.expire(now + GRACE, waiting=True) is Action.NOTHING
-    assert machine.expire(now + GRACE + LATE, waiting=True) is over(clock)
+    assert machine.expire(now + GRACE + LATE, waiting=True) is over(limit)
     assert machine.verdict is not None
-    numbers = (None, None) if clock == "finish" else (now + GRACE + LATE, LATE)
-    assert (machine.verdict.limit, machine.verdict.elapsed, machine.verdict.lag) == (clock, *numbers)
+    numbers = (None, None) if limit == "finish" else (now + GRACE + LATE, LATE)
+    assert (machine.verdict.limit, machine.verdict.elapsed, machine.verdict.lag) == (limit, *numbers)
 
 
-@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
-def test_a_supervisor_that_comes_late_mistrusts_itself(clock: str) -> None:
+@pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
+def test_a_supervisor_that_comes_late_mistrusts_itself(limit: str) -> None:
     """More than a second late it gives the grace without bytes; a second late exactly it does not."""
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
-    assert machine.expire(10.0 + GRACE) is over(clock)
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
+    assert machine.expire(10.0 + GRACE) is over(limit)
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     now = math.nextafter(10.0 + GRACE, math.inf)
     assert machine.expire(now) is Action.NOTHING
-    assert expiry(machine) == (clock, now + GRACE)
-    assert machine.expire(now + 100.0) is over(clock)
+    assert expiry(machine) == (limit, now + GRACE)
+    assert machine.expire(now + 100.0) is over(limit)
 
 
-@pytest.mark.parametrize("clock", STRICT_CLOCKS)
-def test_other_clocks_get_no_grace(clock: str) -> None:
+@pytest.mark.parametrize("limit", STRICT_LIMITS)
+def test_other_limits_get_no_grace(limit: str) -> None:
     """Connect, send and total are judged by the time alone, with bytes waiting or a supervisor late."""
-    phase = {"connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[clock]
-    machine = at(phase, 0.0, **{clock: 10.0})
+    phase = {"connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[limit]
+    machine = at(phase, 0.0, **{limit: 10.0})
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
@@ -139,51 +139,51 @@ def test_the_deadline_gets_no_grace() -> None:
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
-@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
+@pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
 @pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
 def test_bytes_that_wait_excuse_what_they_do_not_reset_only_from_who_could_not_read(
-    clock: str, read_before: float
+    limit: str, read_before: float
 ) -> None:
     """A limit on content, or ``finish``: where something was read within the last second they are a flood, or
     keep-alives, and no excuse.
     """
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     now = 10.0 + LATE
     machine.seen(Seen.BYTE, now - read_before)
     excused = read_before >= GRACE
-    assert machine.expire(now, waiting=True) is (Action.NOTHING if excused else over(clock))
+    assert machine.expire(now, waiting=True) is (Action.NOTHING if excused else over(limit))
 
 
-@pytest.mark.parametrize("clock", sorted(EVENT_CLOCKS))
-def test_a_worker_that_could_not_read_sees_content_in_its_grace(clock: str) -> None:
+@pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
+def test_a_worker_that_could_not_read_sees_content_in_its_grace(limit: str) -> None:
     """After a second without a read it reports what it reads now, whichever of it moves the answer forward; one that
     has read all the time is overdue.
     """
     seen = (Seen.BYTE, Seen.EVENT, Seen.CONTENT)
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     machine.seen(Seen.BYTE, 9.0)
     assert all(machine.seen(what, 10.0 + LATE) for what in seen)
     assert machine.verdict is None
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     machine.seen(Seen.BYTE, 9.5)
     assert not any(machine.seen(what, 10.0 + LATE) for what in seen)
     assert machine.verdict is not None
-    kind = VerdictKind.DONE if clock == "finish" else VerdictKind.KILLED
-    assert (machine.verdict.kind, machine.verdict.limit) == (kind, clock)
+    kind = VerdictKind.DONE if limit == "finish" else VerdictKind.KILLED
+    assert (machine.verdict.kind, machine.verdict.limit) == (kind, limit)
 
 
-@pytest.mark.parametrize(("clock", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
-def test_the_grace_is_renewed_by_reset(clock: str, what: Seen) -> None:
+@pytest.mark.parametrize(("limit", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
+def test_the_grace_is_renewed_by_reset(limit: str, what: Seen) -> None:
     """Each new wait has a grace of its own."""
-    machine = at(Phase.CONTENT, 0.0, **{clock: 10.0})
+    machine = at(Phase.CONTENT, 0.0, **{limit: 10.0})
     for begin in (0.0, 10.5, 21.0):
-        assert expiry(machine) == (clock, begin + 10.0)
+        assert expiry(machine) == (limit, begin + 10.0)
         assert machine.expire(begin + 10.0 + LATE, waiting=True) is Action.NOTHING
         assert machine.seen(what, begin + 10.5)
     assert machine.verdict is None
 
 
-def test_a_grace_of_one_clock_is_none_for_another() -> None:
+def test_a_grace_of_one_limit_is_none_for_another() -> None:
     """Silence that was excused does not excuse the first content."""
     machine = at(Phase.BODY, 0.0, stale=10.0, first_content=10.5)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
@@ -193,7 +193,7 @@ def test_a_grace_of_one_clock_is_none_for_another() -> None:
     assert machine.verdict.limit == "first_content"
 
 
-def test_a_keep_alive_does_not_renew_the_grace_of_a_content_clock() -> None:
+def test_a_keep_alive_does_not_renew_the_grace_of_a_content_limit() -> None:
     """Bytes reset the silence and leave the grace of the first content as it was."""
     machine = at(Phase.BODY, 0.0, first_content=10.0, stale=LIMIT)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
@@ -218,22 +218,22 @@ def test_a_grace_stands_still_in_a_hold() -> None:
     assert expiry(machine) == ("progress", 10.0 + LATE + GRACE + 10.0)
 
 
-@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
-def test_a_read_that_comes_before_the_supervisor_is_accepted(clock: str) -> None:
+@pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
+def test_a_read_that_comes_before_the_supervisor_is_accepted(limit: str) -> None:
     """A process that was stopped with bytes waiting reads on: the reading itself is the excuse."""
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     assert machine.seen(Seen.BYTE, 500.0)
     assert machine.verdict is None
 
 
-@pytest.mark.parametrize("clock", sorted(READ_CLOCKS))
-def test_once_the_grace_is_used_the_time_decides(clock: str) -> None:
-    """After its grace a read clock is strict towards the worker too."""
-    machine = at(RUNS_AFTER[clock], 0.0, **{clock: 10.0})
+@pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
+def test_once_the_grace_is_used_the_time_decides(limit: str) -> None:
+    """After its grace a limit on reading is strict towards the worker too."""
+    machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     machine.expire(10.0 + LATE, waiting=True)
     assert not machine.seen(Seen.CONTENT, 11.0 + LATE + LATE)
     assert machine.verdict is not None
-    assert (machine.verdict.kind is VerdictKind.KILLED, machine.verdict.limit) == (clock != "finish", clock)
+    assert (machine.verdict.kind is VerdictKind.KILLED, machine.verdict.limit) == (limit != "finish", limit)
     assert machine.late == 1
 
 
@@ -250,34 +250,34 @@ STRICT = [
 ]
 
 
-@pytest.mark.parametrize(("clock", "phase", "what"), STRICT)
-def test_a_strict_clock_beats_the_worker_by_its_time_stamp(clock: str, phase: Phase, what: Seen) -> None:
+@pytest.mark.parametrize(("limit", "phase", "what"), STRICT)
+def test_a_strict_limit_beats_the_worker_by_its_time_stamp(limit: str, phase: Phase, what: Seen) -> None:
     """What comes after a strict expiry is too late even when the supervisor has not woken yet."""
-    limits = {} if clock == "deadline" else {clock: 10.0}
-    machine = at(phase, 0.0, deadline_at=10.0 if clock == "deadline" else None, **limits)
+    limits = {} if limit == "deadline" else {limit: 10.0}
+    machine = at(phase, 0.0, deadline_at=10.0 if limit == "deadline" else None, **limits)
     assert not machine.seen(what, 10.0 + LATE)
     verdict = machine.verdict
     assert verdict is not None
-    assert (verdict.kind, verdict.limit, verdict.phase, verdict.lag) == (VerdictKind.KILLED, clock, phase, LATE)
+    assert (verdict.kind, verdict.limit, verdict.phase, verdict.lag) == (VerdictKind.KILLED, limit, phase, LATE)
     assert machine.late == 1
     assert machine.expire(10.0 + LATE) is Action.NOTHING
 
 
-@pytest.mark.parametrize("clock", ["total", "deadline"])
+@pytest.mark.parametrize("limit", ["total", "deadline"])
 @pytest.mark.parametrize("end", ["finish", "fail"])
-def test_an_end_after_a_strict_expiry_is_a_kill(clock: str, end: str) -> None:
+def test_an_end_after_a_strict_expiry_is_a_kill(limit: str, end: str) -> None:
     """A clean end or an error that comes after the expiry does not hide it."""
-    machine = at(Phase.CONTENT, 0.0, deadline_at=10.0 if clock == "deadline" else None, total=10.0)
-    if clock == "deadline":
+    machine = at(Phase.CONTENT, 0.0, deadline_at=10.0 if limit == "deadline" else None, total=10.0)
+    if limit == "deadline":
         machine = at(Phase.CONTENT, 0.0, deadline_at=10.0)
     now = 10.0 + LATE
     assert not (machine.finish(now) if end == "finish" else machine.fail(OSError(), now))
     assert machine.verdict is not None
-    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, clock)
+    assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, limit)
 
 
 def test_a_cancellation_wins_over_an_expiry_that_nobody_has_judged() -> None:
-    """Who gives a call up gets a cancellation, whatever the clocks say."""
+    """Who gives a call up gets a cancellation, whatever the limits say."""
     machine = at(Phase.CONTENT, 0.0, total=10.0)
     assert machine.cancel("lifecycle", 20.0)
     assert machine.verdict is not None

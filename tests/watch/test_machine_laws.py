@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmwatch.watch.machine import GRACE, Action, Machine, Verdict, VerdictKind
-from llmwatch.watch.states import CLOCKS, EVENT_CLOCKS, READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import ATTEMPT_LIMITS, EVENT_DRIVEN, READ_DRIVEN, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, observations, steps
 from tests.watch.modelled import Story
 from tests.watch.walking import PATHS, expiry
 
 ORDER = list(Phase)
-RANK = {clock: rank for rank, clock in enumerate((*CLOCKS, "deadline"))}
+RANK = {limit: rank for rank, limit in enumerate((*ATTEMPT_LIMITS, "deadline"))}
 
 OLD = 2.0
 """Seconds before which no generated life ends by itself: most would, before anything can expire."""
@@ -46,9 +46,9 @@ class Life(RuleBasedStateMachine):
         return self.story.expiries(self.held_total, held=self.held_at is not None, over=over)
 
     def overdue(self) -> list[str]:
-        """The clocks that have expired, the earliest first, ties by rank."""
-        expired = [(at, RANK[clock], clock) for clock, at in self.expiries().items() if at < self.now]
-        return [clock for _, _, clock in sorted(expired)]
+        """The limits that have expired, the earliest first, ties by rank."""
+        expired = [(at, RANK[limit], limit) for limit, at in self.expiries().items() if at < self.now]
+        return [limit for _, _, limit in sorted(expired)]
 
     def inexcusable(self) -> list[str]:
         """The first of them that ends the attempt even if something was just read.
@@ -59,14 +59,14 @@ class Life(RuleBasedStateMachine):
         """
         if self.story.refused:
             return []
-        for clock in self.overdue():
-            if clock in READ_CLOCKS and clock not in self.story.graces:
-                if clock not in EVENT_CLOCKS:
+        for limit in self.overdue():
+            if limit in READ_DRIVEN and limit not in self.story.graces:
+                if limit not in EVENT_DRIVEN:
                     continue
                 if self.read_nothing():
-                    self.story.excuse(clock, self.active)
+                    self.story.excuse(limit, self.active)
                     continue
-            return [clock]
+            return [limit]
         return []
 
     def read_nothing(self) -> bool:
@@ -130,12 +130,12 @@ class Life(RuleBasedStateMachine):
             assert action is Action.NOTHING
             assert self.machine.verdict is before
             return
-        clock = overdue[0]
-        waiting = waiting and (clock not in EVENT_CLOCKS or self.read_nothing())
-        if clock in READ_CLOCKS and clock not in self.story.graces and (waiting or self.now - at[clock] > GRACE):
+        limit = overdue[0]
+        waiting = waiting and (limit not in EVENT_DRIVEN or self.read_nothing())
+        if limit in READ_DRIVEN and limit not in self.story.graces and (waiting or self.now - at[limit] > GRACE):
             assert action is Action.NOTHING
             assert self.machine.verdict is before
-            self.story.excuse(clock, self.active)
+            self.story.excuse(limit, self.active)
         elif self.story.refused or self.story.settled or self.story.ended:
             assert action is Action.HANG_UP
             assert (self.machine.verdict is None) == self.story.refused
@@ -146,8 +146,8 @@ class Life(RuleBasedStateMachine):
             assert action is Action.KILL
             assert before is None
             assert verdict is not None
-            assert (verdict.kind, verdict.limit, verdict.at) == (VerdictKind.KILLED, clock, self.now)
-            assert verdict.lag == self.now - at[clock] > 0
+            assert (verdict.kind, verdict.limit, verdict.at) == (VerdictKind.KILLED, limit, self.now)
+            assert verdict.lag == self.now - at[limit] > 0
 
     @precondition(lambda self: self.now >= OLD)
     @rule(how=st.sampled_from(["finish", "fail", "cancel"]))
@@ -190,9 +190,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.machine.verdict is None)
     def the_next_expiry_follows_from_the_story(self) -> None:
-        """Which clock expires next, and when, is a function of what was seen."""
+        """Which limit expires next, and when, is a function of what was seen."""
         found = self.expiries()
-        expected = min(((at, RANK[clock], clock) for clock, at in found.items()), default=None)
+        expected = min(((at, RANK[limit], limit) for limit, at in found.items()), default=None)
         assert expiry(self.machine) == (None if expected is None else (expected[2], expected[0]))
 
     @invariant()
@@ -204,10 +204,10 @@ class Life(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.machine.verdict is not None)
     def after_the_verdict_only_a_drain_runs(self) -> None:
-        """A verdict stops every clock but the drain of an answer that is complete."""
+        """A verdict stops every limit but the drain of an answer that is complete."""
         due, verdict = self.machine.next_expiry(), self.machine.verdict
         if due is not None:
-            assert due.clock == "drain"
+            assert due.limit == "drain"
             assert verdict is not None
             assert verdict.kind is VerdictKind.DONE
 

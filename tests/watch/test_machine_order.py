@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmwatch.watch.machine import Action, Machine, VerdictKind
-from llmwatch.watch.states import CLOCKS, Phase, Seen
+from llmwatch.watch.states import ATTEMPT_LIMITS, Phase, Seen
 from tests.watch.generated import deadlines, law, limits, plain_law, steps
 from tests.watch.walking import at, expiry
 
@@ -47,19 +47,19 @@ drips = st.sampled_from([Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH])
     st.sampled_from([Phase.BODY, Phase.EVENTS, Phase.CONTENT]),
     st.lists(st.tuples(steps, keep_alives), max_size=20),
 )
-def test_keep_alives_never_reset_a_content_clock(
+def test_keep_alives_never_reset_a_content_limit(
     limits: dict[str, float | None], phase: Phase, pings: list[tuple[float, Seen]]
 ) -> None:
-    """However many bytes and empty events come, the clocks that wait for content expire when they would have."""
+    """However many bytes and empty events come, the limits that wait for content expire when they would have."""
     machine, now = at(phase, **limits), 0.0
-    clocks = ("first_content", "progress", "total")
-    left = {clock: machine.left(clock, now) for clock in clocks}
+    limits = ("first_content", "progress", "total")
+    left = {limit: machine.left(limit, now) for limit in limits}
     for passed, ping in pings:
         now += passed
         if not machine.seen(ping, now):
             break
-        left = {clock: None if rest is None else max(0.0, rest - passed) for clock, rest in left.items()}
-        assert {clock: machine.left(clock, now) for clock in clocks} == left
+        left = {limit: None if rest is None else max(0.0, rest - passed) for limit, rest in left.items()}
+        assert {limit: machine.left(limit, now) for limit in limits} == left
 
 
 @plain_law
@@ -119,20 +119,20 @@ def test_done_wins_a_tie(
 
 @plain_law
 @given(limits, moves, st.integers(1, 10**6).map(float))
-def test_a_held_clock_does_not_run(
+def test_a_held_limit_does_not_run(
     limits: dict[str, float | None], before: list[tuple[float, object]], held: float
 ) -> None:
     """A hold of any length moves every expiry by that length, and nothing expires in it."""
     machine, now = begun(limits, None, before)
     assume(not machine.held)
     due, verdict = machine.next_expiry(), machine.verdict
-    left = {clock: machine.left(clock, now) for clock in CLOCKS}
+    left = {limit: machine.left(limit, now) for limit in ATTEMPT_LIMITS}
     machine.hold(now)
     assert machine.expire(now + held) is Action.NOTHING
     machine.resume(now + held)
     assert machine.verdict is verdict
-    assert expiry(machine) == (None if due is None else (due.clock, due.at + held))
-    assert {clock: machine.left(clock, now + held) for clock in CLOCKS} == left
+    assert expiry(machine) == (None if due is None else (due.limit, due.at + held))
+    assert {limit: machine.left(limit, now + held) for limit in ATTEMPT_LIMITS} == left
 
 
 @plain_law
@@ -218,7 +218,7 @@ def test_a_strict_verdict_does_not_depend_on_who_runs_first(
     step: object,
     waiting: bool,
 ) -> None:
-    """Unless a read clock could still be excused, it does not even depend on what lies in the kernel."""
+    """Unless a limit on reading could still be excused, it does not even depend on what lies in the kernel."""
     one, now = begun(limits, deadline_at, before)
     now += passed
     due = one.due(now)

@@ -61,7 +61,7 @@ def manual() -> tuple[Supervisor, ManualClock]:
 
 
 def test_reset_costs_the_supervisor_nothing(stage: MakeStage) -> None:
-    """A thousand events reset the clocks without one message to the supervisor."""
+    """A thousand events reset the limits without one message to the supervisor."""
     one = stage(stale=10.0, progress=20.0, ttfb=5.0, first_content=5.0, total=1e6, deadline=1e6)
     one.open()
     one.receive("first")
@@ -91,7 +91,7 @@ def test_a_life_costs_few_messages(stage: MakeStage) -> None:
     assert one.supervisor.messages <= 4
 
 
-def test_a_shorter_clock_that_starts_later_is_kept_to(stage: MakeStage) -> None:
+def test_a_shorter_limit_that_starts_later_is_kept_to(stage: MakeStage) -> None:
     """The supervisor sleeps for the first byte's 100 s, then a silence of 5 s comes first."""
     one = stage(ttfb=100.0, stale=5.0)
     one.open()

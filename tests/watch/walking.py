@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from llmwatch.watch.machine import Due, Machine
-from llmwatch.watch.states import READ_CLOCKS, Phase, Seen
+from llmwatch.watch.states import READ_DRIVEN, Phase, Seen
 
-FIRST_CLOCKS = ("connect", "send", "headers", "ttfb", "first_event", "first_content")
-STRICT_CLOCKS = ("connect", "send", "total")
-RUNNING_CLOCKS = (*FIRST_CLOCKS, "stale", "progress", "total")
+FIRST_LIMITS = ("connect", "send", "headers", "ttfb", "first_event", "first_content")
+STRICT_LIMITS = ("connect", "send", "total")
+RUNNING_LIMITS = (*FIRST_LIMITS, "stale", "progress", "total")
 LIMIT = 100.0
 """Seconds; larger than every walk takes."""
 
@@ -36,7 +36,7 @@ IMPLIED: dict[Seen, tuple[Seen, ...]] = {
 }
 assert set(IMPLIED) == set(Seen)
 
-# The last observation that starts or resets a read clock, so that the clock runs after it.
+# The last observation that starts or resets a limit on reading, so that the limit runs after it.
 RUNS_AFTER: dict[str, Phase] = {
     "headers": Phase.WAITING,
     "ttfb": Phase.HEADERS,
@@ -46,7 +46,7 @@ RUNS_AFTER: dict[str, Phase] = {
     "progress": Phase.CONTENT,
     "finish": Phase.FINISHING,
 }
-assert set(RUNS_AFTER) == READ_CLOCKS
+assert set(RUNS_AFTER) == READ_DRIVEN
 
 
 def walk(machine: Machine, phase: Phase, now: float = 0.0) -> Machine:
@@ -65,4 +65,4 @@ def at(phase: Phase, now: float = 0.0, *, deadline_at: float | None = None, **li
 def expiry(machine: Machine) -> tuple[str, float] | None:
     """The next expiry as a pair."""
     due: Due | None = machine.next_expiry()
-    return None if due is None else (due.clock, due.at)
+    return None if due is None else (due.limit, due.at)

@@ -146,7 +146,7 @@ def test_without_a_bound_any_body(serve: Serve) -> None:
 # -- inside another call -----------------------------------------------------
 
 
-def test_the_clocks_of_the_call_that_waits_stand(hang: Hang, manual: Time) -> None:
+def test_the_limits_of_the_call_that_waits_stand(hang: Hang, manual: Time) -> None:
     """Those of every call around it; afterwards they have what they had left."""
     inside, after = hang(), hang()
 

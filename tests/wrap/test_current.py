@@ -285,7 +285,7 @@ def test_what_cannot_be_called(wrong: Any) -> None:
 # -- pauses ------------------------------------------------------------------
 
 
-def test_a_pause_stops_the_clocks_of_all_functions_around_it(manual: Time) -> None:
+def test_a_pause_stops_the_limits_of_all_functions_around_it(manual: Time) -> None:
     """Whatever time a person takes; afterwards each has what it had left."""
     innermost = Orders()
     running = in_thread(
@@ -344,7 +344,7 @@ def test_pauses_nest(manual: Time) -> None:
 
 
 def test_a_beat_in_a_pause_does_not_end_it(manual: Time) -> None:
-    """The clocks stand until the block ends."""
+    """The limits stand until the block ends."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10, stale=10), retry=Retry.none())
 
@@ -390,7 +390,7 @@ def test_an_item_in_a_pause_does_not_end_it(manual: Time) -> None:
 
 
 def test_a_pause_does_not_outlast_a_cancellation() -> None:
-    """Giving up ends a call whose clocks stand."""
+    """Giving up ends a call whose limits stand."""
     function, token = Orders(), CancelToken()
     running = begin(function, cancel=token)
     pause = paused()
@@ -403,7 +403,7 @@ def test_a_pause_does_not_outlast_a_cancellation() -> None:
 
 
 def test_a_pause_of_a_thread_with_the_context(manual: Time) -> None:
-    """Another thread of the function can stop its clocks, and those around it."""
+    """Another thread of the function can stop its limits, and those around it."""
     function = Orders()
     running = in_thread(
         call, lambda: call(function, limits=Limits(ttfb=10)), limits=Limits(ttfb=10), retry=Retry.none()

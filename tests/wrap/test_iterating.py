@@ -213,7 +213,7 @@ def test_a_stop_iteration_in_the_wrong_place() -> None:
 # -- limits ------------------------------------------------------------------
 
 
-def test_items_reset_the_clocks(manual: Time) -> None:
+def test_items_reset_the_limits(manual: Time) -> None:
     """The iteration lives for as long as items come within the limit, and not longer."""
     source = Source()
     items = iterate(source, limits=Limits(ttfb=10, stale=10, progress=10), abort=lambda: source.give(None))
@@ -255,7 +255,7 @@ def test_the_limits_of_a_stream_hold(manual: Time, limits: dict[str, float], lim
 
 
 def test_a_slow_caller_is_never_killed(manual: Time) -> None:
-    """While 64 items wait for it, the clocks stand and nothing more is made."""
+    """While 64 items wait for it, the limits stand and nothing more is made."""
     source = Source()
     source.give(*range(200), None)
     items = iterate(source, limits=Limits(ttfb=10, stale=10, progress=10, total=10))
@@ -341,7 +341,7 @@ def test_a_callback_from_inside(manual: Time) -> None:
 
     items = iterate(generator, limits=Limits(stale=10))
     assert next(items) == 1
-    eventually(lambda: manual.attempts()[0].counting().clock == "stale", "silence counts")
+    eventually(lambda: manual.attempts()[0].counting().limit == "stale", "silence counts")
     manual.expire(10)
     with pytest.raises(WatchTimeout):
         next(items)

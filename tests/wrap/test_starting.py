@@ -40,7 +40,7 @@ def test_the_defaults() -> None:
     }
 
 
-def test_content_clocks_of_a_function_count_where_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_limits_of_a_function_count_where_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """By an argument, by the environment, by the single knob; the argument goes first."""
     assert _limits("CALL", Limits(progress=7))["progress"] == (7, "set explicitly")
     assert _limits("CALL", Limits(progress=0))["progress"][0] is None
