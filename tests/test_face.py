@@ -115,7 +115,7 @@ ROOMS = {
     "engine",
     "errors",
     "interruption",
-    "module_locks",
+    "at_fork",
     "payload",
     "policy",
     "records",

@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from llmwatch import at_fork
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.refresh_failure import Failure, timed_out
 from llmwatch.errors import Cancelled
 from llmwatch.transport import context as contexts
-from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import serving
 from llmwatch.watch.clock import Clock, Waiter
 from llmwatch.watch.interfaces import Aborted

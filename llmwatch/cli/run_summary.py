@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Container
 from contextlib import suppress
 
-from llmwatch import CallRecord, stats
+from llmwatch import CallRecord, at_fork, stats
 from llmwatch.policy import incident_log
 from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
 from llmwatch.policy.resolved import TIMEOUT_SOURCE
 from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
-from llmwatch.watch import at_fork
 from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["Summary"]

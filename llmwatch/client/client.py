@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 
+from llmwatch import at_fork
 from llmwatch.client.collected import Collected
 from llmwatch.client.stream import Stream
 from llmwatch.engine.answering import ResponseCall
@@ -26,7 +27,6 @@ from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import Door
 from llmwatch.transport.sender import Sender
-from llmwatch.watch import at_fork
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
 

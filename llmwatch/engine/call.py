@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable, Container, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
+from llmwatch.at_fork import in_child
 from llmwatch.engine.gate import Turn
 from llmwatch.engine.history import History
 from llmwatch.engine.incident_sinks import incident_sinks
@@ -672,6 +673,7 @@ def _threads() -> set[int]:
 atexit.register(_leave_open_calls)
 
 
+@in_child
 def _leave_to_parent() -> None:
     """In a forked child: the calls that are open are the parent's, and may be closed here all the same."""
     for reference in list(_open.values()):
@@ -679,7 +681,3 @@ def _leave_to_parent() -> None:
         if call is not None:
             call.after_fork()
     _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from llmwatch import at_fork
 from llmwatch.engine.gate import Gate
 from llmwatch.policy import EffectiveRetry
-from llmwatch.watch import at_fork
 
 __all__ = ["MOST_HOSTS", "Hosts"]
 

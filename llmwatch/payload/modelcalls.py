@@ -21,8 +21,8 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import ConfigError
-from llmwatch.module_locks import renew_in_child
 from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import model_of
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import ConfigError
-from llmwatch.module_locks import renew_in_child
 from llmwatch.payload.endpoints import endpoints_at
 
 __all__ = ["REASONING_MODELS", "asks_for_thinking", "is_reasoning_model", "model_of", "register_reasoning_model"]

@@ -7,11 +7,11 @@ A library logs where its user may have hung anything: a handler that raises is n
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.interruption import is_interruption
 
 __all__ = ["EVERY", "LogLimit", "LogLimits", "say", "say_seldom"]
@@ -24,6 +24,7 @@ _MOST_KEYS = 256
 _log = logging.getLogger("llmwatch")
 
 _lock = threading.RLock()  # protects the fields of every limit below; a leaf, re-entrant for signal handlers
+renew_in_child(globals(), "_lock", threading.RLock)
 
 
 def say(level: int, message: str, *values: object, extra: dict[str, object] | None = None) -> None:
@@ -84,13 +85,3 @@ def say_seldom(kind: Hashable, now: float, level: int, message: str, *values: ob
         say(level, message, *values)
     elif count is not None:
         say(level, message + " (%d times since the last line about it)", *values, count)
-
-
-def _after_fork_in_child() -> None:
-    """Another thread of the parent may have held the lock for ever."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

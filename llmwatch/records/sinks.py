@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.interruption import is_interruption
 from llmwatch.records.call import CallRecord
 from llmwatch.records.log import LogLimit, say, say_seldom
@@ -43,6 +44,9 @@ _INCIDENTS, _ERRORS = "incidents_lost", "sink_errors"
 _lost: Counter[str] = Counter()
 # Protects _lost, and what the incident logs count. A leaf; re-entrant, since a signal handler may make a call.
 _lost_lock = threading.RLock()
+renew_in_child(globals(), "_lost_lock", threading.RLock)
+# What the parent lost is its own.
+renew_in_child(globals(), "_lost", Counter)
 
 
 def losses() -> dict[str, int]:
@@ -53,17 +57,6 @@ def losses() -> dict[str, int]:
     with _lost_lock:
         lost = _lost.copy()
     return {name: lost[name] for name in (_INCIDENTS, _ERRORS)}
-
-
-def _after_fork_in_child() -> None:
-    """Another thread of the parent may have held the lock for ever; what the parent lost is its own."""
-    global _lost_lock
-    _lost_lock = threading.RLock()
-    _lost.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:

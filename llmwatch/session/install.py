@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import requests
 from requests.adapters import BaseAdapter
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.engine.settings import ClientSettings, Settings, checked_settings, shows_settings
-from llmwatch.module_locks import renew_in_child
 from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import WatchedAdapter

@@ -12,13 +12,13 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import LocationValueError
 from urllib3.util import parse_url
 
+from llmwatch import at_fork
 from llmwatch.errors import ConfigError
 from llmwatch.transport import context as contexts
 from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
-from llmwatch.watch import at_fork
 
 __all__ = ["REQUEST_ID_HEADERS", "WatchedAdapter", "request_id_of"]
 

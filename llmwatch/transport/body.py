@@ -31,8 +31,8 @@ from typing import Any
 from urllib3.exceptions import DecodeError, IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
+from llmwatch import at_fork
 from llmwatch.transport.peer import PeerSocket
-from llmwatch.watch import at_fork
 
 __all__ = ["BodyReader", "StreamedResponse"]
 

@@ -7,7 +7,6 @@ gets plain urllib3.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import requests
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.redaction.sent import Asked
 from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
@@ -90,14 +90,8 @@ class RequestContext:
             connection.discarded = True
 
 
-def _forget_context() -> None:
-    """In a forked child the request context of the thread that forked is the parent's."""
-    global _local
-    _local = threading.local()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_context)
+# In a forked child the request context of the thread that forked is the parent's.
+renew_in_child(globals(), "_local", threading.local)
 
 
 def current() -> RequestContext | None:

@@ -33,13 +33,12 @@ from urllib3.connection import HTTPConnection
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 from urllib3.util.retry import Retry
 
+from llmwatch.at_fork import follow, renew_in_child
 from llmwatch.interruption import is_interruption
-from llmwatch.module_locks import renew_in_child
 from llmwatch.records.log import say
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
-from llmwatch.watch import at_fork
 
 __all__ = ["Interceptor", "add_interceptor", "adopt_adapter", "adopt_proxy", "own_retries", "remove_interceptor"]
 
@@ -117,7 +116,7 @@ class _Adopted:
         self._warned: set[str] = set()
         self._managers: weakref.WeakSet[PoolManager] = weakref.WeakSet()
         self._inherited: list[Any] = []
-        at_fork.follow(self)
+        follow(self)
 
     def after_fork(self) -> None:
         """In a forked child: other threads of the parent may have held the locks, and its idle connections are its

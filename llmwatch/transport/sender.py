@@ -23,6 +23,7 @@ from urllib3.exceptions import DecodeError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import Timeout
 
+from llmwatch import at_fork
 from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
@@ -30,7 +31,6 @@ from llmwatch.transport.context import RequestContext
 from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
-from llmwatch.watch import at_fork
 
 __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 

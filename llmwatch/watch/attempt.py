@@ -15,13 +15,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.interruption import is_interruption
 from llmwatch.watch import patched
@@ -866,13 +866,7 @@ class Attempt(Watched, Generic[T]):
         self._shut_down = True
 
 
-def _forget_worker() -> None:
-    """In a forked child nobody is a worker, although the thread that forked, and lives on there, may have been one."""
-    global _serving
-    _serving = threading.local()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_worker)
+# The thread that forked, and lives on in the child, may have been a worker of the parent.
+renew_in_child(globals(), "_serving", threading.local)
 
 atexit.register(supervisors._end_all)

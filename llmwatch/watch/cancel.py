@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from llmwatch.watch import at_fork
+from llmwatch import at_fork
 
 __all__ = ["CancelToken"]
 

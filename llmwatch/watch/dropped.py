@@ -22,11 +22,11 @@ from __future__ import annotations
 import _thread
 import functools
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 
+from llmwatch.at_fork import in_child
 from llmwatch.records.log import say
 from llmwatch.redaction import redact
 from llmwatch.watch.machine import Action
@@ -204,11 +204,8 @@ def finish(lend: Lend) -> None:
     TELLING.finish(_AT_EXIT / 2, lend)
 
 
-def _after_fork_in_child() -> None:
+@in_child
+def _forget_dropped() -> None:
     _left.clear()
     for backlog in (CLOSING, TELLING):
         backlog.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,12 +19,12 @@ import contextlib
 import heapq
 import itertools
 import logging
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 
+from llmwatch.at_fork import in_child, renew_in_child
 from llmwatch.watch import dropped
 from llmwatch.watch.clock import SYSTEM, Clock, Waiter
 from llmwatch.watch.interfaces import Watched
@@ -196,6 +196,7 @@ def _pause(seconds: float) -> None:
 
 _current: Supervisor | None = None
 _current_lock = threading.RLock()  # protects _current; a leaf
+renew_in_child(globals(), "_current_lock", threading.RLock)
 
 
 def current() -> Supervisor:
@@ -221,18 +222,15 @@ def finish_dropped() -> None:
         dropped.finish(_current.look_at)
 
 
+@in_child
 def _detach_in_child() -> None:
     """In a forked child: no thread of the parent lives here, so its attempts are inert and a new supervisor is made
     on demand.
     """
-    global _current, _current_lock
-    inherited, _current, _current_lock = _current, None, threading.RLock()
+    global _current
+    inherited, _current = _current, None
     if inherited is not None:
         # The parent's other threads may have held these locks at the fork, so none of them is touched.
         for attempt in inherited.registry.inherited():
             with contextlib.suppress(Exception):
                 attempt.detach_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_detach_in_child)

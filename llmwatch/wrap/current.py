@@ -11,12 +11,12 @@ Locks: every step here takes the lock of one attempt and gives it back before it
 from __future__ import annotations
 
 import contextvars
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
+from llmwatch.at_fork import in_child
 from llmwatch.errors import ConfigError
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.interfaces import Aborted
@@ -73,13 +73,10 @@ class Frame:
 _frame: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("llmwatch_frame", default=None)
 
 
+@in_child
 def _forget_frame() -> None:
     """In a forked child no function of the parent is watched."""
     _frame.set(None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_frame)
 
 
 def enter(attempt: Attempt[Any]) -> Frame:

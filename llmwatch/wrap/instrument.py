@@ -8,13 +8,13 @@ a thread that the function starts, are not found.
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
 import requests
 from requests.adapters import BaseAdapter
 
+from llmwatch.at_fork import in_child, renew_in_child
 from llmwatch.transport import context as contexts
 from llmwatch.transport import instrument
 from llmwatch.transport.adapter import request_id_of
@@ -99,6 +99,7 @@ def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapt
 # Protects _running and orders adding and removing; taken before the lock of :mod:`llmwatch.transport.instrument`, which
 # is a leaf.
 _lock = threading.RLock()
+renew_in_child(globals(), "_lock", threading.RLock)
 _running = 0
 
 
@@ -121,14 +122,10 @@ def end() -> None:
             instrument.remove_interceptor(find)
 
 
-def _after_fork() -> None:
+@in_child
+def _forget_functions() -> None:
     """In a forked child no function of the parent runs."""
-    global _lock, _running
-    _lock = threading.RLock()
+    global _running
     if _running:
         _running = 0
         instrument.remove_interceptor(find)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

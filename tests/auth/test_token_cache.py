@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from llmwatch import at_fork
 from llmwatch.auth.grant import Grant, Raised
 from llmwatch.auth.refresh_failure import Failure, of_status
 from llmwatch.auth.token_cache import THREAD, Token, TokenCache
 from llmwatch.errors import TooManyThreads
-from llmwatch.watch import at_fork
 from llmwatch.watch.clock import ManualClock
 from tests.end_to_end.calls import Running, eventually, in_thread
 from tests.end_to_end.times import PATIENCE

@@ -26,7 +26,7 @@ def test_the_package_holds_no_logic() -> None:
     assert {type(node) for node in tree.body} <= {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
-_BELOW = ("llmwatch.records", "llmwatch.redaction", "llmwatch.interruption")
+_BELOW = ("llmwatch.records", "llmwatch.redaction", "llmwatch.at_fork", "llmwatch.interruption")
 
 
 def test_it_knows_nothing_else_of_llmwatch() -> None:

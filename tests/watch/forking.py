@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from llmwatch.watch import at_fork
+from llmwatch import at_fork
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.attempt import Attempt, BatchMeaning, serving
 from llmwatch.watch.channel import Bounds

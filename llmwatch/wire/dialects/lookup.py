@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import ConfigError
-from llmwatch.module_locks import renew_in_child
 from llmwatch.records.log import say
 from llmwatch.wire.dialects.anthropic import Anthropic
 from llmwatch.wire.dialects.baidu import Baidu

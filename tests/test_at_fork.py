@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import pathlib
 
 import pytest
 
-from llmwatch.watch import at_fork
+from llmwatch import at_fork
 
 
 class Member:
@@ -61,3 +62,37 @@ def test_a_member_may_invite_another(monkeypatch: pytest.MonkeyPatch) -> None:
     at_fork._after_fork_in_child()
     assert [host.told for host in hosts] == [1, 1]
     assert guest in at_fork._members
+
+
+def test_locks_are_new_before_anything_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members and functions find new locks; the functions come last, and one that fails keeps none from its turn."""
+    monkeypatch.setattr(at_fork, "_members", type(at_fork._members)())
+    monkeypatch.setattr(at_fork, "_functions", [])
+    monkeypatch.setattr(at_fork, "_renewals", [])
+    module: dict[str, object] = {"lock": "old"}
+    seen: list[tuple[str, object]] = []
+
+    class Looking(Member):
+        def after_fork(self) -> None:
+            seen.append(("member", module["lock"]))
+
+    @at_fork.in_child
+    def broken() -> None:
+        seen.append(("broken", module["lock"]))
+        raise RuntimeError("broken")
+
+    @at_fork.in_child
+    def after() -> None:
+        seen.append(("function", module["lock"]))
+
+    looking = Looking()
+    at_fork.follow(looking)
+    at_fork.renew_in_child(module, "lock", lambda: "new")
+    at_fork._after_fork_in_child()
+    assert seen == [("member", "new"), ("broken", "new"), ("function", "new")]
+
+
+def test_one_module_registers() -> None:
+    """What happens in a forked child is said in one place: no other module of the package registers by itself."""
+    root = pathlib.Path(at_fork.__file__).parent
+    assert [path.name for path in root.rglob("*.py") if "register_at_fork(" in path.read_text()] == ["at_fork.py"]
