@@ -35,6 +35,7 @@ from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEven
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision
+from llmwatch.records.call import CallOutcome
 from llmwatch.records.log import say
 from llmwatch.records.sinks import notify, untold
 from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
@@ -545,7 +546,7 @@ class Call(Generic[T]):
         error.partial = "".join(self.partial)
         raise error
 
-    def _finish(self, outcome: str, error: BaseException | None) -> None:
+    def _finish(self, outcome: CallOutcome, error: BaseException | None) -> None:
         mine = False
         try:
             with self._lock:
@@ -563,7 +564,7 @@ class Call(Generic[T]):
                 self._settle(outcome, error)
             raise
 
-    def _settle(self, outcome: str, error: BaseException | None) -> None:
+    def _settle(self, outcome: CallOutcome, error: BaseException | None) -> None:
         if self._options.cancel is not None:
             self._options.cancel.unsubscribe(self._subscription)
         if self._release is not None:

@@ -15,6 +15,7 @@ from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError
 from llmwatch.policy import EffectiveRetry
 from llmwatch.records import Decision
+from llmwatch.records.call import CallOutcome
 from llmwatch.recovery import (
     NEWS,
     Context,
@@ -222,7 +223,7 @@ class Planner:
         turn.gate.withdraw(turn, now)
         self.turn = None
 
-    def over(self, outcome: str) -> None:
+    def over(self, outcome: CallOutcome) -> None:
         """The call is over. May be said again."""
         now, turn = self.settings.clock.now(), self.turn
         if turn is not None:

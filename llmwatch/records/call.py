@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from llmwatch.records.attempt import CAUSES, AttemptRecord
 from llmwatch.records.decision import DecisionRecord
@@ -13,7 +13,7 @@ from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 from llmwatch.redaction import redact
 
-__all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallRecord"]
+__all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallOutcome", "CallRecord"]
 
 CALL_SCHEMA = 2
 """Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
@@ -21,7 +21,8 @@ CALL_SCHEMA = 2
 2: that of the attempts rose.
 """
 
-CALL_OUTCOMES = ("done", "recovered", "failed", "cancelled")
+CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
+CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
 """Every value of ``outcome``: answered at the first attempt; at a later one; not at all; given up on purpose."""
 
 

@@ -55,7 +55,7 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
         return Outcome.ANSWERED if isinstance(error, ProviderError) and error.loading else Outcome.LOST
     if failure.kind is FailureKind.HTTP_STATUS and failure.status in RETRYABLE_STATUSES:
         return Outcome.FAILED if failure.retry_after is None else Outcome.REFUSED
-    return failure.row.shows
+    return failure.row.outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

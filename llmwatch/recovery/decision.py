@@ -81,7 +81,7 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
 
 def _cancelled(failure: Failure, context: Context) -> Reason | None:
     if failure.kind in (FailureKind.CANCELLED_USER, FailureKind.CANCELLED_LIFECYCLE):
-        return failure.row.fails
+        return failure.row.why_final
     if context.cancelled_by is None:
         return None
     return Reason.CANCELLED_BY_USER if context.cancelled_by == "user" else Reason.CANCELLED_BY_LIFECYCLE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from llmwatch import errors
 from llmwatch.records.attempt import Cause
@@ -16,10 +17,11 @@ __all__ = ["Failure", "FailureKind", "FailureRow", "Outcome", "failure_of"]
 
 
 class Outcome(str, Enum):
-    """What an attempt shows of its origin: ``LOST``, nobody is there; ``FAILED``, it is not known whether somebody is
-    (a 500, say, or a reset before the first byte); ``REFUSED``, somebody is, and has named a wait;
-    ``ANSWERED``, somebody is, though it may have answered with an error of the call's own; ``ABANDONED``, nothing: it
-    was cancelled.
+    """What an attempt shows of its origin.
+
+    ``LOST``: the origin answers no call. ``FAILED``: the origin may answer or not (a 500, or a reset before the first
+    byte). ``REFUSED``: the origin answers, and has named a wait. ``ANSWERED``: the origin answers, perhaps with an
+    error of the call's own. ``ABANDONED``: nothing, since the attempt was cancelled.
     """
 
     LOST = "lost"
@@ -36,72 +38,52 @@ class Outcome(str, Enum):
 class FailureRow:
     """What follows from the kind of a failure.
 
-    * ``error``: the class of its errors; ``told``: what tells the kinds of one class apart (:func:`failure_of`).
+    * ``error``: the class of its errors; ``variant``: what tells the kinds of one class apart (:func:`failure_of`).
     * ``cause``, ``close_reason``: what an attempt's record says, with ``{limit}`` for the limit that expired.
-    * ``works``, ``fails``: why a resend could work, and why it could not. The one that is given is the answer; of two,
-      the error itself decides, or ``could_work`` where it does not say. Neither is given where the answer depends on a
-      limit, a status or words (:mod:`llmwatch.recovery.retryability`).
-    * ``shows``: what it shows of the origin, where no byte of an answer had come. Limits and statuses may say more
-      (:func:`llmwatch.recovery.outcome_of`).
-    * ``unsent``: it comes about before anything is sent. ``refusal``: llmwatch or the system refuses the call, which
+    * ``why_retryable``, ``why_final``: why a resend could work, and why it could not. The one that is given is the
+      answer. Where both are, the error decides, or ``retryable`` without an error. Neither is given where a limit, a
+      status or words decide (:mod:`llmwatch.recovery.retryability`).
+    * ``outcome``: what the failure shows of the origin, where no byte of an answer had come. A limit or a status may
+      show more (:func:`llmwatch.recovery.outcome_of`).
+    * ``unsent``: the failure comes before anything is sent. ``refusal``: llmwatch or the system refuses the call, which
       ends with it.
-    * ``adapters_retry``: the kind is one about which urllib3 would ask its retries.
+    * ``adapters_retry``: urllib3 asks its retries about failures of this kind.
     """
 
     error: type[errors.LLMWatchError]
-    told: str | bool | None = None
+    variant: str | bool | None = None
     cause: Cause
     close_reason: str = "failed"
-    works: Reason | None = None
-    fails: Reason | None = None
-    could_work: bool = True
-    shows: Outcome = Outcome.ABANDONED
+    why_retryable: Reason | None = None
+    why_final: Reason | None = None
+    retryable: bool = True
+    outcome: Outcome = Outcome.ABANDONED
     unsent: bool = False
     refusal: bool = False
     adapters_retry: bool = False
 
 
 def _connect(
-    told: str, fails: Reason, shows: Outcome = Outcome.ABANDONED, *, adapters_retry: bool = True
+    variant: str, why_final: Reason, outcome: Outcome = Outcome.ABANDONED, *, adapters_retry: bool = True
 ) -> FailureRow:
     return FailureRow(
         error=errors.ConnectFailed,
-        told=told,
+        variant=variant,
         cause="connect_failed",
-        works=Reason.NOT_CONNECTED,
-        fails=fails,
-        could_work=errors.CONNECT_CAUSES[told],
-        shows=shows,
+        why_retryable=Reason.NOT_CONNECTED,
+        why_final=why_final,
+        retryable=errors.CONNECT_CAUSES[variant],
+        outcome=outcome,
         adapters_retry=adapters_retry,
     )
 
 
-def _answer(
-    error: type[errors.LLMWatchError],
-    *,
-    told: str | None = None,
-    cause: Cause = "provider_error",
-    works: Reason | None = None,
-    fails: Reason | None = None,
-) -> FailureRow:
-    return FailureRow(error=error, told=told, cause=cause, works=works, fails=fails, shows=Outcome.ANSWERED)
+_answer = partial(FailureRow, cause="provider_error", outcome=Outcome.ANSWERED)
+_unsent = partial(FailureRow, cause="setup_failure", unsent=True)
 
 
-def _unsent(
-    error: type[errors.LLMWatchError],
-    *,
-    told: bool | None = None,
-    works: Reason | None = None,
-    fails: Reason | None = None,
-    refusal: bool = False,
-) -> FailureRow:
-    return FailureRow(
-        error=error, told=told, cause="setup_failure", works=works, fails=fails, unsent=True, refusal=refusal
-    )
-
-
-def _cancelled(by: str, cause: Cause, fails: Reason) -> FailureRow:
-    return FailureRow(error=errors.Cancelled, told=by, cause=cause, close_reason=cause, fails=fails)
+def _cancelled(by: str, cause: Cause, why_final: Reason) -> FailureRow:
+    return FailureRow(error=errors.Cancelled, variant=by, cause=cause, close_reason=cause, why_final=why_final)
 
 
 class FailureKind(Enum):
@@ -122,31 +104,35 @@ class FailureKind(Enum):
     DNS_TEMPORARY = _connect("dns_temporary", Reason.CONNECT_FINAL, Outcome.FAILED)
     TLS_CONNECT = _connect("tls", Reason.TLS_FAILED)
     PROXY = _connect("proxy", Reason.PROXY_FAILED)
-    CUT = FailureRow(error=errors.StreamCut, cause="transport_disconnect", shows=Outcome.FAILED, adapters_retry=True)
-    TRUNCATED = _answer(errors.StreamTruncated, cause="truncated", works=Reason.TRUNCATED)
-    EMPTY = _answer(errors.EmptyStream, cause="truncated", works=Reason.EMPTY, fails=Reason.EMPTY_FINAL)
-    NOT_A_STREAM = _answer(errors.NotAStream, works=Reason.NOT_A_STREAM, fails=Reason.NOT_A_STREAM_FINAL)
-    MALFORMED = _answer(errors.MalformedEvent, works=Reason.MALFORMED)
-    TOO_LARGE = _answer(errors.EventTooLarge, fails=Reason.EVENT_TOO_LARGE)
-    BODY_TOO_LARGE = _answer(errors.BodyTooLarge, fails=Reason.BODY_TOO_LARGE)
-    HTTP_STATUS = _answer(errors.ProviderError, told="status")
-    STREAM_ERROR = _answer(errors.ProviderError, told="stream")
-    REDIRECT = _answer(errors.ProviderError, told="redirect", fails=Reason.REDIRECTED)
+    CUT = FailureRow(error=errors.StreamCut, cause="transport_disconnect", outcome=Outcome.FAILED, adapters_retry=True)
+    TRUNCATED = _answer(error=errors.StreamTruncated, cause="truncated", why_retryable=Reason.TRUNCATED)
+    EMPTY = _answer(
+        error=errors.EmptyStream, cause="truncated", why_retryable=Reason.EMPTY, why_final=Reason.EMPTY_FINAL
+    )
+    NOT_A_STREAM = _answer(
+        error=errors.NotAStream, why_retryable=Reason.NOT_A_STREAM, why_final=Reason.NOT_A_STREAM_FINAL
+    )
+    MALFORMED = _answer(error=errors.MalformedEvent, why_retryable=Reason.MALFORMED)
+    TOO_LARGE = _answer(error=errors.EventTooLarge, why_final=Reason.EVENT_TOO_LARGE)
+    BODY_TOO_LARGE = _answer(error=errors.BodyTooLarge, why_final=Reason.BODY_TOO_LARGE)
+    HTTP_STATUS = _answer(error=errors.ProviderError, variant="status")
+    STREAM_ERROR = _answer(error=errors.ProviderError, variant="stream")
+    REDIRECT = _answer(error=errors.ProviderError, variant="redirect", why_final=Reason.REDIRECTED)
     CANCELLED_USER = _cancelled("user", "user_cancel", Reason.CANCELLED_BY_USER)
     CANCELLED_LIFECYCLE = _cancelled("lifecycle", "lifecycle_close", Reason.CANCELLED_BY_LIFECYCLE)
-    SETUP = _unsent(errors.ConfigError, fails=Reason.SETUP_FAILED)
-    CIRCUIT_OPEN = _unsent(errors.CircuitOpen, works=Reason.CIRCUIT_OPEN, refusal=True)
-    ORPHANS = _unsent(errors.TooManyOrphans, works=Reason.TOO_MANY_ORPHANS, refusal=True)
-    THREADS = _unsent(errors.TooManyThreads, works=Reason.TOO_MANY_THREADS, refusal=True)
-    REFRESH_TRANSIENT = _unsent(errors.RefreshFailed, told=True, works=Reason.REFRESH_TRANSIENT)
-    REFRESH_REJECTED = _unsent(errors.RefreshFailed, told=False, fails=Reason.REFRESH_REJECTED)
-    UNKNOWN = FailureRow(error=errors.LLMWatchError, cause="unknown", fails=Reason.UNKNOWN_FAILURE)
+    SETUP = _unsent(error=errors.ConfigError, why_final=Reason.SETUP_FAILED)
+    CIRCUIT_OPEN = _unsent(error=errors.CircuitOpen, why_retryable=Reason.CIRCUIT_OPEN, refusal=True)
+    ORPHANS = _unsent(error=errors.TooManyOrphans, why_retryable=Reason.TOO_MANY_ORPHANS, refusal=True)
+    THREADS = _unsent(error=errors.TooManyThreads, why_retryable=Reason.TOO_MANY_THREADS, refusal=True)
+    REFRESH_TRANSIENT = _unsent(error=errors.RefreshFailed, variant=True, why_retryable=Reason.REFRESH_TRANSIENT)
+    REFRESH_REJECTED = _unsent(error=errors.RefreshFailed, variant=False, why_final=Reason.REFRESH_REJECTED)
+    UNKNOWN = FailureRow(error=errors.LLMWatchError, cause="unknown", why_final=Reason.UNKNOWN_FAILURE)
 
     def __str__(self) -> str:
         return self.name.lower()
 
 
-_KINDS = {(kind.value.error, kind.value.told): kind for kind in FailureKind}
+_KINDS = {(kind.value.error, kind.value.variant): kind for kind in FailureKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +172,8 @@ class Failure:
 
 def failure_of(error: BaseException) -> Failure:
     """``error`` as a :class:`Failure`. Anything that is no error of llmwatch is ``UNKNOWN``."""
-    told = _told(error)
-    kinds = (_KINDS.get((cls, told)) for cls in type(error).__mro__)
+    variant = _variant(error)
+    kinds = (_KINDS.get((cls, variant)) for cls in type(error).__mro__)
     kind = next((kind for kind in kinds if kind is not None), FailureKind.UNKNOWN)
     if isinstance(error, errors.WatchTimeout):
         return Failure(kind=kind, limit=error.limit)
@@ -207,7 +193,7 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(kind=kind)
 
 
-def _told(error: BaseException) -> str | bool | None:
+def _variant(error: BaseException) -> str | bool | None:
     if isinstance(error, errors.ConnectFailed):
         return error.cause
     if isinstance(error, errors.Cancelled):

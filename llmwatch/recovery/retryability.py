@@ -58,12 +58,12 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
         return _by_status(failure)
     if kind is FailureKind.STREAM_ERROR:
         return _by_words(failure)
-    works, fails = failure.row.works, failure.row.fails
-    if works is None or fails is None:
-        possible = fails is None
+    row = failure.row
+    if row.why_retryable is None or row.why_final is None:
+        possible = row.why_final is None
     else:
-        possible = failure.row.could_work if failure.retryable is None else failure.retryable
-    reason = works if possible else fails
+        possible = row.retryable if failure.retryable is None else failure.retryable
+    reason = row.why_retryable if possible else row.why_final
     assert reason is not None
     return possible, reason
 

@@ -14,7 +14,7 @@ import requests
 
 from llmwatch import errors
 from llmwatch.engine.combined_errors import also
-from llmwatch.recovery import Reason
+from llmwatch.recovery import Reason, failure_of
 
 __all__ = ["as_requests"]
 
@@ -26,9 +26,6 @@ _NAMES: dict[type[errors.LLMWatchError], str] = {
     errors.EventTooLarge: "ContentDecodingError",
     errors.BodyTooLarge: "ContentDecodingError",
     errors.ProviderError: "ChunkedEncodingError",
-    errors.CircuitOpen: "ConnectionError",
-    errors.TooManyOrphans: "ConnectionError",
-    errors.TooManyThreads: "ConnectionError",
     errors.RefreshFailed: "RequestException",
     errors.ConfigError: "InvalidURL",
 }
@@ -66,4 +63,6 @@ def _names(error: errors.LLMWatchError, *, in_body: bool) -> tuple[str, ...]:
         return ("ChunkedEncodingError", "ConnectionError") if in_body else ("ConnectionError",)
     if error.recovery is not None and error.recovery.reason == Reason.ADAPTER_RETRIES_EXHAUSTED:
         return ("RetryError",)
+    if failure_of(error).row.refusal:
+        return ("ConnectionError",)
     return tuple(_NAMES[cls] for cls in type(error).__mro__ if cls in _NAMES)

@@ -104,8 +104,8 @@ class TestTheTable:
     def test_every_cause_is_of_the_closed_list(self) -> None:
         """Records know the causes of the table, and no others; so it is with the causes of failed connections."""
         assert {kind.value.cause for kind in Kind} == set(CAUSES)
-        told = {kind.value.told for kind in Kind if kind.value.error is errors.ConnectFailed}
-        assert told == set(errors.CONNECT_CAUSES)
+        variants = {kind.value.variant for kind in Kind if kind.value.error is errors.ConnectFailed}
+        assert variants == set(errors.CONNECT_CAUSES)
 
     @each("kind", Kind)
     def test_the_answer_of_a_class_is_the_answer_of_its_row(self, kind: FailureKind) -> None:
@@ -115,10 +115,10 @@ class TestTheTable:
         if cls in (errors.ConnectFailed, errors.RefreshFailed, errors.ProviderError, errors.WatchTimeout):
             # These say it of each error.
             return
-        if row.works is not None and row.fails is not None:
-            assert row.could_work is cls.retryable
-        elif row.works is not None or row.fails is not None:
-            assert (row.works is not None) is cls.retryable
+        if row.why_retryable is not None and row.why_final is not None:
+            assert row.retryable is cls.retryable
+        elif row.why_retryable is not None or row.why_final is not None:
+            assert (row.why_retryable is not None) is cls.retryable
 
     def test_every_reason_is_given_somewhere(self) -> None:
         """A reason that no row and no rule gives would be a dead text."""

@@ -100,7 +100,7 @@ def test_what_the_error_itself_knows_goes_first(error: Exception, possible: bool
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind.value.error is ConnectFailed])
 def test_a_failure_without_an_error_goes_by_its_kind(kind: FailureKind) -> None:
     """A bare failure has the answer that its error would have by default."""
-    error = ConnectFailed("m", cause=str(kind.value.told))
+    error = ConnectFailed("m", cause=str(kind.value.variant))
     assert failure_of(error).kind is kind
     assert could_work(Failure(kind=kind), SENT) == could_work(failure_of(error), SENT)
 
