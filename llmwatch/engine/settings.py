@@ -185,8 +185,8 @@ def checked_settings(**settings: Unpack[ClientSettings]) -> Settings:
 
 
 def shows_settings(function: F) -> F:
-    """Have each of the settings of ``function(..., **settings)`` shown as a parameter, with its default, where a reader
-    asks at run time: ``help()``, :func:`inspect.signature`, :func:`typing.get_type_hints`.
+    """Show each setting of ``function(..., **settings)`` as a parameter with its default, for ``help()``,
+    :func:`inspect.signature` and :func:`typing.get_type_hints`. Type checkers expand the settings by themselves.
     """
     hints = get_type_hints(Settings)
     settings = [one for one in fields(Settings) if one.name in ClientSettings.__annotations__]

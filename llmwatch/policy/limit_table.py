@@ -1,6 +1,6 @@
-"""The limits, a row each: everything that is said of a limit, but for when it starts, is reset and ends.
+"""Every limit is one row here: defaults, variable, bounds, the meaning of its expiry, and its texts.
 
-That is the state machine's own (:mod:`llmwatch.watch.states`). What else tells limits apart is a column here.
+When a limit starts, is reset and ends stands in the tables of the state machine (:mod:`llmwatch.watch.states`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 __all__ = ["EVENT_LIMITS", "FROM_SENT", "LIMITS", "NAMES", "READ_LIMITS", "SINGLE", "ZERO", "Expiry", "LimitRow"]
 
 ZERO = "turns the limit off"
-"""What a value of 0 does, but for the limits that say otherwise."""
+"""The effect of a value of 0 on most limits."""
 
 
 class Expiry(Enum):
@@ -29,20 +29,21 @@ class Expiry(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRow:
-    """What is said of one limit.
+    """One limit.
 
-    * ``since``: the moment that it counts from; ``expiry``: what its expiry means.
-    * ``defaults``: in seconds, of the profiles ``hosted``, ``reasoning`` and ``local``; ``None`` for off. Where they
-      are ``scaled``, they grow with the prompt, and after a kill.
-    * ``single``: the single knob stands for it; ``read``: it runs while the body is read or waited for; ``events``: it
-      goes by events, not by bytes, and means nothing in a plain call; ``lost``: its expiry shows that the origin
-      answers nobody; ``setting``: it is a field of :class:`~llmwatch.Limits`, and not fixed.
-    * ``timeout``: which of a library's time-outs bounds it; ``bounded_by``: the limits that may not be shorter, with
-      blanks between them.
-    * ``meaning``: a line for a list of variables; ``zero``: what a value of 0 does.
-    * ``expired``, ``advice``: what happened when it expired, and what to change; ``function_expired`` and
-      ``function_advice``: the same where a wrapped function ran, empty where a function has no such limit. The names in
-      braces are filled in by :func:`~llmwatch.recovery.messages.timeout_message`.
+    * ``since``: the moment that it counts from; ``expiry``: the meaning of its expiry.
+    * ``defaults``: seconds in the profiles ``hosted``, ``reasoning`` and ``local``, ``None`` for off. A ``scaled``
+      default grows with the prompt, and after a kill.
+    * ``single``: the single knob stands for the limit. ``read``: the limit runs while the worker reads the body or
+      waits for it. ``events``: events end or reset the limit, bytes do not; it has no meaning in a plain call.
+    * ``lost``: the expiry shows that the origin answers no call. ``setting``: a field of :class:`~llmwatch.Limits`; the
+      length of any other limit is fixed.
+    * ``timeout``: the time-out of a library that bounds the limit. ``bounded_by``: the limits that may not be shorter,
+      separated by blanks.
+    * ``meaning``: one line for the list of variables; ``zero``: the effect of a value of 0.
+    * ``expired``, ``advice``: what happened at the expiry, and what the user can change. ``function_expired`` and
+      ``function_advice`` are the same for a wrapped function, and empty where a function has no such limit.
+      :func:`~llmwatch.recovery.messages.timeout_message` fills in the names in braces.
     """
 
     name: str
