@@ -247,7 +247,7 @@ def test_notes_are_copied() -> None:
 
 
 class Derived(WatchTimeout):
-    """As the drop-in doors derive errors: another constructor, one more attribute."""
+    """As the drop-in entry points derive errors: another constructor, one more attribute."""
 
     def __init__(self, origin: WatchTimeout) -> None:
         super().__init__(

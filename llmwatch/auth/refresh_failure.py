@@ -207,7 +207,7 @@ def _ours(error: LLMWatchError) -> Failure:
 
 
 def _name(error: LLMWatchError) -> str:
-    # Not the name of a combined class of one door.
+    # Not the name of a combined class of one entry point.
     return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == LLMWatchError.__module__)
 
 

@@ -26,7 +26,7 @@ class Comparison:
     something else. ``reads`` counts the pieces of body that it had got by then; ``result`` is what it ended with.
     """
 
-    door: str
+    entry_point: str
     fault: str
     waiting: bool
     seconds: float
@@ -36,7 +36,7 @@ class Comparison:
     @property
     def words(self) -> str:
         """The same for a person."""
-        if self.waiting and self.door == "requests":
+        if self.waiting and self.entry_point == "requests":
             pings = f", {self.reads} pings and no answer" if self.reads else ""
             return f"still waiting after {self.seconds:.1f} s{pings}; gave up watching"
         return f"ended after {self.seconds:.1f} s, {self.result}"
@@ -44,7 +44,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "door": self.door,
+            "entry_point": self.entry_point,
             "fault": self.fault,
             "still_waiting": self.waiting,
             "seconds": self.seconds,
@@ -91,7 +91,11 @@ def _watched_pings(server: FaultServer, pace: Pace, now: Callable[[], float], ti
         except LLMWatchError as error:
             result = type(error).__name__
     return Comparison(
-        door="llmwatch", fault="keepalive-only", waiting=limit != "first_content", seconds=now() - began, result=result
+        entry_point="llmwatch",
+        fault="keepalive-only",
+        waiting=limit != "first_content",
+        seconds=now() - began,
+        result=result,
     )
 
 
@@ -141,7 +145,7 @@ class PlainCall:
             self._thread.join(min(left, LOOK_EVERY))
         seconds, waiting = self.now() - self.began, self.waiting
         return Comparison(
-            door="requests",
+            entry_point="requests",
             fault=self.fault,
             waiting=waiting,
             seconds=seconds,

@@ -101,7 +101,7 @@ def _unended(compared: tuple[Comparison, ...]) -> list[str]:
     return [
         f"a call that only got pings was not ended at first_content: {one.result} after {one.seconds:.1f} s."
         for one in compared
-        if one.door == "llmwatch" and one.waiting
+        if one.entry_point == "llmwatch" and one.waiting
     ]
 
 

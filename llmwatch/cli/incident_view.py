@@ -57,7 +57,7 @@ def _head(record: CallRecord) -> _Rows:
     yield "outcome", outcome
     delayed = f", {_exactly(record.delayed)} s of it waiting for other calls" if record.delayed else ""
     yield "elapsed", Text(f"{_exactly(record.elapsed)} s, {len(record.attempts)} attempt(s){delayed}")
-    yield "door", Text(tame(record.door))
+    yield "entry point", Text(tame(record.entry_point))
     yield "limits", Text(_limits(record))
     whole = "complete" if record.diagnostics_complete else "not complete: some of what was known was not kept"
     yield "diagnostics", Text(whole, style="" if record.diagnostics_complete else "yellow")

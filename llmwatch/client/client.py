@@ -25,7 +25,7 @@ from llmwatch.engine.timeouts import of_requests
 from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
@@ -103,7 +103,7 @@ class Client:
         body should ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
         :class:`~llmwatch.ConfigError` for an invalid URL or setting.
         """
-        options = self._options(Door.STREAM, method, url, limits, retry, cancel, kwargs)
+        options = self._options(EntryPoint.STREAM, method, url, limits, retry, cancel, kwargs)
         return Stream(lambda: self._call(options, Call))
 
     def collect(
@@ -124,7 +124,7 @@ class Client:
         :class:`~llmwatch.MalformedEvent` for one that asks for a tool call which is not whole, unless the provider says
         that it cut the answer itself.
         """
-        options = self._options(Door.COLLECT, method, url, limits, retry, cancel, kwargs)
+        options = self._options(EntryPoint.COLLECT, method, url, limits, retry, cancel, kwargs)
         call = self._call(options, CollectingCall)
         try:
             call.begin()
@@ -173,7 +173,7 @@ class Client:
         follow 307 and 308 within the origin, five times at most in all attempts together; any other redirect is
         returned. One that leads nowhere is a :class:`~llmwatch.ProviderError`.
         """
-        options = self._options(Door.REQUEST, method, url, limits, retry, cancel, kwargs)
+        options = self._options(EntryPoint.REQUEST, method, url, limits, retry, cancel, kwargs)
         call = self._call(options, ResponseCall)
         try:
             call.begin()
@@ -213,7 +213,7 @@ class Client:
 
     def _options(
         self,
-        door: Door,
+        entry_point: EntryPoint,
         method: str,
         url: str,
         limits: Limits | None,
@@ -225,8 +225,8 @@ class Client:
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
         return CallOptions(
             request=CallRequest.build(method, url, kwargs),
-            door=door,
-            request_kind=RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM,
+            entry_point=entry_point,
+            request_kind=RequestKind.PLAIN if entry_point is EntryPoint.REQUEST else RequestKind.STREAM,
             limits=limits,
             timeouts=of_requests(kwargs.get("timeout"), heeded=self._settings.heeds_timeouts),
             retry=retry,

@@ -1,4 +1,4 @@
-"""The module-level doors, on one default client, and the two windows into what is going on."""
+"""The functions of the module, on one default client, and the two windows into what is going on."""
 
 from __future__ import annotations
 

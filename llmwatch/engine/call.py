@@ -38,7 +38,7 @@ from llmwatch.records import CallRecord, Decision
 from llmwatch.records.call import CallOutcome
 from llmwatch.records.log import say
 from llmwatch.records.sinks import notify, untold
-from llmwatch.recovery import Door, Facts, Plan, Sent, failure_of, in_seconds
+from llmwatch.recovery import EntryPoint, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Clock
@@ -99,10 +99,10 @@ class Call(Generic[T]):
         self._idle_since_previous: float | None = None
         self._subscription = 0
         self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
-        self._bounds = Bounds(held=_MOST_HELD if options.door is Door.SESSION else None)
-        self._handed_out = options.door in (Door.STREAM, Door.WRAP)
+        self._bounds = Bounds(held=_MOST_HELD if options.entry_point is EntryPoint.SESSION else None)
+        self._handed_out = options.entry_point in (EntryPoint.STREAM, EntryPoint.WRAP)
         # A notice callback is the user's code, and may keep the worker waiting.
-        self._collected = options.decides_as in (Door.COLLECT, Door.REQUEST) and settings.on_notice is None
+        self._collected = options.decides_as in (EntryPoint.COLLECT, EntryPoint.REQUEST) and settings.on_notice is None
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
@@ -314,7 +314,7 @@ class Call(Generic[T]):
             body=self._request.body,
             body_bytes=self._request.size,
             plain=self._options.request_kind is not RequestKind.STREAM,
-            passthrough=self._options.door is Door.SESSION,
+            passthrough=self._options.entry_point is EntryPoint.SESSION,
             patience=self._history.patience,
         )
         options = self._options
@@ -577,7 +577,7 @@ class Call(Generic[T]):
             method=self._request.method,
             url=self._request.url,
             origin=self._request.origin,
-            door=self._options.door.value,
+            entry_point=self._options.entry_point.value,
             profile=self.limits.profile,
             limits=self.limits.recorded,
             attempts=tuple(self._history.attempts),

@@ -1,4 +1,4 @@
-"""A response as it is on the wire, handed over by a worker: what the doors for existing code are built on."""
+"""A response as it is on the wire, handed over by a worker: what the entry points for existing code are built on."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from llmwatch.records.call import CallOutcome
 from llmwatch.recovery import (
     NEWS,
     Context,
-    Door,
+    EntryPoint,
     Facts,
     FailureKind,
     Outcome,
@@ -331,14 +331,14 @@ class Planner:
     def _context(self, cancelled_by: str | None) -> Context:
         history, retry = self.history, self.retry
         return Context(
-            door=self.options.decides_as,
+            entry_point=self.options.decides_as,
             attempt=history.counted,
             max_attempts=retry.max_attempts,
             slow_but_alive=retry.slow_but_alive,
             # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
             # twice.
             resend_with_tools=retry.resend_with_tools
-            and (self.options.request_kind is not RequestKind.OTHER or self.options.door is Door.WRAP),
+            and (self.options.request_kind is not RequestKind.OTHER or self.options.entry_point is EntryPoint.WRAP),
             plain=self.options.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,

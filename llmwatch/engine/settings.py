@@ -26,7 +26,7 @@ from llmwatch.policy import (
     resolve_override,
 )
 from llmwatch.records import Sink
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.cancel import CancelToken
@@ -104,7 +104,7 @@ class Settings:
 class CallOptions:
     """How a call differs from its client.
 
-    ``whole``: the caller gets nothing before the end, whatever the door. ``documents_whole``: nor anything of a
+    ``whole``: the caller gets nothing before the end, whatever the entry point. ``documents_whole``: nor anything of a
     document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
     ``redirected``: it is what a session makes of a redirected model call, and its answer has the bounds of that call.
     ``adapter_retries`` are asked where nothing else sends again. ``timeouts`` are those of the request. ``caps`` may
@@ -113,7 +113,7 @@ class CallOptions:
     """
 
     request: CallRequest
-    door: Door
+    entry_point: EntryPoint
     request_kind: RequestKind = RequestKind.STREAM
     whole: bool = False
     documents_whole: bool = False
@@ -139,16 +139,16 @@ class CallOptions:
         names. Of anything else only the method says something, whatever ``on_retry`` may make of the body.
         """
         request = self.request
-        if self.door is Door.REQUEST:
+        if self.entry_point is EntryPoint.REQUEST:
             known = is_model_call(request.method, request.url, request.body)
         else:
-            known = self.door is not Door.SESSION or self.request_kind is not RequestKind.OTHER
+            known = self.entry_point is not EntryPoint.SESSION or self.request_kind is not RequestKind.OTHER
         return known or request.method in IDEMPOTENT
 
     @property
-    def decides_as(self) -> Door:
-        """The door by whose rules a failure is judged."""
-        return Door.COLLECT if self.whole else self.door
+    def decides_as(self) -> EntryPoint:
+        """The entry point by whose rules a failure is judged."""
+        return EntryPoint.COLLECT if self.whole else self.entry_point
 
 
 def checked_settings(**settings: Unpack[ClientSettings]) -> Settings:

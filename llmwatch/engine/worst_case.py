@@ -9,7 +9,7 @@ from typing import Any
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import FROM_SENT, EffectiveLimits, EffectiveRetry
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Sent, backoff, decide
+from llmwatch.recovery import Context, EntryPoint, Facts, Failure, FailureKind, Sent, backoff, decide
 
 __all__ = ["WorstCase", "worst_case"]
 
@@ -91,7 +91,7 @@ def _or_never(value: float | None) -> float:
 
 def _resent(limit: str, attempt: int, retry: EffectiveRetry, *, plain: bool) -> bool:
     context = Context(
-        door=Door.REQUEST if plain else Door.STREAM,
+        entry_point=EntryPoint.REQUEST if plain else EntryPoint.STREAM,
         attempt=attempt,
         max_attempts=retry.max_attempts,
         slow_but_alive=retry.slow_but_alive,

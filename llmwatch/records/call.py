@@ -35,7 +35,7 @@ class CallRecord(JsonRecord):
       included; ``delayed``: seconds of that in which its attempts waited for other calls (retry budget, circuit
       breaker, pacing), and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
-    * ``door``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
+    * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
     * ``profile``: which defaults applied; ``limits``: each limit by name, with its ``value`` in seconds (``None``: off)
       and its ``source``, as they were for the last attempt.
     * ``attempts``, ``decisions``: in the order in which they happened.
@@ -52,7 +52,7 @@ class CallRecord(JsonRecord):
     method: str
     url: str
     origin: str
-    door: str = "stream"
+    entry_point: str = "stream"
     profile: str = ""
     limits: Mapping[str, Mapping[str, object]] = field(default_factory=FrozenMap)
     attempts: tuple[AttemptRecord, ...] = ()
@@ -121,7 +121,7 @@ class CallRecord(JsonRecord):
             method=read.text("method"),
             url=read.text("url"),
             origin=read.text("origin"),
-            door=read.text("door", "stream"),
+            entry_point=read.text("entry_point", "stream"),
             profile=read.text("profile", ""),
             limits=limits,
             attempts=tuple(AttemptRecord.from_dict(one) for one in read.items("attempts")),

@@ -119,7 +119,7 @@ def log_incident(record: CallRecord) -> None:
     shown = {
         "call_id": record.call_id,
         "origin": record.origin,
-        "door": record.door,
+        "entry_point": record.entry_point,
         "outcome": record.outcome,
         "cause": record.cause or (last.cause if last else None),
         "attempts": len(record.attempts),

@@ -2,7 +2,7 @@
 
 from llmwatch.recovery.breaker import NEWS, Breaker, BreakerState, Permit, outcome_of
 from llmwatch.recovery.budget import RetryBudget
-from llmwatch.recovery.call_context import Context, Door
+from llmwatch.recovery.call_context import Context, EntryPoint
 from llmwatch.recovery.decision import Plan, decide
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind, Outcome, failure_of
@@ -19,7 +19,7 @@ __all__ = [
     "Breaker",
     "BreakerState",
     "Context",
-    "Door",
+    "EntryPoint",
     "Facts",
     "Failure",
     "FailureKind",

@@ -1,14 +1,16 @@
-"""What surrounds an attempt: which door the call came through, what its user allows, and what the call has used up."""
+"""What surrounds an attempt: which entry point the call came through, what its user allows, and what the call has used
+up.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Context", "Door"]
+__all__ = ["Context", "EntryPoint"]
 
 
-class Door(str, Enum):
+class EntryPoint(str, Enum):
     """How a call was made. It decides what counts as delivered.
 
     ``STREAM``, ``SESSION`` and ``WRAP`` hand over what comes as it comes; ``COLLECT`` and ``REQUEST`` nothing before
@@ -27,7 +29,7 @@ class Door(str, Enum):
     @property
     def hands_over(self) -> bool:
         """Whether content reaches the caller as it comes."""
-        return self not in (Door.COLLECT, Door.REQUEST)
+        return self not in (EntryPoint.COLLECT, EntryPoint.REQUEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Context:
     * ``cancelled_by``: ``user`` or ``lifecycle`` once the call has been given up.
     """
 
-    door: Door
+    entry_point: EntryPoint
     attempt: int = 1
     max_attempts: int = 3
     slow_but_alive: bool = False

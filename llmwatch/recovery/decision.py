@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from llmwatch.records.decision import Decision, Recovery
-from llmwatch.recovery.call_context import Context, Door
+from llmwatch.recovery.call_context import Context, EntryPoint
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind
 from llmwatch.recovery.messages import recovery
@@ -17,7 +17,7 @@ from llmwatch.recovery.reason import Reason
 from llmwatch.recovery.retryability import could_work
 from llmwatch.recovery.safety import handed_over, is_safe, is_slow
 
-__all__ = ["FREE_RESEND_WITHIN", "Context", "Door", "Plan", "Reason", "could_work", "decide", "is_safe"]
+__all__ = ["FREE_RESEND_WITHIN", "Context", "EntryPoint", "Plan", "Reason", "could_work", "decide", "is_safe"]
 
 FREE_RESEND_WITHIN = 5.0
 """Seconds from sent within which a reset of a reused connection means that it was dead before."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from llmwatch.policy import LIMITS
 from llmwatch.records.decision import Decision
-from llmwatch.recovery.call_context import Context, Door
+from llmwatch.recovery.call_context import Context, EntryPoint
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.recovery.failure import Failure, FailureKind
 from llmwatch.recovery.reason import Reason
@@ -45,15 +45,15 @@ def is_safe(failure: Failure, facts: Facts, context: Context) -> Answer:
 def handed_over(facts: Facts, context: Context) -> bool:
     """Whether anything of the attempt may have reached the caller. From then on it is never sent again silently.
 
-    Through a door that hands over as it comes, content that has come counts: it is on its way, and whether the caller
-    has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function, or an answer that it
-    got, counts as well, unless its user has said that it may run twice.
+    Through an entry point that hands over as it comes, content that has come counts: it is on its way, and whether the
+    caller has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function, or an answer
+    that it got, counts as well, unless its user has said that it may run twice.
     """
-    wrapped = context.door is Door.WRAP
+    wrapped = context.entry_point is EntryPoint.WRAP
     begun = facts.beaten or (wrapped and facts.headers)
     if begun and not (wrapped and context.resend_with_tools):
         return True
-    return facts.delivered or (facts.content and context.door.hands_over)
+    return facts.delivered or (facts.content and context.entry_point.hands_over)
 
 
 def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
@@ -67,7 +67,7 @@ def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
 def _delivered(facts: Facts, context: Context) -> Answer | None:
     if not handed_over(facts, context):
         return None
-    if facts.beaten or context.door is Door.WRAP:
+    if facts.beaten or context.entry_point is EntryPoint.WRAP:
         return False, Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN
     if facts.tool_call:
         return False, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED
@@ -84,7 +84,7 @@ def _delivered(facts: Facts, context: Context) -> Answer | None:
 
 def _side_effects(failure: Failure, facts: Facts, context: Context) -> Answer | None:
     unknown = failure.kind is FailureKind.WATCHDOG and not known_limit(failure.limit)
-    if context.door is Door.WRAP:
+    if context.entry_point is EntryPoint.WRAP:
         if facts.sent is Sent.UNKNOWN or unknown:
             return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
         if facts.replayable is None and facts.sent is not Sent.NO and not context.resend_with_tools:

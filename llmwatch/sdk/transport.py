@@ -223,5 +223,5 @@ def _unchanged(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _ours(
     error: LLMWatchError, prepared: requests.PreparedRequest, response: requests.Response | None
 ) -> BaseException:
-    """The session's door is to raise our errors bare: what they become is decided by the library that asked."""
+    """The session's entry point is to raise our errors bare: what they become is decided by the library that asked."""
     return error

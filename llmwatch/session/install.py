@@ -1,7 +1,7 @@
 """All sessions of the process at once, those that exist and those to come.
 
 **The lock** protects the one installation. Under it the lock of :mod:`llmwatch.transport.instrument` is taken, a leaf.
-A call looks at the installation as it is and takes no lock: each gets a door of its own, which remembers nothing.
+A call looks at the installation as it is and takes no lock: each gets an adapter of its own, which remembers nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class _Installation:
         self._settings = settings
 
     def intercept(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
-        """A door around ``adapter``. What is watched already, and what is not HTTP, is left as it is."""
+        """An adapter that watches, around ``adapter``. What is watched already, and what is not HTTP, is left as it
+        is.
+        """
         if isinstance(adapter, (WatchingAdapter, WatchedAdapter)) or not is_http(url):
             return adapter
         return WatchingAdapter(adapter, self._settings)

@@ -22,7 +22,9 @@ from llmwatch.transport.body import BodyReader, StreamedResponse
 __all__ = ["ErrorMapper", "WatchedResponse", "hand_out"]
 
 ErrorMapper = Callable[[LLMWatchError, requests.PreparedRequest, "requests.Response | None"], BaseException]
-"""Makes of an error what the door's users catch: the error, the request, and the response if it is being read."""
+"""Makes of an error what the entry point's users catch: the error, the request, and the response if it is being
+read.
+"""
 
 
 class WatchedResponse(requests.Response):

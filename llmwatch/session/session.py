@@ -18,7 +18,7 @@ __all__ = ["Session", "around", "mount"]
 
 
 def around(adapter: BaseAdapter, settings: Settings) -> BaseAdapter:
-    """``adapter`` with a door around it, unless it has one."""
+    """``adapter``, watched, unless it is so already."""
     return adapter if isinstance(adapter, WatchingAdapter) else WatchingAdapter(adapter, settings)
 
 
@@ -61,8 +61,8 @@ class Session(requests.Session):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
-        door = next((one for one in self.adapters.values() if isinstance(one, WatchingAdapter)), None)
-        self._settings = Settings() if door is None else door.settings
+        watching = next((one for one in self.adapters.values() if isinstance(one, WatchingAdapter)), None)
+        self._settings = Settings() if watching is None else watching.settings
 
 
 @shows_settings
@@ -77,13 +77,13 @@ def mount(session: requests.Session, **settings: Unpack[ClientSettings]) -> requ
     if not isinstance(session, requests.Session):
         raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
     checked = checked_settings(**settings)
-    doors: dict[int, BaseAdapter] = {}
+    watching: dict[int, BaseAdapter] = {}
     for prefix, adapter in list(session.adapters.items()):
         if not _may_be_http(prefix):
             continue
         inner = adapter.inner if isinstance(adapter, WatchingAdapter) else adapter
         # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
-        session.adapters[prefix] = doors.setdefault(id(inner), WatchingAdapter(inner, checked))
+        session.adapters[prefix] = watching.setdefault(id(inner), WatchingAdapter(inner, checked))
     if isinstance(session, Session):
         session._settings = checked
     return session

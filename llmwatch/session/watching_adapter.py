@@ -19,7 +19,7 @@ from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
 from llmwatch.policy import Limits, Retry
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.session.requests_errors import as_requests
 from llmwatch.session.response import ErrorMapper, hand_out
 from llmwatch.session.sdk_retries import Repeats, Sending
@@ -149,9 +149,9 @@ def open_response(
     the first bytes that no dialect reads, and what comes to ``raw`` comes from the worker. ``documents_whole``: a plain
     call that is answered with a document returns it whole all the same. ``strict``: what is wrong with an answer of
     events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
-    library's say, in place of ``timeout``. ``error`` makes of each failure what the door's users catch. ``connection``
-    is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that does not
-    verify, ``overrides`` what the request says against its URL. Invalid settings, of the environment too,
+    library's say, in place of ``timeout``. ``error`` makes of each failure what the entry point's users catch.
+    ``connection`` is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that
+    does not verify, ``overrides`` what the request says against its URL. Invalid settings, of the environment too,
     raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
     call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, the
     answer has the bounds of that call, and all of it is one call to ``deadline``, which is over at ``ends_at``.
@@ -175,7 +175,7 @@ def open_response(
     )
     options = CallOptions(
         request=replace(request, kwargs=sender.kwargs),
-        door=Door.SESSION,
+        entry_point=EntryPoint.SESSION,
         request_kind=request_kind,
         whole=not stream and (request_kind is not RequestKind.OTHER or request.method in IDEMPOTENT),
         limits=limits,

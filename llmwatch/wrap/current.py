@@ -125,8 +125,8 @@ def on_abort(callback: Callable[[], object]) -> None:
 
 
 def around() -> list[Attempt[Any]]:
-    """The attempts that this code works for: by thread, which knows every door, and by context, which other threads
-    may have too.
+    """The attempts that this code works for: by thread, which knows every entry point, and by context, which other
+    threads may have too.
     """
     found: dict[int, Attempt[Any]] = {}
     attempt: Attempt[Any] | None = serving()

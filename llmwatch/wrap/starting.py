@@ -13,7 +13,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.policy import EffectiveLimits, Limits, Retry, environment, resolve_keepalive, resolve_limits
 from llmwatch.policy.limit_table import EVENT_LIMITS
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.wrap.function_request import FunctionRequest
 from llmwatch.wrap.running import mark
@@ -68,7 +68,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
     once = method == "CALL"
     call_options = CallOptions(
         request=FunctionRequest.naming(method, function),
-        door=Door.WRAP,
+        entry_point=EntryPoint.WRAP,
         request_kind=RequestKind.OTHER if once else RequestKind.STREAM,
         limits=options.limits,
         retry=options.retry,

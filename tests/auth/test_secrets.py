@@ -44,7 +44,7 @@ def in_a_session(client: Client, url: str, auth: Any) -> tuple[RefreshFailed, st
     raise AssertionError("nothing was raised")
 
 
-DOORS = pytest.mark.parametrize("ask", [in_a_client, in_a_session])
+ENTRY_POINTS = pytest.mark.parametrize("ask", [in_a_client, in_a_session])
 
 
 def everything(error: RefreshFailed, trace: str, told: list[Any], caplog: pytest.LogCaptureFixture) -> str:
@@ -69,7 +69,7 @@ def clean(error: RefreshFailed, trace: str, told: list[Any], caplog: pytest.LogC
 GIVEN = pytest.mark.parametrize("given", [None, OLD], ids=["before", "after a 401"])
 
 
-@DOORS
+@ENTRY_POINTS
 @GIVEN
 @pytest.mark.parametrize(
     ("script", "raising"),
@@ -124,7 +124,7 @@ def test_no_secret_comes_out_of_a_failed_refresh(
     clean(error, trace, told, caplog)
 
 
-@DOORS
+@ENTRY_POINTS
 @GIVEN
 def test_no_secret_comes_out_of_a_refresh_that_is_killed(
     serve: Serve,
@@ -156,7 +156,7 @@ def _to(url: str, **more: Any) -> Callable[..., requests.Response]:
     return refresh
 
 
-@DOORS
+@ENTRY_POINTS
 @pytest.mark.parametrize(
     "refresh",
     [
@@ -183,7 +183,7 @@ def test_no_secret_comes_out_of_a_request_that_cannot_be_sent(
     assert api.requests == []
 
 
-@DOORS
+@ENTRY_POINTS
 def test_no_secret_comes_out_of_a_refused_connection(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:

@@ -1,4 +1,4 @@
-"""A 401, in every door: once more with a new token, and not a second time."""
+"""A 401, in every entry point: once more with a new token, and not a second time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.end_to_end.calls import asking, collect, eventually, in_thread, reque
 from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import LIMIT, PATIENCE
 
-Door = Callable[[], contextlib.AbstractContextManager[requests.Session]]
+EntryPoint = Callable[[], contextlib.AbstractContextManager[requests.Session]]
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def installed() -> Iterator[requests.Session]:
         llmwatch.uninstall()
 
 
-DOORS = pytest.mark.parametrize("door", [plain, ours, mounted, installed])
+ENTRY_POINTS = pytest.mark.parametrize("entry_point", [plain, ours, mounted, installed])
 
 
 def shown(number: int) -> str:
@@ -67,14 +67,14 @@ def shown(number: int) -> str:
 # -- in a client ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_a_client_asks_once_more(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_a_client_asks_once_more(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A token that the API does not accept any more is replaced, and the same request is sent again, within one
     attempt.
     """
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
-    outcome = door(connect(), api.chat_url, auth=auth)
+    outcome = entry_point(connect(), api.chat_url, auth=auth)
     record = outcome.done()
     first, second = api.requests
     assert (first.header("authorization"), second.header("authorization")) == ("Bearer old", shown(1))
@@ -85,11 +85,11 @@ def test_a_client_asks_once_more(serve: Serve, connect: Connect, door: Any) -> N
     assert attempt.request_bytes > 2 * len(first.body)
 
 
-@pytest.mark.parametrize("door", [stream, collect])
-def test_a_second_401_is_the_answer(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect])
+def test_a_second_401_is_the_answer(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """If the new token is no better the call ends with the 401: two requests, one refresh, no resend."""
     auths, api = serve(granting()), serve(guarded())
-    outcome = door(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
+    outcome = entry_point(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
     error = outcome.failed(ProviderError)
     assert (error.status, error.retryable) == (401, False)
     assert [one.header("authorization") for one in api.requests] == ["Bearer old", shown(1)]
@@ -215,15 +215,15 @@ def _together(ready: threading.Barrier, *numbers: int) -> Script:
 # -- in sessions ------------------------------------------------------------
 
 
-@DOORS
+@ENTRY_POINTS
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_session_asks_once_more(serve: Serve, door: Door, streaming: bool) -> None:
+def test_a_session_asks_once_more(serve: Serve, entry_point: EntryPoint, streaming: bool) -> None:
     """The same through every session: one refresh, one request more, the first answer in the history, and an answer
     that legacy code reads as ever.
     """
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
-    with door() as session:
+    with entry_point() as session:
         response = session.post(api.chat_url, json=asking(), auth=auth, stream=streaming)
         lines = [line for line in response.iter_lines() if line]
         assert response.status_code == 200
@@ -237,23 +237,23 @@ def test_a_session_asks_once_more(serve: Serve, door: Door, streaming: bool) -> 
     assert (len(auths.requests), len(api.requests)) == (1, 3)
 
 
-@DOORS
-def test_a_second_401_in_a_session(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_second_401_in_a_session(serve: Serve, entry_point: EntryPoint) -> None:
     """It is returned, after two requests and one refresh; the next request begins with the newer token."""
     auths, api = serve(granting()), serve(guarded())
     auth = refreshing(asking_at(auths), token="old")
-    with door() as session:
+    with entry_point() as session:
         assert [session.post(api.chat_url, json=asking(), auth=auth).status_code for _ in range(2)] == [401, 401]
     assert [one.header("authorization") for one in api.requests] == ["Bearer old", shown(1), shown(1), shown(2)]
     assert len(auths.requests) == 2
 
 
-@DOORS
-def test_a_failed_refresh_in_a_session(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_failed_refresh_in_a_session(serve: Serve, entry_point: EntryPoint) -> None:
     """Before the request and after a 401 alike, legacy code finds the failure among requests' exceptions."""
     auths, api = serve(saying(b'{"error": "invalid_grant"}', 400)), serve(guarded(1))
     for given in (None, "old"):
-        with door() as session:
+        with entry_point() as session:
             error = _failure(session, api.chat_url, refreshing(asking_at(auths), token=given))
         assert isinstance(error, RefreshFailed)
         assert not error.retryable
@@ -272,11 +272,11 @@ def _failure(session: requests.Session, url: str, auth: Refreshing) -> requests.
     raise AssertionError("nothing was raised")
 
 
-@DOORS
-def test_the_connection_of_a_401_is_used_again(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_the_connection_of_a_401_is_used_again(serve: Serve, entry_point: EntryPoint) -> None:
     """The short body of the refusal is read, so the second request needs no new connection."""
     auths, api = serve(granting()), serve(guarded(1))
-    with door() as session:
+    with entry_point() as session:
         session.get(api.url, auth=refreshing(asking_at(auths), token="old"))
     assert [one.connection for one in api.requests] == [1, 1]
 
@@ -291,58 +291,58 @@ def test_a_long_401_is_not_read_to_its_end(serve: Serve) -> None:
     api.wait_for_closed(1)
 
 
-@DOORS
-def test_a_401_that_breaks_off(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_401_that_breaks_off(serve: Serve, entry_point: EntryPoint) -> None:
     """What is wrong with the body of the refusal changes nothing: its status has said all."""
     broken = Script.of("broken", steps.Head(401, (), "length", 500), steps.Chunk(b"{"), steps.Close())
     auths, api = serve(granting()), serve(broken, guarded(1))
-    with door() as session:
+    with entry_point() as session:
         response = session.get(api.url, auth=refreshing(asking_at(auths), token="old"), stream=True)
         assert response.status_code == 200
         response.close()
     assert len(api.requests) == 2
 
 
-@DOORS
-def test_a_body_that_cannot_be_sent_again(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_body_that_cannot_be_sent_again(serve: Serve, entry_point: EntryPoint) -> None:
     """A generator is read once: its 401 is the answer, and the next request has a new token."""
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
-    with door() as session:
+    with entry_point() as session:
         assert session.post(api.url, data=iter([b"a", b"b"]), auth=auth).status_code == 401
         assert len(auths.requests) == 0
         assert session.post(api.url, data=iter([b"a", b"b"]), auth=auth).status_code == 200
     assert (len(auths.requests), len(api.requests)) == (1, 2)
 
 
-@DOORS
-def test_a_file_is_sent_again_from_where_it_stood(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_file_is_sent_again_from_where_it_stood(serve: Serve, entry_point: EntryPoint) -> None:
     """A body with a position is put back to it."""
     auths, api = serve(granting()), serve(guarded(1))
     body = io.BytesIO(b"skipped, sent")
     body.seek(9)
-    with door() as session:
+    with entry_point() as session:
         response = session.post(api.url, data=body, auth=refreshing(asking_at(auths), token="old"))
     assert response.status_code == 200
     assert [one.body for one in api.requests] == [b"sent", b"sent"]
 
 
-@DOORS
-def test_cookies_of_the_refusal_are_kept(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_cookies_of_the_refusal_are_kept(serve: Serve, entry_point: EntryPoint) -> None:
     """A cookie that came with the 401 goes with the second request, and stays in the session."""
     refusal = Script.of("refusal", steps.Head(401, [("Set-Cookie", "a=b")], "length", 0), steps.End())
     auths, api = serve(granting()), serve(refusal, guarded(1))
-    with door() as session:
+    with entry_point() as session:
         session.get(api.url, auth=refreshing(asking_at(auths), token="old"))
         assert session.cookies["a"] == "b"
     assert [one.header("cookie") for one in api.requests] == [None, "a=b"]
 
 
-@DOORS
-def test_a_response_can_be_pickled(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_response_can_be_pickled(serve: Serve, entry_point: EntryPoint) -> None:
     """A response of a session with this auth can be pickled, as requests has it."""
     auths, api = serve(granting()), serve(guarded(1))
-    with door() as session:
+    with entry_point() as session:
         response = session.post(api.chat_url, json=asking(), auth=refreshing(asking_at(auths), token="old"))
     again = pickle.loads(pickle.dumps(response))
     assert (again.status_code, again.content) == (200, response.content)
@@ -388,16 +388,18 @@ def _redirecting(to: str, status: int = 307) -> Script:
     return Script.of("redirecting", steps.Head(status, [("Location", to)], "length", 0), steps.End())
 
 
-@DOORS
+@ENTRY_POINTS
 @pytest.mark.parametrize(("header", "scheme"), [("Authorization", "Bearer"), ("X-Api-Key", None)])
-def test_another_host_does_not_get_the_token(serve: Serve, door: Door, header: str, scheme: str | None) -> None:
+def test_another_host_does_not_get_the_token(
+    serve: Serve, entry_point: EntryPoint, header: str, scheme: str | None
+) -> None:
     """A redirect to another host (a port is one too) takes no token along, whatever its header, and a 401 from there
     gets none either.
     """
     elsewhere = serve("status:status=401")
     auths, api = serve(granting()), serve(_redirecting(elsewhere.url))
     auth = refreshing(asking_at(auths), header=header, scheme=scheme)
-    with door() as session:
+    with entry_point() as session:
         response = session.get(api.url, auth=auth)
     assert response.status_code == 401
     (asked,) = elsewhere.requests
@@ -418,13 +420,13 @@ def test_a_redirect_in_a_client(serve: Serve, connect: Connect, header: str, sch
     assert [asked.header("authorization"), asked.header("x-api-key")] == [None, None]
 
 
-@DOORS
-def test_a_redirect_after_a_401(serve: Serve, door: Door) -> None:
+@ENTRY_POINTS
+def test_a_redirect_after_a_401(serve: Serve, entry_point: EntryPoint) -> None:
     """Where the answer to the second request leads elsewhere, neither token goes along."""
     elsewhere = serve()
     auths, api = serve(granting()), serve("status:status=401", _redirecting(elsewhere.url))
     auth = refreshing(asking_at(auths), token="old", header="X-Api-Key", scheme=None)
-    with door() as session:
+    with entry_point() as session:
         assert session.get(api.url, auth=auth).status_code == 200
     assert [one.header("x-api-key") for one in api.requests] == ["old", token(1)]
     assert [one.header("x-api-key") for one in elsewhere.requests] == [None]
@@ -443,13 +445,13 @@ def test_a_redirect_to_what_is_no_url() -> None:
     assert "X-Api-Key" not in asked.headers
 
 
-@DOORS
+@ENTRY_POINTS
 @pytest.mark.parametrize(("header", "scheme"), [("Authorization", "Bearer "), ("X-Api-Key", "")])
-def test_a_redirect_on_the_same_host(serve: Serve, door: Door, header: str, scheme: str) -> None:
+def test_a_redirect_on_the_same_host(serve: Serve, entry_point: EntryPoint, header: str, scheme: str) -> None:
     """A redirect within the host takes the token along."""
     auths, api = serve(granting()), serve(_redirecting("/there"), guarded(1, header=header, scheme=scheme))
     auth = refreshing(asking_at(auths), header=header, scheme=scheme.strip() or None)
-    with door() as session:
+    with entry_point() as session:
         assert session.get(api.url, auth=auth).status_code == 200
     assert [one.path for one in api.requests] == ["/", "/there"]
     assert len(auths.requests) == 1
@@ -458,14 +460,14 @@ def test_a_redirect_on_the_same_host(serve: Serve, door: Door, header: str, sche
 # -- stand-ins for the network ----------------------------------------------
 
 
-@DOORS
+@ENTRY_POINTS
 @responses.activate
-def test_a_mocked_api(door: Door) -> None:
+def test_a_mocked_api(entry_point: EntryPoint) -> None:
     """With ``responses`` in place of the network the 401, the refresh and the second request are played through."""
     responses.post("https://auth.test/token", json={"access_token": "new", "expires_in": 60})
     responses.get("https://api.test/v1", status=401)
     responses.get("https://api.test/v1", json={"fine": True})
     auth = refreshing(lambda: requests.post("https://auth.test/token"), token="old")
-    with door() as session:
+    with entry_point() as session:
         assert session.get("https://api.test/v1", auth=auth).json() == {"fine": True}
     assert [call.request.headers.get("Authorization") for call in responses.calls] == ["Bearer old", None, "Bearer new"]

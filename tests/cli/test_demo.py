@@ -56,12 +56,12 @@ def test_json() -> None:
     assert second["error"] is None
     assert found["record"]["outcome"] == "recovered"
     silent, pinged, watched = found["comparison"]
-    assert (silent["door"], silent["fault"], silent["still_waiting"]) == ("requests", "silent", True)
-    assert (pinged["door"], pinged["fault"], pinged["still_waiting"]) == ("requests", "keepalive-only", True)
+    assert (silent["entry_point"], silent["fault"], silent["still_waiting"]) == ("requests", "silent", True)
+    assert (pinged["entry_point"], pinged["fault"], pinged["still_waiting"]) == ("requests", "keepalive-only", True)
     assert silent["reads"] == 0
     assert pinged["reads"] > 1
     assert min(silent["seconds"], pinged["seconds"]) >= FAST.bound
-    assert (watched["door"], watched["still_waiting"]) == ("llmwatch", False)
+    assert (watched["entry_point"], watched["still_waiting"]) == ("llmwatch", False)
     assert watched["result"] == "WatchTimeout (first_content)"
     assert FAST.first_content <= watched["seconds"] < FAST.first_content + AFTER
 

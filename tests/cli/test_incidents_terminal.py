@@ -39,7 +39,7 @@ def evil() -> bytes:
         facts={"sent": "y"},
         tool_exposure={"caller": 1},
     )
-    source: dict[str, Any] = call(1, attempts=(lost,), door="d", profile="p").to_dict()
+    source: dict[str, Any] = call(1, attempts=(lost,), entry_point="d", profile="p").to_dict()
     source["limits"] = {"ttfb" + EVIL: {"value": 1.0, "source": "s"}}
     source["attempts"][0]["events"][EVIL] = 3
     return json.dumps(spoilt(source)).encode() + b"\n"

@@ -142,7 +142,7 @@ def test_the_incident_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     assert done.stderr == f"{RECOVERED}llmwatch: 1 call lost an attempt; the incident log is {log}\n"
     (record,) = map(json.loads, log.read_text().splitlines())
-    assert (record["outcome"], record["door"], len(record["attempts"])) == ("recovered", "session", 2)
+    assert (record["outcome"], record["entry_point"], len(record["attempts"])) == ("recovered", "session", 2)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

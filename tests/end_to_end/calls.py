@@ -1,4 +1,4 @@
-"""Calls through the public doors, and what came of them."""
+"""Calls through the public entry points, and what came of them."""
 
 from __future__ import annotations
 

@@ -91,23 +91,23 @@ def test_a_call_that_backs_off_is_given_up_at_once(serve: Serve, connect: Connec
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_a_token_that_is_set_sends_nothing(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_a_token_that_is_set_sends_nothing(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A call that gets a token which was set before is cancelled before anything is connected or sent."""
     server, token = serve(), CancelToken()
     token.cancel()
     assert token.cancelled
-    error = door(connect(), server.chat_url, cancel=token).failed(Cancelled)
+    error = entry_point(connect(), server.chat_url, cancel=token).failed(Cancelled)
     _cancelled(error, "user")
     assert server.requests == []
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("door", [collect, request])
-def test_the_other_doors_are_given_up_alike(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [collect, request])
+def test_the_other_entry_points_are_given_up_alike(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A token ends a whole answer and a plain call as it ends a stream."""
     server, token = serve("silent"), CancelToken()
-    calling = in_thread(door, connect(), server.chat_url, cancel=token)
+    calling = in_thread(entry_point, connect(), server.chat_url, cancel=token)
     server.wait_for_requests(1)
     token.cancel()
     _cancelled(calling.result().failed(Cancelled), "user")
@@ -179,14 +179,14 @@ def test_what_was_handed_over_before_a_cancellation_is_discarded(serve: Serve, c
 
 
 def test_a_closed_client_takes_no_calls(serve: Serve, connect: Connect) -> None:
-    """After ``close()`` every door raises ``Cancelled`` by ``lifecycle`` and sends nothing; closing again is
+    """After ``close()`` every entry point raises ``Cancelled`` by ``lifecycle`` and sends nothing; closing again is
     allowed.
     """
     server, client = serve(), connect()
     client.close()
     client.close()
-    for door in (stream, collect, request):
-        error = door(client, server.chat_url).error
+    for entry_point in (stream, collect, request):
+        error = entry_point(client, server.chat_url).error
         assert isinstance(error, Cancelled)
         assert error.by == "lifecycle"
     assert server.connections == 0

@@ -19,7 +19,7 @@ from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import PATIENCE
 from tests.rows import each
 
-DOORS = [stream, collect, calls.request]
+ENTRY_POINTS = [stream, collect, calls.request]
 
 LIMIT_VARIABLES = [
     *(
@@ -68,9 +68,11 @@ LIMIT_VARIABLES = [
     ids=repr,
 )
 def test_a_url_that_cannot_be_meant(connect: Connect, url: Any) -> None:
-    """Every kind of bad URL is a ``ConfigError`` about the URL, also a ``ValueError``, at every door and at once."""
-    for door in DOORS:
-        outcome = door(connect(), url)
+    """Every kind of bad URL is a ``ConfigError`` about the URL, also a ``ValueError``, at every entry point and at
+    once.
+    """
+    for entry_point in ENTRY_POINTS:
+        outcome = entry_point(connect(), url)
         assert isinstance(outcome.error, ConfigError), repr(outcome.error)
         assert isinstance(outcome.error, ValueError)
         assert outcome.error.field == "url"
@@ -115,11 +117,11 @@ def test_a_variable_of_seconds_that_cannot_be_meant(
 def test_any_other_variable_that_cannot_be_meant(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    """Every door reads the environment, and refuses what is invalid by the name of the variable."""
-    for door in DOORS:
+    """Every entry point reads the environment, and refuses what is invalid by the name of the variable."""
+    for entry_point in ENTRY_POINTS:
         server = serve()
         monkeypatch.setenv(variable, value)
-        error = door(connect(retry=None), server.chat_url).error
+        error = entry_point(connect(retry=None), server.chat_url).error
         assert isinstance(error, ConfigError)
         assert error.field == variable
         assert value in str(error)
@@ -143,14 +145,14 @@ def test_an_incident_log_that_cannot_be_written(
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_an_incident_log_that_is_lost_harms_no_call(
     serve: Serve,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    door: Any,
+    entry_point: Any,
 ) -> None:
     """A log whose directory is taken away between two calls is said once on the logger, however many calls follow, and
     ``stats()`` counts what is lost; it is written again once the directory is back.
@@ -160,16 +162,16 @@ def test_an_incident_log_that_is_lost_harms_no_call(
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
     server = serve(*["reset-before-response", "healthy"] * 5)
     client = connect()
-    door(client, server.chat_url).done("recovered")
+    entry_point(client, server.chat_url).done("recovered")
     shutil.rmtree(log.parent)
     lost = llmwatch.stats()["incidents_lost"]
     with caplog.at_level(logging.WARNING, "llmwatch"):
         for _ in range(3):
-            door(client, server.chat_url).done("recovered")
+            entry_point(client, server.chat_url).done("recovered")
         assert [(one.levelno, str(log) in one.getMessage()) for one in caplog.records] == [(logging.ERROR, True)]
         assert "No such file or directory" in caplog.text
         log.parent.mkdir()
-        door(client, server.chat_url).done("recovered")
+        entry_point(client, server.chat_url).done("recovered")
     assert caplog.records[-1].getMessage().endswith("is written again; meanwhile 3 incidents were lost")
     assert llmwatch.stats()["incidents_lost"] == lost + 3
     assert len(caplog.records) == 2

@@ -119,11 +119,13 @@ def test_an_address_that_drops_everything_ends_at_connect(connect: Connect) -> N
     assert outcome.elapsed < 3 * (LIMIT + FREE)
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_a_bad_certificate_is_final(serve: Serve, connect: Connect, server_tls: ssl.SSLContext, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_a_bad_certificate_is_final(
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, entry_point: Any
+) -> None:
     """A certificate that does not verify is ``ConnectFailed`` with cause ``tls``, once, and no request."""
     server = serve(tls=server_tls)
-    error = door(connect(), server.chat_url).failed(ConnectFailed)
+    error = entry_point(connect(), server.chat_url).failed(ConnectFailed)
     assert (error.cause, error.retryable) == ("tls", False)
     assert "certificate" in str(error)
     assert "verify=" in str(error)

@@ -28,7 +28,7 @@ from tests.end_to_end.calls import Outcome, asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT, LIMIT
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 SECRET = "team7-blue-4471-falcon"
 OTHER = "harbor3-0815-otter"
 TOOL = "transfer_funds_acme"
@@ -173,13 +173,19 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
 
 
 def _run(
-    door: Any, connect: Connect, server: FaultServer, log: Path, caplog: pytest.LogCaptureFixture, url: str, **more: Any
+    entry_point: Any,
+    connect: Connect,
+    server: FaultServer,
+    log: Path,
+    caplog: pytest.LogCaptureFixture,
+    url: str,
+    **more: Any,
 ) -> str:
     session, told = more.pop("session", None), []
     client = connect(
         retry=Retry(max_attempts=1), session=session, sinks=[told.append], on_notice=told.append, notice_every=BEAT
     )
-    outcome = door(client, url, json=BODY, **more)
+    outcome = entry_point(client, url, json=BODY, **more)
     client.close()
     if session is not None:
         session.close()
@@ -188,32 +194,37 @@ def _run(
     return _everything(outcome, [*told, outcome.record], caplog, log)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_that_was_sent_comes_back(
-    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, place: str, door: Any
+    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, place: str, entry_point: Any
 ) -> None:
     """Values of headers, cookies, credentials and parameters, of the call or of the session that is lent, and names of
-    tools, in statuses, events, pages, redirects, encodings and what is no HTTP, at every door.
+    tools, in statuses, events, pages, redirects, encodings and what is no HTTP, at every entry point.
     """
     server = serve(_echoing(place))
     for source, make in SOURCES.items():
         session, options = make()
-        said = _run(door, connect, server, log, caplog, server.chat_url, session=session, **options)
+        said = _run(entry_point, connect, server, log, caplog, server.chat_url, session=session, **options)
         assert _traces(said) == [], (source, said)
         caplog.clear()
         log.unlink(missing_ok=True)
     assert len(server.requests) >= len(SOURCES)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_user_info_of_the_url(
-    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, door: Any
+    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """Name and password, alone, together, and in base64."""
     server = serve(_echoing("status"))
     said = _run(
-        door, connect, server, log, caplog, server.chat_url.replace("://", f"://{OTHER}:{SECRET}@") + f"?key={OTHER}"
+        entry_point,
+        connect,
+        server,
+        log,
+        caplog,
+        server.chat_url.replace("://", f"://{OTHER}:{SECRET}@") + f"?key={OTHER}",
     )
     assert server.requests[0].header("authorization") is not None
     assert _traces(said) == [], said
@@ -238,14 +249,16 @@ def test_what_only_the_environment_knows(
     assert _traces(said) == [], said
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_the_credentials_of_a_proxy(
-    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, door: Any
+    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """A proxy that answers in place of the provider, and repeats what it was asked with."""
     proxy = serve(_echoing("status"))
     proxies = {"http": proxy.url.replace("://", f"://{OTHER}:{SECRET}@")}
-    said = _run(door, connect, proxy, log, caplog, "http://api.example.test/v1/chat/completions", proxies=proxies)
+    said = _run(
+        entry_point, connect, proxy, log, caplog, "http://api.example.test/v1/chat/completions", proxies=proxies
+    )
     assert proxy.requests[0].header("proxy-authorization") is not None
     assert _traces(said) == [], said
 
@@ -321,7 +334,7 @@ def test_a_request_id_of_an_answer_that_was_killed(
 
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("place", ["status", "event", "page", "no HTTP"])
-def test_the_session_door(
+def test_the_session_entry_point(
     serve: Serve, log: Path, caplog: pytest.LogCaptureFixture, place: str, streaming: bool
 ) -> None:
     """The same of a session for existing code: errors, records and the log; its responses are the server's own."""
@@ -344,7 +357,7 @@ def test_the_session_door(
     assert place != "status" or told[0].attempts[0].message is not None
 
 
-def test_the_door_of_the_sdks(serve: Serve, log: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_entry_point_of_the_sdks(serve: Serve, log: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The same of a transport, whose headers come from another library, and which hands an error in a body on."""
     server, told = serve(_echoing("event")), []
     with httpx2.Client(transport=Transport(retry=Retry(max_attempts=1), sinks=[told.append])) as client:

@@ -245,7 +245,9 @@ def each(
         ends: serve(played(body, stream.content_type, ends), **({"tls": tls} if "close_notify" in ends else {}))
         for ends in asked_for
     }
-    found = together([partial(call, ends, entry_point) for ends, doors in asked_for.items() for entry_point in doors])
+    found = together(
+        [partial(call, ends, entry_point) for ends, entry_points in asked_for.items() for entry_point in entry_points]
+    )
     for ends, server in servers.items():
         assert len(server.requests) == len(asked_for[ends]), ends
     return found

@@ -54,7 +54,7 @@ def _transport(server: FaultServer, limits: Limits, url: str) -> None:
             pass
 
 
-DOORS: dict[str, Callable[[FaultServer, Limits, str], None]] = {
+ENTRY_POINTS: dict[str, Callable[[FaultServer, Limits, str], None]] = {
     "stream": _stream,
     "collect": _collect,
     "Session, streamed": _session,
@@ -63,10 +63,10 @@ DOORS: dict[str, Callable[[FaultServer, Limits, str], None]] = {
 }
 
 
-def _ended(door: str, server: FaultServer, limits: Limits, url: str) -> WatchTimeout:
+def _ended(entry_point: str, server: FaultServer, limits: Limits, url: str) -> WatchTimeout:
     began = time.monotonic()
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
-        DOORS[door](server, limits, url)
+        ENTRY_POINTS[entry_point](server, limits, url)
     took = time.monotonic() - began
     error = caught.value
     assert isinstance(error, WatchTimeout)
@@ -77,16 +77,16 @@ def _ended(door: str, server: FaultServer, limits: Limits, url: str) -> WatchTim
     return error
 
 
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=ENTRY_POINTS)
+def entry_point(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.mark.parametrize("script", NOTHING)
-def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script: str) -> None:
+def test_what_is_no_answer_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
     """Whatever it is, and however fast it comes: the true time is told."""
     server = serve(script)
-    error = _ended(door, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
+    error = _ended(entry_point, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("first_content", FLOOD)
     assert len(server.requests) == 1
     # Of these nothing is handed over that its reader could be too slow for.
@@ -94,19 +94,19 @@ def test_what_is_no_answer_ends_at_first_content(serve: Serve, door: str, script
 
 
 @pytest.mark.parametrize("script", NOTHING)
-def test_after_content_it_ends_at_progress(serve: Serve, door: str, script: str) -> None:
+def test_after_content_it_ends_at_progress(serve: Serve, entry_point: str, script: str) -> None:
     """The same behind an answer that has begun."""
     server = serve(f"{script}:tokens=2")
-    error = _ended(door, server, Limits(progress=FLOOD, stale=LONG), server.chat_url)
+    error = _ended(entry_point, server, Limits(progress=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("progress", FLOOD)
 
 
-def test_content_without_end_ends_at_total(serve: Serve, door: str) -> None:
+def test_content_without_end_ends_at_total(serve: Serve, entry_point: str) -> None:
     """A flood of content is ended by ``total`` alone; the time in which its reader could not follow is told apart."""
     server = serve("flood-content")
     began = time.monotonic()
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
-        DOORS[door](server, Limits(total=FLOOD), server.chat_url)
+        ENTRY_POINTS[entry_point](server, Limits(total=FLOOD), server.chat_url)
     error: Any = caught.value
     assert (error.limit, error.limit_seconds) == ("total", FLOOD)
     assert FLOOD < error.elapsed - error.paused < FLOOD + FREE

@@ -104,15 +104,15 @@ def test_a_whole_head_of_any_kind_is_read(serve: Serve, head: str, post: Post) -
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
 @pytest.mark.parametrize("head", ["status", "name", "line"])
-def test_a_client_asks_again_behind_a_cut_head(serve: Serve, connect: Connect, head: str, door: Any) -> None:
+def test_a_client_asks_again_behind_a_cut_head(serve: Serve, connect: Connect, head: str, entry_point: Any) -> None:
     """Each way to ask recovers from it, and says so where it may not."""
     server = serve(_saying(CUT[head]), "healthy")
-    record = door(connect(), server.chat_url).done("recovered")
+    record = entry_point(connect(), server.chat_url).done("recovered")
     assert [one.status for one in record.attempts] == [None, 200]
     server = serve(_saying(CUT[head]))
-    error = door(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
+    error = entry_point(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
     assert "headers" in str(error)
     assert len(server.requests) == 1
 

@@ -53,14 +53,14 @@ def test_a_kill_is_never_a_success(
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", [collect, request])
+@pytest.mark.parametrize("entry_point", [collect, request])
 def test_a_killed_whole_answer_is_never_returned(
-    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, door: Any
+    serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, entry_point: Any
 ) -> None:
     """``collect`` and ``request`` return nothing of a body that was killed, whatever its framing, plain or TLS."""
     client = connect(limits=Limits(stale=LIMIT), retry=Retry.none(), dialect="generic")
     servers = _stalling(serve, server_tls)
-    for outcome in together(partial(door, client, _url(server, "generic"), verify=bundle) for server in servers):
+    for outcome in together(partial(entry_point, client, _url(server, "generic"), verify=bundle) for server in servers):
         assert outcome.failed(llmwatch.WatchTimeout).limit == "stale"
         assert outcome.value is None
         assert outcome.record is not None

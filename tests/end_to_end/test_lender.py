@@ -21,7 +21,7 @@ from tests.end_to_end.calls import asking, collect, request, stream, timed_out
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import FREE, LIMIT, PATIENCE
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 
 
 @pytest.fixture
@@ -46,8 +46,10 @@ class Token(AuthBase):
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_session_lends_what_it_has(serve: Serve, connect: Connect, lender: requests.Session, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_a_session_lends_what_it_has(
+    serve: Serve, connect: Connect, lender: requests.Session, entry_point: Any
+) -> None:
     """Headers, auth, cookies and params of the session go out with every call, the call's own beside them."""
     server = serve()
     lender.headers["X-Team"] = "blue"
@@ -57,7 +59,9 @@ def test_a_session_lends_what_it_has(serve: Serve, connect: Connect, lender: req
     before = pickle.dumps((dict(lender.headers), lender.auth, dict(lender.cookies), lender.params, lender.verify))
     client = connect(session=lender)
     for _ in range(2):
-        door(client, server.chat_url, headers={"X-Own": "yes"}, params={"page": "1"}, cookies={"own": "c"}).done()
+        entry_point(
+            client, server.chat_url, headers={"X-Own": "yes"}, params={"page": "1"}, cookies={"own": "c"}
+        ).done()
     for sent in server.requests:
         assert sent.header("x-team") == "blue"
         assert sent.header("x-own") == "yes"
@@ -224,11 +228,11 @@ def _digest(context: Context) -> Iterator[steps.Step]:
     yield from context.answer([steps.Chunk(b"{}")], status=401, headers=challenge, framing="length")
 
 
-@pytest.mark.parametrize("door", [stream, collect])
-def test_an_auth_that_answers_a_challenge(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect])
+def test_an_auth_that_answers_a_challenge(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """Digest authentication asks twice; the stream that follows has a stream's limits, not those of an error's body."""
     server = serve(Script(name="digest", description="asks for digest authentication", play=_digest), framing="close")
-    outcome = door(connect(limits=Limits(stale=8 * LIMIT)), server.chat_url, auth=HTTPDigestAuth("u", "p"))
+    outcome = entry_point(connect(limits=Limits(stale=8 * LIMIT)), server.chat_url, auth=HTTPDigestAuth("u", "p"))
     record = outcome.done()
     assert outcome.text == ANSWER
     assert record.attempts[0].status == 200

@@ -68,10 +68,10 @@ def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect) -
     deadline = 5.8 * LIMIT
     limits = Limits(ttfb=2 * LIMIT, deadline=deadline)
     retry = Retry(max_attempts=9, backoff=0.01, slow_but_alive=True)
-    servers, doors = [serve("silent") for _ in range(3)], (stream, collect, request)
+    servers, entry_points = [serve("silent") for _ in range(3)], (stream, collect, request)
     outcomes = together(
-        partial(door, connect(limits=limits, retry=retry), server.chat_url)
-        for door, server in zip(doors, servers, strict=True)
+        partial(entry_point, connect(limits=limits, retry=retry), server.chat_url)
+        for entry_point, server in zip(entry_points, servers, strict=True)
     )
     for outcome, server in zip(outcomes, servers, strict=True):
         error = outcome.failed(WatchTimeout)

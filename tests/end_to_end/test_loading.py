@@ -49,7 +49,7 @@ def _client(make: Any) -> Any:
     return ask
 
 
-DOORS: dict[str, Any] = {
+ENTRY_POINTS: dict[str, Any] = {
     "stream": _client(stream),
     "collect": _client(collect),
     "request": _client(request),
@@ -58,20 +58,20 @@ DOORS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("body", [LLAMA, HUGGING_FACE])
-def test_it_is_asked_until_the_model_is_there(serve: Serve, door: str, body: bytes) -> None:
+def test_it_is_asked_until_the_model_is_there(serve: Serve, entry_point: str, body: bytes) -> None:
     """More often than any other failure would be."""
     server = serve(*[refusal(body)] * 5, "healthy")
-    status, record = DOORS[door](server, Limits(ttfb=LONG), None)
+    status, record = ENTRY_POINTS[entry_point](server, Limits(ttfb=LONG), None)
     assert (status, record.outcome, len(server.requests)) == (200, "recovered", 6)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_it_is_asked_for_as_long_as_silence_would_be_allowed(serve: Serve, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_it_is_asked_for_as_long_as_silence_would_be_allowed(serve: Serve, entry_point: str) -> None:
     """And no longer: the waits together are ``ttfb``, and what was asked in it counts as attempts."""
     server = serve(refusal(LLAMA))
-    status, record = DOORS[door](server, Limits(ttfb=LIMIT), None)
+    status, record = ENTRY_POINTS[entry_point](server, Limits(ttfb=LIMIT), None)
     assert (status, record.outcome) == (503, "failed")
     waits = [decision.wait for decision in record.decisions if decision.carried_out]
     assert len(server.requests) == len(waits) + 1 >= 3
@@ -79,10 +79,12 @@ def test_it_is_asked_for_as_long_as_silence_would_be_allowed(serve: Serve, door:
     assert sum(waits) <= LIMIT + AS_EVER
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize(("body", "profile"), [(BUSY, None), (LLAMA, "hosted"), (b'{"error": "no such model"}', None)])
-def test_any_other_503_is_asked_for_as_often_as_ever(serve: Serve, door: str, body: bytes, profile: str | None) -> None:
+def test_any_other_503_is_asked_for_as_often_as_ever(
+    serve: Serve, entry_point: str, body: bytes, profile: str | None
+) -> None:
     """A server that is busy, a provider that is no local one, and a failure to load."""
     server = serve(refusal(body))
-    status, _ = DOORS[door](server, Limits(ttfb=LONG), profile)
+    status, _ = ENTRY_POINTS[entry_point](server, Limits(ttfb=LONG), profile)
     assert (status, len(server.requests)) == (503, 3)

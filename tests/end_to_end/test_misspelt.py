@@ -18,13 +18,13 @@ TOLD = (
 
 
 def test_a_program_that_calls_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, at the first call and not before it, through each door of the library."""
+    """Once, at the first call and not before it, through each entry point of the library."""
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("LLMWATCH_STALE_SECONDS", "60")
     with FaultServer("healthy") as server, Client() as client, Session() as session:
         url = server.chat_url
-        for door in (
+        for entry_point in (
             lambda: client.collect("POST", url, json=body),
             lambda: client.request("POST", url, json={**body, "stream": False}),
             lambda: list(client.stream("POST", url, json=body)),
@@ -36,5 +36,5 @@ def test_a_program_that_calls_is_told(monkeypatch: pytest.MonkeyPatch, caplog: p
             unknown_variables._told.clear()
             caplog.clear()
             for _ in range(2):
-                door()
+                entry_point()
             assert [one.getMessage() for one in caplog.records] == [TOLD]

@@ -22,17 +22,17 @@ def _answer(text: str) -> bytes:
     return head + body
 
 
-@pytest.mark.parametrize("door", [stream, request])
-def test_interim_responses_are_not_the_answer(serve: Serve, connect: Connect, door: object) -> None:
+@pytest.mark.parametrize("entry_point", [stream, request])
+def test_interim_responses_are_not_the_answer(serve: Serve, connect: Connect, entry_point: object) -> None:
     """102 and 103 come before the final response, any number of them, and the answer is that of its own call."""
     interim = HINTS * 3 + b"HTTP/1.1 102 Processing\r\n\r\n"
     scripts = [Script.of(f"hints-{word}", steps.Send(interim + _answer(word))) for word in ("one", "two")]
     # The server closes after a script of bytes alone, at a moment that is its own.
     server, client = serve(*scripts), connect(keepalive=0)
     for word in ("one", "two"):
-        outcome = door(client, server.chat_url)  # type: ignore[operator]
+        outcome = entry_point(client, server.chat_url)  # type: ignore[operator]
         outcome.done()
-        assert word in (outcome.text if door is stream else outcome.value.text)
+        assert word in (outcome.text if entry_point is stream else outcome.value.text)
     assert len(server.requests) == 2
 
 

@@ -1,4 +1,4 @@
-"""Users' tests that mock with ``responses``: unchanged, through every door."""
+"""Users' tests that mock with ``responses``: unchanged, through every entry point."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ def mocked() -> Iterator[responses.RequestsMock]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("door", [stream, collect])
-def test_a_mocked_stream_is_an_answer(connect: Connect, mocked: responses.RequestsMock, shape: str, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect])
+def test_a_mocked_stream_is_an_answer(
+    connect: Connect, mocked: responses.RequestsMock, shape: str, entry_point: Any
+) -> None:
     """``Client.stream`` and ``Client.collect`` read a mocked body as they read a real one."""
     mocked.post(_url(shape), body=_body(shape), content_type="text/event-stream")
-    outcome = door(connect(limits=Limits(ttfb=5)), _url(shape))
+    outcome = entry_point(connect(limits=Limits(ttfb=5)), _url(shape))
     record = outcome.done()
     assert outcome.text == ANSWER
     assert outcome.kinds[-1] == "terminal"
@@ -78,20 +80,20 @@ def test_mocked_failures_are_retried(connect: Connect, mocked: responses.Request
     assert len(mocked.calls) == 2
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_a_mocked_refusal_is_final(connect: Connect, mocked: responses.RequestsMock, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_a_mocked_refusal_is_final(connect: Connect, mocked: responses.RequestsMock, entry_point: Any) -> None:
     """A mock that refuses the connection opened no socket and means it: ``ConnectFailed``, once."""
     mocked.post(URL, body=requests.exceptions.ConnectionError("by the mock"))
-    error = door(connect(), URL).failed(ConnectFailed)
+    error = entry_point(connect(), URL).failed(ConnectFailed)
     assert (error.cause, error.retryable) == ("refused", False)
     assert len(mocked.calls) == 1
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_what_is_not_mocked_is_refused(connect: Connect, mocked: responses.RequestsMock, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_what_is_not_mocked_is_refused(connect: Connect, mocked: responses.RequestsMock, entry_point: Any) -> None:
     """A URL that no mock knows never leaves the machine, and is no endless retry."""
     mocked.assert_all_requests_are_fired = False
-    outcome = door(connect(), URL)
+    outcome = entry_point(connect(), URL)
     assert isinstance(outcome.error, ConnectFailed)
     assert len(mocked.calls) == 1
 

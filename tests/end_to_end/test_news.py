@@ -11,7 +11,7 @@ from tests.end_to_end.calls import QUICK, asking, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.rebuilt import DONE, PATHS, chunk, data, line, messages, named, part, rebuilt
 from tests.end_to_end.times import LIMIT
-from tests.session.doors import caught
+from tests.session.entry_points import caught
 
 END = chunk({"content": "fine"}) + chunk({}, "stop") + DONE
 # No beat comes at the moment of an expiry: bytes that wait then give the attempt its grace.

@@ -100,9 +100,9 @@ def test_notices_come_in_the_callers_thread(serve: Serve, connect: Connect) -> N
     assert set(threads) == {threading.current_thread()}
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
 def test_a_notice_or_sink_that_raises_harms_nobody(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, door: Any
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """What a notice callback or a sink raises is logged on ``llmwatch``, and the call goes on as if nothing was."""
     server, told = serve("status:status=503", late()), []
@@ -113,7 +113,7 @@ def test_a_notice_or_sink_that_raises_harms_nobody(
 
     client = connect(on_notice=breaks, notice_every=BEAT, sinks=[breaks, told.append])
     with caplog.at_level(logging.ERROR, "llmwatch"):
-        record = door(client, server.chat_url).done("recovered")
+        record = entry_point(client, server.chat_url).done("recovered")
     assert told == [record]
     assert len([one for one in caplog.records if one.levelno == logging.ERROR]) >= 2
     assert {one.name for one in caplog.records} == {"llmwatch"}
@@ -133,14 +133,14 @@ def test_a_notice_that_interrupts_ends_the_call(serve: Serve, connect: Connect) 
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_each_call_is_one_record_for_each_sink(serve: Serve, connect: Connect, door: Any) -> None:
-    """Every sink gets every call's record once, when it is over, with the door that it came through."""
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_each_call_is_one_record_for_each_sink(serve: Serve, connect: Connect, entry_point: Any) -> None:
+    """Every sink gets every call's record once, when it is over, with the entry point that it came through."""
     server, one, other = serve(), [], []
     client = connect(sinks=[one.append, other.append])
-    records = [door(client, server.chat_url).done() for _ in range(3)]
+    records = [entry_point(client, server.chat_url).done() for _ in range(3)]
     assert one == other == records
-    assert {record.door for record in records} == {door.__name__}
+    assert {record.entry_point for record in records} == {entry_point.__name__}
     assert len({record.call_id for record in records}) == 3
     assert not any(record.incident for record in records)
     assert all(record.started_at > 1_700_000_000 for record in records)

@@ -15,19 +15,19 @@ from tests.end_to_end.calls import collect, eventually, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import BEAT, LIMIT, PATIENCE
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 
 
 @pytest.mark.parametrize("script", ["reset-before-response", "fin-before-response"])
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_a_dead_pooled_connection_gets_one_free_resend_at_once(
-    serve: Serve, connect: Connect, script: str, door: object
+    serve: Serve, connect: Connect, script: str, entry_point: object
 ) -> None:
     """A pooled connection that is lost at once is replaced at once, without a back-off and outside ``max_attempts``."""
     server = serve("healthy", script, "healthy")
     client = connect(retry=Retry(max_attempts=1, backoff=30, max_backoff=30))
-    door(client, server.chat_url).done()
-    outcome = door(client, server.chat_url)
+    entry_point(client, server.chat_url).done()
+    outcome = entry_point(client, server.chat_url)
     record = outcome.done("recovered")
     dead, fresh = record.attempts
     assert dead.socket_reused
@@ -38,13 +38,13 @@ def test_a_dead_pooled_connection_gets_one_free_resend_at_once(
     assert [one.connection for one in server.requests] == [1, 1, 2]
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_at_most_one_request_more_than_max_attempts(serve: Serve, connect: Connect, door: object) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_at_most_one_request_more_than_max_attempts(serve: Serve, connect: Connect, entry_point: object) -> None:
     """When every attempt is reset, a call that began on a pooled connection makes four requests and no more."""
     server = serve("healthy", "reset-before-response")
     client = connect(retry=Retry(max_attempts=3, backoff=0))
-    door(client, server.chat_url).done()
-    error = door(client, server.chat_url).failed(llmwatch.StreamCut)
+    entry_point(client, server.chat_url).done()
+    error = entry_point(client, server.chat_url).failed(llmwatch.StreamCut)
     assert error.retryable
     assert error.record is not None
     assert [one.socket_reused for one in error.record.attempts] == [True, False, False, False]

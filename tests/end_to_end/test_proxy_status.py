@@ -13,7 +13,7 @@ from llmwatch import Client, ConnectFailed, ProviderError, Retry
 from llmwatch.faults import FaultServer, ProxyServer, Script, steps
 from tests.end_to_end.calls import asking
 from tests.rows import each
-from tests.session.doors import caught
+from tests.session.entry_points import caught
 
 HOST = "provider.invalid"
 USER, WORD = "team-blue", "correct-horse-9"

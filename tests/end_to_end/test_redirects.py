@@ -18,7 +18,7 @@ from tests.end_to_end.calls import Outcome, asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import FREE, LIMIT, PULSE
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 PASSWORD = "hunter2plain"
 
 ENDLESS = [steps.Repeat([steps.Chunk(b"x" * 65536)])]
@@ -59,15 +59,15 @@ def _get(client: Any, url: str, **options: Any) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("door", [stream, collect])
+@pytest.mark.parametrize("entry_point", [stream, collect])
 @pytest.mark.parametrize("body", BODIES)
 def test_a_redirect_that_is_not_followed_is_final_before_its_body(
-    serve: Serve, connect: Connect, door: Any, body: str
+    serve: Serve, connect: Connect, entry_point: Any, body: str
 ) -> None:
     """Whatever its body does, the error is there with the head: one request, and where it leads."""
     for status in (302, 307):
         server = serve(_to("http://127.0.0.1:9/elsewhere?key=1", status, body))
-        outcome = door(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
+        outcome = entry_point(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
         error = outcome.failed(llmwatch.ProviderError)
         assert (error.status, error.retryable) == (status, False)
         assert "http://127.0.0.1:9/elsewhere" in str(error)
@@ -77,14 +77,14 @@ def test_a_redirect_that_is_not_followed_is_final_before_its_body(
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("body", BODIES)
 def test_the_body_of_a_redirect_that_is_followed_is_not_waited_for(
-    serve: Serve, connect: Connect, door: Any, body: str
+    serve: Serve, connect: Connect, entry_point: Any, body: str
 ) -> None:
     """A 307 within the origin is followed by its head, on a connection of its own; its body is not read."""
     server = serve(_to("/v1/chat/completions?moved=1", 307, body), "healthy")
-    outcome = door(connect(limits=Limits(ttfb=LIMIT + FREE)), server.chat_url)
+    outcome = entry_point(connect(limits=Limits(ttfb=LIMIT + FREE)), server.chat_url)
     outcome.done()
     assert outcome.elapsed < LIMIT + FREE
     assert [(one.method, one.json()) for one in server.requests] == [("POST", server.requests[0].json())] * 2
@@ -134,13 +134,13 @@ def test_the_size_of_a_redirect_that_is_returned_is_bounded(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", [*DOORS, _get])
+@pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, _get])
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, door: Any, status: int) -> None:
+def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, entry_point: Any, status: int) -> None:
     """It is a ``ProviderError`` like any other redirect, with a record, and nothing of the location is in it."""
     for location in MALFORMED:
         server = serve(_to(location, status))
-        error = door(connect(), server.chat_url).failed(llmwatch.ProviderError)
+        error = entry_point(connect(), server.chat_url).failed(llmwatch.ProviderError)
         assert (error.status, error.retryable) == (status, False)
         assert "a redirect without a usable target" in str(error)
         assert error.__cause__ is error.__context__ is None
@@ -149,33 +149,33 @@ def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, door: Any,
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_where_a_redirect_has_led_is_remembered_in_the_call(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_where_a_redirect_has_led_is_remembered_in_the_call(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """The later attempts of a call go where the first was led to, each with one request; the next call begins anew."""
     server = serve(_to("/v1/chat/completions?moved=1"), "status:status=503", "status:status=503", "healthy", "healthy")
     client = connect(retry=Retry(backoff=0))
-    outcome = door(client, server.chat_url, params={"version": "1"}, cookies={"mine": "1"})
+    outcome = entry_point(client, server.chat_url, params={"version": "1"}, cookies={"mine": "1"})
     record = outcome.done("recovered")
     assert len(record.attempts) == 3
     targets = [one.target for one in server.requests]
     assert targets == ["/v1/chat/completions?version=1", *["/v1/chat/completions?moved=1"] * 3]
     assert [one.header("cookie") for one in server.requests] == ["mine=1"] * 4
     assert {one.body for one in server.requests} == {server.requests[0].body}
-    door(client, server.chat_url).done()
+    entry_point(client, server.chat_url).done()
     assert server.requests[4].target == "/v1/chat/completions"
 
 
-@pytest.mark.parametrize("door", [stream, collect])
-def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect])
+def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """Redirects are counted over all attempts of a call: the sixth is final, wherever the attempts have ended."""
     hops = [_to(f"/v1/chat/completions?hop={number}") for number in range(6)]
     server = serve(*hops[:3], "status:status=503", *hops[3:5], "status:status=503", hops[5])
-    error = door(connect(retry=Retry(backoff=0)), server.chat_url).failed(llmwatch.ProviderError)
+    error = entry_point(connect(retry=Retry(backoff=0)), server.chat_url).failed(llmwatch.ProviderError)
     assert (error.status, error.retryable) == (307, False)
     assert len(error.record.attempts) == 3
     assert len(server.requests) == 8
     server = serve(*[_to("/v1/chat/completions")] * 5, "status:status=503", "healthy")
-    door(connect(retry=Retry(backoff=0)), server.chat_url).done("recovered")
+    entry_point(connect(retry=Retry(backoff=0)), server.chat_url).done("recovered")
     assert len(server.requests) == 7
 
 
@@ -227,7 +227,7 @@ def test_a_get_takes_no_credentials_to_another_host(serve: Serve, connect: Conne
 
 
 def test_a_stream_of_a_get_follows_too(serve: Serve, connect: Connect) -> None:
-    """A GET is a GET in every door."""
+    """A GET is a GET in every entry point."""
     server = serve(_to("/v1/chat/completions?moved=1", 307, "missing"), "healthy")
     with connect(limits=Limits(ttfb=LIMIT + FREE)).stream("GET", server.chat_url, json=asking()) as events:
         assert "".join(event.text for event in events) == ANSWER

@@ -68,7 +68,7 @@ def test_no_secret_comes_out_of_a_failed_call(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, script: str
 ) -> None:
     """Keys, passwords, query values and prompts are in nothing that a failed call says, whoever said them first."""
-    for door in (stream, collect, request):
+    for entry_point in (stream, collect, request):
         server, told = serve(script), []
         client = connect(
             limits=Limits(ttfb=LIMIT, stale=LIMIT),
@@ -79,12 +79,12 @@ def test_no_secret_comes_out_of_a_failed_call(
         )
         url, options = _options(server.chat_url)
         with caplog.at_level(logging.DEBUG, "llmwatch"):
-            outcome = door(client, url, **options)
+            outcome = entry_point(client, url, **options)
         assert server.requests[0].header("x-api-key") == KEY
         assert told
         seen = _everything(outcome.error or Exception(), [*told, outcome.record], caplog)
         for secret in SECRETS:
-            assert secret not in seen, door.__name__
+            assert secret not in seen, entry_point.__name__
         caplog.clear()
 
 

@@ -94,16 +94,16 @@ def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, c
     assert (text, caught, len(server.requests)) == (ANSWER, 1, 2)
 
 
-@pytest.mark.parametrize("door", [collect, request])
-def test_the_other_doors_recover_alike(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [collect, request])
+def test_the_other_entry_points_recover_alike(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A whole answer and a plain response come from the second request when the first is met with silence."""
     server = serve("silent", "healthy")
     # A plain call that is silent is slow but alive: it may be at work.
-    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0.01, slow_but_alive=door is request))
-    outcome = door(client, server.chat_url)
+    client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0.01, slow_but_alive=entry_point is request))
+    outcome = entry_point(client, server.chat_url)
     outcome.done("recovered")
     assert len(server.requests) == 2
-    said = outcome.value.text if door is collect else outcome.value.json()["choices"][0]["message"]["content"]
+    said = outcome.value.text if entry_point is collect else outcome.value.json()["choices"][0]["message"]["content"]
     assert said == ANSWER
 
 

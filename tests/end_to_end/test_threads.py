@@ -32,8 +32,8 @@ def _echo(context: Context) -> Iterator[steps.Step]:
 def test_many_threads_on_one_client_get_their_own_answers(
     serve: Serve, connect: Connect, server_tls: Any, bundle: str, threads: int, secure: bool
 ) -> None:
-    """A hundred threads (over TLS fewer) with three calls each, through every door, get the right answers and none of
-    another's.
+    """A hundred threads (over TLS fewer) with three calls each, through every entry point, get the right answers and
+    none of another's.
     """
     server = serve(
         Script(name="echo", description="says what was asked", play=_echo), tls=server_tls if secure else None
@@ -47,10 +47,12 @@ def test_many_threads_on_one_client_get_their_own_answers(
         for turn in range(3):
             asked = f"{number}:{turn}"
             body = asking(messages=[{"role": "user", "content": asked}])
-            door = (stream, collect, request)[(number + turn) % 3]
-            outcome = door(client, server.chat_url, json={**body, "stream": door is not request}, verify=bundle)
+            entry_point = (stream, collect, request)[(number + turn) % 3]
+            outcome = entry_point(
+                client, server.chat_url, json={**body, "stream": entry_point is not request}, verify=bundle
+            )
             outcome.done()
-            if door is request:
+            if entry_point is request:
                 said, wanted = outcome.value.json()["choices"][0]["message"]["content"], asked
             else:
                 said, wanted = outcome.text, f"{asked} " * 20

@@ -17,7 +17,7 @@ from llmwatch.engine.call import Call
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.engine.workers import exchanges
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.transport.context import RequestContext
 from llmwatch.watch.cancel import CancelToken
 from tests.end_to_end.manual import ManualTime
@@ -219,7 +219,7 @@ class Studio:
     def call(
         self,
         *answers: Answer,
-        door: Door = Door.STREAM,
+        entry_point: EntryPoint = EntryPoint.STREAM,
         retry: Retry | None = None,
         limits: Limits | None = None,
         cancel: CancelToken | None = None,
@@ -230,13 +230,18 @@ class Studio:
         """A call that was not begun, and the sender that answers it."""
         sender = FakeSender(self.time.clock.now, answers)
         request = CallRequest.build("POST", url, {"json": {"stream": True}, **kwargs})
-        request_kind = RequestKind.PLAIN if door is Door.REQUEST else RequestKind.STREAM
+        request_kind = RequestKind.PLAIN if entry_point is EntryPoint.REQUEST else RequestKind.STREAM
         options = CallOptions(
-            request=request, door=door, request_kind=request_kind, retry=retry, limits=limits, cancel=cancel
+            request=request,
+            entry_point=entry_point,
+            request_kind=request_kind,
+            retry=retry,
+            limits=limits,
+            cancel=cancel,
         )
         settings = settings or self.settings()
         work = exchanges(sender, settings, options)  # type: ignore[arg-type]
-        call: Call[Event] = (ResponseCall if door is Door.REQUEST else Call)(work, settings, options)
+        call: Call[Event] = (ResponseCall if entry_point is EntryPoint.REQUEST else Call)(work, settings, options)
         return call, sender
 
     @staticmethod

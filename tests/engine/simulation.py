@@ -22,7 +22,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import Door, Facts, Sent
+from llmwatch.recovery import EntryPoint, Facts, Sent
 from tests.engine.fakes import URL
 
 __all__ = ["HEALTHY", "Batch", "Reply"]
@@ -140,7 +140,7 @@ class Batch:
 
     def _call(self, thread: int, number: int) -> Generator[float]:
         request = CallRequest.build("POST", URL, {"json": {"model": "m", "stream": True}})
-        options, history, time = CallOptions(request=request, door=Door.COLLECT), History(), self._time
+        options, history, time = CallOptions(request=request, entry_point=EntryPoint.COLLECT), History(), self._time
         gate = self._settings.hosts.get(request.origin, self._retry, self._settings.random)
         planner = Planner(settings=self._settings, options=options, retry=self._retry, history=history, gate=gate)
         planner.enter(time.at)

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.answering`` and ``passthrough``: what a door for existing code gets, and when."""
+"""``llmwatch.engine.answering`` and ``passthrough``: what an entry point for existing code gets, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmwatch.engine.passthrough import PassthroughExchange
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind
 from llmwatch.engine.workers import passthroughs
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from tests.end_to_end.calls import eventually, in_thread
 from tests.engine.fakes import BUSY, CHUNK, DONE, URL, Answer, FakeReply, FakeSender, Studio, asks, chunk, whole
 
@@ -23,7 +23,7 @@ STREAM = [CHUNK, FINISH, DONE]
 
 
 class _Reply(FakeReply):
-    """A reply that has a response, as the doors hand it out."""
+    """A reply that has a response, as the entry points hand it out."""
 
     @property
     def response(self) -> requests.Response:
@@ -45,7 +45,7 @@ class _Sender(FakeSender):
         return _Reply(reply._answer, reply._handle)
 
 
-class Doors:
+class EntryPoints:
     """Makes calls of each kind of request."""
 
     def __init__(self, studio: Studio) -> None:
@@ -65,14 +65,16 @@ class Doors:
         request = CallRequest.build("POST", URL, {"json": {"stream": request_kind is RequestKind.STREAM}})
         if request_kind is RequestKind.OTHER:
             request = replace(request, body=None, readable=False)
-        options = CallOptions(request=request, door=Door.SESSION, request_kind=request_kind, whole=whole, **more)
+        options = CallOptions(
+            request=request, entry_point=EntryPoint.SESSION, request_kind=request_kind, whole=whole, **more
+        )
         return ResponseCall(passthroughs(sender, settings, options), settings, options), sender  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def doors(studio: Studio) -> Doors:
+def entry_points(studio: Studio) -> EntryPoints:
     """Calls on time that only the test moves."""
-    return Doors(studio)
+    return EntryPoints(studio)
 
 
 def _rest(call: ResponseCall) -> bytes:
@@ -85,9 +87,9 @@ def _rest(call: ResponseCall) -> bytes:
 # -- a streamed answer ----------------------------------------------------------
 
 
-def test_a_stream_is_there_with_its_first_content(doors: Doors) -> None:
+def test_a_stream_is_there_with_its_first_content(entry_points: EntryPoints) -> None:
     """Nothing is handed out before that, then the head and all bytes from the first, those behind the end too."""
-    call, sender = doors.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
+    call, sender = entry_points.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
     call.begin()
     head, pieces = call.answer()
     assert head.body is None
@@ -95,18 +97,18 @@ def test_a_stream_is_there_with_its_first_content(doors: Doors) -> None:
     found = b"".join(pieces) + _rest(call)
     assert found == b": hello\n\n" + chunk() + b"".join(STREAM) + b"data: late\n\n"
     assert call.record is not None
-    assert (call.record.outcome, call.record.door, len(sender.asked)) == ("done", "session", 1)
+    assert (call.record.outcome, call.record.entry_point, len(sender.asked)) == ("done", "session", 1)
 
 
-def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
+def test_keep_alives_alone_are_no_answer(entry_points: EntryPoints) -> None:
     """A stream that only breathes is not handed out, and ends at ``first_content``."""
-    call, _ = doors.call(
+    call, _ = entry_points.call(
         Answer(pieces=[b": hello\n\n", chunk()], silent=True), limits=Limits(first_content=5), retry=Retry.none()
     )
     call.begin()
     running = in_thread(call.answer)
     eventually(lambda: call._attempt is not None and call._attempt.stats.comments == 1, "it breathes")
-    doors.studio.elapse(5.1)
+    entry_points.studio.elapse(5.1)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
     assert caught.value.limit == "first_content"
@@ -122,10 +124,10 @@ def test_keep_alives_alone_are_no_answer(doors: Doors) -> None:
         asks(**{"retry-after": "0"}),
     ],
 )
-def test_nothing_of_an_attempt_before_content_is_seen(doors: Doors, lost: Answer) -> None:
+def test_nothing_of_an_attempt_before_content_is_seen(entry_points: EntryPoints, lost: Answer) -> None:
     """What is handed out is the answer of the attempt that had content, from its first byte."""
     retry = Retry(backoff=0, max_backoff=0)
-    call, sender = doors.call(lost, whole(), retry=retry)
+    call, sender = entry_points.call(lost, whole(), retry=retry)
     call.begin()
     if lost.unsent is not None:
         # Without a socket it is a stand-in's word, and stands.
@@ -137,13 +139,13 @@ def test_nothing_of_an_attempt_before_content_is_seen(doors: Doors, lost: Answer
     assert len(sender.asked) == 2
 
 
-def test_what_is_wrong_comes_behind_what_was_right(doors: Doors) -> None:
+def test_what_is_wrong_comes_behind_what_was_right(entry_points: EntryPoints) -> None:
     """A cut or a missing end is raised once all that came before was handed out, and nothing is sent again."""
     for answer, kind in (
         (Answer(pieces=[CHUNK, CHUNK], cut=ConnectionResetError(104, "reset"), reused=False), StreamCut),
         (Answer(pieces=[CHUNK, CHUNK]), StreamTruncated),
     ):
-        call, sender = doors.call(answer)
+        call, sender = entry_points.call(answer)
         call.begin()
         _, pieces = call.answer()
         found = b"".join(pieces)
@@ -159,15 +161,15 @@ def test_what_is_wrong_comes_behind_what_was_right(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("cut", [None, ConnectionResetError(104, "reset")])
-def test_a_whole_stream_discards_half_an_answer_once(doors: Doors, cut: Exception | None) -> None:
+def test_a_whole_stream_discards_half_an_answer_once(entry_points: EntryPoints, cut: Exception | None) -> None:
     """Where nothing is handed out before the end, half an answer may be replaced by another, and no third."""
     half = Answer(pieces=[CHUNK], cut=cut, reused=False)
     retry = Retry(backoff=0, max_backoff=0)
-    call, sender = doors.call(half, whole(), whole=True, retry=retry)
+    call, sender = entry_points.call(half, whole(), whole=True, retry=retry)
     call.begin()
     head, pieces = call.whole()
     assert (head.body, b"".join(pieces)) == (None, b"".join(whole().pieces))
-    call, sender = doors.call(half, half, whole(), whole=True, retry=retry)
+    call, sender = entry_points.call(half, half, whole(), whole=True, retry=retry)
     call.begin()
     with pytest.raises(LLMWatchError):
         call.whole()
@@ -179,9 +181,13 @@ def test_a_whole_stream_discards_half_an_answer_once(doors: Doors, cut: Exceptio
 
 @pytest.mark.parametrize("request_kind", [RequestKind.STREAM, RequestKind.PLAIN])
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_last_status_of_a_model_is_its_answer(doors: Doors, request_kind: RequestKind, whole: bool) -> None:
+def test_the_last_status_of_a_model_is_its_answer(
+    entry_points: EntryPoints, request_kind: RequestKind, whole: bool
+) -> None:
     """After the resends that it allows: with its body, and a record that says what happened."""
-    call, sender = doors.call(BUSY, request_kind=request_kind, whole=whole, retry=Retry(backoff=0, max_backoff=0))
+    call, sender = entry_points.call(
+        BUSY, request_kind=request_kind, whole=whole, retry=Retry(backoff=0, max_backoff=0)
+    )
     call.begin()
     head, pieces = call.whole() if whole else call.answer()
     assert (head.response.status_code, head.body) == (503, BUSY.pieces[0])
@@ -193,9 +199,9 @@ def test_the_last_status_of_a_model_is_its_answer(doors: Doors, request_kind: Re
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_any_other_status_is_the_answer_at_once(doors: Doors, whole: bool) -> None:
+def test_any_other_status_is_the_answer_at_once(entry_points: EntryPoints, whole: bool) -> None:
     """What is no model call is asked once, and its body is read like any other."""
-    call, sender = doors.call(BUSY, request_kind=RequestKind.OTHER, whole=whole)
+    call, sender = entry_points.call(BUSY, request_kind=RequestKind.OTHER, whole=whole)
     call.begin()
     head, pieces = call.whole() if whole else call.answer()
     assert head.response.status_code == 503
@@ -208,18 +214,18 @@ def test_any_other_status_is_the_answer_at_once(doors: Doors, whole: bool) -> No
 # -- what is no model call -------------------------------------------------------
 
 
-def test_a_download_is_handed_over_as_it_comes(doors: Doors) -> None:
+def test_a_download_is_handed_over_as_it_comes(entry_points: EntryPoints) -> None:
     """Its head is there before its body, its bytes as they were read, whatever is in them."""
-    call, _ = doors.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), request_kind=RequestKind.OTHER)
+    call, _ = entry_points.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), request_kind=RequestKind.OTHER)
     call.begin()
     head, pieces = call.answer()
     assert (head.body, b"".join(pieces) + _rest(call)) == (None, b"<html>data: {broken\n\n")
 
 
-def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> None:
+def test_a_download_of_known_length_is_done_with_its_last_byte(entry_points: EntryPoints) -> None:
     """Whoever has it all and closes has not given up."""
     answer = Answer(pieces=[b"1234", b"56"], headers={"content-length": "6"}, silent=True)
-    call, sender = doors.call(answer, request_kind=RequestKind.OTHER)
+    call, sender = entry_points.call(answer, request_kind=RequestKind.OTHER)
     call.begin()
     _, pieces = call.answer()
     while len(b"".join(pieces)) < 6:
@@ -230,9 +236,9 @@ def test_a_download_of_known_length_is_done_with_its_last_byte(doors: Doors) -> 
     sender.handles[0].shutdown()
 
 
-def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:
+def test_only_what_was_not_sent_is_sent_again(entry_points: EntryPoints) -> None:
     """A POST that is no model call is lost with its connection."""
-    call, sender = doors.call(
+    call, sender = entry_points.call(
         Answer(error=ConnectionResetError(104, "reset"), reused=False), request_kind=RequestKind.OTHER
     )
     call.begin()
@@ -242,16 +248,16 @@ def test_only_what_was_not_sent_is_sent_again(doors: Doors) -> None:
     assert (caught.value.recovery.reason, len(sender.asked)) == ("unreadable_body", 1)
 
 
-def test_where_nothing_can_be_seen_nothing_is_sent_again(doors: Doors) -> None:
+def test_where_nothing_can_be_seen_nothing_is_sent_again(entry_points: EntryPoints) -> None:
     """Not for a model either: over connections that nobody finds the facts are unknown."""
     answer = Answer(silent=True)
-    call, sender = doors.call(answer, request_kind=RequestKind.STREAM, findable=False, limits=Limits(ttfb=5))
+    call, sender = entry_points.call(answer, request_kind=RequestKind.STREAM, findable=False, limits=Limits(ttfb=5))
     call.begin()
     sender.wait_for(1)
     running = in_thread(call.answer)
     eventually(lambda: call._attempt is not None and call._attempt.stats.sent == "yes", "it is sent")
     call._attempt.stats.opaque = True  # type: ignore[union-attr]  # as it is without a socket
-    doors.studio.elapse(5.1)
+    entry_points.studio.elapse(5.1)
     with pytest.raises(WatchTimeout) as caught:
         running.result()
     assert caught.value.recovery is not None
@@ -261,9 +267,9 @@ def test_where_nothing_can_be_seen_nothing_is_sent_again(doors: Doors) -> None:
 # -- times ------------------------------------------------------------------------
 
 
-def test_the_time_to_the_headers_is_that_of_the_last_attempt(doors: Doors) -> None:
+def test_the_time_to_the_headers_is_that_of_the_last_attempt(entry_points: EntryPoints) -> None:
     """Neither resends nor waits are in it."""
-    call, _ = doors.call(BUSY, whole(), retry=Retry(backoff=0, max_backoff=0))
+    call, _ = entry_points.call(BUSY, whole(), retry=Retry(backoff=0, max_backoff=0))
     assert call.headers_after() is None
     call.begin()
     call.answer()
@@ -271,16 +277,16 @@ def test_the_time_to_the_headers_is_that_of_the_last_attempt(doors: Doors) -> No
     call.close()
 
 
-def test_closing_before_the_end_is_a_cancellation(doors: Doors) -> None:
+def test_closing_before_the_end_is_a_cancellation(entry_points: EntryPoints) -> None:
     """Whoever leaves in the middle has given the call up; after the terminal event it is done."""
-    call, sender = doors.call(Answer(pieces=[CHUNK], silent=True))
+    call, sender = entry_points.call(Answer(pieces=[CHUNK], silent=True))
     call.begin()
     call.answer()
     call.close()
     assert call.record is not None
     assert (call.record.outcome, call.record.cause) == ("cancelled", "user_cancel")
     eventually(lambda: sender.handles[0].shut_down.is_set(), "the connection is shut")
-    call, _ = doors.call(whole())
+    call, _ = entry_points.call(whole())
     call.begin()
     _, pieces = call.answer()
     while DONE not in pieces:
@@ -290,9 +296,9 @@ def test_closing_before_the_end_is_a_cancellation(doors: Doors) -> None:
     assert call.record.outcome == "done"
 
 
-def test_the_work_of_each_nature(doors: Doors) -> None:
+def test_the_work_of_each_nature(entry_points: EntryPoints) -> None:
     """One passthrough an attempt, with what the call goes by."""
-    call, sender = doors.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
+    call, sender = entry_points.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)
     assert isinstance(work.__self__, PassthroughExchange)
     assert (work.__self__.request_kind, work.__self__.findable, work.__self__.sender) == (

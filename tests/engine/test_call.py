@@ -23,7 +23,7 @@ from llmwatch import (
     TooManyThreads,
     WatchTimeout,
 )
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from llmwatch.watch import attempt as attempts
 from tests.end_to_end.calls import eventually, in_thread
 from tests.end_to_end.times import PATIENCE
@@ -95,9 +95,9 @@ def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answe
 
 
 def test_collect_discards_a_part_once(studio: Studio) -> None:
-    """The door that delivers nothing resends once after partial output, and not a second time."""
+    """The entry point that delivers nothing resends once after partial output, and not a second time."""
     retry = Retry(max_attempts=9, backoff=0)
-    call, sender = studio.call(Answer(pieces=[CHUNK]), door=Door.COLLECT, retry=retry)
+    call, sender = studio.call(Answer(pieces=[CHUNK]), entry_point=EntryPoint.COLLECT, retry=retry)
     error = caught_by(call, StreamTruncated)
     assert error.recovery.reason == "partial_resend_used"
     assert len(sender.asked) == 2
@@ -278,7 +278,7 @@ def test_closing_a_call_twice_is_one_record(studio: Studio) -> None:
 def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
     """A status that is not resent is the answer, and the call is over with it."""
     body = {"model": "m", "messages": []}
-    call, sender = studio.call(BUSY, door=Door.REQUEST, retry=Retry(backoff=0), json=body)
+    call, sender = studio.call(BUSY, entry_point=EntryPoint.REQUEST, retry=Retry(backoff=0), json=body)
     call.begin()
     response = call.answer()[0].response
     assert response.status_code == 503
@@ -290,7 +290,7 @@ def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> None:
     """A caller that takes the response before its worker is through waits for the verdict, and never fails for it."""
-    call, sender = studio.call(Answer(status=status, slow_close=0.05), door=Door.REQUEST)
+    call, sender = studio.call(Answer(status=status, slow_close=0.05), entry_point=EntryPoint.REQUEST)
     call.begin()
     assert call.answer()[0].response.status_code == status
     (record,) = studio.records

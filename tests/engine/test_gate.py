@@ -14,7 +14,7 @@ from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import Door, Outcome
+from llmwatch.recovery import EntryPoint, Outcome
 from tests.engine.simulation import Time
 from tests.watch.scripted import Caller, held
 
@@ -502,7 +502,7 @@ def test_a_call_of_a_signal_handler_between_two_steps() -> None:
 def _planner(gate: Gate) -> Planner:
     retry = EffectiveRetry()
     options = CallOptions(
-        request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), door=Door.COLLECT
+        request=CallRequest.build("POST", "http://h/v1/chat", {"json": {"model": "m"}}), entry_point=EntryPoint.COLLECT
     )
     settings: Any = {"clock": Time(), "random": lambda: 0.5, "hosts": Hosts()}
     return Planner(settings=Settings(**settings), options=options, retry=retry, history=History(), gate=gate)

@@ -18,7 +18,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import Resend
 from llmwatch.engine.settings import CallOptions
 from llmwatch.policy import EffectiveRetry
-from llmwatch.recovery import Door
+from llmwatch.recovery import EntryPoint
 from tests.end_to_end.calls import eventually, in_thread
 from tests.engine.fakes import URL, Answer, Studio, asks, whole
 
@@ -213,7 +213,10 @@ def test_each_wait_is_told_in_its_own_words(studio: Studio, delay: Delay, words:
     """With its seconds."""
     settings, retry = studio.settings(), EffectiveRetry()
     request = CallRequest.build("POST", URL, {"json": {"stream": True}})
-    options, gate = CallOptions(request=request, door=Door.COLLECT), settings.hosts.get(request.origin, retry, random)
+    options, gate = (
+        CallOptions(request=request, entry_point=EntryPoint.COLLECT),
+        settings.hosts.get(request.origin, retry, random),
+    )
     planner = Planner(settings=settings, options=options, retry=retry, history=History(), gate=gate)
     text = planner.in_words(delay, request, 2.0)
     assert words in text

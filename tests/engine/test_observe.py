@@ -153,7 +153,7 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
     )
 
 
-def test_what_a_door_keeps_is_not_delivered(studio: Studio) -> None:
+def test_what_a_entry_point_keeps_is_not_delivered(studio: Studio) -> None:
     """Where nothing reaches the user before the end, nothing counts as delivered."""
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:

@@ -34,10 +34,10 @@ def test_what_is_listed_is_what_is_kept() -> None:
     assert all(FIELDS[name].default is not dataclasses.MISSING for name in NAMES)
 
 
-@each("door", ENTRY_POINTS)
-def test_each_entry_point_shows_every_setting(door: str) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_each_entry_point_shows_every_setting(entry_point: str) -> None:
     """A signature at run time names each setting, with its type and default, and has no room for others."""
-    shown = inspect.signature(ENTRY_POINTS[door]).parameters
+    shown = inspect.signature(ENTRY_POINTS[entry_point]).parameters
     assert [name for name in shown if name in NAMES] == NAMES
     for name in NAMES:
         parameter = shown[name]
@@ -46,10 +46,10 @@ def test_each_entry_point_shows_every_setting(door: str) -> None:
     assert not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in shown.values())
 
 
-@each("door", ENTRY_POINTS)
-def test_help_and_hints_name_every_setting(door: str) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_help_and_hints_name_every_setting(entry_point: str) -> None:
     """So do the page of help, and the types that a program reads."""
-    entry = ENTRY_POINTS[door]
+    entry = ENTRY_POINTS[entry_point]
     text = pydoc.render_doc(entry, renderer=pydoc.plaintext)
     assert "keepalive: 'float | None' = None" in text
     hints = get_type_hints(entry.__init__ if inspect.isclass(entry) else entry)
@@ -57,12 +57,12 @@ def test_help_and_hints_name_every_setting(door: str) -> None:
 
 
 @each("name", ["limit", "clock", "hosts", "started"])
-@each("door", ENTRY_POINTS)
-def test_what_is_no_setting_is_refused(door: str, name: str) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_what_is_no_setting_is_refused(entry_point: str, name: str) -> None:
     """A name that is none of them is a mistake of the program, and what is inside is not set from outside."""
-    given = (requests.Session(),) if door == "mount" else ()
+    given = (requests.Session(),) if entry_point == "mount" else ()
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; the settings are limits, "):
-        ENTRY_POINTS[door](*given, **{name: None})
+        ENTRY_POINTS[entry_point](*given, **{name: None})
 
 
 def test_sinks_are_kept_as_they_were() -> None:

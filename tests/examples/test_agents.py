@@ -172,12 +172,12 @@ def test_the_agent_retries_what_fails() -> None:
     assert done == Done(0, f"agent: attempt 1 failed (ChunkedEncodingError)\nagent: {ANSWER}\n", "")
 
 
-@pytest.mark.parametrize("door", ["install", "run"])
-def test_the_agent_is_freed(door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["install", "run"])
+def test_the_agent_is_freed(entry_point: str) -> None:
     """The agent hangs by itself; with ``install()``, and untouched under ``llmwatch run``, it loses its first answer
     without knowing, hears of the second loss as an exception that its loop knows, and sends four requests in all.
     """
-    program, name = (PYTHON, "installed_agent.py") if door == "install" else (UNDER_RUN, "legacy_agent.py")
+    program, name = (PYTHON, "installed_agent.py") if entry_point == "install" else (UNDER_RUN, "legacy_agent.py")
     with hanging(EXAMPLES / "legacy_agent.py") as released:
         with FaultServer(AGENT) as server:
             done = ended(program, EXAMPLES / name, f"{server.url}/v1")
@@ -185,7 +185,7 @@ def test_the_agent_is_freed(door: str) -> None:
         said = released()
     assert done.code == 0
     assert "".join(line for line in done.out.splitlines(True) if not line.startswith("  ")) == AGENT_SAID
-    if door == "run":
+    if entry_point == "run":
         assert done.err.splitlines() == [
             "llmwatch: 3 calls watched: 1 done, 1 recovered, 1 failed (stale); 1 resend, 0 orphans",
             "llmwatch: 2 calls lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records",

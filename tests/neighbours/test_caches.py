@@ -19,7 +19,7 @@ from llmwatch import Limits
 from llmwatch.faults import FaultServer, Script, steps
 from tests.end_to_end.calls import QUICK, asking
 from tests.end_to_end.times import LIMIT, LONG
-from tests.session.doors import Way
+from tests.session.entry_points import Way
 from tests.session.scripts import LINES, encoded, reply
 
 FRESH = [("Cache-Control", "max-age=600"), ("Date", formatdate(usegmt=True))]

@@ -16,7 +16,7 @@ from requests_ntlm import HttpNtlmAuth
 import llmwatch
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import QUICK, asking
-from tests.session.doors import Way, plain
+from tests.session.entry_points import Way, plain
 from tests.session.scripts import LINES, reply
 
 USER, PASSWORD = "DOMAIN\\user", "secret-words"

@@ -15,7 +15,7 @@ from vcr.errors import CannotOverwriteExistingCassetteException
 import llmwatch
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import QUICK, asking
-from tests.session.doors import Way, caught
+from tests.session.entry_points import Way, caught
 from tests.session.scripts import LINES, reply
 
 Calls = Callable[[Any], Any]

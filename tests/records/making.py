@@ -45,7 +45,7 @@ def call(**changed: Any) -> CallRecord:
         "method": "POST",
         "url": URL,
         "origin": ORIGIN,
-        "door": "stream",
+        "entry_point": "stream",
         "profile": "hosted",
         "limits": {
             "ttfb": {"value": 45.0, "source": "argument of the call"},
@@ -133,7 +133,7 @@ calls = st.builds(
     method=texts,
     url=texts,
     origin=texts,
-    door=texts,
+    entry_point=texts,
     profile=texts,
     limits=st.dictionaries(texts, st.fixed_dictionaries({"value": maybe_seconds, "source": texts}), max_size=3),
     attempts=st.lists(attempts, max_size=2).map(tuple),

@@ -90,7 +90,7 @@ def test_a_damaged_call_is_a_value_error(changed: dict[str, Any]) -> None:
 
 def test_its_text_is_one_line_of_ascii() -> None:
     """A log holds a record a line, whatever stands in it, and bytes are read as text is."""
-    record = call(door="Tür\n\u2028\ud800")
+    record = call(entry_point="Tür\n\u2028\ud800")
     text = record.to_json()
     assert text.isascii()
     assert text.isprintable()

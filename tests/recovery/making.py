@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmwatch.payload import ToolExposure
-from llmwatch.recovery import Context, Door, Facts, Sent
+from llmwatch.recovery import Context, EntryPoint, Facts, Sent
 
 CLEAN = ToolExposure()
 """The tool exposure of a request without tools."""
@@ -29,6 +29,6 @@ def facts(base: Facts = SENT, **changed: Any) -> Facts:
     return replace(base, **changed)
 
 
-def context(door: Door = Door.STREAM, **changed: Any) -> Context:
-    """The first of three attempts through ``door``, with nothing opted into."""
-    return Context(door=door, **changed)
+def context(entry_point: EntryPoint = EntryPoint.STREAM, **changed: Any) -> Context:
+    """The first of three attempts through ``entry_point``, with nothing opted into."""
+    return Context(entry_point=entry_point, **changed)

@@ -12,7 +12,7 @@ from llmwatch.payload import ToolExposure
 from llmwatch.records import Decision
 from llmwatch.recovery import (
     Context,
-    Door,
+    EntryPoint,
     Facts,
     Failure,
     FailureKind,
@@ -97,11 +97,11 @@ class TestSlowButAlive:
 
     def test_progress_in_collect(self) -> None:
         """collect() delivers nothing, but an answer that only pauses is still being worked on."""
-        assert outcome(decide(killed("progress"), TEXT, context(Door.COLLECT))) == (
+        assert outcome(decide(killed("progress"), TEXT, context(EntryPoint.COLLECT))) == (
             Decision.STOP,
             Reason.SLOW_BUT_ALIVE,
         )
-        assert outcome(decide(killed("progress"), TEXT, context(Door.COLLECT, slow_but_alive=True))) == (
+        assert outcome(decide(killed("progress"), TEXT, context(EntryPoint.COLLECT, slow_but_alive=True))) == (
             Decision.RETRY,
             Reason.PARTIAL_DISCARDED,
         )
@@ -109,18 +109,18 @@ class TestSlowButAlive:
     @pytest.mark.parametrize("limit", ["headers", "ttfb", "stale", "total"])
     def test_a_plain_call_after_sent(self, limit: str) -> None:
         """A plain call is silent until it is finished, so silence says nothing."""
-        plain = context(Door.REQUEST, plain=True)
+        plain = context(EntryPoint.REQUEST, plain=True)
         assert outcome(decide(killed(limit), SENT, plain)) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
         assert decide(killed(limit), SENT, replace(plain, slow_but_alive=True)).recovery.decision is Decision.RETRY
 
     @pytest.mark.parametrize(("limit", "base"), [("connect", UNSENT), ("send", facts(sent=Sent.PARTLY))])
     def test_a_plain_call_before_sent(self, limit: str, base: Facts) -> None:
         """Before the whole request is out nobody works on it."""
-        assert decide(killed(limit), base, context(Door.REQUEST, plain=True)).recovery.decision is Decision.RETRY
+        assert decide(killed(limit), base, context(EntryPoint.REQUEST, plain=True)).recovery.decision is Decision.RETRY
 
 
 class TestDelivered:
-    @each("door", [Door.STREAM, Door.SESSION])
+    @each("entry_point", [EntryPoint.STREAM, EntryPoint.SESSION])
     @each("failure", [killed("stale"), killed("progress"), killed("deadline"), CUT], ids=str)
     @each(
         ("base", "decision", "reason"),
@@ -132,11 +132,11 @@ class TestDelivered:
         ],
     )
     def test_what_is_to_be_done(
-        self, door: Door, failure: Failure, base: Facts, decision: Decision, reason: Reason
+        self, entry_point: EntryPoint, failure: Failure, base: Facts, decision: Decision, reason: Reason
     ) -> None:
         """Once output was handed over there is no resend: the user goes on, or a person decides on a tool call."""
         for delivered in (True, False):
-            everything = context(door, slow_but_alive=True, resend_with_tools=True)
+            everything = context(entry_point, slow_but_alive=True, resend_with_tools=True)
             assert outcome(decide(failure, facts(base, delivered=delivered), everything)) == (decision, reason)
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
@@ -162,46 +162,48 @@ class TestCollect:
     @each("failure", [killed("stale"), CUT, of(FailureKind.TRUNCATED), of(FailureKind.MALFORMED)])
     def test_one_resend_after_partial_output(self, base: Facts, failure: Failure) -> None:
         """Nothing was delivered: what had come is discarded, once per call."""
-        assert outcome(decide(failure, base, context(Door.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
-        assert outcome(decide(failure, base, context(Door.COLLECT, attempt=2, partial_resends_used=1))) == (
+        assert outcome(decide(failure, base, context(EntryPoint.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
+        assert outcome(decide(failure, base, context(EntryPoint.COLLECT, attempt=2, partial_resends_used=1))) == (
             Decision.STOP,
             Reason.PARTIAL_RESEND_USED,
         )
 
     def test_an_attempt_without_output_is_ordinary(self) -> None:
         """The one partial resend does not use up the others."""
-        used = context(Door.COLLECT, attempt=2, partial_resends_used=1)
+        used = context(EntryPoint.COLLECT, attempt=2, partial_resends_used=1)
         assert outcome(decide(killed("ttfb"), SENT, used)) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
     def test_the_tools_count_here_too(self, tools: ToolExposure) -> None:
         """A tool that the provider runs has run, delivered or not."""
-        plan = decide(CUT, facts(CALL, tools=tools), context(Door.COLLECT))
+        plan = decide(CUT, facts(CALL, tools=tools), context(EntryPoint.COLLECT))
         assert plan.recovery.decision is Decision.CONFIRM
 
     def test_an_answer_that_ended_with_half_a_tool_call(self) -> None:
         """An end in good order is no answer where a call in it is not whole: one resend, and not a second."""
         ended = facts(FRAGMENT, terminal=True)
         broken = of(FailureKind.MALFORMED)
-        assert outcome(decide(broken, ended, context(Door.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
-        used = context(Door.COLLECT, attempt=2, partial_resends_used=1)
+        assert outcome(decide(broken, ended, context(EntryPoint.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
+        used = context(EntryPoint.COLLECT, attempt=2, partial_resends_used=1)
         assert outcome(decide(broken, ended, used)) == (Decision.STOP, Reason.PARTIAL_RESEND_USED)
-        assert outcome(decide(CUT, ended, context(Door.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
+        assert outcome(decide(CUT, ended, context(EntryPoint.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
 
 
 class TestWhatTheAnswerShows:
     @each("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
-    @each("door", [Door.STREAM, Door.SESSION, Door.COLLECT, Door.REQUEST])
-    def test_a_tool_that_the_provider_ran_blocks(self, door: Door, base: Facts) -> None:
-        """The answer shows a tool with side effects that the request does not: a person decides, at every door."""
+    @each("entry_point", [EntryPoint.STREAM, EntryPoint.SESSION, EntryPoint.COLLECT, EntryPoint.REQUEST])
+    def test_a_tool_that_the_provider_ran_blocks(self, entry_point: EntryPoint, base: Facts) -> None:
+        """The answer shows a tool with side effects that the request does not: a person decides, at every entry
+        point.
+        """
         acted = facts(base, provider_acted=True)
-        plan = decide(CUT, acted, context(door))
-        delivered = base is CALL and door.hands_over
+        plan = decide(CUT, acted, context(entry_point))
+        delivered = base is CALL and entry_point.hands_over
         reason = Reason.TOOL_CALL_DELIVERED if delivered else Reason.PROVIDER_TOOLS
         assert outcome(plan) == (Decision.CONFIRM, reason)
         assert (plan.could_work, plan.safe) == (True, False)
-        if not (door.hands_over and base is not ALIVE):
-            assert decide(CUT, acted, context(door, resend_with_tools=True)).recovery.decision is Decision.RETRY
+        if not (entry_point.hands_over and base is not ALIVE):
+            assert decide(CUT, acted, context(entry_point, resend_with_tools=True)).recovery.decision is Decision.RETRY
 
     def test_nothing_can_have_run_of_what_was_not_sent(self) -> None:
         """Without the request there was no tool."""
@@ -373,9 +375,9 @@ class TestStops:
     def test_an_answer_that_was_complete(self) -> None:
         """After the terminal event a resend would pay twice; the end of an error's body completes nothing."""
         done = facts(TEXT, terminal=True)
-        assert outcome(decide(CUT, done, context(Door.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
+        assert outcome(decide(CUT, done, context(EntryPoint.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
         refused = facts(ALIVE, terminal=True)
-        plan = decide(of(FailureKind.HTTP_STATUS, status=503), refused, context(Door.REQUEST, plain=True))
+        plan = decide(of(FailureKind.HTTP_STATUS, status=503), refused, context(EntryPoint.REQUEST, plain=True))
         assert outcome(plan) == (Decision.RETRY, Reason.HTTP_STATUS)
 
 
@@ -410,25 +412,28 @@ class TestWrap:
     WAITING = Facts(sent=Sent.YES, terminal=False, since_sent=1.0, tools=CLEAN, replayable=True)
     """A function in which a connection waits for its first answer, or whose abort callback was called."""
     UNSEEN = replace(WAITING, replayable=None)
-    ALLOWED = context(Door.WRAP, resend_with_tools=True)
+    ALLOWED = context(EntryPoint.WRAP, resend_with_tools=True)
     SILENT = ("connect", "headers", "ttfb", "first_event", "first_content", "stale", "total")
 
     @pytest.mark.parametrize("limit", SILENT)
     def test_a_function_that_gave_no_sign(self, limit: str) -> None:
         """Something was there to end it with, and nothing can have come of it: it is run again."""
-        assert outcome(decide(killed(limit), self.WAITING, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
+        assert outcome(decide(killed(limit), self.WAITING, context(EntryPoint.WRAP))) == (
+            Decision.RETRY,
+            Reason.SILENCE,
+        )
 
     @pytest.mark.parametrize("limit", SILENT)
     def test_a_function_in_which_nothing_was_found(self, limit: str) -> None:
         """Nobody knows what it does, and it may still be doing it; only its user can know that this is harmless."""
-        plan = decide(killed(limit), self.UNSEEN, context(Door.WRAP))
+        plan = decide(killed(limit), self.UNSEEN, context(EntryPoint.WRAP))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_MAY_RUN)
         assert outcome(decide(killed(limit), self.UNSEEN, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
 
     def test_a_function_that_was_never_called(self) -> None:
         """Its worker had not begun, so nothing was done, whatever could have been found."""
         unsent = replace(self.UNSEEN, sent=Sent.NO)
-        assert outcome(decide(killed("connect"), unsent, context(Door.WRAP))) == (Decision.RETRY, Reason.SILENCE)
+        assert outcome(decide(killed("connect"), unsent, context(EntryPoint.WRAP))) == (Decision.RETRY, Reason.SILENCE)
 
     @each("limit", ["ttfb", "stale", "progress", "total", "deadline"])
     @each("sign", [{"beaten": True}, {"headers": True}])
@@ -436,7 +441,7 @@ class TestWrap:
     def test_a_function_that_has_begun(self, limit: str, sign: dict[str, bool], replayable: bool | None) -> None:
         """It has beaten, or was answered: what it has done is not known."""
         begun = replace(self.WAITING, replayable=replayable, **sign)
-        plan = decide(killed(limit), begun, context(Door.WRAP, slow_but_alive=True))
+        plan = decide(killed(limit), begun, context(EntryPoint.WRAP, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
 
     @pytest.mark.parametrize("sign", [{"beaten": True}, {"headers": True}])
@@ -470,7 +475,10 @@ class TestWrap:
 
     def test_the_deadline(self) -> None:
         """It belongs to the call, so nothing follows."""
-        assert outcome(decide(killed("deadline"), self.WAITING, context(Door.WRAP))) == (Decision.STOP, Reason.DEADLINE)
+        assert outcome(decide(killed("deadline"), self.WAITING, context(EntryPoint.WRAP))) == (
+            Decision.STOP,
+            Reason.DEADLINE,
+        )
 
 
 class TestOrdinary:
@@ -510,10 +518,10 @@ def test_the_safe_answer_has_reasons_too() -> None:
     """is_safe says why it is safe."""
     assert is_safe(killed("ttfb"), SENT, context()) == (True, Decision.RETRY, Reason.NOTHING_DELIVERED)
     assert is_safe(killed("connect"), UNSENT, context()) == (True, Decision.RETRY, Reason.NOTHING_SENT)
-    assert is_safe(CUT, TEXT, context(Door.COLLECT)) == (True, Decision.RETRY, Reason.PARTIAL_DISCARDED)
+    assert is_safe(CUT, TEXT, context(EntryPoint.COLLECT)) == (True, Decision.RETRY, Reason.PARTIAL_DISCARDED)
 
 
 def test_a_plan_pickles() -> None:
     """Everything here is plain data."""
-    plan = decide(CUT, TEXT, Context(door=Door.STREAM))
+    plan = decide(CUT, TEXT, Context(entry_point=EntryPoint.STREAM))
     assert pickle.loads(pickle.dumps((plan, TEXT, CUT))) == (plan, TEXT, CUT)

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from llmwatch import recovery
-from llmwatch.recovery import BreakerState, Context, Door, Outcome, Reason, Sent
+from llmwatch.recovery import BreakerState, Context, EntryPoint, Outcome, Reason, Sent
 
 ALLOWED = (
     "llmwatch.errors",
@@ -53,7 +53,7 @@ def test_it_is_pure() -> None:
                 assert name.partition(".")[0] not in ("time", "socket", "requests", "urllib3", "random"), path.name
 
 
-@pytest.mark.parametrize("enum", [BreakerState, Door, Outcome, Reason, Sent])
+@pytest.mark.parametrize("enum", [BreakerState, EntryPoint, Outcome, Reason, Sent])
 def test_enums_read_as_their_words(enum: type) -> None:
     """In text a member is its plain word, on every version of Python, and the word is its name in lower case."""
     for member in enum:  # type: ignore[attr-defined]
@@ -63,10 +63,13 @@ def test_enums_read_as_their_words(enum: type) -> None:
 def test_every_field_of_a_context_is_documented() -> None:
     """Each stands in the docstring by name."""
     for field in dataclasses.fields(Context):
-        if field.name != "door":
+        if field.name != "entry_point":
             assert f"``{field.name}``" in (Context.__doc__ or ""), field.name
 
 
-def test_which_doors_hand_over() -> None:
-    """Two doors deliver nothing before the end."""
-    assert {door for door in Door if not door.hands_over} == {Door.COLLECT, Door.REQUEST}
+def test_which_entry_points_hand_over() -> None:
+    """Two entry points deliver nothing before the end."""
+    assert {entry_point for entry_point in EntryPoint if not entry_point.hands_over} == {
+        EntryPoint.COLLECT,
+        EntryPoint.REQUEST,
+    }

@@ -1,4 +1,4 @@
-"""The whole table: every kind of failure with every class of facts through every door has exactly one decision.
+"""The whole table: every kind of failure with every class of facts through every entry point has exactly one decision.
 
 More than half a million combinations are generated and none is written down; what is written down are the laws.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from llmwatch.payload import ToolExposure
 from llmwatch.policy import NAMES
 from llmwatch.records import Decision
-from llmwatch.recovery import Context, Door, Facts, Failure, FailureKind, Plan, Reason, Sent, decide
+from llmwatch.recovery import Context, EntryPoint, Facts, Failure, FailureKind, Plan, Reason, Sent, decide
 from tests.rows import each
 
 EXPOSURES = (
@@ -87,13 +87,13 @@ _EVERY = 7
 """Of how many combinations one is looked at as a plan that was stopped or carried out, too."""
 
 
-def contexts(door: Door) -> tuple[Context, ...]:
+def contexts(entry_point: EntryPoint) -> tuple[Context, ...]:
     """What a call can have opted into and used up, as far as rules tell it apart."""
-    plain = door is Door.REQUEST
+    plain = entry_point is EntryPoint.REQUEST
     return (
-        Context(door=door, plain=plain),
-        Context(door=door, plain=plain, slow_but_alive=True, resend_with_tools=True),
-        Context(door=door, plain=plain, attempt=3, free_resend_used=True, partial_resends_used=1),
+        Context(entry_point=entry_point, plain=plain),
+        Context(entry_point=entry_point, plain=plain, slow_but_alive=True, resend_with_tools=True),
+        Context(entry_point=entry_point, plain=plain, attempt=3, free_resend_used=True, partial_resends_used=1),
     )
 
 
@@ -125,7 +125,7 @@ def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
 
 def may_have_done_something(facts: Facts, context: Context) -> bool:
     """A wrapped function that was seen at work, and whose user has not said that it may run twice."""
-    if context.door is not Door.WRAP:
+    if context.entry_point is not EntryPoint.WRAP:
         return facts.beaten
     return facts.delivered or ((facts.beaten or facts.headers) and not context.resend_with_tools)
 
@@ -141,9 +141,9 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
     assert failure.limit != "deadline"
     assert failure.kind not in (FailureKind.UNKNOWN, FailureKind.SETUP, FailureKind.CIRCUIT_OPEN, FailureKind.ORPHANS)
     if content:
-        assert context.door in (Door.COLLECT, Door.REQUEST)
+        assert context.entry_point in (EntryPoint.COLLECT, EntryPoint.REQUEST)
         assert not context.partial_resends_used
-    if context.door is Door.WRAP:
+    if context.entry_point is EntryPoint.WRAP:
         assert facts.replayable or facts.sent is Sent.NO or context.resend_with_tools
     else:
         assert facts.replayable is True
@@ -163,16 +163,16 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
         assert failure.limit not in ("first_content", "total") or not facts.first_byte
 
 
-@each("door", Door)
+@each("entry_point", EntryPoint)
 @each("kind", FailureKind)
-def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind, door: Door) -> None:
-    """None is undefined, none raises, and none breaks a law. Every failure meets all facts, through every third door
-    each, and in turns one context with each of them: the next failure meets another one with the same facts.
+def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind, entry_point: EntryPoint) -> None:
+    """None is undefined, none raises, and none breaks a law. Every failure meets all facts, through every third entry
+    point each, and in turns one context with each of them: the next failure meets another one with the same facts.
     """
-    opted = contexts(door)
+    opted = contexts(entry_point)
     for number, failure in enumerate(FAILURES):
         if failure.kind is kind:
-            first = (number + list(Door).index(door)) % 3
+            first = (number + list(EntryPoint).index(entry_point)) % 3
             for turn, facts in enumerate(FACTS[first::3], number):
                 context = opted[turn % len(opted)]
                 plan = decide(failure, facts, context)
@@ -189,8 +189,8 @@ def test_every_decision_and_nearly_every_reason_comes_about() -> None:
     found: Counter[Reason] = Counter()
     decisions: Counter[Decision] = Counter()
     for failure in FAILURES:
-        for door in Door:
-            for context in contexts(door):
+        for entry_point in EntryPoint:
+            for context in contexts(entry_point):
                 for facts in FACTS[::31]:
                     plan = decide(failure, facts, context)
                     found[plan.reason] += 1

@@ -110,7 +110,9 @@ def test_an_answer_that_ended_for_its_length_says_what_is_missing(serve: Serve, 
 
 
 def test_a_tool_without_parameters(serve: Serve, connect: Connect) -> None:
-    """Anthropic's way of calling one comes out of both doors with the reason why the message ended, not without."""
+    """Anthropic's way of calling one comes out of both entry points with the reason why the message ended, not
+    without.
+    """
     whole = (*BARE, anthropic.ASKED, STOPPED)
     server = serve(says(*whole), says(*whole), says(*BARE))
     client = connect()
@@ -159,67 +161,69 @@ READ = (responses.event("created", response={"tools": [{"type": "web_search"}]})
 
 
 @pytest.mark.parametrize("what", ACTED)
-@pytest.mark.parametrize("door", ["stream", "collect", "session", "whole session"])
-def test_a_tool_that_the_answer_shows(serve: Serve, connect: Connect, door: str, what: str) -> None:
-    """Then a cut is for a person to decide, at every door, though the request has no tools; unless it was allowed."""
+@pytest.mark.parametrize("entry_point", ["stream", "collect", "session", "whole session"])
+def test_a_tool_that_the_answer_shows(serve: Serve, connect: Connect, entry_point: str, what: str) -> None:
+    """Then a cut is for a person to decide, at every entry point, though the request has no tools; unless it was
+    allowed.
+    """
     events = ACTED[what]
     server = serve(says(*events, ends=False))
-    error = asked(connect, door, server.responses_url, QUICK)
+    error = asked(connect, entry_point, server.responses_url, QUICK)
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (
         Decision.CONFIRM,
-        "tool_call_delivered" if what == "ran" and door in ("stream", "session") else "provider_tools",
+        "tool_call_delivered" if what == "ran" and entry_point in ("stream", "session") else "provider_tools",
     )
     assert len(server.requests) == 1
     assert error.record is not None
     assert error.record.attempts[0].facts["provider_acted"] is True
     if what != "ran":
-        asked(connect, door, server.responses_url, Retry(backoff=0, resend_with_tools=True))
+        asked(connect, entry_point, server.responses_url, Retry(backoff=0, resend_with_tools=True))
         assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("door", ["collect", "whole session"])
-def test_a_tool_that_only_reads(serve: Serve, connect: Connect, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["collect", "whole session"])
+def test_a_tool_that_only_reads(serve: Serve, connect: Connect, entry_point: str) -> None:
     """A search that the answer shows costs no resend."""
     server = serve(says(*READ, ends=False))
-    error = asked(connect, door, server.responses_url, QUICK)
+    error = asked(connect, entry_point, server.responses_url, QUICK)
     assert error.record is not None
     assert error.record.attempts[0].facts["provider_acted"] is False
     assert len(server.requests) == 2
 
 
-def asked(connect: Connect, door: str, url: str, retry: Retry) -> llmwatch.LLMWatchError:
-    """What a call through a door ends with."""
-    if door in ("stream", "collect"):
-        outcome = (stream if door == "stream" else collect)(connect(retry=retry), url)
+def asked(connect: Connect, entry_point: str, url: str, retry: Retry) -> llmwatch.LLMWatchError:
+    """What a call through an entry point ends with."""
+    if entry_point in ("stream", "collect"):
+        outcome = (stream if entry_point == "stream" else collect)(connect(retry=retry), url)
         assert isinstance(outcome.error, llmwatch.LLMWatchError)
         return outcome.error
     with llmwatch.Session(retry=retry) as session, pytest.raises(llmwatch.LLMWatchError) as caught:
-        response = session.post(url, json=asking(), stream=door == "session")
+        response = session.post(url, json=asking(), stream=entry_point == "session")
         for _ in response.iter_content(None):
             pass
     return caught.value
 
 
-@pytest.mark.parametrize("door", [stream, collect])
-def test_a_choice_that_is_late(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, collect])
+def test_a_choice_that_is_late(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """With ``n=2``, the first choice's end starts no drain: the second may take its time to begin."""
     late = (chat.chunk({"content": "a"}, "stop"), chat.chunk({"content": "b"}, index=1), chat.chunk(None, "stop", 1))
     server = serve(says(*late, "[DONE]", every=LIMIT))
     client = connect(limits=Limits(drain=BEAT))
-    outcome = door(client, server.chat_url, json=asking(n=2))
+    outcome = entry_point(client, server.chat_url, json=asking(n=2))
     outcome.done()
     assert "".join(event.text for event in outcome.events) == "ab"
 
 
-@pytest.mark.parametrize("door", ["stream", "session"])
-def test_a_body_with_a_key_twice(serve: Serve, connect: Connect, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["stream", "session"])
+def test_a_body_with_a_key_twice(serve: Serve, connect: Connect, entry_point: str) -> None:
     """Whether a body whose text has ``tools`` twice exposes MCP is not known: a person decides."""
     server = serve("silent")
     text = json.dumps(asking(tools=[{"type": "mcp"}]))[:-1] + ', "tools": []}'
     limits = Limits(ttfb=LIMIT)
     with llmwatch.Session(limits=limits) as session, pytest.raises(llmwatch.WatchTimeout) as caught:
-        if door == "session":
+        if entry_point == "session":
             session.post(server.chat_url, data=text, headers={"content-type": "application/json"})
         raise stream(connect(limits=limits), server.chat_url, json=None, data=text).failed(llmwatch.WatchTimeout)
     assert caught.value.recovery is not None

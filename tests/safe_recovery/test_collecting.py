@@ -88,7 +88,7 @@ def test_a_silence_after_a_discarded_part_is_still_resent(serve: Serve, connect:
 
 
 def test_a_part_is_not_thrown_away_with_tools_that_may_have_run(serve: Serve, connect: Connect) -> None:
-    """Where MCP was exposed a cut in the middle is for a person to decide, at this door too."""
+    """Where MCP was exposed a cut in the middle is for a person to decide, at this entry point too."""
     server = serve(broken_off("text", "eof"), "healthy")
     body = {"model": "m", "stream": True, "input": "x", "tools": [{"type": "mcp", "server_label": "files"}]}
     error = collect(connect(), server.responses_url, json=body).failed(llmwatch.StreamTruncated)

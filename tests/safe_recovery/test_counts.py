@@ -16,7 +16,7 @@ from tests.end_to_end.scripts import late
 from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 from tests.safe_recovery.scripts import broken_off
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 SILENT = Limits(ttfb=LIMIT / 4)
 """For servers that say nothing at all, and no others."""
 
@@ -41,10 +41,10 @@ def test_exhaustion_is_three_requests(
     serve: Serve, connect: Connect, script: str, kind: type[LLMWatchError], cause: str
 ) -> None:
     """What fails at every attempt is sent three times and ends with the last attempt's error, still retryable."""
-    for door in (stream, collect):
+    for entry_point in (stream, collect):
         server = serve(script, shape="anthropic")
         client = connect(limits=SILENT if script == "silent" else None, keepalive=0)
-        error = door(client, server.messages_url).failed(kind)
+        error = entry_point(client, server.messages_url).failed(kind)
         assert isinstance(error, LLMWatchError)
         assert error.retryable
         assert error.recovery is not None
@@ -53,7 +53,7 @@ def test_exhaustion_is_three_requests(
         requests = 3
         if script == "cut-chunk:tokens=1":
             # Something had come: nothing is resent to a stream, and once what is thrown away.
-            requests = 1 if door is stream else 2
+            requests = 1 if entry_point is stream else 2
         else:
             assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, "attempts_exhausted")
             assert [one.budget_left for one in error.record.decisions] == [2, 1, 0]
@@ -62,13 +62,13 @@ def test_exhaustion_is_three_requests(
         assert [one.outcome for one in error.record.decisions[:-1]] == ["failed"] * (requests - 1)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_exhaustion_is_four_requests_behind_a_dead_socket(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_exhaustion_is_four_requests_behind_a_dead_socket(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """Where the first request went into a pooled connection that was dead, the other three are fresh and counted."""
     server = serve("healthy", "reset-before-response", "status:status=503")
     client = connect()
-    door(client, server.chat_url).done()
-    outcome = door(client, server.chat_url)
+    entry_point(client, server.chat_url).done()
+    outcome = entry_point(client, server.chat_url)
     record = outcome.record
     assert record is not None
     assert [one.error for one in record.attempts] == ["StreamCut", *["ProviderError"] * 3]
@@ -141,8 +141,8 @@ def test_the_circuit_opens_after_five_lost_attempts(serve: Serve, connect: Conne
     server = serve(*["silent"] * 5, "healthy")
     client = connect(limits=SILENT, retry=Retry(max_attempts=5, backoff=0, **NOW))
     stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
-    for door in DOORS:
-        error = door(client, server.chat_url).failed(llmwatch.CircuitOpen)
+    for entry_point in ENTRY_POINTS:
+        error = entry_point(client, server.chat_url).failed(llmwatch.CircuitOpen)
         assert 0 < error.retry_after <= 1.0
         assert error.retryable
         assert error.recovery is not None

@@ -89,13 +89,13 @@ def test_a_row_of_the_matrix(serve: Serve, connect: Connect, script: str) -> Non
     stream and for ``collect``.
     """
     kind, retryable, streamed, collected = ROWS[script]
-    for door, (decision, reason, requests) in ((stream, streamed), (collect, collected)):
+    for entry_point, (decision, reason, requests) in ((stream, streamed), (collect, collected)):
         server = serve(script, shape="anthropic")
-        error = door(connect(keepalive=0), server.messages_url).failed(kind)
+        error = entry_point(connect(keepalive=0), server.messages_url).failed(kind)
         assert isinstance(error, LLMWatchError)
         assert error.recovery is not None
         said = (error.retryable, error.recovery.decision, error.recovery.reason, len(server.requests))
-        assert said == (retryable, decision, reason, requests), door.__name__
+        assert said == (retryable, decision, reason, requests), entry_point.__name__
         assert error.recovery.message
         assert error.recovery.action
         assert error.record is not None

@@ -51,11 +51,11 @@ def test_what_went_well_has_no_evidence(serve: Serve, connect: Connect) -> None:
     assert (attempt.evidence, attempt.evidence_complete) == (None, True)
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_an_error_status_keeps_its_type_code_and_content_type(serve: Serve, connect: Connect, door: Any) -> None:
-    """The provider's own words for its error, and what the response announced, at every door."""
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_an_error_status_keeps_its_type_code_and_content_type(serve: Serve, connect: Connect, entry_point: Any) -> None:
+    """The provider's own words for its error, and what the response announced, at every entry point."""
     script = _body(_error("invalid_request_error", 40013), status=400, content_type="application/json; charset=utf-8")
-    attempt = _only(door(connect(), serve(script).chat_url))
+    attempt = _only(entry_point(connect(), serve(script).chat_url))
     assert attempt.evidence == {
         "content_type": "application/json; charset=utf-8",
         "provider_type": "invalid_request_error",
@@ -142,11 +142,11 @@ def test_a_refused_connection_keeps_its_errno(connect: Connect) -> None:
     assert (evidence["error_type"], evidence["error_errno"]) == ("ConnectionRefusedError", "ECONNREFUSED")
 
 
-@pytest.mark.parametrize("door", [stream, request])
-def test_a_header_that_is_too_large_is_cut_with_a_mark(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", [stream, request])
+def test_a_header_that_is_too_large_is_cut_with_a_mark(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """Evidence beyond its bound says that it is a part, counts it, and makes the diagnostics incomplete."""
     script = _body(_error("server_error", None), status=500, content_type="application/json; " + "a=b; " * 1000)
-    attempt = _only(door(connect(retry=ONCE), serve(script).chat_url))
+    attempt = _only(entry_point(connect(retry=ONCE), serve(script).chat_url))
     evidence = attempt.evidence
     assert evidence is not None
     kept = evidence["content_type"]

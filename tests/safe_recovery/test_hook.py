@@ -20,16 +20,16 @@ from tests.end_to_end.calls import asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("script", ["silent", "reset-before-response", "status:status=503"])
-def test_a_call_fails_over_to_another_server(serve: Serve, connect: Connect, script: str, door: Any) -> None:
+def test_a_call_fails_over_to_another_server(serve: Serve, connect: Connect, script: str, entry_point: Any) -> None:
     """The hook's URL is where the next attempt goes, body and all, and the record says where each attempt went."""
     down, up = serve(script), serve()
     retry = Retry(backoff=0, slow_but_alive=True, on_retry=lambda resend: {"url": up.chat_url + "?key=s3cret"})
-    outcome = door(connect(limits=Limits(ttfb=LIMIT), retry=retry), down.chat_url)
+    outcome = entry_point(connect(limits=Limits(ttfb=LIMIT), retry=retry), down.chat_url)
     record = outcome.done("recovered")
     assert [one.url.partition("?")[0] for one in record.attempts] == [down.chat_url, up.chat_url]
     assert [one.origin for one in record.attempts] == [down.url, up.url]
@@ -158,9 +158,9 @@ def test_a_hook_that_returns_nonsense_changes_nothing(
     assert [one.body for one in server.requests] == [server.requests[0].body] * 2
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_a_hook_that_raises_is_logged_and_the_request_resent(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, door: Any
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """An exception of the hook's harms nobody."""
     server = serve("status:status=503", "healthy")
@@ -169,7 +169,7 @@ def test_a_hook_that_raises_is_logged_and_the_request_resent(
         raise RuntimeError("no credentials today")
 
     with caplog.at_level(logging.WARNING, "llmwatch"):
-        door(connect(retry=Retry(backoff=0, on_retry=hook)), server.chat_url).done("recovered")
+        entry_point(connect(retry=Retry(backoff=0, on_retry=hook)), server.chat_url).done("recovered")
     assert any("on_retry" in one.getMessage() for one in caplog.records)
     assert len(server.requests) == 2
 
@@ -241,19 +241,19 @@ def _to(server: FaultServer, **more: Any) -> Retry:
     return Retry(**settings, on_retry=lambda resend: {"url": server.chat_url})
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.usefixtures("unpaid")
-def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, door: Any) -> None:
+def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A resend takes its token from the origin that it goes to; where that has none it is not sent, and the old one's
     are left alone.
     """
     down, up = serve("status:status=503"), serve("status:status=503")
     retry = Retry(max_attempts=99, backoff=0, budget=1, breaker=0, max_wait=0)
     client = connect(retry=retry)
-    door(client, up.chat_url)
+    entry_point(client, up.chat_url)
     assert len(up.requests) == 1 + 4
     # It has three for each call in flight now, and no more: the fourth resend there is not sent.
-    outcome = door(client, down.chat_url, retry=_to(up, max_attempts=99))
+    outcome = entry_point(client, down.chat_url, retry=_to(up, max_attempts=99))
     record = outcome.record
     assert record is not None
     assert [(one.decision, one.reason, one.carried_out) for one in record.decisions] == [
@@ -262,7 +262,7 @@ def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, doo
         (Decision.STOP, "budget_empty", False),
     ]
     assert (len(record.attempts), record.outcome, record.cause) == (4, "failed", "provider_error")
-    if door is request:
+    if entry_point is request:
         assert outcome.value.status_code == 503
     else:
         error = outcome.failed(llmwatch.ProviderError)
@@ -270,7 +270,7 @@ def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, doo
         assert error.retry_after is not None
     assert (len(down.requests), len(up.requests)) == (1, 5 + 3)
     # The old origin still has its own.
-    door(client, down.chat_url)
+    entry_point(client, down.chat_url)
     assert len(down.requests) == 1 + 5
 
 

@@ -341,11 +341,13 @@ def _said(error: BaseException | None, told: list[Any], caplog: pytest.LogCaptur
     return "\n".join(said)
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
 def test_dozens_of_planted_failures_over_sockets(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, door: Any
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """The same over real sockets: statuses, redirects, error events, documents and broken HTTP, at every door."""
+    """The same over real sockets: statuses, redirects, error events, documents and broken HTTP, at every entry
+    point.
+    """
     caplog.set_level(logging.DEBUG, "llmwatch")
     plant, told = Plant(random.Random(20)), []
 
@@ -373,9 +375,9 @@ def test_dozens_of_planted_failures_over_sockets(
     for _ in range(25):
         url = f"{server.chat_url.replace('://', f'://{plant.user_info}@')}?key={plant.password()}"
         body = asking(messages=[{"role": "user", "content": plant.prompt()}], tools=_tools(plant))
-        outcome = door(client, url, json=body, headers={**plant.headers, "X-Api-Key": plant.key()})
+        outcome = entry_point(client, url, json=body, headers={**plant.headers, "X-Api-Key": plant.key()})
         error = outcome.error
-        if door is request and error is None:
+        if entry_point is request and error is None:
             assert outcome.record is not None
         else:
             assert isinstance(error, LLMWatchError)

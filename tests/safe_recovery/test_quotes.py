@@ -19,7 +19,7 @@ from tests.end_to_end.calls import Outcome, asking, collect, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.safe_recovery.scripts import one_event
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 PROMPT = 'My patient "Anna Berg" of Malmö,\n\tborn on 4 May 1981, says: it hurts.'
 TRACES = ("patient", "Anna", "Malm", "May 1981", "hurts")
 ONE_LINE = " ".join(PROMPT.split())
@@ -63,19 +63,19 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
 def test_an_error_status_that_quotes(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, written: str, door: Any
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, written: str, entry_point: Any
 ) -> None:
     """Error, record, incident log, logger, notices, pickle and traceback have the provider's words without the
-    prompt, at every door, resends included.
+    prompt, at every entry point, resends included.
     """
     caplog.set_level(logging.DEBUG, "llmwatch")
     told: list[Any] = []
     server = serve(_refusing(f"Invalid content {written} here", status=503))
     client = connect(retry=Retry(max_attempts=2, backoff=0), sinks=[told.append], on_notice=told.append)
-    outcome = door(client, server.chat_url, json=OURS)
+    outcome = entry_point(client, server.chat_url, json=OURS)
     assert outcome.record is not None
     said = _everything(outcome, [*told, outcome.record], caplog, log)
     assert not [trace for trace in TRACES if trace in said], said
@@ -100,26 +100,26 @@ IN_PLACE = {
 }
 
 
-@pytest.mark.parametrize("door", [stream, collect])
+@pytest.mark.parametrize("entry_point", [stream, collect])
 @pytest.mark.parametrize("script", IN_PLACE.values(), ids=IN_PLACE.keys())
 def test_an_answer_that_quotes_in_place_of_itself(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, script: Script, door: Any
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, script: Script, entry_point: Any
 ) -> None:
     """The same for error events, whatever field of theirs repeats it, documents, pages and what is no HTTP."""
     caplog.set_level(logging.DEBUG, "llmwatch")
     told: list[Any] = []
     client = connect(retry=Retry(max_attempts=1), sinks=[told.append])
-    outcome = door(client, serve(script).chat_url, json=OURS)
+    outcome = entry_point(client, serve(script).chat_url, json=OURS)
     assert isinstance(outcome.error, LLMWatchError)
     said = _everything(outcome, told, caplog, log)
     assert not [trace for trace in TRACES if trace in said], said
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_body_of_text_is_a_prompt_too(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_a_body_of_text_is_a_prompt_too(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A body that the caller has serialised is compared like any other."""
     server = serve(_refusing(f"Bad: {PROMPT}"))
-    outcome = door(connect(), server.chat_url, json=None, data=json.dumps(OURS))
+    outcome = entry_point(connect(), server.chat_url, json=None, data=json.dumps(OURS))
     assert outcome.record is not None
     assert "patient" not in json.dumps(outcome.record.to_dict())
 

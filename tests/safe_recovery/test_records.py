@@ -28,7 +28,7 @@ from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.scripts import late
 from tests.end_to_end.times import BEAT, LIMIT, PATIENCE
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 
 
 def _all(serve: Serve, connect: Connect) -> list[CallRecord]:
@@ -144,8 +144,8 @@ def test_a_recovered_attempt_is_history(serve: Serve, connect: Connect) -> None:
     assert [one.failed for one in record.attempts] == [True, False]
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_sinks_are_called_once_a_call_in_order(serve: Serve, connect: Connect, door: Any) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_sinks_are_called_once_a_call_in_order(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """One after the other, in the caller's thread, with the very record, once the call is over, however it ends."""
     calls: list[tuple[str, CallRecord, threading.Thread]] = []
 
@@ -155,7 +155,7 @@ def test_sinks_are_called_once_a_call_in_order(serve: Serve, connect: Connect, d
     client = connect(sinks=[named("first"), named("second"), named("third")], limits=Limits(ttfb=LIMIT))
     for scripts in (["healthy"], ["status:status=503", "healthy"], ["bad-request"], ["silent"]):
         calls.clear()
-        outcome = door(client, serve(*scripts).chat_url)
+        outcome = entry_point(client, serve(*scripts).chat_url)
         assert [name for name, _, _ in calls] == ["first", "second", "third"]
         assert all(record is outcome.record for _, record, _ in calls)
         assert {thread for _, _, thread in calls} == {threading.current_thread()}
@@ -191,7 +191,7 @@ def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog
     assert [one.levelname for one in caplog.records] == ["INFO", "WARNING"]
     for said, record in ((good, recovered), (bad, failed)):
         assert said["call_id"] == record.call_id
-        assert (said["origin"], said["door"], said["outcome"]) == (record.origin, "stream", record.outcome)
+        assert (said["origin"], said["entry_point"], said["outcome"]) == (record.origin, "stream", record.outcome)
         assert (said["attempts"], said["elapsed"]) == (len(record.attempts), record.elapsed)
     assert (good["phase"], good["limit"], good["limit_seconds"], good["error"]) == (
         "waiting",

@@ -115,14 +115,14 @@ UNKNOWN = {"tools": [{"type": "teleport_20990101"}]}
 
 
 @pytest.mark.parametrize(("tools", "reason"), [(MCP, "provider_tools"), (UNKNOWN, "unknown_tools")], ids=["MCP", "?"])
-@pytest.mark.parametrize("door", [stream, collect])
+@pytest.mark.parametrize("entry_point", [stream, collect])
 def test_no_failure_before_output_is_resent_with_such_tools(
-    serve: Serve, connect: Connect, door: Any, tools: dict[str, Any], reason: str
+    serve: Serve, connect: Connect, entry_point: Any, tools: dict[str, Any], reason: str
 ) -> None:
     """Not silence alone: whatever ended a request that exposed MCP or unknown tools, nothing is sent again."""
     for script in ("reset-before-response", "empty-stream", "status:status=503", "html-instead"):
         server = serve(script, "healthy")
-        outcome = door(connect(), server.responses_url, json=asking(**tools))
+        outcome = entry_point(connect(), server.responses_url, json=asking(**tools))
         assert isinstance(outcome.error, LLMWatchError)
         assert outcome.error.recovery is not None
         assert (outcome.error.recovery.decision, outcome.error.recovery.reason) == (Decision.CONFIRM, reason), script
@@ -166,10 +166,10 @@ def test_the_user_may_allow_resends_with_such_tools(
         assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("door", [stream, collect, request])
-def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, door: Any) -> None:
-    """A call that is given up between its attempts ends as ``Cancelled``, not as a recovered success, at every door;
-    the record has the failed attempt, the resend that did not take place, and the end that did.
+@pytest.mark.parametrize("entry_point", [stream, collect, request])
+def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, entry_point: Any) -> None:
+    """A call that is given up between its attempts ends as ``Cancelled``, not as a recovered success, at every entry
+    point; the record has the failed attempt, the resend that did not take place, and the end that did.
     """
     server = serve("retry-after:value=60", "healthy")
     backing_off, records, token = threading.Event(), [], CancelToken()
@@ -177,7 +177,7 @@ def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, do
         on_notice=lambda one: backing_off.set() if isinstance(one, llmwatch.RetryNotice) else None,
         sinks=[records.append],
     )
-    calling = in_thread(door, client, server.chat_url, cancel=token)
+    calling = in_thread(entry_point, client, server.chat_url, cancel=token)
     assert backing_off.wait(PATIENCE)
     token.cancel()
     error = calling.result().failed(Cancelled)

@@ -21,7 +21,7 @@ from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG, PATIENCE
 from tests.safe_recovery.scripts import headed
 
-DOORS = [stream, collect, request]
+ENTRY_POINTS = [stream, collect, request]
 MOMENT = datetime(2031, 4, 5, 6, 7, 8, tzinfo=timezone.utc)
 
 
@@ -103,7 +103,7 @@ def test_a_header_without_meaning_is_none(serve: Serve, connect: Connect, value:
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize(
     ("headers", "asked"),
     [
@@ -115,18 +115,18 @@ def test_a_header_without_meaning_is_none(serve: Serve, connect: Connect, value:
     ids=["a day", "just over", "milliseconds", "date"],
 )
 def test_over_the_cap_the_call_fails_at_once(
-    serve: Serve, connect: Connect, headers: list[tuple[str, str]], asked: float, door: Any
+    serve: Serve, connect: Connect, headers: list[tuple[str, str]], asked: float, entry_point: Any
 ) -> None:
     """A wait above the cap is not begun; the error, or the plain response, comes at once with the value."""
     server = serve(headed(lambda: headers), "healthy")
-    outcome = door(connect(), server.chat_url)
+    outcome = entry_point(connect(), server.chat_url)
     record = outcome.record
     assert record is not None
     assert (record.outcome, record.decisions[0].reason) == ("failed", "retry_after_too_long")
     assert record.decisions[0].could_work
     assert record.decisions[0].safe
     assert not record.decisions[0].carried_out
-    if door is not request:
+    if entry_point is not request:
         error = outcome.failed(llmwatch.ProviderError)
         assert (error.retry_after, error.retryable) == (asked, True)
     assert outcome.elapsed < PATIENCE
@@ -147,7 +147,7 @@ def test_a_wait_that_ends_with_the_deadline_or_after_it_is_not_begun(serve: Serv
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize(
     ("status", "says", "requests", "reason"),
     [
@@ -162,13 +162,13 @@ def test_a_wait_that_ends_with_the_deadline_or_after_it_is_not_begun(serve: Serv
     ],
 )
 def test_x_should_retry_both_ways(
-    serve: Serve, connect: Connect, status: int, says: str, requests: int, reason: str, door: Any
+    serve: Serve, connect: Connect, status: int, says: str, requests: int, reason: str, entry_point: Any
 ) -> None:
     """``x-should-retry`` wins over the status in both directions, nonsense in it over nothing, and never over a
     refusal of the request itself.
     """
     server = serve(headed(lambda: [("x-should-retry", says)], status=status), "healthy")
-    record = door(connect(retry=Retry(backoff=0)), server.chat_url).record
+    record = entry_point(connect(retry=Retry(backoff=0)), server.chat_url).record
     assert record is not None
     assert record.outcome == ("recovered" if requests == 2 else "failed")
     assert record.decisions[0].reason == reason

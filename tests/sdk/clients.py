@@ -181,16 +181,22 @@ Asked = list[tuple[str, Any, Answer]]
 
 
 def asked_at_each(
-    serve: Any, make: Any, how: str, *scripts: str, doors: Iterable[str] | None = None, **more: Any
+    serve: Any, make: Any, how: str, *scripts: str, entry_points: Iterable[str] | None = None, **more: Any
 ) -> Asked:
-    """Every door, or those that ``doors`` names, each with the server that it had to itself and what came of asking
-    through it. What they wait for they wait for at the same time.
+    """Every entry point, or those that ``entry_points`` names, each with the server that it had to itself and what came
+    of asking through it. What they wait for they wait for at the same time.
     """
-    doors = list(doors or MAKERS)
-    servers = [serve(*scripts) for _ in doors]
-    clients = [make(door, ASKS[how].sdk, server, **more) for door, server in zip(doors, servers, strict=True)]
+    entry_points = list(entry_points or MAKERS)
+    servers = [serve(*scripts) for _ in entry_points]
+    clients = [
+        make(entry_point, ASKS[how].sdk, server, **more)
+        for entry_point, server in zip(entry_points, servers, strict=True)
+    ]
     running = [in_thread(ask, client, how) for client in clients]
-    return [(door, server, one.result(PATIENCE)) for door, server, one in zip(doors, servers, running, strict=True)]
+    return [
+        (entry_point, server, one.result(PATIENCE))
+        for entry_point, server, one in zip(entry_points, servers, running, strict=True)
+    ]
 
 
 def names(sdk: str) -> Any:

@@ -54,7 +54,7 @@ def make(serve: Any) -> Iterator[Make]:
     """Make clients: ``make("helper", ask, server, limits=...)``. They are closed in the end, before the servers are."""
     with contextlib.ExitStack() as stack:
 
-        def one(door: str, sdk: str, server: Any, **settings: Any) -> Watched:
-            return stack.enter_context(MAKERS[door](sdk, server, **settings))
+        def one(entry_point: str, sdk: str, server: Any, **settings: Any) -> Watched:
+            return stack.enter_context(MAKERS[entry_point](sdk, server, **settings))
 
         yield one

@@ -10,9 +10,9 @@ import httpx
 
 from llmwatch.sdk import Transport
 from tests.end_to_end.calls import QUICK
-from tests.session.doors import WAYS, Way
+from tests.session.entry_points import WAYS, Way
 
-__all__ = ["DOORS", "SESSIONS", "transport"]
+__all__ = ["ENTRY_POINTS", "SESSIONS", "transport"]
 
 
 @contextlib.contextmanager
@@ -25,4 +25,4 @@ def transport(**settings: Any) -> Iterator[httpx.Client]:
 
 SESSIONS: list[Any] = [Way(name).session for name in WAYS]
 """Sessions of requests."""
-DOORS: list[Any] = [*SESSIONS, transport]
+ENTRY_POINTS: list[Any] = [*SESSIONS, transport]

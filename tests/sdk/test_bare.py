@@ -27,7 +27,7 @@ def limits(script: str) -> Limits:
 
 BARE = ["bare", "bare, its retries on"]
 
-doors = pytest.mark.parametrize("door", BARE)
+entry_points = pytest.mark.parametrize("entry_point", BARE)
 faults = pytest.mark.parametrize(
     ("script", "ours", "theirs"),
     [
@@ -46,7 +46,7 @@ def test_openai_translates_in_mid_stream(
 ) -> None:
     """The SDK's own exception, with ours as its cause; nothing is sent again."""
     expected = openai.APITimeoutError if theirs is httpx2.ReadTimeout else openai.APIConnectionError
-    for _, server, outcome in asked_at_each(serve, make, how, script, doors=BARE, limits=limits(script)):
+    for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=BARE, limits=limits(script)):
         assert type(outcome.error) is expected
         assert isinstance(outcome.error.__cause__, ours)
         assert isinstance(outcome.error.__cause__, theirs)
@@ -60,7 +60,7 @@ def test_anthropic_leaves_it_raw(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, ours: Any, theirs: Any
 ) -> None:
     """What the transport raises: an exception that is ours and httpx2's, and not the SDK's."""
-    for _, server, outcome in asked_at_each(serve, make, how, script, doors=BARE, limits=limits(script)):
+    for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=BARE, limits=limits(script)):
         assert isinstance(outcome.error, ours)
         assert isinstance(outcome.error, theirs)
         assert not isinstance(outcome.error, anthropic.AnthropicError)
@@ -68,15 +68,17 @@ def test_anthropic_leaves_it_raw(
         assert (len(server.requests), sdk_waits) == (1, [])
 
 
-@doors
+@entry_points
 @pytest.mark.parametrize("tokens", [0, 3])
 @pytest.mark.parametrize("how", STREAMS)
-def test_an_error_event_is_what_the_sdk_makes_of_it(serve: Any, make: Any, door: str, how: str, tokens: int) -> None:
+def test_an_error_event_is_what_the_sdk_makes_of_it(
+    serve: Any, make: Any, entry_point: str, how: str, tokens: int
+) -> None:
     """It reaches the SDK as it came, after one request. Both raise a class of their own, which knows nothing of ours;
     Responses hands the event on, and only its helper misses the end. The record has it as what it was.
     """
     server, records = serve(f"error-event:tokens={tokens},kind=overloaded_error"), []
-    outcome = ask(make(door, ASKS[how].sdk, server, sinks=[records.append]), how)
+    outcome = ask(make(entry_point, ASKS[how].sdk, server, sinks=[records.append]), how)
     error: Any = outcome.error
     if how.startswith("responses"):
         assert type(error) is (RuntimeError if how == "responses-helper" else type(None))

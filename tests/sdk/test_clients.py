@@ -25,7 +25,7 @@ from tests.sdk.times import LIMIT, LONG, PATIENCE
 
 BOTH = pytest.mark.parametrize("package", ["openai", "anthropic"])
 ONE = {"openai": "chat-stream", "anthropic": "messages-stream"}
-DOORS = pytest.mark.parametrize("door", list(MAKERS))
+ENTRY_POINTS = pytest.mark.parametrize("entry_point", list(MAKERS))
 
 
 def helper(package: str, **more: Any) -> Any:
@@ -145,26 +145,26 @@ def test_a_plain_answer_that_breaks_off(serve: Any, make: Any, package: str, how
 
 
 @BOTH
-@DOORS
-def test_nobody_there(package: str, door: str, make: Any, sdk_waits: list[int]) -> None:
+@ENTRY_POINTS
+def test_nobody_there(package: str, entry_point: str, make: Any, sdk_waits: list[int]) -> None:
     """A refused connection is the SDK's own, after our attempts and no more."""
     with refused_port() as port:
         server: Any = type("Nowhere", (), {"url": f"http://127.0.0.1:{port}"})
-        error: Any = ask(make(door, package, server), ONE[package]).error
+        error: Any = ask(make(entry_point, package, server), ONE[package]).error
     assert type(error) is (openai if package == "openai" else anthropic).APIConnectionError
     assert isinstance(error.__cause__, llmwatch.ConnectFailed)
     assert len(error.__cause__.record.attempts) == 3
 
 
 @BOTH
-@pytest.mark.parametrize("door", ["helper", "helper, its retries on"])
-def test_cancelled_stays_cancelled(serve: Any, make: Any, sdk_waits: list[int], package: str, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["helper", "helper, its retries on"])
+def test_cancelled_stays_cancelled(serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str) -> None:
     """It is no failure for the SDK to report as its own, or to retry, before the response and in mid-stream."""
     server, token = serve("stall-after-content:tokens=3"), CancelToken()
     transport = Transport(limits=Limits(ttfb=LONG, stale=LONG), cancel=token)
     make_client = sdk.openai if package == "openai" else sdk.anthropic
     base_url = f"{server.url}/v1" if package == "openai" else server.url
-    retries = {"max_retries": 2} if door != "helper" else {}
+    retries = {"max_retries": 2} if entry_point != "helper" else {}
 
     class Seen(list[str]):
         """Cancels when something has come."""
@@ -212,15 +212,15 @@ def test_closing_the_client_closes_the_connections(serve: Any, package: str) -> 
     eventually(lambda: server.open_connections == 0, "the connection is closed")
 
 
-@DOORS
+@ENTRY_POINTS
 @pytest.mark.parametrize("package", ["openai", "anthropic"])
 @pytest.mark.parametrize("leave", ["close", "drop"])
 def test_a_stream_that_is_left_hangs_up(
-    serve: Any, make: Any, set_aside: None, door: str, package: str, leave: str
+    serve: Any, make: Any, set_aside: None, entry_point: str, package: str, leave: str
 ) -> None:
     """Closed or dropped in the middle, the connection goes with it."""
     server = serve("endless-content")
-    client = make(door, package, server)
+    client = make(entry_point, package, server)
     body: Any = {"model": "m", "messages": [{"role": "user", "content": "Say it."}], "max_tokens": 9, "stream": True}
     stream = (client.chat.completions if package == "openai" else client.messages).create(**body)
     next(iter(stream))
@@ -313,12 +313,14 @@ def test_a_token_that_was_refused_is_renewed_once(serve: Any) -> None:
 
 
 @BOTH
-@DOORS
-def test_what_is_no_call_of_a_model(serve: Any, make: Any, sdk_waits: list[int], package: str, door: str) -> None:
+@ENTRY_POINTS
+def test_what_is_no_call_of_a_model(
+    serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str
+) -> None:
     """A list whose server is silent is sent again by us alone; its error status is left to the retries of the SDK."""
-    retries = 2 if door.endswith("its retries on") else 0
+    retries = 2 if entry_point.endswith("its retries on") else 0
     server = serve("silent")
-    client = make(door, package, server, limits=Limits(ttfb=LIMIT))
+    client = make(entry_point, package, server, limits=Limits(ttfb=LIMIT))
     with pytest.raises((openai.APITimeoutError, anthropic.APITimeoutError)) as caught:
         client.models.list()
     assert isinstance(caught.value.__cause__, llmwatch.WatchTimeout)
@@ -328,7 +330,7 @@ def test_what_is_no_call_of_a_model(serve: Any, make: Any, sdk_waits: list[int],
     sdk_waits.clear()
     server = serve("status:status=500")
     with pytest.raises((openai.InternalServerError, anthropic.InternalServerError)):
-        make(door, package, server).models.list()
+        make(entry_point, package, server).models.list()
     assert len(server.requests) == 1 + retries
     assert sdk_waits == list(range(retries))
 

@@ -21,14 +21,14 @@ from llmwatch.sdk import Transport
 from llmwatch.transport import sockets
 from tests.end_to_end.calls import asking
 from tests.rows import each
-from tests.session.doors import caught
+from tests.session.entry_points import caught
 
 resource = pytest.importorskip("resource")
 
 RETRY = Retry(backoff=0.01)
 BODY = asking()
 
-Door = Callable[[Any, str], object]
+EntryPoint = Callable[[Any, str], object]
 
 
 @contextlib.contextmanager
@@ -52,25 +52,25 @@ def full(*, but: int = 0) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _client(records: list[CallRecord]) -> Iterator[Door]:
+def _client(records: list[CallRecord]) -> Iterator[EntryPoint]:
     with Client(retry=RETRY, sinks=[records.append]) as client:
         yield lambda kind, url: caught(kind, client.collect, "POST", url, json=BODY)
 
 
 @contextlib.contextmanager
-def _plain(records: list[CallRecord]) -> Iterator[Door]:
+def _plain(records: list[CallRecord]) -> Iterator[EntryPoint]:
     with Client(retry=RETRY, sinks=[records.append]) as client:
         yield lambda kind, url: caught(kind, client.request, "GET", url)
 
 
 @contextlib.contextmanager
-def _session(records: list[CallRecord]) -> Iterator[Door]:
+def _session(records: list[CallRecord]) -> Iterator[EntryPoint]:
     with llmwatch.Session(retry=RETRY, sinks=[records.append]) as session:
         yield lambda kind, url: caught(kind, session.post, url, json=BODY)
 
 
 @contextlib.contextmanager
-def _other(records: list[CallRecord]) -> Iterator[Door]:
+def _other(records: list[CallRecord]) -> Iterator[EntryPoint]:
     """What is no model call, over an adapter that would try again by itself."""
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=3))
@@ -79,35 +79,35 @@ def _other(records: list[CallRecord]) -> Iterator[Door]:
 
 
 @contextlib.contextmanager
-def _transport(records: list[CallRecord]) -> Iterator[Door]:
+def _transport(records: list[CallRecord]) -> Iterator[EntryPoint]:
     with httpx.Client(transport=Transport(retry=RETRY, sinks=[records.append]), timeout=None) as client:
         yield lambda kind, url: caught(kind, client.post, url, json=BODY)
 
 
-DOORS: list[Any] = [_client, _plain, _session, _other, _transport]
+ENTRY_POINTS: list[Any] = [_client, _plain, _session, _other, _transport]
 LIBRARIES = {"_session": requests.ConnectionError, "_other": requests.ConnectionError, "_transport": httpx.ConnectError}
 needs_procfs = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are not listed")
 
 
 @needs_procfs
 @each(
-    ("door", "host", "but"),
+    ("entry_point", "host", "but"),
     [
         # Of the socket, of its duplicate, and of the look-up of its name.
-        *((door, "127.0.0.1", but) for door in DOORS for but in (0, 1)),
-        *((door, host, 0) for door in DOORS for host in ("localhost", "name.invalid")),
+        *((entry_point, "127.0.0.1", but) for entry_point in ENTRY_POINTS for but in (0, 1)),
+        *((entry_point, host, 0) for entry_point in ENTRY_POINTS for host in ("localhost", "name.invalid")),
     ],
 )
-def test_no_descriptor_for_a_connection(door: Any, host: str, but: int) -> None:
+def test_no_descriptor_for_a_connection(entry_point: Any, host: str, but: int) -> None:
     """The error names the process and its limit, is what the library raises for a connection, and ends the call after
     one attempt; neither the server nor the resolver is said to be at fault.
     """
     records: list[CallRecord] = []
-    with refused_port() as port, door(records) as call:
+    with refused_port() as port, entry_point(records) as call:
         with full(but=but) as most:
             error = call(ConnectFailed, f"http://{host}:{port}/v1/chat/completions")
         assert (error.cause, error.retryable) == ("descriptors", False)
-        assert isinstance(error, LIBRARIES.get(door.__name__, ConnectFailed))
+        assert isinstance(error, LIBRARIES.get(entry_point.__name__, ConnectFailed))
         assert f"all the {most:,} files" in str(error)
         assert "ulimit -n" in str(error)
         assert "EMFILE" in str(error)
@@ -118,12 +118,12 @@ def test_no_descriptor_for_a_connection(door: Any, host: str, but: int) -> None:
 
 
 @needs_procfs
-@each("door", DOORS)
-def test_no_descriptor_for_a_pooled_connection(door: Any, serve: Callable[..., FaultServer]) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_no_descriptor_for_a_pooled_connection(entry_point: Any, serve: Callable[..., FaultServer]) -> None:
     """A connection that is there already needs one more to be watched, and says so where there is none."""
     server = serve("healthy")
     records: list[CallRecord] = []
-    with door(records) as call:
+    with entry_point(records) as call:
         with contextlib.suppress(AssertionError):  # it returns, and raises nothing
             call(ConnectFailed, server.chat_url)
         with full():

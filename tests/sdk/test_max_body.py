@@ -23,7 +23,7 @@ from tests.end_to_end.calls import asking
 from tests.end_to_end.times import LONG
 from tests.memory import peak_of
 from tests.rows import each
-from tests.session.doors import caught
+from tests.session.entry_points import caught
 
 MIB = 1 << 20
 MOST = MIB
@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {"limits": Limits(ttfb=LONG), "retry": Retry(backoff=
 ONCE = Retry.none()
 PLAIN = {"model": "m", "messages": []}
 
-Door = Callable[[str, dict[str, Any], dict[str, Any]], bytes]
+EntryPoint = Callable[[str, dict[str, Any], dict[str, Any]], bytes]
 
 
 def _packed(size: int, encoding: str = "gzip", begin: bytes = b"", end: bytes = b"") -> bytes:
@@ -107,14 +107,16 @@ def _transport(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
         return client.post(url, json=body).content
 
 
-RELAYS: list[Door] = [_session, _session_streaming, _mount, _install, _transport]
-PLAIN_DOORS: list[Door] = [_client_request, *RELAYS]
-STREAM_DOORS: list[Door] = [_client_collect, _client_stream, *RELAYS]
+RELAYS: list[EntryPoint] = [_session, _session_streaming, _mount, _install, _transport]
+PLAIN_ENTRY_POINTS: list[EntryPoint] = [_client_request, *RELAYS]
+STREAM_ENTRY_POINTS: list[EntryPoint] = [_client_collect, _client_stream, *RELAYS]
 
 
-def _refused(door: Door, url: str, body: dict[str, Any], more: dict[str, Any], *, begun: bool = False) -> None:
+def _refused(
+    entry_point: EntryPoint, url: str, body: dict[str, Any], more: dict[str, Any], *, begun: bool = False
+) -> None:
     with pytest.raises(BodyTooLarge) as found:
-        door(url, body, more)
+        entry_point(url, body, more)
     error = found.value
     assert error.retryable is False
     assert error.recovery is not None
@@ -126,14 +128,18 @@ def _refused(door: Door, url: str, body: dict[str, Any], more: dict[str, Any], *
 
 
 @each(
-    ("door", "streaming", "encoding"),
+    ("entry_point", "streaming", "encoding"),
     [
-        *((door, False, encoding) for door in PLAIN_DOORS for encoding in ("gzip", "deflate", "gzip, gzip")),
-        *((door, True, "gzip") for door in STREAM_DOORS),
+        *(
+            (entry_point, False, encoding)
+            for entry_point in PLAIN_ENTRY_POINTS
+            for encoding in ("gzip", "deflate", "gzip, gzip")
+        ),
+        *((entry_point, True, "gzip") for entry_point in STREAM_ENTRY_POINTS),
     ],
 )
 def test_a_small_body_that_is_large_decoded_is_not_kept(
-    door: Door, streaming: bool, encoding: str, bombs: dict[str, bytes]
+    entry_point: EntryPoint, streaming: bool, encoding: str, bombs: dict[str, bytes]
 ) -> None:
     """64 MiB in a few kilobytes end a call with BodyTooLarge after one request, and take no more memory than the
     bound and a constant, whichever entry point reads them.
@@ -141,17 +147,17 @@ def test_a_small_body_that_is_large_decoded_is_not_kept(
     content_type = "text/event-stream" if streaming else "application/json"
     with FaultServer(_answer(bombs[encoding], encoding, content_type=content_type)) as server:
         body = asking() if streaming else PLAIN
-        peak = peak_of(lambda: _refused(door, server.chat_url, body, {"max_body": MOST}))
+        peak = peak_of(lambda: _refused(entry_point, server.chat_url, body, {"max_body": MOST}))
         assert len(server.requests) == 1
     assert peak < MOST + ROOM
 
 
-@each("door", [*PLAIN_DOORS])
-def test_the_error_of_a_status_is_cut(door: Door, bombs: dict[str, bytes]) -> None:
+@each("entry_point", [*PLAIN_ENTRY_POINTS])
+def test_the_error_of_a_status_is_cut(entry_point: EntryPoint, bombs: dict[str, bytes]) -> None:
     """An error's body is read up to the bound and not beyond it; the status stays what it says."""
     with FaultServer(_answer(bombs["gzip"], "gzip", 400)) as server:
         sizes: list[int] = []
-        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(entry_point(server.chat_url, PLAIN, {"max_body": MOST}))))
     assert MOST // 2 < sizes[0] <= MOST
     assert peak < MOST + ROOM
 
@@ -166,45 +172,47 @@ def test_the_error_of_a_stream_is_cut(bombs: dict[str, bytes]) -> None:
     assert peak < ROOM
 
 
-@each("door", PLAIN_DOORS)
-def test_a_body_at_the_bound_is_whole(door: Door) -> None:
+@each("entry_point", PLAIN_ENTRY_POINTS)
+def test_a_body_at_the_bound_is_whole(entry_point: EntryPoint) -> None:
     """A body of exactly the bound comes whole, compressed or not, and one byte more does not."""
     data = random.Random(1).randbytes(MOST)
     for encoding, packed in (("gzip", gzip.compress(data)), ("", data)):
         with FaultServer(_answer(packed, encoding)) as server:
-            assert len(door(server.chat_url, PLAIN, {"max_body": MOST})) == MOST
-            _refused(door, server.chat_url, PLAIN, {"max_body": MOST - 1}, begun=door is _session_streaming)
+            assert len(entry_point(server.chat_url, PLAIN, {"max_body": MOST})) == MOST
+            _refused(
+                entry_point, server.chat_url, PLAIN, {"max_body": MOST - 1}, begun=entry_point is _session_streaming
+            )
 
 
-@each("door", PLAIN_DOORS)
-def test_no_bound(door: Door) -> None:
+@each("entry_point", PLAIN_ENTRY_POINTS)
+def test_no_bound(entry_point: EntryPoint) -> None:
     """0 removes the cap, and the default is far above what an answer needs."""
     size = 3 * MIB
     with FaultServer(_answer(_packed(size), "gzip")) as server:
-        assert len(door(server.chat_url, PLAIN, {"max_body": 0})) == size
-        assert len(door(server.chat_url, PLAIN, {})) == size
+        assert len(entry_point(server.chat_url, PLAIN, {"max_body": 0})) == size
+        assert len(entry_point(server.chat_url, PLAIN, {})) == size
 
 
-@each("door", PLAIN_DOORS)
-def test_the_variable(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+@each("entry_point", PLAIN_ENTRY_POINTS)
+def test_the_variable(entry_point: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """``LLMWATCH_MAX_BODY_BYTES`` holds where no argument says otherwise, and is read at every call."""
     size = 3 * MIB
     with FaultServer(_answer(_packed(size), "gzip")) as server:
         monkeypatch.setenv("LLMWATCH_MAX_BODY_BYTES", str(MOST))
         with pytest.raises(BodyTooLarge):
-            door(server.chat_url, PLAIN, {})
-        assert len(door(server.chat_url, PLAIN, {"max_body": size})) == size
+            entry_point(server.chat_url, PLAIN, {})
+        assert len(entry_point(server.chat_url, PLAIN, {"max_body": size})) == size
         monkeypatch.delenv("LLMWATCH_MAX_BODY_BYTES")
-        assert len(door(server.chat_url, PLAIN, {})) == size
+        assert len(entry_point(server.chat_url, PLAIN, {})) == size
 
 
-@each("door", RELAYS)
-def test_what_is_no_model_call_is_not_bounded(door: Door) -> None:
+@each("entry_point", RELAYS)
+def test_what_is_no_model_call_is_not_bounded(entry_point: EntryPoint) -> None:
     """Another request of a session may bring what it likes, in an answer and in an error."""
     size = 3 * MIB
     for status in (200, 503):
         with FaultServer(_answer(_packed(size), "gzip", status)) as server:
-            assert len(door(f"{server.url}/files/one", {"a": 1}, {"max_body": MOST})) == size
+            assert len(entry_point(f"{server.url}/files/one", {"a": 1}, {"max_body": MOST})) == size
 
 
 def _transport_following(url: str, body: dict[str, Any], more: dict[str, Any]) -> bytes:
@@ -218,11 +226,13 @@ def _redirect(status: int, body: bytes = b"") -> Script:
     return Script.of("redirect", steps.Head(status, headers, "length", len(body)), steps.Chunk(body), steps.End())
 
 
-FOLLOWING: list[Door] = [_session, _session_streaming, _mount, _install, _transport_following]
+FOLLOWING: list[EntryPoint] = [_session, _session_streaming, _mount, _install, _transport_following]
 
 
-@each(("door", "status"), [(door, status) for door in FOLLOWING for status in (302, 307)])
-def test_what_a_redirected_model_call_brings_is_bounded(door: Door, status: int, bombs: dict[str, bytes]) -> None:
+@each(("entry_point", "status"), [(entry_point, status) for entry_point in FOLLOWING for status in (302, 307)])
+def test_what_a_redirected_model_call_brings_is_bounded(
+    entry_point: EntryPoint, status: int, bombs: dict[str, bytes]
+) -> None:
     """The answer behind a redirect of a model call has the bound of that call, whatever method the redirect left it,
     and so have the body of each redirect and that of an error behind them.
     """
@@ -231,7 +241,7 @@ def test_what_a_redirected_model_call_brings_is_bounded(door: Door, status: int,
 
         def large() -> None:
             with pytest.raises(BodyTooLarge) as found:
-                door(server.chat_url, PLAIN, {"max_body": MOST})
+                entry_point(server.chat_url, PLAIN, {"max_body": MOST})
             assert found.value.retryable is False
             assert f"{MOST:,} bytes" in str(found.value)
 
@@ -240,21 +250,21 @@ def test_what_a_redirected_model_call_brings_is_bounded(door: Door, status: int,
     assert peak < MOST + ROOM
     with FaultServer([_redirect(status), _answer(bomb, "gzip", 400)]) as server:
         sizes: list[int] = []
-        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(entry_point(server.chat_url, PLAIN, {"max_body": MOST}))))
         assert len(server.requests) == 2
     assert MOST // 2 < sizes[0] <= MOST
     assert peak < MOST + ROOM
 
 
-@each("door", FOLLOWING)
-def test_what_another_redirected_request_brings_is_not_bounded(door: Door) -> None:
+@each("entry_point", FOLLOWING)
+def test_what_another_redirected_request_brings_is_not_bounded(entry_point: EntryPoint) -> None:
     """A redirect gives no bound to a request that is no model call, and none below its own to the answer of one."""
     size = 3 * MIB
     body = _packed(size)
     for asked, most in (({"a": 1}, MOST), (PLAIN, size), (PLAIN, 0)):
         with FaultServer([_redirect(302), _answer(body, "gzip")]) as server:
             url = f"{server.url}/files/one" if "a" in asked else server.chat_url
-            assert len(door(url, asked, {"max_body": most})) == size
+            assert len(entry_point(url, asked, {"max_body": most})) == size
             assert len(server.requests) == 2
 
 
@@ -274,8 +284,8 @@ def test_a_stream_is_delivered_up_to_the_bound() -> None:
     assert found.value.retryable is False
 
 
-@each("door", [_client_request, _session, _transport])
-def test_a_body_that_holds_nothing_is_bounded_as_it_comes(door: Door) -> None:
+@each("entry_point", [_client_request, _session, _transport])
+def test_a_body_that_holds_nothing_is_bounded_as_it_comes(entry_point: EntryPoint) -> None:
     """Compressed bytes that never decode to anything count as they come over the wire."""
     packer = zlib.compressobj(wbits=31)
     begin = packer.compress(b"{") + packer.flush(zlib.Z_SYNC_FLUSH)
@@ -290,7 +300,7 @@ def test_a_body_that_holds_nothing_is_bounded_as_it_comes(door: Door) -> None:
         ],
     )
     with FaultServer(script) as server:
-        _refused(door, server.chat_url, PLAIN, {"max_body": MOST})
+        _refused(entry_point, server.chat_url, PLAIN, {"max_body": MOST})
 
 
 def test_a_page_in_place_of_a_stream_is_read_in_order() -> None:
@@ -334,23 +344,23 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib3_response, "_get_decoder", lambda mode: _Stored() if mode == "stored" else plain(mode))
 
 
-@each("door", PLAIN_DOORS)
-def test_an_encoding_of_other_packages_is_counted(door: Door, stored: None) -> None:
+@each("entry_point", PLAIN_ENTRY_POINTS)
+def test_an_encoding_of_other_packages_is_counted(entry_point: EntryPoint, stored: None) -> None:
     """What urllib3 undoes by another package is bounded by what it holds as well; an error's body is left out where it
     holds more, and its status stays.
     """
     with FaultServer(_answer(b"x%d" % HELD, "stored")) as server:
-        peak = peak_of(lambda: _refused(door, server.chat_url, PLAIN, {"max_body": MOST}))
+        peak = peak_of(lambda: _refused(entry_point, server.chat_url, PLAIN, {"max_body": MOST}))
     assert peak < MOST + ROOM
     with FaultServer(_answer(b"x%d" % HELD, "stored", 400)) as server:
         sizes: list[int] = []
-        peak = peak_of(lambda: sizes.append(len(door(server.chat_url, PLAIN, {"max_body": MOST}))))
+        peak = peak_of(lambda: sizes.append(len(entry_point(server.chat_url, PLAIN, {"max_body": MOST}))))
     assert sizes[0] <= MOST
     assert peak < MOST + ROOM
-    whole = b"x%d" % MOST if door is _transport else b"x" * MOST  # httpx knows no such encoding
+    whole = b"x%d" % MOST if entry_point is _transport else b"x" * MOST  # httpx knows no such encoding
     for status in (200, 400):
         with FaultServer(_answer(b"x%d" % MOST, "stored", status)) as server:
-            assert door(server.chat_url, PLAIN, {"max_body": MOST}) == whole
+            assert entry_point(server.chat_url, PLAIN, {"max_body": MOST}) == whole
 
 
 def test_what_is_not_of_its_encoding_is_the_readers(stored: None) -> None:

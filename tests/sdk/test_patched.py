@@ -17,7 +17,7 @@ from llmwatch.sdk import Transport
 from llmwatch.watch import patched
 from tests.end_to_end.calls import asking
 from tests.rows import each
-from tests.session.doors import caught
+from tests.session.entry_points import caught
 
 BODY = asking()
 
@@ -73,12 +73,18 @@ def _watched(url: str) -> object:
     return llmwatch.watched()(requests.get)(url)
 
 
-DOORS = [_client, _request, _session, _install, _transport, _call, _iterate, _watched]
+ENTRY_POINTS = [_client, _request, _session, _install, _transport, _call, _iterate, _watched]
 
 
-@each(("door", "package"), [(door, package) for door in DOORS for package in ("gevent", "eventlet")])
+@each(
+    ("entry_point", "package"),
+    [(entry_point, package) for entry_point in ENTRY_POINTS for package in ("gevent", "eventlet")],
+)
 def test_a_patch_after_the_start(
-    door: Callable[[str], object], package: str, serve: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+    entry_point: Callable[[str], object],
+    package: str,
+    serve: Callable[..., FaultServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A patch after the first call is a ConfigError that says what to call first; nothing hangs, nothing is sent. Once
     threads are what they were, calls go on.
@@ -86,12 +92,12 @@ def test_a_patch_after_the_start(
     server = serve("healthy")
     with monkeypatch.context() as patch:
         _exchange(patch, package)
-        error = caught(ConfigError, door, server.chat_url)
+        error = caught(ConfigError, entry_point, server.chat_url)
     assert error.field == package
     assert package in str(error)
     assert "before llmwatch and requests are imported" in str(error)
     assert server.requests == []
-    door(server.chat_url)
+    entry_point(server.chat_url)
 
 
 @each("package", ["ddtrace", "wrapt", "tests", "_thread"])

@@ -13,7 +13,7 @@ from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.sdk import Transport
 from llmwatch.transport.redirects import end_of, sent_on
 from tests.rows import each
-from tests.sdk.following import DOORS
+from tests.sdk.following import ENTRY_POINTS
 from tests.sdk.times import LONG, SOON
 
 PLAIN = {"model": "m", "messages": []}
@@ -27,10 +27,10 @@ def _slow_circle() -> Script:
     return Script.of("circle", steps.Wait(0.6 * SOON), head, steps.End())
 
 
-@each(("door", "body"), list(zip(DOORS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
-def test_the_deadline_spans_redirects(door: Any, body: dict[str, Any]) -> None:
+@each(("entry_point", "body"), list(zip(ENTRY_POINTS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
+def test_the_deadline_spans_redirects(entry_point: Any, body: dict[str, Any]) -> None:
     """It counts from the first request, and the second, which no single one of them outlasts, is the last."""
-    with FaultServer(_slow_circle()) as server, door(limits=Limits(deadline=SOON), retry=RETRY) as session:
+    with FaultServer(_slow_circle()) as server, entry_point(limits=Limits(deadline=SOON), retry=RETRY) as session:
         with pytest.raises(WatchTimeout) as caught:
             session.post(server.chat_url, json=body)
         error = caught.value
@@ -39,12 +39,15 @@ def test_the_deadline_spans_redirects(door: Any, body: dict[str, Any]) -> None:
         assert len(server.requests) <= 2
 
 
-@each("door", DOORS)
-def test_a_redirect_in_time_is_followed(door: Any) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_a_redirect_in_time_is_followed(entry_point: Any) -> None:
     """A deadline that is far away changes nothing."""
     head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
     there = Script.of("there", head, steps.End())
-    with FaultServer([there, there, "healthy"]) as server, door(limits=Limits(deadline=LONG), retry=RETRY) as session:
+    with (
+        FaultServer([there, there, "healthy"]) as server,
+        entry_point(limits=Limits(deadline=LONG), retry=RETRY) as session,
+    ):
         assert session.post(server.chat_url, json=STREAM).status_code == 200
         assert len(server.requests) == 3
 

@@ -14,7 +14,7 @@ from llmwatch.faults import FaultServer, Script, steps
 from llmwatch.redaction.patterns import carries_a_key
 from llmwatch.transport.redirects import leave_keys
 from tests.rows import each
-from tests.sdk.following import DOORS, SESSIONS, transport
+from tests.sdk.following import ENTRY_POINTS, SESSIONS, transport
 
 PLAIN = {"model": "m", "messages": []}
 RETRY = Retry(backoff=0.01)
@@ -81,30 +81,33 @@ ALL = {name.lower() for name in HEADERS}
 KEPT = {name.lower() for name in OTHERS}
 
 
-@each(("door", "status"), [(door, status) for door in DOORS for status in (301, 302, 303, 307, 308)])
-def test_a_model_call_leaves_its_keys(door: Any, status: int) -> None:
+@each(
+    ("entry_point", "status"),
+    [(entry_point, status) for entry_point in ENTRY_POINTS for status in (301, 302, 303, 307, 308)],
+)
+def test_a_model_call_leaves_its_keys(entry_point: Any, status: int) -> None:
     """To another origin a redirected model call takes no key along, and everything else; not there either when that
     leads on.
     """
-    with FaultServer([_to("/elsewhere"), "healthy"]) as other, door() as session:
+    with FaultServer([_to("/elsewhere"), "healthy"]) as other, entry_point() as session:
         with FaultServer(_to(f"{other.url}/v1/chat/completions", status)) as server:
             assert session.post(server.chat_url, json=PLAIN, headers=HEADERS).status_code == 200
             assert _names(server) == [ALL]
         assert _names(other) == [KEPT, KEPT]
 
 
-@each("door", DOORS)
-def test_a_model_call_keeps_its_keys_within_its_origin(door: Any) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_a_model_call_keeps_its_keys_within_its_origin(entry_point: Any) -> None:
     """A redirect that stays there takes all of them along, and one that leaves later none."""
-    with FaultServer("healthy") as other, door() as session:
+    with FaultServer("healthy") as other, entry_point() as session:
         with FaultServer([_to("/moved"), _to(f"{other.url}/v1/chat/completions")]) as server:
             assert session.post(server.chat_url, json=PLAIN, headers=HEADERS).status_code == 200
             assert _names(server) == [ALL, ALL]
         assert _names(other) == [KEPT]
 
 
-@each("door", DOORS)
-def test_what_is_no_model_call_goes_as_the_library_makes_it(door: Any) -> None:
+@each("entry_point", ENTRY_POINTS)
+def test_what_is_no_model_call_goes_as_the_library_makes_it(entry_point: Any) -> None:
     """Another request keeps the headers that plain requests, or plain httpx, keeps."""
 
     def seen(session: Any) -> list[set[str]]:
@@ -113,17 +116,17 @@ def test_what_is_no_model_call_goes_as_the_library_makes_it(door: Any) -> None:
                 session.post(f"{server.url}/files", json={"a": 1}, headers=HEADERS)
             return _names(other)
 
-    with door() as session:
+    with entry_point() as session:
         found = seen(session)
-    with httpx.Client(follow_redirects=True) if door is transport else requests.Session() as plain:
+    with httpx.Client(follow_redirects=True) if entry_point is transport else requests.Session() as plain:
         assert found == seen(plain)
     assert "x-api-key" in found[0]
 
 
-@each("door", SESSIONS)
-def test_the_next_request_of_a_redirect(door: Any) -> None:
+@each("entry_point", SESSIONS)
+def test_the_next_request_of_a_redirect(entry_point: Any) -> None:
     """Where the program follows by itself, what it is given to send goes without keys; its own request keeps them."""
-    with FaultServer("healthy") as other, door() as session:
+    with FaultServer("healthy") as other, entry_point() as session:
         with FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
             response = session.post(server.chat_url, json=PLAIN, headers=HEADERS, allow_redirects=False)
             assert response.status_code == 307
@@ -177,12 +180,12 @@ def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
     assert {name.lower() for name in headers} == (ALL if kept else KEPT)
 
 
-@each("door", SESSIONS)
-def test_a_redirect_to_a_port_beyond_all_ports(door: Any) -> None:
+@each("entry_point", SESSIONS)
+def test_a_redirect_to_a_port_beyond_all_ports(entry_point: Any) -> None:
     """What leads nowhere is the error that requests has for it, with a key as without one. (Where an
     Authorization goes along requests itself stumbles over the port, with a ValueError of its own.)
     """
-    with FaultServer(_to("http://127.0.0.1:99999/v1/chat/completions")) as server, door() as session:
+    with FaultServer(_to("http://127.0.0.1:99999/v1/chat/completions")) as server, entry_point() as session:
         for headers in ({}, {"x-api-key": "k"}):
             with pytest.raises(requests.exceptions.InvalidURL):
                 session.post(server.chat_url, json=PLAIN, headers=headers)

@@ -1,4 +1,4 @@
-"""The SDKs over real sockets: every door, every way to ask, every fault that they have to come through."""
+"""The SDKs over real sockets: every entry point, every way to ask, every fault that they have to come through."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmwatch.faults.catalogue import ANSWER, answer
 from tests.sdk.clients import ASKS, MAKERS, PLAIN, STREAMS, Answer, ask, asked_at_each, names
 from tests.sdk.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
-DOORS = list(MAKERS)
-HELPERS = [door for door in DOORS if door.startswith("helper")]
+ENTRY_POINTS = list(MAKERS)
+HELPERS = [entry_point for entry_point in ENTRY_POINTS if entry_point.startswith("helper")]
 TOKENS = 3
 
-doors = pytest.mark.parametrize("door", DOORS)
+entry_points = pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 every = pytest.mark.parametrize("how", list(ASKS))
 streams = pytest.mark.parametrize("how", STREAMS)
 plain = pytest.mark.parametrize("how", PLAIN)
@@ -35,12 +35,12 @@ def cause_of(outcome: Answer, how: str, theirs: str, ours: type[BaseException]) 
     return cause
 
 
-@doors
+@entry_points
 @every
-def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int], door: str, how: str) -> None:
+def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int], entry_point: str, how: str) -> None:
     """One request, the whole text, on one connection for two calls."""
     server = serve("healthy")
-    client = make(door, ASKS[how].sdk, server)
+    client = make(entry_point, ASKS[how].sdk, server)
     for _ in range(2):
         outcome = ask(client, how)
         assert outcome.error is None, repr(outcome.error)
@@ -53,13 +53,13 @@ def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int
 @every
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
 def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
-    """Through each door a stream that was never begun is sent again, before its headers and after them; a plain call
-    may be at work, and is not.
+    """Through each entry point a stream that was never begun is sent again, before its headers and after them; a plain
+    call may be at work, and is not.
     """
     limits = Limits(ttfb=SOON if ASKS[how].streams else LIMIT)
-    for door, server, outcome in asked_at_each(serve, make, how, script, "healthy", limits=limits):
+    for entry_point, server, outcome in asked_at_each(serve, make, how, script, "healthy", limits=limits):
         if ASKS[how].streams:
-            assert outcome.error is None, (door, outcome.error)
+            assert outcome.error is None, (entry_point, outcome.error)
             assert outcome.text == ANSWER
             assert len(server.requests) == 2
         else:
@@ -72,15 +72,15 @@ def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], 
 @streams
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
 def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
-    """Through each door it is, after three requests, the SDK's time-out with ours behind it; its own retries send
-    nothing.
+    """Through each entry point it is, after three requests, the SDK's time-out with ours behind it; its own retries
+    send nothing.
     """
-    for door, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
+    for entry_point, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
         cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
         assert (cause.limit, cause.limit_seconds, len(cause.record.attempts)) == ("ttfb", LIMIT, 3)
         assert cause.phase == ("waiting" if script == "silent" else "headers")
         # Over a bare transport the SDK makes the exception, and gives it a text of its own.
-        assert str(outcome.error).startswith(str(cause) if door.startswith("helper") else "Request timed out")
+        assert str(outcome.error).startswith(str(cause) if entry_point.startswith("helper") else "Request timed out")
         assert "LLMWATCH_TTFB_TIMEOUT_SECONDS" in str(cause)
         server.wait_for_requests(3, PATIENCE)
         assert len(server.requests) == 3
@@ -88,8 +88,8 @@ def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[
 
 @streams
 def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, how: str) -> None:
-    """Through each door a connection that is kept open and says nothing ends at ``first_content``, and is not asked
-    again.
+    """Through each entry point a connection that is kept open and says nothing ends at ``first_content``, and is not
+    asked again.
     """
     limits = Limits(stale=LONG, first_content=SOON)
     for _, server, outcome in asked_at_each(serve, make, how, f"keepalive-only:every={BEAT}", limits=limits):
@@ -115,7 +115,7 @@ def test_what_breaks_in_mid_stream_is_the_sdks_own(
 ) -> None:
     """What was said is seen; then the SDK's own exception comes, with ours behind it, and nothing is sent again."""
     limits = Limits(ttfb=LONG, stale=SOON if ours is llmwatch.WatchTimeout else LONG)
-    for _, server, outcome in asked_at_each(serve, make, how, script, doors=HELPERS, limits=limits):
+    for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=HELPERS, limits=limits):
         cause_of(outcome, how, theirs, ours)
         assert answer(TOKENS).startswith(outcome.said)
         assert outcome.said
@@ -124,12 +124,12 @@ def test_what_breaks_in_mid_stream_is_the_sdks_own(
 
 
 @streams
-@pytest.mark.parametrize("door", ["helper", "helper, its retries on"])
+@pytest.mark.parametrize("entry_point", ["helper", "helper, its retries on"])
 @pytest.mark.parametrize("tokens", [0, TOKENS])
-def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, door: str, how: str, tokens: int) -> None:
+def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, entry_point: str, how: str, tokens: int) -> None:
     """The provider's error inside the stream is an API error with its type and message, first or in mid-stream."""
     server = serve(f"error-event:tokens={tokens},kind=invalid_request_error,code=bad")
-    outcome = ask(make(door, ASKS[how].sdk, server), how)
+    outcome = ask(make(entry_point, ASKS[how].sdk, server), how)
     theirs = {"openai": "APIError", "anthropic": "APIStatusError"}[ASKS[how].sdk]
     cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
     assert outcome.said == answer(tokens) * bool(tokens)
@@ -144,11 +144,11 @@ def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, door: str, how: s
 def test_a_status_that_passes_is_recovered_from(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str
 ) -> None:
-    """Through each door: after a 429 that names its wait, or a 500, the next request gets the answer; the SDK knows
-    nothing of it.
+    """Through each entry point: after a 429 that names its wait, or a 500, the next request gets the answer; the SDK
+    knows nothing of it.
     """
-    for door, server, outcome in asked_at_each(serve, make, how, script, "healthy"):
-        assert outcome.error is None, (door, outcome.error)
+    for entry_point, server, outcome in asked_at_each(serve, make, how, script, "healthy"):
+        assert outcome.error is None, (entry_point, outcome.error)
         assert outcome.text == ANSWER
         assert len(server.requests) == 2
     assert sdk_waits == []
@@ -166,17 +166,17 @@ def test_a_status_that_passes_is_recovered_from(
 def test_a_status_that_stays_is_the_sdks_own(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str
 ) -> None:
-    """Through each door: after three requests the last answer is the SDK's status error, and the SDK does not retry
-    it.
+    """Through each entry point: after three requests the last answer is the SDK's status error, and the SDK does not
+    retry it.
     """
-    for door, server, outcome in asked_at_each(serve, make, how, script):
+    for entry_point, server, outcome in asked_at_each(serve, make, how, script):
         assert len(server.requests) == 3
         error: Any = outcome.error
         assert type(error) is getattr(names(ASKS[how].sdk), theirs)
         assert error.response.headers["x-should-retry"] == "false"
         record = error.response.extensions["llmwatch"].record
         assert len(record.attempts) == 3
-        if door in HELPERS:
+        if entry_point in HELPERS:
             cause = cause_of(outcome, how, theirs, llmwatch.ProviderError)
             assert (cause.status, cause.retryable, cause.record) == (error.status_code, True, record)
         else:

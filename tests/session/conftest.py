@@ -1,4 +1,6 @@
-"""Servers, certificates and doors; every test here leaves threads, descriptors and requests itself as it found them."""
+"""Servers, certificates and entry points; every test here leaves threads, descriptors and requests itself as it found
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import requests
 
 from tests.cli.running import LAUNCHER
 from tests.end_to_end.conftest import authority, bundle, nothing_left, serve, server_tls, set_aside
-from tests.session.doors import WAYS, Way
+from tests.session.entry_points import WAYS, Way
 
 __all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls", "set_aside"]
 
@@ -22,7 +24,7 @@ def launcher() -> None:
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> Way:
-    """Each of the doors that existing code is dropped into."""
+    """Each of the entry points that existing code is dropped into."""
     return Way(request.param)
 
 

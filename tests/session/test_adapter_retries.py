@@ -19,7 +19,7 @@ import llmwatch
 from llmwatch import CallRecord, Limits, Retry
 from llmwatch.faults import FaultServer, Script
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import LINES, reply
 from tests.session.times import LONG, SOON
 

@@ -21,7 +21,7 @@ from llmwatch import Limits, Retry
 from llmwatch.faults import FaultServer
 from llmwatch.transport import instrument
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import LINES, echo, encoded, reply
 from tests.session.times import FREE, LIMIT, LONG, PATIENCE, SOON
 
@@ -286,7 +286,7 @@ def test_every_prefix_that_may_be_http_is_watched(way: Way, prefix: Any) -> None
             assert record_of(session.get(server.url)).outcome == "recovered"
 
 
-def test_what_is_asked_of_a_door_is_asked_of_its_adapter(way: Way) -> None:
+def test_what_is_asked_of_a_entry_point_is_asked_of_its_adapter(way: Way) -> None:
     """Attributes are read from, and set on, the adapter that the user knows."""
     adapter = HTTPAdapter(pool_maxsize=7)
     with way.session(_with(adapter)) as session:

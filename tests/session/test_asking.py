@@ -1,4 +1,4 @@
-"""What requests does around a call: auth, redirects, cookies and hooks; through each door as without it."""
+"""What requests does around a call: auth, redirects, cookies and hooks; through each entry point as without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 
 from llmwatch.faults import Context, FaultServer, Script, steps
-from tests.session.doors import Way, caught
+from tests.session.entry_points import Way, caught
 from tests.session.scripts import LINES, echo, redirect, reply
 
 CHALLENGE = 'Digest realm="here", nonce="abc", qop="auth", algorithm=MD5'
@@ -103,7 +103,9 @@ def test_a_redirected_post(way: Way, status: int, stream: bool) -> None:
 @pytest.mark.parametrize("body", ["stream", "plain"])
 @pytest.mark.parametrize("status", [302, 307])
 def test_a_redirected_model_call(way: Way, status: int, body: str) -> None:
-    """A model's call is redirected like any other: through these doors nothing that existing code relies on changes."""
+    """A model's call is redirected like any other: through these entry points nothing that existing code relies on
+    changes.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         asked = {"model": "m", "messages": [], "stream": body == "stream"}

@@ -19,7 +19,7 @@ from llmwatch.faults import FaultServer, ProxyServer
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.transport.connections import WatchedMixin
 from tests.end_to_end.calls import QUICK, asking
-from tests.session.doors import WAYS, Way, record_of, text_of
+from tests.session.entry_points import WAYS, Way, record_of, text_of
 from tests.session.scripts import reply
 from tests.session.times import LONG, PATIENCE, SOON
 
@@ -28,7 +28,7 @@ Ask = Callable[..., CallRecord]
 
 @contextlib.contextmanager
 def _asking(name: str, **settings: Any) -> Iterator[Ask]:
-    """A function that makes one model call through a door, or a client, and returns its record."""
+    """A function that makes one model call through an entry point, or a client, and returns its record."""
     if name == "Client":
         with Client(**{"retry": QUICK, **settings}) as client:
 
@@ -49,15 +49,15 @@ def _asking(name: str, **settings: Any) -> Iterator[Ask]:
             yield post
 
 
-everywhere = pytest.mark.parametrize("door", [*WAYS, "Client"])
+everywhere = pytest.mark.parametrize("entry_point", [*WAYS, "Client"])
 
 
 @everywhere
-def test_a_connection_older_than_the_limit_is_not_reused(door: str) -> None:
+def test_a_connection_older_than_the_limit_is_not_reused(entry_point: str) -> None:
     """Whatever the server advertises: younger ones are reused, as the record says, older ones are closed, as the server
     sees.
     """
-    with FaultServer() as server, _asking(door, keepalive=SOON) as ask:
+    with FaultServer() as server, _asking(entry_point, keepalive=SOON) as ask:
         ask(server.chat_url)
         young = ask(server.chat_url).attempts[0]
         threading.Event().wait(1.1 * SOON)
@@ -70,9 +70,9 @@ def test_a_connection_older_than_the_limit_is_not_reused(door: str) -> None:
 
 
 @everywhere
-def test_the_limit_comes_from_the_environment(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_comes_from_the_environment(entry_point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """``LLMWATCH_KEEPALIVE_SECONDS`` is looked at for each call; 0 never reuses a connection."""
-    with FaultServer() as server, _asking(door) as ask:
+    with FaultServer() as server, _asking(entry_point) as ask:
         ask(server.chat_url)
         ask(server.chat_url)
         monkeypatch.setenv("LLMWATCH_KEEPALIVE_SECONDS", "0")
@@ -83,10 +83,10 @@ def test_the_limit_comes_from_the_environment(door: str, monkeypatch: pytest.Mon
 
 @everywhere
 @pytest.mark.parametrize("script", ["reset-before-response", "fin-before-response"])
-def test_a_reset_of_a_reused_connection_costs_nothing(door: str, script: str) -> None:
+def test_a_reset_of_a_reused_connection_costs_nothing(entry_point: str, script: str) -> None:
     """Two requests at the server, one answer, no wait and no attempt of those that are allowed."""
     once = Retry(max_attempts=1, backoff=LONG, max_backoff=LONG)
-    with FaultServer(["healthy", script, "healthy"]) as server, _asking(door, retry=once) as ask:
+    with FaultServer(["healthy", script, "healthy"]) as server, _asking(entry_point, retry=once) as ask:
         ask(server.chat_url)
         record = ask(server.chat_url)
     assert [one.socket_reused for one in record.attempts] == [True, False]
@@ -95,9 +95,9 @@ def test_a_reset_of_a_reused_connection_costs_nothing(door: str, script: str) ->
 
 
 @everywhere
-def test_a_connection_that_was_dropped_while_idle_is_not_used(door: str) -> None:
+def test_a_connection_that_was_dropped_while_idle_is_not_used(entry_point: str) -> None:
     """What the server has closed meanwhile is noticed before anything is sent on it."""
-    with FaultServer(["healthy:leave=fin", "healthy"]) as server, _asking(door) as ask:
+    with FaultServer(["healthy:leave=fin", "healthy"]) as server, _asking(entry_point) as ask:
         ask(server.chat_url)
         server.wait_for_closed(1, PATIENCE)
         assert [one.socket_reused for one in ask(server.chat_url).attempts] == [False]
@@ -116,7 +116,7 @@ def _options(sock: socket.socket) -> dict[str, int]:
 @everywhere
 @pytest.mark.parametrize("kind", ["plain", "tls", "proxy"])
 def test_keep_alive_and_nodelay_are_both_set(
-    door: str, kind: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
+    entry_point: str, kind: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read back from the socket that a call went over: TCP keep-alive is added to urllib3's options, and replaces
     none.
@@ -134,7 +134,7 @@ def test_keep_alive_and_nodelay_are_both_set(
         more: dict[str, Any] = {"verify": bundle}
         if kind == "proxy":
             more["proxies"] = {"https": stack.enter_context(ProxyServer()).url}
-        ask = stack.enter_context(_asking(door))
+        ask = stack.enter_context(_asking(entry_point))
         ask(server.chat_url, **more)
     expected = {"TCP_NODELAY": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "SO_KEEPALIVE": 1}
     assert len(seen) == 1

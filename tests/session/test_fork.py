@@ -1,4 +1,6 @@
-"""The doors in a forked child: what belongs to the parent is left to it, and the child's own calls are watched."""
+"""The entry points in a forked child: what belongs to the parent is left to it, and the child's own calls are
+watched.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import textwrap
 
 import pytest
 
-from tests.session.doors import Way
+from tests.session.entry_points import Way
 from tests.session.times import PATIENCE, SOON
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -22,7 +24,7 @@ import requests, llmwatch
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, record_of
+from tests.session.entry_points import Way, record_of
 from tests.session.scripts import reply
 
 way = Way(sys.argv[1])
@@ -204,7 +206,7 @@ def test_forks_under_load(way: Way) -> None:
 
 def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
     """A thread of the parent holds every lock of the library at the fork, those of modules and of all that lives: the
-    child calls through each door, registers what is its own, closes what it inherited, and ends.
+    child calls through each entry point, registers what is its own, closes what it inherited, and ends.
     """
     _run(
         way,

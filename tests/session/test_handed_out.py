@@ -1,4 +1,4 @@
-"""What a response and a session know and can do, through each door as without it."""
+"""What a response and a session know and can do, through each entry point as without it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.session.response import WatchedResponse
 from tests.end_to_end.calls import asking, eventually
 from tests.rows import each
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import LINES, encoded, redirect, reply
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 

@@ -17,7 +17,7 @@ from llmwatch import CallRecord, Client, Limits, Retry
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import QUICK, asking, eventually, in_thread
-from tests.session.doors import caught, record_of, text_of
+from tests.session.entry_points import caught, record_of, text_of
 from tests.session.scripts import echo, reply
 from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
@@ -46,7 +46,7 @@ def test_sessions_that_exist_and_those_to_come_are_watched(records: list[CallRec
         with requests.Session() as after, Legacy() as legacy:
             for get in (before.get, after.get, legacy.get, requests.get):
                 caught(llmwatch.WatchTimeout, get, server.url)
-        assert [one.door for one in records] == ["session"] * 4
+        assert [one.entry_point for one in records] == ["session"] * 4
         assert len(server.requests) == 4
 
 
@@ -87,7 +87,7 @@ def test_nothing_is_watched_twice(records: list[CallRecord]) -> None:
         assert len(server.requests) == 4
     assert first == []
     assert [len(one.attempts) for one in [*inner, *records]] == [1] * 4
-    assert [one.door for one in inner] == ["session", "session", "collect"]
+    assert [one.entry_point for one in inner] == ["session", "session", "collect"]
     assert len(records) == 1
 
 

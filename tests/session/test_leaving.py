@@ -16,7 +16,7 @@ from llmwatch import CallRecord, Limits, Retry
 from llmwatch.engine.notices import Notifier
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import reply
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 

@@ -1,4 +1,6 @@
-"""Users' tests that mock requests with ``responses``: unchanged, whichever door the code under test comes through."""
+"""Users' tests that mock requests with ``responses``: unchanged, whichever entry point the code under test comes
+through.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from llmwatch import Client
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught, plain, record_of, text_of
+from tests.session.entry_points import Way, caught, plain, record_of, text_of
 from tests.session.scripts import LINES, reply
 from tests.session.times import SOON
 

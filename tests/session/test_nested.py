@@ -13,7 +13,7 @@ import llmwatch
 from llmwatch import CallRecord, Limits, Retry
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import asking, eventually
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import reply
 from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
@@ -127,7 +127,7 @@ def test_a_call_that_is_over_ends_the_one_inside_it(way: Way) -> None:
         assert len(server.requests) == 0
 
 
-def test_doors_around_doors(way: Way) -> None:
+def test_entry_points_around_entry_points(way: Way) -> None:
     """A session mounted twice, an adapter of a watched session mounted on another, a watched session mounted: one
     attempt, one worker, one record.
     """

@@ -1,4 +1,4 @@
-"""Proxies, certificates and time-outs, through each door as without it."""
+"""Proxies, certificates and time-outs, through each entry point as without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import llmwatch
 from llmwatch import Retry
 from llmwatch.faults import Context, FaultServer, ProxyServer, Script, blackhole, refused_port, steps
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught, record_of, together
+from tests.session.entry_points import Way, caught, record_of, together
 from tests.session.scripts import reply
 from tests.session.times import FREE, LIMIT, LONG, PATIENCE, SOON
 

@@ -17,7 +17,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.sdk import Transport
 from tests.cli.running import run
 from tests.end_to_end.times import LONG
-from tests.session.doors import Way, record_of
+from tests.session.entry_points import Way, record_of
 from tests.session.scripts import reply
 from tests.session.times import SOON
 

@@ -16,7 +16,7 @@ from llmwatch.payload import modelcalls
 from llmwatch.session.watching_adapter import IDEMPOTENT
 from tests.end_to_end.calls import asking
 from tests.rows import each
-from tests.session.doors import Way, caught, record_of, together
+from tests.session.entry_points import Way, caught, record_of, together
 from tests.session.scripts import LINES, headless, reply
 from tests.session.times import BEAT, LONG, SOON
 

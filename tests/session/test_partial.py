@@ -1,4 +1,4 @@
-"""``.partial`` through the doors for existing code: the text that had been handed out when it failed."""
+"""``.partial`` through the entry points for existing code: the text that had been handed out when it failed."""
 
 from __future__ import annotations
 

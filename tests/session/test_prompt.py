@@ -15,7 +15,7 @@ from llmwatch import Limits
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.steps import Framing
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, plain, record_of
+from tests.session.entry_points import Way, plain, record_of
 from tests.session.scripts import reply
 from tests.session.times import FREE, LONG, SOON
 

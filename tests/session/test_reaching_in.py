@@ -20,7 +20,7 @@ from urllib3.response import HTTPResponse
 import llmwatch
 from llmwatch.faults import FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually
-from tests.session.doors import Way, caught
+from tests.session.entry_points import Way, caught
 from tests.session.scripts import LINES, encoded, reply
 
 

@@ -1,4 +1,4 @@
-"""Every documented way to read a response: through each door the same as with plain requests."""
+"""Every documented way to read a response: through each entry point the same as with plain requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from llmwatch.faults import FaultServer
 from llmwatch.faults.steps import Framing
 from tests.rows import each
-from tests.session.doors import Action, Way, caught
+from tests.session.entry_points import Action, Way, caught
 from tests.session.scripts import FRAMINGS, LINES, TEXT, encoded, headless, numbered, reply
 
 Read = Callable[[requests.Response], Any]

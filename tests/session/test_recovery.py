@@ -12,7 +12,7 @@ from llmwatch.faults.catalogue import ANSWER
 from llmwatch.faults.steps import Framing
 from llmwatch.watch import machine
 from tests.end_to_end.calls import SHAPES, asking, endpoint, eventually
-from tests.session.doors import Way, caught, record_of, text_of, together
+from tests.session.entry_points import Way, caught, record_of, text_of, together
 from tests.session.scripts import FRAMINGS, reply
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
@@ -229,7 +229,7 @@ def test_sinks_and_notices_hear_of_it(way: Way) -> None:
     settings = {"limits": LIMITS, "sinks": [records.append], "on_notice": notices.append}
     with FaultServer(["silent", "healthy"]) as server, way.session(**settings) as session:
         session.post(server.chat_url, json=asking())
-    assert [(one.outcome, one.door, len(one.attempts)) for one in records] == [("recovered", "session", 2)]
+    assert [(one.outcome, one.entry_point, len(one.attempts)) for one in records] == [("recovered", "session", 2)]
     assert [one.cause for one in notices if isinstance(one, llmwatch.RetryNotice)] == ["ttfb"]
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers are gone")
 

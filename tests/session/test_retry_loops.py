@@ -13,7 +13,7 @@ import requests
 
 from llmwatch import Limits, Retry
 from llmwatch.session.retry_loops import is_retry
-from tests.session.doors import Way, plain
+from tests.session.entry_points import Way, plain
 from tests.session.times import LONG
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Say it."}]}

@@ -1,4 +1,4 @@
-"""Nothing secret in what a call through the doors says: errors, tracebacks, records, logs."""
+"""Nothing secret in what a call through the entry points says: errors, tracebacks, records, logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import llmwatch
 from llmwatch import Limits, LLMWatchError, Retry
 from llmwatch.faults import FaultServer, refused_port
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught
+from tests.session.entry_points import Way, caught
 from tests.session.times import LIMIT, LONG
 
 KEY = "sk-proj-Zx81kQpLw93mTfVb27NcRy60"

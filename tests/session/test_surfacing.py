@@ -18,7 +18,7 @@ from llmwatch.faults.catalogue import ANSWER
 from llmwatch.session.response import _Body
 from llmwatch.session.watching_adapter import open_response
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 LIMITS = Limits(ttfb=LONG, stale=SOON, progress=SOON)
@@ -95,7 +95,7 @@ def test_a_failure_after_content_is_both_sides_error(script: str, consume: Consu
         assert error.recovery.decision is Decision.CONTINUE
         assert error.record is response.llmwatch_record  # type: ignore[attr-defined]
         assert error.record is not None
-        assert (error.record.outcome, error.record.door, len(error.record.attempts)) == ("failed", "session", 1)
+        assert (error.record.outcome, error.record.entry_point, len(error.record.attempts)) == ("failed", "session", 1)
         assert len(server.requests) == 1
         assert response.raw.closed
         # Nor does it read like a whole one afterwards.
@@ -108,8 +108,10 @@ def test_a_failure_after_content_is_both_sides_error(script: str, consume: Consu
 
 
 @pytest.mark.parametrize("script", CASES)
-def test_every_door_raises_it(way: Way, script: str) -> None:
-    """Through each door the same; it survives a round trip through pickle, without the request and the response."""
+def test_every_entry_point_raises_it(way: Way, script: str) -> None:
+    """Through each entry point the same; it survives a round trip through pickle, without the request and the
+    response.
+    """
     case = CASES[script]
     with FaultServer(script) as server, way.session(limits=LIMITS) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)

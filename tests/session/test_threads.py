@@ -13,7 +13,7 @@ import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import Context, FaultServer, Script, steps
 from tests.end_to_end.calls import asking, eventually, in_thread
-from tests.session.doors import Way, record_of
+from tests.session.entry_points import Way, record_of
 from tests.session.times import LONG
 
 THREADS = 100
@@ -91,7 +91,7 @@ def test_a_hundred_threads_and_a_server_that_resets(way: Way) -> None:
 
 
 def test_threads_that_share_an_adapter(way: Way) -> None:
-    """Two doors around one adapter, and a plain session on it beside them, do not get into each other's way."""
+    """Two watching adapters around one, and a plain session on it beside them, do not get into each other's way."""
     adapter = HTTPAdapter(pool_maxsize=4)
 
     def with_adapter() -> requests.Session:

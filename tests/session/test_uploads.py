@@ -1,4 +1,4 @@
-"""Requests with bodies of every kind, through each door as without it."""
+"""Requests with bodies of every kind, through each entry point as without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import FaultServer
 from tests.end_to_end.calls import in_thread
-from tests.session.doors import Way, caught, record_of
+from tests.session.entry_points import Way, caught, record_of
 from tests.session.scripts import LINES, echo, numbered, reply
 from tests.session.times import BEAT, LONG, PATIENCE, SOON
 

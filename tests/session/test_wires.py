@@ -17,7 +17,7 @@ from llmwatch import Limits, LLMWatchError
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.payload import modelcalls
 from tests.end_to_end.calls import asking
-from tests.session.doors import Way, caught, plain, record_of
+from tests.session.entry_points import Way, caught, plain, record_of
 from tests.session.times import LONG, PATIENCE, SOON
 from tests.wire.frames import event_frame
 

@@ -46,8 +46,8 @@ def test_bytes_of_the_inner_call_do_not_excuse_the_outer_one() -> None:
     assert ChildCallHandle(lambda by: None).waiting() is False
 
 
-@pytest.mark.parametrize("door", ["stream", "request"])
-def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["stream", "request"])
+def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(entry_point: str) -> None:
     """A call of a client in another attempt's worker is cancelled when that attempt is, and leaves no worker behind."""
     before = llmwatch.stats()["workers"]
     found: list[BaseException] = []
@@ -56,7 +56,7 @@ def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(door: str) -> None:
     def work(attempt: Attempt[object]) -> None:
         with llmwatch.Client(limits=Limits.single(0), retry=Retry.none()) as client:
             try:
-                if door == "stream":
+                if entry_point == "stream":
                     list(client.stream("POST", server.chat_url, json=asking()))
                 else:
                     client.request("POST", server.chat_url, json=asking())

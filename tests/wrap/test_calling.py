@@ -513,7 +513,7 @@ def test_nothing_of_the_arguments_is_kept(hang: Hang) -> None:
 
 
 def test_the_record(hang: Hang) -> None:
-    """Door, name and timings are those of a function."""
+    """Entry point, name and timings are those of a function."""
     function = hang()
 
     def named() -> None:
@@ -522,7 +522,7 @@ def test_the_record(hang: Hang) -> None:
     with pytest.raises(WatchTimeout) as caught:
         call(named, limits=Limits(ttfb=LIMIT), abort=function.release, retry=Retry.none())
     record = record_of(caught.value)
-    assert (record.door, record.method, record.outcome) == ("wrap", "CALL", "failed")
+    assert (record.entry_point, record.method, record.outcome) == ("wrap", "CALL", "failed")
     assert record.url == "function://tests.wrap.test_calling.test_the_record.named"
     (one,) = record.attempts
     assert one.timings.sent is not None

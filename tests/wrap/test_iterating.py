@@ -96,7 +96,7 @@ def test_it_is_an_iterator_and_a_context_manager() -> None:
         assert next(items, "the end") == "the end"
     assert items.record is not None
     assert items.record.outcome == "done"
-    assert (items.record.door, items.record.method) == ("wrap", "ITERATE")
+    assert (items.record.entry_point, items.record.method) == ("wrap", "ITERATE")
     assert [one.events for one in items.record.attempts] == [{"item": 3}]
     assert list(items) == []
 

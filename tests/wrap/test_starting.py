@@ -118,7 +118,7 @@ def test_an_incident_is_written_down(hang: Hang, monkeypatch: pytest.MonkeyPatch
         call(function, limits=Limits(ttfb=LIMIT))
     with open(path) as lines:
         (line,) = lines
-    assert json.loads(line)["door"] == "wrap"
+    assert json.loads(line)["entry_point"] == "wrap"
     assert caught.value.record is not None
     assert caught.value.record.call_id in line
     assert llmwatch.stats()["live_attempts"] == 0

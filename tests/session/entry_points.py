@@ -1,4 +1,4 @@
-"""The doors for existing code, opened one by one, and a comparison of each with plain requests."""
+"""The entry points for existing code, opened one by one, and a comparison of each with plain requests."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def plain() -> Iterator[requests.Session]:
 
 @dataclass(frozen=True)
 class Way:
-    """One of the doors, by name."""
+    """One of the entry points, by name."""
 
     name: str
 
     @contextlib.contextmanager
     def session(self, prepared: requests.Session | None = None, **settings: Any) -> Iterator[requests.Session]:
         """A watched session that resends without waiting for long. ``prepared`` is a plain one to be used, where the
-        door takes one; its adapters are mounted on a :class:`llmwatch.Session` else.
+        entry point takes one; its adapters are mounted on a :class:`llmwatch.Session` else.
         """
         settings = {"retry": QUICK, **settings}
         with contextlib.ExitStack() as stack:
@@ -70,8 +70,8 @@ class Way:
         settings: Any = None,
         **server: Any,
     ) -> Any:
-        """What ``action`` returns with plain requests, once it is shown that it returns the same through this door,
-        and that the server sees the same requests, on servers of their own that do the same. ``ignoring`` names
+        """What ``action`` returns with plain requests, once it is shown that it returns the same through this entry
+        point, and that the server sees the same requests, on servers of their own that do the same. ``ignoring`` names
         headers of requests that may differ.
         """
         results = []
