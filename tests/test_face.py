@@ -109,7 +109,7 @@ ALIASES = {
 """Names of types that are put together, and of a value: where each is defined. The words about it stand below it."""
 
 # What the face itself imports from; a submodule becomes an attribute of its package, whoever imports it.
-ROOMS = {
+PACKAGES = {
     "auth",
     "client",
     "engine",
@@ -267,7 +267,7 @@ def test_importing_leaves_out_what_a_call_does_not_need(imported: dict[str, list
 def test_importing_loads_no_more_rooms_than_it_needs(imported: dict[str, list[str] | int]) -> None:
     """Only the packages that a call runs through are loaded."""
     loaded = {name.split(".")[1] for name in modules(imported) if name.startswith("llmwatch.")}
-    assert loaded == ROOMS
+    assert loaded == PACKAGES
 
 
 def test_import_star_gives_the_public_names() -> None:

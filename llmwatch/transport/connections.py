@@ -1,9 +1,8 @@
 """urllib3's connection classes, made to report to an attempt and to let its supervisor in.
 
 A connection that works for no request context behaves as urllib3's own, but that it refuses a response whose headers
-were cut. Otherwise it publishes each socket before it connects,
-tells the attempt when the request can be sent and when it is, refuses to write for an attempt that is over, and gives
-the socket's duplicate back on every way out.
+were cut. Otherwise it publishes each socket before it connects, tells the attempt when the request can be sent and when
+it is, refuses to write for an attempt that is over, and gives the socket's duplicate back on every way out.
 """
 
 from __future__ import annotations

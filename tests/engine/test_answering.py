@@ -296,7 +296,7 @@ def test_closing_before_the_end_is_a_cancellation(entry_points: EntryPoints) -> 
     assert call.record.outcome == "done"
 
 
-def test_the_work_of_each_nature(entry_points: EntryPoints) -> None:
+def test_the_work_of_each_kind_of_request(entry_points: EntryPoints) -> None:
     """One passthrough an attempt, with what the call goes by."""
     call, sender = entry_points.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)
