@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmwatch.engine.call import Call
 from llmwatch.engine.scrub import masker
+from llmwatch.payload import secrets_in
 from llmwatch.redaction import Secrets
 from llmwatch.wire import Collector, Event
 
@@ -31,7 +32,7 @@ class CollectingCall(Call[Event]):
             ended = self._observe(attempt)
             if ended.error is None:
                 collector.end()
-                collector.mask(masker(self._request, Secrets.of(attempt.stats.asked, self._request.body)))
+                collector.mask(masker(self._request, Secrets.of(attempt.stats.asked, secrets_in(self._request.body))))
                 error = collector.verdict_at_end()
                 if error is None:
                     self._succeed(ended)

@@ -15,7 +15,7 @@ import requests
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
 from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
-from llmwatch.payload import asks_nothing, choices_asked, pieces_asked
+from llmwatch.payload import asks_nothing, choices_asked, pieces_asked, secrets_in
 from llmwatch.policy import READ_LIMITS, EffectiveLimits
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.redaction import Secrets, redact
@@ -172,7 +172,7 @@ class Exchange:
         )
 
     def _secrets(self, attempt: Attempt[Any]) -> Secrets:
-        return Secrets.of(attempt.stats.asked, self.request.body)
+        return Secrets.of(attempt.stats.asked, secrets_in(self.request.body))
 
     def _scrubbed(self, attempt: Attempt[Any], error: LLMWatchError) -> LLMWatchError:
         """For every error that may hold words of others, before it is raised."""

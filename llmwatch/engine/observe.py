@@ -8,7 +8,7 @@ from typing import Any
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
-from llmwatch.payload import ToolExposure
+from llmwatch.payload import ToolExposure, secrets_in
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Timings
 from llmwatch.records.evidence import OMITTED
@@ -83,7 +83,7 @@ def observe(
     machine = attempt.machine
     facts = _facts(attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable)
     if isinstance(error, LLMWatchError):
-        scrubbed(error, request, Secrets.of(attempt.stats.asked, request.body))
+        scrubbed(error, request, Secrets.of(attempt.stats.asked, secrets_in(request.body)))
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
     record = _record(
         attempt,
@@ -244,7 +244,7 @@ def _said(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[st
         return kept
     if not any(kept.values()):
         return kept
-    secrets = Secrets.of(stats.asked, request.body)
+    secrets = Secrets.of(stats.asked, secrets_in(request.body))
     return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}
 
 

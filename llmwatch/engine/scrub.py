@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from llmwatch.engine.request import CallRequest
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, NotAStream, ProviderError
+from llmwatch.payload import prompt_texts
 from llmwatch.recovery.retryability import is_known_word
 from llmwatch.redaction import Secrets, prompt, redact
 from llmwatch.transport.errors import Summary
@@ -49,7 +50,7 @@ class _Foreign:
     secrets: Secrets
 
     def masked(self, text: str) -> str:
-        return prompt.masked(self.secrets.masked(text), self.body)
+        return prompt.masked(self.secrets.masked(text), prompt_texts(self.body))
 
     def out_of(self, error: LLMWatchError) -> str:
         """The message of ``error``; its type and code, where it has them, are changed in place."""
@@ -79,4 +80,4 @@ class _Foreign:
         if self.secrets.masked(name) != name:
             # As a whole: what is left of it could be a word that means something.
             return redact.MASK
-        return name if _WORD.fullmatch(name) else prompt.masked(name, self.body)
+        return name if _WORD.fullmatch(name) else prompt.masked(name, prompt_texts(self.body))

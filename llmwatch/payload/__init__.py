@@ -1,6 +1,7 @@
-"""What a request's body says: model call, streaming, prompt size, reasoning, tools, choices. Pure; nothing is sent."""
+"""What a body says: model call, streaming, prompt size, reasoning, tools, choices, what must not be repeated."""
 
 from llmwatch.payload.choices import asks_nothing, choices_asked, pieces_asked
+from llmwatch.payload.confidential import prompt_texts, secrets_in
 from llmwatch.payload.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
 from llmwatch.payload.prompt_size import base64_bytes, prompt_tokens
 from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
@@ -19,8 +20,10 @@ __all__ = [
     "json_object",
     "may_hold_prompt",
     "pieces_asked",
+    "prompt_texts",
     "prompt_tokens",
     "register_model_url",
     "register_reasoning_model",
+    "secrets_in",
     "tool_exposure",
 ]

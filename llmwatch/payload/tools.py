@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmwatch.payload.executors import CALLER, OTHER, READ_ONLY, UNKNOWN, executor_of
+from llmwatch.payload.tool_fields import TOOL_FIELDS
 
 __all__ = ["ToolExposure", "json_object", "tool_exposure"]
 
@@ -69,28 +70,7 @@ _GEMINI = {
     "mcpservers": OTHER,
 }
 
-# Beside "tools": keys that expose something by themselves.
-_BESIDE = {
-    "web_search_options": READ_ONLY,
-    "search_parameters": READ_ONLY,
-    "data_sources": READ_ONLY,
-    "mcp_servers": OTHER,
-    "connectors": UNKNOWN,
-}
 _PLUGINS = {"web": READ_ONLY, "file-parser": READ_ONLY, "response-healing": READ_ONLY}
-
-# What is stored at the provider and may have tools of its own.
-_STORED = ("assistant_id", "agent_id", "cachedContent", "cached_content")
-
-
-# Keys of the body that say which tools there are. Given twice, they may mean one thing here and another there.
-_TELLING = frozenset(
-    {
-        *("tools", "tool_choice", "functions", "function_call", "toolConfig", "tool_config", "plugins", "prompt"),
-        *_BESIDE,
-        *_STORED,
-    }
-)
 
 
 class _Repeating(dict[str, Any]):
@@ -129,16 +109,23 @@ def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
     # Plug-ins of a gateway run whatever the model chooses.
     for plugin in _items(body["plugins"]) if "plugins" in body else ():
         count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
-    stored = isinstance(body.get("prompt"), Mapping)
-    for name in _STORED:
-        stored = stored or bool(body.get(name))
-    return ToolExposure(**count, complete=(off or not stored) and not _is_ambiguous(body))
+    return ToolExposure(**count, complete=(off or not _is_stored(body)) and not _is_ambiguous(body))
+
+
+def _is_stored(body: Mapping[str, Any]) -> bool:
+    """Whether the body refers to something at the provider that may have tools of its own."""
+    for name, field in TOOL_FIELDS.items():
+        value = body.get(name) if field.stored else None
+        # Text in "prompt" is the prompt.
+        if isinstance(value, Mapping) or (value and name != "prompt"):
+            return True
+    return False
 
 
 def _is_ambiguous(body: Mapping[str, Any]) -> bool:
-    if isinstance(body, _Repeating) and body.repeated & _TELLING:
+    if isinstance(body, _Repeating) and body.repeated & TOOL_FIELDS.keys():
         return True
-    inside: list[Any] = [body[name] for name in _TELLING if name in body]
+    inside: list[Any] = [body[name] for name in TOOL_FIELDS if name in body]
     while inside:
         value = inside.pop()
         if isinstance(value, _Repeating):
@@ -164,11 +151,11 @@ def _count_tools(body: Mapping[str, Any], count: Counter[str]) -> None:
                 count[UNKNOWN] += 1
     if "functions" in body and body.get("function_call") != "none":
         count[CALLER] += len(_items(body["functions"]))
-    for name, kind in _BESIDE.items():
-        value = body.get(name)
+    for name, field in TOOL_FIELDS.items():
+        value = body.get(name) if field.exposes is not None else None
         # An empty object switches web search on; an empty list names no server.
         if value or isinstance(value, Mapping):
-            count[kind] += len(_items(value))
+            count[str(field.exposes)] += len(_items(value))
     config = body.get("toolConfig")
     for tool in _items(config.get("tools")) if isinstance(config, Mapping) else ():
         if not (isinstance(tool, Mapping) and "cachePoint" in tool):

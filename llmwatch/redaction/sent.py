@@ -5,13 +5,14 @@ a secret (:mod:`llmwatch.redaction.patterns` does the others); it is known by co
 looked into only once there is something to compare it with.
 
 Secret is the value of every header that does not merely describe the request, cookies one by one; user info and query
-values of a URL; and in the body the names of tools and the credentials of servers and data that it refers to.
+values of a URL; and what the body holds of the kind (:mod:`llmwatch.payload.confidential`).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 from llmwatch.redaction.normalise import Reading
 from llmwatch.redaction.patterns import MASK, looks_like_a_key
 
-__all__ = ["LEAST", "MOST_VALUES", "Asked", "Secrets", "may_repeat"]
+__all__ = ["LEAST", "MOST_VALUES", "Asked", "Secrets", "may_repeat", "of_address", "of_value"]
 
 Asked = tuple[str, Mapping[str, Any]]
 """URL and headers of a request, or the URL of a proxy and nothing."""
@@ -60,42 +61,6 @@ _OPEN_PARAMETERS = frozenset(("uri", "algorithm", "qop", "nc", "realm", "signedh
 _PIECES = re.compile(r"[\s;,&\"'<>()]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
-# -- the body ----------------------------------------------------------------
-
-# Each with what its values are, unless their keys say something else.
-_FIELDS = {
-    "tools": "",
-    "functions": "",
-    "tool_choice": "",
-    "function_call": "",
-    "toolConfig": "",
-    "tool_config": "",
-    "mcp_servers": "",
-    "connectors": "",
-    "plugins": "",
-    "data_sources": "data",
-}
-_PERSON_FIELDS = ("user", "safety_identifier", "prompt_cache_key")
-_MOST_ENTRIES = 4000
-_NAMES = frozenset(("name", "serverlabel", "allowedtools", "toolnames", "allowedfunctionnames"))
-_CREDENTIAL = re.compile(
-    r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_)key$|api-?_?key"
-)
-# What a tool is for and what it takes: it is long, and its names are those of fields.
-_NOT_LOOKED_INTO = frozenset(
-    (
-        "description",
-        "parameters",
-        "inputschema",
-        "parametersjsonschema",
-        "response",
-        "responsejsonschema",
-        "inputexamples",
-    )
-)
-# A tool of any other type is the provider's own, and so is its name.
-_TYPES = frozenset(("function", "custom", "namespace", "tool", "mcp", "mcp_toolset", "url", "allowed_tools"))
-
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
@@ -104,13 +69,13 @@ class Secrets:
     values: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, asked: Iterable[Asked], body: object = None) -> Secrets:
-        """Those of all the requests that were made for an attempt, or were going to be; ``body`` is the parsed JSON
-        body.
+    def of(cls, asked: Iterable[Asked], more: Iterable[str] = ()) -> Secrets:
+        """The secrets of all the requests that were made for an attempt, or were going to be, and ``more`` that was
+        sent in their bodies (:func:`llmwatch.payload.secrets_in`).
         """
         found: dict[str, None] = {}
         left = _MOST_TEXT
-        for value in _all(list(asked), body):
+        for value in itertools.chain(_all(list(asked)), more):
             if len(value) < LEAST or _OPEN_VALUE.fullmatch(value.lower()):
                 continue
             found[value[:_LONGEST]] = None
@@ -199,14 +164,12 @@ def _places(piece: str, said: str) -> Iterator[int]:
 # -- what is secret ----------------------------------------------------------
 
 
-def _all(asked: list[Asked], body: object) -> Iterator[str]:
+def _all(asked: list[Asked]) -> Iterator[str]:
     for _, headers in asked:
         for name, value in list(headers.items()):
             yield from _of_header(_text(name).lower(), _text(value))
     for url, _ in asked:
-        yield from _of_url(url)
-    if isinstance(body, Mapping):
-        yield from _of_body(body)
+        yield from of_address(url)
 
 
 def _text(value: object) -> str:
@@ -219,18 +182,18 @@ def _of_header(name: str, value: str) -> Iterator[str]:
         return
     if name == "cookie":
         for cookie in value.split(";"):
-            yield from _of_value(cookie.partition("=")[2].strip())
+            yield from of_value(cookie.partition("=")[2].strip())
     else:
-        yield from _of_value(value, credentials=name.endswith("authorization"))
+        yield from of_value(value, credentials=name.endswith("authorization"))
 
 
-def _of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
-    """A value, what follows the scheme in it, and its parts; unless all of them are ``credentials``, only those that
-    can be no words.
+def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
+    """What is secret of a value: the value, what follows its scheme, and its parts. Unless all of them are
+    ``credentials``, a part counts only if it holds a digit.
     """
     if value.lower().startswith(("https://", "http://")):
         # Every address begins like that.
-        yield from _of_url(value)
+        yield from of_address(value)
         value = value.partition("://")[2]
     scheme = _SCHEME.match(value)
     if scheme is not None and scheme[1].lower() in _SCHEMES:
@@ -262,7 +225,8 @@ def _decoded(value: str) -> Iterator[str]:
         yield from plain.partition(":")[::2]
 
 
-def _of_url(url: str) -> Iterator[str]:
+def of_address(url: str) -> Iterator[str]:
+    """What is secret of a URL: its user info, the values of its query, and what looks like a key in its path."""
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
     except ValueError:
@@ -272,49 +236,13 @@ def _of_url(url: str) -> Iterator[str]:
         plain = unquote(user_info)
         yield plain
         for part in user_info.partition(":")[::2]:
-            yield from _of_value(unquote(part), credentials=True)
+            yield from of_value(unquote(part), credentials=True)
         for encoding in ("utf-8", "latin-1"):
             yield base64.b64encode(plain.encode(encoding, "replace")).decode("ascii")
     for parameter in re.split("[&;]", parts.query) if parts.query else ():
         name, equals, value = parameter.partition("=")
         if not (equals and _OPEN_HEADER.fullmatch(name.lower())):
-            yield from _of_value(unquote_plus(value if equals else name))
+            yield from of_value(unquote_plus(value if equals else name))
     for segment in parts.path.split("/"):
         if len(segment) >= LEAST and looks_like_a_key(segment):
             yield segment
-
-
-def _of_body(body: Mapping[Any, Any]) -> Iterator[str]:
-    for name in _PERSON_FIELDS:
-        yield _text(body.get(name))
-    # By hand: a body may be nested more deeply than functions can be called. With each value goes what its key says.
-    todo: list[tuple[Any, str]] = [(body.get(name), _FIELDS[name]) for name in reversed(_FIELDS)]
-    left = _MOST_ENTRIES
-    while todo and left:
-        value, kind = todo.pop()
-        left -= 1
-        if isinstance(value, str):
-            if kind == "credential":
-                yield from _of_value(value, credentials=True)
-            elif kind == "name":
-                yield value
-            elif kind == "address":
-                yield from _of_url(value)
-        elif isinstance(value, Mapping):
-            own = value.get("type") is None or value.get("type") in _TYPES
-            todo += [(one, _kind(str(key).lower(), kind, own)) for key, one in reversed(list(value.items()))]
-        elif isinstance(value, (list, tuple)):
-            todo += [(one, kind) for one in reversed(value[:_MOST_ENTRIES])]
-
-
-def _kind(key: str, outer: str, own: bool) -> str:
-    bare = key.replace("_", "")
-    if outer == "open" or bare == "type":
-        return "open"
-    if outer == "credential" or _CREDENTIAL.search(key):
-        return "credential"
-    if bare in _NOT_LOOKED_INTO and outer != "data":
-        return "open"
-    if bare in _NAMES:
-        return "name" if own else "open"
-    return "address" if key.endswith(("url", "uri", "endpoint")) else outer

@@ -10,6 +10,7 @@ from llmwatch import ConfigError, ConnectFailed, LLMWatchError, NotAStream, Prov
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
 from llmwatch.errors import StreamCut
+from llmwatch.payload import secrets_in
 from llmwatch.recovery import could_work, failure_of
 from llmwatch.recovery.facts import Facts, Sent
 from llmwatch.redaction import Secrets
@@ -24,7 +25,7 @@ PROMPT = "my patient is called Ada Berg"
 TOOLS = ["stream", "request", "connection", "provider", "endpoint", "certificate"]
 BODY = {"messages": [{"content": PROMPT}], "tools": [{"name": name} for name in TOOLS]}
 REQUEST = CallRequest.build("POST", URL, {"json": BODY})
-SECRETS = Secrets.of([(URL, {"X-Key": SECRET})], BODY)
+SECRETS = Secrets.of([(URL, {"X-Key": SECRET})], secrets_in(BODY))
 
 
 def said(error: LLMWatchError) -> str:
@@ -79,7 +80,7 @@ def _classified(error: ProviderError) -> Any:
 @pytest.mark.parametrize("word", ["overloaded_error", "rate_limit_exceeded", "429"])
 def test_words_that_classify_an_error_stay(word: str) -> None:
     """A type or code by which it is decided is no secret, even if a tool or a header has its name."""
-    secrets = Secrets.of([(URL, {"X-Key": word})], {"tools": [{"name": word}]})
+    secrets = Secrets.of([(URL, {"X-Key": word})], secrets_in({"tools": [{"name": word}]}))
     error = in_stream_error(StreamError(word, word, "busy"))
     before = _classified(error)
     assert before[0]

@@ -41,6 +41,6 @@ def test_it_is_pure() -> None:
                 continue
             for name in names:
                 assert not name.startswith("llmwatch") or name.startswith(
-                    ("llmwatch.errors", "llmwatch.at_fork", "llmwatch.payload")
+                    ("llmwatch.errors", "llmwatch.at_fork", "llmwatch.payload", "llmwatch.redaction")
                 ), name
                 assert name.partition(".")[0] not in ("time", "socket", "requests", "urllib3", "random"), path.name

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from llmwatch.payload.confidential import MOST_PROMPT, PROMPT_FIELDS, prompt_texts
+from llmwatch.redaction import prompt as prompts
 from llmwatch.redaction import redact
-from llmwatch.redaction.prompt import LEAST, MOST_PROMPT, PROMPT_FIELDS, masked, prompt_texts
+from llmwatch.redaction.prompt import LEAST
 from tests.rows import each
 
 MANY = settings(max_examples=400, deadline=None)
@@ -23,6 +25,18 @@ MARK = f"[... {len(PATIENT)} characters of the prompt omitted]"
 # UTF-8 cannot carry.
 _nasty = st.text(st.sampled_from("ab \\\"'\n\t\x01é語🐕nu0041x/"), max_size=60)
 texts = st.one_of(_nasty, st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+
+
+def masked(message: str, body: object) -> str:
+    return prompts.masked(message, prompt_texts(body))
+
+
+def nested(name: str) -> dict[str, Any]:
+    """A body with the prompt in the field ``name``."""
+    body: Any = PATIENT
+    for part in reversed(name.split(".")):
+        body = {part: body}
+    return dict(body)
 
 
 def asking(prompt: str) -> dict[str, Any]:
@@ -93,7 +107,7 @@ def test_any_piece_of_the_prompt_is_a_quote_from_sixteen_characters_on(prompt: s
 @each(
     "body",
     [
-        *({name: PATIENT} for name in PROMPT_FIELDS),
+        *(nested(name) for name in PROMPT_FIELDS),
         {"messages": [{"role": "user", "content": [{"type": "text", "text": PATIENT}]}]},
         {"messages": [{"role": "tool", "tool_call_id": "call_1", "content": PATIENT}]},
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "n", "arguments": PATIENT}}]}]},

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from llmwatch.payload import secrets_in
 from llmwatch.redaction import redact
 from llmwatch.redaction.normalise import Reading
 from llmwatch.redaction.sent import LEAST, MOST_VALUES, Secrets, may_repeat
@@ -25,7 +26,7 @@ FALCON = "team7-blue-4471-falcon"
 
 
 def sent(headers: dict[str, Any] | None = None, url: str = URL, body: object = None) -> Secrets:
-    return Secrets.of([(url, headers or {})], body)
+    return Secrets.of([(url, headers or {})], secrets_in(body))
 
 
 def masked(message: str, headers: dict[str, Any] | None = None, url: str = URL, body: object = None) -> str:
@@ -226,12 +227,12 @@ def test_nothing_that_was_sent_can_harm_it() -> None:
     """Addresses that cannot be read, headers of other types, and bodies of any shape are passed over."""
     asked: list[Any] = [("http://[::1", {b"X-Key": 5, "X": b"\xff\xfe\xff\xfe\xff\xfe"}), ("", {"A": None})]
     body = {"tools": {"name": [{"name": None}, 5]}, "user": 5, "functions": "text", "tool_choice": "auto", 7: 7}
-    assert Secrets.of(asked, body).masked("nothing is changed") == "nothing is changed"
-    assert Secrets.of([], ["no object"]).masked("nothing is changed") == "nothing is changed"
+    assert Secrets.of(asked, secrets_in(body)).masked("nothing is changed") == "nothing is changed"
+    assert Secrets.of([], secrets_in(["no object"])).masked("nothing is changed") == "nothing is changed"
     deep: Any = {"name": FALCON}
     for _ in range(5000):
         deep = [deep]
-    Secrets.of([], {"tools": deep})
+    Secrets.of([], secrets_in({"tools": deep}))
 
 
 def test_its_cost_is_bounded() -> None:
