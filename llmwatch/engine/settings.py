@@ -189,13 +189,16 @@ def shows_settings(function: F) -> F:
     :func:`inspect.signature` and :func:`typing.get_type_hints`. Type checkers expand the settings by themselves.
     """
     hints = get_type_hints(Settings)
-    settings = [one for one in fields(Settings) if one.name in ClientSettings.__annotations__]
-    shown = [Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type) for one in settings]
+    settings = [setting for setting in fields(Settings) if setting.name in ClientSettings.__annotations__]
+    shown = [
+        Parameter(setting.name, Parameter.KEYWORD_ONLY, default=setting.default, annotation=setting.type)
+        for setting in settings
+    ]
     own = signature(function)
     *parameters, catch_all = own.parameters.values()
-    first = [one for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
-    parameters = [*first, *shown, *(one for one in parameters if one not in first)]
-    function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    keywords = [parameter for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY]
+    before = parameters[: len(parameters) - len(keywords)]
+    function.__signature__ = own.replace(parameters=[*before, *shown, *keywords])  # type: ignore[attr-defined]
     del function.__annotations__[catch_all.name]
-    function.__annotations__.update({one.name: hints[one.name] for one in settings})
+    function.__annotations__.update({setting.name: hints[setting.name] for setting in settings})
     return function
