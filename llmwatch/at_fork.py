@@ -1,14 +1,14 @@
-"""What happens in a forked child, before anything else runs there.
+"""What happens in a forked child before any other code runs there.
 
-Only the forking thread lives on in the child: a lock that another thread held at that moment is held for ever, and
-what belongs to the parent (connections, above all) must be given up without a word to the other side. This module is
-the only one that registers with ``os.register_at_fork``. In the child come, each in the order of registration:
+Only the forking thread lives on in the child. A lock that another thread held at that moment is held for ever. The
+parent's belongings, connections above all, must be given up without a word to the server. Only this module registers
+with ``os.register_at_fork``. The child runs these in turn, each in the order of registration:
 
-1. the names of modules that :func:`renew_in_child` renews, since everything else may take a lock;
-2. the objects that :func:`follow`;
-3. the functions that are marked :func:`in_child`.
+1. :func:`renew_in_child` renews names of modules, first since everything else may take a lock;
+2. the objects passed to :func:`follow`;
+3. the functions marked :func:`in_child`.
 
-One that fails leaves none of the others as it is.
+A failure in 2 or 3 stops none of the others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ __all__ = ["Forkable", "follow", "in_child", "renew_in_child"]
 
 
 class Forkable(Protocol):
-    """Has something to put right in a forked child."""
+    """An object that has to change in a forked child."""
 
     def after_fork(self) -> None:
-        """Make new locks and give up what the parent owns. Runs in the child, before any other thread is started
-        there.
-        """
+        """Make new locks and give up what the parent owns. Runs before another thread starts in the child."""
 
 
 _renewals: list[tuple[dict[str, Any], str, Callable[[], object]]] = []
@@ -37,19 +35,19 @@ _functions: list[Callable[[], object]] = []
 
 
 def renew_in_child(module: dict[str, Any], name: str, make: Callable[[], object]) -> None:
-    """Replace the value ``name`` of a ``module``, given by its ``globals()``, by ``make()`` in every forked child: a
-    lock, which another thread of the parent may have held, or what a thread of the parent had of its own.
+    """Replace ``name`` in a module's ``globals()`` by ``make()`` in every forked child.
+    The value is a lock, which another thread may have held, or data of a thread of the parent.
     """
     _renewals.append((module, name, make))
 
 
 def follow(member: Forkable) -> None:
-    """Call ``member.after_fork()`` in every child that is forked while it is alive."""
+    """Call ``member.after_fork()`` in every child that is forked while ``member`` is alive."""
     _members.add(member)
 
 
 def in_child(function: Callable[[], None]) -> Callable[[], None]:
-    """Call ``function`` in every forked child. A decorator."""
+    """Decorator: call ``function`` in every forked child."""
     _functions.append(function)
     return function
 

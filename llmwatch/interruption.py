@@ -1,8 +1,8 @@
-"""Telling what a signal handler has raised from what the interrupted code has raised itself.
+"""Tells an exception of a signal handler from one of the interrupted code.
 
-The handler of the ``SIGALRM`` recipe raises an ordinary ``TimeoutError`` or a class of its own, and it comes up in
-whatever runs at that moment: a sink, say, whose exceptions are logged and go no further. The program that set the alarm
-waits for exactly that exception.
+The handler of the ``SIGALRM`` recipe raises an ordinary ``TimeoutError`` or a class of its own. The exception appears
+in any code that runs then, such as a sink, whose own exceptions are only logged. The program that set the alarm waits
+for that exception.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ __all__ = ["is_interruption"]
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether ``error`` is to end a call wherever it comes up: it is no ``Exception``, or a signal handler raised it.
-
-    Python calls a handler with the number of the signal and the frame that it interrupts, which is the handler's own
-    caller. No other function gets its caller's frame as an argument.
+    """Whether ``error`` must end a call anywhere: it is no ``Exception``, or a signal handler raised it.
+    Python calls a handler with the number of the signal and the interrupted frame, which is the handler's own caller.
+    No other function gets its caller's frame as an argument.
     """
     if not isinstance(error, Exception):
         return True
     place = error.__traceback__
-    # The frame that has caught it is no handler. To look at its variables would keep them, the error among them, and
-    # with the error the frame: a circle, up to Python 3.12.
+    # The frame that caught the error is no handler. Reading its variables would keep them, with them the error, and
+    # with the error the frame: a reference cycle, up to Python 3.12.
     place = place and place.tb_next
     while place is not None:
         if _is_handler(place.tb_frame):

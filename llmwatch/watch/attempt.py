@@ -1,13 +1,12 @@
 """One attempt: its worker thread, its verdict, and the channel to its caller.
 
-**Who may do what.** The worker opens, reads and closes. The supervisor, and a caller that gives up, set the verdict
-and then shut down duplicates of the sockets, which wakes the worker; they close nothing that the worker uses. The
-caller never joins the worker.
-
-**The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and the
-channel. Under it the registry's lock and the supervisor's inbox may be used (both leaves); no other attempt's lock,
-no user code, and nothing that blocks. It is given up before anybody waits (:mod:`llmwatch.watch.waiting`). A
-method that is marked :func:`lock_held` is called under it.
+* **Threads.** The worker opens, reads and closes. The supervisor, or a caller that gives up, sets the verdict and then
+  shuts down duplicates of the sockets, which wakes the worker; neither closes anything that the worker uses. The caller
+  never joins the worker.
+* **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and
+  the channel. The registry's lock and the supervisor's inbox may be used under it (both are leaves). No other attempt's
+  lock, no user code and nothing that blocks may run under it. A thread releases it before it waits
+  (:mod:`llmwatch.watch.waiting`). Methods marked :func:`lock_held` are called with the lock held.
 """
 
 from __future__ import annotations
@@ -45,40 +44,46 @@ __all__ = ["WHOLE", "Attempt", "BatchMeaning", "lock_held", "serving"]
 
 _NEVER = float("inf")
 _WAKE_BOUND = 1.0
-"""Seconds in which a worker has to wake after its sockets were shut; then it counts as an orphan."""
+"""Seconds that a worker has to wake after the shutdown of its sockets; a later one is an orphan."""
 _STAYS = 2.0
-"""Seconds for which a thread that is not the main one is kept from its call's end while the interpreter exits."""
+"""Seconds that a caller's thread, if not the main one, stays in its call while the interpreter exits."""
 _EXIT_BOUND = 0.05
-"""The same for a worker that never had a socket: nothing can wake it, unless it was on its way out anyway."""
+"""Seconds that a worker without any handle has to end: nothing can wake such a worker."""
 
 _BROKEN_OFF = (VerdictKind.KILLED, VerdictKind.CANCELLED)
 
 _STARVED = 0.5
-"""Seconds by which a supervisor has to be late to take a second look before it kills."""
+"""A supervisor that is later than this many seconds looks a second time before it kills."""
 _SECOND_LOOK = 0.02
-"""Seconds until then: a worker that is free to run needs far less to report what it has read."""
+"""Seconds until the second look. A worker that is free to run reports what it has read much sooner."""
 
-# For what runs with every read: a member of an enum costs as much as a call on Python 3.10 and 3.11.
+# The code for each read uses these: an enum member costs as much as a call on Python 3.10 and 3.11.
 _BYTE, _EVENT, _CONTENT = Seen.BYTE, Seen.EVENT, Seen.CONTENT
 
 _serving = threading.local()
 
 
 def lock_held(method: M) -> M:
-    """Mark a method that is called with the attempt's lock held. The mark costs a call nothing; the tests assert it."""
+    """Mark a method that is called with the attempt's lock held.
+    The tests assert it; a call costs nothing more.
+    """
     method.lock_held = True  # type: ignore[attr-defined]
     return method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchMeaning:
-    """What a batch of items says of the answer.
+    """What a batch of items says about the answer.
 
-    ``content``: something in it moves generation forward; ``progress``: a count in it shows that generation moves on;
-    ``finish``: a finish mark is believed, and this is it or news after it; ``end``: an end mark came without a finish
-    mark, so the end of the body decides; ``terminal``: the answer is whole. A batch with none of these but
-    ``progress`` is held back until one comes, unless it is ``visible`` at once. ``event``: there is a whole event in
-    it. ``unread``: what comes is nothing that is read here, so no limit on content applies from now on.
+    * ``content``: the batch moves generation forward. ``progress``: a count in the batch shows that generation moves
+      on.
+    * ``finish``: the batch holds a credible finish mark, or content-free news after that mark.
+    * ``end``: an end mark came without a finish mark, so the end of the body decides. ``terminal``: the answer is
+      whole.
+    * ``event``: the batch holds a whole event.
+    * ``visible``: the caller sees the batch at once. The channel holds a batch with none of ``content``, ``finish``,
+      ``end``, ``terminal`` and ``visible`` back until a batch with one of them comes.
+    * ``unread``: no dialect reads the body, so no limit on content applies from now on.
     """
 
     content: bool
@@ -92,11 +97,11 @@ class BatchMeaning:
 
 
 WHOLE = BatchMeaning(content=True, terminal=True)
-"""All of an answer at once."""
+"""The meaning of a batch that holds the whole answer."""
 
 
 def serving() -> Attempt[object] | None:
-    """The attempt that this thread is the worker of, if it is one."""
+    """The attempt whose worker this thread is, or ``None``."""
     return getattr(_serving, "attempt", None)
 
 
@@ -108,9 +113,8 @@ def _stuck_error() -> StreamCut:
 
 class Attempt(Watched, Generic[T]):
     """Runs ``work`` in a thread of its own and watches it.
-
-    ``limits`` maps limit names to seconds (``None``: off); ``deadline_at`` is when the call ends, on the supervisor's
-    clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
+    ``limits`` maps limit names to seconds (``None``: off). ``deadline_at`` is the instant at which the call ends, on
+    the supervisor's clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
     """
 
     def __init__(
@@ -128,36 +132,34 @@ class Attempt(Watched, Generic[T]):
         self._machine = Machine(limits, deadline_at=deadline_at)
         self._channel: Channel[T] = Channel(self._bounds)
         self._handles: list[Handle] = []
-        self._adopted = False  # whether there ever was a handle
-        self._own = 0  # handles that are no inner calls
-        self._read_at: float | None = None  # when the worker read last
-        self._in_hand = False  # it is at work on what it read
-        self._over_at: float | None = None  # when the body was read to its end
-        self._wants_room = False  # the worker waits for it
-        self._at_hand = False  # the caller sleeps until there is something to take
-        self._waits = False  # the caller keeps the worker waiting, so nobody waits for the provider
-        self._pauses = 0  # how often the limits were stopped from outside
+        self._adopted = False  # whether the attempt ever had a handle
+        self._own = 0  # number of handles other than inner calls
+        self._read_at: float | None = None  # when the worker last read
+        self._in_hand = False  # the worker processes what it read
+        self._over_at: float | None = None  # when the worker reached the end of the body
+        self._wants_room = False  # the worker waits for room in the channel
+        self._at_hand = False  # the caller sleeps until the channel has a batch
+        self._waits = False  # the worker waits for a busy caller, so the limits stand still
+        self._pauses = 0  # number of pauses that were not taken back
         self._thread: threading.Thread | None = None
         self.outer: Attempt[Any] | None = None
-        """The attempt in whose worker this one was started."""
+        """The attempt whose worker started this attempt."""
         self.unhurried = False
-        """``send`` is a limit on standing still, and not on the whole of the writing; ``ttfb`` begins anew with the
-        headers, as a read time-out does.
-        """
+        """Each write resets ``send``; the headers reset ``ttfb``, as a read time-out restarts with each read."""
         self.collected = False
-        """The library itself takes what comes until it has all of it. No code of the user's runs in between, so the
-        limits stand for no lack of room.
+        """The library itself takes the whole answer.
+        No user code runs in between, so a full channel stops no limit.
         """
         self.on_answer: Callable[[], None] | None = None
-        """Called once, by the worker and without any lock, with the first byte of an answer that is no error."""
-        self._abandoned = False  # by a finalizer
-        self._given_up: str | None = None  # by whom; the supervisor sees to it if the one who says so is interrupted
+        """Called once, by the worker and without a lock, with the first byte of an answer that is no error."""
+        self._abandoned = False  # a finalizer dropped the call
+        self._given_up: str | None = None  # who gave up; the supervisor completes an interrupted cancellation
         self._closed = False
-        self._shut_down = False  # every handle was shut
-        self._through = False  # the worker hands nothing over any more
-        self._ended_at: float | None = None  # when the sockets were shut, after which the worker has to wake
+        self._shut_down = False  # every handle was shut down
+        self._through = False  # the worker hands over nothing more
+        self._ended_at: float | None = None  # when the attempt ended; the worker has to wake after it
         self._orphaned = False
-        self._second_look: tuple[float, float] | None = None  # of which expiry, and when
+        self._second_look: tuple[float, float] | None = None  # the expiry, and when to look again
         self.armed = _NEVER
         self.stats = AttemptStats()
         self.created_at = self._clock.now()
@@ -166,11 +168,12 @@ class Attempt(Watched, Generic[T]):
     # -- the caller's side --------------------------------------------------
 
     def start(self, work: Callable[[Attempt[T]], None]) -> None:
-        """Start the worker, which calls ``work(attempt)`` with the caller's context variables, and the watch over
-        it.
+        """Start the watch, then the worker, which calls ``work(attempt)`` with the caller's context variables.
+        Raises :class:`~llmwatch.TooManyOrphans` or :class:`~llmwatch.TooManyThreads` where no worker may or can start,
+        and :class:`~llmwatch.Cancelled` while the interpreter exits. Nothing was sent then.
         """
         if sys.is_finalizing():
-            # A thread that is started now never runs, and whoever starts it waits for it.
+            # A thread that starts now never runs, and its starter waits for it for ever.
             raise Cancelled("The interpreter exits, so no call can be made any more; nothing was sent.", by="lifecycle")
         patched.check()
         registry = self._supervisor.registry
@@ -189,11 +192,11 @@ class Attempt(Watched, Generic[T]):
                 self._machine.seen(Seen.BEGUN, self._clock.now())
                 self._thread = thread
                 registry.add(self)
-            # The watch first: without it nothing is sent.
+            # The watch comes first: nothing is sent without it.
             self._supervisor.watch(self)
             launch.start()
         except BaseException:
-            # Nobody would watch it, or nobody would listen: it must not go on.
+            # The worker must not run without a supervisor or a caller.
             if launch.withdraw():
                 self._thread = None
                 registry.remove(self, 0)
@@ -202,9 +205,8 @@ class Attempt(Watched, Generic[T]):
 
     def take(self, until: float | None = None) -> list[T] | None:
         """The next batch of items, or ``None`` when the attempt is over or ``until`` has come.
-
-        Blocks; Ctrl-C interrupts it. What was handed over before a kill or failure still comes out; a cancelled
-        attempt gives nothing.
+        Blocks; Ctrl-C interrupts it. Batches that were handed over before a kill or a failure still come out. A
+        cancelled attempt gives nothing.
         """
         waiter: Waiter | None = None
         while True:
@@ -229,16 +231,14 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _stays(self) -> bool:
-        """Whether this thread waits for the end of the process, for :data:`_STAYS`: a function that runs at exit may
-        wait for it. It was awake when the attempts were ended at exit, and would only print a traceback, as one that is
-        woken then.
+        """Whether this thread waits :data:`_STAYS` seconds for the end of the process.
+        The thread was awake when the attempts were ended at exit. An exit function may wait for it, and a thread that
+        goes on would only print a traceback.
         """
         return self._channel.silent and threading.get_ident() != threading.main_thread().ident
 
     def rest(self) -> list[T] | None:
-        """What came behind the end of an answer that is whole, in batches; ``None`` once the body is over, or was left
-        after ``drain``. Blocks until one or the other; Ctrl-C interrupts it.
-        """
+        """The next batch behind a whole answer; ``None`` once the body is over or drained. Blocks."""
         batch: list[T] | None = None
 
         def ready() -> bool:
@@ -250,14 +250,12 @@ class Attempt(Watched, Generic[T]):
         return batch
 
     def forgo(self) -> None:
-        """The caller wants nothing of that, from any thread."""
+        """Discard everything that follows the end of the answer. Any thread may call it."""
         with self._lock:
             self._channel.close()
 
     def accept(self) -> bool:
-        """The caller is content with what has come, the end mark among it: the answer counts as whole, and the rest of
-        its body drains. ``False`` if the attempt was over before.
-        """
+        """Accept what has come as the whole answer; its rest drains. ``False`` if the attempt was over."""
         with self._lock:
             now = self._clock.now()
             accepted = self._machine.seen(Seen.TERMINAL, now)
@@ -271,41 +269,38 @@ class Attempt(Watched, Generic[T]):
 
     @property
     def late(self) -> int:
-        """Observations that came after the verdict."""
+        """Number of observations that came after the verdict."""
         return self._machine.late
 
     @property
     def opened(self) -> bool:
-        """Whether anything was let through to the caller."""
+        """Whether the caller may have seen any batch."""
         return self._channel.opened
 
     @property
     def orphaned(self) -> bool:
-        """Whether the worker did not wake after the end."""
+        """Whether the worker did not wake after the attempt's end."""
         return self._orphaned
 
     @property
     def paused(self) -> float:
-        """Seconds of the attempt in which its limits stood still, since somebody else kept it waiting."""
+        """Seconds for which the attempt's limits stood still."""
         verdict, over_at = self._machine.verdict, self._over_at
         until = self._clock.now() if verdict is None else verdict.at
         return self._machine.held_until(until if over_at is None else min(over_at, until))
 
     @property
     def machine(self) -> Machine:
-        """The limits. To be read once there is a verdict, when nothing moves any more."""
+        """The state machine, to be read once there is a verdict: nothing changes after that."""
         return self._machine
 
     def counting(self) -> Due | None:
-        """The limit that expires next, and when on the supervisor's clock."""
+        """The limit that expires next, with its instant on the supervisor's clock."""
         with self._lock:
             return None if self._machine.verdict is not None else self._machine.next_expiry()
 
     def cancel(self, by: str) -> bool:
-        """Give the attempt up: nothing more comes out of it. ``False`` if it was over before.
-
-        If that is interrupted the supervisor brings it to its end.
-        """
+        """Cancel the attempt: nothing more comes out of it. ``False`` if the attempt was over before."""
         self._given_up = self._given_up or by
         try:
             with self._lock:
@@ -325,9 +320,11 @@ class Attempt(Watched, Generic[T]):
             self._shut()
 
     def end_at_exit(self) -> None:
-        """The interpreter exits: nothing more is sent or read, and whoever waits is left to it, for a while."""
+        """End the attempt as the interpreter exits: nothing more is sent or read.
+        The caller stays in its call for a while.
+        """
         with self._lock:
-            # Its caller goes to sleep again, for a bounded time: a function that runs at exit may wait for the thread.
+            # The caller sleeps again, for a bounded time: a function that runs at exit may wait for its thread.
             self._channel.changed.wake()
             self._channel.silence()
             now = self._clock.now()
@@ -337,9 +334,7 @@ class Attempt(Watched, Generic[T]):
             self._shut()
 
     def abandon(self, close: Callable[[], object] | None = None) -> None:
-        """For finalizers: ask the supervisor to end the attempt, and to have ``close`` called once it is over. Takes
-        no lock and calls nothing.
-        """
+        """For finalizers: have the supervisor end the attempt, and then call ``close``. Takes no lock."""
         self._abandoned = True
         self._supervisor.look_at(self)
         if close is not None:
@@ -347,8 +342,8 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _end_abandoned(self, now: float) -> bool:
-        """As a caller that closes its call: who has the end mark has all of the answer. Whether the attempt is
-        cancelled now. The lock is held.
+        """End the attempt as a caller does that closes its call. Returns whether the attempt is cancelled now.
+        A caller that has the end mark has the whole answer, so that answer is accepted first.
         """
         if self._machine.verdict is None and self._given_up is None and self.stats.end == "terminal":
             self.accept()
@@ -358,7 +353,9 @@ class Attempt(Watched, Generic[T]):
         return True
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the worker; ``True`` once it is gone. The library itself never calls this."""
+        """Wait for the worker, at most ``timeout`` seconds; ``True`` once it is gone.
+        The library never calls this.
+        """
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
@@ -382,10 +379,10 @@ class Attempt(Watched, Generic[T]):
             self._supervisor.registry.remove(self, self._machine.late)
 
     def _settle(self, error: BaseException | None) -> None:
-        """The worker is through: the verdict, if there is none yet, and the end of all ownership."""
+        """The worker is through: set the verdict if there is none yet, and release every handle."""
         if isinstance(error, LLMWatchError):
-            # It is raised anew in the caller. The frames of the worker say nothing to him, and would keep the attempt,
-            # which keeps the error.
+            # The caller raises this error again. The worker's frames tell the user nothing, and they would keep the
+            # attempt, which keeps the error.
             error.__traceback__ = None
         with self._lock:
             now = self._clock.now()
@@ -426,10 +423,10 @@ class Attempt(Watched, Generic[T]):
         verdict = self._machine.verdict
         if verdict is not None:
             if verdict.kind is VerdictKind.KILLED:
-                # The worker found the expiry before the supervisor woke: the same verdict, and the same things to do.
+                # The worker found the expiry before the supervisor woke; the consequences are the same.
                 self._conclude()
             elif verdict.limit is not None and not self._closed:
-                # The same for what ran out after the answer was finished.
+                # The same for a limit that expired after the answer was finished.
                 self._shut()
             self._channel.wake()
         if self._machine.soonest < self.armed:
@@ -439,14 +436,12 @@ class Attempt(Watched, Generic[T]):
                 self._supervisor.look_at(self)
 
     def check(self) -> None:
-        """Stop here if the attempt is over."""
+        """Raise :class:`~llmwatch.watch.interfaces.Aborted` if the attempt is over."""
         with self._lock:
             self._running()
 
     def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
-        """The attempt owns this socket from now on (or whatever else has to be shut with it: then without
-        ``reused``).
-        """
+        """Own ``handle``. ``reused`` is given for a socket's handle only."""
         with self._lock:
             if self._closed or self._machine.verdict is not None:
                 handle.release()
@@ -461,7 +456,7 @@ class Attempt(Watched, Generic[T]):
                 self.stats.reused, self.stats.idle = reused, idle
 
     def disown(self, handle: Handle) -> bool:
-        """The attempt's ownership ends; whether the socket is fit to be used again."""
+        """End the ownership of ``handle``. Returns whether the socket may be used again."""
         with self._lock:
             if handle in self._handles:
                 self._handles.remove(handle)
@@ -474,12 +469,12 @@ class Attempt(Watched, Generic[T]):
             return not self._closed and (verdict is None or verdict.kind is VerdictKind.DONE)
 
     def connected(self) -> None:
-        """The request can be sent."""
+        """The connection stands: the request can be sent."""
         with self._lock:
             self._observe(Seen.CONNECTED)
 
     def sending(self, size: int) -> None:
-        """``size`` bytes are about to be written; the attempt must not be over."""
+        """``size`` bytes are about to be written. Raises ``Aborted`` if the attempt is over."""
         with self._lock:
             self._running()
             if self.unhurried:
@@ -489,7 +484,7 @@ class Attempt(Watched, Generic[T]):
                 self.stats.sent = "partly"
 
     def answering(self) -> None:
-        """A part of the response's head has come."""
+        """A part of the response's head has arrived."""
         with self._lock:
             self.stats.answering = True
 
@@ -511,9 +506,7 @@ class Attempt(Watched, Generic[T]):
                 self._machine.reset("ttfb", self._clock.now())
 
     def answered(self, status: int, request_id: str | None) -> None:
-        """A request that a wrapped function makes on its own account got the head of its response. No limit is
-        touched.
-        """
+        """A request that a wrapped function made itself got the head of its response. No limit is touched."""
         with self._lock:
             self._running()
             self.stats.status, self.stats.request_id = status, request_id
@@ -522,8 +515,9 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _tell_whether_seen(self, seen: bool) -> None:
-        """Something was found here that can be shut, or nothing is left of it. The same holds for a function around it
-        that has nothing else, until that is over. Takes no lock of theirs.
+        """Note whether the attempt has a handle that can be shut down.
+        The same holds for each function around it that has no handle of its own and is not over. Takes no outer
+        attempt's lock.
         """
         one: Attempt[Any] | None = self
         while one is not None and (one is self or not one._own):
@@ -533,30 +527,31 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _tell_functions(self) -> None:
-        """What was answered here is a side effect of every function around it. Takes none of their locks."""
+        """An answer here is a side effect of every function around the attempt. Takes no outer attempt's lock."""
         outer = self.outer
         while outer is not None:
             outer.stats.beaten = outer.stats.beaten or outer.stats.function
             outer = outer.outer
 
     def refuse(self) -> None:
-        """What comes is no answer, whatever the status said; only a short body will be read."""
+        """The body is no answer, whatever the status said; only a short body will be read."""
         with self._lock:
             self._observe(Seen.REFUSED)
 
     def time_left(self, limit: str) -> float | None:
-        """Seconds left on a limit that runs."""
+        """Seconds left on ``limit``; ``None`` if the limit does not run."""
         with self._lock:
             return self._machine.left(limit, self._clock.now())
 
     # -- the worker's side: the body ----------------------------------------
 
     def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
-        """What ``read`` returns, until it returns ``b""``. What it turns out to hold was seen when it was read. A
-        reader may stop early, and read on with another call.
+        """What ``read`` returns, until it returns ``b""``.
+        Everything found in a piece counts as seen when the piece was read. A reader may stop early and continue with
+        another call.
         """
         while True:
-            # Only the worker sets it, and a piece that was delivered is in its hands no longer.
+            # Only the worker sets the flag, and a delivery clears it.
             if self._in_hand:
                 self._read_on()
             data = read()
@@ -583,7 +578,7 @@ class Attempt(Watched, Generic[T]):
             self._read_at = now
             self._in_hand = True
             if not size:
-                # Nothing is waited for any more.
+                # The worker waits for nothing more from the provider.
                 self._over_at = now
                 self._machine.hold(now)
         if self.on_answer is not None and size:
@@ -602,9 +597,8 @@ class Attempt(Watched, Generic[T]):
     # -- signs of a wrapped function, from any thread -----------------------
 
     def beat(self, *, event: bool, content: bool) -> None:
-        """A sign of life: a byte, with ``event`` a whole event, with ``content`` one that moves the work forward.
-
-        One that comes late is counted and changes nothing. It does not let limits run on that were stopped.
+        """A sign of life: a byte, with ``event`` a whole event, with ``content`` one of progress.
+        A late sign is counted and changes nothing. A sign does not resume limits that were stopped.
         """
         with self._lock:
             if self._machine.verdict is not None:
@@ -617,21 +611,22 @@ class Attempt(Watched, Generic[T]):
             self._after_observation()
 
     def pause(self) -> None:
-        """Stop every limit but the deadline until :meth:`unpause` was called as often."""
+        """Stop every limit but the deadline, until :meth:`unpause` was called as often as this."""
         with self._lock:
             self._pauses += 1
             if self._machine.verdict is None:
                 self._machine.hold(self._clock.now())
 
     def unpause(self) -> None:
-        """Take back one :meth:`pause`. Where the worker waits for a slow caller the limits go on standing."""
+        """Take back one :meth:`pause`. The limits stay stopped while the worker waits for a busy caller."""
         with self._lock:
             self._pauses -= 1
             self._run_on()
 
     def deliver(self, batch: list[T], size: int, meaning: BatchMeaning, *, kinds: Iterable[str] = ()) -> None:
-        """Hand a batch of ``size`` bytes to the caller, and wait for room, with the limits stopped where the caller is
-        busy. ``kinds``: of each item, for the statistics.
+        """Hand a batch of ``size`` bytes to the caller, then wait for room in the channel.
+        The limits stand still during the wait if the caller is busy. ``kinds``: the kind of each item, for the
+        statistics.
         """
         with self._lock:
             machine, channel = self._machine, self._channel
@@ -665,7 +660,7 @@ class Attempt(Watched, Generic[T]):
             channel.open()
         if meaning.terminal:
             machine.seen(Seen.TERMINAL, now)
-            # An error's body is an answer as well, to a plain call.
+            # A plain call takes an error's body as its answer too.
             machine.finish(now)
         elif meaning.end:
             machine.seen(Seen.END, now)
@@ -674,8 +669,8 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _look_at_caller(self) -> None:
-        """The limits stand as long as the worker waits for room while the caller is busy with what it has taken. One
-        that sleeps, or has made room, has to come to run again as the worker has, and that excuses nobody.
+        """Stop the limits while the worker waits for room and the caller is busy with what it has taken.
+        A caller that sleeps, or has made room, only waits for the processor: that stops no limit.
         """
         waits = self._wants_room and self._channel.full and not (self._at_hand or self.collected)
         if waits and not self._waits:
@@ -693,7 +688,7 @@ class Attempt(Watched, Generic[T]):
                 return False
             self._wants_room = False
             self._look_at_caller()
-            # What else is in hand counts as read now: the worker could not come to it before.
+            # The rest of the piece counts as read now: the worker could not process it before.
             self._read_at = self._clock.now()
             return True
 
@@ -701,8 +696,11 @@ class Attempt(Watched, Generic[T]):
         self.check()
 
     def trail(self, data: T, size: int) -> None:
-        """Hand over what comes behind the end of an answer that is whole: no limit but ``drain`` looks at it, and none
-        stands still. Where there is no room the worker waits for the caller, until ``drain`` has passed.
+        """Hand over what comes behind the end of a whole answer.
+
+        Only ``drain`` counts, and it never stands still.
+
+        Without room the worker waits for the caller until ``drain`` has expired.
         """
         channel = self._channel
 
@@ -718,14 +716,14 @@ class Attempt(Watched, Generic[T]):
     # -- the supervisor's side ----------------------------------------------
 
     def examine(self, now: float) -> tuple[Action, float | None]:
-        """Judge the limits. Called by the supervisor only."""
+        """Judge the limits. Only the supervisor calls this."""
         with self._lock:
             action = self._judge(now)
             if action is not Action.NOTHING:
-                # From now on, although the shutdown waits until every verdict of the moment is in.
+                # The time to wake starts here, although the shutdown waits until every verdict of the moment is in.
                 self._ended_at = self._ended_at or now
             if self._machine.verdict is not None and action is Action.NOTHING:
-                # Whoever set the verdict has woken the waiters, unless a signal handler came in between.
+                # The thread that set the verdict has woken the waiters, unless a signal handler interrupted it.
                 self._channel.wake()
             at = self._next_look(now)
             self.armed = _NEVER if at is None else at
@@ -740,14 +738,14 @@ class Attempt(Watched, Generic[T]):
             machine.cancel(self._given_up, now)
         verdict = machine.verdict
         if verdict is not None and not self._shut_down and verdict.kind in _BROKEN_OFF:
-            # Just given up, or whoever set the verdict was interrupted before it was carried out.
+            # The attempt was just cancelled, or the thread that set the verdict was interrupted before it acted on it.
             if verdict.kind is VerdictKind.CANCELLED:
                 self._channel.close()
             return Action.KILL
         due = machine.due(now)
         if due is None:
             return Action.NOTHING
-        # One who is at work on what it has read, a packed flood say, could read.
+        # A worker that processes what it has read, such as a flood of compressed data, was able to read.
         at_work = due.limit in EVENT_DRIVEN and self._in_hand
         waiting = machine.may_look(due) and not at_work and self._waiting()
         if machine.may_look(due) and self._looks_again(due, now, waiting=waiting):
@@ -756,11 +754,12 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _looks_again(self, due: Due, now: float, *, waiting: bool) -> bool:
-        """Whether to come back in a moment, once: a supervisor that wakes this late was starved, as the worker was, who
-        may have read by now and not come to say so; or the worker has something in hand that it read in time.
+        """Whether to examine the attempt once more in a moment, and not to kill it yet.
+        There are two reasons. A supervisor that wakes this late was starved, and so was the worker, which may have read
+        without having reported it. Or the worker still processes a piece that it read in time.
         """
         if self._second_look is None or self._second_look[0] != due.at:
-            # Beyond GRACE its own lateness is an excuse already, as waiting bytes are.
+            # A supervisor later than GRACE excuses the limit by itself, as waiting bytes do.
             starved = not waiting and _STARVED < now - due.at <= GRACE
             in_hand = due.limit in EVENT_DRIVEN and self._in_hand and (self._read_at or 0.0) <= due.at
             if not starved and not in_hand:
@@ -771,7 +770,7 @@ class Attempt(Watched, Generic[T]):
     @lock_held
     def _waiting(self) -> bool:
         for handle in self._handles:
-            # A handle that cannot be asked is no excuse.
+            # A handle that fails here excuses no limit.
             with contextlib.suppress(Exception):
                 if handle.waiting():
                     return True
@@ -785,7 +784,7 @@ class Attempt(Watched, Generic[T]):
             wake_by = self._ended_at + (_WAKE_BOUND if self._adopted else _EXIT_BOUND)
             if now <= wake_by:
                 return wake_by
-            # Nothing to shut, or a shutdown that woke nobody.
+            # The attempt had no handle, or the shutdown did not wake the worker.
             self._let_go()
             if self._machine.verdict is None:
                 self._machine.fail(_stuck_error(), now)
@@ -797,14 +796,16 @@ class Attempt(Watched, Generic[T]):
         return None if first is None else first.at
 
     def abort(self) -> None:
-        """Shut the sockets, then free the caller. Called by the supervisor after every verdict of the moment is in."""
+        """Shut the sockets down, then free the caller.
+        The supervisor calls this once every verdict of the moment is in.
+        """
         with self._lock:
             self._shut()
             verdict = self._machine.verdict
             killed = verdict is not None and verdict.kind is VerdictKind.KILLED
             unseen = self.stats.opaque and not self._handles
             if unseen and killed and self._thread is not None and self._thread.is_alive():
-                # Nothing can wake a function in which nothing was found, so its caller is told at once.
+                # Nothing can wake a function without a handle, so its caller is freed at once.
                 self._let_go()
             self._conclude()
 
@@ -814,8 +815,8 @@ class Attempt(Watched, Generic[T]):
         self._supervisor.registry.orphan(self)
 
     def detach_in_child(self) -> None:
-        """In a forked child: be over, without touching what the parent still uses."""
-        # The old lock may be held by a thread that does not exist here.
+        """In a forked child: end without touching what the parent still uses."""
+        # A thread that does not exist in the child may hold the old lock.
         self._lock = threading.RLock()
         self._channel = Channel(self._bounds)
         with self._lock:
@@ -850,12 +851,12 @@ class Attempt(Watched, Generic[T]):
     def _shut(self) -> None:
         if self._shut_down:
             return
-        self._closed = True  # nothing is adopted after it
+        self._closed = True  # no handle is adopted after this
         if self._ended_at is None:
             self._ended_at = self._clock.now()
         verdict = self._machine.verdict
         if verdict is not None and verdict.kind is VerdictKind.DONE:
-            # Somebody may wait for the rest of the body.
+            # A caller may wait for the rest of the body.
             self._channel.wake()
         for handle in self._handles:
             try:
@@ -866,7 +867,7 @@ class Attempt(Watched, Generic[T]):
         self._shut_down = True
 
 
-# The thread that forked, and lives on in the child, may have been a worker of the parent.
+# The thread that forked lives on in the child, and may have been a worker of the parent.
 renew_in_child(globals(), "_serving", threading.local)
 
 atexit.register(supervisors._end_all)

@@ -1,4 +1,4 @@
-"""A token with which somebody else can give a call up."""
+"""A token with which another thread cancels a call."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["CancelToken"]
 
 
 class CancelToken:
-    """Give one call or many up from any thread: pass it as ``cancel=`` and call :meth:`cancel`.
+    """Cancels any number of calls from any thread: pass it as ``cancel=`` and call :meth:`cancel`.
 
-    The call ends at once with :class:`~llmwatch.Cancelled`, whether it connects, waits, reads or backs off, and sends
-    nothing more. A token that is set stays set: a call that gets one sends nothing at all. It does not undo what the
-    provider has already done.
+    Each call ends at once with :class:`~llmwatch.Cancelled`, whether it connects, waits, reads or backs off, and sends
+    nothing more. A token stays cancelled: a call that gets it later sends nothing at all. Cancelling does not undo what
+    the provider has already done.
     """
 
     def __init__(self) -> None:
-        # Protects the three fields below. Callbacks run after it is released, so it is a leaf. A signal handler may
-        # cancel in the middle of another method of the same thread, so it can be taken again.
+        # Protects the three fields below. Callbacks run after its release, so it is a leaf. It is re-entrant: a signal
+        # handler may cancel in the middle of another method of the same thread.
         self._lock = threading.RLock()
         self._cancelled = False
         self._serial = 0
@@ -28,7 +28,7 @@ class CancelToken:
         at_fork.follow(self)
 
     def after_fork(self) -> None:
-        """In a forked child: the calls that hold the token are the parent's, whose threads may have held the lock."""
+        """In a forked child: forget the parent's calls, whose threads may have held the lock."""
         self._lock = threading.RLock()
         self._callbacks = {}
 
@@ -38,25 +38,27 @@ class CancelToken:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Give up every call that holds this token. Calling it again does nothing."""
+        """Cancel every call that holds this token. A second call does nothing."""
         self._cancelled = True
         failed: BaseException | None = None
         while True:
             try:
                 with self._lock:
-                    # One at a time: whoever takes it out is the one who calls it.
+                    # The thread that takes a callback out calls it, so each runs once.
                     _, callback = self._callbacks.popitem()
             except KeyError:
                 break
             try:
                 callback()
-            except BaseException as error:  # one that fails must not keep another call alive
+            except BaseException as error:  # a failing callback must not keep another call alive
                 failed = failed or error
         if failed is not None:
             raise failed
 
     def subscribe(self, callback: Callable[[], None]) -> int:
-        """Have ``callback`` called once on cancellation, at once if it has happened; the number returned ends that."""
+        """Call ``callback`` once on cancellation, or now if it has happened.
+        Returns a key for :meth:`unsubscribe`.
+        """
         with self._lock:
             self._serial += 1
             key = self._serial
@@ -67,6 +69,6 @@ class CancelToken:
         return key
 
     def unsubscribe(self, key: int) -> None:
-        """Forget a callback; unknown numbers are ignored."""
+        """Forget a callback. Unknown keys are ignored."""
         with self._lock:
             self._callbacks.pop(key, None)

@@ -1,7 +1,6 @@
 """The bounded channel between a worker and its caller.
 
-It has no lock of its own: everything here happens under the attempt's lock, so what was handed over and the verdict are
-always seen together.
+The channel has no lock of its own. The attempt's lock covers it, so both sides see batches and verdict together.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ __all__ = ["Bounds", "Channel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may wait for the caller: number of items and their bytes. One item larger than that passes alone.
-
-    ``held``: bytes that are held back at most; as many as may wait, unless it is given.
+    """How much may wait for the caller: a number of items, and their bytes. A larger item passes alone.
+    ``held``: bytes that are held back at most; ``None``: as many as may wait.
     """
 
     items: int = 1024
@@ -31,9 +29,8 @@ class Bounds:
 
 class Channel(Generic[T]):
     """Batches on their way from the worker to the caller.
-
-    Until :meth:`open` nothing is visible to the caller: batches are *held back*. They are never lost: if they outgrow
-    the bounds they are let through, because waiting for room would be waiting for ever.
+    Until :meth:`open` the caller sees no batch: batches are *held back*. Held batches that outgrow the bounds are let
+    through, since the worker would wait for room for ever.
     """
 
     __slots__ = ("_batches", "_bounds", "_count", "_held", "_size", "changed", "closed", "opened", "room", "silent")
@@ -52,7 +49,7 @@ class Channel(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """No room for more, until the caller takes something."""
+        """Whether the channel has no room until the caller takes a batch."""
         return self._count >= self._bounds.items or self._size >= self._bounds.size
 
     def put(self, batch: list[T], size: int) -> None:
@@ -71,7 +68,7 @@ class Channel(Generic[T]):
                 self.open()
 
     def open(self) -> None:
-        """Let what was held back through, in order, and everything after it."""
+        """Let the held batches through in order, and every later batch."""
         if self.opened:
             return
         self.opened = True
@@ -94,14 +91,14 @@ class Channel(Generic[T]):
         return batch
 
     def drop_held(self) -> None:
-        """The attempt failed: what was held back is never shown."""
+        """Discard the held batches: the attempt failed, and the caller must not see them."""
         for batch, size in self._held:
             self._count -= len(batch)
             self._size -= size
         self._held.clear()
 
     def close(self) -> None:
-        """The call was given up: everything is discarded, and nobody waits any more."""
+        """Discard everything and wake both sides: the call was cancelled."""
         self.closed = True
         self._batches.clear()
         self._held.clear()
@@ -109,13 +106,11 @@ class Channel(Generic[T]):
         self.wake()
 
     def silence(self) -> None:
-        """Nobody is woken any more: the interpreter exits, and a daemon thread that wakes now can only print a
-        traceback.
-        """
+        """Wake no thread any more: while the interpreter exits, a daemon thread could only print a traceback."""
         self.silent = True
 
     def wake(self) -> None:
-        """Let both sides look again."""
+        """Have both sides look again."""
         if self.silent:
             return
         self.changed.wake()

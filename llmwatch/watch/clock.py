@@ -1,8 +1,7 @@
-"""The one place that knows what time it is.
+"""The only module that reads the time.
 
-Every duration in llmwatch is measured on a :class:`Clock`, which is monotonic; wall time is read only for records and
-for HTTP dates. All waits that have a limit go through the clock as well, so that a :class:`ManualClock` can stand in
-for real time: nothing else imports ``time``.
+Every duration in llmwatch is measured on a :class:`Clock`, which is monotonic. Wall time serves only records and HTTP
+dates. Every bounded wait goes through the clock too, so a :class:`ManualClock` can replace real time.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ T = TypeVar("T")
 
 
 class Waiter:
-    """What one thread sleeps on. Whoever puts something in wakes it, now or as soon as it sleeps, and never fails.
-
+    """The object that one thread sleeps on. :meth:`put` wakes the thread, now or as soon as it sleeps.
     It is a lock, since a ``SimpleQueue`` does not always come back from a wait that signal handlers interrupt (CPython
     3.10 to 3.12).
     """
@@ -29,27 +27,27 @@ class Waiter:
         self._woken.acquire()
 
     def put(self, item: None = None) -> None:
-        """Wake it. Takes no lock."""
+        """Wake the thread. Takes no lock and never fails."""
         try:
             self._woken.release()
         except RuntimeError:
-            return  # somebody else has, and it has not slept since
+            return  # already woken, and the thread has not slept since
 
     @property
     def woken(self) -> bool:
-        """It will not sleep."""
+        """Whether the thread was woken and will not sleep."""
         return not self._woken.locked()
 
     def get(self, timeout: float = -1) -> None:
-        """Sleep until it is woken. Raises :class:`queue.Empty` after ``timeout`` seconds, if that is not negative."""
+        """Sleep until woken. Raises :class:`queue.Empty` after ``timeout`` seconds, unless that is negative."""
         if not self._woken.acquire(timeout=timeout):
             raise queue.Empty
 
 
 # Queues and locks refuse time-outs near the platform's largest; waking once an hour costs nothing.
 _LONGEST_WAIT = 3600.0
-# Only the main thread gets signals. One that comes between its last look and the system call that sleeps is slept over
-# (and on Windows a lock never notices any), so that thread waits in slices; Ctrl-C is to be seen within 0.2 s.
+# Only the main thread runs signal handlers. It misses a signal that comes between its last look and the system call
+# that sleeps, and on Windows a lock notices no signal. So it waits in slices: Ctrl-C works within 0.2 s.
 _SLICE = 0.1
 
 
@@ -57,24 +55,24 @@ class Clock(Protocol):
     """Monotonic seconds, wall seconds, and the two kinds of wait."""
 
     def now(self) -> float:
-        """Seconds on a clock that never goes back; its zero means nothing."""
+        """Seconds on a clock that never goes back; its zero has no meaning."""
 
     def wall(self) -> float:
         """Seconds since the Unix epoch, for records only."""
 
     def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
-        """The next item of ``inbox``, or ``None`` when ``until`` has come (or for no reason: look again)."""
+        """The next item of ``inbox``, or ``None`` when ``until`` has come. May return ``None`` early."""
 
     def wait(self, waiter: Waiter, until: float | None) -> None:
-        """Sleep until something is put into ``waiter``, or until ``until`` has come. It may return early. No lock is
-        held meanwhile, so that whatever a signal handler raises may end it.
+        """Sleep until ``waiter`` is woken or ``until`` has come.
+        May return early. The thread holds no lock meanwhile, so an exception of a signal handler may end the wait.
         """
 
 
 class SystemClock:
     """Real time."""
 
-    # As they are: the time is asked for several times for every event of every stream.
+    # Unwrapped: every event of every stream reads the time several times.
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
 
@@ -101,13 +99,12 @@ class SystemClock:
 
 class ManualClock:
     """Time that moves only when a test moves it.
-
-    :meth:`advance` wakes everybody who waits on this clock, so code under test sees the new time at once and no test
-    sleeps. Wall time moves along, and can be set apart with :meth:`set_wall` to show that no limit depends on it.
+    :meth:`advance` wakes every thread that waits on this clock, so the code under test sees the new time at once. Wall
+    time moves along; :meth:`set_wall` sets it apart, to show that no limit depends on it.
     """
 
     def __init__(self, now: float = 1_000.0, wall: float = 1_700_000_000.0) -> None:
-        self._lock = threading.Lock()  # protects the four fields below; a leaf: nothing is acquired while it is held
+        self._lock = threading.Lock()  # protects the four fields below; a leaf
         self._now = now
         self._wall = wall
         self._inboxes: list[queue.SimpleQueue[object]] = []
@@ -141,7 +138,7 @@ class ManualClock:
         with self._lock:
             if inbox not in self._inboxes:
                 self._inboxes.append(inbox)  # type: ignore[arg-type]
-            # An expiry is over only after its instant, so at the instant itself there is nothing to do yet.
+            # A limit expires only after its instant, so at the instant itself there is nothing to do.
             due = until is not None and until < self._now
         if due:
             try:

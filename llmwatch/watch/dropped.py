@@ -1,20 +1,18 @@
-"""Calls that were dropped unclosed: nobody refers to their stream, response or iterator any more, and they are told of
-all the same.
+"""Calls that the user dropped unclosed: nothing refers to their stream, response or iterator any more.
 
-A finalizer may run in any thread between any two steps, with any lock held, so it only leaves word
-(:class:`Dropped`). The supervisor ends the attempt, and hands on what is left to do in two steps, neither of them in
-its own thread:
+The library still makes their records. A finalizer may run in any thread between any two steps, with any lock held, so
+it only puts a :class:`Dropped` into the supervisor's inbox. The supervisor ends the attempt and passes the rest on in
+two steps, each in a thread of its own that lives while there are jobs:
 
-* ``CLOSING`` ends the call: it makes the record, and gives back what the call holds before the gate of its origin.
-  That is our own work, takes a fraction of a millisecond, and waits for nobody.
-* ``TELLING`` calls the user's sinks. One that blocks holds up the records of other dropped calls, and nothing else:
-  neither the watch, nor the gate, nor a call that somebody still holds.
+* ``CLOSING`` ends the call: it makes the record, and frees the call's place at the gate of its origin. This runs only
+  library code, takes a fraction of a millisecond, and waits for nothing.
+* ``TELLING`` calls the user's sinks. A sink that blocks delays the records of other dropped calls, but neither the
+  watch, nor the gate, nor a call that is still in use.
 
-Each is one thread, which begins with the first dropped call and ends with the last. The worker on its way out would
-be no place for this: one that nothing wakes never comes there, one that is done has been there before the drop, and a
-sink that blocks would keep a thread for every call.
+The call's worker cannot do this. A stuck worker never reaches its end, a finished worker reached it before the drop,
+and a sink that blocks would keep one thread for every call.
 
-At exit what was left word of is finished, within a second. A forked child forgets it: the calls are its parent's.
+At exit the remaining jobs are done within a second. A forked child forgets them: the calls are its parent's.
 """
 
 from __future__ import annotations
@@ -41,14 +39,14 @@ _PAUSE = 0.001
 _MOST_PAUSES = 100
 
 _MOST = 10_000
-"""Records that wait for sinks which block; more are lost."""
+"""Most records that wait for sinks that block; further records are lost."""
 
 Job = Callable[[], object]
 
 
 class Backlog:
-    """Does jobs one after the other in a daemon thread that lives as long as there are any. May be used from any
-    thread; no lock is held while a job runs.
+    """Does jobs one after the other in a daemon thread that lives as long as there are any.
+    Any thread may use it. No lock is held while a job runs.
     """
 
     def __init__(self, name: str, most: int | None = None) -> None:
@@ -56,10 +54,10 @@ class Backlog:
         self._most = most
         self._lock = threading.RLock()  # protects the two fields below; a leaf
         self._jobs: deque[Job] = deque()
-        self._busy: threading.Lock | None = None  # held while the thread is there
+        self._busy: threading.Lock | None = None  # held while the thread lives
 
     def put(self, job: Job) -> bool:
-        """Have ``job`` done, and wait for nothing; ``False`` if too many wait already."""
+        """Queue ``job`` without waiting; ``False`` if too many jobs wait already."""
         with self._lock:
             if self._most is not None and len(self._jobs) >= self._most:
                 return False
@@ -72,15 +70,15 @@ class Backlog:
         busy = threading.Lock()
         busy.acquire()
         try:
-            # Thread.start would wait for the thread to come up, in the supervisor's time.
+            # Thread.start would make the supervisor wait for the thread to come up.
             _thread.start_new_thread(self._launch, (self._jobs, busy))
         except RuntimeError:
-            # No thread can be started: the job waits for the next one, or for the end of the process.
+            # The system has no thread left: the job waits for the next one, or for the end of the process.
             return
         self._busy = busy
 
     def _launch(self, jobs: deque[Job], busy: threading.Lock) -> None:
-        # A bare thread is unknown to threading, and would stay there for ever as a dummy if a sink asked who it is.
+        # threading does not know a bare thread, and would keep a dummy for it if a sink asked for the current thread.
         thread = threading.Thread(target=self._run, args=(jobs, busy), name=self._name, daemon=True)
         try:
             thread.start()
@@ -91,7 +89,7 @@ class Backlog:
         while True:
             with self._lock:
                 if jobs is not self._jobs:
-                    return  # a job has forked, and this is the child
+                    return  # a job has forked, and this is the child process
                 if not jobs:
                     self._run_no_more(busy)
                     return
@@ -109,12 +107,12 @@ class Backlog:
     def _do(job: Job) -> None:
         try:
             job()
-        except BaseException as error:  # a sink that wants to end its thread must not keep the others from being told
+        except BaseException as error:  # a sink that ends its thread must not stop the other jobs
             say(logging.ERROR, "llmwatch: a dropped call could not be told of: %s", redact.described(error))
 
     def finish(self, seconds: float, lend: Lend) -> None:
-        """At exit: wait until the jobs are done, ``seconds`` at most. Where no thread can be started any more (CPython
-        3.12) they are done in one that ``lend`` has.
+        """At exit: wait at most ``seconds`` until the jobs are done.
+        CPython 3.12 starts no thread at exit; ``lend`` then runs the jobs in the supervisor's thread.
         """
         while True:
             with self._lock:
@@ -125,12 +123,12 @@ class Backlog:
                     self._busy.acquire()
                     lend(_Lent(functools.partial(self._run, self._jobs, self._busy)))
                 busy = self._busy
-            # A thread that did not come up, since the interpreter exits, leaves the jobs.
+            # The jobs stay undone if the thread does not come up while the interpreter exits.
             if busy is None or not busy.acquire(timeout=seconds):
                 return
 
     def after_fork(self) -> None:
-        """In a forked child: the jobs, and the thread, are the parent's."""
+        """In a forked child: forget the jobs and the thread, which are the parent's."""
         self._lock = threading.RLock()
         self._jobs = deque()
         self._busy = None
@@ -139,14 +137,13 @@ class Backlog:
 CLOSING = Backlog("llmwatch-closing")
 TELLING = Backlog("llmwatch-telling", _MOST)
 
-# Those that were not handed on, by their ids. No lock: one step of the interpreter puts in, one takes out.
+# Dropped calls that were not passed on, by their ids. No lock: adding and removing are one step each.
 _left: dict[int, Dropped] = {}
 
 
 class Dropped:
-    """Word of one dropped call, for the supervisor's inbox. ``close`` ends the call and says so; it is called once.
-
-    Making one takes no lock and runs no code of the user's.
+    """A dropped call, for the supervisor's inbox. ``close`` ends the call and is called once.
+    Making one takes no lock and runs no user code.
     """
 
     __slots__ = ("_close", "armed")
@@ -157,11 +154,13 @@ class Dropped:
         _left[id(self)] = self
 
     def examine(self, now: float) -> tuple[Action, float | None]:
-        """The call is over. Its attempt was examined before, for it came first."""
+        """The call is over. The supervisor examined its attempt before, since that came first."""
         return Action.KILL, None
 
     def abort(self) -> None:
-        """Hand the call on, once the attempts that have to be ended are. Whoever takes ``close`` out does it."""
+        """Pass ``close`` on, once every attempt that has to end has ended.
+        The thread that takes it out does it.
+        """
         try:
             close = self._close.pop()
         except IndexError:
@@ -190,12 +189,10 @@ Lend = Callable[["_Lent"], None]
 
 
 def finish(lend: Lend) -> None:
-    """At exit: tell of the calls that were dropped and not told of yet. ``lend`` gives the supervisor something to do,
-    which has nothing to watch any more.
-    """
+    """At exit: finish the dropped calls. ``lend`` puts a job into the inbox of the supervisor, now idle."""
     for dropped in list(_left.values()):
         dropped.abort()
-    # The supervisor may be about to hand one on.
+    # The supervisor may be about to pass a dropped call on.
     for _ in range(_MOST_PAUSES):
         if not _left:
             break

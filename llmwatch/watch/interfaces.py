@@ -1,8 +1,9 @@
-"""What the parts of the watchdog, and a transport, ask of each other.
+"""What the parts of the watchdog, and a transport, require of each other.
 
-The watchdog knows no socket. A transport hands it a :class:`Handle` for each socket while an attempt owns it, and
-reports through :class:`Observer` how far the attempt has come. Anything that blocks can be watched this way; tests
-script both sides. The supervisor and the registry know an attempt as :class:`Watched` and :class:`WatchedAttempt`.
+The watchdog knows no socket. A transport gives it a :class:`Handle` for each socket while an attempt owns the socket,
+and reports through :class:`Observer` how far the attempt has come. Anything that blocks can be watched this way, and
+tests script both sides. The supervisor and the registry know an attempt as :class:`Watched` and
+:class:`WatchedAttempt`.
 """
 
 from __future__ import annotations
@@ -20,48 +21,47 @@ class Aborted(Exception):
 
 class Handle(Protocol):
     """A duplicate of one socket, owned by one attempt.
-
-    ``shutdown`` and ``waiting`` are called with the attempt's lock held, so that neither can meet a descriptor that
-    ``release`` has given back to the system; all three must return at once.
+    ``shutdown``, ``waiting`` and ``release`` are called with the attempt's lock held, so that none can meet a
+    descriptor which ``release`` has given back to the system. All three must return at once.
     """
 
     def shutdown(self) -> None:
-        """Wake whoever is blocked on the socket, in every phase. Must not close it, and must not raise."""
+        """Wake the thread that is blocked on the socket, in every phase. Must not close it or raise."""
 
     def waiting(self) -> bool:
-        """Whether bytes or an end of file lie in the kernel, unread."""
+        """Whether the kernel holds unread bytes or an end of file."""
 
     def release(self) -> None:
-        """Close the duplicate: this attempt has no more business with the socket."""
+        """Close the duplicate: the attempt no longer owns the socket."""
 
     def detach_in_child(self) -> None:
         """In a forked child: give up both descriptors without a shutdown, which would cut the parent's stream."""
 
 
 class Observer(Protocol):
-    """What a transport tells the attempt that it works for. Each method raises :class:`Aborted` when the attempt is
-    over.
+    """What a transport reports to its attempt.
+    Each method but ``disown`` may raise :class:`Aborted` once the attempt is over.
     """
 
     def check(self) -> None:
-        """Nothing to report; just stop here if the attempt is over."""
+        """Only raise :class:`Aborted` if the attempt is over."""
 
     def adopt(self, handle: Handle, *, reused: bool | None = None, idle: float | None = None) -> None:
-        """The attempt owns this socket from now on. ``idle``: seconds it lay unused in the pool before."""
+        """The attempt owns this socket from now on. ``idle``: seconds that the socket lay unused in the pool."""
 
     def disown(self, handle: Handle) -> bool:
-        """Ownership ends here, before anybody else can get at the socket. ``False``: it must not be used again. Never
-        raises.
+        """Ownership ends here, before the pool has the socket.
+        ``False``: it must not be used again. Never raises.
         """
 
     def connected(self) -> None:
-        """The request can be sent."""
+        """The connection stands: the request can be sent."""
 
     def sending(self, size: int) -> None:
         """``size`` bytes of the request are about to be written."""
 
     def pause(self) -> None:
-        """Whoever makes the request's body takes his time: nobody waits for the provider until :meth:`unpause`."""
+        """The producer of the request's body is slow: the limits stand still until :meth:`unpause`."""
 
     def unpause(self) -> None:
         """Take back one :meth:`pause`."""
@@ -70,13 +70,13 @@ class Observer(Protocol):
         """The kernel has the last byte of the request."""
 
     def answering(self) -> None:
-        """The response began, though its head did not come whole: the request has arrived."""
+        """The response began, though its head is not whole: the request has arrived."""
 
     def headers(self, status: int, *, refused: bool, request_id: str | None = None) -> None:
-        """The head of the response is here. ``refused``: it is an error, of which only a short body will be read."""
+        """The head of the response is here. ``refused``: an error, of which only a short body will be read."""
 
     def time_left(self, limit: str) -> float | None:
-        """Seconds that are left on a running limit; ``None`` if it does not run."""
+        """Seconds left on ``limit``; ``None`` if the limit does not run."""
 
 
 class Watched(Protocol):
@@ -85,25 +85,25 @@ class Watched(Protocol):
     armed: float
 
     def examine(self, now: float) -> tuple[Action, float | None]:
-        """Judge the limits; what has to be done, and when to look again (which becomes ``armed``)."""
+        """Judge the limits. Returns what has to be done, and when to look again (then ``armed``)."""
 
     def abort(self) -> None:
-        """Shut what the attempt owns and free its caller."""
+        """Shut down what the attempt owns, and free its caller."""
 
 
 class WatchedAttempt(Watched, Protocol):
-    """What the registry, and those who go through it, know of an attempt."""
+    """What the registry and its users know of an attempt."""
 
     @property
     def verdict(self) -> Verdict | None:
-        """How it has ended, if it has."""
+        """How the attempt ended; ``None`` while it runs."""
 
     @property
     def late(self) -> int:
-        """What its worker reported after its end."""
+        """Number of observations that came after the verdict."""
 
     def end_at_exit(self) -> None:
-        """Give it up, since the process ends; nobody is waited for."""
+        """Cancel the attempt, since the process ends, and wait for no thread."""
 
     def detach_in_child(self) -> None:
-        """In a forked child: give up the sockets without a shutdown, and take no lock."""
+        """In a forked child: give up the sockets without a shutdown. Takes no lock of the parent's."""

@@ -1,9 +1,9 @@
-"""Starting a thread, whole or not at all.
+"""Starting a thread completely or not at all.
 
-``Thread.start`` waits in Python code for the new thread to come up. What a signal handler raises there can leave a lock
-held that the new thread needs for its first step, which then never comes, or lets ``start`` fail although the thread
-runs. Only the main thread runs handlers. So it starts a bare thread, which is one step of the interpreter, and that one
-calls ``Thread.start``.
+``Thread.start`` waits in Python code for the new thread to come up. An exception of a signal handler there can leave a
+lock held that the new thread needs for its first step, or can make ``start`` fail although the thread runs. Only the
+main thread runs signal handlers. So the main thread starts a bare thread, which is one step of the interpreter, and the
+bare thread calls ``Thread.start``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ __all__ = ["Launch"]
 
 class Launch:
     """The start of one thread.
-
-    Whoever takes the thread out of ``_waiting``, which is one step, decides: the launcher starts it, and
-    :meth:`withdraw` keeps it from ever running.
+    Taking the thread out of ``_waiting`` is one step, and decides. The launcher takes it out and starts it, or
+    :meth:`withdraw` takes it out and the thread never runs.
     """
 
     __slots__ = ("_error", "_known", "_settled", "_up", "_waiting")
@@ -29,15 +28,14 @@ class Launch:
         self._waiting = [thread]
         self._error: BaseException | None = None
         self._up = False
-        self._settled = False  # the same, for who must not wait
-        self._known = threading.Lock()  # held until it is known whether the thread came up
+        self._settled = False  # the same, for callers that must not wait
+        self._known = threading.Lock()  # held until the start has succeeded or failed
         self._known.acquire()
 
     def start(self) -> None:
         """Start the thread and wait until it is up. To be called once.
-
-        Raises :class:`~llmwatch.TooManyThreads` where the system has none left. Where anything else is raised, the
-        thread may run or come up yet: :meth:`withdraw` tells.
+        Raises :class:`~llmwatch.TooManyThreads` where the system has no thread left. After any other exception the
+        thread may run or still come up: :meth:`withdraw` tells.
         """
         if threading.get_ident() != threading.main_thread().ident:
             self._start()
@@ -63,11 +61,11 @@ class Launch:
         return True
 
     def came_up(self) -> bool:
-        """Whether the thread has run or runs. One that was not started yet never will."""
+        """Whether the thread runs or has run. A thread that was not started yet never will be."""
         if self._waiting and self.withdraw():
             return False
         if not self._settled:
-            # Only until then: a signal handler may come here from inside this very block, and would wait for itself.
+            # Only until then: a signal handler that interrupts this very block would wait for itself.
             with self._known:
                 pass
         return self._up

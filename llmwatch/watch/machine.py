@@ -1,25 +1,23 @@
-"""The state machine of one attempt: which limits run, and what has expired. Pure: ``now`` is an argument, nothing
-blocks.
+"""The state machine of one attempt: which limits run, and which have expired.
 
-The rules it keeps, and that its property tests check:
+The machine is pure: ``now`` is an argument, and nothing blocks. It keeps these rules, which its property tests check:
 
-* What was seen moves the phase forward along :data:`~llmwatch.watch.states.TABLE` and never back, with one exception
-  that the table shows: content after a ``finish`` (the mark was a hint) returns to ``GENERATING``. No first-something
-  limit is ever started again.
-* The ``finish`` limit replaces ``stale`` and ``progress``. Where it is off they run on; whatever expires after a
-  ``finish`` is a success.
-* An observation implies the earlier ones: headers without ``SENT`` are legal (a transport may swallow a reset while
-  writing, a mock opens no connection). What is behind the phase is ignored.
-* Time that is held (the caller keeps the worker waiting, or the limits were paused) is subtracted from every limit but
-  ``deadline``. Nothing else is: what the worker does with a piece that it has read counts.
-* A limit has expired when ``now`` is *after* its expiry. An observation at the very instant counts as in time: done
-  wins a tie.
-* A limit on reading that expires gets one grace of :data:`GRACE` seconds per wait if bytes were waiting in the kernel
-  or the supervisor itself came late. An observation which reaches the machine before the supervisor did proves the same
-  thing, so it is accepted; on the other limits, and once the grace is used, the time stamps decide and nothing else.
-* In a flood bytes always wait, and something is always observed. So both excuse a limit on content, or ``finish``,
+* An observation moves the phase forward along :data:`~llmwatch.watch.states.TABLE`, never back, with one exception in
+  the table: content after a ``finish`` returns to ``CONTENT``, since a finish mark is a hint. No first-something limit
+  is ever started again.
+* The ``finish`` limit replaces ``stale`` and ``progress``. Where ``finish`` is off they run on. Any limit that expires
+  after a ``finish`` ends the attempt successfully.
+* An observation implies the earlier ones. Headers without ``SENT`` are legal: a transport may swallow a reset while it
+  writes, and a mock opens no connection. An observation behind the phase is ignored.
+* Held time (the caller keeps the worker waiting, or the limits were paused) is subtracted from every limit but
+  ``deadline``. Nothing else is subtracted: the time in which the worker processes a piece counts.
+* A limit has expired when ``now`` is *after* its expiry. An observation at the very instant is in time.
+* A limit on reading that expires gets one grace of :data:`GRACE` seconds per wait, if bytes waited in the kernel or the
+  supervisor itself was late. An observation that reaches the machine before the supervisor looked proves the same, so
+  it is accepted. On the other limits, and after the grace, only the time stamps decide.
+* In a flood bytes always wait, and observations always come. Both therefore excuse ``finish`` or a limit on content
   only where nothing was read for a second before.
-* There is one verdict. What comes later is counted in ``late`` and changes nothing.
+* There is one verdict. A later observation is counted in ``late`` and changes nothing.
 """
 
 from __future__ import annotations
@@ -31,23 +29,21 @@ from llmwatch.watch.verdict import Action, Due, Verdict, VerdictKind
 
 __all__ = ["GRACE", "Action", "Due", "Machine", "Phase", "Seen", "Verdict", "VerdictKind"]
 
-# For what runs with every read: a member of an enum costs as much as a call on Python 3.10 and 3.11.
+# The code for each read uses these: an enum member costs as much as a call on Python 3.10 and 3.11.
 _BYTE = Seen.BYTE
 _DRAINING = Phase.DRAINING
 _DONE = VerdictKind.DONE
 
 GRACE = 1.0
-"""Seconds: the grace of a limit on reading, and how late a supervisor may wake before it mistrusts its own view."""
+"""Seconds: the grace of a limit on reading, and the supervisor's lateness that excuses such a limit."""
 
 ERROR_BODY = 5.0
-"""Seconds for the body of an HTTP error; it only adds words to a failure that is already known."""
+"""Seconds for the body of an HTTP error, which only adds detail to a known failure."""
 
 
 class Machine:
-    """One attempt's limits and verdict.
-
-    ``limits`` maps the names of the limits to seconds, ``None`` for a limit that is off; ``deadline_at`` is the
-    instant at which the whole call ends. Not thread-safe: the attempt's lock serialises it.
+    """One attempt's limits and verdict. Not thread-safe: the attempt's lock serialises it.
+    ``limits`` maps limit names to seconds (``None``: off). ``deadline_at`` is the instant at which the whole call ends.
     """
 
     __slots__ = (
@@ -82,12 +78,12 @@ class Machine:
         self._graces: dict[str, float] = {}
         self._held_at: float | None = None
         self._held_total = 0.0
-        # What was held before a limit began, where there was anything.
+        # Held seconds before a limit began, where there were any.
         self._held_before: dict[str, float] = {}
         self._last_byte: float | None = None
         self.last_byte_at: float | None = None
-        # No limit expires before this instant: the next expiry, or earlier. Resetting and holding only move expiries
-        # later, so it need not follow them.
+        # No limit expires before this instant, which may be earlier than the next expiry: resets and holds only move
+        # expiries later, so it need not follow them.
         self.soonest = _NEVER if deadline_at is None else deadline_at
         self._soonest_of_hold = False
 
@@ -103,11 +99,11 @@ class Machine:
 
     @property
     def held(self) -> bool:
-        """Nobody waits for the provider just now."""
+        """Whether the limits stand still."""
         return self._held_at is not None
 
     def hold(self, now: float) -> None:
-        """Stop every limit but the deadline; they keep what is left of them."""
+        """Stop every limit but the deadline; each keeps its remaining seconds."""
         if self._held_at is None:
             self._held_at = now
 
@@ -122,10 +118,8 @@ class Machine:
     # -- observations -------------------------------------------------------
 
     def seen(self, what: Seen, now: float) -> bool:
-        """Take in an observation; ``False`` if the attempt is over and it came late.
-
-        A terminal event makes the verdict *done*. An observation after an expiry that nothing excuses makes it
-        *killed*.
+        """Take in an observation; ``False`` if it came after the end of the attempt.
+        A terminal event sets the verdict *done*. An observation after an expiry without an excuse sets *killed*.
         """
         if self.verdict is not None:
             if not (self.verdict.kind is _DONE and what is _BYTE):
@@ -137,7 +131,7 @@ class Machine:
             self._conclude(overdue, now)
             self.late += 1
             return False
-        # Here, and not in functions of their own: this runs several times for every event of every stream.
+        # Inline, not in functions of their own: this runs several times for every event of every stream.
         active = (now if self._held_at is None else self._held_at) - self._held_total
         self.phase = cell.next
         anchors, graces = self._anchors, self._graces
@@ -187,14 +181,14 @@ class Machine:
         return first
 
     def reset(self, limit: str, now: float) -> None:
-        """Something moved on: ``limit``, if it runs, begins anew. One that has run out before stays as it is."""
+        """Restart ``limit`` if it runs and has not expired."""
         if limit in self._anchors and (now <= self.soonest or self._overdue(now) is None):
             self._anchors[limit] = self._active(now)
             self._held_before[limit] = self.held_until(now)
             self._graces.pop(limit, None)
 
     def turn_off(self, limits: Iterable[str]) -> None:
-        """What comes cannot be read, so these limits have nothing to go by: they end, and do not begin again."""
+        """End these limits for good: the body cannot be read, so they have nothing to go by."""
         if self.verdict is not None:
             return
         for limit in limits:
@@ -203,19 +197,19 @@ class Machine:
             self._graces.pop(limit, None)
 
     def _overdue(self, now: float) -> Due | None:
-        """A limit that ran out before this observation, and that nothing excuses."""
+        """The limit that expired before this observation and has no excuse."""
         if self.phase is Phase.REFUSED:
-            # The failure is known, so an end stands as it is; the supervisor drops the connection when it comes to it.
+            # The failure is known, so any end of the body stands; the supervisor drops the connection on expiry.
             return None
         for due in sorted(self._expiries(), key=_order):
             if now <= due.at:
                 return None
             if due.limit in READ_DRIVEN and due.limit not in self._graces:
-                # The supervisor has not looked yet, and that something was read shows that bytes were waiting.
+                # The supervisor has not looked yet, and this observation shows that bytes were waiting.
                 if due.limit not in EVENT_DRIVEN:
                     continue
                 if self._read_nothing(now):
-                    # What is made of the bytes that were read now may come to be seen in that time.
+                    # The worker has this time to find events in the bytes it just read.
                     self._graces[due.limit] = self._active(now) + GRACE
                     continue
             return due
@@ -238,8 +232,8 @@ class Machine:
         return found
 
     def next_expiry(self) -> Due | None:
-        """Which limit expires next and when, a function of the state alone; ``None`` if none runs."""
-        # As _expiries, without an object for each limit: this runs with every step of an attempt.
+        """The limit that expires next, and when; ``None`` if no limit runs."""
+        # The same as _expiries without an object for each limit: this runs with every step of an attempt.
         next_limit, soonest, graces = "", _NEVER, self._graces
         if self._held_at is None:
             for limit, anchor in self._anchors.items():
@@ -261,22 +255,21 @@ class Machine:
         return None if anchor is None or seconds is None else max(0.0, anchor + seconds - self._active(now))
 
     def due(self, now: float) -> Due | None:
-        """The limit that has expired, the earliest first; ``None`` while all are in time."""
+        """The limit that expired first; ``None`` while all are in time."""
         first = None if now <= self.soonest else self.next_expiry()
         return first if first is not None and now > first.at else None
 
     def _read_nothing(self, now: float) -> bool:
-        """Whether nothing was read in the last second, although something waited: then nobody could read."""
+        """Whether no byte was read in the last second: then the worker had no chance to read."""
         return self.last_byte_at is None or now - self.last_byte_at >= GRACE
 
     def may_look(self, due: Due) -> bool:
-        """Whether a look at the kernel's socket could still excuse this limit."""
+        """Whether waiting bytes in the kernel could still excuse this limit."""
         return self.verdict is None and due.limit in READ_DRIVEN and due.limit not in self._graces
 
     def expire(self, now: float, *, waiting: bool = False) -> Action:
-        """Judge the limits. ``waiting``: bytes or an end of file lie in the kernel for this attempt, unread.
-
-        The caller does what the action says, after every verdict of the moment is in.
+        """Judge the limits. ``waiting``: the kernel holds unread bytes or an end of file for this attempt.
+        The caller carries out the action once every verdict of the moment is in.
         """
         due = self.due(now)
         if due is None:
@@ -314,19 +307,19 @@ class Machine:
     # -- other ends ---------------------------------------------------------
 
     def finish(self, now: float) -> bool:
-        """The body was read to its end, and the end was in order."""
+        """The worker read the body to its end, and the end was in order."""
         return self._end(Verdict(kind=VerdictKind.DONE, at=now, phase=self.phase), now)
 
     def fail(self, error: BaseException, now: float) -> bool:
-        """The worker ran into ``error``."""
+        """The worker met ``error``."""
         return self._end(Verdict(kind=VerdictKind.FAILED, at=now, phase=self.phase, error=error), now)
 
     def cancel(self, by: str, now: float) -> bool:
-        """Somebody gave the call up."""
+        """The call was cancelled. ``by``: the source of the cancellation."""
         return self._end(Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by=by), now)
 
     def _end(self, verdict: Verdict, now: float) -> bool:
-        """Set the verdict if there is none; a limit that expired before it, and that nothing excuses, comes first."""
+        """Set the verdict if there is none. An earlier expiry without an excuse takes precedence."""
         if self.verdict is not None:
             return False
         if verdict.kind is not VerdictKind.CANCELLED:
@@ -342,13 +335,12 @@ class Machine:
         self._anchors.clear()
         self._graces.clear()
         if self.phase is Phase.REFUSED and self.verdict is None:
-            # The connection is being dropped; the verdict comes from the worker, which must not find a deadline in
-            # its way.
+            # The connection is being dropped. The worker sets the verdict, and a deadline must not come before it.
             self.deadline_at = None
         self.soonest = _NEVER if self.deadline_at is None else self.deadline_at
 
     def detach_in_child(self, now: float) -> None:
-        """In a forked child: over, whatever it was in the parent."""
+        """In a forked child: cancelled, whatever the state in the parent."""
         self.verdict = Verdict(kind=VerdictKind.CANCELLED, at=now, phase=self.phase, by="lifecycle")
         self._stop_limits()
 

@@ -1,7 +1,7 @@
 """A call inside a call: work that an attempt's worker waits for ends together with the attempt.
 
-The inner call's locks are taken under the outer attempt's. They nest as the calls do, so there is no way back up: what
-an inner call does never takes the lock of an outer one while it holds its own.
+The inner call's locks are taken under the outer attempt's lock. An inner call never takes an outer lock while it holds
+its own.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ __all__ = ["ChildCallHandle"]
 
 
 class ChildCallHandle:
-    """A :class:`~llmwatch.watch.interfaces.Handle` that stands for an inner call; ``end`` gives that call up, at
-    once.
-    """
+    """A :class:`~llmwatch.watch.interfaces.Handle` for an inner call, which ``end`` cancels at once."""
 
     def __init__(self, end: Callable[[str], object]) -> None:
         self._end = end
 
     def shutdown(self) -> None:
-        """Give the inner call up; its worker is woken by its own sockets."""
+        """Cancel the inner call; its own sockets wake its worker."""
         self._end("lifecycle")
 
     def waiting(self) -> bool:
-        """What the inner call has in its sockets says nothing about the outer one."""
+        """``False``: bytes in the inner call's sockets say nothing about the outer call."""
         return False
 
     def release(self) -> None:
         """The inner call is over."""
 
     def detach_in_child(self) -> None:
-        """In a forked child: the inner attempt is inert by itself."""
+        """In a forked child: nothing, since the inner attempt detaches itself."""

@@ -1,8 +1,8 @@
-"""Whether somebody has exchanged the threads of this process, and too late.
+"""Detects a process whose threads were patched after llmwatch was imported.
 
-gevent and eventlet turn threads into greenlets, in which all that is imported afterwards runs. What was imported before
-keeps locks and thread-local data of the other kind: all greenlets of one thread share the latter, so that two calls
-meet each other's sockets, and a supervisor of before is woken by nothing of after.
+gevent and eventlet turn threads into greenlets for all code that is imported afterwards. Code that was imported before
+keeps locks and thread-local data of the other kind. All greenlets of one thread then share the thread-local data, so
+two calls meet each other's sockets, and nothing wakes a supervisor of before the patch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PATCH = {"gevent": "gevent.monkey.patch_all()", "eventlet": "eventlet.monkey_pa
 
 
 def _maker() -> str | None:
-    """The package whose locks are threading's, ``None`` for Python's own. Nothing is imported for it."""
+    """The package that makes threading's locks; ``None`` for Python's own. Imports nothing."""
     module: str = getattr(threading.Lock, "__module__", None) or ""
     package = module.partition(".")[0]
     return package if package in _PATCH else None
@@ -27,7 +27,7 @@ _at_import = _maker()
 
 
 def check() -> None:
-    """Raises :class:`~llmwatch.ConfigError` where threads are not what they were when llmwatch was imported."""
+    """Raise :class:`~llmwatch.ConfigError` if threads were patched since llmwatch was imported."""
     maker = _maker()
     if maker is not None and maker != _at_import:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Who is alive: the process-wide count of attempts, workers and orphans behind :func:`llmwatch.stats`."""
+"""The process-wide registry of attempts, workers and orphans behind :func:`llmwatch.stats`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from llmwatch.watch.interfaces import WatchedAttempt
 __all__ = ["MOST_ORPHANS", "Registry"]
 
 MOST_ORPHANS = 64
-"""Workers that cannot be woken are let go, but not without end."""
+"""Most workers that may be stuck; no attempt starts while there are as many."""
 
 
 class Registry:
-    """Counts, and the set of attempts that have no verdict yet or still drain.
+    """The attempts whose worker lives, and counts.
 
-    ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and nothing is acquired
-    while it is held. A signal handler or a finalizer of the thread that holds it may make a call: it is re-entrant,
-    as are all locks that a call takes on its way.
+    ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and no lock is taken under
+    it. It is re-entrant, as are all locks of a call, since a signal handler or a finalizer of the thread that holds it
+    may make a call.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Registry:
             self._late += late
 
     def orphan(self, attempt: WatchedAttempt) -> None:
-        """A worker did not wake although its attempt is over."""
+        """The worker did not wake although its attempt is over."""
         with self._lock:
             if attempt in self._live and attempt not in self._orphans:
                 self._orphans.add(attempt)
@@ -53,7 +53,7 @@ class Registry:
             return len(self._orphans)
 
     def live(self) -> list[WatchedAttempt]:
-        """Attempts whose worker is still there."""
+        """The attempts whose worker lives."""
         with self._lock:
             return list(self._live)
 
@@ -61,7 +61,7 @@ class Registry:
         with self._lock:
             live = list(self._live)
             orphans, unabortable, late = len(self._orphans), self._unabortable, self._late
-        # Looked at outside the lock: an attempt's own lock is taken before this one, never after it.
+        # Read outside the lock: an attempt's lock is taken before this lock, never after it.
         running = sum(1 for attempt in live if attempt.verdict is None)
         return {
             "live_attempts": running,
@@ -72,7 +72,5 @@ class Registry:
         }
 
     def inherited(self) -> list[WatchedAttempt]:
-        """In a forked child, where no other thread runs: the attempts of the parent, without the lock that a thread
-        may have held.
-        """
+        """In a forked child: the parent's attempts, read without the lock, which another thread may have held."""
         return list(self._live)

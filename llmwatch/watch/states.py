@@ -1,8 +1,8 @@
-"""The state machine as tables: the phases, what can be seen in each, and which limits that starts, resets and ends.
+"""The state machine as tables: phases, observations, and the limits that they start, reset and end.
 
-:data:`STEPS` is written by hand, one row a phase. An observation implies the earlier ones (a transport may swallow a
-reset while writing, a mock opens no connection), so :data:`TABLE` is made of it: every phase times every observation,
-the implied steps folded in, and nothing undefined.
+:data:`STEPS` is written by hand, one row a phase. An observation implies the earlier ones: a transport may swallow a
+reset while it writes, and a mock opens no connection. :data:`TABLE` is computed from it: every phase times every
+observation, with the implied steps folded in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Phase(str, Enum):
-    """Where an attempt stands: the last thing that was seen of it, or what it is at."""
+    """Where an attempt stands: the last observation, or the present step."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -45,16 +45,15 @@ class Phase(str, Enum):
 
     def __init__(self, name: str) -> None:
         self.public = "finishing" if name == "ending" else name
-        """Its name in errors, notices and records, one of :data:`llmwatch.records.PHASES`. That an end mark came
-        without a finish mark is of no interest there.
+        """The phase's name in errors, notices and records, one of :data:`llmwatch.records.PHASES`.
+        These do not tell an end mark without a finish mark apart from a finish mark.
         """
 
 
 class Seen(str, Enum):
-    """What a worker can observe.
-
-    ``FINISH`` is a finish mark that is believed, or news after it; ``END`` an end mark without a finish mark;
-    ``TERMINAL`` both, after which the answer is whole however its body ends.
+    """An observation of a worker.
+    ``FINISH``: a credible finish mark, or content-free news after it. ``END``: an end mark without a finish mark.
+    ``TERMINAL``: both, after which the answer is whole however its body ends.
     """
 
     BEGUN = "begun"
@@ -72,7 +71,7 @@ class Seen(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one observation does in one phase. ``replaces``: limits that end where ``finish`` is on."""
+    """What one observation does in one phase. ``replaces``: limits that end if ``finish`` is on."""
 
     next: Phase
     ends: frozenset[str] = frozenset()
@@ -96,7 +95,7 @@ def _cell(next: Phase, *, ends: str = "", starts: str = "", resets: str = "", re
 
 
 ATTEMPT_LIMITS = tuple(name for name, row in LIMITS.items() if row.since != "call")
-"""Those of an attempt, in the order in which a tie is settled: the more specific limit names the reason."""
+"""The limits of an attempt. The order settles a tie: the more specific limit comes first."""
 # total runs on: content after a finish leads back to CONTENT, and nothing resets total.
 _AT_FINISH = "headers ttfb first_event first_content error_body"
 _AT_END = f"{_AT_FINISH} stale progress finish"
@@ -104,7 +103,7 @@ _FINISH = _cell(Phase.FINISHING, ends=_AT_FINISH, starts="finish", replaces="sta
 _END = _cell(Phase.ENDING, ends=_AT_END, starts="drain")
 _TERMINAL = _cell(Phase.DRAINING, ends=" ".join(ATTEMPT_LIMITS), starts="drain")
 
-# One row a phase: what can be seen next, and which limits that ends, starts or resets.
+# One row a phase: each next observation, and the limits that it ends, starts or resets.
 STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
     Phase.IDLE: {
         Seen.BEGUN: _cell(Phase.CONNECTING, starts="connect"),
@@ -153,7 +152,7 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
         Seen.TERMINAL: _TERMINAL,
     },
     Phase.ENDING: {
-        # Nothing but the end of the body is waited for, and what comes does not lengthen the wait.
+        # The worker waits only for the end of the body, and no data lengthens the wait.
         Seen.BYTE: _cell(Phase.ENDING),
         Seen.EVENT: _cell(Phase.ENDING),
         Seen.CONTENT: _cell(Phase.ENDING),
@@ -167,7 +166,7 @@ STEPS: Mapping[Phase, Mapping[Seen, Cell]] = {
     Phase.DRAINING: {},
 }
 
-# What each observation presupposes.
+# The observation that each observation implies.
 _BEFORE: Mapping[Seen, Seen | None] = {
     Seen.BEGUN: None,
     Seen.CONNECTED: Seen.BEGUN,
@@ -184,9 +183,7 @@ _BEFORE: Mapping[Seen, Seen | None] = {
 
 
 def _resolve(phase: Phase, seen: Seen) -> Cell | None:
-    """The cell of ``seen`` in ``phase``, made of the implied steps where it skips some; ``None`` where it lies
-    behind.
-    """
+    """The cell of ``seen`` in ``phase``, with the implied steps; ``None`` if it lies behind the phase."""
     step = STEPS[phase].get(seen)
     if step is not None:
         return step
@@ -203,12 +200,14 @@ def _complete() -> Mapping[Phase, Mapping[Seen, Cell]]:
 
 
 TABLE = _complete()
-"""Every phase times every observation: none is undefined."""
+"""A cell for every phase and every observation."""
 
 CONTENT_DRIVEN = tuple(name for name in EVENT_LIMITS if name != "finish")
-"""Those that nothing can be said of where what comes is not read."""
+"""Limits that mean nothing if no dialect reads the body."""
 EVENT_DRIVEN = frozenset(EVENT_LIMITS)
-"""Those that no byte as such ends or resets: in a flood of keep-alives bytes always wait, and do not excuse them."""
+"""Limits that no byte as such ends or resets.
+In a flood of keep-alives waiting bytes do not excuse them.
+"""
 READ_DRIVEN = frozenset(READ_LIMITS)
-# Here it is known how the attempt ends, so whatever expires only drops the connection.
+# The result of the attempt is known in these phases, so an expiry only drops the connection.
 SETTLED = frozenset({Phase.FINISHING, Phase.ENDING, Phase.REFUSED, Phase.DRAINING})

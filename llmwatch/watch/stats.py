@@ -1,4 +1,4 @@
-"""What is counted of an attempt while it runs."""
+"""Counters and findings of an attempt while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AttemptStats"]
 
 @dataclass(slots=True)
 class AttemptStats:
-    """What was counted and noted while an attempt ran; it is frozen with the verdict."""
+    """Counters and findings of an attempt while it runs; frozen with the verdict."""
 
     request_bytes: int = 0
     response_bytes: int = 0
@@ -27,27 +27,27 @@ class AttemptStats:
     comments: int = 0
     stray_lines: int = 0
     contradictions: int = 0
-    """Events that restated something as it was not said."""
+    """Events that repeated earlier data with a different value."""
     dialect: str | None = None
     content_type: str | None = None
     content_encoding: str | None = None
     proxy: str | None = None
-    """Host and port of a proxy that took the request as a server does."""
+    """Host and port of a proxy that received the request in a server's place."""
     pending_bytes: int = 0
     end: str | None = None
-    """How a streamed answer that is whole ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""
+    """How a whole streamed answer ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""
     fault: LLMWatchError | None = field(default=None, repr=False)
-    """What is wrong with an answer that was handed on as it came."""
+    """The fault of an answer that was passed on unchanged."""
     unread: bool = False
-    """The answer is nothing that a dialect reads."""
+    """Whether no dialect reads the answer."""
     function: bool = False
-    """The work is a wrapped function, of which only signs are seen."""
+    """Whether the work is a wrapped function, of which llmwatch sees only signs."""
     provider_acted: bool = False
-    """The answer shows that the provider ran, or may run, a tool of its own with side effects."""
+    """Whether the answer shows that the provider ran, or may run, a tool of its own with side effects."""
     beaten: bool = False
-    """A wrapped function has shown that it has begun to do something: a beat, an item, an answer that it got."""
+    """Whether a wrapped function has shown that it began: by a beat, an item, or an answer that it got."""
     opaque: bool = False
-    """A wrapped function in which nothing is found that could be shut: no socket, no abort callback."""
+    """Whether a wrapped function has nothing that can be shut down: no socket, no abort callback."""
     asked: list[Asked] = field(default_factory=list, repr=False)
-    """Every request that was made, or was about to be, and the proxies: what is secret in them may be repeated."""
+    """Every request that was made or prepared, and the proxies: an answer may repeat their secrets."""
     events: Counter[str] = field(default_factory=Counter)

@@ -1,16 +1,15 @@
-"""The supervisor: one daemon thread that sleeps until the earliest deadline and ends what has expired.
+"""The supervisor: one daemon thread that sleeps until the earliest deadline and ends expired attempts.
 
-How it stays simple: the schedule belongs to its thread alone, and the only way in is an inbox (a ``SimpleQueue``,
-which a finalizer may use as well). Attempts put themselves there when they start and when their next expiry has moved
-*forward*; an event that moves it back costs nothing, because a deadline that comes is looked at again before anything
-happens.
+The schedule belongs to the supervisor's thread alone. The only way in is an inbox, a ``SimpleQueue``, which a finalizer
+may use too. An attempt enters the inbox when it starts and when its next expiry moves *forward*. An event that moves
+the expiry back costs nothing: the supervisor looks at the attempt again before it acts on a deadline.
 
-The supervisor holds no lock of its own while it takes an attempt's, and takes one attempt's at a time. When many
-expire at once all verdicts come first, then the shutdowns.
+The supervisor holds no lock of its own while it takes an attempt's lock, and takes one attempt's lock at a time. When
+many attempts expire at once, all verdicts come first, then the shutdowns.
 
-**It is watched itself.** A turn that raises is logged and counted, and the next one goes on where it stopped. Where
-turn after turn fails the thread ends, and so it does if something else kills it. The next :meth:`Supervisor.watch`
-finds that out and starts another thread, which takes over the schedule and looks at every attempt that is alive.
+A turn that raises is logged and counted, and the next turn continues where it stopped. The thread ends if turn after
+turn fails, or if another cause kills it. The next :meth:`Supervisor.watch` notices that and starts another thread,
+which takes over the schedule and looks at every live attempt.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _log = logging.getLogger("llmwatch")
 
 _NOW = float("-inf")
 _PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0)
-"""Seconds before the next turn, for each that has failed since one went well; after one more the thread ends."""
+"""Seconds before the next turn after each failed turn in a row. One more failure ends the thread."""
 
 
 class _Shift:
@@ -48,13 +47,13 @@ class _Shift:
 
     def __init__(self, run: Callable[[_Shift], None]) -> None:
         self.over = False
-        """The thread has ended."""
+        """Whether the thread has ended."""
         self.thread = threading.Thread(target=run, args=(self,), name="llmwatch-supervisor", daemon=True)
         self.launch = Launch(self.thread)
 
 
 class Supervisor:
-    """Watches any number of attempts from one thread, which starts with the first of them."""
+    """Watches any number of attempts from one thread, which starts with the first attempt."""
 
     def __init__(self, clock: Clock = SYSTEM, registry: Registry | None = None) -> None:
         self.clock = clock
@@ -64,7 +63,7 @@ class Supervisor:
         self._numbers = itertools.count()
         self._compact_at = 64
         self._due: dict[int, Watched] = {}  # to be examined in this turn
-        self._doomed: deque[Watched] = deque()  # to be aborted behind that
+        self._doomed: deque[Watched] = deque()  # to be aborted after that
         self._lags: deque[float] = deque(maxlen=1024)
         self._missed = 0
         self._failed = 0
@@ -73,7 +72,7 @@ class Supervisor:
         self._shift: _Shift | None = None
 
     def watch(self, attempt: Watched) -> None:
-        """Watch an attempt from now on. Raises :class:`~llmwatch.TooManyThreads` if there is no thread to do it."""
+        """Watch an attempt from now on. Raises :class:`~llmwatch.TooManyThreads` if no thread can start."""
         with self._start_lock:
             if self._shift is None or self._shift.over or not self._shift.launch.came_up():
                 self._begin_shift()
@@ -87,18 +86,18 @@ class Supervisor:
         shift.launch.start()
 
     def look_at(self, attempt: Watched) -> None:
-        """Its next expiry came closer, or something else happened to it. Takes no lock: finalizers may call it."""
+        """Have ``attempt`` examined soon. Takes no lock, so finalizers may call it."""
         self._inbox.put(attempt)
 
     def lag(self) -> dict[str, float]:
-        """How late the last thousand wake-ups for a deadline were, in seconds: median and largest."""
+        """How late the last 1,024 wake-ups for a deadline were, in seconds: median and largest."""
         lags = sorted(self._lags)
         if not lags:
             return {"median": 0.0, "max": 0.0}
         return {"median": lags[len(lags) // 2], "max": lags[-1]}
 
     def counts(self) -> dict[str, int]:
-        """What went wrong with the watch itself, since the start of the process."""
+        """Failures of the watch itself since the start of the process."""
         return {
             "missed_beats": self._missed,
             "failed_turns": self._failed,
@@ -127,13 +126,13 @@ class Supervisor:
             shift.over = True
 
     def _look_at_all(self) -> None:
-        """After a turn that broke off, or a thread that died: what it had in hand may be nowhere else."""
+        """Queue every live attempt: a broken turn or a dead thread may have lost those it had in hand."""
         heapq.heapify(self._heap)
         for attempt in self.registry.live():
             self._inbox.put(attempt)
 
     def turn(self) -> None:
-        """Sleep until the next deadline or message, then deal with all there is."""
+        """Sleep until the next deadline or message, then handle everything that is due."""
         until = self._heap[0][0] if self._heap else None
         item = self.clock.get(self._inbox, _NOW if self._due or self._doomed else until)
         while item is not None:
@@ -155,7 +154,7 @@ class Supervisor:
             attempt = self._doomed.popleft()
             try:
                 attempt.abort()
-            except BaseException:  # one attempt that cannot be ended must not end the watch over the others
+            except BaseException:  # a failing attempt must not stop the watch over the others
                 _log.exception("llmwatch: an attempt could not be aborted")
 
     def _pop_due(self, now: float) -> None:
@@ -189,7 +188,7 @@ class Supervisor:
 
 
 def _pause(seconds: float) -> None:
-    # What is wrong with the turns may be wrong with this as well.
+    # The fault in the turns may strike here as well.
     with contextlib.suppress(Exception):
         SYSTEM.wait(Waiter(), SYSTEM.now() + seconds)
 
@@ -200,7 +199,7 @@ renew_in_child(globals(), "_current_lock", threading.RLock)
 
 
 def current() -> Supervisor:
-    """The supervisor of this process. It is made on the first call; its thread starts with the first watch."""
+    """The supervisor of this process, made on the first call. Its thread starts with the first watch."""
     global _current
     with _current_lock:
         if _current is None:
@@ -209,7 +208,7 @@ def current() -> Supervisor:
 
 
 def _end_all() -> None:
-    """At exit: attempts are given up, and nobody is waited for, but for what there is to tell of dropped calls."""
+    """At exit: cancel every attempt without waiting, then finish the dropped calls."""
     if _current is not None:
         for attempt in _current.registry.live():
             attempt.end_at_exit()
@@ -217,20 +216,18 @@ def _end_all() -> None:
 
 
 def finish_dropped() -> None:
-    """At exit: have everything said that there is to say of calls that were dropped, within a second."""
+    """At exit: have the records of dropped calls made and passed to the sinks, within a second."""
     if _current is not None:
         dropped.finish(_current.look_at)
 
 
 @in_child
 def _detach_in_child() -> None:
-    """In a forked child: no thread of the parent lives here, so its attempts are inert and a new supervisor is made
-    on demand.
-    """
+    """In a forked child: detach the parent's attempts; a new supervisor is made on demand."""
     global _current
     inherited, _current = _current, None
     if inherited is not None:
-        # The parent's other threads may have held these locks at the fork, so none of them is touched.
+        # The parent's other threads may have held these locks at the fork, so none is touched.
         for attempt in inherited.registry.inherited():
             with contextlib.suppress(Exception):
                 attempt.detach_in_child()

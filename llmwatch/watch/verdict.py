@@ -1,4 +1,4 @@
-"""How an attempt ends, and what its limits ask for on the way there."""
+"""How an attempt ends, and the actions that its limits require."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ class VerdictKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The end of an attempt. ``limit``, ``seconds``, ``elapsed`` and ``lag`` (all in seconds) are set for a kill.
+    """The end of an attempt.
 
-    ``elapsed`` is what had passed since the limit began, ``paused`` how much of that it stood still.
+    ``limit``, ``seconds``, ``elapsed`` and ``lag`` (in seconds) are set for a kill.
+
+    ``elapsed`` is the time since the limit began. ``paused`` is the part of it in which the limit stood still. A limit
+    that expired on a finished answer sets ``limit`` alone.
     """
 
     kind: VerdictKind
@@ -47,7 +50,7 @@ class Due:
 
 
 class Action(str, Enum):
-    """What the supervisor has to do after a look at the limits."""
+    """What the supervisor has to do after it judged the limits."""
 
     NOTHING = "nothing"
     HANG_UP = "hang up"

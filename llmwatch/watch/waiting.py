@@ -1,21 +1,21 @@
-"""How a thread sleeps until another has changed something, so that a signal handler may raise at any instant of it.
+"""How a thread waits for another thread's change, although a signal handler may raise at any instant.
 
-Python runs signal handlers in the main thread, between any two calls, and what they raise (``KeyboardInterrupt``, the
-time-out of a ``SIGALRM`` recipe) comes up right there. ``threading.Condition`` does not stand that: its ``wait`` gives
-the lock up and takes it back in Python code, and so do its ``__enter__`` and ``__exit__``. An exception in between
-leaves the lock held for ever, or makes the ``with`` block fail with ``RuntimeError: cannot release un-acquired lock``.
+Python runs signal handlers in the main thread, between any two calls. Their exception (``KeyboardInterrupt``, the
+time-out of a ``SIGALRM`` recipe) appears right there. ``threading.Condition`` is not safe then: its ``wait``,
+``__enter__`` and ``__exit__`` release and take the lock in Python code. An exception in between leaves the lock held
+for ever, or makes the ``with`` block fail with ``RuntimeError: cannot release un-acquired lock``.
 
-The rules for everything that a caller's thread may run:
+The rules for all code that a caller's thread may run:
 
 * A lock is a ``threading.Lock`` or ``RLock`` and is taken by ``with``, which CPython does in one step each way. No
-  ``Condition``, ``Event`` or ``Semaphore``, and no lock behind a context manager that is written in Python.
-* No loop and no comprehension stands in the block of a lock itself: CPython 3.13 takes a signal at the jump of a loop,
-  which the compiler may put outside of what the block protects. A function that is called there may loop.
-* No lock is held during a wait. The thread enters itself in a :class:`WaitList` under the lock, gives the lock up,
+  ``Condition``, ``Event`` or ``Semaphore``, and no lock behind a context manager written in Python.
+* The block of a lock itself contains no loop and no comprehension: CPython 3.13 takes a signal at the jump of a loop,
+  which the compiler may put outside the protected range. A function that the block calls may loop.
+* No lock is held during a wait. The thread enters itself in a :class:`WaitList` under the lock, releases the lock,
   sleeps on a lock of its own, and looks again.
-* Whatever may be interrupted half-way can be done again, and somebody does: a second call, or the supervisor.
-* ``Thread.start`` is not called there (:mod:`llmwatch.watch.launch`), nor ``Thread.is_alive`` and ``join``, which take
-  a thread that runs for one that is over if they are interrupted (CPython 3.10 to 3.12).
+* Every step that may be interrupted half-way can be repeated, and a second call or the supervisor repeats it.
+* No ``Thread.start`` (:mod:`llmwatch.watch.launch`), and no ``Thread.is_alive`` or ``join``: interrupted, these take a
+  running thread for one that is over (CPython 3.10 to 3.12).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["WaitList"]
 
 
 class WaitList:
-    """The threads that wait for one kind of change. Used under the lock that protects what changes, except
-    :meth:`wait_for`.
+    """The threads that wait for one kind of change.
+    Used under the lock that protects the changing state, except :meth:`wait_for`.
     """
 
     __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._waiters: dict[Waiter, None] = {}  # a set in order, of which one step takes somebody out or does nothing
+        self._waiters: dict[Waiter, None] = {}  # an ordered set; pop removes a waiter, or does nothing, in one step
 
     def __contains__(self, waiter: object) -> bool:
         return waiter in self._waiters
@@ -46,9 +46,8 @@ class WaitList:
 
     def enter(self, waiter: Waiter | None) -> Waiter:
         """Wait for the next change: returns ``waiter`` if it is in the list, else a new one.
-
-        Look at the state again after a new one has come into the list, and before it is waited for: a signal handler
-        of this very thread may have changed something just before, lock or no lock.
+        The caller looks at the state again after a new waiter entered the list and before it waits: a signal handler of
+        this very thread may have changed the state just before, despite the lock.
         """
         if waiter is None or waiter not in self._waiters:
             waiter = Waiter()
@@ -56,13 +55,13 @@ class WaitList:
         return waiter
 
     def leave(self, waiter: Waiter | None) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         if waiter is not None:
             self._waiters.pop(waiter, None)
 
     def wake(self) -> None:
-        """Let everybody look again. Each is woken before it leaves the list, so that one who is interrupted in the
-        middle of this leaves nobody asleep whom the next call would not find.
+        """Have every waiter look again.
+        Each is woken before it leaves the list: an interrupted wake leaves no sleeper that the next wake would miss.
         """
         for waiter in tuple(self._waiters):
             waiter.put(None)
@@ -71,7 +70,9 @@ class WaitList:
     def wait_for(
         self, ready: Callable[[], bool], lock: AbstractContextManager[object], clock: Clock, until: float | None = None
     ) -> bool:
-        """Sleep until ``ready()``, which is called with ``lock`` held, or until ``until`` has come; whether it is."""
+        """Sleep until ``ready()`` is true or ``until`` has come; returns the last ``ready()``.
+        ``ready`` is called with ``lock`` held.
+        """
         waiter: Waiter | None = None
         while True:
             with lock:
