@@ -14,10 +14,10 @@ from llmwatch.redaction import redact
 
 __all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
 
-ATTEMPT_SCHEMA = 2
+ATTEMPT_SCHEMA = 3
 """Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
 
-2: other names of phases, see :data:`PHASES`.
+2: other names of phases, see :data:`PHASES`. 3: ``tool_exposure`` was ``tool_boundary``.
 """
 
 Cause: TypeAlias = Literal[
@@ -110,7 +110,7 @@ _TIMINGS = tuple(one.name for one in fields(Timings))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord(JsonRecord):
-    """One attempt (schema version 2). Seconds and bytes throughout; ``None`` where a thing is not known or did not
+    """One attempt (schema version 3). Seconds and bytes throughout; ``None`` where a thing is not known or did not
     happen.
 
     No prompt, output, header value, body, tool name or argument is kept. Whatever is passed in, the record itself
@@ -216,7 +216,7 @@ class AttemptRecord(JsonRecord):
     def from_dict(cls, source: object) -> AttemptRecord:
         """The record that :meth:`to_dict` gave, equal to it. Raises :class:`ValueError` for anything else.
 
-        A record of schema 1 is translated, and is one of the newest schema then.
+        A record of schema 1 or 2 is translated, and is one of the newest schema then.
         """
         read = Reader(source, "AttemptRecord")
         schema, phase = read.schema(ATTEMPT_SCHEMA), read.text("phase", "")
@@ -252,7 +252,7 @@ class AttemptRecord(JsonRecord):
             socket_reused=read.maybe_flag("socket_reused"),
             socket_idle=read.maybe_number("socket_idle"),
             idle_since_previous=read.maybe_number("idle_since_previous"),
-            tool_exposure=read.maybe_mapping("tool_exposure"),
+            tool_exposure=read.maybe_mapping("tool_boundary" if schema < 3 else "tool_exposure"),
             facts=read.mapping("facts"),
             cause=cause,
             close_reason=read.text("close_reason", "done"),

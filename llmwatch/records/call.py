@@ -15,10 +15,10 @@ from llmwatch.redaction import redact
 
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallOutcome", "CallRecord"]
 
-CALL_SCHEMA = 2
+CALL_SCHEMA = 3
 """Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
 
-2: that of the attempts rose.
+2: that of the attempts rose. 3: ``entry_point`` was ``door``.
 """
 
 CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
@@ -28,7 +28,7 @@ CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord(JsonRecord):
-    """One call (schema version 2). A recovered attempt is history here, never the call's failure. Seconds throughout.
+    """One call (schema version 3). A recovered attempt is history here, never the call's failure. Seconds throughout.
 
     * ``schema``: version of these fields; ``call_id``: random, unique to the call.
     * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from there to the end, waits
@@ -106,7 +106,7 @@ class CallRecord(JsonRecord):
         have one. A record of an older schema is translated, and is one of the newest then.
         """
         read = Reader(source, "CallRecord")
-        read.schema(CALL_SCHEMA)
+        schema = read.schema(CALL_SCHEMA)
         outcome, cause = read.text("outcome", "done"), read.maybe_text("cause")
         if outcome not in CALL_OUTCOMES:
             raise ValueError("CallRecord.outcome is not one of " + ", ".join(CALL_OUTCOMES))
@@ -121,7 +121,7 @@ class CallRecord(JsonRecord):
             method=read.text("method"),
             url=read.text("url"),
             origin=read.text("origin"),
-            entry_point=read.text("entry_point", "stream"),
+            entry_point=read.text("door" if schema < 3 else "entry_point", "stream"),
             profile=read.text("profile", ""),
             limits=limits,
             attempts=tuple(AttemptRecord.from_dict(one) for one in read.items("attempts")),

@@ -50,8 +50,11 @@ def old_lines(*records: CallRecord) -> bytes:
     found = []
     for record in records:
         plain = record.to_dict()
-        old = [{**one, "schema": 1, "phase": names.get(one["phase"], one["phase"])} for one in plain["attempts"]]
-        found.append(json.dumps({**plain, "schema": 1, "attempts": old}) + "\n")
+        plain["door"] = plain.pop("entry_point")
+        for tried in plain["attempts"]:
+            tried.update(schema=1, phase=names.get(tried["phase"], tried["phase"]))
+            tried["tool_boundary"] = tried.pop("tool_exposure")
+        found.append(json.dumps({**plain, "schema": 1}) + "\n")
     return "".join(found).encode()
 
 
@@ -66,7 +69,7 @@ def test_a_log_of_an_older_version_and_of_this_one() -> None:
             "--phase", phase, log=new
         ).out.count("\n0000000")
     assert document(log=old) == document(log=new)
-    assert {one["schema"] for one in document(log=old)["calls"]} == {2}
+    assert {one["schema"] for one in document(log=old)["calls"]} == {3}
 
 
 def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

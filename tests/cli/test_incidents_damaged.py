@@ -33,7 +33,7 @@ def damaged(**fields: Any) -> bytes:
         pytest.param(b"[" * 100_000 + b"\n", "it is JSON that no record holds", id="deep"),
         pytest.param(b"1" * 5_000 + b"\n", "it is JSON that no record holds", id="digits"),
         (b"NaN\n", "it is JSON that no record holds"),
-        (damaged(schema=3), "a newer llmwatch wrote it: its schema is 3, and this one reads up to 2"),
+        (damaged(schema=4), "a newer llmwatch wrote it: its schema is 4, and this one reads up to 3"),
         (damaged(schema=0), "CallRecord.schema is 0"),
         (damaged(elapsed=10**30), "it is JSON that no record holds"),
         (damaged(call_id=7), "CallRecord.call_id: expected text, got int"),

@@ -30,7 +30,7 @@ def test_every_field_is_in_the_json() -> None:
     plain = attempt().to_dict()
     assert list(plain) == [field.name for field in dataclasses.fields(AttemptRecord)]
     assert list(plain["timings"]) == [field.name for field in dataclasses.fields(Timings)]
-    assert plain["schema"] == 2
+    assert plain["schema"] == 3
 
 
 @pytest.mark.parametrize("record", [AttemptRecord, Timings])
@@ -86,7 +86,7 @@ def test_what_counts_as_failed(cause: str | None, failed: bool) -> None:
     [
         {"cause": "bad luck"},
         {"events": {"text": "3"}},
-        {"schema": 3},
+        {"schema": 4},
         {"timings": {"sent": "now"}},
         {"timings": None},
         {"url": None},
@@ -120,10 +120,19 @@ OLD_PHASES = {
 @each(("old", "new"), OLD_PHASES.items())
 def test_a_record_of_schema_1_is_translated(old: str, new: str) -> None:
     """Its phase has the name of today, all else is as it was, and it is a record of the newest schema."""
-    found = AttemptRecord.from_dict({**attempt().to_dict(), "schema": 1, "phase": old})
-    assert found == attempt(phase=new)
-    assert found.schema == ATTEMPT_SCHEMA == 2
+    plain = attempt(tool_exposure={"caller": 2}).to_dict()
+    plain["tool_boundary"] = plain.pop("tool_exposure")
+    found = AttemptRecord.from_dict({**plain, "schema": 1, "phase": old})
+    assert found == attempt(phase=new, tool_exposure={"caller": 2})
+    assert found.schema == ATTEMPT_SCHEMA == 3
     assert new in (*PHASES, "")
+
+
+def test_a_record_of_schema_2_is_translated() -> None:
+    """What was the tool boundary is the tool exposure, and its phase stays as it is."""
+    plain = attempt(phase="waiting", tool_exposure={"caller": 2}).to_dict()
+    plain["tool_boundary"] = plain.pop("tool_exposure")
+    assert AttemptRecord.from_dict({**plain, "schema": 2}) == attempt(phase="waiting", tool_exposure={"caller": 2})
 
 
 def test_a_record_of_today_is_not_translated() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from llmwatch.records import CallRecord
+from llmwatch.records.call import CALL_SCHEMA
 from tests.records.making import attempt, call, calls
 from tests.rows import each
 
@@ -86,6 +87,16 @@ def test_a_damaged_call_is_a_value_error(changed: dict[str, Any]) -> None:
     """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         CallRecord.from_dict({**call().to_dict(), **changed})
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_call_of_an_older_schema_is_translated(schema: int) -> None:
+    """What was the door is the entry point, and the record is one of the newest schema."""
+    plain = call(entry_point="session").to_dict()
+    plain["door"] = plain.pop("entry_point")
+    found = CallRecord.from_dict({**plain, "schema": schema})
+    assert found == call(entry_point="session")
+    assert found.schema == CALL_SCHEMA
 
 
 def test_its_text_is_one_line_of_ascii() -> None:
