@@ -1,4 +1,4 @@
-"""The client: what users hold in their hands."""
+"""The client: settings, connections and every call that is made with them."""
 
 from __future__ import annotations
 
@@ -39,24 +39,26 @@ C = TypeVar("C", bound=Call[Any])
 
 
 class Client:
-    """Makes LLM calls that cannot hang. May be shared by any number of threads; use it as a context manager or
-    :meth:`close` it.
+    """Makes LLM calls that cannot hang. Any number of threads may share a client.
 
-    ``limits`` and ``retry`` hold for every call that does not say otherwise. ``session`` lends its headers, auth,
-    cookies, proxies, verify, cert, trust_env, params and hooks, and stays as it was (its adapters are not used).
-    ``dialect`` says what the events mean (``"auto"`` detects it; :func:`llmwatch.register_dialect` makes one of yours
-    known), ``profile`` replaces the detected set of default limits, ``keepalive`` is for how many seconds an idle
-    connection may be reused (0: never), ``max_event`` how many bytes one event may have (64 MiB; 0: any number), above
-    which the call ends with :class:`~llmwatch.EventTooLarge`, ``max_body`` how many bytes a whole body may have once it
-    is decoded (1 GiB; 0: any number), above which it ends with :class:`~llmwatch.BodyTooLarge`, ``override_timeouts``
-    sets the time-outs that calls carry (``timeout=``) aside, ``sinks`` are called with the
-    :class:`~llmwatch.CallRecord` of each call that is over, those that were dropped unclosed among them.
-    ``on_notice`` is told, in the calling thread, about waits and retries while they last: every
-    ``notice_every`` seconds. The caller waits for a sink and for ``on_notice`` as long as each takes, beyond every
-    limit: what is slow belongs into a thread of its own.
+    Use it as a context manager, or :meth:`close` it. No connection and no thread is opened before the first call.
 
-    Nothing is connected and no thread is started before the first call. Raises :class:`~llmwatch.ConfigError` for
-    invalid settings.
+    * ``limits`` and ``retry`` hold for every call that does not give its own.
+    * ``session`` lends its headers, auth, cookies, proxies, verify, cert, trust_env, params and hooks. The session is
+      not changed, and its adapters are not used.
+    * ``dialect`` says how events are read. ``"auto"`` detects the dialect; :func:`llmwatch.register_dialect` adds one.
+    * ``profile`` names the set of default limits and replaces the detected one.
+    * ``keepalive`` is the seconds for which an idle connection may be reused (0: never).
+    * ``max_event`` is the most bytes of one event (64 MiB; 0: no bound); a larger one ends the call with
+      :class:`~llmwatch.EventTooLarge`.
+    * ``max_body`` is the most bytes of a decoded body (1 GiB; 0: no bound); a larger one ends the call with
+      :class:`~llmwatch.BodyTooLarge`.
+    * ``override_timeouts`` ignores the time-outs (``timeout=``) that calls carry.
+    * ``sinks`` are called with the :class:`~llmwatch.CallRecord` of each finished call, dropped calls included.
+    * ``on_notice`` is called in the calling thread about waits and retries, every ``notice_every`` seconds of a wait.
+
+    No limit bounds a sink or ``on_notice``: the caller waits until it returns. Slow work belongs in another thread.
+    Raises :class:`~llmwatch.ConfigError` for invalid settings.
     """
 
     @shows_settings
@@ -72,17 +74,17 @@ class Client:
         checked = checked_settings(**settings)
         self._sender = Sender(session)
         self._settings = replace(checked, started=self._started, random=random)
-        # Protects the three fields below; a signal handler of the same thread may close the client. Taken before a
-        # call's lock in close(), never after it.
+        # Protects the three fields below. Reentrant: a signal handler of the same thread may close the client.
+        # close() takes it before a call's lock, never after.
         self._lock = threading.RLock()
         self._calls: weakref.WeakSet[Call[Any]] = weakref.WeakSet()
-        # A stream that was dropped after its end takes its call along; the attempt lives until it has drained.
+        # An attempt outlives its call while it drains, so the call alone does not keep track of it.
         self._attempts: weakref.WeakSet[Attempt[Any]] = weakref.WeakSet()
         self._closed = False
         at_fork.follow(self)
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's calls are its own."""
+        """In a forked child: forget the parent's calls."""
         self._lock = threading.RLock()
         self._calls = weakref.WeakSet()
         self._attempts = weakref.WeakSet()
@@ -99,8 +101,8 @@ class Client:
     ) -> Stream:
         """A streaming call, as a :class:`Stream` of events.
 
-        ``kwargs`` are requests' own (``json``, ``data``, ``headers``, ``params``, ``auth``, ``timeout``, ...). The
-        body should ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
+        ``kwargs`` are those of requests (``json``, ``data``, ``headers``, ``params``, ``auth``, ``timeout``, ...). The
+        body must ask the provider to stream. Nothing is sent before the stream is entered or iterated. Raises
         :class:`~llmwatch.ConfigError` for an invalid URL or setting.
         """
         options = self._options(EntryPoint.STREAM, method, url, limits, retry, cancel, kwargs)
@@ -116,13 +118,12 @@ class Client:
         cancel: CancelToken | None = None,
         **kwargs: Any,
     ) -> Collected:
-        """A streaming call whose answer is returned whole: text, reasoning, complete tool calls.
+        """A streaming call that returns the whole answer: text, reasoning, complete tool calls.
 
-        Since nothing is delivered before the end, it may resend once after partial output, which is then discarded;
-        each resend is billed again. Raises what iterating a stream raises, :class:`~llmwatch.EmptyStream` for a
-        well-ended answer with nothing in it, with the reason that the provider gives, and
-        :class:`~llmwatch.MalformedEvent` for one that asks for a tool call which is not whole, unless the provider says
-        that it cut the answer itself.
+        Nothing is delivered before the end, so the client may discard a partial answer and resend the request once.
+        The provider bills each resend. Raises what iterating a stream raises. Raises :class:`~llmwatch.EmptyStream`,
+        with the provider's reason, for a complete answer without content. Raises :class:`~llmwatch.MalformedEvent` for
+        an incomplete tool call, unless the provider reports that it cut the answer.
         """
         options = self._options(EntryPoint.COLLECT, method, url, limits, retry, cancel, kwargs)
         call = self._call(options, CollectingCall)
@@ -159,19 +160,18 @@ class Client:
     ) -> requests.Response:
         """A plain call: a :class:`requests.Response` with its body loaded, within hard limits.
 
-        An HTTP status never raises, as in requests: after the retries that the status allows, the last response is
-        returned. The body of an error status, or of a redirect that is not followed, is given 5 s and cut at 16 MiB
-        (or ``max_body``); any other that is larger than ``max_body`` is a :class:`~llmwatch.BodyTooLarge`. The
-        :class:`~llmwatch.CallRecord` is the response's ``llmwatch_record``.
+        An HTTP status never raises, as in requests: the last response is returned once the retries for its status are
+        used up. The body of an error status, or of a redirect that is not followed, gets 5 s and 16 MiB (or
+        ``max_body``). Any other body above ``max_body`` raises :class:`~llmwatch.BodyTooLarge`. The response's
+        ``llmwatch_record`` is the :class:`~llmwatch.CallRecord`.
 
-        What is no model call (:func:`llmwatch.register_model_url` says what is one) is sent again after it was sent
-        only if its method is idempotent, as GET, PUT and DELETE are. After a POST or PATCH its status is returned as it
-        is, and a failure is raised for a person to decide (``confirm``); ``Retry(resend_with_tools=True)`` allows the
-        resend.
+        A request that is not a model call (see :func:`llmwatch.register_model_url`) is resent after it was sent only
+        if its method is idempotent (GET, PUT, DELETE, ...). A status after POST or PATCH is returned, and a failure is
+        raised with the decision ``confirm``. ``Retry(resend_with_tools=True)`` allows the resend.
 
         GET, HEAD and OPTIONS follow redirects as in requests, up to the session's ``max_redirects``. Other methods
-        follow 307 and 308 within the origin, five times at most in all attempts together; any other redirect is
-        returned. One that leads nowhere is a :class:`~llmwatch.ProviderError`.
+        follow 307 and 308 within the origin, five at most over all attempts; any other redirect is returned. A redirect
+        without a usable target raises :class:`~llmwatch.ProviderError`.
         """
         options = self._options(EntryPoint.REQUEST, method, url, limits, retry, cancel, kwargs)
         call = self._call(options, ResponseCall)
@@ -184,13 +184,12 @@ class Client:
         return head.response
 
     def close(self) -> None:
-        """End every call of this client with :class:`~llmwatch.Cancelled` (``by="lifecycle"``) and close its idle
-        connections.
+        """End every call with :class:`~llmwatch.Cancelled` (``by="lifecycle"``) and close idle connections.
 
-        May be called from any thread, and more than once. Later calls raise at once.
+        Any thread may call it, repeatedly. Later calls raise at once.
         """
         if sys.is_finalizing():
-            # Everything was ended at exit, and a thread that holds a lock may be frozen.
+            # The exit handlers have ended every call, and a frozen thread may hold a lock.
             return
         with self._lock:
             self._closed = True
@@ -209,7 +208,7 @@ class Client:
     ) -> None:
         self.close()
 
-    # -- inside -------------------------------------------------------------
+    # -- private ------------------------------------------------------------
 
     def _options(
         self,

@@ -1,4 +1,4 @@
-"""A whole answer at once."""
+"""The whole answer of a collected call."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Collected:
-    """The answer of :meth:`Client.collect`, complete by what its provider sent of an end: see ``end``.
+    """The answer of :meth:`Client.collect`.
 
-    ``tool_calls`` holds only calls whose block was closed and whose arguments parse as JSON. ``discarded_calls`` counts
-    those that were begun and are not among them: it is above 0 only where the provider ended the answer before it was
-    whole (a length limit, a filter), since anywhere else such a call is an error. ``events`` are those of
-    the attempt that succeeded; of a discarded one nothing is left here, only in ``record``.
+    ``tool_calls`` holds the calls whose block is closed and whose arguments parse as JSON. ``discarded_calls`` counts
+    the tool calls that were begun and are not in ``tool_calls``. It is above 0 only if the provider cut the answer (a
+    length limit, a filter); in any other answer such a call is an error. ``events`` are those of the attempt that
+    succeeded; discarded attempts stand in ``record`` alone.
 
-    ``usage`` is the provider's count of tokens, ``None`` where it gives none. ``finish_reason`` says why the answer
-    ended: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or ``other``, and ``provider_finish_reason`` is its
-    own word for it; both are ``None`` where it gives none. ``cut`` is true where the provider ended the answer before
-    it was whole. ``end`` says what the end was: ``terminal`` (an end mark), ``eof`` (a clean end of the body after a
-    finish mark) or ``finish`` (a finish mark, after which the body stayed open).
+    ``usage`` is the provider's count of tokens. ``finish_reason`` is ``stop``, ``length``, ``tool_calls``,
+    ``content_filter`` or ``other``; ``provider_finish_reason`` is the provider's own word. Each is ``None`` if the
+    provider sends none. ``cut`` is true if the provider ended the answer early. ``end`` says how the answer ended:
+    ``terminal`` (an end mark), ``eof`` (a clean end of the body after a finish mark) or ``finish`` (a finish mark,
+    after which the body stayed open).
     """
 
     text: str
@@ -44,7 +44,7 @@ class Collected:
 
     @property
     def end(self) -> str | None:
-        """What the end of the answer was."""
+        """How the answer ended: ``terminal``, ``eof`` or ``finish``."""
         return self.record.end
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The functions of the module, on one default client, and the two windows into what is going on."""
+"""Calls on a default client, the counters of this process, and the limits that a call would get."""
 
 from __future__ import annotations
 
@@ -47,27 +47,26 @@ def request(method: str, url: str, **kwargs: Any) -> requests.Response:
 
 
 def stats() -> dict[str, Any]:
-    """What is alive in this process now.
+    """What is alive in this process, and what has gone wrong in it. Nothing of this harms a call.
 
-    ``live_attempts`` run and have no verdict; ``workers`` are their threads and those that still drain; ``orphans``
-    are workers that did not wake when their attempt ended; ``unabortable`` counts, since the start, attempts whose
-    worker no shutdown could wake; ``late_events`` those that came after a verdict and were dropped;
-    ``supervisor_lag`` is how late the last thousand wake-ups were, in seconds (``median``, ``max``). Since the start,
-    ``missed_beats`` counts the wake-ups that came more than a second late, ``failed_turns`` what went wrong in the
-    supervisor, and ``supervisors_replaced`` how often its thread had died and another took over;
-    ``incidents_lost`` counts the incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take, or had not taken
-    after a second; ``sink_errors`` how often a sink raised, or could not be told of a dropped call since one blocked.
-    None of these harms a call.
+    Now: ``live_attempts`` (without a verdict), ``workers`` (their threads, and those that still drain), ``orphans``
+    (workers that did not wake when their attempt ended), and ``supervisor_lag`` (how late the last thousand wake-ups
+    were, in seconds: ``median``, ``max``).
+
+    Since the start: ``unabortable`` (attempts whose worker no shutdown could wake), ``late_events`` (events that came
+    after a verdict and were dropped), ``missed_beats`` (wake-ups more than a second late), ``failed_turns`` (exceptions
+    in the supervisor), ``supervisors_replaced`` (how often another thread took over from a dead one),
+    ``incidents_lost`` (incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take, or not within a second) and
+    ``sink_errors`` (how often a sink raised, or was not called for a dropped call since an earlier one blocked).
     """
     supervisor = supervisors.current()
     return {**supervisor.registry.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:
-    """The limits that a streaming call to ``url`` with a body of ``body_bytes`` bytes would get now, each with its
-    source.
+    """The limits of a streaming call to ``url`` with a body of ``body_bytes`` bytes, each with its source.
 
-    Arguments of a client or call are not known here: this is the environment over the profile. Raises
+    They come from the environment and the profile; arguments of a client or call are not known here. Raises
     :class:`~llmwatch.ConfigError` for an invalid environment.
     """
     return resolve_limits(environ=os.environ, url=url, body_bytes=body_bytes)

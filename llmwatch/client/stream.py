@@ -23,17 +23,16 @@ _TEXT = operator.attrgetter("text")
 class Stream:
     """The events of one streamed answer, in order, each exactly once.
 
-    Use it as a context manager and iterate it. The request is sent when the block is entered or the first event is
-    asked for, whichever comes first. Iteration blocks until the next event, and ends when the provider has said that
-    the answer is complete. It raises
+    Use it as a context manager and iterate it. Entering the block, or asking for the first event, sends the request.
+    Iteration blocks until the next event and ends when the provider has completed the answer. It raises
 
     * :class:`~llmwatch.WatchTimeout` (a ``TimeoutError``) when a limit expired and no resend was allowed,
     * another :class:`~llmwatch.LLMWatchError` for every other failure,
 
-    after every event that came before. Until the first content of an attempt nothing of it is delivered, so a stall
-    before that is invisible here. Leaving the block early aborts the request; leaving it after the last event does not.
+    after every event that came before. Nothing of an attempt is delivered before its first content, so the caller does
+    not see a stall before that. Leaving the block early aborts the request; leaving it after the last event does not.
 
-    One thread iterates a stream; :meth:`cancel` may be called from any.
+    One thread iterates a stream. Any thread may call :meth:`cancel`.
     """
 
     def __init__(self, make: Callable[[], Call[Event]]) -> None:
@@ -49,7 +48,7 @@ class Stream:
                 self._start()
             return self
         except BaseException:
-            # Whoever is interrupted here has no block that closes it.
+            # If __enter__ raises, __exit__ never runs.
             self.close()
             raise
 
@@ -59,8 +58,7 @@ class Stream:
         self.close()
 
     def __iter__(self) -> Iterator[Event]:
-        # A generator costs a fraction of a method call for each event. It has nothing to clean up, so it may be
-        # dropped.
+        # A generator costs a fraction of a method call for each event. It holds nothing that needs cleaning up.
         ready = self._ready
         try:
             while self._fill():
@@ -73,7 +71,7 @@ class Stream:
         except GeneratorExit:
             raise
         except BaseException:
-            # A signal handler may have come between an event and its reader: nothing comes behind a gap.
+            # A signal handler may have raised between an event and its delivery: no event may follow a gap.
             self.close()
             raise
 
@@ -100,13 +98,13 @@ class Stream:
         if batch is None:
             self._closed = True
             return False
-        # All of it is handed out before anything can be raised.
+        # The batch is queued in one step, before anything can raise.
         call.partial.extend(filter(None, map(_TEXT, batch)))
         self._ready.extend(batch)
         return True
 
     def _discard(self, call: Call[Event]) -> NoReturn:
-        """What was handed over before a cancellation goes with the rest."""
+        """Drop the events that are queued but not delivered, and raise the cancellation."""
         lost = sum(1 for event in self._ready if event.text)
         if lost:
             del call.partial[-lost:]
@@ -118,8 +116,7 @@ class Stream:
         if self._call is None:
             call = self._call = self._make()
             if self._cancelled:
-                # Set before the call could be seen from another thread; cancel() looks at the call after it has set
-                # this.
+                # cancel() sets the flag first and looks at the call second, so one of the two sees the other.
                 call.cancel("user")
             call.begin()
         return self._call
@@ -139,10 +136,9 @@ class Stream:
             raise
 
     def cancel(self) -> None:
-        """Give the call up, from any thread: the iterating thread gets :class:`~llmwatch.Cancelled` at once, and
-        nothing more is sent.
+        """Cancel the call, from any thread: the iterating thread gets :class:`~llmwatch.Cancelled` at once.
 
-        Before the start it keeps anything from being sent; after the last event it does nothing.
+        Nothing more is sent. Before the start, the request is never sent. After the last event it does nothing.
         """
         self._cancelled = True
         if self._call is not None:
@@ -153,7 +149,7 @@ class Stream:
         try:
             self._end()
         except BaseException:
-            # What was interrupted in the middle is done once more.
+            # An exception from a signal handler may have cut the first run short.
             self._end()
             raise
 
@@ -164,7 +160,7 @@ class Stream:
             self._call.close()
 
     def __del__(self) -> None:
-        # May run in any thread at any bytecode, so it takes no lock: a flag, and a message to the supervisor.
+        # A finalizer may run in any thread at any bytecode: abandon() takes no lock.
         call = getattr(self, "_call", None)
         if call is not None:
             call.abandon()
