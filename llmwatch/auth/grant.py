@@ -1,4 +1,4 @@
-"""What a refresh brings: from whatever the user's function returns to a token that can be sent."""
+"""Reads what a refresh function returns and makes a token of it that a header can carry."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from llmwatch.wrap.bounded import run_bounded
 __all__ = ["Grant", "Raised", "Refresh", "fetch", "is_sendable", "read"]
 
 Refresh = Callable[[], "str | Mapping[str, Any] | requests.Response"]
-"""Gets a new token. It takes no arguments, and may block: it is given up at its limit."""
+"""Gets a new token. The function takes no arguments and may block: it is abandoned at its limit."""
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
-# Types of token that are of no use without a proof made for each request (RFC 9449, RFC 7800).
+# Types of token that need a proof made for each request (RFC 9449, RFC 7800).
 _PROVED = frozenset({"dpop", "mac", "pop", "hok"})
 _PIECE = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A token, and for how many seconds it is good; ``None`` where that was not said."""
+    """A token and its lifetime in seconds (``None``: not given)."""
 
     token: str = field(repr=False)
     lifetime: float | None = None
@@ -37,24 +37,24 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What the refresh function raised by mistake; it goes to everybody who waited as it is."""
+    """An exception that is a mistake in the refresh function. Every caller that waited gets this exception itself."""
 
     error: BaseException
 
 
 def is_sendable(token: str) -> bool:
-    """Whether a header can carry it: visible ASCII and nothing else, so no blank and no line end at its end either."""
+    """Whether a header can carry the token: visible ASCII only, so no blank and no line end, at its end either."""
     return _SENDABLE.fullmatch(token) is not None
 
 
 def fetch(refresh: Refresh, seconds: float | None, scheme: str) -> Grant | Failure | Raised:
-    """Run ``refresh`` in a watched worker, for at most ``seconds`` (``None``: no limit), and read what it returns.
+    """Run ``refresh`` in a watched worker for at most ``seconds`` (``None``: no limit) and read what it returns.
 
-    ``scheme`` is the authentication scheme that the token will be sent with. Raises nothing but what ends the thread.
+    The token will be sent with the authentication ``scheme``. Raises only what ends the thread.
     """
 
     def work() -> Grant | Failure | Raised:
-        # In the worker, so that a body which has not been read yet is read within the limit too.
+        # In the worker, so that the limit also bounds the reading of a body that is not loaded yet.
         try:
             return read(refresh(), scheme)
         except Exception as error:
@@ -70,9 +70,9 @@ def fetch(refresh: Refresh, seconds: float | None, scheme: str) -> Grant | Failu
 
 
 def read(answer: object, scheme: str = "") -> Grant | Failure:
-    """The token in what a refresh function has returned.
+    """The token in the return value of a refresh function.
 
-    Raises :class:`TypeError` if that is neither a string, nor a mapping, nor a response.
+    Raises :class:`TypeError` if ``answer`` is neither a string, nor a mapping, nor a response.
     """
     if isinstance(answer, str):
         return _grant(answer, None)
@@ -105,7 +105,7 @@ def _from_response(response: requests.Response, scheme: str) -> Grant | Failure:
 
 
 def _body(response: Any) -> bytes | None:
-    """All of it; ``None`` if it is larger than is accepted, and then it is not read any further."""
+    """The whole body. ``None`` if it has more than ``MOST_BODY`` bytes; the rest is then not read."""
     kept = response._content
     if kept is not False:
         return None if len(kept or b"") > MOST_BODY else kept or b""
@@ -148,8 +148,9 @@ def _code(found: Mapping[Any, Any]) -> str | None:
 
 
 def _lifetime(value: object) -> float | None:
-    """``expires_in`` in seconds. Some servers send the number as text; what is no number says nothing, and a token
-    that has run out all the same is found out by its 401.
+    """``expires_in`` in seconds, ``None`` if it is not a number. Some servers send the number as text.
+
+    Without a lifetime an expired token is only noticed by its 401.
     """
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)

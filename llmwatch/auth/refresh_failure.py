@@ -1,8 +1,8 @@
-"""Why there is no token: what is kept of a refresh that failed.
+"""Why a refresh brought no token.
 
-A failure is shared by all who waited for the refresh, so it is a value, and each of them gets an exception of its own.
-It holds neither the token, nor what was sent to get one, nor the words of the server or of a library, which may quote
-both: only a status, a known error code, the class of an exception and its errno.
+All callers that waited for a refresh share its failure. The failure is a value, and each caller gets an exception of
+its own. A failure holds a status, a known error code, the class of an exception and its errno. It holds neither the
+token, nor the request for it, nor text of the server or of a library: such text may quote both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_BODY = 64 * 1024
 """Bytes that the body of an answer to a refresh may have; a token has a few thousand at most."""
 
 _REJECTING_STATUSES = frozenset({400, 401, 403})
-# RFC 6749, 5.2: whatever the status, these are said of the credentials.
+# RFC 6749, 5.2: these codes reject the credentials, whatever the status.
 _REJECTING = frozenset(
     {
         "invalid_request",
@@ -50,11 +50,11 @@ _REJECTING = frozenset(
         "invalid_scope",
     }
 )
-# RFC 6749, 4.1.2.1; RFC 8628, 3.5; the last one is Google's.
+# RFC 6749, 4.1.2.1; RFC 8628, 3.5; internal_failure is Google's.
 _TRANSIENT = frozenset(
     {"server_error", "temporarily_unavailable", "slow_down", "authorization_pending", "internal_failure"}
 )
-# Further codes that may be named in a message: any other might be a quote of what was sent.
+# Further codes that a message may name. Any other code might quote what was sent.
 _NAMED = frozenset(
     {
         "access_denied",
@@ -79,7 +79,7 @@ _WORDS = {
     "tls": "no trusted TLS connection came about",
     "proxy": "the proxy did not let the connection through",
 }
-# What requests raises over a connection or a setting; anything else is about what came back.
+# What requests raises for a connection or a setting. Its other exceptions concern the answer.
 _OF_THE_NETWORK = (
     exceptions.ConnectionError,
     exceptions.Timeout,
@@ -95,9 +95,9 @@ _OF_THE_NETWORK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A refresh that brought no token. ``rejected``: the credentials were, so the same ones are not tried again.
+    """A refresh that brought no token. ``rejected``: the server rejected the credentials; they are not tried again.
 
-    ``limit_seconds``, ``phase`` (where it stood) and ``elapsed`` (seconds) are set where the refresh ran out of time.
+    ``limit_seconds``, ``phase`` (where the refresh stood) and ``elapsed`` (seconds) are set if its limit expired.
     """
 
     message: str
@@ -109,7 +109,7 @@ class Failure:
     cause: Exception | None = None
 
     def error(self) -> RefreshFailed:
-        """An exception for one of those who waited."""
+        """A new exception for one of the callers that waited."""
         error = RefreshFailed(
             self.message,
             retryable=self.retryable,
@@ -123,7 +123,7 @@ class Failure:
 
 
 def timed_out(seconds: float, elapsed: float, phase: str) -> Failure:
-    """The refresh took longer than ``seconds``, and stood at ``phase`` then."""
+    """The refresh took longer than ``seconds`` and then stood at ``phase``."""
     cause = WatchTimeout(
         f"The limit {LIMIT} of {shown(seconds)} expired: the refresh function had not returned after {elapsed:.3f} s.",
         limit=LIMIT,
@@ -146,17 +146,17 @@ def timed_out(seconds: float, elapsed: float, phase: str) -> Failure:
 
 
 def unusable(what: str) -> Failure:
-    """The refresh brought something, and no token that could be sent."""
+    """The refresh returned something that holds no token which can be sent."""
     return Failure(message=f"The token could not be refreshed: {what}", retryable=False)
 
 
 def too_large() -> Failure:
-    """The answer was not read to its end."""
+    """The body of the answer is larger than ``MOST_BODY`` and was not read to its end."""
     return unusable(f"the body of the answer is larger than {MOST_BODY:,} bytes, which is no answer with a token.")
 
 
 def of_status(status: int | None, code: str | None, url: str | None = None) -> Failure:
-    """The server said no: with an HTTP status, with an OAuth error ``code``, or with both."""
+    """The server refused: with an HTTP ``status``, with an OAuth error ``code``, or with both."""
     where = redact.origin(url or "").partition("://")[2] or "the server"
     said = f" with HTTP {status}" if status is not None and not 200 <= status < 300 else ""
     if code is not None:
@@ -175,9 +175,7 @@ def of_status(status: int | None, code: str | None, url: str | None = None) -> F
 
 
 def of_error(error: Exception) -> Failure | None:
-    """What an exception out of the refresh function means; ``None`` where it is a mistake in the function, which goes
-    to the caller as it is.
-    """
+    """The failure that an exception of the refresh function means; ``None`` for a mistake in the function."""
     if isinstance(error, BodyTooLarge):
         return too_large()
     if isinstance(error, LLMWatchError):
@@ -187,7 +185,7 @@ def of_error(error: Exception) -> Failure | None:
     response: Any = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if isinstance(status, int) and status >= 400:
-        # raise_for_status, of requests or of another library.
+        # From raise_for_status(), of requests or of another library.
         return of_status(status, None, str(getattr(response, "url", "")))
     if isinstance(error, exceptions.RequestException) and not isinstance(error, _OF_THE_NETWORK):
         return unusable(f"requests gave up with {type(error).__name__}.")
@@ -207,12 +205,12 @@ def _ours(error: LLMWatchError) -> Failure:
 
 
 def _name(error: LLMWatchError) -> str:
-    # Not the name of a combined class of one entry point.
+    # The public class's name, not that of a class combined with a library's error.
     return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == LLMWatchError.__module__)
 
 
 def _of_the_network(error: Exception) -> Failure | None:
-    # Whether the request was sent is not known here, and only the wording of what is not used depends on it.
+    # Whether the request was sent is unknown here. It changes only wording that is not used.
     found = translate(error, host="", sent="no", sockets=1)
     summary = found.__cause__
     if found is error or not isinstance(found, LLMWatchError) or not isinstance(summary, Summary):

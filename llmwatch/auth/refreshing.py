@@ -1,8 +1,8 @@
 """An authentication for requests whose token refresh is watched.
 
-Where the error goes: in the worker of a :class:`~llmwatch.Client` a :class:`~llmwatch.RefreshFailed` reaches the retry
-gate as it is. Everywhere else requests asks for the authentication in the caller's thread, before any adapter, and what
-comes out there is also a ``requests.RequestException``, as everything that comes out of a session.
+In the worker of a :class:`~llmwatch.Client`, a :class:`~llmwatch.RefreshFailed` reaches the retry gate unchanged.
+Anywhere else requests runs the authentication in the caller's thread, before any adapter. Its errors are then also a
+``requests.RequestException``, like every error of a session.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from llmwatch.wrap.function_request import name_of
 __all__ = ["DEFAULT_LIMIT", "Refreshing", "refreshing"]
 
 DEFAULT_LIMIT = 30.0
-"""Seconds for a refresh. Token endpoints answer within a second or two; those that do not are down."""
+"""Seconds for a refresh. A token endpoint answers within a second or two; a slower one is down."""
 
-_WORD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # what a header's name and a scheme may consist of (RFC 9110, 5.6.2)
+_WORD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the characters of a header's name and a scheme (RFC 9110, 5.6.2)
 _MOST_REFUSAL = 64 * 1024
 
 
@@ -53,37 +53,40 @@ def refreshing(
     scheme: str | None = "Bearer",
     leeway: float = 60.0,
 ) -> Refreshing:
-    """An ``auth=`` for requests and for llmwatch, with a token that ``refresh()`` gets anew when it has to be.
+    """An ``auth=`` for requests and for llmwatch, whose token ``refresh()`` renews.
 
-    ``refresh`` is a function without arguments. It returns the token as a ``str``, or a mapping with ``access_token``
-    (and ``expires_in``, in seconds), or the :class:`requests.Response` with such a JSON body. It is called before the
-    first request (unless ``token`` is given), ``leeway`` seconds before the token runs out (but not before half of its
-    life is over), and once after a 401: that request is then sent once more, with the new token, and a second 401 is
-    the answer. A body that cannot be sent again (a generator) leaves the first 401 the answer. Many threads share one
-    refresh and its outcome.
+    ``refresh`` takes no arguments. It returns the token as a ``str``, or a mapping with ``access_token`` (and
+    ``expires_in``, in seconds), or the :class:`requests.Response` with such a JSON body. It is called before the first
+    request (unless ``token`` is given), ``leeway`` seconds before the token expires (but not in the first half of the
+    token's life), and once after a 401. After that 401 the request is sent again with the new token; a second 401 is
+    the answer. If the body cannot be sent again (a generator), the first 401 is the answer. Threads that need a token
+    at the same time share one refresh and its outcome.
 
-    The refresh has a limit: ``total`` of ``limits`` (no other limit applies to it), else
+    The limit of the refresh is ``total`` of ``limits`` (no other limit applies), else
     ``LLMWATCH_REFRESH_TIMEOUT_SECONDS``, else 30 s; 0 turns it off. At the limit the callers are free at once, and the
-    connections that ``refresh`` has opened through requests are shut down. The body of each response that it gets
-    through requests may have 64 KiB. While an attempt waits for a token its limits stand, except for its deadline.
+    connections that ``refresh`` opened through requests are shut down. The body of each response that ``refresh`` gets
+    through requests may have 64 KiB. While an attempt waits for a token, every limit but its deadline is paused.
 
-    Raises :class:`~llmwatch.RefreshFailed` where a token is needed and none came. It is retryable if the limit expired
-    (``limit`` is ``"refresh"``), the server could not be reached, or it answered 408, 425, 429 or 5xx. If it rejected
-    the credentials (400, 401, 403, or an OAuth error such as ``invalid_grant``) it is permanent: every later use raises
-    it at once, without a request, until :meth:`Refreshing.reset`. Where the answer was too large, no JSON, without
-    ``access_token``, or with one that no header can carry, this call is not tried again, but a later one is. Any other
-    exception of ``refresh`` is a mistake in it, and goes to whoever waited as it is. Through sessions the error is a
-    ``requests.RequestException`` too; there the token is asked for outside of what is retried, so that the caller
-    decides, while a :class:`~llmwatch.Client` tries again after a refresh that failed in passing.
+    Raises :class:`~llmwatch.RefreshFailed` if a token is needed and there is none:
 
-    The token goes into ``header``, behind ``scheme`` (``None`` or ``""``: alone), and nowhere else: not to another host
-    after a redirect, not into ``repr``, an error or a record. It may be pickled if ``refresh`` can be, without its
-    token; a response may be pickled in any case.
+    * retryable if the limit expired (``limit`` is ``"refresh"``), the server could not be reached, or the server
+      answered 408, 425, 429 or 5xx;
+    * permanent if the server rejected the credentials (400, 401, 403, or an OAuth error such as ``invalid_grant``):
+      every later use raises at once, without a request, until :meth:`Refreshing.reset`;
+    * for this call alone if the answer was too large, not JSON, or without an ``access_token`` that a header can carry.
 
-    ``refresh`` runs in a thread of its own that sees the context variables of the call which needed the token. It goes
-    on when that call is given up meanwhile: others may wait for it, and a refresh token that is exchanged with each use
-    must not be lost on its way. It must not use this ``auth`` itself. What it opens in other ways than requests is not
-    shut down at the limit: then only the caller is freed.
+    Any other exception of ``refresh`` is a mistake in ``refresh``, and reaches every caller that waited unchanged. A
+    :class:`~llmwatch.Client` tries again after a retryable failure. In a session the error is also a
+    ``requests.RequestException``, and the token is asked for outside of the retries: the caller decides.
+
+    The token stands in ``header``, behind ``scheme`` (``None`` or ``""``: alone), and nowhere else: not at another host
+    after a redirect, not in ``repr``, an error or a record. The result can be pickled if ``refresh`` can be, without
+    its token. A response can always be pickled.
+
+    ``refresh`` runs in a thread of its own, with the context variables of the call that needed the token. It continues
+    when that call ends early: other calls may wait for it, and a refresh token that changes with each use must not be
+    lost. ``refresh`` must not use this ``auth``. Connections that it opens without requests are not shut down at the
+    limit: only the caller is freed.
 
     Raises ``TypeError`` and :class:`~llmwatch.ConfigError` for invalid arguments.
     """
@@ -91,9 +94,9 @@ def refreshing(
 
 
 class Refreshing(AuthBase):
-    """What :func:`refreshing` returns. May be shared by any number of threads, sessions and clients.
+    """The result of :func:`refreshing`. Any number of threads, sessions and clients may share it.
 
-    ``clock`` is what the life of a token is measured on.
+    ``clock`` measures the life of a token.
     """
 
     def __init__(
@@ -119,16 +122,14 @@ class Refreshing(AuthBase):
         self._token_cache = TokenCache(self._fetch, token=_checked(token), leeway=self._leeway, clock=clock)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the token into a request that is being prepared; get one first if there is none that could be used."""
+        """Put the token into a request that is being prepared, after a refresh if there is no usable token."""
         token = self._token_for(r)
         r.headers[self._header] = self._shown(token)
         r.register_hook("response", _Hook(self, token))  # type: ignore[no-untyped-call]
         return r
 
     def reset(self, token: str | None = None) -> None:
-        """Forget the token, and that a refresh was rejected: somebody has logged in again. ``token`` is the new one,
-        if it is known.
-        """
+        """Forget the token and any rejection of the credentials, after a login. ``token``: the new one, if known."""
         self._token_cache.reset(_checked(token))
 
     def __repr__(self) -> str:
@@ -157,7 +158,7 @@ class Refreshing(AuthBase):
     def _token_for(
         self, request: requests.PreparedRequest, spent: Token | None = None, refusal: requests.Response | None = None
     ) -> Token:
-        """``refusal`` is the 401 for ``spent``, where that is why a token is asked for."""
+        """``refusal`` is the 401 for ``spent``, if a 401 is the reason to ask."""
         try:
             outcome = self._token_cache.get(self._limit(), spent)
         except (ConfigError, TooManyThreads) as error:
@@ -169,7 +170,7 @@ class Refreshing(AuthBase):
         raise _told(outcome.error(), request, refusal)
 
     def _limit(self) -> float | None:
-        # Read first, so that an invalid variable is never hidden by an argument.
+        # The variable is read first, so that an argument never hides an invalid one.
         there = seconds_from(os.environ, REFRESH_VARIABLE)
         given = UNSET if self._limits is None else self._limits.total
         if given is not UNSET:
@@ -180,7 +181,7 @@ class Refreshing(AuthBase):
 
     def _answered(self, response: requests.Response, token: Token, settings: dict[str, Any]) -> requests.Response:
         asked, answer = response.request, response
-        # A request that was redirected elsewhere carries no token any more, and gets none for its 401.
+        # A request that was redirected to another host carries no token, and gets none for its 401.
         if response.status_code == 401 and asked.headers.get(self._header) == self._shown(token):
             answer = self._ask_again(response, token, settings)
         self._stay_home(answer, asked)
@@ -208,8 +209,9 @@ class Refreshing(AuthBase):
         return answer
 
     def _stay_home(self, answer: requests.Response, asked: requests.PreparedRequest) -> None:
-        """requests takes ``Authorization`` out of a request that is redirected to another host, and no other header.
-        It makes that request from the one it has sent, so that is where the token has to go from.
+        """Keep the token from another host: on a redirect, requests removes ``Authorization`` and no other header.
+
+        requests copies the redirected request from the one that it sent, so the token is removed from that one.
         """
         if self._header.lower() == "authorization" or not answer.is_redirect:
             return
@@ -217,7 +219,7 @@ class Refreshing(AuthBase):
         try:
             there = urljoin(here, answer.headers["location"])
             leaves = SessionRedirectMixin().should_strip_auth(here, there)  # type: ignore[no-untyped-call]
-        except ValueError:  # no URL at all, which is for others to say
+        except ValueError:  # not a URL: requests raises for it
             leaves = True
         if leaves:
             for request in (asked, answer.request):
@@ -225,10 +227,10 @@ class Refreshing(AuthBase):
 
 
 class _Hook:
-    """The response hook of one request, which knows the token that was sent with it.
+    """The response hook of one request. It knows the token that was sent.
 
-    Every response keeps its request and every request its hooks, so a response is pickled with it: as a hook that does
-    nothing, made of requests' own parts, so that a program without llmwatch can load it.
+    A response is pickled with its request and the request's hooks. This hook is pickled as one that does nothing, made
+    of requests' own parts, so that a program without llmwatch can load the response.
     """
 
     def __init__(self, auth: Refreshing, token: Token) -> None:
@@ -243,18 +245,18 @@ class _Hook:
 
 
 def _told(error: LLMWatchError, request: requests.PreparedRequest, response: requests.Response | None) -> LLMWatchError:
-    """``error`` as it comes out here; see the module's docstring."""
+    """``error`` as this entry point raises it; see the module's docstring."""
     return error if _in_client() else as_requests(error, request, response)
 
 
 def _in_client() -> bool:
-    """Whether this is the worker of a call whose requests llmwatch itself prepares and sends."""
+    """Whether this is the worker of a call whose requests llmwatch prepares and sends."""
     context = contexts.current()
     return context is not None and context.own
 
 
 def _rewound(request: requests.PreparedRequest) -> bool:
-    """Whether the body can be sent again; it is where it was at its beginning then."""
+    """Whether the body can be sent again. If so, it is rewound."""
     if request.body is None or isinstance(request.body, (bytes, str)):
         return True
     try:
@@ -265,9 +267,9 @@ def _rewound(request: requests.PreparedRequest) -> bool:
 
 
 def _put_aside(refusal: requests.Response) -> None:
-    """Read the short body of a 401, so that its connection can be used again; whatever is wrong with it, close it."""
+    """Read the short body of a 401, so that its connection can be reused; close the response if that fails."""
     try:
-        # In a client's worker no limit bounds the body of an error before it is known that this one is the answer.
+        # In a client's worker no limit bounds the body of an error status that may not be the answer.
         if not _in_client():
             _read(refusal)
     except Exception:

@@ -1,16 +1,15 @@
-"""The token that is in use, and the one refresh that may be on its way.
+"""The current token and the one refresh that may be under way.
 
-**One refresh for many.** Whoever finds no usable token starts a refresh, or waits for the one that another has started,
-and all of them share its outcome. The refresh runs in a thread of its own and belongs to none of those who wait for it:
-a call that is killed, cancelled or interrupted leaves at once, and the refresh goes on to its end, which its limit
-bounds. Ending it with the call that happened to start it would fail the others too, and where the server gives out a
-new refresh token each time, it would lose that one between the server and us, for good. While an attempt waits here
-its limits stand, all but its deadline.
+**One refresh for many.** A thread that finds no usable token starts a refresh or waits for the one under way; all share
+its outcome. The refresh runs in a thread of its own. A call that is killed, cancelled or interrupted leaves at once;
+the refresh continues until it ends or its limit expires. Ending it with the call that started it would fail the other
+callers; it would also lose for good the new refresh token that some servers give out with each use. While an attempt
+waits here, every limit but its deadline is paused.
 
-**The locks.** The token cache's protects the token, the rejection, the refresh on its way with those who wait for it,
-and its outcome. It is held for a few assignments: nothing is called and nothing is waited for under it, so it is a
-leaf. Each waiter sleeps on a lock of its own, with no lock held (:mod:`llmwatch.watch.waiting`). The token cache's lock
-can be taken again by its thread, since a signal handler may also ask for a token.
+**The locks.** The token cache's lock protects the token, the rejection, the refresh under way, its waiters and its
+outcome. It is held for a few assignments and is a leaf: nothing is called or waited for under it. It is reentrant,
+since a signal handler may also ask for a token. Each waiter sleeps on its own lock and holds no other
+(:mod:`llmwatch.watch.waiting`).
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ THREAD = "llmwatch-refresh"
 """The name of the threads that wait for a refresh function."""
 
 Fetch = Callable[[float | None], "Grant | Failure | Raised"]
-"""Gets a new token within so many seconds (``None``: no limit), and says why not instead of raising."""
+"""Gets a new token within the given seconds (``None``: no limit). Returns the failure instead of raising it."""
 
-# A refresh ends at its limit by itself. Whoever waits for it goes this much later, should that ever fail.
+# A refresh ends at its limit. Should that ever fail, its waiters leave this many seconds later.
 _MARGIN = 5.0
 
 _NOT_STARTED = Failure(
@@ -53,9 +52,9 @@ _NOT_STARTED = Failure(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """One token, which is itself and no other even if a server gives out the same text twice.
+    """One token, equal to itself alone: a server may give out the same text twice.
 
-    ``stale_at``: when it is to be replaced, on the token cache's clock; ``None`` for never.
+    ``stale_at``: when to replace the token, on the token cache's clock; ``None``: never.
     """
 
     text: str = field(repr=False)
@@ -63,8 +62,10 @@ class Token:
 
 
 class _Waiter:
-    """Somebody who waits for a refresh: woken by its end, or as a :class:`~llmwatch.watch.interfaces.Handle` by that of
-    the attempt.
+    """A caller that waits for a refresh.
+
+    The end of the refresh wakes it; so does the end of the attempt, through the methods of
+    :class:`~llmwatch.watch.interfaces.Handle`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -84,23 +85,23 @@ class _Waiter:
         self._awake.put(None)
 
     def wait(self, until: float | None) -> None:
-        """Until either has happened, or ``until`` has come."""
+        """Wait until the refresh or the attempt is over, or until ``until``."""
         while not (self.landed or self.over) and (until is None or self._clock.now() < until):
             self._clock.wait(self._awake, until)
 
     def waiting(self) -> bool:
-        """Nothing is read here."""
+        """``False``: a waiter reads no socket."""
         return False
 
     def release(self) -> None:
-        """It waits no longer."""
+        """Nothing to release."""
 
     def detach_in_child(self) -> None:
-        """In a forked child nobody waits."""
+        """In a forked child no thread waits."""
 
 
 class _Flight:
-    """A refresh on its way. Protected by the token cache's lock."""
+    """A refresh under way. Protected by the token cache's lock."""
 
     __slots__ = ("began_at", "limit", "outcome", "waiters")
 
@@ -112,18 +113,18 @@ class _Flight:
 
     @property
     def last_call(self) -> float | None:
-        """When nobody waits for it any more."""
+        """When its waiters stop waiting."""
         return None if self.limit is None else self.began_at + self.limit + _MARGIN
 
 
-# Which token caches' refreshes this code is part of. A context variable, since the workers of calls inside get a copy.
+# The token caches whose refresh this code is part of. A context variable, since the workers of calls inside get a copy.
 _within: contextvars.ContextVar[tuple[TokenCache, ...]] = contextvars.ContextVar("llmwatch_refreshing", default=())
 
 
 class TokenCache:
-    """Keeps one token, and has it replaced by ``fetch`` when it is stale, or spent.
+    """Keeps one token and has ``fetch`` replace it when it is stale or spent.
 
-    A token with a lifetime is stale ``leeway`` seconds before its end, or at half of it if that is later.
+    A token with a lifetime is stale ``leeway`` seconds before its end, or at half of the lifetime if that is later.
     """
 
     def __init__(self, fetch: Fetch, *, token: str | None, leeway: float, clock: Clock) -> None:
@@ -137,15 +138,16 @@ class TokenCache:
         at_fork.follow(self)
 
     def get(self, limit: float | None, spent: Token | None = None) -> Token | Failure | Raised:
-        """A token, or why there is none. Blocks for at most ``limit`` seconds.
+        """A token, or why there is none. Blocks until the refresh ends, at most 5 s beyond its limit.
 
-        ``spent`` is one that the server did not accept: if it is still the one in use it is given up. In the worker of
-        an attempt the attempt's limits stand meanwhile; raises what an observer raises when that attempt is over, and
-        :class:`~llmwatch.TooManyThreads` where the refresh cannot be started.
+        ``limit`` (seconds) bounds a refresh that starts here, not one under way. ``spent`` is a token that the server
+        did not accept; if it is still the current one, it is dropped. In the worker of an attempt, every limit of the
+        attempt but its deadline is paused meanwhile. Raises what the attempt's observer raises once the attempt is
+        over, and :class:`~llmwatch.TooManyThreads` if the refresh cannot be started.
         """
         context = contexts.current()
         if context is not None:
-            # For an attempt that is over nothing is started.
+            # An attempt that is over starts no refresh.
             context.observer.check()
         mine: _Flight | None = None
         launch: Launch | None = None
@@ -166,7 +168,7 @@ class TokenCache:
                 flight.waiters.append(waiter)
             if mine is not None:
                 if sys.is_finalizing():
-                    # A thread that is started now never runs, and whoever starts it waits for it.
+                    # A thread that starts now never runs, and start() would wait for it for ever.
                     raise Cancelled("The interpreter exits, so no token can be had any more.", by="lifecycle")
                 run = contextvars.copy_context().run
                 launch = Launch(threading.Thread(target=run, args=(self._fly, mine), name=THREAD, daemon=True))
@@ -178,21 +180,19 @@ class TokenCache:
         return self._await(flight, waiter)
 
     def spend(self, token: Token) -> None:
-        """Give ``token`` up, if it is the one in use."""
+        """Drop ``token``, if it is the current one."""
         with self._lock:
             if self._token is token:
                 self._token = None
 
     def reset(self, token: str | None) -> None:
-        """Begin anew, with ``token`` or with none. A refresh that is on its way still serves those who wait for it,
-        and its token is used by nobody else.
-        """
+        """Forget the token and the rejection; ``token`` is the new one. A refresh under way serves only its waiters."""
         with self._lock:
             self._token = None if token is None else Token(token)
             self._rejected = self._flight = None
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's refresh, and whoever held the lock, are not here."""
+        """In a forked child: the parent's refresh and the thread that held the lock do not exist here."""
         self._lock = threading.RLock()
         self._flight = None
 
@@ -210,7 +210,7 @@ class TokenCache:
         outcome: Grant | Failure | Raised
         try:
             outcome = self._fetch(flight.limit)
-        except BaseException as error:  # whoever waits must hear of it
+        except BaseException as error:  # the waiters must get it
             outcome = Raised(error)
         self._land(flight, outcome)
 
@@ -231,8 +231,8 @@ class TokenCache:
     def _dated(self, grant: Grant, began_at: float) -> Token:
         if grant.lifetime is None:
             return Token(grant.token)
-        # The server counts from some moment after we began. A token that lives for a shorter time than the leeway is
-        # used all the same.
+        # The server counts from a moment after the start of the refresh. A token whose life is shorter than the leeway
+        # is used nevertheless.
         return Token(grant.token, began_at + grant.lifetime - min(self._leeway, grant.lifetime / 2))
 
     # -- waiting ------------------------------------------------------------
@@ -247,13 +247,13 @@ class TokenCache:
         if waiter.over:
             _raise_over()
         assert flight.limit is not None
-        # Another thread's refresh, of which no more is known than that it has not returned.
+        # The refresh belongs to another thread; all that is known is that it has not returned.
         return timed_out(flight.limit, self._clock.now() - flight.began_at, "waiting")
 
 
 @contextlib.contextmanager
 def _followed_by(waiter: _Waiter) -> Iterator[None]:
-    """In this block ``waiter`` hears of the end of the attempt that this thread is the worker of, if it is one."""
+    """In this block, the end of the attempt whose worker is this thread, if it is one, wakes ``waiter``."""
     outer = serving()
     if outer is None:
         yield
@@ -269,7 +269,7 @@ def _followed_by(waiter: _Waiter) -> Iterator[None]:
 
 
 def _raise_over() -> NoReturn:
-    # The observer knows how the code in between is left: a wrapped function otherwise than a client's own.
+    # The observer knows how to leave the code in between: a wrapped function differs from a client's own worker.
     context = contexts.current()
     if context is not None:
         context.observer.check()
