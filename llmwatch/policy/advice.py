@@ -1,7 +1,7 @@
-"""What is odd about limits that come from different sources, in a sentence each.
+"""Warnings about limits from different sources that work together oddly, one sentence each.
 
-Nothing here is an error: between sources the shorter limit simply expires first. But who raised ``ttfb`` to 600 s
-and is still killed after 300 s wants to be told why.
+They are not errors: between sources the shorter limit simply expires first. They tell the user who raises ``ttfb`` to
+600 s which limit still kills the attempt after 300 s.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ __all__ = ["advise"]
 
 
 def advise(limits: Mapping[str, EffectiveLimit], *, first_attempt: bool = True) -> tuple[str, ...]:
-    """The sentences about ``limits``, none if there is nothing to say.
+    """The sentences about ``limits``; empty if there is nothing to report.
 
-    Told is which explicit value never takes effect because others expire before it, and when ``deadline`` leaves no
-    room for a second attempt: it is not longer than connecting plus the shortest limit that ends a silent attempt. That
-    one is about the ``first_attempt`` alone. Not told is that an explicit value cuts a default short, which is what it
-    was set for.
+    A sentence names each explicit value that never takes effect because other limits expire before it. For the
+    ``first_attempt`` another sentence reports a ``deadline`` without room for a second attempt: one not longer than
+    ``connect`` plus the shortest limit that ends a silent attempt. An explicit value that cuts a default short is not
+    reported: that is its purpose.
     """
     return (*_without_effect(limits), *(_second_attempt(limits) if first_attempt else ()))
 
 
 def _without_effect(limits: Mapping[str, EffectiveLimit]) -> list[str]:
-    # By the single knob four limits can meet the same obstacle: one sentence for all of them.
+    # The single knob sets four limits, which may meet the same obstacle: one sentence covers them.
     groups: dict[tuple[float, str, tuple[str, ...]], list[str]] = {}
     for name, outers in BOUNDED_BY.items():
         limit = limits[name]

@@ -1,7 +1,7 @@
-"""Which limit always ends before which other one.
+"""Which limits may not be longer than which others.
 
-Only values that one source sets specifically can contradict each other: who writes ``ttfb=90`` next to ``total=60``
-cannot mean both. Between sources the shorter limit simply expires first, and :mod:`llmwatch.policy.advice` says so.
+Only the specific values of one source can contradict each other, such as ``ttfb=90`` beside ``total=60``. Between
+sources the shorter limit simply expires first, and :mod:`llmwatch.policy.advice` reports it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["BOUNDED_BY", "check"]
 BOUNDED_BY: Mapping[str, tuple[str, ...]] = {
     name: tuple(row.bounded_by.split()) for name, row in LIMITS.items() if row.bounded_by
 }
-"""Each limit with those that may not be shorter than it."""
+"""Each limit with the limits that may not be shorter."""
 
 
 def check(values: Mapping[str, Seconds], spelled: Mapping[str, str] | None = None) -> None:
     """Raise :class:`ConfigError` if two of the ``values`` of one source contradict each other.
 
-    ``values`` maps the limits' names to seconds, ``None`` (off) or UNSET; ``spelled`` maps them to what the user called
-    them, such as the environment variables. A limit that is off contradicts nothing.
+    ``values`` maps names of limits to seconds, ``None`` (off) or UNSET. ``spelled`` maps them to the user's spelling,
+    such as an environment variable. A limit that is off contradicts nothing.
     """
     for inner, outers in BOUNDED_BY.items():
         longer = values.get(inner, UNSET)

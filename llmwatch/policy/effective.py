@@ -1,15 +1,14 @@
-"""From what the user set to what a call uses. Pure: the environment is an argument, and nothing is remembered.
+"""From the user's settings to the limits of a call. Pure: the environment is an argument, and no state is kept.
 
-Precedence goes by source, each with its own single knob: argument of the call, argument of the client, environment,
-profile. Explicit beats policy: profile, size scaling and patience make default values and never touch another.
+Precedence goes by source: argument of the call, argument of the client, environment, profile. Each source has its own
+single knob. Profile, size scaling and patience change default values only, never an explicit one.
 
 * Size: the default ``ttfb`` and ``first_content`` grow by 3.5 s for every full 1,000 tokens of estimated prompt, at
   most by 1,800 s.
-* Patience: each earlier kill before the first content doubles them, growth included: ``(default + growth) * 2 **
-  kills``. The bound of 1,800 s is on the growth alone; the doubled value has none.
-* A passthrough, which hands the bytes on as they come, has a default ``finish`` of its own.
-* A plain call has a default ``ttfb`` of its own, to which both apply, and its content limits are off whatever the
-  source.
+* Patience: each earlier kill before the first content doubles these two, growth included: ``(default + growth) * 2 **
+  kills``. The bound of 1,800 s holds for the growth alone.
+* A passthrough, which hands the bytes on as they come, has its own default ``finish``.
+* A plain call has its own default ``ttfb``, which is scaled too. Its event limits are off, whatever the source.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ __all__ = [
 ]
 
 DEFAULT_KEEPALIVE = 10.0
-"""Seconds; well below the 60 s after which load balancers are reported to drop an idle connection without a word."""
+"""Seconds; well below the 60 s after which load balancers are reported to drop an idle connection silently."""
 
 DEFAULT_MAX_BODY = 1 << 30
 """Decoded bytes; far above any answer of a model, pictures and audio included, and below what fills a machine."""
 
 _SAYS_NOTHING, _DEFAULTS = Retry(), EffectiveRetry()
 
-# 2 ** 16 times 120 s is 91 days: beyond that doubling says nothing more, and far beyond it a float overflows.
+# 2 ** 16 times 120 s is 91 days, so further doubling has no meaning; far beyond that a float overflows.
 _MOST_DOUBLINGS = 16
 
 
@@ -71,15 +70,13 @@ def resolve_limits(
 ) -> EffectiveLimits:
     """The limits of one attempt.
 
-    ``call`` and ``client`` are what the two were given; ``environ`` is read now. ``profile`` is a given one, ``None``
-    to look at the environment and then to detect it from ``url`` and ``body``, the parsed JSON (``None`` if it is
-    none or not known). ``body_bytes`` is the body's length as sent, ``plain`` says that the call is not streaming,
-    ``passthrough`` that its bytes are handed on as they come, ``patience`` counts the earlier attempts
-    of this call that were killed before their first content.
+    ``call`` and ``client`` are the limits given to each; ``environ`` is read now. Without a ``profile`` the environment
+    decides, else ``url`` and ``body`` (the parsed JSON, ``None`` if unknown). ``body_bytes`` is the length of the body
+    as sent. ``plain`` marks a call that does not stream, ``passthrough`` one whose bytes are handed on as they come.
+    ``patience`` counts the earlier attempts of this call that were killed before their first content.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment or ``profile``,
-    :class:`TypeError` for limits that are no :class:`Limits`. It does not check the arguments' values: :class:`Limits`
-    did.
+    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment or ``profile``, and :class:`TypeError` for
+    limits that are not a :class:`Limits`. The values are not checked here: :class:`Limits` checks them.
     """
     for given in (call, client):
         if given is not None and not isinstance(given, Limits):
@@ -113,7 +110,7 @@ def _resolved(
     tokens: int,
     patience: int,
 ) -> EffectiveLimits:
-    """The limits that these make: the same for most calls of a process, and nothing in them can be changed."""
+    """The limits that result. Cached: they are the same for most calls of a process, and immutable."""
     variables = dict(settings)
     sources = _sources(call, client, environment.limits_from(variables))
     defaults = _Defaults(profile=profile, plain=plain, passthrough=passthrough, tokens=tokens, patience=patience)
@@ -130,10 +127,10 @@ def _resolved(
 def resolve_retry(
     *, call: Retry | None = None, client: Retry | None = None, environ: Mapping[str, str]
 ) -> EffectiveRetry:
-    """How a call resends: the same precedence, field by field, with every field decided.
+    """The retry settings of a call: every field decided, by the same precedence, field by field.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment, :class:`TypeError` for
-    settings that are no :class:`Retry`.
+    Raises :class:`~llmwatch.errors.ConfigError` for an invalid environment, and :class:`TypeError` for settings that
+    are not a :class:`Retry`.
     """
     for given in (call, client):
         if given is not None and not isinstance(given, Retry):
@@ -146,10 +143,10 @@ def resolve_retry(
 
 
 def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
-    """For how many seconds an idle pooled connection may be reused; 0 means never.
+    """Seconds for which an idle pooled connection may be reused; 0 means never.
 
-    ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else 10 s. Raises
-    :class:`~llmwatch.errors.ConfigError` for either if it is no finite number of at least 0.
+    ``value`` is the client's argument. If it is ``None`` the environment decides, else 10 s. Raises
+    :class:`~llmwatch.errors.ConfigError` if either is not a finite number of at least 0.
     """
     variable = environment.KEEPALIVE_VARIABLE
     set_there = environment.seconds_from(environ, variable) if variable in environ else UNSET
@@ -163,19 +160,16 @@ def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:
 
 
 def resolve_max_event(value: int | None, environ: Mapping[str, str], *, default: int) -> int:
-    """How many bytes one event of a stream may have; ``sys.maxsize`` where the cap is removed.
+    """The most bytes of one event of a stream; ``sys.maxsize`` if the cap is removed.
 
-    ``value`` is the client's argument, ``None`` where it was not given: then the environment decides, else ``default``.
-    0 removes the cap. Raises :class:`~llmwatch.errors.ConfigError` for either if it is no whole number of at least 0.
+    ``value`` is the client's argument. If it is ``None`` the environment decides, else ``default``. 0 removes the cap.
+    Raises :class:`~llmwatch.errors.ConfigError` if either is not a whole number of at least 0.
     """
     return _resolve_bytes("max_event", value, environ, environment.MAX_EVENT_VARIABLE, default)
 
 
 def resolve_max_body(value: int | None, environ: Mapping[str, str]) -> int:
-    """How many decoded bytes the body of a model's answer may have; ``sys.maxsize`` where the cap is removed.
-
-    The same rules, with :data:`DEFAULT_MAX_BODY`.
-    """
+    """The most decoded bytes of the body of an answer, by the rules of :func:`resolve_max_event`."""
     return _resolve_bytes("max_body", value, environ, environment.MAX_BODY_VARIABLE, DEFAULT_MAX_BODY)
 
 
@@ -190,9 +184,9 @@ def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], var
 
 
 def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
-    """Whether the time-outs that requests carry are set aside: by the client's argument, or by the environment.
+    """Whether the time-outs that requests carry are ignored, by the client's argument or by the environment.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for either if it is no switch.
+    Raises :class:`~llmwatch.errors.ConfigError` if either is not a switch.
     """
     set_there = environment.override_from(environ) if environment.OVERRIDE_VARIABLE in environ else False
     try:
@@ -202,7 +196,7 @@ def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
         raise refused("override_timeouts", value, "override_timeouts={}", allowed) from None
 
 
-# Limits and what their source is called: None for the environment, where each limit has a variable of its own.
+# Limits and the name of their source; None for the environment, where each limit has a variable of its own.
 _Source: TypeAlias = "tuple[Limits, str | None]"
 
 
@@ -236,7 +230,7 @@ def _profile(given: str | None, settings: Mapping[str, str], url: str | None, bo
 
 
 class _Defaults:
-    """The values that policy makes."""
+    """The default values: profile, size scaling and patience."""
 
     __slots__ = ("_passthrough", "_patience", "_plain", "_profile", "_tokens")
 

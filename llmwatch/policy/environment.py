@@ -1,7 +1,7 @@
-"""The environment variables: what they are called, what they mean, how their text is read.
+"""The environment variables: their names, their meaning, and how their text is read.
 
-The environment is an argument, read at every call and never at import. A variable that is empty or blank counts as not
-set; any other text that is not allowed is a :class:`~llmwatch.errors.ConfigError`, whatever an argument says.
+The environment is an argument, read at every call and never at import. An empty or blank variable counts as not set.
+Any other invalid text is a :class:`~llmwatch.errors.ConfigError`, even if an argument takes precedence.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
 }
-"""Every variable that llmwatch reads, and what it means in a line."""
+"""Every variable that llmwatch reads, with its meaning in one line."""
 
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 # float() and int() also take "1_000", "infinity" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-# What the fields are called in code, and attempts in other libraries.
+# The names of the fields in code, and the name that other libraries have for attempts.
 _FIELDS = {
     **{field.upper(): variable for field, variable in {**LIMIT_VARIABLES, **RETRY_VARIABLES}.items()},
     "MAX_RETRIES": RETRY_VARIABLES["max_attempts"],
@@ -113,7 +113,7 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name in environ:
         if name.startswith(PREFIX):
-            # Another thread may have removed it since.
+            # Another thread may have removed the variable meanwhile.
             text = environ.get(name, "").strip()
             if text:
                 found[name] = text
@@ -131,7 +131,7 @@ def limits_from(settings: Mapping[str, str]) -> Limits | None:
 
 
 def retry_from(settings: Mapping[str, str]) -> Retry | None:
-    """What the environment says about resending, or ``None``. Raises :class:`ConfigError` naming the variable."""
+    """The retry settings of the environment, or ``None``. Raises :class:`ConfigError` naming the variable."""
     fields: dict[str, Any] = {}
     for name in RETRY_FIELDS:
         variable = RETRY_VARIABLES.get(name)
@@ -155,7 +155,7 @@ def retry_from(settings: Mapping[str, str]) -> Retry | None:
 
 
 def profile_from(settings: Mapping[str, str]) -> str | None:
-    """The profile that the environment names, ``None`` if it names none. Raises :class:`ConfigError` listing them."""
+    """The profile that the environment names, or ``None``. Raises :class:`ConfigError` listing the profiles."""
     text = settings.get(PROFILE_VARIABLE)
     return None if text is None else check_profile(text, PROFILE_VARIABLE)
 
@@ -185,7 +185,7 @@ def bytes_from(settings: Mapping[str, str], variable: str) -> int | None:
 
 
 def override_from(settings: Mapping[str, str]) -> bool:
-    """Whether ``LLMWATCH_OVERRIDE_TIMEOUTS`` sets a request's time-outs aside. Raises :class:`ConfigError`."""
+    """Whether ``LLMWATCH_OVERRIDE_TIMEOUTS`` makes requests' time-outs ignored. Raises :class:`ConfigError`."""
     text = settings.get(OVERRIDE_VARIABLE, "").strip()
     if not text:
         return False
@@ -196,20 +196,20 @@ def override_from(settings: Mapping[str, str]) -> bool:
 
 
 def incident_log(environ: Mapping[str, str]) -> str | None:
-    """The file that ``LLMWATCH_INCIDENT_LOG`` names, ``None`` where it names none."""
+    """The file that ``LLMWATCH_INCIDENT_LOG`` names, or ``None``."""
     return environ.get(INCIDENT_LOG_VARIABLE, "").strip() or None
 
 
 def unknown(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each variable that looks like one of llmwatch's and is none, with the name probably meant."""
+    """A sentence for each unknown variable that begins with ``LLMWATCH_``, with the name probably meant."""
     return tuple(_not_known(name) for name in sorted(settings) if name not in KNOWN_VARIABLES)
 
 
 @lru_cache(maxsize=64)
 def _not_known(name: str) -> str:
-    # An argument's name means its variable, also where another looks more like it. Who has the right word and only its
-    # ending wrong means that variable; else the most similar one is named. The prefix is left out, since it makes every
-    # name look similar.
+    # An argument's name means its variable, even if another variable looks more alike. If only the ending is wrong,
+    # the variable with the same stem is meant; else the most similar one. The prefix is left out, since it makes all
+    # names look alike.
     rest = {known[len(PREFIX) :]: known for known in KNOWN_VARIABLES}
     typed = name[len(PREFIX) :]
     if (field := _FIELDS.get(typed.upper())) is not None:
@@ -229,7 +229,7 @@ def _number(text: str) -> float:
         raise ValueError
     number = float(text)
     if not number and text.lower().partition("e")[0].strip("+-0."):
-        # Too small for a float, and 0 would mean something else.
+        # Too small for a float; it would become 0, which means something else.
         raise ValueError
     return number
 

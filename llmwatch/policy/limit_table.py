@@ -1,6 +1,6 @@
-"""Every limit is one row here: defaults, variable, bounds, the meaning of its expiry, and its texts.
+"""Every limit as one row: defaults, variable, bounds, the meaning of its expiry, and its texts.
 
-When a limit starts, is reset and ends stands in the tables of the state machine (:mod:`llmwatch.watch.states`).
+The tables of the state machine (:mod:`llmwatch.watch.states`) tell when a limit starts, is reset and ends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ ZERO = "turns the limit off"
 
 
 class Expiry(Enum):
-    """What the expiry of a limit means: the provider was ``SILENT``; it was ``AT_WORK``, and bills; the answer is
-    ``WHOLE`` all the same; the call is ``OVER``.
+    """What the expiry of a limit means.
+
+    The provider was ``SILENT``; it was ``AT_WORK``, and bills; the answer is ``WHOLE`` nevertheless; the call is
+    ``OVER``.
     """
 
     SILENT = "silent"
@@ -67,12 +69,12 @@ class LimitRow:
 
     @property
     def after_sent(self) -> bool:
-        """Whether it runs only once the request is sent."""
+        """Whether the limit runs only once the request is sent."""
         return self.since not in ("call", "begin", "connected")
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
+        """The environment variable that sets the limit."""
         name = self.name.upper()
         return f"LLMWATCH_{name}_SECONDS" if self.since == "call" else f"LLMWATCH_{name}_TIMEOUT_SECONDS"
 
@@ -212,16 +214,16 @@ _ROWS = (
 # fmt: on
 
 LIMITS: Mapping[str, LimitRow] = {row.name: row for row in _ROWS}
-"""Every limit, in the order in which a call meets them. Of those that expire at the same instant the first is the more
-specific, and names the reason.
+"""Every limit, in the order in which a call meets them. Of limits that expire at the same instant the first is the
+most specific, and names the reason.
 """
 NAMES = tuple(row.name for row in _ROWS if row.setting)
 """The limits that can be set, in the same order."""
 SINGLE = tuple(row.name for row in _ROWS if row.single)
-"""What the single knob stands for."""
+"""The limits that the single knob sets."""
 READ_LIMITS = tuple(row.name for row in _ROWS if row.read)
-"""Those that run while the body is read or waited for."""
+"""The limits that run while the body is read or waited for."""
 EVENT_LIMITS = tuple(row.name for row in _ROWS if row.events)
-"""Those that go by events, and mean nothing in a plain call."""
+"""The limits that go by events. They mean nothing in a plain call."""
 FROM_SENT = tuple(row.name for row in _ROWS if row.since == "sent")
-"""Those that end an attempt in which the provider says nothing at all."""
+"""The limits that end an attempt in which the provider sends nothing at all."""

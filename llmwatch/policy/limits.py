@@ -16,8 +16,8 @@ class Limits:
     """How long each part of a call may take, in seconds.
 
     A field that is not given falls through to the client's limits, then the environment, then the profile. ``None``
-    or 0 turns a limit off and is kept as ``None``; whole numbers become floats. Values are used as given: neither the
-    size of the prompt nor an earlier kill ever changes an explicit one.
+    or 0 turns a limit off and is kept as ``None``; whole numbers become floats. Explicit values are used as given:
+    neither the size of the prompt nor an earlier kill changes them.
 
     ================= ====================================================== =========================================
     field             counts                                                 ended or reset by
@@ -37,19 +37,18 @@ class Limits:
     ``deadline``      the whole call: every attempt and every wait           nothing, and nothing pauses it
     ================= ====================================================== =========================================
 
-    ``finish`` is for the answer whose provider has said why it ended (``finish_reason``) and then neither says
-    ``[DONE]`` nor closes the body. It takes the place of ``stale`` and ``progress``. 0 or ``None`` waits for the real
-    end: then these two run on, and their expiry is a success as well.
+    ``finish`` concerns an answer whose provider gives the reason for its end (``finish_reason``) and then neither sends
+    ``[DONE]`` nor closes the body. It replaces ``stale`` and ``progress``. 0 or ``None`` waits for the real end: these
+    two then continue, and their expiry is a success as well.
 
-    ``drain`` is the exception to "0 turns it off": here 0 or ``None`` means *do not drain at all*. The connection is
-    then closed at the end of the answer instead of being reused. An unlimited drain would pin a thread to a server that
-    never closes.
+    ``drain`` is the exception to "0 turns it off": 0 or ``None`` means *do not drain at all*. The connection is then
+    closed at the end of the answer and not reused. An unlimited drain would tie a thread to a server that never closes.
 
     ``single_seconds`` is the single knob; :meth:`single` is the readable way to set it.
 
-    Raises :class:`~llmwatch.errors.ConfigError` for a value that is NaN, infinite, negative or no number (booleans and
-    text are none), and for two values given here of which one always ends before the other (``ttfb=90, total=60``).
-    What it does not do: it fills in no default, so it does not say what a call will use;
+    Raises :class:`~llmwatch.errors.ConfigError` for a value that is NaN, infinite, negative or not a number (booleans
+    and text are not), and for two values given here of which one always ends before the other (``ttfb=90, total=60``).
+    It fills in no defaults, so it does not tell what a call uses;
     :func:`~llmwatch.policy.effective.resolve_limits` does.
     """
 
@@ -84,14 +83,14 @@ class Limits:
     def single(cls, seconds: float | None, **specific: Seconds) -> Limits:
         """One number for ``ttfb``, ``first_content``, ``stale`` and ``progress``; ``None`` or 0 turns all four off.
 
-        ``specific`` are fields of :class:`Limits` by name, which beat the single number where both speak:
-        ``Limits.single(900, ttfb=30)``. The number moves limits up as well as down, and counts as explicit. It beats
-        whatever a source of lower precedence says, specific values included.
+        ``specific`` are fields of :class:`Limits` by name. They beat the number: ``Limits.single(900, ttfb=30)``.
+        The number counts as explicit, and moves limits up as well as down. It beats every source of lower precedence,
+        specific values included.
         """
         return cls(single_seconds=seconds, **specific)
 
     def get(self, name: str) -> Seconds:
-        """What this says about the limit ``name``, the single knob included; UNSET where it says nothing."""
+        """The value of the limit ``name``, the single knob included; UNSET if neither is given."""
         value: Seconds = getattr(self, name)
         if value is UNSET and name in SINGLE:
             return self.single_seconds

@@ -1,4 +1,4 @@
-"""Is a host on this machine or in a private network?"""
+"""Whether a host is on this machine or in a private network."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["is_local"]
 
 # RFC 6761 and RFC 6762, and the names under which a container reaches its host.
 _LOCAL_SUFFIXES = (".localhost", ".local", ".docker.internal", ".containers.internal")
-# RFC 6598, shared address space: overlay networks hand it out, and ipaddress does not count it as private.
+# RFC 6598, shared address space: overlay networks use it, and ipaddress does not count it as private.
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 
 
 def is_local(url: str | None) -> bool:
-    """Whether the host of ``url`` is loopback or private, judged by its spelling alone: nothing is looked up.
+    """Whether the host of ``url`` is loopback or private, judged by its spelling: no name is looked up.
 
     True for ``localhost``, ``*.localhost``, ``*.local``, a container's name for its host, a name without a dot (a
-    service in a compose file), and loopback, link-local, private and shared addresses, IPv6 included. False without a
-    host and for a URL that cannot be read. It does not know that a public name may resolve to a private address.
+    service in a compose file), and loopback, link-local, private and shared addresses, IPv6 included. False for a URL
+    without a host or that cannot be parsed, and for a public name that resolves to a private address.
     """
     if not url:
         return False
@@ -27,7 +27,7 @@ def is_local(url: str | None) -> bool:
         parts = urlsplit(url)
         host = parts.hostname
         if "[" in parts.netloc:
-            # Python 3.10 takes anything in brackets for a host.
+            # Python 3.10 accepts any text in brackets as a host.
             ipaddress.IPv6Address(str(host).partition("%")[0])
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""The default limits, in three profiles, and how a request's profile is found."""
+"""The default limits in three profiles, and the detection of a request's profile."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
 """Seconds by profile and limit, ``None`` for off. The figures come from public reports of healthy and of dead calls."""
 
 PLAIN_TTFB: Mapping[str, float] = {"hosted": 600.0, "reasoning": 1800.0, "local": 1800.0}
-"""The default ``ttfb`` of a plain call, in seconds: it is silent until the answer is finished."""
+"""The default ``ttfb`` of a plain call, in seconds: a plain call is silent until the answer is finished."""
 
 PASSTHROUGH_FINISH = 30.0
-"""The default ``finish`` in seconds where the bytes are handed on as they come: there it only ends the body, which its
-reader judges by marks of its own."""
+"""The default ``finish`` of a passthrough, in seconds. There it only ends the body; the reader judges the answer by
+marks of its own."""
 
 
 def check_profile(profile: object, field: str = "profile") -> str:
-    """``profile`` if there is one of that name. Raises :class:`~llmwatch.errors.ConfigError` that lists them.
+    """``profile``, if a profile has that name. Raises :class:`~llmwatch.errors.ConfigError` listing the profiles.
 
-    ``field`` is what the user called it.
+    ``field`` is the user's name for the setting.
     """
     if isinstance(profile, str) and profile in PROFILES:
         return profile
@@ -36,11 +36,11 @@ def check_profile(profile: object, field: str = "profile") -> str:
 
 
 def detect_profile(url: str | None = None, body: object = None) -> str:
-    """The profile that fits a request: ``local`` for a loopback or private host, ``reasoning`` where the parsed JSON
-    ``body`` asks for thinking or the model is known to think, else ``hosted``.
+    """The profile that fits a request.
 
-    The host comes first: no limit of ``local`` is shorter than that of ``reasoning``, and a thinking model on local
-    hardware needs the longer ones.
+    ``local`` for a loopback or private host; ``reasoning`` if the parsed JSON ``body`` asks for thinking or names a
+    reasoning model; else ``hosted``. The host comes first: no limit of ``local`` is shorter than in ``reasoning``, and
+    a reasoning model on local hardware needs the longer ones.
     """
     if is_local(url):
         return "local"

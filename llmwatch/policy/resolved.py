@@ -1,4 +1,4 @@
-"""The limits that a call really uses, each with where it came from."""
+"""The limits that a call uses, each with its source."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from llmwatch.records.json_text import JsonText
 __all__ = ["TIMEOUT_SOURCE", "EffectiveLimit", "EffectiveLimits"]
 
 TIMEOUT_SOURCE = "timeout of the request"
-"""The source of a limit that is what a request's own time-out says."""
+"""The source of a limit that a request's own time-out sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveLimit(JsonText):
-    """One limit as it applies: ``value`` in seconds, ``None`` for off.
+    """One limit in force: ``value`` in seconds, ``None`` for off.
 
-    ``source`` is words for a reader: ``"argument of the call"``, ``"LLMWATCH_STALE_TIMEOUT_SECONDS"``,
-    ``"profile hosted, scaled for 32,000 prompt tokens"``. ``explicit`` is true for a value from an argument or the
-    environment, which is used as given. ``timeout`` is what a time-out that the request carries says of it, whether it
-    counts or not, and ``instead_of`` the limit that would apply without it, where it counts: seconds, ``None`` for off.
+    ``source`` is text for a reader: ``"argument of the call"``, ``"LLMWATCH_STALE_TIMEOUT_SECONDS"``,
+    ``"profile hosted, scaled for 32,000 prompt tokens"``. ``explicit`` is true for a value from an argument, the
+    environment or a time-out, which is used as given. ``timeout`` is the request's own time-out for this limit, in
+    force or not. If it is in force, ``instead_of`` is the limit that it replaces: seconds, ``None`` for off.
     """
 
     name: str
@@ -33,7 +33,7 @@ class EffectiveLimit(JsonText):
     instead_of: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as a dictionary of numbers and text, with what a time-out says only where there is one."""
+        """Plain numbers and text; ``timeout`` and ``instead_of`` only if a time-out says something."""
         said: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
         if self.timeout is not None:
             said["timeout"] = self.timeout
@@ -44,11 +44,11 @@ class EffectiveLimit(JsonText):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveLimits(JsonText):
-    """Every limit of one attempt, its source, and what is odd about the lot.
+    """Every limit of one attempt with its source, and warnings about the combination.
 
-    ``profile`` is the name of the profile, ``profile_source`` who chose it (``"argument"``, ``"LLMWATCH_PROFILE"`` or
-    ``"detected"``), ``limits`` maps each name to an :class:`EffectiveLimit`, in the order in which a call meets them,
-    ``warnings`` are sentences for a person. It holds no secret, and can be pickled.
+    ``profile_source`` says how the ``profile`` was chosen: ``"argument"``, ``"LLMWATCH_PROFILE"`` or ``"detected"``.
+    ``limits`` maps each name to an :class:`EffectiveLimit`, in the order in which a call meets them. ``warnings`` are
+    sentences for a person. The value holds no secret and can be pickled.
     """
 
     profile: str
@@ -60,7 +60,7 @@ class EffectiveLimits(JsonText):
 
     @property
     def recorded(self) -> Mapping[str, Any]:
-        """Each limit by name as a record keeps it, see :meth:`EffectiveLimit.to_dict`. Made once."""
+        """Each limit by name as a record keeps it, see :meth:`EffectiveLimit.to_dict`. Computed once."""
         if self._recorded is None:
             made = freeze_map({name: limit.to_dict() for name, limit in self.limits.items()})
             object.__setattr__(self, "_recorded", made)
@@ -68,7 +68,7 @@ class EffectiveLimits(JsonText):
         return self._recorded
 
     def value(self, name: str) -> float | None:
-        """The limit ``name`` in seconds, ``None`` for off. Raises :class:`KeyError` for a name that is no limit."""
+        """The limit ``name`` in seconds, ``None`` for off. Raises :class:`KeyError` for an unknown name."""
         return self.limits[name].value
 
     @property
@@ -79,9 +79,7 @@ class EffectiveLimits(JsonText):
         return self._seconds.copy()
 
     def lowered(self, caps: Mapping[str, float], source: str) -> EffectiveLimits:
-        """The same with each limit at most what ``caps`` says, in seconds; one that is off is set to it. A limit that
-        is shorter stays.
-        """
+        """A copy in which each limit is at most its cap in ``caps`` (seconds); a limit that is off takes the cap."""
         if not caps:
             return self
         limits = {
@@ -95,11 +93,11 @@ class EffectiveLimits(JsonText):
     def with_timeouts(
         self, timeouts: Mapping[str, float | None], *, stand: bool, heeded: bool = True
     ) -> EffectiveLimits:
-        """The same with what a request's own time-outs say: seconds by limit, ``None`` for none at all.
+        """A copy with the request's own ``timeouts`` applied: seconds by limit, ``None`` for no time-out.
 
-        A limit that somebody set is at most that, and is never raised; one that is off is set to it. A limit that
-        nobody set is that, upwards as well as downwards, if the time-outs ``stand`` for it, else at most that. Those
-        that are not ``heeded`` are only noted.
+        An explicit limit is lowered to its time-out, never raised; one that is off takes it. A default is replaced by
+        it, up or down, if the time-outs ``stand`` for the limit, else lowered. Time-outs that are not ``heeded`` are
+        only recorded.
         """
         if not timeouts:
             return self
@@ -111,7 +109,7 @@ class EffectiveLimits(JsonText):
         return replace(self, limits={**self.limits, **changed}) if changed else self
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain dictionaries, lists, numbers and text."""
+        """Plain dictionaries, lists, numbers and text."""
         return {
             "profile": self.profile,
             "profile_source": self.profile_source,

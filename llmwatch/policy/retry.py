@@ -1,4 +1,4 @@
-"""What a user can decide about resending, as frozen values."""
+"""The user's settings for retries, as frozen values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmwatch.policy.values import SECONDS_ALLOWED, UNSET, Seconds, Unset, flag,
 __all__ = ["RETRY_FIELDS", "EffectiveRetry", "OnRetry", "Retry", "check_backoff", "read_setting"]
 
 MAX_BACKOFF = 8.0
-"""Seconds; the cap on a wait where nobody sets another."""
+"""Seconds; the default cap on a wait."""
 
 OnRetry: TypeAlias = "Callable[[Any], Any]"
-"""Is called with a :class:`llmwatch.Resend`, and returns what is to change, or ``None``."""
+"""Is called with a :class:`llmwatch.Resend` and returns the changes, or ``None``."""
 
 RETRY_FIELDS = (
     "max_attempts",
@@ -60,7 +60,7 @@ def read_setting(name: str, value: object) -> object:
     if name in ("backoff", "breaker_wait"):
         return seconds(value) or 0.0
     if name == "max_wait":
-        # Here 0 is not the same as None.
+        # 0 and None differ for max_wait.
         return None if value is None else seconds(value) or 0.0
     if name == "on_retry":
         if value is not None and not callable(value):
@@ -71,39 +71,39 @@ def read_setting(name: str, value: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Retry:
-    """When a failed attempt is sent again. A field that is not given falls through to the client, then to the
-    environment, then to the default.
+    """When a failed attempt is sent again.
 
-    * ``max_attempts`` (3): requests of one call, the first included. 0 is kept as 1. One more request can come on
-      top, when a reused socket turns out to be dead before a single byte of an answer. Redirects that are followed (307
-      and 308 of a POST: five at most) are not counted.
+    A field that is not given falls through to the client, then the environment, then the default (in brackets).
+
+    * ``max_attempts`` (3): requests of one call, the first included. 0 is kept as 1. Not counted are followed redirects
+      (307 and 308 of a POST: five at most), and one more request if a reused socket proves dead before the first byte
+      of an answer.
     * ``backoff`` (0.5) and ``max_backoff`` (8): seconds before the second attempt, doubled for each further one, with
-      full jitter, up to the cap. ``backoff=0`` does not wait; ``max_backoff`` 0 or ``None`` removes the cap, and so
-      does a longer ``backoff`` where nobody sets one.
+      full jitter, up to the cap. ``backoff=0`` does not wait. ``max_backoff`` 0 or ``None`` removes the cap; so does a
+      longer ``backoff`` if no source sets a cap.
     * ``max_retry_after`` (120): the longest wait, in seconds, that a provider may ask for. Above it the call fails at
       once, with the wait attached. 0 or ``None`` removes the cap; ``deadline`` still holds.
-    * ``slow_but_alive`` (False): also resend an attempt whose bytes flowed. The provider is working, and bills both.
-    * ``resend_with_tools`` (False): also resend where tools may have had side effects on the provider's side.
-    * ``breaker`` (5) and ``breaker_wait`` (30): after so many attempts in a row that an origin lost (``connect``,
-      ``headers``, ``ttfb``, a refused connection, 502, 503, 504, 529) calls to it wait, and one attempt at a time
-      probes after 1, 2, 4, ... seconds, at most ``breaker_wait``. Where as many failed in a row in any other way that
-      may pass (500, 429, a reset), the last attempt of a call waits up to 8 s for an answer to another call, and while
-      others are on their way for up to 8 s more.
-      ``breaker`` 0 or ``None`` turns it off.
-    * ``budget`` (10): the tokens that a client holds for one origin, and 3 more for each call in flight; a resend costs
-      one unless the provider named its wait, a success returns a tenth and a second returns one. Without a token a
-      resend waits. A call's first attempt is free. 0 or ``None``: no such bound.
+    * ``slow_but_alive`` (False): also resend an attempt whose bytes flowed. The provider is working and bills both.
+    * ``resend_with_tools`` (False): also resend if tools may have had side effects on the provider's side.
+    * ``breaker`` (5) and ``breaker_wait`` (30): once an origin has lost this many attempts in a row (``connect``,
+      ``headers``, ``ttfb``, a refused connection, 502, 503, 504, 529), calls to it wait, and one attempt at a time
+      probes after 1, 2, 4, ... seconds, at most ``breaker_wait``. After as many other transient failures in a row (500,
+      429, a reset), the last attempt of a call waits up to 8 s for an answer to another call, and up to 8 s more while
+      other attempts are under way. ``breaker`` 0 or ``None`` turns it off.
+    * ``budget`` (10): the tokens that a client holds for one origin, plus 3 for each call in flight. A resend costs one
+      unless the provider named its wait; a success returns a tenth, and a second returns one. Without a token a resend
+      waits. A call's first attempt is free. 0 or ``None`` turns it off.
     * ``pace`` (True): an error status that names a wait (429, 503, 529, ...) holds back the client's other calls with
-      that model and credential. Where calls are refused behind that again, they go out one after the other, as many a
-      second as the provider accepts, until none is refused for a minute.
-    * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; each single wait is
-      bounded by ``max_retry_after`` as well. A call that would wait longer ends at once. 0 never waits, for programs
-      that turn to another provider; ``None`` removes the cap; ``deadline`` still holds.
+      that model and credential. If calls are refused again after it, they go out one after the other, at the rate that
+      the provider accepts, until none is refused for a minute.
+    * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; ``max_retry_after`` bounds
+      each wait as well. A call that would wait longer ends at once. 0 never waits, for programs that turn to another
+      provider; ``None`` removes the cap; ``deadline`` still holds.
     * ``on_retry``: a function of the failed attempt, called before each resend, and before a call waits that has sent
-      nothing yet; ``None`` for none, which beats the client's.
+      nothing yet. ``None`` calls none, and beats the client's.
 
     Raises :class:`~llmwatch.errors.ConfigError` for a value of the wrong kind, and for ``backoff`` above
-    ``max_backoff``. It never makes an unsafe resend safe: after output was delivered nothing here brings one about.
+    ``max_backoff``. No setting makes an unsafe resend safe: after output was delivered there is never a resend.
     """
 
     max_attempts: int | Unset = UNSET
@@ -132,10 +132,10 @@ class Retry:
 
     @classmethod
     def none(cls) -> Retry:
-        """No resend by llmwatch but the one on top of ``max_attempts``, for a reused socket that turns out to be dead:
-        the error goes straight to the caller, whose own loop handles it.
+        """No resend by llmwatch: each error goes straight to the caller, whose own loop handles it.
 
-        The circuit breaker and pacing are off as well: what to wait for is for that loop to decide.
+        The one exception is a reused socket that proves dead. The circuit breaker and pacing are off as well: that
+        loop decides what to wait for.
         """
         return cls(max_attempts=1, breaker=0, pace=False)
 
@@ -146,9 +146,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveRetry:
-    """What a call uses: every field of :class:`Retry` decided. ``EffectiveRetry()`` holds the defaults.
+    """The retry settings of a call: every field of :class:`Retry` decided. ``EffectiveRetry()`` holds the defaults.
 
-    ``max_attempts`` is at least 1; a cap that was removed is ``math.inf``; ``breaker`` and ``budget`` are 0 when off.
+    ``max_attempts`` is at least 1; a removed cap is ``math.inf``; ``breaker`` and ``budget`` are 0 when off.
     """
 
     max_attempts: int = 3
@@ -166,7 +166,7 @@ class EffectiveRetry:
 
     @classmethod
     def of(cls, sources: tuple[Retry, ...]) -> EffectiveRetry:
-        """The first of the ``sources`` that speaks decides a field; the default where none does."""
+        """Each field from the first of the ``sources`` that sets it, else the default."""
         fields: dict[str, Any] = {}
         for name in RETRY_FIELDS:
             for source in sources:
@@ -176,13 +176,13 @@ class EffectiveRetry:
                     fields[name] = math.inf if removed else value
                     break
         if fields.get("backoff", 0.0) > MAX_BACKOFF and "max_backoff" not in fields:
-            # Somebody set the wait, and nobody the cap.
+            # A source sets the wait, and none the cap.
             fields["max_backoff"] = math.inf
         return cls(**fields)
 
 
 def check_backoff(backoff: Seconds, cap: Seconds, name: str, cap_name: str) -> None:
-    """Raise :class:`ConfigError` if one source sets a back-off above its cap. The names are what the user wrote."""
+    """Raise :class:`ConfigError` if one source sets a back-off above its cap. The names are the user's spelling."""
     if backoff and cap and backoff > cap:
         raise ConfigError(
             f"{name}={backoff:g} and {cap_name}={cap:g} contradict each other: the first wait may not be"

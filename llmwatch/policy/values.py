@@ -1,7 +1,7 @@
 """What a single setting may hold: seconds, whole numbers, switches, or nothing at all.
 
-The readers here raise a bare ``ValueError``; whoever knows the name of the setting turns it into a
-:class:`~llmwatch.errors.ConfigError` with :func:`refused`. Nothing is replaced by a default on the way.
+The readers here raise a bare ``ValueError``. The caller, which knows the setting's name, turns it into a
+:class:`~llmwatch.errors.ConfigError` with :func:`refused`. No invalid value is replaced by a default.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Not given: the next source decides. Falsy, and not the same as ``None``, which turns a limit off."""
+"""Not given: the next source decides. Falsy. It differs from ``None``, which turns a limit off."""
 
 Seconds: TypeAlias = "float | Unset | None"
 """A number of seconds, ``None`` for off, :data:`UNSET` for not given."""
@@ -48,14 +48,14 @@ Seconds: TypeAlias = "float | Unset | None"
 BYTES_ALLOWED = "it takes a whole number of bytes, 0 or more; 0 removes the cap"
 SECONDS_ALLOWED = "it takes a finite number of seconds, 0 or more"
 
-_LONGEST_SHOWN = 80  # characters of a wrong value in a message: a whole file may have ended up in a variable
+_LONGEST_SHOWN = 80  # characters of a wrong value in a message: a variable may hold a whole file by mistake
 
 
 def seconds(value: object) -> float | None:
-    """``value`` as seconds, ``None`` where it is ``None`` or 0.
+    """``value`` as seconds, ``None`` if it is ``None`` or 0.
 
-    Raises :class:`ValueError` for everything that is no finite number of at least 0, and for a number above 0 that is
-    none as a float; text and booleans are no numbers.
+    Raises :class:`ValueError` if it is not a finite number of at least 0 (text and booleans are not), and for a
+    positive number that a float rounds to 0.
     """
     if value is None:
         return None
@@ -87,12 +87,12 @@ def flag(value: object) -> bool:
 def refused(field: str, value: object, spelling: str, allowed: str) -> ConfigError:
     """The error for an invalid setting.
 
-    ``spelling`` is how the user wrote it, with ``{}`` in the place of the value (``"Limits(ttfb={})"``); ``allowed``
-    says what would be right.
+    ``spelling`` is the user's spelling with ``{}`` for the value (``"Limits(ttfb={})"``); ``allowed`` says what the
+    setting takes.
     """
     try:
         text = repr(value)
-    except Exception:  # an int of more than 4,300 digits refuses to be shown, and so may any foreign object
+    except Exception:  # repr() of an int with more than 4,300 digits raises, as a foreign object's may
         text = f"<{type(value).__name__}>"
         value = text
     if len(text) > _LONGEST_SHOWN:
@@ -101,5 +101,5 @@ def refused(field: str, value: object, spelling: str, allowed: str) -> ConfigErr
 
 
 def shown(value: float) -> str:
-    """Seconds as a person reads them: ``90 s``, ``0.25 s``."""
+    """Seconds for a reader: ``90 s``, ``0.25 s``."""
     return f"{int(value):,} s" if value.is_integer() else f"{value:g} s"
