@@ -49,6 +49,8 @@ LIMITS = resolve_limits(environ={})
 class Line:
     """The attempt that there is not: what a worker does goes through it, in this thread."""
 
+    verdict = None
+
     def __init__(self, *, sent: str = "yes", sockets: int = 1) -> None:
         self.stats = AttemptStats()
         self.stats.sent, self.stats.sockets = sent, sockets
