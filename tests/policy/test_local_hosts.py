@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.policy.local_hosts import is_local
+from llmwatch.policy.profiles import is_local
 from tests.rows import each
 
 
