@@ -53,6 +53,9 @@ _SLICE = 1024
 """Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
 
 
+_CONTENT = BatchMeaning(content=True)
+
+
 def _backstop(limits: Mapping[str, float | None], *names: str) -> float | None:
     longest = 0.0
     for name in (*names, "total", "deadline"):
@@ -113,6 +116,8 @@ class Exchange:
             trail=self.request.trail,
             asked=attempt.stats.asked,
             max_body=self.max_body if self.runs_hooks else None,
+            # Where they do not, the program gets what looks like the response of its own library.
+            shows_peer=not self.runs_hooks,
             max_error_body=self._most_of_error,
         )
         reply: Reply | None = None
@@ -477,7 +482,10 @@ class EventDelivery:
         if events:
             content = any_content(events)
             self._said = self._said or content
-            meaning = self._meaning(events, content=content, end=decoder.terminal and error is None)
+            if content and not decoder.terminal and decoder.output_tokens == self._tokens and not decoder.finishing:
+                meaning = _CONTENT
+            else:
+                meaning = self._meaning(events, content=content, end=decoder.terminal and error is None)
             attempt.deliver(events, size, meaning, kinds=map(KIND_OF, events))
         if error is not None:
             raise self._exchange._scrubbed(attempt, decoder.judged(error))

@@ -153,9 +153,10 @@ class WatchedAdapter(HTTPAdapter):
         super().close()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        contexts.note(request.url, request.headers)
-        response = super().send(request, *args, **kwargs)
         context = contexts.current()
+        if context is not None:
+            context.asked.append((request.url or "", request.headers))
+        response = super().send(request, *args, **kwargs)
         if context is not None:
             try:
                 # Whether this is the answer is not known yet: a hook or a redirect may ask again.

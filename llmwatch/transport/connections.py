@@ -71,7 +71,7 @@ class FinalResponse(http.client.HTTPResponse):
     """
 
     peer: PeerSocket | None = None
-    """The far side, as it was known when the answer began."""
+    """The far side, as it was known when the answer began, where the request's context asks for it."""
 
     final_status: int | None = None
     """The status, once its line is read: of the answer to a CONNECT nothing else is."""
@@ -99,7 +99,6 @@ class FinalResponse(http.client.HTTPResponse):
                 self.fp = file
         if head.ended:
             raise HeadCut("The connection ended inside the response's headers.")
-        self.peer = peer_of(getattr(getattr(self.fp, "raw", None), "_sock", None))
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -290,6 +289,9 @@ class WatchedMixin(HTTPConnection):
             raise
         finally:
             self._answering = False
+        if self.context is not None and self.context.shows_peer:
+            original: Any = response._original_response
+            original.peer = peer_of(getattr(getattr(original.fp, "raw", None), "_sock", None))
         if response.status < 200:
             # Switched to another protocol: no HTTP connection any more.
             self.discarded = True

@@ -64,6 +64,8 @@ class RequestContext:
     """Every connection that was taken for it."""
     responses: list[requests.Response] = field(default_factory=list)
     """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+    shows_peer: bool = False
+    """Whether the response is handed to a program that may look for the far side of its connection."""
     bounded: list[requests.Response] = field(default_factory=list)
     """Those that a hook was to read within bounds."""
 
