@@ -357,7 +357,7 @@ class Gate:
                 turn, now = self._answers.popleft()
             except IndexError:  # a signal handler has heard it
                 return
-            if turn.permit is not None and not self._pace.idle:
+            if turn.permit is not None and self._pace.accounts:
                 self._heard(turn, now)
             self._note(turn, Outcome.ANSWERED, now)
 
@@ -406,14 +406,14 @@ class Gate:
         ready = turn.heeds_breaker and self._breaker.ready_at(now) <= now
         turn.permit = self._breaker.admit(now) if ready else _BESIDE
         turn.sent_at = now
-        if not self._pace.idle:
+        if self._pace.accounts:
             self._pace.start(turn.account, now)
         self._out.add(turn)
 
     @property
     def _is_calm(self) -> bool:
         """Whether nothing holds back an attempt that costs nothing and lets nobody go first."""
-        return self._breaker.state is BreakerState.CLOSED and self._pace.idle
+        return self._breaker.state is BreakerState.CLOSED and not self._pace.accounts
 
     def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
         """When ``turn`` asks again: earlier than its own delay ends if nobody else looks when the next may go out."""
@@ -432,7 +432,7 @@ class Gate:
         if any(one.cautious for one in line):
             others = (one.account for one in line if one.attempts_left > 1)
             busy = frozenset(one.account for one in tuple(self._out)).union(others)
-        if not self._pace.idle:
+        if self._pace.accounts:
             accounts = {account, *(one.account for one in line)}
             searching = {account for account in accounts if self._pace.searches(account)}
             if searching:
@@ -484,7 +484,7 @@ class Gate:
         elif self._breaker.state is not BreakerState.CLOSED:
             # The one with most attempts left loses least.
             free.sort(key=lambda turn: (-turn.attempts_left, turn._order))
-        elif not self._pace.idle:
+        elif self._pace.accounts:
             # So it is with who finds out whether the provider accepts again. Behind an answer the one with fewest goes
             # first, while the rate is low.
             proven = {account: self._pace.proven(account) for account in view.slots}

@@ -91,22 +91,18 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._accounts: dict[str, _Account] = {}
-
-    @property
-    def idle(self) -> bool:
-        """No call was told to wait of late."""
-        return not self._accounts
+        self.accounts: dict[str, _Account] = {}
+        """Those that were told to wait of late."""
 
     def hold(self, key: str, wait: float, now: float, sent_at: float, calls: int, random: Callable[[], float]) -> float:
         """The refusal of an attempt that went out at ``sent_at`` has named a wait of ``wait`` seconds, while there are
         ``calls`` in flight. A hold never ends earlier by another. Returns the seconds that its own call waits.
         """
-        account = self._accounts.get(key)
+        account = self.accounts.get(key)
         if account is None:
             # Those that nobody was refused with for long are forgotten when another comes.
-            self._accounts = {one: known for one, known in tuple(self._accounts.items()) if known.calm_at > now}
-            self._accounts[key] = _Account(Hold(sent_at, now, now + wait), now, now)
+            self.accounts = {one: known for one, known in tuple(self.accounts.items()) if known.calm_at > now}
+            self.accounts[key] = _Account(Hold(sent_at, now, now + wait), now, now)
             return wait
         told, until, longer = account.hold.told + 1, max(account.hold.until, now + wait), account.hold.longer
         if sent_at > account.since:
@@ -124,14 +120,14 @@ class Pace:
 
     def held(self, key: str | None, now: float) -> Hold | None:
         """The hold that is on at ``now``, which may be yet to come."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         return None if account is None or account.hold.until <= now else account.hold
 
     def ready_at(self, key: str | None, now: float, *, last: bool = False) -> float:
         """From when on the rate lets the next attempt out: ``now`` or earlier if it does at once. ``last``: it is the
         last of its call, which is to be accepted.
         """
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         rate = None if account is None else account.rate
         if account is None or rate is None:
             return now
@@ -139,32 +135,32 @@ class Pace:
 
     def gap(self, key: str | None) -> float:
         """Seconds from one attempt to the next, 0 where there is no rate."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         return 0.0 if account is None else account.gap
 
     def searches(self, key: str | None) -> bool:
         """Whether the rate rises soon for as long as nothing is refused: nobody knows what level it comes to."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         return account is not None and account.rate is not None and account.level == float("inf")
 
     def refusals(self, key: str | None) -> int:
         """How many in a row have come with nothing accepted between them, the first of all not counted."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         return 0 if account is None else account.refusals
 
     def proven(self, key: str | None) -> bool:
         """Whether an attempt that went out behind the last refusal is answered."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         return account is None or account.answered
 
     def start(self, key: str | None, now: float) -> None:
         """An attempt goes out."""
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         if account is None:
             return
         slot = account.latest + account.gap
         if now > account.calm_at and now > slot + SPREAD:
-            self._accounts.pop(str(key), None)
+            self.accounts.pop(str(key), None)
             return
         account.started += 1
         account.latest = slot if account.rate is not None and now <= slot + _LATE else now
@@ -173,7 +169,7 @@ class Pace:
         """An attempt that went out at ``sent_at`` is answered well. Ends a hold that began before; whether one did. It
         raises the rate, and not above half its level unless it ``grows``.
         """
-        account = None if key is None else self._accounts.get(key)
+        account = None if key is None else self.accounts.get(key)
         if account is None or sent_at < account.since:
             return False
         account.answered, account.refusals, account.longer = True, 0, 0

@@ -144,7 +144,15 @@ class Machine:
                 if graces:
                     graces.pop(limit, None)
         if cell.starts:
-            self._start(cell, active)
+            for limit in cell.starts:
+                if self._limits.get(limit) is not None:
+                    anchors[limit] = active
+                    graces.pop(limit, None)
+            if cell.replaces and self._limits.get("finish") is not None:
+                for limit in cell.replaces:
+                    anchors.pop(limit, None)
+                    graces.pop(limit, None)
+            self.refresh()
         if self._held_total or self._held_at is not None:
             self._note_held(cell, now)
         if what is _BYTE:
@@ -160,18 +168,6 @@ class Machine:
         held = self.held_until(now)
         for limit in (*cell.resets, *cell.starts):
             self._held_before[limit] = held
-
-    def _start(self, cell: Cell, active: float) -> None:
-        anchors, graces = self._anchors, self._graces
-        for limit in cell.starts:
-            if self._limits.get(limit) is not None:
-                anchors[limit] = active
-                graces.pop(limit, None)
-        if cell.replaces and self._limits.get("finish") is not None:
-            for limit in cell.replaces:
-                anchors.pop(limit, None)
-                graces.pop(limit, None)
-        self.refresh()
 
     def refresh(self) -> Due | None:
         """The next expiry, which is then the new ``soonest``."""

@@ -34,7 +34,7 @@ class Key(Pace):
 def test_a_hold_lasts_as_long_as_the_wait() -> None:
     """For that model and credential alone, and to the instant; of a rate nothing is known."""
     pace = Key()
-    assert pace.idle
+    assert not pace.accounts
     assert pace.told(7.0, now=100.0, sent_at=99.0) == 7.0
     hold = pace.held("one", 106.9)
     assert hold is not None
@@ -42,7 +42,7 @@ def test_a_hold_lasts_as_long_as_the_wait() -> None:
     assert pace.held("two", 106.9) is None
     assert pace.held(None, 106.9) is None
     assert pace.held("one", 107.0) is None
-    assert (pace.rate, pace.ready_at("one", 107.0), pace.idle) == (0.0, 107.0, False)
+    assert (pace.rate, pace.ready_at("one", 107.0), len(pace.accounts)) == (0.0, 107.0, 1)
 
 
 def test_a_second_wait_shortens_nothing() -> None:
@@ -67,9 +67,9 @@ def test_holds_of_many_keys_are_forgotten() -> None:
     for number in range(50):
         now = 100.0 * number
         pace.hold(f"key {number}", 7.0, now, now - 1.0, 1, lambda: 0.5)
-        assert len(pace._accounts) == 1
+        assert len(pace.accounts) == 1
     pace.hold("another", 7.0, 4966.9, 4966.0, 1, lambda: 0.5)
-    assert len(pace._accounts) == 2
+    assert len(pace.accounts) == 2
 
 
 def test_a_success_ends_it() -> None:
@@ -191,7 +191,7 @@ def test_a_rate_that_holds_nobody_back_is_forgotten() -> None:
     pace.out(150.0)
     assert pace.rate
     pace.out(162.2)
-    assert pace.idle
+    assert not pace.accounts
     # One that holds attempts back all the time is raised soon until it does so no longer.
     pace = refused_again()
     pace.success("one", sent_at=102.5, now=103.0)
