@@ -21,7 +21,7 @@ from llmwatch.engine.call import Call
 from llmwatch.engine.collecting import CollectingCall
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, checked_settings, shows_settings
-from llmwatch.engine.timeouts import of_requests
+from llmwatch.engine.timeouts import NO_TIMEOUTS, of_requests
 from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
@@ -222,12 +222,14 @@ class Client:
     ) -> CallOptions:
         if cancel is not None and not isinstance(cancel, CancelToken):
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
+        request = CallRequest.build(method, url, kwargs)
+        timeout, heeded = kwargs.get("timeout"), self._settings.heeds_timeouts
         return CallOptions(
-            request=CallRequest.build(method, url, kwargs),
+            request=request,
             entry_point=entry_point,
             request_kind=RequestKind.PLAIN if entry_point is EntryPoint.REQUEST else RequestKind.STREAM,
             limits=limits,
-            timeouts=of_requests(kwargs.get("timeout"), heeded=self._settings.heeds_timeouts),
+            timeouts=NO_TIMEOUTS if timeout is None else of_requests(timeout, heeded=heeded),
             retry=retry,
             cancel=cancel,
         )

@@ -145,7 +145,17 @@ class Call(Generic[T]):
 
     def next_batch(self) -> list[T] | None:
         """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
-        return None if self._finished else self._guarded(self._next_batch)
+        if self._finished:
+            return None
+        # As _guarded, without a function more for every event of every stream.
+        self._inside = True
+        try:
+            return self._next_batch()
+        except BaseException as error:
+            self._break_off(error)
+            raise
+        finally:
+            self._inside = False
 
     def cancel(self, by: str) -> None:
         """Give the call up, from any thread. A call that is over is not touched."""
@@ -236,16 +246,19 @@ class Call(Generic[T]):
         self._inside = True
         try:
             return step()
-        except LLMWatchError:
-            raise
-        except BaseException:
-            # Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on.
-            if self._attempt is None:
-                self._history.not_carried_out()
-            self.give_up()
+        except BaseException as error:
+            self._break_off(error)
             raise
         finally:
             self._inside = False
+
+    def _break_off(self, error: BaseException) -> None:
+        """Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on."""
+        if isinstance(error, LLMWatchError):
+            return
+        if self._attempt is None:
+            self._history.not_carried_out()
+        self.give_up()
 
     # -- attempts -----------------------------------------------------------
 
@@ -380,7 +393,7 @@ class Call(Generic[T]):
         self.empty = self._options.request_kind is RequestKind.STREAM and not ended.facts.content
         self._planner.attempt_over(None, cancelled=False)
         self._history.attempts.append(ended.record)
-        if _is_failure(ended.fault):
+        if ended.fault is not None and _is_failure(ended.fault):
             # It was handed on, for its reader to find.
             self._finish("failed", ended.fault)
             return

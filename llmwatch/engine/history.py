@@ -70,6 +70,8 @@ class History:
 
     def settled(self, *, recovered: bool) -> tuple[DecisionRecord, ...]:
         """The decisions, now that it is known what came of them."""
+        if not self.decisions:
+            return ()
         last = len(self.decisions) - 1
         return tuple(
             replace(one, outcome=_outcome(one, recovered and at == last)) for at, one in enumerate(self.decisions)

@@ -87,6 +87,7 @@ def observe(
     error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
     record = _record(
         attempt,
+        machine,
         verdict,
         facts,
         error,
@@ -177,6 +178,7 @@ def _error(
 
 def _record(
     attempt: Attempt[Any],
+    machine: Machine,
     verdict: Verdict,
     facts: Facts,
     error: BaseException | None,
@@ -186,7 +188,7 @@ def _record(
     tools: ToolExposure,
     idle_since_previous: float | None,
 ) -> AttemptRecord:
-    stats, machine = attempt.stats, attempt.machine
+    stats = attempt.stats
     if stats.fault is not None and (error is None or isinstance(error, Cancelled)):
         # What the caller found wrong, and why he may have left.
         error = stats.fault
@@ -195,7 +197,7 @@ def _record(
     return AttemptRecord(
         number=number,
         started_at=attempt.created_wall,
-        timings=_timings(attempt, verdict),
+        timings=_timings(machine, attempt.created_at, verdict),
         method=request.method,
         url=request.url,
         origin=request.origin,
@@ -270,8 +272,7 @@ def _message(error: BaseException) -> str:
     return str(error) if isinstance(error, LLMWatchError) else f"{type(error).__name__} raised by the caller's code"
 
 
-def _timings(attempt: Attempt[Any], verdict: Verdict) -> Timings:
-    machine, start = attempt.machine, attempt.created_at
+def _timings(machine: Machine, start: float, verdict: Verdict) -> Timings:
     times = {_TIMED[what]: at - start for what, at in machine.marks.items() if what in _TIMED}
     if Seen.REFUSED in machine.marks:
         times.setdefault("headers", machine.marks[Seen.REFUSED] - start)

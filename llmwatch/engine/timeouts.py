@@ -9,7 +9,7 @@ from typing import Any
 from llmwatch.errors import ConfigError
 from llmwatch.policy import LIMITS, UNSET, EffectiveLimits, Limits
 
-__all__ = ["Timeouts", "of_requests"]
+__all__ = ["NO_TIMEOUTS", "Timeouts", "of_requests"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,10 @@ class Timeouts:
         return limits.with_timeouts(self.seconds, stand=self.stand, heeded=self.heeded)
 
 
+NO_TIMEOUTS = Timeouts()
+"""Those of a request that carries none."""
+
+
 def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
     """What requests' ``timeout=`` says.
 
@@ -37,7 +41,7 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
     pair; 0 is no time-out at all. Raises :class:`~llmwatch.ConfigError` for invalid values.
     """
     if timeout is None:
-        return Timeouts()
+        return NO_TIMEOUTS
     connect, read = _pair(timeout)
     for value in (connect, read):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):

@@ -174,7 +174,9 @@ def resolve_max_body(value: int | None, environ: Mapping[str, str]) -> int:
 
 
 def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], variable: str, default: int) -> int:
-    found = environment.bytes_from(environ, variable) if variable in environ else None
+    if value is None and variable not in environ:
+        return default
+    found = environment.bytes_from(environ, variable)
     if value is not None:
         try:
             found = whole(value)

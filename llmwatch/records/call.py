@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
@@ -24,6 +25,9 @@ CALL_SCHEMA = 3
 CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
 CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
 """Every value of ``outcome``: answered at the first attempt; at a later one; not at all; given up on purpose."""
+
+
+_IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.attrgetter("failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class CallRecord(JsonRecord):
             "limits": freeze_map(self.limits),
             "attempts": attempts,
             "decisions": tuple(self.decisions),
-            "diagnostics_complete": self.diagnostics_complete and all(one.evidence_complete for one in attempts),
+            "diagnostics_complete": self.diagnostics_complete and all(map(_IS_COMPLETE, attempts)),
         }
         for name, value in kept.items():
             object.__setattr__(self, name, value)
@@ -89,7 +93,7 @@ class CallRecord(JsonRecord):
     def incident(self) -> bool:
         """Whether an attempt failed, recovered or not, or the call failed before any was made. Being cancelled is no
         failure."""
-        return self.outcome == "failed" or any(attempt.failed for attempt in self.attempts)
+        return self.outcome == "failed" or any(map(_HAS_FAILED, self.attempts))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: dicts, lists, text, numbers, true, false, null."""

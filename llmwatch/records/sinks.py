@@ -68,7 +68,7 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
     to post the record somewhere, is not told of that call: it would never come to an end.
     """
     for sink in sinks:
-        if any(one is sink for one in _told.sinks):
+        if _told.sinks and any(one is sink for one in _told.sinks):
             continue
         _told.sinks = (*_told.sinks, sink)
         try:

@@ -9,8 +9,8 @@ from llmwatch.faults import Script, steps
 from tests.end_to_end.conftest import Serve
 from tests.end_to_end.processes import child
 
-MOST_ENTERED = 715
-MOST_MODULES = 68
+MOST_ENTERED = 700
+MOST_MODULES = 61
 """What one streamed call comes to today. Both only go down."""
 
 CALLS = 6
@@ -66,4 +66,4 @@ def test_a_streamed_call_enters_few_functions(serve: Serve) -> None:
     assert max(call["entered"] for call in warm) <= MOST_ENTERED, warm
     assert max(call["modules"] for call in warm) <= MOST_MODULES, warm
     # A profiler that misses a thread, or the package, would let everything pass.
-    assert min(call["entered"] for call in warm) > MOST_ENTERED * 0.9, warm
+    assert min(call["entered"] for call in warm) > MOST_ENTERED * 0.8, warm

@@ -52,6 +52,8 @@ _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "th
 _KNOWN = frozenset(
     ("content", "refusal", "audio", "images", "annotations", "executed_tools", "tool_calls", "function_call", "error")
 )
+# In a delta of nothing else there is no news.
+_USUAL = _KNOWN | {"role"}
 
 
 def _only(delta: dict[str, Any]) -> str:
@@ -296,7 +298,7 @@ class OpenAIChat(Dialect):
             pieces.detailed = not found
             found = found or thoughts(details)
         pieces.reasoning.append(found)
-        news = unknown_news(delta, _KNOWN)
+        news = None if _USUAL.issuperset(delta) else unknown_news(delta, _KNOWN)
         if news is not None:
             pieces.opaque = pieces.opaque or is_thinking(news)
             pieces.other = pieces.other or not is_thinking(news)
