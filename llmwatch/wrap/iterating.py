@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from llmwatch.engine.call import Call
+from llmwatch.engine.call_reader import CallReader
 from llmwatch.policy import Limits, Retry
-from llmwatch.records import CallRecord
 from llmwatch.watch.cancel import CancelToken
 from llmwatch.wrap.calling import refuse_coroutines
 from llmwatch.wrap.running import FunctionRaised, Made, run_iterator
@@ -22,120 +20,25 @@ T = TypeVar("T")
 __all__ = ["Iterating", "iterate", "iterate_with"]
 
 
-class Iterating(Generic[T]):
+class Iterating(CallReader[T]):
     """The items of a watched iterator, in order, each exactly once. Also a context manager.
 
     The work begins when the block is entered or the first item is asked for. Items that were there before a limit
     expired, or before the iterator raised, come out first, then the error. Leaving the block, :meth:`close` and
     dropping it end the work; the iterator is closed in the worker, in whose thread it has run.
 
-    One thread iterates; :meth:`cancel` may be called from any. No lock is taken here: the two flags are set before the
-    call is looked at, and read after it was made.
+    One thread iterates; :meth:`cancel` may be called from any.
     """
 
-    def __init__(self, make: Callable[[], Call[T]]) -> None:
-        self._make = make
-        self._call: Call[T] | None = None
-        self._ready: deque[T] = deque()
-        self._closed = False
-        self._cancelled = False
-
-    def __enter__(self) -> Iterating[T]:
+    def _next_batch(self, call: Call[T]) -> list[T] | None:
         try:
-            if self._call is not None or not self._closed:
-                self._start()
-            return self
-        except BaseException:
-            # Whoever is interrupted here has no block that closes it.
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        try:
-            if not self._ready and not self._closed:
-                self._fill()
-            call = self._call
-            if self._ready and call is not None and call.cancelled_by is not None:
-                # What was handed over before a cancellation goes with the rest.
-                self._discard()
-                call.raise_cancelled()
-            if self._ready:
-                return self._ready.popleft()
-        except BaseException:
-            # A signal handler may have come between an item and its reader: nothing comes behind a gap.
-            self.close()
-            raise
-        raise StopIteration
-
-    def _fill(self) -> None:
-        call = self._start()
-        try:
-            batch = call.next_batch()
+            return call.next_batch()
         except FunctionRaised as raised:
             error = raised.error
-        else:
-            if batch is None:
-                self._closed = True
-            else:
-                self._ready.extend(batch)
-            return
         try:
             raise error
         finally:
             del error  # or the traceback would hold itself
-
-    def _discard(self) -> None:
-        self._closed = True
-        self._ready.clear()
-
-    def _start(self) -> Call[T]:
-        if self._call is None:
-            call = self._call = self._make()
-            if self._cancelled:
-                call.cancel("user")
-            call.begin()
-        return self._call
-
-    @property
-    def record(self) -> CallRecord | None:
-        """What happened: attempts, timings, decisions. ``None`` until the call is over."""
-        return None if self._call is None else self._call.record
-
-    def cancel(self) -> None:
-        """Give the work up, from any thread: the iterating thread gets :class:`~llmwatch.Cancelled` at once. After the
-        last item it does nothing.
-        """
-        self._cancelled = True
-        if self._call is not None:
-            self._call.cancel("user")
-
-    def close(self) -> None:
-        """End the work without an error."""
-        try:
-            self._end()
-        except BaseException:
-            # What was interrupted in the middle is done once more.
-            self._end()
-            raise
-
-    def _end(self) -> None:
-        self._discard()
-        if self._call is not None:
-            self._call.close()
-
-    def __del__(self) -> None:
-        # May run in any thread at any bytecode, so it takes no lock: a flag, and a message to the supervisor.
-        call = getattr(self, "_call", None)
-        if call is not None:
-            call.abandon()
 
 
 def iterate(
