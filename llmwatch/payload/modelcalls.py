@@ -22,9 +22,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.at_fork import renew_in_child
-from llmwatch.errors import ConfigError
 from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
-from llmwatch.payload.reasoning import model_of
+from llmwatch.payload.reasoning import compiled_pattern, model_of
 
 __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
 
@@ -64,12 +63,7 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
     cannot be compiled.
     """
     global _registered
-    try:
-        compiled = re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise ConfigError(f"{pattern!r} is no regular expression: {error}.", field="pattern", value=pattern) from None
-    if compiled.search("") is not None:
-        raise ConfigError(f"{pattern!r} matches every URL, the empty one too.", field="pattern", value=pattern)
+    compiled = compiled_pattern(pattern, "URL, the empty one")
     with _registering:
         kept = tuple(one for one in _registered if one[0] != compiled)
         _registered = ((compiled, model), *kept)

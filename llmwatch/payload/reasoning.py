@@ -48,15 +48,23 @@ def register_reasoning_model(pattern: str) -> None:
     :class:`~llmwatch.errors.ConfigError` for one that is empty or cannot be compiled.
     """
     global _registered
+    compiled = compiled_pattern(pattern, "model, the empty name")
+    with _registering:
+        if compiled not in _registered:
+            _registered = (*_registered, compiled)
+
+
+def compiled_pattern(pattern: str, everything: str) -> re.Pattern[str]:
+    """``pattern`` of a registration, compiled without regard to case. Raises :class:`~llmwatch.errors.ConfigError` for
+    one that cannot be compiled, or that matches ``everything``.
+    """
     try:
         compiled = re.compile(pattern, re.IGNORECASE)
     except re.error as error:
         raise ConfigError(f"{pattern!r} is no regular expression: {error}.", field="pattern", value=pattern) from None
     if compiled.search("") is not None:
-        raise ConfigError(f"{pattern!r} matches every model, the empty name too.", field="pattern", value=pattern)
-    with _registering:
-        if compiled not in _registered:
-            _registered = (*_registered, compiled)
+        raise ConfigError(f"{pattern!r} matches every {everything} too.", field="pattern", value=pattern)
+    return compiled
 
 
 def is_reasoning_model(name: str) -> bool:
