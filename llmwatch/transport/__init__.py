@@ -1,4 +1,4 @@
-"""The watchdog's hold on requests and urllib3: connections that can be aborted, pools that recycle."""
+"""Watched connections for requests and urllib3: an attempt can abort them, and pools recycle them."""
 
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.context import Overrides, RequestContext

@@ -22,7 +22,7 @@ from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 
 __all__ = ["REQUEST_ID_HEADERS", "WatchedAdapter", "request_id_of"]
 
-# A client is shared between threads, and an overflowing pool only closes good connections.
+# Threads share a client, and a pool that overflows closes good connections.
 _POOL_SIZE = 100
 
 REQUEST_ID_HEADERS = (
@@ -33,14 +33,13 @@ REQUEST_ID_HEADERS = (
     "x-goog-request-id",
     "cf-ray",
 )
-"""Where providers name the request, the most telling first."""
+"""Headers in which providers name the request, the most specific first."""
 
 
 class WatchedAdapter(HTTPAdapter):
     """A requests adapter whose sockets an attempt can shut down in every phase.
-
-    It never retries by itself. ``verifies_proxies``: whether a proxy's own certificate is verified as ``verify`` says,
-    whatever the URL; else that is left to requests.
+    The adapter never retries by itself. ``verifies_proxies``: verify a proxy's own certificate as ``verify`` says,
+    whatever the URL; otherwise requests decides.
     """
 
     verifies_proxies = False
@@ -84,8 +83,8 @@ class WatchedAdapter(HTTPAdapter):
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         config = getattr(pool, "proxy_config", None)
         if config is not None and isinstance(verify, ssl.SSLContext):
-            # Without it a proxy that is reached by TLS is verified by urllib3's own context, whatever this one trusts.
-            # The pool is for this context alone.
+            # Otherwise urllib3's own context would verify a proxy that is reached by TLS, whatever this context trusts.
+            # The pool belongs to this context alone.
             names = None if verify.check_hostname else False
             pool.proxy_config = config._replace(ssl_context=verify, assert_hostname=names)
             pool.conn_kw["proxy_config"] = pool.proxy_config
@@ -94,8 +93,8 @@ class WatchedAdapter(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
-        """requests' own, with a ``verify`` that may be an :class:`ssl.SSLContext` as well: then what is verified, and
-        how, is the context's business alone.
+        """requests' own attributes, with a ``verify`` that may be an :class:`ssl.SSLContext` too.
+        That context alone then decides what is verified, and how.
         """
         tls = verify if isinstance(verify, ssl.SSLContext) else None
         host, pool = super().build_connection_pool_key_attributes(request, True if tls else verify, cert)
@@ -104,18 +103,18 @@ class WatchedAdapter(HTTPAdapter):
             del settings["cert_reqs"]
             settings["ssl_context"] = tls
             if not tls.check_hostname:
-                # urllib3 would look at the name all the same.
+                # urllib3 would otherwise still check the name.
                 settings["assert_hostname"] = False
         context = contexts.current()
         if context is not None and context.overrides.server_hostname is not None and host["scheme"] == "https":
-            # A pool of its own: what was verified for one name is no connection for another.
+            # A separate pool: a connection verified for one name must not serve another name.
             settings["server_hostname"] = context.overrides.server_hostname
         return host, settings
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        # What a context says would be overwritten, for the pool and for good.
+        # requests would overwrite the context's settings for good.
         if not isinstance(verify, ssl.SSLContext):
-            # The pool may be that of a proxy, which is reached in another way than the URL says.
+            # The pool may be a proxy's, whose scheme may differ from the URL's.
             shown_by = f"{conn.scheme}:" if self.verifies_proxies else url
             super().cert_verify(conn, shown_by, verify, cert)  # type: ignore[no-untyped-call]
 
@@ -125,26 +124,26 @@ class WatchedAdapter(HTTPAdapter):
         at_fork.follow(self)
 
     def after_fork(self) -> None:
-        """In a forked child: start with empty pools. A connection cannot be shared by two processes."""
+        """In a forked child: start with empty pools. Two processes cannot share a connection."""
         inherited = [self.poolmanager, *self.proxy_manager.values()]
-        # Kept, because the finalizers of their pools take locks that a thread of the parent may have held at the fork.
+        # Kept, because their pools' finalizers take locks that a thread of the parent may have held at the fork.
         self._inherited.extend(inherited)
         for manager in inherited:
-            # Past the container's lock, for the same reason.
+            # Read without the container's lock, for the same reason.
             for pool in list(manager.pools._container.values()):
                 pool.detach_in_child()
         self.proxy_manager = {}
         self.init_poolmanager(_POOL_SIZE, _POOL_SIZE)
 
     def close(self) -> None:
-        """Close the idle connections now. One that is in use is closed when its owner is through with it. A signal
-        handler may close it in the middle of that.
+        """Close the idle connections now, and each connection in use when its owner has finished.
+        A signal handler may close the adapter in the middle of a close.
         """
         aside(self._close)
 
     def _close(self) -> None:
         for manager in (self.poolmanager, *self.proxy_manager.values()):
-            # clear() alone leaves a pool open for as long as anybody, a kept response for instance, refers to it.
+            # clear() alone leaves a pool open while any object, such as a kept response, refers to it.
             for key in list(manager.pools.keys()):
                 pool = manager.pools.get(key)
                 if pool is not None:
@@ -159,7 +158,7 @@ class WatchedAdapter(HTTPAdapter):
         response = super().send(request, *args, **kwargs)
         if context is not None:
             try:
-                # Whether this is the answer is not known yet: a hook or a redirect may ask again.
+                # This may not be the answer yet: a hook or a redirect may send another request.
                 context.observer.headers(response.status_code, refused=False, request_id=request_id_of(response))
             except BaseException:
                 response.close()
@@ -172,7 +171,7 @@ class WatchedAdapter(HTTPAdapter):
 
 
 def request_id_of(response: requests.Response) -> str | None:
-    """The provider's name for the request."""
+    """The provider's name for the request; ``None`` if no header has one."""
     headers = response.headers
     for name in REQUEST_ID_HEADERS:
         if name in headers:

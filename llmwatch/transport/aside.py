@@ -1,8 +1,8 @@
-"""Work of the caller's that no signal may come into.
+"""Runs a caller's work where no signal handler can interrupt it.
 
-The idle connections of urllib3 lie in queues whose locks are taken in Python code. A signal handler that raises in
-there leaves a lock held for ever, and one that closes the same client waits for itself. Python runs handlers in the
-main thread alone.
+The idle connections of urllib3 lie in queues whose locks are taken in Python code. A signal handler that raises there
+leaves a lock held for ever. A handler that closes the same client waits for itself. Python runs handlers only in the
+main thread.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["aside"]
 
 
 def aside(work: Callable[[], object]) -> None:
-    """Do ``work`` and return, or raise what it raises. In the main thread another does it; what a handler raises ends
-    the wait, and ``work`` goes on to its end. Where no thread can be started, as the interpreter exits, the caller's
-    does it.
+    """Do ``work`` and return, or raise what ``work`` raises.
+    In the main thread another thread does the work. An exception of a signal handler ends the wait, and the work goes
+    on to its end. Where no thread can start, as the interpreter exits, the caller's thread does the work.
     """
     if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
         work()
@@ -36,7 +36,7 @@ def aside(work: Callable[[], object]) -> None:
             done.release()
 
     try:
-        # Thread.start would wait in Python code as well.
+        # Thread.start would wait in Python code, too.
         _thread.start_new_thread(do, ())
     except RuntimeError:
         work()

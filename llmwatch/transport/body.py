@@ -1,22 +1,25 @@
-"""A urllib3 response whose bytes come from a worker: what legacy code finds as ``response.raw``.
+"""A urllib3 response whose bytes come from a worker: the ``response.raw`` of legacy code.
 
-The real response belongs to the worker, who alone reads and closes it. What is handed out looks the same and reads
-from a :class:`BodyReader`. It differs from urllib3's own over a file in five points: ``stream`` yields what is there
-instead of waiting until a chunk is full, errors that the reader raises come out as they are, the end of the body is
-where the worker says it is and not where a header says so, closing it never touches the worker's socket, and it has no
-descriptor.
+The real response belongs to the worker, which alone reads and closes it. The caller gets a lookalike that reads from a
+:class:`BodyReader`. It differs from urllib3's own response over a file in five points:
 
-Libraries reach below it. ``_fp`` and ``_original_response`` are the reader, with the face of the
-:class:`http.client.HTTPResponse` that stands there elsewhere; ``_fp.fp`` is the reader too, as long as there is
-something to be read; ``_fp.fp.raw._sock`` and ``_connection.sock`` tell what the socket tells. A file that is put in
-the reader's place is read by urllib3's own rules.
+* ``stream`` yields what is there, and does not wait until a chunk is full.
+* Errors that the reader raises come out unchanged.
+* The body ends where the worker says so, not where a header says so.
+* Closing the response never touches the worker's socket.
+* The response has no descriptor.
 
-A compressed body is decoded in the thread that reads it, by one thread at a time: a second one that comes while a read
-is under way, or a signal handler in the middle of one, is refused, since its bytes would be those of another place.
-What could not be decoded stays so: every later read says it again, and the decoder is not entered any more.
+Libraries use private attributes. ``_fp`` and ``_original_response`` are the reader, with the interface of
+:class:`http.client.HTTPResponse`. ``_fp.fp`` is the reader too, while there is something to read. ``_fp.fp.raw._sock``
+and ``_connection.sock`` tell what the socket tells. urllib3's own rules apply to a file that a library puts in the
+reader's place.
 
-**The lock** of a reader protects what it says about itself while one thread reads and another closes. Nothing is called
-and nothing is waited for while it is held.
+The thread that reads a compressed body decodes it, one thread at a time. A second reader (another thread, or a signal
+handler in the middle of a read) is refused, since its bytes would come from the wrong place. After a decoding error
+every later read raises the same error, and the decoder is not called again.
+
+**The lock** of a reader protects the reader's state while one thread reads and another closes. Under it nothing is
+called, and no thread waits.
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ _CHUNK = 65536
 
 
 class BodyReader:
-    """A file that a worker fills, with the face of :class:`http.client.HTTPResponse`.
+    """A file that a worker fills, with the interface of :class:`http.client.HTTPResponse`.
 
     ``pull`` returns the next bytes, ``None`` at the end, or raises. Once it has raised, every further read calls it
-    again, closed or not, and it raises again: a body that broke never reads like one that ended. Of the three ways to
-    give the rest up, ``end`` is taken where nobody reads, ``interrupt`` where a thread is in ``pull`` (which it has to
-    wake), and ``drop`` by the finalizer, where no lock may be taken. One thread at a time reads; any thread may close.
+    again, closed or not, and it raises again: a broken body never reads like a complete one. ``end``, ``interrupt`` and
+    ``drop`` give the rest up: ``end`` if no thread reads, ``interrupt`` if a thread is in ``pull`` and has to be woken,
+    ``drop`` in the finalizer, where no lock may be taken. One thread at a time reads; any thread may close.
     """
 
     def __init__(
@@ -60,15 +63,15 @@ class BodyReader:
         self._end = end
         self._interrupt = interrupt
         self._drop = drop
-        # Re-entrant, because a signal handler may close what the code that it interrupts is about to read.
+        # Re-entrant: a signal handler may close the reader whose read it interrupts.
         self._lock = threading.RLock()  # protects _over, _ended and _pulling
         self._over = False
         self._ended = False
         self._pulling = False
         self._piece = b""
-        self._at = 0  # so many bytes of it were read
+        self._at = 0  # bytes of the piece that were read
         self.broken = False
-        """``pull`` has raised. The error is not kept: it would refer to frames, and these to the reader."""
+        """``pull`` has raised. The error is not kept: its frames would refer to the reader."""
         self.closed = False
         at_fork.follow(self)
         self._taken = 0  # bytes, in all
@@ -81,8 +84,8 @@ class BodyReader:
         self._pulling = False
 
     def resemble(self, original: Any, *, chunked: bool = False, length: int | None = None) -> None:
-        """Show the head of ``original``, an :class:`http.client.HTTPResponse`: how its body was framed, and what its
-        socket told. ``length``: bytes that were announced.
+        """Take over the head of ``original``, an :class:`http.client.HTTPResponse`, and its socket's facts.
+        ``length``: the announced number of bytes.
         """
         self.msg = self.headers = getattr(original, "msg", None)
         self.status = self.code = getattr(original, "status", None)
@@ -97,28 +100,28 @@ class BodyReader:
 
     @property
     def cut(self) -> bool:
-        """Whether it was closed before its end: given up, or ended by an error."""
+        """Whether the reader was closed before the end of the body, by its user or by an error."""
         return self.closed and not self._ended
 
     # -- the face of http.client's response ---------------------------------
 
     @property
     def fp(self) -> BodyReader | None:
-        """What is read from below; ``None`` behind the end."""
+        """The file below; ``None`` behind the end."""
         return None if self.closed else self
 
     @property
     def length(self) -> int | None:
-        """Bytes that are still to be read, if their number was announced."""
+        """Bytes still to be read, if their number was announced."""
         return None if self._announced is None else max(0, self._announced - self._taken)
 
     @property
     def chunk_left(self) -> int | None:
-        """Bytes that can be read of the chunk in hand, without waiting; ``None`` where there are no chunks."""
+        """Bytes of the present chunk that can be read without waiting; ``None`` without chunks."""
         return (len(self._piece) - self._at or None) if self.chunked else None
 
     def isclosed(self) -> bool:
-        """Whether there is nothing more to be read."""
+        """Whether the reader was closed or reached the end."""
         return self.closed
 
     def getheader(self, name: str, default: str | None = None) -> str | None:
@@ -135,14 +138,13 @@ class BodyReader:
         return self.headers
 
     def readable(self) -> bool:
-        """It can be read."""
+        """``True``."""
         return True
 
     def fileno(self) -> int:
-        """There is none: raises ``io.UnsupportedOperation``, an ``OSError`` and a ``ValueError``.
-
-        The socket's would be no good to ``select``: the worker has taken the bytes from it before anybody is told, and
-        closes it at a time of its own.
+        """Raises ``io.UnsupportedOperation``, an ``OSError`` and a ``ValueError``: there is no descriptor.
+        The socket's descriptor would be useless to ``select``: the worker takes the bytes from it before the caller
+        sees any, and closes it at its own time.
         """
         raise io.UnsupportedOperation(
             "This response has no descriptor to select() on: a worker thread takes its bytes from the socket."
@@ -150,16 +152,16 @@ class BodyReader:
         )
 
     def flush(self) -> None:
-        """There is nothing to be written."""
+        """Does nothing: there is nothing to write."""
 
     def peek(self, size: int = -1) -> bytes:
-        """What is there, without taking it; waits only if nothing is."""
+        """The bytes that are there, without taking them; waits only if there are none."""
         if self._at == len(self._piece):
             self._fill(eager=True)
         return self._piece[self._at :]
 
     def readinto(self, buffer: Any) -> int:
-        """Read into ``buffer`` what fits there, less only at the end; returns how many bytes that were."""
+        """Fill ``buffer``, less only at the end; returns the number of bytes."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
@@ -184,8 +186,8 @@ class BodyReader:
     # -- reading ------------------------------------------------------------
 
     def read(self, size: int | None = None) -> bytes:
-        """``size`` bytes, fewer only at the end, or before an error that the next read raises. All of them without a
-        size: then an error is raised at once.
+        """``size`` bytes, fewer only at the end, or before an error that the next read raises.
+        Without a size all of them; an error is then raised at once.
         """
         if size is None or size < 0:
             return self._read(float("inf"), eager=True)
@@ -200,7 +202,7 @@ class BodyReader:
         return data[0] if len(data) == 1 else b"".join(data)
 
     def read1(self, size: int | None = None) -> bytes:
-        """What is there, at most ``size`` bytes; waits only if nothing is."""
+        """The bytes that are there, at most ``size``; waits only if there are none."""
         if size == 0:
             return b""
         if self._at == len(self._piece):
@@ -208,10 +210,10 @@ class BodyReader:
         return self._take(float("inf") if size is None or size < 0 else size)
 
     def _take(self, size: float) -> bytes:
-        """What is left of the piece in hand, at most ``size`` bytes."""
+        """The rest of the present piece, at most ``size`` bytes."""
         piece, at = self._piece, self._at
         if len(piece) - at > size:
-            # A copy of what is asked for alone: the piece may be a whole body, read ten kilobytes at a time.
+            # Copies only the requested bytes: the piece may be a whole body, read ten kilobytes at a time.
             self._at = at + int(size)
             self._taken += int(size)
             return piece[at : self._at]
@@ -220,7 +222,9 @@ class BodyReader:
         return piece[at:] if at else piece
 
     def _fill(self, *, eager: bool) -> bool:
-        """Get the next piece in hand; ``False`` at the end. An error is raised if ``eager``, else at the next read."""
+        """Get the next piece; ``False`` at the end.
+        An error is raised now if ``eager``, else by the next read.
+        """
         try:
             while (piece := self._next()) is not None:
                 if piece:
@@ -244,7 +248,7 @@ class BodyReader:
             with self._lock:
                 self._pulling = False
                 self._ended = piece is None and not self._over
-                # Who has closed it meanwhile wants no more.
+                # A caller that closed the reader meanwhile wants no more.
                 piece = None if self._over else piece
                 self._over = piece is None
             return piece
@@ -254,7 +258,7 @@ class BodyReader:
             raise
 
     def close(self) -> None:
-        """Give up what was not read."""
+        """Give up the unread rest."""
         with self._lock:
             over, self._over = self._over, True
             pulling = self._pulling
@@ -264,7 +268,7 @@ class BodyReader:
             try:
                 (self._interrupt if pulling else self._end)()
             except BaseException:
-                # The finalizer finds it closed.
+                # The finalizer finds the reader closed, and does nothing.
                 self._drop()
                 raise
 
@@ -275,7 +279,7 @@ class BodyReader:
 
 
 class _ConnectionFace:
-    """What code finds as ``raw._connection`` when it looks for the socket: its face, and nothing to close."""
+    """The ``raw._connection`` for code that looks for the socket. It has nothing to close."""
 
     def __init__(self, real: Any, sock: PeerSocket) -> None:
         self.sock = sock
@@ -283,13 +287,12 @@ class _ConnectionFace:
         self.port = getattr(real, "port", None)
 
     def close(self) -> None:
-        """The connection is its worker's to close."""
+        """Does nothing: the worker closes the connection."""
 
 
 class StreamedResponse(HTTPResponse):
-    """``real`` as far as its head goes, with the undecoded body from ``reader``.
-
-    ``promptly``: ``stream`` yields what is there, else it fills its chunks where urllib3 would. ``decoded``: the
+    """The head of ``real`` with the undecoded body from ``reader``.
+    ``promptly``: ``stream`` yields what is there; otherwise it fills its chunks as urllib3 does. ``decoded``: the
     content encoding that the headers name was undone already.
     """
 
@@ -297,11 +300,11 @@ class StreamedResponse(HTTPResponse):
         self, reader: BodyReader, real: Any, *, promptly: bool, decoded: bool = False, method: str | None = None
     ) -> None:
         original = getattr(real, "_original_response", None)
-        lookalike: Any = reader  # what stands for http.client's response
+        lookalike: Any = reader  # stands for http.client's response
         self._decoded = decoded
-        self._readers: dict[str, object] = {}  # who reads; a dictionary, because it settles in one step who was first
+        self._readers: dict[str, object] = {}  # the reader; setdefault picks the first in one step
         self._undecodable: str | None = None
-        self._flushed = False  # the decoder has given all that it had
+        self._flushed = False  # the decoder has given everything
         super().__init__(
             body=lookalike,
             headers=getattr(real, "headers", None),
@@ -313,7 +316,7 @@ class StreamedResponse(HTTPResponse):
             original_response=None if original is None else lookalike,
             msg=getattr(real, "msg", None),
             retries=getattr(real, "retries", None),
-            # The worker has seen to it that the body is whole.
+            # The worker checks that the body is whole.
             enforce_content_length=False,
             request_method=method,
             request_url=getattr(real, "_request_url", None),
@@ -327,13 +330,13 @@ class StreamedResponse(HTTPResponse):
             self._connection = face
 
     def __del__(self) -> None:
-        """Nothing. The finalizer of files would close this one, which takes locks; the reader has a finalizer of its
-        own, which takes none.
+        """Nothing: the finalizer of files would close this file, which takes locks.
+        The reader has its own finalizer, which takes none.
         """
 
     @contextmanager
     def _error_catcher(self) -> Generator[None]:
-        # urllib3 would take a WatchTimeout for its own socket's time-out, and close what is not its own.
+        # urllib3 would take a WatchTimeout for its own socket's time-out, and close a socket that is not its own.
         try:
             yield
         except BaseException:
@@ -343,9 +346,9 @@ class StreamedResponse(HTTPResponse):
 
     def _raw_read(self, amt: int | None = None, *, read1: bool = False) -> bytes:
         if self._fp is not self._reader:
-            # Another file, which knows its end and nothing else.
+            # Another file, which knows only its own end.
             return super()._raw_read(amt, read1=read1)
-        # urllib3 closes a body at its Content-Length. What the worker has to say of the end comes behind it.
+        # urllib3 closes a body at its Content-Length, but the worker reports on the end only behind that.
         reader: Any = self._fp
         with self._error_catcher():
             data: bytes = reader.read1(amt) if read1 else reader.read(amt)
@@ -363,12 +366,12 @@ class StreamedResponse(HTTPResponse):
             raise ProtocolError(f"Connection broken: {found!r}", found)
 
     def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
-        """``amt`` bytes of the body, fewer only at its end; all of it without one."""
+        """``amt`` bytes of the body, fewer only at its end; without ``amt`` all of it."""
         with self._alone(decode_content):
             return super().read(amt, decode_content, cache_content)
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        """What is there, at most ``amt`` bytes; waits only if nothing is."""
+        """The bytes that are there, at most ``amt``; waits only if there are none."""
         with self._alone(decode_content):
             return super().read1(amt, decode_content)
 
@@ -385,7 +388,7 @@ class StreamedResponse(HTTPResponse):
 
     @contextmanager
     def _alone(self, decode_content: bool | None) -> Generator[None]:
-        """Nobody else decodes what this reader decodes."""
+        """Keep every other reader from decoding until the block ends."""
         if self._decoded or not (self.decode_content if decode_content is None else decode_content):
             yield
             return
@@ -400,7 +403,7 @@ class StreamedResponse(HTTPResponse):
                 )
             yield
         except DecodeError as error:
-            # Without its cause, whose traceback refers to this response.
+            # Its cause is not kept: the cause's traceback refers to this response.
             self._undecodable = str(error.args[0] if error.args else error)
             raise
         finally:
@@ -415,10 +418,10 @@ class StreamedResponse(HTTPResponse):
         """The body in pieces of at most ``amt`` bytes, each as soon as it is there."""
         fed = self._fp is self._reader
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
-        # Behind its end a body gives nothing, however it was read before. Not every file is closed at its end.
+        # A body gives nothing behind its end, however it was read before. Not every file is closed at its end.
         while amt != 0 and (not self.closed or self._has_more or self._is_broken or self._readers):
             if fed and self._reader.cut and not self._is_broken:
-                # What was decoded of a closed body is a part that a caller could not tell from all of it.
+                # A caller could not tell the decoded part of a closed body from the whole.
                 self._refuse_part()
                 return
             if not (data := read(amt, decode_content)):
@@ -436,5 +439,5 @@ class StreamedResponse(HTTPResponse):
         return len(self._decoded_buffer) > 0 or getattr(self._decoder, "has_unconsumed_tail", False)
 
     def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Generator[bytes]:
-        """The same as :meth:`stream`: the framing was undone by the worker."""
+        """The same as :meth:`stream`: the worker has undone the framing."""
         yield from self.stream(amt, decode_content)

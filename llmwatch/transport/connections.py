@@ -1,8 +1,9 @@
-"""urllib3's connection classes, made to report to an attempt and to let its supervisor in.
+"""urllib3's connection classes, which report to an attempt and whose sockets can be shut down.
 
-A connection that works for no request context behaves as urllib3's own, but that it refuses a response whose headers
-were cut. Otherwise it publishes each socket before it connects, tells the attempt when the request can be sent and when
-it is, refuses to write for an attempt that is over, and gives the socket's duplicate back on every way out.
+A connection without a request context behaves as urllib3's own, except that it refuses a response whose headers were
+cut. With a request context it publishes each socket before it connects, tells the attempt when the request can be sent
+and when it is sent, refuses to write for an attempt that is over, and gives the socket's duplicate back on every way
+out.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Head:
     def __init__(self, file: Any) -> None:
         self._file = file
         self.ended = False
-        """Whether the file ended. Behind the empty line that ends a head no other is read."""
+        """Whether the file ended. No line is read behind the empty line that ends a head."""
 
     def readline(self, *args: Any) -> bytes:
         line: bytes = self._file.readline(*args)
@@ -48,14 +49,13 @@ class _Head:
 
 
 class HeadCut(http.client.RemoteDisconnected):
-    """The connection ended inside the head of the response, so there is no response. http.client takes what came of it
-    for the whole.
-    """
+    """The connection ended inside the head of the response. http.client takes the part for the whole."""
 
 
 class TunnelFailed(ProxyError):
-    """The proxy made no tunnel. ``proxy`` is its host and port, ``status`` what it answered to the CONNECT, ``None`` if
-    it broke off, or sent what is no answer.
+    """The proxy made no tunnel.
+    ``proxy`` is its host and port. ``status`` is its answer to the CONNECT, ``None`` if the proxy broke off or sent no
+    HTTP.
     """
 
     def __init__(self, proxy: str, error: Exception, status: int | None) -> None:
@@ -65,26 +65,26 @@ class TunnelFailed(ProxyError):
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """A response that waits for the final status: http.client skips 100 only, and takes 102 or 103 for the answer.
-
-    The real answer would then be read by the next call on the connection.
+    """A response that waits for the final status.
+    http.client skips 100 only, and takes 102 or 103 for the answer. The next call on the connection would then read the
+    real answer.
     """
 
     peer: PeerSocket | None = None
     """The far side, as it was known when the answer began, where the request's context asks for it."""
 
     final_status: int | None = None
-    """The status, once its line is read: of the answer to a CONNECT nothing else is."""
+    """The status, once its line is read. Of the answer to a CONNECT only this is read."""
 
     reads_promptly = False
-    """Whether a read with a size returns what is there, as ``read1`` does, and does not wait until it has all of it."""
+    """Whether a read with a size returns what is there, as ``read1`` does, without waiting for more."""
 
     def read(self, amt: int | None = None) -> bytes:
         if not self.reads_promptly or amt is None or amt <= 0:
             return super().read(amt)
         data = self.read1(amt)
         if self.fp is not None and (not data or self.length == 0):
-            # As the other read does it, and read1 not in every version of Python.
+            # As the other read does; read1 does not in every version of Python.
             self._close_conn()  # type: ignore[attr-defined]
         return data
 
@@ -110,10 +110,8 @@ class FinalResponse(http.client.HTTPResponse):
 
 
 def has_leftovers(sock: Any) -> bool:
-    """Whether TLS holds bytes that nobody has read: they came behind the response, and no look at the kernel shows
-    them.
-    """
-    tls = getattr(sock, "sslobj", sock)  # TLS in TLS keeps its engine there
+    """Whether TLS holds unread bytes. They came behind the response, and the kernel does not show them."""
+    tls = getattr(sock, "sslobj", sock)  # the engine of TLS in TLS
     pending = getattr(tls, "pending", None)
     try:
         return bool(pending and pending())
@@ -126,12 +124,12 @@ _END = object()
 
 
 def _has_maker(body: object) -> bool:
-    """Whether the body is made while it is sent: a file, a pipe, a generator."""
+    """Whether the body is produced while it is sent: a file, a pipe, a generator."""
     return hasattr(body, "read") or isinstance(body, Iterator)
 
 
 def _taken(body: Any, observer: Observer, size: int) -> Iterator[Any]:
-    """The pieces of ``body`` as urllib3 would take them. While its maker takes time over one, no limit runs."""
+    """The pieces of ``body`` as urllib3 would take them. No limit runs while the body produces a piece."""
     read = getattr(body, "read", None)
     take = functools.partial(next, iter(body), _END) if read is None else functools.partial(read, size)
     while True:
@@ -146,7 +144,7 @@ def _taken(body: Any, observer: Observer, size: int) -> Iterator[Any]:
 
 
 def _retargeted(url: str, target: str) -> str:
-    """``target`` for the first line of a request to ``url``, which is a whole one where it goes to a proxy."""
+    """``target`` for the first line of a request to ``url``: a whole URL if it goes to a proxy."""
     scheme, separator, rest = url.partition("://")
     if url.startswith("/") or not separator or not target.startswith("/"):
         return target
@@ -158,20 +156,20 @@ class WatchedMixin(HTTPConnection):
 
     response_class = FinalResponse
     discarded = False
-    """The attempt that used it last has failed: it is closed instead of being used again."""
+    """The attempt that used the connection last has failed: it is closed and not used again."""
     context: RequestContext | None = None
     handle: SocketHandle | None = None
     idle_since: float | None = None
     """When the connection last went back to its pool, on the watch's clock."""
     is_returning = False
-    """The answer is complete and only the end of its body is to be read, after which the connection is back in its
-    pool.
-    """
+    """The answer is complete. The connection is back in its pool once the end of the body is read."""
     _answering = False
     _requesting = False
 
     def engage(self, context: RequestContext, *, idle: float | None) -> None:
-        """The connection left the pool for ``context``; if it is open, its attempt owns the socket from here on."""
+        """The connection left the pool for ``context``.
+        If it is open, its attempt owns the socket from now on.
+        """
         self.context = context
         context.connections.append(self)
         if self.sock is not None:
@@ -180,7 +178,7 @@ class WatchedMixin(HTTPConnection):
             context.observer.adopt(self.handle, reused=True, idle=idle)
 
     def disengage(self) -> bool:
-        """The attempt's ownership ends, the duplicate is closed. ``False``: the connection must not be used again."""
+        """End the attempt's ownership and close the duplicate. ``False``: do not use the connection again."""
         context, handle = self.context, self.handle
         self.context = self.handle = None
         return context is None or handle is None or context.observer.disown(handle)
@@ -227,7 +225,7 @@ class WatchedMixin(HTTPConnection):
             del self.response_class
 
     def _expect_proper_end(self) -> None:
-        # A TLS connection that ends without saying so was cut. Only an unframed body could tell no difference.
+        # A TLS connection that ends without a closing message was cut. An unframed body could not tell the difference.
         if self.context is not None and hasattr(self.sock, "suppress_ragged_eofs"):
             self.sock.suppress_ragged_eofs = self.context.lenient
 
@@ -257,7 +255,7 @@ class WatchedMixin(HTTPConnection):
         context.observer.sent()
 
     def _forget_unsent(self) -> None:
-        """The request will not be completed: the kernel must not go on sending what it has of it."""
+        """The request will not be completed: the kernel must not go on sending its part."""
         sock: Any = getattr(self.sock, "socket", self.sock)
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -268,7 +266,7 @@ class WatchedMixin(HTTPConnection):
             super().send(data)
         elif isinstance(data, (bytes, bytearray, memoryview)):
             view = memoryview(data).cast("B")
-            # Of a large body it is told how far it has come.
+            # A large body reports its progress.
             for start in range(0, len(view), _WRITE_SIZE):
                 piece = view[start : start + _WRITE_SIZE]
                 self.context.observer.sending(len(piece))
@@ -278,7 +276,7 @@ class WatchedMixin(HTTPConnection):
             super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        # A body that ends with the connection is read after http.client has closed the connection object: the socket
+        # http.client closes the connection object before it reads a body that ends with the connection. The socket
         # lives on in the response.
         self._answering = True
         try:
@@ -293,13 +291,13 @@ class WatchedMixin(HTTPConnection):
             original: Any = response._original_response
             original.peer = peer_of(getattr(getattr(original.fp, "raw", None), "_sock", None))
         if response.status < 200:
-            # Switched to another protocol: no HTTP connection any more.
+            # The connection switched to another protocol, and serves HTTP no longer.
             self.discarded = True
         return response
 
     def close(self) -> None:
         if not self._answering:
-            # While a duplicate is open no FIN goes out.
+            # No FIN goes out while a duplicate is open.
             self.disengage()
             self.discarded = False
         super().close()

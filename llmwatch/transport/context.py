@@ -1,7 +1,7 @@
-"""What the connections of this thread are working for.
+"""The request context of a thread: the attempt that its connections work for.
 
-requests and urllib3 pass nothing of ours down to the place where a socket is made, so the attempt waits here, in the
-worker's own thread, for the connection classes to find it. Another thread that uses the same pool finds nothing, and
+requests and urllib3 pass none of our arguments down to the place where a socket is made. So the context waits here, in
+the worker's own thread, for the connection classes to find it. Another thread that uses the same pool finds none, and
 gets plain urllib3.
 """
 
@@ -29,20 +29,19 @@ _local = threading.local()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a request says of its connection and its first line, against its URL."""
+    """What a request sets for its connection and its first line, in place of its URL's parts."""
 
     server_hostname: str | None = None
     """The name that TLS asks for, and that the server's certificate must have."""
     target: str | None = None
-    """What stands in the first line in place of path and query."""
+    """The target in the first line, in place of path and query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """One attempt's business with the network. Times in seconds, ``None`` for none.
-
-    ``keepalive``: a pooled socket that lay idle for longer is not used again. The backstops are socket time-outs: no
-    limits, but what frees a thread should the supervisor ever fail.
+    """One attempt's request. Times in seconds, ``None`` for none.
+    ``keepalive``: a pooled socket that lay idle for longer is not used again. The backstops are socket time-outs, not
+    limits: they free a thread if the supervisor should ever fail.
     """
 
     observer: Observer
@@ -51,58 +50,58 @@ class RequestContext:
     send_backstop: float | None
     read_backstop: float | None
     own: bool = True
-    """Whether llmwatch sends the request. Those of a wrapped function keep the time-outs and retries of their maker."""
+    """Whether llmwatch sends the request.
+    A wrapped function's requests keep their own time-outs and retries.
+    """
     lenient: bool = False
-    """Whether a TLS connection may end without saying so, as requests has it. An answer of a model must not."""
+    """Whether TLS may end without a closing message, as requests allows. A model's answer must not."""
     overrides: Overrides = field(default_factory=Overrides)
     """Not for a request that ``on_retry`` sends elsewhere."""
     trail: Trail = field(default_factory=Trail)
     """The redirects that the call has followed so far."""
     asked: list[Asked] = field(default_factory=list, repr=False)
-    """URL and headers of every request, before it is sent, and the URLs of proxies."""
+    """URL and headers of every request, noted before it is sent, and the URLs of proxies."""
     connections: list[Any] = field(default_factory=list)
-    """Every connection that was taken for it."""
+    """Every connection that was taken for the request."""
     responses: list[requests.Response] = field(default_factory=list)
-    """Every response that came, the last one being the answer; the others belong to redirects and hooks."""
+    """Every response. The last is the answer; the others belong to redirects and hooks."""
     shows_peer: bool = False
-    """Whether the response is handed to a program that may look for the far side of its connection."""
+    """Whether a program gets the response and may look for the far side of its connection."""
     bounded: list[requests.Response] = field(default_factory=list)
-    """Those that a hook was to read within bounds."""
+    """The responses that a hook was to read within bounds."""
 
     max_body: int | None = None
-    """Decoded bytes of a body that a response hook may read; ``None``: no hook runs in here."""
+    """Decoded bytes of a body that a response hook may read; ``None``: no hook runs here."""
     max_error_body: int = 0
     """The same for the body of an error or a redirect, which is cut there."""
     adapter_retries: AdapterRetries | None = None
-    """Takes what an adapter was to do about a failure: an attempt is one request."""
+    """Takes the adapter's instructions about a failure: an attempt is one request."""
 
     @property
     def proxy(self) -> str | None:
-        """Host and port of the proxy that took the last request as a server does, without a tunnel; ``None`` if none
-        did.
-        """
+        """Host and port of the proxy that received the last request without a tunnel; ``None`` if none did."""
         last = self.connections[-1] if self.connections else None
         if last is None or not getattr(last, "proxy_is_forwarding", False):
             return None
         return f"{last.proxy.host}:{last.proxy.port}"
 
     def discard(self) -> None:
-        """The attempt has failed: what it used is not used again, although it may be back in its pool by now."""
+        """The attempt has failed: its connections are not used again, even if they are back in a pool."""
         for connection in self.connections:
             connection.discarded = True
 
 
-# In a forked child the request context of the thread that forked is the parent's.
+# In a forked child the forking thread's request context is the parent's.
 renew_in_child(globals(), "_local", threading.local)
 
 
 def current() -> RequestContext | None:
-    """The request context of this thread, if it has one."""
+    """The request context of this thread; ``None`` if it has none."""
     return getattr(_local, "context", None)
 
 
 def note(url: str | None, headers: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """A request is about to be sent, or a proxy about to be used, for the request context of this thread."""
+    """Note a request or a proxy in this thread's request context, before it is used."""
     context = current()
     if context is not None:
         context.asked.append((url or "", headers))

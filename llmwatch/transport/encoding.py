@@ -1,7 +1,7 @@
-"""Undoing a content encoding piece by piece, counting what comes out, and noticing when it was cut.
+"""Undoes a content encoding piece by piece, counts the decoded bytes, and notices a cut body.
 
-A decompressor belongs to the worker of one attempt and is never entered twice: what a caller has left in the middle of
-a feed comes out of the next one, in order, and behind an error or the end nothing is decompressed any more.
+A decompressor belongs to the worker of one attempt and is never entered twice. If a caller leaves a feed half-way, the
+next feed returns the rest first, in order. Nothing is decompressed behind an error or the end.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _PIECE = 1024 * 1024
 
 
 _FRAME = 64 * 1024
-"""Bytes by which a body may be longer on the wire than decoded: headers, checksums, and what a server flushes."""
+"""Bytes by which a body may be longer on the wire than decoded: headers, checksums, server flushes."""
 
 
 class Undecodable(Exception):
-    """The bytes are not what the content encoding says, or the encoding is one that is not read here."""
+    """The bytes do not match the content encoding, or the encoding is not read here."""
 
 
 class UnknownEncoding(Undecodable):
-    """The encoding is one that is not read here, which another try would not change. ``name``: the header's words."""
+    """The encoding is not read here, so another try would not help. ``name``: the header's value."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -54,14 +54,14 @@ class UnknownEncoding(Undecodable):
 
 
 class Decompressor(Protocol):
-    """Bytes as they were sent in, bytes as they were meant out."""
+    """Takes the bytes as they were sent, and gives the decoded bytes."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Everything that can be told by now. Raises :class:`Undecodable`."""
+        """Everything that can be decoded by now. Raises :class:`Undecodable`."""
 
     @property
     def complete(self) -> bool:
-        """Whether this may be the end."""
+        """Whether the body may end here."""
 
 
 class Identity:
@@ -74,7 +74,7 @@ class Identity:
 
 
 class Unread:
-    """An encoding that is not undone: nothing can be told of what was meant."""
+    """An encoding that is not undone: gives nothing."""
 
     complete = True
 
@@ -83,8 +83,9 @@ class Unread:
 
 
 class Foreign:
-    """An encoding that urllib3 undoes for its readers (br and zstd, where their packages are installed). Here it is
-    undone to be counted alone. What ``decoder`` cannot undo is the reader's to find, and counts no more.
+    """An encoding that urllib3 undoes for its readers: br and zstd, where their packages are installed.
+    It is undone here only to be counted. The reader meets what ``decoder`` cannot undo; from there on nothing is
+    counted.
     """
 
     complete = True
@@ -97,7 +98,7 @@ class Foreign:
             try:
                 piece, data = self._decoder.decompress(data, max_length=_PIECE), b""
             except Exception:
-                # Of whichever package it is.
+                # The package's own exception.
                 self._decoder = None
                 return
             if piece:
@@ -105,18 +106,18 @@ class Foreign:
 
 
 class Zlib:
-    """gzip (several members allowed) and deflate (with and without its zlib wrapper, since servers disagree)."""
+    """gzip, several members allowed, and deflate, with and without its zlib wrapper, since servers differ."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._bits = 16 + zlib.MAX_WBITS if encoding == "gzip" else zlib.MAX_WBITS
         self._inner = zlib.decompressobj(self._bits)
-        self._rest = b""  # what was fed and not decompressed yet, because the caller stopped asking
-        self._full = False  # the last piece had its whole size, so zlib may hold more of it
+        self._rest = b""  # fed but not decompressed yet, since the caller stopped
+        self._full = False  # the last piece had the full size, so zlib may hold more
         self._broken = False
         self._fed = False
-        self._sure = False  # that the body is, or is not, what its wrapper bytes say
-        self._begun = b""  # what was fed before zlib could tell whether its wrapper is there
+        self._sure = False  # whether the wrapper is there is known
+        self._begun = b""  # fed before zlib could tell whether the wrapper is there
 
     @property
     def complete(self) -> bool:
@@ -125,7 +126,7 @@ class Zlib:
     def feed(self, data: bytes) -> Iterator[bytes]:
         if self._broken:
             raise self._undecodable()
-        # All of the state is kept here, not in the generator, whose caller may leave it for the next one.
+        # The state is kept here, not in the generator, which the caller may leave for the next one.
         self._rest = self._rest + data if self._rest else data
         while self._rest or self._full:
             if self._inner.eof:
@@ -159,7 +160,7 @@ class Zlib:
 
 
 class _Layers:
-    """One encoding over another: ``layers`` in the order in which they are undone."""
+    """Encodings over each other: ``layers`` in the order in which they are undone."""
 
     def __init__(self, layers: list[Decompressor]) -> None:
         self._layers = layers
@@ -181,12 +182,12 @@ def _undone(layer: Decompressor, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def decompressor_for(encoding: str) -> Decompressor:
-    """What undoes a ``Content-Encoding``, several in a row included. Raises :class:`UnknownEncoding` for one that is
-    not read here.
+    """The decompressor for a ``Content-Encoding`` of one or several encodings.
+    Raises :class:`UnknownEncoding` for an encoding that is not read here.
     """
     names = [name.strip().lower() for name in encoding.split(",")]
     layers: list[Decompressor] = []
-    # The last one named was applied last.
+    # The sender applied the last name last.
     for name in reversed(names):
         if name in ("gzip", "x-gzip", "deflate"):
             layers.append(Zlib(name.removeprefix("x-")))
@@ -200,8 +201,9 @@ def decompressor_for(encoding: str) -> Decompressor:
 
 
 def unread_for(encoding: str) -> Decompressor:
-    """What counts a body whose encoding :func:`decompressor_for` does not read: what it holds, where urllib3 can tell
-    that piece by piece (2.6 and later, with Brotli 1.2 and later), else the bytes as they come.
+    """The counter for a body whose encoding :func:`decompressor_for` does not read.
+    It counts decoded bytes where urllib3 can decode piece by piece (2.6 and later, with Brotli 1.2 and later), and
+    bytes on the wire elsewhere.
     """
     name = encoding.strip().lower()
     make, known = getattr(urllib3_response, "_get_decoder", None), HTTPResponse.CONTENT_DECODERS
@@ -217,7 +219,7 @@ def unread_for(encoding: str) -> Decompressor:
 
 
 def _is_bounded(decoder: Any) -> bool:
-    # Brotli before 1.2 undoes all of what it is given, and urllib3 only warns of that.
+    # Brotli before 1.2 undoes all of its input at once, and urllib3 only warns of that.
     inner = getattr(decoder, "_obj", None)
     return type(decoder).__name__ != "BrotliDecoder" or hasattr(inner, "can_accept_more_data")
 
@@ -232,11 +234,9 @@ def body_too_large(host: str, most: int) -> BodyTooLarge:
 
 
 class BodyMeter:
-    """Undoes the encoding of one body, and raises :class:`~llmwatch.BodyTooLarge` before more than ``most`` bytes are
-    out of it.
-
-    ``decompressor`` undoes the encoding, and may be replaced by :class:`Unread` where the bytes are not what they say.
-    What comes over the wire is counted as well, for a compressed body may go on without holding anything.
+    """Undoes the encoding of one body. Raises :class:`~llmwatch.BodyTooLarge` beyond ``most`` bytes.
+    ``decompressor`` undoes the encoding. Its user may replace it by :class:`Unread` where the bytes do not match the
+    encoding. Bytes on the wire are counted too, since a compressed body may go on without content.
     """
 
     def __init__(self, decompressor: Decompressor, most: int, host: str) -> None:
@@ -248,21 +248,23 @@ class BodyMeter:
 
     @property
     def complete(self) -> bool:
-        """Whether this may be the end."""
+        """Whether the body may end here."""
         return self.decompressor.complete
 
     @property
     def unread(self) -> bool:
-        """Whether there is an encoding that is not undone, or only to be counted."""
+        """Whether the encoding is not undone, or undone only to be counted."""
         return isinstance(self.decompressor, (Unread, Foreign))
 
     @property
     def plain(self) -> bool:
-        """Whether what comes is handed on as it comes, or not at all."""
+        """Whether the bytes pass unchanged, or not at all."""
         return isinstance(self.decompressor, (Identity, Unread))
 
     def feed(self, data: bytes) -> Iterable[bytes]:
-        """Everything that can be told by now. Raises :class:`Undecodable` and :class:`~llmwatch.BodyTooLarge`."""
+        """Everything that can be decoded by now.
+        Raises :class:`Undecodable` and :class:`~llmwatch.BodyTooLarge`.
+        """
         self._came += len(data)
         if self._came - _FRAME > self._most:
             raise body_too_large(self._host, self._most)
@@ -283,7 +285,7 @@ class BodyMeter:
                 yield piece
 
     def count(self, data: bytes) -> None:
-        """Count what nobody reads here. What cannot be decoded is the reader's to find, and counts as it came."""
+        """Count the bytes of a body that is not read here. Undecodable bytes count as they came."""
         try:
             for _ in self.feed(data):
                 pass

@@ -1,9 +1,9 @@
-"""Foreign exceptions, translated once, at the edge.
+"""Translates foreign exceptions once, at the edge.
 
-requests wraps urllib3, urllib3 wraps http.client, ssl and socket. What happened is decided by type and errno of
-whatever is found in that chain, the most specific first; the text of a message is never looked at. What comes out
-carries a summary of the foreign exception as its ``__cause__`` and not the exception itself: urllib3 prints URLs with
-their query strings, where some providers' keys live.
+requests wraps urllib3, and urllib3 wraps http.client, ssl and socket. The type and errno of the exceptions in that
+chain decide, the most specific first; the text of a message never does. The result carries a summary of the foreign
+exception as its ``__cause__``, not the exception itself: urllib3 prints URLs with their query strings, which hold some
+providers' keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["PROXY_SETTINGS", "TRUST_ADVICE", "Summary", "chain", "forget", "is_b
 TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or name it in REQUESTS_CA_BUNDLE"
 """What a user of requests does about a certificate that does not verify."""
 
-# Self-signed, by an authority that is not known, without its chain.
+# Self-signed, from an unknown authority, or without its chain.
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ESHUTDOWN}
@@ -48,8 +48,8 @@ _UNREACHABLE = {
 
 
 class Summary(Exception):
-    """What is kept of a foreign exception: its ``type``, ``errno`` (a name such as ECONNRESET, or nothing) and scrubbed
-    ``text``.
+    """What is kept of a foreign exception: its ``type``, ``errno`` and scrubbed ``text``.
+    ``errno`` is a name such as ECONNRESET, or empty.
     """
 
     def __init__(self, type: str, errno: str, text: str) -> None:
@@ -76,15 +76,16 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def forget(error: BaseException) -> None:
-    """Drop the tracebacks of an exception that nobody will see. urllib3 keeps errors in the frames that they refer to,
-    and with them pools and connections until a garbage collection.
+    """Drop the tracebacks of an exception that is not raised any further.
+    urllib3 keeps errors in the frames that they refer to, and with them pools and connections until a garbage
+    collection.
     """
     for one in chain(error):
         one.__traceback__ = None
 
 
 def summarise(error: BaseException) -> Summary:
-    """The innermost telling exception in one line."""
+    """The most telling exception of the chain in one line."""
     found = list(chain(error))
     tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
     outer = found[0] if tunnel is None else tunnel.original_error
@@ -95,18 +96,18 @@ def summarise(error: BaseException) -> Summary:
 
 
 def _has_errno(error: BaseException) -> bool:
-    # These two keep numbers of their own kind under the same name.
+    # These two keep error numbers of their own kind in errno.
     return not isinstance(error, (ssl.SSLError, socket.gaierror))
 
 
 def translate(
     error: BaseException, *, host: str, sent: str, sockets: int, trust_advice: str = TRUST_ADVICE
 ) -> BaseException:
-    """The llmwatch error for ``error``; a programmer's error comes back unchanged.
+    """The llmwatch error for ``error``; a programmer's error is returned unchanged.
 
-    ``sent`` (no, partly, yes) and ``sockets`` (how many were opened) tell a failure to connect from one of the
-    stream. ``trust_advice`` is what to do about a certificate that does not verify. The result
-    is ready to be raised with its own ``__cause__``.
+    ``sent`` (no, partly, yes) and ``sockets`` (how many were opened) tell a failure to connect from a failure of the
+    stream. ``trust_advice`` says what to do about a certificate that does not verify. The result has its own
+    ``__cause__`` and is ready to be raised.
     """
     if isinstance(error, LLMWatchError) or not isinstance(error, Exception):
         return error
@@ -116,7 +117,7 @@ def translate(
         return ours
     connecting = sent == "no"
     if not connecting and _first(found, *_NEVER_CONNECTED) is not None:
-        # A redirect led on, or an authentication asked again: there it was a connection that did not come about.
+        # A redirect or an authentication made another connection, and that connection failed.
         connecting, host = True, _place_of(found) or host
     result = (
         _configuration(found, sent)
@@ -130,7 +131,7 @@ def translate(
     return result
 
 
-# What urllib3 and the system say when no connection came about, and nothing else.
+# urllib3 and the system raise these only when no connection was made.
 _NEVER_CONNECTED = (
     u3.NewConnectionError,
     u3.ConnectTimeoutError,
@@ -148,7 +149,7 @@ _NOT_CONNECTED = (
 
 
 def _place_of(found: list[BaseException]) -> str | None:
-    """Where the connection was to lead, as a URL has it; ``None`` where urllib3 does not say."""
+    """Host and port that the connection was meant for; ``None`` where urllib3 does not say."""
     pools = (getattr(one, "pool", None) for one in found if isinstance(one, u3.MaxRetryError))
     pool = next((pool for pool in pools if getattr(pool, "host", None)), None)
     if pool is None:
@@ -158,8 +159,8 @@ def _place_of(found: list[BaseException]) -> str | None:
 
 
 def is_before_connecting(error: BaseException) -> bool:
-    """Whether ``error`` shows by itself that nothing was sent. For those that come without a socket: what else comes
-    like that is raised by a stand-in for the network, or over connections that are not seen.
+    """Whether ``error`` by itself shows that nothing was sent, where no socket was seen.
+    Other errors without a socket come from a stand-in for the network, or from connections that are not seen.
     """
     found = list(chain(error))
     return _first(found, *_NOT_CONNECTED) is not None or _errno(found) in _NO_DESCRIPTOR
@@ -191,7 +192,7 @@ def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | Non
             f"The {what} cannot be used: {redact.text(str(bad_url), cap=200)}. Nothing was sent.", field="url"
         )
     bad_header = _first(found, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, found))
-    # Afterwards it is a header of the response that is not valid.
+    # Once the request is sent, the invalid header is the response's.
     if bad_header and sent == "no":
         return ConfigError(
             "A request header has a name or value that HTTP does not allow. Nothing was sent.", field="headers"
@@ -200,13 +201,13 @@ def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | Non
 
 
 def _is_header_text(error: BaseException) -> bool:
-    # http.client writes the values of headers in latin-1 and their names in ASCII; bodies are encoded in UTF-8.
+    # http.client writes header values in latin-1 and header names in ASCII; bodies are encoded in UTF-8.
     return isinstance(error, UnicodeEncodeError) and error.encoding in ("latin-1", "ascii")
 
 
 def _no_descriptor(found: list[BaseException], host: str, sent: str) -> ConnectFailed | None:
-    """The system gives out no descriptor. That is no fault of the far side, and a request that follows at once would
-    find the same; what holds the descriptors has to let go of them.
+    """The system gives out no descriptor.
+    The far side is not at fault. An immediate resend would fail too: the holder of the descriptors has to free some.
     """
     number = _errno(found)
     if number not in _NO_DESCRIPTOR:
@@ -275,7 +276,7 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
     ):
         return ConnectFailed(f"{host} could not be reached from this machine.", cause="unreachable")
     if _first(found, requests.exceptions.ConnectionError, ConnectionError) is not None and sockets == 0:
-        # No socket was opened and the system said nothing: a stand-in for the network speaks, and means it.
+        # No socket was opened and the system reported no error: a stand-in for the network refuses on purpose.
         return ConnectFailed(f"The connection to {host} was refused.", cause="refused", retryable=False)
     bare = next((one for one in found if type(one) is OSError), None)
     if bare is not None and number is None:
@@ -288,11 +289,11 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
 
 
 PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
-"""Where a proxy is set."""
+"""The settings that name a proxy."""
 
 
 def _through_proxy(found: list[BaseException], host: str, trust_advice: str) -> ConnectFailed:
-    """No connection came about, and the proxy is where it ended."""
+    """The proxy prevented the connection."""
     number = _errno(found)
     tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
     if tunnel is not None and tunnel.status is not None:
@@ -326,7 +327,7 @@ def _through_proxy(found: list[BaseException], host: str, trust_advice: str) -> 
 
 
 def _proxy_of(found: list[BaseException]) -> str:
-    """Host and port of the proxy behind a blank; nothing where nobody knows them."""
+    """Host and port of the proxy behind a blank; empty where they are unknown."""
     opening = next((one for one in found if isinstance(one, u3.NewConnectionError)), None)
     if opening is not None and opening.conn is not None:
         return f" {opening.conn.host}:{opening.conn.port}"
@@ -354,7 +355,7 @@ def _no_proxy(found: list[BaseException], host: str, number: int | None) -> Conn
     )
 
 
-# What requests raises over a connection, as opposed to over an answer or a mistake.
+# requests raises these over a connection, not over an answer or a mistake of the user.
 _CONNECTION = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.ConnectionError,
@@ -367,7 +368,7 @@ _CONNECTION = (
 def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
     outer = found[0]
     if isinstance(outer, requests.exceptions.HTTPError):
-        # A hook that calls raise_for_status.
+        # A response hook called raise_for_status.
         status = None if outer.response is None else outer.response.status_code
         return ProviderError(f"{host} answered HTTP {status}, and a hook of the caller's raised it.", status=status)
     if isinstance(outer, requests.exceptions.TooManyRedirects):

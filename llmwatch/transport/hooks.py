@@ -1,7 +1,7 @@
-"""What a response hook may read.
+"""Bounds on what a response hook may read.
 
-A hook of requests runs in the worker's thread, before the attempt reads the body. An authentication that answers a
-challenge is one: requests' own for Digest reads the whole body of the 401. The bounds of the attempt hold there too.
+A hook of requests runs in the worker's thread before the attempt reads the body. An authentication that answers a
+challenge is such a hook: requests' own for Digest reads the whole body of the 401. The attempt's bounds hold there too.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NAME = "iter_content"
 
 
 def bound(response: requests.Response, *, most: int, most_of_error: int) -> None:
-    """Let a hook have no more than ``most`` decoded bytes of the body, by ``content``, ``text``, ``json``,
-    ``iter_lines`` or ``iter_content``: one more raises :class:`~llmwatch.BodyTooLarge`. The body of an error or of a
-    redirect ends after ``most_of_error`` bytes, and so does its connection. ``raw`` has no bound.
+    """Give a hook at most ``most`` decoded bytes; one more raises :class:`~llmwatch.BodyTooLarge`.
+    The bound covers ``content``, ``text``, ``json``, ``iter_lines`` and ``iter_content``, but not ``raw``. The body of
+    an error or of a redirect ends after ``most_of_error`` bytes, and so does its connection.
     """
     read = response.iter_content
     refused = response.status_code >= 400 or response.is_redirect
@@ -38,7 +38,7 @@ def bound(response: requests.Response, *, most: int, most_of_error: int) -> None
             elif refused:
                 if rest := piece[: len(piece) - (size - largest)]:
                     yield rest
-                # What is left of it would be in the way of the next answer.
+                # The unread rest would precede the next answer on the connection.
                 response.raw.close()
                 return
             else:
@@ -47,7 +47,7 @@ def bound(response: requests.Response, *, most: int, most_of_error: int) -> None
     def iter_content(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
         there = response._content_consumed  # type: ignore[attr-defined]
         if chunk_size is None or (isinstance(chunk_size, int) and chunk_size < 0):
-            # What is there, which urllib3 takes for all that will ever come.
+            # The caller asks for what is there, but urllib3 would wait for the whole body.
             chunk_size = _LARGEST_PIECE
         if isinstance(chunk_size, int):
             chunk_size = min(chunk_size, largest + 1)
@@ -58,5 +58,5 @@ def bound(response: requests.Response, *, most: int, most_of_error: int) -> None
 
 
 def unbind(response: requests.Response) -> None:
-    """The hooks have run. Who reads from here on has bounds of their own."""
+    """The hooks have run: remove the bound. Later readers have bounds of their own."""
     response.__dict__.pop(_NAME, None)

@@ -1,19 +1,18 @@
-"""Other people's sessions and adapters, made watchable.
+"""Makes the sessions and adapters of other code watchable.
 
-**Sessions.** What ``Session.get_adapter`` returns, in every session of this process, is the one place where requests
-itself is changed. It is changed while anybody asks for it, and put back afterwards. If somebody else has changed it
-after us, ours stays beneath theirs and passes adapters through; if they have put back what was there before us, the
-next one that asks changes it again. ``HTTPAdapter.send`` is left alone: libraries that stand in for the network in
-tests replace it.
+**Sessions.** ``Session.get_adapter`` is the only part of requests itself that changes, in every session of this
+process. It is changed while there is an interceptor, and put back afterwards. If other code has patched it on top, our
+change stays beneath and passes adapters through. If other code has put the earlier function back, the next interceptor
+changes it again. ``HTTPAdapter.send`` is left alone: libraries that stand in for the network in tests replace it.
 
-**Adapters.** A requests adapter that the user made keeps everything that it was made for: its TLS context, its pool
-sizes, what its subclass does. Only the classes of its connection pools are exchanged, for pools that behave as
-urllib3's own in every thread without a request context; and only where they are urllib3's own. Pools that make
-connections of another kind (to a SOCKS proxy, to a local socket) are left alone, and their sockets cannot be found.
+**Adapters.** A user's requests adapter keeps everything that it was made for: its TLS context, its pool sizes, its
+subclass's behaviour. Only the classes of its connection pools are exchanged, and only where they are urllib3's own. The
+new pools behave as urllib3's in every thread without a request context. Pools with connections of another kind (to a
+SOCKS proxy, to a local socket) are left alone, and their sockets cannot be found.
 
-**The locks.** ``_lock`` of the module serialises those who change what sessions return. ``_Adopted._lock`` protects
-what is remembered of the process. ``_making`` serialises the making of proxy managers, and is held while an adapter
-makes one. The exchange itself happens under the lock of urllib3's own container, in which pools are made.
+**The locks.** The module's ``_lock`` serialises the writers of what sessions return. ``_Adopted._lock`` protects the
+process-wide notes on managers and warnings. ``_making`` serialises the making of proxy managers, and is held while an
+adapter makes one. The exchange happens under the lock of urllib3's container, in which pools are made.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 __all__ = ["Interceptor", "add_interceptor", "adopt_adapter", "adopt_proxy", "own_retries", "remove_interceptor"]
 
 Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdapter]
-"""Gets the session, the URL and the adapter that was chosen; returns the adapter to be used."""
+"""Gets the session, the URL and the chosen adapter; returns the adapter to use."""
 
-_lock = threading.RLock()  # serialises the writers of the two below; a leaf. Readers take the tuple as it is.
+_lock = threading.RLock()  # serialises the writers of the two below; a leaf; readers take the tuple
 renew_in_child(globals(), "_lock", threading.RLock)
 _interceptors: tuple[Interceptor, ...] = ()
-_patches: list[_Patch] = []  # those that somebody may still call
+_patches: list[_Patch] = []  # patches that other code may still call
 
 
 class _Patch:
-    """One change, which knows what it has taken the place of. It goes by what is asked for at the moment of a call."""
+    """One change, with the function that it replaced. Each call uses the interceptors of that moment."""
 
     def __init__(self) -> None:
         original = self.original = requests.Session.get_adapter
@@ -72,11 +71,9 @@ class _Patch:
 
 
 def add_interceptor(interceptor: Interceptor, *, first: bool = False) -> None:
-    """Let ``interceptor`` see every adapter from now on; with ``first`` before all others, else after them. The same
-    one may be added several times, and counts as often.
-
-    It has to leave an adapter alone that it has returned itself: where others change the same thing it may see it
-    twice.
+    """Let ``interceptor`` see every adapter from now on, with ``first`` before all others, else last.
+    An interceptor may be added several times, and then counts as often. It must leave an adapter alone that it has
+    returned itself: it may see an adapter twice where other code patches the same function.
     """
     global _interceptors
     with _lock:
@@ -88,7 +85,7 @@ def add_interceptor(interceptor: Interceptor, *, first: bool = False) -> None:
 
 
 def remove_interceptor(interceptor: Interceptor) -> None:
-    """Take back one :func:`add_interceptor`. Does nothing if there is none."""
+    """Take back one :func:`add_interceptor`; does nothing if there is none."""
     global _interceptors
     with _lock:
         left = list(_interceptors)
@@ -101,14 +98,14 @@ def remove_interceptor(interceptor: Interceptor) -> None:
 
 
 def _take_back() -> None:
-    """Put the originals back where nobody has patched on top. The lock is held."""
+    """Put the originals back where no other code has patched on top. The lock is held."""
     while ours := [patch for patch in _patches if patch.on_top]:
         requests.Session.get_adapter = ours[0].original  # type: ignore[method-assign]
         _patches.remove(ours[0])
 
 
 class _Adopted:
-    """Which pool managers were seen to already, and which settings were spoken of."""
+    """The pool managers that were exchanged, and the settings that were warned about."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # protects _warned and _managers; a leaf
@@ -119,13 +116,11 @@ class _Adopted:
         follow(self)
 
     def after_fork(self) -> None:
-        """In a forked child: other threads of the parent may have held the locks, and its idle connections are its
-        own.
-        """
+        """In a forked child: make new locks and give up the parent's idle connections."""
         self._lock, self._making = threading.RLock(), threading.RLock()
         for manager in list(self._managers):
             pools = manager.pools
-            # Kept, and read past its lock: that and those of the pools in it may be held.
+            # Kept, and read without its lock: another thread may hold that lock and those of the pools.
             self._inherited.append(pools)
             for pool in list[Any](pools._container.values()):
                 with contextlib.suppress(Exception):
@@ -133,10 +128,10 @@ class _Adopted:
             manager.pools = RecentlyUsedContainer(pools._maxsize)
 
     def exchange(self, manager: PoolManager) -> bool:
-        """Whether the connections of ``manager`` can be watched from now on."""
+        """Exchange the pool classes of ``manager``; whether its connections can be watched now."""
         if manager.pool_classes_by_scheme is POOL_CLASSES:
             return True
-        # So that nobody else is just making a pool of the old kind.
+        # Under this lock no other thread makes a pool of the old kind.
         with manager.pools.lock:
             if manager.pool_classes_by_scheme is not POOL_CLASSES:
                 if manager.pool_classes_by_scheme != pool_classes_by_scheme:
@@ -144,14 +139,15 @@ class _Adopted:
                 options = HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS
                 manager.connection_pool_kw.setdefault("socket_options", options)
                 manager.pool_classes_by_scheme = POOL_CLASSES  # type: ignore[assignment]
-                # What is in use goes on as it is; the idle connections of the old pools are closed.
+                # Connections in use go on unchanged; the idle connections of the old pools are closed.
                 manager.clear()
         with self._lock:
             self._managers.add(manager)
         return True
 
     def exchange_proxy(self, adapter: HTTPAdapter, proxy: str) -> None:
-        # Of two threads that make a manager for the same proxy, one would use the other's before its exchange.
+        # Without this lock, of two threads that make a manager for one proxy, one could use the other's before its
+        # exchange.
         with self._making:
             manager = adapter.proxy_manager_for(proxy)
             if isinstance(manager, PoolManager):
@@ -174,7 +170,7 @@ _adopted = _Adopted()
 
 
 def own_retries(adapter: BaseAdapter) -> str | None:
-    """How often ``adapter`` itself would send again, in words; ``None`` if it does not."""
+    """The adapter's own retries in words; ``None`` if it does not retry."""
     retries = getattr(adapter, "max_retries", None)
     if not isinstance(retries, Retry):
         return None
@@ -185,13 +181,11 @@ def own_retries(adapter: BaseAdapter) -> str | None:
 
 
 def adopt_adapter(adapter: BaseAdapter, *, warn: bool = True) -> bool:
-    """Let the connections of ``adapter`` report to the request context of the thread that uses them; whether they will.
+    """Make the adapter's connections report to the request context of the thread that uses them.
 
-    ``warn``: its own ``max_retries`` will not be applied everywhere, and somebody should know; said once for each such
-    setting.
-
-    May be called from any thread, and any number of times. An adapter that makes its connections in a way of its own
-    is left as it is: its sockets cannot be found.
+    Returns whether they will. Any thread may call this any number of times. An adapter that makes its connections in a
+    way of its own is left unchanged: its sockets cannot be found. ``warn``: log once for each setting that the
+    adapter's own ``max_retries`` will not be applied everywhere.
     """
     if isinstance(adapter, WatchedAdapter):
         return True
@@ -220,7 +214,7 @@ def _proxy_managers(adapter: HTTPAdapter) -> list[Any]:
 
 
 def adopt_proxy(adapter: BaseAdapter, url: str | None, proxies: Any) -> None:
-    """The same for the pools behind the proxy that ``adapter`` will use for ``url``, before it does."""
+    """The same for the pools of the proxy that ``adapter`` will use for ``url``, before that use."""
     if isinstance(adapter, WatchedAdapter) or not isinstance(adapter, HTTPAdapter):
         return
     proxy = select_proxy(url or "", proxies)
@@ -228,6 +222,6 @@ def adopt_proxy(adapter: BaseAdapter, url: str | None, proxies: Any) -> None:
         try:
             _adopted.exchange_proxy(adapter, prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
         except Exception as error:
-            # What is wrong with it comes out again when the adapter uses it.
+            # The adapter raises the same error again when it uses the proxy.
             if is_interruption(error):
                 raise

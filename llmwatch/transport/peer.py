@@ -1,7 +1,7 @@
-"""What can be known of the far side of a connection without its socket.
+"""Facts about the far side of a connection, without its socket.
 
-Libraries reach through a response for the socket below it, to see the server's certificate or address. The socket is
-its worker's. What they ask it for was noted when the response began.
+Libraries reach through a response for the socket below it, to see the server's certificate or address. The socket
+belongs to the worker, so its facts are noted when the response begins.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ __all__ = ["PeerSocket", "TlsPeerSocket", "peer_of"]
 
 
 class PeerSocket:
-    """The face of a connected socket, as far as it tells something; nothing can be read, written or closed here."""
+    """The informing part of a connected socket's interface; it cannot read, write or close anything."""
 
     def __init__(self, sock: Any) -> None:
         self._peer: Any = None
         self._own: Any = None
-        # A connection that is lost by now has no addresses any more.
+        # A lost connection has no addresses any more.
         with contextlib.suppress(OSError, AttributeError):
             self._peer, self._own = sock.getpeername(), sock.getsockname()
         self.family = getattr(sock, "family", None)
@@ -30,7 +30,7 @@ class PeerSocket:
         return self._known(self._peer)
 
     def getsockname(self) -> Any:
-        """The own address."""
+        """The local address."""
         return self._known(self._own)
 
     @staticmethod
@@ -40,21 +40,21 @@ class PeerSocket:
         return address
 
     def fileno(self) -> int:
-        """-1, as of a socket that is closed: the descriptor is its worker's."""
+        """-1, as for a closed socket: the descriptor belongs to the worker."""
         return -1
 
     def close(self) -> None:
-        """The socket is its worker's to close."""
+        """Does nothing: the worker closes the socket."""
 
 
 class TlsPeerSocket(PeerSocket):
-    """The same of a TLS connection."""
+    """The same for a TLS connection."""
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
         self._certificate: Any = None
         self._decoded: Any = None
-        # A server without a certificate, or a TLS layer of another make.
+        # The server may have no certificate, or the TLS layer may be another package's.
         with contextlib.suppress(OSError, ValueError, TypeError):
             self._certificate, self._decoded = sock.getpeercert(True), sock.getpeercert()
         self._facts = {name: _asked(sock, name) for name in ("cipher", "version", "selected_alpn_protocol")}
@@ -72,7 +72,7 @@ class TlsPeerSocket(PeerSocket):
         return self._facts["version"]
 
     def selected_alpn_protocol(self) -> Any:
-        """What ALPN has chosen."""
+        """The protocol that ALPN selected."""
         return self._facts["selected_alpn_protocol"]
 
 
@@ -83,7 +83,7 @@ def _asked(sock: Any, name: str) -> Any:
 
 
 def peer_of(sock: Any) -> PeerSocket | None:
-    """What ``sock`` tells, ``None`` without one."""
+    """The facts of ``sock``; ``None`` without a socket."""
     if sock is None:
         return None
     return TlsPeerSocket(sock) if hasattr(sock, "getpeercert") else PeerSocket(sock)

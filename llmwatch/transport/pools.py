@@ -1,8 +1,7 @@
-"""Connection pools that recycle idle sockets and take back nothing that an attempt has ended.
+"""Connection pools that recycle idle sockets, but no connection that an attempt has ended.
 
-urllib3 releases a connection inside the very read that meets the end of the body. ``_put_conn`` is therefore the
-place where an attempt's ownership ends: the duplicate is closed, under the attempt's lock, before anybody else can
-take the connection out.
+urllib3 releases a connection inside the very read that meets the end of the body. So an attempt's ownership ends in
+``_put_conn``: the duplicate is closed, under the attempt's lock, before another thread can take the connection.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from llmwatch.watch.clock import SYSTEM
 __all__ = ["POOL_CLASSES", "Returning", "WatchedHTTPConnectionPool", "WatchedHTTPSConnectionPool"]
 
 RETURN_BOUND = 0.1
-"""Seconds a call waits for a connection that is on its way back to the pool, before it opens one of its own."""
+"""Seconds that a call waits for a connection on its way back to the pool before it opens another."""
 
 
 class Returning:
     """The connections whose answer is complete and whose body is being read to its end.
 
-    A caller that has its last event goes on at once, while the worker still reads the few bytes that end the body.
-    Its next call would find the pool empty and connect anew, so it waits a moment; not again, though, once a server
-    was seen to linger.
+    A caller that has its last event goes on at once, while the worker still reads the few bytes that end the body. The
+    caller's next call would find the pool empty and connect again, so it waits a moment. It does not wait once a server
+    has lingered.
     """
 
     def __init__(self) -> None:
@@ -47,7 +46,7 @@ class Returning:
             self._expected += 1
 
     def returned(self, *, fit: bool) -> None:
-        """One is back in the pool, or was closed instead."""
+        """A connection is back in the pool, or was closed instead."""
         with self._lock:
             self._expected -= 1
             self._returns += 1
@@ -56,7 +55,7 @@ class Returning:
             self._lock.notify_all()
 
     def wait(self) -> None:
-        """Wait for one of them, for at most :data:`RETURN_BOUND`."""
+        """Wait until a connection has returned, at most :data:`RETURN_BOUND` seconds."""
         with self._lock:
             before = self._returns
             if self._expected and not self._lingers:
@@ -68,16 +67,16 @@ class _WatchedPool(HTTPConnectionPool):
         super().__init__(*args, **kwargs)
         self.returning = Returning()
         self.retired = False
-        """The adapter was closed: connections that are in use are closed when they come back."""
+        """The adapter was closed: a connection in use is closed when it comes back."""
 
     def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         context = contexts.current()
         if context is not None and context.own:
-            # The adapter may be another's. An attempt is one request, and what follows it is decided further out.
+            # The adapter may be the user's. An attempt is one request; the retry loop decides what follows.
             if context.adapter_retries is not None:
                 context.adapter_retries.take(kwargs.get("retries"))
             kwargs["retries"] = Retry(0, read=False)
-            # A limit ends what a time-out would, and is known to be one.
+            # A limit ends the wait before a time-out does, and names the cause.
             kwargs["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         return super().urlopen(method, url, *args, **kwargs)
 
@@ -88,7 +87,7 @@ class _WatchedPool(HTTPConnectionPool):
         if not self._has_idle():
             self.returning.wait()
         conn = super()._get_conn(timeout)
-        # From here on: urlopen gives a place back for whatever is raised in here, and there must be one to give.
+        # Only from here on: urlopen gives a place back for any exception here, so a place must be taken.
         try:
             self._hand_out(conn, context)
         except BaseException:
@@ -101,12 +100,12 @@ class _WatchedPool(HTTPConnectionPool):
         if isinstance(conn, WatchedMixin):
             self._engage(conn, context)
         else:
-            # Somebody has replaced urllib3's connections while this runs: recordings of a test, say.
+            # Other code, such as a recorder in tests, has replaced urllib3's connections.
             context.observer.connected()
             context.observer.sent()
 
     def _has_idle(self) -> bool:
-        # Of an empty place the pool keeps a None.
+        # The pool keeps a None for an empty place.
         places = [] if self.pool is None else list(self.pool.queue)
         return places.count(None) < len(places)
 
@@ -116,7 +115,7 @@ class _WatchedPool(HTTPConnectionPool):
         if conn.sock is not None and conn.idle_since is not None:
             idle = SYSTEM.now() - conn.idle_since
             if idle >= context.keepalive or conn.discarded or has_leftovers(conn.sock):
-                # Whatever the server advertises: somebody on the way may have forgotten the flow, and says so with a
+                # Whatever the server advertises: a device on the way may have forgotten the flow and answer with a
                 # reset.
                 conn.close()
         conn.engage(context, idle=idle)
@@ -125,7 +124,7 @@ class _WatchedPool(HTTPConnectionPool):
         if not isinstance(conn, WatchedMixin):
             super()._put_conn(conn)
             return
-        # One that was closed meanwhile has given up its socket already.
+        # A connection that was closed meanwhile has no socket any more.
         fit = conn.disengage() and conn.sock is not None and not self.retired
         fit = fit and not conn.discarded and not has_leftovers(conn.sock)
         returning, conn.is_returning = conn.is_returning, False
@@ -135,20 +134,20 @@ class _WatchedPool(HTTPConnectionPool):
             conn.close()
         super()._put_conn(conn if fit else None)
         if self.retired:
-            # Closed between the look at it and here: whoever comes second closes what lies there.
+            # The adapter was closed since the check above; the second to come closes the idle connections.
             self.close_idle()
         if returning:
-            # Only now can the next call find it.
+            # The next call can find the connection only now.
             self.returning.returned(fit=fit)
 
     def expect(self, conn: Any) -> None:
-        """The answer on ``conn`` is complete; only the end of its body is to be read."""
+        """The answer on ``conn`` is complete; only the end of its body is still to be read."""
         if isinstance(conn, WatchedMixin) and not conn.is_returning:
             conn.is_returning = True
             self.returning.expect()
 
     def detach_in_child(self) -> None:
-        """In a forked child: give the idle connections up, without the queue's lock and without a word on the wire."""
+        """In a forked child: give the idle connections up without the queue's lock or a word on the wire."""
         for conn in list(self.pool.queue) if self.pool is not None else ():
             if conn is not None and conn.sock is not None:
                 close_inherited(conn.sock)
@@ -164,15 +163,14 @@ class _WatchedPool(HTTPConnectionPool):
         for conn in kept:
             if conn is not None:
                 conn.close()
-            # A closed connection connects anew when it is needed.
+            # A closed connection connects again when it is needed.
             super()._put_conn(conn)
 
 
 class _Watched:
-    """The class of a pool's connections: the watched one, unless urllib3's own was replaced, which then comes first.
-
-    What records and replays exchanges puts connections of its own into urllib3's pools. Where it has said that nothing
-    leaves the machine, nothing does.
+    """The class of a pool's connections: the watched class, unless other code replaced urllib3's own.
+    Libraries that record and replay exchanges put their own connections into urllib3's pools. Their promise that
+    nothing leaves the machine then holds here too.
     """
 
     def __init__(self, base: type[HTTPConnectionPool], watched: type[WatchedMixin]) -> None:

@@ -1,4 +1,4 @@
-"""Sending a request that somebody else has prepared, through somebody else's adapter."""
+"""Sends a request that other code has prepared, through the adapter of other code."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ __all__ = ["PreparedSender"]
 
 
 class PreparedSender:
-    """One prepared request, with what ``Session.send`` gives to an adapter beside it (``stream``, ``timeout``,
-    ``verify``, ``cert``, ``proxies``). The adapter gets it as it is, but the time-outs of watched connections are
-    backstops.
+    """One prepared request with the settings that ``Session.send`` gives to an adapter.
 
-    It neither prepares nor redirects nor keeps cookies: the session around it does. ``model`` says that the answer is
-    a model's, whose error bodies are kept short.
+    These are ``stream``, ``timeout``, ``verify``, ``cert`` and ``proxies``. The adapter gets them unchanged, but the
+    time-outs of watched connections are backstops. The sender does not prepare, redirect or keep cookies: the session
+    around it does. ``model``: a model gives the answer, and error bodies are kept short.
     """
 
     def __init__(
@@ -47,13 +46,13 @@ class PreparedSender:
         self._model = model
         self._overrides = overrides
         self.trust_advice = trust_advice
-        """What to do about a certificate that does not verify, in the words of whoever asks."""
+        """Advice about a certificate that does not verify, in the entry point's words."""
         self.findable = adopt_adapter(adapter)
-        """Whether the sockets will be found. Where they are not, nobody knows how far a request has come."""
+        """Whether the sockets can be found. Otherwise the progress of a request is unknown."""
         self.retries = AdapterRetries()
-        """What the adapter's own ``max_retries`` say; nothing for a call of a model."""
+        """The adapter's own ``max_retries``; unused for a call of a model."""
         self.kwargs: dict[str, Any] = {"headers": prepared.headers, "data": prepared.body}
-        """The request in the words of requests. Anything else that :meth:`open` gets is a changed request."""
+        """The request as requests' arguments. Other arguments to :meth:`open` make a changed request."""
 
     def open(
         self,
@@ -71,7 +70,7 @@ class PreparedSender:
             asked = self._changed(method, url, kwargs)
         sent = self._uncompressed(asked) if streaming else asked
         settings = dict(self._settings)
-        # Again, because the adapter may have made new pools.
+        # Again, since the adapter may have made new pools.
         if not adopt_adapter(self._adapter):
             settings["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         adopt_proxy(self._adapter, sent.url, settings.get("proxies"))
@@ -108,8 +107,7 @@ class PreparedSender:
 
     @staticmethod
     def _uncompressed(asked: requests.PreparedRequest) -> requests.PreparedRequest:
-        # Compression holds events back in the compressor. Only what requests itself put there is changed, and only on
-        # the wire.
+        # Compression holds events back in the compressor. Only requests' own default is changed, and only on the wire.
         if asked.headers.get("Accept-Encoding") != default_headers()["Accept-Encoding"]:
             return asked
         sent = asked.copy()

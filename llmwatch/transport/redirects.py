@@ -1,11 +1,11 @@
-"""Redirects: where they lead, and following them by hand.
+"""Redirects: finding their target, and following them without requests.
 
-requests reads the body of a redirect to its end before it looks where it leads, even where it is not to follow, and
-that end may be far away or never come. Here the head decides. A body that is announced to be empty is taken in, so that
-its connection can be used again; with any other the connection is closed, and nothing of the body is read.
+requests reads the body of a redirect to its end before it looks at the target, even where it does not follow, and that
+end may be far away or never come. Here the head decides. A body announced as empty is read, so that its connection can
+be used again. With any other body the connection is closed unread.
 
-To another origin requests takes every header along but ``Authorization`` and cookies. The keys of most providers stand
-in others, and are left behind as well.
+requests takes every header but ``Authorization`` and cookies along to another origin. Most providers' keys stand in
+other headers. These are left behind as well.
 """
 
 from __future__ import annotations
@@ -42,19 +42,18 @@ __all__ = [
 ]
 
 MOST_REDIRECTS = 5
-"""How many redirects of a request with a body are followed in one call, whatever the number of its attempts."""
+"""Most redirects of a request with a body that one call follows, over all its attempts."""
 
 
-# It keeps no state: what it knows is when requests lets Authorization go.
+# Stateless: it tells when requests drops Authorization.
 _RULES = requests.sessions.SessionRedirectMixin()
 
 
 @dataclass(slots=True)
 class Trail:
     """The redirects that the attempts of one call have followed with their body.
-
-    ``url`` is where the last one led, and where the next attempt begins; ``None`` before there was one. Written by the
-    worker of the current attempt, and by nobody between two of them.
+    ``url`` is the last target, where the next attempt begins; ``None`` before the first redirect. Only the worker of
+    the current attempt writes it.
     """
 
     hops: int = 0
@@ -62,7 +61,7 @@ class Trail:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have scheme, host and port in common. Raises :class:`ValueError` for what is no URL."""
+    """Whether two URLs have scheme, host and port in common. Raises :class:`ValueError` for invalid URLs."""
 
     def origin(url: str) -> tuple[str, str | None, int | None]:
         parts = urlsplit(url)
@@ -72,18 +71,18 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def target_of(response: requests.Response) -> str | None:
-    """Where a redirect leads, as an absolute URL. ``None`` for what is none, and for one that leads to no place that
-    HTTP can reach.
+    """The target of a redirect as an absolute URL.
+    ``None`` for another response, and for a target that HTTP cannot reach.
     """
     if not _leads_on(response):
         return None
     try:
-        # A header is read as latin-1, and a URL that is not ASCII is sent as UTF-8; requests undoes it too.
+        # A header is read as latin-1, but a URL beyond ASCII is sent as UTF-8; requests does this too.
         location = response.headers["location"].encode("latin-1").decode("utf-8")
         url = urljoin(response.url, requote_uri(location))
         parts, _ = urlsplit(url), parse_url(url)
         usable = parts.scheme in ("http", "https") and parts.port != 0
-        # As the look-up of the name will write it.
+        # The look-up of the name encodes it so.
         host = (parts.hostname or "").encode("idna")
     except ValueError:
         return None
@@ -95,7 +94,7 @@ def _leads_on(response: requests.Response) -> bool:
 
 
 def _target(response: requests.Response) -> str | None:
-    """The same, for a response that is to be followed: raises where it leads nowhere."""
+    """The target of a redirect that is to be followed. Raises if the redirect has no usable target."""
     target = target_of(response)
     if target is None and _leads_on(response):
         raise _error(response, f"answered HTTP {response.status_code}, a redirect without a usable target")
@@ -110,9 +109,9 @@ def _error(response: requests.Response, said: str) -> ProviderError:
 def follow(
     session: requests.Session, response: requests.Response, settings: dict[str, Any], trail: Trail
 ) -> requests.Response:
-    """The first answer that is no redirect with status 307 or 308 within the origin; any other is an answer.
+    """Follow redirects of status 307 or 308 within the origin; any other response is the answer.
 
-    The request is repeated as it was, so one whose body can be read only once is not. No more than
+    The request is repeated unchanged, so a request whose body can be read only once is not. At most
     :data:`MOST_REDIRECTS` are followed along ``trail``. Raises :class:`~llmwatch.ProviderError` for a redirect without
     a usable target.
     """
@@ -131,11 +130,11 @@ def follow(
 def follow_all(
     session: requests.Session, response: requests.Response, asked: requests.PreparedRequest, settings: dict[str, Any]
 ) -> requests.Response:
-    """The first answer that is no redirect, for GET and its like; ``asked`` is what ``response`` answers.
+    """The first answer to a GET or the like that is no redirect. ``response`` answers ``asked``.
 
-    It goes where requests would go and takes along what requests would take, but for keys to another origin: the
-    proxies and cookies of the new place, at most ``max_redirects`` of the session. Raises
-    :class:`~llmwatch.ProviderError` for one more, and for a redirect without a usable target.
+    The target, proxies, cookies and headers are those that requests would use, except that keys do not go to another
+    origin. At most ``max_redirects`` of the session are followed. Raises :class:`~llmwatch.ProviderError` for one more,
+    and for a redirect without a usable target.
     """
     hops: list[requests.Response] = []
     while _target(response) is not None:
@@ -166,9 +165,9 @@ def moved(session: requests.Session, request: requests.PreparedRequest, url: str
 def request_after(
     session: requests.Session, response: requests.Response, asked: requests.PreparedRequest, settings: dict[str, Any]
 ) -> requests.PreparedRequest | None:
-    """What requests would send next, found out without a look at the body of ``response``. ``None`` if nothing."""
+    """The request that requests would send next, found without the body of ``response``; ``None`` if none."""
     head = requests.Response()
-    # Of its connection only the head of the message is left, for the cookies in it: there is nothing to read or close.
+    # Of the connection only the message's head is kept, for its cookies: there is nothing to read or close.
     raw = SimpleNamespace(_original_response=getattr(response.raw, "_original_response", None))
     head.__dict__.update(response.__dict__, history=[], raw=raw, _content=b"", _content_consumed=True)
     redirects: Any = requests.Session.resolve_redirects(session, head, asked, yield_requests=True, **settings)
@@ -182,13 +181,13 @@ def request_after(
 
 
 def leave_keys(headers: MutableMapping[str, Any], old: str, new: str) -> None:
-    """Take from ``headers`` what carries a key, where a redirect leads from ``old`` to another origin: where requests
-    itself takes no ``Authorization`` along.
+    """Take keys from ``headers`` where a redirect leads from ``old`` to another origin.
+    The rule is requests' own for dropping ``Authorization``.
     """
     try:
         elsewhere = bool(_RULES.should_strip_auth(old, new))  # type: ignore[no-untyped-call]
     except ValueError:
-        # A port beyond all ports, say: a request that goes there is refused later, with words of its own.
+        # An invalid port, for instance: the request is refused later, with its own message.
         elsewhere = True
     if elsewhere:
         for name in [name for name in headers if carries_a_key(name)]:
@@ -196,11 +195,11 @@ def leave_keys(headers: MutableMapping[str, Any], old: str, new: str) -> None:
 
 
 class RedirectedHeaders(CaseInsensitiveDict[Any]):
-    """The headers of a model call that was redirected: what requests makes of them for the next request knows that, the
-    URL that they were sent to, and when the call ends that it belongs to. A pickle is one of requests' own.
+    """The headers of a redirected model call, which mark the request that requests makes of them.
 
-    ``ends_at`` is ``None`` in what was sent itself, which may be sent again as a call of its own; the copy that goes on
-    has it from ``onward``, and no other has.
+    They hold the URL that they were sent to, and the end of the call. ``ends_at`` is ``None`` in the request that was
+    sent, which may be sent again as a call of its own. Only the copy that goes on takes it, from ``onward``. A pickle
+    is requests' own class.
     """
 
     def __init__(
@@ -225,15 +224,15 @@ class RedirectedHeaders(CaseInsensitiveDict[Any]):
 
 
 def sent_on(prepared: requests.PreparedRequest, ends_at: float | None = None) -> None:
-    """The answer to ``prepared``, a model call or what has become of one, is a redirect; the call that goes on there
-    ends at ``ends_at``.
+    """Mark ``prepared``, a model call or its continuation, whose answer is a redirect.
+    The call that continues at the target ends at ``ends_at``.
     """
     prepared.headers = RedirectedHeaders(prepared.headers, prepared.url or "", onward=ends_at)
 
 
 def arrived(prepared: requests.PreparedRequest) -> bool:
-    """Whether ``prepared`` is what a session makes of a redirected model call. It has its keys only within the origin
-    of that from here on.
+    """Whether a session made ``prepared`` of a redirected model call.
+    If so, the keys are taken from it outside the origin.
     """
     headers = prepared.headers
     if not isinstance(headers, RedirectedHeaders):
@@ -243,8 +242,8 @@ def arrived(prepared: requests.PreparedRequest) -> bool:
 
 
 def end_of(prepared: requests.PreparedRequest) -> float | None:
-    """When the call ends that ``prepared`` goes on with: ``None`` for one of its own, or where it has no such limit.
-    Told once: sent again, later, it is a call of its own.
+    """When the call that ``prepared`` continues ends; ``None`` for a call of its own or without a limit.
+    Returned once: a request that is sent again later is a call of its own.
     """
     headers = prepared.headers
     if not isinstance(headers, RedirectedHeaders):
@@ -254,7 +253,7 @@ def end_of(prepared: requests.PreparedRequest) -> float | None:
 
 
 def _put_aside(response: requests.Response, hops: list[requests.Response]) -> None:
-    """Be through with a redirect. Its content is empty from now on, unless a hook has read it."""
+    """Finish with a redirect. Its content is empty from now on, unless a hook has read it."""
     if not response._content_consumed:  # type: ignore[attr-defined]
         if getattr(response.raw, "length_remaining", None) == 0:
             response.raw.drain_conn()

@@ -1,8 +1,8 @@
-"""Sending one request through requests, and reading its response as it comes.
+"""Sends one request through requests, and reads its response as it comes.
 
-A session that the user gives lends its settings and stays as it was: every attempt prepares and sends through a
-session of its own that looks at the lender's headers, auth, cookies, proxies, verify, cert, trust_env and hooks at
-that moment. All of it happens in the worker's thread.
+A session that the user passes lends its settings and stays unchanged. Every attempt prepares and sends through its own
+session, which reads the lender's headers, auth, cookies, proxies, verify, cert, trust_env and hooks at that moment. All
+of it happens in the worker's thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
 READ_SIZE = 65536
 _DECODED_AT_ONCE = 16 * 1024
-"""Bytes of a loaded body that are undone together; urllib3 before 2.6 takes it for the size of what goes in."""
+"""Bytes of a loaded body that are decoded at once; urllib3 before 2.6 counts the encoded bytes."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
@@ -47,7 +47,7 @@ def _names(headers: Mapping[str, Any]) -> set[str]:
 
 
 class _Borrowing(requests.Session):
-    """A session for one attempt with the settings of another, on our adapters."""
+    """A session for one attempt, with the settings of another on the client's adapters."""
 
     def __init__(
         self, lender: requests.Session, adapters: OrderedDict[str, BaseAdapter], jar: RequestsCookieJar
@@ -67,14 +67,16 @@ class _Borrowing(requests.Session):
         self.adapters = adapters
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """Ours, even while adapters are intercepted: this call is watched already."""
+        """The client's adapter, even while adapters are intercepted: this call is watched already."""
         for prefix, adapter in self.adapters.items():
             if url.lower().startswith(prefix):
                 return adapter
         return super().get_adapter(url)
 
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """None: ``send`` would read the body of one that is not to be followed. They are followed by hand."""
+        """Nothing: ``send`` would read the body of a redirect that is not followed.
+        The sender follows redirects itself.
+        """
         return iter(())
 
 
@@ -82,14 +84,14 @@ def _prompt_read(raw: BaseHTTPResponse) -> Callable[..., bytes]:
     """The method of ``raw`` that returns what is there."""
     original, file = getattr(raw, "_original_response", None), getattr(raw, "_fp", None)
     if isinstance(original, FinalResponse) and file is not None and file is not original:
-        # Somebody listens in between, a cache for instance, and knows no other way to read than this one.
+        # A listener in between, such as a cache, knows only this way to read.
         original.reads_promptly = True
         return raw.read
     return raw.read1
 
 
 def _decoded(encoded: HTTPResponse, most: int) -> bytes:
-    """What ``encoded`` holds, or a little more than ``most`` bytes of it."""
+    """The content of ``encoded``, or a little more than ``most`` bytes of it."""
     pieces: list[bytes] = []
     size = 0
     while size <= most and (piece := encoded.read(_DECODED_AT_ONCE, decode_content=True)):
@@ -99,28 +101,25 @@ def _decoded(encoded: HTTPResponse, most: int) -> bytes:
 
 
 class Reply:
-    """A response whose body is still to be read, by the worker alone. ``forced``: the adapter that it came by would
-    have asked again.
-    """
+    """A response whose body only the worker reads. ``forced``: its adapter would have sent again."""
 
     def __init__(self, response: requests.Response, *, forced: bool = False) -> None:
         self.response = response
         self.forced = forced
-        # A response hook has read the body, or an adapter made the response by hand: what is left is what requests has
-        # kept, decoded.
+        # A response hook has read the body, or an adapter made the response by hand: requests' decoded copy is left.
         kept: object = response._content
         self._kept = None if kept is False else io.BytesIO(kept if isinstance(kept, bytes) else b"")
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.read = self._reader(response.raw)
-        """What is there, undecoded, as soon as anything is; ``b""`` at the end of the body."""
+        """Returns undecoded bytes as soon as there are any; ``b""`` at the end of the body."""
 
     def _reader(self, raw: Any) -> Callable[[], bytes]:
         if self._kept is not None:
             return functools.partial(self._kept.read, READ_SIZE)
         if isinstance(raw, BaseHTTPResponse):
             return functools.partial(_prompt_read(raw), READ_SIZE, decode_content=False)
-        # Of a stand-in for the network, or of an adapter with connections of its own.
+        # The response of a stand-in for the network, or of an adapter with its own connections.
         read = getattr(raw, "read1", None) or getattr(raw, "read", None)
         return bytes if read is None else lambda: read(READ_SIZE) or b""
 
@@ -131,7 +130,7 @@ class Reply:
 
     @property
     def decoded(self) -> bool:
-        """Whether :meth:`read` returns what somebody has read, and decoded, before."""
+        """Whether :meth:`read` returns bytes that were read and decoded before."""
         return self._kept is not None
 
     @property
@@ -141,25 +140,22 @@ class Reply:
 
     @property
     def refused(self) -> bool:
-        """Whether it is an error or a redirect: no answer, and of its body only a little is to be read."""
+        """Whether this is an error or a redirect, of whose body only a little is to be read."""
         return self.status >= 400 or self.response.is_redirect
 
     @property
     def challenges(self) -> bool:
-        """Whether it asks for credentials, which may be bound to the connection (NTLM) and are sent on the same one."""
+        """Whether the server asks for credentials; these may be bound to the same connection (NTLM)."""
         return self.status in (401, 407)
 
     @property
     def location(self) -> str | None:
-        """Where a redirect points, as an absolute URL; ``None`` if that is no URL."""
+        """The target of a redirect, as an absolute URL; ``None`` if the target is no URL."""
         return target_of(self.response)
 
     def load(self, body: bytes, most: int, *, cut: bool = False) -> requests.Response:
-        """The response with ``body``, all that came over the wire, as its content; the content encoding is undone
-        here.
-
-        Raises :class:`~llmwatch.BodyTooLarge` where that makes more than ``most`` bytes of it, unless it may be
-        ``cut`` there.
+        """The response with ``body``, all bytes from the wire, as its content, decoded here.
+        Raises :class:`~llmwatch.BodyTooLarge` beyond ``most`` decoded bytes, unless the content may be ``cut`` there.
         """
         response = self.response
         if self._kept is not None:
@@ -174,7 +170,7 @@ class Reply:
         try:
             content = _decoded(encoded, most)
         except DecodeError:
-            # As requests does it, except that nothing is lost: what cannot be decoded stays as it came.
+            # As requests does, except that nothing is lost: undecodable bytes stay as they came.
             content = body
         if len(content) > most and not cut:
             raise body_too_large(urlsplit(response.url).netloc.rpartition("@")[2], most)
@@ -219,7 +215,7 @@ class Sender:
         adapter = WatchedAdapter(verifies_proxies=True)
         self._adapters: OrderedDict[str, BaseAdapter] = OrderedDict([("https://", adapter), ("http://", adapter)])
         self._adapter = adapter
-        # What servers set; the lender's own jar is only read.
+        # The cookies that servers set; the lender's own jar is only read.
         self._jar = RequestsCookieJar()
         self._jar_lock = threading.RLock()  # protects _jar; a leaf
         at_fork.follow(self)
@@ -236,16 +232,15 @@ class Sender:
     ) -> Reply:
         """Prepare, connect, send, and return once the headers are here. Blocks; runs in the worker.
 
-        ``content_type`` is that of the body, where no header says otherwise.
-
-        POST and its like follow 307 and 308 within the origin and no other redirect, and begin where the trail of the
-        request context has led to; GET follows all. Neither does if ``allow_redirects`` is false.
+        ``content_type`` is that of the body, where no header says otherwise. POST and its like follow 307 and 308
+        within the origin and no other redirect, and begin at the end of the request context's trail. GET follows all.
+        Neither follows if ``allow_redirects`` is false.
         """
         with contexts.running(context):
             try:
                 return self._open(context, method, url, kwargs, streaming=streaming, content_type=content_type)
             except BaseException:
-                # A hook that raises, say: the exception keeps its frames, and they the response.
+                # The exception, of a hook for instance, keeps its frames, and they keep the response.
                 for response in context.responses:
                     response.close()
                 raise
@@ -319,7 +314,7 @@ class Sender:
         return settings, prepared
 
     def after_fork(self) -> None:
-        """In a forked child."""
+        """In a forked child: make a new lock."""
         self._jar_lock = threading.RLock()
 
     def close(self) -> None:

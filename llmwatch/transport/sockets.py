@@ -1,9 +1,9 @@
-"""Opening sockets that can be shut down from another thread at every moment of their life.
+"""Opens sockets that another thread can shut down at every moment of their life.
 
-A blocked thread cannot be interrupted from outside in Python, but its socket can: shutting down a *duplicate* of the
-descriptor wakes connect (on Linux), TLS handshakes and reads within a millisecond, whatever the owner has wrapped
-around it. The duplicate is the attempt's own, so it can be closed without pulling the descriptor away from under the
-owner, and without a word on the wire.
+Python cannot interrupt a blocked thread, but its socket can be shut down. Shutting down a *duplicate* of the descriptor
+wakes connect (on Linux), TLS handshakes and reads within a millisecond, whatever the owner has wrapped around it. The
+duplicate belongs to the attempt. So it can be closed without closing the owner's descriptor, and without a word on the
+wire.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from llmwatch.transport.context import RequestContext
 __all__ = ["BACKSTOP_MARGIN", "KEEPALIVE_OPTIONS", "SocketHandle", "close_inherited", "close_lost_tls", "open_socket"]
 
 BACKSTOP_MARGIN = 6.0
-"""Seconds by which a socket's own time-out exceeds the limit it stands behind: the grace of a limit and 5 s."""
+"""Seconds by which a socket's time-out exceeds the limit it stands behind: a limit's grace plus 5 s."""
 
-# Idle flows are dropped by load balancers after 60 s, by a cloud NAT after 350 s; a probe a minute keeps them open
-# and notices dead peers.
+# Load balancers drop idle flows after 60 s, a cloud NAT after 350 s. A probe a minute keeps them open and notices dead
+# peers.
 _IDLE, _INTERVAL, _COUNT = 60, 15, 4
 
 
@@ -39,7 +39,7 @@ def _keepalive_options() -> list[tuple[int, int, int]]:
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in (
         ("TCP_KEEPIDLE", _IDLE),
-        ("TCP_KEEPALIVE", _IDLE),  # what macOS calls it
+        ("TCP_KEEPALIVE", _IDLE),  # the name on macOS
         ("TCP_KEEPINTVL", _INTERVAL),
         ("TCP_KEEPCNT", _COUNT),
     ):
@@ -50,7 +50,7 @@ def _keepalive_options() -> list[tuple[int, int, int]]:
 
 
 KEEPALIVE_OPTIONS = _keepalive_options()
-"""Socket options to add to urllib3's default ones; in their place TCP_NODELAY would be lost."""
+"""Socket options to add to urllib3's default ones; replacing those would lose TCP_NODELAY."""
 
 
 class SocketHandle:
@@ -62,12 +62,12 @@ class SocketHandle:
         self.owner = sock  # the socket as its owner uses it now; replaced when TLS wraps it
         self._duplicate = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
         if socket.getdefaulttimeout() is not None:
-            # A new socket object applies the process-wide default, and whether a descriptor blocks is shared by its
-            # duplicates.
+            # A new socket object applies the process-wide default, and a duplicate shares whether its descriptor
+            # blocks.
             sock.settimeout(sock.gettimeout())
 
     def shutdown(self) -> None:
-        # It may not be connected yet (and is woken all the same), or the peer was faster.
+        # The socket may not be connected yet (its thread still wakes), or the peer was faster.
         try:
             self._duplicate.shutdown(socket.SHUT_RDWR)
         except OSError as error:
@@ -89,7 +89,7 @@ class SocketHandle:
 
 
 def close_inherited(owner: Any) -> None:
-    """In a forked child: close the descriptor of a socket of the parent, whatever still refers to the object."""
+    """In a forked child: close the descriptor of a socket of the parent, whatever refers to the object."""
     # An SSLTransport (TLS in TLS) holds the socket inside.
     sock = getattr(owner, "socket", owner)
     with contextlib.suppress(OSError):
@@ -100,14 +100,13 @@ def close_inherited(owner: Any) -> None:
 
 def close_lost_tls(error: BaseException) -> None:
     """Close the TLS sockets that ``error`` left behind.
-
     Up to CPython 3.11, when the peer resets the connection before the handshake begins, ``ssl`` takes the descriptor
     over and loses it: it stays open until a garbage collection.
     """
     trace = error.__traceback__
     while trace is not None:
         frame, trace = trace.tb_frame, trace.tb_next
-        # To look at the variables of a frame keeps them, up to CPython 3.12. The frame that has caught the error has it
+        # Reading the variables of a frame keeps them, up to CPython 3.12. The frame that caught the error has the error
         # among them: the two would keep each other, and with them the pool and its open connections.
         if frame.f_code.co_filename == ssl.__file__:
             lost = frame.f_locals.get("self")
@@ -116,13 +115,12 @@ def close_lost_tls(error: BaseException) -> None:
 
 
 def open_socket(conn: HTTPConnection, context: RequestContext) -> tuple[socket.socket, SocketHandle]:
-    """Connect to the host of ``conn``, address by address, each socket known to the attempt before it connects.
+    """Connect to the host of ``conn``, address by address; the attempt knows each socket first.
 
-    The addresses share what is left of ``connect``, so a dead first one leaves time for the next; the last has all
-    that is left. For a request context that is not llmwatch's own each address has the connection's own time-out.
-
-    Raises what urllib3's own ``_new_conn`` raises, and :class:`~llmwatch.watch.interfaces.Aborted` when the attempt is
-    over. The name look-up cannot be woken.
+    The addresses share the rest of ``connect``, so that a dead first address leaves time for the next; the last address
+    has all of the rest. For a request context that is not llmwatch's own, each address has the connection's own
+    time-out. Raises the errors of urllib3's ``_new_conn``, and :class:`~llmwatch.watch.interfaces.Aborted` when the
+    attempt is over. Nothing can wake the name look-up.
     """
     observer = context.observer
     observer.check()
@@ -165,8 +163,8 @@ def _look_up(conn: HTTPConnection) -> list[Any]:
 
 
 def _lack_of_descriptors() -> OSError | None:
-    """What the system says where no descriptor can be had. A look-up needs some, and says without them that the name
-    does not exist (glibc 2.36).
+    """The system's error if it gives out no descriptor.
+    A look-up needs some, and reports an unknown name without them (glibc 2.36).
     """
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
@@ -176,10 +174,9 @@ def _lack_of_descriptors() -> OSError | None:
 
 
 def _finish_connecting(sock: socket.socket, address: Any, context: RequestContext, timeout: float | None) -> None:
-    """Connect, so that a shutdown is noticed whenever it comes.
-
-    Before the connect has begun a shutdown leaves no trace. So it is begun without blocking, and the verdict is
-    looked at before the wait.
+    """Connect, so that a shutdown is noticed at any moment.
+    A shutdown before the connect begins leaves no trace. So the connect begins without blocking, and the verdict is
+    checked before the wait.
     """
     sock.setblocking(False)
     code = sock.connect_ex(address)
@@ -201,7 +198,7 @@ def _connect(
     timeout: float | None,
     later: float | None,
 ) -> tuple[socket.socket, SocketHandle]:
-    """A socket that is connected within ``timeout``; ``later`` is the time-out that it then has."""
+    """A socket that is connected within ``timeout`` seconds; ``later`` is its time-out from then on."""
     sock = socket.socket(*kind)
     handle: SocketHandle | None = None
     try:
