@@ -1,4 +1,4 @@
-"""The entry points for existing code on requests: a session, a mount on one, and all sessions of the process."""
+"""Entry points for existing code on requests: a session, a mount, and all sessions of the process."""
 
 from llmwatch.session.install import install, uninstall
 from llmwatch.session.session import Session, mount

@@ -1,7 +1,7 @@
-"""All sessions of the process at once, those that exist and those to come.
+"""Watches all sessions of the process, existing and future ones.
 
-**The lock** protects the one installation. Under it the lock of :mod:`llmwatch.transport.instrument` is taken, a leaf.
-A call looks at the installation as it is and takes no lock: each gets an adapter of its own, which remembers nothing.
+**The lock** protects the one installation. The lock of :mod:`llmwatch.transport.instrument`, a leaf, is taken under it.
+A call reads the installation without a lock, and gets an adapter of its own, which keeps no state.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class _Installation:
         self._settings = settings
 
     def intercept(self, session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
-        """An adapter that watches, around ``adapter``. What is watched already, and what is not HTTP, is left as it
-        is.
+        """A watching adapter around ``adapter``.
+        An adapter that is watched already, or not HTTP, is unchanged.
         """
         if isinstance(adapter, (WatchingAdapter, WatchedAdapter)) or not is_http(url):
             return adapter
@@ -46,26 +46,26 @@ _installed: _Installation | None = None
 
 @shows_settings
 def install(**settings: Unpack[ClientSettings]) -> None:
-    """Have the calls of every :class:`requests.Session` in this process watched, from now on.
+    """Watch the calls of every :class:`requests.Session` in this process from now on.
 
-    Those that exist and those to come, the ones behind ``requests.get`` and behind other libraries included, as the
-    calls of a :class:`~llmwatch.Session` are. Adapters are kept and wrapped, as :func:`~llmwatch.mount` does it.
-    Installing again exchanges the settings, for calls that have not begun; nothing is watched twice. It does not reach
-    sessions whose class has a ``get_adapter`` of its own that does not call its parent's, nor libraries that do not
-    use requests.
+    This covers existing and future sessions, those behind ``requests.get`` and behind other libraries included. The
+    calls are watched as those of a :class:`~llmwatch.Session` are. Adapters are kept and wrapped, as
+    :func:`~llmwatch.mount` does. A second call exchanges the settings for calls that have not begun; no call is watched
+    twice. It does not reach sessions whose class overrides ``get_adapter`` without calling the parent's, nor libraries
+    that do not use requests.
     """
     checked = checked_settings(**settings)
     global _installed
     with _lock:
         before, _installed = _installed, _Installation(checked)
-        # First, so that what looks for the sockets of a wrapped function finds a call of its own here.
+        # First, so that the search for a wrapped function's sockets finds a call of its own here.
         instrument.add_interceptor(_installed.intercept, first=True)
         if before is not None:
             instrument.remove_interceptor(before.intercept)
 
 
 def uninstall() -> None:
-    """Take :func:`install` back. Calls that are on their way go on watched. Does nothing if nothing is installed."""
+    """Take :func:`install` back; does nothing if nothing is installed. Calls in progress stay watched."""
     global _installed
     with _lock:
         if _installed is not None:

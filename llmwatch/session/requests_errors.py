@@ -1,9 +1,9 @@
-"""The errors of llmwatch that legacy code catches as those of requests.
+"""llmwatch's errors as errors that legacy code catches as requests'.
 
-Each is both: the class that llmwatch raises elsewhere, with all that it knows, and the class that requests raises for
-the same trouble, with ``.request`` and ``.response`` set. A call that was cancelled is none of requests' failures:
-code that answers every ``RequestException`` with another try must not answer that one. An HTTP status is no exception
-here either, but the one for which an adapter's own ``max_retries`` had no further try left.
+Each error is both: llmwatch's class with all its data, and requests' class for the same trouble, with ``.request`` and
+``.response`` set. A cancelled call is no failure of requests': code that answers every ``RequestException`` with
+another try must not retry it. An HTTP status is no exception here either, except the status for which an adapter's own
+``max_retries`` had no try left.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _NAMES: dict[type[errors.LLMWatchError], str] = {
     errors.RefreshFailed: "RequestException",
     errors.ConfigError: "InvalidURL",
 }
-"""What requests raises for the same trouble, where only our class decides."""
+"""requests' class for the same trouble, where llmwatch's class alone decides."""
 
 
 def as_requests(
     error: errors.LLMWatchError, request: requests.PreparedRequest, response: requests.Response | None
 ) -> errors.LLMWatchError:
-    """``error`` as one that legacy code catches too, with all that it carries.
+    """``error`` as an error that legacy code catches too, with all its data.
 
-    ``response`` is the one whose body was being read, ``None`` if it had not been handed out: then the error's record
-    says whether headers had come, for requests reads a body itself where none is handed out. Comes back unchanged where
-    requests has nothing of the kind (:class:`~llmwatch.Cancelled`).
+    ``response`` is the response whose body was being read, ``None`` if none was handed out. The error's record then
+    tells whether headers had come, since requests reads a body itself before it hands a response out. Returned
+    unchanged where requests has no such error (:class:`~llmwatch.Cancelled`).
     """
     attempts = () if error.record is None else error.record.attempts
     had_headers = bool(attempts) and attempts[-1].status is not None
@@ -52,7 +52,7 @@ def as_requests(
 
 
 def _names(error: errors.LLMWatchError, *, in_body: bool) -> tuple[str, ...]:
-    """The classes of requests that ``error`` is of; what breaks while a body is read is a ``ConnectionError`` there."""
+    """The requests classes of ``error``. A failure while a body is read is a ``ConnectionError`` too."""
     if isinstance(error, errors.WatchTimeout):
         if in_body:
             return "ReadTimeout", "ConnectionError"

@@ -1,4 +1,4 @@
-"""The response that is handed out: one of requests' own, over a body that a worker reads."""
+"""The response of requests that the caller gets, over a body that a worker reads."""
 
 from __future__ import annotations
 
@@ -22,26 +22,22 @@ from llmwatch.transport.body import BodyReader, StreamedResponse
 __all__ = ["ErrorMapper", "WatchedResponse", "hand_out"]
 
 ErrorMapper = Callable[[LLMWatchError, requests.PreparedRequest, "requests.Response | None"], BaseException]
-"""Makes of an error what the entry point's users catch: the error, the request, and the response if it is being
-read.
-"""
+"""Maps the error, the request, and the response being read to an error of the entry point's users."""
 
 
 class WatchedResponse(requests.Response):
-    """A :class:`requests.Response` that knows what happened to its call.
+    """A :class:`requests.Response` that carries the record of its call.
 
-    ``elapsed`` is the time from the start of the attempt that answered to its headers, which is what requests means by
-    it; resends, waits and what was held back are not in it.
-
-    A pickle or a copy is a plain :class:`requests.Response` of what requests itself keeps, without the record: a
-    program that has no llmwatch can load it.
+    ``elapsed`` is the time from the start of the attempt that answered to its headers, as requests defines it. It
+    includes no resend, no wait and no held-back time. A pickle or a copy is a plain :class:`requests.Response` with
+    requests' own data and no record, so a program without llmwatch can load it.
     """
 
     _measured: timedelta | None = None
 
     @property
     def elapsed(self) -> timedelta:
-        """From the sending of the request to its headers."""
+        """From the start of the attempt that answered to its headers."""
         return self.__dict__.get("elapsed", timedelta(0)) if self._measured is None else self._measured
 
     @elapsed.setter
@@ -51,7 +47,7 @@ class WatchedResponse(requests.Response):
 
     @property
     def llmwatch_record(self) -> CallRecord | None:
-        """What happened: attempts, timings, decisions. ``None`` while the body is still to be read."""
+        """The call's record: attempts, timings, decisions. ``None`` while the body is still to be read."""
         found: CallRecord | None = getattr(self.raw, "llmwatch_record", None)
         return found
 
@@ -73,7 +69,9 @@ class _WatchedRaw(StreamedResponse):
 
 
 class _Body:
-    """Where a reader gets its bytes from. Refers to no response, so that one that is dropped ends its call at once."""
+    """The source of a reader's bytes.
+    It refers to no response, so a dropped response ends its call at once.
+    """
 
     def __init__(self, call: ResponseCall, pieces: Sequence[bytes], fail: Callable[[LLMWatchError], NoReturn]) -> None:
         self._call = call
@@ -82,13 +80,14 @@ class _Body:
         self._failure: LLMWatchError | None = None
 
     def pull(self) -> bytes | None:
-        """The next bytes, ``None`` at the end. Raises what ended the body before that, however often it is called."""
+        """The next bytes, ``None`` at the end. Raises the error that ended the body on every further call."""
         try:
             return self._pull()
         except LLMWatchError:
             raise
         except BaseException as error:
-            # Ctrl-C, or what a stand-in for the network raises: the call is closed, and its end would look like one.
+            # Ctrl-C, or an error of a stand-in for the network, closes the call; that must not read like the body's
+            # end.
             self._failure = self._failure or StreamCut(
                 f"The body was not read to its end: {type(error).__name__} was raised in an earlier read of it.",
                 retryable=False,
@@ -104,11 +103,11 @@ class _Body:
                 return None
             self._pieces.extend(batch)
             while self._call.answered and (rest := self._call.next_batch()) is not None:
-                # With its last piece the call is settled, whether the reader asks for more or drops the response.
+                # The call is settled with its last piece, whether the reader asks for more or drops the response.
                 self._pieces.extend(rest)
         piece = self._pieces.popleft()
         if isinstance(piece, Piece) and piece.text:
-            # Handed out from here on, as far as an error that comes later can know.
+            # A later error counts this text as handed out.
             self._call.partial.append(piece.text)
         return bytes(piece)
 
@@ -118,7 +117,7 @@ class _Body:
         try:
             batch: list[bytes] | None = self._call.next_batch()
         except LLMWatchError as error:
-            # Frames in its traceback refer to it. The copy is never raised, so that it refers to none.
+            # Frames in its traceback refer to the error. The copy is never raised, so no frame refers to it.
             self._failure = copy_of(error.with_traceback(None))
             return None
         return self._call.rest() if batch is None else batch
@@ -134,8 +133,8 @@ def hand_out(
     error: ErrorMapper,
     connection: BaseAdapter | None,
 ) -> requests.Response:
-    """A response like that of ``head``, whose body is ``pieces`` and, unless it has ``ended``, what ``call`` still
-    gives.
+    """A response like that of ``head``, whose body is ``pieces`` and the rest of ``call``.
+    With ``ended`` there is no rest.
     """
     real = head.response
     cls = WatchedResponse if type(real) is requests.Response else type(real)

@@ -1,7 +1,7 @@
-"""Libraries that send again by themselves and count it in no header: where their own code stands tells it.
+"""Recognises the retries of libraries that count them in no header, by their code on the stack.
 
-A library's automatic retry is made further down in the very call of a function that failed, and that function knows how
-often it has. So the stack is looked at for it, by module and name, and only after a failure in the same thread.
+A library's automatic retry runs inside the very function call that failed, which counts its tries. So the stack is
+searched for that function by module and name, and only after a failure in the same thread.
 
 =======================================================  ==============================================
 library                                                  its retry, as seen
@@ -12,9 +12,10 @@ cohere 7.3.1                                             ``core.http_client``: `
 dashscope 2.0.2                                          ``http_request``: ``_send_with_retry`` with an error
 =======================================================  ==============================================
 
-A loop of the user's own begins each time anew, and is never taken for one of these. Nor are retries that a library
-makes only where its user has asked for them (``RetryConfig`` of mistralai, ``retry_options`` of google-genai,
-``num_retries`` of litellm), or for as long as a time of its own lasts (google-api-core, 60 s): these outlive an outage.
+A user's own loop makes a new call each time, and is never recognised as one of these. Two other kinds of retries are
+not recognised either, since they outlive an outage: those that a user has to ask for (``RetryConfig`` of mistralai,
+``retry_options`` of google-genai, ``num_retries`` of litellm), and those with a time limit of their own
+(google-api-core, 60 s).
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _RETRY_FUNCTIONS = {
     "anthropic._base_client": "_retry_request",
     "groq._base_client": "_retry_request",
 }
-"""By module, the function that is called for nothing else."""
+"""By module, the function that runs only for a retry."""
 
 _TELLING_VARIABLES = {
     "cohere.core.http_client": ("request", "retries"),
     "dashscope.api_entities.http_request": ("_send_with_retry", "e"),
 }
-"""By module, a function, and its variable that counts the retries, or holds the error that one is for."""
+"""By module, a function and its variable that counts the retries or holds the error of the last try."""
 
 
 def is_retry() -> bool:
@@ -52,8 +53,8 @@ def is_retry() -> bool:
             variables = frame.f_locals
             telling = variables.get(variable)
             if isinstance(variables, dict):
-                # Up to CPython 3.12 the frame keeps it. With an error in it, whose traceback keeps the frame, both
-                # would stay until a garbage collection.
+                # Up to CPython 3.12 the frame keeps the dictionary. An error in it, whose traceback keeps the frame,
+                # would stay with the frame until a garbage collection.
                 variables.clear()
             if telling:
                 return True

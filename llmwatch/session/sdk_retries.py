@@ -1,13 +1,11 @@
-"""A request that has just failed for good, and comes again: the library's own retry, on top of ours.
+"""Answers a library's own retry of a request that has just failed for good, without sending it.
 
-The libraries cannot be told with an exception that trying again is pointless, as ``x-should-retry`` tells the SDKs with
-a status. But they retry in the thread that they failed in, with the very same request: same method, same URL, same
-body. And either they count their retries in a header (openai, anthropic, groq and others of their make), or it shows on
-the stack (:mod:`llmwatch.session.retry_loops`). So a request that is a retry by one of these signs, and the same as
-that which failed last in its thread, is answered as that was, and not sent.
+``x-should-retry`` tells the SDKs with a status that a retry is pointless. No exception can tell that to a library. But
+libraries retry in the thread that failed, with the same method, URL and body. They count their retries in a header
+(openai, anthropic, groq and similar SDKs), or the stack shows the retry (:mod:`llmwatch.session.retry_loops`). A
+request with one of these signs that equals the last failure of its thread gets the same result, and is not sent.
 
-A call that the user makes again counts from 0 and is in no retry of a library: it is sent, and so is a request that
-gives no sign.
+A new call of the user counts from 0 and is inside no library's retry, so it is sent, as is any request without a sign.
 """
 
 from __future__ import annotations
@@ -28,11 +26,11 @@ __all__ = ["Outcome", "Repeats", "Sending"]
 _COUNT = "x-stainless-retry-count"
 
 Outcome = LLMWatchError | Callable[[], Any]
-"""How a request ended: the error, or what makes its response again."""
+"""How a request ended: the error, or a function that makes its response again."""
 
 
 class Sending:
-    """A request as it is told from others: ``what`` it is, and ``count``, how often its SDK says to have resent it."""
+    """A request's identity ``what``, and ``count``, how often its SDK has resent it."""
 
     __slots__ = ("_prepared", "count")
 
@@ -42,15 +40,15 @@ class Sending:
 
     @property
     def what(self) -> bytes:
-        """The same for the same request. Not its body, which would be kept for as long as its thread calls nobody else;
-        and not made before it is needed, which for most requests is never.
+        """A digest that is the same for the same request, computed only when needed.
+        The body itself would stay in memory until the thread's next call.
         """
         seed = f"{self._prepared.method} {self._prepared.url}\n".encode()
         return sha256(seed + _body_of(self._prepared)).digest()
 
 
 def _body_of(prepared: requests.PreparedRequest) -> bytes:
-    """The body for comparison: without the boundary between the parts of a form, which is drawn anew every time."""
+    """The body without the boundary between the parts of a form, which is random in each request."""
     body = prepared.body
     if not isinstance(body, bytes):
         return b""
@@ -72,24 +70,24 @@ class Repeats(threading.local):
         self._outcome: Outcome | None = None
 
     def failed(self, sending: Sending, error: LLMWatchError) -> None:
-        """``sending`` ended with ``error``, and that is the end of it."""
+        """``sending`` ended for good with ``error``."""
         self._what, self._count, self._outcome = sending.what, sending.count, copy_of(error)
 
     def refused(self, sending: Sending, again: Callable[[], Any]) -> None:
-        """``sending`` ended with an error status, and that is the end of it; ``again`` makes the response anew."""
+        """``sending`` ended for good with an error status; ``again`` makes the response again."""
         self._what, self._count, self._outcome = sending.what, sending.count, again
 
     def known(self, sending: Sending) -> Outcome | None:
-        """How ``sending`` is to end, if it is a retry of what has just failed; else ``None``."""
+        """The outcome for ``sending`` if it is a retry of the last failure; else ``None``."""
         if self._outcome is None:
             return None
         counted = sending.count > 0
         if not counted and not is_retry():
-            # Another call: what came before is over.
+            # A new call: the earlier failure no longer matters.
             self._outcome = None
             return None
         if counted and (sending.count != self._count + 1 or not isinstance(self._outcome, LLMWatchError)):
-            # An SDK that counts has been told of a status, and retries one for reasons of its own.
+            # An SDK that counts was told of the status, and retries it for reasons of its own.
             return None
         if sending.what != self._what:
             return None

@@ -1,4 +1,4 @@
-"""A requests session whose calls cannot hang, and the same for one that exists."""
+"""A requests session whose calls cannot hang, and the same for an existing session."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ __all__ = ["Session", "around", "mount"]
 
 
 def around(adapter: BaseAdapter, settings: Settings) -> BaseAdapter:
-    """``adapter``, watched, unless it is so already."""
+    """``adapter``, watched, unless it is watched already."""
     return adapter if isinstance(adapter, WatchingAdapter) else WatchingAdapter(adapter, settings)
 
 
 def _may_be_http(prefix: str) -> bool:
-    """Whether URLs that begin like this may go over HTTP: every one whose scheme is open, too."""
+    """Whether URLs with this prefix may go over HTTP, those of a prefix without a scheme included."""
     return ":" not in prefix or is_http(prefix)
 
 
 class Session(requests.Session):
     """A :class:`requests.Session` whose calls are watched, and sent again where that is safe.
 
-    Existing code works with it unchanged. What is a call of a model is recognised by its URL and body
-    (:func:`~llmwatch.register_model_url` adjusts that): it gets the limits of one, a stall before the first content is
-    recovered from unseen, and a stream that is cut, or ends without its end, raises. What the server sent reaches the
-    program byte for byte, whether or not a dialect reads it: an error in the body, a document in place of a stream, or
-    a broken event is the program's to read, and the record has it. Any other request is watched for silence, and sent
-    again only if its method is idempotent. An HTTP status never raises here, a failure is one of requests' own
-    exceptions as well as one of llmwatch's. ``timeout=`` in a call stands for ``connect``, ``ttfb`` and ``stale`` where
-    nothing is set, and may lower what is set; ``override_timeouts`` sets it aside. ``response.raw`` is read like
-    urllib3's own, but has no descriptor for ``select``: its ``fileno`` raises.
+    Existing code works with it unchanged. A call of a model is recognised by its URL and body
+    (:func:`~llmwatch.register_model_url` adjusts that). It gets a model call's limits. A stall before the first content
+    is recovered unseen. A stream that is cut, or ends without its end mark, raises. The server's bytes reach the
+    program unchanged, whether or not a dialect reads them: the program reads an error in the body, a document in place
+    of a stream, or a broken event itself, and the record has it. Any other request is watched for silence, and sent
+    again only if its method is idempotent.
+
+    An HTTP status never raises here. Every failure is one of requests' exceptions as well as llmwatch's. ``timeout=``
+    in a call stands for ``connect``, ``ttfb`` and ``stale`` where they are not set, and may lower set values;
+    ``override_timeouts`` ignores it. ``response.raw`` reads like urllib3's own, but has no descriptor for ``select``:
+    its ``fileno`` raises.
 
     ``limits``, ``retry``, ``profile``, ``dialect``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
-    ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`; ``max_body`` bounds the
-    answers of models alone. Adapters that are mounted later are
-    watched too. Raises :class:`~llmwatch.ConfigError` for invalid settings.
+    ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`~llmwatch.Client`, except that ``max_body``
+    bounds only the answers of models. Adapters that are mounted later are watched too. Raises
+    :class:`~llmwatch.ConfigError` for invalid settings.
     """
 
     @shows_settings
@@ -67,12 +69,12 @@ class Session(requests.Session):
 
 @shows_settings
 def mount(session: requests.Session, **settings: Unpack[ClientSettings]) -> requests.Session:
-    """Have the calls of an existing session watched, as those of a :class:`Session` are; returns the session.
+    """Watch the calls of an existing session as those of a :class:`Session`; returns the session.
 
-    Its adapters stay in use, with their TLS context and pool sizes. Their ``max_retries`` applies to what is no call of
-    a model, and there to the failures that llmwatch never sends again, a status for instance; that is logged once. An
-    adapter that is mounted later is not watched, unless the session is a
-    :class:`Session`. Mounting a second time exchanges the settings.
+    Its adapters stay in use, with their TLS context and pool sizes. Their ``max_retries`` apply only to requests that
+    are no model call, and only to failures that llmwatch never sends again, such as a status; that is logged once. An
+    adapter that is mounted later is not watched, unless the session is a :class:`Session`. A second mount exchanges the
+    settings.
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
@@ -82,7 +84,7 @@ def mount(session: requests.Session, **settings: Unpack[ClientSettings]) -> requ
         if not _may_be_http(prefix):
             continue
         inner = adapter.inner if isinstance(adapter, WatchingAdapter) else adapter
-        # An adapter that serves several prefixes keeps doing so. The order of the prefixes must not change.
+        # An adapter that serves several prefixes keeps doing so, and the order of the prefixes must not change.
         session.adapters[prefix] = watching.setdefault(id(inner), WatchingAdapter(inner, checked))
     if isinstance(session, Session):
         session._settings = checked

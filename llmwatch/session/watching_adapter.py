@@ -1,4 +1,4 @@
-"""The adapter that watches, around any other adapter; and one call of it, from the prepared request to the response."""
+"""The watching adapter around any other adapter, and one call of it, from request to response."""
 
 from __future__ import annotations
 
@@ -37,18 +37,14 @@ _HTTP = re.compile(r"\s*https?:", re.IGNORECASE)
 
 
 def is_http(url: str | None) -> bool:
-    """Whether ``url`` goes over HTTP to a host, as opposed to a file or a local socket, for which people mount adapters
-    of their own.
-    """
+    """Whether ``url`` goes over HTTP to a host, not to a file or a local socket with its own adapter."""
     return _HTTP.match(url or "") is not None
 
 
 class WatchingAdapter(BaseAdapter):
-    """Sends through ``inner``, watched; what is not HTTP goes through as it is. Everything else that is asked of it, or
-    set on it, is ``inner``'s.
-
-    It may be pickled, as requests' adapters may, if ``inner`` can be: limits and retries go along, sinks and hooks do
-    not.
+    """Sends through ``inner``, watched; anything but HTTP passes unchanged.
+    Every other attribute is read from and set on ``inner``. The adapter may be pickled, as requests' adapters may, if
+    ``inner`` can be: limits and retries go along, sinks and hooks do not.
     """
 
     def __init__(self, inner: BaseAdapter, settings: Settings) -> None:
@@ -67,8 +63,8 @@ class WatchingAdapter(BaseAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send ``request`` and return its response; see :func:`~llmwatch.session.watching_adapter.open_response`. A
-        library's own retry of what has just ended for good ends as that did.
+        """Send ``request`` and return its response, as :func:`open_response` does.
+        A library's own retry of a request that has just ended for good ends in the same way.
         """
         if not is_http(request.url):
             return self.inner.send(request, stream, timeout, verify, cert, proxies)
@@ -144,17 +140,20 @@ def open_response(
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
-    ``stream``: requests' own; without it nothing is returned before the whole body is here, so an idempotent request
-    or a model call whose body breaks off may be sent again. With it an answer is returned at its first content, or at
-    the first bytes that no dialect reads, and what comes to ``raw`` comes from the worker. ``documents_whole``: a plain
-    call that is answered with a document returns it whole all the same. ``strict``: what is wrong with an answer of
-    events is raised, else it is for the reader to find. An HTTP status never raises. ``timeouts`` is what another
-    library's say, in place of ``timeout``. ``error`` makes of each failure what the entry point's users catch.
-    ``connection`` is what the response names as its adapter. ``trust_advice`` says what to do about a certificate that
-    does not verify, ``overrides`` what the request says against its URL. Invalid settings, of the environment too,
-    raise :class:`~llmwatch.ConfigError` as it is, so that no loop around calls takes them for bad luck. Where a model
-    call is redirected to another origin, what the session sends there goes without its keys; wherever it leads, the
-    answer has the bounds of that call, and all of it is one call to ``deadline``, which is over at ``ends_at``.
+    * ``stream`` is requests' own. Without it the call returns once the whole body is here, so an idempotent request or
+      a model call whose body breaks off may be sent again. With it an answer is returned at its first content, or at
+      the first bytes that no dialect reads, and ``raw`` gets its bytes from the worker.
+    * ``timeouts``: another library's time-outs, in place of ``timeout``. ``ends_at``: when ``deadline`` is over.
+    * ``documents_whole``: a document that answers a plain call is returned whole all the same.
+    * ``strict``: raise the faults of an answer of events; otherwise the reader meets them.
+    * ``error`` maps each failure to an error of the entry point's users. ``connection``: the response's adapter.
+    * ``trust_advice``: what to do about a certificate that does not verify. ``overrides``: the request's own settings
+      against its URL.
+
+    An HTTP status never raises. Invalid settings, of the environment too, raise :class:`~llmwatch.ConfigError`
+    unmapped, so that no retry loop takes them for a failure. A model call that is redirected to another origin goes on
+    without its keys. Wherever the redirect leads, the answer has the bounds of that call, and all of it is one call to
+    ``deadline``.
     """
     was_model_call = arrived(prepared)
     ends_at = end_of(prepared) if ends_at is None else ends_at
@@ -162,7 +161,7 @@ def open_response(
     try:
         request.check_origin()
     except ConfigError as found:
-        # requests does not look at the port where it prepares a request, nor httpx at all.
+        # requests does not check the port when it prepares a request, and httpx does not check it at all.
         raise error(found, prepared, None) from None
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(
@@ -204,17 +203,17 @@ def open_response(
             connection=connection,
         )
     except LLMWatchError as found:
-        # Without its traceback, whose frames refer to it, and to all that the call has used.
+        # Without its traceback, whose frames refer to the error and to everything that the call has used.
         raise error(found.with_traceback(None), prepared, None) from found.__cause__
     except BaseException:
-        # Nobody will read what is on its way.
+        # The caller will not read the answer that is on its way.
         call.give_up()
         raise
 
 
 def _looked_at(prepared: requests.PreparedRequest) -> tuple[CallRequest, RequestKind]:
-    """The request in our words, and what it is. Of one that is no model call only its method says whether it may be
-    sent again; its body is not looked into.
+    """The request in llmwatch's form, and its kind.
+    Of a request that is no model call only the method decides whether it may be sent again; its body is not read.
     """
     request = CallRequest.of(prepared)
     if is_model_call(request.method, request.url, request.body):

@@ -1,4 +1,4 @@
-"""The entry point for everything that is no request: functions and iterators, watched from outside."""
+"""The entry point for functions and iterators, watched from outside."""
 
 from llmwatch.wrap.calling import call
 from llmwatch.wrap.current import beat, on_abort, paused

@@ -1,8 +1,8 @@
-"""What is called when a function is given up, so that it comes back: nothing else can wake a thread.
+"""Abort callbacks, which make a cancelled function come back: nothing else can wake its thread.
 
-``shutdown`` runs under the attempt's lock, maybe on the supervisor's time, and must return at once. It starts a thread
-without waiting for it to come up, which ``threading.Thread.start`` would: on a busy machine that takes as long as
-every other thread's turn.
+``shutdown`` runs under the attempt's lock, possibly in the supervisor's thread, and must return at once. So it starts a
+thread without ``threading.Thread.start``, which waits for the new thread to come up: on a busy machine that takes as
+long as every other thread's turn.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ __all__ = ["AbortHandle", "call_soon"]
 
 
 def call_soon(callback: Callable[[], object], context: contextvars.Context) -> None:
-    """Call ``callback`` in a fresh daemon thread, in ``context``. What it raises is logged. Returns at once.
-
+    """Call ``callback`` in a new daemon thread, in ``context``; its errors are logged. Returns at once.
     Raises ``RuntimeError`` where no thread can be started any more.
     """
     _thread.start_new_thread(_launch, (callback, context))
 
 
 def _launch(callback: Callable[[], object], context: contextvars.Context) -> None:
-    # A bare thread is unknown to threading, and would stay there for ever as a dummy if user code asked who it is.
+    # threading does not know a bare thread, and would keep a dummy for it if user code asked for the current thread.
     threading.Thread(target=context.run, args=(_run, callback), name="llmwatch-abort", daemon=True).start()
 
 
@@ -40,11 +39,8 @@ def _run(callback: Callable[[], object]) -> None:
 
 
 class AbortHandle:
-    """A :class:`~llmwatch.watch.interfaces.Handle` that calls ``callback``, once, when its attempt is killed or
-    cancelled.
-
-    The callback sees the context variables of the moment in which the handle was made. Once the handle is released the
-    callback is forgotten.
+    """A :class:`~llmwatch.watch.interfaces.Handle` that calls ``callback`` once, on kill or cancellation.
+    The callback sees the context variables of the moment in which the handle was made. A released handle forgets it.
     """
 
     __slots__ = ("_callback", "_context")
@@ -60,13 +56,13 @@ class AbortHandle:
             call_soon(callback, self._context)
 
     def waiting(self) -> bool:
-        """Nothing is known about what the function waits for."""
+        """``False``: what the function waits for is unknown."""
         return False
 
     def release(self) -> None:
-        """The function is through, or the callback was called."""
+        """The function has come back, or the callback was called."""
         self._callback = None
 
     def detach_in_child(self) -> None:
-        """In a forked child: what the callback would end belongs to the parent."""
+        """In a forked child: forget the callback, which would end what belongs to the parent."""
         self._callback = None

@@ -1,7 +1,7 @@
-"""A function with one limit and nothing else: for what has to be done on the way to a call, such as a token refresh.
+"""A function with one limit only, for work on the way to a call, such as a token refresh.
 
-There is no retry, no record and no sink. While the function runs, the limits of the attempt that waits for it stand,
-and it ends with that attempt.
+There is no retry, no record and no sink. While the function runs, the limits of the attempt that waits for it stand
+still. The function ends with that attempt.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ __all__ = ["BodyTooLarge", "run_bounded"]
 def run_bounded(
     function: Callable[[], T], *, seconds: float | None, limit: str = "refresh", max_body: int | None = None
 ) -> T:
-    """What ``function()`` returns, at the latest after ``seconds`` (``None``: no limit).
+    """The value of ``function()``, at the latest after ``seconds`` (``None``: no limit).
 
-    It runs in a watched worker. Raises what it raises, unchanged; :class:`~llmwatch.WatchTimeout` with that ``limit``
-    when the time is over, at once, with the function's sockets (those of requests) shut down. The body of a response
-    that requests gets inside may have ``max_body`` bytes: a larger one is a :class:`BodyTooLarge`, which is a
-    ``requests.RequestException``, raised into the function.
+    The function runs in a watched worker. Its exceptions are raised unchanged. When the time is over,
+    :class:`~llmwatch.WatchTimeout` with that ``limit`` is raised at once, and the function's sockets (those of
+    requests) are shut down. The body of a response that requests gets inside may have ``max_body`` bytes. A larger body
+    raises :class:`BodyTooLarge`, a ``requests.RequestException``, into the function.
 
-    Called inside another attempt's worker it stops the limits of that attempt, and of those around it, but not their
-    deadlines; when that attempt is killed or cancelled, it ends too and raises
-    :class:`~llmwatch.watch.interfaces.Aborted`. Ctrl-C ends it at once. It starts nothing when there are 64 orphans
-    (:class:`~llmwatch.TooManyOrphans`).
+    Inside another attempt's worker it stops the limits of that attempt and of those around it, but not their deadlines.
+    When that attempt is killed or cancelled, the function ends too, and :class:`~llmwatch.watch.interfaces.Aborted` is
+    raised. Ctrl-C ends it at once. With 64 orphans nothing starts (:class:`~llmwatch.TooManyOrphans`).
     """
     keepalive = resolve_keepalive(None, os.environ)
 

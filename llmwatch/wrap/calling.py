@@ -28,27 +28,29 @@ def call(
     cancel: CancelToken | None = None,
     **kwargs: Any,
 ) -> T:
-    """``function(*args, **kwargs)`` in a watched worker thread: it returns what the function returns, raises what it
-    raises (the same object, with the function's frames in its traceback, never run again), and does not hang.
+    """Call ``function(*args, **kwargs)`` in a watched worker thread, and return its value.
+
+    Its exception is raised: the same object, with the function's frames in its traceback, and the function is not run
+    again. The call does not hang.
 
     The limits are those of a plain call (``ttfb`` 600 s from the start to the return or to the first
-    :func:`~llmwatch.beat`), ``limits`` and the environment over them; ``first_event``, ``first_content`` and
+    :func:`~llmwatch.beat`), with ``limits`` and the environment over them; ``first_event``, ``first_content`` and
     ``progress`` count only where they are set. The function sees the caller's context variables. When a limit expires,
-    the caller gets :class:`~llmwatch.WatchTimeout` at once, and the function is made to come back: connections that it
-    opened through requests are shut down (no help is needed for that), ``abort`` and every
-    :func:`~llmwatch.on_abort` callback are called, without arguments, in threads of their own. A function that does not
-    come back is an orphan; ``stats()`` counts it, the error and ``record.orphaned`` say so where nothing could be
-    tried, and with 64 of them nothing more is started (:class:`~llmwatch.TooManyOrphans`).
+    the caller gets :class:`~llmwatch.WatchTimeout` at once, and the function is made to come back. Connections that it
+    opened through requests are shut down without its help. ``abort`` and every :func:`~llmwatch.on_abort` callback are
+    called, without arguments, in threads of their own. A function that does not come back is an orphan: ``stats()``
+    counts it, and the error and ``record.orphaned`` tell where nothing could be tried. With 64 orphans nothing more
+    starts (:class:`~llmwatch.TooManyOrphans`).
 
-    A killed function is run again (``retry``) only where nothing can have come of it: it has not beaten, no request in
-    it was answered, and there was something to end it with: a connection that waited for an answer, or an abort
-    callback. ``Retry(resend_with_tools=True)`` says that running it twice is harmless. A function is no host, so there
-    is no circuit breaker, and no retry budget unless ``retry`` sets one, whatever the environment says. ``cancel`` and
-    Ctrl-C end the call at once.
+    A killed function runs again (``retry``) only where it can have had no effect: it has not beaten, no request in it
+    was answered, and there was something to end it with, a connection that waited for an answer or an abort callback.
+    ``Retry(resend_with_tools=True)`` says that running it twice is harmless. A function is no host, so there is no
+    circuit breaker, and no retry budget unless ``retry`` sets one, whatever the environment says. ``cancel`` and Ctrl-C
+    end the call at once.
 
-    What it does not do: it cannot stop a function that computes, and sees no sockets but those of requests. Arguments
-    of the function that are called like these options have to be bound before (``functools.partial``). Raises
-    ``TypeError`` for a coroutine or generator function.
+    It cannot stop a function that computes, and sees no sockets but those of requests. Arguments of the function with
+    the names of these options have to be bound before (``functools.partial``). Raises ``TypeError`` for a coroutine or
+    generator function.
     """
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{function!r} makes a generator, which would run outside of the watch; use llmwatch.iterate")
@@ -58,7 +60,7 @@ def call(
 
 
 def refuse_coroutines(function: object) -> None:
-    """Raise ``TypeError`` for what cannot be called, or does nothing when it is."""
+    """Raise ``TypeError`` for objects that cannot be called, and for asynchronous functions."""
     if not callable(function):
         raise TypeError(f"a function is needed, not {function!r}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -82,4 +84,4 @@ def call_with(function: object, bound: Callable[[], T], options: Options) -> T:
     try:
         raise error
     finally:
-        del error  # or the traceback would hold itself
+        del error  # else the traceback would hold itself

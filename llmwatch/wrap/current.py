@@ -1,11 +1,10 @@
-"""What a wrapped function can say while it runs: a sign of life, how it can be ended, that a person is asked.
+"""What a wrapped function can report while it runs: signs of life, abort callbacks, pauses.
 
-Which attempt is meant stands in a context variable, so that it is found from threads too that were started with a copy
-of the context, and from the function that a wrapped function calls through llmwatch. A thread pool inside a wrapped
-function copies no context: what is said there is said outside of it, unless the work is handed in as
-``contextvars.copy_context().run``.
+A context variable holds the attempt. So threads that were started with a copy of the context find it, and so does a
+function that a wrapped function calls through llmwatch. A thread pool inside a wrapped function copies no context: its
+work is outside the watch, unless it is submitted as ``contextvars.copy_context().run``.
 
-Locks: every step here takes the lock of one attempt and gives it back before it takes the next.
+Every step here takes the lock of one attempt and releases it before it takes the next.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ from llmwatch.wrap.aborting import AbortHandle, call_soon
 
 __all__ = ["Frame", "Paused", "around", "beat", "enter", "on_abort", "paused"]
 
-# By kind of beat: is it an event, and does it move the work forward?
+# By kind of beat: whether it is an event, and whether it moves the work forward.
 _KINDS = {"content": (True, True), "event": (True, False), "keepalive": (False, False)}
 
 
 class Frame:
-    """One running wrapped function: its attempt, what can end it, and the wrapped function around it.
-
-    It belongs to one attempt and stays with it: a frame that outlives its attempt reaches no other.
+    """One running wrapped function: its attempt, its abort callbacks, and the wrapped function around it.
+    A frame belongs to one attempt: a frame that outlives its attempt reaches no other.
     """
 
     __slots__ = ("_handles", "attempt", "outer")
@@ -43,7 +41,7 @@ class Frame:
         self._handles: list[AbortHandle] = []
 
     def beat(self, *, event: bool, content: bool) -> None:
-        """A sign of life of this function is one of every function around it."""
+        """Count a sign of life for this function and for every function around it."""
         frame: Frame | None = self
         while frame is not None:
             frame.attempt.beat(event=event, content=content)
@@ -56,7 +54,7 @@ class Frame:
         self._handles.append(handle)
 
     def on_abort(self, callback: Callable[[], object]) -> None:
-        """The same; if it was given up already, at once."""
+        """The same; calls ``callback`` at once if the function was killed or cancelled already."""
         try:
             self.adopt(callback)
         except Aborted:
@@ -65,7 +63,7 @@ class Frame:
                 call_soon(callback, contextvars.copy_context())
 
     def leave(self) -> None:
-        """The function has come back: its callbacks are forgotten."""
+        """The function has come back: forget its callbacks."""
         while self._handles:
             self.attempt.disown(self._handles.pop())
 
@@ -80,8 +78,8 @@ def _forget_frame() -> None:
 
 
 def enter(attempt: Attempt[Any]) -> Frame:
-    """From now on this context belongs to a function that ``attempt`` runs. A worker has a context of its own, so
-    nobody has to leave it again.
+    """Make this context that of a function which ``attempt`` runs.
+    A worker has a context of its own, so there is no way back.
     """
     frame = Frame(attempt, _frame.get())
     _frame.set(frame)
@@ -89,17 +87,19 @@ def enter(attempt: Attempt[Any]) -> Frame:
 
 
 def beat(kind: str = "content") -> None:
-    """Say that the wrapped function around this code is alive, and reset its limits.
+    """Report that the wrapped function around this code is alive, and reset its limits.
 
-    ``"content"``: the work has moved on; resets ``stale`` and ``progress``, and ends ``ttfb`` and the other limits on
-    beginnings. ``"event"``: something came, but the work has not moved on; resets ``stale``. ``"keepalive"``: only that
-    the other side is there; resets ``stale``. A beat resets the functions around this one as well.
+    * ``"content"``: the work has moved on. Resets ``stale`` and ``progress``, and ends ``ttfb`` and the other limits on
+      beginnings.
+    * ``"event"``: something came, but the work has not moved on. Resets ``stale``.
+    * ``"keepalive"``: only the other side is there. Resets ``stale``.
 
-    From its first beat on a function counts as having done something: killed afterwards it is not run again, unless
-    ``Retry(resend_with_tools=True)`` allows it. So beat before the first side effect.
+    A beat also resets the functions around this one. A function that has beaten counts as having done something: after
+    a kill it is not run again, unless ``Retry(resend_with_tools=True)`` allows it. So beat before the first side
+    effect.
 
-    Outside of a wrapped function it does nothing, and neither does a beat that comes after the function was given up;
-    it does not stop such a function. Raises :class:`~llmwatch.ConfigError` for another ``kind``.
+    A beat outside a wrapped function, or after the function was given up, does nothing; it does not stop such a
+    function. Raises :class:`~llmwatch.ConfigError` for another ``kind``.
     """
     meaning = _KINDS.get(kind) if isinstance(kind, str) else None
     if meaning is None:
@@ -110,12 +110,12 @@ def beat(kind: str = "content") -> None:
 
 
 def on_abort(callback: Callable[[], object]) -> None:
-    """Have ``callback`` called when the wrapped function around this code is killed by a limit or cancelled.
+    """Call ``callback`` when the wrapped function around this code is killed by a limit or cancelled.
 
-    It is called without arguments, once, in a daemon thread of its own; it should make the function come back: close
-    what it waits for, terminate the process that it runs. What it raises is logged to the ``llmwatch`` logger. If the
-    function was given up already it is called right away. Once the function has returned, it is forgotten. Outside of
-    a wrapped function it does nothing. Raises ``TypeError`` for what cannot be called.
+    The callback runs once, without arguments, in a daemon thread of its own. It should make the function come back:
+    close what the function waits for, or terminate the process that it runs. Its errors are logged to the ``llmwatch``
+    logger. It runs at once if the function was given up already, and is forgotten once the function has returned.
+    Outside a wrapped function ``on_abort`` does nothing. Raises ``TypeError`` for an object that cannot be called.
     """
     if not callable(callback):
         raise TypeError(f"callback must be a function without arguments, not {callback!r}")
@@ -125,8 +125,8 @@ def on_abort(callback: Callable[[], object]) -> None:
 
 
 def around() -> list[Attempt[Any]]:
-    """The attempts that this code works for: by thread, which knows every entry point, and by context, which other
-    threads may have too.
+    """The attempts that this code works for, found by thread and by context.
+    The thread knows every entry point; other threads may share the context.
     """
     found: dict[int, Attempt[Any]] = {}
     attempt: Attempt[Any] | None = serving()
@@ -141,7 +141,7 @@ def around() -> list[Attempt[Any]]:
 
 
 class Paused:
-    """The block in which every limit but the deadline stands. Can be entered again inside itself."""
+    """The block in which every limit but the deadline stands still. Can be entered again inside itself."""
 
     __slots__ = ("_entered",)
 
@@ -163,11 +163,11 @@ class Paused:
 
 
 def paused() -> AbstractContextManager[None]:
-    """``with paused():`` stops every limit but ``deadline`` while a person is asked, say.
+    """``with paused():`` stops every limit but ``deadline``, for instance while a person is asked.
 
-    It stops those of the functions around this one too, and of a call that waits for this code (in an authentication
-    hook, for instance). Blocks may be nested: the limits run on, with what was left of them, when the outermost ends.
-    Beats inside the block do not start them. Outside of any watched work it does nothing. It does not keep a
-    connection open, and it does not outlast a cancellation.
+    It also stops the limits of the functions around this one, and of a call that waits for this code (in an
+    authentication hook, for instance). Blocks may be nested: the limits resume with their remaining seconds when the
+    outermost block ends. Beats inside the block do not resume them. Outside watched work it does nothing. It does not
+    keep a connection open, and does not outlast a cancellation.
     """
     return Paused()

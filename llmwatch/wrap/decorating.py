@@ -1,4 +1,4 @@
-"""The decorator."""
+"""The decorator for functions and generator functions."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def watched(
     abort: Callable[[], object] | None = None,
     cancel: CancelToken | None = None,
 ) -> Any:
-    """Every call of the decorated function goes through :func:`~llmwatch.call`; of a generator function, through
-    :func:`~llmwatch.iterate`, so that calling it returns a watched iterator.
+    """Watch every call of the decorated function, as :func:`~llmwatch.call` does.
 
-    ``@watched`` and ``@watched(limits=..., retry=..., abort=..., cancel=...)`` are both fine. Name, signature and types
-    stay, and the function itself is there as ``__wrapped__``. One ``cancel`` token is for all calls together. Raises
-    ``TypeError`` for a coroutine function.
+    A generator function goes through :func:`~llmwatch.iterate`, so calling it returns a watched iterator. Use
+    ``@watched`` or ``@watched(limits=..., retry=..., abort=..., cancel=...)``. Name, signature and types stay;
+    ``__wrapped__`` is the function itself. One ``cancel`` token serves all calls. Raises ``TypeError`` for a coroutine
+    function.
     """
     options = Options(limits=limits, retry=retry, abort=abort, cancel=cancel)
     return functools.partial(_decorate, options) if function is None else _decorate(options, function)

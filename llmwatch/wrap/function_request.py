@@ -1,4 +1,4 @@
-"""A function in the words of a request, so that it has a place in records, messages and decisions."""
+"""A function in the form of a request, for records, messages and decisions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def name_of(function: object) -> str:
-    """``module.qualname`` in letters that may stand in a URL; of a partial the function inside, of another object its
-    class.
+    """``module.qualname`` in letters that a URL allows.
+    The inner function names a partial, and its class any other object.
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -36,11 +36,11 @@ def name_of(function: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionRequest(CallRequest):
-    """A function that takes the place of a request. Its arguments are not kept."""
+    """A function in the place of a request. Its arguments are not kept."""
 
     @classmethod
     def naming(cls, method: str, function: object) -> FunctionRequest:
-        """``method`` is ``CALL`` or ``ITERATE``."""
+        """The request for ``function``; ``method`` is ``CALL`` or ``ITERATE``."""
         kwargs: dict[str, Any] = {}
         return cls(method=method, url=f"{SCHEME}://{name_of(function)}", kwargs=kwargs)
 

@@ -1,9 +1,9 @@
-"""Finding the sockets that a wrapped function opens through requests.
+"""Finds the sockets that a wrapped function opens through requests.
 
-While a function runs, every ``Session.get_adapter`` in its thread returns the adapter that it would have returned,
-behind a :class:`InstrumentedAdapter` that makes its pools watched ones before it sends. The adapter keeps what it was
-made for, and its connections are what they were in every other thread. Connections that are made in another way, or in
-a thread that the function starts, are not found.
+While a function runs, every ``Session.get_adapter`` in its thread returns the usual adapter behind an
+:class:`InstrumentedAdapter`, which makes its pools watched before it sends. The adapter keeps its settings, and its
+connections behave as before in every other thread. Connections that are made in another way, or in a thread that the
+function starts, are not found.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PIECE = 8192
 
 
 class BodyTooLarge(requests.exceptions.RequestException):
-    """The body of a response was larger than is accepted where it was asked for; it was not read any further."""
+    """The body of a response exceeded the bound of its bounded function, and its rest was not read."""
 
 
 def _observer() -> FunctionObserver | None:
@@ -44,7 +44,7 @@ class InstrumentedAdapter(BaseAdapter):
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        # Whatever else somebody wants of an adapter is the other one's.
+        # Every other attribute is the inner adapter's.
         inner = self.__dict__.get("_inner")
         if inner is None:
             raise AttributeError(name)
@@ -63,7 +63,7 @@ class InstrumentedAdapter(BaseAdapter):
         try:
             observer.headers(response.status_code, refused=False, request_id=request_id_of(response))
             if observer.max_body is not None:
-                # An authentication that answers a challenge sends through what stands here.
+                # An authentication that answers a challenge sends through this attribute.
                 response.connection = self  # type: ignore[assignment]
                 _load(response, observer.max_body)
         except BaseException:
@@ -76,7 +76,7 @@ class InstrumentedAdapter(BaseAdapter):
 
 
 def _load(response: requests.Response, most: int) -> None:
-    """Read the body, decoded, as long as it is no larger than ``most`` bytes."""
+    """Read the decoded body, which may have at most ``most`` bytes."""
     pieces: list[bytes] = []
     size = 0
     for piece in response.iter_content(min(_PIECE, most + 1)):
@@ -104,7 +104,7 @@ _running = 0
 
 
 def start() -> None:
-    """A wrapped function begins: sockets are to be found."""
+    """A wrapped function begins: its sockets are to be found."""
     global _running
     with _lock:
         _running += 1
@@ -116,7 +116,7 @@ def end() -> None:
     """A wrapped function has come back."""
     global _running
     with _lock:
-        # A child that was forked by a function goes on with it, and counts from nought.
+        # A child that a function forked continues that function, and counts from zero.
         _running = max(0, _running - 1)
         if _running == 0:
             instrument.remove_interceptor(find)

@@ -23,11 +23,11 @@ __all__ = ["Iterating", "iterate", "iterate_with"]
 class Iterating(CallReader[T]):
     """The items of a watched iterator, in order, each exactly once. Also a context manager.
 
-    The work begins when the block is entered or the first item is asked for. Items that were there before a limit
+    The work begins when the caller enters the block or asks for the first item. Items that were there before a limit
     expired, or before the iterator raised, come out first, then the error. Leaving the block, :meth:`close` and
-    dropping it end the work; the iterator is closed in the worker, in whose thread it has run.
+    dropping the object end the work. The iterator is closed in the worker, in whose thread it ran.
 
-    One thread iterates; :meth:`cancel` may be called from any.
+    One thread iterates; any thread may call :meth:`cancel`.
     """
 
     def _next_batch(self, call: Call[T]) -> list[T] | None:
@@ -38,7 +38,7 @@ class Iterating(CallReader[T]):
         try:
             raise error
         finally:
-            del error  # or the traceback would hold itself
+            del error  # else the traceback would hold itself
 
 
 def iterate(
@@ -49,21 +49,21 @@ def iterate(
     abort: Callable[[], object] | None = None,
     cancel: CancelToken | None = None,
 ) -> Iterating[T]:
-    """The items of ``make_iterator()``, taken by a watched worker thread: an iterator and a context manager.
+    """The items of ``make_iterator()``, taken by a watched worker: an iterator and a context manager.
 
     ``make_iterator`` is called in the worker, once an attempt. It returns an iterable, an iterator, or a context
-    manager that yields one, which is entered and left in the worker; a generator is closed there. The limits are those
-    of a stream (``limits`` and the environment over the defaults), and each item counts as content: until the first
-    one ``ttfb`` and ``first_content`` run, between two ``stale`` and ``progress``. They stand while items wait for a
-    slow caller; at most 64 do.
+    manager that yields one and that the worker enters and leaves; a generator is closed in the worker. The limits are
+    those of a stream (``limits`` and the environment over the defaults), and each item counts as content: until the
+    first item ``ttfb`` and ``first_content`` run, between two items ``stale`` and ``progress``. The limits stand still
+    while items wait for a slow caller; at most 64 items wait.
 
-    When a limit expires the iterator is woken as in :func:`~llmwatch.call`; besides, the connection of an SDK's stream
-    (its ``response``, as httpx makes it) is found. Before the first item it is made anew where the rules of
-    :func:`~llmwatch.call` allow it (a stream that shows its ``response`` was answered, so they need
-    ``Retry(resend_with_tools=True)``); after the first item never. Exceptions of the iterator come out as they are.
+    When a limit expires the iterator is woken as in :func:`~llmwatch.call`; the connection of an SDK's stream (its
+    ``response``, as httpx makes it) is found, too. Before the first item the iterator is made again where the rules of
+    :func:`~llmwatch.call` allow it, after the first item never. A stream that shows its ``response`` was answered, so
+    it needs ``Retry(resend_with_tools=True)``. Exceptions of the iterator are raised unchanged.
 
-    Nothing is called before the first item is asked for or the block is entered. Raises ``TypeError`` for an iterator
-    in place of a function that makes one: another attempt needs another iterator.
+    Nothing is called before the caller asks for the first item or enters the block. Raises ``TypeError`` for an
+    iterator in place of a function that makes one: another attempt needs another iterator.
     """
     if not callable(make_iterator):
         raise TypeError(f"make_iterator must be a function that makes the iterator anew, not {make_iterator!r}")
@@ -73,6 +73,6 @@ def iterate(
 
 
 def iterate_with(function: object, bound: Callable[[], Made[T]], options: Options) -> Iterating[T]:
-    """The items of what ``bound()`` makes; ``function`` gives the call its name."""
+    """The items of the iterator that ``bound()`` makes; ``function`` gives the call its name."""
     run: Any = functools.partial(run_iterator, bound)
     return Iterating(functools.partial(make_call, "ITERATE", function, run, options))

@@ -1,7 +1,7 @@
-"""What the connections of a wrapped function report to its attempt.
+"""The reports of a wrapped function's connections to its attempt.
 
-The function is a black box that makes any number of requests, so theirs are not the phases of the attempt: nothing that
-is reported here resets a limit. The attempt owns the sockets, and remembers that something was answered.
+The function is a black box that makes any number of requests, whose phases are not the attempt's: no report here resets
+a limit. The attempt owns the sockets, and remembers that an answer came.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ __all__ = ["FunctionObserver", "FunctionOver"]
 
 
 class FunctionOver(BaseException):
-    """Raised out of a connection into a function whose attempt is over: no request is sent any more.
-
-    Like ``KeyboardInterrupt`` it is no ``Exception``: a loop in the function that catches every error and tries again
-    would never come back otherwise.
+    """Raised by a connection into a function whose attempt is over: no request is sent any more.
+    It is no ``Exception``, as ``KeyboardInterrupt`` is none: otherwise a loop in the function that catches every error
+    and tries again would never come back.
     """
 
 
 class FunctionObserver:
     """A :class:`~llmwatch.watch.interfaces.Observer` to the attempt of a wrapped function.
-
     ``max_body``: bytes that the body of a response may have, ``None`` for any number.
     """
 
@@ -59,10 +57,10 @@ class FunctionObserver:
             raise FunctionOver from None
 
     def pause(self) -> None:
-        """What a function does between its own requests is its work."""
+        """Does nothing: time between the function's own requests is the function's work."""
 
     def unpause(self) -> None:
-        """Nothing was stopped."""
+        """Does nothing."""
 
     def sent(self) -> None:
         self.check()
@@ -77,5 +75,5 @@ class FunctionObserver:
             raise FunctionOver from None
 
     def time_left(self, limit: str) -> float | None:
-        """The function's requests have their own time-outs."""
+        """``None``: the function's requests have their own time-outs."""
         return None

@@ -1,9 +1,9 @@
-"""What the worker of a wrapped function does.
+"""The work of a wrapped function's worker.
 
-A function has no connection phase: it counts as sent from the moment in which it is called, and that is where ``ttfb``
-and its like begin. What it raises is raised to the caller as it is. An error of llmwatch itself that comes out of a
-function (of a call that it made through us) belongs to that inner call: it goes past the retry gate in a
-:class:`FunctionRaised`, so that it is neither judged nor changed a second time.
+A function has no connection phase: it counts as sent when it is called, and ``ttfb`` and similar limits begin there.
+The caller gets its exceptions unchanged. An llmwatch error that a function raises belongs to an inner call that the
+function made. A :class:`FunctionRaised` carries it past the retry gate, so that it is neither judged nor changed a
+second time.
 """
 
 from __future__ import annotations
@@ -29,17 +29,15 @@ T = TypeVar("T")
 __all__ = ["FunctionRaised", "Made", "mark", "run_function", "run_iterator", "running"]
 
 Made = Iterable[T] | AbstractContextManager[Iterable[T]]
-"""What is iterated: an iterable, or a context manager that yields one."""
+"""The object to iterate: an iterable, or a context manager that yields one."""
 
-# How large an item is nobody knows; with this size at most 64 of them wait for the caller.
+# The size of an item is unknown; with this value at most 64 items wait for the caller.
 _ITEM_SIZE = Bounds().size // 64
 _ITEM = BatchMeaning(content=True)
 
 
 class FunctionRaised(Exception):
-    """Carries what a function has raised through the loop that is around it, which would take it for a failure of its
-    own.
-    """
+    """Carries a function's llmwatch error past the call's loop, which would take it for its own failure."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(type(error).__name__)
@@ -47,13 +45,13 @@ class FunctionRaised(Exception):
 
 
 def mark(attempt: Attempt[Any]) -> None:
-    """Before its worker starts: this attempt runs a function of which nothing is known yet."""
+    """Mark an attempt, before its worker starts, as running a function of which nothing is known yet."""
     attempt.stats.function = attempt.stats.opaque = True
 
 
 @contextlib.contextmanager
 def running(attempt: Attempt[Any], keepalive: float, *, max_body: int | None = None) -> Iterator[Frame]:
-    """In this block the thread runs a function for ``attempt``: its sockets are found, its beats are heard."""
+    """In this block the thread runs a function for ``attempt``: its sockets and beats are found."""
     frame = current.enter(attempt)
     context = RequestContext(
         observer=FunctionObserver(attempt, max_body),
@@ -88,7 +86,7 @@ def _begin(attempt: Attempt[Any], frame: Frame, abort: Callable[[], object] | No
 def run_function(
     function: Callable[[], T], abort: Callable[[], object] | None, keepalive: float, attempt: Attempt[T]
 ) -> None:
-    """Call ``function`` and hand over what it returns."""
+    """Call ``function`` and hand over its value."""
     with running(attempt, keepalive) as frame:
         _begin(attempt, frame, abort)
         value = function()
@@ -98,13 +96,13 @@ def run_function(
 def run_iterator(
     make_iterator: Callable[[], Made[T]], abort: Callable[[], object] | None, keepalive: float, attempt: Attempt[T]
 ) -> None:
-    """Hand over what comes out of the iterator, item by item, and close it here, in the thread that it ran in."""
+    """Hand over the iterator's items one by one, and close the iterator here, in the thread it ran in."""
     with running(attempt, keepalive) as frame:
         _begin(attempt, frame, abort)
         try:
             _iterate(make_iterator, attempt, frame)
         except StopIteration as stop:
-            # Outside of next() it is a mistake, and would look like the end to whoever iterates.
+            # Outside of next() it is a mistake, and would look like the end of the items to the caller.
             raise RuntimeError("the function that makes the iterator raised StopIteration") from stop
     attempt.check()
 
@@ -122,10 +120,10 @@ def _iterate(make_iterator: Callable[[], Made[T]], attempt: Attempt[T], frame: F
             attempt.adopt(handle)
             # Before the connection is closed, or is back in a pool.
             stack.callback(attempt.disown, handle)
-            # An SDK that has a response in hand was answered.
+            # An SDK that has a response was answered.
             attempt.stats.beaten = True
         with contextlib.suppress(Aborted):
-            # An attempt that is over leaves as "break" does: nothing is thrown into the user's blocks.
+            # An attempt that is over leaves as "break" does: no exception is thrown into the user's blocks.
             for item in iterator:
                 frame.beat(event=True, content=True)
                 attempt.deliver([item], _ITEM_SIZE, _ITEM, kinds=("item",))

@@ -1,4 +1,4 @@
-"""How a wrapped call is set up: what it is called with is checked, and its settings are found."""
+"""Sets a wrapped call up: checks the arguments and finds the settings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Options", "make_call"]
 
 RunWith = Callable[[Callable[[], object] | None, float, Any], None]
 
-# A function is no host: requests.get is the same for all of them, so what one call of it went through says nothing
-# about the next. There is no circuit breaker and no budget of resends, unless the call's own retry asks for one, which
-# is then shared by the calls of functions of that name.
+# A function is no host: all calls of requests.get share its name, so one call says nothing about the next. There is no
+# circuit breaker, and no budget of resends unless the call's own retry sets one, which calls of functions of that name
+# then share.
 _SETTINGS = Settings(retry=Retry(breaker=0, budget=0, pace=False), started=mark, hosts=Hosts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What every way to wrap takes. Raises ``TypeError`` for what is of the wrong kind."""
+    """The options of every wrapping function. Raises ``TypeError`` for a value of the wrong type."""
 
     limits: Limits | None = None
     retry: Retry | None = None
@@ -52,9 +52,8 @@ class Options:
 
 def make_call(method: str, function: object, run: RunWith, options: Options) -> Call[Any]:
     """The call, not begun, that runs ``run(abort, keepalive, attempt)`` in each attempt's worker.
-
-    ``method`` is ``CALL``, for which the limits of a plain call hold, or ``ITERATE``, for which those of a stream do.
-    Raises :class:`~llmwatch.ConfigError` for an invalid environment.
+    ``method`` is ``CALL``, with the limits of a plain call, or ``ITERATE``, with those of a stream. Raises
+    :class:`~llmwatch.ConfigError` for an invalid environment.
     """
     profile = environment.profile_from(environment.settings(os.environ)) or "hosted"
     keepalive = resolve_keepalive(None, os.environ)
@@ -80,7 +79,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
 
 
 def _content_limits(limits: Limits | None, profile: str) -> dict[str, float]:
-    """The content limits of a function that beats: they count where somebody has set them, never by default."""
+    """The content limits of a function that beats: they count only where the user has set them."""
     resolved = resolve_limits(call=limits, environ=os.environ, profile=profile)
     return {
         name: limit.value

@@ -11,9 +11,8 @@ __all__ = ["socket_of"]
 
 
 def socket_of(stream: object) -> SocketHandle | None:
-    """A handle on the socket of ``stream.response``, an httpx response as the SDKs keep it; ``None`` if there is none.
-
-    The descriptor is duplicated, so it may be shut at any time and never becomes another's.
+    """A handle on the socket of ``stream.response``, an httpx response as the SDKs keep it, or ``None``.
+    The descriptor is duplicated, so it may be shut down at any time and never becomes another socket's.
     """
     response: Any = getattr(stream, "response", None)
     extensions = getattr(response, "extensions", None)
