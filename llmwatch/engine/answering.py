@@ -1,4 +1,4 @@
-"""Calls whose outcome is a response: its status is looked at, and its head is handed out before its body."""
+"""Calls whose outcome is a response: its status is judged, and its head is handed out before its body."""
 
 from __future__ import annotations
 
@@ -17,48 +17,47 @@ __all__ = ["ResponseCall"]
 
 
 class ResponseCall(Call[Any]):
-    """A call whose work hands over a :class:`~llmwatch.engine.exchange.Head` and then, where the head has no body with
-    it, the body in pieces.
+    """A call whose work delivers a :class:`~llmwatch.engine.exchange.Head`, then the body in pieces.
 
-    An HTTP status never raises: after the resends that it allows, the last response is the answer. The status of what
-    is no model call is the caller's business from the start.
+    A head may hold the whole body. An HTTP status never raises: once its resends are used up, the last response is the
+    answer. The status of a request that is not a model call is for the caller to judge.
     """
 
     def answer(self) -> tuple[Head, list[Any]]:
-        """The head of the answer, and the body as far as it came with it.
+        """The head of the answer, and the part of the body that came with it.
 
-        The call is over if the head has its body with it, else :meth:`next_batch` gives the rest.
+        If the head holds the body the call is over, else :meth:`next_batch` returns the rest.
         """
         return self._guarded(self._answer)
 
     def whole(self) -> tuple[Head, list[Any]]:
-        """The same with all of the body. Until it is complete nothing has been handed out, so it may be resent."""
+        """The head and the whole body. Nothing is handed out before the end, so the request may be resent."""
         return self._guarded(self._whole)
 
     @property
     def streams(self) -> bool:
-        """Whether it is a call of a model that streams its answer."""
+        """Whether this is a model call that streams its answer."""
         return self._options.request_kind is RequestKind.STREAM
 
     @property
     def answered(self) -> bool:
-        """Whether the whole answer is here, so that :meth:`next_batch` does not wait."""
+        """Whether the whole answer has come, so that :meth:`next_batch` does not wait."""
         attempt = self._attempt
         verdict = None if attempt is None else attempt.verdict
         return verdict is not None and verdict.kind is VerdictKind.DONE
 
     def rest(self) -> list[Any] | None:
-        """What came behind the end of an answer that is over, in batches; ``None`` at the end of the body."""
+        """The batches that came after the end of the answer; ``None`` at the end of the body."""
         return None if self._answering is None else self._answering.rest()
 
     def leave(self) -> None:
-        """Give the rest of the answer up, while another thread may be waiting for it."""
+        """Give up the rest of the answer, while another thread may be waiting for it."""
         self.cancel("user")
         if self._answering is not None:
             self._answering.forgo()
 
     def headers_after(self) -> float | None:
-        """Seconds from the beginning of the attempt that answers to its headers."""
+        """Seconds from the start of the answering attempt to its headers, ``None`` before they came."""
         attempt = self._answering
         at = None if attempt is None else attempt.machine.marks.get(Seen.HEADERS)
         return None if attempt is None or at is None else at - attempt.created_at
@@ -102,9 +101,7 @@ class ResponseCall(Call[Any]):
             self._fail(ended)
 
     def _is_forced(self, attempt: Attempt[Any], head: Head) -> bool:
-        """Whether another attempt follows this status because the adapter's own retries ask for it. Raises if they are
-        used up, and that is to be an error.
-        """
+        """Whether the adapter's own retries ask for another attempt after this status. May raise if used up."""
         retries, response = self._options.adapter_retries, head.response
         if retries is None or self._options.request_kind is not RequestKind.OTHER:
             return False
@@ -129,14 +126,14 @@ class ResponseCall(Call[Any]):
         )
 
     def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
-        """Whether another attempt follows this error status, after the wait; if not, it is the answer."""
+        """Whether another attempt follows this error status, after the wait. If not, the status is the answer."""
         refusal = self._refusal(attempt, head.response)
         try:
             self._fail(self._observe(attempt, refusal))
         except ProviderError as error:
             if error is not refusal:
                 raise
-            # Its traceback refers to this frame, which refers to it.
+            # Its traceback refers to this frame, and the frame to the error.
             error.__traceback__ = None
             return False
         return True

@@ -1,8 +1,8 @@
-"""The outer retry loop: one call, as many attempts as are needed and safe.
+"""The outer retry loop: one call, with as many attempts as are needed and safe.
 
-It runs in the caller's thread. An attempt is watched by its supervisor and read by its worker; here it is started,
-listened to, and judged when it is over. ``_lock`` serialises cancellation against the start of an attempt. It is taken
-before an attempt's lock, and nothing is waited for while it is held.
+The loop runs in the caller's thread: it starts each attempt, takes what the attempt delivers, and judges it at its end.
+The supervisor watches an attempt, and a worker reads it. ``_lock`` serialises cancellation against the start of an
+attempt. It is taken before an attempt's lock, and nothing is waited for while it is held.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ R = TypeVar("R")
 __all__ = ["Call", "MakeWork", "Work"]
 
 Work = Callable[[Attempt[Any]], None]
-"""What the worker of one attempt does."""
+"""The work of one attempt, done by its worker."""
 MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
-"""Makes the work of each attempt, from the request and the limits that it goes by."""
+"""Makes the work of each attempt from its request and its limits."""
 
 _log = logging.getLogger("llmwatch")
-# A library says nothing unless it is asked to.
+# The convention for libraries: no output unless the program configures logging.
 _log.addHandler(logging.NullHandler())
 
 
-# Calls that were begun and are not over, by their ids; one step of the interpreter puts in or takes out.
+# Calls that have begun and are not over, by id. Each access is one step of the interpreter, so there is no lock.
 _open: dict[int, weakref.ref[Call[Any]]] = {}
 
 _MOST_HELD = 64 * 1024
-"""Bytes of a body that are held back at most where they are handed on as they come."""
+"""The most bytes of a body that are held back while the bytes are handed on as they come."""
 
 
 class Call(Generic[T]):
@@ -98,23 +98,23 @@ class Call(Generic[T]):
         self._began_wall = 0.0
         self._idle_since_previous: float | None = None
         self._subscription = 0
-        self._release: Callable[[], object] | None = None  # takes an inner call from its outer attempt
+        self._release: Callable[[], object] | None = None  # takes this call from the attempt around it
         self._bounds = Bounds(held=_MOST_HELD if options.entry_point is EntryPoint.SESSION else None)
         self._handed_out = options.entry_point in (EntryPoint.STREAM, EntryPoint.WRAP)
-        # A notice callback is the user's code, and may keep the worker waiting.
+        # A notice callback is the user's code and may keep the worker waiting.
         self._collected = options.decides_as in (EntryPoint.COLLECT, EntryPoint.REQUEST) and settings.on_notice is None
         self.partial: list[str] = []
         self.empty = False
         self.record: CallRecord | None = None
-        self._lock = threading.RLock()  # protects the four fields below; see the module's docstring
+        self._lock = threading.RLock()  # protects _waiting, _attempt, _latest, cancelled_by and _finished
         self._waiting = WaitList()
         self._attempt: Attempt[T] | None = None
-        self._latest: Attempt[T] | None = None  # the same, kept when it is over; whose supervisor a finalizer can ask
-        self._context: contextvars.Context | None = None  # of who began the call, for the sinks of one that is dropped
+        self._latest: Attempt[T] | None = None  # kept after its end: a finalizer asks its supervisor
+        self._context: contextvars.Context | None = None  # the caller's, for the sinks of a dropped call
         self._dropped = False
-        self._told = False  # the sinks were, or are being told
+        self._told = False  # whether the sinks were called
         self._process = self._thread = 0
-        self._inside = False  # a thread is in here
+        self._inside = False  # whether a thread drives the call now
         self.cancelled_by: str | None = None
         self._finished = False
 
@@ -122,16 +122,16 @@ class Call(Generic[T]):
 
     @property
     def number(self) -> int:
-        """Which attempt runs, from 1."""
+        """The number of the current attempt, from 1."""
         return self._history.number
 
     @property
     def ends_at(self) -> float | None:
-        """When ``deadline`` ends it."""
+        """The instant at which ``deadline`` ends the call, ``None`` without a deadline."""
         return self._planner.ends_at
 
     def begin(self) -> None:
-        """Start to count the call's time, and its first attempt."""
+        """Start the call's clock and its first attempt."""
         self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
         self._counted_from = self._began_at
         self._context, self._process = contextvars.copy_context(), os.getpid()
@@ -139,15 +139,15 @@ class Call(Generic[T]):
         _open[id(self)] = weakref.ref(self)
         token = self._options.cancel
         if token is not None:
-            # Weakly, so that a token which outlives a call that was dropped does not keep it.
+            # Weakly: a cancel token may outlive a dropped call, and must not keep it alive.
             self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
         self._guarded(self._begin_call)
 
     def next_batch(self) -> list[T] | None:
-        """The next items, ``None`` at the end. Blocks, resends where that is safe, raises where it is not."""
+        """The next items, ``None`` at the end. Blocks. Resends if that is safe, else raises."""
         if self._finished:
             return None
-        # As _guarded, without a function more for every event of every stream.
+        # As _guarded(), without one more call for every batch of a stream.
         self._inside = True
         try:
             return self._next_batch()
@@ -158,7 +158,7 @@ class Call(Generic[T]):
             self._inside = False
 
     def cancel(self, by: str) -> None:
-        """Give the call up, from any thread. A call that is over is not touched."""
+        """Cancel the call, from any thread. Does nothing to a call that is over."""
         if sys.is_finalizing():
             return
         with self._lock:
@@ -175,33 +175,31 @@ class Call(Generic[T]):
         self._lock = threading.RLock()
 
     def abandon(self) -> None:
-        """For finalizers: nobody refers to the call any more. It is closed, and its sinks are told, from the
-        supervisor's side (:mod:`llmwatch.watch.dropped`). Takes no lock and calls nothing of the user's.
+        """For finalizers, when nothing refers to the call any more: close it and call its sinks.
+
+        That is done from the supervisor's side (:mod:`llmwatch.watch.dropped`). Takes no lock, runs no user code.
         """
         attempt = self._latest
         if attempt is not None and not self._finished and not self._dropped and self._process == os.getpid():
-            # Of what was inherited the parent tells.
+            # A call inherited by a forked child is the parent's to report.
             self._dropped = True
             attempt.abandon(self.close)
 
     def leave_at_exit(self, threads: Container[int]) -> None:
-        """The interpreter exits. Where none of ``threads``, which go on till then, may be reading the call, it is
-        closed and told of as one that was dropped.
-        """
+        """At exit: close the call as a dropped one, unless one of ``threads``, which still run, may be reading it."""
         if self._inside or self._dropped or self._process != os.getpid() or self._thread in threads:
             return
         self._dropped = True
         CLOSING.put(functools.partial(self.close, "lifecycle"))
 
     def close(self, by: str = "user") -> None:
-        """The caller wants no more. An answer that is complete goes on draining."""
+        """End the call: the caller reads no more. A complete answer continues to drain."""
         if self._finished or sys.is_finalizing():
-            # A stream that is still open when the interpreter goes was ended at exit, and the thread that holds its
-            # lock may be frozen.
+            # The exit handlers have ended a stream that is still open, and a frozen thread may hold its lock.
             return
         attempt = self._attempt
         if attempt is not None and attempt.verdict is None and attempt.stats.end == "terminal":
-            # Who has its end mark has all of the answer, whether or not the body is over.
+            # With its end mark the answer is complete, even if the body is not over.
             attempt.accept()
         verdict = None if attempt is None else attempt.verdict
         if attempt is not None and verdict is not None and verdict.kind is VerdictKind.DONE and not self._options.plain:
@@ -209,12 +207,12 @@ class Call(Generic[T]):
             return
         left = verdict is None or (self._dropped and verdict.kind is VerdictKind.CANCELLED and not self.cancelled_by)
         if attempt is not None and left and _is_failure(attempt.stats.fault):
-            # He leaves because of what he has read.
+            # The caller leaves because of what was read.
             attempt.cancel("user")
             self._succeed(self._observe(attempt))
             return
         if attempt is not None and verdict is not None and verdict.kind in (VerdictKind.KILLED, VerdictKind.FAILED):
-            # It had failed before its caller left, who has only not come to the error yet.
+            # The attempt failed before the caller left; the caller has not reached the error yet.
             self._left_failed(self._observe(attempt))
             return
         self.cancel(by)
@@ -222,11 +220,11 @@ class Call(Generic[T]):
         self._finish("cancelled", cancelled_error(self.cancelled_by or by))
 
     def give_up(self) -> None:
-        """Close the call, whose caller was interrupted and reads nothing more."""
+        """Close the call after an interruption of its caller, which reads nothing more."""
         attempt = self._latest
         self.close()
         if attempt is not None:
-            # What came meanwhile may hold a connection, and the supervisor the attempt for as long as its limits last.
+            # Late items may hold a connection, and the supervisor keeps the attempt for as long as its limits run.
             attempt.forgo()
 
     def _left_failed(self, ended: Ended) -> None:
@@ -237,7 +235,7 @@ class Call(Generic[T]):
         self._finish("failed", ended.error)
 
     def raise_cancelled(self) -> NoReturn:
-        """End the call as cancelled."""
+        """End the call as cancelled and raise."""
         error = cancelled_error(self.cancelled_by or "user")
         self._observe_cancelled()
         self._stop(error, None)
@@ -253,7 +251,7 @@ class Call(Generic[T]):
             self._inside = False
 
     def _break_off(self, error: BaseException) -> None:
-        """Ctrl-C, or an exception of the user's own code: whichever it is, nothing of this call goes on."""
+        """End the call after Ctrl-C or an exception of the user's code; llmwatch's own errors have ended it."""
         if isinstance(error, LLMWatchError):
             return
         if self._attempt is None:
@@ -265,7 +263,7 @@ class Call(Generic[T]):
     def _begin_call(self) -> None:
         outer = serving()
         if outer is not None:
-            # Weakly, so that a call which is dropped is not kept by the one around it.
+            # Weakly: the attempt around a dropped call must not keep it alive.
             inner = ChildCallHandle(_weakly_ended(weakref.WeakMethod(self.cancel)))
             outer.adopt(inner)
             self._release = functools.partial(outer.disown, inner)
@@ -283,7 +281,7 @@ class Call(Generic[T]):
         self._begin_attempt()
 
     def _fail_over(self) -> None:
-        """Where the first attempt would have to wait, ``on_retry`` is asked whether it is to go elsewhere."""
+        """If the first attempt would have to wait, ask ``on_retry`` whether to send it elsewhere."""
         hook = self.retry.on_retry
         error = None
         if hook is not None:
@@ -336,7 +334,7 @@ class Call(Generic[T]):
         return limits.lowered(options.caps, options.caps_source) if options.caps else limits
 
     def _loading_time(self) -> float:
-        """Seconds for which a local server may load its model: as long as it might be silent."""
+        """Seconds for which a local server may load its model: its ``ttfb``; 0 for any other profile."""
         ttfb = self.limits.value("ttfb")
         return 0.0 if self.limits.profile != "local" else float("inf") if ttfb is None else ttfb
 
@@ -379,13 +377,13 @@ class Call(Generic[T]):
             self._remember(ended, cancelled=True)
 
     def _remember(self, ended: Ended, *, cancelled: bool = False) -> None:
-        """The attempt is over and becomes history."""
+        """Record a finished attempt in the history."""
         self._planner.attempt_over(ended.error, cancelled=cancelled)
         self._history.attempts.append(ended.record)
         self._attempt = None
 
     def _note_unsent(self, ended: Ended) -> None:
-        """An attempt was ended from outside: if it had sent nothing, the resend that it was did not take place."""
+        """If an attempt that was ended from outside had sent nothing, the resend did not take place."""
         if ended.facts.sent is Sent.NO:
             self._history.not_carried_out()
 
@@ -394,7 +392,7 @@ class Call(Generic[T]):
         self._planner.attempt_over(None, cancelled=False)
         self._history.attempts.append(ended.record)
         if ended.fault is not None and _is_failure(ended.fault):
-            # It was handed on, for its reader to find.
+            # The faulty answer was handed on as it came; its reader judges it.
             self._finish("failed", ended.fault)
             return
         if ended.record.end == "finish":
@@ -407,7 +405,7 @@ class Call(Generic[T]):
         self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
 
     def _fail(self, ended: Ended) -> None:
-        """A failed attempt: returns after the wait if another is to follow, raises if none is."""
+        """Judge a failed attempt. Returns after the wait if another attempt follows, else raises."""
         error = ended.error
         assert error is not None
         if not isinstance(error, LLMWatchError):
@@ -423,13 +421,13 @@ class Call(Generic[T]):
         self._carry_out(ended, error, plan, wait)
 
     def _carry_out(self, ended: Ended, error: LLMWatchError, plan: Plan, wait: float) -> None:
-        """Returns after the wait if another attempt is to follow, raises if none is."""
+        """Returns after the wait if another attempt follows, else raises."""
         history = self._history
         error.retryable, error.recovery = plan.could_work, plan.recovery
         self._remember(ended)
         if plan.recovery.decision is not Decision.RETRY:
             self._raise(error, plan)
-        # Nobody raises it, and its traceback would keep the attempt, which keeps it.
+        # Not raised: its traceback would keep the attempt alive, which keeps the error.
         error.__traceback__ = None
         history.decided(plan, wait, most=self.retry.max_attempts, carried_out=True)
         history.resent(ended, plan)
@@ -454,7 +452,7 @@ class Call(Generic[T]):
         )
 
     def _back_off(self, wait: float) -> None:
-        """Wait before a resend. Ctrl-C interrupts it, and a cancellation ends the call in it."""
+        """Wait before a resend. Ctrl-C interrupts the wait; a cancellation ends the call."""
         self._wait(lambda: False, self._clock.now() + wait)
 
     def _prepare_resend(self, error: LLMWatchError) -> None:
@@ -465,8 +463,9 @@ class Call(Generic[T]):
         self.limits = self._resolve_limits()
 
     def _pass_gate(self, error: LLMWatchError | None) -> None:
-        """Wait until the next attempt may go out to its origin. Where that takes too long the call ends, with
-        ``error`` if it has sent something.
+        """Wait until the gate of the origin lets the next attempt out.
+
+        If that takes too long the call ends, with ``error`` if an attempt was sent.
         """
         turn = self._planner.line_up(self._request, tuple(_around()), self._notify)
         before, _in_line.turns = _in_line.turns, (*_in_line.turns, turn)
@@ -484,7 +483,6 @@ class Call(Generic[T]):
             if delay is None:
                 return
             if until != delay.until:
-                # Another wait than the one before.
                 until, began = delay.until, now
             ends = planner.bears_until(delay, began, now)
             if ends is None and planner.goes_anyway(delay, now):
@@ -502,7 +500,7 @@ class Call(Generic[T]):
             self._wait_for(turn, min(ends, delay.look_at))
 
     def _wait_for(self, turn: Turn, until: float) -> None:
-        """Wait until ``turn`` is let out or its time has come. A cancellation ends the call in it."""
+        """Wait until ``turn`` is let out or until ``until``. A cancellation ends the call."""
         began = self._clock.now()
         try:
             self._wait(lambda: turn.permit is not None or turn.stirred, until)
@@ -510,7 +508,7 @@ class Call(Generic[T]):
             self._planner.waited += self._clock.now() - began
 
     def _wait(self, ready: Callable[[], bool], until: float) -> None:
-        """Wait between attempts until ``ready()`` or ``until``, and tell of it. A cancellation ends the call in it."""
+        """Wait between attempts until ``ready()`` or ``until``, with notices. A cancellation ends the call."""
 
         def over() -> bool:
             return self.cancelled_by is not None or ready()
@@ -531,9 +529,7 @@ class Call(Generic[T]):
     # -- the end ------------------------------------------------------------
 
     def empty_error(self, why: str | None) -> EmptyStream:
-        """For a caller to whom an answer with nothing in it is none; ``why`` is what its provider says of that. The
-        call itself went well, and stays so in its record.
-        """
+        """The error for a caller that accepts no empty answer; ``why``: the provider's reason. The call succeeded."""
         reason = "" if why is None else f" {why}"
         error = EmptyStream(
             f"The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.{reason}",
@@ -545,7 +541,7 @@ class Call(Generic[T]):
         return error
 
     def _stop(self, error: LLMWatchError, facts: Facts | None) -> NoReturn:
-        """End the call with an error that no attempt has brought about."""
+        """End the call with an error that no attempt caused."""
         self._raise(error, self._planner.stop(error, facts, self.cancelled_by))
 
     def _raise(self, error: LLMWatchError, plan: Plan) -> NoReturn:
@@ -564,15 +560,15 @@ class Call(Generic[T]):
         try:
             with self._lock:
                 if self._finished:
-                    # Another thread has closed the call meanwhile: it is over once.
+                    # Another thread has closed the call meanwhile; it ends once.
                     return
                 self._finished = mine = True
-                # An error that was raised keeps this call by its frames, and the attempt keeps the error.
+                # A raised error keeps this call alive by its frames, and the attempt keeps the error.
                 self._latest = None
                 _open.pop(id(self), None)
             self._settle(outcome, error)
         except BaseException:
-            # Other calls wait for what this one gives back, and a second time changes nothing.
+            # Other calls wait for what this call gives back. Settling twice changes nothing.
             if mine:
                 self._settle(outcome, error)
             raise
@@ -620,7 +616,7 @@ def _answered(turn: Turn, clock: Clock) -> None:
 
 
 class _InLine(threading.local):
-    """The attempts of this thread that wait before a gate, while a notice callback of theirs makes calls of its own."""
+    """The turns of this thread that wait before a gate while a notice callback makes calls of its own."""
 
     turns: tuple[Turn, ...] = ()
 
@@ -629,7 +625,7 @@ _in_line = _InLine()
 
 
 def _around() -> Iterator[object]:
-    """The attempts that wait for what this thread does, and those that it will make next."""
+    """The turns and attempts that wait for what this thread does now."""
     yield from _in_line.turns
     outer: Attempt[Any] | None = serving()
     while outer is not None:
@@ -638,7 +634,7 @@ def _around() -> Iterator[object]:
 
 
 def _is_failure(fault: LLMWatchError | None) -> bool:
-    """Whether an answer that was handed on failed. A document where events were asked for may be what is wanted."""
+    """Whether an answer that was handed on failed. A document in place of events may be what the caller wants."""
     return isinstance(fault, (ProviderError, MalformedEvent))
 
 
@@ -661,7 +657,7 @@ def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Calla
 
 
 def _leave_open_calls() -> None:
-    """At exit: calls that nobody has closed. The main thread is here, and those that are not daemons have ended."""
+    """At exit: end the calls that are still open. The main thread runs this; non-daemon threads have ended."""
     if not _open:
         return
     threads = _threads() - {threading.get_ident()}
@@ -672,8 +668,9 @@ def _leave_open_calls() -> None:
 
 
 def _threads() -> set[int]:
-    """The threads that there are, also those that Python has not started. Without the garbage collector, since the look
-    does not always come back otherwise (CPython 3.11.7).
+    """The identifiers of all threads, those included that Python did not start.
+
+    The garbage collector is off meanwhile: with it the look-up does not always return (CPython 3.11.7).
     """
     collects = gc.isenabled()
     gc.disable()
@@ -689,7 +686,7 @@ atexit.register(_leave_open_calls)
 
 @in_child
 def _leave_to_parent() -> None:
-    """In a forked child: the calls that are open are the parent's, and may be closed here all the same."""
+    """In a forked child: open calls belong to the parent. They may be closed here all the same."""
     for reference in list(_open.values()):
         call = reference()
         if call is not None:

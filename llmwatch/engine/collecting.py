@@ -1,4 +1,4 @@
-"""A call whose outcome is a whole answer: it is looked at once more before it is handed out."""
+"""A call whose outcome is a whole answer, which is judged once more before it is handed out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["CollectingCall"]
 class CollectingCall(Call[Event]):
     """A call that hands out nothing before the end of the answer.
 
-    An attempt that went well has failed all the same where its answer cannot be used: one that asks for a tool and does
-    not say how. Nothing of it was delivered, so it may be resent, once, like any other that broke off in the middle.
+    An attempt without an error still fails if its answer asks for a tool call that is not whole. Nothing was delivered,
+    so the request may be resent once, as after any failure in the middle of an answer.
     """
 
     def answer(self) -> Collector:

@@ -1,7 +1,7 @@
-"""Errors that are ours and a library's at once.
+"""Errors that belong to llmwatch and to another library at once.
 
-Code that catches the library's exception goes on catching it, and what llmwatch knows (limit, phase, record, recovery)
-is on it. Tracebacks and logs name our class, which a user finds in the documentation.
+Code that catches the library's exception still catches them, and they carry what llmwatch knows (limit, phase, record,
+recovery). Tracebacks and logs show the name of llmwatch's class, which its documentation explains.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from llmwatch.errors import LLMWatchError, rebuilt
 __all__ = ["also", "copy_of"]
 
 _LEFT_BEHIND = frozenset({"request", "_request", "response"})
-"""Attributes that are not pickled: they hold credentials, and an open connection."""
+"""Attributes that are not pickled: they hold credentials or an open connection."""
 
 
 def also(error: LLMWatchError, module: str, *names: str) -> LLMWatchError:
-    """``error`` as an instance of its own class and of the exceptions ``names`` of ``module`` at once, with the same
-    cause.
-    """
+    """``error`` as an instance of its own class and of the exceptions ``names`` of ``module``, with the same cause."""
     return _like(error, _combined(type(error), module, names))
 
 
 def copy_of(error: LLMWatchError) -> LLMWatchError:
-    """``error`` without its traceback, and so without the frames that it was raised in."""
+    """``error`` without its traceback, and so without the frames that raised it."""
     return _like(error, type(error))
 
 
@@ -37,7 +35,7 @@ def _like(error: LLMWatchError, cls: type[LLMWatchError]) -> LLMWatchError:
 
 
 class _Combined:
-    """Pickles as what is ours and the names of what is not."""
+    """Pickles as llmwatch's class and the names of the library's."""
 
     _parts: tuple[type[LLMWatchError], str, tuple[str, ...]]
 
@@ -53,7 +51,7 @@ def _unpickled(
     try:
         cls = _combined(ours, module, names)
     except (ImportError, AttributeError):
-        # Read where the library is not installed.
+        # Unpickled where the library is not installed.
         return rebuilt(ours, message, {name: value for name, value in state.items() if name not in _LEFT_BEHIND})
     return rebuilt(cls, message, state)
 
@@ -62,7 +60,7 @@ _classes: dict[tuple[type[LLMWatchError], str, tuple[str, ...]], type[LLMWatchEr
 
 
 def _combined(ours: type[LLMWatchError], module: str, names: tuple[str, ...]) -> type[LLMWatchError]:
-    """The class that is all of them; made once, since two of them would not catch each other."""
+    """The class that combines them. It is made once: two such classes would not catch each other."""
     parts = (ours, module, names)
     known = _classes.get(parts)
     if known is not None:
@@ -75,5 +73,5 @@ def _combined(ours: type[LLMWatchError], module: str, names: tuple[str, ...]) ->
         "_parts": parts,
     }
     made = type(ours.__name__, (_Combined, ours, *(getattr(library, name) for name in names)), members)
-    # Another thread may have been faster.
+    # Another thread may have made the class first.
     return _classes.setdefault(parts, made)

@@ -1,6 +1,4 @@
-"""What a call has behind it: its attempts, its decisions, and what they still allow. Used by the caller's thread
-alone.
-"""
+"""The past of one call: its attempts, its decisions, and what they used up. Used by the caller's thread only."""
 
 from __future__ import annotations
 
@@ -16,30 +14,31 @@ __all__ = ["History"]
 
 @dataclass(slots=True)
 class History:
-    """Earlier attempts of one call. They are history: only the current attempt's facts decide."""
+    """Earlier attempts of one call. Only the current attempt's facts decide; these count what was used up."""
 
     attempts: list[AttemptRecord] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
     partial_resends: int = 0
     free_resends: int = 0
     loading: int = 0  # resends to a server that loads its model
-    adapter_resends: int = 0  # those that an adapter's own retries have asked for
+    adapter_resends: int = 0  # resends that an adapter's own retries asked for
     patience: int = 0
 
     @property
     def number(self) -> int:
-        """Which attempt comes next, or runs now, from 1."""
+        """The number of the current or next attempt, from 1."""
         return len(self.attempts) + 1
 
     @property
     def counted(self) -> int:
-        """The same without the free resend, those to a server that loads its model, and those that an adapter has
-        asked for: they are outside the number of attempts that are allowed.
+        """The attempts that count towards ``max_attempts``.
+
+        Not counted: the free resend, resends to a server that loads its model, and those that an adapter asked for.
         """
         return self.number - self.free_resends - self.loading - self.adapter_resends
 
     def resent(self, ended: Ended, plan: Plan) -> None:
-        """The attempt will be followed by another: remember what that used up."""
+        """Count what the resend after this attempt uses up."""
         facts = ended.facts
         content = bool(facts.text or facts.reasoning or facts.tool_input or facts.tool_call)
         self.partial_resends += content
@@ -48,7 +47,7 @@ class History:
         self.patience += ended.verdict.kind is VerdictKind.KILLED and not content
 
     def decided(self, plan: Plan, wait: float | None, *, most: int, carried_out: bool) -> None:
-        """Keep a decision. A planned resend that did not come about stays, as one that was not carried out."""
+        """Record a decision. A planned resend that does not happen stays, marked as not carried out."""
         outside = carried_out and (plan.free or plan.reason is Reason.ADAPTER_RETRIES)
         self.decisions.append(
             DecisionRecord(
@@ -65,11 +64,11 @@ class History:
         )
 
     def not_carried_out(self) -> None:
-        """The resend that was decided on last did not take place."""
+        """Mark the resend that was decided on last as not carried out."""
         self.decisions[-1:] = [replace(one, carried_out=False) for one in self.decisions[-1:]]
 
     def settled(self, *, recovered: bool) -> tuple[DecisionRecord, ...]:
-        """The decisions, now that it is known what came of them."""
+        """The decisions, each with its outcome."""
         if not self.decisions:
             return ()
         last = len(self.decisions) - 1

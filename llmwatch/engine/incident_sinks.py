@@ -1,4 +1,4 @@
-"""Where incidents go without being asked: the logger, and the file that the environment names."""
+"""The sinks that receive incidents by default: the logger, and the file that the environment names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["incident_sinks"]
 
-# Those that could be opened once in this process, by their absolute paths, and as they were named, for when the working
-# directory is gone, or is another in which no file can be made. A dict's own operations suffice: two threads that open
-# the same log at once both find it in order, and one of the two sinks stays.
+# The logs that were opened in this process, by absolute path and by the name given. The latter serves when the working
+# directory is gone, or is another one in which no file can be made. No lock: if two threads open the same log at once,
+# setdefault() keeps one of the two sinks.
 _opened: dict[str, IncidentLog] = {}
 
 
@@ -24,8 +24,8 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
     """The sinks of every call.
 
     Raises :class:`ConfigError` for an incident log that cannot be written and never could be in this process: the
-    variable is wrong. One that was in order and is lost harms no call; :class:`IncidentLog` says so. A relative name
-    is looked up in each working directory; where it cannot be opened, the file of an earlier one stays the log.
+    variable is wrong. A log that is lost later harms no call; :class:`IncidentLog` reports it. A relative name is
+    looked up in each working directory. If it cannot be opened there, the file of an earlier directory stays the log.
     """
     path = incident_log(environ)
     if path is None:

@@ -1,4 +1,4 @@
-"""What a caller can be told while it waits: for a terminal that shows signs of life, never for decisions."""
+"""Notices to a waiting caller: signs of life for a terminal, not a basis for decisions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitNotice:
-    """Nothing has come for a while. Seconds throughout.
+    """Nothing has come for a while. All times are in seconds.
 
-    ``phase`` is where the call stands, one of :data:`llmwatch.records.PHASES`: ``backing_off`` while it waits before
-    ``attempt``, which is to come then. ``limit`` is the limit that expires next and ``expires_in`` the time until then;
-    both are ``None`` where no limit runs.
+    ``phase`` is one of :data:`llmwatch.records.PHASES`; ``backing_off`` means that the call waits before ``attempt``.
+    ``limit`` is the limit that expires next, in ``expires_in`` seconds; both are ``None`` if no limit runs.
     """
 
     attempt: int
@@ -39,11 +38,11 @@ class WaitNotice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryNotice:
-    """An attempt has failed and will be followed by another after ``wait`` seconds.
+    """An attempt has failed, and another follows after ``wait`` seconds.
 
-    ``of`` is how many attempts are allowed, ``phase`` where the failed one stood, ``limit`` the limit that ended it
-    (``None`` if none did), ``cause`` the failure in one word, which is the limit's name where there is one, ``record``
-    what happened.
+    ``of`` is the number of attempts allowed, ``phase`` where the failed attempt stood, ``limit`` the limit that ended
+    it (``None`` if none did), ``cause`` the failure in one word (the limit's name if there is one), ``record`` the
+    record of the failed attempt.
     """
 
     attempt: int
@@ -58,11 +57,11 @@ class RetryNotice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelayNotice:
-    """An attempt has to wait before it goes out, for up to ``wait`` seconds until it is looked at again.
+    """An attempt has to wait before it is sent, for up to ``wait`` seconds until the next check.
 
-    ``cause``: ``pace`` (another call was told to wait by the provider, or calls were refused as they came too fast),
-    ``breaker`` (the origin answers nobody) or ``budget`` (too many resends); ``message`` says it in words. ``attempt``
-    is the one to come, and ``phase`` is ``backing_off``.
+    ``cause`` is ``pace`` (the provider told another call to wait, or refuses calls that come too fast), ``breaker``
+    (the origin answers no call) or ``budget`` (too many resends). ``message`` explains it. ``attempt`` is the next
+    attempt, and ``phase`` is ``backing_off``.
     """
 
     attempt: int
@@ -74,20 +73,20 @@ class DelayNotice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressNotice:
-    """Something came: an earlier notice no longer holds."""
+    """Something came: the earlier notice no longer holds."""
 
     attempt: int
 
 
 Notice = WaitNotice | RetryNotice | DelayNotice | ProgressNotice
-"""What a callback is told of."""
+"""What a callback receives."""
 
 NoticeCallback = Callable[[Notice], None]
-"""What ``on_notice`` takes."""
+"""The type of ``on_notice``."""
 
 
 class _Telling(threading.local):
-    """The callbacks that are at work in this thread."""
+    """The callbacks that run in this thread."""
 
     callbacks: tuple[NoticeCallback, ...] = ()
 
@@ -96,7 +95,7 @@ _telling = _Telling()
 
 
 class Notifier:
-    """Waits for an attempt on behalf of its caller, and tells about it every now and then."""
+    """Waits for an attempt on behalf of its caller, and calls the callback at intervals."""
 
     def __init__(self, callback: NoticeCallback | None, every: float, clock: Clock) -> None:
         self._callback = callback
@@ -105,8 +104,9 @@ class Notifier:
         self._told = False
 
     def tell(self, notice: Notice) -> None:
-        """Call the callback. What it raises is logged, once a minute, and harms nobody. It is told nothing of calls
-        that it makes itself.
+        """Call the callback. Its exceptions are logged, once a minute, and do not affect the call.
+
+        A callback is not called about calls that it makes itself.
         """
         callback = self._callback
         if callback is None or any(one is callback for one in _telling.callbacks):
@@ -125,11 +125,11 @@ class Notifier:
             _telling.callbacks = _telling.callbacks[:-1]
 
     def until(self, at: float) -> float:
-        """The end of the next stretch of waiting for ``at``, after which there may be something to tell."""
+        """When to interrupt a wait until ``at``, for a notice."""
         return at if self._callback is None else min(at, self._clock.now() + self._every)
 
     def backing_off(self, number: int, *, since: float, deadline_at: float | None) -> None:
-        """The call still waits before its attempt ``number``, as it has ``since`` then."""
+        """Tell that the call still waits before attempt ``number``; the wait began at ``since``."""
         now = self._clock.now()
         self.tell(
             WaitNotice(
@@ -142,7 +142,7 @@ class Notifier:
         )
 
     def take(self, attempt: Attempt[T], number: int) -> list[T] | None:
-        """What ``attempt.take()`` returns, with a notice for each stretch of waiting."""
+        """The result of ``attempt.take()``, with a notice for each interval of waiting."""
         if self._callback is None:
             return attempt.take()
         began = self._clock.now()

@@ -1,4 +1,4 @@
-"""From what happened to what is remembered: the facts, the error and the record of an attempt."""
+"""The facts, the error and the record of a finished attempt."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from llmwatch.watch.stats import AttemptStats
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 
-# Characters of a header's value that are looked at; of a longer one only the beginning is shown anyway.
+# Characters of a header's value that are scrubbed; of a longer value only the beginning is shown anyway.
 _MOST_VALUE = 1000
 _OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
-# What a record has an instant of. An answer that is refused has its headers at the latest when that is seen.
+# The instants that a record keeps. The headers of a refused answer have come when the refusal is seen, at the latest.
 _TIMED = {
     Seen.BEGUN: "queued",
     Seen.CONNECTED: "connected",
@@ -43,9 +43,9 @@ _CANCELLED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An attempt that is over: its verdict, its facts, and the error that it means (``None`` if it is done).
+    """A finished attempt: its verdict, facts, record, and the error that it means (``None`` if it succeeded).
 
-    ``fault``: what is wrong with an answer that was handed on as it came.
+    ``fault`` is what is wrong with an answer that was handed on as it came.
     """
 
     verdict: Verdict
@@ -56,7 +56,7 @@ class Ended:
 
 
 def cancelled_error(by: str) -> Cancelled:
-    """The error of a call that was given up by ``user`` or ``lifecycle``."""
+    """The error of a call that ``user`` or ``lifecycle`` cancelled."""
     return Cancelled(_CANCELLED[by], by=by)
 
 
@@ -72,11 +72,10 @@ def observe(
     deliverable: bool,
     error: BaseException | None = None,
 ) -> Ended:
-    """Everything that is known of an attempt with a verdict. ``deliverable``: what it lets through reaches the user
-    at once.
+    """Everything known about an attempt with a verdict. ``deliverable``: what it delivers reaches the user at once.
 
-    ``error`` stands for the verdict's own where the attempt went well and its answer did not (an HTTP status in a
-    plain call). It is scrubbed here; the verdict's was by the worker.
+    ``error`` replaces the verdict's own error if the attempt succeeded and its answer did not (an HTTP status in a
+    plain call). It is scrubbed here; the worker has scrubbed the verdict's.
     """
     verdict = attempt.verdict
     assert verdict is not None
@@ -112,7 +111,7 @@ def _facts(
     kinds = dict(stats.events)
     sent_at = marks.get(Seen.SENT)
     return Facts(
-        # An answer to what the connection could not say was sent.
+        # An answer proves that the request was sent, even if the connection could not tell.
         sent=Sent.YES if stats.sent == "no" and stats.status is not None else Sent(stats.sent),
         headers=stats.status is not None,
         first_byte=stats.response_bytes > 0 or stats.answering,
@@ -190,7 +189,7 @@ def _record(
 ) -> AttemptRecord:
     stats = attempt.stats
     if stats.fault is not None and (error is None or isinstance(error, Cancelled)):
-        # What the caller found wrong, and why he may have left.
+        # The fault that the caller found, and perhaps the reason for leaving.
         error = stats.fault
     failure = None if error is None else failure_of(error)
     said = _said(stats, request, failed=error is not None)
@@ -238,7 +237,7 @@ def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:
 
 
 def _said(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
-    """The values that are kept of the answer's headers, without what they repeat of the request's secrets."""
+    """The values kept of the answer's headers, without the request's secrets."""
     kept = {"request_id": stats.request_id}
     if failed:
         kept.update(content_type=stats.content_type, content_encoding=stats.content_encoding)
@@ -262,13 +261,13 @@ def _evidence(stats: AttemptStats, said: dict[str, str | None], error: BaseExcep
     if isinstance(cause, Summary):
         found.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
     kept = {name: value for name, value in found.items() if value is not None}
-    # What was cut on its way here is incomplete too.
+    # A value that was cut earlier is incomplete too.
     cut = sum(isinstance(value, str) and redact.is_cut(value) for value in kept.values())
     return {**kept, OMITTED: cut} if cut else kept or None
 
 
 def _message(error: BaseException) -> str:
-    # A foreign exception's text was not written with records in mind; its class says enough. The record scrubs ours.
+    # A foreign exception's text may hold anything; its class is enough. The record scrubs llmwatch's own messages.
     return str(error) if isinstance(error, LLMWatchError) else f"{type(error).__name__} raised by the caller's code"
 
 

@@ -1,4 +1,4 @@
-"""What the user asked for: one request, looked at once and sent as often as is safe."""
+"""The user's request: examined once, and sent as often as is safe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["CallRequest"]
 _LARGE = 4 * 1024 * 1024
 
 _CREDENTIAL = re.compile(r"auth|api[-_]?key|subscription[-_]key|access[-_]?key|token|secret")
-"""In the name of a header that carries a credential."""
+"""Matches the name of a header that carries a credential."""
 
 _KEYWORDS = frozenset(
     [
@@ -47,12 +47,11 @@ _KEYWORDS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
-    """A request in the words of requests.
+    """A request in the terms of requests.
 
-    ``body`` is the parsed JSON body, ``None`` if there is none or it is not JSON; ``readable`` says whether the body
-    could be looked into; ``size`` is in bytes (0 if unknown); ``replayable`` whether it can be sent again, which an
-    iterator cannot, nor what has credentials that belong to one connection. ``trail`` is where redirects have led the
-    attempts of its call so far.
+    ``body`` is the parsed JSON body, ``None`` if there is none or it is not JSON. ``readable``: the body could be
+    examined. ``size`` is in bytes, 0 if unknown. ``replayable``: the request can be sent again. An iterator cannot, nor
+    can credentials that belong to one connection. ``trail`` holds the redirects of the call's attempts so far.
     """
 
     method: str
@@ -69,9 +68,7 @@ class CallRequest:
 
     @classmethod
     def build(cls, method: str, url: str, kwargs: Mapping[str, Any]) -> CallRequest:
-        """Check what can be checked before a thread is started. Raises ``TypeError``, :class:`ConfigError` and what
-        requests raises.
-        """
+        """Check what needs no thread. Raises ``TypeError``, :class:`ConfigError` and what requests raises."""
         unknown = sorted(set(kwargs) - _KEYWORDS)
         if unknown:
             raise TypeError(
@@ -86,12 +83,13 @@ class CallRequest:
 
     @classmethod
     def of(cls, prepared: requests.PreparedRequest) -> CallRequest:
-        """What somebody else has prepared, as it is. A large body is looked into only if it may hold a prompt: parsed,
-        somebody's data take many times their size.
+        """A request that another library has prepared.
+
+        A large body is parsed only if it may hold a prompt: parsed data take many times their size.
         """
         asked = {"headers": prepared.headers, "data": prepared.body}
         if _is_bound(prepared.headers):
-            # Elsewhere the server takes it for a wrong password.
+            # On another connection the server takes the credentials for a wrong password.
             return replace(cls._of(prepared, asked), replayable=False)
         return cls._of(prepared, asked)
 
@@ -105,7 +103,7 @@ class CallRequest:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port. Raises ``ValueError`` where the URL has a host or port that cannot be read."""
+        """Scheme, host and port. Raises ``ValueError`` for an invalid host or port."""
         if self._origin is None:
             parts = urlsplit(self.url)
             port = f":{parts.port}" if parts.port else ""
@@ -116,9 +114,7 @@ class CallRequest:
         return self._origin
 
     def check_origin(self) -> None:
-        """Raise :class:`ConfigError` where the URL has a host or port that cannot be read: a request that another
-        library has prepared, or that a redirect leads to, may have one.
-        """
+        """Raise :class:`ConfigError` for an invalid host or port, as a prepared request or a redirect may have."""
         try:
             _ = self.origin
         except ValueError:
@@ -126,14 +122,14 @@ class CallRequest:
 
     @property
     def host(self) -> str:
-        """Host and port as a person writes them."""
+        """Host and port for a reader."""
         return self.origin.partition("://")[2]
 
     def account(self, salt: bytes) -> str:
-        """Model and credential, as a hash: requests with the same one share a provider's rate limit.
+        """Model and credential as a hash: requests with the same hash share a provider's rate limit.
 
-        What a session or an authentication object adds is the same for all requests that it adds it to, and is told
-        apart by the object. Of an AWS signature only the key's name counts.
+        What a session or an authentication object adds is the same for all its requests; the object's identity stands
+        for it. Of an AWS signature only the key's name counts.
         """
         body = self.body if isinstance(self.body, Mapping) else {}
         named = body.get("model") or body.get("modelId") or urlsplit(self.url).path
@@ -147,13 +143,13 @@ class CallRequest:
         return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), key=salt, digest_size=16).hexdigest()
 
     def rewind(self) -> None:
-        """Before a resend: put a file body back to where it stood."""
+        """Before a resend: put a file body back to its starting position."""
         if self.rewind_to is not None:
             self.kwargs["data"].seek(self.rewind_to)
 
 
 def _is_bound(headers: Mapping[str, Any]) -> bool:
-    """Whether the credentials of a request are a step of a handshake on one connection (NTLM, Negotiate)."""
+    """Whether the credentials are a step of a handshake on one connection (NTLM, Negotiate)."""
     given = (headers.get(name) for name in ("Authorization", "Proxy-Authorization"))
     schemes = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in given if value]
     return any(scheme.lower().startswith(("ntlm ", "negotiate ")) for scheme in schemes)
@@ -183,7 +179,7 @@ def _look_into(kwargs: dict[str, Any]) -> dict[str, Any]:
     if kwargs.get("files"):
         return {"kwargs": kwargs, "readable": False, "replayable": False}
     if document is not None and not data:
-        # Serialised once for all attempts, and its size is known before the first.
+        # Serialised once for all attempts, so that its size is known before the first.
         encoded = _dumps(document)
         kwargs = {**kwargs, "data": encoded}
         kwargs.pop("json")
@@ -195,7 +191,7 @@ def _look_into(kwargs: dict[str, Any]) -> dict[str, Any]:
     if not data:
         return {"kwargs": kwargs}
     if isinstance(data, (Mapping, list, tuple)):
-        # A form: re-encoded for every attempt.
+        # A form: requests encodes it anew for every attempt.
         return {"kwargs": kwargs, "readable": False}
     position = _position(data)
     return {"kwargs": kwargs, "readable": False, "replayable": position is not None, "rewind_to": position}

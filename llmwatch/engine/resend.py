@@ -1,4 +1,4 @@
-"""The hook before a resend: another endpoint, new credentials, a smaller body."""
+"""The user's hook before a resend: another endpoint, new credentials, a smaller body."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ _CHANGEABLE = frozenset({"url", "headers", "json", "data", "params", "auth", "co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resend:
-    """What ``Retry(on_retry=...)`` is called with, after the wait and before the request is sent again.
+    """The argument of ``Retry(on_retry=...)``, which is called after the wait and before each resend.
 
-    ``attempt`` is the number of the attempt to come (2 for the first resend), ``error`` what ended the one before,
-    ``url`` where it is about to go, ``kwargs`` requests' keyword arguments that it is about to be sent with. Return
-    ``None`` to send the same again, or a mapping with what is to change: ``url``, ``headers`` (merged into the old
-    ones, whatever the case of their names; ``None`` as a value removes one, the session's too), ``json``, ``data``,
-    ``params``, ``auth``, ``cookies``.
+    ``attempt`` is the number of the next attempt (2 for the first resend), ``error`` the error of the last one, ``url``
+    and ``kwargs`` (requests' keyword arguments) what is about to be sent. Return ``None`` to send the same again, or a
+    mapping of changes: ``url``, ``headers`` (merged into the old ones, ignoring case; a ``None`` value removes a
+    header, the session's included), ``json``, ``data``, ``params``, ``auth``, ``cookies``.
 
-    Where the first attempt would have to wait, since its host answers nobody or has told another call to wait, the
-    function is called before that wait as well: with the number 1 and a :class:`~llmwatch.CircuitOpen`. What it returns
-    then is heeded where another host, model or credential is what it changes.
+    If the first attempt would have to wait, because its host answers no call or told another call to wait, the function
+    is also called before that wait, with the number 1 and a :class:`~llmwatch.CircuitOpen`. Its changes are then used
+    only if they give another host, model or credential.
     """
 
     attempt: int
@@ -45,8 +44,8 @@ class Resend:
 def changed_request(
     request: CallRequest, hook: Callable[[Resend], Mapping[str, Any] | None], attempt: int, error: LLMWatchError
 ) -> CallRequest:
-    """``request`` as ``hook`` wants it sent. A hook that raises or returns nonsense is logged, and the request stays
-    as it was.
+    """``request`` with the changes of ``hook``. If the hook raises or returns invalid changes, that is logged and
+    ``request`` is returned unchanged.
     """
     try:
         changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
@@ -72,13 +71,13 @@ def _changed(request: CallRequest, changes: Mapping[str, Any]) -> CallRequest:
     changed = CallRequest.build(request.method, changes.get("url") or request.url, kwargs)
     trail = request.trail
     if "url" in changes or "params" in changes:
-        # Where the old address has led to says nothing of the new one; what is left of the redirects does not grow.
+        # Where redirects led from the old address says nothing about the new one. The count of redirects stays.
         trail = Trail(hops=trail.hops)
     return replace(changed, trail=trail)
 
 
 def _merged(*sources: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The later ones win. A ``None`` stays: to requests it means that a session's header of that name is not sent."""
+    """Later sources win. A ``None`` value stays: it tells requests not to send the session's header of that name."""
     headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict()
     for source in sources:
         for name, value in (source or {}).items():

@@ -1,8 +1,7 @@
-"""What others say in an error of ours: the provider's words, and those of the libraries in between, which may quote it.
+"""Removes secrets and the prompt from the foreign text in llmwatch's errors: the provider's, or a library's.
 
-What looks like a key or token is masked wherever it stands. What was sent is known by comparison, secrets and prompt,
-and masked in what is not ours only, since a prompt may well be about an error of llmwatch, and a tool be called
-"stream".
+What looks like a key or token is masked everywhere. The secrets and the prompt that were sent are found by comparison,
+and masked in foreign text only: a prompt may be about an error of llmwatch, and a tool may be called "stream".
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ from llmwatch.transport.errors import Summary
 
 __all__ = ["masker", "scrubbed"]
 
-# A type or code by which a failure is classified is one word, and stays even if somebody asks what it means.
+# A type or code that classifies a failure is one word, and is kept even if the prompt asks about it.
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
 def scrubbed(error: LLMWatchError, request: CallRequest, secrets: Secrets) -> LLMWatchError:
-    """``error``, the same object, without ``secrets``, those of the requests that were made, without anything else that
-    looks like one, and without what it quotes of the prompt in ``request``.
+    """Remove ``secrets``, anything else that looks like a secret, and quotes of the prompt from ``error``.
+
+    ``secrets`` are those of the requests that were sent; the prompt is that of ``request``. Returns the same object.
     """
     foreign = _Foreign(request.body, secrets)
     error.message = redact.text(foreign.out_of(error))
@@ -38,13 +38,13 @@ def scrubbed(error: LLMWatchError, request: CallRequest, secrets: Secrets) -> LL
 
 
 def masker(request: CallRequest, secrets: Secrets) -> Callable[[str], str]:
-    """What takes ``secrets`` and quotes of the prompt in ``request`` out of words of others."""
+    """A function that removes ``secrets`` and quotes of the prompt in ``request`` from foreign text."""
     return _Foreign(request.body, secrets).masked
 
 
 @dataclass(frozen=True, slots=True)
 class _Foreign:
-    """What is not to be repeated, taken out of the words of others."""
+    """Masks secrets and the prompt in foreign text."""
 
     body: object
     secrets: Secrets
@@ -53,10 +53,10 @@ class _Foreign:
         return prompt.masked(self.secrets.masked(text), prompt_texts(self.body))
 
     def out_of(self, error: LLMWatchError) -> str:
-        """The message of ``error``; its type and code, where it has them, are changed in place."""
+        """The message of ``error``, masked. The error's type and code, if any, are masked in place."""
         message = error.message
         if isinstance(error, NotAStream):
-            # What it quotes is the title of a page.
+            # The quote is the title of a page.
             ours, quote, rest = message.partition('"')
             theirs, end, more = rest.rpartition('"')
             return ours + quote + self.masked(theirs) + end + more
@@ -65,12 +65,12 @@ class _Foreign:
         ours, colon, theirs = message.partition(": ")
         if isinstance(error, ProviderError):
             if 300 <= (error.status or 0) < 400:
-                # All of it is ours, and where it leads to is masked already.
+                # The message is llmwatch's own, and the target of the redirect is masked already.
                 return message
             names = error.type, error.code
             error.type, error.code = self._name(error.type), self._name(error.code)
             if names != (error.type, error.code):
-                # They stand in front of the colon as well.
+                # Type and code stand before the colon as well.
                 return self.masked(message)
         return ours + colon + self.masked(theirs)
 
@@ -78,6 +78,6 @@ class _Foreign:
         if name is None or is_known_word(name):
             return name
         if self.secrets.masked(name) != name:
-            # As a whole: what is left of it could be a word that means something.
+            # Masked as a whole: the rest of it could be a word with a meaning.
             return redact.MASK
         return name if _WORD.fullmatch(name) else prompt.masked(name, prompt_texts(self.body))

@@ -1,4 +1,4 @@
-"""What a client lends to its calls, checked when it is made and not at the first call; and how one call differs."""
+"""The settings of a client, checked when the client is made, and the options of one call."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RequestKind(Enum):
-    """What the far side does until it is finished.
+    """What the server does until the answer is complete.
 
-    ``STREAM`` sends events as they come about. ``PLAIN`` is a model call that is silent and at work until it answers
-    whole, so a kill after sent means slow but alive. ``OTHER`` is anything else: its limits are those of a plain call,
-    but nothing says that it is at work.
+    ``STREAM`` sends events as they arise. ``PLAIN`` is a model call that is silent and at work until its whole answer,
+    so a kill after sent means slow but alive. ``OTHER`` is any other request: it has the limits of a plain call, but
+    nothing shows that the server is at work.
     """
 
     STREAM = "stream"
@@ -55,7 +55,7 @@ class RequestKind(Enum):
 
 
 class ClientSettings(TypedDict, total=False):
-    """The settings that every entry point takes; :class:`~llmwatch.Client` says what each means."""
+    """The settings that every entry point takes; :class:`~llmwatch.Client` explains each."""
 
     limits: Limits | None
     retry: Retry | None
@@ -71,12 +71,12 @@ class ClientSettings(TypedDict, total=False):
 
 
 def _nobody(attempt: Attempt[Any]) -> None:
-    """Nobody wants to know."""
+    """The default: the start of an attempt is reported to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a client lends to each of its calls. Seconds throughout; what is ``None`` is for the environment to say."""
+    """What a client lends to each of its calls. Times in seconds; the environment decides what is ``None``."""
 
     limits: Limits | None = None
     retry: Retry | None = None
@@ -102,14 +102,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """How a call differs from its client.
+    """The options of one call.
 
-    ``whole``: the caller gets nothing before the end, whatever the entry point. ``documents_whole``: nor anything of a
-    document that answers a plain call. ``strict``: what is wrong with an answer that is handed on as it came ends it.
-    ``redirected``: it is what a session makes of a redirected model call, and its answer has the bounds of that call.
-    ``adapter_retries`` are asked where nothing else sends again. ``timeouts`` are those of the request. ``caps`` may
-    lower the limits that apply, and never raises one: seconds by name, from ``caps_source``. ``ends_at``: where it goes
-    on with a call that was redirected, the end of that by its ``deadline``.
+    * ``whole``: the caller gets nothing before the end, whatever the entry point. ``documents_whole``: the same for a
+      document that answers a plain call. ``strict``: a fault in an answer that is handed on as it comes ends the call.
+    * ``redirected``: a session follows a redirect of a model call; the answer has the bounds of that call. ``ends_at``
+      is then the instant at which the ``deadline`` of that call ends.
+    * ``adapter_retries`` are asked if no other rule resends. ``timeouts`` are those of the request.
+    * ``caps`` lower limits and never raise one: seconds by name, from ``caps_source``.
     """
 
     request: CallRequest
@@ -130,13 +130,15 @@ class CallOptions:
 
     @property
     def plain(self) -> bool:
-        """A model call that is silent until it is finished."""
+        """Whether this is a model call that is silent until its answer is complete."""
         return self.request_kind is RequestKind.PLAIN
 
     @property
     def telling(self) -> bool:
-        """Whether the request's body says what comes of it at the far side. That of a model call does, whose tools it
-        names. Of anything else only the method says something, whatever ``on_retry`` may make of the body.
+        """Whether the request's body tells what the server will do.
+
+        The body of a model call does: it names the tools. For any other request only an idempotent method tells,
+        whatever ``on_retry`` makes of the body.
         """
         request = self.request
         if self.entry_point is EntryPoint.REQUEST:
@@ -147,13 +149,14 @@ class CallOptions:
 
     @property
     def decides_as(self) -> EntryPoint:
-        """The entry point by whose rules a failure is judged."""
+        """The entry point whose rules judge a failure."""
         return EntryPoint.COLLECT if self.whole else self.entry_point
 
 
 def checked_settings(**settings: Unpack[ClientSettings]) -> Settings:
-    """The arguments as :class:`Settings`. Raises :class:`~llmwatch.ConfigError` for invalid values, and
-    :class:`TypeError` for arguments of a wrong name or type.
+    """The arguments as :class:`Settings`.
+
+    Raises :class:`~llmwatch.ConfigError` for invalid values, :class:`TypeError` for a wrong name or type.
     """
     unknown = [name for name in settings if name not in ClientSettings.__annotations__]
     if unknown:

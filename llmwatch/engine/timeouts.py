@@ -1,4 +1,4 @@
-"""The time-outs that a request carries, in the words of limits."""
+"""The time-outs that a request carries, as limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["NO_TIMEOUTS", "Timeouts", "of_requests"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """What a request's own time-outs say: seconds by limit, ``None`` for none at all.
+    """A request's own time-outs: seconds by limit, ``None`` for no time-out.
 
-    They lower a limit and never raise one; those that ``stand`` for limits take the place of one that nobody set. Those
-    that are not ``heeded`` are noted in the record, and change nothing.
+    They lower an explicit limit and never raise it. If they ``stand`` for limits they replace a default, else they only
+    lower it. If they are not ``heeded`` they are recorded and change nothing.
     """
 
     seconds: Mapping[str, float | None] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Timeouts:
     heeded: bool = True
 
     def on(self, limits: EffectiveLimits) -> EffectiveLimits:
-        """``limits`` as they are with these."""
+        """``limits`` with these time-outs applied."""
         return limits.with_timeouts(self.seconds, stand=self.stand, heeded=self.heeded)
 
 
@@ -34,11 +34,11 @@ NO_TIMEOUTS = Timeouts()
 
 
 def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
-    """What requests' ``timeout=`` says.
+    """The meaning of requests' ``timeout=``, in seconds.
 
-    A number, a pair (connect, read), or urllib3's Timeout, in seconds: the first is ``connect``, the second ``ttfb``
-    and ``stale``, which is what a read time-out is: silence. ``None`` says nothing, and neither does ``None`` inside a
-    pair; 0 is no time-out at all. Raises :class:`~llmwatch.ConfigError` for invalid values.
+    A number, a pair (connect, read), or urllib3's Timeout. The first sets ``connect``; the second sets ``ttfb`` and
+    ``stale``, since a read time-out bounds silence. ``None``, also inside a pair, sets nothing; 0 means no time-out.
+    Raises :class:`~llmwatch.ConfigError` for invalid values.
     """
     if timeout is None:
         return NO_TIMEOUTS
@@ -57,7 +57,7 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
 
 
 def _refused(timeout: object, number: str) -> ConfigError:
-    """In the words that its user wrote, who has set no limit."""
+    """The error names ``timeout``, which the user wrote, and not a limit."""
     text = f"timeout={timeout!r} must be {number}, a pair (connect, read) of such, or None."
     return ConfigError(text, field="timeout", value=timeout)
 
@@ -66,7 +66,7 @@ def _pair(timeout: object) -> tuple[object, object]:
     if isinstance(timeout, tuple) and len(timeout) == 2:
         return timeout
     if hasattr(timeout, "connect_timeout"):
-        # urllib3's own kind, whose defaults are marker objects. Its read_timeout can be asked only once its clock runs.
+        # urllib3's Timeout has marker objects as defaults. Its read_timeout can be read only once its clock runs.
         total, read = timeout.total, timeout._read  # type: ignore[attr-defined]
         return _least(timeout.connect_timeout, total), _least(read, total)
     return timeout, timeout

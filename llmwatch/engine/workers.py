@@ -1,4 +1,4 @@
-"""From the settings of a call to what the worker of each of its attempts does."""
+"""From the settings of a call to the work of each of its attempts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["exchanges", "passthroughs"]
 
 
 def exchanges(sender: Opener, settings: Settings, options: CallOptions) -> MakeWork:
-    """One :class:`Exchange` an attempt, over the connections of ``sender``."""
+    """An :class:`Exchange` for each attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
     max_body = resolve_max_body(settings.max_body, os.environ)
@@ -41,7 +41,7 @@ def exchanges(sender: Opener, settings: Settings, options: CallOptions) -> MakeW
 
 
 def passthroughs(sender: PreparedSender, settings: Settings, options: CallOptions) -> MakeWork:
-    """One :class:`PassthroughExchange` an attempt, over the connections of ``sender``."""
+    """A :class:`PassthroughExchange` for each attempt, over the connections of ``sender``."""
     keepalive = resolve_keepalive(settings.keepalive, os.environ)
     max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
     max_body = resolve_max_body(settings.max_body, os.environ)
@@ -53,7 +53,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, options: CallOption
             limits=limits,
             keepalive=keepalive,
             max_event=max_event,
-            # What is no model call may be as large as its caller likes.
+            # Only the answer of a model call is bounded.
             max_body=sys.maxsize if options.request_kind is RequestKind.OTHER and not options.redirected else max_body,
             dialect=settings.dialect,
             wall=settings.clock.wall,

@@ -1,4 +1,4 @@
-"""How long a call can take at most until its error, where the provider takes the request and then says nothing."""
+"""The longest time to the error of a call whose provider accepts the request and then says nothing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["WorstCase", "worst_case"]
 
 _FACTS = Facts(sent=Sent.YES, terminal=False, tools=ToolExposure(), replayable=True)
 _MOST_KEPT = 100
-"""Attempts that are looked at one by one; those after them are as long as the last."""
+"""Attempts that are computed one by one; each later attempt lasts as long as the last of them."""
 _MOST_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """A call to a silent provider, attempt by attempt, in seconds.
+    """A call to a silent provider, attempt by attempt. All times are in seconds.
 
-    ``seconds`` is the longest that it can take, ``None`` where no limit ends it. ``number`` counts the attempts.
-    ``attempts`` are their limits, and ``waits`` the longest back-offs between them, of the first 100 attempts.
-    ``deadline`` is whether the deadline of the call cuts that short.
+    ``seconds`` is the longest that the call can take, ``None`` if no limit ends it. ``number`` counts the attempts. Of
+    the first 100 attempts, ``attempts`` are the limits and ``waits`` the longest back-offs between them. ``deadline``:
+    the deadline of the call cuts it short.
     """
 
     seconds: float | None
@@ -59,12 +59,12 @@ class WorstCase:
 
 
 def worst_case(limits: Callable[[int], EffectiveLimits], retry: EffectiveRetry, *, plain: bool = False) -> WorstCase:
-    """The longest that a model call can take whose provider accepts the connection, and never says anything.
+    """The longest time of a model call whose provider accepts the connection and never says anything.
 
-    ``limits`` gives those of an attempt after so many that were killed before their first content; ``plain``: the call
-    does not stream. Not in it: what connecting and sending take, which have limits of their own for each attempt; what
-    ``on_retry`` takes; and the waits for breaker, budget and pacing (``max_wait`` in all), which other calls of the
-    same client bring about, and this one by itself only with more attempts than the ``breaker`` counts.
+    ``limits(n)`` gives the limits of an attempt after ``n`` attempts that were killed before their first content.
+    ``plain``: the call does not stream. Not included: connecting and sending, which have limits of their own in each
+    attempt; ``on_retry``; and waits for breaker, budget and pacing (``max_wait`` in all), which other calls of the same
+    client cause, and this call alone only with more attempts than the ``breaker`` counts.
     """
     deadline = limits(0).value("deadline")
     attempts: list[float] = []
@@ -119,7 +119,7 @@ def _made(attempts: list[float], waits: list[float], number: int, deadline: floa
 
 
 def _listed(values: tuple[float, ...], number: int) -> str:
-    """``120 s, 240 s and 480 s``; equal ones once."""
+    """``120 s, 240 s and 480 s``; equal values once."""
     if len(set(values)) == 1:
         return f"{_shown(values[0])} each" if number > 1 else _shown(values[0])
     named = [_shown(value) for value in values[:_MOST_SHOWN]]
