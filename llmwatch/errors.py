@@ -1,4 +1,4 @@
-"""Every error that llmwatch raises on its own account.
+"""Every error class of llmwatch.
 
 ::
 
@@ -8,22 +8,22 @@
     │                                         descriptors
     ├── StreamCut (also ConnectionError)      reset, incomplete read, TLS failure in mid-stream
     ├── StreamTruncated                       ended without a finish or end mark
-    ├── EmptyStream                           ended, and no answer was in it
-    ├── NotAStream                            a web page or a document where a stream was asked for
-    ├── MalformedEvent                        an event that is not what its dialect says it is
-    ├── EventTooLarge                         an event beyond the size that is accepted
-    ├── BodyTooLarge                          a body beyond the size that is accepted
+    ├── EmptyStream                           ended without an answer
+    ├── NotAStream                            a web page or a document in place of a stream
+    ├── MalformedEvent                        an event that breaks the form of its dialect
+    ├── EventTooLarge                         an event above the accepted size
+    ├── BodyTooLarge                          a body above the accepted size
     ├── ProviderError                         .status .code .type .retry_after: HTTP status or in-stream error
-    ├── CircuitOpen                           .retry_after: its origin is not to be asked yet, nothing was sent
+    ├── CircuitOpen                           .retry_after: the origin is closed to calls, nothing was sent
     ├── TooManyOrphans                        too many workers could not be woken, nothing was sent
     ├── TooManyThreads                        no thread could be started, nothing was sent
     ├── RefreshFailed                         .limit .limit_seconds .phase .elapsed: a token could not be refreshed
     ├── Cancelled                             .by: user, lifecycle
     └── ConfigError (also ValueError)         .field .value: an invalid setting
 
-``retryable`` answers only whether a resend *could* work; whether one is *safe* stands in ``recovery``. All of them
-can be pickled, and carry leaf data only: no socket, no response, no foreign exception. A mistake in the calling
-program (a wrong type, say) is a plain ``TypeError`` and not in this tree.
+``retryable`` says only whether a resend *could* work; ``recovery`` says whether a resend is *safe*. Every error can be
+pickled and carries leaf data only: no socket, no response, no foreign exception. A mistake in the calling program (a
+wrong type, say) is a plain ``TypeError`` outside this tree.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ __all__ = [
 
 
 def rebuilt(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> LLMWatchError:
-    """An error of the class ``cls`` with that message and those attributes."""
-    # Several classes also derive from OSError or ValueError, whose own pickling would call __init__ with wrong
-    # arguments.
+    """An error of the class ``cls`` with ``message`` and the attributes in ``state``."""
+    # OSError and ValueError, from which some classes derive too, unpickle by calling __init__ with wrong arguments.
     error = cls.__new__(cls, message)
     Exception.__init__(error, message)
     error.__dict__.update(state)
@@ -66,12 +65,12 @@ def rebuilt(cls: type[LLMWatchError], message: str, state: dict[str, Any]) -> LL
 
 
 class LLMWatchError(Exception):
-    """The root of everything that llmwatch raises.
+    """The root of llmwatch's errors.
 
-    ``retryable`` says whether a resend could work; ``retry_after`` in how many seconds, where that is known (the
-    provider has named it, or calls to its origin wait for each other), else ``None``; ``recovery`` (safe, decision,
-    reason, message, action) whether it is safe, ``None`` where nothing was sent yet; ``record`` is the
-    :class:`~llmwatch.records.CallRecord` of the call, attempts and decisions included; ``partial`` is the answer text
+    ``retryable``: whether a resend could work. ``retry_after``: seconds until a resend could work, ``None`` where
+    neither the provider nor another call to the same origin gave a time. ``recovery`` (safe, decision, reason,
+    message, action): whether a resend is safe, ``None`` where nothing was sent. ``record``: the
+    :class:`~llmwatch.records.CallRecord` of the call, with attempts and decisions. ``partial``: the text of the answer
     that was delivered before the failure.
     """
 
@@ -97,11 +96,11 @@ class LLMWatchError(Exception):
 class WatchTimeout(LLMWatchError, TimeoutError):
     """A limit expired and the attempt was aborted.
 
-    ``limit`` names the limit (``"ttfb"``, ``"stale"``, ...) and ``phase`` where the attempt stood, one of
-    :data:`llmwatch.records.PHASES`. ``limit_seconds`` is the length of the limit and ``elapsed`` what had passed since
-    it began to count, both in seconds, of which it stood still for ``paused``: the caller kept the worker
-    waiting, or the limits were paused. Retryable for every limit but ``deadline``, which belongs to the call as a
-    whole.
+    ``limit`` is the name of the limit (``"ttfb"``, ``"stale"``, ...) and ``phase`` the phase of the attempt, one of
+    :data:`llmwatch.records.PHASES`. Three figures are in seconds: ``limit_seconds`` is the length of the limit,
+    ``elapsed`` the time since the limit began to count, and ``paused`` the part of ``elapsed`` in which the limit stood
+    still, because the caller kept the worker waiting or paused the limits. Retryable for every limit but ``deadline``,
+    which covers the whole call.
     """
 
     retryable = True
@@ -127,16 +126,15 @@ CONNECT_CAUSES = {
     "unreachable": True,
     "descriptors": False,
 }
-"""Every ``cause`` of a :class:`ConnectFailed`, and whether another try can help where no more is known than that."""
+"""Every ``cause`` of a :class:`ConnectFailed`, and the default of ``retryable`` for that cause."""
 
 
 class ConnectFailed(LLMWatchError, ConnectionError):
-    """No connection came about, so no request was sent.
+    """No connection could be opened, and no request was sent.
 
-    ``cause`` is one of :data:`CONNECT_CAUSES`: ``dns`` is a name that does not exist, ``descriptors`` that this
-    process, or this machine, has none left to open a connection with. Retryable where another try can help: not for an
-    unknown host or a certificate that does not verify. ``status`` is what a proxy answered to the CONNECT, ``None`` if
-    it did not.
+    ``cause`` is one of :data:`CONNECT_CAUSES`. ``dns``: the host name does not exist. ``descriptors``: the process or
+    the machine has no file descriptor left. Not retryable for an unknown host or a certificate that does not verify.
+    ``status`` is the HTTP status of a proxy's answer to CONNECT, ``None`` without such an answer.
     """
 
     def __init__(self, message: str, *, cause: str, retryable: bool | None = None, status: int | None = None) -> None:
@@ -148,58 +146,62 @@ class ConnectFailed(LLMWatchError, ConnectionError):
 
 
 class StreamCut(LLMWatchError, ConnectionError):
-    """The connection broke after the request was sent: a reset, broken framing, a compressed body without its end."""
+    """The connection broke after the request was sent: reset, broken framing, unfinished compression."""
 
     retryable = True
 
 
 class StreamTruncated(LLMWatchError):
-    """The body ended in good order but the answer in it did not: its dialect has marks for that, and none came."""
+    """The body ended cleanly without the finish or end mark that its dialect requires."""
 
     retryable = True
 
 
 class EmptyStream(LLMWatchError):
-    """The body ended and no answer was in it."""
+    """The body ended without an answer."""
 
     retryable = True
 
 
 class NotAStream(LLMWatchError):
-    """The provider answered 200 with something that is no event stream, such as a web page. A session hands it on, and
-    does not raise this.
+    """The provider answered 200 with a body that is not an event stream, such as a web page.
+
+    A session passes such a body on to the caller and does not raise this error.
     """
 
     retryable = True
 
 
 class MalformedEvent(LLMWatchError):
-    """An event was not what its dialect says: broken JSON, or JSON of the wrong shape. It is never skipped;
-    a session hands it on, and does not raise this.
+    """An event breaks the form of its dialect: broken JSON, or JSON of the wrong shape.
+
+    Such an event is never skipped. A session passes the event on to the caller and does not raise this error.
     """
 
     retryable = True
 
 
 class EventTooLarge(LLMWatchError):
-    """A single event grew beyond the size that is accepted (``max_event``, 64 MiB unless set). A session hands it
-    on, and does not raise this.
+    """An event is larger than ``max_event`` (64 MiB by default).
+
+    A session passes the event on to the caller and does not raise this error.
     """
 
 
 class BodyTooLarge(LLMWatchError):
-    """The body of an answer grew beyond the size that is accepted, in decoded bytes (``max_body``, 1 GiB unless set).
-    It is not read any further; what was delivered of it before stands. Never raised for a session's requests that are
-    no model calls.
+    """The body of an answer is larger than ``max_body`` (1 GiB of decoded bytes by default).
+
+    Reading stops; the part that was delivered before stays valid. Never raised for those requests of a session that are
+    not model calls.
     """
 
 
 class ProviderError(LLMWatchError):
-    """The provider said no: an HTTP status, or an error event inside the stream.
+    """The provider reported an error: by an HTTP status, or by an event inside the stream.
 
-    ``status`` is the HTTP status (200 for an in-stream error), ``type`` and ``code`` are the provider's own words where
-    it gave them, ``retry_after`` the wait in seconds that it asked for, ``should_retry`` its explicit word on a retry,
-    ``loading`` whether it said that its model is still being loaded.
+    ``status``: the HTTP status (200 for an in-stream error). The other fields are the provider's statements, ``None``
+    where absent: ``type`` and ``code`` of the error, ``retry_after`` (the wait asked for, in seconds) and
+    ``should_retry`` (explicit advice on a retry). ``loading``: whether the provider's model is still being loaded.
     """
 
     def __init__(
@@ -224,10 +226,10 @@ class ProviderError(LLMWatchError):
 
 
 class CircuitOpen(LLMWatchError):
-    """Nothing was sent: the origin answers nobody, or has told another call to wait, and this call may not wait that
-    long.
+    """Nothing was sent: the circuit breaker of the origin is open, and this call may not wait that long.
 
-    ``retry_after`` seconds from now it is worth trying again.
+    The breaker opens where the origin answers no call, or told another call to wait. ``retry_after``: seconds until
+    another try is allowed.
     """
 
     retryable = True
@@ -239,26 +241,23 @@ class CircuitOpen(LLMWatchError):
 
 
 class TooManyOrphans(LLMWatchError):
-    """Too many workers of ended attempts are stuck where nothing can wake them (a name look-up, say). Nothing was
-    sent.
-    """
+    """Nothing was sent: too many workers of ended attempts cannot be woken (from a name look-up, say)."""
 
     retryable = True
 
 
 class TooManyThreads(LLMWatchError):
-    """The system had no thread left for the call (``RuntimeError: can't start new thread`` elsewhere). Nothing was
-    sent.
-    """
+    """Nothing was sent: the system could not start a thread (``can't start new thread``)."""
 
     retryable = True
 
 
 class RefreshFailed(LLMWatchError):
-    """A token could not be refreshed: retryable when the refresh timed out, permanent when the token was rejected.
+    """A token could not be refreshed.
 
-    ``limit`` (``"refresh"``), ``limit_seconds``, ``phase`` (where the refresh stood, as in :class:`WatchTimeout`) and
-    ``elapsed`` (seconds) are set where it timed out, and ``None`` otherwise.
+    Retryable when the refresh timed out, permanent when the token was rejected. ``limit`` (``"refresh"``),
+    ``limit_seconds``, ``phase`` (of the refresh) and ``elapsed`` (seconds) have the meaning that :class:`WatchTimeout`
+    gives them after a timeout, and are ``None`` otherwise.
     """
 
     def __init__(
@@ -279,10 +278,10 @@ class RefreshFailed(LLMWatchError):
 
 
 class Cancelled(LLMWatchError):
-    """The call was given up on purpose. Never a failure, never retried.
+    """The call was cancelled. Cancellation is never a failure and never retried.
 
-    ``by`` is ``"user"`` (a token, ``stream.cancel()``) or ``"lifecycle"`` (the client was closed, the interpreter is
-    exiting, the process was forked).
+    ``by`` is ``"user"`` (a cancel token, ``stream.cancel()``) or ``"lifecycle"`` (the client was closed, the
+    interpreter is exiting, the process was forked).
     """
 
     def __init__(self, message: str, *, by: str) -> None:
@@ -291,12 +290,10 @@ class Cancelled(LLMWatchError):
 
 
 class ConfigError(LLMWatchError, ValueError):
-    """An invalid setting. ``field`` names the argument or environment variable, ``value`` is what it
-    held.
-    """
+    """An invalid setting: ``field`` is the argument or environment variable, ``value`` its repr."""
 
     def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
         super().__init__(message)
         self.field = field
-        # Kept as text: an arbitrary object in a setting need not be picklable.
+        # Text, because an arbitrary object may not be picklable.
         self.value = None if value is None else repr(value)

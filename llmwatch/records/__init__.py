@@ -1,4 +1,4 @@
-"""What is remembered: attempts, calls and decisions; and where they go."""
+"""Records of calls, attempts and decisions, and the sinks that take them."""
 
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CallRecord

@@ -1,4 +1,4 @@
-"""What is remembered of one attempt: one HTTP request and what came of it."""
+"""The record of one attempt: one HTTP request and its outcome."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from llmwatch.redaction import redact
 __all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
 
 ATTEMPT_SCHEMA = 3
-"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
+"""Version of the fields below. The version rises when a field is removed or changes its meaning, not when one is added.
 
-2: other names of phases, see :data:`PHASES`. 3: ``tool_exposure`` was ``tool_boundary``.
+2: phases have new names, see :data:`PHASES`. 3: ``tool_exposure`` was ``tool_boundary``.
 """
 
 Cause: TypeAlias = Literal[
@@ -32,10 +32,10 @@ Cause: TypeAlias = Literal[
     "unknown",
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
-"""Every value of ``cause``. It names the earliest initiating event; what comes to light later never replaces it."""
+"""Every value of ``cause``. A cause names the earliest initiating event; later findings never replace it."""
 
 BACKING_OFF = "backing_off"
-"""The one phase in which a call has no attempt under way."""
+"""The only phase of a call without a running attempt."""
 
 PHASES = (
     "idle",
@@ -51,13 +51,13 @@ PHASES = (
     "refused",
     BACKING_OFF,
 )
-"""Every value of ``phase``, in errors, notices and records: where a call stood.
+"""Every value of ``phase`` in errors, notices and records.
 
-* ``idle``: not begun; ``connecting``: on its way to a connection; ``sending``: the request is being written;
-* ``waiting``: the request is sent, and nothing of an answer came;
+* ``idle``: not begun; ``connecting``: a connection is being opened; ``sending``: the request is being written;
+* ``waiting``: the request is sent, and no part of an answer has come;
 * ``headers``, ``body``, ``events``, ``content``: the last of these that came;
-* ``finishing``: a finish or end mark came; ``draining``: the answer is whole, and its body still open;
-* ``refused``: the answer is an error, whose body is read;
+* ``finishing``: a finish or end mark came; ``draining``: the answer is complete, and the body is still open;
+* ``refused``: the answer is an error, and its body is being read;
 * ``backing_off``: the call waits before an attempt.
 """
 
@@ -69,19 +69,19 @@ _PHASES_OF_1 = {
     "generating": "content",
     "ending": "finishing",
 }
-"""The phases of schema 1, and what they are called since. The others have kept their names."""
+"""The renamed phases of schema 1, with their present names."""
 
 _CANCELLED: tuple[Cause, ...] = ("user_cancel", "lifecycle_close")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings(JsonRecord):
-    """When things happened, in seconds since the attempt was made; ``None`` for what did not happen.
+    """Times of an attempt's milestones, in seconds since the attempt was made.
 
-    ``queued``: a worker took it up; ``connected``: the connection stood (TLS included); ``sent``: the kernel had the
-    whole request; ``headers``: the response's headers were in; ``first_byte``, ``last_byte``: of the body;
-    ``first_event``: the first event of any kind; ``first_content``: the first that carries part of the answer;
-    ``end``: the verdict.
+    A milestone that did not happen is ``None``. ``queued``: a worker took the attempt; ``connected``: the connection
+    was open (TLS included); ``sent``: the kernel had the whole request; ``headers``: the response's headers had come;
+    ``first_byte``, ``last_byte``: of the body; ``first_event``: the first event of any kind; ``first_content``: the
+    first event with part of the answer; ``end``: the verdict.
     """
 
     queued: float | None = None
@@ -100,7 +100,7 @@ class Timings(JsonRecord):
 
     @classmethod
     def from_dict(cls, source: object) -> Timings:
-        """What :meth:`to_dict` gave. Raises :class:`ValueError` for anything else."""
+        """The value whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else."""
         read = Reader(source, "Timings")
         return cls(**{name: read.maybe_number(name) for name in _TIMINGS})
 
@@ -110,39 +110,36 @@ _TIMINGS = tuple(one.name for one in fields(Timings))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord(JsonRecord):
-    """One attempt (schema version 3). Seconds and bytes throughout; ``None`` where a thing is not known or did not
-    happen.
+    """One attempt (schema version 3). Times are in seconds, sizes in bytes.
 
-    No prompt, output, header value, body, tool name or argument is kept. Whatever is passed in, the record itself
-    strips the URL, scrubs and caps the texts, and freezes the mappings.
+    ``None`` means unknown or not applicable. The record keeps no prompt, output, header value, body, tool name or
+    argument. The constructor strips the URL, scrubs and caps the texts, and freezes the mappings.
 
-    * ``schema``: version of these fields; ``number``: which attempt of its call, from 1.
-    * ``started_at``: wall time in seconds since the Unix epoch; ``timings``: the :class:`Timings`, which are monotonic.
+    * ``schema``: version of these fields; ``number``: number of the attempt in its call, from 1.
+    * ``started_at``: wall time in seconds since the Unix epoch; ``timings``: monotonic, see :class:`Timings`.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
-    * ``dialect``: how the stream was read, e.g. ``anthropic``; ``status``: of HTTP; ``request_id``: the provider's own,
-      for its support.
-    * ``request_bytes``, ``response_bytes``: of the bodies, as they went over the wire (a compressed body counts
-      compressed).
-    * ``events``: how many of each kind (``text``, ``reasoning``, ``keepalive``, ...); ``comments``: SSE comments, which
-      are no events.
-    * ``stray_lines``: lines of a stream of events that are neither a field nor a comment.
-    * ``contradictions``: events that restated a part of the answer as it was not said; what was said stands.
+    * ``dialect``: the stream's dialect, e.g. ``anthropic``; ``status``: the HTTP status; ``request_id``: the provider's
+      request id, for the provider's support.
+    * ``request_bytes``, ``response_bytes``: sizes of the bodies on the wire (compressed, if the body is compressed).
+    * ``events``: number of events of each kind (``text``, ``reasoning``, ``keepalive``, ...); ``comments``: number of
+      SSE comments, which are not events.
+    * ``stray_lines``: number of lines of an event stream that are neither a field nor a comment.
+    * ``contradictions``: number of events that restated a part of the answer differently; the first version stands.
     * ``longest_gap``: longest silence between two reads of the body.
-    * ``phase``: where it stood when it ended, one of :data:`PHASES`; ``limit``: name of the limit that expired,
-      ``limit_seconds`` its length; ``elapsed``: from the attempt's start to its verdict, of which its limits stood
-      still for ``paused`` (the caller kept it waiting, or they were paused); ``kill_lag``: from the expiry to the
-      verdict.
-    * ``socket_reused``: a pooled connection was used, ``socket_idle`` how long it had been idle;
+    * ``phase``: the phase at the end, one of :data:`PHASES`; ``limit``: name of the limit that expired;
+      ``limit_seconds``: length of that limit; ``elapsed``: from the attempt's start to the verdict; ``paused``: part of
+      ``elapsed`` in which the limits stood still (the caller kept the worker waiting, or paused the limits);
+      ``kill_lag``: from the expiry to the verdict.
+    * ``socket_reused``: whether a pooled connection was used; ``socket_idle``: how long that connection had been idle;
       ``idle_since_previous``: since the previous call of this client to this origin, start to start.
-    * ``tool_exposure``: how many tools the request exposed, by who executes them; ``facts``: what the decision was
-      based on.
-    * ``cause``: one of :data:`CAUSES`, ``None`` if it did not fail; ``close_reason``: ``<limit>_kill``,
+    * ``tool_exposure``: number of tools in the request, by executor; ``facts``: the basis of the decision.
+    * ``cause``: one of :data:`CAUSES`, ``None`` without a failure; ``close_reason``: ``<limit>_kill``,
       ``user_cancel``, ``lifecycle_close``, ``failed`` or ``done``.
-    * ``error``: class of the error; ``message``: its text.
-    * ``end``: what ended an answer that is whole: ``terminal`` (its end mark), ``eof`` (a clean end of the body),
-      ``finish`` (a finish mark, after which the body stayed open); ``None`` where it failed or is no stream.
-    * ``orphaned``: its worker could not be woken; ``late_events``: events that came after the verdict and were dropped.
-    * ``evidence``: what else is known, bounded; see :mod:`llmwatch.records.evidence`.
+    * ``error``: class of the error; ``message``: text of the error.
+    * ``end``: what ended a complete answer: ``terminal`` (an end mark), ``eof`` (a clean end of the body) or
+      ``finish`` (a finish mark, after which the body stayed open); ``None`` after a failure and for a plain answer.
+    * ``orphaned``: the worker could not be woken; ``late_events``: events that came after the verdict and were dropped.
+    * ``evidence``: bounded evidence of a failure, see :mod:`llmwatch.records.evidence`.
     """
 
     schema: int = ATTEMPT_SCHEMA
@@ -198,12 +195,12 @@ class AttemptRecord(JsonRecord):
 
     @property
     def failed(self) -> bool:
-        """Whether it ended in a failure. Being cancelled is none."""
+        """Whether the attempt failed. A cancelled attempt did not fail."""
         return self.cause is not None and self.cause not in _CANCELLED
 
     @property
     def evidence_complete(self) -> bool:
-        """Whether nothing of the evidence was left out."""
+        """Whether the evidence is complete, with nothing left out or cut short."""
         return self.evidence is None or bounds.OMITTED not in self.evidence
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,9 +211,9 @@ class AttemptRecord(JsonRecord):
 
     @classmethod
     def from_dict(cls, source: object) -> AttemptRecord:
-        """The record that :meth:`to_dict` gave, equal to it. Raises :class:`ValueError` for anything else.
+        """The record whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else.
 
-        A record of schema 1 or 2 is translated, and is one of the newest schema then.
+        A record of schema 1 or 2 is translated to the newest schema.
         """
         read = Reader(source, "AttemptRecord")
         schema, phase = read.schema(ATTEMPT_SCHEMA), read.text("phase", "")

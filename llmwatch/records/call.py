@@ -1,4 +1,4 @@
-"""What is remembered of one call: every attempt, every decision, how it ended."""
+"""The record of one call: its attempts, decisions and outcome."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from llmwatch.redaction import redact
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallOutcome", "CallRecord"]
 
 CALL_SCHEMA = 3
-"""Version of the fields below. It rises when a field changes its meaning or goes, not when one is added.
+"""Version of the fields below. The version rises when a field is removed or changes its meaning, not when one is added.
 
-2: that of the attempts rose. 3: ``entry_point`` was ``door``.
+2: the schema of the attempts rose. 3: ``entry_point`` was ``door``.
 """
 
 CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
 CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
-"""Every value of ``outcome``: answered at the first attempt; at a later one; not at all; given up on purpose."""
+"""Every value of ``outcome``: answered by the first attempt, answered by a later attempt, not answered, cancelled."""
 
 
 _IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.attrgetter("failed")
@@ -32,22 +32,21 @@ _IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord(JsonRecord):
-    """One call (schema version 3). A recovered attempt is history here, never the call's failure. Seconds throughout.
+    """One call (schema version 3). Times are in seconds. A recovered call did not fail.
 
-    * ``schema``: version of these fields; ``call_id``: random, unique to the call.
-    * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from there to the end, waits
-      included; ``delayed``: seconds of that in which its attempts waited for other calls (retry budget, circuit
-      breaker, pacing), and not for the provider.
+    * ``schema``: version of these fields; ``call_id``: random and unique.
+    * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from start to end, waits
+      included; ``delayed``: part of ``elapsed`` in which the attempts waited for other calls (retry budget, circuit
+      breaker, pacing) and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
     * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
-    * ``profile``: which defaults applied; ``limits``: each limit by name, with its ``value`` in seconds (``None``: off)
-      and its ``source``, as they were for the last attempt.
-    * ``attempts``, ``decisions``: in the order in which they happened.
-    * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why it did not succeed, one of
-      :data:`~llmwatch.records.attempt.CAUSES`, ``None`` if it did.
-    * ``empty``: it ended in good order without any content.
-    * ``diagnostics_complete``: whether all that was known was kept. Evidence that had to be cut makes it ``False`` by
-      itself.
+    * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
+      seconds (``None``: off) and its ``source``.
+    * ``attempts``, ``decisions``: in chronological order.
+    * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why the call did not succeed, one of
+      :data:`~llmwatch.records.attempt.CAUSES`; ``None`` after success.
+    * ``empty``: the call ended cleanly without any content.
+    * ``diagnostics_complete``: whether everything known was kept; ``False`` if evidence was cut.
     """
 
     schema: int = CALL_SCHEMA
@@ -83,16 +82,19 @@ class CallRecord(JsonRecord):
 
     @property
     def end(self) -> str | None:
-        """What ended the answer: ``terminal``, ``eof`` or ``finish``, see :class:`AttemptRecord`; ``None`` where there
-        is none, or it is no stream.
+        """What ended the answer: ``terminal``, ``eof`` or ``finish``, as in :class:`AttemptRecord`.
+
+        ``None`` without an answer and for a plain answer.
         """
         answered = self.attempts and self.outcome in ("done", "recovered")
         return self.attempts[-1].end if answered else None
 
     @property
     def incident(self) -> bool:
-        """Whether an attempt failed, recovered or not, or the call failed before any was made. Being cancelled is no
-        failure."""
+        """Whether an attempt failed, recovered or not, or the call failed before any attempt.
+
+        A cancelled call or attempt did not fail.
+        """
         return self.outcome == "failed" or any(map(_HAS_FAILED, self.attempts))
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,10 +106,10 @@ class CallRecord(JsonRecord):
 
     @classmethod
     def from_dict(cls, source: object) -> CallRecord:
-        """The record that :meth:`to_dict` gave, equal to it. Raises :class:`ValueError` for anything else.
+        """The record whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else.
 
-        Fields that this version does not know are passed over; fields that are missing take their default where they
-        have one. A record of an older schema is translated, and is one of the newest then.
+        Unknown fields are ignored; missing fields take their default, if any. A record of an older schema is translated
+        to the newest schema.
         """
         read = Reader(source, "CallRecord")
         schema = read.schema(CALL_SCHEMA)

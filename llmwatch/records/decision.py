@@ -1,4 +1,4 @@
-"""What was decided after a failed attempt, and what became of it."""
+"""The decision after a failed attempt, and its outcome."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["OUTCOMES", "Decision", "DecisionRecord", "Recovery"]
 
 
 class Decision(str, Enum):
-    """What is to be done about a failed attempt.
+    """The decision after a failed attempt.
 
-    * ``RETRY``: it is sent again, or would have been had the wait not been cut short.
-    * ``CONTINUE``: text or part of a tool call was delivered; a resend would repeat it, but the caller may go on from
-      there.
-    * ``CONFIRM``: a whole tool call was delivered, or something may have had a side effect; a person decides.
-    * ``STOP``: nothing more is done.
+    * ``RETRY``: the request is sent again, unless the wait before the resend is cut short.
+    * ``CONTINUE``: text or part of a tool call was delivered; a resend would repeat it, but the caller may continue
+      from there.
+    * ``CONFIRM``: a complete tool call was delivered, or a side effect is possible; a person decides.
+    * ``STOP``: no further action.
     """
 
     RETRY = "retry"
@@ -32,18 +32,22 @@ class Decision(str, Enum):
 
 
 OUTCOMES = ("recovered", "failed", "blocked", "stopped", "")
-"""What became of a decision: the resend gave an answer; it took place and the call failed all the same; a resend could
-have worked and was not safe; there was none for another reason; not known yet."""
+"""Every outcome of a decision.
+
+* ``recovered``: the resend gave an answer; ``failed``: the request was sent again, and the call failed all the same;
+* ``blocked``: a resend could have worked and was not safe; ``stopped``: no resend for another reason;
+* empty: not known yet.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What an error's ``.recovery`` says: is a resend safe, and what to do.
+    """The ``.recovery`` of an error: whether a resend is safe, and what to do.
 
-    ``safe`` is whether the request may be sent again without repeating what was delivered, a side effect, or the
-    provider's work; whether that could work is the error's ``retryable``. ``decision`` is the verdict and ``reason``
-    the one word behind it (a value of :class:`~llmwatch.recovery.Reason`). ``message`` says why in a sentence and
-    ``action`` what the user can do; both are fixed texts without any data of the call.
+    ``safe``: whether a resend would repeat nothing: no delivered output, no side effect, no work of the provider. The
+    error's ``retryable`` says whether a resend could work. ``decision`` is the verdict and ``reason`` its reason (a
+    value of :class:`~llmwatch.recovery.Reason`). ``message`` explains the verdict in a sentence and ``action`` says
+    what the user can do; both are fixed texts without any data of the call.
     """
 
     safe: bool
@@ -55,16 +59,15 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord(JsonRecord):
-    """One decision as it is remembered (schema version 1).
+    """The record of one decision (schema version 1).
 
-    * ``attempt``: number of the attempt that it followed, from 1.
+    * ``attempt``: number of the failed attempt, from 1.
     * ``decision``, ``reason``: as in :class:`Recovery`.
-    * ``could_work``: whether a resend could have worked; ``safe``: whether it would have been safe. Neither follows
-      from the other.
-    * ``budget_left``: attempts that the call had left at that moment.
-    * ``wait``: seconds to the resend, ``None`` where none was planned.
-    * ``carried_out``: whether the resend was sent. A planned ``RETRY`` whose wait was cut short stays here with
-      ``False``.
+    * ``could_work``: whether a resend could have worked; ``safe``: whether a resend would have been safe. The two are
+      independent.
+    * ``budget_left``: attempts that the call had left.
+    * ``wait``: seconds to the resend, ``None`` without a planned resend.
+    * ``carried_out``: whether the resend was sent; ``False`` for a planned ``RETRY`` whose wait was cut short.
     * ``outcome``: one of :data:`OUTCOMES`.
     """
 
@@ -94,7 +97,7 @@ class DecisionRecord(JsonRecord):
 
     @classmethod
     def from_dict(cls, source: object) -> DecisionRecord:
-        """The record that :meth:`to_dict` gave. Raises :class:`ValueError` for anything else."""
+        """The record whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else."""
         read = Reader(source, "DecisionRecord")
         outcome = read.text("outcome", "")
         if outcome not in OUTCOMES:

@@ -1,8 +1,7 @@
-"""What else is known of a failed attempt, within bounds.
+"""Evidence of a failed attempt, scrubbed and bounded.
 
-Evidence is for a person who looks into one incident. It is built from what foreign code said, so it is allow-listed by
-key, scrubbed, and bounded; whatever is left out is counted under :data:`OMITTED`, so that nobody takes a part for the
-whole.
+Evidence helps a person to investigate one incident. It comes from foreign code, so only the keys of
+:data:`EVIDENCE_KEYS` are kept, texts are scrubbed, and sizes are bounded. :data:`OMITTED` counts what was left out.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ EVIDENCE_KEYS: Mapping[str, str] = {
     "addresses_tried": "how many addresses of the host were tried",
     "late_error": "class of an error that came after the verdict and changed nothing",
 }
-"""The keys that are kept, and what each says."""
+"""The keys that are kept, each with its meaning."""
 
 OMITTED = "omitted"
 """Key of the number of values that were left out or cut short."""
 
 MOST_ITEMS = 8
-"""Items that are kept of a list."""
+"""Maximum number of items that are kept of a list."""
 
 MOST_TEXT = 300
-"""Characters that are kept of a text."""
+"""Maximum number of characters that are kept of a text."""
 
 
 def bounded(evidence: Mapping[str, Any]) -> FrozenMap:
-    """``evidence`` with only what is allowed, scrubbed and cut to size. Bounding it again changes nothing."""
+    """The values of ``evidence`` under allowed keys, scrubbed and cut to size. Idempotent."""
     before = evidence.get(OMITTED, 0)
     omitted = before if type(before) is int and before > 0 else 0
     kept: dict[str, object] = {}
@@ -62,7 +61,7 @@ def bounded(evidence: Mapping[str, Any]) -> FrozenMap:
 def _bound(value: Any, depth: int) -> tuple[Any, int]:
     if isinstance(value, str):
         short = redact.text(value, cap=MOST_TEXT)
-        # A text that carries the mark already was counted when it was cut.
+        # A text with the mark was counted in an earlier pass.
         return short, int(redact.is_cut(short) and not redact.is_cut(value))
     if isinstance(value, (tuple, FrozenMap)) and depth >= 2:
         return f"[omitted: {type(value).__name__}]", 1

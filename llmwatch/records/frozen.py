@@ -1,7 +1,7 @@
-"""Values that stay as they were: mappings and sequences inside a record.
+"""Immutable mappings and sequences for the fields of a record.
 
-A record is shared by an error, a stream and any number of sinks, so nobody may change it. A ``MappingProxyType`` would
-say so as well, but it cannot be pickled.
+An error, a stream and any number of sinks share a record, so a record must not change. ``MappingProxyType`` is
+immutable too, but cannot be pickled.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _MOST_DEPTH = 12
 
 
 class FrozenMap(Mapping[str, Any]):
-    """A mapping that cannot be changed, and can be hashed, copied and pickled. Equal to a dict of the same items."""
+    """An immutable mapping that can be hashed, copied and pickled. Equal to a dict of the same items."""
 
     __slots__ = ("_is_deep", "_items")
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
         self._items: dict[str, Any] = dict(items or {})
-        self._is_deep = False  # whether the values are known to be frozen too
+        self._is_deep = False  # true where the values are known to be frozen too
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -34,7 +34,7 @@ class FrozenMap(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
-    # The views of a dict, which cannot change it either: those of Mapping call back here for every item.
+    # A dict's own views are read-only too. The views of Mapping call __getitem__ for every item.
 
     def keys(self) -> KeysView[str]:
         return self._items.keys()
@@ -55,15 +55,15 @@ class FrozenMap(Mapping[str, Any]):
         return FrozenMap, (dict(self._items),)
 
 
-# Most of what is frozen, and a record is made while its caller waits: so no function is called for one of these.
+# Most values are of these classes. A record is made while the caller waits, so these cost no call of a function.
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 
 
 def freeze(value: object, depth: int = 0) -> Any:
-    """``value`` in a form that cannot change, pickles, and comes back from JSON equal.
+    """``value`` in an immutable form that can be pickled and survives a round trip through JSON.
 
-    Mappings become a :class:`FrozenMap` with text keys, sequences and sets a tuple, enum members their value. What JSON
-    cannot hold is not kept: a NaN or infinity becomes ``None``, any other object ``"[omitted: <its class>]"``.
+    Mappings become a :class:`FrozenMap` with text keys, sequences and sets a tuple, enum members their value. NaN and
+    infinity become ``None``. Any other object, and any container below 12 levels, becomes ``"[omitted: <class>]"``.
     """
     if value.__class__ in _AS_THEY_ARE:
         return value
@@ -100,14 +100,14 @@ def _freeze_items(items: Mapping[Any, Any], depth: int) -> FrozenMap:
 
 
 def freeze_map(value: Mapping[str, Any]) -> FrozenMap:
-    """A mapping, frozen; as it is, where it is that already."""
+    """``value`` as a :class:`FrozenMap`; ``value`` itself where it is frozen already."""
     if value.__class__ is FrozenMap and value._is_deep:
         return value
     return _freeze_items(value, 1)
 
 
 def thaw(value: object) -> Any:
-    """The opposite: plain dicts and lists, for ``json.dumps``."""
+    """The inverse of :func:`freeze`: plain dicts and lists for ``json.dumps``."""
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""Values as JSON text: what each of them adds to its dictionary."""
+"""Base classes of values that convert to a dictionary and to JSON text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T", bound="JsonRecord")
 
 
 class JsonText:
-    """A value that has a dictionary of itself, and so its text."""
+    """A value that converts to a dictionary and to JSON text."""
 
     __slots__ = ()
 
@@ -22,26 +22,26 @@ class JsonText:
         """Plain JSON values: dicts, lists, text, numbers, true, false, null."""
 
     def to_json(self) -> str:
-        """The dictionary of :meth:`to_dict` as JSON text: one line of ASCII, without the line end."""
+        """The dictionary of :meth:`to_dict` as JSON: one line of ASCII without a line end."""
         return json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
 
 
 class JsonRecord(JsonText):
-    """A value that can be read back as well."""
+    """A value that can be read back from its dictionary and from its JSON text."""
 
     __slots__ = ()
 
     @classmethod
     @abstractmethod
     def from_dict(cls: type[T], source: object) -> T:
-        """The value that :meth:`to_dict` gave. Raises :class:`ValueError` for anything else."""
+        """The value whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else."""
 
     @classmethod
     def from_json(cls: type[T], text: str | bytes) -> T:
-        """The value whose text :meth:`to_json` gave.
+        """The value whose :meth:`to_json` is ``text``.
 
-        Raises :class:`ValueError` for text that is no JSON, or that is not of such a value, and :class:`TypeError` for
-        what is no text: a dictionary is for :meth:`from_dict`.
+        Raises :class:`ValueError` for invalid JSON and for JSON of another value, and :class:`TypeError` for an object
+        that is neither ``str`` nor ``bytes``: :meth:`from_dict` takes a dictionary.
         """
         if not isinstance(text, (str, bytes)):
             raise TypeError(

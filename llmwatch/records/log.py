@@ -1,7 +1,6 @@
-"""The logger ``llmwatch``: what is said there never harms a call, and what goes wrong again and again is said once a
-minute.
+"""The logger ``llmwatch``. Logging never fails a call; a repeated failure is logged once a minute.
 
-A library logs where its user may have hung anything: a handler that raises is no reason for a call to fail.
+The user may attach any handler to the logger. An exception of a handler must not fail a call.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from llmwatch.interruption import is_interruption
 __all__ = ["EVERY", "LogLimit", "LogLimits", "say", "say_seldom"]
 
 EVERY = 60.0
-"""Seconds between two lines about the same trouble."""
+"""Seconds between two lines of the same kind."""
 
 _MOST_KEYS = 256
 
@@ -28,7 +27,7 @@ renew_in_child(globals(), "_lock", threading.RLock)
 
 
 def say(level: int, message: str, *values: object, extra: dict[str, object] | None = None) -> None:
-    """Log ``message % values``. What a handler of the user's raises goes no further."""
+    """Log ``message % values``. Exceptions of log handlers are dropped, those of signal handlers not."""
     try:
         _log.log(level, message, *values, extra=extra, stacklevel=2)
     except Exception as error:
@@ -37,7 +36,7 @@ def say(level: int, message: str, *values: object, extra: dict[str, object] | No
 
 
 class LogLimit:
-    """Lets one line in :data:`EVERY` seconds through and counts what it holds back. May be used from any thread."""
+    """Admits one line in :data:`EVERY` seconds and counts the lines held back. Thread-safe."""
 
     __slots__ = ("_at", "_held")
 
@@ -46,8 +45,9 @@ class LogLimit:
         self._held = 0
 
     def admit(self, now: float) -> int | None:
-        """Something happened at ``now``, in seconds of one clock that never goes back. How often it did since the last
-        line, this time included; ``None`` where that line is too recent for another.
+        """Occurrences since the last line, this one included; ``None`` if that line is too recent.
+
+        ``now`` is in seconds of a monotonic clock.
         """
         with _lock:
             self._held += 1
@@ -58,13 +58,13 @@ class LogLimit:
 
 
 class LogLimits:
-    """A :class:`LogLimit` for each kind of trouble. Of 256 kinds, the one that is the longest ago is forgotten."""
+    """A :class:`LogLimit` for each kind of line. Keeps the 256 kinds that were used last."""
 
     def __init__(self) -> None:
         self._limits: OrderedDict[Hashable, LogLimit] = OrderedDict()
 
     def admit(self, kind: Hashable, now: float) -> int | None:
-        """As :meth:`LogLimit.admit`, for ``kind``."""
+        """:meth:`LogLimit.admit` for ``kind``."""
         with _lock:
             limit = self._limits.pop(kind, None) or LogLimit()
             self._limits[kind] = limit
@@ -77,8 +77,9 @@ _troubles = LogLimits()
 
 
 def say_seldom(kind: Hashable, now: float, level: int, message: str, *values: object) -> None:
-    """As :func:`say`, once in :data:`EVERY` seconds for each ``kind`` of trouble; the line says how often there was
-    that trouble since the one before. ``now`` is in seconds of a clock that never goes back.
+    """:func:`say`, at most once in :data:`EVERY` seconds for each ``kind``.
+
+    The line has the number of occurrences since the last line. ``now`` is in seconds of a monotonic clock.
     """
     count = _troubles.admit(kind, now)
     if count == 1:

@@ -1,7 +1,7 @@
 """Reading a record back from JSON, field by field.
 
-An incident log is written by other processes and other versions, and its last line may be half a line: whatever has
-not the shape it should have is a :class:`ValueError` that names the field, never an :class:`AttributeError` later on.
+Other processes and other versions write to an incident log, and the last line may be incomplete. A field of the wrong
+shape raises a :class:`ValueError` that names the field, so that no :class:`AttributeError` follows later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Reader"]
 
 
 class Reader:
-    """Typed access to the fields of one JSON object. A missing field takes the default that is given, if any."""
+    """Typed access to the fields of one JSON object. A missing field takes the given default, if any."""
 
     def __init__(self, source: object, what: str) -> None:
         if not isinstance(source, Mapping):
@@ -28,7 +28,7 @@ class Reader:
                 return default[0]
             raise ValueError(f"{self._what}.{field} is missing")
         value = self._source[field]
-        # bool is an int, and a number that is a flag is a mistake.
+        # bool is a subclass of int; a flag in place of a number is a mistake.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ValueError(f"{self._what}.{field}: expected {words}, got {_name(value)}")
         return value
@@ -85,7 +85,7 @@ class Reader:
         return list(self._get(field, (list, tuple), "a list", ((),)))
 
     def schema(self, newest: int) -> int:
-        """The version of the schema. Raises :class:`ValueError` for one that is newer than this library."""
+        """The version of the schema. Raises :class:`ValueError` for a version above ``newest``."""
         version = self.whole("schema")
         if not 1 <= version <= newest:
             raise ValueError(

@@ -1,9 +1,9 @@
-"""Where records go. A sink is any callable that takes a :class:`~llmwatch.records.CallRecord`.
+"""Sinks of records. A sink is any callable that takes a :class:`~llmwatch.records.CallRecord`.
 
-Sinks run in the thread that made the call, one after the other, after the call is over; those of a call that was
-dropped unclosed run in a thread of llmwatch's, with the context variables of the call's beginning. One that raises is
-logged, once a minute however often it does, and harms nobody; one that blocks holds that thread up, so a slow one
-should hand the record to a thread of its own. What was lost is counted: :func:`losses`.
+The sinks run one after the other, after the end of the call, in the thread that made the call. The sinks of a call that
+was dropped unclosed run in a thread of llmwatch, with the context variables of the start of the call. An exception of a
+sink is logged, at most once a minute, and does not affect the call. A sink that blocks holds its thread up, so a slow
+sink should pass the record to another thread. :func:`losses` counts the losses.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ if sys.platform != "win32":
 __all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify", "untold"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
-"""Is called with the record of each call that is over. What it raises is logged, and does not harm the call."""
+"""A callable that takes the record of each finished call. Its exceptions are logged and do not affect the call."""
 
 _PAUSE = 0.002
 _MOST_PAUSES = 100
 
 _PATIENCE = 1.0
-"""Seconds for which a call waits for the incident log: a file system whose server is gone answers nothing at all."""
+"""Seconds for which a call waits for the incident log: a file system whose server is gone does not answer."""
 
 _INCIDENTS, _ERRORS = "incidents_lost", "sink_errors"
 _lost: Counter[str] = Counter()
-# Protects _lost, and what the incident logs count. A leaf; re-entrant, since a signal handler may make a call.
+# Protects _lost and the counts of the incident logs. A leaf; re-entrant, since a signal handler may make a call.
 _lost_lock = threading.RLock()
 renew_in_child(globals(), "_lost_lock", threading.RLock)
-# What the parent lost is its own.
+# A forked child does not count the losses of its parent.
 renew_in_child(globals(), "_lost", Counter)
 
 
 def losses() -> dict[str, int]:
-    """What was lost in this process since it began: ``incidents_lost``, incidents that the file of
-    ``LLMWATCH_INCIDENT_LOG`` did not take; ``sink_errors``, how often a sink of the user's raised, or
-    could not be called since one blocked.
+    """The losses of this process since its start.
+
+    ``incidents_lost``: incidents that could not be written to the file of ``LLMWATCH_INCIDENT_LOG``. ``sink_errors``:
+    exceptions of the user's sinks, and records that were not passed on because a sink blocked.
     """
     with _lost_lock:
         lost = _lost.copy()
@@ -60,12 +61,12 @@ def losses() -> dict[str, int]:
 
 
 def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
-    """Give ``record`` to each sink. What a sink raises is logged, class and scrubbed text only, and goes no further:
-    once a minute for each sink and class of error, by ``now``, seconds of a clock that never goes back.
+    """Pass ``record`` to each sink. Exceptions of sinks are logged and not raised.
 
-    ``KeyboardInterrupt`` and ``SystemExit`` do go through, and so does what a signal handler raises: they are not the
-    sink's. A sink that makes a call itself,
-    to post the record somewhere, is not told of that call: it would never come to an end.
+    A line has the class and the scrubbed text of the exception. The log has one line a minute for each sink and class
+    of error; ``now`` is in seconds of a monotonic clock. ``KeyboardInterrupt``, ``SystemExit`` and exceptions of signal
+    handlers are raised, because the sink did not cause them. A sink that itself makes a call (to post the record, say)
+    does not receive the record of that call, which would start an endless chain.
     """
     for sink in sinks:
         if _told.sinks and any(one is sink for one in _told.sinks):
@@ -86,7 +87,7 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
 
 
 def untold(*, now: float) -> None:
-    """Count, and say, that a record can be given to no sink, for one of them does not come back."""
+    """Count and log the loss of a record that reaches no sink, because a sink does not return."""
     with _lost_lock:
         _lost[_ERRORS] += 1
     message = "llmwatch: the record of a dropped call is lost: thousands wait for a sink that does not come back"
@@ -94,7 +95,7 @@ def untold(*, now: float) -> None:
 
 
 class _Told(threading.local):
-    """The sinks that are at work in this thread."""
+    """The sinks that are running in this thread."""
 
     sinks: tuple[Sink, ...] = ()
 
@@ -109,8 +110,8 @@ def _name(sink: object) -> str:
 def log_incident(record: CallRecord) -> None:
     """A sink that logs each incident in one line on the logger ``llmwatch``.
 
-    A recovered call is logged at INFO, any other at WARNING. The fields stand in the log record's ``llmwatch``,
-    a dict, for a formatter that writes JSON.
+    The level is INFO for a recovered call and WARNING otherwise. The log record's attribute ``llmwatch`` holds the
+    fields as a dict, for a formatter that writes JSON.
     """
     if not record.incident:
         return
@@ -147,23 +148,23 @@ def log_incident(record: CallRecord) -> None:
 class JsonLinesSink:
     """A sink that appends each incident to a file, as one line of JSON in ASCII.
 
-    ``path`` is opened for every line and closed again: a rotated file is followed, and nothing is inherited by a forked
-    child or left open. A line goes out in one ``write`` to a descriptor in append mode, which local file systems keep
-    whole whatever other threads and processes append; network file systems promise no such thing. Where the file ends
-    in half a line, left by a process that was killed or by a full disk, the ``write`` begins with a line end, and that
-    line costs no more than itself. Only calls with a failed attempt are written, unless ``every_call`` is true.
+    ``path`` is opened for every line and closed again, so a rotated file is followed and a forked child inherits no
+    descriptor. Each line is one ``write`` in append mode. Local file systems keep such a line in one piece beside
+    writes of other threads and processes; network file systems do not guarantee this. Where the file ends in half a
+    line (a killed process, a full disk), the ``write`` begins with a line end, so only that half line is lost. Only
+    incidents are written, unless ``every_call`` is true.
 
-    Another writer's line that still grows looks like half of one: so writers wait for each other (``flock``, 0.2 s at
-    most, not on Windows). After that a line may be followed by a blank one, which a reader is to pass over.
+    A line that another writer has not finished looks like half a line, so writers wait for each other (``flock``, 0.2 s
+    at most, not on Windows). After a longer wait a blank line may follow a line; readers must skip blank lines.
 
-    Raises :class:`OSError` when made, naming the path, if the file cannot be opened for appending (its directory does
-    not exist, say; none is created). Calling it may raise OSError as well (a full disk); :func:`notify` logs that.
+    The constructor raises :class:`OSError` with the path if the file cannot be opened for appending; it creates no
+    directory. A call may raise OSError too (a full disk); :func:`notify` logs that.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every_call: bool = False) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.every_call = every_call
-        self._torn = False  # a pipe, which nobody can look into, was left with half a line
+        self._torn = False  # a pipe, whose content cannot be read back, was left with half a line
         try:
             self._probe()
         except OSError as error:
@@ -174,12 +175,12 @@ class JsonLinesSink:
             ) from None
 
     def __call__(self, record: CallRecord) -> None:
-        """Append ``record`` if it is an incident."""
+        """Append ``record`` if it is an incident, or if ``every_call`` is true."""
         if self.every_call or record.incident:
             self._write(_line(record))
 
     def _probe(self) -> None:
-        """Raise OSError if no line could be written."""
+        """Raise OSError if the file cannot be opened for appending."""
         os.close(self._open())
 
     def _write(self, line: bytes) -> None:
@@ -193,12 +194,11 @@ class JsonLinesSink:
     def _append(self, descriptor: int, line: bytes) -> None:
         written = os.write(descriptor, line)
         try:
-            # A short write is rare (a disk that fills up, a signal): the rest follows, though not in one piece any
-            # more.
+            # A short write is rare (a full disk, a signal). The rest follows in a write of its own.
             while written < len(line):
                 written += os.write(descriptor, line[written:])
         except OSError:
-            # Whoever appends next starts on a line of its own; half a line is skipped by readers.
+            # The next writer starts on a new line; readers skip half a line.
             try:
                 os.write(descriptor, b"\n")
             except OSError:
@@ -210,19 +210,22 @@ class JsonLinesSink:
         return f"JsonLinesSink({self.path!r})"
 
     def _open(self) -> int:
-        # Not blocking: a named pipe without a reader is an error at once, and never a call that hangs.
+        # Not blocking, so that a named pipe without a reader is an error at once and cannot hang the call.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         return os.open(self.path, flags, 0o666)
 
     def _ends_whole(self, descriptor: int) -> bool:
-        """Whether the file ends with a line end, or is empty, or has no end. In doubt it does not."""
+        """Whether the file is empty or ends with a line end; for a pipe, whether the last write was complete.
+
+        False if the file cannot be read.
+        """
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             return not self._torn
         if not found.st_size:
             return True
         try:
-            # One that reads and writes would open a pipe without a reader.
+            # A separate descriptor: O_RDWR in _open would open a pipe without a reader.
             reader = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except OSError:
             return False
@@ -236,27 +239,27 @@ class JsonLinesSink:
 
 
 class IncidentLog(JsonLinesSink):
-    """The file of ``LLMWATCH_INCIDENT_LOG``. Where it cannot be written any more (its directory is gone, the disk is
-    full, no descriptor is left, nobody reads the pipe), the incidents are lost until it can be again, and no call is
-    harmed. The logger ``llmwatch`` says so once a minute, with the number of those that were lost, and once more when
-    the file is written again; :func:`losses` counts them.
+    """The file of ``LLMWATCH_INCIDENT_LOG``. A failure to write loses incidents and never fails a call.
 
-    A path that does not answer, on a file system whose server is gone, holds a call up for a second at most: the file
-    is opened and written in a thread of its own. While one such thread is stuck the calls do not try again.
+    Causes are a removed directory, a full disk, a lack of descriptors, or a pipe without a reader. The logger
+    ``llmwatch`` reports the number of lost incidents once a minute, and once more when writing works again;
+    :func:`losses` counts them.
 
-    ``now`` tells the seconds of a clock that never goes back.
+    The file is opened and written in a separate thread, so a file system that does not answer delays a call by at most
+    a second. While such a thread is stuck, further calls do not try to write. ``now`` returns the seconds of a
+    monotonic clock.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, now: Callable[[], float]) -> None:
         self._now = now
         self._limit = LogLimit()
-        self._missed = 0  # incidents since the file was last said to be in order
-        self._said = False  # that it is not
-        self._stuck: tuple[int, threading.Lock] | None = None  # a thread's process, and what it gives back
+        self._missed = 0  # incidents lost since the last report that writing works
+        self._said = False  # a failure was reported
+        self._stuck: tuple[int, threading.Lock] | None = None  # process of the stuck thread, and the lock it releases
         super().__init__(path)
 
     def __call__(self, record: CallRecord) -> None:
-        """Append ``record`` if it is an incident. Raises nothing that the file system is to blame for."""
+        """Append ``record`` if it is an incident. Raises no error of the file system."""
         if not record.incident:
             return
         line = _line(record)
@@ -293,7 +296,7 @@ class IncidentLog(JsonLinesSink):
     def _recover(self) -> None:
         with _lost_lock:
             if not self._said:
-                # What no line has told of yet is in the next one.
+                # Losses that were not reported yet stay counted for the next report.
                 return
             missed, self._missed, self._said = self._missed, 0, False
         say(
@@ -304,15 +307,13 @@ class IncidentLog(JsonLinesSink):
         )
 
     def _is_stuck(self) -> bool:
-        # In a forked child the thread is not there.
+        # A forked child does not inherit the thread.
         stuck = self._stuck
         return stuck is not None and stuck[0] == os.getpid() and stuck[1].locked()
 
     def _in_time(self, step: Callable[[], object]) -> None:
-        """``step()`` in a thread of its own, so that it may hang; raises what it raises, and OSError if it takes too
-        long.
-        """
-        running = threading.Lock()  # an event would be waited for with a lock of its own, which an interrupt may lose
+        """Run ``step`` in a separate thread; raise its exception, or OSError after :data:`_PATIENCE`."""
+        running = threading.Lock()  # not an Event, whose wait uses another lock, which an interrupt may lose
         failed: list[BaseException] = []
 
         def run() -> None:
@@ -327,7 +328,7 @@ class IncidentLog(JsonLinesSink):
         try:
             _thread.start_new_thread(run, ())
         except RuntimeError:
-            # Too many threads, or the interpreter exits.
+            # No thread can be started, or the interpreter is exiting.
             run()
         if not running.acquire(timeout=_PATIENCE):
             self._stuck = os.getpid(), running
@@ -346,26 +347,26 @@ def _were_lost(count: int) -> str:
 
 @contextlib.contextmanager
 def _taking_turns(descriptor: int) -> Iterator[None]:
-    """In this block no other sink is at the file, unless one stays there for too long."""
+    """Keep other sinks from the file during the block, unless the lock cannot be had in time."""
     if sys.platform == "win32" or not stat.S_ISREG(os.fstat(descriptor).st_mode):
         yield
         return
     for _ in range(_MOST_PAUSES):
         try:
-            # Never waited for by the system: whoever has it may have been stopped.
+            # Non-blocking, because the process that holds the lock may be stopped.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            # As a wait that a signal handler may end, or outlast: see llmwatch.watch.clock.
+            # A wait on a lock can be interrupted by a signal handler: see llmwatch.watch.clock.
             pause = threading.Lock()
             pause.acquire()
             pause.acquire(timeout=_PAUSE)
         except OSError:
-            # A file system without such locks.
+            # The file system does not support such locks.
             break
     try:
         yield
     finally:
-        # Closing is not enough where a child that was forked meanwhile has the descriptor too.
+        # Closing does not unlock where a child forked in between has the descriptor too.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,4 +1,4 @@
-"""What must not be repeated: patterns of secrets, what was sent, the prompt; and the taking out of it."""
+"""Removal of secrets and of the prompt from text: by patterns, and by what was sent."""
 
 from llmwatch.redaction import prompt, redact
 from llmwatch.redaction.sent import Secrets

@@ -1,7 +1,7 @@
-"""How a text reads once its escapes are undone, and where in it each character of that stands.
+"""Text with its escapes undone, with the position of each character in the original.
 
-What was sent is repeated in messages escaped once or more: in JSON, in JSON within JSON, in a Python representation.
-Both sides of a comparison are read like this, and what is found is taken out of the text as it was written.
+Providers' messages repeat sent text with one or more layers of escapes: JSON, JSON within JSON, a Python
+representation. Both sides of a comparison are normalised here; matches are removed from the original text.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _BACKSLASHED = (
     r"|u(?P<unit>[0-9A-Fa-f]{4})|x(?P<byte>[0-9A-Fa-f]{2})|(?P<blank>[nrtbfv])|)"
 )
 _ESCAPE = re.compile(_BACKSLASHED)
-# Of an address within an address the percent sign is escaped as well, once for each.
+# In a URL within a URL the percent sign is escaped too, once for each level.
 _PERCENT = "%(?:25){0,4}"
 _ESCAPED_PERCENT = re.compile("%(?:25)+(?=[0-9A-Fa-f]{2})")
-# Those of URLs and of pages too, and in any case: the text around them may have been put into capitals as a whole. An
-# escaped ASCII character stands for itself, a run of others for some characters.
+# Also the escapes of URLs and of HTML, in upper and lower case: the whole text may have been put into capitals. An
+# escaped ASCII byte is one character; a run of other escaped bytes is UTF-8.
 _ANY_ESCAPE = re.compile(
     rf"(?i:{_BACKSLASHED})|(?P<percent>{_PERCENT}[0-7][0-9A-Fa-f]|(?:{_PERCENT}[89A-Fa-f][0-9A-Fa-f]){{1,64}})"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
-# What redact makes spaces of counts as one here: a message may have been through it.
+# Includes the characters that redact replaces by spaces, because a message may be redacted already.
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]+")
 _PLAIN = re.compile(r"(?:[!-$'-[\]-~]| (?! ))*")
 
 
 class Reading:
-    """``source`` as it reads: escapes of JSON and of Python undone, white space of any length one space.
+    """``source`` with escapes of JSON and of Python undone and each run of white space as one space.
 
-    ``folded``: those of URLs and of pages undone as well, and no case.
+    ``folded``: escapes of URLs and of HTML are undone too, and the text is in lower case.
     """
 
     __slots__ = ("_places", "source", "text")
@@ -44,7 +44,6 @@ class Reading:
         self.source = source
         self._places: list[tuple[int, int]] | None = None
         if _PLAIN.fullmatch(source):
-            # Nothing to undo: every character stands where it stands.
             self.text = source.lower() if folded else source
             return
         self._places = []
@@ -73,8 +72,10 @@ class Reading:
         self._places.append((start, end))
 
     def without(self, runs: Iterable[tuple[int, int]], mark: Callable[[int], str]) -> str:
-        """The source with a mark in place of each run of ``text`` (first character, and the one after the last); runs
-        come in order, and those that touch count as one. ``mark`` gets the length of what it stands for.
+        """The source with a mark in place of each run of ``text``.
+
+        A run is (first character, character after the last). Runs come in order; adjacent runs are joined. ``mark``
+        takes the number of characters that the mark replaces.
         """
         shown: list[str] = []
         kept_to = 0
@@ -89,13 +90,13 @@ class Reading:
 
 
 def _lower(char: str) -> str:
-    # Some are longer in lower case.
+    # The lower case of some characters is longer than one character.
     low = char.lower()
     return low if len(low) == 1 else char
 
 
 def as_read(source: str) -> str:
-    """The text alone of the :class:`Reading` of what may be long, at a fraction of its cost."""
+    """``Reading(source).text`` without the positions, at a fraction of the cost."""
     return _BLANK.sub(" ", _ESCAPE.sub(_decoded, source))
 
 
@@ -111,7 +112,7 @@ def _joined(runs: Iterable[tuple[int, int]]) -> list[list[int]]:
 def _decoded(found: re.Match[str]) -> str:
     kind = found.lastgroup
     if kind is None:
-        # Backslashes alone go, however many: each layer of JSON doubles them.
+        # A run of backslashes is dropped: each layer of JSON doubles the number.
         return ""
     said = found[kind]
     if kind == "low":

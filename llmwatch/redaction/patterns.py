@@ -1,12 +1,12 @@
-"""What a secret looks like in text, and how it is masked.
+"""Patterns of secrets in text, and the masking of matches.
 
 Every pattern is linear: no nested repetition, and no unbounded repetition behind which another one could start again at
-every character. They were written for text of up to 16 KiB (:mod:`llmwatch.redaction.redact` cuts it before).
+every character. The patterns are made for text of up to 16 KiB; :mod:`llmwatch.redaction.redact` cuts it before.
 
-There is nothing to compare with here: keys are known by their make (the prefixes that providers document for theirs),
-by the name in front of them (``api_key=``, ``Authorization:``), by their place (before the ``@`` of an address, after
-``?name=``) or by being long and without sense. A short password with nothing around it that gives it away cannot be
-told from a word, and is not; if it was sent, :mod:`llmwatch.redaction.sent` knows it.
+A key is recognised by its prefix (as providers document it), by the name in front of it (``api_key=``,
+``Authorization:``), by its place (before the ``@`` of a URL, after ``?name=``), or as a long run that is not made of
+words. A short password without such a context looks like a word and is not masked here;
+:mod:`llmwatch.redaction.sent` masks the secrets that were sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["MASK", "carries_a_key", "is_words", "looks_like_a_key", "scrub"]
 
 MASK = "***"
 
-# -- keys by their make ------------------------------------------------------
+# -- keys by their prefix ----------------------------------------------------
 
 # Prefixes that no ordinary word contains: masked wherever they stand.
 _MAKES = re.compile(
@@ -33,8 +33,8 @@ _MAKES = re.compile(
     r"|pypi-[A-Za-z0-9_-]{16,}"
     r")[A-Za-z0-9_*-]*"
 )
-# "sk-" also ends a word ("task-list"): it counts at the start of one, after a percent escape, and anywhere if what
-# follows is no word. The stars are those of keys that a provider has masked by halves.
+# "sk-" also stands within words ("task-list"). It counts at the start of a word, after a percent escape, and anywhere
+# else if the rest is not a word. The stars are those of keys that a provider has masked in part.
 _SK = re.compile(
     r"(?:(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))(?:sk|pk|rk)[-_](?=[A-Za-z0-9_*.-]{6})"
     r"|sk-(?:(?=[a-z_-]{0,48}[A-Z0-9])(?=[A-Za-z0-9_-]{16})|(?=[A-Za-z0-9]{20})|(?=(?:proj|svcacct|ant)-[A-Za-z0-9_-]{16})))"
@@ -60,7 +60,7 @@ _NAMES = (
     r"|token(?!s\b|iz)|secrets?|passw(?:or)?d|passphrase|passcode|pwd|credentials?|signature|(?<![A-Za-z])(?:sig|auth|bearer))"
 )
 _NAMED = re.compile(rf"({_NAMES}{_PARTS}(?:{_QUOTE})?\s{{0,4}}[=:]>?\s{{0,4}}){_VALUE}", re.IGNORECASE)
-# A bare "key" is often a word of prose ("unknown key: 'n'"): it counts before "=", and as a quoted name.
+# A bare "key" is often prose ("unknown key: 'n'"). It counts before "=" and as a quoted name.
 _KEY = re.compile(
     rf"((?<![A-Za-z])key\s{{0,4}}=\s{{0,4}}|{_QUOTE}key{_QUOTE}\s{{0,4}}:\s{{0,4}}){_VALUE}", re.IGNORECASE
 )
@@ -78,7 +78,7 @@ _WHOLE_LINE = re.compile(
 )
 _SCHEMES = r"(?:bearer|basic|token|apikey|api-key|key|negotiate|ntlm)"
 _AUTHORIZATION = re.compile(rf"(authorization{_HEADER})(?:b?(?:{_QUOTE})?{_SCHEMES}\s{{1,4}})?{_VALUE}", re.IGNORECASE)
-# Words of prose that follow "bearer" and "basic", and are no credentials.
+# Excludes the words that follow "bearer" in prose.
 _BEARER = re.compile(
     r"\b(bearer\s{1,4})"
     r"(?!(?:tokens?|auth(?:entication|orization)?|scheme|realm|is|was|not|and|or|of|in|for|with|header|format)\b)"
@@ -89,7 +89,7 @@ _BASIC = re.compile(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z
 
 _NAMED_BY = re.compile("key|token|secret|pass|pwd|credential|sig|auth|cookie|bearer|basic")
 
-# A name of a header is read word by word. These say what a value is for, which is no secret.
+# The name of a header is matched word by word. The second pattern lists names whose values are not secret.
 _KEY_HEADER = re.compile(
     r"(?:.*[-_])?(?:(?:x|api|access|auth|secret|subscription|functions|client)?key|(?:x|api|access|auth|id)?token|secret"
     r"|auth(?:orization|entication)?|credentials?|passw(?:or)?d|signature|cookie)(?:[-_](?:\d+|id|value))?"
@@ -101,7 +101,7 @@ _OPEN_KEY_HEADER = re.compile(r"(?:.*[-_])?(?:idempotency|cache|surrogate|partit
 _USER = re.compile(r"(?<![^\s\"'<>(=,;])[^\s:/@\"'<>(=,;]{0,128}:(?!//)[^\s\"'<>]{1,256}@(?=[A-Za-z0-9\[])")
 _QUERY = re.compile(r"([?&;][A-Za-z0-9_.~\[\]%-]{1,64}=)[^\s&;\"'<>]+")
 
-# -- what is long and without sense ------------------------------------------
+# -- long runs that are not words --------------------------------------------
 
 _LONG = 32
 _RUN = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
@@ -110,7 +110,7 @@ _WORD = re.compile(r"[A-Z]?[a-z]{1,20}\d{0,4}|\d{1,8}[A-Za-z]{0,2}|[A-Z]{1,12}\d
 _SEPARATOR = re.compile(r"[/_=+-]")
 _MOST_EMPTY = 3
 
-# In a path nobody writes words in mixed case with digits, and shorter runs are told apart more safely than in prose.
+# Paths seldom hold words in mixed case with digits, so shorter runs than in prose are safe to mask.
 _LONG_IN_PATH = 20
 _HARMLESS = re.compile(r"[a-z]{0,12}[0-9.]{0,3}[a-z]{0,4}")
 
@@ -120,10 +120,9 @@ def _mask_run(found: re.Match[str]) -> str:
 
 
 def _from_its_make(found: re.Match[str]) -> str:
-    """A run without sense from the make of key on that stands in the middle of it; any other run as it is.
+    """A run that is not words, cut to begin at the prefix of a key within it; any other run unchanged.
 
-    The make alone would be masked with what follows, and leave the first half of the run, which may be too short to be
-    told as one.
+    Masking the key alone would leave the first half of the run, which may be too short for :data:`_RUN`.
     """
     run = found[0]
     make = _MAKES.search(run) or _SK.search(run)
@@ -131,7 +130,7 @@ def _from_its_make(found: re.Match[str]) -> str:
 
 
 def is_words(run: str) -> bool:
-    """Whether ``run`` consists of words, numbers and abbreviations, as the names of models, files and limits do."""
+    """Whether ``run`` is made of words, numbers and abbreviations, like names of models and files."""
     pieces = _SEPARATOR.split(run)
     empty = sum(not piece for piece in pieces)
     return empty <= _MOST_EMPTY and all(_WORD.fullmatch(piece) for piece in pieces if piece)
@@ -142,12 +141,12 @@ def _mask_value(found: re.Match[str]) -> str:
 
 
 def scrub(text: str) -> str:
-    """``text`` with every secret that can be told as one replaced by :data:`MASK`. Addresses are not shortened here."""
+    """``text`` with :data:`MASK` in place of every recognised secret. URLs are not shortened here."""
     text = _PEM.sub(MASK, text)
     text = _QUERY.sub(_mask_value, text)
     if "@" in text:
         text = _USER.sub(MASK + "@", text)
-    # Most texts hold none of the names, and looking for each of them at every character is what costs time.
+    # Most texts hold none of the names. Searching for each name at every character would take most of the time.
     if _NAMED_BY.search(text.lower()):
         for pattern in (_WHOLE_LINE, _AUTHORIZATION, _NAMED, _KEY, _SAID, _BEARER, _BASIC):
             text = pattern.sub(_mask_value, text)
@@ -158,16 +157,17 @@ def scrub(text: str) -> str:
 
 
 def carries_a_key(header: str) -> bool:
-    """Whether the value of a header is a credential, by the header's name: ``Authorization``, ``api-key``,
-    ``X-Goog-Api-Key``, ``Ocp-Apim-Subscription-Key``, what gateways have of their own (``cf-aig-authorization``,
-    ``Helicone-Auth``, ``x-portkey-api-key``), and their like.
+    """Whether a header's name says that its value is a credential.
+
+    Examples: ``Authorization``, ``api-key``, ``X-Goog-Api-Key``, ``Ocp-Apim-Subscription-Key``, and the gateways'
+    ``cf-aig-authorization``, ``Helicone-Auth`` and ``x-portkey-api-key``.
     """
     name = header.lower()
     return _KEY_HEADER.fullmatch(name) is not None and _OPEN_KEY_HEADER.fullmatch(name) is None
 
 
 def looks_like_a_key(segment: str) -> bool:
-    """Whether a segment of a path is, or contains, what could be a key. Stricter than :func:`scrub`."""
+    """Whether a segment of a path may be or contain a key. Masks more than :func:`scrub`."""
     if _HARMLESS.fullmatch(segment):
         return False
     if scrub(segment) != segment:
@@ -179,5 +179,5 @@ def looks_like_a_key(segment: str) -> bool:
 
 
 def _mixed(run: str) -> bool:
-    # Lower-case letters alone are words, however long; so are camelCase names without digits.
+    # Letters alone are words: camelCase names, and lower case of any length.
     return any(char.isdigit() for char in run) and any(char.isalpha() for char in run)

@@ -1,11 +1,10 @@
-"""What a provider's message repeats of the prompt, taken out of it.
+"""Removal of quotes of the prompt from a provider's message.
 
-``Invalid content: 'My patient ...'``: an error in the provider's own words may quote what was sent. A quote is known by
-comparison: a run of :data:`LEAST` characters that also stands in the body's prompt, whatever escapes and white space
-stand in it on either side. What is shorter may be left. A phrase that the provider
-and the prompt have in common by chance goes too.
+A provider's error may quote the prompt (``Invalid content: 'My patient ...'``). A quote is a run of :data:`LEAST`
+characters that also stands in the prompt, after escapes and white space are normalised on both sides. Shorter quotes
+may remain. A phrase that stands in message and prompt by chance is removed too.
 
-The windows are made of the message, which is short, and the prompt is passed over once.
+The windows are made from the message, which is short; the prompt is scanned once.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from llmwatch.redaction.normalise import Reading, as_read
 __all__ = ["LEAST", "masked"]
 
 LEAST = 16
-"""Characters in a row, as they read without escapes, that make a quote."""
+"""Minimum length of a quote, in characters without escapes."""
 
 _MARK = re.compile(r"(\[\.\.\. \d{1,12} characters of the prompt omitted\])")
 
 
 def masked(message: str, prompt: Iterable[str]) -> str:
-    """``message`` with a mark in place of each run of at least 16 characters that it has in common with one of the
-    texts of the ``prompt`` (:func:`llmwatch.payload.prompt_texts`).
+    """``message`` with a mark in place of each run of at least 16 characters that the prompt holds too.
 
-    Escapes (of JSON and of Python) read as what they stand for, and white space of any length as one space, in both.
-    The cost grows with the message, which the caller has capped, and with the texts. Doing it again changes nothing.
+    ``prompt`` holds the texts of the prompt (:func:`llmwatch.payload.prompt_texts`). In both, escapes of JSON and of
+    Python are undone, and each run of white space counts as one space. The cost grows with the message, which the
+    caller caps, and with the texts. Idempotent.
     """
     if len(message) < LEAST:
         return message
-    # A mark of an earlier pass is no quote, whatever the prompt holds.
+    # A mark of an earlier pass is not a quote, even if the prompt holds the same text.
     pieces = [Reading(text) for text in _MARK.split(message)]
     windows = {window for piece in pieces[::2] for window in _windows(piece.text)}
     quoted = _common(windows, prompt) if windows else set()

@@ -1,7 +1,7 @@
-"""Nothing secret in what is remembered: URLs, texts and names, stripped before they are kept, logged or raised.
+"""Redaction of URLs, texts and names before they are kept, logged or raised.
 
-Headers, bodies, prompts and answers are never kept at all; this is for what remains. :func:`text` masks what can be
-told as a secret (see :mod:`llmwatch.redaction.patterns`), it does not understand what it reads.
+Headers, bodies, prompts and answers are never kept; this module is for the rest. :func:`text` masks secrets by their
+form (:mod:`llmwatch.redaction.patterns`) and not by their meaning.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from llmwatch.redaction.patterns import MASK, is_words, looks_like_a_key, scrub
 __all__ = ["CAP", "MASK", "MOST_INPUT", "identifier", "is_cut", "origin", "text", "url"]
 
 CAP = 1000
-"""Characters that :func:`text` keeps, unless told otherwise."""
+"""Maximum number of characters that :func:`text` keeps by default."""
 
 MOST_INPUT = 16 * 1024
-"""Characters that :func:`text` looks at. What lies beyond is dropped unread."""
+"""Characters that :func:`text` reads. The rest is dropped unread."""
 
 _LEAST_CAP = 48
 _REACH = 512
-"""Characters that a secret needs at most to be known as one: a name and a password before the ``@`` of an address."""
+"""Most characters needed to recognise a secret: user name and password before the ``@`` of a URL."""
 _MOST_URL = 2048
 _MOST_NAMES = 32
 _LONGEST_SEGMENT = 160
 
 _MARK = re.compile(r" ?\[\.\.\. (\d{1,12}) characters omitted\]$")
-# Line ends and tabs stay; the rest could forge lines of a log or steer a terminal.
+# Line ends and tabs stay. Other control characters could forge lines of a log or control a terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]")
 _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>\\^`{|}]+")
 _TRAILING = ".,;:!?)]"
@@ -39,11 +39,10 @@ _HOST_AND_PORT = re.compile(r"(\*{3}|[A-Za-z0-9._~%-]{0,255}|\[[0-9A-Fa-f:.%A-Za
 
 
 def text(message: str, cap: int = CAP) -> str:
-    """``message`` without secrets, at most ``cap`` characters long (48 at least), with a mark where it was cut.
+    """``message`` without secrets, cut to ``cap`` characters (48 at least), with a mark at the cut.
 
-    Addresses in it lose user info, query values and fragment, control characters become spaces. Only the first 16 KiB
-    are looked at, so that a page of any size costs a bounded time; whether it has spaces or not, its beginning is kept.
-    Applying it again changes nothing.
+    URLs lose user info, query values and fragment; control characters become spaces. Only the first 16 KiB are read,
+    so the time is bounded for a message of any size. The beginning is kept, with or without spaces in it. Idempotent.
     """
     cap = max(cap, _LEAST_CAP)
     message, omitted = _without_mark(str(message))
@@ -53,7 +52,7 @@ def text(message: str, cap: int = CAP) -> str:
 
 
 def is_cut(message: str) -> bool:
-    """Whether a text carries the mark of :func:`text` that something was left out."""
+    """Whether a text ends with the mark by which :func:`text` shows a cut."""
     return _MARK.search(message) is not None
 
 
@@ -63,10 +62,10 @@ def _without_mark(message: str) -> tuple[str, int]:
 
 
 def _beginning(message: str) -> str:
-    """What can be kept of a text that was cut somewhere.
+    """The part of a cut text that can be kept.
 
-    A key that is cut in half might not be known as one any more: the last, broken word goes with the rest. Where that
-    word is too long for it, only what reads the same with a piece more of the text and without.
+    Half a key may not be recognised, so the last, broken word is dropped. If that word is longer than :data:`_REACH`,
+    the kept part is what scrubs to the same text with and without the last :data:`_REACH` characters.
     """
     message = message.rstrip()
     words = message.rsplit(None, 1)
@@ -78,7 +77,7 @@ def _beginning(message: str) -> str:
 
 
 def _fixed(message: str) -> str:
-    # One mask can bring a name next to a value. Masks only ever replace, so this ends after a step or two.
+    # A mask can bring a name next to a value, so scrubbing repeats until nothing changes, usually after a step or two.
     for _ in range(4):
         scrubbed = scrub(_URL.sub(_shorten, message))
         if scrubbed == message:
@@ -95,11 +94,11 @@ def _fit(message: str, omitted: int, cap: int) -> str:
             return (message + mark).lstrip() if mark else message
         room = max(0, cap - len(f" [... {omitted + len(message)} characters omitted]"))
         kept = message[:room]
-        # Between words, so that no half of a word reads like something else. A single long word is cut all the same.
+        # Cut between words, because half a word may read as another. A single long word is cut all the same.
         space = max(kept.rfind(" "), kept.rfind("\n"))
         kept = (kept[:space] if space > room // 2 else kept).rstrip()
         omitted += len(message) - len(kept)
-        # What is left of a word that was cut may read differently.
+        # The rest of a cut word may match other patterns.
         message = _fixed(kept).rstrip()
 
 
@@ -111,8 +110,8 @@ def _shorten(found: re.Match[str]) -> str:
 def url(address: str) -> str:
     """``address`` with scheme, host, port, path and the *names* of its query parameters.
 
-    User info, the parameters' values and the fragment are dropped, and segments of the path that look like a key are
-    masked. What cannot be read as an address becomes ``***``, as far as it cannot be read. Never raises.
+    User info, the parameters' values and the fragment are dropped; path segments that look like a key are masked. A
+    part that cannot be parsed becomes ``***``. Never raises.
     """
     if address.__class__ is str and address in _bare:
         return address
@@ -126,13 +125,13 @@ def url(address: str) -> str:
 
 
 def origin(address: str) -> str:
-    """Scheme, host and port of ``address``, nothing else; empty for an empty one, ``***`` for one without a host."""
+    """Scheme, host and port of ``address``; empty for an empty address, ``***`` without a host."""
     if address.__class__ is str and address in _bare_origins:
         return address
     return _noted(address, _parse(address)[0] or (MASK if str(address).strip() else ""), _bare_origins)
 
 
-# Addresses that were found to hold nothing to strip, so that those of a client are read once. No other is kept here.
+# Addresses without anything to strip, kept so that the addresses of a client are parsed once. No others are kept.
 _bare: dict[str, None] = {}
 _bare_origins: dict[str, None] = {}
 _MOST_BARE = 512
@@ -147,21 +146,21 @@ def _noted(address: str, shown: str, bare: dict[str, None] = _bare) -> str:
 
 
 def _parse(address: str) -> tuple[str, str, str]:
-    """What stands before the path, the path, and the query; nothing of it is masked but a broken authority."""
+    """Scheme with authority, path, query. A broken authority and parts with an ``@`` are masked."""
     address = _CONTROL.sub("", str(address)).strip()[:MOST_INPUT]
     try:
         parts = urlsplit(address)
     except ValueError:
         return MASK, "", ""
     if parts.scheme and not parts.netloc and not address[len(parts.scheme) :].startswith("://"):
-        # "name:password@host/path" and "host:8000/path" are read as a scheme and a path.
+        # urlsplit reads "name:password@host/path" and "host:8000/path" as a scheme and a path.
         path = address.partition("#")[0].partition("?")[0]
         return "", MASK if "@" in path else path, parts.query
     authority = _authority(parts.netloc)
     path = parts.path
     if "@" in path:
         if "@" not in parts.netloc and (not authority or authority == MASK or parts.netloc[-1:].isdigit()):
-            # A password with a slash in it ends the authority too early: what follows may be the rest of it.
+            # A slash in a password ends the authority too early: the path may begin with the rest of the password.
             authority, path = MASK, ""
         else:
             path = "/".join(MASK if "@" in segment else segment for segment in path.split("/"))
@@ -173,7 +172,7 @@ def _parse(address: str) -> tuple[str, str, str]:
 
 
 def identifier(name: str) -> str:
-    """A request id and the like: kept if it has the form of one and not that of a known make of key, else masked."""
+    """``name`` (a request id, say) if it has the form of an identifier and not of a key; else a mask."""
     name = str(name).strip()
     if not _IDENTIFIER.fullmatch(name) or scrub(name[:24]) != name[:24]:
         return MASK
@@ -182,7 +181,7 @@ def identifier(name: str) -> str:
 
 def _authority(netloc: str) -> str:
     found = _HOST_AND_PORT.fullmatch(netloc.rpartition("@")[2])
-    # What is not a port may be a password, and the "host" before it a name.
+    # Text in place of a port may be a password, and the "host" before it a user name.
     if found is None or int(found[2] or 0) > 65535:
         return MASK
     return found[1].lower() + (f":{found[2]}" if found[2] else "")
@@ -191,7 +190,7 @@ def _authority(netloc: str) -> str:
 def _segments(segments: list[str]) -> list[str]:
     shown = [_segment(segment) for segment in segments]
     for here, there in itertools.chain(itertools.pairwise(range(len(shown))), _backwards(len(shown))):
-        # A key in base64 may hold slashes: what stands next to a part of it and is no word is another part.
+        # A key in base64 may hold slashes: a neighbour of a masked segment that is not words is part of the key.
         if shown[here] == MASK and not is_words(segments[there]):
             shown[there] = MASK
     return shown
@@ -223,7 +222,7 @@ def _names(query: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """A foreign exception in a log line: its class and its scrubbed text. Never raises."""
+    """Class and scrubbed text of a foreign exception, for a log line. Never raises."""
     try:
         said = text(str(error), cap=300)
     except Exception:
