@@ -50,8 +50,8 @@ def test_done_by_the_end_of_the_body(stage: MakeStage) -> None:
 @pytest.mark.parametrize(
     "error", [OSError("reset"), ValueError("a mistake"), Broken(), SystemExit(3), KeyboardInterrupt()]
 )
-def test_failed_by_whatever_the_worker_raises(stage: MakeStage, error: BaseException) -> None:
-    """Any exception of the worker is the verdict, after the items that came before; the thread dies quietly."""
+def test_any_exception_of_the_worker_is_the_verdict(stage: MakeStage, error: BaseException) -> None:
+    """The caller gets the items that came before, then the exception; the worker's thread ends quietly."""
     one = stage(stale=10.0)
     socket = one.open()
     one.receive("a")
@@ -63,8 +63,8 @@ def test_failed_by_whatever_the_worker_raises(stage: MakeStage, error: BaseExcep
     assert socket.log == ["release"]
 
 
-def test_killed_by_a_limit(stage: MakeStage) -> None:
-    """The caller that waits is free with the verdict, the socket is shut, and the worker's next step ends it."""
+def test_an_expired_limit_frees_the_caller_and_shuts_the_socket(stage: MakeStage) -> None:
+    """A waiting caller gets the verdict, the socket is shut, and the worker ends at its next step."""
     one = stage(ttfb=10.0)
     socket = one.open()
     one.worker.begin(lambda attempt: socket.read())
@@ -82,8 +82,8 @@ def test_killed_by_a_limit(stage: MakeStage) -> None:
     assert socket.broken == []
 
 
-def test_a_clean_end_after_a_kill_is_no_success(stage: MakeStage) -> None:
-    """An abort of a close-delimited body looks like its end: the verdict that was stored before stands."""
+def test_a_clean_end_after_a_kill_stays_a_kill(stage: MakeStage) -> None:
+    """An abort of a close-delimited body looks like its end; the verdict that was stored before stands."""
     one = stage(stale=10.0)
     socket = one.open()
     one.receive("a")
@@ -107,7 +107,7 @@ def test_an_error_after_a_kill_is_not_the_verdict(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("by", ["user", "lifecycle"])
-def test_cancelled_by_somebody(stage: MakeStage, by: str) -> None:
+def test_a_cancellation_frees_the_caller_and_shuts_the_socket(stage: MakeStage, by: str) -> None:
     """A cancellation frees the caller, shuts the socket, and discards what was handed over."""
     one = stage(stale=10.0)
     socket = one.open()
@@ -123,8 +123,8 @@ def test_cancelled_by_somebody(stage: MakeStage, by: str) -> None:
     assert one.verdict.by == by
 
 
-def test_a_cancellation_frees_a_caller_that_waits(stage: MakeStage) -> None:
-    """Nobody has to look at a clock for it."""
+def test_a_cancellation_wakes_a_waiting_caller(stage: MakeStage) -> None:
+    """A caller that waits in ``take()`` returns at the cancellation, without any limit expiring."""
     one = stage()
     one.open()
     caller = Caller(one.attempt.take)
@@ -133,8 +133,8 @@ def test_a_cancellation_frees_a_caller_that_waits(stage: MakeStage) -> None:
     assert caller.result() is None
 
 
-def test_cancelled_before_the_start(stage: MakeStage) -> None:
-    """An attempt that was given up before it started runs no work at all."""
+def test_an_attempt_cancelled_before_its_start_runs_no_work(stage: MakeStage) -> None:
+    """An attempt that was cancelled before it started never calls its work function."""
     supervisor = HandDriven()
     attempt: Attempt[str] = Attempt({}, supervisor=supervisor)
     ran = threading.Event()
@@ -146,8 +146,8 @@ def test_cancelled_before_the_start(stage: MakeStage) -> None:
     assert supervisor.registry.counts()["workers"] == 0
 
 
-def test_a_finish_is_done_after_its_limit(stage: MakeStage) -> None:
-    """Without an end mark the caller waits for the finish limit, and no longer, pings or not."""
+def test_a_finish_mark_alone_is_done_after_the_finish_limit(stage: MakeStage) -> None:
+    """Without an end mark the caller waits for the finish limit and no longer, pings or not."""
     one = stage(stale=10.0, finish=1.0)
     socket = one.open()
     one.receive("a", finish=True)
@@ -178,7 +178,7 @@ def test_a_usage_event_after_the_finish_is_delivered(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("limit", ["drain", "deadline"])
-def test_a_drain_that_the_worker_finds_over_hangs_up(stage: MakeStage, limit: str) -> None:
+def test_a_worker_that_finds_its_drain_expired_shuts_its_socket(stage: MakeStage, limit: str) -> None:
     """A ping that comes after the drain and before the supervisor does not leave the worker in an unwatched read."""
     one = stage(drain=1.0) if limit == "drain" else stage(drain=100.0, deadline=1.0)
     socket = one.open()
@@ -192,8 +192,8 @@ def test_a_drain_that_the_worker_finds_over_hangs_up(stage: MakeStage, limit: st
     assert socket.released
 
 
-def test_a_limit_that_the_worker_finds_over_is_the_same_kill(stage: MakeStage) -> None:
-    """The worker that reports after a strict expiry ends itself: verdict, shutdown and a free caller as ever."""
+def test_a_worker_that_finds_a_strict_limit_expired_is_killed_alike(stage: MakeStage) -> None:
+    """The worker that reports after a strict expiry ends itself: the same verdict, shutdown and free caller."""
     one = stage(total=10.0)
     socket = one.open()
     one.receive("held back", content=False)
@@ -209,16 +209,16 @@ def test_a_limit_that_the_worker_finds_over_is_the_same_kill(stage: MakeStage) -
     assert one.attempt.late == 1
 
 
-def test_an_abort_without_a_verdict_is_no_success(stage: MakeStage) -> None:
-    """A work function that raises Aborted by itself has failed."""
+def test_a_worker_that_raises_aborted_without_a_verdict_has_failed(stage: MakeStage) -> None:
+    """A work function that raises ``Aborted`` by itself makes the attempt a failure."""
     one = stage()
     one.open()
     one.worker.crash(Aborted())
     assert one.verdict.kind is VerdictKind.FAILED
 
 
-def test_a_late_error_body_is_still_the_errors_own(stage: MakeStage) -> None:
-    """An error's body that never ends is cut after its seconds; what the worker then raises is the verdict."""
+def test_an_endless_error_body_is_cut_and_the_error_stays(stage: MakeStage) -> None:
+    """An error body that never ends is cut after its seconds; the exception of the worker is the verdict."""
     one = stage(ttfb=100.0)
     one.open()
     one.worker.do(lambda attempt: attempt.headers(500, refused=True))
@@ -236,7 +236,7 @@ def test_a_late_error_body_is_still_the_errors_own(stage: MakeStage) -> None:
 # -- taking ------------------------------------------------------------------
 
 
-def test_events_before_a_kill_come_first(stage: MakeStage) -> None:
+def test_events_handed_over_before_a_kill_are_returned_first(stage: MakeStage) -> None:
     """Everything handed over before the kill is returned, in order, then the end."""
     one = stage(stale=10.0)
     one.open()
@@ -247,8 +247,8 @@ def test_events_before_a_kill_come_first(stage: MakeStage) -> None:
     assert [one.attempt.take() for _ in range(6)] == [[0], [1], [2], [3], [4], None]
 
 
-def test_take_until(stage: MakeStage) -> None:
-    """A caller that waits until a time gets nothing then, and the attempt goes on."""
+def test_take_with_a_time_returns_nothing_at_that_time(stage: MakeStage) -> None:
+    """``take(until=)`` returns nothing at that time, and the attempt goes on."""
     one = stage()
     one.open()
     now = one.clock.now()
@@ -264,8 +264,8 @@ def test_take_until(stage: MakeStage) -> None:
     assert one.attempt.take(now) == ["a"]
 
 
-def test_an_item_frees_a_caller_that_waits(stage: MakeStage) -> None:
-    """The item itself wakes the caller."""
+def test_an_item_wakes_a_waiting_caller(stage: MakeStage) -> None:
+    """A caller that waits in ``take()`` returns with the item."""
     one = stage()
     one.open()
     for item in "abc":
@@ -275,8 +275,8 @@ def test_an_item_frees_a_caller_that_waits(stage: MakeStage) -> None:
         assert caller.result() == [item]
 
 
-def test_taking_after_the_end_goes_on_returning_nothing(stage: MakeStage) -> None:
-    """The end stays the end."""
+def test_take_returns_nothing_after_the_end(stage: MakeStage) -> None:
+    """Every ``take()`` after the end returns nothing."""
     one = stage()
     one.open()
     one.leave()

@@ -25,8 +25,8 @@ LIMITS = {"ttfb": 10.0, "first_event": 10.0, "first_content": 10.0, "stale": 10.
 
 
 @pytest.mark.parametrize("end", ["kill", "fail"])
-def test_what_was_held_back_is_never_shown_on_failure(stage: MakeStage, end: str) -> None:
-    """Lifecycle events of an attempt that did not come to its first content leak nothing."""
+def test_lifecycle_events_of_a_failed_attempt_are_never_delivered(stage: MakeStage, end: str) -> None:
+    """An attempt that fails before its first content delivers none of its lifecycle events."""
     one = stage(first_content=10.0)
     one.open()
     one.receive("created", content=False)
@@ -41,7 +41,7 @@ def test_what_was_held_back_is_never_shown_on_failure(stage: MakeStage, end: str
 
 
 @pytest.mark.parametrize("meaning", ["content", "finish", "terminal"])
-def test_content_shows_what_was_held_back_in_order_once(stage: MakeStage, meaning: str) -> None:
+def test_content_releases_held_back_events_in_order_once(stage: MakeStage, meaning: str) -> None:
     """The first content, or the end of the answer, lets everything before it through, in order, exactly once."""
     one = stage()
     one.open()
@@ -57,7 +57,7 @@ def test_content_shows_what_was_held_back_in_order_once(stage: MakeStage, meanin
     assert one.taken() == []
 
 
-def test_a_piece_without_an_event_ends_no_event_limit(stage: MakeStage) -> None:
+def test_a_piece_without_a_whole_event_resets_the_byte_limits_only(stage: MakeStage) -> None:
     """Bytes that hold no whole event count as bytes only, and are held back with the rest."""
     one = stage(first_event=10.0)
     one.open()
@@ -68,8 +68,8 @@ def test_a_piece_without_an_event_ends_no_event_limit(stage: MakeStage) -> None:
     assert (one.verdict.kind, one.verdict.limit) == (VerdictKind.KILLED, "first_event")
 
 
-def test_what_is_visible_is_shown_before_any_byte(stage: MakeStage) -> None:
-    """A head that the caller needs at once comes out before the body begins, and does not stop ttfb."""
+def test_response_headers_can_be_delivered_before_any_byte(stage: MakeStage) -> None:
+    """Headers that the caller needs at once come out before the body begins, and do not stop ttfb."""
     one = stage(ttfb=10.0)
     one.open()
     one.worker.do(lambda attempt: attempt.headers(200, refused=False))
@@ -112,7 +112,7 @@ def _waits_for_room(one: Stage) -> None:
 
 
 @pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
-def test_a_full_channel_stops_the_limits(stage: MakeStage, bounds: Bounds) -> None:
+def test_a_full_channel_holds_the_limits(stage: MakeStage, bounds: Bounds) -> None:
     """A caller slower than every limit kills nothing; its memory is bounded; on resume the limits have what they had
     left.
     """
@@ -152,8 +152,8 @@ def _slow_to_wake(one: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> thr
     return free
 
 
-def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not busy with anything, however long it takes to run again, so the limits run on."""
+def test_the_limits_run_while_a_woken_caller_is_scheduled(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that was woken is not busy, however long its thread takes to run again, so the limits run."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "test-caller")
@@ -168,8 +168,8 @@ def test_a_caller_that_was_woken_keeps_nobody_waiting(stage: MakeStage, monkeypa
     assert caller.result() == ["a"]
 
 
-def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits run from then on, however long the worker takes to run again, and stand again for the next wait."""
+def test_the_limits_run_once_the_caller_has_made_room(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits run from then on, however late the worker's thread runs again, and are held at the next wait."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "llmwatch-worker")
@@ -191,8 +191,8 @@ def test_a_caller_that_has_made_room_keeps_nobody_waiting(stage: MakeStage, monk
     assert (one.verdict.limit, one.verdict.paused) == ("stale", 2 * AGES)
 
 
-def test_nothing_stands_still_for_the_library_itself(stage: MakeStage) -> None:
-    """Where it takes all there is before it returns, a lack of room is no time of the user's."""
+def test_a_full_channel_holds_no_limit_while_the_library_takes(stage: MakeStage) -> None:
+    """Where the library takes every item before it returns, a full channel is not the user's time."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.attempt.collected = True
     one.open()
@@ -203,8 +203,8 @@ def test_nothing_stands_still_for_the_library_itself(stage: MakeStage) -> None:
     assert (one.verdict.limit, one.verdict.elapsed, one.verdict.paused) == ("stale", 10.0 + LATE, 0.0)
 
 
-def test_every_wait_for_room_stops_the_limits(stage: MakeStage) -> None:
-    """Also in the second batch of one read, and in one that came without a read."""
+def test_every_wait_for_room_holds_the_limits(stage: MakeStage) -> None:
+    """The limits are held in the second batch of one read too, and in a batch that came without a read."""
     one = stage(**LIMITS, bounds=Bounds(items=2))
     one.open()
     one.worker.do(lambda attempt: attempt._received(10))
@@ -237,8 +237,8 @@ def test_a_caller_that_never_takes_is_bounded_by_the_deadline(stage: MakeStage) 
 
 
 @pytest.mark.parametrize("how", ["cancel", "abandon"])
-def test_giving_up_ends_the_wait_for_room(stage: MakeStage, how: str) -> None:
-    """A worker that waits for room is woken by the end of the attempt."""
+def test_the_end_of_an_attempt_wakes_a_worker_that_waits_for_room(stage: MakeStage, how: str) -> None:
+    """A worker that waits for room in the channel is woken by a cancellation or a kill."""
     one = stage(bounds=Bounds(items=1))
     one.open()
     one.worker.begin(lambda attempt: attempt.deliver(["a"], 5, BatchMeaning(content=True)))
@@ -288,7 +288,7 @@ def test_a_long_answer_through_a_small_channel(stage: MakeStage) -> None:
 # -- limits and reading ------------------------------------------------------
 
 
-def test_decoding_stops_no_limit(stage: MakeStage) -> None:
+def test_the_limits_run_while_the_worker_decodes(stage: MakeStage) -> None:
     """From a read to the next one the limits run, whatever the worker does with what it read."""
     one = stage(stale=30.0, first_content=10.0, total=20.0)
     one.open()
@@ -315,9 +315,11 @@ def test_decoding_stops_no_limit(stage: MakeStage) -> None:
     ],
 )
 @pytest.mark.parametrize("waiting", [False, True])
-def test_a_flood_stops_no_limit(stage: MakeStage, limit: str, limits: dict[str, float], waiting: bool) -> None:
-    """What comes as fast as it can be read, and is no content, ends nothing; that bytes wait at the expiry excuses
-    nothing. The time that the verdict tells is the true one.
+def test_a_flood_without_content_holds_no_limit(
+    stage: MakeStage, limit: str, limits: dict[str, float], waiting: bool
+) -> None:
+    """Bytes that come as fast as they can be read, and are no content, excuse nothing at an expiry; the verdict tells
+    the true time.
     """
     one = stage(**limits)
     handle = one.open()
@@ -338,9 +340,9 @@ def test_a_flood_stops_no_limit(stage: MakeStage, limit: str, limits: dict[str, 
     assert 3.0 < one.verdict.elapsed < 3.25
 
 
-def test_what_is_in_hand_at_the_expiry_may_be_content(stage: MakeStage) -> None:
-    """A piece that was read in time is looked into before its attempt is killed for want of it, once and not for
-    long.
+def test_a_piece_read_in_time_is_decoded_before_a_kill(stage: MakeStage) -> None:
+    """A piece that was read in time is decoded before its attempt is killed for lack of content, once and for a bounded
+    time.
     """
     for delay, kind in ((0.01, VerdictKind.DONE), (0.05, VerdictKind.KILLED)):
         one = stage(first_content=10.0)
@@ -356,10 +358,8 @@ def test_what_is_in_hand_at_the_expiry_may_be_content(stage: MakeStage) -> None:
         assert one.verdict.kind is kind
 
 
-def test_what_was_read_in_time_is_in_time(stage: MakeStage) -> None:
-    """A terminal event that was read before the deadline and decoded after it is a success: the time of the read
-    counts.
-    """
+def test_the_time_of_the_read_decides_over_the_time_of_decoding(stage: MakeStage) -> None:
+    """A terminal event that was read before the deadline and decoded after it is a success."""
     one = stage(deadline=10.0)
     one.open()
     one.clock.advance(10.0)  # type: ignore[attr-defined]
@@ -370,8 +370,8 @@ def test_what_was_read_in_time_is_in_time(stage: MakeStage) -> None:
     assert one.taken() == ["end"]
 
 
-def test_the_end_of_the_body_is_a_read_too(stage: MakeStage) -> None:
-    """Nothing expires between the end of the body and the worker's own end."""
+def test_the_end_of_the_body_counts_as_a_read(stage: MakeStage) -> None:
+    """No limit expires between the end of the body and the worker's own end."""
     one = stage(stale=10.0, total=10.0)
     one.open()
     one.receive("a")
@@ -394,8 +394,8 @@ def test_an_event_after_the_terminal_one_does_not_stop_the_drain(stage: MakeStag
 
 
 @pytest.mark.parametrize("limit", ["first_event", "first_content", "total"])
-def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, limit: str) -> None:
-    """Bytes without events, read one by one, reset the silence and nothing else."""
+def test_bytes_without_events_reset_silence_alone(stage: MakeStage, limit: str) -> None:
+    """Bytes without events, read one by one, reset the limit on silence and no other."""
     one = stage(**{limit: 10.0}, stale=3.0)
     one.open()
     for _ in range(10):
@@ -407,7 +407,7 @@ def test_a_drip_of_keep_alives_does_not_keep_it_alive(stage: MakeStage, limit: s
 
 
 def test_events_without_content_do_not_reset_progress(stage: MakeStage) -> None:
-    """Pings after content end at progress."""
+    """Pings after content end at ``progress``."""
     one = stage(progress=10.0, stale=3.0)
     one.open()
     one.receive("a")

@@ -53,8 +53,8 @@ def test_a_socket_that_was_given_back_is_not_touched(stage: MakeStage) -> None:
     assert kept.shut_down.is_set()
 
 
-def test_disown_before_the_verdict(stage: MakeStage) -> None:
-    """A connection whose body was read before the attempt's end is fit to be used again."""
+def test_a_socket_disowned_before_the_verdict_may_be_reused(stage: MakeStage) -> None:
+    """A connection whose body was read to its end before the attempt ended is fit for reuse."""
     one = stage()
     socket = one.open()
     assert one.worker.do(lambda attempt: attempt.disown(socket)) is True
@@ -62,8 +62,8 @@ def test_disown_before_the_verdict(stage: MakeStage) -> None:
     assert one.verdict.kind is VerdictKind.DONE
 
 
-def test_disown_after_done(stage: MakeStage) -> None:
-    """A drained connection is fit to be used again."""
+def test_a_socket_disowned_after_a_drain_may_be_reused(stage: MakeStage) -> None:
+    """A drained connection is fit for reuse."""
     one = stage(drain=5.0)
     socket = one.open()
     one.receive("end", terminal=True)
@@ -73,8 +73,8 @@ def test_disown_after_done(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("how", ["the drain is over", "close"])
-def test_disown_after_hanging_up(stage: MakeStage, how: str) -> None:
-    """A connection that was shut is not fit, although its attempt is done."""
+def test_a_socket_disowned_after_its_shutdown_is_not_reused(stage: MakeStage, how: str) -> None:
+    """A connection that was shut is not fit for reuse, although its attempt is done."""
     one = stage(drain=5.0)
     socket = one.open()
     one.receive("end", terminal=True)
@@ -89,8 +89,8 @@ def test_disown_after_hanging_up(stage: MakeStage, how: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["kill", "cancel"])
-def test_disown_after_the_end(stage: MakeStage, end: str) -> None:
-    """A killed or cancelled attempt's connection never goes back; giving it back does not raise."""
+def test_a_socket_of_a_killed_or_cancelled_attempt_is_not_reused(stage: MakeStage, end: str) -> None:
+    """The connection of a killed or cancelled attempt never returns to the pool; disowning it does not raise."""
     one = stage(stale=10.0)
     socket = one.open()
     one.receive("a")
@@ -104,8 +104,8 @@ def test_disown_after_the_end(stage: MakeStage, end: str) -> None:
     assert socket.log.count("release") == 1
 
 
-def test_disown_of_a_socket_that_nobody_adopted(stage: MakeStage) -> None:
-    """It is not released, and the answer is about the attempt."""
+def test_disowning_an_unknown_socket_releases_nothing(stage: MakeStage) -> None:
+    """A socket that was never adopted is not released; the answer is about the attempt."""
     one = stage()
     one.open()
     strange = Socket(one.attempt)
@@ -116,8 +116,8 @@ def test_disown_of_a_socket_that_nobody_adopted(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("end", ["kill", "cancel", "hang up"])
-def test_adopting_after_the_end_releases_and_aborts(stage: MakeStage, end: str) -> None:
-    """A socket that comes about too late is given up at once, and the worker stops."""
+def test_a_socket_adopted_after_the_end_is_released_and_the_worker_aborts(stage: MakeStage, end: str) -> None:
+    """A socket that comes too late is released at once, and the worker stops."""
     one = stage(total=10.0, drain=1.0)
     one.open()
     one.receive("a", terminal=end == "hang up")
@@ -131,8 +131,8 @@ def test_adopting_after_the_end_releases_and_aborts(stage: MakeStage, end: str) 
     assert late.log == ["release"]
 
 
-def test_an_expiry_that_meets_the_giving_back_touches_nothing(stage: MakeStage) -> None:
-    """Between the verdict on a drain and the shutdown the worker may give the socket back: then it stays whole."""
+def test_a_socket_disowned_between_verdict_and_shutdown_stays_open(stage: MakeStage) -> None:
+    """Between the verdict on a drain and the shutdown the worker may give the socket back, and it stays open."""
     one = stage(drain=1.0)
     socket = one.open()
     one.receive("end", terminal=True)
@@ -211,7 +211,7 @@ class Raising(Socket):
 
 
 @pytest.mark.parametrize("end", ["kill", "cancel", "close"])
-def test_a_handle_that_raises_harms_nobody(stage: MakeStage, end: str) -> None:
+def test_a_handle_that_raises_stops_no_other_shutdown(stage: MakeStage, end: str) -> None:
     """The other sockets are shut and the caller is free all the same."""
     one = stage(stale=10.0, drain=100.0)
     first = one.open()
@@ -232,8 +232,8 @@ def test_a_handle_that_raises_harms_nobody(stage: MakeStage, end: str) -> None:
     assert last.shut_down.is_set()
 
 
-def test_a_look_that_raises_is_no_excuse(stage: MakeStage) -> None:
-    """A handle that cannot be asked whether bytes wait counts as one where none do: killed, not shut without a
+def test_a_handle_that_cannot_tell_of_waiting_bytes_gives_no_grace(stage: MakeStage) -> None:
+    """A handle that raises when it is asked for waiting bytes counts as one without: the attempt is killed with a
     verdict.
     """
     one = stage(stale=10.0)
@@ -271,8 +271,8 @@ def _until(one: Stage, limit: str) -> Socket:
 
 
 @pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
-def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, limit: str) -> None:
-    """Every read limit: a socket with something unread is not shut for a second, then it is."""
+def test_bytes_in_the_kernel_give_one_second_of_grace(stage: MakeStage, limit: str) -> None:
+    """For every read limit, a socket with unread bytes is not shut for a second, then it is."""
     one = stage(**{limit: 10.0})
     socket = _until(one, limit)
     socket.readable = True
@@ -288,8 +288,8 @@ def test_bytes_in_the_kernel_give_one_grace(stage: MakeStage, limit: str) -> Non
 
 
 @pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
-def test_bytes_in_the_kernel_are_no_excuse_for_who_is_at_work(stage: MakeStage, limit: str) -> None:
-    """What a worker makes of a piece for longer than a second is no time in which it could not read."""
+def test_bytes_in_the_kernel_give_a_working_worker_no_grace(stage: MakeStage, limit: str) -> None:
+    """A worker that decodes one piece for longer than a second could have read, so no grace is given."""
     one = stage(**{limit: 10.0})
     socket = _until(one, limit)
     one.worker.do(lambda attempt: attempt._received(1))
@@ -310,8 +310,8 @@ def test_one_readable_socket_of_several_is_enough(stage: MakeStage) -> None:
     assert one.attempt.verdict is None
 
 
-def test_the_grace_is_used_by_a_worker_that_reads_on(stage: MakeStage) -> None:
-    """A process that was starved reads what was waiting, and the next wait has a grace of its own."""
+def test_a_starved_worker_reads_on_within_its_grace(stage: MakeStage) -> None:
+    """A process that was starved reads the waiting bytes, and the next wait has a grace of its own."""
     one = stage(stale=10.0)
     socket = one.open()
     one.receive("a")
@@ -326,7 +326,7 @@ def test_the_grace_is_used_by_a_worker_that_reads_on(stage: MakeStage) -> None:
     assert one.taken() == list("abcd")
 
 
-def test_a_process_that_was_stopped_is_not_killed(stage: MakeStage) -> None:
+def test_a_stopped_process_gets_a_second_to_read(stage: MakeStage) -> None:
     """A supervisor that wakes far too late gives the worker a second to read, bytes seen or not."""
     one = stage(stale=10.0, progress=10.0)
     one.open()
@@ -339,8 +339,8 @@ def test_a_process_that_was_stopped_is_not_killed(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("limit", ["connect", "send", "total"])
-def test_nobody_looks_for_bytes_when_a_strict_limit_expires(stage: MakeStage, limit: str) -> None:
-    """Bytes that wait do not excuse a connect, send or total that is over."""
+def test_a_strict_limit_has_no_grace_for_waiting_bytes(stage: MakeStage, limit: str) -> None:
+    """Waiting bytes do not excuse an expired connect, send or total."""
     one = stage(**{limit: 10.0})
     one.start()
     socket = one.socket()
@@ -358,8 +358,8 @@ STARVED = 0.6
 """Seconds late: more than a supervisor is that was free to run, less than excuses a limit by itself."""
 
 
-def test_a_supervisor_that_was_starved_looks_twice(stage: MakeStage) -> None:
-    """A worker that has read, and not come to say so before the supervisor looked, is not killed for it."""
+def test_a_late_supervisor_gives_the_worker_a_second_look(stage: MakeStage) -> None:
+    """A worker that has read, and has not reported it before the supervisor looked, is not killed for that."""
     one = stage(ttfb=10.0)
     one.open()
     one.pass_time(10.0 + STARVED)
@@ -369,8 +369,8 @@ def test_a_supervisor_that_was_starved_looks_twice(stage: MakeStage) -> None:
     assert one.attempt.verdict is None
 
 
-def test_a_second_look_is_the_last(stage: MakeStage) -> None:
-    """Without a word from the worker the limit holds a moment later."""
+def test_an_expired_limit_kills_at_the_second_look(stage: MakeStage) -> None:
+    """Without a report of the worker the limit kills a moment later."""
     one = stage(ttfb=10.0)
     one.open()
     one.pass_time(10.0 + STARVED)

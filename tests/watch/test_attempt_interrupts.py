@@ -134,7 +134,7 @@ START_LINES = lines_of(Attempt.start)
 
 @each("where", START_LINES, ids=names(START_LINES))
 def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[CodeType, int]) -> None:
-    """An interrupted start raises, and what it may have begun is given up: nobody works on, and nobody is counted."""
+    """An interrupted start raises and gives up what it has begun: no worker goes on, and the registry counts none."""
     supervisor = HandDriven()
     attempt: Attempt[Any] = Attempt({}, supervisor=supervisor)
 
@@ -205,10 +205,8 @@ ON_THE_WAY = _on_the_way_to_a_wait()
 
 
 @pytest.mark.parametrize("where", ON_THE_WAY, ids=names(ON_THE_WAY))
-def test_a_handler_that_cancels_just_before_the_wait_is_heard(where: tuple[CodeType, int]) -> None:
-    """Between the look at the verdict and the wait nobody waits yet, so nobody is notified: the supervisor sees to
-    it.
-    """
+def test_a_handler_that_cancels_just_before_the_wait_ends_it(where: tuple[CodeType, int]) -> None:
+    """Between the look at the verdict and the wait there is no waiter to notify, so the supervisor wakes the caller."""
     one = Watched(wakes=False)
     caller = Caller(lambda: interrupted(one.attempt.take, where, lambda: one.attempt.cancel("user")))
     assert caller.result() == (True, None)

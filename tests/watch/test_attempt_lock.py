@@ -26,7 +26,7 @@ def test_a_method_that_needs_the_lock_fails_without_it() -> None:
 
 
 def test_each_private_method_takes_the_lock_or_says_that_it_is_held() -> None:
-    """No private method of an attempt leaves open who takes the lock."""
+    """Every private method of an attempt takes the lock itself or is marked as called under it."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(Attempt))).body[0]
     assert isinstance(tree, ast.ClassDef)
     private = {

@@ -27,8 +27,8 @@ def _counted(one: Stage) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("end", ["kill", "cancel", "abandon"])
-def test_a_shutdown_that_wakes_nobody_makes_an_orphan(stage: MakeStage, end: str) -> None:
-    """A second after its sockets were shut a worker that is still there is counted; the caller was free at once."""
+def test_a_worker_that_no_shutdown_wakes_is_an_orphan(stage: MakeStage, end: str) -> None:
+    """A worker that is still there a second after its sockets were shut is counted; its caller was free at once."""
     one = stage(ttfb=10.0)
     one.open(wakes=False)
     if end == "kill":
@@ -52,7 +52,7 @@ def test_a_shutdown_that_wakes_nobody_makes_an_orphan(stage: MakeStage, end: str
 
 
 def test_a_worker_without_a_socket_is_an_orphan_sooner(stage: MakeStage) -> None:
-    """Nothing can wake a name look-up, so there is nothing to wait for."""
+    """Nothing can wake a name look-up, so the second for a shut socket is not waited for."""
     one = stage(connect=10.0)
     one.start()
     one.pass_time(10.0 + LATE)
@@ -68,8 +68,8 @@ def test_a_worker_without_a_socket_is_an_orphan_sooner(stage: MakeStage) -> None
     assert _counted(one) == (0, 1)
 
 
-def test_a_worker_that_wakes_in_time_is_none(stage: MakeStage) -> None:
-    """Who is gone before the second is over is never counted."""
+def test_a_worker_that_ends_within_a_second_is_no_orphan(stage: MakeStage) -> None:
+    """A worker that is gone before the second is over is never counted."""
     one = stage(ttfb=10.0)
     one.open()
     one.pass_time(10.0 + LATE)
@@ -88,8 +88,8 @@ def test_a_failed_or_finished_attempt_makes_no_orphan(stage: MakeStage) -> None:
     assert _counted(one) == (0, 0)
 
 
-def test_a_drain_that_wakes_nobody_is_counted(stage: MakeStage) -> None:
-    """A worker that stays after its drain was cut is an orphan as well, although its attempt is done."""
+def test_a_worker_that_outlives_its_drain_is_an_orphan(stage: MakeStage) -> None:
+    """A worker that stays after its drain was cut is counted, although its attempt is done."""
     one = stage(drain=1.0)
     one.open(wakes=False)
     one.receive("end", terminal=True)
@@ -99,10 +99,8 @@ def test_a_drain_that_wakes_nobody_is_counted(stage: MakeStage) -> None:
     assert _counted(one) == (1, 1)
 
 
-def test_an_error_body_that_wakes_nobody_frees_the_caller(stage: MakeStage) -> None:
-    """A caller does not wait for an error's words any longer than their bound and the second that a worker has to
-    wake.
-    """
+def test_a_stuck_error_body_frees_the_caller_after_its_bound(stage: MakeStage) -> None:
+    """A caller waits for an error body no longer than its bound and the second that a worker has to wake."""
     one = stage()
     one.start()
     one.socket(wakes=False)
@@ -118,7 +116,7 @@ def test_an_error_body_that_wakes_nobody_frees_the_caller(stage: MakeStage) -> N
     assert _counted(one) == (1, 1)
 
 
-def test_hanging_up_on_a_worker_that_does_not_wake_is_counted(stage: MakeStage) -> None:
+def test_closing_a_client_counts_drains_that_do_not_wake(stage: MakeStage) -> None:
     """A client that closes counts the drains that it could not cut."""
     one = stage(drain=5.0)
     one.open(wakes=False)
@@ -131,7 +129,7 @@ def test_hanging_up_on_a_worker_that_does_not_wake_is_counted(stage: MakeStage) 
 
 
 def test_late_events_of_an_orphan_are_counted_while_it_lives(stage: MakeStage) -> None:
-    """What an orphan still delivers reaches nobody, and is seen in the count."""
+    """What an orphan still delivers is dropped and seen in the count."""
     one = stage(ttfb=10.0)
     one.open(wakes=False)
     one.pass_time(10.0 + LATE)
@@ -167,8 +165,8 @@ def crowd() -> Iterator[tuple[HandDriven, list[Puppet]]]:
         assert worker.attempt.join(PATIENCE)
 
 
-def test_there_is_a_bound_for_orphans(crowd: tuple[HandDriven, list[Puppet]]) -> None:
-    """With 64 of them no attempt starts, and the error says what it is about; when one ends there is room again."""
+def test_no_attempt_starts_beyond_the_bound_of_orphans(crowd: tuple[HandDriven, list[Puppet]]) -> None:
+    """With 64 orphans no attempt starts, and the error says why; once one ends an attempt starts again."""
     supervisor, workers = crowd
     assert supervisor.registry.orphans == MOST_ORPHANS - 1
     last = Puppet(Attempt({"connect": 1.0}, supervisor=supervisor))

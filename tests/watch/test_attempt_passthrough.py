@@ -15,8 +15,8 @@ MakeStage = Callable[..., Stage]
 
 
 @pytest.mark.parametrize("limit", ["first_event", "first_content", "progress"])
-def test_what_cannot_be_read_has_no_limit_on_content(stage: MakeStage, limit: str) -> None:
-    """They end with the first of it, and do not begin again; silence is one as ever."""
+def test_an_unreadable_body_has_no_limits_on_content(stage: MakeStage, limit: str) -> None:
+    """The limits on content end with the first unreadable bytes and do not begin again; the limit on silence runs."""
     one = stage(**{limit: 5.0}, stale=100.0)
     one.open()
     one.receive("a", content=False, event=False, visible=True, unread=True)
@@ -29,8 +29,8 @@ def test_what_cannot_be_read_has_no_limit_on_content(stage: MakeStage, limit: st
 
 
 @pytest.mark.parametrize("limit", ["total", "ttfb"])
-def test_other_limits_stay(stage: MakeStage, limit: str) -> None:
-    """What counts from the request does not depend on what comes."""
+def test_limits_from_the_request_stay_for_an_unreadable_body(stage: MakeStage, limit: str) -> None:
+    """Limits that count from the request do not depend on what the body is."""
     one = stage(**{limit: 5.0}, stale=100.0)
     one.open()
     one.receive("a", content=False, event=False, visible=True, unread=True)
@@ -41,8 +41,8 @@ def test_other_limits_stay(stage: MakeStage, limit: str) -> None:
         assert one.attempt.verdict is None
 
 
-def test_so_many_bytes_are_held_and_no_more(stage: MakeStage) -> None:
-    """Beyond that everything is visible, and stays so."""
+def test_bytes_beyond_the_holding_bound_are_delivered(stage: MakeStage) -> None:
+    """Beyond the bound all bytes are delivered at once, and those that follow too."""
     one = stage(stale=10.0, bounds=Bounds(held=100))
     one.open()
     one.receive("a", size=100, content=False)
@@ -58,8 +58,8 @@ def _trail(one: Stage, item: str, size: int = 10) -> None:
     one.worker.do(lambda attempt: attempt.trail(item, size))
 
 
-def test_what_comes_behind_the_end_is_waited_for(stage: MakeStage) -> None:
-    """Until the body is over; the verdict was set at the end, and nothing of it counts as late."""
+def test_bytes_after_the_terminal_event_are_delivered(stage: MakeStage) -> None:
+    """The body is read to its end; the verdict was set at the terminal event, and no byte after it counts as late."""
     one = stage(stale=10.0, drain=5.0)
     one.open()
     one.receive("a", terminal=True)
@@ -73,8 +73,8 @@ def test_what_comes_behind_the_end_is_waited_for(stage: MakeStage) -> None:
     assert (one.verdict.kind, one.attempt.late) == (VerdictKind.DONE, 0)
 
 
-def test_no_longer_than_drain(stage: MakeStage) -> None:
-    """Then the connection is dropped, and the rest is over."""
+def test_bytes_after_the_terminal_event_are_awaited_for_drain(stage: MakeStage) -> None:
+    """After ``drain`` the connection is dropped."""
     one = stage(stale=10.0, drain=5.0)
     socket = one.open()
     one.receive("a", terminal=True)
@@ -86,8 +86,8 @@ def test_no_longer_than_drain(stage: MakeStage) -> None:
     assert one.verdict.kind is VerdictKind.DONE
 
 
-def test_another_thread_can_forgo_it(stage: MakeStage) -> None:
-    """Who waits for it is told at once, and what comes then goes nowhere."""
+def test_another_thread_can_end_the_wait_for_trailing_bytes(stage: MakeStage) -> None:
+    """The waiting thread is told at once, and later bytes are dropped."""
     one = stage(stale=10.0, drain=5.0)
     one.open()
     one.receive("a", terminal=True)
@@ -99,8 +99,8 @@ def test_another_thread_can_forgo_it(stage: MakeStage) -> None:
     assert one.attempt.rest() is None
 
 
-def test_what_comes_behind_the_end_waits_for_room(stage: MakeStage) -> None:
-    """Nothing of it is lost to a caller who reads, and no more is kept than may wait for him."""
+def test_trailing_bytes_wait_for_room_in_the_channel(stage: MakeStage) -> None:
+    """None are lost to a caller that reads, and no more are kept than the channel holds."""
     one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=100))
     one.open()
     one.receive("a", terminal=True)
@@ -120,8 +120,8 @@ def test_what_comes_behind_the_end_waits_for_room(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("ends", ["drain", "forgo"])
-def test_nobody_waits_for_who_does_not_read(stage: MakeStage, ends: str) -> None:
-    """With ``drain``, or once the caller wants nothing of it, the worker is free."""
+def test_a_worker_does_not_wait_for_a_caller_that_does_not_read(stage: MakeStage, ends: str) -> None:
+    """After ``drain``, or once the caller has given up the rest, the worker is free."""
     one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=10))
     socket = one.open()
     one.receive("a", terminal=True)
@@ -139,8 +139,8 @@ def test_nobody_waits_for_who_does_not_read(stage: MakeStage, ends: str) -> None
     assert one.verdict.kind is VerdictKind.DONE
 
 
-def test_a_caller_that_is_content_ends_it(stage: MakeStage) -> None:
-    """The answer counts as whole, and its body drains; once, and not after another end."""
+def test_a_caller_can_declare_the_answer_whole(stage: MakeStage) -> None:
+    """The answer counts as whole and its body drains; it works once, and not after another end."""
     one = stage(stale=10.0, drain=5.0)
     socket = one.open()
     one.receive("a", end=True)

@@ -77,9 +77,9 @@ class Met:
 
 
 @pytest.mark.parametrize("enders", [[end] for end in ENDS] + [["user", "lifecycle", "expiry"]], ids="-".join)
-def test_an_end_that_meets_another(enders: list[str]) -> None:
-    """A terminal event against a cancellation, a hang-up, a dropped iterator, an expiry: the first one stands, for
-    everybody.
+def test_the_first_of_two_racing_ends_is_the_verdict(enders: list[str]) -> None:
+    """A terminal event against a cancellation, a shutdown, a dropped iterator or an expiry: the first one stands for
+    every thread.
     """
     for _ in range(ROUNDS):
         one = Met(enders)
@@ -101,7 +101,7 @@ def test_an_end_that_meets_another(enders: list[str]) -> None:
         assert items in expected
 
 
-def test_one_verdict_for_many_cancellers() -> None:
+def test_exactly_one_of_many_cancelling_threads_succeeds() -> None:
     """Of many threads that cancel at once exactly one is told that it did."""
     for _ in range(ROUNDS // 3):
         attempt: Attempt[int] = Attempt({}, supervisor=HandDriven())
@@ -124,12 +124,9 @@ def test_one_verdict_for_many_cancellers() -> None:
             assert told == [False] * 4
 
 
-def test_a_crowd_on_real_time() -> None:
-    """Many attempts at once on a real supervisor, ended by limits, terminal events, errors, cancellations and dropped
-    iterators.
-
-    Each has one verdict of the right kind, its items in order without gap or repetition, its socket released once and
-    never shut after that; at the end nobody is left.
+def test_many_attempts_on_real_time_keep_verdicts_items_and_sockets() -> None:
+    """Each of many attempts, however it ends, has one verdict of the right kind, its items in order without gap or
+    repetition, and a socket that is released once and never shut afterwards; no worker is left.
     """
     supervisor = Supervisor(SystemClock(), Registry())
     chance = random.Random(7)
@@ -204,8 +201,8 @@ def test_a_crowd_on_real_time() -> None:
     assert (counts["live_attempts"], counts["workers"], counts["orphans"]) == (0, 0, 0)
 
 
-def test_a_caller_and_a_worker_lose_nothing() -> None:
-    """A small channel between two threads at full speed, on a real clock: every item once, in order."""
+def test_a_small_channel_at_full_speed_loses_no_item() -> None:
+    """Two threads on a real clock: every item once, in order."""
     supervisor = Supervisor()
     attempt: Attempt[int] = Attempt({"stale": PATIENCE}, bounds=Bounds(items=2), supervisor=supervisor)
     total = 5_000

@@ -43,7 +43,9 @@ def beat(one: Stage, event: bool = True, content: bool = True) -> None:
         (True, True, Phase.CONTENT, "stale"),
     ],
 )
-def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: Phase, next_limit: str) -> None:
+def test_a_beat_ends_the_first_byte_event_and_content_limits(
+    stage: MakeStage, event: bool, content: bool, phase: Phase, next_limit: str
+) -> None:
     """A beat is a byte, an event or content, and ends the limits on the first of each; from then on silence counts."""
     one = function(stage(ttfb=10.0, first_event=20.0, first_content=20.0, stale=20.0, progress=30.0))
     one.pass_time(9.0)
@@ -55,7 +57,7 @@ def test_what_a_beat_ends(stage: MakeStage, event: bool, content: bool, phase: P
     assert due.limit == next_limit
 
 
-def test_beats_reset(stage: MakeStage) -> None:
+def test_beats_reset_stale_and_content_beats_reset_progress(stage: MakeStage) -> None:
     """Any beat resets stale, only content resets progress; the attempt lives for as long as they come in time."""
     one = function(stage(ttfb=10.0, stale=10.0, progress=25.0))
     beat(one)
@@ -71,7 +73,7 @@ def test_beats_reset(stage: MakeStage) -> None:
 
 
 def test_a_late_beat_changes_nothing(stage: MakeStage) -> None:
-    """It is counted as late, raises nothing, and does not count as a sign of the function."""
+    """A beat after the verdict is counted as late, raises nothing, and is no sign of the function."""
     one = function(stage(ttfb=10.0))
     one.pass_time(10.0 + LATE)
     beat(one)
@@ -81,10 +83,8 @@ def test_a_late_beat_changes_nothing(stage: MakeStage) -> None:
     assert Seen.CONTENT not in one.attempt.machine.marks
 
 
-def test_a_beat_may_find_the_expiry(stage: MakeStage) -> None:
-    """A beat after an expiry that nothing excuses is the end, before the supervisor has looked: sockets are shut, the
-    caller is free.
-    """
+def test_a_beat_after_a_strict_expiry_ends_the_attempt(stage: MakeStage) -> None:
+    """The beat ends the attempt before the supervisor has looked: sockets are shut, and the caller is free."""
     one = function(stage(total=10.0))
     socket = one.socket()
     caller = Caller(one.attempt.take)
@@ -96,7 +96,7 @@ def test_a_beat_may_find_the_expiry(stage: MakeStage) -> None:
     assert socket.shut_down.is_set()
 
 
-def test_beats_from_many_threads(stage: MakeStage) -> None:
+def test_beats_from_many_threads_are_all_counted(stage: MakeStage) -> None:
     """Whatever thread beats: all count, and nothing breaks."""
     one = function(stage(**ALL))
     callers = [Caller(lambda: [beat(one) for _ in range(200)]) for _ in range(8)]
@@ -109,8 +109,8 @@ def test_beats_from_many_threads(stage: MakeStage) -> None:
 # -- pauses ------------------------------------------------------------------
 
 
-def test_a_pause_stops_every_limit_but_the_deadline(stage: MakeStage) -> None:
-    """Whatever time passes in it; the deadline comes all the same."""
+def test_a_pause_holds_every_limit_but_the_deadline(stage: MakeStage) -> None:
+    """No limit expires in a pause, whatever time passes; the deadline does."""
     one = function(stage(deadline=3 * AGES, **ALL))
     one.attempt.pause()
     one.pass_time(AGES)
@@ -120,8 +120,8 @@ def test_a_pause_stops_every_limit_but_the_deadline(stage: MakeStage) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_limits_keep_what_is_left(stage: MakeStage, times: int) -> None:
-    """After the last of the nested pauses a clock has what it had before the first."""
+def test_nested_pauses_leave_each_limit_its_remainder(stage: MakeStage, times: int) -> None:
+    """After the last of the nested pauses a limit has the seconds that it had before the first."""
     one = function(stage(ttfb=10.0))
     one.pass_time(6.0)
     for _ in range(times):
@@ -137,8 +137,8 @@ def test_limits_keep_what_is_left(stage: MakeStage, times: int) -> None:
     assert one.verdict.paused == times * AGES
 
 
-def test_nothing_inside_a_pause_lets_the_limits_run(stage: MakeStage) -> None:
-    """Neither a beat nor an item that is handed over nor a read: only the end of the pause does."""
+def test_only_the_end_of_a_pause_resumes_the_limits(stage: MakeStage) -> None:
+    """Neither a beat, nor an item that is handed over, nor a read resumes them."""
     one = function(stage(stale=10.0, progress=10.0, total=50.0))
     one.attempt.pause()
     beat(one)
@@ -172,8 +172,8 @@ def test_a_slow_caller_stops_the_limits_beyond_a_pause(stage: MakeStage) -> None
     assert one.verdict.limit in ("progress", "stale")
 
 
-def test_a_pause_outlasts_a_slow_caller(stage: MakeStage) -> None:
-    """The other way round: when room comes within a pause the limits go on standing."""
+def test_a_pause_holds_the_limits_after_a_slow_caller_takes(stage: MakeStage) -> None:
+    """When the channel has room again within a pause, the limits stay held."""
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.clock.forget_waits()  # type: ignore[attr-defined]
     one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
@@ -188,8 +188,8 @@ def test_a_pause_outlasts_a_slow_caller(stage: MakeStage) -> None:
     assert one.attempt.verdict is not None
 
 
-def test_a_pause_of_an_attempt_that_is_over(stage: MakeStage) -> None:
-    """It neither keeps a drain from ending nor brings anything back."""
+def test_a_pause_after_the_end_changes_nothing(stage: MakeStage) -> None:
+    """The pause neither holds a drain nor changes the verdict."""
     one = stage(drain=1.0)
     one.open()
     one.receive("end", terminal=True)
@@ -220,8 +220,8 @@ def test_a_killed_function_that_nothing_can_wake_is_an_orphan_at_once(stage: Mak
     assert _counted(one) == (0, 1)
 
 
-def test_one_with_a_handle_has_its_second(stage: MakeStage) -> None:
-    """A handle may wake it, so it is waited for; with the handle given back, nothing can."""
+def test_a_killed_function_with_a_handle_has_a_second_to_end(stage: MakeStage) -> None:
+    """A handle may wake the function, so the second is waited for; once the handle is given back, it is not."""
     one = function(stage(ttfb=10.0))
     socket = one.socket(wakes=False)
     assert not one.attempt.stats.opaque
@@ -239,8 +239,8 @@ def test_one_with_a_handle_has_its_second(stage: MakeStage) -> None:
     assert other.attempt.orphaned
 
 
-def test_what_a_kill_found_stays(stage: MakeStage) -> None:
-    """A worker that wakes and gives its socket back does not make the attempt one in which nothing was found."""
+def test_sockets_found_at_a_kill_stay_in_the_record(stage: MakeStage) -> None:
+    """A worker that wakes and gives its socket back does not change what the kill has found."""
     one = function(stage(ttfb=10.0))
     socket = one.socket()
     one.pass_time(10.0 + LATE)
@@ -248,8 +248,8 @@ def test_what_a_kill_found_stays(stage: MakeStage) -> None:
     assert not one.attempt.stats.opaque
 
 
-def test_only_sockets_are_counted_as_sockets(stage: MakeStage) -> None:
-    """What else is adopted is shut with the rest, and the failure of a connection is not read from it."""
+def test_only_adopted_sockets_count_as_sockets(stage: MakeStage) -> None:
+    """Other handles that are adopted are shut too, and no failure of a connection is read from them."""
     one = function(stage(ttfb=10.0))
     one.socket()
     assert one.attempt.stats.sockets == 0
@@ -259,8 +259,8 @@ def test_only_sockets_are_counted_as_sockets(stage: MakeStage) -> None:
     assert one.attempt.stats.sockets == 1
 
 
-def test_a_cancelled_one_has_a_moment(stage: MakeStage) -> None:
-    """A worker that is in the middle of something when its caller gives up is on its way out, most often."""
+def test_a_cancelled_worker_has_a_moment_to_end(stage: MakeStage) -> None:
+    """A worker that is busy when its caller cancels is not an orphan at once."""
     one = function(stage(ttfb=10.0))
     one.attempt.cancel("user")
     one.supervisor.look()
@@ -278,8 +278,8 @@ def _inside(outer: Stage, inner: Stage) -> None:
     inner.worker.is_there()
 
 
-def test_an_answer_inside_is_a_sign_of_every_function_around_it(stage: MakeStage) -> None:
-    """The functions around an attempt whose request was answered have done something; a request around it has not."""
+def test_an_answered_request_is_a_sign_of_every_enclosing_function(stage: MakeStage) -> None:
+    """The functions around an attempt whose request was answered have done something; an enclosing request has not."""
     outermost, middle, inner = function(stage()), stage(), stage()
     _inside(outermost, middle)
     _inside(middle, inner)
@@ -293,8 +293,8 @@ def test_an_answer_inside_is_a_sign_of_every_function_around_it(stage: MakeStage
     assert outermost.attempt.phase is Phase.WAITING
 
 
-def test_an_answer_that_a_function_got_itself(stage: MakeStage) -> None:
-    """It moves no limit, and stays as the last status that came."""
+def test_an_answer_inside_a_function_moves_no_limit_of_it(stage: MakeStage) -> None:
+    """The answer moves no limit, and is kept as the last status."""
     outer, one = function(stage()), function(stage(ttfb=10.0, headers=20.0))
     one.worker.do(lambda attempt: attempt.answered(204, "req_1"))
     assert one.attempt.phase is Phase.WAITING
@@ -305,17 +305,17 @@ def test_an_answer_that_a_function_got_itself(stage: MakeStage) -> None:
     assert one.verdict.limit == "ttfb"
 
 
-def test_a_worker_leaves_no_trace_in_its_thread() -> None:
-    """An attempt that is started in a thread which is no worker has no outer one."""
+def test_an_attempt_started_outside_a_worker_has_no_outer_one() -> None:
+    """A thread that is no worker has no enclosing attempt."""
     attempt: Attempt[None] = Attempt({})
     attempt.start(lambda attempt: None)
     assert attempt.outer is None
     assert attempt.join(PATIENCE)
 
 
-def test_what_is_found_inside_is_found(stage: MakeStage) -> None:
-    """A socket of an inner attempt is one of every function around it that has nothing else; without it nothing is
-    found in them, unless they have something of their own.
+def test_a_socket_of_an_inner_attempt_counts_for_enclosing_functions(stage: MakeStage) -> None:
+    """The socket counts for every enclosing function that has no handle of its own; without it nothing is found in
+    them.
     """
     outermost, middle, inner = function(stage()), stage(), stage()
     middle.attempt.stats.function = middle.attempt.stats.opaque = True
@@ -341,7 +341,7 @@ def test_what_is_found_inside_is_found(stage: MakeStage) -> None:
     assert opaque() == [True, True, False]
 
 
-def test_what_a_kill_found_inside_stays(stage: MakeStage) -> None:
+def test_the_end_of_the_inner_attempt_keeps_what_the_kill_found(stage: MakeStage) -> None:
     """The inner attempt that ends with the outer one changes nothing any more."""
     outer, inner = function(stage(ttfb=10.0)), stage()
     _inside(outer, inner)
@@ -354,8 +354,8 @@ def test_what_a_kill_found_inside_stays(stage: MakeStage) -> None:
     assert not outer.attempt.orphaned
 
 
-def test_a_function_inside_in_which_nothing_is_found(stage: MakeStage) -> None:
-    """It makes the one around it such a function too, which is no orphan by that: it comes back with its inner call."""
+def test_an_unwakeable_inner_function_makes_the_outer_one_no_orphan(stage: MakeStage) -> None:
+    """The outer function has nothing to wake either, and is no orphan by that: it returns with its inner call."""
     outer, inner = function(stage(ttfb=10.0)), stage()
     inner.attempt.stats.function = inner.attempt.stats.opaque = True
     _inside(outer, inner)

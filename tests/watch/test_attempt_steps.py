@@ -48,8 +48,8 @@ def test_a_worker_is_a_daemon(stage: MakeStage) -> None:
     assert one.worker.do(lambda attempt: threading.current_thread().daemon)
 
 
-def test_a_start_without_a_thread_is_no_attempt(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the system has no thread to give, start raises and nothing is counted or left."""
+def test_a_start_without_a_thread_raises_and_counts_nothing(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system has no thread to give, start raises, and no attempt is counted or left."""
     supervisor = HandDriven()
     attempt: Attempt[str] = Attempt({}, supervisor=supervisor)
 
@@ -95,7 +95,7 @@ def test_a_start_that_ctrl_c_interrupts_sends_nothing(monkeypatch: pytest.Monkey
     assert supervisor.registry.counts()["workers"] == 0
 
 
-def test_a_start_without_a_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worker_starts_without_a_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the supervisor cannot watch, no worker is started."""
     supervisor = HandDriven()
 
@@ -119,8 +119,8 @@ def test_a_start_without_a_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
 # -- what is told and counted ------------------------------------------------
 
 
-def test_an_attempt_tells_what_counts(stage: MakeStage) -> None:
-    """While it runs: the limit that expires next; the seconds left on a clock."""
+def test_an_attempt_tells_its_next_limit_and_what_is_left(stage: MakeStage) -> None:
+    """While it runs: the limit that expires next, and the seconds left on a limit."""
     one = stage(ttfb=10.0, first_content=30.0)
     one.open()
     counting = one.attempt.counting()
@@ -137,7 +137,7 @@ def test_an_attempt_tells_what_counts(stage: MakeStage) -> None:
     assert one.attempt.counting() is None
 
 
-def test_what_was_done_is_tallied(stage: MakeStage) -> None:
+def test_stats_count_bytes_status_and_sent(stage: MakeStage) -> None:
     """Bytes, status and how much was sent are counted as it happens."""
     one = stage()
     one.start()
@@ -158,7 +158,7 @@ def test_what_was_done_is_tallied(stage: MakeStage) -> None:
     assert set(marks) == {Seen.BEGUN, Seen.CONNECTED, Seen.SENT, Seen.HEADERS, Seen.BYTE, Seen.EVENT, Seen.CONTENT}
 
 
-def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> None:
+def test_stats_count_delivered_events_by_kind(stage: MakeStage) -> None:
     """What is handed over is counted by kind; what comes late is not."""
     one = stage(total=10.0)
     one.open()
@@ -175,8 +175,8 @@ def test_kinds_of_events_are_tallied_with_their_delivery(stage: MakeStage) -> No
     assert one.attempt.stats.events == {"text": 2, "usage": 4}
 
 
-def test_nothing_is_tallied_after_the_verdict(stage: MakeStage) -> None:
-    """What a recovery decides on does not change under its hands."""
+def test_stats_are_fixed_after_the_verdict(stage: MakeStage) -> None:
+    """The stats that a recovery decides on do not change after the verdict."""
     one = stage(send=10.0)
     one.start()
     one.worker.do(lambda attempt: attempt.connected())

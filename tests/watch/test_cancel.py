@@ -35,7 +35,7 @@ def test_every_subscriber_is_called_once() -> None:
 
 
 def test_a_late_subscriber_is_called_at_once() -> None:
-    """Whoever subscribes to a set token hears of it before subscribe returns."""
+    """A subscriber to a set token is called before ``subscribe`` returns."""
     token, calls = CancelToken(), []
     token.cancel()
     token.unsubscribe(token.subscribe(lambda: calls.append("late")))
@@ -82,7 +82,7 @@ def test_callbacks_run_without_the_lock() -> None:
 
 
 def test_reading_a_token_takes_no_lock() -> None:
-    """Whoever asks a token is not blocked by whoever uses it."""
+    """Reading a token is not blocked by another thread that uses it."""
     token = CancelToken()
     with held(token._lock):
         assert not Caller(lambda: token.cancelled).result()
@@ -102,7 +102,7 @@ def test_a_callback_that_raises_does_not_keep_the_others_from_being_called() -> 
     assert calls == ["second"]
 
 
-def test_a_race_of_subscribing_and_cancelling_loses_nobody() -> None:
+def test_a_race_of_subscribing_and_cancelling_calls_each_once() -> None:
     """Each subscriber is called exactly once, however its subscription meets the cancellation."""
     for _ in range(ROUNDS):
         token, calls = CancelToken(), []

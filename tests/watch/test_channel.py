@@ -36,8 +36,8 @@ def test_opening_twice_changes_nothing(channel: Channel[int]) -> None:
     assert [channel.take(), channel.take()] == [[1], None]
 
 
-def test_what_is_held_back_can_be_dropped(channel: Channel[int]) -> None:
-    """After a failure nothing of it is shown, whatever opens later, and its room is free."""
+def test_held_back_items_can_be_dropped(channel: Channel[int]) -> None:
+    """After a failure no held-back item is delivered, whatever opens later, and its room is free."""
     channel.put([1, 2, 3], 90)
     channel.drop_held()
     channel.open()
@@ -48,8 +48,8 @@ def test_what_is_held_back_can_be_dropped(channel: Channel[int]) -> None:
     assert channel.take() == [4, 5, 6, 7]
 
 
-def test_what_is_visible_is_not_dropped(channel: Channel[int]) -> None:
-    """Dropping concerns only what is held back."""
+def test_visible_items_are_not_dropped(channel: Channel[int]) -> None:
+    """Dropping concerns held-back items alone."""
     channel.open()
     channel.put([1], 10)
     channel.drop_held()
@@ -59,7 +59,7 @@ def test_what_is_visible_is_not_dropped(channel: Channel[int]) -> None:
 @pytest.mark.parametrize(
     ("batches", "full"), [([(4, 99)], False), ([(5, 0)], True), ([(1, 100)], True), ([(3, 1), (2, 1)], True)]
 )
-def test_it_is_full_by_items_or_bytes(channel: Channel[int], batches: list[tuple[int, int]], full: bool) -> None:
+def test_a_channel_is_full_by_items_or_bytes(channel: Channel[int], batches: list[tuple[int, int]], full: bool) -> None:
     """Either bound alone makes it full."""
     channel.open()
     for items, size in batches:
@@ -86,7 +86,7 @@ def test_held_back_items_that_outgrow_the_bounds_are_let_through(channel: Channe
     assert [channel.take() for _ in range(6)] == [[0], [1], [2], [3], [4], None]
 
 
-def test_room_is_announced_when_there_is_some_again(channel: Channel[int]) -> None:
+def test_a_waiting_worker_is_woken_when_there_is_room(channel: Channel[int]) -> None:
     """The worker that waits for room is woken by the batch that makes room, and by none before."""
     channel.open()
     for number in range(7):
@@ -103,8 +103,8 @@ def test_room_is_announced_when_there_is_some_again(channel: Channel[int]) -> No
 
 
 @pytest.mark.parametrize("what", ["put", "open", "close", "wake"])
-def test_the_caller_is_woken(channel: Channel[int], what: str) -> None:
-    """Something visible, the end, or a call to look again wakes the caller."""
+def test_a_waiting_caller_is_woken_by_an_item_the_end_or_a_call(channel: Channel[int], what: str) -> None:
+    """A visible item, the end, or a call to look again wakes the caller."""
     channel.put([1], 1)
     if what == "put":
         channel.open()
@@ -140,7 +140,7 @@ def test_an_empty_batch_passes(channel: Channel[int]) -> None:
     assert channel.take() is None
 
 
-def test_it_carries_what_it_was_given(channel: Channel[int]) -> None:
+def test_a_channel_carries_every_item_once_in_order(channel: Channel[int]) -> None:
     """Hundreds of batches in and out, never more than the bounds inside, in order and complete."""
     channel.open()
     out: list[int] = []

@@ -59,7 +59,7 @@ def test_a_real_get_takes_any_time() -> None:
 
 
 def test_a_real_wait_ends_with_its_time_or_when_it_is_woken() -> None:
-    """Somebody sleeps until something is put in or the time has come."""
+    """A sleeping thread returns when an item is put in or the time has come."""
     waiter = Waiter()
     until = time.monotonic() + SOON
     while time.monotonic() < until:
@@ -95,7 +95,7 @@ def test_manual_time_stands_until_it_is_moved() -> None:
     assert (clock.now(), clock.wall()) == (7.5, 0.0)
 
 
-def test_advancing_wakes_whoever_waits_for_an_inbox() -> None:
+def test_advancing_wakes_a_thread_that_waits_for_an_inbox() -> None:
     """A get that blocks returns when time passes, whether or not its time has come."""
     clock = ManualClock()
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -106,7 +106,7 @@ def test_advancing_wakes_whoever_waits_for_an_inbox() -> None:
         assert caller.result() is None
 
 
-def test_advancing_wakes_whoever_sleeps() -> None:
+def test_advancing_wakes_a_sleeping_thread() -> None:
     """A wait returns when time passes, and is forgotten afterwards."""
     clock = WatchedClock()
     waiter = Waiter()
@@ -126,8 +126,8 @@ def test_advancing_wakes_whoever_sleeps() -> None:
     assert clock._waiters == []
 
 
-def test_a_manual_get_waits_through_the_very_instant() -> None:
-    """At the instant itself nothing has expired yet, so there is nothing to return for."""
+def test_a_manual_get_does_not_return_at_its_very_instant() -> None:
+    """At the instant itself no limit has expired yet, so ``get`` goes on waiting."""
     clock = ManualClock()
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     caller = Caller(lambda: clock.get(inbox, clock.now()))
@@ -140,7 +140,7 @@ def test_a_manual_get_waits_through_the_very_instant() -> None:
     reason="the main thread gets the signals",
 )
 def test_a_real_wait_ends_though_a_signal_handler_outlasts_it() -> None:
-    """What is left of its time-out when the handler returns is less than nothing, and that is not for ever."""
+    """The remaining time is negative when the handler returns, and a negative time is no endless wait."""
     waiter, rescued, handled = Waiter(), threading.Event(), []
 
     def handle(number: int, frame: object) -> None:

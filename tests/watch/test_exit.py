@@ -19,10 +19,8 @@ CASES = [(scenario.__name__, code) for scenario, code in SCENARIOS.items()]
 
 
 @pytest.mark.parametrize(("scenario", "code"), CASES)
-def test_an_exit(scenario: str, code: int) -> None:
-    """The process ends at once with its own exit code: the attempt is cancelled, its socket shut, and nothing is
-    printed about it.
-    """
+def test_the_process_exits_at_once_with_its_own_code(scenario: str, code: int) -> None:
+    """The attempt is cancelled, its socket shut, and nothing is printed about it."""
     environment = {**os.environ, VARIABLE: str(SCALE)}
     command = [sys.executable, "-m", "tests.watch.exiting", scenario]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
@@ -36,9 +34,9 @@ def test_an_exit(scenario: str, code: int) -> None:
         assert done.stderr == ""
 
 
-def test_a_thread_that_comes_for_more_after_that_stays(stage: Callable[..., Stage]) -> None:
-    """It was busy when the attempts were ended, and would have nothing to do but to print a traceback; what it was
-    given before it still takes.
+def test_a_thread_that_takes_after_the_exit_blocks(stage: Callable[..., Stage]) -> None:
+    """A thread that was busy when the attempts ended would only print a traceback; it still takes the items it was
+    given before.
     """
     one = stage()
     one.open()
@@ -55,7 +53,7 @@ def test_a_thread_that_comes_for_more_after_that_stays(stage: Callable[..., Stag
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="that thread alone runs at exit")
-def test_the_main_thread_is_told_so(stage: Callable[..., Stage]) -> None:
+def test_the_main_thread_gets_the_verdict_at_exit(stage: Callable[..., Stage]) -> None:
     """A function that runs at exit may read a stream that was left open; it gets the verdict."""
     one = stage()
     one.open()

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform d
 
 
 @pytest.mark.timeout(60 * PATIENCE)
-def test_every_fork() -> None:
-    """Each scenario, whose checks run in the parent and in the child, goes through in both."""
+def test_every_fork_scenario_holds_in_parent_and_child() -> None:
+    """The checks of each scenario run in the parent and in the child."""
     # Python 3.12 warns of every fork in a process with threads; that is just what is tried here.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.watch.forking"]
     environment = {**os.environ, VARIABLE: str(SCALE)}

@@ -62,7 +62,7 @@ def test_the_thread_is_up_when_start_returns(caller: str) -> None:
 
 @pytest.mark.parametrize("caller", ["main", "another"])
 @pytest.mark.parametrize("what", ["Thread.start", "start_new_thread"])
-def test_a_system_without_threads_is_named(monkeypatch: pytest.MonkeyPatch, caller: str, what: str) -> None:
+def test_a_start_without_a_thread_names_the_system(monkeypatch: pytest.MonkeyPatch, caller: str, what: str) -> None:
     """The error says what the system said, what to change, and that nothing was sent; nothing runs, then or later."""
     if what == "start_new_thread" and caller == "another":
         return  # it never calls that itself
@@ -87,8 +87,8 @@ def test_a_system_without_threads_is_named(monkeypatch: pytest.MonkeyPatch, call
     assert not one.ran.is_set()
 
 
-def test_what_was_withdrawn_never_runs() -> None:
-    """A launch that is given up before its thread was begun starts nothing, and says that it is known."""
+def test_a_withdrawn_launch_never_runs() -> None:
+    """A launch that is withdrawn before its thread has begun starts nothing, and says that this is known."""
     one = Ran()
     assert one.launch.withdraw()
     one.launch.start()
@@ -143,8 +143,8 @@ def test_an_interrupted_start_starts_whole_or_not_at_all() -> None:
     assert set(threading.enumerate()) - threads == set()
 
 
-def test_whether_it_came_up_is_told_inside_the_same_question() -> None:
-    """A signal handler asks, while its own thread is just being told: it does not wait for itself."""
+def test_a_signal_handler_may_ask_whether_the_thread_is_up() -> None:
+    """The handler interrupts its own thread in the same question, and does not wait for itself."""
     one = Ran()
     one.launch.start()
     with one.launch._known:

@@ -63,7 +63,7 @@ def test_promotion_is_one_way(phase: Phase, what: Seen) -> None:
 
 
 @pytest.mark.parametrize("limit", [*FIRST_LIMITS, "total"])
-def test_a_limit_that_waits_for_something_first_is_started_in_one_phase_only(limit: str) -> None:
+def test_a_first_something_limit_starts_in_one_phase_only(limit: str) -> None:
     """No later event brings a first-something limit or the total back."""
     starting = {phase for phase, row in STEPS.items() for cell in row.values() if limit in cell.starts}
     assert starting == {{"connect": Phase.IDLE, "send": Phase.CONNECTING}.get(limit, Phase.SENDING)}
@@ -85,7 +85,7 @@ SKIPS = [
 
 
 @each(("phase", "what"), SKIPS)
-def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
+def test_skipped_observations_are_implied(phase: Phase, what: Seen) -> None:
     """An observation that skips others leaves the limits as if each had been seen at that instant."""
     limits = dict.fromkeys(RUNNING_LIMITS, LIMIT) | {"finish": 7.0, "drain": 7.0}
     jumped, stepped = at(phase, 0.0, **limits), at(phase, 0.0, **limits)
@@ -112,7 +112,7 @@ def test_what_is_skipped_is_implied(phase: Phase, what: Seen) -> None:
         (Phase.DRAINING, Seen.CONTENT),
     ],
 )
-def test_what_lies_behind_changes_nothing(phase: Phase, what: Seen) -> None:
+def test_an_observation_of_a_passed_phase_moves_no_limit(phase: Phase, what: Seen) -> None:
     """An observation of something that the attempt has passed moves no limit."""
     cell = TABLE[phase][what]
     assert cell.next is phase
@@ -161,7 +161,7 @@ def test_a_limit_runs_from_its_start_to_its_end(limit: str) -> None:
 
 
 @pytest.mark.parametrize(("what", "limit"), [(Seen.FINISH, "finish"), (Seen.END, "drain"), (Seen.TERMINAL, "drain")])
-def test_at_the_end_one_limit_runs(what: Seen, limit: str) -> None:
+def test_one_limit_beside_total_runs_after_a_mark(what: Seen, limit: str) -> None:
     """A finish mark, an end mark and both leave one limit beside the total, which counts from there."""
     machine = at(Phase.CONTENT, **dict.fromkeys(RUNNING_LIMITS, LIMIT), finish=7.0, drain=7.0)
     assert machine.seen(what, 20.0)
@@ -170,7 +170,7 @@ def test_at_the_end_one_limit_runs(what: Seen, limit: str) -> None:
     assert [machine.left(other, 22.0) for other in ("stale", "progress")] == [None, None]
 
 
-def test_news_after_a_finish_resets_it_and_a_keep_alive_does_not() -> None:
+def test_usage_after_a_finish_mark_resets_finish_and_a_keep_alive_does_not() -> None:
     """What is reported as a finish again is news, such as usage; bytes and events alone are not."""
     machine = at(Phase.FINISHING, 0.0, finish=7.0)
     machine.seen(Seen.BYTE, 2.0)
@@ -233,7 +233,7 @@ def test_comments_do_not_stop_the_limit_for_the_first_event() -> None:
     assert expiry(machine) == ("first_event", 10.0)
 
 
-def test_an_answer_without_sent_is_legal() -> None:
+def test_headers_before_the_request_is_sent_start_the_answer_limits() -> None:
     """Headers while the request is still written end the send limit and start those of the answer."""
     machine = at(Phase.SENDING, 1.0, send=10.0, ttfb=20.0)
     assert machine.seen(Seen.HEADERS, 5.0)
@@ -251,7 +251,7 @@ def test_the_earliest_of_several_expires_and_a_tie_goes_to_the_more_specific() -
 
 
 def test_an_error_body_has_five_seconds() -> None:
-    """After a refusal no limit of the answer runs, and the end of the body's own is no verdict."""
+    """After a refusal no limit of the answer runs, and the expiry of the body's own limit is no verdict."""
     machine = at(Phase.REFUSED, 2.0, ttfb=10.0, first_event=10.0, first_content=10.0, stale=3.0)
     assert expiry(machine) == ("error_body", 2.0 + ERROR_BODY) == ("error_body", 7.0)
     assert machine.seen(Seen.BYTE, 6.0)
@@ -276,8 +276,10 @@ def test_a_terminal_event_in_an_error_body_is_no_success(what: Seen) -> None:
 
 @pytest.mark.parametrize("limit", ["total", "deadline"])
 @pytest.mark.parametrize("end", ["finish", "fail"])
-def test_a_known_refusal_is_not_masked_by_a_limit(limit: str, end: str) -> None:
-    """Once an error is known, a limit that runs out drops the connection at most, and the worker's end stands."""
+def test_a_limit_does_not_replace_a_known_refusal(limit: str, end: str) -> None:
+    """Once an error status is known, an expired limit drops the connection at most, and the worker's end is the
+    verdict.
+    """
     machine = at(
         Phase.REFUSED, deadline_at=3.0 if limit == "deadline" else None, total=3.0 if limit == "total" else None
     )
@@ -291,8 +293,8 @@ def test_a_known_refusal_is_not_masked_by_a_limit(limit: str, end: str) -> None:
         assert one.verdict.kind is (VerdictKind.DONE if end == "finish" else VerdictKind.FAILED)
 
 
-def test_a_byte_of_an_error_body_stops_no_limit() -> None:
-    """Bytes that come after an expiry and before the supervisor leave it to the supervisor to hang up."""
+def test_a_late_byte_of_an_error_body_leaves_the_expiry_to_the_supervisor() -> None:
+    """A byte that comes after an expiry and before the supervisor leaves the shutdown to the supervisor."""
     machine = at(Phase.REFUSED, total=3.0)
     assert machine.seen(Seen.BYTE, 3.0 + LATE)
     assert machine.late == 0
@@ -322,8 +324,8 @@ def test_a_silent_call_falls_to_the_next_limit() -> None:
 
 @pytest.mark.parametrize("off", [None, 0, 0.0])
 @pytest.mark.parametrize("what", [Seen.END, Seen.TERMINAL])
-def test_no_drain_means_at_once(off: float | None, what: Seen) -> None:
-    """A drain of 0 or None expires right after the end: as success."""
+def test_without_drain_the_attempt_ends_at_once(off: float | None, what: Seen) -> None:
+    """A drain of 0 or None expires right after the end, as success."""
     machine = at(Phase.CONTENT, drain=off)
     machine.seen(what, 5.0)
     assert expiry(machine) == ("drain", 5.0)
@@ -402,7 +404,7 @@ def test_a_walk_of_the_whole_life_ends_done() -> None:
     assert machine.verdict.kind is VerdictKind.DONE
 
 
-def test_walks_are_what_they_say() -> None:
+def test_the_walks_of_these_tests_end_in_the_phases_they_name() -> None:
     """The paths that these tests walk end in the phases that they are named for."""
     for phase in Phase:
         assert walk(Machine({}), phase).phase is phase

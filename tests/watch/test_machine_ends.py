@@ -37,7 +37,7 @@ def test_a_terminal_event_is_the_verdict_and_its_drain_a_close() -> None:
 
 
 @pytest.mark.parametrize(("what", "limit"), [(Seen.FINISH, "finish"), (Seen.END, "drain")])
-def test_one_mark_alone_is_done_after_its_wait(what: Seen, limit: str) -> None:
+def test_one_mark_alone_is_a_success_after_its_limit(what: Seen, limit: str) -> None:
     """Pings after a finish mark or an end mark do not lengthen the wait, and its expiry is success."""
     machine = at(Phase.CONTENT, **{limit: 1.0}, stale=0.5, total=LIMIT)
     machine.seen(what, 5.0)
@@ -72,7 +72,7 @@ def test_content_after_a_finish_goes_on() -> None:
     ]
 
 
-def test_total_outlives_a_finish_that_was_not_the_end() -> None:
+def test_total_goes_on_after_a_finish_that_was_not_the_end() -> None:
     """When the answer goes on after a finish, the total still counts from sent."""
     machine = at(Phase.FINISHING, 0.0, finish=1.0, total=10.0)
     machine.seen(Seen.CONTENT, 0.5)
@@ -119,8 +119,8 @@ def test_the_end_of_the_body_is_done() -> None:
 
 
 @pytest.mark.parametrize("limit", RUNNING_LIMITS)
-def test_an_expiry_is_over_only_after_its_instant(limit: str) -> None:
-    """At the very instant of the expiry the limit is in time; right after it is not."""
+def test_a_limit_expires_only_after_its_instant(limit: str) -> None:
+    """At the very instant of the expiry an observation is in time; right after it is not."""
     phase = {**RUNS_AFTER, "connect": Phase.CONNECTING, "send": Phase.SENDING, "total": Phase.CONTENT}[limit]
     machine = at(phase, 0.0, **{limit: 10.0})
     assert machine.due(10.0) is None
@@ -134,7 +134,7 @@ def test_an_expiry_is_over_only_after_its_instant(limit: str) -> None:
 
 @pytest.mark.parametrize("limits", [{"total": 10.0}, {"stale": 10.0}, {"progress": 10.0}])
 @pytest.mark.parametrize("first", ["expire", "seen"])
-def test_done_wins_a_tie(limits: dict[str, float], first: str) -> None:
+def test_a_terminal_event_wins_a_tie_with_an_expiry(limits: dict[str, float], first: str) -> None:
     """A terminal event at the instant of the expiry is a success, whichever thread comes first."""
     machine = at(Phase.CONTENT, 0.0, **limits)
     if first == "expire":
@@ -145,8 +145,8 @@ def test_done_wins_a_tie(limits: dict[str, float], first: str) -> None:
     assert machine.verdict.kind is VerdictKind.DONE
 
 
-def test_done_wins_a_tie_with_the_deadline() -> None:
-    """The same for the deadline of the whole call."""
+def test_a_terminal_event_wins_a_tie_with_the_deadline() -> None:
+    """A terminal event at the instant of the deadline of the whole call is a success."""
     machine = at(Phase.CONTENT, 0.0, deadline_at=10.0)
     assert machine.seen(Seen.TERMINAL, 10.0)
     assert machine.verdict is not None
@@ -185,8 +185,8 @@ def test_a_kill_tells_its_numbers(limit: str) -> None:
     assert (verdict.limit, verdict.seconds, verdict.elapsed, verdict.lag) == (limit, 10.0, 10.0 + LATE, LATE)
 
 
-def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> None:
-    """Elapsed is what passed since the limit began; a hold before that is none of its own."""
+def test_a_kill_tells_the_elapsed_and_the_held_time() -> None:
+    """The elapsed time counts since the limit began; a hold before that is not part of it."""
     machine = at(Phase.CONTENT, 0.0, stale=10.0)
     machine.hold(4.0)
     machine.resume(504.0)
@@ -203,7 +203,7 @@ def test_a_kill_after_a_hold_tells_the_true_time_and_what_was_held_of_it() -> No
     assert (machine.verdict.elapsed, machine.verdict.paused) == (12.0 + LATE, 2.0)
 
 
-def test_there_is_one_kill() -> None:
+def test_an_attempt_is_killed_once() -> None:
     """After the verdict no limit runs, nothing expires, and what comes is late."""
     machine = at(Phase.CONTENT, 0.0, stale=10.0, total=10.5, deadline_at=11.0)
     assert machine.expire(10.0 + LATE) is Action.KILL

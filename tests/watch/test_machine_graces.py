@@ -114,8 +114,10 @@ def test_bytes_that_wait_give_one_grace(limit: str) -> None:
 
 
 @pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
-def test_a_supervisor_that_comes_late_mistrusts_itself(limit: str) -> None:
-    """More than a second late it gives the grace without bytes; a second late exactly it does not."""
+def test_a_supervisor_more_than_a_second_late_gives_a_grace(limit: str) -> None:
+    """More than a second late the supervisor gives the grace without waiting bytes; exactly a second late it gives
+    none.
+    """
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     assert machine.expire(10.0 + GRACE) is over(limit)
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
@@ -134,18 +136,16 @@ def test_other_limits_get_no_grace(limit: str) -> None:
 
 
 def test_the_deadline_gets_no_grace() -> None:
-    """Nor does the deadline."""
+    """The deadline is judged by the time alone, with bytes waiting or a supervisor late."""
     machine = at(Phase.HEADERS, 0.0, deadline_at=10.0)
     assert machine.expire(500.0, waiting=True) is Action.KILL
 
 
 @pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
 @pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
-def test_bytes_that_wait_excuse_what_they_do_not_reset_only_from_who_could_not_read(
-    limit: str, read_before: float
-) -> None:
-    """A limit on content, or ``finish``: where something was read within the last second they are a flood, or
-    keep-alives, and no excuse.
+def test_waiting_bytes_excuse_a_content_limit_only_for_a_starved_worker(limit: str, read_before: float) -> None:
+    """If something was read within the last second, the waiting bytes are a flood or keep-alives, and no excuse for a
+    limit on content or ``finish``.
     """
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     now = 10.0 + LATE
@@ -155,9 +155,9 @@ def test_bytes_that_wait_excuse_what_they_do_not_reset_only_from_who_could_not_r
 
 
 @pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
-def test_a_worker_that_could_not_read_sees_content_in_its_grace(limit: str) -> None:
-    """After a second without a read it reports what it reads now, whichever of it moves the answer forward; one that
-    has read all the time is overdue.
+def test_a_starved_worker_may_report_content_in_its_grace(limit: str) -> None:
+    """After a second without a read any report that moves the answer forward counts; a worker that has read all the
+    time is overdue.
     """
     seen = (Seen.BYTE, Seen.EVENT, Seen.CONTENT)
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
@@ -173,7 +173,7 @@ def test_a_worker_that_could_not_read_sees_content_in_its_grace(limit: str) -> N
 
 
 @pytest.mark.parametrize(("limit", "what"), [("stale", Seen.BYTE), ("progress", Seen.CONTENT)])
-def test_the_grace_is_renewed_by_reset(limit: str, what: Seen) -> None:
+def test_a_reset_renews_the_grace(limit: str, what: Seen) -> None:
     """Each new wait has a grace of its own."""
     machine = at(Phase.CONTENT, 0.0, **{limit: 10.0})
     for begin in (0.0, 10.5, 21.0):
@@ -183,7 +183,7 @@ def test_the_grace_is_renewed_by_reset(limit: str, what: Seen) -> None:
     assert machine.verdict is None
 
 
-def test_a_grace_of_one_limit_is_none_for_another() -> None:
+def test_each_limit_has_its_own_grace() -> None:
     """Silence that was excused does not excuse the first content."""
     machine = at(Phase.BODY, 0.0, stale=10.0, first_content=10.5)
     assert machine.expire(10.0 + LATE, waiting=True) is Action.NOTHING
@@ -251,8 +251,8 @@ STRICT = [
 
 
 @pytest.mark.parametrize(("limit", "phase", "what"), STRICT)
-def test_a_strict_limit_beats_the_worker_by_its_time_stamp(limit: str, phase: Phase, what: Seen) -> None:
-    """What comes after a strict expiry is too late even when the supervisor has not woken yet."""
+def test_a_report_after_a_strict_expiry_is_too_late(limit: str, phase: Phase, what: Seen) -> None:
+    """The report is too late even when the supervisor has not woken yet."""
     limits = {} if limit == "deadline" else {limit: 10.0}
     machine = at(phase, 0.0, deadline_at=10.0 if limit == "deadline" else None, **limits)
     assert not machine.seen(what, 10.0 + LATE)
@@ -276,8 +276,8 @@ def test_an_end_after_a_strict_expiry_is_a_kill(limit: str, end: str) -> None:
     assert (machine.verdict.kind, machine.verdict.limit) == (VerdictKind.KILLED, limit)
 
 
-def test_a_cancellation_wins_over_an_expiry_that_nobody_has_judged() -> None:
-    """Who gives a call up gets a cancellation, whatever the limits say."""
+def test_a_cancellation_wins_over_an_expiry_without_a_verdict() -> None:
+    """A cancellation before the supervisor has looked is the verdict, whatever the limits say."""
     machine = at(Phase.CONTENT, 0.0, total=10.0)
     assert machine.cancel("lifecycle", 20.0)
     assert machine.verdict is not None

@@ -79,7 +79,7 @@ def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]
 
 @plain_law
 @given(limits, deadlines, moves, st.lists(st.tuples(steps, st.booleans()), min_size=1, max_size=10))
-def test_a_trip_happens_once(
+def test_an_attempt_is_killed_once_at_most(
     limits: dict[str, float | None],
     deadline_at: float | None,
     before: list[tuple[float, object]],
@@ -97,7 +97,7 @@ def test_a_trip_happens_once(
 
 @plain_law
 @given(limits, deadlines, moves, st.booleans())
-def test_done_wins_a_tie(
+def test_an_end_wins_a_tie_with_an_expiry(
     limits: dict[str, float | None], deadline_at: float | None, before: list[tuple[float, object]], looked: bool
 ) -> None:
     """A terminal event at the very instant of the next expiry is a success, and so is a clean end."""

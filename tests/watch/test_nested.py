@@ -79,7 +79,7 @@ def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(entry_point: str) -
     eventually(lambda: llmwatch.stats()["workers"] == before, "the inner worker's end")
 
 
-def test_a_back_off_inside_a_worker_is_woken_too() -> None:
+def test_a_back_off_of_an_inner_call_ends_with_the_outer_attempt() -> None:
     """An inner call that waits before a resend has no attempt to abort; it ends all the same, and sends no more."""
     found: list[BaseException] = []
     waiting = threading.Event()

@@ -41,7 +41,7 @@ def test_an_attempt_counts_until_its_worker_is_gone() -> None:
     assert registry.live() == []
 
 
-def test_leaving_twice_counts_once() -> None:
+def test_removing_a_worker_twice_counts_once() -> None:
     """An interrupted start and the worker that it started after all may both say that the worker is gone."""
     registry, entry = Registry(), Entry()
     registry.add(entry)  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def test_leaving_twice_counts_once() -> None:
 
 
 def test_an_orphan_is_counted_until_it_ends_and_remembered_after() -> None:
-    """Orphans are those that are stuck now, unabortable those that ever were."""
+    """``orphans`` counts those that are stuck now, ``unabortable`` those that ever were."""
     registry, entry = Registry(), Entry(over=True)
     registry.add(entry)  # type: ignore[arg-type]
     registry.orphan(entry)  # type: ignore[arg-type]
@@ -72,8 +72,8 @@ def test_a_worker_that_is_gone_makes_no_orphan() -> None:
     assert registry.counts() == NOTHING
 
 
-def test_late_events_of_the_living_and_the_gone_add_up() -> None:
-    """What came late is counted while the worker lives, and kept when it goes."""
+def test_late_events_are_counted_during_and_after_an_attempt() -> None:
+    """Late events are counted while the worker lives, and the count is kept when it ends."""
     registry, one, other = Registry(), Entry(late=2), Entry(late=5)
     for entry in (one, other):
         registry.add(entry)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_a_child_reads_the_registry_without_its_lock() -> None:
         assert Caller(registry.inherited).result() == [entry]
 
 
-def test_many_threads_leave_it_at_zero() -> None:
+def test_many_threads_leave_the_registry_at_zero() -> None:
     """However entries, orphans and exits interleave, nothing is counted twice or lost."""
     registry, rounds, threads = Registry(), 300, 8
     barrier = threading.Barrier(threads)

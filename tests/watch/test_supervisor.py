@@ -51,7 +51,7 @@ def manual() -> tuple[Supervisor, ManualClock]:
 # -- the schedule ------------------------------------------------------------
 
 
-def test_the_earliest_comes_first(supervisor: HandDriven, log: Log) -> None:
+def test_the_earliest_expiry_is_looked_at_first(supervisor: HandDriven, log: Log) -> None:
     """Whatever the order in which attempts were armed, each is looked at when its own time is over."""
     for name, seconds in (("c", 3.0), ("a", 1.0), ("d", 4.0), ("b", 2.0)):
         supervisor.watch(Scripted(name, log, (Action.NOTHING, START + seconds)))
@@ -62,7 +62,7 @@ def test_the_earliest_comes_first(supervisor: HandDriven, log: Log) -> None:
     assert log == [("examine", name, START + at) for name, at in (("a", 2.0), ("b", 3.0), ("c", 4.0), ("d", 5.0))]
 
 
-def test_nobody_is_looked_at_at_the_very_instant(supervisor: HandDriven, log: Log) -> None:
+def test_no_attempt_is_looked_at_at_the_very_instant(supervisor: HandDriven, log: Log) -> None:
     """An expiry is over only after its instant."""
     supervisor.watch(Scripted("a", log, (Action.NOTHING, START + 5.0)))
     supervisor.look()
@@ -73,7 +73,7 @@ def test_nobody_is_looked_at_at_the_very_instant(supervisor: HandDriven, log: Lo
     assert log == [("examine", "a", START + 5.0 + LATE)]
 
 
-def test_the_very_instant_of_an_expiry_is_waited_through(log: Log) -> None:
+def test_the_supervisor_sleeps_through_the_instant_of_an_expiry(log: Log) -> None:
     """At the instant itself the supervisor sleeps until time moves on; it does not spin."""
     clock = ManualClock()
     supervisor = HandDriven(clock)
@@ -134,8 +134,8 @@ def test_real_attempts_have_their_verdicts_before_any_shutdown(stage: MakeStage)
     assert not any(socket.broken for socket in sockets)
 
 
-def test_news_are_looked_at_whatever_the_schedule_says(supervisor: HandDriven, log: Log) -> None:
-    """An attempt that asks for a look gets it, once however often it asked, long before its time."""
+def test_an_attempt_that_asks_for_a_look_gets_it_at_once(supervisor: HandDriven, log: Log) -> None:
+    """However often the attempt has asked, and long before its time, it is looked at once."""
     attempt = Scripted("a", log, *[(Action.NOTHING, START + 100.0)] * 5)
     supervisor.watch(attempt)
     supervisor.look()
@@ -145,7 +145,7 @@ def test_news_are_looked_at_whatever_the_schedule_says(supervisor: HandDriven, l
     assert log == [("examine", "a", START)] * 2
 
 
-def test_an_expiry_that_moved_forward_is_kept(supervisor: HandDriven, log: Log) -> None:
+def test_an_earlier_expiry_replaces_a_later_one(supervisor: HandDriven, log: Log) -> None:
     """Armed for later and then for earlier, an attempt is looked at at the earlier time, and not again at the later."""
     attempt = Scripted("a", log, (Action.NOTHING, START + 100.0), (Action.NOTHING, START + 10.0))
     supervisor.watch(attempt)
@@ -158,7 +158,7 @@ def test_an_expiry_that_moved_forward_is_kept(supervisor: HandDriven, log: Log) 
     assert log == [("examine", "a", START + 10.0 + LATE)]
 
 
-def test_a_deadline_that_moved_back_is_looked_at_and_armed_again(supervisor: HandDriven, log: Log) -> None:
+def test_an_expiry_that_moved_back_is_armed_again(supervisor: HandDriven, log: Log) -> None:
     """When the time of an old entry comes nothing happens but a new look and a new entry."""
     answers = [(Action.NOTHING, START + 10.0), (Action.NOTHING, START + 15.0), (Action.KILL, None)]
     supervisor.watch(Scripted("a", log, *answers))
@@ -189,7 +189,7 @@ def test_the_schedule_is_compacted(supervisor: HandDriven, log: Log) -> None:
     assert {name for _, name, _ in log} == {"a", *(one.name for one in lasting)}
 
 
-def test_many_attempts_at_once_keep_their_entries(supervisor: HandDriven, log: Log) -> None:
+def test_compaction_keeps_every_armed_entry(supervisor: HandDriven, log: Log) -> None:
     """Compaction drops nothing that is still armed."""
     attempts = [Scripted(str(number), log, (Action.NOTHING, START + 1.0 + number)) for number in range(1_000)]
     for attempt in attempts:
@@ -202,7 +202,7 @@ def test_many_attempts_at_once_keep_their_entries(supervisor: HandDriven, log: L
     assert supervisor.scheduled == 0
 
 
-def test_ended_attempts_are_let_go(supervisor: HandDriven, log: Log) -> None:
+def test_the_schedule_keeps_no_ended_attempt_alive(supervisor: HandDriven, log: Log) -> None:
     """Two thousand attempts that ended long before their limits are not kept alive by the schedule."""
     left = []
     for number in range(2_000):
@@ -231,7 +231,7 @@ def test_the_lag_is_measured(supervisor: HandDriven, log: Log) -> None:
     assert supervisor.lag() == {"median": 0.5, "max": 4.0}
 
 
-def test_news_in_time_have_no_lag(supervisor: HandDriven, log: Log) -> None:
+def test_a_wake_up_before_the_deadline_has_no_lag(supervisor: HandDriven, log: Log) -> None:
     """A wake-up before the deadline says nothing about lateness."""
     supervisor.watch(Scripted("a", log, (Action.NOTHING, START + 100.0)))
     supervisor.look()
@@ -240,7 +240,7 @@ def test_news_in_time_have_no_lag(supervisor: HandDriven, log: Log) -> None:
     assert supervisor.lag() == {"median": 0.0, "max": 0.0}
 
 
-def test_the_last_thousand_are_kept(supervisor: HandDriven, log: Log) -> None:
+def test_the_last_thousand_lags_are_kept(supervisor: HandDriven, log: Log) -> None:
     """Old lags are forgotten."""
     for late in [9.0] + [0.5] * 1_024:
         supervisor.watch(Scripted("a", log, (Action.NOTHING, supervisor.clock.now() + 1.0)))

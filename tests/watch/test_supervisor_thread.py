@@ -80,8 +80,8 @@ def test_reset_costs_the_supervisor_nothing(stage: MakeStage) -> None:
     assert (one.verdict.limit, one.verdict.lag) == ("stale", LATE)
 
 
-def test_a_life_costs_few_messages(stage: MakeStage) -> None:
-    """From connect to done only a clock that expires sooner than all before it is worth a message."""
+def test_an_attempt_sends_the_supervisor_few_messages(stage: MakeStage) -> None:
+    """From connect to done only a limit that expires sooner than all before it sends a message."""
     one = stage(connect=10.0, send=60.0, ttfb=120.0, first_content=300.0, stale=360.0, progress=600.0, drain=1.0)
     one.open()
     for number in range(10):
@@ -170,7 +170,7 @@ def test_one_thread_serves_all(manual: tuple[Supervisor, ManualClock], log: Log)
 
 
 def test_abandoning_takes_no_lock(stage: MakeStage) -> None:
-    """A finalizer may run anywhere: it returns while every lock of the watchdog is held by somebody else."""
+    """A finalizer may run anywhere: it returns while other threads hold every lock of the watchdog."""
     one = stage(stale=100.0)
     socket = one.open()
     one.receive("unread")
