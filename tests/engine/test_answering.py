@@ -87,8 +87,10 @@ def _rest(call: ResponseCall) -> bytes:
 # -- a streamed answer ----------------------------------------------------------
 
 
-def test_a_stream_is_there_with_its_first_content(entry_points: EntryPoints) -> None:
-    """Nothing is handed out before that, then the head and all bytes from the first, those behind the end too."""
+def test_a_stream_is_handed_out_with_its_first_content(entry_points: EntryPoints) -> None:
+    """Nothing is handed out before the first content; then come the headers and all bytes from the first, those behind
+    the end too.
+    """
     call, sender = entry_points.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
     call.begin()
     head, pieces = call.answer()
@@ -100,8 +102,8 @@ def test_a_stream_is_there_with_its_first_content(entry_points: EntryPoints) -> 
     assert (call.record.outcome, call.record.entry_point, len(sender.asked)) == ("done", "session", 1)
 
 
-def test_keep_alives_alone_are_no_answer(entry_points: EntryPoints) -> None:
-    """A stream that only breathes is not handed out, and ends at ``first_content``."""
+def test_a_stream_of_keep_alives_is_not_handed_out(entry_points: EntryPoints) -> None:
+    """A stream with keep-alives alone ends at ``first_content``."""
     call, _ = entry_points.call(
         Answer(pieces=[b": hello\n\n", chunk()], silent=True), limits=Limits(first_content=5), retry=Retry.none()
     )
@@ -124,8 +126,8 @@ def test_keep_alives_alone_are_no_answer(entry_points: EntryPoints) -> None:
         asks(**{"retry-after": "0"}),
     ],
 )
-def test_nothing_of_an_attempt_before_content_is_seen(entry_points: EntryPoints, lost: Answer) -> None:
-    """What is handed out is the answer of the attempt that had content, from its first byte."""
+def test_only_the_attempt_with_content_is_handed_out(entry_points: EntryPoints, lost: Answer) -> None:
+    """The caller gets the answer of the attempt that had content, from its first byte."""
     retry = Retry(backoff=0, max_backoff=0)
     call, sender = entry_points.call(lost, whole(), retry=retry)
     call.begin()
@@ -139,8 +141,8 @@ def test_nothing_of_an_attempt_before_content_is_seen(entry_points: EntryPoints,
     assert len(sender.asked) == 2
 
 
-def test_what_is_wrong_comes_behind_what_was_right(entry_points: EntryPoints) -> None:
-    """A cut or a missing end is raised once all that came before was handed out, and nothing is sent again."""
+def test_a_failure_is_raised_after_the_bytes_that_came_before_it(entry_points: EntryPoints) -> None:
+    """A cut or a missing end is raised once all earlier bytes were handed out, and nothing is sent again."""
     for answer, kind in (
         (Answer(pieces=[CHUNK, CHUNK], cut=ConnectionResetError(104, "reset"), reused=False), StreamCut),
         (Answer(pieces=[CHUNK, CHUNK]), StreamTruncated),
@@ -161,8 +163,12 @@ def test_what_is_wrong_comes_behind_what_was_right(entry_points: EntryPoints) ->
 
 
 @pytest.mark.parametrize("cut", [None, ConnectionResetError(104, "reset")])
-def test_a_whole_stream_discards_half_an_answer_once(entry_points: EntryPoints, cut: Exception | None) -> None:
-    """Where nothing is handed out before the end, half an answer may be replaced by another, and no third."""
+def test_a_stream_that_is_loaded_whole_is_resent_once_after_content(
+    entry_points: EntryPoints, cut: Exception | None
+) -> None:
+    """Where nothing is handed out before the end, half an answer may be replaced by a second one, and not by a
+    third.
+    """
     half = Answer(pieces=[CHUNK], cut=cut, reused=False)
     retry = Retry(backoff=0, max_backoff=0)
     call, sender = entry_points.call(half, whole(), whole=True, retry=retry)
@@ -181,10 +187,10 @@ def test_a_whole_stream_discards_half_an_answer_once(entry_points: EntryPoints, 
 
 @pytest.mark.parametrize("request_kind", [RequestKind.STREAM, RequestKind.PLAIN])
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_last_status_of_a_model_is_its_answer(
+def test_the_last_status_of_a_model_call_is_its_response(
     entry_points: EntryPoints, request_kind: RequestKind, whole: bool
 ) -> None:
-    """After the resends that it allows: with its body, and a record that says what happened."""
+    """After the resends that it allows, the status is returned with its body, and the record says what happened."""
     call, sender = entry_points.call(
         BUSY, request_kind=request_kind, whole=whole, retry=Retry(backoff=0, max_backoff=0)
     )
@@ -199,8 +205,8 @@ def test_the_last_status_of_a_model_is_its_answer(
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_any_other_status_is_the_answer_at_once(entry_points: EntryPoints, whole: bool) -> None:
-    """What is no model call is asked once, and its body is read like any other."""
+def test_a_status_of_another_request_is_returned_at_once(entry_points: EntryPoints, whole: bool) -> None:
+    """A request that is no model call is sent once, and the body of its status is read like any other."""
     call, sender = entry_points.call(BUSY, request_kind=RequestKind.OTHER, whole=whole)
     call.begin()
     head, pieces = call.whole() if whole else call.answer()
@@ -215,7 +221,7 @@ def test_any_other_status_is_the_answer_at_once(entry_points: EntryPoints, whole
 
 
 def test_a_download_is_handed_over_as_it_comes(entry_points: EntryPoints) -> None:
-    """Its head is there before its body, its bytes as they were read, whatever is in them."""
+    """Its headers are there before its body, and its bytes come as they were read, whatever is in them."""
     call, _ = entry_points.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), request_kind=RequestKind.OTHER)
     call.begin()
     head, pieces = call.answer()
@@ -223,7 +229,7 @@ def test_a_download_is_handed_over_as_it_comes(entry_points: EntryPoints) -> Non
 
 
 def test_a_download_of_known_length_is_done_with_its_last_byte(entry_points: EntryPoints) -> None:
-    """Whoever has it all and closes has not given up."""
+    """A caller that has every byte and closes has not cancelled."""
     answer = Answer(pieces=[b"1234", b"56"], headers={"content-length": "6"}, silent=True)
     call, sender = entry_points.call(answer, request_kind=RequestKind.OTHER)
     call.begin()
@@ -236,8 +242,8 @@ def test_a_download_of_known_length_is_done_with_its_last_byte(entry_points: Ent
     sender.handles[0].shutdown()
 
 
-def test_only_what_was_not_sent_is_sent_again(entry_points: EntryPoints) -> None:
-    """A POST that is no model call is lost with its connection."""
+def test_a_post_that_is_no_model_call_is_resent_only_if_unsent(entry_points: EntryPoints) -> None:
+    """A POST that is no model call and was sent is lost with its connection."""
     call, sender = entry_points.call(
         Answer(error=ConnectionResetError(104, "reset"), reused=False), request_kind=RequestKind.OTHER
     )
@@ -248,8 +254,8 @@ def test_only_what_was_not_sent_is_sent_again(entry_points: EntryPoints) -> None
     assert (caught.value.recovery.reason, len(sender.asked)) == ("unreadable_body", 1)
 
 
-def test_where_nothing_can_be_seen_nothing_is_sent_again(entry_points: EntryPoints) -> None:
-    """Not for a model either: over connections that nobody finds the facts are unknown."""
+def test_a_call_over_unseen_connections_is_not_resent(entry_points: EntryPoints) -> None:
+    """Not even a model call is resent: over connections that the transport cannot see, the facts are unknown."""
     answer = Answer(silent=True)
     call, sender = entry_points.call(answer, request_kind=RequestKind.STREAM, findable=False, limits=Limits(ttfb=5))
     call.begin()
@@ -268,7 +274,7 @@ def test_where_nothing_can_be_seen_nothing_is_sent_again(entry_points: EntryPoin
 
 
 def test_the_time_to_the_headers_is_that_of_the_last_attempt(entry_points: EntryPoints) -> None:
-    """Neither resends nor waits are in it."""
+    """Neither resends nor waits count in it."""
     call, _ = entry_points.call(BUSY, whole(), retry=Retry(backoff=0, max_backoff=0))
     assert call.headers_after() is None
     call.begin()
@@ -278,7 +284,7 @@ def test_the_time_to_the_headers_is_that_of_the_last_attempt(entry_points: Entry
 
 
 def test_closing_before_the_end_is_a_cancellation(entry_points: EntryPoints) -> None:
-    """Whoever leaves in the middle has given the call up; after the terminal event it is done."""
+    """A caller that closes before the terminal event has cancelled; after it the call is done."""
     call, sender = entry_points.call(Answer(pieces=[CHUNK], silent=True))
     call.begin()
     call.answer()
@@ -296,7 +302,7 @@ def test_closing_before_the_end_is_a_cancellation(entry_points: EntryPoints) -> 
     assert call.record.outcome == "done"
 
 
-def test_the_work_of_each_kind_of_request(entry_points: EntryPoints) -> None:
+def test_each_attempt_runs_one_passthrough_with_the_settings_of_its_kind(entry_points: EntryPoints) -> None:
     """One passthrough an attempt, with what the call goes by."""
     call, sender = entry_points.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
     work: Any = call._make_work(call._request, call.limits)

@@ -73,8 +73,8 @@ def test_every_prompt_is_answered(
     ],
 )
 def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float | None, threads: int) -> None:
-    """Five seconds in which every request is answered with an error that may pass, alone or in turns, with a named
-    wait or without.
+    """Every prompt is answered after five seconds in which each request gets an error that may pass, alone or in turns,
+    with a named wait or without.
     """
     calls = 500
     for seed in SEEDS if threads < 100 else SEEDS[:1]:
@@ -89,9 +89,9 @@ def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float 
 
 
 @pytest.mark.parametrize("threads", [16, 100])
-def test_refusals_by_number_cost_no_prompt(threads: int) -> None:
-    """A provider that refuses so many requests, whenever they come: no call spends its last attempt on it while another
-    has more.
+def test_a_number_of_refusals_costs_no_prompt(threads: int) -> None:
+    """Whenever a provider refuses so many requests, no call spends its last attempt on a refusal while another call has
+    more left.
     """
     for seed in range(4 if threads < 64 else 1):
         refusals = iter([Reply.status(429, 1.0)] * (threads * 3 // 2))
@@ -105,9 +105,9 @@ def test_refusals_by_number_cost_no_prompt(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", THREADS)
-def test_an_outage_is_left_alone_and_not_stormed_behind(threads: int) -> None:
-    """2,000 of 2,000; while it lasts only probes go out, and in no second after it more than twice the requests of good
-    times.
+def test_an_outage_gets_probes_alone_and_no_burst_after_it(threads: int) -> None:
+    """Of 2,000 prompts 2,000 are answered; during the outage only probes go out, and in no second after it more than
+    twice the usual requests.
     """
     rate = _healthy_rate(threads)
     for seed in SEEDS if threads < 100 else SEEDS[:1]:
@@ -120,8 +120,8 @@ def test_an_outage_is_left_alone_and_not_stormed_behind(threads: int) -> None:
 
 
 @pytest.mark.parametrize("bound", [{"max_wait": 20}, {"max_retry_after": 20}])
-def test_a_probe_that_is_out_costs_nobody_its_wait(bound: dict[str, float]) -> None:
-    """How long the others wait for its answer is not known, so those that may wait a little do."""
+def test_calls_with_a_bounded_wait_are_answered_while_a_probe_is_out(bound: dict[str, float]) -> None:
+    """How long the probe takes is not known, so calls that may wait a little do, and none is lost."""
 
     def provider(at: float, call: int, attempt: int) -> Reply:
         return Reply.status(503) if BEGIN <= at < BEGIN + 3 else HEALTHY
@@ -131,14 +131,16 @@ def test_a_probe_that_is_out_costs_nobody_its_wait(bound: dict[str, float]) -> N
         assert (batch.answered, [str(error) for error in batch.lost]) == (300, [])
 
 
-def test_errors_that_last_are_told_soon() -> None:
-    """Where every request fails for good in a way that might pass, each of many calls ends within forty seconds."""
+def test_lasting_errors_end_every_call_within_forty_seconds() -> None:
+    """Where every request fails for good with an error that might pass, each of many calls ends within forty
+    seconds.
+    """
     batch = Batch(lambda at, call, attempt: replace(Reply.status(500), after=1.0), 40, calls=80).run()
     assert (batch.answered, len(batch.lost), len(batch.sent_at)) == (0, 80, 240)
     assert batch.elapsed <= 2 * 40
 
 
-def test_what_the_old_way_lost() -> None:
+def test_an_outage_costs_prompts_where_calls_do_not_wait() -> None:
     """Where calls do not wait, the same outage costs hundreds of prompts."""
     batch = Batch(_outage, 16, seed=1, retry=Retry(max_wait=0)).run()
     assert len(batch.lost) > 300
@@ -146,8 +148,8 @@ def test_what_the_old_way_lost() -> None:
         assert isinstance(error, CircuitOpen) or error.retry_after is not None or error.recovery is None
 
 
-def test_a_quota_of_hours_ends_its_own_call_alone() -> None:
-    """A wait above the cap is not shared: other calls are sent, and each is told itself."""
+def test_a_wait_above_the_cap_ends_its_own_call_alone() -> None:
+    """A wait above the cap is not shared: other calls are sent, and each gets its own refusal."""
 
     def provider(at: float, call: int, attempt: int) -> Reply:
         return Reply.status(429, 7200.0) if call % 2 else HEALTHY

@@ -44,8 +44,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_a_call_that_is_closed_there_is_no_success(studio: Studio, held: Held, name: str) -> None:
-    """Its caller has left it before anything said that the answer is whole."""
+def test_a_call_closed_between_error_event_and_exception_is_no_success(studio: Studio, held: Held, name: str) -> None:
+    """Its caller has closed it before any mark said that the answer is whole."""
     call, _ = studio.call(Answer(pieces=[SAID[name]]))
     call.begin()
     assert held.reached.wait(PATIENCE)
@@ -55,8 +55,8 @@ def test_a_call_that_is_closed_there_is_no_success(studio: Studio, held: Held, n
     assert (call.record.outcome, call.record.attempts[-1].end) == ("cancelled", None)
 
 
-def test_a_finish_mark_in_front_of_the_error_ends_nothing(studio: Studio, held: Held) -> None:
-    """However late the worker is: what stands behind the mark is known."""
+def test_a_finish_mark_before_an_error_event_is_no_success(studio: Studio, held: Held) -> None:
+    """However late the worker is, the error that stands behind the mark is known."""
     call, _ = studio.call(Answer(pieces=[SAID["after a finish mark"]]), limits=Limits(finish=1))
     call.begin()
     assert held.reached.wait(PATIENCE)

@@ -30,7 +30,7 @@ from tests.end_to_end.times import PATIENCE
 from tests.engine.fakes import BUSY, CHUNK, DONE, Answer, Studio, caught_by, chunk, whole
 
 
-def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
+def test_a_whole_answer_takes_one_attempt(studio: Studio) -> None:
     """One request, its events in order, and a record that says so."""
     call, sender = studio.call(whole("Yes."))
     events = studio.drain(call)
@@ -45,7 +45,7 @@ def test_a_good_answer_is_one_attempt(studio: Studio) -> None:
 
 
 def test_two_threads_that_close_a_call_end_it_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One record, whichever of them comes first, also where the other one is in the middle of it."""
+    """There is one record, whichever thread comes first, also while the other one is closing."""
     call, _ = studio.call(Answer(pieces=[CHUNK], silent=True))
     call.begin()
     observe, others = call._observe_cancelled, [call.close]
@@ -61,7 +61,7 @@ def test_two_threads_that_close_a_call_end_it_once(studio: Studio, monkeypatch: 
     assert call.record is studio.records[0]
 
 
-def test_a_dead_pooled_connection_is_outside_every_count(studio: Studio) -> None:
+def test_a_dead_pooled_connection_costs_no_wait_attempt_or_budget(studio: Studio) -> None:
     """The free resend takes no wait, no attempt and no budget; the next failure is the first that counts."""
     dead = Answer(error=ConnectionResetError(104, "reset"), reused=True)
     retry = Retry(max_attempts=1, budget=1)
@@ -94,8 +94,8 @@ def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answe
     assert call.next_batch() is None
 
 
-def test_collect_discards_a_part_once(studio: Studio) -> None:
-    """The entry point that delivers nothing resends once after partial output, and not a second time."""
+def test_collect_resends_once_after_partial_output(studio: Studio) -> None:
+    """``collect`` delivers nothing before the end, so it resends once after partial output, and not a second time."""
     retry = Retry(max_attempts=9, backoff=0)
     call, sender = studio.call(Answer(pieces=[CHUNK]), entry_point=EntryPoint.COLLECT, retry=retry)
     error = caught_by(call, StreamTruncated)
@@ -103,7 +103,7 @@ def test_collect_discards_a_part_once(studio: Studio) -> None:
     assert len(sender.asked) == 2
 
 
-def test_an_end_of_file_of_our_own_making_is_no_end(studio: Studio) -> None:
+def test_an_end_of_file_caused_by_a_kill_stays_a_kill(studio: Studio) -> None:
     """A shutdown that looks like a clean end of the body stays a kill."""
     answer = Answer(pieces=[b"data: one\n\n"], silent=True)
     settings = studio.settings(dialect="generic")
@@ -162,10 +162,8 @@ def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> No
     assert len(sender.asked) == 1
 
 
-def test_a_resend_that_the_deadline_forestalls_was_not_carried_out(studio: Studio) -> None:
-    """A hook that takes longer than the call may: the resend is not sent, its decision says so, and the end is the
-    deadline's.
-    """
+def test_a_resend_is_not_carried_out_when_its_hook_outlasts_the_deadline(studio: Studio) -> None:
+    """The resend is not sent, its decision says so, and the deadline is the end of the call."""
     retry = Retry(backoff=0, on_retry=lambda resend: studio.elapse(11))
     call, sender = studio.call(BUSY, retry=retry, limits=Limits(deadline=10))
     error = caught_by(call, WatchTimeout)
@@ -177,8 +175,8 @@ def test_a_resend_that_the_deadline_forestalls_was_not_carried_out(studio: Studi
     assert len(sender.asked) == 1
 
 
-def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(studio: Studio) -> None:
-    """The same for a call that is given up in its hook."""
+def test_a_resend_is_not_carried_out_when_the_call_is_cancelled_in_its_hook(studio: Studio) -> None:
+    """The resend is not sent, and its decision says so."""
     token = CancelToken()
     retry = Retry(backoff=0, on_retry=lambda resend: token.cancel())
     call, sender = studio.call(BUSY, retry=retry, cancel=token)
@@ -190,8 +188,8 @@ def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(studi
     assert len(sender.asked) == 1
 
 
-def test_a_resend_that_the_deadline_ends_after_it_was_sent_was_carried_out(studio: Studio) -> None:
-    """What was sent has taken place, whatever ends it."""
+def test_a_resend_that_was_sent_counts_as_carried_out(studio: Studio) -> None:
+    """A resend that the deadline ends after its request was sent counts as carried out."""
     call, sender = studio.call(BUSY, Answer(silent=True), retry=Retry(backoff=0), limits=Limits(deadline=10))
     calling = in_thread(caught_by, call, WatchTimeout)
     sender.wait_for(2)
@@ -202,8 +200,8 @@ def test_a_resend_that_the_deadline_ends_after_it_was_sent_was_carried_out(studi
     assert [(one.carried_out, one.outcome) for one in error.record.decisions] == [(True, "failed"), (False, "stopped")]
 
 
-def test_a_refused_connection_is_not_sent(studio: Studio) -> None:
-    """A connection that did not come about is resent, and its facts say that nothing was sent."""
+def test_a_refused_connection_is_resent_as_not_sent(studio: Studio) -> None:
+    """A connection that was refused is resent, and its facts say that nothing was sent."""
     refused = Answer(unsent=requests.exceptions.ConnectionError(OSError(111, "refused")))
     call, sender = studio.call(refused, retry=Retry(backoff=0, max_attempts=2))
     # A mocked refusal opened no socket and is final; this one says which errno it was.
@@ -221,7 +219,7 @@ def test_an_unknown_host_is_asked_for_once(studio: Studio) -> None:
     assert len(sender.asked) == 1
 
 
-def test_patience_counts_kills_before_content_alone(studio: Studio) -> None:
+def test_ttfb_doubles_after_a_kill_before_content_alone(studio: Studio) -> None:
     """The default ``ttfb`` doubles after a kill, and not after a status."""
     silent = Answer(silent=True)
     call, sender = studio.call(BUSY, silent, silent, retry=Retry(backoff=0, max_attempts=3))
@@ -250,8 +248,8 @@ def test_the_environment_is_read_at_every_call(studio: Studio, monkeypatch: pyte
     assert len(sender.asked) == 1
 
 
-def test_an_empty_answer_is_a_success_that_says_so(studio: Studio) -> None:
-    """An answer without content is done and empty; one with no event at all is an error."""
+def test_a_stream_without_content_is_an_empty_success(studio: Studio) -> None:
+    """A stream without content is done and empty; one without any event is an error."""
     call, _ = studio.call(Answer(pieces=[chunk(finish_reason="stop"), DONE]))
     studio.drain(call)
     assert call.record is not None
@@ -288,7 +286,7 @@ def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> None:
+def test_a_status_is_returned_before_and_after_the_verdict(studio: Studio, status: int) -> None:
     """A caller that takes the response before its worker is through waits for the verdict, and never fails for it."""
     call, sender = studio.call(Answer(status=status, slow_close=0.05), entry_point=EntryPoint.REQUEST)
     call.begin()
@@ -299,8 +297,8 @@ def test_a_status_is_returned_whoever_is_faster(studio: Studio, status: int) -> 
 
 
 @pytest.mark.parametrize("how", ["kill", "cut"])
-def test_leaving_after_a_failure_is_no_cancellation(studio: Studio, how: str) -> None:
-    """The earliest event is the cause: a caller that leaves without having come to the error has not cancelled."""
+def test_closing_after_a_failure_is_no_cancellation(studio: Studio, how: str) -> None:
+    """The earliest event is the cause: a caller that closes without having come to the error has not cancelled."""
     cut = ConnectionResetError(104, "reset") if how == "cut" else None
     call, sender = studio.call(Answer(pieces=[CHUNK], cut=cut, silent=how == "kill"), limits=Limits(stale=5))
     call.begin()

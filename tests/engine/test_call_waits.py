@@ -38,10 +38,8 @@ def test_waits_double_up_to_their_cap_and_are_exact(studio: Studio) -> None:
         ({"retry-after": "90", "retry-after-ms": "250"}, 0.25),
     ],
 )
-def test_a_wait_that_the_provider_names_is_kept_to_the_instant(
-    studio: Studio, headers: dict[str, str], wait: float
-) -> None:
-    """What the provider asks for replaces the back-off: no jitter, no cap of ours below it, not a moment earlier."""
+def test_a_named_wait_is_kept_to_the_instant(studio: Studio, headers: dict[str, str], wait: float) -> None:
+    """A wait that the provider names replaces the back-off: no jitter, no lower cap of ours, no moment earlier."""
     retry = Retry(backoff=0.1, max_backoff=0.1)
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(asks(**headers), whole(), retry=retry, settings=settings)
@@ -55,7 +53,7 @@ def test_a_wait_that_the_provider_names_is_kept_to_the_instant(
 
 
 def test_the_cap_on_retry_after_does_not_cap_the_back_off(studio: Studio) -> None:
-    """``max_retry_after`` is about what a provider asks for; our own waits have a cap of their own."""
+    """``max_retry_after`` caps the wait that a provider names; the back-off has a cap of its own."""
     retry = Retry(max_retry_after=0.001, backoff=0.5)
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(BUSY, whole(), retry=retry, settings=settings)
@@ -67,7 +65,7 @@ def test_the_cap_on_retry_after_does_not_cap_the_back_off(studio: Studio) -> Non
 
 
 @pytest.mark.parametrize(("asked", "attempts_made"), [("119.9", 2), ("120", 2), ("120.1", 1), ("86400", 1)])
-def test_a_longer_wait_than_the_cap_is_not_begun(studio: Studio, asked: str, attempts_made: int) -> None:
+def test_a_named_wait_above_the_cap_fails_at_once(studio: Studio, asked: str, attempts_made: int) -> None:
     """Above 120 s the call fails at once with the value; at 120 s it waits."""
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(asks(**{"retry-after": asked}), whole(), settings=settings)
@@ -83,8 +81,8 @@ def test_a_longer_wait_than_the_cap_is_not_begun(studio: Studio, asked: str, att
     assert len(sender.asked) == attempts_made
 
 
-def test_a_cap_that_is_removed_is_none(studio: Studio) -> None:
-    """``max_retry_after=0`` waits for a day if it is asked to."""
+def test_max_retry_after_of_zero_removes_the_cap(studio: Studio) -> None:
+    """``max_retry_after=0`` waits for a day if the provider names a day."""
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(
         asks(**{"retry-after": "86400"}), whole(), retry=Retry(max_retry_after=0), settings=settings
@@ -135,8 +133,8 @@ def test_a_cancellation_in_a_wait_ends_it(studio: Studio, how: str) -> None:
     assert studio.records == [error.record]
 
 
-def test_the_first_cancellation_names_the_reason(studio: Studio) -> None:
-    """A user's cancellation is not turned into a lifecycle's by a client that is closed afterwards."""
+def test_the_first_cancellation_is_the_one_in_the_error(studio: Studio) -> None:
+    """A cancellation of the user stays one when the client is closed afterwards."""
     settings = studio.settings(on_notice=studio.notices.append)
     call, _ = studio.call(asks(**{"retry-after": "60"}), settings=settings)
     calling = in_thread(caught_by, call, Cancelled)
@@ -148,8 +146,8 @@ def test_the_first_cancellation_names_the_reason(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_wait_was_not_carried_out(studio: Studio, kind: type[BaseException]) -> None:
-    """Ctrl-C before the wait is over: raised as it is, and the record shows a resend that did not take place."""
+def test_a_resend_is_not_carried_out_when_its_wait_is_interrupted(studio: Studio, kind: type[BaseException]) -> None:
+    """Ctrl-C before the wait is over is raised as it is, and the record shows a resend that did not take place."""
 
     def interrupt(notice: Any) -> None:
         raise kind

@@ -19,8 +19,10 @@ def timeout() -> errors.WatchTimeout:
     return errors.WatchTimeout("late", limit="ttfb", limit_seconds=1.0, phase="waiting", elapsed=1.5)
 
 
-def test_it_is_all_of_them() -> None:
-    """One of ours and of as many of a library's as are named, under our name; the same class each time."""
+def test_a_combined_error_is_of_every_named_class() -> None:
+    """A combined error is one of llmwatch and of each named library, under llmwatch's name; the class is the same each
+    time.
+    """
     found = also(timeout(), "requests.exceptions", "ReadTimeout", "ConnectionError")
     for cls in (llmwatch.WatchTimeout, TimeoutError, requests.ReadTimeout, requests.ConnectionError):
         assert isinstance(found, cls)
@@ -30,8 +32,8 @@ def test_it_is_all_of_them() -> None:
     assert isinstance(also(timeout(), "httpx", "ReadTimeout"), httpx.ReadTimeout)
 
 
-def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is ours is left of it."""
+def test_a_pickled_combined_error_loads_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the pickle loads as llmwatch's own class."""
     error: Any = also(timeout(), "httpx", "ReadTimeout")
     error.request = httpx.Request("GET", "http://h/")
     pickled = pickle.dumps(error)
@@ -44,7 +46,7 @@ def test_it_can_be_read_where_the_library_is_missing(monkeypatch: pytest.MonkeyP
 
 
 def test_a_copy_has_no_traceback() -> None:
-    """It is equal in everything else."""
+    """A copy of an error equals it in everything but the traceback."""
     error = errors.StreamCut("cut")
     error.__cause__ = ValueError("why")
     with pytest.raises(llmwatch.StreamCut):

@@ -44,16 +44,16 @@ class Street:
             self.gate.settle(turn, Outcome.LOST, now)
 
 
-def test_in_good_times_nobody_waits() -> None:
-    """Any number goes out at once, and none is woken, since none slept."""
+def test_no_attempt_waits_while_the_circuit_is_closed() -> None:
+    """Any number of attempts goes out at once, and none is woken, since none slept."""
     street = Street()
     for _ in range(100):
         street.out()
     assert street.woken == []
 
 
-def test_who_has_most_attempts_left_probes_next() -> None:
-    """A probe that failed has one fewer and comes after all others; among equals the one that came first goes first."""
+def test_the_call_with_most_attempts_left_probes_next() -> None:
+    """A call whose probe failed has one fewer and comes after all others; among equals the first to come goes first."""
     street = Street()
     street.break_down()
     turns = {name: street.turn(name, attempts_left=left) for name, left in (("b", 2), ("a", 3), ("c", 3), ("d", 1))}
@@ -70,8 +70,8 @@ def test_who_has_most_attempts_left_probes_next() -> None:
     assert order == ["a", "c", "b", "d"]
 
 
-def test_after_an_answer_those_that_wait_go_out_in_growing_numbers() -> None:
-    """One, two, four: each is woken when it may go, and nobody before."""
+def test_waiting_attempts_go_out_in_growing_numbers_after_an_answer() -> None:
+    """One, two, four: each is woken when it may go, and none before."""
     street = Street()
     street.break_down()
     line = [street.turn(str(number)) for number in range(10)]
@@ -90,8 +90,8 @@ def test_after_an_answer_those_that_wait_go_out_in_growing_numbers() -> None:
     street.out(102.0)
 
 
-def test_a_turn_that_is_withdrawn_leaves_its_place() -> None:
-    """In line, or with leave to go that it does not use: the next gets it."""
+def test_a_withdrawn_turn_frees_its_place() -> None:
+    """The next attempt goes out, whether the withdrawn one was in line or had leave to go."""
     street = Street()
     street.break_down()
     first, second, third = street.turn("first"), street.turn("second"), street.turn("third")
@@ -109,7 +109,7 @@ def test_a_turn_that_is_withdrawn_leaves_its_place() -> None:
 
 
 def test_a_resend_waits_for_its_token_and_first_attempts_pass_it() -> None:
-    """In the order in which they came; a success wakes the first of them early."""
+    """Resends wait in the order in which they came; a success wakes the first of them early."""
     street = Street(budget=1)
     street.out(costs=True)
     first, second = street.turn("first", costs=True), street.turn("second", costs=True)
@@ -125,8 +125,8 @@ def test_a_resend_waits_for_its_token_and_first_attempts_pass_it() -> None:
     assert street.woken == ["first", "second"]
 
 
-def test_a_call_that_begins_brings_tokens_for_those_that_wait() -> None:
-    """And takes them along."""
+def test_a_beginning_call_adds_tokens_and_an_ending_call_removes_them() -> None:
+    """The tokens wake a waiting resend, and the end of the call takes what is left of them, once."""
     street = Street(budget=1)
     street.out(costs=True)
     waiting = street.turn("waiting", costs=True)
@@ -138,8 +138,10 @@ def test_a_call_that_begins_brings_tokens_for_those_that_wait() -> None:
     assert street.gate.ask(street.turn(costs=True), 100.0) == Delay(Barrier.BUDGET, 101.0)
 
 
-def test_a_named_wait_holds_the_others_back() -> None:
-    """Until its end and the share of a second that each draws; other accounts, and who has none, pass."""
+def test_a_named_wait_holds_other_calls_of_the_account() -> None:
+    """Other calls of the account wait until its end and a drawn share of a second; other accounts, and calls without
+    one, pass.
+    """
     street = Street(share=0.25)
     told = street.out(99.0, account="mine")
     street.gate.hold(told, 7.0, 100.0)
@@ -152,8 +154,10 @@ def test_a_named_wait_holds_the_others_back() -> None:
     street.out(107.0, account="mine")
 
 
-def test_who_was_told_itself_waits_no_longer_than_that() -> None:
-    """Neither for its own wait nor for what calls were told that went out before; a later word counts for it too."""
+def test_a_call_with_its_own_named_wait_waits_no_longer() -> None:
+    """The call waits neither for its wait twice nor for waits that were named to earlier attempts; a later named wait
+    counts for it too.
+    """
     street = Street(share=0.0)
     first, second = street.out(99.0, account="mine"), street.out(99.5, account="mine")
     street.gate.hold(first, 1.0, 100.0)
@@ -166,7 +170,9 @@ def test_who_was_told_itself_waits_no_longer_than_that() -> None:
 
 
 def test_a_success_ends_a_hold() -> None:
-    """That of an attempt that went out after the word; those that were held go out within a second of it."""
+    """A success of an attempt that went out after the named wait ends the hold; held attempts go out within a second of
+    it.
+    """
     street = Street()
     told = street.out(99.0, account="mine")
     early = street.out(99.5, account="mine")
@@ -218,8 +224,8 @@ def order_of(street: Street, now: float, *lefts: int) -> list[int]:
     return order
 
 
-def test_who_was_refused_behind_a_hold_comes_at_the_rate_that_is_accepted() -> None:
-    """One after the other; each is told how many go out in a second, and when its own turn is."""
+def test_attempts_refused_after_a_hold_go_out_at_the_accepted_rate() -> None:
+    """They go out one after the other; each notice tells how many go out in a second, and when its own turn is."""
     street = taught()
     line = [street.turn(str(number), account="mine") for number in range(3)]
     assert street.gate.ask(line[0], 102.0) is None
@@ -233,8 +239,8 @@ def test_who_was_refused_behind_a_hold_comes_at_the_rate_that_is_accepted() -> N
     assert street.gate.ask(line[2], 102.5) is None
 
 
-def test_a_rate_is_never_what_ends_a_call() -> None:
-    """One that may not wait goes out in spite of it; so does one that an attempt waits for which is out."""
+def test_a_rate_never_ends_a_call() -> None:
+    """A call that may not wait goes out in spite of the rate; so does one that an attempt in flight waits for."""
     street = taught()
     first = street.out(102.0, account="mine")
     first.attempt = "its attempt"
@@ -247,9 +253,9 @@ def test_a_rate_is_never_what_ends_a_call() -> None:
     assert street.gate.ask(street.turn(account="mine", outer=["its attempt"]), 102.0) is None
 
 
-def test_the_last_attempts_of_calls_find_out_nothing() -> None:
-    """The one with most attempts left goes first after a refusal. Those that have one go behind its answer, before all
-    others, where it is known how many are accepted; behind all others, where these find out.
+def test_last_attempts_of_calls_do_not_probe_after_a_refusal() -> None:
+    """After a refusal the call with most attempts left goes first. Calls on their last attempt go after its answer:
+    before all others if the accepted rate is known, else behind all others.
     """
     assert order_of(taught(), 102.0, 2, 1, 3) == [3, 2, 1]
     street = taught()
@@ -257,9 +263,9 @@ def test_the_last_attempts_of_calls_find_out_nothing() -> None:
     assert order_of(street, 105.0, 2, 1, 4, 3) == [4, 1, 2, 3]
 
 
-def test_refusals_in_a_row_are_found_out_by_few() -> None:
-    """Of sixteen calls four go out at once, where all were refused of late, and others only when nothing is heard of
-    them for a second.
+def test_few_calls_go_out_after_refusals_in_a_row() -> None:
+    """Of sixteen calls that were all refused lately four go out at once, and others only once a second has passed
+    without an answer.
     """
     street = Street()
     for _ in range(16):
@@ -288,8 +294,8 @@ def refused(street: Street) -> None:
     street.gate.enter(object(), 101.0)
 
 
-def test_the_last_attempt_of_a_call_lets_others_find_out() -> None:
-    """Where the one before was refused: until another is answered, for a second."""
+def test_the_last_attempt_of_a_refused_call_waits_for_another_answer() -> None:
+    """After a refusal the last attempt waits until another call is answered, for a second at most."""
     street = Street()
     refused(street)
     street.gate.withdraw(next(iter(street.gate._out)), 100.5)
@@ -304,8 +310,10 @@ def test_the_last_attempt_of_a_call_lets_others_find_out() -> None:
     assert street.gate.ask(in_vain, 102.6) is None
 
 
-def test_the_last_attempts_of_calls_go_out_one_by_one() -> None:
-    """Behind those with more attempts left, which may be refused in their place; then each waits for the one before."""
+def test_last_attempts_go_out_one_by_one() -> None:
+    """They go out behind calls with more attempts left, which may be refused in their place; then each waits for the
+    one before.
+    """
     street = Street()
     refused(street)
     street.gate.withdraw(next(iter(street.gate._out)), 100.5)
@@ -325,8 +333,8 @@ def test_the_last_attempts_of_calls_go_out_one_by_one() -> None:
     assert street.woken == ["first", "second"]
 
 
-def test_the_last_attempt_waits_for_news_while_others_are_lost() -> None:
-    """For a second, or until one is answered; a call that is alone waits for nobody."""
+def test_the_last_attempt_waits_for_an_answer_while_others_are_lost() -> None:
+    """It waits for a second, or until another call is answered; a call that is alone does not wait."""
     street = Street()
     street.gate.settle(street.out(100.0), Outcome.LOST, 101.0)
     assert street.gate.ask(street.turn(attempts_left=1, cautious=True), 101.0) is None
@@ -342,7 +350,7 @@ def test_the_last_attempt_waits_for_news_while_others_are_lost() -> None:
     assert street.gate.ask(late, 102.6) is None
 
 
-def test_a_call_never_waits_for_one_that_waits_for_it() -> None:
+def test_a_call_made_by_a_probes_hook_passes_the_breaker() -> None:
     """A probe's hook may ask the same origin for a token: that call passes the breaker, and tells it nothing."""
     street = Street()
     street.break_down()
@@ -356,8 +364,8 @@ def test_a_call_never_waits_for_one_that_waits_for_it() -> None:
     assert street.gate.ask(street.turn(outer=["the probe's"]), 102.0) == Delay(Barrier.BREAKER, 104.0)
 
 
-def test_a_call_made_by_a_notice_of_one_in_line() -> None:
-    """It waits as any other, and no longer once the one in line is let out, which waits for it."""
+def test_a_call_made_by_a_notice_waits_no_longer_than_its_caller() -> None:
+    """The call waits as any other, and no longer once the attempt in line, which waits for it, is let out."""
     street = Street()
     street.break_down()
     waiting = street.turn("waiting", attempts_left=3)
@@ -368,16 +376,18 @@ def test_a_call_made_by_a_notice_of_one_in_line() -> None:
     assert street.woken == ["waiting", "inner"]
 
 
-def test_while_a_probe_is_out_nobody_knows_how_long() -> None:
-    """What is known is when the next goes out at the latest."""
+def test_a_wait_behind_a_probe_has_a_latest_time_alone() -> None:
+    """While a probe is out only the latest time of the next one is known."""
     street = Street()
     street.break_down()
     street.out(101.0)
     assert street.gate.ask(street.turn(), 101.5) == Delay(Barrier.BREAKER, 131.0, at_latest=True)
 
 
-def test_one_that_sleeps_is_stirred_when_the_time_has_changed() -> None:
-    """Who came while a probe was out sleeps for long; once it is lost the next goes sooner, and one looks then."""
+def test_a_sleeping_attempt_is_woken_when_its_time_moves_forward() -> None:
+    """An attempt that came while a probe was out sleeps long; once the probe is lost the next goes sooner, and one
+    sleeper looks again.
+    """
     street = Street()
     street.break_down()
     probe = street.out(101.0)
@@ -395,8 +405,8 @@ def test_one_that_sleeps_is_stirred_when_the_time_has_changed() -> None:
     assert street.stirred == ["first", "second"]
 
 
-def test_what_the_breaker_has_no_say_in_passes_it() -> None:
-    """Requests that are no model's, whose losses and answers say nothing of the model either."""
+def test_requests_that_are_no_model_calls_pass_the_breaker() -> None:
+    """Their losses and answers say nothing of the model either."""
     street = Street()
     street.break_down()
     other = street.out(100.5, heeds_breaker=False)
@@ -404,8 +414,8 @@ def test_what_the_breaker_has_no_say_in_passes_it() -> None:
     assert street.gate.ask(street.turn(), 100.6) == Delay(Barrier.BREAKER, 101.0)
 
 
-def test_looking_ahead_takes_nothing() -> None:
-    """Neither a place in line nor a token, and a hold that will be over by then goes on until then."""
+def test_looking_ahead_takes_no_place_and_no_token() -> None:
+    """A hold that will be over by then is still in force afterwards."""
     street = Street(budget=1)
     turn = street.turn(costs=True)
     assert [street.gate.outlook(turn, 100.0) for _ in range(3)] == [None] * 3
@@ -419,8 +429,8 @@ def test_looking_ahead_takes_nothing() -> None:
     assert street.gate.outlook(street.turn(account="mine"), 100.0) == Delay(Barrier.PACE, 107.5, 0.5)
 
 
-def test_many_threads_are_all_let_out() -> None:
-    """Whatever the interleaving: every turn goes out once, each is woken, and the gate is empty afterwards."""
+def test_many_threads_are_each_let_out_once() -> None:
+    """Whatever the interleaving: every turn goes out once, each thread is woken, and the gate is empty afterwards."""
     street = Street(budget=5)
     done = threading.Semaphore(0)
     chance = random.Random(1)
@@ -449,8 +459,8 @@ def test_many_threads_are_all_let_out() -> None:
     assert (street.gate._line, street.gate._out) == ([], set())
 
 
-def test_a_worker_waits_for_nobody() -> None:
-    """Who holds the lock may be in a signal handler that waits for this worker. What was answered is heard next."""
+def test_a_worker_never_waits_for_the_lock_of_the_gate() -> None:
+    """The lock's owner may be in a signal handler that waits for this worker; the answer is counted later."""
     street = Street()
     street.break_down()
     probe = street.out(101.0)
@@ -464,8 +474,8 @@ def test_a_worker_waits_for_nobody() -> None:
     assert street.woken == ["next"]
 
 
-def test_a_loss_behind_an_answer_that_was_not_heard_counts_behind_it() -> None:
-    """The first word counts, also where it could only be left."""
+def test_a_loss_counts_after_an_earlier_answer_that_was_left() -> None:
+    """Reports count in their order, also where the first could only be left for later."""
     street = Street(breaker=1)
     turn = street.out()
     with held(street.gate._lock):
@@ -474,8 +484,8 @@ def test_a_loss_behind_an_answer_that_was_not_heard_counts_behind_it() -> None:
     assert street.gate.ask(street.turn(), 102.0) is None
 
 
-def test_a_call_of_a_signal_handler_between_two_steps() -> None:
-    """It comes while the thread looks through the line, and lets out the very turn that goes next."""
+def test_a_signal_handlers_call_may_let_out_the_turn_that_goes_next() -> None:
+    """The call comes while the thread looks through the line."""
     street = Street()
     inside: list[Turn] = []
 
@@ -518,8 +528,8 @@ class InOneStep:
         pass
 
 
-def test_a_call_that_succeeds_takes_the_lock_in_one_step() -> None:
-    """What a handler raises in its thread never leaves the lock of its origin with it."""
+def test_an_exception_of_a_signal_handler_never_keeps_the_lock() -> None:
+    """A successful call takes the lock in one step, so what a handler raises never leaves the origin locked."""
     street = Street()
     turn = street.out()
     planner = _planner(street.gate)
@@ -530,10 +540,8 @@ def test_a_call_that_succeeds_takes_the_lock_in_one_step() -> None:
     assert not street.gate._answers
 
 
-def test_a_call_at_its_deadline_sends_nothing() -> None:
-    """A rate that holds a call back to the end of its deadline ends it there, where it could only begin in vain; one
-    that has time left goes out.
-    """
+def test_a_call_held_to_its_deadline_sends_nothing() -> None:
+    """A rate that holds a call back to the end of its deadline ends it there; a call that has time left goes out."""
     planner = _planner(Street().gate)
     planner.ends_at = 100.0
     delay = Delay(Barrier.PACE, 180.0, at_latest=True, optional=True, rate=0.1)

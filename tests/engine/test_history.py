@@ -51,8 +51,8 @@ def test_attempts_are_numbered_from_one() -> None:
 
 
 @pytest.mark.parametrize("content", ["text", "reasoning", "tool_input", "tool_call"])
-def test_a_resend_after_content_uses_the_one_that_there_is(content: str) -> None:
-    """Partial output of every kind counts, and is no reason for patience."""
+def test_a_resend_after_content_uses_up_the_only_one(content: str) -> None:
+    """Partial output of every kind counts, and does not lengthen the next limits."""
     history = History()
     history.resent(ended(**{content: True}), plan())
     assert (history.partial_resends, history.patience) == (1, 0)
@@ -67,8 +67,8 @@ def test_patience_grows_with_kills_before_content(kind: VerdictKind, patience: i
 
 
 @pytest.mark.parametrize(("made", "free", "left"), [(1, 0, 2), (3, 0, 0), (4, 1, 0), (2, 1, 2), (9, 0, 0)])
-def test_the_budget_left_is_what_attempts_remain(made: int, free: int, left: int) -> None:
-    """Attempts that are left of three, the free one outside, and never fewer than none."""
+def test_the_attempts_left_exclude_the_free_resend(made: int, free: int, left: int) -> None:
+    """Of three attempts those that are left, the free one outside, and never fewer than none."""
     history = History(attempts=[attempt(number) for number in range(1, made + 1)], free_resends=free)
     history.decided(plan(), 1.5, most=3, carried_out=True)
     (decision,) = history.decisions
@@ -87,7 +87,7 @@ def test_the_budget_left_is_what_attempts_remain(made: int, free: int, left: int
         (Decision.STOP, False, False, False, False, "stopped"),
     ],
 )
-def test_what_became_of_a_decision(
+def test_each_decision_has_its_outcome(
     decision: Decision, carried_out: bool, could_work: bool, safe: bool, recovered: bool, outcome: str
 ) -> None:
     """Recovered or failed where it was sent; blocked where it could have worked and was not safe; else stopped."""
@@ -105,8 +105,8 @@ def test_only_the_last_resend_recovered_the_call() -> None:
     assert [one.outcome for one in history.settled(recovered=True)] == ["failed", "recovered"]
 
 
-def test_a_resend_that_did_not_take_place_is_corrected() -> None:
-    """The last decision loses its mark, the others keep theirs, and none is invented."""
+def test_a_resend_that_was_not_sent_loses_its_mark() -> None:
+    """The last decision loses its mark, the others keep theirs, and none is added."""
     history = History(attempts=[attempt(1)])
     history.not_carried_out()
     assert history.decisions == []

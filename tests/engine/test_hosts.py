@@ -43,8 +43,8 @@ def test_time_between_calls_is_by_origin() -> None:
     assert hosts.started("https://a.test", 8.5) == 3.5
 
 
-def test_what_was_not_used_for_long_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that talks to ever new hosts remembers the latest of them, and those that it comes back to."""
+def test_the_state_of_unused_origins_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that talks to ever new hosts keeps the state of the latest, and of those that it returns to."""
     monkeypatch.setattr(module, "MOST_HOSTS", 8)
     hosts, retry = Hosts(), EffectiveRetry()
     kept = hosts.get("https://kept.test", retry, random)
@@ -83,7 +83,7 @@ def test_a_clients_resends_are_bounded_by_its_budget(studio: Studio) -> None:
     assert _failing(studio, studio.settings(), retry)[1] == 6
 
 
-def test_an_empty_budget_delays(studio: Studio) -> None:
+def test_an_empty_budget_delays_a_resend(studio: Studio) -> None:
     """A second for each token: the resend goes out at that instant, and the wait is told."""
     settings = studio.settings(on_notice=studio.notices.append)
     retry = Retry(backoff=0, max_attempts=7, budget=2, breaker=0)
@@ -100,8 +100,8 @@ def test_an_empty_budget_delays(studio: Studio) -> None:
     assert [(one.cause, one.wait, one.attempt) for one in _delays(studio)] == [("budget", 1.0, 7)]
 
 
-def test_a_wait_that_was_named_costs_no_token(studio: Studio) -> None:
-    """What the provider times itself is no load that it does not want."""
+def test_a_resend_after_a_named_wait_costs_no_token(studio: Studio) -> None:
+    """The provider times that resend itself, so it does not count as unwanted load."""
     settings = studio.settings(on_notice=studio.notices.append)
     retry = Retry(max_attempts=9, budget=1, max_wait=0)
     call, sender = studio.call(asks(**{"retry-after": "1"}), retry=retry, settings=settings)
@@ -113,7 +113,7 @@ def test_a_wait_that_was_named_costs_no_token(studio: Studio) -> None:
     assert calling.result().recovery.reason == "attempts_exhausted"
 
 
-def test_a_budget_of_zero_is_none(studio: Studio) -> None:
+def test_a_budget_of_zero_bounds_nothing(studio: Studio) -> None:
     """``budget=0`` bounds nothing."""
     settings, retry = studio.settings(), Retry(backoff=0, max_attempts=19, budget=0, breaker=0, max_wait=0)
     assert [_failing(studio, settings, retry)[1] for _ in range(3)] == [19] * 3
@@ -148,7 +148,7 @@ def _expect(studio: Studio, call: Any, kind: type[BaseException]) -> Any:
     return caught.value
 
 
-def test_an_open_circuit_delays(studio: Studio) -> None:
+def test_an_open_circuit_delays_a_call(studio: Studio) -> None:
     """After five attempts in a row that were lost to silence the sixth call waits a second, and uses up no attempt."""
     settings = studio.settings(on_notice=studio.notices.append)
     _lose(studio, settings)
@@ -209,8 +209,8 @@ def test_a_call_that_may_not_wait_that_long_sends_nothing(
         (Delay(Barrier.BUDGET, 7.25), "the retry budget is empty"),
     ],
 )
-def test_each_wait_is_told_in_its_own_words(studio: Studio, delay: Delay, words: str) -> None:
-    """With its seconds."""
+def test_each_kind_of_wait_has_its_own_notice(studio: Studio, delay: Delay, words: str) -> None:
+    """The notice has the seconds of the wait."""
     settings, retry = studio.settings(), EffectiveRetry()
     request = CallRequest.build("POST", URL, {"json": {"stream": True}})
     options, gate = (
@@ -248,7 +248,7 @@ def test_a_first_attempt_that_would_wait_may_go_elsewhere(studio: Studio, max_wa
 
 
 def test_a_first_attempt_whose_hook_changes_no_address_waits(studio: Studio) -> None:
-    """Nothing has failed, so that a smaller body is not called for."""
+    """No attempt has failed, so a smaller body does not help, and the call waits."""
     settings = studio.settings(on_notice=studio.notices.append)
     _lose(studio, settings)
     retry = Retry(on_retry=lambda resend: {"json": {"stream": True, "small": True}})
@@ -278,7 +278,7 @@ def test_waits_add_up_to_max_wait(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("how", ["token", "interrupt"])
-def test_a_wait_before_the_gate_can_be_given_up(studio: Studio, how: str) -> None:
+def test_a_wait_at_the_gate_can_be_cancelled(studio: Studio, how: str) -> None:
     """A cancellation ends the call in it, and its place in line is free."""
     token = CancelToken()
     settings = studio.settings(on_notice=studio.notices.append)
@@ -296,9 +296,9 @@ def test_a_wait_before_the_gate_can_be_given_up(studio: Studio, how: str) -> Non
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
-def test_a_named_wait_holds_back_the_other_calls(studio: Studio, status: int) -> None:
-    """Those with the same model and key, until its end and their share of a second; others are sent at once. Whatever
-    the status that the provider names it with.
+def test_a_named_wait_holds_calls_with_the_same_model_and_key(studio: Studio, status: int) -> None:
+    """They wait until its end and their share of a second, whatever the status that names it; other calls are sent at
+    once.
     """
     studio.random = [0.25]
     settings = studio.settings(on_notice=studio.notices.append)

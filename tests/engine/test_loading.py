@@ -25,8 +25,8 @@ def asked(studio: Studio, *answers: Answer, profile: str = "local", **retry: Any
     return studio.call(*answers, retry=Retry(backoff=1, max_backoff=8, **retry), settings=settings)
 
 
-def test_it_is_asked_until_the_model_is_there(studio: Studio) -> None:
-    """With back-off, and outside the number of attempts."""
+def test_a_loading_server_is_asked_until_its_model_is_there(studio: Studio) -> None:
+    """The requests have the back-off, and count outside the number of attempts."""
     call, sender = asked(studio, *[LOADING] * 6, whole())
     calling = in_thread(studio.drain, call)
     for number, wait in enumerate((1, 2, 4, 8, 8, 8), 1):
@@ -37,8 +37,8 @@ def test_it_is_asked_until_the_model_is_there(studio: Studio) -> None:
     assert call.record.outcome == "recovered"
 
 
-def test_it_is_given_up_after_the_silence_that_is_allowed(studio: Studio) -> None:
-    """Once ``ttfb`` has passed since it said so first, the attempts count as ever."""
+def test_a_loading_server_is_given_up_after_ttfb(studio: Studio) -> None:
+    """Once ``ttfb`` has passed since the first such answer, attempts count as usual."""
     call, sender = asked(studio, LOADING)
     calling = in_thread(caught_by, call, ProviderError)
     for number in itertools.count(1):
@@ -52,8 +52,8 @@ def test_it_is_given_up_after_the_silence_that_is_allowed(studio: Studio) -> Non
     assert len(sender.opened_at) == 11
 
 
-def test_the_attempts_behind_it_are_those_of_any_call(studio: Studio) -> None:
-    """What fails once the model is there has all its attempts, and its back-off from the beginning."""
+def test_a_failure_after_the_loading_has_all_attempts(studio: Studio) -> None:
+    """A call that fails once the model is there has all its attempts, and its back-off from the beginning."""
     call, sender = asked(studio, *[LOADING] * 4, Answer(status=500))
     calling = in_thread(caught_by, call, ProviderError)
     for number, wait in enumerate((1, 2, 4, 8, 1, 2), 1):
@@ -64,8 +64,8 @@ def test_the_attempts_behind_it_are_those_of_any_call(studio: Studio) -> None:
     assert len(sender.opened_at) == 7
 
 
-def test_a_short_time_leaves_the_attempts_of_any_call(studio: Studio) -> None:
-    """Where ``ttfb`` is over before the attempts are."""
+def test_a_short_ttfb_leaves_all_attempts_to_a_loading_server(studio: Studio) -> None:
+    """Where ``ttfb`` is over before the attempts are, the attempts decide."""
     studio.random = [JITTER] * 9
     settings = studio.settings(on_notice=studio.notices.append, profile="local", limits=Limits(ttfb=0.5))
     call, sender = studio.call(LOADING, retry=Retry(backoff=1), settings=settings)
@@ -86,7 +86,7 @@ def test_a_short_time_leaves_the_attempts_of_any_call(studio: Studio) -> None:
         ("local", LOADING, {"max_attempts": 1}, 1),
     ],
 )
-def test_any_other_refusal_is_asked_for_as_often_as_ever(
+def test_any_other_503_has_the_usual_attempts(
     studio: Studio, profile: str, answer: Answer, retry: dict[str, Any], requests: int
 ) -> None:
     """A hosted provider, another 503, and a user who wants no resend."""

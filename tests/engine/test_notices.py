@@ -43,8 +43,8 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
-    """One notice for each stretch, with the time waited, the limit that counts, and what is left of it."""
+def test_a_long_wait_gives_a_notice_per_interval(clock: ManualClock) -> None:
+    """Each notice has the time waited, the limit that counts, and what is left of it."""
     told: list[Any] = []
     attempt = FakeAttempt(clock, after=3.5, gives=["event"], due=Due("ttfb", clock.now() + 10))
     batch = Notifier(told.append, 1.0, clock).take(attempt, 2)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def test_a_wait_is_told_every_so_often(clock: ManualClock) -> None:
     ]
 
 
-def test_what_comes_in_time_is_not_told(clock: ManualClock) -> None:
+def test_a_wait_shorter_than_the_interval_gives_no_notice(clock: ManualClock) -> None:
     """Nothing is said of a wait that is shorter than the interval."""
     told: list[Any] = []
     notifier = Notifier(told.append, 1.0, clock)
@@ -68,7 +68,7 @@ def test_what_comes_in_time_is_not_told(clock: ManualClock) -> None:
 
 
 def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
-    """Where no limit runs there is none to name, and one that is overdue has nothing left rather than less."""
+    """Where no limit runs the notice names none, and an overdue limit has 0 s left."""
     told: list[Any] = []
     notifier = Notifier(told.append, 1.0, clock)
     notifier.take(FakeAttempt(clock, after=1.5, gives=["event"]), 1)  # type: ignore[arg-type]
@@ -77,14 +77,14 @@ def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
     assert [(one.limit, one.expires_in) for one in waits] == [(None, None), ("stale", 0.0)]
 
 
-def test_the_end_of_an_attempt_is_no_progress(clock: ManualClock) -> None:
-    """A wait that ends with a verdict is not taken back: nothing came."""
+def test_a_verdict_does_not_take_a_notice_back(clock: ManualClock) -> None:
+    """A wait that ends with a verdict is not taken back: no item came."""
     told: list[Any] = []
     assert Notifier(told.append, 1.0, clock).take(FakeAttempt(clock, after=1.5, gives=None), 1) is None  # type: ignore[arg-type]
     assert [type(one) for one in told] == [WaitNotice]
 
 
-def test_progress_is_told_once(clock: ManualClock) -> None:
+def test_progress_takes_a_notice_back_once(clock: ManualClock) -> None:
     """After a notice was taken back there is nothing more to take back."""
     told: list[Any] = []
     notifier = Notifier(told.append, 1.0, clock)
@@ -106,8 +106,8 @@ def test_a_callback_that_raises_is_logged(clock: ManualClock, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_in_a_callback_goes_through(clock: ManualClock, kind: type[BaseException]) -> None:
-    """Ctrl-C is not the callback's."""
+def test_an_interrupt_in_a_callback_is_raised(clock: ManualClock, kind: type[BaseException]) -> None:
+    """Ctrl-C in a callback is not logged as the callback's error."""
 
     def interrupt(notice: Any) -> None:
         raise kind
@@ -116,7 +116,7 @@ def test_an_interrupt_in_a_callback_goes_through(clock: ManualClock, kind: type[
         Notifier(interrupt, 1.0, clock).tell(ProgressNotice(attempt=1))
 
 
-def test_nobody_is_told_where_nobody_listens(clock: ManualClock) -> None:
+def test_without_a_callback_the_attempt_is_asked_once_without_a_bound(clock: ManualClock) -> None:
     """Without a callback the attempt is asked once, without a bound."""
     bounds: list[object] = []
 

@@ -76,7 +76,7 @@ def _whole(observer: Attempt[Event], studio: Studio) -> None:
         )
 
 
-def test_a_good_attempt_in_full(studio: Studio) -> None:
+def test_the_record_of_a_good_attempt_is_complete(studio: Studio) -> None:
     """Times since the attempt began, bytes, events by kind and the longest gap; no error, no cause, no limit."""
     ended = seen(studio, _whole)
     record = ended.record
@@ -107,7 +107,7 @@ def test_nothing_secret_is_in_a_record(studio: Studio) -> None:
 
 
 def test_a_kill_is_a_time_out_of_its_limit(studio: Studio) -> None:
-    """Phase, length, time on that clock, and lag, in the error and in the record."""
+    """The error and the record have the phase, the limit's seconds, the elapsed time, and the lag."""
 
     def silent(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
@@ -153,7 +153,7 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
     )
 
 
-def test_what_a_entry_point_keeps_is_not_delivered(studio: Studio) -> None:
+def test_items_that_an_entry_point_keeps_are_not_delivered(studio: Studio) -> None:
     """Where nothing reaches the user before the end, nothing counts as delivered."""
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
@@ -179,8 +179,8 @@ def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
     assert (ended.facts.first_event, ended.facts.delivered, ended.facts.content) == (True, False, False)
 
 
-def test_an_attempt_that_never_connected(studio: Studio) -> None:
-    """Nothing sent, nothing received, no times beyond the first."""
+def test_an_attempt_that_never_connected_has_no_times_beyond_the_first(studio: Studio) -> None:
+    """Nothing was sent, and nothing received."""
 
     def refused(observer: Attempt[Event], studio: Studio) -> None:
         raise StreamCut("refused")
@@ -192,7 +192,7 @@ def test_an_attempt_that_never_connected(studio: Studio) -> None:
     assert (ended.record.phase, ended.record.request_bytes) == ("connecting", 0)
 
 
-def test_an_upload_that_broke_was_partly_sent(studio: Studio) -> None:
+def test_a_broken_upload_was_partly_sent(studio: Studio) -> None:
     """Bytes that left without the whole request are neither nothing nor all of it."""
 
     def broken(observer: Attempt[Event], studio: Studio) -> None:
@@ -205,8 +205,8 @@ def test_an_upload_that_broke_was_partly_sent(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(("by", "cause"), [("user", "user_cancel"), ("lifecycle", "lifecycle_close")])
-def test_a_cancelled_attempt(studio: Studio, by: str, cause: str) -> None:
-    """Its error says by whom; cause and close reason are one word, and no limit is named."""
+def test_a_cancelled_attempt_names_its_canceller_and_no_limit(studio: Studio, by: str, cause: str) -> None:
+    """Its error says by whom; cause and close reason are one word."""
 
     def give_up(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
@@ -230,8 +230,8 @@ def test_a_foreign_exceptions_text_is_not_recorded(studio: Studio) -> None:
     assert "s3cret" not in str(ended.record.to_dict())
 
 
-def test_an_error_from_outside_stands_for_a_verdict_that_was_good(studio: Studio) -> None:
-    """A plain call whose response is a refusal is recorded as that failure, although it was read in good order."""
+def test_a_refusal_that_was_read_whole_is_recorded_as_failure(studio: Studio) -> None:
+    """A plain call whose response is a refusal is recorded as that failure, although its body was read to the end."""
     refusal = StreamCut("refused")
     ended = seen(studio, _whole, error=refusal)
     assert ended.error is refusal

@@ -94,8 +94,8 @@ def run(accepts: Accepts, threads: int, calls: int, seed: int, status: int = 429
 def test_a_limited_key_costs_no_prompt(
     limit: Callable[[], Accepts], rate: float, threads: int, calls: int, answer: dict[str, float]
 ) -> None:
-    """Every prompt is answered, at 70 % of what the key allows or more. Of each ten prompts at most one has to be sent
-    again, and besides one for every other thread, at the begin.
+    """Every prompt is answered, at 70 % of what the key allows or more. Of ten prompts at most one is sent again,
+    besides one for every second thread at the start.
     """
     for seed in (1, 2) if threads < 64 else (1,):
         batch = run(limit(), threads, calls, seed, **answer)

@@ -46,8 +46,8 @@ def test_data_goes_before_json_as_in_requests() -> None:
 
 
 @pytest.mark.parametrize("document", [{"n": float("nan")}, {"o": object()}])
-def test_what_is_no_json_raises_what_requests_raises(document: Any) -> None:
-    """A document that cannot be written is an ``InvalidJSONError``, at once."""
+def test_an_unserialisable_document_raises_invalid_json_error(document: Any) -> None:
+    """A document that cannot be written as JSON raises requests' ``InvalidJSONError`` at once."""
     with pytest.raises(requests.exceptions.InvalidJSONError):
         build(json=document)
 
@@ -74,7 +74,7 @@ def test_a_body_is_readable_where_it_is_a_json_object(data: Any, body: Any, read
     assert (request.body, request.readable, request.size, request.replayable) == (body, readable, size, True)
 
 
-def test_a_file_is_wound_back_to_where_it_stood(tmp_path: Path) -> None:
+def test_a_file_is_rewound_to_where_it_stood(tmp_path: Path) -> None:
     """A seekable body can be sent again from where it stood, not from its beginning."""
     path = tmp_path / "body"
     path.write_bytes(b"0123456789")
@@ -128,14 +128,14 @@ def test_the_origin_has_no_secret_in_it(url: str, origin: str, host: str) -> Non
 
 
 @pytest.mark.parametrize("method", ["", "P OST", "POST\r\n", 1, None, b"POST"])
-def test_a_method_that_cannot_be_meant(method: Any) -> None:
+def test_an_invalid_method_is_a_config_error(method: Any) -> None:
     """A method is a word; anything else is a ``ConfigError`` about it."""
     with pytest.raises(ConfigError) as caught:
         build(method=method)
     assert caught.value.field == "method"
 
 
-def test_a_method_may_be_written_small() -> None:
+def test_a_method_may_be_lower_case() -> None:
     """``"post"`` is POST."""
     assert build(method="post").method == "POST"
 
@@ -149,7 +149,7 @@ def test_an_unknown_keyword_is_a_type_error() -> None:
 @pytest.mark.parametrize(
     "url", ["", "x", "ftp://h/", "http://", "http://h:0/", "http://h:x/", "http://[::1", None, b""]
 )
-def test_a_url_that_cannot_be_meant(url: Any) -> None:
+def test_an_invalid_url_is_a_config_error(url: Any) -> None:
     """A URL has to be absolute, http or https, with a host and a port that exists."""
     with pytest.raises(ConfigError) as caught:
         check_url(url)

@@ -62,8 +62,8 @@ def test_the_names_of_headers_have_no_case() -> None:
     ("changes", "kept"),
     [({"url": OTHER}, False), ({"params": {"a": "1"}}, False), ({"headers": {"A": "1"}}, True), ({"json": {}}, True)],
 )
-def test_where_redirects_have_led_is_kept_with_the_address(changes: Any, kept: bool) -> None:
-    """Another address forgets where the old one has led to; how many redirects are left does not change."""
+def test_a_followed_redirect_is_kept_until_the_hook_changes_the_url(changes: Any, kept: bool) -> None:
+    """A new URL drops the address that the old one was redirected to; the number of redirects left does not change."""
     request = CallRequest.build("POST", URL, {"json": {}})
     request.trail.hops, request.trail.url = 3, OTHER
     changed = changed_request(request, lambda resend: changes, 2, StreamCut("cut"))
@@ -85,7 +85,7 @@ def test_the_hook_is_told_what_happened() -> None:
 @pytest.mark.parametrize(
     "changes", [{"colour": "red"}, {"url": "ftp://x/"}, pytest.param({"json": object()}, id="json"), 7], ids=repr
 )
-def test_nonsense_is_logged_and_changes_nothing(changes: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_return_of_the_hook_is_logged_and_ignored(changes: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A hook that returns what is invalid leaves the request as it was."""
     with caplog.at_level(logging.ERROR, "llmwatch"):
         request = _changed(changes)
@@ -124,7 +124,7 @@ def test_the_tools_of_a_changed_body_count(studio: Studio) -> None:
     assert len(sender.asked) == 2
 
 
-def test_a_hook_is_not_asked_when_nothing_is_resent(studio: Studio) -> None:
+def test_the_hook_is_called_only_before_a_resend(studio: Studio) -> None:
     """It is called before each resend, and before nothing else."""
     asked: list[int] = []
     retry = Retry(backoff=0, max_attempts=3, on_retry=lambda resend: asked.append(resend.attempt))

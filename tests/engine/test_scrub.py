@@ -43,27 +43,29 @@ def said(error: LLMWatchError) -> str:
         (NotAStream, 'The endpoint answered with a page titled "', {}, '" and no stream'),
     ],
 )
-def test_what_others_say_is_masked_and_what_we_say_stays(
+def test_foreign_text_is_masked_and_own_text_stays(
     kind: type[LLMWatchError], ours: str, more: dict[str, Any], after: str
 ) -> None:
-    """Secrets, tools and the prompt go from the words of others; ours stay, although a tool is called like them."""
+    """Secrets, tools and the prompt are masked in the text of servers and libraries; llmwatch's own text stays, even
+    with a tool's name in it.
+    """
     error = kind(f"{ours}no {SECRET}, {TOOLS[0]}, {PROMPT}{after}", **more)
     assert said(error) == f"{ours}no ***, ***, [... {len(PROMPT)} characters of the prompt omitted]{after}"
 
 
 @pytest.mark.parametrize("kind", [StreamCut, StreamTruncated])
-def test_an_error_without_a_word_of_others_stays(kind: type[LLMWatchError]) -> None:
+def test_an_error_without_foreign_text_stays(kind: type[LLMWatchError]) -> None:
     """Nothing is sought where nobody else speaks."""
     assert said(kind("The stream from the provider: it ended.")) == "The stream from the provider: it ended."
 
 
-def test_a_redirect_stays() -> None:
-    """Of a redirect all is ours, and where it leads to was masked before."""
+def test_the_message_of_a_redirect_stays() -> None:
+    """The text is llmwatch's own, and the target was masked before."""
     message = "The provider redirects this request to https://x/***: the stream of the request would be lost."
     assert said(ProviderError(message, status=302)) == message
 
 
-def test_the_summary_of_what_is_behind_it() -> None:
+def test_the_summary_of_a_foreign_exception_is_masked() -> None:
     """The text of the foreign exception is masked, whatever the error; class and errno stay."""
     error = StreamCut("The provider reset the connection.")
     error.__cause__ = Summary("BadStatusLine", "ECONNRESET", f"HTTP/1.1 {SECRET} {PROMPT}")
@@ -79,7 +81,7 @@ def _classified(error: ProviderError) -> Any:
 
 @pytest.mark.parametrize("word", ["overloaded_error", "rate_limit_exceeded", "429"])
 def test_words_that_classify_an_error_stay(word: str) -> None:
-    """A type or code by which it is decided is no secret, even if a tool or a header has its name."""
+    """A type or code that decides about the error is no secret, even if a tool or a header has its name."""
     secrets = Secrets.of([(URL, {"X-Key": word})], secrets_in({"tools": [{"name": word}]}))
     error = in_stream_error(StreamError(word, word, "busy"))
     before = _classified(error)
@@ -91,7 +93,7 @@ def test_words_that_classify_an_error_stay(word: str) -> None:
 
 @pytest.mark.parametrize("word", [SECRET, f"{SECRET.upper()}_timeout", f"unknown caller: {SECRET}"])
 def test_a_type_that_repeats_a_secret_is_masked_as_a_whole(word: str) -> None:
-    """Nothing is left of it that could mean something else, in the attributes, in the message, or to the decision."""
+    """No part of it is left in the attributes, in the message, or for the decision."""
     error = in_stream_error(StreamError(word, word, "No."))
     before = _classified(error)
     shown = said(error)
@@ -101,8 +103,8 @@ def test_a_type_that_repeats_a_secret_is_masked_as_a_whole(word: str) -> None:
     assert _classified(error) == before
 
 
-def test_other_types_stay() -> None:
-    """One that repeats nothing is the provider's, and stays."""
+def test_a_type_without_a_secret_stays() -> None:
+    """A type that repeats no secret is the provider's, and stays."""
     error = in_stream_error(StreamError("invalid_image", "bad_size", "No."))
     assert said(error) == "The provider reported an error inside the stream (invalid_image, bad_size): No."
     assert (error.type, error.code) == ("invalid_image", "bad_size")

@@ -26,8 +26,8 @@ NAMES = list(ClientSettings.__annotations__)
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
-def test_what_is_listed_is_what_is_kept() -> None:
-    """Each setting is a field, of the same type and in the same order, and each has a default."""
+def test_every_listed_setting_is_a_field_with_a_default() -> None:
+    """Each setting is a field, of the same type and in the same order."""
     assert [name for name in FIELDS if name in NAMES] == NAMES
     kept, listed = get_type_hints(Settings), get_type_hints(ClientSettings)
     assert {name: kept[name] for name in NAMES} == listed
@@ -47,7 +47,7 @@ def test_each_entry_point_shows_every_setting(entry_point: str) -> None:
 
 
 @each("entry_point", ENTRY_POINTS)
-def test_help_and_hints_name_every_setting(entry_point: str) -> None:
+def test_the_help_page_and_type_hints_name_every_setting(entry_point: str) -> None:
     """So do the page of help, and the types that a program reads."""
     entry = ENTRY_POINTS[entry_point]
     text = pydoc.render_doc(entry, renderer=pydoc.plaintext)
@@ -58,15 +58,15 @@ def test_help_and_hints_name_every_setting(entry_point: str) -> None:
 
 @each("name", ["limit", "clock", "hosts", "started"])
 @each("entry_point", ENTRY_POINTS)
-def test_what_is_no_setting_is_refused(entry_point: str, name: str) -> None:
-    """A name that is none of them is a mistake of the program, and what is inside is not set from outside."""
+def test_an_unknown_setting_is_refused(entry_point: str, name: str) -> None:
+    """An unknown name raises a ``TypeError``, and internal fields cannot be set."""
     given = (requests.Session(),) if entry_point == "mount" else ()
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; the settings are limits, "):
         ENTRY_POINTS[entry_point](*given, **{name: None})
 
 
-def test_sinks_are_kept_as_they_were() -> None:
-    """A list that grows later is another list."""
+def test_sinks_are_copied() -> None:
+    """A list that grows later does not change the settings."""
     sinks = [print]
     checked = checked_settings(sinks=sinks)
     sinks.append(repr)

@@ -12,7 +12,7 @@ from llmwatch.policy import resolve_limits
 from llmwatch.policy.resolved import TIMEOUT_SOURCE
 
 
-def test_no_timeout_says_nothing() -> None:
+def test_a_timeout_of_none_changes_no_limit() -> None:
     """``None``, and a pair of it, leave the limits as they are."""
     found = resolve_limits(call=Limits(ttfb=3), environ={})
     assert of_requests(None).on(found) == found
@@ -32,8 +32,8 @@ def test_no_timeout_says_nothing() -> None:
     ],
 )
 def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[str, float | None]) -> None:
-    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` says nothing, 0 turns off. They take
-    the place of limits that nobody set, upwards as well as downwards.
+    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` says nothing, 0 turns off. Default
+    limits are replaced, upwards and downwards.
     """
     found = of_requests(timeout)
     assert found == Timeouts(seconds=seconds, stand=True)
@@ -57,24 +57,24 @@ def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[st
         (Limits(total=3), {}, (7, 7, 7)),
     ],
 )
-def test_what_is_set_is_lowered_and_never_raised(
+def test_a_timeout_lowers_set_limits_and_never_raises_them(
     limits: Limits | None, environ: dict[str, str], seconds: tuple[float, ...]
 ) -> None:
-    """Whoever set it, and a limit that is off is set to it."""
+    """Whatever set the limit, and a limit that is off is set to the timeout."""
     before = resolve_limits(call=limits, environ=environ, profile="hosted")
     after = of_requests(7).on(before)
     assert tuple(after.value(name) for name in ("connect", "ttfb", "stale")) == seconds
     assert [after.limits[name].timeout for name in ("connect", "ttfb", "stale", "total")] == [7, 7, 7, None]
 
 
-def test_no_timeout_at_all_lowers_nothing() -> None:
+def test_a_timeout_of_zero_lowers_no_set_limit() -> None:
     """0 takes the place of defaults alone."""
     after = of_requests(0).on(resolve_limits(call=Limits(ttfb=3), environ={}))
     assert [after.value(name) for name in ("connect", "ttfb", "stale")] == [None, 3, None]
 
 
-def test_it_can_be_set_aside() -> None:
-    """Then it is noted, and no limit changes."""
+def test_a_timeout_can_be_set_aside() -> None:
+    """The timeout is noted then, and no limit changes."""
     before = resolve_limits(call=Limits(ttfb=30), environ={})
     after = of_requests(7, heeded=False).on(before)
     assert after.seconds == before.seconds
@@ -86,8 +86,8 @@ def test_it_can_be_set_aside() -> None:
     }
 
 
-def test_what_it_does_is_told() -> None:
-    """A limit that it decides has it for a source, and says what would apply without it."""
+def test_a_limit_names_the_timeout_as_its_source() -> None:
+    """A limit that a timeout decides says what would apply without it."""
     after = of_requests(7).on(resolve_limits(call=Limits(stale=None), environ={}, profile="hosted"))
     assert after.limits["ttfb"].to_dict() == {
         "value": 7,
@@ -112,9 +112,7 @@ def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), (3, -1)])
 def test_a_timeout_of_a_wrong_value_is_refused(timeout: Any) -> None:
-    """Negative and infinite seconds, and none at all, are a ``ConfigError``, set aside or not, about what was written:
-    no ``Limits`` were.
-    """
+    """Negative, infinite and missing seconds are a ``ConfigError`` about ``timeout``, set aside or not."""
     for heeded in (True, False):
         with pytest.raises(ConfigError, match="0 or more") as caught:
             of_requests(timeout, heeded=heeded)

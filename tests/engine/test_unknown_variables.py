@@ -26,8 +26,8 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.getMessage() for one in caplog.records]
 
 
-def test_each_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """With the nearest name; another value of it tells nothing new, and another name does."""
+def test_each_unknown_name_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the nearest variable; another value of the same name logs nothing, another name does."""
     log_unknown({"LLMWATCH_TTFB_SECONDS": "45", "PATH": "/bin", "LLMWATCH_STALE_TIMEOUT_SECONDS": "60"})
     log_unknown({"LLMWATCH_TTFB_SECONDS": "46"})
     log_unknown({"LLMWATCH_TTFB_SECONDS": "45", "LLMWATCH_PROFIL": "local"})
@@ -37,13 +37,13 @@ def test_each_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_what_is_known_or_not_set_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A variable that exists, a blank one, and one of somebody else's are no mistakes."""
+def test_known_blank_and_foreign_variables_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A variable that exists, a blank one, and one of another program are no mistakes."""
     log_unknown({"LLMWATCH_MAX_ATTEMPTS": "nonsense", "LLMWATCH_ZZZ": "  ", "LLMWATCHER": "1", "llmwatch_x": "1"})
     assert said(caplog) == []
 
 
-def test_of_many_threads_one_tells(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_threads_log_a_name_once(caplog: pytest.LogCaptureFixture) -> None:
     """Threads that make their first call at once tell a name once."""
     start = threading.Barrier(16)
 
@@ -60,15 +60,15 @@ def test_of_many_threads_one_tells(caplog: pytest.LogCaptureFixture) -> None:
     assert len(found) == len(set(found)) == 20
 
 
-def test_a_flood_of_names_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_unknown_names_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """A program that makes variables up neither fills the log nor the memory."""
     for number in range(1000):
         log_unknown({f"LLMWATCH_X{number}": "1"})
     assert len(said(caplog)) == len(unknown_variables._told) == 100
 
 
-def test_a_handler_that_raises_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a handler of the log raises goes no further, and it is asked once."""
+def test_a_log_handler_that_raises_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a handler of the log raises goes no further, and the handler is called once."""
 
     class Broken(logging.Handler):
         asked = 0

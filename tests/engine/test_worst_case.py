@@ -21,8 +21,8 @@ def found(
     return worst_case(after, resolve_retry(client=retry, environ={}), plain=plain)
 
 
-def test_the_defaults() -> None:
-    """Three attempts, each with twice the patience of the one before, and the longest back-offs between them."""
+def test_the_worst_case_of_the_defaults_is_three_doubling_attempts() -> None:
+    """Three attempts, each with twice the limit of the one before, and the longest back-offs between them."""
     assert found() == WorstCase(seconds=841.5, number=3, attempts=(120, 240, 480), waits=(0.5, 1), deadline=False)
     assert found(profile="reasoning").seconds == 300 + 600 + 1200 + 1.5
     assert found(profile="local").seconds == 900 + 1800 + 3600 + 1.5
@@ -50,13 +50,15 @@ SECONDS: list[tuple[dict[str, Any], dict[str, Any], float | None]] = [
 
 
 @each(("limits", "retry", "seconds"), SECONDS)
-def test_what_is_set_counts(limits: dict[str, Any], retry: dict[str, Any], seconds: float | None) -> None:
-    """What is set is used as given, whichever limit ends the silence, and the deadline bounds all of it."""
+def test_explicit_limits_decide_the_worst_case(
+    limits: dict[str, Any], retry: dict[str, Any], seconds: float | None
+) -> None:
+    """A limit that is set is used as given, whichever limit ends the silence, and the deadline bounds the sum."""
     assert found(Limits(**limits), Retry(**retry)).seconds == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_plain_call_is_not_sent_again() -> None:
-    """It is at work for all that is known, unless resends of what is slow but alive are allowed."""
+    """A silent plain call may be at work, so it is not resent unless ``slow_but_alive`` allows it."""
     assert (found(plain=True).seconds, found(plain=True).number) == (600, 1)
     assert found(retry=Retry(slow_but_alive=True), plain=True).seconds == 600 + 1200 + 2400 + 1.5
 
@@ -83,7 +85,7 @@ def test_a_plain_call_is_not_sent_again() -> None:
         ),
     ],
 )
-def test_in_words(case: WorstCase, text: str) -> None:
+def test_the_worst_case_text_has_the_sum_and_its_parts(case: WorstCase, text: str) -> None:
     """A person reads the sum and what it is made of."""
     assert str(case) == text
     assert json.loads(json.dumps(case.to_dict(), allow_nan=False))["seconds"] == case.seconds
