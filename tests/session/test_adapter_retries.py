@@ -77,8 +77,8 @@ def _seen(way: Way, retries: Any, scripts: list[str | Script], method: str, **mo
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_status_is_asked_again(way: Way, method: str, stream: bool) -> None:
-    """With or without a body, streamed or not; the response knows what was before it, as it does bare."""
+def test_a_status_is_retried_by_the_adapter(way: Way, method: str, stream: bool) -> None:
+    """With or without a body, streamed or not; the response's history is that of plain requests."""
     bare, watched = _seen(
         way, _retries(), [BUSY, BUSY, DONE], method, stream=stream, data=None if method == "GET" else "x"
     )
@@ -110,17 +110,17 @@ def test_a_status_is_asked_again(way: Way, method: str, stream: bool) -> None:
         (_retries(), ["cut-chunk", DONE], "POST", requests.exceptions.ChunkedEncodingError, 1),
     ],
 )
-def test_what_is_asked_again_and_how_often(
+def test_the_adapter_retries_as_with_plain_requests(
     way: Way, retries: Any, scripts: list[Any], method: str, outcome: Any, requests_made: int
 ) -> None:
-    """The same as bare, in outcome, history and number of requests."""
+    """Outcome, history and number of requests are those of plain requests."""
     bare, watched = _seen(way, retries, scripts, method)
     assert bare == (outcome, requests_made)
     assert watched == bare
 
 
-def test_silence_of_what_is_no_model_is_asked_again(way: Way) -> None:
-    """A POST that we would not send twice, by an adapter that was told to."""
+def test_the_adapter_retries_a_silent_request_that_is_no_model_call(way: Way) -> None:
+    """A POST that llmwatch would not resend is resent by an adapter that was told to."""
     with FaultServer(["silent", DONE]) as server:
         with way.session(_with(_retries()), limits=Limits(ttfb=SOON)) as session:
             response = session.post(server.url + "/crm/orders", data="x")
@@ -130,8 +130,8 @@ def test_silence_of_what_is_no_model_is_asked_again(way: Way) -> None:
     assert (first.limit, second.limit) == ("ttfb", None)
 
 
-def test_never_a_call_of_a_model(way: Way) -> None:
-    """What was set for POST and 5xx multiplies nothing, streamed or not, also where our own resends are off."""
+def test_the_adapter_never_retries_a_model_call(way: Way) -> None:
+    """A setting for POST and 5xx multiplies no request, streamed or not, also where llmwatch's resends are off."""
     for retry, most in ((Retry(max_attempts=2, backoff=0), 2), (Retry.none(), 1)):
         for script, stream in ((BUSY, True), (BUSY, False), ("reset-before-response", True), ("silent", True)):
             with FaultServer([script]) as server:
@@ -145,8 +145,8 @@ def test_never_a_call_of_a_model(way: Way) -> None:
                 assert len(server.requests) == most
 
 
-def test_where_our_resends_are_off_the_adapters_go_on(way: Way) -> None:
-    """``Retry.none()`` hands failures to a loop of the user's own; an adapter's retries are one."""
+def test_the_adapter_retries_where_llmwatch_does_not(way: Way) -> None:
+    """``Retry.none()`` leaves failures to the user's own loop; the adapter's retries are one."""
     for method in ("GET", "POST"):
         with (
             FaultServer(["reset-before-response"]) as server,
@@ -156,8 +156,10 @@ def test_where_our_resends_are_off_the_adapters_go_on(way: Way) -> None:
             assert len(server.requests) == 3
 
 
-def test_ours_and_the_adapters_do_not_multiply(way: Way) -> None:
-    """What we send again ourselves is not the adapter's; what it has asked for does not count as ours."""
+def test_resends_and_the_adapters_retries_do_not_multiply(way: Way) -> None:
+    """A lost request that llmwatch resends is not retried by the adapter, and the adapter's retries use up none of
+    llmwatch's attempts.
+    """
     lost = "reset-before-response"
     with FaultServer([BUSY, BUSY, lost, lost, DONE]) as server, way.session(_with(_retries(2))) as session:
         assert session.get(server.url).content == LINES
@@ -169,8 +171,8 @@ def test_ours_and_the_adapters_do_not_multiply(way: Way) -> None:
         assert len(server.requests) == 1 + 3
 
 
-def test_a_wait_is_bounded_by_the_call(way: Way) -> None:
-    """A wait that ends behind the deadline, or is longer than is allowed, is not begun: the status is the answer."""
+def test_a_retry_wait_of_the_adapter_is_bounded_by_the_call(way: Way) -> None:
+    """A wait that ends after the deadline, or is longer than allowed, is not begun: the status is the response."""
     later = reply(b"later", status=503, headers=[("Retry-After", "100000")])
     for settings in ({}, {"limits": Limits(deadline=LONG), "retry": Retry(max_retry_after=10**6)}):
         with FaultServer([later, DONE]) as server, way.session(_with(_retries()), **settings) as session:
@@ -185,7 +187,7 @@ def test_a_body_that_can_be_read_once_is_sent_once(way: Way) -> None:
         assert len(server.requests) == 1
 
 
-def test_it_is_in_the_record(way: Way) -> None:
+def test_the_record_shows_the_adapters_retries(way: Way) -> None:
     """Each try is an attempt, each decision has its reason, and the error says what was used up."""
     records: list[CallRecord] = []
     with FaultServer([BUSY]) as server, way.session(_with(_retries(1)), sinks=[records.append]) as session:
@@ -209,8 +211,8 @@ class _Thing:
 
 @pytest.mark.parametrize("retries", [0, 2, False, _retries(read=False), _retries(connect=0)], ids=repr)
 @pytest.mark.parametrize("script", ["silent", "reset-before-response"])
-def test_a_failure_leaves_nothing_of_the_program_to_the_collector(way: Way, retries: Any, script: str) -> None:
-    """What its function had is freed with it, whatever the adapter's setting made of the failure."""
+def test_a_failed_call_frees_the_callers_variables_at_once(way: Way, retries: Any, script: str) -> None:
+    """The variables of the calling function are freed with it, without a garbage collection."""
 
     def ask(session: requests.Session, url: str) -> weakref.ref[_Thing]:
         thing = _Thing()
@@ -236,7 +238,7 @@ class _Counting(OldRetry):
 waits: list[int] = []
 
 
-def test_a_class_of_the_users_own_is_asked(way: Way) -> None:
+def test_a_subclass_of_urllib3s_retry_is_used(way: Way) -> None:
     """What is derived from urllib3's is used as it is."""
     waits.clear()
     retries = _Counting(3, status_forcelist=[503])

@@ -38,8 +38,8 @@ def _forceful() -> HTTPAdapter:
     return HTTPAdapter(max_retries=OldRetry(3, status_forcelist=[500], allowed_methods=None, backoff_factor=0))
 
 
-def test_an_adapters_own_retries_are_not_applied_on_top(way: Way) -> None:
-    """Where we send again ourselves, and for a call of a model, we make those requests that our own rules say."""
+def test_an_adapters_retries_are_not_added_to_llmwatchs_resends(way: Way) -> None:
+    """Where llmwatch resends, and for a model call, the number of requests is what llmwatch's rules say."""
     with FaultServer("status:status=500") as server, way.session(_with(_forceful())) as session:
         assert session.post(server.chat_url, json=asking()).status_code == 500
         assert len(server.requests) == 3
@@ -51,7 +51,9 @@ def test_an_adapters_own_retries_are_not_applied_on_top(way: Way) -> None:
             assert len(server.requests) == 6
 
 
-def test_that_is_said_once(way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_about_the_adapters_retries_is_given_once(
+    way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One warning, with the settings in question; not for each call, nor for each session that is made like it."""
     monkeypatch.setattr(instrument._adopted, "_warned", set())
     with caplog.at_level(logging.WARNING, "llmwatch"), FaultServer(reply()) as server:
@@ -63,7 +65,7 @@ def test_that_is_said_once(way: Way, caplog: pytest.LogCaptureFixture, monkeypat
     assert "total=3" in warning.getMessage()
 
 
-def test_an_adapter_without_retries_is_not_spoken_of(
+def test_an_adapter_without_retries_gives_no_warning(
     way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """requests' own default retries nothing, and neither does ``max_retries=0``."""
@@ -144,8 +146,8 @@ class _Stamping(HTTPAdapter):
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("timeout", [None, 25])
-def test_an_adapter_that_overrides_send(way: Way, stream: bool, timeout: Any) -> None:
-    """It is called as requests would call it: with the caller's own ``stream`` and ``timeout``."""
+def test_an_overridden_send_is_called_with_the_callers_arguments(way: Way, stream: bool, timeout: Any) -> None:
+    """The adapter's ``send`` gets the caller's own ``stream`` and ``timeout``."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         session.mount("http://", _Stamping())
@@ -168,7 +170,7 @@ class _Reading(HTTPAdapter):
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_an_adapter_that_reads_the_response(way: Way, encoding: str, stream: bool) -> None:
+def test_a_body_read_by_the_adapter_is_not_decoded_twice(way: Way, encoding: str, stream: bool) -> None:
     """A body that was read, and decoded, along the way is not decoded twice."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -184,8 +186,8 @@ def test_an_adapter_that_reads_the_response(way: Way, encoding: str, stream: boo
     assert way.alike(act, encoded(LINES, encoding)) == [(LINES, len(LINES), encoding)] * 2
 
 
-def test_an_adapter_that_reads_a_models_stream(way: Way) -> None:
-    """A model's stream that was read along the way is looked into all the same."""
+def test_a_model_stream_read_by_the_adapter_is_still_judged(way: Way) -> None:
+    """A model's stream that the adapter has read is decoded and judged as any other."""
     with FaultServer(["gzip", "eof-without-terminal"]) as server, way.session(_with(_Reading())) as session:
         assert b"[DONE]" in session.post(server.chat_url, json=asking(), headers={"Accept-Encoding": "gzip"}).content
         caught(llmwatch.StreamTruncated, lambda: session.post(server.chat_url, json=asking(), stream=True).content)
@@ -223,8 +225,8 @@ class _Own(BaseAdapter):
         pass
 
 
-def test_an_adapter_that_is_not_of_http(way: Way) -> None:
-    """What is mounted for another scheme is called as it is, and its response is what it returned."""
+def test_an_adapter_of_another_scheme_is_left_alone(way: Way) -> None:
+    """The adapter is called as it is, and its response is what it returned."""
     adapter = _Own()
     for prefix in ("file://", "http+unix://"):
         with way.session(_with(adapter, prefix)) as session:
@@ -234,9 +236,9 @@ def test_an_adapter_that_is_not_of_http(way: Way) -> None:
             assert session.get_adapter(prefix) is adapter
 
 
-def test_an_adapter_with_connections_of_its_own(way: Way) -> None:
+def test_a_hanging_adapter_of_unknown_connections_frees_its_caller(way: Way) -> None:
     """Its answers come through; where it hangs its caller is free at the limit, the worker is counted, and nothing is
-    sent again: nobody knows how far it has come.
+    resent, since the facts are unknown.
     """
     before = llmwatch.stats()["unabortable"]
     limits = Limits(ttfb=SOON, connect=LIMIT)
@@ -263,8 +265,10 @@ def test_an_adapter_with_connections_of_its_own(way: Way) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_such_an_adapter_raises(way: Way, fail: Callable[[], BaseException], method: str) -> None:
-    """It comes out as it is, after one try, and its record says that the reason is not known."""
+def test_an_exception_of_an_adapter_comes_out_after_one_try(
+    way: Way, fail: Callable[[], BaseException], method: str
+) -> None:
+    """The exception comes out as it is, and the record says that the reason is not known."""
     adapter, records = _Own(fail), list[llmwatch.CallRecord]()
     with way.session(_with(adapter), sinks=[records.append]) as session:
         error = caught(type(fail()), session.request, method, "http://provider.invalid/", json=asking())
@@ -275,7 +279,7 @@ def test_what_such_an_adapter_raises(way: Way, fail: Callable[[], BaseException]
 
 @pytest.mark.parametrize("prefix", ["", "http", "HTTP://", "http://127.0.0.1", b"http://"])
 def test_every_prefix_that_may_be_http_is_watched(way: Way, prefix: Any) -> None:
-    """An adapter for one host, for any URL, or under a name in capitals is watched as well."""
+    """An adapter for one host, for any URL, or with a prefix in capitals is watched."""
     with FaultServer(["silent", reply(b"yes")]) as server:
         prepared = requests.Session()
         if prefix in ("", "http"):
@@ -286,7 +290,7 @@ def test_every_prefix_that_may_be_http_is_watched(way: Way, prefix: Any) -> None
             assert record_of(session.get(server.url)).outcome == "recovered"
 
 
-def test_what_is_asked_of_a_entry_point_is_asked_of_its_adapter(way: Way) -> None:
+def test_attributes_of_a_watching_adapter_are_those_of_its_adapter(way: Way) -> None:
     """Attributes are read from, and set on, the adapter that the user knows."""
     adapter = HTTPAdapter(pool_maxsize=7)
     with way.session(_with(adapter)) as session:
@@ -312,7 +316,7 @@ class _ByHand(BaseAdapter):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_response_that_was_made_by_hand_keeps_its_content(stream: bool) -> None:
+def test_a_response_built_by_the_adapter_keeps_its_content(stream: bool) -> None:
     """Whatever is asked for, the content that the adapter has put there comes out."""
     with llmwatch.Session() as session:
         session.mount("http://", _ByHand())

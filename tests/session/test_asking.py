@@ -74,8 +74,8 @@ def test_digest_auth_rewinds_a_file(way: Way, tmp_path: Path) -> None:
     assert way.alike(act, _challenging(), ignoring=("authorization",)) == (200, b"in", [401])
 
 
-def test_netrc(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials come from the netrc file, as long as the session trusts its environment."""
+def test_credentials_come_from_the_netrc_file(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that does not trust its environment does not read the file."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -90,7 +90,7 @@ def test_netrc(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_redirected_post(way: Way, status: int, stream: bool) -> None:
+def test_redirects_of_a_post_follow_requests_rules(way: Way, status: int, stream: bool) -> None:
     """301, 302 and 303 make a POST a GET without a body, 307 and 308 repeat it; the history holds what came before."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -102,10 +102,8 @@ def test_a_redirected_post(way: Way, status: int, stream: bool) -> None:
 
 @pytest.mark.parametrize("body", ["stream", "plain"])
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirected_model_call(way: Way, status: int, body: str) -> None:
-    """A model's call is redirected like any other: through these entry points nothing that existing code relies on
-    changes.
-    """
+def test_a_redirected_model_call_is_followed_as_in_requests(way: Way, status: int, body: str) -> None:
+    """The entry points for existing code follow redirects as plain requests does."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         asked = {"model": "m", "messages": [], "stream": body == "stream"}
@@ -130,8 +128,8 @@ def test_credentials_do_not_follow_to_another_host(way: Way) -> None:
     assert said[2] == [302, 302]
 
 
-def test_too_many_redirects(way: Way) -> None:
-    """``max_redirects`` ends a circle with requests' own error, after exactly so many requests."""
+def test_max_redirects_ends_a_circle(way: Way) -> None:
+    """requests' own error comes after exactly so many requests."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         session.max_redirects = 3
@@ -142,8 +140,8 @@ def test_too_many_redirects(way: Way) -> None:
     assert way.alike(act, redirect("/again"))[2] == 4
 
 
-def test_redirects_that_are_not_followed(way: Way) -> None:
-    """``allow_redirects=False`` returns the redirect with the request that would follow it."""
+def test_allow_redirects_false_returns_the_redirect(way: Way) -> None:
+    """The response has the request that would follow it."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         answer = session.post(server.url, data="a", allow_redirects=False)
@@ -211,8 +209,8 @@ def test_a_hook_may_return_another_response(way: Way) -> None:
     assert seen == (200, b"yes", ["/", "/with-a-token"])
 
 
-def test_a_hook_that_raises_is_heard(way: Way) -> None:
-    """What a hook raises comes out as it is, and nothing goes on behind it."""
+def test_an_exception_of_a_hook_comes_out_as_it_is(way: Way) -> None:
+    """No attempt goes on after it."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         def refuse(response: requests.Response, **options: Any) -> None:

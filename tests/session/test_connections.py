@@ -53,7 +53,7 @@ everywhere = pytest.mark.parametrize("entry_point", [*WAYS, "Client"])
 
 
 @everywhere
-def test_a_connection_older_than_the_limit_is_not_reused(entry_point: str) -> None:
+def test_a_connection_idle_beyond_keepalive_is_not_reused(entry_point: str) -> None:
     """Whatever the server advertises: younger ones are reused, as the record says, older ones are closed, as the server
     sees.
     """
@@ -70,7 +70,7 @@ def test_a_connection_older_than_the_limit_is_not_reused(entry_point: str) -> No
 
 
 @everywhere
-def test_the_limit_comes_from_the_environment(entry_point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keepalive_comes_from_the_environment(entry_point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """``LLMWATCH_KEEPALIVE_SECONDS`` is looked at for each call; 0 never reuses a connection."""
     with FaultServer() as server, _asking(entry_point) as ask:
         ask(server.chat_url)
@@ -160,9 +160,9 @@ def test_a_users_own_socket_options_stay(way: Way) -> None:
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
-def test_a_connection_comes_back(way: Way, framing: str) -> None:
-    """After a stream that was read to its terminal event, a plain call, an error status of an ordinary GET and a
-    download, the next call finds the connection in the pool.
+def test_a_healthy_connection_returns_to_the_pool(way: Way, framing: str) -> None:
+    """After a stream read to its terminal event, a plain call, an error status of an ordinary GET and a download, the
+    next call reuses the connection.
     """
     scripts = ["healthy", "healthy", reply(b"none", status=404), reply(b"x" * 300_000, framing="length"), "healthy"]
     with FaultServer(scripts, framing=framing) as server, way.session() as session:
@@ -177,15 +177,15 @@ def test_a_connection_comes_back(way: Way, framing: str) -> None:
         assert (len(server.requests), server.connections) == (5, 1)
 
 
-def test_a_models_error_status_gives_its_connection_up(way: Way) -> None:
-    """A resend goes over a fresh connection: what answered with an error is not asked again."""
+def test_an_error_status_of_a_model_call_closes_its_connection(way: Way) -> None:
+    """A resend uses a fresh connection: the one that answered with an error is not used again."""
     with FaultServer(["status:status=503", "healthy"]) as server, way.session() as session:
         record = record_of(session.post(server.chat_url, json=asking()))
         assert [one.socket_reused for one in record.attempts] == [False, False]
         assert [one.connection for one in server.requests] == [1, 2]
 
 
-def test_a_stream_that_was_left_early_does_not_come_back(way: Way) -> None:
+def test_a_stream_closed_early_closes_its_connection(way: Way) -> None:
     """A stream that was closed in its middle takes its connection along, at once."""
     with FaultServer(["late-terminal", "healthy"]) as server, way.session() as session:
         with session.post(server.chat_url, json=asking(), stream=True) as stream:
@@ -195,8 +195,8 @@ def test_a_stream_that_was_left_early_does_not_come_back(way: Way) -> None:
 
 
 def test_a_body_of_known_length_ends_with_its_last_byte(way: Way) -> None:
-    """Who reads exactly as many bytes as were announced, and leaves, has made a whole call: its record says done, and
-    its connection is used again.
+    """A caller that reads exactly the announced length and closes has made a whole call: the record says done, and the
+    connection is reused.
     """
     records: list[CallRecord] = []
     script = reply(b"y" * 100_000, framing="length")
@@ -217,9 +217,9 @@ def test_the_time_since_the_previous_call_is_in_the_record(way: Way) -> None:
         assert second.attempts[0].idle_since_previous > 0
 
 
-def test_connections_of_before_are_not_carried_over(way: Way) -> None:
-    """What lay idle in an adapter when it was mounted is closed, since nobody could shut it down; and pools that are in
-    use at that moment go on.
+def test_idle_connections_from_before_the_mount_are_closed(way: Way) -> None:
+    """Idle connections of a mounted adapter could not be shut down by a limit; pools that are in use at that moment go
+    on.
     """
     if way.name == "Session":
         pytest.skip("its adapters are its own from the start")
@@ -233,7 +233,7 @@ def test_connections_of_before_are_not_carried_over(way: Way) -> None:
             assert not isinstance(open_stream, type(session.get(server.url)))
 
 
-def test_what_is_unwatched_later_works_on(way: Way) -> None:
+def test_an_adapter_works_after_it_is_no_longer_watched(way: Way) -> None:
     """An adapter that was watched serves a plain session afterwards, without anybody watching."""
     adapter = HTTPAdapter()
     session = requests.Session()

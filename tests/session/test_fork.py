@@ -119,7 +119,7 @@ def test_a_stream_of_the_parent_goes_on(way: Way) -> None:
 
 
 def test_a_stream_of_the_parent_is_over_in_the_child(way: Way) -> None:
-    """A child that reads its parent's stream is told that it belongs to somebody else."""
+    """A child that reads its parent's stream gets an error which says that the stream belongs to another process."""
     _run(
         way,
         """
@@ -163,10 +163,8 @@ def test_a_child_is_watched(way: Way) -> None:
     )
 
 
-def test_forks_under_load(way: Way) -> None:
-    """However the threads of the parent stand at the fork, no lock of theirs holds up the child, which may take the
-    installation back as well.
-    """
+def test_a_fork_under_load_blocks_no_child(way: Way) -> None:
+    """Whatever locks the parent's threads hold at the fork, the child can call and can uninstall."""
     _run(
         way,
         """

@@ -40,7 +40,7 @@ def _attributes(response: requests.Response, url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_response_knows_the_same(way: Way, stream: bool) -> None:
+def test_a_response_has_the_attributes_of_plain_requests(way: Way, stream: bool) -> None:
     """Status, reason, headers, encoding, links, cookies and history are those of plain requests."""
     last = reply(b"\xfcber", content_type="text/html; charset=latin-1", headers=[("Link", '<http://x>; rel="next"')])
 
@@ -104,7 +104,7 @@ def _again(response: requests.Response) -> dict[str, requests.Response]:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_can_be_pickled_and_copied(way: Way, stream: bool) -> None:
-    """Both read the body and keep what requests keeps, in responses of requests' own, those of the history too."""
+    """Both read the body and keep what requests keeps, as responses of requests' own class, the history included."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         response = session.get(server.url + "/from", stream=stream)
@@ -138,7 +138,7 @@ class _Mine(WatchedResponse):
     """A class of the user's own below llmwatch's."""
 
 
-def test_a_class_of_the_users_own_stays_itself() -> None:
+def test_a_subclass_of_the_response_keeps_its_class() -> None:
     """A response of a class below llmwatch's is pickled and copied as one of that class."""
     mine = _Mine()
     mine._content, mine.status_code = b"yes", 200
@@ -186,7 +186,7 @@ def _late(context: Context) -> Iterator[steps.Step]:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_elapsed_is_the_time_to_the_headers(way: Way, stream: bool) -> None:
-    """``elapsed`` ends at the headers: neither the body is in it, nor an attempt that was lost before."""
+    """``elapsed`` counts neither the body nor an earlier attempt that was lost."""
     script = Script(name="late", description="takes its time twice", play=_late)
     with FaultServer(["silent", script]) as server, way.session(limits=Limits(ttfb=SOON)) as session:
         response = session.get(server.url, stream=stream)

@@ -50,7 +50,7 @@ def test_sessions_that_exist_and_those_to_come_are_watched(records: list[CallRec
         assert len(server.requests) == 4
 
 
-def test_nothing_is_watched_twice(records: list[CallRecord]) -> None:
+def test_a_call_is_watched_once(records: list[CallRecord]) -> None:
     """Installed twice, around a client, a session and a mounted session: one worker a call, one record, one attempt."""
     inner: list[CallRecord] = []
     settings: dict[str, Any] = {"sinks": [inner.append], "retry": QUICK}
@@ -103,7 +103,7 @@ def test_installing_again_exchanges_the_settings(records: list[CallRecord]) -> N
         assert type(session.get_adapter(server.url)) is HTTPAdapter
 
 
-def test_settings_that_cannot_be_meant_change_nothing() -> None:
+def test_invalid_settings_change_nothing() -> None:
     """A setting that is refused leaves the installation as it was, or requests untouched."""
     before = requests.Session.get_adapter
     with pytest.raises(llmwatch.ConfigError):
@@ -155,7 +155,7 @@ def test_a_wait_between_attempts_survives_uninstall() -> None:
         assert len(server.requests) == 2
 
 
-def test_adapters_and_sessions_are_let_go() -> None:
+def test_the_installation_keeps_no_session_alive() -> None:
     """Nothing of a session is kept by the installation once the session is gone, without a garbage collection."""
     llmwatch.install()
     with FaultServer(reply()) as server:
@@ -169,8 +169,8 @@ def test_adapters_and_sessions_are_let_go() -> None:
         eventually(lambda: server.open_connections == 0, "the idle connection was closed with its pool")
 
 
-def test_threads_that_call_while_it_comes_and_goes() -> None:
-    """Calls of eight threads have their own answers while it is installed and uninstalled; nothing is left."""
+def test_threads_may_call_during_install_and_uninstall() -> None:
+    """Calls of eight threads have their own answers meanwhile, and no patch is left."""
     before = requests.Session.get_adapter
     done = threading.Event()
 
@@ -195,7 +195,7 @@ def test_threads_that_call_while_it_comes_and_goes() -> None:
     assert requests.Session.get_adapter is before
 
 
-def test_threads_that_install_against_each_other() -> None:
+def test_concurrent_installs_leave_one_installation_or_none() -> None:
     """However threads install and uninstall, in the end there is one installation or none."""
     before = requests.Session.get_adapter
 
@@ -211,9 +211,9 @@ def test_threads_that_install_against_each_other() -> None:
     assert requests.Session.get_adapter is before
 
 
-def test_a_stand_in_for_get_adapter_above_and_beneath(records: list[CallRecord]) -> None:
-    """Somebody else who changes ``Session.get_adapter`` does not lock us in, or out: what is installed while theirs is
-    in force works, and what is installed after it was taken back as well.
+def test_another_patch_of_get_adapter_may_come_before_or_after(records: list[CallRecord]) -> None:
+    """Another library's patch of ``Session.get_adapter`` keeps llmwatch's neither out nor in: an installation under it
+    works, and so does one after it was removed.
     """
     before = requests.Session.get_adapter
     llmwatch.install(sinks=[records.append])
@@ -236,8 +236,8 @@ def test_a_stand_in_for_get_adapter_above_and_beneath(records: list[CallRecord])
         assert len(records) == 3
 
 
-def test_it_was_taken_away_by_somebody_else(records: list[CallRecord]) -> None:
-    """Where somebody has put back what was there before us, installing again changes it again."""
+def test_install_patches_again_after_another_library_has_unpatched(records: list[CallRecord]) -> None:
+    """Where another library has restored the original function, installing again patches it again."""
     before = requests.Session.get_adapter
     llmwatch.install()
     with mock.patch.object(requests.Session, "get_adapter", before):
@@ -252,8 +252,8 @@ def test_it_was_taken_away_by_somebody_else(records: list[CallRecord]) -> None:
     assert requests.Session.get_adapter is before
 
 
-def test_a_wrapped_function_under_an_installation(records: list[CallRecord]) -> None:
-    """A call inside a wrapped function is watched once more, and shut down with the function; whichever came first."""
+def test_a_call_in_a_wrapped_function_is_watched_under_install(records: list[CallRecord]) -> None:
+    """The call is watched inside the function and shut down with it, whichever came first."""
     limits = Limits(ttfb=LONG)
     with FaultServer("silent") as server, requests.Session() as session:
 
@@ -271,7 +271,7 @@ def test_a_wrapped_function_under_an_installation(records: list[CallRecord]) -> 
         assert llmwatch.stats()["orphans"] == 0
 
 
-def test_the_record_of_a_functions_call(records: list[CallRecord]) -> None:
+def test_requests_get_returns_a_response_with_a_record(records: list[CallRecord]) -> None:
     """``requests.get`` returns a response with a record, like any other."""
     llmwatch.install(sinks=[records.append])
     with FaultServer(reply()) as server:

@@ -45,8 +45,8 @@ ENDLESS = [f"endless-content:every={BEAT}", "stall-after-content", "late-termina
 
 
 @pytest.mark.parametrize("script", ENDLESS)
-def test_a_stream_that_is_dropped_ends(way: Way, script: str) -> None:
-    """A streaming response that nobody refers to any more ends its worker and its connection."""
+def test_dropping_a_streaming_response_ends_its_worker_and_connection(way: Way, script: str) -> None:
+    """No reference to the response is left."""
     with FaultServer(script) as server, way.session() as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
         lines = response.iter_lines()
@@ -57,8 +57,8 @@ def test_a_stream_that_is_dropped_ends(way: Way, script: str) -> None:
         _workers_leave()
 
 
-def test_a_response_that_was_never_read_ends(way: Way) -> None:
-    """Also one that was only looked at, or not even that; a model's, and a download larger than what is read ahead."""
+def test_an_unread_response_ends_when_it_is_dropped(way: Way) -> None:
+    """A model's response, and a download larger than the read-ahead, whether or not its headers were looked at."""
     scripts = ["late-terminal", reply(bytes(64 << 20), pieces=64)]
     with FaultServer(scripts) as server, way.session() as session:
         session.post(server.chat_url, json=asking(), stream=True)
@@ -68,8 +68,10 @@ def test_a_response_that_was_never_read_ends(way: Way) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "with", "raw.close", "with raw", "generator"])
-def test_leaving_early_closes_the_connection(way: Way, how: str) -> None:
-    """However legacy code leaves a stream in its middle: its connection is closed, its record says who left."""
+def test_closing_a_stream_early_closes_the_connection(way: Way, how: str) -> None:
+    """However existing code leaves a stream in its middle, the connection is closed, and the record says that the
+    caller left.
+    """
     records: list[CallRecord] = []
     with FaultServer("late-terminal") as server, way.session(sinks=[records.append]) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
@@ -96,8 +98,8 @@ def test_leaving_early_closes_the_connection(way: Way, how: str) -> None:
 
 
 def test_a_finalizer_takes_no_lock(way: Way) -> None:
-    """A response may be dropped by a garbage collection at any moment, in a thread that holds any lock: dropping it
-    only leaves word, and the supervisor does the rest.
+    """A garbage collection may drop a response at any moment, in a thread that holds any lock: the finalizer only
+    leaves a mark, and the supervisor does the rest.
     """
     with FaultServer("late-terminal") as server, way.session() as session:
         response: Any = session.post(server.chat_url, json=asking(), stream=True)
@@ -121,9 +123,9 @@ def test_a_finalizer_takes_no_lock(way: Way) -> None:
         _workers_leave()
 
 
-def test_an_answer_that_is_read_to_its_end_and_dropped_is_settled(way: Way) -> None:
-    """The loop that most scripts have: it breaks at the last event and closes nothing. The call is recorded, its
-    success counts, and its connection is used again.
+def test_an_answer_dropped_after_its_last_event_is_a_success(way: Way) -> None:
+    """A loop that breaks at the last event and closes nothing: the call is recorded, its success counts, and its
+    connection is reused.
     """
     records: list[CallRecord] = []
 
@@ -144,8 +146,8 @@ def test_an_answer_that_is_read_to_its_end_and_dropped_is_settled(way: Way) -> N
         assert len(server.requests) == 4
 
 
-def test_an_answer_that_is_all_there_is_not_given_up(way: Way) -> None:
-    """Leaving after the terminal event is no cancellation: the call is done, and its connection is used again."""
+def test_closing_after_the_terminal_event_is_no_cancellation(way: Way) -> None:
+    """The call is done, and its connection is reused."""
     records: list[CallRecord] = []
     with FaultServer() as server, way.session(sinks=[records.append]) as session:
         for _ in range(10):
@@ -190,10 +192,8 @@ def test_ctrl_c_ends_a_call(way: Way, moment: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_an_interrupt_leaves_no_answer_that_is_on_its_way(
-    way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A call that is interrupted when its whole answer lies ready lets go of it: its connection is closed with the
+def test_an_interrupt_drops_an_answer_that_lies_ready(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is interrupted when its whole answer lies ready drops it: its connection is closed with the
     session.
     """
 
@@ -228,8 +228,8 @@ def test_a_response_in_a_cycle_is_found_by_the_collector(way: Way) -> None:
     "script",
     ["healthy", "silent", "reset-before-response", "stall-after-content", "eof-without-terminal", "status:status=400"],
 )
-def test_no_garbage_is_left_to_the_collector(way: Way, script: str) -> None:
-    """A call, failed or not, leaves no cycle behind that would keep its connection, its body or its response alive."""
+def test_a_call_leaves_no_reference_cycle(way: Way, script: str) -> None:
+    """No cycle of a call, failed or not, keeps its connection, its body or its response alive."""
     limits = Limits(ttfb=LIMIT) if script == "silent" else Limits(ttfb=LONG, stale=LIMIT)
     # A server that never answers would open the circuit, and calls would wait for their turn.
     retry = Retry(backoff=0.01, breaker=0)

@@ -45,8 +45,10 @@ def body() -> bytes:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_bodies_statuses_and_headers(way: Way, mocked: responses.RequestsMock, stream: bool) -> None:
-    """A mocked response is what it would be without us, however it is read; every mock is called as often."""
+def test_a_mocked_response_is_the_same_as_without_llmwatch(
+    way: Way, mocked: responses.RequestsMock, stream: bool
+) -> None:
+    """The response is the same however it is read, and every mock is called as often."""
     mocked.get(OTHER, body=LINES, headers={"X-Mine": "1"}, status=206, content_type="text/plain")
     mocked.get(OTHER, json={"a": 1}, status=404)
     mocked.put(OTHER, status=204)
@@ -66,7 +68,9 @@ def test_bodies_statuses_and_headers(way: Way, mocked: responses.RequestsMock, s
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_mocked_stream(way: Way, mocked: responses.RequestsMock, body: bytes, stream: bool) -> None:
+def test_a_mocked_model_stream_is_read_event_by_event(
+    way: Way, mocked: responses.RequestsMock, body: bytes, stream: bool
+) -> None:
     """A mocked stream of a model is read to its end, event by event."""
     mocked.post(URL, body=body, content_type="text/event-stream")
     with way.session() as session, session.post(URL, json=asking(), stream=stream) as response:
@@ -105,18 +109,18 @@ def test_mocked_failures_of_a_model_are_recovered(way: Way, mocked: responses.Re
 )
 @pytest.mark.parametrize("url", [URL, OTHER])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_mocked_exception_is_the_very_one(
+def test_a_mocked_exception_is_raised_as_the_same_object(
     way: Way, mocked: responses.RequestsMock, error: Exception, url: str, stream: bool
 ) -> None:
-    """What a mock is told to raise is raised, the same object, after one call."""
+    """The exception comes after one call of the mock."""
     mocked.post(url, body=error)
     with way.session() as session:
         assert caught(type(error), session.post, url, json=asking(), stream=stream) is error
     assert len(mocked.calls) == 1
 
 
-def test_no_mock_for_a_url(way: Way, mocked: responses.RequestsMock) -> None:
-    """A URL that is not mocked is the mock's own ``ConnectionError``, with its list of what is, after one call."""
+def test_a_url_without_a_mock_raises_the_mocks_error(way: Way, mocked: responses.RequestsMock) -> None:
+    """The mock's own ``ConnectionError``, with its list of mocks, comes after one call."""
     mocked.get(OTHER)
     with way.session() as session:
         session.get(OTHER)
@@ -125,7 +129,7 @@ def test_no_mock_for_a_url(way: Way, mocked: responses.RequestsMock) -> None:
     assert not isinstance(error, llmwatch.LLMWatchError)
 
 
-def test_all_mocks_have_to_fire(way: Way) -> None:
+def test_assert_all_requests_are_fired_still_works(way: Way) -> None:
     """``assert_all_requests_are_fired`` notices the mock that was not called."""
     error: AssertionError | None = None
     with way.session() as session:
@@ -141,7 +145,7 @@ def test_all_mocks_have_to_fire(way: Way) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_a_mock_sees_of_the_call(way: Way, mocked: responses.RequestsMock, stream: bool) -> None:
+def test_a_mock_sees_the_callers_arguments(way: Way, mocked: responses.RequestsMock, stream: bool) -> None:
     """Matchers on the arguments of a call see those of the caller: ``stream``, ``timeout``, ``verify`` and the rest."""
     given = {"stream": stream, "timeout": (3, 5), "verify": False, "cert": "x.pem", "allow_redirects": True}
     seen = {name: value for name, value in given.items() if name != "allow_redirects"}
@@ -160,7 +164,7 @@ def test_what_a_mock_sees_of_the_call(way: Way, mocked: responses.RequestsMock, 
     assert response.json() == {"choices": []}
 
 
-def test_callbacks_and_redirects(way: Way, mocked: responses.RequestsMock) -> None:
+def test_mocked_callbacks_cookies_and_redirects_work(way: Way, mocked: responses.RequestsMock) -> None:
     """Mocks that compute their answer, set cookies and redirect."""
 
     def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
@@ -175,7 +179,7 @@ def test_callbacks_and_redirects(way: Way, mocked: responses.RequestsMock) -> No
         assert session.cookies.get_dict() == {"a": "1"}
 
 
-def test_a_mock_that_lets_through(way: Way) -> None:
+def test_a_passthrough_of_a_mock_is_watched(way: Way) -> None:
     """``passthrough`` goes to the real server, and is watched there."""
     with FaultServer(["silent", reply(b"real")]) as server, responses.RequestsMock() as mock:
         mock.add_passthru(server.url)
@@ -185,8 +189,8 @@ def test_a_mock_that_lets_through(way: Way) -> None:
             assert record_of(response).outcome == "recovered"
 
 
-def test_the_decorator_over_an_installation() -> None:
-    """``@responses.activate`` works whether the installation is there before it, or comes inside of it."""
+def test_the_decorator_works_before_and_after_install() -> None:
+    """``@responses.activate`` works whether it is entered before ``install()`` or after it."""
 
     @responses.activate
     def test() -> Any:
@@ -218,7 +222,7 @@ def test_a_client_under_an_installation_is_mocked_once(mocked: responses.Request
     assert len(mocked.calls) == 1
 
 
-def test_an_adapter_with_retries_beneath_a_mock(way: Way, mocked: responses.RequestsMock) -> None:
+def test_a_mock_respects_the_adapters_retries(way: Way, mocked: responses.RequestsMock) -> None:
     """``responses`` goes by an adapter's own ``max_retries``, as it does for plain requests."""
     for _ in range(3):
         mocked.get(OTHER, status=500)

@@ -18,10 +18,8 @@ from tests.session.scripts import reply
 from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
 
-def test_a_call_ends_with_the_function_around_it(way: Way) -> None:
-    """A wrapped function that is killed takes the call that it waits for along: shut down, recorded as ended from
-    outside, and not sent again.
-    """
+def test_a_killed_function_ends_the_call_inside_it(way: Way) -> None:
+    """The call is shut down, recorded as ended from outside, and not resent."""
     records: list[CallRecord] = []
     with FaultServer("silent") as server, way.session(sinks=[records.append]) as session:
 
@@ -37,8 +35,8 @@ def test_a_call_ends_with_the_function_around_it(way: Way) -> None:
         assert len(server.requests) == 1
 
 
-def test_a_stream_ends_with_the_iterator_around_it(way: Way) -> None:
-    """The same for a stream that a wrapped iterator reads: what came before comes out."""
+def test_a_killed_iterator_ends_the_stream_inside_it(way: Way) -> None:
+    """The items that came before are delivered."""
     with FaultServer("stall-after-content") as server, way.session() as session:
 
         def lines() -> Iterator[bytes]:
@@ -108,7 +106,7 @@ def test_an_adapter_may_make_calls(way: Way) -> None:
         assert record_of(response).attempts[0].facts["sent"] == "yes"
 
 
-def test_a_call_that_is_over_ends_the_one_inside_it(way: Way) -> None:
+def test_a_killed_call_ends_the_call_inside_its_adapter(way: Way) -> None:
     """A call that is killed while its adapter waits for another call takes that along."""
 
     class Asking(HTTPAdapter):
@@ -127,7 +125,7 @@ def test_a_call_that_is_over_ends_the_one_inside_it(way: Way) -> None:
         assert len(server.requests) == 0
 
 
-def test_entry_points_around_entry_points(way: Way) -> None:
+def test_nested_watching_adapters_make_one_attempt(way: Way) -> None:
     """A session mounted twice, an adapter of a watched session mounted on another, a watched session mounted: one
     attempt, one worker, one record.
     """

@@ -22,7 +22,7 @@ from tests.session.scripts import reply
 from tests.session.times import FREE, LIMIT, LONG, PATIENCE, SOON
 
 
-def test_a_proxy_for_http(way: Way) -> None:
+def test_a_plain_url_goes_to_its_proxy_in_absolute_form(way: Way) -> None:
     """A plain URL is asked of the proxy in its absolute form, with the proxy's credentials."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -36,7 +36,7 @@ def test_a_proxy_for_http(way: Way) -> None:
 
 @pytest.mark.parametrize("given", ["argument", "session", "environment"])
 @pytest.mark.parametrize("through", ["plain", "tls"])
-def test_a_proxy_for_https(
+def test_an_https_url_goes_through_connect(
     way: Way, given: str, through: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An https URL goes through CONNECT, to a plain proxy and to one behind TLS, whoever names the proxy; its
@@ -58,7 +58,7 @@ def test_a_proxy_for_https(
     assert way.alike(act, reply(b"found"), tls=server_tls) == ([b"found"] * 2, 1, 1)
 
 
-def test_a_proxy_that_refuses(way: Way, server_tls: ssl.SSLContext, bundle: str) -> None:
+def test_a_refused_connect_is_a_proxy_error(way: Way, server_tls: ssl.SSLContext, bundle: str) -> None:
     """A refused CONNECT is requests' ``ProxyError``, after one CONNECT."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -73,10 +73,8 @@ def test_a_proxy_that_refuses(way: Way, server_tls: ssl.SSLContext, bundle: str)
 
 
 @pytest.mark.parametrize("proxy", ["http://", "http://[::1", "nonsense://x"])
-def test_a_proxy_that_is_none(way: Way, proxy: str) -> None:
-    """A proxy whose URL cannot be used raises what requests raises: something legacy code catches, with nothing
-    sent.
-    """
+def test_an_invalid_proxy_raises_what_requests_raises(way: Way, proxy: str) -> None:
+    """The error is one that existing code catches, and nothing is sent."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         error = caught(Exception, session.get, server.url, proxies={"http": proxy})
@@ -85,7 +83,9 @@ def test_a_proxy_that_is_none(way: Way, proxy: str) -> None:
     way.alike(act, reply())
 
 
-def test_verify(way: Way, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_is_respected_in_every_form(
+    way: Way, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A bundle verifies, no bundle is requests' ``SSLError``, ``verify=False`` does not ask, the environment's bundle
     counts; each once.
     """
@@ -105,7 +105,7 @@ def test_verify(way: Way, server_tls: ssl.SSLContext, bundle: str, monkeypatch: 
     assert way.alike(act, reply(b"found"), tls=server_tls) == ([b"found"] * 3, True, 1)
 
 
-def test_a_bundle_that_is_not_there(way: Way, server_tls: ssl.SSLContext) -> None:
+def test_a_missing_bundle_is_an_os_error(way: Way, server_tls: ssl.SSLContext) -> None:
     """A path that leads nowhere is an ``OSError``, before anything is sent."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -115,7 +115,7 @@ def test_a_bundle_that_is_not_there(way: Way, server_tls: ssl.SSLContext) -> Non
     assert way.alike(act, reply(), tls=server_tls) == (True, 0)
 
 
-def test_a_client_certificate(way: Way, authority: trustme.CA, bundle: str, tmp_path: Path) -> None:
+def test_a_client_certificate_is_shown(way: Way, authority: trustme.CA, bundle: str, tmp_path: Path) -> None:
     """``cert=`` is shown to a server that asks for one, as a file or as a pair."""
     own = authority.issue_cert("client@example.org")
     own.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
@@ -165,8 +165,8 @@ def test_an_explicit_time_out_is_honoured(way: Way, script: str) -> None:
 
 
 def test_an_explicit_time_out_becomes_the_limits(way: Way) -> None:
-    """The record names the time-out as what the limits come from: ``connect`` the first, ``ttfb`` and ``stale`` the
-    second; ``None`` leaves the defaults.
+    """The record names the time-out as the limits' source: ``connect`` the first, ``ttfb`` and ``stale`` the second;
+    ``None`` leaves the defaults.
     """
     with FaultServer(reply()) as server, way.session() as session:
         given = record_of(session.get(server.url, timeout=(3.5, 27)))
@@ -185,8 +185,8 @@ def _in_two_steps(context: Context) -> Iterator[steps.Step]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
-def test_a_time_out_counts_each_silence_of_what_is_no_models(way: Way, method: str, stream: bool) -> None:
-    """As in requests it begins anew with the headers: an answer in two steps comes, after one request."""
+def test_a_time_out_starts_anew_with_the_headers_of_an_ordinary_request(way: Way, method: str, stream: bool) -> None:
+    """As in requests: an answer in two steps comes, after one request."""
     script = Script(name="two-steps", description="takes its time twice", play=_in_two_steps)
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -197,7 +197,7 @@ def test_a_time_out_counts_each_silence_of_what_is_no_models(way: Way, method: s
 
 
 @pytest.mark.parametrize("script", ["silent", "stall-after-content"])
-def test_a_limit_that_is_set_is_set(way: Way, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_time_out_raises_no_set_limit(way: Way, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer ``timeout=``, which a library may send by itself, raises no limit of an argument or of a variable."""
     name = "ttfb" if script == "silent" else "stale"
 
@@ -215,8 +215,8 @@ def test_a_limit_that_is_set_is_set(way: Way, script: str, monkeypatch: pytest.M
         ask(session)
 
 
-def test_a_shorter_time_out_lowers_what_is_set(way: Way) -> None:
-    """It is the program's own word; one that is set aside is not, by the argument or by the variable."""
+def test_a_shorter_time_out_lowers_a_set_limit(way: Way) -> None:
+    """The time-out is the program's own; one that is set aside, by the argument or by the variable, lowers nothing."""
     with FaultServer("silent") as server, way.session(limits=llmwatch.Limits(ttfb=LONG)) as session:
         error = caught(requests.RequestException, session.get, server.url, timeout=LIMIT)
         assert isinstance(error, llmwatch.WatchTimeout)
@@ -224,7 +224,7 @@ def test_a_shorter_time_out_lowers_what_is_set(way: Way) -> None:
 
 
 @pytest.mark.parametrize("by", ["argument", "variable"])
-def test_a_time_out_that_is_set_aside(way: Way, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_out_can_be_set_aside(way: Way, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script whose ``timeout=`` is too short gets its answer; the record notes what it said."""
     if by == "variable":
         monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
@@ -240,8 +240,8 @@ def test_a_time_out_that_is_set_aside(way: Way, by: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("timeout", ["5", (1, 2, 3), (1,), -1, [1, 2], True, (1, "x"), float("nan")])
-def test_a_time_out_that_cannot_be_meant(way: Way, timeout: Any) -> None:
-    """It is a ``ValueError``, as in requests, and nothing is sent."""
+def test_an_invalid_time_out_is_a_value_error(way: Way, timeout: Any) -> None:
+    """The error is that of requests, and nothing is sent."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         caught(ValueError, session.get, server.url, timeout=timeout)
@@ -255,10 +255,8 @@ def test_a_time_out_that_cannot_be_meant(way: Way, timeout: Any) -> None:
         assert way.alike(act, reply()) == 0
 
 
-def test_an_environment_that_cannot_be_meant(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a ``ConfigError`` with the variable's name, and none of requests' errors, which a legacy loop would answer
-    with another try; nothing is sent.
-    """
+def test_an_invalid_environment_is_a_config_error(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable and is none of requests', which a retry loop would catch; nothing is sent."""
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon")
     with FaultServer() as server, way.session() as session:
         error = caught(llmwatch.ConfigError, session.get, server.url)
@@ -277,7 +275,7 @@ def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
     assert error.elapsed < LIMIT + FREE
 
 
-def test_a_refused_connection(way: Way) -> None:
+def test_a_refused_connection_is_a_connection_error(way: Way) -> None:
     """A port that refuses is requests' ``ConnectionError``, and no time-out; after all attempts, since nothing was
     sent.
     """
@@ -290,7 +288,7 @@ def test_a_refused_connection(way: Way) -> None:
         assert len(error.record.attempts) == 3
 
 
-def test_an_unknown_host(way: Way) -> None:
+def test_an_unknown_host_is_a_connection_error_after_one_look_up(way: Way) -> None:
     """A name that does not exist is a ``ConnectionError`` after one look-up."""
     with way.session() as session:
         error = caught(requests.ConnectionError, session.get, "http://no-such-host.invalid/")
@@ -301,7 +299,7 @@ def test_an_unknown_host(way: Way) -> None:
 
 
 @pytest.mark.parametrize("url", ["foo://x/", "no-scheme", "http://", "http://*.example/", "http://127.0.0.1:99999/"])
-def test_a_url_that_cannot_be_used(way: Way, url: str) -> None:
+def test_an_unusable_url_raises_what_requests_raises(way: Way, url: str) -> None:
     """What is wrong with a URL is raised as requests raises it."""
     with requests.Session() as plain:
         expected = caught(requests.RequestException, plain.get, url)

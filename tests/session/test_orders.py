@@ -73,7 +73,7 @@ def test_an_order_that_is_lost_is_sent_once(way: Way, script: str, stream: bool)
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_an_order_that_is_refused_is_sent_once(way: Way, status: int) -> None:
-    """The status comes back as it is; whether to order again is the script's business."""
+    """The status is returned as it is, and the script decides about another order."""
     answer = reply(b"no", status=status, headers=[("Retry-After", "0")])
     with FaultServer(answer) as server, way.session() as session:
         for count, (path, body) in enumerate(ORDERS, 1):
@@ -82,7 +82,7 @@ def test_an_order_that_is_refused_is_sent_once(way: Way, status: int) -> None:
 
 
 def test_an_order_after_a_dead_pooled_connection_is_sent_once(way: Way) -> None:
-    """Nor is there a free resend for it: the server may have carried it out before it hung up."""
+    """An order gets no free resend: the server may have carried it out before it closed the connection."""
     path, body = ORDERS[0]
     with FaultServer([reply(), "reset-before-response"]) as server, way.session() as session:
         session.post(server.url + path, json=body)
@@ -102,8 +102,8 @@ def test_a_prompt_is_recovered(way: Way, path: str, body: Any) -> None:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
-def test_the_transport_of_the_sdks_is_as_careful(library: Any, baseline: None) -> None:
-    """Through ``sdk.Transport`` orders are sent once, and prompts are recovered."""
+def test_the_sdk_transport_sends_an_order_once(library: Any, baseline: None) -> None:
+    """Prompts are recovered through it."""
     scripts = ["reset-before-response"] * (len(ORDERS) + 1)
     with (
         FaultServer([*scripts, reply(b"{}", content_type="application/json")]) as server,
@@ -117,8 +117,8 @@ def test_the_transport_of_the_sdks_is_as_careful(library: Any, baseline: None) -
         assert len(server.requests) == len(ORDERS) + 2
 
 
-def test_a_plain_call_of_a_client_is_as_careful() -> None:
-    """``Client.request`` goes by the same rule: a person is to decide about an order."""
+def test_client_request_sends_an_order_once() -> None:
+    """The recovery asks a person about a lost order."""
     scripts = ["reset-before-response"] * (len(ORDERS) + 1)
     with FaultServer([*scripts, reply(b"{}")]) as server, llmwatch.Client(retry=QUICK) as client:
         for count, (path, body) in enumerate(ORDERS, 1):
@@ -131,7 +131,7 @@ def test_a_plain_call_of_a_client_is_as_careful() -> None:
         assert len(server.requests) == len(ORDERS) + 2
 
 
-def test_a_script_under_run_is_as_careful(launcher: None, tmp_path: Path) -> None:
+def test_a_script_under_run_sends_an_order_once(launcher: None, tmp_path: Path) -> None:
     """Under ``llmwatch run`` an untouched script orders once, and its prompt is recovered."""
     script = tmp_path / "orders.py"
     script.write_text(
@@ -149,9 +149,9 @@ def test_a_script_under_run_is_as_careful(launcher: None, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["header", "field", "path"])
-def test_a_stream_that_the_body_does_not_ask_for_by_its_usual_name(way: Way, how: str) -> None:
-    """Asked for in a header, in a field of another name or by the path, a stream is recovered from silence before its
-    first content, which a plain call is not.
+def test_a_stream_is_recognised_by_header_field_or_path(way: Way, how: str) -> None:
+    """A stream that is requested in one of these ways is recovered from silence before its first content, and a plain
+    call is not.
     """
     path, body, headers = {
         "header": ("/v1/chat/completions", {"model": "m", "messages": TURNS}, {"X-DashScope-SSE": "enable"}),

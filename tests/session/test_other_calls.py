@@ -62,10 +62,8 @@ def test_a_get_is_recovered_in_its_body_unless_it_streams(way: Way, script: str)
 
 @pytest.mark.parametrize("retry", [Retry(backoff=0.01), Retry(resend_with_tools=True, slow_but_alive=True)])
 @pytest.mark.parametrize("stream", [True, False])
-def test_anything_else_is_never_sent_again(way: Way, stream: bool, retry: Retry) -> None:
-    """Once it was sent, a POST or its like that is no model call fails at once, whatever was opted into for model
-    calls.
-    """
+def test_a_sent_post_that_is_no_model_call_is_never_resent(way: Way, stream: bool, retry: Retry) -> None:
+    """A POST or its like fails at once after it was sent, whatever was opted into for model calls."""
     scripts = ["silent", "reset-before-response", "fin-before-response"]
 
     def ask(method: str) -> None:
@@ -82,8 +80,8 @@ def test_anything_else_is_never_sent_again(way: Way, stream: bool, retry: Retry)
 
 
 @pytest.mark.parametrize("method", OTHERS)
-def test_nor_after_a_pooled_connection_was_dead(way: Way, method: str) -> None:
-    """There is no free resend either: what looked dead may have done its work."""
+def test_a_dead_pooled_connection_gives_an_ordinary_post_no_free_resend(way: Way, method: str) -> None:
+    """The server may have carried the request out."""
     with FaultServer([reply(), "reset-before-response"]) as server, way.session() as session:
         session.request(method, server.url, data="x")
         error = caught(requests.ConnectionError, session.request, method, server.url, data="x")
@@ -93,8 +91,8 @@ def test_nor_after_a_pooled_connection_was_dead(way: Way, method: str) -> None:
         assert len(server.requests) == 2
 
 
-def test_what_was_not_sent_may_be_tried_again(way: Way) -> None:
-    """A connection that does not come about is tried again for every method: nothing was sent."""
+def test_an_unsent_request_is_resent_for_every_method(way: Way) -> None:
+    """A connection that does not come about is tried again, since nothing was sent."""
     with refused_port() as port, way.session() as session:
         error = caught(requests.ConnectionError, session.post, f"http://127.0.0.1:{port}/", data="x")
     assert isinstance(error, llmwatch.ConnectFailed)
@@ -132,7 +130,7 @@ def test_a_file_is_rewound_before_it_is_sent_again(way: Way, tmp_path: Any) -> N
 @each("method", ["GET", "POST"])
 @each("stream", [True, False])
 def test_a_status_is_returned_at_once(way: Way, method: str, status: int, stream: bool) -> None:
-    """What a status means is the script's business: one request, one response, whatever ``Retry-After`` says."""
+    """One request, one response, whatever ``Retry-After`` says: the script decides about a status."""
     answer = reply(b"busy", status=status, headers=[("Retry-After", "0")])
     with FaultServer(answer) as server, way.session() as session:
         response = session.request(method, server.url, stream=stream)
@@ -142,9 +140,9 @@ def test_a_status_is_returned_at_once(way: Way, method: str, status: int, stream
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that takes longer than every limit is not killed while bytes come: no limit but silence counts, also
-    where the single knob or limits on content are set.
+def test_a_slow_download_is_not_killed(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that takes longer than every limit goes on while bytes come: only silence counts, also where the
+    single knob or limits on content are set.
     """
     monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", str(SOON))
     limits = Limits(first_content=SOON, progress=SOON)
@@ -163,8 +161,10 @@ def test_a_slow_download_lives(way: Way, stream: bool, monkeypatch: pytest.Monke
         assert len(server.requests) == 1
 
 
-def test_a_caller_that_takes_its_time_is_not_killed(way: Way) -> None:
-    """While nobody reads, no limit runs: a large download is whole after a pause longer than every limit."""
+def test_a_slow_reader_of_a_download_is_not_killed(way: Way) -> None:
+    """While the caller does not read, no limit runs: a large download is whole after a pause longer than every
+    limit.
+    """
     body = bytes(range(256)) * (64 << 10)
     with FaultServer(reply(body, pieces=16)) as server, way.session(limits=LIMITS) as session:
         response = session.get(server.url, stream=True)
@@ -174,8 +174,8 @@ def test_a_caller_that_takes_its_time_is_not_killed(way: Way) -> None:
         assert b"".join([*found, *pieces]) == body
 
 
-def test_the_breaker_is_for_models(way: Way) -> None:
-    """A script that asks a server again and again until it is up is never told to wait, and counts for nobody else."""
+def test_other_requests_neither_open_nor_wait_for_the_breaker(way: Way) -> None:
+    """A script that polls a server until it is up never waits for the breaker, and its failures do not count."""
     once = Retry(max_attempts=1, breaker=2)
     with FaultServer(["silent"] * 4 + ["healthy"]) as server, way.session(limits=LIMITS, retry=once) as session:
         for _ in range(4):
@@ -185,7 +185,7 @@ def test_the_breaker_is_for_models(way: Way) -> None:
 
 
 def test_an_open_breaker_of_model_calls_stops_no_other(way: Way) -> None:
-    """What the breaker has closed to a model's calls is open to the script's other requests."""
+    """A breaker that model calls have opened lets the script's other requests through."""
     once = Retry(max_attempts=1, breaker=1, max_wait=0)
     with FaultServer(["silent", reply(b"up")]) as server, way.session(limits=LIMITS, retry=once) as session:
         caught(requests.ReadTimeout, session.post, server.chat_url, json=asking())
@@ -195,7 +195,7 @@ def test_an_open_breaker_of_model_calls_stops_no_other(way: Way) -> None:
         assert len(server.requests) == 2
 
 
-def test_a_url_can_be_made_a_models(way: Way) -> None:
+def test_a_url_can_be_registered_as_a_models(way: Way) -> None:
     """``register_model_url`` has a URL's requests treated as model calls: sent again after silence, and looked into."""
     body = {"question": "Why?", "stream": True}
     scripts = ["silent", "silent", "healthy", "eof-without-terminal"]
@@ -209,10 +209,8 @@ def test_a_url_can_be_made_a_models(way: Way) -> None:
         caught(llmwatch.StreamTruncated, lambda: response.content)
 
 
-def test_a_url_can_be_made_no_models(way: Way) -> None:
-    """With ``model=False`` a URL's requests are nobody's model calls: not sent again, and nothing is read into their
-    body.
-    """
+def test_a_url_can_be_registered_as_no_models(way: Way) -> None:
+    """With ``model=False`` a URL's requests are not resent, and their bodies are not decoded."""
     with FaultServer(["silent", "eof-without-terminal"]) as server, way.session(limits=LIMITS) as session:
         llmwatch.register_model_url("/v1/chat", model=False)
         caught(requests.ReadTimeout, session.post, server.chat_url, json=asking())
@@ -221,8 +219,8 @@ def test_a_url_can_be_made_no_models(way: Way) -> None:
         assert len(server.requests) == 2
 
 
-def test_the_limits_of_what_is_no_model_call(way: Way) -> None:
-    """They are those of a plain call: no limit on content; an explicit ``total`` or ``deadline`` counts."""
+def test_a_request_that_is_no_model_call_has_the_limits_of_a_plain_call(way: Way) -> None:
+    """No limit on content; an explicit ``total`` or ``deadline`` counts."""
     with FaultServer([reply(), f"drip:every={BEAT}"]) as server, way.session(profile="hosted") as session:
         record = record_of(session.get(server.url))
         names = ("connect", "ttfb", "first_content", "stale", "progress", "total")

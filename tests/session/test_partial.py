@@ -16,7 +16,7 @@ from tests.session.times import LIMIT
 @pytest.mark.parametrize("script", ["stall-after-content:tokens=3", "eof-without-terminal:tokens=3"])
 @pytest.mark.parametrize("read", ["lines", "content", "raw"])
 def test_an_error_has_the_text_that_came_before_it(script: str, read: str) -> None:
-    """However the body was read, the error knows what it said so far."""
+    """However the body was read, ``.partial`` is the text that came before the error."""
     with FaultServer(script) as server, Session(limits=Limits(stale=LIMIT)) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
         with pytest.raises(requests.RequestException) as caught:
@@ -29,8 +29,8 @@ def test_an_error_has_the_text_that_came_before_it(script: str, read: str) -> No
     assert ANSWER.startswith(caught.value.partial)
 
 
-def test_nothing_of_a_discarded_attempt_is_in_it() -> None:
-    """What was never handed out is no partial answer: a call that returns whole fails with none."""
+def test_partial_has_no_text_of_a_discarded_attempt() -> None:
+    """A call that returns whole and fails has an empty ``.partial``."""
     with (
         FaultServer("stall-after-content") as server,
         Session(limits=Limits(stale=LIMIT)) as session,

@@ -96,8 +96,10 @@ READINGS: dict[str, Reading] = {
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
 @pytest.mark.parametrize("packing", [_as_they_are, _coalesced, _compressed])
-def test_each_event_comes_at_once(way: Way, framing: Framing, packing: Packing) -> None:
-    """A word is there before the next is sent, whichever way the stream is read: nothing waits for a chunk to fill."""
+def test_each_event_is_delivered_at_once(way: Way, framing: Framing, packing: Packing) -> None:
+    """An event is there before the next is sent, whichever way the stream is read: no read waits for a chunk to
+    fill.
+    """
     scripts = [_one_by_one(packing, framing)]
     for name, reading in READINGS.items():
         if packing is _coalesced and name in ("raw.stream",):
@@ -129,8 +131,8 @@ def test_a_stream_reads_as_with_plain_requests(way: Way, script: str) -> None:
 
 @pytest.mark.parametrize("script", ["linger-after-done", "newlines-split"])
 def test_the_terminal_event_is_the_end(way: Way, script: str) -> None:
-    """The answer ends with its last event: what a server may still have to say is waited for no longer than ``drain``,
-    be it an end that it forgets, or a line feed.
+    """The answer ends with its last event: later bytes, or an end that the server never sends, are awaited for
+    ``drain`` at most.
     """
     limits = Limits(drain=SOON)
     with FaultServer([script, "healthy"]) as server, way.session(limits=limits) as session:
@@ -175,7 +177,7 @@ def test_a_users_own_accept_encoding_is_left_alone(way: Way) -> None:
     assert first.request.headers["Accept-Encoding"] == usual
 
 
-def test_what_is_no_stream_is_handed_over_as_it_comes_too(way: Way) -> None:
+def test_a_chunked_download_is_handed_over_as_it_comes(way: Way) -> None:
     """A download in chunks is read chunk by chunk, as with plain requests."""
 
     def gated(context: Context) -> Iterator[steps.Step]:

@@ -41,8 +41,8 @@ def _read1(raw: Any, size: int) -> bytes:
 
 @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
 @pytest.mark.parametrize("read", ["iter_lines", "iter_content", "content", "stream", "read1", "file"])
-def test_a_file_that_was_put_back_is_read_to_its_end(way: Way, framing: Any, read: str) -> None:
-    """A body that a cache has read, and put back as a file that nobody closes, comes once, and its end is its end."""
+def test_a_body_replaced_by_a_file_is_read_to_its_end(way: Way, framing: Any, read: str) -> None:
+    """A body that a cache has read and replaced with an unclosed file comes once, and its end is the end."""
     readers = {
         "iter_lines": lambda response: b"\n".join([*response.iter_lines(), b""]),
         "iter_content": lambda response: b"".join(response.iter_content(100)),
@@ -66,7 +66,7 @@ def test_a_file_that_was_put_back_is_read_to_its_end(way: Way, framing: Any, rea
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_file_that_was_put_back_is_still_decoded(way: Way, encoding: str) -> None:
+def test_a_body_replaced_by_a_compressed_file_is_decoded(way: Way, encoding: str) -> None:
     """What was put back as it came over the wire is decoded when it is read."""
 
     def act(session: requests.Session, server: FaultServer) -> bytes:
@@ -77,7 +77,7 @@ def test_a_file_that_was_put_back_is_still_decoded(way: Way, encoding: str) -> N
     assert way.alike(act, encoded(LINES, encoding)) == LINES
 
 
-def test_a_stream_of_a_model_that_was_put_back(way: Way) -> None:
+def test_a_model_stream_replaced_by_a_file_is_read_to_its_end(way: Way) -> None:
     """The same for a streamed answer."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -89,7 +89,7 @@ def test_a_stream_of_a_model_that_was_put_back(way: Way) -> None:
 
 
 @pytest.mark.parametrize("size", [100, None])
-def test_a_piece_without_a_size_of_a_file_that_was_put_back(way: Way, size: int | None) -> None:
+def test_an_unsized_read_of_a_replaced_body_ends(way: Way, size: int | None) -> None:
     """Reading such a file as one piece ends as well."""
     with FaultServer([reply(LINES)]) as server, way.session() as session:
         response = session.get(server.url, stream=True)
@@ -113,7 +113,7 @@ def test_events_that_are_read_below_urllib3_come_at_once(way: Way) -> None:
     assert way.alike(act, first) == b"data: second\n\n"
 
 
-def test_chunks_that_are_read_below_urllib3(way: Way) -> None:
+def test_chunks_read_below_urllib3_are_whole(way: Way) -> None:
     """A library that reads one byte of ``raw``, and from ``raw._fp`` what is left of its chunk, has whole chunks."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -127,7 +127,7 @@ def test_chunks_that_are_read_below_urllib3(way: Way) -> None:
     assert way.alike(act, reply(LINES, framing="chunked")) == LINES
 
 
-def test_what_stands_below_has_the_head_of_the_response(way: Way) -> None:
+def test_the_object_below_raw_has_the_head_of_the_response(way: Way) -> None:
     """Status, reason, version, headers, framing and length are those of the response that was read from the wire."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -204,7 +204,7 @@ def test_a_plain_connection_shows_no_certificate(way: Way) -> None:
         assert {one.connection for one in server.requests} == {1}
 
 
-def test_a_failure_comes_out_of_a_read_below(way: Way) -> None:
+def test_a_cut_body_raises_in_a_read_below_urllib3(way: Way) -> None:
     """What is cut is never taken for whole, by whichever way it is read."""
     cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
     for read in (
@@ -251,7 +251,7 @@ class _Listening(HTTPAdapter):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_adapter_that_listens_hears_all_of_a_body(way: Way, stream: bool) -> None:
+def test_an_adapter_that_records_gets_the_whole_body(way: Way, stream: bool) -> None:
     """Whatever the framing, for an answer of a model as for a file; and nothing is kept of what was cut."""
     cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
     framings: list[Any] = ["length", "chunked", "close"]
@@ -349,10 +349,8 @@ class _ReplayedTls(_Replays, HTTPSConnection):
     """The same for https."""
 
 
-def test_connections_that_were_put_in_place_of_urllib3s_own(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While they are there, nothing goes anywhere else, in new pools and in those that there were; afterwards all is as
-    before.
-    """
+def test_connection_classes_replaced_by_another_library_are_used(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While they are there, every request uses them, in new pools and in old ones; afterwards all is as before."""
     with FaultServer([reply(b"before"), "healthy"]) as server, way.session() as session:
         assert session.get(server.url).content == b"before"
         with monkeypatch.context() as patched:

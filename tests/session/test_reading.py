@@ -114,7 +114,7 @@ def test_a_body_reads_the_same(way: Way, framing: Framing) -> None:
 
 
 @pytest.mark.parametrize("framing", ["length", "close"])
-def test_raw_and_then_the_rest(way: Way, framing: Framing) -> None:
+def test_content_after_raw_has_the_rest(way: Way, framing: Framing) -> None:
     """What ``raw`` has given is not in the ``content`` that is read after it."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -126,7 +126,7 @@ def test_raw_and_then_the_rest(way: Way, framing: Framing) -> None:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_loaded_body_reads_the_same(way: Way, framing: Framing) -> None:
-    """Without ``stream``, too: also what is empty in ``raw`` then is empty."""
+    """Without ``stream``, ``raw`` is empty where it is empty in plain requests."""
     names = [name for name in READS if name not in _NOT_LOADED]
     way.alike(_all(*names, stream=False), reply(TEXT.encode() * 9), framing=framing)
 
@@ -137,10 +137,10 @@ _COMPRESSED = ("content", "iter_lines", "iter_content of 10", "iter_content of N
 @each("encoding", ["gzip", "deflate", "raw"])
 @each("stream", [True, False])
 @each("framing", FRAMINGS)
-def test_compressed_bodies_are_undone_where_requests_does_it(
+def test_compressed_bodies_are_decoded_where_requests_decodes(
     way: Way, stream: bool, encoding: str, framing: Framing
 ) -> None:
-    """A gzip or deflate body comes out decoded of the response, and as it was sent of ``raw``."""
+    """A gzip or deflate body comes decoded out of the response, and as it was sent out of ``raw``."""
     body = LINES * 10
     seen = way.alike(_all(*_COMPRESSED, stream=stream), encoded(body, encoding), framing=framing)
     assert seen["content"] == body
@@ -174,7 +174,7 @@ def test_a_body_that_is_no_gzip_is_refused_alike(way: Way, stream: bool) -> None
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("status", [204, 304, 205])
-def test_answers_without_a_body(way: Way, status: int, stream: bool) -> None:
+def test_answers_without_a_body_keep_their_connection(way: Way, status: int, stream: bool) -> None:
     """204 and 304 have no body, and their connection is used again."""
     script = headless(status) if status != 205 else reply(b"", status=205, framing="length")
 
@@ -217,7 +217,7 @@ def test_a_large_download_is_exact(way: Way, framing: Framing, stream: bool) -> 
     assert way.alike(act, reply(body, pieces=40), framing=framing)
 
 
-def test_json_and_its_failure(way: Way) -> None:
+def test_json_parses_or_raises_requests_own_error(way: Way) -> None:
     """``json()`` parses, and raises requests' own error for what is none."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -228,7 +228,7 @@ def test_json_and_its_failure(way: Way) -> None:
     assert way.alike(act, reply(b'{"a": [1, "\xc3\xa9"]}'), reply(b"{no")) == {"a": [1, "é"]}
 
 
-def test_leaving_a_body_early(way: Way) -> None:
+def test_a_response_closed_early_says_so(way: Way) -> None:
     """A response that is closed early, by ``close`` or its block, says so; the next call has its own answer."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -262,7 +262,7 @@ _AFTER: dict[str, Callable[[requests.Response], bytes]] = {
 @each("framing", FRAMINGS)
 @each("encoding", ["gzip", None])
 @each("after", _AFTER)
-def test_a_part_of_a_closed_body_is_no_answer(way: Way, framing: Framing, encoding: str | None, after: str) -> None:
+def test_a_closed_body_hands_out_nothing_more(way: Way, framing: Framing, encoding: str | None, after: str) -> None:
     """Nothing more of a body that was closed before its end is handed out, whatever was decoded of it. A compressed
     body whose length was announced raises an error, as with plain requests.
     """

@@ -35,7 +35,7 @@ BEFORE_CONTENT = {
 
 
 @pytest.mark.parametrize("script", BEFORE_CONTENT)
-def test_a_failure_before_content_is_not_seen(way: Way, script: str) -> None:
+def test_a_failure_before_content_is_recovered_from(way: Way, script: str) -> None:
     """The caller gets the whole answer of the second attempt, of two requests; with ``stream=True`` and without."""
 
     def ask(stream: bool) -> None:
@@ -55,9 +55,9 @@ def test_a_failure_before_content_is_not_seen(way: Way, script: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_stall_is_not_seen_in_any_shape(way: Way, shape: str) -> None:
-    """Silence before the headers, behind them and behind the events that carry nothing: three attempts, one answer, and
-    nothing of the first two in it; in every framing.
+def test_a_stall_before_content_is_recovered_from_in_any_dialect(way: Way, shape: str) -> None:
+    """Silence before the headers, behind them and behind lifecycle events: three attempts, one answer, and no event of
+    the first two in it, in every framing.
     """
 
     def ask(framing: Framing) -> None:
@@ -97,7 +97,7 @@ def test_resets_without_end_are_a_connection_error(way: Way, stream: bool) -> No
         assert len(server.requests) == 3
 
 
-def test_keep_alives_alone_are_no_reason_to_send_again(way: Way) -> None:
+def test_keep_alives_alone_end_at_first_content_without_a_resend(way: Way) -> None:
     """A provider that is at work and says nothing ends at ``first_content``, after one request."""
     limits = Limits(first_content=SOON)
     with FaultServer(f"keepalive-only:every={BEAT}") as server, way.session(limits=limits) as session:
@@ -124,7 +124,7 @@ def test_the_last_status_is_the_answer(way: Way, stream: bool) -> None:
             response.raise_for_status()
 
 
-def test_what_the_provider_asks_for_is_waited(way: Way) -> None:
+def test_retry_after_is_kept(way: Way) -> None:
     """``Retry-After`` is kept to; beyond the cap the response comes at once, with the header."""
     scripts = [f"retry-after:value={LIMIT}", "healthy", "retry-after:value=3600"]
     with FaultServer(scripts) as server, way.session() as session:
@@ -158,7 +158,7 @@ def test_a_loaded_stream_may_be_sent_again_once_after_content(way: Way, script: 
 
 
 @pytest.mark.parametrize("tool", ["mcp", "teleport"])
-def test_tools_with_side_effects_are_not_set_off_twice(way: Way, tool: str) -> None:
+def test_tools_with_side_effects_stop_a_resend(way: Way, tool: str) -> None:
     """A request with a tool that the provider runs, or an unknown one, asks for a person's word after one attempt."""
     with FaultServer("silent") as server, way.session(limits=Limits(ttfb=LIMIT)) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(tools=[{"type": tool}]))
@@ -214,7 +214,7 @@ def test_a_plain_model_call_has_a_limit_by_default(way: Way) -> None:
     ]
 
 
-def test_none_means_none(way: Way) -> None:
+def test_retry_none_surfaces_the_first_failure(way: Way) -> None:
     """With ``Retry.none()`` the first failure surfaces, for a loop of the user's own."""
     once = Limits(ttfb=LIMIT)
     with FaultServer(["silent", "healthy"]) as server, way.session(limits=once, retry=Retry.none()) as session:
@@ -222,7 +222,7 @@ def test_none_means_none(way: Way) -> None:
         assert len(server.requests) == 1
 
 
-def test_sinks_and_notices_hear_of_it(way: Way) -> None:
+def test_a_recovered_call_is_one_record_and_one_notice(way: Way) -> None:
     """A recovered call is one record at the sinks, and its resend a notice."""
     records: list[llmwatch.CallRecord] = []
     notices: list[object] = []
@@ -236,10 +236,10 @@ def test_sinks_and_notices_hear_of_it(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_is_no_silence(way: Way, monkeypatch: pytest.MonkeyPatch, stream: bool, status: int) -> None:
-    """A model call that is redirected is not sent again because the redirect's body does not come: that is given the
-    time of an error's.
-    """
+def test_an_unread_redirect_body_causes_no_resend(
+    way: Way, monkeypatch: pytest.MonkeyPatch, stream: bool, status: int
+) -> None:
+    """A redirect whose body does not come gets the time of an error body, and the model call is not resent."""
     monkeypatch.setattr(machine, "ERROR_BODY", LIMIT * 2)
     slow = Script.of("slow", steps.Head(status, [("Location", "/moved")], "length", 10), steps.Hang())
     with FaultServer(slow) as server, way.session(limits=LIMITS) as session:
@@ -248,9 +248,9 @@ def test_a_redirect_is_no_silence(way: Way, monkeypatch: pytest.MonkeyPatch, str
         assert len(server.requests) == 1
 
 
-def test_a_sink_and_a_callback_may_make_calls_themselves(way: Way) -> None:
-    """What posts records or notices somewhere, through a watched session, is not told of its own calls, which would
-    never come to an end; everybody else is.
+def test_sinks_and_callbacks_are_not_told_of_their_own_calls(way: Way) -> None:
+    """A sink that posts records through a watched session would otherwise never come to an end; other sinks are
+    told.
     """
     heard: list[llmwatch.CallRecord] = []
     notices: list[object] = []

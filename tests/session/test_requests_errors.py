@@ -73,8 +73,10 @@ def test_every_class_has_its_counterpart() -> None:
 
 @sample
 @each("response", [None, RESPONSE], ids=["before", "in the body"])
-def test_it_is_both(error: errors.LLMWatchError, response: Any) -> None:
-    """It can be caught as either, also by the ``OSError`` that requests' errors are, and knows request and response."""
+def test_an_error_is_llmwatchs_and_requests_at_once(error: errors.LLMWatchError, response: Any) -> None:
+    """The error can be caught as either, also as the ``OSError`` that requests' errors are, and has request and
+    response.
+    """
     found: Any = as_requests(error, REQUEST, response)
     assert isinstance(found, type(error))
     assert isinstance(found, THEIRS[type(error).__name__][response is not None])
@@ -86,7 +88,7 @@ def test_it_is_both(error: errors.LLMWatchError, response: Any) -> None:
 
 
 @sample
-def test_nothing_is_lost(error: errors.LLMWatchError) -> None:
+def test_an_error_keeps_fields_recovery_partial_and_cause(error: errors.LLMWatchError) -> None:
     """Fields, the recovery, what was delivered, and the cause go along."""
     given = copy.copy(error)
     given.recovery = Recovery(
@@ -104,7 +106,9 @@ def test_nothing_is_lost(error: errors.LLMWatchError) -> None:
 @sample
 @each("response", [None, RESPONSE])
 @each("again", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
-def test_a_round_trip(error: errors.LLMWatchError, response: Any, again: Any) -> None:
+def test_an_error_survives_pickle_without_request_and_response(
+    error: errors.LLMWatchError, response: Any, again: Any
+) -> None:
     """Pickled or copied it is the same, without the request, which holds headers, and the response."""
     found: Any = as_requests(error, REQUEST, response)
     found.partial = "Once"
@@ -114,7 +118,7 @@ def test_a_round_trip(error: errors.LLMWatchError, response: Any, again: Any) ->
     assert str(back) == str(found)
 
 
-def test_what_was_cancelled_stays_what_it_is() -> None:
+def test_a_cancellation_becomes_no_error_of_requests() -> None:
     """Neither a cancellation nor the root becomes one of requests' errors, and what is both already comes back."""
     for error in (errors.Cancelled("gone", by="user"), errors.LLMWatchError("odd")):
         assert as_requests(error, REQUEST, None) is error
@@ -138,7 +142,9 @@ def test_what_was_cancelled_stays_what_it_is() -> None:
         (errors.ConfigError("x"), (ValueError, exceptions.InvalidURL)),
     ],
 )
-def test_the_finer_ones(error: errors.LLMWatchError, kinds: tuple[type[BaseException], ...]) -> None:
+def test_errors_that_requests_and_python_distinguish_stay_distinct(
+    error: errors.LLMWatchError, kinds: tuple[type[BaseException], ...]
+) -> None:
     """What requests and Python tell apart is told apart."""
     assert all(isinstance(as_requests(error, REQUEST, None), kind) for kind in kinds)
     body = as_requests(error, REQUEST, RESPONSE)

@@ -47,7 +47,7 @@ def fails(module: Any, session: requests.Session, url: str, body: Any = CHAT) ->
     return caught.value
 
 
-def test_it_is_not_multiplied(way: Way, serve: Any) -> None:
+def test_a_librarys_retry_is_not_multiplied_with_ours(way: Way, serve: Any) -> None:
     """Three requests for each call, and not three for each of the library's two; both errors tell the same."""
     server, module = serve("reset-before-response"), once_more(_DASHSCOPE)
     with way.session(limits=Limits(ttfb=LONG), retry=AT_ONCE) as session:
@@ -64,7 +64,7 @@ def test_it_is_not_multiplied(way: Way, serve: Any) -> None:
             assert len(error.record.attempts) == 3
 
 
-def test_a_loop_of_the_users_is_sent(way: Way, serve: Any) -> None:
+def test_a_users_own_loop_is_sent_each_time(way: Way, serve: Any) -> None:
     """The same function in a module of the user's, and a loop around a call, are asked for each time."""
     server, other = serve("reset-before-response"), serve("reset-before-response")
     with way.session(limits=Limits(ttfb=LONG), retry=AT_ONCE) as session:
@@ -75,7 +75,7 @@ def test_a_loop_of_the_users_is_sent(way: Way, serve: Any) -> None:
     assert (len(server.requests), len(other.requests)) == (6, 6)
 
 
-def test_a_retry_that_asks_for_something_else_is_sent(way: Way, serve: Any) -> None:
+def test_a_librarys_retry_of_another_request_is_sent(way: Way, serve: Any) -> None:
     """Only the very same request is known."""
     server, module = serve(*["reset-before-response"] * 3, "healthy"), once_more(_DASHSCOPE)
     bodies = iter([CHAT, {**CHAT, "model": "another"}])
@@ -84,8 +84,8 @@ def test_a_retry_that_asks_for_something_else_is_sent(way: Way, serve: Any) -> N
         assert (response.status_code, len(server.requests)) == (200, 4)
 
 
-def test_a_success_is_no_failure(way: Way, serve: Any) -> None:
-    """What failed elsewhere in the library's call is retried by the library as ever."""
+def test_a_retry_after_a_success_is_sent(way: Way, serve: Any) -> None:
+    """A failure elsewhere in the library's call is retried by the library as without llmwatch."""
     server, module = serve(), once_more(_DASHSCOPE)
     with way.session(limits=Limits(ttfb=LONG), retry=AT_ONCE) as session:
         tries: list[int] = []
@@ -109,7 +109,7 @@ def test_without_a_watched_session_nothing_changes(serve: Any) -> None:
     assert len(server.requests) == 2
 
 
-def test_the_first_try_is_none() -> None:
+def test_the_first_try_is_no_retry() -> None:
     """Only the second is a retry."""
     seen: list[bool] = []
 
@@ -122,8 +122,8 @@ def test_the_first_try_is_none() -> None:
     assert seen == [False, True]
 
 
-def test_the_error_of_the_first_try_is_let_go() -> None:
-    """To look at the library's variables keeps none of them: the error goes without a garbage collection."""
+def test_the_error_of_the_first_try_is_freed() -> None:
+    """Looking at the library's variables keeps none of them alive."""
     module, errors = once_more(_DASHSCOPE), []
 
     def send() -> bool:

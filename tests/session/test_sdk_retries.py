@@ -29,7 +29,7 @@ def failure() -> WatchTimeout:
         return error
 
 
-def test_every_retry_in_turn_is_known() -> None:
+def test_every_retry_of_the_sdk_is_recognised() -> None:
     """The first, the second and so on, with the same error each time."""
     repeats = Repeats()
     repeats.failed(sending(), failure())
@@ -40,7 +40,7 @@ def test_every_retry_in_turn_is_known() -> None:
 
 
 @pytest.mark.parametrize("count", [0, None, 2, 3, -1, "one", "", "١", "9" * 30])
-def test_another_count_is_another_request(count: object) -> None:
+def test_a_count_that_does_not_follow_is_another_request(count: object) -> None:
     """A call made again on purpose counts from 0; one without a count, or with one that does not follow, is sent."""
     repeats = Repeats()
     repeats.failed(sending(), failure())
@@ -58,12 +58,12 @@ def test_another_request_is_sent(other: Sending) -> None:
     assert repeats.known(other) is None
 
 
-def test_nothing_has_failed() -> None:
+def test_a_retry_after_a_status_is_not_recognised() -> None:
     """A retry after a status is none of an exception's."""
     assert Repeats().known(sending(1)) is None
 
 
-def test_another_thread_has_its_own() -> None:
+def test_failures_are_remembered_per_thread() -> None:
     """The same request of another thread did not fail."""
     repeats, found = Repeats(), []
     repeats.failed(sending(), failure())

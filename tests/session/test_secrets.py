@@ -91,16 +91,16 @@ def test_no_secret_comes_out_of_a_failed_call(
     assert told
 
 
-def test_nor_where_nothing_was_sent(way: Way) -> None:
-    """A connection that is refused, and a host that is not known, say no more than host and port."""
+def test_no_secret_comes_out_of_an_unsent_call(way: Way) -> None:
+    """A connection that is refused, and an unknown host, name host and port alone."""
     with refused_port() as port, way.session(retry=Retry.none()) as session:
         for url in (f"http://127.0.0.1:{port}/v1", "http://no-such-host.invalid/v1"):
             said = _said(caught(requests.ConnectionError, _call, session, url))
             assert [secret for secret in (KEY, QUERY, PASSWORD, PROMPT) if secret in said] == []
 
 
-def test_nor_of_a_call_that_goes_well(way: Way) -> None:
-    """The record of a good call names the place, and neither query nor credentials."""
+def test_no_secret_is_in_the_record_of_a_good_call(way: Way) -> None:
+    """The record has the path, and neither query nor credentials."""
     told: list[llmwatch.CallRecord] = []
     with FaultServer() as server, way.session(sinks=[told.append]) as session:
         _call(session, server.chat_url)

@@ -78,7 +78,7 @@ def _by_text(response: requests.Response, seen: list[bytes]) -> None:
 
 @pytest.mark.parametrize("consume", [_by_lines, _by_content, _by_raw, _by_raw_read, _by_text])
 @pytest.mark.parametrize("script", CASES)
-def test_a_failure_after_content_is_both_sides_error(script: str, consume: Consume) -> None:
+def test_a_failure_after_content_is_llmwatchs_and_requests_error(script: str, consume: Consume) -> None:
     """However the body is read: the exception is requests' and ours, with the request, the response, what may be done
     now, and the record; after everything that came before it, and after one request.
     """
@@ -143,9 +143,9 @@ SECOND_LOOKS: dict[str, Callable[[requests.Response], object]] = {
 
 
 @pytest.mark.parametrize("script", [*CASES, "headers"])
-def test_a_body_that_broke_is_no_success_at_the_second_look(way: Way, script: str) -> None:
-    """Whoever catches the error and looks at the response again, by whichever way, gets the error again and not the
-    half that came; also once the response was closed.
+def test_a_broken_body_raises_at_every_read(way: Way, script: str) -> None:
+    """A caller that catches the error and reads the response again gets the error again and not the half that came,
+    also once the response was closed.
     """
     path = "/stream" if script == "headers" else ""
     with FaultServer("short-length" if path else script) as server, way.session(limits=LIMITS) as session:
@@ -161,8 +161,8 @@ def test_a_body_that_broke_is_no_success_at_the_second_look(way: Way, script: st
 
 
 @pytest.mark.parametrize("raised", [ValueError("odd"), KeyboardInterrupt()], ids=repr)
-def test_a_read_that_something_else_broke_off_is_no_end(raised: BaseException) -> None:
-    """What a stand-in for the network raises, or Ctrl-C, comes out once as it is; what was not read stays missing."""
+def test_a_read_broken_off_by_a_foreign_exception_is_no_end(raised: BaseException) -> None:
+    """An exception of a stand-in for the network, or Ctrl-C, comes out once as it is; the unread bytes stay missing."""
 
     class Interrupted:
         left: ClassVar[list[Any]] = [[b"half"], raised]
@@ -219,7 +219,7 @@ def _legacy_agent(
         "eof-without-terminal",
     ],
 )
-def test_a_legacy_retry_loop_sees_what_it_knows(way: Way, script: str) -> None:
+def test_a_users_retry_loop_catches_requests_errors(way: Way, script: str) -> None:
     """A loop that catches time-outs, connection errors and broken bodies sends again as it always did."""
     with FaultServer([script, script, "healthy"]) as server, way.session() as session:
         lines, tried = _legacy_agent(session, server.chat_url, 5)
@@ -227,7 +227,7 @@ def test_a_legacy_retry_loop_sees_what_it_knows(way: Way, script: str) -> None:
         assert (tried, len(server.requests)) == (3, 3)
 
 
-def test_a_legacy_retry_loop_multiplies_what_never_answers(way: Way) -> None:
+def test_a_users_retry_loop_multiplies_the_attempts(way: Way) -> None:
     """Beneath a loop of the user's own each of its rounds is a call: rounds times attempts."""
     with FaultServer("silent") as server, way.session() as session:
         caught(requests.Timeout, _legacy_agent, session, server.chat_url, 2, LIMIT)
@@ -295,7 +295,7 @@ def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None
 
 
 @pytest.mark.parametrize("script", ["short-length", "stall-after-content"])
-def test_a_body_that_requests_reads_itself_raises_the_same(way: Way, script: str) -> None:
+def test_a_loaded_body_raises_the_same_error(way: Way, script: str) -> None:
     """Without ``stream=True`` the body is read before there is a response; what breaks in it is what it is with it."""
     kind = ChunkedEncodingError if script == "short-length" else requests.ConnectionError
     with FaultServer(script) as server, way.session(limits=LIMITS, retry=llmwatch.Retry.none()) as session:

@@ -68,7 +68,7 @@ def _everybody(session: requests.Session, server: FaultServer, rounds: int) -> l
     return [running.result(LONG) for running in [in_thread(one, number) for number in range(THREADS)]]
 
 
-def test_a_hundred_threads_on_one_session(way: Way) -> None:
+def test_a_hundred_threads_on_one_session_get_their_own_answers(way: Way) -> None:
     """Streams, plain calls and downloads of a hundred threads at once: the right answers, one request each."""
     with FaultServer(_personal(0)) as server, way.session(limits=Limits(connect=LONG)) as session:
         for said, heard in _everybody(session, server, ROUNDS):
@@ -77,7 +77,7 @@ def test_a_hundred_threads_on_one_session(way: Way) -> None:
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers are gone")
 
 
-def test_a_hundred_threads_and_a_server_that_resets(way: Way) -> None:
+def test_a_hundred_threads_recover_from_resets(way: Way) -> None:
     """Where every seventh request is reset, each answer is still the right one, and each loss cost one request."""
     records: list[llmwatch.CallRecord] = []
     settings: dict[str, Any] = {"limits": Limits(connect=LONG), "sinks": [records.append]}
@@ -90,7 +90,7 @@ def test_a_hundred_threads_and_a_server_that_resets(way: Way) -> None:
         assert lost == len(server.requests) // 7
 
 
-def test_threads_that_share_an_adapter(way: Way) -> None:
+def test_threads_may_share_an_adapter_between_sessions(way: Way) -> None:
     """Two watching adapters around one, and a plain session on it beside them, do not get into each other's way."""
     adapter = HTTPAdapter(pool_maxsize=4)
 
@@ -112,7 +112,7 @@ def test_threads_that_share_an_adapter(way: Way) -> None:
         assert len(server.requests) == 36 * 4
 
 
-def test_the_first_calls_of_an_adapter_all_at_once(way: Way) -> None:
+def test_concurrent_first_calls_of_an_adapter_are_all_watched(way: Way) -> None:
     """An adapter whose first calls come from many threads is made watchable once, and every call is watched."""
     with FaultServer(_personal(0)) as server:
         for _ in range(10):

@@ -103,7 +103,7 @@ def test_a_large_upload_arrives_whole(way: Way) -> None:
 LIMITS = Limits(connect=SOON, send=SOON, stale=SOON, ttfb=LONG)
 
 
-def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
+def test_a_slowly_read_upload_is_not_killed(way: Way) -> None:
     """An upload takes as long as it takes: it is not killed for being slow, only for standing still."""
     limits = Limits(send=SOON, ttfb=LONG)
     slowly = f"slow-upload:size=131072,every={2 * BEAT}"
@@ -118,7 +118,7 @@ def test_an_upload_that_is_read_slowly_lives(way: Way) -> None:
 
 
 @pytest.mark.parametrize("body", ["bytes", "file", "generator"])
-def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -> None:
+def test_a_stalled_upload_ends_at_send(way: Way, body: str, tmp_path: Path) -> None:
     """Where the server takes no more, it ends at ``send``, after one try, since something was sent."""
     with (tmp_path / "upload").open("wb") as sparse:
         sparse.truncate(64 << 20)
@@ -135,10 +135,8 @@ def test_an_upload_that_stands_still_ends(way: Way, body: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["generator", "pipe"])
-def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
-    """A log that is sent while it is written, from a generator or a pipe, is no silence of the server's: no limit runs
-    meanwhile.
-    """
+def test_no_limit_runs_while_a_generator_makes_the_body(way: Way, kind: str) -> None:
+    """A body that is sent while it is written, from a generator or a pipe, is no silence of the server's."""
 
     def pieces() -> Iterator[bytes]:
         for word in (b"one ", b"two"):
@@ -162,8 +160,8 @@ def test_whoever_makes_the_body_may_take_his_time(way: Way, kind: str) -> None:
         assert response.content == b"one two"
 
 
-def test_what_the_maker_of_a_body_raises_is_heard(way: Way) -> None:
-    """An exception of a generator comes out as it is, and what was begun is no whole request."""
+def test_an_exception_of_a_body_generator_comes_out(way: Way) -> None:
+    """The exception comes out as it is, and the request is left incomplete."""
 
     def pieces() -> Iterator[bytes]:
         yield b"one"
@@ -191,8 +189,8 @@ def test_a_prepared_request_can_be_sent(way: Way) -> None:
     assert way.alike(act, echo()) == [b'{"a": 1}'] * 2
 
 
-def test_somebody_elses_large_data_are_not_parsed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large JSON document that holds no prompt is sent as it is: looking into it would take many times its size."""
+def test_a_large_document_without_a_prompt_is_not_parsed(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large JSON document without a prompt is sent as it is: parsing it would take many times its size."""
     body = b'{"rows": [' + b'{"a": 1},' * 700_000 + b"{}]}"
 
     def refuse(*args: Any, **kwargs: Any) -> Any:

@@ -179,7 +179,7 @@ def _read(session: requests.Session, server: FaultServer, wire: Wire) -> tuple[r
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_a_wire_that_nobody_reads_is_handed_on_as_it_comes(way: Way, name: str) -> None:
+def test_an_unknown_wire_is_handed_on_as_it_comes(way: Way, name: str) -> None:
     """The same bytes after one request, each piece before the next is sent; and the same with a session of requests'
     own, and without ``stream=True``.
     """
@@ -208,8 +208,8 @@ def registered() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_registered_url_is_read_as_it_comes(way: Way) -> None:
-    """Whatever its body says, and although its answer is none of a dialect."""
+def test_a_registered_url_is_handed_on_as_it_comes(way: Way) -> None:
+    """Whatever its request says, and although its answer is of no dialect."""
     wire = Wire("/own/thing", [b"id:1\n:HTTP_STATUS/200\n" + _data(word=word) for word in WORDS], body={"q": 1})
     with FaultServer(_gated(wire)) as server, way.session() as session:
         assert _read(session, server, wire)[1] == b"".join(wire.pieces)
@@ -217,8 +217,8 @@ def test_a_registered_url_is_read_as_it_comes(way: Way) -> None:
 
 
 @pytest.mark.parametrize("name", ["events of another make", "lines of another make", "sound", "text"])
-def test_a_cut_or_silence_in_such_a_wire_is_one(way: Way, name: str) -> None:
-    """Its framing and its silence are judged as ever: after one request, behind the bytes that came before."""
+def test_a_cut_or_silence_in_an_unknown_wire_is_an_error(way: Way, name: str) -> None:
+    """Its framing and its silence are judged as in every body: after one request, behind the bytes that came before."""
     wire = WIRES[name]
     for script, kind in (
         (_said(wire.pieces, content_type=wire.content_type, ends=False, then=[steps.Close()]), llmwatch.StreamCut),
@@ -232,8 +232,8 @@ def test_a_cut_or_silence_in_such_a_wire_is_one(way: Way, name: str) -> None:
             assert (b"".join(seen), len(server.requests)) == (b"".join(wire.pieces), 1)
 
 
-def test_no_limit_on_content_holds_for_such_a_wire(way: Way) -> None:
-    """What cannot be read cannot be missed: it takes as long as bytes come."""
+def test_an_unknown_wire_has_no_limits_on_content(way: Way) -> None:
+    """Content that cannot be read has no limit: the call takes as long as bytes come."""
     limits = Limits(first_event=SOON, first_content=SOON, progress=SOON, stale=LONG)
     wire = WIRES["text"]
     script = _said(wire.pieces, content_type=wire.content_type, waits=SOON)
@@ -243,7 +243,7 @@ def test_no_limit_on_content_holds_for_such_a_wire(way: Way) -> None:
 
 
 @pytest.mark.parametrize("said", [b": hi\n\n", b"event: ping\ndata: {}\n\n", b"\n\n\n", b'data: {"type": "ping"}\n\n'])
-def test_keep_alives_show_no_wire(way: Way, said: bytes) -> None:
+def test_silence_after_keep_alives_is_recovered_from(way: Way, said: bytes) -> None:
     """Silence behind them is recovered from as if nothing had come."""
     script = _said([said], then=[steps.Hang()])
     with FaultServer([script, "healthy"]) as server, way.session(limits=Limits(stale=SOON)) as session:
@@ -286,8 +286,10 @@ WRONG: dict[str, tuple[list[bytes], str, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_with_an_answer_is_the_programs_to_read(way: Way, name: str) -> None:
-    """Byte for byte, with its status, after one request; the record says what was wrong, and that it was handed on."""
+def test_a_wrong_answer_is_handed_on_byte_for_byte(way: Way, name: str) -> None:
+    """The bytes come with their status, after one request; the record says what was wrong, and that the answer was
+    handed on.
+    """
     pieces, content_type, error = WRONG[name]
     for stream in (True, False):
         script = _said(pieces, content_type=content_type)
@@ -308,8 +310,10 @@ def test_what_is_wrong_with_an_answer_is_the_programs_to_read(way: Way, name: st
         ([ANSWER[0], ANSWER[1][:-9]], llmwatch.StreamTruncated),
     ],
 )
-def test_an_answer_without_its_end_is_none(way: Way, pieces: list[bytes], kind: type[LLMWatchError]) -> None:
-    """A dialect that was seen is held to its end, whatever else was wrong before."""
+def test_an_answer_without_its_terminal_event_is_an_error(
+    way: Way, pieces: list[bytes], kind: type[LLMWatchError]
+) -> None:
+    """A dialect that was recognised needs its end, whatever else was wrong before."""
     with FaultServer([_said(pieces), "healthy"]) as server, way.session() as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
         error = caught(requests.exceptions.ChunkedEncodingError, lambda: response.content)
@@ -336,7 +340,7 @@ MESSAGES = b'event: message_start\ndata: {"type": "message_start", "message": {"
         [b": hello\n\nid: 7\n"],
     ],
 )
-def test_an_opening_without_more_is_sent_again(way: Way, pieces: list[bytes]) -> None:
+def test_an_answer_cut_in_its_opening_is_resent(way: Way, pieces: list[bytes]) -> None:
     """Nothing of it was handed out, and what was cut is never an answer."""
     with FaultServer([_said(pieces), "healthy"]) as server, way.session() as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
@@ -355,7 +359,7 @@ def test_half_a_frame_is_sent_again(way: Way, cut: int) -> None:
         assert (record_of(response).outcome, len(server.requests)) == ("recovered", 2)
 
 
-def test_one_line_of_a_stream_is_no_document(way: Way) -> None:
+def test_one_line_of_an_ndjson_stream_is_a_cut_stream(way: Way) -> None:
     """A piece of an answer, in lines, is of one that was cut; so is Ollama's own line."""
     for line in (
         _line(choices=[{"index": 0, "delta": {"content": "hi"}}]),
@@ -369,8 +373,8 @@ def test_one_line_of_a_stream_is_no_document(way: Way) -> None:
             assert len(server.requests) == 1
 
 
-def test_a_stream_in_one_encoding_over_another_is_read(way: Way) -> None:
-    """Its bytes are handed on as they come, and its events are read: a cut in it is one."""
+def test_a_doubly_encoded_stream_is_decoded(way: Way) -> None:
+    """Its bytes are handed on as they come, and its events are read: a cut in it is an error."""
     packed = gzip.compress(gzip.compress(b"".join(ANSWER)))
 
     def coded(data: bytes) -> Script:
@@ -395,8 +399,8 @@ def test_a_stream_in_one_encoding_over_another_is_read(way: Way) -> None:
         assert len(server.requests) == 2
 
 
-def test_a_cut_behind_too_large_an_event_is_one(way: Way) -> None:
-    """What is read no further is still framed."""
+def test_a_cut_after_a_too_large_event_is_an_error(way: Way) -> None:
+    """A body whose events are no longer read is still framed."""
     script = _said([ANSWER[0], _chunk("x" * 5000)], ends=False, then=[steps.Close()])
     with FaultServer([script, "healthy"]) as server, way.session(max_event=2000) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
@@ -414,7 +418,7 @@ def _content(response: requests.Response) -> bytes:
 
 
 @pytest.mark.parametrize("read", [_lines, _content])
-def test_what_comes_behind_the_end_is_handed_on(way: Way, read: Callable[[requests.Response], bytes]) -> None:
+def test_bytes_after_the_terminal_event_are_handed_on(way: Way, read: Callable[[requests.Response], bytes]) -> None:
     """A second end mark, a comment with the costs: in reads of their own, once the end was handed out."""
     behind = [b"data: [DONE]\n\n", b": cost 7\n\n"]
     limits = Limits(drain=PATIENCE)
@@ -425,7 +429,7 @@ def test_what_comes_behind_the_end_is_handed_on(way: Way, read: Callable[[reques
 
 
 @pytest.mark.parametrize("pieces", [ANSWER, [*ANSWER[:3], DONE]])
-def test_a_body_left_open_behind_the_end_is_left_after_a_while(way: Way, pieces: list[bytes]) -> None:
+def test_a_body_left_open_after_the_end_is_closed_after_drain(way: Way, pieces: list[bytes]) -> None:
     """With both marks, and with the end mark alone: success, ``drain`` later."""
     script = _said(pieces, then=[steps.Hang()])
     with FaultServer(script) as server, way.session(limits=Limits(drain=SOON)) as session:
@@ -435,7 +439,7 @@ def test_a_body_left_open_behind_the_end_is_left_after_a_while(way: Way, pieces:
 
 
 @pytest.mark.parametrize("pieces", [ANSWER, [*ANSWER[:3], DONE]])
-def test_who_leaves_at_the_end_mark_has_had_a_whole_answer(way: Way, pieces: list[bytes]) -> None:
+def test_closing_at_the_end_mark_is_a_success(way: Way, pieces: list[bytes]) -> None:
     """Whatever the body does behind it, and whether it was closed or not."""
     script = _said(pieces, then=[steps.Hang()])
     with FaultServer(script) as server, way.session(limits=Limits(drain=SOON)) as session:
