@@ -169,8 +169,8 @@ SDKS = {"openai-chat": _by_openai, "anthropic": _by_anthropic}
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_it_is_delivered_in_every_entry_point(serve: Serve, name: str) -> None:
-    """Each part comes long after the one before; nothing is asked again."""
+def test_content_after_a_finish_mark_is_delivered_in_every_entry_point(serve: Serve, name: str) -> None:
+    """Each part comes long after the one before; nothing is resent."""
     dialect, parts, said = BODIES[name]
     pauses = [piece for each in parts for piece in (each, LIMIT)][:-1]
     script = rebuilt(*pauses, content_type="application/x-ndjson" if dialect == "ndjson" else "text/event-stream")

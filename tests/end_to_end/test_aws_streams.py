@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Connect, Serve
 PATH = "/model/test-model/converse-stream"
 
 
-def test_frames_are_read(serve: Serve, connect: Connect) -> None:
+def test_an_answer_in_frames_is_delivered_event_by_event(serve: Serve, connect: Connect) -> None:
     """A whole answer comes event by event, its usage behind its reason, after one request."""
     server = serve("aws-frames")
     outcome = stream(connect(), server.url + PATH)
@@ -80,7 +80,7 @@ def test_a_damaged_frame_is_malformed(serve: Serve, connect: Connect) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_session_hands_frames_on(serve: Serve) -> None:
+def test_a_session_hands_on_the_frames_as_sent(serve: Serve) -> None:
     """The bytes of a response are the frames as they were sent."""
     server = serve("aws-frames")
     session = llmwatch.Session()
@@ -92,7 +92,7 @@ def test_a_session_hands_frames_on(serve: Serve) -> None:
     assert len(server.requests) == 1
 
 
-def test_cohere_is_read_as_well(serve: Serve, connect: Connect) -> None:
+def test_a_cohere_stream_is_delivered_through_the_same_entry_points(serve: Serve, connect: Connect) -> None:
     """Cohere's events come through the same entry points."""
     server = serve("healthy")
     outcome = stream(connect(), server.url + "/v2/chat")

@@ -40,7 +40,9 @@ def _cancelled(error: Cancelled, by: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent", "keepalive-only", "stall-after-content:tokens=4"])
-def test_a_call_that_waits_or_reads_is_given_up_at_once(serve: Serve, connect: Connect, script: str, way: str) -> None:
+def test_a_cancellation_ends_a_waiting_or_reading_call_at_once(
+    serve: Serve, connect: Connect, script: str, way: str
+) -> None:
     """Another thread ends a call that waits or reads; its caller gets ``Cancelled`` at once and the server sees it
     go.
     """
@@ -67,8 +69,8 @@ def test_a_call_that_waits_or_reads_is_given_up_at_once(serve: Serve, connect: C
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_call_that_backs_off_is_given_up_at_once(serve: Serve, connect: Connect, way: str) -> None:
-    """A cancellation in the back-off ends the call as cancelled: no resend, and the planned one was not carried out."""
+def test_a_cancellation_ends_a_back_off_at_once(serve: Serve, connect: Connect, way: str) -> None:
+    """The call ends as cancelled: no resend, and the planned one was not carried out."""
     give_up, by = WAYS[way]
     server = serve("retry-after:value=60", "healthy")
     backing_off = threading.Event()
@@ -104,7 +106,7 @@ def test_a_token_that_is_set_sends_nothing(serve: Serve, connect: Connect, entry
 
 
 @pytest.mark.parametrize("entry_point", [collect, request])
-def test_the_other_entry_points_are_given_up_alike(serve: Serve, connect: Connect, entry_point: Any) -> None:
+def test_a_token_ends_collect_and_request_too(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A token ends a whole answer and a plain call as it ends a stream."""
     server, token = serve("silent"), CancelToken()
     calling = in_thread(entry_point, connect(), server.chat_url, cancel=token)
@@ -252,7 +254,7 @@ def test_a_token_does_not_keep_calls_that_were_dropped(serve: Serve, connect: Co
 
 
 @pytest.mark.parametrize("moment", range(6))
-def test_whenever_a_cancellation_comes_the_call_ends_once(serve: Serve, connect: Connect, moment: int) -> None:
+def test_a_cancellation_at_any_moment_ends_the_call_once(serve: Serve, connect: Connect, moment: int) -> None:
     """A cancellation at any moment of a healthy call makes it done or cancelled, with one record and no more
     requests.
     """
@@ -285,8 +287,8 @@ def test_cancelling_from_within_the_loop_is_allowed(serve: Serve, connect: Conne
     server.wait_for_closed(1)
 
 
-def test_a_resend_that_is_cancelled_before_it_was_sent_was_not_carried_out(serve: Serve, connect: Connect) -> None:
-    """The worker of a second attempt is at work already, and has sent nothing: the decision behind it says so."""
+def test_a_resend_cancelled_before_its_request_was_not_carried_out(serve: Serve, connect: Connect) -> None:
+    """The worker of a second attempt is at work already and has sent nothing; the decision says so."""
     server, token, asked = serve("status:status=503", "healthy"), CancelToken(), []
 
     def auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

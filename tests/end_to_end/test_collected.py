@@ -9,8 +9,8 @@ from tests.end_to_end.rebuilt import DONE, PATHS, chunk, data, line, messages, n
 from tests.end_to_end.times import LIMIT
 
 
-def test_usage_reason_and_end(serve: Serve, connect: Connect) -> None:
-    """Tokens and reason in our words and the provider's, and which end it was."""
+def test_a_collected_answer_has_usage_reason_and_end(serve: Serve, connect: Connect) -> None:
+    """Tokens, the reason in llmwatch's words and the provider's, and which end it was."""
     usage = data({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}})
     server = serve(
         rebuilt(chunk({"content": "a" * 100}), chunk({}, "stop"), usage, DONE),
@@ -41,10 +41,8 @@ def test_usage_reason_and_end(serve: Serve, connect: Connect) -> None:
     assert (answer.finish_reason, answer.cut, answer.end) == ("stop", False, "finish")
 
 
-def test_the_reason_of_an_empty_answer(serve: Serve, connect: Connect) -> None:
-    """The error for an answer with nothing in it says what the provider gives as its reason, after one request, and
-    that the same one is not worth sending again.
-    """
+def test_the_error_of_an_empty_answer_has_the_providers_reason(serve: Serve, connect: Connect) -> None:
+    """The error comes after one request, and says that resending the same one is not worthwhile."""
     feedback = {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "not that"}
     cases = {
         "gemini": (data({"promptFeedback": feedback}), "PROHIBITED_CONTENT (not that)"),
@@ -74,8 +72,8 @@ def test_a_reason_does_not_repeat_the_prompt(serve: Serve, connect: Connect) -> 
         assert "lazy dog" not in str(error)
 
 
-def test_a_picture_that_only_the_completed_response_has(serve: Serve, connect: Connect) -> None:
-    """It is an answer, after one request, whether the body ends behind it in good order or not."""
+def test_a_picture_in_the_completed_response_alone_is_an_answer(serve: Serve, connect: Connect) -> None:
+    """One request, whether the body ends cleanly behind it or not."""
     picture = {"type": "image_generation_call", "status": "completed", "result": "iVBOR"}
     body = named("response.completed", response={"status": "completed", "output": [picture]})
     for end in ("clean", "cut"):

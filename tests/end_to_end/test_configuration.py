@@ -67,7 +67,7 @@ LIMIT_VARIABLES = [
     ],
     ids=repr,
 )
-def test_a_url_that_cannot_be_meant(connect: Connect, url: Any) -> None:
+def test_an_invalid_url_is_a_config_error(connect: Connect, url: Any) -> None:
     """Every kind of bad URL is a ``ConfigError`` about the URL, also a ``ValueError``, at every entry point and at
     once.
     """
@@ -82,10 +82,10 @@ def test_a_url_that_cannot_be_meant(connect: Connect, url: Any) -> None:
 
 
 @pytest.mark.parametrize("variable", LIMIT_VARIABLES)
-def test_a_variable_of_seconds_that_cannot_be_meant(
+def test_an_invalid_variable_of_seconds_is_a_config_error(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    """A number of seconds that is none is a ``ConfigError`` that names the variable and its value; nothing is sent."""
+    """The error names the variable and its value; nothing is sent."""
     server, client = serve(), connect(retry=None)
     for value in ("soon", "-1", "nan", "inf", "1e999", "1_000", "true", "5s"):
         monkeypatch.setenv(variable, value)
@@ -114,7 +114,7 @@ def test_a_variable_of_seconds_that_cannot_be_meant(
         ("LLMWATCH_MAX_EVENT_BYTES", "-1"),
     ],
 )
-def test_any_other_variable_that_cannot_be_meant(
+def test_any_other_invalid_variable_is_a_config_error(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     """Every entry point reads the environment, and refuses what is invalid by the name of the variable."""
@@ -146,7 +146,7 @@ def test_an_incident_log_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_an_incident_log_that_is_lost_harms_no_call(
+def test_a_lost_incident_log_fails_no_call(
     serve: Serve,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
@@ -178,10 +178,10 @@ def test_an_incident_log_that_is_lost_harms_no_call(
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_a_working_directory_that_is_gone_harms_no_call(
+def test_a_removed_working_directory_fails_no_call(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A log that was named relative to a directory that is taken away is lost like any other."""
+    """A log with a path relative to a directory that is removed is lost like any other."""
     there = tmp_path / "there"
     there.mkdir()
     monkeypatch.chdir(there)
@@ -194,11 +194,11 @@ def test_a_working_directory_that_is_gone_harms_no_call(
     assert [str(there / "incidents.jsonl") in one.getMessage() for one in caplog.records] == [True]
 
 
-def test_a_working_directory_where_no_log_can_be_made_harms_no_call(
+def test_a_working_directory_without_a_writable_log_fails_no_call(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A process that moves to a directory in which its log cannot be opened goes on with the file that it had; a name
-    that was never in order is refused there.
+    """A process that moves to a directory in which its log cannot be opened keeps the file that it had; a name that was
+    never valid is refused there.
     """
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
@@ -240,7 +240,7 @@ def test_a_working_directory_where_no_log_can_be_made_harms_no_call(
         (lambda: Client(notice_every=0), "notice_every"),
     ],
 )
-def test_an_argument_that_cannot_be_meant(make: Any, field: str) -> None:
+def test_an_invalid_argument_is_a_config_error(make: Any, field: str) -> None:
     """An argument's ``ConfigError`` names the argument, and survives pickling."""
     with pytest.raises(ConfigError) as caught:
         make()
@@ -252,7 +252,7 @@ def test_an_argument_that_cannot_be_meant(make: Any, field: str) -> None:
 @pytest.mark.parametrize(
     "timeout", [-1, "soon", (1, 2, 3), (1, -2), True, pytest.param(object(), id="object")], ids=repr
 )
-def test_a_timeout_that_cannot_be_meant(serve: Serve, connect: Connect, timeout: Any) -> None:
+def test_an_invalid_timeout_is_a_config_error(serve: Serve, connect: Connect, timeout: Any) -> None:
     """``timeout=`` is read as strictly as the limits that it stands for, and nothing is sent."""
     server = serve()
     assert isinstance(stream(connect(), server.chat_url, timeout=timeout).error, ConfigError)
@@ -287,7 +287,7 @@ def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(serve: Serve,
 
 
 @pytest.mark.parametrize("name", ["Author\u00eft\u00e9", "X-Bad\r\nInjected"])
-def test_a_header_that_http_does_not_allow(serve: Serve, connect: Connect, name: str) -> None:
+def test_an_invalid_header_is_a_config_error_without_its_value(serve: Serve, connect: Connect, name: str) -> None:
     """A header that cannot be sent is a ``ConfigError`` about headers, without the header's value in it."""
     server = serve()
     error = stream(connect(), server.chat_url, headers={name: "s3cret"}).error
@@ -304,7 +304,7 @@ def test_a_bundle_that_does_not_exist_is_a_configuration_error(connect: Connect)
     assert error.field == "verify"
 
 
-def test_nothing_is_connected_and_no_thread_started_by_making_a_client(serve: Serve) -> None:
+def test_making_a_client_opens_no_connection(serve: Serve) -> None:
     """A client and a stream that nobody enters cost no connection and no request."""
     server = serve()
     before = llmwatch.stats()["workers"]

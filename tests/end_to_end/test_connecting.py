@@ -34,7 +34,7 @@ def test_a_refused_connection_is_tried_again_and_says_so(connect: Connect) -> No
     assert outcome.elapsed < PATIENCE
 
 
-def test_a_provider_that_comes_up_is_recovered(connect: Connect) -> None:
+def test_a_call_recovers_when_the_provider_comes_up(connect: Connect) -> None:
     """A refused connection and then a server on the same port is one recovered call with one request."""
     with FaultServer() as before:
         port = before.port
@@ -77,11 +77,11 @@ def test_an_unknown_host_is_final_and_a_stumbling_resolver_is_not(
     assert len(error.record.attempts) == attempts
 
 
-def test_a_resolver_that_hangs_does_not_hold_the_caller(
+def test_a_hanging_resolver_frees_the_caller_at_connect(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look-up cannot be woken: the caller is free at the limit, one orphan is counted, and nothing is sent when it
-    answers.
+    """A look-up cannot be woken: the caller is free at the limit, one orphan is counted, and nothing is sent when the
+    resolver answers.
     """
     server = serve()
     real, release, entered = socket.getaddrinfo, threading.Event(), threading.Event()
@@ -143,7 +143,7 @@ def test_a_certificate_for_another_name_is_final(
     assert server.requests == []
 
 
-def test_a_server_that_speaks_no_tls_is_no_hang(connect: Connect) -> None:
+def test_https_to_a_plain_http_port_fails_as_tls(connect: Connect) -> None:
     """https to a port that speaks plain HTTP is ``ConnectFailed`` with cause ``tls``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -203,7 +203,7 @@ def test_an_answer_comes_through_a_proxy(
 def test_a_dead_first_address_leaves_time_for_the_next(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name with an address that drops everything and one that answers is connected within ``connect``."""
+    """A name with a dead address and a working one is connected within ``connect``."""
     server = serve()
     with blackhole() as (host, port):
         addresses = [
@@ -219,8 +219,8 @@ def test_a_dead_first_address_leaves_time_for_the_next(
     assert len(server.requests) == 1
 
 
-def test_many_callers_are_freed_from_one_dead_resolver(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond 64 workers that nothing can wake a call is refused with ``TooManyOrphans``, and sends nothing."""
+def test_a_dead_resolver_ends_in_too_many_orphans(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every caller is freed; beyond 64 stuck workers a call is refused with ``TooManyOrphans``, and sends nothing."""
     release = threading.Event()
 
     def look_up(*given: Any, **more: Any) -> Any:

@@ -11,8 +11,8 @@ from tests.wire.providers import dashscope, dashscope_choice
 PATH = "/api/v1/services/aigc/text-generation/generation"
 
 
-def test_what_the_request_asked_for_decides(serve: Serve, connect: Connect) -> None:
-    """The same events are pieces to a request that asked for them, and restatements to one that did not."""
+def test_the_request_decides_between_pieces_and_restatements(serve: Serve, connect: Connect) -> None:
+    """The same events are pieces to a request with ``incremental_output``, and restatements to one without."""
     said = [dashscope_choice("ha"), dashscope_choice("haha"), dashscope_choice("", "stop")]
     events = [Chunk(dashscope(number, output)) for number, output in enumerate(said, 1)]
     script = Script.of("pieces", Head(200, [("Content-Type", "text/event-stream")], "chunked"), *events, End())

@@ -238,11 +238,11 @@ def quiet() -> None:
 
 @pytest.mark.parametrize("circle", [False, True], ids=["del", "circle"])
 @pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
-def test_a_call_that_is_dropped_is_told(
+def test_a_dropped_call_is_one_record_at_the_sinks(
     serve: Serve, open_: Open, circle: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through every entry point: the last reference goes, or the collector finds the circle, and the sinks get one
-    record: cancelled by the user in mid-answer, with all that is known of the attempt. The gate counts it no longer.
+    """Through every entry point the last reference goes, or the collector finds the cycle, and the sinks get one
+    record: cancelled by the user in mid-answer, with all that is known of the attempt.
     """
     gates: list[Gate] = []
 
@@ -278,10 +278,10 @@ def test_a_call_that_is_dropped_is_told(
 
 
 @pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
-def test_an_attempt_that_was_lost_before_is_an_incident(
+def test_a_dropped_call_with_a_lost_attempt_is_an_incident(
     serve: Serve, open_: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What a dropped call has behind it reaches the incident log, whose line is whole."""
+    """The incident log gets the whole line."""
     log = tmp_path / "log"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(LIMIT))
@@ -320,8 +320,8 @@ class TestWhatTheCallHadComeTo:
             assert getattr(left.attempts[-1], name) == getattr(closed.attempts[-1], name), name
         return left
 
-    def test_a_whole_answer_is_done(self, serve: Serve) -> None:
-        """An answer that came to its end before the drop, whether or not it was read."""
+    def test_a_dropped_whole_answer_is_done(self, serve: Serve) -> None:
+        """The answer came to its end before the drop, whether or not the caller had read it."""
 
         def whole(stream: Any) -> None:
             stream.__enter__()
@@ -329,8 +329,8 @@ class TestWhatTheCallHadComeTo:
 
         assert self._both(serve, "healthy", whole).outcome == "done"
 
-    def test_one_that_was_killed_has_failed(self, serve: Serve) -> None:
-        """A limit that expired before the drop, though the program has not come to the error yet."""
+    def test_a_dropped_call_that_was_killed_has_failed(self, serve: Serve) -> None:
+        """A limit expired before the drop, though the program has not come to the error yet."""
 
         def until_it_stalls(stream: Any) -> None:
             to_the_text(stream)
@@ -339,8 +339,8 @@ class TestWhatTheCallHadComeTo:
         record = self._both(serve, "stall-after-content", until_it_stalls, limits=Limits(stale=LIMIT))
         assert (record.outcome, record.attempts[0].close_reason) == ("failed", "stale_kill")
 
-    def test_one_that_has_its_end_mark_is_done(self, serve: Serve) -> None:
-        """Who has the end mark has all of the answer, whether or not its body is over."""
+    def test_a_call_dropped_after_its_end_mark_is_done(self, serve: Serve) -> None:
+        """The caller has all of the answer, whether or not the body is over."""
 
         def with_its_mark(stream: Any) -> None:
             assert [next(stream).text for _ in range(2)] == ["Yes.", ""]
@@ -350,8 +350,8 @@ class TestWhatTheCallHadComeTo:
         assert (record.outcome, record.end) == ("done", "terminal")
 
     @pytest.mark.parametrize("close", [True, False])
-    def test_one_whose_error_was_handed_on_has_failed(self, serve: Serve, close: bool) -> None:
-        """A program that reads an error among the bytes of its answer, and leaves, leaves because of that."""
+    def test_a_call_dropped_after_its_error_was_handed_on_has_failed(self, serve: Serve, close: bool) -> None:
+        """A program that reads an error among the bytes of its answer and leaves has met a failure."""
         error = b'data: {"error": {"message": "overloaded", "type": "overloaded_error"}}\n\n'
         server = serve(open_after(chunk("Yes."), error))
         records: list[CallRecord] = []
@@ -368,8 +368,8 @@ class TestWhatTheCallHadComeTo:
         assert (records[0].outcome, records[0].cause) == ("failed", "provider_error")
         assert records[0].attempts[0].error == "ProviderError"
 
-    def test_one_that_was_not_begun_is_none(self, serve: Serve, connect: Connect) -> None:
-        """Nothing was sent, and there is nothing to tell."""
+    def test_a_stream_dropped_before_its_start_is_no_call(self, serve: Serve, connect: Connect) -> None:
+        """Nothing was sent, and no sink is called."""
         records: list[CallRecord] = []
         server, client = serve(), connect(sinks=[records.append])
         client.stream("POST", server.chat_url, json=asking())
@@ -378,8 +378,8 @@ class TestWhatTheCallHadComeTo:
         assert server.connections == 0
 
 
-def test_it_is_told_once_whoever_else_ends_it(serve: Serve) -> None:
-    """A drop that meets a cancellation, the end of the client or the end of the answer leaves one record a call."""
+def test_a_drop_that_races_another_end_gives_one_record(serve: Serve) -> None:
+    """A drop that meets a cancellation, the close of the client or the end of the answer leaves one record a call."""
     server = serve("healthy:delay=0.001")
     records: list[CallRecord] = []
     ends: list[Callable[[CancelToken, Client], object]] = [
@@ -407,8 +407,8 @@ def test_it_is_told_once_whoever_else_ends_it(serve: Serve) -> None:
     assert {record.outcome for record in records} <= {"cancelled", "done"}
 
 
-def test_a_probe_that_is_dropped_gives_way_to_the_next(serve: Serve, connect: Connect) -> None:
-    """Behind an open circuit one probe goes at a time. The next one goes once it was dropped, in place of never."""
+def test_a_dropped_probe_lets_the_next_go_out(serve: Serve, connect: Connect) -> None:
+    """Behind an open circuit one probe goes at a time; the drop ends it."""
     server = serve("silent", "silent", "healthy")
     client = connect(retry=Retry(max_attempts=1, breaker=1), limits=Limits(ttfb=LONG))
     lost = client.stream("POST", server.chat_url, json=asking(), limits=Limits(ttfb=LIMIT))
@@ -423,8 +423,8 @@ def test_a_probe_that_is_dropped_gives_way_to_the_next(serve: Serve, connect: Co
 
 
 class TestSinks:
-    def test_they_run_in_a_thread_of_their_own(self, serve: Serve, connect: Connect) -> None:
-        """Neither the finalizer nor the supervisor calls them; they see the context variables of the call."""
+    def test_sinks_of_dropped_calls_run_in_a_thread_of_their_own(self, serve: Serve, connect: Connect) -> None:
+        """Neither the finalizer nor the supervisor calls a sink; sinks see the context variables of the call."""
         seen: list[tuple[str, str]] = []
         records: list[CallRecord] = []
         server = serve("stall-after-content")
@@ -440,9 +440,9 @@ class TestSinks:
         told(records)
         assert seen == [("llmwatch-telling", "somebody")]
 
-    def test_one_that_blocks_holds_up_neither_the_watch_nor_the_end(self, serve: Serve, connect: Connect) -> None:
-        """While a sink does not come back, limits are kept, other calls tell theirs, and dropped calls are over; their
-        records come behind it, none is lost.
+    def test_a_blocking_sink_stops_neither_limits_nor_other_calls(self, serve: Serve, connect: Connect) -> None:
+        """While a sink does not return, limits are kept, other calls are recorded, and dropped calls are over; their
+        records follow, and none is lost.
         """
         server = serve("stall-after-content")
         gate, entered = threading.Event(), threading.Event()
@@ -469,10 +469,10 @@ class TestSinks:
             gate.set()
         told(records, 20)
 
-    def test_those_that_never_come_back_are_not_waited_for_without_end(
+    def test_records_behind_a_sink_that_never_returns_are_bounded(
         self, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """So many records wait for a sink that blocks, and no more; what is lost is counted and said."""
+        """A fixed number of records waits for a blocking sink; further ones are lost, counted and logged."""
         monkeypatch.setattr(dropped.TELLING, "_most", 3)
         server = serve("stall-after-content")
         gate, entered = threading.Event(), threading.Event()
@@ -496,10 +496,10 @@ class TestSinks:
         assert len(caplog.records) == 1
         assert "wait for a sink that does not come back" in caplog.text
 
-    def test_one_that_raises_is_logged_as_ever(
+    def test_a_sink_that_raises_for_a_dropped_call_is_logged(
         self, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The next one is called, and the next call told of, whatever a sink raises."""
+        """The next sink is called, and the next call is recorded, whatever a sink raises."""
         records: list[CallRecord] = []
         errors: list[BaseException] = [ValueError(), SystemExit(), KeyboardInterrupt()]
 
@@ -515,7 +515,7 @@ class TestSinks:
 
 
 def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
-    """A drop while another thread holds every lock that there is only leaves word; it is told of afterwards."""
+    """A drop while another thread holds every lock of the library only leaves a mark; the sinks are told afterwards."""
     server = serve("stall-after-content")
     records: list[CallRecord] = []
     client = connect(sinks=[records.append])
@@ -547,9 +547,9 @@ def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
-def test_the_supervisor_calls_no_sink_when_it_collects(serve: Serve, open_: Open) -> None:
-    """A garbage collection may come in any thread. Libraries whose generators close what they read, as the SDKs' do,
-    close it in that thread; in the supervisor's no sink is called for that.
+def test_a_collection_in_the_supervisors_thread_calls_no_sink(serve: Serve, open_: Open) -> None:
+    """A garbage collection may run in any thread and close generators there, as the SDKs' do; in the supervisor's
+    thread no sink is called for that.
     """
     server = serve("stall-after-content")
     records: list[CallRecord] = []
@@ -576,9 +576,9 @@ def test_the_supervisor_calls_no_sink_when_it_collects(serve: Serve, open_: Open
     holding.close()
 
 
-def test_a_thousand_leave_nothing(serve: Serve, connect: Connect) -> None:
-    """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call; and no more attempts
-    than a schedule keeps, which looks through its stale entries when there are 64.
+def test_a_thousand_dropped_calls_leave_records_alone(serve: Serve, connect: Connect) -> None:
+    """They leave a thousand records, no thread, no descriptor and no call, and no more attempts than a schedule keeps,
+    which is compacted at 64 stale entries.
     """
     server = serve("stall-after-content")
     records: list[CallRecord] = []
@@ -609,8 +609,8 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-def test_what_was_dropped_just_before_the_exit_is_told(serve: Serve) -> None:
-    """A program that ends with the drop has told of it, and ends in good order."""
+def test_a_call_dropped_just_before_the_exit_is_recorded(serve: Serve) -> None:
+    """The program ends in good order."""
     server = serve("stall-after-content")
     command = [sys.executable, "-c", AT_EXIT, server.chat_url, "5"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
@@ -642,9 +642,9 @@ else:
 
 
 @pytest.mark.parametrize("reader", ["main", "thread", "daemon"])
-def test_what_is_open_at_exit_is_told_unless_somebody_reads_it(serve: Serve, reader: str) -> None:
-    """A stream that a script has left open ends with the script, and its sinks are told; one that a daemon thread
-    waits for is left to it.
+def test_a_stream_left_open_at_exit_is_recorded_unless_a_thread_reads_it(serve: Serve, reader: str) -> None:
+    """A stream that a script has left open ends with the script, and its sinks are told; one that a daemon thread waits
+    for is left to that thread.
     """
     server = serve("stall-after-content")
     command = [sys.executable, "-c", OPEN_AT_EXIT, server.chat_url, reader]
@@ -675,8 +675,8 @@ atexit.register(drop)
 
 @pytest.mark.parametrize("threads", ["with threads", "without threads"])
 @pytest.mark.parametrize("sink", ["tells", "blocks"])
-def test_what_is_dropped_in_an_exit_handler_is_told(serve: Serve, sink: str, threads: str) -> None:
-    """Also where the interpreter starts no thread any more. A sink that never comes back does not keep the process."""
+def test_a_call_dropped_in_an_exit_handler_is_recorded(serve: Serve, sink: str, threads: str) -> None:
+    """The interpreter may start no thread any more then. A sink that never returns does not keep the process."""
     server = serve("stall-after-content")
     command = [sys.executable, "-c", IN_AN_EXIT_HANDLER, server.chat_url, sink, threads]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
@@ -711,8 +711,10 @@ except BlockingIOError: print("no more")
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no forks here")
-def test_a_forked_child_tells_of_its_own(serve: Serve) -> None:
-    """A stream that is dropped in parent and child is the parent's to tell of; the child tells of what it has begun."""
+def test_a_forked_child_records_its_own_calls_alone(serve: Serve) -> None:
+    """A stream that is dropped in parent and child is recorded by the parent; the child records the calls that it
+    began.
+    """
     server = serve("stall-after-content")
     command = [sys.executable, "-W", "ignore", "-c", IN_A_FORK, server.chat_url]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
@@ -720,12 +722,10 @@ def test_a_forked_child_tells_of_its_own(serve: Serve) -> None:
     assert ended.stdout.splitlines() == ["['child cancelled', 'parent cancelled']", "no more"]
 
 
-def test_no_garbage_is_collected_while_threads_are_looked_for(
+def test_the_collector_is_off_while_reading_threads_are_sought_at_exit(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look at exit for the threads that may be reading a call runs without the collector, which goes on after it;
-    and where no call is open there is none.
-    """
+    """The collector goes on afterwards; where no call is open there is no search."""
     seen: list[bool] = []
     frames = sys._current_frames
 

@@ -257,10 +257,12 @@ CELLS = [(name, marks) for name, wire in WIRES.items() for marks in wire.bodies]
 
 
 @pytest.mark.parametrize(("name", "marks"), CELLS, ids=[f"{name}-{marks}" for name, marks in CELLS])
-def test_an_end_is_judged_by_all_the_evidence(
+def test_an_end_is_judged_by_marks_and_body(
     serve: Serve, server_tls: ssl.SSLContext, bundle: str, name: str, marks: str
 ) -> None:
-    """Whole by its last mark, or an error with what came before, after one request, whoever asks."""
+    """The answer is whole by its last mark, or an error with what came before, after one request, through every entry
+    point.
+    """
     wire = WIRES[name]
     body, text = wire.bodies[marks], wire.stream.text
     # Without a mark an open body is silence.
@@ -280,8 +282,8 @@ def test_an_end_is_judged_by_all_the_evidence(
             assert text.startswith(came.what) if marks == "neither" else came.what == text, cell
 
 
-def test_a_wire_that_announces_no_end_ends_with_its_body(serve: Serve, server_tls: ssl.SSLContext, bundle: str) -> None:
-    """What no dialect reads is whole where its body ends in good order, and never where it is cut."""
+def test_an_unknown_wire_ends_with_its_body(serve: Serve, server_tls: ssl.SSLContext, bundle: str) -> None:
+    """A body of no dialect is whole where it ends cleanly, and never where it is cut."""
     body = event({"piece": "Hé"}) + event({"piece": "llo"})
     stream = Stream(provider="", source="", path="/stream", parts=(body,))
     for cell in each(serve, server_tls, bundle, stream, body, dict.fromkeys(("clean", *CUTS), tuple(ENTRY_POINTS))):

@@ -69,7 +69,7 @@ def test_usage_after_the_finish_is_delivered(serve: Serve, connect: Connect, sha
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_empty_answer_in_good_order_says_that_it_is_empty(serve: Serve, connect: Connect, shape: str) -> None:
+def test_an_empty_answer_is_recorded_as_empty(serve: Serve, connect: Connect, shape: str) -> None:
     """A stream without content that ends properly is a success whose record says it is empty, sent once."""
     server = serve("lifecycle-then-terminal")
     outcome = stream(connect(), endpoint(server, shape))
@@ -188,7 +188,7 @@ def test_a_terminal_event_read_before_the_expiry_wins(serve: Serve, connect: Con
     assert outcome.kinds[-1] == "terminal"
 
 
-def test_a_terminal_event_at_the_moment_of_the_kill_is_one_or_the_other(serve: Serve, connect: Connect) -> None:
+def test_a_terminal_event_that_races_the_kill_gives_success_or_time_out(serve: Serve, connect: Connect) -> None:
     """When the terminal event and the expiry meet, a call is a whole success or a plain time-out, never a mixture."""
 
     def play(context: Context) -> Iterator[steps.Step]:
@@ -211,7 +211,7 @@ def test_a_terminal_event_at_the_moment_of_the_kill_is_one_or_the_other(serve: S
     assert len(server.requests) == 20
 
 
-def test_leaving_after_the_terminal_event_is_a_success(serve: Serve, connect: Connect) -> None:
+def test_closing_after_the_terminal_event_is_a_success(serve: Serve, connect: Connect) -> None:
     """A caller who leaves the block with the terminal event in hand has a complete answer, and the record says so."""
     server = serve()
     records = []
@@ -248,8 +248,8 @@ def test_a_connection_is_reused_right_after_the_terminal_event(
     assert record.attempts[0].socket_idle >= 0
 
 
-def test_leaving_in_the_middle_shuts_the_connection(serve: Serve, connect: Connect) -> None:
-    """A caller who leaves before the end has given the call up: the server sees the connection go."""
+def test_closing_in_the_middle_shuts_the_connection(serve: Serve, connect: Connect) -> None:
+    """A caller that closes before the end has cancelled: the server sees the connection go."""
     server = serve(f"endless-content:every={BEAT}")
     client = connect()
     with client.stream("POST", server.chat_url, json=asking()) as events:

@@ -49,7 +49,9 @@ def asked(serve: Serve, connect: Connect, dialect: str, *pieces: bytes | float, 
 
 @pytest.mark.parametrize("dialect", ENDS)
 @pytest.mark.parametrize("end", ["clean", "open", *CUTS])
-def test_both_marks_are_the_end_however_the_body_ends(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+def test_both_marks_make_the_answer_whole_however_the_body_ends(
+    serve: Serve, connect: Connect, dialect: str, end: str
+) -> None:
     """A finish mark and an end mark: whole, by its end mark."""
     outcome = asked(serve, connect, dialect, FINISHED[dialect], ENDS[dialect], end=end)
     assert (outcome.done().end, outcome.text) == ("terminal", "whole")
@@ -57,15 +59,17 @@ def test_both_marks_are_the_end_however_the_body_ends(serve: Serve, connect: Con
 
 @pytest.mark.parametrize("dialect", FINISHED)
 @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
-def test_a_finish_mark_and_a_clean_end(serve: Serve, connect: Connect, dialect: str, framing: Any) -> None:
-    """A finish mark alone is whole where the body ends cleanly, and nothing is asked again."""
+def test_a_finish_mark_and_a_clean_end_make_the_answer_whole(
+    serve: Serve, connect: Connect, dialect: str, framing: Any
+) -> None:
+    """No request is repeated."""
     outcome = asked(serve, connect, dialect, FINISHED[dialect], framing=framing)
     assert (outcome.done().end, outcome.text) == ("eof", "whole")
 
 
 @pytest.mark.parametrize("dialect", FINISHED)
 @pytest.mark.parametrize("end", CUTS)
-def test_a_finish_mark_and_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+def test_a_finish_mark_and_a_cut_are_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
     """A finish mark is no proof: a body that is cut after it is a cut."""
     error = asked(serve, connect, dialect, FINISHED[dialect], BEAT, end=end).failed(StreamCut)
     assert error.partial == "whole"
@@ -73,10 +77,10 @@ def test_a_finish_mark_and_a_cut(serve: Serve, connect: Connect, dialect: str, e
 
 
 @pytest.mark.parametrize("dialect", FINISHED)
-def test_a_finish_mark_and_an_open_body(
+def test_a_finish_mark_and_an_open_body_end_after_finish(
     serve: Serve, connect: Connect, dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer is taken to be over once ``finish`` has passed, and the log says so."""
+    """The answer is taken as whole once ``finish`` has passed, and the log says so."""
     with caplog.at_level(logging.INFO, "llmwatch"):
         outcome = asked(serve, connect, dialect, FINISHED[dialect], end="open")
     assert (outcome.done().end, outcome.text) == ("finish", "whole")
@@ -86,35 +90,37 @@ def test_a_finish_mark_and_an_open_body(
 
 @pytest.mark.parametrize("dialect", ["openai-chat", "ndjson"])
 @pytest.mark.parametrize("end", ["clean", "open"])
-def test_an_end_mark_alone(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
-    """An end mark alone is whole where the body ends cleanly, or stays open past ``drain``."""
+def test_an_end_mark_alone_is_whole_at_a_clean_end_or_after_drain(
+    serve: Serve, connect: Connect, dialect: str, end: str
+) -> None:
+    """The body ends cleanly, or stays open past ``drain``."""
     outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect], end=end)
     assert (outcome.done().end, outcome.text) == ("terminal", "whole")
 
 
 @pytest.mark.parametrize("dialect", ["openai-chat", "ndjson"])
 @pytest.mark.parametrize("end", CUTS)
-def test_an_end_mark_alone_and_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
+def test_an_end_mark_alone_and_a_cut_are_a_cut(serve: Serve, connect: Connect, dialect: str, end: str) -> None:
     """A server that ends a stream early with an end mark and then drops it has cut it."""
     error = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect], BEAT, end=end).failed(StreamCut)
     assert error.partial == "whole"
 
 
 @pytest.mark.parametrize("end", ["clean", "open"])
-def test_an_end_mark_with_nothing_in_front_of_it(serve: Serve, connect: Connect, end: str) -> None:
-    """It is no answer."""
+def test_an_end_mark_without_content_is_no_answer(serve: Serve, connect: Connect, end: str) -> None:
+    """An end mark with neither content nor a finish mark before it is an empty stream."""
     asked(serve, connect, "openai-chat", DONE, end=end).failed(EmptyStream)
 
 
 @pytest.mark.parametrize("dialect", SAID)
 @pytest.mark.parametrize(("end", "error"), [("clean", StreamTruncated), ("cut", StreamCut), ("reset", StreamCut)])
-def test_neither_mark(serve: Serve, connect: Connect, dialect: str, end: str, error: Any) -> None:
+def test_without_a_mark_no_end_is_whole(serve: Serve, connect: Connect, dialect: str, end: str, error: Any) -> None:
     """Without a mark no end is a good one."""
     assert asked(serve, connect, dialect, SAID[dialect], BEAT, end=end).failed(error).partial == "whole"
 
 
 @pytest.mark.parametrize("dialect", FINISHED)
-def test_what_comes_long_after_a_finish_mark_is_delivered(serve: Serve, connect: Connect, dialect: str) -> None:
+def test_content_long_after_a_finish_mark_is_delivered(serve: Serve, connect: Connect, dialect: str) -> None:
     """Text after the mark reaches the caller, and the timer does not run a second time in that stream."""
     again = {"anthropic": messages("more"), "gemini": part("more", finishReason="STOP")}.get(
         dialect, FINISHED[dialect].replace(b"whole", b"more")
@@ -135,8 +141,8 @@ def test_pings_after_a_finish_mark_do_not_lengthen_the_wait(serve: Serve, connec
     assert (outcome.done().end, outcome.kinds.count("usage")) == ("terminal", 20)
 
 
-def test_with_finish_off_the_real_end_is_waited_for(serve: Serve, connect: Connect) -> None:
-    """Nothing ends the wait but the end, or silence that is as long as ``stale``, and that is a success."""
+def test_with_finish_off_the_end_of_the_body_is_awaited(serve: Serve, connect: Connect) -> None:
+    """The wait ends with the body, or after silence of ``stale``, and that is a success."""
     server = serve(
         shaped("openai-chat", FINISHED["openai-chat"], 3 * LIMIT, DONE),
         shaped("openai-chat", FINISHED["openai-chat"], end="open"),
@@ -146,8 +152,8 @@ def test_with_finish_off_the_real_end_is_waited_for(serve: Serve, connect: Conne
     assert stream(client, server.chat_url).done().end == "finish"
 
 
-def test_a_collected_answer_is_asked_for_once(serve: Serve, connect: Connect) -> None:
-    """``collect`` goes by the same marks."""
+def test_collect_judges_the_end_by_the_same_marks(serve: Serve, connect: Connect) -> None:
+    """One request each."""
     server = serve(shaped("anthropic", messages("whole")))
     outcome = collect(connect(), server.messages_url)
     assert (outcome.value.text, outcome.done().end, len(server.requests)) == ("whole", "eof", 1)
@@ -155,8 +161,8 @@ def test_a_collected_answer_is_asked_for_once(serve: Serve, connect: Connect) ->
 
 @pytest.mark.parametrize("dialect", FINISHED)
 @pytest.mark.parametrize("late", [False, True])
-def test_a_session_hands_on_every_byte(serve: Serve, dialect: str, late: bool) -> None:
-    """A passthrough goes by the same marks, and what comes after one is in the bytes."""
+def test_a_session_judges_the_end_by_the_same_marks(serve: Serve, dialect: str, late: bool) -> None:
+    """Bytes that come after a mark are handed on."""
     pieces = (FINISHED[dialect], 2 * BEAT, FINISHED[dialect]) if late else (FINISHED[dialect],)
     server = serve(shaped(dialect, *pieces))
     with Session(retry=Retry.none()) as session:
@@ -174,14 +180,14 @@ def test_an_end_mark_needs_no_empty_line(serve: Serve, connect: Connect, dialect
 
 
 @pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
-def test_an_end_mark_that_is_cut_is_none(serve: Serve, connect: Connect, dialect: str) -> None:
+def test_a_cut_end_mark_is_evidence_of_a_cut(serve: Serve, connect: Connect, dialect: str) -> None:
     """Without its last byte it is evidence of a cut, whatever was said before."""
     outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect].rstrip()[:-1])
     outcome.failed(StreamTruncated)
 
 
 @pytest.mark.parametrize("of", ["argument", "environment"])
-def test_finish_is_set_as_every_limit_is(
+def test_finish_can_be_set_by_argument_and_environment(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
     """By an argument or by the environment, which is read at the call, in a client and in a passthrough."""

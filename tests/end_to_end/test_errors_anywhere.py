@@ -27,8 +27,10 @@ SAID = {"openai-chat": chunk({"content": "Half an"}), "anthropic": messages("Hal
     ],
 )
 @pytest.mark.parametrize("said", [True, False])
-def test_it_is_never_a_success(serve: Serve, connect: Connect, dialect: str, bad: bytes, said: bool) -> None:
-    """The provider's words and what came before, from both entry points, though ``[DONE]`` follows."""
+def test_an_error_in_mid_stream_is_never_a_success(
+    serve: Serve, connect: Connect, dialect: str, bad: bytes, said: bool
+) -> None:
+    """Both entry points raise the provider's words with what came before, though ``[DONE]`` follows."""
     server = serve(rebuilt(*([SAID[dialect]] if said else []), bad, DONE))
     client = connect(retry=Retry.none())
     error = stream(client, server.url + PATHS[dialect]).failed(ProviderError)
@@ -53,8 +55,10 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("dialect", BESIDE)
-def test_the_last_words_beside_it_are_a_part_of_the_answer(serve: Serve, connect: Connect, dialect: str) -> None:
-    """They are delivered, as what the error says was; where they are the first, the request may be sent again."""
+def test_text_beside_an_error_is_delivered_after_content(serve: Serve, connect: Connect, dialect: str) -> None:
+    """Text in the error's event is delivered behind earlier content; as the first of the answer it is not, and the
+    request may be resent.
+    """
     before, bad = BESIDE[dialect]
     kind = "application/x-ndjson" if dialect == "ndjson" else "text/event-stream"
     url = serve(rebuilt(before, bad, content_type=kind), rebuilt(bad, content_type=kind)).url + PATHS[dialect]
@@ -64,15 +68,15 @@ def test_the_last_words_beside_it_are_a_part_of_the_answer(serve: Serve, connect
     assert stream(connect(retry=Retry.none()), url).failed(ProviderError).partial == ""
 
 
-def test_stray_lines_are_in_the_record(serve: Serve, connect: Connect) -> None:
+def test_stray_lines_are_counted_in_the_record(serve: Serve, connect: Connect) -> None:
     """Lines that are neither field nor comment are counted, and change nothing."""
     server = serve(rebuilt(chunk({"content": "a"}), b"hello\nworld\n\n", chunk({}, "stop"), DONE))
     record = stream(connect(), server.chat_url).done()
     assert (record.attempts[-1].stray_lines, record.attempts[-1].contradictions) == (2, 0)
 
 
-def test_a_contradiction_is_in_the_record(serve: Serve, connect: Connect) -> None:
-    """A restated whole that says something else is counted, and the caller keeps what was said."""
+def test_a_contradicting_restatement_is_counted_in_the_record(serve: Serve, connect: Connect) -> None:
+    """The caller keeps the text that was delivered first."""
     whole = b'data: {"choices": [{"index": 0, "message": {"content": "b"}, "finish_reason": "stop"}]}\n\n'
     server = serve(rebuilt(chunk({"content": "a"}), whole, DONE))
     outcome = stream(connect(), server.chat_url)

@@ -37,7 +37,7 @@ print("end")
 
 @pytest.mark.parametrize("program", [SESSION, CLIENT], ids=["session", "client"])
 def test_a_finalizer_that_calls_at_exit_does_not_hang(program: str) -> None:
-    """The process ends, as it does without us; nothing is sent by what came too late."""
+    """The process ends as without llmwatch, and nothing is sent by the late call."""
     with FaultServer("healthy") as server:
         done = subprocess.run(
             [sys.executable, "-c", program, server.url],

@@ -83,8 +83,8 @@ def entry_point(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("script", NOTHING)
-def test_what_is_no_answer_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
-    """Whatever it is, and however fast it comes: the true time is told."""
+def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
+    """Whatever the flood is, and however fast it comes: the error tells the true time."""
     server = serve(script)
     error = _ended(entry_point, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("first_content", FLOOD)
@@ -94,15 +94,15 @@ def test_what_is_no_answer_ends_at_first_content(serve: Serve, entry_point: str,
 
 
 @pytest.mark.parametrize("script", NOTHING)
-def test_after_content_it_ends_at_progress(serve: Serve, entry_point: str, script: str) -> None:
+def test_a_flood_after_content_ends_at_progress(serve: Serve, entry_point: str, script: str) -> None:
     """The same behind an answer that has begun."""
     server = serve(f"{script}:tokens=2")
     error = _ended(entry_point, server, Limits(progress=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("progress", FLOOD)
 
 
-def test_content_without_end_ends_at_total(serve: Serve, entry_point: str) -> None:
-    """A flood of content is ended by ``total`` alone; the time in which its reader could not follow is told apart."""
+def test_a_flood_of_content_ends_at_total(serve: Serve, entry_point: str) -> None:
+    """The time in which its reader could not follow is told apart."""
     server = serve("flood-content")
     began = time.monotonic()
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:
@@ -114,7 +114,7 @@ def test_content_without_end_ends_at_total(serve: Serve, entry_point: str) -> No
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_in_every_dialect(serve: Serve, shape: str) -> None:
+def test_a_flood_of_keep_alives_ends_in_every_dialect(serve: Serve, shape: str) -> None:
     """Of its own keep-alives, as fast as they can be read."""
     server = serve("flood-empty")
     error = _ended("collect", server, Limits(first_content=FLOOD), endpoint(server, shape))

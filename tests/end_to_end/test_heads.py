@@ -82,8 +82,8 @@ ENTRY_POINTS = pytest.mark.parametrize("post", [_session, _streamed, _mounted, _
 @ENTRY_POINTS
 @pytest.mark.parametrize("head", CUT)
 def test_a_cut_head_is_no_response(serve: Serve, head: str, post: Post) -> None:
-    """An order whose answer broke off in its headers fails as one that was lost, and is not sent again; a model that is
-    asked for a stream is asked again.
+    """A POST that is no model call fails as lost when its headers are cut, and is not resent; a streaming model call is
+    resent.
     """
     server = serve(_saying(CUT[head]))
     with pytest.raises((requests.ConnectionError, httpx.TransportError, httpx2.TransportError)) as caught:
@@ -97,8 +97,8 @@ def test_a_cut_head_is_no_response(serve: Serve, head: str, post: Post) -> None:
 
 @ENTRY_POINTS
 @pytest.mark.parametrize("head", WHOLE)
-def test_a_whole_head_of_any_kind_is_read(serve: Serve, head: str, post: Post) -> None:
-    """Bare line ends, no headers at all, folded lines and interim responses are what they were."""
+def test_an_unusual_but_whole_head_is_accepted(serve: Serve, head: str, post: Post) -> None:
+    """Bare line ends, no headers at all, folded lines and interim responses are accepted."""
     server = serve(_saying(WHOLE[head]))
     assert post(server.url + "/orders", ORDER) == b"ok"
     assert len(server.requests) == 1
@@ -106,8 +106,8 @@ def test_a_whole_head_of_any_kind_is_read(serve: Serve, head: str, post: Post) -
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
 @pytest.mark.parametrize("head", ["status", "name", "line"])
-def test_a_client_asks_again_behind_a_cut_head(serve: Serve, connect: Connect, head: str, entry_point: Any) -> None:
-    """Each way to ask recovers from it, and says so where it may not."""
+def test_a_client_resends_after_a_cut_head(serve: Serve, connect: Connect, head: str, entry_point: Any) -> None:
+    """Each entry point recovers from a cut head, and says so where it may not."""
     server = serve(_saying(CUT[head]), "healthy")
     record = entry_point(connect(), server.chat_url).done("recovered")
     assert [one.status for one in record.attempts] == [None, 200]
@@ -117,8 +117,8 @@ def test_a_client_asks_again_behind_a_cut_head(serve: Serve, connect: Connect, h
     assert len(server.requests) == 1
 
 
-def test_a_kept_connection_that_answers_with_a_cut_head_was_not_dead(serve: Serve) -> None:
-    """The order on it has arrived, so it is not sent again for nothing, as one on a connection that was lost is."""
+def test_a_cut_head_on_a_reused_connection_gets_no_free_resend(serve: Serve) -> None:
+    """The request has arrived, so the connection was not dead."""
     server = serve("healthy", _saying(CUT["line"]), "healthy")
     with llmwatch.Session(retry=QUICK) as session:
         assert session.post(server.chat_url, json=asking()).ok

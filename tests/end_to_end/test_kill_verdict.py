@@ -96,7 +96,7 @@ def _fast(context: Context) -> Iterator[steps.Step]:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_a_kill_of_a_busy_reader_yields_no_garbage(
+def test_a_kill_of_a_busy_reader_delivers_good_events_alone(
     serve: Serve, connect: Connect, manual: ManualTime, server_tls: ssl.SSLContext, bundle: str, secure: bool
 ) -> None:
     """A kill in the middle of a saturated stream delivers good events up to the kill and nothing else, no
@@ -151,7 +151,7 @@ def test_what_was_queued_before_a_kill_is_delivered_first(serve: Serve, connect:
     assert [event.event for event in outcome.events].count("content_block_delta") == 12
 
 
-def test_the_error_comes_once_and_then_the_stream_is_at_its_end(serve: Serve, connect: Connect) -> None:
+def test_a_stream_is_exhausted_after_its_error(serve: Serve, connect: Connect) -> None:
     """After the error the iterator is exhausted, as iterators are, and asks for nothing more."""
     server = serve("stall-after-content")
     stalled = connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking())

@@ -47,7 +47,7 @@ colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_a_session_lends_what_it_has(
+def test_a_session_lends_headers_auth_cookies_and_params(
     serve: Serve, connect: Connect, lender: requests.Session, entry_point: Any
 ) -> None:
     """Headers, auth, cookies and params of the session go out with every call, the call's own beside them."""
@@ -73,7 +73,7 @@ def test_a_session_lends_what_it_has(
     assert server.connections == 1
 
 
-def test_what_the_session_changes_counts_from_the_next_call(
+def test_a_change_of_the_session_counts_from_the_next_call(
     serve: Serve, connect: Connect, lender: requests.Session
 ) -> None:
     """A header that is set or removed on the session later holds for later calls."""
@@ -89,7 +89,7 @@ def test_what_the_session_changes_counts_from_the_next_call(
     assert [one.header("cookie") for one in server.requests] == [None, "flavour=oat", None]
 
 
-def test_the_lenders_content_type_stays(serve: Serve, connect: Connect, lender: requests.Session) -> None:
+def test_a_content_type_of_the_session_is_kept(serve: Serve, connect: Connect, lender: requests.Session) -> None:
     """The content type of a JSON body is the call's, else the session's, else that of JSON."""
     server = serve()
     stream(connect(), server.chat_url).done()
@@ -164,7 +164,7 @@ def test_the_callers_context_is_not_changed_by_the_worker(serve: Serve, connect:
 
 
 @pytest.mark.parametrize("where", ["auth", "hook"])
-def test_what_the_users_own_code_raises_comes_out_as_it_is(serve: Serve, connect: Connect, where: str) -> None:
+def test_an_exception_of_the_users_code_comes_out_as_it_is(serve: Serve, connect: Connect, where: str) -> None:
     """An exception of an auth callable or a hook reaches the caller unchanged, and ends the call without a resend."""
     server, records = serve(), []
 
@@ -229,8 +229,12 @@ def _digest(context: Context) -> Iterator[steps.Step]:
 
 
 @pytest.mark.parametrize("entry_point", [stream, collect])
-def test_an_auth_that_answers_a_challenge(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """Digest authentication asks twice; the stream that follows has a stream's limits, not those of an error's body."""
+def test_a_digest_challenge_is_answered_within_a_streams_limits(
+    serve: Serve, connect: Connect, entry_point: Any
+) -> None:
+    """Digest authentication sends two requests; the stream that follows has a stream's limits, not those of an error
+    body.
+    """
     server = serve(Script(name="digest", description="asks for digest authentication", play=_digest), framing="close")
     outcome = entry_point(connect(limits=Limits(stale=8 * LIMIT)), server.chat_url, auth=HTTPDigestAuth("u", "p"))
     record = outcome.done()

@@ -60,16 +60,16 @@ ENTRY_POINTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("body", [LLAMA, HUGGING_FACE])
-def test_it_is_asked_until_the_model_is_there(serve: Serve, entry_point: str, body: bytes) -> None:
-    """More often than any other failure would be."""
+def test_a_loading_server_is_asked_until_its_model_is_there(serve: Serve, entry_point: str, body: bytes) -> None:
+    """The server is asked more often than after any other failure."""
     server = serve(*[refusal(body)] * 5, "healthy")
     status, record = ENTRY_POINTS[entry_point](server, Limits(ttfb=LONG), None)
     assert (status, record.outcome, len(server.requests)) == (200, "recovered", 6)
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_it_is_asked_for_as_long_as_silence_would_be_allowed(serve: Serve, entry_point: str) -> None:
-    """And no longer: the waits together are ``ttfb``, and what was asked in it counts as attempts."""
+def test_a_loading_server_is_asked_for_ttfb(serve: Serve, entry_point: str) -> None:
+    """The waits together are ``ttfb`` and no longer, and the requests in it count as attempts."""
     server = serve(refusal(LLAMA))
     status, record = ENTRY_POINTS[entry_point](server, Limits(ttfb=LIMIT), None)
     assert (status, record.outcome) == (503, "failed")
@@ -81,10 +81,8 @@ def test_it_is_asked_for_as_long_as_silence_would_be_allowed(serve: Serve, entry
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize(("body", "profile"), [(BUSY, None), (LLAMA, "hosted"), (b'{"error": "no such model"}', None)])
-def test_any_other_503_is_asked_for_as_often_as_ever(
-    serve: Serve, entry_point: str, body: bytes, profile: str | None
-) -> None:
-    """A server that is busy, a provider that is no local one, and a failure to load."""
+def test_any_other_503_has_the_usual_attempts(serve: Serve, entry_point: str, body: bytes, profile: str | None) -> None:
+    """A server that is busy, a provider that is not local, and a failure to load."""
     server = serve(refusal(body))
     status, _ = ENTRY_POINTS[entry_point](server, Limits(ttfb=LONG), profile)
     assert (status, len(server.requests)) == (503, 3)

@@ -104,7 +104,7 @@ def test_a_specific_limit_beats_the_single_knob(serve: Serve, connect: Connect, 
         ("local", 150_000, 1180),
     ],
 )
-def test_the_defaults_let_reported_first_bytes_live(
+def test_the_defaults_wait_for_reported_first_bytes(
     serve: Serve, connect: Connect, manual: ManualTime, profile: str, tokens: int, silence: float
 ) -> None:
     """A first byte that comes as late as people report, for a prompt of that size, is waited for by the default
@@ -125,7 +125,7 @@ def test_the_defaults_let_reported_first_bytes_live(
 
 
 @pytest.mark.parametrize("gap", [32, 91, 329])
-def test_the_defaults_let_reported_gaps_live(serve: Serve, connect: Connect, manual: ManualTime, gap: float) -> None:
+def test_the_defaults_wait_for_reported_gaps(serve: Serve, connect: Connect, manual: ManualTime, gap: float) -> None:
     """A gap in a healthy stream as long as people report is survived by the default limits, and is in the record."""
     server = serve(gated(3))
     waiting = in_thread(stream, manual.on(connect(profile="hosted", retry=Retry.none())), server.chat_url)
@@ -182,7 +182,7 @@ def test_patience_doubles_a_default_and_no_explicit_limit(serve: Serve, connect:
 
 
 def test_a_late_supervisor_gives_a_second_of_grace(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """A supervisor that wakes long after an expiry mistrusts its own view once, and then the limit holds."""
+    """A supervisor that wakes long after an expiry gives one second of grace, and then the limit kills."""
     server = serve(late(), late())
     client = manual.on(connect(profile="hosted", retry=Retry.none()))
     waiting = in_thread(stream, client, server.chat_url)
@@ -202,7 +202,7 @@ def test_a_late_supervisor_gives_a_second_of_grace(serve: Serve, connect: Connec
     assert waiting.result().failed(llmwatch.WatchTimeout).limit == "ttfb"
 
 
-def test_the_wall_clock_has_no_say(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_the_wall_clock_moves_no_limit(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """Wall time that is set back and forth by days moves no limit; only the records' dates follow it."""
     server = serve("silent")
     client = manual.on(connect(profile="hosted", retry=Retry.none()))

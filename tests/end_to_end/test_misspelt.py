@@ -17,8 +17,10 @@ TOLD = (
 )
 
 
-def test_a_program_that_calls_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, at the first call and not before it, through each entry point of the library."""
+def test_a_misspelt_variable_is_logged_once_at_the_first_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the line through each entry point of the library, and not before the first call."""
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("LLMWATCH_STALE_SECONDS", "60")

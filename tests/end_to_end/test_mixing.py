@@ -37,7 +37,7 @@ def test_interim_responses_are_not_the_answer(serve: Serve, connect: Connect, en
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_bytes_behind_an_answer_are_nobodys(
+def test_bytes_behind_an_answer_belong_to_no_call(
     serve: Serve, connect: Connect, secure: bool, server_tls: ssl.SSLContext, bundle: str
 ) -> None:
     """A second response behind the first, in the same packet, is not what the next call gets."""

@@ -114,8 +114,8 @@ def test_a_named_wait_is_kept(serve: Serve, ask: str, named: str) -> None:
     ],
 )
 @pytest.mark.parametrize("ask", ASKS)
-def test_without_one_the_back_off_counts(serve: Serve, ask: str, named: dict[str, Any]) -> None:
-    """No wait, nonsense, and a reset beside another status than 429 leave it at the back-off."""
+def test_without_a_named_wait_the_back_off_counts(serve: Serve, ask: str, named: dict[str, Any]) -> None:
+    """No wait, an invalid one, and a reset beside another status than 429 leave the back-off."""
     server = serve(refusing(**named), "healthy")
     record = ASKS[ask](server, BACKOFF)
     assert record.decisions[0].wait <= 0.01
@@ -160,7 +160,7 @@ def in_stream(delay: str | None, *, before: bytes = b"", document: bool = False)
 
 @pytest.mark.parametrize("document", [False, True])
 @pytest.mark.parametrize("ask", ["stream", "collect"])
-def test_a_wait_that_is_named_inside_of_the_answer(serve: Serve, ask: str, document: bool) -> None:
+def test_a_wait_named_inside_the_answer_is_attached_to_the_error(serve: Serve, ask: str, document: bool) -> None:
     """A refusal in the stream's first event, or in a document with status 200, has its wait attached; without one it
     has none.
     """
@@ -172,8 +172,8 @@ def test_a_wait_that_is_named_inside_of_the_answer(serve: Serve, ask: str, docum
         assert caught.value.status == 200
 
 
-def test_it_is_kept_where_the_refusal_is_resent(serve: Serve) -> None:
-    """An answer that a refusal broke off before its end is collected again no earlier than the provider said."""
+def test_a_wait_named_inside_the_answer_is_kept(serve: Serve) -> None:
+    """``collect`` resends an answer that a refusal broke off, no earlier than the provider said."""
     server = serve(in_stream(f"{WAIT}s"), "healthy")
     began = time.monotonic()
     record = ASKS["collect"](server, BACKOFF)

@@ -43,10 +43,10 @@ def beats(*each: bytes) -> list[bytes | float]:
         ("ndjson", line(message={"reasoning_content": "hm"}, done=False), line(message={"content": "fine"}, done=True)),
     ],
 )
-def test_thinking_in_an_unknown_field_is_not_killed(
+def test_content_in_an_unknown_field_resets_the_content_limits(
     serve: Serve, connect: Connect, dialect: str, thought: bytes, end: bytes
 ) -> None:
-    """It resets the content limits, before the first text and after it."""
+    """The reset works before the first text and after it."""
     kind = "application/x-ndjson" if dialect == "ndjson" else "text/event-stream"
     server = serve(rebuilt(*beats(thought), end, content_type=kind))
     outcome = stream(connect(limits=LIMITS, retry=Retry.none()), server.url + PATHS[dialect])
@@ -54,7 +54,7 @@ def test_thinking_in_an_unknown_field_is_not_killed(
     assert outcome.text == "fine"
 
 
-def test_it_is_not_killed_in_a_session(serve: Serve) -> None:
+def test_content_in_an_unknown_field_resets_the_limits_of_a_session(serve: Serve) -> None:
     """The same in a passthrough."""
     server = serve(rebuilt(*beats(chunk({"reasoning_opaque": "gAAA"})), END))
     with Session(limits=LIMITS, retry=Retry.none()) as session:
@@ -62,7 +62,7 @@ def test_it_is_not_killed_in_a_session(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("empty", [{"reasoning_text": ""}, {"busy": True, "percent": 3}, {"more": {"type": "x"}}])
-def test_empty_fields_are_keep_alives(serve: Serve, connect: Connect, empty: dict[str, Any]) -> None:
+def test_empty_fields_count_as_keep_alives(serve: Serve, connect: Connect, empty: dict[str, Any]) -> None:
     """They do not reset the content limits."""
     server = serve(rebuilt(*beats(chunk({"content": "", **empty})), END))
     error = stream(connect(limits=LIMITS, retry=Retry.none()), server.chat_url).failed(WatchTimeout)
@@ -88,11 +88,11 @@ def test_a_count_of_output_tokens_that_grows_is_progress(serve: Serve, connect: 
     ("delta", "requests"),
     [({"hologram": "x"}, 1), ({"reasoning_opaque": "gAAA"}, 1), ({"hologram": ""}, 2), ({"percent": 3, "id": "x"}, 2)],
 )
-def test_what_nobody_has_heard_of_is_not_asked_for_twice(
+def test_an_unknown_event_with_content_forbids_a_resend(
     serve: Serve, connect: Connect, delta: dict[str, Any], requests: int
 ) -> None:
-    """Something of the answer was handed over, so a cut behind it is not sent again; what says nothing holds nobody
-    back.
+    """Part of the answer was handed over, so a cut behind it is not resent; an unknown event without content does not
+    forbid one.
     """
     for open_entry in (True, False):
         server = serve(rebuilt(chunk({"content": "", **delta}), end="cut"), rebuilt(END))

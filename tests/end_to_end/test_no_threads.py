@@ -107,7 +107,7 @@ def refused(one: Call, url: str, kind: type[BaseException]) -> TooManyThreads:
 
 
 @pytest.mark.parametrize("one", OURS)
-def test_our_entry_points_say_so(no_threads: str, one: Call) -> None:
+def test_a_system_without_threads_is_too_many_threads(no_threads: str, one: Call) -> None:
     """``TooManyThreads``: retryable, nothing was sent, and the recovery says what to change."""
     error = refused(one, no_threads, llmwatch.LLMWatchError)
     assert error.recovery is not None
@@ -119,17 +119,17 @@ def test_our_entry_points_say_so(no_threads: str, one: Call) -> None:
 
 
 @pytest.mark.parametrize("one", OF_REQUESTS)
-def test_on_requests_it_is_a_connection_error_too(no_threads: str, one: Call) -> None:
+def test_too_many_threads_is_a_connection_error_of_requests(no_threads: str, one: Call) -> None:
     """Code that catches requests' errors catches it."""
     assert refused(one, no_threads, requests.exceptions.ConnectionError).request.url == no_threads  # type: ignore[attr-defined]
 
 
-def test_on_httpx_it_is_a_connect_error_too(no_threads: str) -> None:
+def test_too_many_threads_is_a_connect_error_of_httpx(no_threads: str) -> None:
     """Code that catches httpx's errors catches it."""
     refused(transport, no_threads, httpx.ConnectError)
 
 
-def test_a_later_call_goes_through(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_goes_through_once_there_are_threads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once there are threads again the same client works, and nothing of the refused call counts against it."""
     with serve() as server, Client(retry=Retry(max_attempts=1)) as client:
         requests.post(server.chat_url, json=asking(), timeout=5)

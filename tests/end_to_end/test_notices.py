@@ -81,7 +81,7 @@ def test_a_retry_is_told_before_its_wait(serve: Serve, connect: Connect) -> None
     assert "503" in second.message
 
 
-def test_a_lively_stream_tells_nothing(serve: Serve, connect: Connect) -> None:
+def test_a_lively_stream_gives_no_notice(serve: Serve, connect: Connect) -> None:
     """A stream that never pauses for as long as ``notice_every`` gives no notice."""
     server, notices = serve(f"healthy:delay={BEAT / 4}"), []
     stream(connect(on_notice=notices.append, notice_every=50 * BEAT), server.chat_url).done()
@@ -101,7 +101,7 @@ def test_notices_come_in_the_callers_thread(serve: Serve, connect: Connect) -> N
 
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
-def test_a_notice_or_sink_that_raises_harms_nobody(
+def test_a_callback_or_sink_that_raises_is_logged(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """What a notice callback or a sink raises is logged on ``llmwatch``, and the call goes on as if nothing was."""
@@ -120,8 +120,8 @@ def test_a_notice_or_sink_that_raises_harms_nobody(
     assert len(server.requests) == 2
 
 
-def test_a_notice_that_interrupts_ends_the_call(serve: Serve, connect: Connect) -> None:
-    """``KeyboardInterrupt`` out of a callback is no mishap of the callback: it ends the call and is raised."""
+def test_a_keyboard_interrupt_in_a_callback_ends_the_call(serve: Serve, connect: Connect) -> None:
+    """``KeyboardInterrupt`` of a callback is not logged: it ends the call and is raised."""
     server = serve("silent")
 
     def interrupt(notice: Any) -> None:

@@ -42,8 +42,10 @@ def texts(found: dict[str, Came]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("shape", SPOKEN)
 @pytest.mark.parametrize("tokens", [0, 3])
-def test_more_after_the_reason_is_a_part_of_the_answer(serve: Serve, shape: str, tokens: int) -> None:
-    """All of it is delivered, wherever the reason stood, though a connection that only drains would be gone by then."""
+def test_content_after_the_finish_reason_is_delivered(serve: Serve, shape: str, tokens: int) -> None:
+    """All of it is delivered, wherever the reason stood, though a connection that only drains would be closed
+    by then.
+    """
     within = Limits(finish=LONG, drain=BEAT, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
     found = everywhere(serve, f"finish-then-more:tokens={tokens},delay={LIMIT}", shape, within)
     assert [came.error for came in found.values()] == [None] * len(found)
@@ -53,7 +55,7 @@ def test_more_after_the_reason_is_a_part_of_the_answer(serve: Serve, shape: str,
 
 
 @pytest.mark.parametrize("shape", SPOKEN)
-def test_a_whole_that_is_restated_is_said_once(serve: Serve, shape: str) -> None:
+def test_a_restated_whole_is_delivered_once(serve: Serve, shape: str) -> None:
     """By chat completions after their deltas, by the Responses API in its last event."""
     found = everywhere(serve, "restated-whole", shape)
     assert [came.error for came in found.values()] == [None] * len(found)
@@ -64,7 +66,7 @@ def test_a_whole_that_is_restated_is_said_once(serve: Serve, shape: str) -> None
 @pytest.mark.parametrize("script", ["error-field", "error-line"])
 @pytest.mark.parametrize("tokens", [0, 3])
 def test_an_error_outside_of_data_is_never_a_success(serve: Serve, shape: str, script: str, tokens: int) -> None:
-    """``ProviderError`` with its words and what came before; relays hand its bytes on, and note it."""
+    """``ProviderError`` has its words and what came before; passthroughs hand its bytes on and note it."""
     found = everywhere(serve, f"{script}:tokens={tokens},message=planted words", shape)
     for name, came in found.items():
         if name in RELAYS:
@@ -79,7 +81,7 @@ def test_an_error_outside_of_data_is_never_a_success(serve: Serve, shape: str, s
 
 
 @pytest.mark.parametrize("shape", ["openai-chat", "anthropic", "ndjson"])
-def test_an_end_mark_alone_and_a_cut(serve: Serve, shape: str) -> None:
+def test_an_end_mark_alone_and_a_cut_are_a_cut(serve: Serve, shape: str) -> None:
     """A cut, wherever it is read."""
     script = "done-then-cut" if shape != "ndjson" else "eof-without-terminal"
     found = everywhere(serve, script, shape)
@@ -88,8 +90,8 @@ def test_an_end_mark_alone_and_a_cut(serve: Serve, shape: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["lines", "nul", "array", "text", "sound"])
-def test_an_unknown_wire(serve: Serve, what: str) -> None:
-    """Relays hand it through; a client says that it is no stream, and what to use."""
+def test_an_unknown_wire_is_handed_through_or_refused(serve: Serve, what: str) -> None:
+    """Passthroughs hand it through; a client says that it is no stream, and what to use."""
     for name, came in everywhere(serve, f"unknown-wire:what={what}", "openai-chat").items():
         if name in RELAYS:
             assert came.error is None

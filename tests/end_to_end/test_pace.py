@@ -57,8 +57,8 @@ def _many(count: int) -> Script:
     return Script(name="many", description="an answer of many events", play=play)
 
 
-def test_time_with_the_caller_is_subtracted_and_no_more(serve: Serve, connect: Connect) -> None:
-    """A provider that goes silent while the caller is away is killed: only time in which nobody waited is
+def test_only_the_time_with_the_caller_is_subtracted(serve: Serve, connect: Connect) -> None:
+    """A provider that goes silent while the caller is away is killed: only time in which no thread waited is
     subtracted.
     """
     server = serve("stall-after-content:tokens=4")
@@ -129,7 +129,7 @@ def test_a_caller_that_comes_back_finds_the_limits_where_they_were(serve: Serve,
     assert outcome.kinds.count("text") == 2500
 
 
-def test_several_callers_do_not_wait_for_each_other(serve: Serve, connect: Connect) -> None:
+def test_a_caller_that_takes_nothing_delays_no_other(serve: Serve, connect: Connect) -> None:
     """One caller that never takes anything holds nobody else up."""
     server = serve(Script(name="saturating", description="content as fast as it is taken", play=_saturating), gated(3))
     client = connect()

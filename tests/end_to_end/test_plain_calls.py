@@ -44,10 +44,8 @@ def _confirmed(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("script", ["silent", "reset-before-response", "fin-before-response", "cut-chunk"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_the_server_may_have_carried_out_is_not_sent_again(
-    serve: Serve, connect: Connect, method: str, script: str
-) -> None:
-    """An order that was sent is sent once, whatever becomes of its answer; a person is to decide."""
+def test_a_sent_order_is_not_resent(serve: Serve, connect: Connect, method: str, script: str) -> None:
+    """The order is sent once, whatever becomes of its answer; the recovery asks a person."""
     server = serve(script, "healthy")
     outcome = _ask(connect(limits=Limits(ttfb=LIMIT)), method, server.url + "/api/orders")
     assert isinstance(outcome.error, llmwatch.LLMWatchError)
@@ -69,15 +67,15 @@ def test_a_status_is_returned_as_it_is(serve: Serve, connect: Connect, method: s
     assert len(server.requests) == 1
 
 
-def test_a_dead_pooled_connection_is_no_excuse(serve: Serve, connect: Connect) -> None:
-    """That a reused connection was lost at once does not show that nothing was done on it."""
+def test_a_dead_pooled_connection_gives_an_order_no_free_resend(serve: Serve, connect: Connect) -> None:
+    """A reused connection that was lost at once does not show that nothing was carried out."""
     server, client = serve("healthy", "reset-before-response", "healthy"), connect()
     _ask(client, "GET", server.url)
     _confirmed(_ask(client, "POST", server.url + "/api/orders"))
     assert [one.connection for one in server.requests] == [1, 1]
 
 
-def test_it_may_be_sent_again_before_anything_was_sent(serve: Serve, connect: Connect) -> None:
+def test_an_unsent_order_is_resent(serve: Serve, connect: Connect) -> None:
     """A connection that does not come about is tried again, also by ``on_retry`` elsewhere, and there it is sent once,
     although the hook has given it another body.
     """
@@ -93,8 +91,8 @@ def test_it_may_be_sent_again_before_anything_was_sent(serve: Serve, connect: Co
 
 
 @pytest.mark.parametrize("script", ["reset-before-response", "status:status=503"])
-def test_its_user_may_allow_it(serve: Serve, connect: Connect, script: str) -> None:
-    """``resend_with_tools=True`` says that it may be carried out twice."""
+def test_resend_with_tools_allows_resending_an_order(serve: Serve, connect: Connect, script: str) -> None:
+    """``resend_with_tools=True`` says that the order may be carried out twice."""
     server = serve(script, "healthy")
     retry = Retry(backoff=0, resend_with_tools=True)
     _ask(connect(retry=retry), "POST", server.url + "/api/orders").done("recovered")

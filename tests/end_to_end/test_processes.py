@@ -16,7 +16,7 @@ from tests.end_to_end.scripts import gated, late
 from tests.end_to_end.times import FREE, LIMIT, LONG, STOPPED
 
 
-def test_a_stopped_process_is_judged_by_what_waits_for_it(serve: Serve) -> None:
+def test_a_stopped_process_keeps_streams_with_waiting_bytes(serve: Serve) -> None:
     """A process that is stopped for longer than its limits goes on with the answers that came meanwhile, whatever it
     waited for; a stream for which nothing came gets a second of grace, and then its limit holds.
     """
@@ -71,7 +71,7 @@ def test_the_interpreter_exits_at_once_with_live_streams(serve: Serve, raises: b
     assert len(server.requests) == 3
 
 
-def test_importing_and_making_a_client_starts_nothing() -> None:
+def test_importing_and_making_a_client_starts_no_thread() -> None:
     """A program that has imported llmwatch and made a client has no thread but its own."""
     with child("imports") as one:
         assert one.says() == {"threads": ["MainThread"]}

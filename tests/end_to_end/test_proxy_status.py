@@ -44,8 +44,10 @@ def _collected(url: str, proxies: dict[str, str]) -> Any:
         return client.collect("POST", url, json=asking(), proxies=proxies)
 
 
-def test_a_407_in_place_of_a_servers_answer() -> None:
-    """Without a tunnel the proxy answers as a server would: the error names it, and says that nothing went on."""
+def test_a_407_without_a_tunnel_is_the_proxys() -> None:
+    """The proxy answers in place of the server: the error names the proxy, and says that the request went no
+    further.
+    """
     with FaultServer(_answer(407, f"{USER} may not, nor {BASIC}")) as proxy:
         error = caught(ProviderError, _collected, f"http://{HOST}/v1/chat/completions", _proxied(proxy))
         assert [request.header("proxy-authorization") for request in proxy.requests] == [f"Basic {BASIC}"]
@@ -58,8 +60,8 @@ def test_a_407_in_place_of_a_servers_answer() -> None:
 
 
 @each("status", [400, 401, 403, 502, 503])
-def test_another_status_may_be_anybodys(status: int) -> None:
-    """Behind such a proxy any other status may be the server's, and is said to be."""
+def test_another_status_may_be_the_proxys_or_the_servers(status: int) -> None:
+    """Behind such a proxy the error says that any other status may be the server's."""
     with FaultServer(_answer(status)) as proxy:
         url = f"http://{HOST}/v1/chat/completions"
         with Client(retry=Retry.none()) as client:
@@ -69,15 +71,15 @@ def test_another_status_may_be_anybodys(status: int) -> None:
 
 
 def test_a_407_without_a_proxy_is_the_servers() -> None:
-    """Where none is between, the server answers for itself."""
+    """Without a proxy the 407 is the server's own."""
     with FaultServer(_answer(407)) as server:
         error = caught(ProviderError, _collected, server.chat_url, {})
         assert str(error).startswith(f"{server.netloc} answered HTTP 407")
 
 
 @each("status", [407, 502, 503])
-def test_a_status_in_place_of_a_tunnel(status: int) -> None:
-    """The answer to a CONNECT is the proxy's own, whatever it is."""
+def test_a_status_of_a_connect_is_the_proxys(status: int) -> None:
+    """The answer to a CONNECT is the proxy's own, whatever the status."""
     with ProxyServer("refuse", status=status) as proxy:
         error = caught(ConnectFailed, _collected, f"https://{HOST}/v1/chat/completions", _proxied(proxy))
         assert (error.cause, error.status) == ("proxy", status)

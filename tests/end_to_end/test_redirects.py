@@ -92,7 +92,7 @@ def test_the_body_of_a_redirect_that_is_followed_is_not_waited_for(
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_get_follows_without_reading(serve: Serve, connect: Connect, body: str) -> None:
+def test_a_get_follows_a_redirect_without_reading_its_body(serve: Serve, connect: Connect, body: str) -> None:
     """A GET follows every redirect in the same way, and its history has the redirect, without its body."""
     server = serve(_to("/v1/chat/completions?moved=1", 302, body), "healthy")
     outcome = _get(connect(limits=Limits(ttfb=LIMIT + FREE)), server.chat_url)
@@ -136,8 +136,10 @@ def test_the_size_of_a_redirect_that_is_returned_is_bounded(
 
 @pytest.mark.parametrize("entry_point", [*ENTRY_POINTS, _get])
 @pytest.mark.parametrize("status", [302, 307])
-def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, entry_point: Any, status: int) -> None:
-    """It is a ``ProviderError`` like any other redirect, with a record, and nothing of the location is in it."""
+def test_a_redirect_to_an_invalid_url_is_a_provider_error(
+    serve: Serve, connect: Connect, entry_point: Any, status: int
+) -> None:
+    """The error has a record, and no part of the location is in it."""
     for location in MALFORMED:
         server = serve(_to(location, status))
         error = entry_point(connect(), server.chat_url).failed(llmwatch.ProviderError)
@@ -150,8 +152,10 @@ def test_a_redirect_to_what_is_no_url(serve: Serve, connect: Connect, entry_poin
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_where_a_redirect_has_led_is_remembered_in_the_call(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """The later attempts of a call go where the first was led to, each with one request; the next call begins anew."""
+def test_later_attempts_of_a_call_start_at_the_redirects_target(
+    serve: Serve, connect: Connect, entry_point: Any
+) -> None:
+    """Each later attempt takes one request; the next call begins at the original URL."""
     server = serve(_to("/v1/chat/completions?moved=1"), "status:status=503", "status:status=503", "healthy", "healthy")
     client = connect(retry=Retry(backoff=0))
     outcome = entry_point(client, server.chat_url, params={"version": "1"}, cookies={"mine": "1"})
@@ -179,8 +183,8 @@ def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, en
     assert len(server.requests) == 7
 
 
-def test_a_hook_that_names_a_url_is_obeyed(serve: Serve, connect: Connect) -> None:
-    """``on_retry`` with a URL or parameters of its own goes before what a redirect has said; without, it does not."""
+def test_a_hooks_url_goes_before_a_redirects(serve: Serve, connect: Connect) -> None:
+    """``on_retry`` with a URL or parameters of its own decides; without, the redirect's target does."""
     for changes, target in (
         ({"url": "{}/v1/chat/completions?own=1"}, "/v1/chat/completions?own=1"),
         ({"params": {"own": "1"}}, "/v1/chat/completions?own=1"),
@@ -192,7 +196,7 @@ def test_a_hook_that_names_a_url_is_obeyed(serve: Serve, connect: Connect) -> No
         assert [one.target for one in server.requests][-1] == target
 
 
-def test_a_hook_does_not_get_five_more(serve: Serve, connect: Connect) -> None:
+def test_a_hooks_url_does_not_reset_the_number_of_redirects(serve: Serve, connect: Connect) -> None:
     """Another URL is another way, but not another allowance."""
     server = serve(_to("/v1/chat/completions"), "status:status=503", *[_to("/v1/chat/completions")] * 9)
     retry = Retry(backoff=0, on_retry=lambda resend: {"url": server.chat_url + "?own=1"})
@@ -226,17 +230,17 @@ def test_a_get_takes_no_credentials_to_another_host(serve: Serve, connect: Conne
     assert [len(one.history) for one in outcome.value.history] == [0, 1]
 
 
-def test_a_stream_of_a_get_follows_too(serve: Serve, connect: Connect) -> None:
-    """A GET is a GET in every entry point."""
+def test_a_streamed_get_follows_redirects(serve: Serve, connect: Connect) -> None:
+    """A GET follows redirects in every entry point."""
     server = serve(_to("/v1/chat/completions?moved=1", 307, "missing"), "healthy")
     with connect(limits=Limits(ttfb=LIMIT + FREE)).stream("GET", server.chat_url, json=asking()) as events:
         assert "".join(event.text for event in events) == ANSWER
     assert [one.method for one in server.requests] == ["GET", "GET"]
 
 
-def test_a_redirect_to_where_nobody_listens(serve: Serve, connect: Connect) -> None:
-    """A GET that is redirected to a port that refuses says so of that port, and of no connection that broke; a
-    connection that breaks behind a redirect stays what it is.
+def test_a_redirect_to_a_refusing_port_names_that_port(serve: Serve, connect: Connect) -> None:
+    """A GET that is redirected to a port that refuses is a failure to connect to that port; a connection that breaks
+    behind a redirect stays a cut.
     """
     client = connect()
     with refused_port() as port:
@@ -251,8 +255,8 @@ def test_a_redirect_to_where_nobody_listens(serve: Serve, connect: Connect) -> N
     assert isinstance(_get(client, server.chat_url, retry=Retry(max_attempts=1)).error, llmwatch.StreamCut)
 
 
-def test_a_second_request_of_an_authentication_that_finds_nobody(serve: Serve, connect: Connect) -> None:
-    """What an authentication sends elsewhere, and cannot connect to, is told of the place that it asked."""
+def test_an_authentications_refused_request_names_its_own_host(serve: Serve, connect: Connect) -> None:
+    """The error of a request that an authentication sends elsewhere names the place that it connected to."""
 
     class Elsewhere(requests.auth.AuthBase):
         def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:

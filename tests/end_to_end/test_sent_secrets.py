@@ -196,7 +196,7 @@ def _run(
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_that_was_sent_comes_back(
+def test_no_sent_secret_is_in_an_error_or_record(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, place: str, entry_point: Any
 ) -> None:
     """Values of headers, cookies, credentials and parameters, of the call or of the session that is lent, and names of
@@ -213,10 +213,10 @@ def test_nothing_that_was_sent_comes_back(
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_user_info_of_the_url(
+def test_user_info_of_the_url_is_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """Name and password, alone, together, and in base64."""
+    """Name and password are masked alone, together, and in base64."""
     server = serve(_echoing("status"))
     said = _run(
         entry_point,
@@ -232,7 +232,7 @@ def test_user_info_of_the_url(
     assert "You sent" in said
 
 
-def test_what_only_the_environment_knows(
+def test_netrc_credentials_are_masked(
     serve: Serve,
     connect: Connect,
     log: Path,
@@ -240,7 +240,7 @@ def test_what_only_the_environment_knows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Credentials of a netrc file, which requests puts into the request at the last moment."""
+    """requests puts the credentials of a netrc file into the request at the last moment."""
     server = serve(_echoing("status"))
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {OTHER} password {SECRET}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -250,7 +250,7 @@ def test_what_only_the_environment_knows(
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_the_credentials_of_a_proxy(
+def test_credentials_of_a_proxy_are_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
     """A proxy that answers in place of the provider, and repeats what it was asked with."""
@@ -263,8 +263,10 @@ def test_the_credentials_of_a_proxy(
     assert _traces(said) == [], said
 
 
-def test_an_answer_to_a_challenge(serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What a hook sends in a second request is known as well."""
+def test_the_answer_to_a_challenge_is_masked(
+    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook sends the answer in a second request."""
 
     def challenge(context: Context) -> Iterator[steps.Step]:
         headers = [("WWW-Authenticate", 'Digest realm="r", nonce="dcd98b7102dd", qop="auth"')]
@@ -278,10 +280,10 @@ def test_an_answer_to_a_challenge(serve: Serve, connect: Connect, log: Path, cap
     assert _traces(said) == [], said
 
 
-def test_new_credentials_of_a_resend(
+def test_new_credentials_of_a_resend_are_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those that ``on_retry`` has put in place of the first."""
+    """``on_retry`` puts them in place of the first."""
     server = serve("status:status=503", _echoing("status"))
     told: list[Any] = []
     retry = Retry(backoff=0, on_retry=lambda resend: {"headers": {"Authorization": f"Bearer {SECRET}"}})
@@ -292,8 +294,8 @@ def test_new_credentials_of_a_resend(
 
 
 @pytest.mark.parametrize("name", [SECRET, f"id-{SECRET.upper()}"])
-def test_a_request_id_of_an_answer_that_went_well(serve: Serve, connect: Connect, name: str) -> None:
-    """The record of a good call does not keep it either, where it repeats a header; any other it does."""
+def test_a_request_id_that_repeats_a_header_is_not_kept(serve: Serve, connect: Connect, name: str) -> None:
+    """The record of a good call leaves it out; any other request id is kept."""
     server = serve(_healthy(name), _healthy("req_011CTx9283"))
     client = connect()
     ids = []
@@ -312,10 +314,10 @@ def _healthy(request_id: str) -> Script:
     return Script(name="healthy", description="answers", play=play)
 
 
-def test_a_request_id_of_an_answer_that_was_killed(
+def test_a_killed_attempt_keeps_no_request_id_that_repeats_a_header(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An attempt that ran into a limit after its headers keeps nothing of them."""
+    """An attempt that ran into a limit after its headers keeps none of the repeated secrets."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         headers = [("Content-Type", f"text/event-stream; for={SECRET}"), ("x-request-id", SECRET)]
@@ -334,10 +336,10 @@ def test_a_request_id_of_an_answer_that_was_killed(
 
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("place", ["status", "event", "page", "no HTTP"])
-def test_the_session_entry_point(
+def test_a_session_repeats_no_sent_secret(
     serve: Serve, log: Path, caplog: pytest.LogCaptureFixture, place: str, streaming: bool
 ) -> None:
-    """The same of a session for existing code: errors, records and the log; its responses are the server's own."""
+    """Errors, records and the log repeat none; the session's responses are the server's own."""
     server, told = serve(_echoing(place)), []
     with llmwatch.Session(retry=Retry(max_attempts=1), sinks=[told.append]) as session:
         session.headers["X-Gateway-Key"] = SECRET
@@ -357,8 +359,8 @@ def test_the_session_entry_point(
     assert place != "status" or told[0].attempts[0].message is not None
 
 
-def test_the_entry_point_of_the_sdks(serve: Serve, log: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The same of a transport, whose headers come from another library, and which hands an error in a body on."""
+def test_the_sdk_transport_repeats_no_sent_secret(serve: Serve, log: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its headers come from another library, and it hands on an error in a body."""
     server, told = serve(_echoing("event")), []
     with httpx2.Client(transport=Transport(retry=Retry(max_attempts=1), sinks=[told.append])) as client:
         client.post(server.chat_url, json=BODY, headers={"X-Gateway-Key": SECRET}, auth=(OTHER, SECRET))
@@ -367,7 +369,7 @@ def test_the_entry_point_of_the_sdks(serve: Serve, log: Path, caplog: pytest.Log
     assert _traces(_everything(Outcome(), told, caplog, log)) == []
 
 
-def test_what_the_cause_of_a_status_error_says(serve: Serve) -> None:
+def test_the_cause_of_an_sdk_status_error_repeats_no_secret(serve: Serve) -> None:
     """What llmwatch adds to the SDK's own error of a status repeats nothing that its record does not."""
     server = serve(_echoing("status"))
     with llmwatch.sdk.openai(
@@ -383,7 +385,7 @@ def test_what_the_cause_of_a_status_error_says(serve: Serve) -> None:
     assert _traces(f"{cause} {vars(cause)}") == []
 
 
-def test_a_connection_that_tells_of_its_proxy(
+def test_a_refused_tunnel_repeats_no_proxy_credentials(
     connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, server_tls: ssl.SSLContext, serve: Serve
 ) -> None:
     """Where the proxy refuses a tunnel, and repeats the credentials in its reason."""

@@ -18,11 +18,11 @@ SEED = 11
     not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread(),
     reason="the main thread gets the signals",
 )
-def test_whatever_a_handler_raises_comes_out_as_it_is_and_leaves_nothing_behind(
+def test_an_exception_of_a_signal_handler_comes_out_and_leaves_no_trace(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """None is replaced by another exception or lost, nobody is stuck, no worker, thread or attempt is left, and the
-    client is usable afterwards.
+    """No exception is replaced or lost, no caller is stuck, no worker, thread or attempt is left, and the client is
+    usable afterwards.
     """
     # A handler of Python's logging swallows whatever is raised while it formats a line.
     caplog.set_level(logging.CRITICAL + 1, "llmwatch")

@@ -95,7 +95,7 @@ def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, c
 
 
 @pytest.mark.parametrize("entry_point", [collect, request])
-def test_the_other_entry_points_recover_alike(serve: Serve, connect: Connect, entry_point: Any) -> None:
+def test_collect_and_request_recover_from_silence(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A whole answer and a plain response come from the second request when the first is met with silence."""
     server = serve("silent", "healthy")
     # A plain call that is silent is slow but alive: it may be at work.
@@ -147,8 +147,8 @@ def test_harmless_tools_do_not_keep_silence_from_being_resent(serve: Serve, conn
         assert [one.json() for one in server.requests] == [body] * 2
 
 
-def test_tools_with_side_effects_ask_for_a_persons_word(serve: Serve, connect: Connect) -> None:
-    """Silence is not resent where the provider may have carried out something that cannot be taken back."""
+def test_tools_with_side_effects_forbid_resending_silence(serve: Serve, connect: Connect) -> None:
+    """The recovery asks a person where the provider may have carried out something that cannot be undone."""
     client = connect(limits=Limits(ttfb=LIMIT))
     cells = [(*row, serve("silent", "healthy")) for row in HARMFUL.values()]
     outcomes = together(
@@ -170,7 +170,7 @@ def test_the_user_can_opt_in_to_resends_with_tools(serve: Serve, connect: Connec
     assert len(server.requests) == 2
 
 
-def test_a_body_that_cannot_be_read_asks_for_a_persons_word(serve: Serve, connect: Connect) -> None:
+def test_an_unreadable_body_forbids_resending_silence(serve: Serve, connect: Connect) -> None:
     """A body that is no JSON may expose any tool, so silence after it is not resent."""
     server = serve("silent")
     client = connect(limits=Limits(ttfb=LIMIT))
@@ -181,7 +181,7 @@ def test_a_body_that_cannot_be_read_asks_for_a_persons_word(serve: Serve, connec
     assert len(server.requests) == 1
 
 
-def test_a_body_that_cannot_be_sent_twice_is_not(serve: Serve, connect: Connect) -> None:
+def test_an_iterator_body_is_not_resent_after_silence(serve: Serve, connect: Connect) -> None:
     """An iterator's bytes are gone after the first attempt, so silence after it is final."""
     server = serve("silent")
     client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0, resend_with_tools=True))
@@ -215,7 +215,7 @@ def test_late_headers_are_killed_at_the_headers_limit(serve: Serve, connect: Con
     assert len(server.requests) == 2
 
 
-def test_late_headers_of_every_attempt_end_in_the_phase_headers(serve: Serve, connect: Connect) -> None:
+def test_late_headers_of_every_attempt_name_the_limit_headers(serve: Serve, connect: Connect) -> None:
     """The error of headers that never come in time names that limit, and is retryable."""
     server = serve(f"late-headers:after={LONG}")
     outcome = stream(connect(limits=Limits(headers=LIMIT)), server.chat_url)
@@ -224,7 +224,7 @@ def test_late_headers_of_every_attempt_end_in_the_phase_headers(serve: Serve, co
 
 
 def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) -> None:
-    """The ``headers`` limit ends with the headers: a body that comes later than it is none of its business."""
+    """The ``headers`` limit ends with the headers and does not bound the body."""
     server = serve(f"buffered:head=true,delay={2 * LIMIT}")
     outcome = stream(connect(limits=Limits(headers=LIMIT, ttfb=LONG)), server.chat_url)
     outcome.done()

@@ -167,7 +167,7 @@ def test_reasoning_that_was_delivered_forbids_a_resend(serve: Serve, connect: Co
     assert len(server.requests) == 1
 
 
-def test_a_kill_reads_as_a_time_out_to_code_that_knows_no_llmwatch(serve: Serve, connect: Connect) -> None:
+def test_a_kill_is_caught_as_timeout_error(serve: Serve, connect: Connect) -> None:
     """``except TimeoutError`` of the language itself catches a kill."""
     server = serve("stall-after-content")
     client = connect(limits=Limits(stale=LIMIT, progress=LONG))

@@ -130,8 +130,8 @@ def test_the_wait_is_the_one_that_the_header_names(serve: Serve, connect: Connec
         assert wait <= second.at - first.at < wait + LONG
 
 
-def test_a_header_without_meaning_leaves_the_back_off(serve: Serve, connect: Connect) -> None:
-    """A ``Retry-After`` that says nothing is as good as none: the wait is the back-off's."""
+def test_an_invalid_retry_after_leaves_the_back_off(serve: Serve, connect: Connect) -> None:
+    """A ``Retry-After`` without a usable wait counts as missing."""
     server = serve("retry-after:value=soon", "healthy")
     outcome = stream(connect(retry=Retry(backoff=0.02)), server.chat_url)
     record = outcome.done("recovered")

@@ -18,7 +18,7 @@ TOOLS = {"tools": [{"type": "function", "function": {"name": TOOL_NAME}}]}
 @pytest.mark.parametrize("what", ["half", "none"])
 @pytest.mark.parametrize("cut", ["eof", "reset"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_cut_tool_call_is_no_tool_call(serve: Serve, connect: Connect, shape: str, cut: str, what: str) -> None:
+def test_a_cut_tool_call_is_not_delivered(serve: Serve, connect: Connect, shape: str, cut: str, what: str) -> None:
     """A call whose arguments are cut, or never came, is not delivered as one; no resend, ``CONTINUE``."""
     server = serve(f"tool-call-cut:what={what},cut={cut}")
     outcome = stream(connect(), endpoint(server, shape))
@@ -69,7 +69,7 @@ def test_a_tool_call_that_ran_out_of_tokens_is_not_returned(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_whole_tool_call_before_a_cut_asks_for_a_persons_word(serve: Serve, connect: Connect, shape: str) -> None:
+def test_a_whole_tool_call_before_a_cut_forbids_a_resend(serve: Serve, connect: Connect, shape: str) -> None:
     """A complete tool call may have been carried out: it is delivered, nothing is resent, ``CONFIRM``."""
     server = serve("tool-call-complete-then-cut:cut=eof")
     outcome = stream(connect(), endpoint(server, shape))
@@ -112,10 +112,10 @@ MORE = chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":1}'}}]
         ((BARE, MORE), "clean", "eof", '{"x":1}'),
     ],
 )
-def test_a_mark_that_comes_with_a_call(
+def test_a_call_in_the_finish_event_is_delivered_once(
     serve: Serve, connect: Connect, pieces: tuple[bytes, ...], ends: str, end: str, arguments: str
 ) -> None:
-    """The call is whole without arguments if none follow, however the answer ends, and else with them: once."""
+    """The call is whole without arguments if none follow, however the answer ends, and else with them."""
     server = serve(rebuilt(*pieces, end=ends))
     client = connect(limits=Limits(finish=LIMIT))
     answer = collect(client, server.chat_url).value

@@ -62,7 +62,7 @@ def test_a_slow_upload_is_not_killed_by_connect(serve: Serve, connect: Connect) 
     assert len(server.requests) == 1
 
 
-def test_the_time_of_the_upload_is_not_the_providers(serve: Serve, connect: Connect) -> None:
+def test_ttfb_does_not_count_the_upload(serve: Serve, connect: Connect) -> None:
     """``ttfb`` counts from sent: an upload that takes longer than it leaves it untouched."""
     limit = 3 * LIMIT
     server = serve(_read_after(1.5 * limit), receive_buffer=65536)
