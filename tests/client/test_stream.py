@@ -22,8 +22,8 @@ def made(studio: Studio, *answers: Answer, **more: Any) -> tuple[Stream, list[An
     return Stream(make), started
 
 
-def test_nothing_starts_before_it_is_entered_or_iterated(studio: Studio) -> None:
-    """A stream that nobody uses makes no call; entering it starts one, and iterating does not start another."""
+def test_a_stream_starts_when_it_is_entered_or_iterated(studio: Studio) -> None:
+    """A stream that is not used makes no call; entering it starts one, and iterating does not start another."""
     stream, started = made(studio, whole())
     assert started == []
     assert stream.record is None
@@ -34,7 +34,7 @@ def test_nothing_starts_before_it_is_entered_or_iterated(studio: Studio) -> None
     assert len(started) == 1
 
 
-def test_iterating_starts_it_as_well(studio: Studio) -> None:
+def test_iterating_starts_a_stream(studio: Studio) -> None:
     """No block is needed; ``next`` and ``for`` may be mixed."""
     stream, started = made(studio, whole())
     assert next(stream).text == "Yes."
@@ -80,7 +80,7 @@ def test_cancelling_discards_what_lies_ready(studio: Studio) -> None:
 
 @pytest.mark.parametrize("way", ["for", "next", "with"])
 def test_a_stream_cancelled_before_its_start_raises(studio: Studio, way: str) -> None:
-    """Whatever touches it first gets ``Cancelled``, and nothing is sent."""
+    """The first use of the stream raises ``Cancelled``, and nothing is sent."""
     stream, started = made(studio, whole())
     stream.cancel()
     with pytest.raises(Cancelled):
@@ -104,7 +104,7 @@ def test_a_closed_stream_is_at_its_end(studio: Studio) -> None:
     assert stream.record.outcome == "cancelled"
 
 
-def test_an_exception_in_the_block_closes_and_goes_on(studio: Studio) -> None:
+def test_an_exception_in_the_block_closes_the_stream(studio: Studio) -> None:
     """The block's own exception is not replaced."""
     stream, _ = made(studio, Answer(pieces=[CHUNK], silent=True))
 

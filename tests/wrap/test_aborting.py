@@ -15,8 +15,8 @@ from tests.end_to_end.times import PATIENCE
 NAME = contextvars.ContextVar("name", default="nobody")
 
 
-def test_it_is_called_once() -> None:
-    """However often the handle is shut, and in no thread that shuts it."""
+def test_an_abort_callback_is_called_once() -> None:
+    """The callback is called once however often the handle is shut, and in no thread that shuts it."""
     called: list[threading.Thread] = []
     handle = AbortHandle(lambda: called.append(threading.current_thread()))
     assert not handle.waiting()
@@ -30,8 +30,8 @@ def test_it_is_called_once() -> None:
 
 
 @pytest.mark.parametrize("end", ["release", "detach_in_child"])
-def test_it_is_forgotten(end: str) -> None:
-    """A handle that was given back calls nobody: the function is through, or belongs to the parent process."""
+def test_a_released_handle_calls_no_callback(end: str) -> None:
+    """A handle that was given back calls no callback: the function has ended, or belongs to the parent process."""
     called: list[int] = []
     handle = AbortHandle(lambda: called.append(1))
     getattr(handle, end)()
@@ -40,8 +40,8 @@ def test_it_is_forgotten(end: str) -> None:
     assert all(thread.name != "llmwatch-abort" for thread in threading.enumerate())
 
 
-def test_it_sees_the_context_in_which_it_was_made() -> None:
-    """Not that of whoever shuts it."""
+def test_a_callback_sees_the_context_of_its_registration() -> None:
+    """The callback does not see the context variables of the thread that shuts the handle."""
     seen: list[str] = []
     NAME.set("maker")
     handle = AbortHandle(lambda: seen.append(NAME.get()))
@@ -50,7 +50,7 @@ def test_it_sees_the_context_in_which_it_was_made() -> None:
     eventually(lambda: seen == ["maker"], "the callback was called")
 
 
-def test_nobody_waits_for_it() -> None:
+def test_shutting_a_handle_does_not_wait_for_its_callback() -> None:
     """Shutting returns although the callback blocks, and although its thread may not even have begun."""
     free, locked = threading.Event(), threading.Lock()
 
@@ -66,8 +66,8 @@ def test_nobody_waits_for_it() -> None:
     eventually(lambda: all(one.name != "llmwatch-abort" for one in threading.enumerate()), "all have returned")
 
 
-def test_an_exception_is_logged_without_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
-    """Its class and its scrubbed text; one that is no Exception too."""
+def test_an_exception_of_a_callback_is_logged_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has its class and scrubbed text, also of a ``BaseException``."""
     for error in (ValueError("api_key=abcdefghijklmnop"), SystemExit("api_key=abcdefghijklmnop")):
 
         def broken(error: BaseException = error) -> None:
@@ -79,8 +79,8 @@ def test_an_exception_is_logged_without_its_secrets(caplog: pytest.LogCaptureFix
     assert "abcdefghijklmnop" not in caplog.text
 
 
-def test_no_thread_is_left_registered() -> None:
-    """Threads that ask who they are leave no dummy behind."""
+def test_callback_threads_leave_no_dummy_thread() -> None:
+    """``threading.current_thread()`` in a callback leaves no dummy thread behind."""
     before = set(threading.enumerate())
     done = threading.Event()
 

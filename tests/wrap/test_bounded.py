@@ -24,8 +24,8 @@ from tests.wrap.conftest import Hang, Serve, Time
 NAME = contextvars.ContextVar("name", default="nobody")
 
 
-def test_a_value_and_an_error_come_out_as_they_are() -> None:
-    """The value; or the very exception, one of llmwatch's own too."""
+def test_a_value_or_an_exception_comes_out_as_it_is() -> None:
+    """The same object comes out, also an error of llmwatch's own."""
     NAME.set("caller")
     assert run_bounded(NAME.get, seconds=LONG) == "caller"
     for error in (ValueError("mine"), llmwatch.ProviderError("mine", status=401), SystemExit(3)):
@@ -39,7 +39,7 @@ def test_a_value_and_an_error_come_out_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("limit", ["refresh", "something"])
-def test_at_its_limit_the_caller_is_free(hang: Hang, limit: str) -> None:
+def test_the_caller_is_free_at_the_limit(hang: Hang, limit: str) -> None:
     """A time-out with the limit that was given; the function is called once."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
@@ -53,8 +53,8 @@ def test_at_its_limit_the_caller_is_free(hang: Hang, limit: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [None, 0])
-def test_without_a_limit(hang: Hang, manual: Time, seconds: float | None) -> None:
-    """Nothing ends it."""
+def test_without_a_limit_a_function_runs_on(hang: Hang, manual: Time, seconds: float | None) -> None:
+    """No limit ends the function."""
     function = hang()
     running = in_thread(run_bounded, function, seconds=seconds)
     function.started()
@@ -64,8 +64,8 @@ def test_without_a_limit(hang: Hang, manual: Time, seconds: float | None) -> Non
     assert running.result() == "done"
 
 
-def test_beats_do_not_lengthen_it(hang: Hang, manual: Time) -> None:
-    """The limit is one on the whole."""
+def test_beats_do_not_lengthen_the_limit(hang: Hang, manual: Time) -> None:
+    """The limit counts for the whole function."""
     function = hang(beat)
     running = in_thread(run_bounded, function, seconds=10)
     function.started()
@@ -74,7 +74,7 @@ def test_beats_do_not_lengthen_it(hang: Hang, manual: Time) -> None:
         running.result()
 
 
-def test_a_request_inside_is_shut(serve: Serve) -> None:
+def test_a_request_inside_is_shut_at_the_limit(serve: Serve) -> None:
     """The thread is gone, and the server sees the end; nothing is sent again."""
     server = serve("silent")
     with pytest.raises(WatchTimeout):
@@ -100,7 +100,7 @@ MOST = 64 * 1024
 
 
 @pytest.mark.parametrize("size", [0, 1, MOST - 1, MOST])
-def test_a_body_within_the_bound(serve: Serve, size: int) -> None:
+def test_a_body_within_the_bound_is_whole(serve: Serve, size: int) -> None:
     """It is there, whole, however it is read."""
     server = serve(_answering(b"x" * size) if size else _answering(b"x"))
 
@@ -117,8 +117,8 @@ def test_a_body_within_the_bound(serve: Serve, size: int) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("endless", [False, True])
-def test_a_body_beyond_the_bound(serve: Serve, stream: bool, endless: bool) -> None:
-    """A clear error that is one of requests; of an endless body little is read, and the connection is closed."""
+def test_a_body_beyond_the_bound_is_an_error(serve: Serve, stream: bool, endless: bool) -> None:
+    """The error is one of requests' too; of an endless body little is read, and the connection is closed."""
     server = serve(_answering(b"x" * (MOST + 1), endless=endless))
     with pytest.raises(BodyTooLarge, match="65,536 bytes") as caught:
         run_bounded(lambda: requests.get(server.url, stream=stream), seconds=LONG, max_body=MOST)
@@ -127,8 +127,8 @@ def test_a_body_beyond_the_bound(serve: Serve, stream: bool, endless: bool) -> N
     server.wait_for_closed(1)
 
 
-def test_a_compressed_body_counts_as_it_is(serve: Serve) -> None:
-    """What would be unpacked is bounded, not what came."""
+def test_the_bound_counts_decoded_bytes(serve: Serve) -> None:
+    """The bound holds for the decoded body, not for the bytes on the wire."""
     bomb = gzip.compress(b"x" * (50 * MOST))
     assert len(bomb) < MOST
     server = serve(_answering(bomb, encoding="gzip"))
@@ -136,8 +136,8 @@ def test_a_compressed_body_counts_as_it_is(serve: Serve) -> None:
         run_bounded(lambda: requests.get(server.url), seconds=LONG, max_body=MOST)
 
 
-def test_without_a_bound_any_body(serve: Serve) -> None:
-    """And outside of the function there is none either."""
+def test_without_a_bound_a_body_of_any_size_is_read(serve: Serve) -> None:
+    """Outside of the function no body is bounded either."""
     server = serve(_answering(b"x" * (4 * MOST)))
     assert len(run_bounded(lambda: requests.get(server.url).content, seconds=LONG)) == 4 * MOST
     assert len(requests.get(server.url).content) == 4 * MOST
@@ -146,8 +146,8 @@ def test_without_a_bound_any_body(serve: Serve) -> None:
 # -- inside another call -----------------------------------------------------
 
 
-def test_the_limits_of_the_call_that_waits_stand(hang: Hang, manual: Time) -> None:
-    """Those of every call around it; afterwards they have what they had left."""
+def test_a_bounded_function_holds_the_limits_of_its_callers(hang: Hang, manual: Time) -> None:
+    """The limits of every call around it are held; afterwards they have what they had left."""
     inside, after = hang(), hang()
 
     def function() -> None:
@@ -170,7 +170,7 @@ def test_the_limits_of_the_call_that_waits_stand(hang: Hang, manual: Time) -> No
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-def test_it_ends_with_the_call_that_waits(hang: Hang, manual: Time, how: str) -> None:
+def test_a_bounded_function_ends_with_the_call_around_it(hang: Hang, manual: Time, how: str) -> None:
     """A kill or a cancellation of the outer call ends it; inside, the attempt is over."""
     inside, token, seen = hang(), llmwatch.CancelToken(), []
 
@@ -193,8 +193,8 @@ def test_it_ends_with_the_call_that_waits(hang: Hang, manual: Time, how: str) ->
     eventually(lambda: seen == [Aborted], "the inner one is over")
 
 
-def test_in_an_authentication(serve: Serve, hang: Hang) -> None:
-    """On the way to a request of a client: ``connect`` does not count it, and the request is sent afterwards."""
+def test_a_bounded_function_may_run_in_an_authentication(serve: Serve, hang: Hang) -> None:
+    """``connect`` of the client's call does not count it, and the request is sent afterwards."""
     server, began, free = serve(), threading.Event(), threading.Event()
 
     def refresh() -> str:
@@ -217,8 +217,8 @@ def test_in_an_authentication(serve: Serve, hang: Hang) -> None:
     assert server.requests[0].header("authorization") == "token"
 
 
-def test_ctrl_c_ends_it(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What interrupts the wait of the caller gives the function up."""
+def test_ctrl_c_ends_a_bounded_function(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt of the waiting caller ends the function's attempt."""
     from llmwatch.watch.attempt import Attempt
 
     function = hang()

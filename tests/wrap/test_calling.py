@@ -27,8 +27,8 @@ NAME = contextvars.ContextVar("name", default="nobody")
 # -- what comes out ----------------------------------------------------------
 
 
-def test_a_value() -> None:
-    """The function gets its arguments, runs in another thread, and what it returns is returned."""
+def test_a_call_returns_the_functions_value() -> None:
+    """The function gets its arguments and runs in another thread."""
     seen: list[threading.Thread] = []
 
     def add(one: int, *, other: int) -> int:
@@ -40,7 +40,7 @@ def test_a_value() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], [1, 2], "text", StopIteration, NotImplemented])
-def test_any_value(value: object) -> None:
+def test_a_call_returns_the_very_object(value: object) -> None:
     """The very object, whatever it is."""
     assert call(lambda: value) is value
 
@@ -108,8 +108,8 @@ def test_an_exception_keeps_its_chain() -> None:
     assert type(caught.value.__cause__) is KeyError
 
 
-def test_context_variables_are_seen() -> None:
-    """The function sees those of the caller; what it sets stays with it."""
+def test_the_function_sees_the_callers_context_variables() -> None:
+    """What the function sets stays in its own context."""
     NAME.set("caller")
 
     def function() -> str:
@@ -205,7 +205,7 @@ def test_every_limit_on_a_silent_function(hang: Hang, manual: Time, limit: str) 
 # -- a function in which nothing is found -------------------------------------
 
 
-def test_what_nothing_could_wake_is_an_orphan_and_says_so(hang: Hang) -> None:
+def test_an_unwakeable_function_is_an_orphan_and_the_error_says_so(hang: Hang) -> None:
     """It is run once: the message, the record and ``stats()`` say that it may still be running."""
     function, before = hang(), llmwatch.stats()
     with pytest.raises(WatchTimeout) as caught:
@@ -221,16 +221,16 @@ def test_what_nothing_could_wake_is_an_orphan_and_says_so(hang: Hang) -> None:
     eventually(lambda: llmwatch.stats()["orphans"] == before["orphans"], "the orphan is gone")
 
 
-def test_its_user_may_allow_a_second_run(hang: Hang) -> None:
-    """``resend_with_tools`` says that running it twice, even side by side, is harmless."""
+def test_resend_with_tools_allows_a_second_run(hang: Hang) -> None:
+    """The setting says that running the function twice, even side by side, is harmless."""
     function = hang(times=2)
     allowed = Retry(backoff=0, resend_with_tools=True)
     assert call(function, limits=Limits(ttfb=LIMIT), retry=allowed) == "done"
     assert function.calls == 3
 
 
-def test_at_most_64_orphans(hang: Hang) -> None:
-    """With so many stuck functions nothing more is started; when they have come back, it is."""
+def test_no_function_starts_beyond_64_orphans(hang: Hang) -> None:
+    """With 64 stuck functions no further one starts; once they have ended, one does."""
     function = hang()
     for _ in range(64):
         with pytest.raises(WatchTimeout):
@@ -243,8 +243,8 @@ def test_at_most_64_orphans(hang: Hang) -> None:
     assert call(function) == "done"
 
 
-def test_a_late_beat_of_an_orphan_resets_nobody(hang: Hang, manual: Time) -> None:
-    """The second attempt of the call goes by its own signs."""
+def test_a_late_beat_of_an_orphan_resets_no_limit(hang: Hang, manual: Time) -> None:
+    """The second attempt of the call goes by its own beats."""
     first_began, first_may_beat, beaten = threading.Event(), threading.Event(), threading.Event()
     numbers = iter(range(9))
 
@@ -286,7 +286,7 @@ def test_a_function_with_an_abort_callback_is_run_again(hang: Hang) -> None:
     eventually(lambda: function.aborts == 1, "the callback was called")
 
 
-def test_a_callback_that_helps_leaves_no_orphan(hang: Hang) -> None:
+def test_a_callback_that_ends_the_function_leaves_no_orphan(hang: Hang) -> None:
     """The function comes back, so that its thread is gone and nothing is counted."""
     function, before = hang(), llmwatch.stats()
     assert call(function, limits=Limits(ttfb=LIMIT), abort=function.release, retry=QUICK) == "done"
@@ -297,7 +297,7 @@ def test_a_callback_that_helps_leaves_no_orphan(hang: Hang) -> None:
     assert [after[name] for name in ("orphans", "unabortable")] == [before[name] for name in ("orphans", "unabortable")]
 
 
-def test_max_attempts(hang: Hang) -> None:
+def test_max_attempts_is_the_number_of_runs(hang: Hang) -> None:
     """Exactly so many runs; with none to spare one."""
     for most in (1, 2, 4):
         function = hang()
@@ -338,7 +338,7 @@ def test_a_beating_function_lives_on_past_ttfb(hang: Hang, manual: Time) -> None
 
 
 @pytest.mark.parametrize("kind", ["content", "event", "keepalive"])
-def test_then_stale_ends_it(hang: Hang, manual: Time, kind: str) -> None:
+def test_stale_ends_a_function_that_has_beaten(hang: Hang, manual: Time, kind: str) -> None:
     """A function that has beaten and went silent is killed by ``stale``, and is not run again."""
     function = hang(lambda: beat(kind))
     running = in_thread(call, function, limits=Limits(ttfb=10, stale=20), abort=function.release, retry=QUICK)
@@ -352,7 +352,7 @@ def test_then_stale_ends_it(hang: Hang, manual: Time, kind: str) -> None:
     assert function.calls == 1
 
 
-def test_progress_counts_where_it_is_set(hang: Hang, manual: Time) -> None:
+def test_progress_counts_for_a_function_only_where_it_is_set(hang: Hang, manual: Time) -> None:
     """Beats that are no content keep ``stale`` away, not ``progress``; without the setting nothing but silence ends
     it.
     """
@@ -388,7 +388,7 @@ def test_a_beaten_function_may_be_allowed_a_second_run(hang: Hang, manual: Time)
 # -- giving up ---------------------------------------------------------------
 
 
-def test_a_token_ends_it_at_once(hang: Hang) -> None:
+def test_a_token_ends_a_function_at_once(hang: Hang) -> None:
     """From any thread; the callbacks are called, and nothing is run again."""
     function, token, asked = hang(lambda: on_abort(function_asked)), CancelToken(), []
 
@@ -405,7 +405,7 @@ def test_a_token_ends_it_at_once(hang: Hang) -> None:
     assert function.calls == 1
 
 
-def test_a_token_that_is_set_starts_nothing(hang: Hang) -> None:
+def test_a_set_token_starts_no_function(hang: Hang) -> None:
     """The function is never called."""
     function, token = hang(), CancelToken()
     token.cancel()
@@ -427,8 +427,8 @@ def ctrl_c() -> Iterator[None]:
     reason="a signal has to reach the main thread",
 )
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_it_at_once(hang: Hang) -> None:
-    """KeyboardInterrupt in the caller; the function is aborted, and nothing goes on."""
+def test_ctrl_c_ends_a_function_at_once(hang: Hang) -> None:
+    """``KeyboardInterrupt`` is raised in the caller; the function is aborted, and no attempt goes on."""
     main = threading.main_thread().ident
     assert main is not None
     function = hang()
@@ -479,23 +479,23 @@ def _generator() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("wrong", [_coroutine, _asynchronous, _generator, functools.partial(_generator), 3, None])
-def test_what_cannot_be_called_like_this(wrong: Any) -> None:
+def test_an_argument_mismatch_is_a_type_error_before_the_start(wrong: Any) -> None:
     """A programmer's mistake, seen before anything is started."""
     with pytest.raises(TypeError):
         call(wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"limits": 3}, {"retry": 3}, {"abort": 3}, {"cancel": 3}])
-def test_options_of_the_wrong_kind(hang: Hang, wrong: dict[str, Any]) -> None:
-    """The same."""
+def test_options_of_the_wrong_type_are_an_error_before_the_start(hang: Hang, wrong: dict[str, Any]) -> None:
+    """A mistake of the program is found before a worker is started."""
     function = hang()
     with pytest.raises(TypeError, match=next(iter(wrong))):
         call(function, **wrong)
     assert function.calls == 0
 
 
-def test_an_argument_that_is_called_like_an_option() -> None:
-    """It is bound before."""
+def test_an_argument_named_like_an_option_can_be_bound() -> None:
+    """``functools.partial`` binds the argument before the call."""
 
     def function(*, limits: str) -> str:
         return limits
@@ -503,8 +503,8 @@ def test_an_argument_that_is_called_like_an_option() -> None:
     assert call(functools.partial(function, limits="mine")) == "mine"
 
 
-def test_nothing_of_the_arguments_is_kept(hang: Hang) -> None:
-    """Neither in the record nor in the message."""
+def test_arguments_are_neither_recorded_nor_quoted(hang: Hang) -> None:
+    """Neither the record nor the message has an argument."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
         call(function, "a prompt that nobody may see", limits=Limits(ttfb=LIMIT))
@@ -512,7 +512,7 @@ def test_nothing_of_the_arguments_is_kept(hang: Hang) -> None:
     assert "prompt" not in said
 
 
-def test_the_record(hang: Hang) -> None:
+def test_the_record_of_a_function_has_its_name_and_timings(hang: Hang) -> None:
     """Entry point, name and timings are those of a function."""
     function = hang()
 
@@ -523,14 +523,16 @@ def test_the_record(hang: Hang) -> None:
         call(named, limits=Limits(ttfb=LIMIT), abort=function.release, retry=Retry.none())
     record = record_of(caught.value)
     assert (record.entry_point, record.method, record.outcome) == ("wrap", "CALL", "failed")
-    assert record.url == "function://tests.wrap.test_calling.test_the_record.named"
+    assert (
+        record.url == "function://tests.wrap.test_calling.test_the_record_of_a_function_has_its_name_and_timings.named"
+    )
     (one,) = record.attempts
     assert one.timings.sent is not None
     assert one.timings.sent < LIMIT
     assert (one.close_reason, one.facts["sent"], one.facts["beaten"]) == ("ttfb_kill", "yes", False)
 
 
-def test_a_long_one_is_never_cut_without_limits(hang: Hang, manual: Time) -> None:
+def test_a_function_without_limits_is_never_killed(hang: Hang, manual: Time) -> None:
     """With every limit off nothing ends it."""
     function = hang()
     running = in_thread(call, function, limits=Limits(connect=0, ttfb=0, stale=0))

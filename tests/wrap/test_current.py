@@ -71,7 +71,7 @@ def dead(running: Running) -> WatchTimeout:
 # -- beats -------------------------------------------------------------------
 
 
-def test_outside_nothing_is_heard() -> None:
+def test_beat_pause_and_on_abort_do_nothing_outside_a_function() -> None:
     """Outside of a wrapped function all three do nothing."""
     beat()
     beat("keepalive")
@@ -81,8 +81,8 @@ def test_outside_nothing_is_heard() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "", None, 3, ["content"]])
-def test_a_kind_that_there_is_not(kind: Any) -> None:
-    """A ConfigError that lists those there are, inside as well as outside."""
+def test_an_unknown_kind_of_beat_is_a_config_error(kind: Any) -> None:
+    """The error lists the kinds, inside a function as well as outside."""
     with pytest.raises(ConfigError, match="'content', 'event', 'keepalive'"):
         beat(kind)
     with pytest.raises(ConfigError) as caught:
@@ -93,8 +93,8 @@ def test_a_kind_that_there_is_not(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "limit"), [("keepalive", "first_event"), ("event", "first_content"), ("content", "stale")]
 )
-def test_what_each_kind_ends(manual: Time, kind: str, limit: str) -> None:
-    """A beat ends the limits on beginnings that it answers, and no other."""
+def test_each_kind_of_beat_ends_its_limits(manual: Time, kind: str, limit: str) -> None:
+    """A beat ends the first-something limits that it answers, and no other."""
     function = Orders()
     limits = Limits(ttfb=10, first_event=20, first_content=30, stale=40, progress=50)
     running = begin(function, limits=limits, retry=Retry.none())
@@ -104,8 +104,8 @@ def test_what_each_kind_ends(manual: Time, kind: str, limit: str) -> None:
     function.end()
 
 
-def test_a_thread_that_was_given_the_context_beats_for_the_function(manual: Time) -> None:
-    """Started with a copy of the context a thread is heard."""
+def test_a_thread_with_the_context_beats_for_the_function(manual: Time) -> None:
+    """A thread that was started with a copy of the context counts."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10, stale=10))
 
@@ -122,8 +122,8 @@ def test_a_thread_that_was_given_the_context_beats_for_the_function(manual: Time
     assert running.result() == "done"
 
 
-def test_a_thread_pool_inherits_nothing(manual: Time) -> None:
-    """What is said in a pool's thread is said outside, unless the work is handed in with the context."""
+def test_a_beat_in_a_thread_pool_counts_only_with_the_context(manual: Time) -> None:
+    """A beat in a pool's thread counts as outside, unless the work is submitted with the context."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10, stale=10))
     with ThreadPoolExecutor(1) as pool:
@@ -136,7 +136,7 @@ def test_a_thread_pool_inherits_nothing(manual: Time) -> None:
     function.end()
 
 
-def test_a_beat_inside_resets_the_functions_around_it(manual: Time) -> None:
+def test_an_inner_beat_resets_the_limits_of_enclosing_functions(manual: Time) -> None:
     """An inner call's beats are signs of life of the outer ones; so are the items of an inner iterator."""
     innermost, result = Orders(), []
 
@@ -160,8 +160,8 @@ def test_a_beat_inside_resets_the_functions_around_it(manual: Time) -> None:
     assert result == ["done"]
 
 
-def test_an_outer_function_goes_by_its_own_limits(manual: Time) -> None:
-    """What the inner one is allowed does not lengthen the outer one's; and it ends with the outer one."""
+def test_an_outer_function_keeps_its_own_limits(manual: Time) -> None:
+    """The inner function's longer limits do not lengthen the outer one's, and it ends with the outer one."""
     inner = Orders()
     running = in_thread(call, lambda: call(inner, limits=Limits(ttfb=1000)), limits=Limits(ttfb=10), retry=Retry.none())
     inner.there()
@@ -216,7 +216,7 @@ def test_a_callback_makes_a_second_run_possible(manual: Time) -> None:
 
 
 def test_a_callback_that_raises_is_logged(manual: Time, caplog: pytest.LogCaptureFixture) -> None:
-    """It harms nobody, and its secrets are not written down."""
+    """The exception goes no further, and its secrets are not logged."""
 
     def broken() -> None:
         raise RuntimeError("password=hunter2hunter2")
@@ -251,8 +251,8 @@ def test_a_function_that_has_returned_has_no_callbacks(hang: Hang) -> None:
     assert not _aborting()
 
 
-def test_a_callback_that_comes_too_late_is_called_at_once(manual: Time) -> None:
-    """What an orphan acquires after it was given up is ended as well; after a return nothing is."""
+def test_a_callback_registered_by_an_orphan_is_called_at_once(manual: Time) -> None:
+    """What an orphan acquires after the kill is ended as well; after a return no callback is called."""
     function, called = Orders(), threading.Event()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())
     manual.expire(10)
@@ -263,7 +263,7 @@ def test_a_callback_that_comes_too_late_is_called_at_once(manual: Time) -> None:
     eventually(lambda: not _aborting(), "the thread is gone")
 
 
-def test_after_a_return_a_callback_is_ignored() -> None:
+def test_a_callback_registered_after_the_return_is_ignored() -> None:
     """A thread that outlives the function registers nothing."""
     contexts: list[contextvars.Context] = []
     call(lambda: contexts.append(contextvars.copy_context()))
@@ -274,8 +274,8 @@ def test_after_a_return_a_callback_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, 3])
-def test_what_cannot_be_called(wrong: Any) -> None:
-    """A TypeError, inside as well as outside."""
+def test_a_callback_that_is_not_callable_is_a_type_error(wrong: Any) -> None:
+    """The error is raised inside a function as well as outside."""
     with pytest.raises(TypeError):
         on_abort(wrong)
     with pytest.raises(TypeError):
@@ -285,7 +285,7 @@ def test_what_cannot_be_called(wrong: Any) -> None:
 # -- pauses ------------------------------------------------------------------
 
 
-def test_a_pause_stops_the_limits_of_all_functions_around_it(manual: Time) -> None:
+def test_a_pause_holds_the_limits_of_all_enclosing_functions(manual: Time) -> None:
     """Whatever time a person takes; afterwards each has what it had left."""
     innermost = Orders()
     running = in_thread(
@@ -308,8 +308,8 @@ def test_a_pause_stops_the_limits_of_all_functions_around_it(manual: Time) -> No
     innermost.end()
 
 
-def test_the_deadline_goes_on(manual: Time) -> None:
-    """A person may take long, the call as a whole may not."""
+def test_the_deadline_runs_in_a_pause(manual: Time) -> None:
+    """A pause holds the limits for a person, and not the deadline of the call."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10, deadline=100), retry=Retry.none())
     pause = paused()
@@ -389,7 +389,7 @@ def test_an_item_in_a_pause_does_not_end_it(manual: Time) -> None:
     step.put(None)
 
 
-def test_a_pause_does_not_outlast_a_cancellation() -> None:
+def test_a_cancellation_ends_a_call_in_a_pause() -> None:
     """Giving up ends a call whose limits stand."""
     function, token = Orders(), CancelToken()
     running = begin(function, cancel=token)
@@ -402,8 +402,8 @@ def test_a_pause_does_not_outlast_a_cancellation() -> None:
     function.end()
 
 
-def test_a_pause_of_a_thread_with_the_context(manual: Time) -> None:
-    """Another thread of the function can stop its limits, and those around it."""
+def test_a_thread_with_the_context_can_pause_the_function(manual: Time) -> None:
+    """Another thread of the function can hold its limits, and those around it."""
     function = Orders()
     running = in_thread(
         call, lambda: call(function, limits=Limits(ttfb=10)), limits=Limits(ttfb=10), retry=Retry.none()

@@ -39,14 +39,14 @@ def generator_with_options(count: int) -> Iterator[int]:
     yield from range(count)
 
 
-def test_with_and_without_parentheses() -> None:
+def test_watched_works_with_and_without_parentheses() -> None:
     """Both decorate, and the calls run in a worker."""
     assert bare(1, other="y") == "1yllmwatch-worker"
     assert with_options(1) == 2
     assert watched()(lambda: 3)() == 3
 
 
-def test_name_and_signature_stay() -> None:
+def test_watched_keeps_name_and_signature() -> None:
     """Everything that a function says of itself, and the function."""
     assert (bare.__name__, bare.__doc__, bare.__module__) == ("bare", "Adds things up.", __name__)
     assert str(inspect.signature(bare)) == "(one: 'int', *, other: 'str' = 'x') -> 'str'"
@@ -54,7 +54,7 @@ def test_name_and_signature_stay() -> None:
     assert (generator.__name__, generator.__doc__) == ("generator", "Counts.")
 
 
-def test_the_limits_hold(hang: Hang) -> None:
+def test_the_limits_of_watched_hold(hang: Hang) -> None:
     """The time-out names the function."""
     function = hang()
 
@@ -62,11 +62,11 @@ def test_the_limits_hold(hang: Hang) -> None:
     def my_function() -> None:
         function()
 
-    with pytest.raises(WatchTimeout, match=r"test_decorating\.test_the_limits_hold\.my_function"):
+    with pytest.raises(WatchTimeout, match=r"test_decorating\.test_the_limits_of_watched_hold\.my_function"):
         my_function()
 
 
-def test_every_option_is_passed_on(hang: Hang) -> None:
+def test_watched_passes_every_option_on(hang: Hang) -> None:
     """Retry, abort and cancel too."""
     function, token = hang(times=1), CancelToken()
     wrapped = watched(limits=Limits(ttfb=LIMIT), retry=QUICK, abort=function.abort, cancel=token)(function)
@@ -79,7 +79,7 @@ def test_every_option_is_passed_on(hang: Hang) -> None:
 
 
 @pytest.mark.parametrize("function", [generator, generator_with_options])
-def test_of_a_generator_function_it_is_a_watched_iterator(function: Any) -> None:
+def test_watched_makes_a_generator_function_a_watched_iterator(function: Any) -> None:
     """Calling it returns an iterator; each call another one; nothing runs before the first item is asked for."""
     items, others = function(3), function(2)
     assert isinstance(items, Iterating)
@@ -89,7 +89,7 @@ def test_of_a_generator_function_it_is_a_watched_iterator(function: Any) -> None
     assert items.record.url.endswith(f"test_decorating.{function.__name__}")
 
 
-def test_wrong_arguments_are_an_error_of_the_call() -> None:
+def test_wrong_arguments_raise_at_the_call() -> None:
     """Of a generator function too, before anything is iterated."""
     for call in (bare, generator):
         with pytest.raises(TypeError, match="argument"):
@@ -120,7 +120,7 @@ class Agent:
         yield from self.name
 
 
-def test_methods() -> None:
+def test_watched_methods_are_bound() -> None:
     """They are bound as ever."""
     agent = Agent()
     assert agent.method("!") == "agent!"
@@ -129,7 +129,7 @@ def test_methods() -> None:
     assert list(agent.items()) == list("agent")
 
 
-def test_what_cannot_be_decorated() -> None:
+def test_watched_refuses_coroutine_functions_and_non_callables() -> None:
     """A coroutine function, or nothing that can be called."""
 
     async def coroutine() -> None: ...
@@ -144,7 +144,7 @@ def test_what_cannot_be_decorated() -> None:
         watched(limits=3)  # type: ignore[call-overload]
 
 
-def test_recursion() -> None:
+def test_a_recursive_watched_function_is_watched_at_every_level() -> None:
     """A watched function that calls itself is watched at every level."""
 
     @watched

@@ -46,12 +46,12 @@ class Größe:
         (Größe().messen, "tests.wrap.test_function_request.Gr-e.messen"),
     ],
 )
-def test_names(function: object, name: str) -> None:
+def test_a_functions_host_is_its_module_and_qualified_name(function: object, name: str) -> None:
     """Module and qualified name, without what may not stand in a host."""
     assert name_of(function).replace("._inner", ".inner").replace("naming._lambda", "naming.lambda") == name
 
 
-def test_a_name_that_is_too_long() -> None:
+def test_a_long_name_keeps_its_end() -> None:
     """Its end is kept, which says the most."""
 
     def function() -> None: ...
@@ -62,7 +62,7 @@ def test_a_name_that_is_too_long() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "<>", "...", "::", "a:b@c/d?e#f"])
-def test_strange_names(name: str) -> None:
+def test_any_name_gives_a_readable_url(name: str) -> None:
     """Whatever a function is called, the URL can be read."""
 
     def function() -> None: ...
@@ -75,7 +75,7 @@ def test_strange_names(name: str) -> None:
     assert url == f"function://{parts.netloc}"
 
 
-def test_the_request() -> None:
+def test_a_functions_request_has_no_body_and_survives_redaction() -> None:
     """It has no body, may be run again, and survives the redaction of URLs and messages."""
     request = FunctionRequest.naming("ITERATE", Agent().run)
     assert request.url == "function://tests.wrap.test_function_request.Agent.run"

@@ -69,8 +69,8 @@ def test_a_silent_request_is_shut_and_made_again(serve: Serve) -> None:
     assert [after[name] for name in ("orphans", "unabortable")] == [before[name] for name in ("orphans", "unabortable")]
 
 
-def test_one_that_stays_silent(serve: Serve) -> None:
-    """Exactly as many requests as attempts; the record has them all, and nobody is an orphan."""
+def test_a_request_that_stays_silent_is_sent_max_attempts_times(serve: Serve) -> None:
+    """Exactly as many requests as attempts; the record has them all, and no orphan is left."""
     server = serve("silent")
     with pytest.raises(WatchTimeout) as caught:
         call(ask, server.chat_url, limits=SHORT, retry=QUICK)
@@ -80,8 +80,8 @@ def test_one_that_stays_silent(serve: Serve) -> None:
     assert "orphan" not in str(error)
 
 
-def test_one_that_was_answered_is_not_made_again(serve: Serve) -> None:
-    """The head of a response shows that something was done: one request, shut, and a person decides."""
+def test_an_answered_request_is_not_repeated(serve: Serve) -> None:
+    """The headers of a response show that something was done: one request, shut, and the recovery asks a person."""
     server = serve("headers-then-silent")
     with pytest.raises(WatchTimeout) as caught:
         call(ask, server.chat_url, limits=SHORT, retry=QUICK)
@@ -91,7 +91,7 @@ def test_one_that_was_answered_is_not_made_again(serve: Serve) -> None:
     server.wait_for_closed(1)
 
 
-def test_one_that_may_run_twice(serve: Serve) -> None:
+def test_resend_with_tools_repeats_an_answered_request(serve: Serve) -> None:
     """The same, allowed by its user."""
     server = serve("headers-then-silent", YES)
     allowed = Retry(backoff=0, resend_with_tools=True)
@@ -99,8 +99,8 @@ def test_one_that_may_run_twice(serve: Serve) -> None:
     assert len(server.requests) == 2
 
 
-def test_a_second_request_that_hangs_after_one_that_was_answered(serve: Serve) -> None:
-    """What the first has done is not known."""
+def test_a_silent_request_after_an_answered_one_is_not_repeated(serve: Serve) -> None:
+    """What the first request has done is not known."""
     server = serve(YES, "silent")
 
     def function() -> None:
@@ -114,8 +114,8 @@ def test_a_second_request_that_hangs_after_one_that_was_answered(serve: Serve) -
     assert len(server.requests) == 2
 
 
-def test_a_request_that_failed_before_something_else_hangs(serve: Serve) -> None:
-    """At the kill nothing can be found, so it is not run again."""
+def test_a_function_that_hangs_without_a_socket_is_not_repeated(serve: Serve) -> None:
+    """Its request has failed before; at the kill no socket can be found, so the function is not run again."""
     server, free = serve("reset-before-response"), threading.Event()
 
     def function() -> None:
@@ -150,8 +150,10 @@ def test_a_loop_that_catches_everything_ends(serve: Serve) -> None:
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent", "stall-after-content"])
-def test_in_every_phase(serve: Serve, server_tls: Any, bundle: str, script: str, secure: bool) -> None:
-    """Before the head, before the body, in the body; plain and TLS: the thread is gone within a second."""
+def test_a_stuck_request_is_shut_in_every_phase(
+    serve: Serve, server_tls: Any, bundle: str, script: str, secure: bool
+) -> None:
+    """Before the headers, before the body, in the body; plain and TLS: the thread is gone within a second."""
     server = serve(script, tls=server_tls if secure else None)
 
     def function() -> None:
@@ -166,7 +168,7 @@ def test_in_every_phase(serve: Serve, server_tls: Any, bundle: str, script: str,
     assert len(server.requests) == 1
 
 
-def test_while_it_connects(serve: Serve) -> None:
+def test_a_stuck_tls_handshake_is_shut(serve: Serve) -> None:
     """A TLS handshake that is never answered is shut as well."""
     server = serve(tls_silent=True)
     with pytest.raises(WatchTimeout):
@@ -174,7 +176,7 @@ def test_while_it_connects(serve: Serve) -> None:
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the thread is gone", FREE)
 
 
-def test_in_an_iterator(serve: Serve) -> None:
+def test_a_stall_in_a_watched_iterator_is_shut(serve: Serve) -> None:
     """A generator over ``iter_lines``: its lines come out, and the stall after them is shut."""
     server = serve("stall-after-content:tokens=3")
 
@@ -192,8 +194,8 @@ def test_in_an_iterator(serve: Serve) -> None:
     server.wait_for_closed(1)
 
 
-def test_a_cancellation_shuts_it_too(serve: Serve) -> None:
-    """Giving up frees the thread, not only the caller."""
+def test_a_cancellation_shuts_the_request_inside(serve: Serve) -> None:
+    """A cancellation frees the thread, not only the caller."""
     server, token = serve("silent"), llmwatch.CancelToken()
     running = in_thread(call, ask, server.chat_url, cancel=token)
     server.wait_for_requests(1)
@@ -284,23 +286,23 @@ def test_other_threads_are_left_alone(serve: Serve) -> None:
     session.close()
 
 
-def test_its_own_time_outs_are_kept(serve: Serve) -> None:
-    """``timeout=`` inside the function is the function's: it raises what requests raises, and that comes out."""
+def test_a_time_out_inside_the_function_is_kept(serve: Serve) -> None:
+    """``timeout=`` inside the function raises what requests raises, and that comes out."""
     server = serve("silent")
     with pytest.raises(requests.ReadTimeout):
         call(ask, server.chat_url, timeout=LIMIT, limits=Limits(ttfb=LONG))
     assert len(server.requests) == 1
 
 
-def test_its_own_connect_time_out_is_kept(serve: Serve) -> None:
-    """For the handshakes too."""
+def test_a_connect_time_out_inside_the_function_is_kept(serve: Serve) -> None:
+    """The time-out holds for the handshakes too."""
     server = serve(tls_silent=True)
     with pytest.raises(requests.Timeout):
         call(ask, server.chat_url, timeout=(LIMIT, LONG), limits=Limits(ttfb=LONG))
 
 
-def test_errors_are_those_of_requests(serve: Serve) -> None:
-    """A connection that is refused or reset raises inside the function what it raises without us."""
+def test_errors_inside_the_function_are_those_of_requests(serve: Serve) -> None:
+    """A connection that is refused or reset raises inside the function what it raises without llmwatch."""
     refused = FaultServer("healthy")
     refused.stop()
     with pytest.raises(requests.ConnectionError):
@@ -311,8 +313,8 @@ def test_errors_are_those_of_requests(serve: Serve) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_stand_in_for_the_network() -> None:
-    """``responses`` goes on working: its answers are given, its errors raised."""
+def test_responses_mocks_work_inside_a_function() -> None:
+    """Its answers are given, its errors raised."""
     with responses.RequestsMock() as mock:
         mock.get("https://provider.test/", body="mocked")
         mock.get("https://provider.test/broken", body=requests.ConnectionError("mocked"))
@@ -321,7 +323,7 @@ def test_a_stand_in_for_the_network() -> None:
             call(requests.get, "https://provider.test/broken")
 
 
-def test_a_proxy_of_one_request(serve: Serve) -> None:
+def test_connections_through_a_proxy_of_one_request_are_found(serve: Serve) -> None:
     """Connections through a proxy that only this request names are found as well."""
     server = serve("silent")
     with pytest.raises(WatchTimeout) as caught:
@@ -336,8 +338,8 @@ def test_a_proxy_of_one_request(serve: Serve) -> None:
     assert len(server.requests) == 2
 
 
-def test_a_client_of_ours_inside(serve: Serve) -> None:
-    """A call through llmwatch that waits inside a function ends with it; one that was answered is a sign."""
+def test_a_client_call_inside_ends_with_the_function(serve: Serve) -> None:
+    """A waiting call through llmwatch ends with the function; one that was answered is a sign of it."""
     silent, healthy = serve("silent"), serve()
 
     def waits() -> None:
@@ -364,7 +366,7 @@ def test_a_client_of_ours_inside(serve: Serve) -> None:
     assert len(healthy.requests) == 1
 
 
-def test_the_thread_forgets_its_context(serve: Serve) -> None:
+def test_the_request_context_belongs_to_the_workers_thread(serve: Serve) -> None:
     """A request context belongs to the worker's thread alone."""
     server = serve(YES)
     assert call(lambda: (ask(server.chat_url), context.current() is not None)) == ("Yes.", True)
@@ -392,9 +394,9 @@ def test_many_functions_at_once(serve: Serve) -> None:
     session.close()
 
 
-def test_under_install(serve: Serve) -> None:
-    """Where every session is watched already, a request inside a function is an inner call: it ends with the function,
-    its socket is found, and its answer is a sign.
+def test_a_request_inside_a_function_is_an_inner_call_under_install(serve: Serve) -> None:
+    """Where every session is watched already, the request ends with the function, its socket is found, and its answer
+    is a sign.
     """
     silent, stalls, healthy = serve("silent"), serve("headers-then-silent"), serve(YES)
     original = requests.Session.get_adapter

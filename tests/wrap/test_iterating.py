@@ -76,12 +76,12 @@ def _managed() -> Iterator[list[int]]:
     [lambda: [1, 2, 3], lambda: iter([1, 2, 3]), lambda: {1: 0, 2: 0, 3: 0}, lambda: map(int, "123"), _managed],
     ids=["iterable", "iterator", "mapping", "map", "manager"],
 )
-def test_whatever_yields_items(make: Callable[[], Any]) -> None:
+def test_an_iterable_iterator_or_context_manager_is_iterated(make: Callable[[], Any]) -> None:
     """An iterable, an iterator, a context manager that yields one."""
     assert list(iterate(make)) == [1, 2, 3]
 
 
-def test_it_is_an_iterator_and_a_context_manager() -> None:
+def test_a_watched_iterator_supports_next_for_and_with() -> None:
     """``next``, ``for`` and ``with``; nothing is called before the first of them."""
     source = Source()
     source.give(*"abc", None)
@@ -173,8 +173,8 @@ def test_an_exception_comes_out_after_the_items_before_it(where: str) -> None:
     [llmwatch.ProviderError("inner", status=503), llmwatch.StreamCut("inner"), KeyboardInterrupt(), SystemExit(1)],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_of_ours_and_those_that_are_no_exceptions(error: BaseException) -> None:
-    """What an inner call raised, and what ends programs, come out as they are too."""
+def test_llmwatch_errors_and_base_exceptions_come_out_as_they_are(error: BaseException) -> None:
+    """What an inner call raised, and what ends programs, come out unchanged."""
     source = Source()
     source.give("a", error)
     items = iterate(source, retry=QUICK)
@@ -200,8 +200,8 @@ def test_a_manager_may_swallow_an_exception() -> None:
     assert list(iterate(manager)) == [1]
 
 
-def test_a_stop_iteration_in_the_wrong_place() -> None:
-    """It would look like the end: a RuntimeError, as for generators."""
+def test_a_stop_iteration_of_the_function_is_a_runtime_error() -> None:
+    """``StopIteration`` would look like the end, so it is a ``RuntimeError``, as for generators."""
 
     def make() -> Any:
         raise StopIteration
@@ -239,7 +239,9 @@ def test_items_reset_the_limits(manual: Time) -> None:
         ({"ttfb": 3}, "ttfb", 3),
     ],
 )
-def test_the_limits_of_a_stream_hold(manual: Time, limits: dict[str, float], limit: str, seconds: float) -> None:
+def test_an_iterators_default_limits_are_those_of_a_stream(
+    manual: Time, limits: dict[str, float], limit: str, seconds: float
+) -> None:
     """The defaults are those of a hosted model's stream."""
     source = Source()
     items = iterate(source, limits=Limits(**limits), retry=Retry.none())
@@ -255,7 +257,7 @@ def test_the_limits_of_a_stream_hold(manual: Time, limits: dict[str, float], lim
 
 
 def test_a_slow_caller_is_never_killed(manual: Time) -> None:
-    """While 64 items wait for it, the limits stand and nothing more is made."""
+    """While 64 items wait for the caller, the limits are held and no more items are made."""
     source = Source()
     source.give(*range(200), None)
     items = iterate(source, limits=Limits(ttfb=10, stale=10, progress=10, total=10))
@@ -271,8 +273,8 @@ def test_a_slow_caller_is_never_killed(manual: Time) -> None:
         assert list(items) == list(range(1, 200))
 
 
-def test_what_came_before_a_kill_comes_out_first(manual: Time) -> None:
-    """Then the error; nothing is made anew, whatever is allowed."""
+def test_items_before_a_kill_are_delivered_first(manual: Time) -> None:
+    """The error follows; the iterator is not made anew, whatever is allowed."""
     source = Source()
     everything = Retry(backoff=0, resend_with_tools=True, slow_but_alive=True)
     items = iterate(source, limits=Limits(stale=10), abort=lambda: source.give(None), retry=everything)
@@ -289,8 +291,8 @@ def test_what_came_before_a_kill_comes_out_first(manual: Time) -> None:
     assert source.made == 1
 
 
-def test_before_the_first_item_it_is_made_anew(manual: Time) -> None:
-    """A kill that nobody can have noticed is recovered from."""
+def test_an_iterator_is_made_anew_before_its_first_item(manual: Time) -> None:
+    """A kill before any item was delivered is recovered from."""
     sources = [Source(), Source()]
     made = iter(sources)
     items = iterate(lambda: next(made), limits=Limits(ttfb=10), abort=lambda: sources[0].give(None), retry=QUICK)
@@ -304,8 +306,8 @@ def test_before_the_first_item_it_is_made_anew(manual: Time) -> None:
     assert (items.record.outcome, len(items.record.attempts)) == ("recovered", 2)
 
 
-def test_after_a_beat_it_is_not(manual: Time) -> None:
-    """It has done something before its first item."""
+def test_an_iterator_is_not_made_anew_after_a_beat(manual: Time) -> None:
+    """A beat shows that it has done something before its first item."""
     source = Source()
 
     def make() -> Any:
@@ -321,8 +323,8 @@ def test_after_a_beat_it_is_not(manual: Time) -> None:
     killed(caught, "stale", attempts=1, decision=Decision.CONFIRM, reason="function_has_beaten")
 
 
-def test_without_anything_to_end_it_it_is_not(hang: Hang) -> None:
-    """Nobody knows what it does, and it may still be doing it."""
+def test_an_unwakeable_iterator_is_not_made_anew(hang: Hang) -> None:
+    """What it does is not known, and it may still be doing it."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
         next(iterate(function, limits=Limits(ttfb=LIMIT), retry=QUICK))
@@ -330,7 +332,7 @@ def test_without_anything_to_end_it_it_is_not(hang: Hang) -> None:
     assert record_of(error).attempts[0].orphaned
 
 
-def test_a_callback_from_inside(manual: Time) -> None:
+def test_a_generator_may_register_its_own_callback(manual: Time) -> None:
     """A generator may say itself how it is ended."""
     free = threading.Event()
 
@@ -353,8 +355,8 @@ def test_a_callback_from_inside(manual: Time) -> None:
 
 @pytest.mark.parametrize("end", ["leave", "close", "drop", "cancel"])
 @pytest.mark.parametrize("taken", [0, 1])
-def test_giving_up_ends_it(end: str, taken: int) -> None:
-    """However it is given up: the callbacks are called, and the iterator is closed in its own thread."""
+def test_every_way_to_cancel_closes_the_iterator(end: str, taken: int) -> None:
+    """The callbacks are called, and the iterator is closed in its own thread."""
     source, aborted = Source(), threading.Event()
 
     def abort() -> None:
@@ -400,7 +402,7 @@ def test_a_generator_is_closed_where_it_ran() -> None:
     assert closed[0].name == "llmwatch-worker"
 
 
-def test_a_cancellation_discards_what_was_there() -> None:
+def test_a_cancellation_discards_waiting_items() -> None:
     """Items that came before it go with the rest."""
     source = Source()
     source.give(*"abc")
@@ -414,7 +416,7 @@ def test_a_cancellation_discards_what_was_there() -> None:
     assert next(items, "the end") == "the end"
 
 
-def test_cancelled_before_it_began() -> None:
+def test_an_iterator_cancelled_before_its_start_makes_nothing() -> None:
     """Nothing is made."""
     source, token = Source(), CancelToken()
     token.cancel()
@@ -426,7 +428,7 @@ def test_cancelled_before_it_began() -> None:
     assert source.made == 0
 
 
-def test_a_token_ends_it() -> None:
+def test_a_token_ends_a_waiting_iteration() -> None:
     """From another thread, while the caller waits."""
     source, token = Source(), CancelToken()
     items = iterate(source, cancel=token, abort=lambda: source.give(None))
@@ -447,7 +449,7 @@ def test_closing_after_the_end_changes_nothing() -> None:
     assert items.record is record
 
 
-def test_one_that_was_never_begun() -> None:
+def test_an_iterator_that_never_started_may_be_closed_or_dropped() -> None:
     """It may be closed, dropped, and left."""
     source = Source()
     items = iterate(source)
@@ -465,20 +467,20 @@ def test_one_that_was_never_begun() -> None:
 
 
 @pytest.mark.parametrize("wrong", [[1, 2], iter([1]), None, (number for number in range(3))])
-def test_an_iterator_in_place_of_a_function(wrong: Any) -> None:
-    """It could not be made anew."""
+def test_an_iterator_in_place_of_a_function_is_a_type_error(wrong: Any) -> None:
+    """An iterator could not be made anew for a second attempt."""
     with pytest.raises(TypeError, match="anew"):
         iterate(wrong)
 
 
-def test_what_is_not_iterable() -> None:
+def test_a_value_that_is_not_iterable_raises_type_error() -> None:
     """The TypeError of ``iter``."""
     with pytest.raises(TypeError, match="not iterable"):
         list(iterate(lambda: 3))  # type: ignore[arg-type, return-value]
 
 
-def test_hundreds_of_short_ones_leave_nothing() -> None:
-    """Iterators that are read, left and dropped: every worker is gone, and nobody is stuck."""
+def test_hundreds_of_short_iterators_leave_no_worker() -> None:
+    """After iterators that are read, closed and dropped, every worker is gone and no thread is stuck."""
     before = llmwatch.stats()
     for number in range(300):
         items = iterate(lambda: iter(range(1000)))

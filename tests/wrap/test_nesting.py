@@ -17,8 +17,8 @@ from tests.wrap.functions import QUICK, killed
 SHORT = Limits(ttfb=LIMIT)
 
 
-def test_an_inner_function_in_which_nothing_is_found(hang: Hang) -> None:
-    """What is not known of it is not known of the outer one: neither is run again."""
+def test_an_unwakeable_inner_function_forbids_a_second_run(hang: Hang) -> None:
+    """What is unknown about the inner function is unknown about the outer one: neither is run again."""
     inner = hang()
     with pytest.raises(WatchTimeout) as caught:
         call(lambda: call(inner, limits=Limits(ttfb=LONG)), limits=SHORT, retry=QUICK)
@@ -26,8 +26,8 @@ def test_an_inner_function_in_which_nothing_is_found(hang: Hang) -> None:
     assert inner.calls == 1
 
 
-def test_an_inner_function_that_can_be_ended(hang: Hang) -> None:
-    """Its callback is called when the outer one is killed, and the outer one is run again."""
+def test_an_inner_callback_is_called_when_the_outer_function_is_killed(hang: Hang) -> None:
+    """The outer function is run again."""
     inner = hang(times=1)
     value = call(lambda: call(inner, limits=Limits(ttfb=LONG), abort=inner.abort), limits=SHORT, retry=QUICK)
     assert value == "done"
@@ -35,7 +35,7 @@ def test_an_inner_function_that_can_be_ended(hang: Hang) -> None:
     eventually(lambda: inner.aborts == 1, "the callback was called")
 
 
-def test_an_inner_request(serve: Serve) -> None:
+def test_the_socket_of_an_inner_call_is_found_by_the_outer_kill(serve: Serve) -> None:
     """The socket of a call inside a call is found from outside."""
     import requests
 
@@ -52,7 +52,7 @@ def test_an_inner_request(serve: Serve) -> None:
     eventually(lambda: llmwatch.stats()["workers"] == 0, "every thread is gone")
 
 
-def test_an_inner_kill_is_the_outer_functions_business(hang: Hang, manual: Time) -> None:
+def test_an_inner_time_out_is_raised_in_the_outer_function(hang: Hang, manual: Time) -> None:
     """The time-out of an inner call is raised inside the outer function, which may handle it, or not."""
     inner, seen = hang(), []
 
@@ -105,7 +105,7 @@ def test_an_inner_iterator_ends_with_the_outer_function(manual: Time) -> None:
     assert closed.wait(LONG)
 
 
-def test_depth() -> None:
+def test_twenty_nested_functions_are_each_watched() -> None:
     """Twenty functions inside each other, each watched."""
 
     def down(depth: int) -> int:
@@ -114,7 +114,7 @@ def test_depth() -> None:
     assert call(down, 20) == 20
 
 
-def test_a_cancellation_goes_all_the_way_down(hang: Hang) -> None:
+def test_a_cancellation_ends_the_innermost_call(hang: Hang) -> None:
     """A token on the outermost call ends the innermost."""
     inner, token = hang(), llmwatch.CancelToken()
     running = in_thread(call, lambda: call(lambda: call(inner, abort=inner.release)), cancel=token)

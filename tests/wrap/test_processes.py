@@ -21,20 +21,20 @@ def _run(*arguments: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
-def test_a_function_that_forks(serve: Serve) -> None:
+def test_a_forked_child_is_not_in_the_parents_function(serve: Serve) -> None:
     """In the child no function of the parent is watched: requests and wrapped functions work there as ever."""
     server = serve()
     _run("forks", server.url)
     assert len(server.requests) == 3
 
 
-def test_the_interpreter_exits_while_functions_hang() -> None:
+def test_the_interpreter_exits_at_once_while_functions_hang() -> None:
     """At once, and without a traceback."""
     _run("exits", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a signal has to reach the main thread")
-def test_ctrl_c_while_a_request_hangs(serve: Serve) -> None:
+def test_ctrl_c_shuts_the_hanging_request_of_a_function(serve: Serve) -> None:
     """The caller is free, and the connection is shut."""
     server = serve(late())
     _run("interrupts", server.url)

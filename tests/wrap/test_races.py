@@ -47,8 +47,8 @@ def load() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("load")
-def test_a_return_at_the_moment_of_the_kill() -> None:
-    """Either the value or the time-out, never both and never neither; the callback only with the time-out."""
+def test_a_return_that_races_a_kill_gives_value_or_time_out() -> None:
+    """Never both and never neither; the callback is called only with the time-out."""
     chance, outcomes = random.Random(3), {"value": 0, "killed": 0}
     for _ in range(ROUNDS):
         called = threading.Event()
@@ -73,7 +73,7 @@ def test_a_return_at_the_moment_of_the_kill() -> None:
 
 
 @pytest.mark.usefixtures("load")
-def test_items_at_the_moment_of_the_kill() -> None:
+def test_items_that_race_a_kill_come_in_order_without_gap() -> None:
     """Whatever came out is the beginning of what was made, in order, and then an end or a time-out."""
     chance = random.Random(5)
     for _ in range(ROUNDS):
@@ -101,7 +101,7 @@ def test_items_at_the_moment_of_the_kill() -> None:
 
 
 @pytest.mark.usefixtures("load")
-def test_everything_at_once() -> None:
+def test_threads_that_do_everything_at_once_all_end() -> None:
     """Threads that call, iterate, nest, beat, pause, give up and drop: all end, and nothing is left."""
 
     def one(seed: int) -> None:
@@ -139,7 +139,7 @@ def test_everything_at_once() -> None:
 
 
 @pytest.mark.usefixtures("load")
-def test_dropped_iterators() -> None:
+def test_the_finalizer_of_a_dropped_iterator_takes_no_lock() -> None:
     """Finalizers that run in any thread at any moment take no lock, so nothing stops."""
 
     def drop() -> None:

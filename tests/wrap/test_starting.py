@@ -19,7 +19,7 @@ def _limits(method: str, limits: Limits | None = None) -> dict[str, tuple[float 
     return {name: (one.value, one.source) for name, one in made.limits.limits.items()}
 
 
-def test_the_defaults() -> None:
+def test_a_function_has_the_limits_of_a_plain_call() -> None:
     """A function has those of a plain call, an iterator those of a stream, both to a hosted model."""
     assert {name: value for name, (value, _) in _limits("CALL").items() if value is not None} == {
         "connect": 10,
@@ -51,7 +51,7 @@ def test_content_limits_of_a_function_count_where_they_are_set(monkeypatch: pyte
     assert _limits("CALL")["first_event"][0] is None
 
 
-def test_the_profile_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_profile_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is used as everywhere."""
     monkeypatch.setenv("LLMWATCH_PROFILE", "local")
     assert _limits("CALL")["ttfb"][0] == 1800
@@ -59,7 +59,7 @@ def test_the_profile_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("name", ["LLMWATCH_TTFB_TIMEOUT_SECONDS", "LLMWATCH_PROFILE", "LLMWATCH_KEEPALIVE_SECONDS"])
-def test_an_environment_that_cannot_be_meant(hang: Hang, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_invalid_environment_is_a_config_error(hang: Hang, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A ConfigError that names the variable, and nothing is called."""
     monkeypatch.setenv(name, "nonsense")
     function = hang()
@@ -70,7 +70,7 @@ def test_an_environment_that_cannot_be_meant(hang: Hang, monkeypatch: pytest.Mon
     assert function.calls == 0
 
 
-def test_no_breaker_and_no_budget(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_has_no_breaker_and_no_budget(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function is no host: however often it hung, it is called, and run again."""
     monkeypatch.setenv("LLMWATCH_BREAKER", "2")
     monkeypatch.setenv("LLMWATCH_RETRY_BUDGET", "2")
@@ -81,7 +81,7 @@ def test_no_breaker_and_no_budget(hang: Hang, monkeypatch: pytest.MonkeyPatch) -
     assert function.calls == 16
 
 
-def test_a_budget_that_is_asked_for(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicit_budget_is_shared_by_the_calls_of_a_function(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shared by the calls of one function."""
     monkeypatch.setattr("llmwatch.recovery.budget._EACH_SECOND", 1e-9)
     function = hang()
@@ -103,13 +103,13 @@ def test_a_budget_that_is_asked_for(hang: Hang, monkeypatch: pytest.MonkeyPatch)
     assert caught.value.recovery.reason == "budget_empty"
 
 
-def test_limits_that_contradict_each_other() -> None:
-    """As everywhere."""
+def test_contradicting_limits_of_a_function_are_a_config_error() -> None:
+    """The error is that of every entry point."""
     with pytest.raises(ConfigError):
         call(len, "", limits=Limits(ttfb=90, total=60))
 
 
-def test_an_incident_is_written_down(hang: Hang, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_an_incident_of_a_function_is_logged(hang: Hang, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """Where the environment says, like that of every call."""
     path = f"{tmp_path}/incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", path)

@@ -64,7 +64,7 @@ def client(bundle: str) -> Iterator[Any]:
 
 @pytest.mark.parametrize("make", [Stream, Manager])
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_a_stall_is_shut(serve: Serve, client: Any, server_tls: Any, make: Any, secure: bool) -> None:
+def test_a_stall_of_an_sdk_stream_is_shut(serve: Serve, client: Any, server_tls: Any, make: Any, secure: bool) -> None:
     """The lines before it come out, then the time-out; the reading thread is gone, and the server sees the end."""
     server = serve("stall-after-content:tokens=3", tls=server_tls if secure else None)
     seen, before = [], llmwatch.stats()["unabortable"]
@@ -80,7 +80,7 @@ def test_a_stall_is_shut(serve: Serve, client: Any, server_tls: Any, make: Any, 
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_before_the_first_item(serve: Serve, client: Any, allowed: bool) -> None:
+def test_an_sdk_stream_is_made_anew_only_where_allowed(serve: Serve, client: Any, allowed: bool) -> None:
     """A stream that shows its response was answered, so it is made anew only where that is allowed."""
     server = serve("headers-then-silent", "healthy")
     retry = Retry(backoff=0, resend_with_tools=allowed)
@@ -102,7 +102,7 @@ def test_a_healthy_stream_leaves_its_connection_usable(serve: Serve, client: Any
     assert (len(server.requests), server.connections) == (3, 1)
 
 
-def test_what_has_no_socket() -> None:
+def test_a_stream_without_a_socket_is_iterated() -> None:
     """A stream without a response, a response without a network, a network that is closed: nothing is found, and
     nothing breaks.
     """
