@@ -30,7 +30,7 @@ def recovering(now: float = 101.0) -> Breaker:
     return breaker
 
 
-def test_it_opens_after_so_many_in_a_row() -> None:
+def test_the_breaker_opens_after_five_losses_in_a_row() -> None:
     """Four lost attempts leave it closed, the fifth opens it, and the first probe goes out a second later."""
     breaker = Breaker(5, WAIT)
     for _ in range(4):
@@ -41,8 +41,8 @@ def test_it_opens_after_so_many_in_a_row() -> None:
     assert breaker.ready_at(1.5) == 2.0
 
 
-def test_any_answer_ends_the_row() -> None:
-    """An answer in between, an error of the call's own included, starts the count anew. What may pass does not."""
+def test_an_answer_starts_the_count_of_losses_anew() -> None:
+    """An error of the call's own is an answer too; a failure that may pass is none."""
     breaker = Breaker(2, WAIT)
     for outcome in (Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.ABANDONED, Outcome.FAILED, Outcome.REFUSED):
         breaker.settle(breaker.admit(0.0), outcome, 0.0)
@@ -66,7 +66,7 @@ def test_probes_go_out_after_1_2_4_seconds() -> None:
     assert (breaker.state, breaker.ready_at(now) - now) == (BreakerState.OPEN, 1.0)
 
 
-def test_one_probe_at_a_time() -> None:
+def test_one_probe_is_out_at_a_time() -> None:
     """While it is out no other goes."""
     breaker = opened()
     breaker.admit(101.0)
@@ -74,7 +74,7 @@ def test_one_probe_at_a_time() -> None:
     assert breaker.ready_at(102.0) > 102.0
 
 
-def test_those_that_wait_go_out_in_growing_numbers() -> None:
+def test_waiting_attempts_go_out_in_growing_numbers() -> None:
     """One, and one more for each that is answered: 1, 2, 4, ... at once."""
     breaker, rounds = recovering(), []
     for _ in range(5):
@@ -87,8 +87,8 @@ def test_those_that_wait_go_out_in_growing_numbers() -> None:
     assert rounds == [1, 2, 4, 8, 16]
 
 
-def test_it_is_closed_once_nobody_waits() -> None:
-    """Then everything goes through again, and the count starts at nothing."""
+def test_the_breaker_closes_once_no_attempt_waits() -> None:
+    """Every attempt goes through then, and the count starts at 0."""
     breaker = recovering()
     breaker.calm()
     assert breaker.state is BreakerState.CLOSED
@@ -97,8 +97,8 @@ def test_it_is_closed_once_nobody_waits() -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_an_origin_that_is_lost_again_while_it_recovers() -> None:
-    """So many in a row open it, as before; an answer in between starts the count anew."""
+def test_losses_during_the_recovery_open_the_breaker_again() -> None:
+    """Five in a row open it, as before; an answer in between starts the count anew."""
     breaker = recovering()
     for outcome in [Outcome.LOST] * 4 + [Outcome.ANSWERED] + [Outcome.LOST] * 4:
         breaker.settle(breaker.admit(102.0), outcome, 102.0)
@@ -107,8 +107,8 @@ def test_an_origin_that_is_lost_again_while_it_recovers() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
-def test_a_probe_that_is_abandoned_makes_room_at_once() -> None:
-    """A cancelled probe has shown nothing; the next goes out, and the time between them does not grow."""
+def test_a_cancelled_probe_lets_the_next_out_at_once() -> None:
+    """A cancelled probe has shown nothing; the next goes out, and the time between probes does not grow."""
     breaker = opened()
     breaker.settle(breaker.admit(101.0), Outcome.ABANDONED, 101.5)
     assert breaker.ready_at(101.5) == 101.5
@@ -116,8 +116,8 @@ def test_a_probe_that_is_abandoned_makes_room_at_once() -> None:
     assert breaker.ready_at(101.5) == 103.5
 
 
-def test_a_probe_of_which_nothing_is_heard() -> None:
-    """It does not hold back the next for ever, its late loss is no news, and its late answer is."""
+def test_a_probe_without_a_report_does_not_hold_the_next_for_ever() -> None:
+    """Its late loss changes nothing, and its late answer closes the breaker."""
     breaker = opened()
     silent = breaker.admit(101.0)
     assert breaker.ready_at(130.9) == 131.0
@@ -128,23 +128,23 @@ def test_a_probe_of_which_nothing_is_heard() -> None:
     assert breaker.state is BreakerState.RECOVERING
 
 
-def test_a_probe_that_fails_otherwise_is_no_answer() -> None:
+def test_a_probe_that_gets_a_500_is_no_answer() -> None:
     """A 500 leaves the origin as doubtful as it was, and the next probe goes out after twice the time."""
     breaker = opened()
     breaker.settle(breaker.admit(101.0), Outcome.FAILED, 101.5)
     assert (breaker.state, breaker.ready_at(101.5)) == (BreakerState.OPEN, 103.5)
 
 
-def test_a_probe_that_is_refused_has_found_somebody() -> None:
-    """A 429 that names a wait is an answer where it was not known whether there is anybody."""
+def test_a_probe_that_gets_a_429_with_a_wait_is_an_answer() -> None:
+    """A 429 that names a wait shows that the origin is there."""
     breaker = opened()
     breaker.settle(breaker.admit(101.0), Outcome.REFUSED, 101.5)
     assert breaker.state is BreakerState.RECOVERING
 
 
-def test_how_long_a_last_attempt_waits_for_news() -> None:
-    """A second once an attempt has failed, by whatever failure; longer where as many have as open the breaker; not at
-    all behind an answer to one that went out since.
+def test_the_last_attempt_waits_a_second_after_a_failure() -> None:
+    """It waits longer where as many attempts have failed as open the breaker, and not at all after an answer to one
+    that went out since.
     """
     breaker = Breaker(3, WAIT)
     assert not breaker.doubtful
@@ -158,8 +158,8 @@ def test_how_long_a_last_attempt_waits_for_news() -> None:
     assert (breaker.doubtful, breaker.patience) == (False, NEWS)
 
 
-def test_attempts_from_before() -> None:
-    """One that was out when it opened keeps it open no longer by its loss, and ends the outage by its answer."""
+def test_a_report_of_an_attempt_from_before_the_opening_counts_if_it_is_an_answer() -> None:
+    """Its loss keeps the breaker open no longer; its answer ends the outage."""
     breaker = Breaker(2, WAIT)
     early = [breaker.admit(0.0) for _ in range(4)]
     for permit in early[:3]:
@@ -179,7 +179,7 @@ def test_a_threshold_of_zero_never_opens() -> None:
 
 
 def test_a_wait_of_zero_probes_at_once() -> None:
-    """One at a time all the same, until nothing is heard of it."""
+    """Probes still go one at a time, and the next goes once the first has no report."""
     breaker = Breaker(1, 0.0)
     breaker.settle(breaker.admit(5.0), Outcome.LOST, 5.0)
     assert breaker.ready_at(5.0) == 5.0
@@ -213,12 +213,14 @@ def _status(status: int, retry_after: float | None = None) -> Failure:
         (Failure(kind=FailureKind.UNKNOWN, limit="ttfb"), Outcome.ABANDONED),
     ],
 )
-def test_what_an_attempt_shows_of_its_origin(failure: Failure, outcome: Outcome) -> None:
-    """Lost is what nobody answered, or a proxy in place of the provider; a status that may pass says nothing of it."""
+def test_only_silence_and_proxy_errors_count_as_loss(failure: Failure, outcome: Outcome) -> None:
+    """An attempt is lost when no server answered, or a proxy in place of the provider; a status that may pass shows
+    nothing.
+    """
     assert outcome_of(failure) is outcome
 
 
-def test_a_server_that_loads_its_model_is_there() -> None:
+def test_a_503_of_a_loading_model_is_no_loss() -> None:
     """Its 503 is no loss."""
     loading = ProviderError("Loading model", status=503, loading=True)
     assert outcome_of(_status(503), loading) is Outcome.ANSWERED
@@ -228,8 +230,8 @@ def test_a_server_that_loads_its_model_is_there() -> None:
     st.lists(st.tuples(st.sampled_from(["ask", "settle"]), st.sampled_from(Outcome), st.integers(0, 40)), max_size=60)
 )
 @settings(deadline=None)
-def test_laws(steps: list[tuple[str, Outcome, int]]) -> None:
-    """However attempts come and go, the next may go out within the longest wait."""
+def test_the_next_attempt_goes_out_within_the_longest_wait(steps: list[tuple[str, Outcome, int]]) -> None:
+    """The rule holds however attempts come and go."""
     breaker, now, out = Breaker(2, WAIT), 0.0, list[Permit]()
     for action, outcome, passed in steps:
         now += passed

@@ -19,7 +19,7 @@ def test_ten_resends_at_once() -> None:
     assert budget.left(0.0) == 0
 
 
-def test_a_call_brings_three_and_takes_them_along() -> None:
+def test_each_call_in_flight_adds_three_tokens() -> None:
     """Each call in flight makes room for three more, and what it spent of them is gone with it."""
     budget = RetryBudget(1)
     budget.calls = 2
@@ -45,7 +45,7 @@ def test_ten_successes_pay_for_one_resend() -> None:
     assert taken(budget, 2) == 1
 
 
-def test_a_second_pays_for_one_resend() -> None:
+def test_a_second_adds_one_token() -> None:
     """The wait for a token is known: a second for each that is missing, and for each that others wait for."""
     budget = RetryBudget(2)
     assert taken(budget, 2, now=5.0) == 2
@@ -56,8 +56,8 @@ def test_a_second_pays_for_one_resend() -> None:
     assert budget.left(6.5) == 0.5
 
 
-def test_it_is_never_more_than_full() -> None:
-    """Successes and time are not saved up."""
+def test_tokens_never_exceed_the_bucket() -> None:
+    """Successes and time add none to a full bucket."""
     budget = RetryBudget(2)
     for _ in range(100):
         budget.success(1000.0)
@@ -65,14 +65,14 @@ def test_it_is_never_more_than_full() -> None:
     assert taken(budget, 3, now=5000.0) == 2
 
 
-def test_a_clock_that_was_read_by_another_thread_before() -> None:
-    """Two threads may come in another order than they looked at the clock: nothing is paid back by that."""
+def test_an_older_time_of_another_thread_adds_no_token() -> None:
+    """Two threads may reach the budget in another order than they read the clock."""
     budget = RetryBudget(1)
     assert budget.take(10.0)
     assert budget.left(9.5) == 0
 
 
-def test_size_zero_is_no_bound() -> None:
+def test_a_size_of_zero_bounds_nothing() -> None:
     """0 turns the budget off."""
     budget = RetryBudget(0)
     assert taken(budget, 1000) == 1000

@@ -57,29 +57,29 @@ def outcome(plan: Plan) -> tuple[Decision, Reason]:
 
 class TestSilence:
     @pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total"])
-    def test_after_sent_without_a_byte(self, limit: str) -> None:
+    def test_silence_after_sent_is_resent(self, limit: str) -> None:
         """A silent attempt is resent, and the first content and total limits count as silent without a byte."""
         assert outcome(decide(killed(limit), SENT, context())) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("limit", ["connect", "send"])
-    def test_before_sent(self, limit: str) -> None:
+    def test_a_stall_before_sent_is_resent(self, limit: str) -> None:
         """A connection or an upload that stalls is resent."""
         assert outcome(decide(killed(limit), UNSENT, context())) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("limit", ["stale", "first_event"])
-    def test_bytes_without_content(self, limit: str) -> None:
+    def test_silence_after_keep_alives_is_resent(self, limit: str) -> None:
         """Silence after keep-alives, before any content, is resent."""
         assert outcome(decide(killed(limit), ALIVE, context())) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize(("attempt", "decision"), [(1, Decision.RETRY), (2, Decision.RETRY), (3, Decision.STOP)])
-    def test_up_to_max_attempts(self, attempt: int, decision: Decision) -> None:
+    def test_attempts_end_at_max_attempts(self, attempt: int, decision: Decision) -> None:
         """Three attempts by default; after the last one a resend could still work and would be safe."""
         plan = decide(killed("ttfb"), SENT, context(attempt=attempt))
         assert plan.recovery.decision is decision
         assert (plan.could_work, plan.safe) == (True, True)
         assert (plan.reason is Reason.ATTEMPTS_EXHAUSTED) is (attempt == 3)
 
-    def test_without_retries(self) -> None:
+    def test_one_allowed_attempt_is_not_resent(self) -> None:
         """One attempt allowed means one attempt."""
         plan = decide(killed("ttfb"), SENT, context(max_attempts=1))
         assert outcome(plan) == (Decision.STOP, Reason.ATTEMPTS_EXHAUSTED)
@@ -87,7 +87,7 @@ class TestSilence:
 
 class TestSlowButAlive:
     @pytest.mark.parametrize("limit", ["first_content", "total"])
-    def test_bytes_flowed(self, limit: str) -> None:
+    def test_slow_but_alive_is_not_resent(self, limit: str) -> None:
         """While bytes flow the provider works and bills: no resend unless opted in."""
         plan = decide(killed(limit), ALIVE, context())
         assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
@@ -95,7 +95,7 @@ class TestSlowButAlive:
         plan = decide(killed(limit), ALIVE, context(slow_but_alive=True))
         assert outcome(plan) == (Decision.RETRY, Reason.SLOW_BUT_ALIVE_ALLOWED)
 
-    def test_progress_in_collect(self) -> None:
+    def test_a_pausing_answer_of_collect_is_not_resent(self) -> None:
         """collect() delivers nothing, but an answer that only pauses is still being worked on."""
         assert outcome(decide(killed("progress"), TEXT, context(EntryPoint.COLLECT))) == (
             Decision.STOP,
@@ -107,15 +107,15 @@ class TestSlowButAlive:
         )
 
     @pytest.mark.parametrize("limit", ["headers", "ttfb", "stale", "total"])
-    def test_a_plain_call_after_sent(self, limit: str) -> None:
+    def test_a_silent_plain_call_is_not_resent_after_sent(self, limit: str) -> None:
         """A plain call is silent until it is finished, so silence says nothing."""
         plain = context(EntryPoint.REQUEST, plain=True)
         assert outcome(decide(killed(limit), SENT, plain)) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
         assert decide(killed(limit), SENT, replace(plain, slow_but_alive=True)).recovery.decision is Decision.RETRY
 
     @pytest.mark.parametrize(("limit", "base"), [("connect", UNSENT), ("send", facts(sent=Sent.PARTLY))])
-    def test_a_plain_call_before_sent(self, limit: str, base: Facts) -> None:
-        """Before the whole request is out nobody works on it."""
+    def test_a_plain_call_is_resent_before_sent(self, limit: str, base: Facts) -> None:
+        """Before the whole request is out the provider has not begun."""
         assert decide(killed(limit), base, context(EntryPoint.REQUEST, plain=True)).recovery.decision is Decision.RETRY
 
 
@@ -131,28 +131,28 @@ class TestDelivered:
             (CALL, Decision.CONFIRM, Reason.TOOL_CALL_DELIVERED),
         ],
     )
-    def test_what_is_to_be_done(
+    def test_delivered_output_forbids_a_resend(
         self, entry_point: EntryPoint, failure: Failure, base: Facts, decision: Decision, reason: Reason
     ) -> None:
-        """Once output was handed over there is no resend: the user goes on, or a person decides on a tool call."""
+        """The user continues, or a person decides about a tool call."""
         for delivered in (True, False):
             everything = context(entry_point, slow_but_alive=True, resend_with_tools=True)
             assert outcome(decide(failure, facts(base, delivered=delivered), everything)) == (decision, reason)
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
-    def test_text_with_tools_of_the_provider(self, tools: ToolExposure) -> None:
+    def test_delivered_text_with_provider_tools_needs_a_person(self, tools: ToolExposure) -> None:
         """Where the provider may have used a tool as well, going on is for a person to decide."""
         plan = decide(CUT, facts(TEXT, tools=tools), context())
         assert plan.recovery.decision is Decision.CONFIRM
 
-    def test_something_unknown_was_delivered(self) -> None:
-        """What was handed over and is no known content fails closed."""
+    def test_a_delivered_unknown_event_needs_a_person(self) -> None:
+        """An item that was handed over and is of no known content fails closed."""
         assert outcome(decide(CUT, facts(ALIVE, delivered=True), context())) == (
             Decision.CONFIRM,
             Reason.FACTS_UNKNOWN,
         )
 
-    def test_lifecycle_events_are_nothing(self) -> None:
+    def test_lifecycle_events_alone_allow_a_resend(self) -> None:
         """Before content nothing is delivered, so a stream that only began is resent."""
         assert outcome(decide(CUT, ALIVE, context())) == (Decision.RETRY, Reason.STREAM_CUT)
 
@@ -160,26 +160,26 @@ class TestDelivered:
 class TestCollect:
     @each("base", [TEXT, THOUGHT, FRAGMENT, CALL])
     @each("failure", [killed("stale"), CUT, of(FailureKind.TRUNCATED), of(FailureKind.MALFORMED)])
-    def test_one_resend_after_partial_output(self, base: Facts, failure: Failure) -> None:
-        """Nothing was delivered: what had come is discarded, once per call."""
+    def test_collect_resends_once_after_partial_output(self, base: Facts, failure: Failure) -> None:
+        """No output was delivered: the part is discarded, once per call."""
         assert outcome(decide(failure, base, context(EntryPoint.COLLECT))) == (Decision.RETRY, Reason.PARTIAL_DISCARDED)
         assert outcome(decide(failure, base, context(EntryPoint.COLLECT, attempt=2, partial_resends_used=1))) == (
             Decision.STOP,
             Reason.PARTIAL_RESEND_USED,
         )
 
-    def test_an_attempt_without_output_is_ordinary(self) -> None:
-        """The one partial resend does not use up the others."""
+    def test_an_attempt_without_output_does_not_use_up_the_partial_resend(self) -> None:
+        """The one partial resend does not use up the others either."""
         used = context(EntryPoint.COLLECT, attempt=2, partial_resends_used=1)
         assert outcome(decide(killed("ttfb"), SENT, used)) == (Decision.RETRY, Reason.SILENCE)
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
-    def test_the_tools_count_here_too(self, tools: ToolExposure) -> None:
+    def test_provider_tools_forbid_a_partial_resend(self, tools: ToolExposure) -> None:
         """A tool that the provider runs has run, delivered or not."""
         plan = decide(CUT, facts(CALL, tools=tools), context(EntryPoint.COLLECT))
         assert plan.recovery.decision is Decision.CONFIRM
 
-    def test_an_answer_that_ended_with_half_a_tool_call(self) -> None:
+    def test_an_answer_that_ended_with_half_a_tool_call_is_resent_once(self) -> None:
         """An end in good order is no answer where a call in it is not whole: one resend, and not a second."""
         ended = facts(FRAGMENT, terminal=True)
         broken = of(FailureKind.MALFORMED)
@@ -192,7 +192,7 @@ class TestCollect:
 class TestWhatTheAnswerShows:
     @each("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
     @each("entry_point", [EntryPoint.STREAM, EntryPoint.SESSION, EntryPoint.COLLECT, EntryPoint.REQUEST])
-    def test_a_tool_that_the_provider_ran_blocks(self, entry_point: EntryPoint, base: Facts) -> None:
+    def test_a_provider_tool_in_the_answer_needs_a_person(self, entry_point: EntryPoint, base: Facts) -> None:
         """The answer shows a tool with side effects that the request does not: a person decides, at every entry
         point.
         """
@@ -205,7 +205,7 @@ class TestWhatTheAnswerShows:
         if not (entry_point.hands_over and base is not ALIVE):
             assert decide(CUT, acted, context(entry_point, resend_with_tools=True)).recovery.decision is Decision.RETRY
 
-    def test_nothing_can_have_run_of_what_was_not_sent(self) -> None:
+    def test_an_unsent_request_has_run_no_tool(self) -> None:
         """Without the request there was no tool."""
         assert decide(CUT, facts(UNSENT, provider_acted=True), context()).recovery.decision is Decision.RETRY
 
@@ -221,7 +221,7 @@ class TestToolExposure:
         ],
     )
     @pytest.mark.parametrize("sent", [Sent.PARTLY, Sent.YES])
-    def test_what_blocks(self, tools: ToolExposure | None, reason: Reason, sent: Sent) -> None:
+    def test_tools_with_side_effects_need_consent(self, tools: ToolExposure | None, reason: Reason, sent: Sent) -> None:
         """Once anything was sent, tools with side effects, unknown ones and an unreadable body need consent."""
         silent = facts(sent=sent, tools=tools)
         plan = decide(killed("ttfb"), silent, context())
@@ -230,17 +230,17 @@ class TestToolExposure:
         assert decide(killed("ttfb"), silent, context(resend_with_tools=True)).recovery.decision is Decision.RETRY
 
     @pytest.mark.parametrize("tools", [HARMLESS, ToolExposure()])
-    def test_what_does_not(self, tools: ToolExposure) -> None:
+    def test_caller_tools_and_read_only_tools_need_no_consent(self, tools: ToolExposure) -> None:
         """Tools of the caller and read-only ones of the provider cannot be run twice by a resend."""
         assert decide(killed("ttfb"), facts(tools=tools), context()).recovery.decision is Decision.RETRY
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE, None])
-    def test_nothing_was_sent(self, tools: ToolExposure | None) -> None:
+    def test_an_unsent_request_needs_no_consent(self, tools: ToolExposure | None) -> None:
         """A request that never left cannot have used a tool."""
         plan = decide(of(FailureKind.CONNECT_REFUSED), facts(UNSENT, tools=tools), context())
         assert outcome(plan) == (Decision.RETRY, Reason.NOT_CONNECTED)
 
-    def test_a_final_failure_stops_all_the_same(self) -> None:
+    def test_a_final_failure_stops_without_asking_for_consent(self) -> None:
         """Where a resend could not work there is nothing to confirm, and the answer to the second question stays."""
         plan = decide(of(FailureKind.HTTP_STATUS, status=401), facts(ALIVE, tools=MCP), context())
         assert outcome(plan) == (Decision.STOP, Reason.HTTP_STATUS_FINAL)
@@ -252,14 +252,14 @@ class TestFreeResend:
 
     @pytest.mark.parametrize("kind", [FailureKind.CUT, FailureKind.CONNECT_RESET])
     @pytest.mark.parametrize("sent", [Sent.NO, Sent.PARTLY, Sent.YES])
-    def test_a_dead_pooled_connection(self, kind: FailureKind, sent: Sent) -> None:
+    def test_a_dead_pooled_connection_has_a_free_resend(self, kind: FailureKind, sent: Sent) -> None:
         """A reused connection that is lost at once is replaced at once, outside every budget."""
         exhausted = context(attempt=3, budget_ok=False, breaker_ok=False)
         plan = decide(of(kind), replace(self.REUSED, sent=sent), exhausted)
         assert outcome(plan) == (Decision.RETRY, Reason.DEAD_CONNECTION)
         assert plan.free
 
-    def test_once_per_call(self) -> None:
+    def test_the_free_resend_is_given_once_per_call(self) -> None:
         """The second loss is an ordinary one."""
         plan = decide(CUT, self.REUSED, context(free_resend_used=True))
         assert outcome(plan) == (Decision.RETRY, Reason.LOST_BEFORE_RESPONSE)
@@ -277,18 +277,18 @@ class TestFreeResend:
             {"first_byte": True, "bytes": 1},
         ],
     )
-    def test_anything_else_is_ordinary(self, changed: dict[str, object]) -> None:
+    def test_other_losses_are_ordinary_attempts(self, changed: dict[str, object]) -> None:
         """A fresh connection, a later loss, or a byte of a response: an attempt like any other."""
         plan = decide(CUT, replace(self.REUSED, **changed), context())  # type: ignore[arg-type]
         assert plan.recovery.decision is Decision.RETRY
         assert not plan.free
         assert decide(CUT, replace(self.REUSED, **changed), context(attempt=3)).reason is Reason.ATTEMPTS_EXHAUSTED  # type: ignore[arg-type]
 
-    def test_five_seconds_are_within_five_seconds(self) -> None:
+    def test_a_loss_at_exactly_five_seconds_has_the_free_resend(self) -> None:
         """The bound itself counts as within."""
         assert decide(CUT, replace(self.REUSED, since_sent=5.0), context()).free
 
-    def test_not_past_tools_the_deadline_or_a_body(self) -> None:
+    def test_the_free_resend_obeys_tools_deadline_and_body(self) -> None:
         """It is outside the budget, not outside the rules of safety."""
         assert decide(CUT, replace(self.REUSED, tools=MCP), context()).recovery.decision is Decision.CONFIRM
         assert decide(CUT, self.REUSED, context(time_ok=False)).reason is Reason.NO_TIME_LEFT
@@ -299,7 +299,7 @@ class TestFreeResend:
         ):
             assert not plan.free
 
-    def test_a_kill_or_a_status_is_no_reset(self) -> None:
+    def test_a_kill_or_a_status_has_no_free_resend(self) -> None:
         """Silence on a reused connection is silence."""
         assert not decide(killed("ttfb"), self.REUSED, context()).free
         assert not decide(of(FailureKind.HTTP_STATUS, status=503), self.REUSED, context()).free
@@ -319,26 +319,26 @@ class TestStops:
             ({"cancelled_by": "lifecycle"}, Reason.CANCELLED_BY_LIFECYCLE),
         ],
     )
-    def test_a_safe_resend_that_is_not_to_be_had(self, changed: dict[str, object], reason: Reason) -> None:
-        """What stops it is named, and both questions keep their answers."""
+    def test_a_stopped_resend_names_what_stops_it(self, changed: dict[str, object], reason: Reason) -> None:
+        """Both questions keep their answers."""
         plan = decide(killed("ttfb"), SENT, context(**changed))  # type: ignore[arg-type]
         assert outcome(plan) == (Decision.STOP, reason)
         assert (plan.could_work, plan.safe) == (True, True)
 
-    def test_a_body_that_cannot_be_sent_again(self) -> None:
+    def test_a_used_up_body_is_not_resent(self) -> None:
         """An iterator is used up: the silence could have been overcome, this body cannot be resent."""
         plan = decide(killed("ttfb"), facts(replayable=False), context())
         assert outcome(plan) == (Decision.STOP, Reason.BODY_NOT_REPLAYABLE)
         assert plan.could_work
 
-    def test_the_deadline(self) -> None:
+    def test_an_expired_deadline_stops_the_call(self) -> None:
         """When the call's own limit ran out nothing is resent."""
         plan = decide(killed("deadline"), SENT, context())
         assert outcome(plan) == (Decision.STOP, Reason.DEADLINE)
         assert not plan.could_work
 
     @pytest.mark.parametrize("by", ["user", "lifecycle"])
-    def test_cancelled(self, by: str) -> None:
+    def test_a_cancelled_call_stops_without_facts(self, by: str) -> None:
         """A call that was given up stops, whatever it had delivered, and needs no facts."""
         for known in (None, SENT, facts(CALL, delivered=True)):
             plan = decide(failure_of(Cancelled("m", by=by)), known, context())
@@ -353,7 +353,7 @@ class TestStops:
         assert (stopped.could_work, stopped.safe, stopped.free) == (True, True, False)
         assert planned.recovery.decision is Decision.RETRY
 
-    def test_a_circuit_that_was_open(self) -> None:
+    def test_an_open_circuit_stops_the_call(self) -> None:
         """Nothing was sent: it could work later, is safe, and is not done now."""
         plan = decide(failure_of(CircuitOpen("m", retry_after=3.0)), None, context())
         assert outcome(plan) == (Decision.STOP, Reason.CIRCUIT_OPEN)
@@ -361,7 +361,7 @@ class TestStops:
         assert outcome(decide(of(FailureKind.ORPHANS), None, context())) == (Decision.STOP, Reason.TOO_MANY_ORPHANS)
         assert outcome(decide(of(FailureKind.THREADS), None, context())) == (Decision.STOP, Reason.TOO_MANY_THREADS)
 
-    def test_a_refresh(self) -> None:
+    def test_a_failed_refresh_is_resent_and_a_rejected_one_is_not(self) -> None:
         """A token that could not be refreshed just now is tried again, a rejected one is not."""
         assert outcome(decide(failure_of(RefreshFailed("m", retryable=True)), None, context())) == (
             Decision.RETRY,
@@ -372,7 +372,7 @@ class TestStops:
             Reason.REFRESH_REJECTED,
         )
 
-    def test_an_answer_that_was_complete(self) -> None:
+    def test_a_complete_answer_is_not_resent(self) -> None:
         """After the terminal event a resend would pay twice; the end of an error's body completes nothing."""
         done = facts(TEXT, terminal=True)
         assert outcome(decide(CUT, done, context(EntryPoint.COLLECT))) == (Decision.STOP, Reason.ANSWER_COMPLETE)
@@ -382,7 +382,7 @@ class TestStops:
 
 
 class TestUnknown:
-    def test_nothing_is_known(self) -> None:
+    def test_a_failure_without_facts_needs_consent(self) -> None:
         """Without any facts every failure that is worth a resend needs a person's consent."""
         for known in (None, Facts()):
             plan = decide(killed("ttfb"), known, context(resend_with_tools=True))
@@ -392,19 +392,19 @@ class TestUnknown:
         "base",
         [facts(sent=Sent.UNKNOWN), facts(replayable=None), facts(ALIVE, terminal=None)],
     )
-    def test_one_thing_is_not_known(self, base: Facts) -> None:
+    def test_one_missing_fact_needs_consent(self, base: Facts) -> None:
         """A single fact that is missing is enough, whatever was opted into."""
         everything = context(slow_but_alive=True, resend_with_tools=True)
         assert outcome(decide(killed("stale"), base, everything)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
 
-    def test_a_limit_that_is_not_known(self) -> None:
+    def test_an_unknown_limit_is_not_resent(self) -> None:
         """A limit that the rules say nothing about is not guessed at."""
         plan = decide(killed("something_new"), SENT, context())
         assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
         assert plan.could_work
 
-    def test_a_failure_that_is_not_known(self) -> None:
-        """An error of somebody else's is not resent."""
+    def test_an_unknown_failure_is_not_resent(self) -> None:
+        """An error of another library is not resent."""
         assert outcome(decide(failure_of(ValueError()), SENT, context())) == (Decision.STOP, Reason.UNKNOWN_FAILURE)
 
 
@@ -416,21 +416,21 @@ class TestWrap:
     SILENT = ("connect", "headers", "ttfb", "first_event", "first_content", "stale", "total")
 
     @pytest.mark.parametrize("limit", SILENT)
-    def test_a_function_that_gave_no_sign(self, limit: str) -> None:
-        """Something was there to end it with, and nothing can have come of it: it is run again."""
+    def test_a_function_without_a_sign_is_run_again(self, limit: str) -> None:
+        """It could be ended, and it has done nothing that is known."""
         assert outcome(decide(killed(limit), self.WAITING, context(EntryPoint.WRAP))) == (
             Decision.RETRY,
             Reason.SILENCE,
         )
 
     @pytest.mark.parametrize("limit", SILENT)
-    def test_a_function_in_which_nothing_was_found(self, limit: str) -> None:
-        """Nobody knows what it does, and it may still be doing it; only its user can know that this is harmless."""
+    def test_an_unwakeable_function_needs_consent(self, limit: str) -> None:
+        """What it does is not known, and it may still be doing it; only its user can know that this is harmless."""
         plan = decide(killed(limit), self.UNSEEN, context(EntryPoint.WRAP))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_MAY_RUN)
         assert outcome(decide(killed(limit), self.UNSEEN, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
 
-    def test_a_function_that_was_never_called(self) -> None:
+    def test_a_function_that_was_never_called_is_run_again(self) -> None:
         """Its worker had not begun, so nothing was done, whatever could have been found."""
         unsent = replace(self.UNSEEN, sent=Sent.NO)
         assert outcome(decide(killed("connect"), unsent, context(EntryPoint.WRAP))) == (Decision.RETRY, Reason.SILENCE)
@@ -438,15 +438,17 @@ class TestWrap:
     @each("limit", ["ttfb", "stale", "progress", "total", "deadline"])
     @each("sign", [{"beaten": True}, {"headers": True}])
     @each("replayable", [True, None])
-    def test_a_function_that_has_begun(self, limit: str, sign: dict[str, bool], replayable: bool | None) -> None:
-        """It has beaten, or was answered: what it has done is not known."""
+    def test_a_function_that_has_beaten_needs_consent(
+        self, limit: str, sign: dict[str, bool], replayable: bool | None
+    ) -> None:
+        """It has beaten or was answered, so what it has done is not known."""
         begun = replace(self.WAITING, replayable=replayable, **sign)
         plan = decide(killed(limit), begun, context(EntryPoint.WRAP, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
 
     @pytest.mark.parametrize("sign", [{"beaten": True}, {"headers": True}])
-    def test_a_function_that_may_run_twice(self, sign: dict[str, bool]) -> None:
-        """Its user has said so; only a function that was at work when it was killed needs one more word."""
+    def test_resend_with_tools_allows_a_second_run(self, sign: dict[str, bool]) -> None:
+        """A function that was at work when it was killed needs ``slow_but_alive`` as well."""
         begun = replace(self.WAITING, **sign)
         assert outcome(decide(killed("stale"), begun, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
         plan = decide(killed("progress"), begun, self.ALLOWED)
@@ -461,19 +463,19 @@ class TestWrap:
         assert outcome(plan) == (Decision.STOP, Reason.SLOW_BUT_ALIVE)
 
     @pytest.mark.parametrize("base", [WAITING, UNSEEN, facts(TEXT, tools=None)])
-    def test_an_iterator_that_has_handed_over_an_item(self, base: Facts) -> None:
+    def test_an_iterator_is_not_made_anew_after_an_item(self, base: Facts) -> None:
         """It is never made anew, whatever was opted into."""
         plan = decide(killed("stale"), replace(base, delivered=True), replace(self.ALLOWED, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
 
     @pytest.mark.parametrize("base", [facts(sent=Sent.UNKNOWN), Facts()])
-    def test_what_is_not_known_fails_closed(self, base: Facts) -> None:
-        """As for a request, whatever was opted into."""
+    def test_a_function_with_missing_facts_needs_consent(self, base: Facts) -> None:
+        """The rule is that of a request, whatever was opted into."""
         assert outcome(decide(killed("ttfb"), base, self.ALLOWED)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
         plan = decide(killed("something_new"), self.WAITING, self.ALLOWED)
         assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
 
-    def test_the_deadline(self) -> None:
+    def test_an_expired_deadline_stops_a_function(self) -> None:
         """It belongs to the call, so nothing follows."""
         assert outcome(decide(killed("deadline"), self.WAITING, context(EntryPoint.WRAP))) == (
             Decision.STOP,
@@ -490,7 +492,7 @@ class TestOrdinary:
             (facts(ALIVE, text=False), Reason.STREAM_CUT),
         ],
     )
-    def test_a_loss_after_sent(self, base: Facts, reason: Reason) -> None:
+    def test_a_loss_after_sent_is_resent_only_with_a_safe_tool_exposure(self, base: Facts, reason: Reason) -> None:
         """A late loss, or one on a fresh connection, is resent only where the tool exposure shows that this is safe."""
         assert outcome(decide(CUT, base, context())) == (Decision.RETRY, reason)
         assert decide(CUT, replace(base, tools=None), context()).recovery.decision is Decision.CONFIRM
@@ -499,22 +501,22 @@ class TestOrdinary:
         "kind",
         [FailureKind.TRUNCATED, FailureKind.EMPTY, FailureKind.MALFORMED, FailureKind.NOT_A_STREAM],
     )
-    def test_wrong_content_before_content(self, kind: FailureKind) -> None:
-        """A stream that ended early, empty, broken or as a page is resent while nothing was delivered."""
+    def test_a_wrong_stream_before_content_is_resent(self, kind: FailureKind) -> None:
+        """A stream that ended early, is empty, broken or a page is resent while nothing was delivered."""
         assert decide(of(kind), ALIVE, context()).recovery.decision is Decision.RETRY
 
-    def test_too_large_is_not(self) -> None:
+    def test_a_too_large_event_is_not_resent(self) -> None:
         """The same event would come again."""
         assert outcome(decide(of(FailureKind.TOO_LARGE), ALIVE, context())) == (Decision.STOP, Reason.EVENT_TOO_LARGE)
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 302])
-    def test_refusals_are_not(self, status: int) -> None:
+    def test_refusals_and_redirects_are_not_resent(self, status: int) -> None:
         """A refusal stays one, and a redirect is not followed."""
         kind = FailureKind.REDIRECT if status == 302 else FailureKind.HTTP_STATUS
         assert decide(of(kind, status=status), ALIVE, context()).recovery.decision is Decision.STOP
 
 
-def test_the_safe_answer_has_reasons_too() -> None:
+def test_is_safe_gives_its_reason() -> None:
     """is_safe says why it is safe."""
     assert is_safe(killed("ttfb"), SENT, context()) == (True, Decision.RETRY, Reason.NOTHING_DELIVERED)
     assert is_safe(killed("connect"), UNSENT, context()) == (True, Decision.RETRY, Reason.NOTHING_SENT)

@@ -35,8 +35,8 @@ def test_the_package_holds_no_logic() -> None:
     assert {type(node) for node in tree.body} <= {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
-def test_it_is_pure() -> None:
-    """It imports nothing above it, no limit, no network, and no randomness of its own."""
+def test_the_package_imports_nothing_above_it() -> None:
+    """It imports no limit, no network, and no randomness of its own."""
     for path in pathlib.Path(recovery.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):

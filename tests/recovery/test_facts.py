@@ -27,8 +27,8 @@ def test_every_field_is_documented() -> None:
         assert f"``{field.name}``" in (Facts.__doc__ or ""), field.name
 
 
-def test_nothing_is_assumed() -> None:
-    """Facts that are not given are not known where that matters."""
+def test_missing_facts_are_unknown() -> None:
+    """Facts that are not given count as unknown where that matters."""
     blank = Facts()
     assert blank.sent is Sent.UNKNOWN
     for name in ("terminal", "socket_reused", "since_sent", "tools", "replayable"):
@@ -36,7 +36,7 @@ def test_nothing_is_assumed() -> None:
 
 
 @pytest.mark.parametrize("name", ["text", "reasoning", "tool_input", "tool_call"])
-def test_content(name: str) -> None:
+def test_text_reasoning_tools_and_calls_are_content(name: str) -> None:
     """Each of the four is content, and content is an answer."""
     assert Facts(**{name: True}).content
     assert Facts(**{name: True}).answered
@@ -44,14 +44,14 @@ def test_content(name: str) -> None:
 
 
 @pytest.mark.parametrize("came", [{"headers": True}, {"first_byte": True}, {"first_event": True}, {"bytes": 1}])
-def test_answered(came: dict[str, object]) -> None:
+def test_any_byte_of_a_response_is_an_answer(came: dict[str, object]) -> None:
     """Anything of a response counts as an answer, none of this as content."""
     assert Facts(**came).answered  # type: ignore[arg-type]
     assert not Facts(**came).content  # type: ignore[arg-type]
     assert not Facts().answered
 
 
-def test_it_is_frozen_and_pickles() -> None:
+def test_facts_are_frozen_and_pickle() -> None:
     """Facts are values."""
     assert pickle.loads(pickle.dumps(TEXT)) == TEXT
     with pytest.raises(dataclasses.FrozenInstanceError):

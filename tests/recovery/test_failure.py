@@ -71,7 +71,7 @@ def test_every_error_of_the_tree_is_a_case() -> None:
     assert {getattr(errors, name) for name in errors.__all__} <= covered
 
 
-def test_the_text_says_nothing() -> None:
+def test_the_text_of_an_error_does_not_classify_it() -> None:
     """Two errors that differ only in their text are the same failure."""
     said = errors.StreamCut("Connection reset by peer [Errno 104], HTTP 429, timed out")
     assert failure_of(said) == failure_of(errors.StreamCut(""))
@@ -101,7 +101,7 @@ class TestTheTable:
         assert {kind.value.error for kind in Kind} == {getattr(errors, name) for name in errors.__all__}
         assert {failure_of(error).kind for error, *_ in CASES} == set(Kind)
 
-    def test_every_cause_is_of_the_closed_list(self) -> None:
+    def test_every_cause_is_in_the_closed_list(self) -> None:
         """Records know the causes of the table, and no others; so it is with the causes of failed connections."""
         assert {kind.value.cause for kind in Kind} == set(CAUSES)
         variants = {kind.value.variant for kind in Kind if kind.value.error is errors.ConnectFailed}
@@ -120,7 +120,7 @@ class TestTheTable:
         elif row.why_retryable is not None or row.why_final is not None:
             assert (row.why_retryable is not None) is cls.retryable
 
-    def test_every_reason_is_given_somewhere(self) -> None:
+    def test_every_reason_is_given_by_a_row_or_rule(self) -> None:
         """A reason that no row and no rule gives would be a dead text."""
         given = {
             node.attr
@@ -131,7 +131,7 @@ class TestTheTable:
         }
         assert given == {reason.name for reason in Reason}
 
-    def test_no_word_of_it_is_written_elsewhere(self) -> None:
+    def test_the_words_of_the_table_stand_nowhere_else(self) -> None:
         """A cause of the table stands in records, where the list is closed, and in its row. (Three causes are words
         of other lists, too, and a provider has a word of its own that is one of ours.)
         """

@@ -26,7 +26,7 @@ class TestTimeouts:
         assert "45.123 s" in text
 
     @pytest.mark.parametrize("limit", sorted(LIMITS))
-    def test_nothing_is_left_unfilled(self, limit: str) -> None:
+    def test_no_placeholder_is_left_unfilled(self, limit: str) -> None:
         """A text is whole without facts and host too, and survives the scrubbing that every message goes through."""
         for text in (
             timeout_message(limit, 0.05, 1200.0),
@@ -54,11 +54,11 @@ class TestTimeouts:
             (Facts(bytes=2, events=1), "2 bytes and 1 event had come"),
         ],
     )
-    def test_what_had_come(self, facts: Facts | None, said: str) -> None:
+    def test_the_text_says_what_was_received(self, facts: Facts | None, said: str) -> None:
         """The text says what had been received."""
         assert said in timeout_message("ttfb", 1.0, 1.0, facts=facts)
 
-    def test_a_limit_that_is_not_known(self) -> None:
+    def test_an_unknown_limit_has_a_sentence(self) -> None:
         """A limit without a text of its own still gets a sentence."""
         paused = timeout_message("total", 5.0, 7.5, paused=2.25)
         assert "7.5 s, 2.25 s of it paused, since the request was sent" in paused
@@ -67,7 +67,7 @@ class TestTimeouts:
             "The limit refresh of 5 s expired after 5.5 s (no response headers had come). Raise refresh."
         )
 
-    def test_a_host_with_braces(self) -> None:
+    def test_braces_in_a_host_are_not_formatted(self) -> None:
         """What is put into a text is not read as part of it."""
         assert "{host}" in timeout_message("ttfb", 1.0, 1.0, host="{host}")
 
@@ -97,7 +97,7 @@ class TestFunctions:
         assert len(said) == len(FUNCTION_LIMITS)
 
     @pytest.mark.parametrize("limit", FUNCTION_LIMITS)
-    def test_one_that_is_stuck(self, limit: str) -> None:
+    def test_the_text_of_a_stuck_function_says_that_it_is_an_orphan(self, limit: str) -> None:
         """The text says that nothing could wake it, that it counts as an orphan, and what helps."""
         text = timeout_message(limit, 1.0, 1.0, host="f", function=True, stuck=True)
         for word in ("orphan", "llmwatch.stats()", "abort=", "on_abort"):
@@ -126,7 +126,7 @@ class TestRecoveries:
             assert action.startswith(f"Raise {bound} ({variables[bound]})")
             assert all(other not in action for other in {"max_wait", "max_retry_after", "deadline"} - {bound})
 
-    def test_why_is_said_differently_each_time(self) -> None:
+    def test_no_two_reasons_share_their_message(self) -> None:
         """No two reasons share their message."""
         assert len({reason.message for reason in Reason}) == len(Reason)
 
@@ -145,7 +145,7 @@ class TestRecoveries:
             (Reason.RETRY_AFTER_TOO_LONG, "max_retry_after"),
         ],
     )
-    def test_what_can_be_set_is_named(self, reason: Reason, field: str) -> None:
+    def test_the_setting_that_helps_is_named(self, reason: Reason, field: str) -> None:
         """Where a setting would change the outcome, its field and variable are named."""
         action = recovery(Decision.STOP, reason, safe=False).action
         assert field in action

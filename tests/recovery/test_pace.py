@@ -31,8 +31,8 @@ class Key(Pace):
         return 1 / gap if gap else 0.0
 
 
-def test_a_hold_lasts_as_long_as_the_wait() -> None:
-    """For that model and credential alone, and to the instant; of a rate nothing is known."""
+def test_a_hold_lasts_as_long_as_the_named_wait() -> None:
+    """It holds that model and credential alone, to the instant; no rate is known by it."""
     pace = Key()
     assert not pace.accounts
     assert pace.told(7.0, now=100.0, sent_at=99.0) == 7.0
@@ -45,7 +45,7 @@ def test_a_hold_lasts_as_long_as_the_wait() -> None:
     assert (pace.rate, pace.ready_at("one", 107.0), len(pace.accounts)) == (0.0, 107.0, 1)
 
 
-def test_a_second_wait_shortens_nothing() -> None:
+def test_a_second_wait_does_not_shorten_a_hold() -> None:
     """The later end counts."""
     pace = Key()
     pace.told(7.0, now=100.0, sent_at=99.0)
@@ -61,8 +61,8 @@ def test_a_second_wait_shortens_nothing() -> None:
     assert (hold.until, hold.sent_at) == (107.0, 102.0)
 
 
-def test_holds_of_many_keys_are_forgotten() -> None:
-    """A minute after their end, when another key is refused."""
+def test_an_old_hold_is_dropped() -> None:
+    """A hold is dropped a minute after its end, when another key is refused."""
     pace = Pace()
     for number in range(50):
         now = 100.0 * number
@@ -72,8 +72,8 @@ def test_holds_of_many_keys_are_forgotten() -> None:
     assert len(pace.accounts) == 2
 
 
-def test_a_success_ends_it() -> None:
-    """That of an attempt which went out after the provider named the wait; one from before shows nothing."""
+def test_a_success_after_the_named_wait_ends_the_hold() -> None:
+    """The attempt went out after the provider named the wait; a success of one from before shows nothing."""
     pace = Key()
     pace.told(7.0, now=100.0, sent_at=99.0)
     assert not pace.success("one", sent_at=99.9, now=101.0)
@@ -86,7 +86,7 @@ def test_a_success_ends_it() -> None:
     assert not pace.success("one", sent_at=102.0, now=103.0)
 
 
-def test_those_that_were_held_are_spread_over_a_second() -> None:
+def test_held_attempts_are_spread_over_a_second() -> None:
     """By the share that is drawn."""
     pace = Key()
     pace.told(7.0, now=100.0, sent_at=99.0)
@@ -95,8 +95,10 @@ def test_those_that_were_held_are_spread_over_a_second() -> None:
     assert [release(hold, lambda share=share: share) for share in (0.0, 0.25, 0.999)] == [107.0, 107.25, 107.999]
 
 
-def test_a_crowd_that_was_told_is_spread_as_well() -> None:
-    """Sixteen calls wait exactly as long as they were told; those that were told after them up to a second longer."""
+def test_refused_attempts_are_spread_over_a_second_too() -> None:
+    """Sixteen calls wait exactly as long as was named to them; those that were refused after them up to a second
+    longer.
+    """
     pace = Key()
     waits = [pace.told(1.0, now=100.0 + number / 1000, sent_at=99.0) for number in range(20)]
     assert waits == [1.0] * 16 + [1.0 + SPREAD / 2] * 4
@@ -126,7 +128,7 @@ def test_a_refusal_behind_a_hold_teaches_a_rate() -> None:
     assert pace.rate == pytest.approx(8 / 2.12)
 
 
-def test_without_an_answer_in_between_there_is_nothing_to_learn() -> None:
+def test_refusals_without_an_answer_teach_no_rate() -> None:
     """Refusals in a row are counted, and an answer ends the row."""
     pace = Key()
     pace.told(1.0, now=100.0, sent_at=99.9)
@@ -138,7 +140,7 @@ def test_without_an_answer_in_between_there_is_nothing_to_learn() -> None:
     assert pace.refusals("one") == 0
 
 
-def test_what_was_accepted_lasts_until_something_is_again() -> None:
+def test_the_rate_falls_while_the_provider_refuses_everything() -> None:
     """The longer the provider refuses everything, the lower the rate that it accepts."""
     pace = refused_again()
     pace.out(103.0)
@@ -185,8 +187,10 @@ def test_answers_raise_the_rate() -> None:
     assert pace.rate == pytest.approx(now + 0.02)
 
 
-def test_a_rate_that_holds_nobody_back_is_forgotten() -> None:
-    """A minute without a refusal, and an attempt that had no need to wait: everything goes out at once again."""
+def test_an_unneeded_rate_is_dropped() -> None:
+    """After a minute without a refusal, and an attempt that had no need to wait, every attempt goes out at once
+    again.
+    """
     pace = refused_again()
     pace.out(150.0)
     assert pace.rate
@@ -205,7 +209,7 @@ def test_a_rate_that_holds_nobody_back_is_forgotten() -> None:
     assert 175.0 < now < 180.0
 
 
-def test_a_rate_of_a_provider_that_accepts_hardly_anything() -> None:
+def test_the_lowest_rate_is_one_attempt_in_half_a_minute() -> None:
     """One attempt in half a minute goes out at least."""
     pace = Key()
     pace.told(100.0, now=0.0, sent_at=-1.0)
@@ -214,7 +218,7 @@ def test_a_rate_of_a_provider_that_accepts_hardly_anything() -> None:
     assert pace.rate == pytest.approx(1 / 30)
 
 
-def test_holds_grow_longer_where_nothing_else_helps() -> None:
+def test_holds_grow_after_as_many_refusals_as_calls() -> None:
     """Once as many were refused in a row as there are calls: the attempts that are left are not used up meanwhile. What
     is named is never cut short, and one call by itself waits as it is told.
     """

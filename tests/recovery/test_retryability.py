@@ -26,7 +26,7 @@ def stream_error(**words: str | None) -> tuple[bool, Reason]:
 
 
 @pytest.mark.parametrize("limit", [*NAMES, "error_body", "something_new"])
-def test_every_limit_but_the_deadline(limit: str) -> None:
+def test_every_limit_but_the_deadline_is_retryable(limit: str) -> None:
     """Every limit that ran out is worth another try, but the one of the whole call."""
     possible, reason = could_work(
         failure_of(WatchTimeout("m", limit=limit, limit_seconds=1.0, phase="waiting", elapsed=1.0)), SENT
@@ -60,7 +60,7 @@ def test_the_tables_are_the_documented_ones() -> None:
 
 
 @each("number", range(400, 600))
-def test_statuses(number: int) -> None:
+def test_only_the_listed_statuses_are_retryable(number: int) -> None:
     """Only the listed ones by themselves; x-should-retry decides for every other but the six that never change."""
     assert status(number)[0] is (number in AGAIN)
     assert status(number, True)[0] is (number not in NEVER)
@@ -92,8 +92,8 @@ def test_a_conflict_only_if_asked() -> None:
         (NotAStream("m", retryable=False), False, Reason.NOT_A_STREAM_FINAL),
     ],
 )
-def test_what_the_error_itself_knows_goes_first(error: Exception, possible: bool, reason: Reason) -> None:
-    """A transport that saw more than the cause (a stand-in's refusal, a handshake that broke off) is believed."""
+def test_retryable_of_the_error_goes_first(error: Exception, possible: bool, reason: Reason) -> None:
+    """A transport that saw more than the cause (a stand-in's refusal, a handshake that broke off) decides."""
     assert could_work(failure_of(error), SENT) == (possible, reason)
 
 
@@ -123,7 +123,7 @@ def test_a_failure_without_an_error_goes_by_its_kind(kind: FailureKind) -> None:
         {"type": "tokens", "code": "rate_limit_exceeded"},
     ],
 )
-def test_errors_inside_a_stream_that_may_pass(words: dict[str, str]) -> None:
+def test_errors_of_overload_and_rate_limits_are_retryable(words: dict[str, str]) -> None:
     """Overload, rate limits and the provider's own failures, in each provider's words."""
     assert stream_error(**words) == (True, Reason.STREAM_ERROR)
 
@@ -145,12 +145,12 @@ def test_errors_inside_a_stream_that_may_pass(words: dict[str, str]) -> None:
         {"type": "error"},
     ],
 )
-def test_errors_inside_a_stream_that_stay(words: dict[str, str]) -> None:
+def test_refusals_and_unknown_errors_in_a_stream_are_final(words: dict[str, str]) -> None:
     """A refusal of this request is final, and so is what is not known."""
     assert stream_error(**words) == (False, Reason.STREAM_ERROR_FINAL)
 
 
-def test_a_loss_is_named_by_what_had_come() -> None:
+def test_a_loss_is_named_by_what_was_received() -> None:
     """The same error is a loss before the response or a cut stream, as the facts say."""
     assert could_work(Failure(kind=FailureKind.CUT), SENT) == (True, Reason.LOST_BEFORE_RESPONSE)
     assert could_work(Failure(kind=FailureKind.CUT), ALIVE) == (True, Reason.STREAM_CUT)
@@ -176,6 +176,6 @@ def test_a_loss_is_named_by_what_had_come() -> None:
         (FailureKind.UNKNOWN, False),
     ],
 )
-def test_the_others(kind: FailureKind, possible: bool) -> None:
+def test_every_other_kind_has_one_answer(kind: FailureKind, possible: bool) -> None:
     """Every other kind has one answer."""
     assert could_work(Failure(kind=kind), SENT)[0] is possible

@@ -102,7 +102,7 @@ def test_a_date_counts_from_the_responses_own(wall: float) -> None:
     assert retry_after(headers, wall) == 15.0
 
 
-def test_a_date_header_that_is_none() -> None:
+def test_an_unreadable_date_header_counts_as_missing() -> None:
     """A Date that cannot be read counts as missing."""
     assert retry_after({"Retry-After": "Wed, 21 Oct 2015 07:29:00 GMT", "Date": "today"}, NOW) == 60.0
 
@@ -144,12 +144,12 @@ def refusal(*delays: object, kind: str = "type.googleapis.com/google.rpc.RetryIn
     ],
 )
 @each("status", [429, 503, None])
-def test_the_delay_of_a_retry_info(document: object, seconds: float | None, status: int | None) -> None:
+def test_the_delay_of_a_retry_info_counts(document: object, seconds: float | None, status: int | None) -> None:
     """Google's ``RetryInfo`` counts like ``Retry-After``, whatever the status; nonsense is nothing."""
     assert retry_after({}, NOW, status=status, body=json.dumps(document).encode()) == seconds
 
 
-def test_a_retry_info_that_cannot_be_read() -> None:
+def test_an_unreadable_retry_info_names_no_wait() -> None:
     """A body that was cut, is no JSON, or is nested beyond reason names no wait."""
     whole = json.dumps(refusal("3s")).encode()
     for body in (whole[:-1], b"RetryInfo", b"\xff\xfe RetryInfo", b'{"RetryInfo": ' + b"[" * 100_000):
@@ -157,8 +157,8 @@ def test_a_retry_info_that_cannot_be_read() -> None:
     assert retry_after({}, NOW, status=429, body=b"\xef\xbb\xbf" + whole) == 3.0
 
 
-def test_a_header_and_a_retry_info() -> None:
-    """A resend has to get past both: the longest wait counts."""
+def test_the_longest_of_header_and_retry_info_counts() -> None:
+    """A resend has to respect both."""
     for header, delay in (("2", "7s"), ("7", "2s")):
         body = json.dumps(refusal(delay)).encode()
         assert retry_after({"Retry-After": header}, NOW, status=429, body=body) == 7.0
@@ -220,7 +220,7 @@ def test_a_named_wait_goes_before_a_reset() -> None:
 
 @given(st.text(max_size=40) | st.text("0123456789.smhdnuµ -", max_size=40), st.text(max_size=200))
 @settings(deadline=None)
-def test_no_reset_and_no_body_raises(value: str, body: str) -> None:
+def test_any_reset_header_or_body_gives_a_finite_wait_or_none(value: str, body: str) -> None:
     """Any header and any body give a finite wait that is not negative, or none."""
     document = json.dumps(refusal(value, body)).encode()
     for said in (document, b"RetryInfo" + body.encode("utf-8", "replace")):
@@ -230,7 +230,7 @@ def test_no_reset_and_no_body_raises(value: str, body: str) -> None:
 
 @given(st.text(max_size=40) | st.text("0123456789 :,-+GMTWedOct", max_size=40), st.floats(0, 4e9))
 @settings(deadline=None)
-def test_nothing_a_provider_says_raises(value: str, wall: float) -> None:
+def test_any_retry_after_gives_a_finite_wait_or_none(value: str, wall: float) -> None:
     """Any header gives a finite wait that is not negative, or none."""
     for name in ("retry-after", "retry-after-ms", "date"):
         wait = retry_after({"retry-after": "Wed, 21 Oct 2015 07:29:00 GMT", name: value}, wall)
@@ -247,7 +247,7 @@ def test_nothing_a_provider_says_raises(value: str, wall: float) -> None:
         ({}, None),
     ],
 )
-def test_should_retry(headers: dict[str, str], said: bool | None) -> None:
+def test_only_true_and_false_count_in_should_retry(headers: dict[str, str], said: bool | None) -> None:
     """Only the two words count."""
     assert should_retry(headers) is said
 

@@ -62,8 +62,8 @@ LENGTH = {
 
 
 @pytest.mark.parametrize("shape", BROKEN)
-def test_an_answer_that_asks_for_half_a_tool_call_has_failed(serve: Serve, connect: Connect, shape: str) -> None:
-    """``collect`` asks once more, and then raises; it is never an answer without the call."""
+def test_an_answer_with_half_a_tool_call_is_a_failure(serve: Serve, connect: Connect, shape: str) -> None:
+    """``collect`` resends once, and then raises; the answer is never returned without the call."""
     server = serve(says(*BROKEN[shape]))
     error = collect(connect(retry=Retry(max_attempts=9, backoff=0)), endpoint(server, shape)).failed(
         llmwatch.MalformedEvent
@@ -79,7 +79,7 @@ def test_an_answer_that_asks_for_half_a_tool_call_has_failed(serve: Serve, conne
 
 
 @pytest.mark.parametrize("shape", BROKEN)
-def test_half_a_tool_call_and_then_a_whole_answer(serve: Serve, connect: Connect, shape: str) -> None:
+def test_a_whole_answer_replaces_one_with_half_a_tool_call(serve: Serve, connect: Connect, shape: str) -> None:
     """The second answer is returned, and the first is an incident."""
     server = serve(says(*BROKEN[shape]), "healthy")
     outcome = collect(connect(), endpoint(server, shape))
@@ -90,7 +90,7 @@ def test_half_a_tool_call_and_then_a_whole_answer(serve: Serve, connect: Connect
     assert len(server.requests) == 2
 
 
-def test_half_a_tool_call_is_not_asked_for_again_beside_mcp(serve: Serve, connect: Connect) -> None:
+def test_half_a_tool_call_is_not_resent_beside_mcp(serve: Serve, connect: Connect) -> None:
     """The tool exposure holds here as for every other partial answer."""
     server = serve(says(*BROKEN["openai-chat"]))
     error = collect(connect(), server.chat_url, json=asking(tools=[{"type": "mcp"}])).failed(llmwatch.MalformedEvent)
@@ -100,7 +100,7 @@ def test_half_a_tool_call_is_not_asked_for_again_beside_mcp(serve: Serve, connec
 
 
 @pytest.mark.parametrize("shape", LENGTH)
-def test_an_answer_that_ended_for_its_length_says_what_is_missing(serve: Serve, connect: Connect, shape: str) -> None:
+def test_an_answer_cut_for_its_length_counts_its_missing_calls(serve: Serve, connect: Connect, shape: str) -> None:
     """There the cut is the answer: it is returned, once, with the number of calls that are not in it."""
     server = serve(says(*LENGTH[shape]))
     outcome = collect(connect(), endpoint(server, shape))
@@ -109,7 +109,7 @@ def test_an_answer_that_ended_for_its_length_says_what_is_missing(serve: Serve, 
     assert len(server.requests) == 1
 
 
-def test_a_tool_without_parameters(serve: Serve, connect: Connect) -> None:
+def test_an_anthropic_call_without_parameters_is_whole_at_the_stop(serve: Serve, connect: Connect) -> None:
     """Anthropic's way of calling one comes out of both entry points with the reason why the message ended, not
     without.
     """
@@ -127,7 +127,7 @@ def test_a_tool_without_parameters(serve: Serve, connect: Connect) -> None:
     assert not any(tool.complete for event in cut.events for tool in event.tools)
 
 
-def test_a_whole_response_in_its_last_event(serve: Serve, connect: Connect) -> None:
+def test_a_response_in_its_last_event_alone_is_an_answer(serve: Serve, connect: Connect) -> None:
     """A server that streams nothing and gives all in ``response.completed`` has given an answer."""
     server = serve(says(responses.event("created"), responses.event("completed", response=responses.ANSWER)))
     client = connect()
@@ -137,7 +137,7 @@ def test_a_whole_response_in_its_last_event(serve: Serve, connect: Connect) -> N
     assert "".join(event.text for event in stream(client, server.responses_url).events) == "Hi!"
 
 
-def test_calls_of_a_dialect_without_an_end(serve: Serve, connect: Connect) -> None:
+def test_a_registered_dialect_without_an_end_keeps_its_calls(serve: Serve, connect: Connect) -> None:
     """A registered dialect whose answers end with the body loses none of its calls."""
 
     def function(event: Event) -> Meaning:
@@ -162,8 +162,10 @@ READ = (responses.event("created", response={"tools": [{"type": "web_search"}]})
 
 @pytest.mark.parametrize("what", ACTED)
 @pytest.mark.parametrize("entry_point", ["stream", "collect", "session", "whole session"])
-def test_a_tool_that_the_answer_shows(serve: Serve, connect: Connect, entry_point: str, what: str) -> None:
-    """Then a cut is for a person to decide, at every entry point, though the request has no tools; unless it was
+def test_a_provider_tool_in_the_answer_needs_a_person(
+    serve: Serve, connect: Connect, entry_point: str, what: str
+) -> None:
+    """A cut after it is for a person to decide, at every entry point, though the request has no tools; unless it was
     allowed.
     """
     events = ACTED[what]
@@ -183,7 +185,7 @@ def test_a_tool_that_the_answer_shows(serve: Serve, connect: Connect, entry_poin
 
 
 @pytest.mark.parametrize("entry_point", ["collect", "whole session"])
-def test_a_tool_that_only_reads(serve: Serve, connect: Connect, entry_point: str) -> None:
+def test_a_read_only_tool_in_the_answer_allows_a_resend(serve: Serve, connect: Connect, entry_point: str) -> None:
     """A search that the answer shows costs no resend."""
     server = serve(says(*READ, ends=False))
     error = asked(connect, entry_point, server.responses_url, QUICK)
@@ -206,7 +208,7 @@ def asked(connect: Connect, entry_point: str, url: str, retry: Retry) -> llmwatc
 
 
 @pytest.mark.parametrize("entry_point", [stream, collect])
-def test_a_choice_that_is_late(serve: Serve, connect: Connect, entry_point: Any) -> None:
+def test_the_end_of_the_first_choice_starts_no_drain(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """With ``n=2``, the first choice's end starts no drain: the second may take its time to begin."""
     late = (chat.chunk({"content": "a"}, "stop"), chat.chunk({"content": "b"}, index=1), chat.chunk(None, "stop", 1))
     server = serve(says(*late, "[DONE]", every=LIMIT))
@@ -217,7 +219,7 @@ def test_a_choice_that_is_late(serve: Serve, connect: Connect, entry_point: Any)
 
 
 @pytest.mark.parametrize("entry_point", ["stream", "session"])
-def test_a_body_with_a_key_twice(serve: Serve, connect: Connect, entry_point: str) -> None:
+def test_a_body_with_a_repeated_key_needs_a_person(serve: Serve, connect: Connect, entry_point: str) -> None:
     """Whether a body whose text has ``tools`` twice exposes MCP is not known: a person decides."""
     server = serve("silent")
     text = json.dumps(asking(tools=[{"type": "mcp"}]))[:-1] + ', "tools": []}'

@@ -53,8 +53,8 @@ def test_a_cut_in_the_middle_is_recovered(serve: Serve, connect: Connect, shape:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_part_is_thrown_away_once(serve: Serve, connect: Connect, stage: str) -> None:
-    """A second part is not paid for a third time: two requests, and the error has none of the text as delivered."""
+def test_a_part_is_discarded_once(serve: Serve, connect: Connect, stage: str) -> None:
+    """A second cut is not resent: two requests, and the error has none of the text as delivered."""
     for how in WAYS:
         server = serve(broken_off(stage, how))
         outcome = collect(connect(retry=Retry(max_attempts=9, backoff=0)), server.messages_url)
@@ -69,7 +69,7 @@ def test_a_part_is_thrown_away_once(serve: Serve, connect: Connect, stage: str) 
         assert len(error.record.attempts) == len(server.requests) == 2
 
 
-def test_clean_failures_do_not_use_the_discard_up(serve: Serve, connect: Connect) -> None:
+def test_failures_before_output_do_not_use_up_the_partial_resend(serve: Serve, connect: Connect) -> None:
     """Attempts that failed before any output leave the one resend after partial output to be had."""
     server = serve("status:status=503", broken_off("lifecycle", "eof"), broken_off("text", "eof"), "healthy")
     outcome = collect(connect(retry=Retry(max_attempts=4, backoff=0)), server.messages_url)
@@ -79,7 +79,7 @@ def test_clean_failures_do_not_use_the_discard_up(serve: Serve, connect: Connect
     assert len(server.requests) == 4
 
 
-def test_a_silence_after_a_discarded_part_is_still_resent(serve: Serve, connect: Connect) -> None:
+def test_silence_after_a_discarded_part_is_resent(serve: Serve, connect: Connect) -> None:
     """What may happen once is throwing output away; a clean failure after it is resent like any other."""
     server = serve(broken_off("text", "cut"), "silent", "healthy")
     record = collect(connect(limits=Limits(ttfb=LIMIT)), server.chat_url).done("recovered")
@@ -87,7 +87,7 @@ def test_a_silence_after_a_discarded_part_is_still_resent(serve: Serve, connect:
     assert len(server.requests) == 3
 
 
-def test_a_part_is_not_thrown_away_with_tools_that_may_have_run(serve: Serve, connect: Connect) -> None:
+def test_a_part_is_not_discarded_where_mcp_was_exposed(serve: Serve, connect: Connect) -> None:
     """Where MCP was exposed a cut in the middle is for a person to decide, at this entry point too."""
     server = serve(broken_off("text", "eof"), "healthy")
     body = {"model": "m", "stream": True, "input": "x", "tools": [{"type": "mcp", "server_label": "files"}]}

@@ -122,7 +122,7 @@ def test_a_clients_calls_share_a_budget(serve: Serve, connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("unpaid")
-def test_one_origins_budget_is_no_others(serve: Serve, connect: Connect) -> None:
+def test_each_origin_has_its_own_budget(serve: Serve, connect: Connect) -> None:
     """What a provider that is down uses up leaves the resends of another alone."""
     down, up = serve("status:status=503"), serve(*["status:status=503"] * 4, "healthy")
     client = connect(retry=Retry(backoff=0, budget=1, max_attempts=99, breaker=0, **NOW))
@@ -193,7 +193,7 @@ def test_a_probe_that_is_lost_keeps_the_circuit_open(serve: Serve, connect: Conn
 
 
 def test_calls_that_are_answered_with_errors_do_not_open_the_circuit(serve: Serve, connect: Connect) -> None:
-    """Somebody who says no is there: statuses, errors and stalls after an answer began leave the circuit closed."""
+    """An origin that answers is there: statuses, errors and stalls after an answer began leave the circuit closed."""
     server = serve("status:status=500", "bad-request", "stall-after-content", "reset-before-response", "empty-stream")
     limits = Limits(ttfb=PATIENCE, stale=LIMIT)
     client = connect(limits=limits, retry=Retry(max_attempts=1, breaker=2, breaker_wait=60.0))

@@ -84,10 +84,8 @@ ROWS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("script", ROWS)
-def test_a_row_of_the_matrix(serve: Serve, connect: Connect, script: str) -> None:
-    """What the provider does at every attempt has one class, one decision, one reason, and so many requests, in a
-    stream and for ``collect``.
-    """
+def test_each_failure_has_its_class_decision_reason_and_requests(serve: Serve, connect: Connect, script: str) -> None:
+    """The row holds for a stream and for ``collect``."""
     kind, retryable, streamed, collected = ROWS[script]
     for entry_point, (decision, reason, requests) in ((stream, streamed), (collect, collected)):
         server = serve(script, shape="anthropic")
@@ -104,7 +102,7 @@ def test_a_row_of_the_matrix(serve: Serve, connect: Connect, script: str) -> Non
 
 
 @pytest.mark.parametrize("script", ["tls-cut", "tls-cut-unframed"])
-def test_a_tls_stream_without_its_farewell(
+def test_a_tls_stream_without_close_notify_is_a_cut(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, script: str
 ) -> None:
     """A FIN without close_notify is a cut: not resent to a stream, and recovered by ``collect``."""
@@ -122,7 +120,7 @@ def test_a_tls_stream_without_its_farewell(
     assert len(server.requests) == 2
 
 
-def test_where_no_connection_comes_about(
+def test_each_failure_to_connect_has_its_cause_and_reason(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal is tried again, a certificate that nobody vouches for and a host that does not exist are not; each has

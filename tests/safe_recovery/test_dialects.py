@@ -80,7 +80,7 @@ def test_reasoning_and_tool_calls_are_told_apart(serve: Serve, connect: Connect,
         ("stall-after-content:tokens=4", llmwatch.WatchTimeout),
     ],
 )
-def test_what_goes_wrong_after_output(
+def test_a_failure_after_output_surfaces_in_every_dialect(
     serve: Serve, connect: Connect, shape: str, path: str, script: str, kind: type[llmwatch.LLMWatchError]
 ) -> None:
     """The same classes as in every dialect, the text that came, one request, ``CONTINUE``; ``collect`` recovers."""
@@ -104,7 +104,9 @@ def test_what_goes_wrong_after_output(
 
 @pytest.mark.parametrize(("shape", "path"), [("gemini", GEMINI), ("ndjson", LINES)])
 @pytest.mark.parametrize("script", ["silent", "empty-stream", "status:status=503", "reset-before-response"])
-def test_what_goes_wrong_before_output(serve: Serve, connect: Connect, shape: str, path: str, script: str) -> None:
+def test_a_failure_before_output_is_recovered_in_every_dialect(
+    serve: Serve, connect: Connect, shape: str, path: str, script: str
+) -> None:
     """A failure before any output is invisible: one more request, and the whole answer."""
     server = serve(script, "healthy", shape=shape)
     outcome = stream(connect(limits=Limits(ttfb=LIMIT)), server.url + path)
@@ -113,7 +115,7 @@ def test_what_goes_wrong_before_output(serve: Serve, connect: Connect, shape: st
     assert len(server.requests) == 2
 
 
-def test_a_call_without_half_of_its_arguments_never_comes_out(serve: Serve, connect: Connect) -> None:
+def test_a_call_with_half_its_arguments_is_never_delivered(serve: Serve, connect: Connect) -> None:
     """A call that was closed over half of its arguments is none, and no answer without it; one that was closed over
     nothing has none.
     """
@@ -193,7 +195,7 @@ def test_a_users_dialect_is_recovered_like_any_other(
 
 
 def test_an_unknown_dialect_is_refused_by_its_name(connect: Connect) -> None:
-    """A name that nobody registered is a ``ConfigError`` when the client is made."""
+    """A name that is not registered is a ``ConfigError`` when the client is made."""
     with pytest.raises(llmwatch.ConfigError, match="house"):
         connect(dialect="house")
 
@@ -201,7 +203,9 @@ def test_an_unknown_dialect_is_refused_by_its_name(connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("shape", "path"), [("gemini", GEMINI.replace("stream", "").replace("G", "g", 1)), ("ndjson", LINES)]
 )
-def test_a_plain_call_in_these_shapes(serve: Serve, connect: Connect, shape: str, path: str) -> None:
+def test_a_plain_call_returns_the_document_of_every_dialect(
+    serve: Serve, connect: Connect, shape: str, path: str
+) -> None:
     """A plain call gives the document as it is."""
     server: FaultServer = serve(shape=shape)
     outcome = request(connect(), server.url + path, json=asking(stream=False))
@@ -218,7 +222,7 @@ def test_a_gemini_url_without_sse_says_what_to_add(serve: Serve, connect: Connec
     assert len(server.requests) == 1
 
 
-def test_lines_are_kept_alive_by_blank_ones(serve: Serve, connect: Connect) -> None:
+def test_blank_lines_are_keep_alives(serve: Serve, connect: Connect) -> None:
     """Blank lines are no events: a call that gets nothing else ends at ``first_content``, slow but alive."""
     server = serve(f"keepalive-only:every={BEAT}", shape="ndjson")
     error = stream(connect(limits=Limits(first_content=LIMIT)), server.url + LINES).failed(llmwatch.WatchTimeout)

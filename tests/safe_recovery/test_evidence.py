@@ -45,7 +45,7 @@ def _error(kind: object, code: object, **more: Any) -> bytes:
     return json.dumps({"error": {"message": "No.", "type": kind, "code": code, **more}}).encode()
 
 
-def test_what_went_well_has_no_evidence(serve: Serve, connect: Connect) -> None:
+def test_a_successful_attempt_has_no_evidence(serve: Serve, connect: Connect) -> None:
     """An attempt that did not fail has none, and its diagnostics are complete."""
     attempt = _only(stream(connect(), serve().chat_url))
     assert (attempt.evidence, attempt.evidence_complete) == (None, True)
@@ -111,7 +111,7 @@ def test_a_cut_stream_keeps_how_much_of_an_event_was_left(serve: Serve, connect:
     assert attempt.evidence_complete
 
 
-def test_a_cut_compressed_stream_keeps_both(serve: Serve, connect: Connect) -> None:
+def test_a_cut_compressed_stream_keeps_encoding_and_unfinished_event(serve: Serve, connect: Connect) -> None:
     """Encoding and unfinished event of a compressed body that ends before its end."""
     packed = gzip.compress(HALF + b"x" * 40_000)
     script = _body(packed[: len(packed) // 2], headers=[("Content-Encoding", "gzip")])

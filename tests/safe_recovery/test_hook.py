@@ -218,7 +218,7 @@ def test_a_free_resend_asks_the_hook_too(serve: Serve, connect: Connect) -> None
     assert [one.attempt for one in asked] == [2]
 
 
-def test_what_becomes_of_a_fail_over_is_not_its_first_origins_doing(serve: Serve, connect: Connect) -> None:
+def test_the_loss_of_a_fail_over_does_not_count_for_the_first_origin(serve: Serve, connect: Connect) -> None:
     """A provider that answers, with an error of its own, is not silent, although where its calls fail over to is."""
     busy, dead = serve("status:status=500"), serve("silent")
     retry = Retry(max_attempts=2, backoff=0, breaker=2, max_wait=0, on_retry=lambda resend: {"url": dead.chat_url})
@@ -275,8 +275,8 @@ def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, ent
 
 
 @pytest.mark.usefixtures("unpaid")
-def test_an_origin_without_tokens_can_be_left(serve: Serve, connect: Connect) -> None:
-    """A provider that has used up its resends is what a fail-over is for; staying there is not paid."""
+def test_a_fail_over_leaves_an_origin_without_tokens(serve: Serve, connect: Connect) -> None:
+    """A resend that stays there needs a token."""
     down, up = serve("status:status=503"), serve()
     once = {"max_attempts": 99, "backoff": 0, "budget": 1, "breaker": 0, "max_wait": 0}
     client = connect(retry=Retry(**once))
@@ -291,7 +291,7 @@ def test_an_origin_without_tokens_can_be_left(serve: Serve, connect: Connect) ->
     assert (len(down.requests), len(up.requests)) == (10, 1)
 
 
-def test_a_fail_over_that_is_not_sent_says_nothing_of_where_it_was_going(serve: Serve, connect: Connect) -> None:
+def test_an_unsent_fail_over_does_not_count_for_the_new_origin(serve: Serve, connect: Connect) -> None:
     """The breaker of the new origin does not count what the old one lost, where nothing was sent to the new one."""
     # None of it takes a while: a second later the new origin is asked again.
     dead, up = serve("status:status=503"), serve("status:status=503", "status:status=503", "healthy")

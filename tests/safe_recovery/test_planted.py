@@ -298,7 +298,7 @@ class _Log(logging.Handler):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_thousand_planted_failures_give_nothing_away(way: Callable[[Plant], LLMWatchError]) -> None:
+def test_a_thousand_planted_failures_repeat_no_secret(way: Callable[[Plant], LLMWatchError]) -> None:
     """Whatever a provider, a proxy, a redirect or a library repeats of keys, tokens, passwords and prompts: none of it
     is in an error's text, its attributes, its printed traceback, a record, its JSON, or a line of the log.
     """
