@@ -1,4 +1,4 @@
-"""What the bytes mean: framing, fields, dialects, and putting an answer together. Bytes in, events out; no I/O."""
+"""From bytes to events: framing, fields, dialects, and collecting an answer. No I/O."""
 
 from llmwatch.wire.collect import Collector, ToolCall
 from llmwatch.wire.decoder import Decoder

@@ -1,10 +1,9 @@
-"""Arguments of a call that come as assignments to JSON paths.
+"""Arguments of a tool call that come as assignments to JSON paths.
 
-Source: Google's reference of ``FunctionCall`` and ``PartialArg`` (Vertex, ``streamFunctionCallArguments``), and RFC
-9535 for the paths, of which only those to a single place can be assigned to: ``$.a.b[0]``, ``$['a']["b"]``.
+Sources: Google's reference of ``FunctionCall`` and ``PartialArg`` (Vertex, ``streamFunctionCallArguments``); RFC 9535
+for the paths. Only paths to a single place can be assigned to: ``$.a.b[0]``, ``$['a']["b"]``.
 
-The rule is that of every call: what is not understood, or was announced and did not come, makes it one that is not
-whole.
+An assignment that is not understood, or that was announced and did not come, makes the call incomplete, as everywhere.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _NOTHING = object()
 
 
 class Assignments:
-    """One call's arguments. ``add`` takes ``partialArgs`` as they come; ``text`` is the JSON text of the whole."""
+    """The arguments of one call. ``add`` takes each ``partialArgs``; ``text`` is the JSON text of all."""
 
     __slots__ = ("_broken", "_open", "_root")
 
@@ -33,14 +32,14 @@ class Assignments:
         self._broken = False
 
     def add(self, pieces: object) -> None:
-        """The next assignments, in order; a text may come in several."""
+        """Apply the next assignments, in order. The pieces of one text may come in several assignments."""
         for piece in pieces if isinstance(pieces, list) else [pieces]:
             steps = _steps(piece.get("jsonPath")) if isinstance(piece, dict) else None
             if not isinstance(piece, dict) or steps is None or not self._assign(piece, steps):
                 self._broken = True
 
     def text(self) -> str:
-        """All of it as JSON, ``{}`` where there was nothing; no text where it is not whole."""
+        """The arguments as JSON text, ``{}`` without any; empty if the arguments are incomplete."""
         return "" if self._broken or self._open else json.dumps(self._root, ensure_ascii=False)
 
     def _assign(self, piece: dict[str, Any], steps: list[str | int]) -> bool:
@@ -62,7 +61,7 @@ class Assignments:
             place[last:] = [place[last] + value if goes_on else value]
         else:
             if (last in place) is not goes_on:
-                # A second value for what had one.
+                # The place has a value already.
                 return False
             place[last] = place[last] + value if goes_on else value
         if more:
@@ -97,12 +96,12 @@ def _value(piece: dict[str, Any]) -> Any:
         return truth
     if type(number) is int or (type(number) is float and math.isfinite(number)):
         return number
-    # The API gives null a name.
+    # The API writes null as a field called nullValue.
     return None if "nullValue" in piece else _NOTHING
 
 
 def _place(root: dict[str, Any], steps: list[str | int]) -> tuple[Any, Any] | None:
-    """The object or list that the last step is in, made along the way; ``None`` where the path leads elsewhere."""
+    """The container of the last step, made if missing, and that step; ``None`` if the path does not fit."""
     place: Any = root
     for step, following in itertools.pairwise(steps):
         inner: Any = [] if isinstance(following, int) else {}

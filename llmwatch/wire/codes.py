@@ -1,12 +1,13 @@
-"""Numbers that providers give their errors, where nothing but their own list says whether a resend could work.
+"""Providers' error numbers, where only the provider's list says whether a resend could work.
 
-Sources, each read by the shape of its errors, since the lists use the same numbers for different things:
+The lists use the same numbers for different errors, so the shape of the error selects the list. Sources:
 
-* Baidu (``error_code``, ``error_msg``): the list of error codes of its reference (cloud.baidu.com/doc/WENXINWORKSHOP,
-  2025-09) and what qianfan 0.4.12.3 and erniebot 0.5.9 ask again for. A limit of the day (17) or in all (19) stays, and
-  so does a token that is invalid (110) or has expired (111): the same request would bring it again.
-* MiniMax (``base_resp``): its list of error codes (platform.minimax.io, 2026).
-* Zhipu (``error`` with a ``code`` and no type): its list (docs.bigmodel.cn, 2026). Used up quotas and debts stay.
+* Baidu (``error_code``, ``error_msg``): the error codes of Baidu's reference (cloud.baidu.com/doc/WENXINWORKSHOP,
+  2025-09), and the codes that qianfan 0.4.12.3 and erniebot 0.5.9 retry. A daily limit (17), a total limit (19), and an
+  invalid (110) or expired (111) token are final: the same request would get the same error.
+* MiniMax (``base_resp``): the list of error codes (platform.minimax.io, 2026).
+* Zhipu (``error`` with a ``code`` and no type): the list of error codes (docs.bigmodel.cn, 2026). Exhausted quotas and
+  unpaid bills are final.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ _ZHIPU = frozenset(("1234", "1302", "1303", "1305", "1312"))
 
 
 def may_pass(said: bytes | str) -> bool | None:
-    """Whether a resend could work after the error in ``said``, the JSON of an event or of a body, by its number;
-    ``None`` where no list has its kind of error, and its words have to tell.
+    """Whether a resend could work after the error in ``said``, by the number of the error.
+
+    ``said`` is the JSON text of an event or a body. ``None`` if no list covers this kind of error, so that the words of
+    the error decide.
     """
     try:
         value = json.loads(said)
@@ -40,7 +43,7 @@ def may_pass(said: bytes | str) -> bool | None:
     if value.get("error_code") and "error_msg" in value:
         return str(value["error_code"]) in _BAIDU
     if "msg" in value and str(value.get("code")).startswith("336"):
-        # Baidu's rate limits, as its page on them shows them.
+        # Baidu's page on rate limits shows this form.
         return str(value["code"]) in _BAIDU
     if isinstance(error, dict) and not error.get("type") and str(error.get("code")) in _ZHIPU:
         return True

@@ -1,4 +1,4 @@
-"""Putting an answer together from its events."""
+"""Collecting an answer from its events."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Collector", "ToolCall"]
 
 _TEXT = Kind.TEXT
 
-# A reason may stand in these without a finish mark: while a block is open, or a choice that was asked for is missing.
+# Kinds that may carry a reason without a finish mark: while a block is open, or a requested choice is missing.
 _REASONED = frozenset((Kind.TERMINAL, Kind.USAGE, Kind.LIFECYCLE, Kind.TOOL_CALL))
 
 _MOST_REASON = 80
-# A reason of one word repeats nothing of a request.
+# A reason of one word cannot quote the request, so it needs no mask.
 _WORD = re.compile(r"[A-Za-z_]*")
 
-# What follows from a reason for which an answer has nothing in it.
+# Advice to the user for each reason of an empty answer.
 _ADVICE = {
     "length": "Allow it more tokens, or less reasoning.",
     "content_filter": "The same request would be stopped again: change the prompt, or the filter's settings.",
@@ -36,10 +36,10 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A call that the model asks the caller to carry out.
+    """A tool call that the model asks the caller to carry out.
 
-    ``arguments`` is the JSON text of an object; for a tool with free text as its input, ``{"input": "..."}``.
-    ``id`` is ``None`` for providers that give none.
+    ``arguments`` is the JSON text of an object; for a tool that takes free text, ``{"input": "..."}``. ``id`` is
+    ``None`` if the provider gives no id.
     """
 
     id: str | None
@@ -47,13 +47,13 @@ class ToolCall:
     arguments: str = field(repr=False)
 
     def json(self) -> dict[str, Any]:
-        """The arguments, parsed anew at each call."""
+        """The arguments as a new dictionary, parsed at each call."""
         value: dict[str, Any] = json.loads(self.arguments)
         return value
 
 
 class _Call:
-    """A call under way."""
+    """A tool call in progress."""
 
     __slots__ = ("arguments", "bare", "complete", "id", "name")
 
@@ -75,8 +75,9 @@ class _Call:
         self.bare = delta.bare or (self.bare and not delta.arguments)
 
     def is_again(self, ids: Container[str | None], arguments: Container[str]) -> bool:
-        """Whether it is a call with one of these ids, or of these arguments, begun under another key by a server that
-        does not number its events as it should.
+        """Whether this call repeats a call with one of ``ids``, or one of ``arguments``, under another key.
+
+        Some servers number the events of one call inconsistently.
         """
         if self.id is not None:
             return self.id in ids
@@ -92,10 +93,9 @@ class _Call:
 
 
 class Collector:
-    """Takes the events of one attempt in order and keeps what the answer is made of.
+    """Collects the events of one attempt, in order, into an answer.
 
-    ``events`` has all of them. Text of several choices (``n`` above 1) is not kept apart: it is concatenated as
-    it came.
+    ``events`` holds all events. The texts of several choices (``n`` above 1) are concatenated in the order of arrival.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Collector:
         self._masked: Callable[[str], str] = str
 
     def add(self, event: Event) -> None:
-        """The next event."""
+        """Take the next event."""
         self.events.append(event)
         kind = event.kind
         if event.text:
@@ -132,7 +132,7 @@ class Collector:
         elif kind is Kind.TERMINAL or event.finish:
             self._ended = True
         elif kind.is_content:
-            # Another choice goes on.
+            # Another choice continues.
             self._ended = False
 
     def _take_reason(self, event: Event) -> None:
@@ -141,38 +141,39 @@ class Collector:
             self._reason, self._words = reason, words_of(event)
 
     def end(self) -> None:
-        """Say that the answer ended in good order, which the decoder may know when no event says so."""
+        """Mark the answer as ended cleanly, where the decoder knows so and no event says so."""
         self._ended = True
 
     @property
     def ended(self) -> bool:
-        """Whether the answer came to its end: a terminal event, or a finish that no content followed, and no error."""
+        """Whether the answer ended without an error: by a terminal event, or a finish without later content."""
         return self._ended and not self._failed
 
     @property
     def cut(self) -> bool:
-        """Whether the provider says that it ended the answer before it was whole: for its length, or by a filter."""
+        """Whether the provider says that the answer is incomplete, for its length or because of a filter."""
         return self._cut
 
     @property
     def usage(self) -> Usage | None:
-        """What it cost, ``None`` where the provider does not say."""
+        """The token counts, ``None`` if the provider gives none."""
         return None if self._usage is None else Usage.of(self._usage)
 
     @property
     def provider_finish_reason(self) -> str | None:
-        """Why the answer ended, in the provider's own word; ``None`` where it gives none."""
+        """The provider's own word for why the answer ended; ``None`` without one."""
         return self._reason
 
     @property
     def finish_reason(self) -> str | None:
-        """The same as one of :data:`~llmwatch.wire.reasons.REASONS`."""
+        """Why the answer ended, as one of :data:`~llmwatch.wire.reasons.REASONS`; ``None`` if unknown."""
         return None if self._reason is None else normalised(self._reason, calls=bool(self.tool_calls))
 
     @property
     def reason_why_empty(self) -> str | None:
-        """Why an answer with nothing in it has nothing in it, in sentences: the provider's reason and its words, and
-        what to change. ``None`` where it gives no reason but that it was finished.
+        """Why the answer is empty, in sentences: the provider's reason and words, and advice.
+
+        ``None`` if the provider gives no reason, or only that the answer was finished.
         """
         reason = self.finish_reason
         if reason in (None, "stop", "tool_calls"):
@@ -181,7 +182,7 @@ class Collector:
         return f"{said} {_ADVICE[reason]}" if reason in _ADVICE else said
 
     def mask(self, masked: Callable[[str], str]) -> None:
-        """Have the errors repeat what the provider says of its reason as ``masked`` makes it."""
+        """Pass the provider's words for the reason through ``masked`` before errors quote them."""
         self._masked = masked
 
     def _why(self) -> str:
@@ -196,15 +197,15 @@ class Collector:
 
     @property
     def reasoning(self) -> str:
-        """What the provider shows of the reasoning so far."""
+        """The visible reasoning so far."""
         return _joined(self._reasoning)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls to carry out, in the order in which they were begun.
+        """The tool calls to carry out, in the order in which they began. Empty until the answer has ended.
 
-        Empty until the answer ended. A call is among them only when the provider closed it, named it, and its
-        arguments are a JSON object; ``discarded_calls`` counts the others.
+        A call is included only if the provider closed the call and named it, and its arguments are a JSON object;
+        ``discarded_calls`` counts the others.
         """
         if not self.ended:
             return ()
@@ -213,14 +214,14 @@ class Collector:
 
     @property
     def discarded_calls(self) -> int:
-        """Calls that were begun and are not in ``tool_calls``: cut, empty, or of an answer that did not end."""
+        """Number of calls that began and are not in ``tool_calls``: cut, empty, or of an unfinished answer."""
         return len(self._discarded())
 
     def verdict_at_end(self) -> MalformedEvent | None:
-        """What to say of an answer that ended in good order: ``None`` where it can be used as it is.
+        """The error of an answer that ended cleanly; ``None`` if the answer can be used.
 
-        It cannot where a call was discarded and the provider has not said that it cut the answer: then it asks for
-        something, and what that is did not arrive. Neither names nor arguments are quoted.
+        An answer cannot be used if a call was discarded and the provider did not say that the answer is cut: the answer
+        asks for a call that did not arrive. The error quotes neither names nor arguments.
         """
         discarded = self._discarded()
         if not discarded or self._cut:
@@ -238,7 +239,7 @@ class Collector:
         )
 
     def _discarded(self) -> list[int]:
-        """The places, from 1, of the calls that do not come out."""
+        """The numbers, from 1, of the calls that are not in ``tool_calls``."""
         whole = self.tool_calls
         ids, arguments = {call.id for call in whole}, {call.arguments for call in whole}
         return [
@@ -253,6 +254,6 @@ def _joined(pieces: list[str]) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # A character outside the basic plane, escaped as two halves that came in two events.
+        # The two surrogates of a character outside the basic plane came in two events.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text

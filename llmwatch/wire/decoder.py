@@ -1,18 +1,18 @@
-"""Bytes of a body in, events out.
+"""Decoding a body: bytes in, events out.
 
 The rules of this module:
 
-* Events before a failure are returned; then ``error`` is set and nothing more comes out.
-* What comes after an end mark is not looked at: nothing follows it, and garbage behind it changes nothing.
-* What is an end is judged by all the evidence. A *finish mark* (``finish_reason`` and its like) says why the answer
-  ended, and is a hint: it is believed once every choice that was asked for has one, no block is open, and content came
-  before it, for as long as no content follows it. An *end mark* (``[DONE]`` and its like) says that nothing follows.
-  With both the answer is whole (``settled``). With the first alone it is whole if the body ends cleanly, with the
-  second alone too. With neither it is not, but for dialects that announce no end.
-* An event that cannot be read is a ``MalformedEvent``; it is never skipped. No message quotes what was in it.
-* Every event is parsed once. Its value stays with the event.
-* A *tolerant* decoder reads along with a reader of its own mind. What is wrong with an event is the ``fault``, the
-  first of them is kept, and it reads on; at ``max_event`` it gives up.
+* Events before a failure are returned; then ``error`` is set, and no more events are returned.
+* Bytes after an end mark are ignored.
+* All the evidence decides whether an answer is complete. A *finish mark* (such as ``finish_reason``) gives the reason
+  of the end and is a hint. A finish mark is believed once every requested choice has one, no block is open, and content
+  came before, as long as no content follows. An *end mark* (such as ``[DONE]``) says that nothing follows. With both
+  marks the answer is complete (``settled``). With one of the two, the answer is complete if the body ends cleanly. With
+  neither, the answer is incomplete, except in dialects without end marks.
+* An unreadable event is a ``MalformedEvent`` and is never skipped. Messages do not quote the event.
+* Every event is parsed once, and keeps the parsed value.
+* A *tolerant* decoder serves a caller who passes the bytes on to another parser. The decoder keeps the first error as
+  ``fault`` and continues; above ``max_event`` it stops.
 
 One decoder reads one attempt. No I/O, no threads, no clock.
 """
@@ -56,15 +56,15 @@ _LIFECYCLE = Kind.LIFECYCLE
 _TERMINAL = Kind.TERMINAL
 _ERROR = Kind.ERROR
 
-# What a body without a single event is judged by.
+# Bytes kept to classify a body without any event.
 _HEAD = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
-# The names of fields, and comments.
+# First bytes of the fields of an event, and of comments.
 _BEGINS_EVENT = tuple(bytes([byte]) for byte in b"deir:")
 
 
 class Notes(Protocol):
-    """Where it is noted what a decoder has seen: see :class:`Decoder`."""
+    """The fields that :meth:`Decoder.note` fills in."""
 
     comments: int
     stray_lines: int
@@ -75,23 +75,25 @@ class Notes(Protocol):
 
 
 def _unread(event: Event) -> None:
-    """Nothing comes of it."""
+    """Ignore the event."""
 
 
 class Decoder:
-    """Decodes the body of one attempt.
+    """Decodes the body of one attempt. Raises ``ConfigError`` for an unknown dialect.
 
-    ``dialect`` is a name of :func:`~llmwatch.wire.names`, ``"auto"`` included; ``url`` and ``content_type``
-    (the response's header) help ``auto`` to find out; ``max_event`` is the size of one event in bytes that is
-    accepted; ``choices`` is how many answers the request asked for (:func:`~llmwatch.payload.choices_asked`);
-    ``in_pieces`` whether it asked for pieces where its provider may restate all that was said with each event
-    (:func:`~llmwatch.payload.pieces_asked`); ``asks_nothing`` whether it has no prompt, so that no answer is owed
-    (:func:`~llmwatch.payload.asks_nothing`). Raises ``ConfigError`` for a dialect that is not known.
+    * ``dialect``: a name of :func:`~llmwatch.wire.names`, or ``"auto"``; ``url`` and ``content_type`` (the response's
+      header) help ``"auto"``.
+    * ``max_event``: maximum size of one event, in bytes.
+    * ``choices``: number of answers that the request asked for (:func:`~llmwatch.payload.choices_asked`).
+    * ``in_pieces``: whether the request asked a provider that may restate the whole answer in each event for pieces
+      (:func:`~llmwatch.payload.pieces_asked`).
+    * ``asks_nothing``: whether the request has no prompt, so that no answer is due
+      (:func:`~llmwatch.payload.asks_nothing`).
 
-    ``events`` counts events; ``output_tokens`` is the highest count of them that the provider gave; ``error`` is the
-    failure that ended the stream; ``terminal`` is true once the end mark was returned, and ``settled`` where a finish
-    mark came with it or before it: then the answer is whole however its body ends. An end mark without a finish mark
-    and without any content is an ``EmptyStream``.
+    ``events`` counts events. ``output_tokens`` is the highest count of output tokens that the provider gave. ``error``
+    is the failure that ended the stream. ``terminal`` is true once the end mark was returned. ``settled`` is true if a
+    finish mark came with or before the end mark: the answer is then complete however the body ends. An end mark without
+    a finish mark and without content is an ``EmptyStream``.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Decoder:
         self.output_tokens = 0
         self.terminal = False
         self.settled = False
-        # What the marks are judged by. Once content came there is nothing to note until the next mark.
+        # The evidence for the marks. Once content came, _note is not needed until the next mark.
         self._noting = True
         self._content = False
         self._cut = False
@@ -138,7 +140,7 @@ class Decoder:
         name = by_url(url, content_type) if named is None else named
         self._guess = Guess(self._made, named=name, url=url) if named is None else None
         if self._guess is not None:
-            # What the address and the content type say is a guess: the events that show a dialect tell.
+            # The URL and the content type are a guess; the events decide.
             self._dialect = self._guess.dialect
         elif name is not None:
             self._dialect = self._made(name)
@@ -148,7 +150,7 @@ class Decoder:
             self._sniffer = Sniffer(max_event)
         elif framing != "events":
             self._cut_into(framing)
-        # What tells nothing at the start of a body that is to be of lines; None once its first byte has told.
+        # Leading line ends of a body that is expected to be JSON lines; None once its first other byte has come.
         self._start: bytes | None = b"" if framing == "lines" else None
 
     def _made(self, name: str) -> Dialect:
@@ -166,26 +168,26 @@ class Decoder:
 
     @property
     def dialect(self) -> str | None:
-        """The dialect's name; ``None`` while ``auto`` does not know it yet."""
+        """The dialect's name; ``None`` while ``"auto"`` has not found it."""
         return self._dialect.name if self._dialect is not None else None
 
     @property
     def comments(self) -> int:
-        """Comment lines so far."""
+        """Number of comment lines so far."""
         return self._framer.comments
 
     @property
     def strays(self) -> int:
-        """Lines so far that were neither a field nor a comment."""
+        """Number of lines so far that were neither a field nor a comment."""
         return self._framer.strays
 
     @property
     def contradictions(self) -> int:
-        """Events that restated something as it was not said."""
+        """Number of events that restated a part of the answer differently."""
         return 0 if self._dialect is None else self._dialect.contradictions
 
     def note(self, notes: Notes, *, seen: bool = True) -> None:
-        """Write down what has come by now. ``seen``: an event has shown the dialect; else none is named."""
+        """Write the counts so far into ``notes``, and the dialect if ``seen``: an event has shown it."""
         framer, dialect = self._framer, self._dialect
         notes.comments, notes.stray_lines = framer.comments, framer.strays
         notes.pending_bytes = 0 if self.terminal or self.error is not None else (self._sniffer or framer).pending
@@ -197,20 +199,21 @@ class Decoder:
 
     @property
     def pending(self) -> int:
-        """Bytes of the last event, which nothing has ended yet: at the end of the body, evidence of a cut."""
+        """Bytes of the unfinished last event: at the end of the body, evidence of a cut."""
         if self.terminal or self.error is not None:
             return 0
         return (self._sniffer or self._framer).pending
 
     @property
     def finished(self) -> bool:
-        """Whether a finish mark is believed. It can become false again."""
+        """Whether a finish mark is believed. Can become false again when content follows."""
         return self._content and self._has_mark
 
     @property
     def finishing(self) -> bool:
-        """Whether the answer may be taken to be over although its body stays open: a finish mark is believed, and none
-        that was believed before has turned out to be early.
+        """Whether the answer may be considered over while the body is open.
+
+        True if a finish mark is believed, and no believed finish mark has turned out to be early.
         """
         if self._resumed or not self._content or self._content_since_mark:
             return False
@@ -222,12 +225,12 @@ class Decoder:
 
     @property
     def provider_acted(self) -> bool:
-        """Whether an event has shown that the provider runs, or has at hand, a tool that may have side effects."""
+        """Whether an event has shown that the provider runs or offers a tool that may have side effects."""
         return self._dialect is not None and self._dialect.provider_acted
 
     @property
     def accepts_eof(self) -> bool:
-        """Whether a clean end of the body, now, would be the end of the answer although no end mark came."""
+        """Whether a clean end of the body now would complete the answer without an end mark."""
         dialect = self._dialect
         if dialect is None or self.pending:
             return False
@@ -235,23 +238,23 @@ class Decoder:
             return True
         if not dialect.has_end_mark:
             return dialect.at_rest
-        # A filter may leave nothing of an answer.
+        # A filter may remove all the content.
         return self._has_mark and (self._content or self._cut)
 
     @property
     def framing(self) -> str | None:
-        """How the body is cut into events: ``events``, ``lines`` or ``frames``; ``None`` while that is not known."""
+        """The body's framing: ``events``, ``lines`` or ``frames``; ``None`` while unknown."""
         return None if self._sniffer is not None else self._framer.framing
 
     def give_up(self) -> None:
-        """Read no further: the body is not what is read here."""
+        """Stop reading, because this decoder cannot read the body."""
         self.blind = True
         self._sniffer, self._framer = None, Framer(self._max_event)
-        # No cycle is left behind that would keep what it has read.
+        # Breaks the reference cycle, which would keep the decoded events alive.
         self._read, self._guess = _unread, None
 
     def _forgiven(self) -> bool:
-        """Whether reading goes on in spite of ``error``, which is then the ``fault``."""
+        """Whether the decoder is tolerant and continues; the first ``error`` then becomes ``fault``."""
         if not self._tolerant:
             return False
         self.fault, self.error = self.fault or self.error, None
@@ -295,12 +298,12 @@ class Decoder:
         return events
 
     def end(self, *, clean: bool = True) -> list[Event]:
-        """Say that the body ended, ``clean`` or cut short. Returns what the end completes.
+        """Take the end of the body, ``clean`` or cut short, and return the events that the end completes.
 
-        A whole end mark that carries no content, and a whole error, need no line end behind them; neither does a last
-        line of JSON where the end is clean. Anything else that nothing has ended stays ``pending``: it is evidence of a
-        cut. After a cut the answer is whole if it is ``settled``, and never else. A clean end can complete a call that
-        no event has completed, and make text of what might have been notices: an event without data says so.
+        An unterminated last event counts if it is a complete end mark without content or a complete error, or, after a
+        clean end, a complete JSON line. Anything else unterminated stays ``pending``, as evidence of a cut. After a cut
+        the answer is complete only if it is ``settled``. A clean end can complete a tool call that no event completed,
+        and can turn held-back notices into text; an event without data carries either.
         """
         events = self._end(clean=clean)
         if clean and self.accepts_eof and not self.terminal and self.error is None:
@@ -331,7 +334,7 @@ class Decoder:
         return self._decode(rest)
 
     def _is_end_mark(self, blocks: list[Any]) -> bool:
-        """Whether it is one whole event after which nothing follows, and that carries no content."""
+        """Whether ``blocks`` is one complete event that ends the stream and carries no content."""
         dialect = None if self._dialect is None else self._dialect.copy()
         parsed = self._parse(blocks)
         if dialect is None or len(parsed) != 1:
@@ -341,18 +344,20 @@ class Decoder:
             dialect.read(event)
         except (ValueError, RecursionError):
             return False
-        # The mark itself carries none: what it completes came before.
+        # The data of an end mark is not content; the calls that the mark completes came before.
         return event.kind in (_TERMINAL, _ERROR) and (event.data.strip() in ENDS or not event.has_content)
 
     @property
     def begun(self) -> bool:
-        """Whether something is there, beside comments, that nothing has ended."""
+        """Whether an unterminated rest other than comments is pending."""
         return self._framer.begun
 
     @property
     def _is_half(self) -> bool:
-        """Whether what was ``begun``, in a body without events, is a part of one: its fields without data, half a JSON
-        object, the data of a dialect, a frame. A line of words or of other JSON is as whole as such lines are.
+        """Whether the pending rest of a body without events is part of an event.
+
+        Parts of an event are fields without data, half a JSON object, data of a dialect, or a part of a frame. A line
+        of words or of other JSON counts as complete.
         """
         framer = self._framer
         if isinstance(framer, FrameFramer):
@@ -365,11 +370,11 @@ class Decoder:
         return by_event(event) not in (None, "generic")
 
     def verdict_at_end(self) -> LLMWatchError | None:
-        """What to say of a body that ended cleanly, after :meth:`end`; ``None`` where the answer is complete.
+        """The error of a body that ended cleanly, after :meth:`end`; ``None`` if the answer is complete.
 
-        ``error`` where there is one; ``NotAStream`` or ``ProviderError`` where the body was no event stream at
-        all; ``EmptyStream`` where it held no event; ``StreamTruncated`` where it ended in its first one, or where
-        neither an end mark came nor a finish mark that is believed.
+        ``error`` if set; ``NotAStream`` or ``ProviderError`` if the body was not an event stream; ``EmptyStream`` if
+        the body held no event; ``StreamTruncated`` if the body ended within the first event, or without an end mark and
+        a believed finish mark.
         """
         if self.error is not None or self.terminal:
             return self.error
@@ -403,8 +408,9 @@ class Decoder:
         )
 
     def judged(self, failure: LLMWatchError) -> LLMWatchError:
-        """``failure``, which is the :meth:`verdict_at_end` or the ``error``, as it is for a reader of answers:
-        ``NotAStream`` where what came was whole, said something, and is of no dialect.
+        """``failure``, or ``NotAStream`` if the body was complete, held text, and belongs to no dialect.
+
+        ``failure`` is the :meth:`verdict_at_end` or the ``error``.
         """
         guess = self._guess
         unread = isinstance(failure, (StreamTruncated, EmptyStream, MalformedEvent))
@@ -413,13 +419,14 @@ class Decoder:
         return guess.refusal(self.framing)
 
     def _look_for_events(self, start: bytes, data: bytes) -> bytes:
-        """Cut a body that was to be of lines into events where it begins like those, as no JSON does. Returns what is
-        to be cut next, behind the ``start``, which told nothing.
+        """Switch from JSON lines to events if the body begins like those. Return the bytes to frame.
+
+        ``start`` holds the leading line ends so far, which decide nothing. No JSON begins like an event.
         """
         begun = start + data
         found = begun.removeprefix(_BOM).lstrip(b"\r\n")
         if not found or _BOM.startswith(begun):
-            # One line end is as good as many.
+            # A byte order mark and one line end are enough to keep.
             self._start = begun[: len(_BOM) + 1]
             return data
         self._start = None
@@ -439,15 +446,15 @@ class Decoder:
         return sniffer.take()
 
     def _decode(self, blocks: list[Any]) -> list[Event]:
-        # One loop without calls of its own: it runs for every event of every stream.
+        # One loop with few calls: it runs for every event of every stream.
         events: list[Event] = []
         for event in self._parse(blocks):
             self.events += 1
             try:
                 self._read(event)
             except Exception as exc:
-                # A dialect raises ValueError where it means to. Whatever else comes of a shape that nobody thought of
-                # is the event's fault too, and must not get out as it is.
+                # A dialect raises ValueError on purpose. Any other exception comes from an unexpected shape of the
+                # event and must not reach the caller as it is.
                 self._read_unreadable(event, exc)
                 if self.error is not None and not self._forgiven():
                     break
@@ -476,7 +483,7 @@ class Decoder:
         return events
 
     def _look_for_error(self, event: Event) -> None:
-        """Make an error of an event that is named so, or that holds one where no dialect has it."""
+        """Turn the event into an error if it is named so, or holds an error outside the dialect's fields."""
         if event.kind is _ERROR or self._dialect is None or is_registered(self._dialect.name):
             return
         if event.event == "error":
@@ -487,7 +494,7 @@ class Decoder:
             event.kind = event.kind if event.error is None else _ERROR
 
     def _look_for_failure(self, event: Event) -> None:
-        """Make an error of an event that says that the answer ended because the provider failed."""
+        """Turn the event into an error if its reason says that the provider failed."""
         if event.kind is _ERROR or self._dialect is None or is_registered(self._dialect.name):
             return
         reason = reason_of(event)
@@ -502,7 +509,7 @@ class Decoder:
             return None
 
     def _note(self, event: Event) -> None:
-        """Keep what the marks are judged by: whether content came before and after a finish mark."""
+        """Note whether content came before and after a finish mark."""
         if event.kind.is_content or event.text or event.reasoning or event.tools:
             self._content = True
             self._resumed = self._resumed or self._marked
@@ -531,7 +538,7 @@ class Decoder:
         if event.event in KEEPALIVE_NAMES or event.data.strip() in ("", "null"):
             event.kind = _KEEPALIVE
         elif event.event in END_NAMES and self.finished and not event.data.lstrip().startswith(("{", "[")):
-            # A word of farewell. What was damaged on the way would be JSON in part.
+            # A closing word of plain text. A damaged event would be JSON in part.
             event.kind = Kind.LIFECYCLE
         elif event.event == "error" or broken_error(event.data) is not None or event.data.startswith("error:"):
             error_event(event)
@@ -541,7 +548,7 @@ class Decoder:
 
     def _read_first(self, event: Event) -> None:
         if isinstance(self._framer, LineFramer) and media_type(self._content_type) not in LINE_TYPES:
-            # The first line of such a body may be all of it, or the first one of a document that is spread over lines.
+            # The first line of such a body may be the whole document, or the first line of one.
             self._document = self.events == 1 and (event.data.strip() in ("{", "[") or not is_line(event.json()))
         guess = self._guess
         assert guess is not None
@@ -553,7 +560,7 @@ class Decoder:
             self._read, self._guess = guess.dialect.read, None
 
     def _refused(self, *, ended: bool = False) -> LLMWatchError | None:
-        # A page or a document in place of the first event is no damaged event.
+        # A page or a document in place of the first event is not a damaged event.
         if self.events > 1:
             return None
         return not_a_stream(200, self._content_type, bytes(self._head), dialect=self.dialect or AUTO, ended=ended)

@@ -1,7 +1,7 @@
-"""Errors as they stand in JSON, in the body of an answer and in events: which objects are one, and what they say.
+"""Recognising and reading errors in JSON, in the body of an answer and in events.
 
-Everything here looks at values that a provider or a proxy sent, and never fails on them: what is not understood is no
-error, or one with a short general message. Nothing is quoted but the provider's own error text, capped.
+The functions take values that a provider or a proxy sent, and never fail on them: a value that is not understood is not
+an error, or an error with a short general message. Only the provider's error text is quoted, capped.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ MOST_NAME = 80
 
 
 def shorten(text: str, most: int = _MOST_TEXT) -> str:
-    """Foreign ``text`` on one line, scrubbed of keys, at most ``most`` characters, with a mark where it was cut."""
-    # Twice: what is spread over lines has to be seen as one text, and control characters become spaces.
+    """Foreign ``text`` on one line, without keys, cut to ``most`` characters, with a mark at the cut."""
+    # White space is joined twice: before scrubbing, so that a key across lines is found, and after it, because control
+    # characters become spaces.
     return " ".join(redact.text(" ".join(text.split()), cap=most).split())
 
 
 def _name(value: object) -> str | None:
-    # Codes come as words or as numbers. bool is an int, and says nothing here.
+    # Codes are words or numbers. bool is a subclass of int and not a code.
     if isinstance(value, str):
         return shorten(value, MOST_NAME) or None
     return str(value) if type(value) is int and abs(value) < 10**9 else None
@@ -66,10 +67,10 @@ def _from_details(value: object) -> str | None:
 
 
 def has_error(source: dict[str, Any]) -> bool:
-    """Whether ``error`` in an object is one.
+    """Whether the field ``error`` of an object is an error.
 
-    Some gateways have it in every event, with nulls, with a code of success, or as the word ``none``.
-    An empty message alone is no success: it is what Python makes of an exception without words.
+    Some gateways send the field with every event, with nulls, with a code of success, or as the word ``none``. An empty
+    message alone is an error: Python prints an exception without arguments as an empty text.
     """
     error = source.get("error")
     if isinstance(error, str):
@@ -82,15 +83,15 @@ def has_error(source: dict[str, Any]) -> bool:
 
 
 def error_in(value: object) -> StreamError | None:
-    """The error that a parsed JSON value stands for, or ``None`` where it does not say that it is one.
+    """The error that a parsed JSON value states; ``None`` if the value states no error.
 
-    Known: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
+    Known forms: ``{"error": {...}}`` (OpenAI, Anthropic, OpenRouter; with ``status`` in place of ``type``: Gemini,
     which may also put it into a list), ``{"error": "..."}`` (Ollama and others), ``{"error_code": ..., "error_msg":
     "..."}`` (Baidu), ``{"base_resp": {"status_code": ...}}`` (MiniMax), ``{"object": "error", ...}`` and ``{"type":
     "error", ...}`` with the fields beside it (vLLM, Mistral, the Responses API), ``{"event": "error", ...}`` (Dify),
-    ``{"text": ..., "error_code": ...}`` (FastChat), a list under ``error`` (Cloudflare's AI Gateway), and an object of
-    its own under other names: ``{"Response": {"Error": ...}}`` (Tencent), ``{"ErrorMsg": ...}`` (Hunyuan), ``{"fault":
-    ...}`` (Apigee, WSO2).
+    ``{"text": ..., "error_code": ...}`` (FastChat), a list under ``error`` (Cloudflare's AI Gateway), and an object
+    under another name: ``{"Response": {"Error": ...}}`` (Tencent), ``{"ErrorMsg": ...}`` (Hunyuan), ``{"fault": ...}``
+    (Apigee, WSO2).
     """
     if isinstance(value, list) and value:
         value = value[0]
@@ -123,7 +124,7 @@ def error_in(value: object) -> StreamError | None:
 
 
 def _coded_error(value: dict[str, Any]) -> StreamError | None:
-    """Baidu's, by the name of its words, and FastChat's, whose words stand in place of the answer's text."""
+    """An error of Baidu's form, or of FastChat's, which has the message in the field of the text."""
     code = value.get("error_code")
     message = _first_text(value, "error_msg", "error_message", "message", "text")
     if not code or (_name(code) or "").lower() in _FINE_CODES or (message is None and "error_msg" not in value):
@@ -132,7 +133,7 @@ def _coded_error(value: dict[str, Any]) -> StreamError | None:
 
 
 def _held_error(value: dict[str, Any]) -> StreamError | None:
-    """The error in an object of its own that is not named ``error``."""
+    """The error in an object under another name than ``error``."""
     response = value.get("Response")
     held = response.get("Error") if isinstance(response, dict) else value.get("ErrorMsg") or value.get("fault")
     if not isinstance(held, dict):
@@ -147,22 +148,22 @@ def _held_error(value: dict[str, Any]) -> StreamError | None:
 
 
 _FINE_CODES = frozenset(("0", "200", "ok", "success"))
-"""Codes that come with every answer of some gateways."""
+"""Codes of success that some gateways send with every answer."""
 
-# And states that come with what others say of their progress.
+# With the states that report progress.
 _UNDER_WAY = _FINE_CODES | frozenset(
     ("completed", "done", "finished", "in_progress", "loading", "pending", "processing", "queued", "running", "started")
 )
-# Codes and words of notices. Those beside them stand for themselves.
+# Codes and words of notices.
 _NOTICES = _UNDER_WAY | frozenset(
     ("accepted", "begin", "begun", "continue", "created", "debug", "info", "information", "notice", "ready", "waiting")
 )
 _FAILED = frozenset(("error", "exception", "fail", "failed", "failure"))
-# What says that there is no error, in its place.
+# Values of a field "error" that mean no error.
 _NO_ERRORS = frozenset(("", "none", "null", "no error"))
 _LEAST_STATUS, _MOST_STATUS = 400, 599
 _FINE_STATUSES = frozenset(status for status in HTTPStatus if status < 300)
-# What an object holds that is an error and nothing else.
+# The fields of an object that is an error and nothing else.
 _ALONE = frozenset(
     ("error", "errors", "error_type", "error_code", "error_msg", "error_message", "errorMessage", "errorType", "code")
 ) | frozenset(
@@ -177,10 +178,10 @@ _IDENTITIES = frozenset(("request_id", "requestId", "trace_id", "timestamp", "pa
 
 
 def is_notice(code: object, words: str | None) -> bool:
-    """Whether a code beside ``words`` says that all is well, or under way.
+    """Whether a code beside ``words`` reports success or progress.
 
-    Its name says so, or it is one of HTTP's below 300. Any number but HTTP's own of errors is judged by ``words`` that
-    are such a name and nothing else.
+    True for a name of success or progress, and for an HTTP status below 300. For any other number that is not an HTTP
+    error status, true if ``words`` is nothing but such a name.
     """
     name = (_name(code) or "0").lower()
     if name in _NOTICES:
@@ -191,8 +192,9 @@ def is_notice(code: object, words: str | None) -> bool:
 
 
 def bare_error(value: object) -> StreamError | None:
-    """The error in an object with nothing of an answer in it: as :func:`error_in` says, a code beside a message
-    (DashScope, Zhipu), or a list of errors (Cloudflare).
+    """The error in an object without any part of an answer.
+
+    Beside the forms of :func:`error_in`: a code beside a message (DashScope, Zhipu), and a list of errors (Cloudflare).
     """
     found = error_in(value)
     if found is None and isinstance(value, dict):
@@ -204,14 +206,14 @@ def bare_error(value: object) -> StreamError | None:
 
 
 def lone_error(value: object, *, text: bool = False) -> StreamError | None:
-    """The error in an object of any wire that holds an error and nothing else. Data with an error in it is data.
+    """The error in an object of any wire that holds an error and nothing else.
 
-    Beside what :func:`error_in` reads: a state that is a failure (``success`` that is false, ``status`` that is
-    ``error``, 400 or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, RFC 9457's
-    problems, AWS Lambda's ``errorMessage``, the ``__type`` of AWS's JSON protocols, an ``exception``, and a code
-    with words in a ``header`` (Spark) or a ``status`` (SenseNova). An object with the type of something else is
-    what that says. ``text``: the objects of the stream are data of any kind, in which a code below 400, or a word
-    for one, means nothing.
+    Beside the forms of :func:`error_in`: a failed state (``success`` that is false, ``status`` that is ``error``, 400
+    or more, a code beside words), a list of ``errors``, FastAPI's ``detail`` alone, the problems of RFC 9457, AWS
+    Lambda's ``errorMessage``, the ``__type`` of AWS's JSON protocols, an ``exception``, and a code with words in a
+    ``header`` (Spark) or a ``status`` (SenseNova). An object with other data beside the error, or with a type other
+    than an error's, is not an error. ``text``: the stream carries data of any kind, in which a code below 400, or a
+    word as a code, means nothing.
     """
     if not isinstance(value, dict):
         return None
@@ -248,7 +250,7 @@ def lone_error(value: object, *, text: bool = False) -> StreamError | None:
 
 
 def _state_error(value: dict[str, Any]) -> StreamError | None:
-    """The error in a state that is an object, with a code and words of its own."""
+    """The error in a state that is an object with a code and words."""
     for name in ("header", "status"):
         state = value.get(name)
         if isinstance(state, dict):
@@ -258,12 +260,12 @@ def _state_error(value: dict[str, Any]) -> StreamError | None:
     return None
 
 
-# In the order in which they count.
+# In order of precedence.
 _STATES = ("status", "statusCode", "status_code", "code", "error_code")
 
 
 def is_named(value: dict[str, Any]) -> bool:
-    """Whether an object has the type of something other than an error. A problem's type may be an address."""
+    """Whether an object has a type other than an error's. The type of a problem (RFC 9457) may be a URL."""
     return any(_is_other(value.get(name)) for name in ("type", "event"))
 
 
@@ -276,7 +278,7 @@ def _is_other(name: object) -> bool:
 
 
 def _has_failed(value: dict[str, Any], *, text: bool) -> bool | None:
-    """What the states in an object say: a failure, none, or nothing that is known."""
+    """Whether the states in an object report a failure; ``None`` if no known state is there."""
     for name in ("success", "ok"):
         if isinstance(value.get(name), bool):
             return not value[name]
@@ -295,14 +297,14 @@ def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
         return None
     if is_notice(state, words):
         return False if code else None
-    # Any other code that stands beside words is an error's.
+    # Any other code beside words is the code of an error.
     return True if code or (said.isdigit() and int(said) >= _LEAST_STATUS) else None
 
 
 _NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
 _WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
 _NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
-# The same as Python prints it.
+# The same in Python's notation.
 _BEGINS_PRINTED = ("{'", "[{'")
 _NAMES_PRINTED_ERROR = re.compile(r"""(?<!\\)'errors?'\s*:\s*[{'"\[<]|(?<!\\)'(?:object|type)'\s*:\s*'error'""")
 _PRINTED_WORDS = re.compile(r"""(?<!\\)'(?:message|error|detail)'\s*:\s*['"](.*)""", re.DOTALL)
@@ -310,10 +312,10 @@ _NEXT_PRINTED = re.compile(r"""['"]\s*,\s*'\w+'\s*:|['"]\s*[}\]]""")
 
 
 def broken_error(text: str) -> StreamError | None:
-    """The error that broken JSON names, in the words that can be made out; ``None`` where it names none.
+    """The error that invalid JSON names, with the readable part of its text; ``None`` without one.
 
-    The server of transformers, for one, does not escape the text of its errors, and some in Python send what ``print``
-    makes of an object.
+    The server of transformers, for example, does not escape the text of its errors; some servers send an object in
+    Python's notation.
     """
     text = text.strip()
     if (value := printed(text)) is not None:
@@ -329,14 +331,14 @@ def broken_error(text: str) -> StreamError | None:
 
 
 _MOST_PRINTED = 64 * 1024
-# The last of them has no place outside a string. Taken whole, it is looked at once.
+# The last alternative is invalid outside a string. Matching it as a pair keeps the search linear.
 _PRINTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b|\\.""", re.DOTALL)
 _CONSTANTS = {"None": "null", "True": "true", "False": "false"}
 _ESCAPED = re.compile(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
 
 
 def printed(text: str) -> Any:
-    """The object that Python printed as ``text``, with strings in single quotes; ``None`` where it is none."""
+    """The object that ``text`` holds in Python's notation, in single quotes; ``None`` if unreadable."""
     if not text.startswith(_BEGINS_PRINTED) or len(text) > _MOST_PRINTED:
         return None
     try:
@@ -351,19 +353,19 @@ def _json_token(found: re.Match[str]) -> str:
 
 
 def _json_string(inside: str) -> str:
-    """A string of Python's as one of JSON's."""
+    """The content of a Python string as a JSON string."""
 
     def escaped(found: re.Match[str]) -> str:
         if found[1]:
             return f"\\u00{found[1]}"
-        # A quotation mark, escaped or not, and whatever else is escaped, which JSON escapes alike.
+        # A quotation mark, escaped or not, or another escape, which JSON writes alike.
         return "'" if found[2] == "'" else f"\\{found[2] or found[3]}"
 
     return f'"{_ESCAPED.sub(escaped, inside)}"'
 
 
 def stray_error(text: str) -> StreamError | None:
-    """The error that a line without a field of its own stands for; ``None`` where it reads as none."""
+    """The error in a line of an event stream that is not a field; ``None`` if it is not an error."""
     text = text.strip()
     if not text.startswith(("{", "[")):
         return None
@@ -373,7 +375,7 @@ def stray_error(text: str) -> StreamError | None:
         return broken_error(text)
     found = bare_error(value) or lone_error(value)
     if found is None and isinstance(value, dict):
-        # As an error's body says it, with a code or all by itself (Cohere, AWS): nothing of an answer is outside its
+        # The body of an error, with a code or the message alone (Cohere, AWS): no part of an answer stands outside the
         # events.
         coded = value.keys() & {"code", "status", "statusCode", "detail"}
         if coded or value.keys() - _IDENTITIES - {"id"} in ({"message"}, {"Message"}):
@@ -382,7 +384,7 @@ def stray_error(text: str) -> StreamError | None:
 
 
 def error_body(value: object) -> StreamError | None:
-    # With an error status everything that reads like a message is one.
+    # For a body with an error status: any field that looks like a message is the message.
     found = error_in(value)
     if found is not None or not isinstance(value, dict):
         return found

@@ -1,4 +1,4 @@
-"""What comes out of the decoder: one parsed event, what kind it is, and the pieces that it carries."""
+"""The output of the decoder: parsed events with their kind and content."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Event", "Kind", "Meaning", "StreamError", "ToolDelta", "any_content"
 
 
 class Kind(str, Enum):
-    """What an event means for the answer.
+    """The meaning of an event for the answer.
 
-    ``TEXT``, ``REASONING``, ``TOOL_INPUT`` and ``TOOL_CALL`` are content (``is_content``): they move generation
-    forward. ``TEXT`` is anything of the answer itself, sound and pictures too; ``REASONING`` also stands for
-    signatures, opaque reasoning and thinking under any name; ``TOOL_INPUT`` is a call under way; ``TOOL_CALL`` says
-    that at least one call is complete. ``LIFECYCLE`` carries no output (events of unknown type are counted here),
-    ``KEEPALIVE`` nothing at all.
+    ``TEXT``, ``REASONING``, ``TOOL_INPUT`` and ``TOOL_CALL`` are content (``is_content``): progress of the generation.
+    ``TEXT`` is part of the answer itself, including sound and pictures. ``REASONING`` includes signatures, opaque
+    reasoning, and thinking under any name. ``TOOL_INPUT`` is part of a call in progress; ``TOOL_CALL`` means that at
+    least one call is complete. ``LIFECYCLE`` carries no output and includes events of unknown type. ``KEEPALIVE``
+    carries nothing.
     """
 
     is_content: bool
@@ -39,18 +39,18 @@ class Kind(str, Enum):
     ERROR = "error"
 
     def __str__(self) -> str:
-        # The default differs between Python 3.10, 3.11 and 3.12; records and logs want the plain word.
+        # The default differs between Python 3.10, 3.11 and 3.12; records and logs need the plain word.
         return str(self._value_)
 
 
 class ToolDelta(NamedTuple):
-    """A piece of a tool call that the *caller* is to carry out; calls that the provider runs itself have none.
+    """A piece of a tool call that the *caller* carries out. Calls that the provider runs have no pieces.
 
-    ``key`` tells the calls of one answer apart. ``name`` is all that is known of the name by now, and ``None`` where
-    the event says nothing of it. ``arguments`` is the next fragment of the call's JSON text, or,
-    with ``whole``, all of it, in place of what came before. ``complete`` says that the provider closed the call
-    and that its arguments are a JSON object (``{}`` where it gave none); a call that is cut never is. ``bare`` says
-    that the finish mark came with the beginning of the call: it takes no arguments, unless some follow.
+    ``key`` identifies the call within the answer. ``name`` is the name as far as it is known, ``None`` if the event has
+    no part of the name. ``arguments`` is the next fragment of the arguments' JSON text; with ``whole``, the complete
+    text, which replaces earlier fragments. ``complete``: the provider closed the call, and its arguments are a JSON
+    object (``{}`` if the provider gave none); a cut call is never complete. ``bare``: the finish mark came with the
+    start of the call, so the call has no arguments unless some follow.
     """
 
     key: str
@@ -63,17 +63,17 @@ class ToolDelta(NamedTuple):
 
 
 class StreamError(NamedTuple):
-    """A failure in the provider's own words; ``type`` and ``code`` are ``None`` where it gave none."""
+    """An error in the provider's words; ``type`` and ``code`` are ``None`` if the provider gave none."""
 
     type: str | None
     code: str | None
     message: str
 
 
-# A named constant would not survive pickling as the same object, and JSON has no way to say this one.
+# The marker must stay the same object after pickling, and must not be a JSON value.
 _UNPARSED: Any = ...
 
-# json.loads looks for white space at both ends first, which no provider sends.
+# json.loads searches for white space at both ends first; providers send none.
 _raw_decode = json.JSONDecoder().raw_decode
 
 
@@ -84,14 +84,18 @@ _SHOWN = 40
 class Event:
     """One event of a stream.
 
-    ``event`` (``"message"`` where the provider gave no name), ``data``, ``id`` and ``retry`` (milliseconds,
-    ``None`` where it is no number) are as they were sent. The rest is the dialect's reading: ``kind``;
-    ``text``, the piece of the answer in this event and nothing else; ``reasoning``; ``tools``, pieces of tool
-    calls; ``error``; ``finish``, true on a finish mark, after which nothing but usage and the end mark is
-    expected, although more may come; ``cut``, true where the provider says that it ended the answer, or one
-    choice of it, before it was whole: for its length, or by a filter; and ``usage``, the provider's counts under its
-    own names, wherever they stand. An event may carry more than its kind says: ``text`` may stand beside
-    ``TOOL_CALL``, and text and complete calls beside ``TERMINAL``. Treat it as read-only.
+    As sent: ``event`` (``"message"`` if the provider gave no name), ``data``, ``id``, and ``retry`` (milliseconds,
+    ``None`` if it is not a number). From the dialect:
+
+    * ``kind``; ``text``: the piece of the answer's text in this event; ``reasoning``; ``tools``: pieces of tool calls;
+      ``error``.
+    * ``finish``: the event is a finish mark. Only usage and the end mark are expected after it, although more may come.
+    * ``cut``: the provider says that the answer, or one of its choices, is incomplete, for its length or because of a
+      filter.
+    * ``usage``: the provider's counts under the provider's names.
+
+    An event may carry more than its kind says: ``text`` may stand beside ``TOOL_CALL``, and text and complete calls
+    beside ``TERMINAL``. Treat an event as read-only.
     """
 
     event: str
@@ -117,7 +121,7 @@ class Event:
 
     @property
     def has_content(self) -> bool:
-        """Whether generation moved forward: by its kind, or by what stands beside it in a terminal event."""
+        """Whether the event has content: by its kind, or by text, reasoning or tools in another kind."""
         return self.kind.is_content or bool(self.text or self.reasoning or self.tools)
 
     @property
@@ -126,7 +130,7 @@ class Event:
         return self.tools[0] if self.tools else None
 
     def json(self) -> Any:
-        """``data`` as JSON, parsed once: every call returns the same object. Raises ``ValueError`` where it is none."""
+        """``data`` as JSON. Every call returns the same object. Raises ``ValueError`` for invalid JSON."""
         value = self._json
         if value is _UNPARSED:
             text = self.data
@@ -135,15 +139,15 @@ class Event:
             except ValueError:
                 end = -1
             if end != len(text):
-                # Among white space, or none, which json.loads tells apart.
+                # White space around the value, or invalid JSON: json.loads decides.
                 value = json.loads(text)
             self._json = value
         return value
 
 
 def any_content(events: list[Event]) -> bool:
-    """Whether one of them has content, see :attr:`Event.has_content`."""
-    # A generator would be a function for each event of every stream.
+    """Whether any of ``events`` has content, see :attr:`Event.has_content`."""
+    # A generator would cost a call of a function for each event of every stream.
     for event in events:  # noqa: SIM110
         if event.kind.is_content or event.text or event.reasoning or event.tools:
             return True
@@ -152,11 +156,11 @@ def any_content(events: list[Event]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a registered dialect function says of an event when a bare :class:`Kind` is not enough.
+    """The result of a registered dialect function where a :class:`Kind` alone is not enough.
 
-    ``finish`` marks the event after which only usage and the terminal event can come; ``cut`` an answer that ended
-    before it was whole, for its length or by a filter. ``provider_acted`` says that the provider runs a tool of its
-    own that may have side effects: from then on the request is not sent again without a person's consent.
+    ``finish``: only usage and the terminal event can follow. ``cut``: the answer is incomplete, for its length or
+    because of a filter. ``provider_acted``: the provider runs a tool of its own that may have side effects; from then
+    on the request is not sent again without a person's consent.
     """
 
     kind: Kind

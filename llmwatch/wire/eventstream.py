@@ -1,4 +1,4 @@
-"""Cutting the binary frames of an AWS event stream (``application/vnd.amazon.eventstream``) out of bytes.
+"""Framing of AWS event streams (``application/vnd.amazon.eventstream``): bytes to binary frames.
 
 Source: the Smithy specification of ``vnd.amazon.eventstream``. A frame is::
 
@@ -6,11 +6,11 @@ Source: the Smithy specification of ``vnd.amazon.eventstream``. A frame is::
 
 The rules of this module:
 
-* The same bytes give the same frames however they are split, at every byte.
-* Both checksums are verified, and the headers have to fill their length exactly. A frame that fails is neither handed
-  out nor skipped: the framer is ``damaged``, and nothing more comes out.
-* The first checksum is verified as soon as its bytes are there, before the length that it protects is believed.
-* Every byte is looked at a fixed number of times.
+* The same bytes give the same frames for any split into reads.
+* Both checksums are verified, and the headers must fill their length exactly. A frame that fails is neither returned
+  nor skipped: the framer is ``damaged``, and returns no more frames.
+* The first checksum is verified as soon as its bytes have come, before the length that it protects is used.
+* Every byte is examined a fixed number of times.
 
 No I/O, no threads, no clock.
 """
@@ -30,10 +30,10 @@ from llmwatch.wire.framing import MAX_EVENT
 __all__ = ["FRAME_TYPE", "Frame", "FrameFramer", "HeaderValue", "frame_events"]
 
 FRAME_TYPE = "application/vnd.amazon.eventstream"
-"""The content type of these bodies."""
+"""The content type of an AWS event stream."""
 
 HeaderValue = bool | int | bytes | str
-"""A header's value. Timestamps are milliseconds since 1970 (UTC), UUIDs their 16 bytes."""
+"""The value of a frame's header. Timestamps are milliseconds since 1970 (UTC); UUIDs are 16 bytes."""
 
 _PRELUDE = struct.Struct(">III")
 _CRC = struct.Struct(">I")
@@ -47,7 +47,7 @@ _UUID_SIZE = 16
 
 
 class Frame(NamedTuple):
-    """One whole frame, both checksums verified."""
+    """One complete frame with verified checksums."""
 
     headers: dict[str, HeaderValue]
     payload: bytes
@@ -58,12 +58,12 @@ class _Unreadable(ValueError):
 
 
 class FrameFramer:
-    """AWS event streams: :meth:`feed` returns whole frames.
+    """The framer of AWS event streams: :meth:`feed` returns complete frames.
 
-    ``damaged`` says what is wrong with the first frame that cannot be read (empty while nothing is); ``overflow`` is
-    true once a frame is announced that is larger than ``max_event`` bytes. After either nothing more comes out.
-    ``pending`` is the size of the frame that is not whole yet, and ``scanned`` counts the bytes taken. There are no
-    comments in this format: ``comments`` and ``strays`` stay 0.
+    ``damaged`` describes the fault of the first unreadable frame (empty without one). ``overflow`` is true once a frame
+    announces more than ``max_event`` bytes. After either, no more frames are returned. ``pending`` is the size of the
+    incomplete frame; ``scanned`` counts the bytes taken. The format has no comments: ``comments`` and ``strays`` stay
+    0.
     """
 
     framing = "frames"
@@ -82,11 +82,11 @@ class FrameFramer:
 
     @property
     def pending(self) -> int:
-        """Bytes of the frame that is not whole yet."""
+        """Bytes of the incomplete frame."""
         return len(self._rest)
 
     def rest(self) -> list[Frame]:
-        """Nothing: a frame says how long it is, and a shorter one is cut."""
+        """Always empty: a frame states its length, so an incomplete frame is cut."""
         return []
 
     @property
@@ -96,15 +96,15 @@ class FrameFramer:
 
     @property
     def is_frame(self) -> bool:
-        """Whether what is pending is a part of a frame: its prelude is believed, or begins like one."""
+        """Whether the pending bytes are part of a frame: the prelude is verified, or begins like one."""
         return bool(self._total) or (bool(self._rest) and self._rest[0] == 0)
 
     def accept(self) -> None:
-        """Forget the frame that is not whole."""
+        """Drop the incomplete frame."""
         self._rest.clear()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take the next bytes of the body and return the frames that they complete."""
+        """Take the next bytes of the body and return the frames that these complete."""
         frames: list[Frame] = []
         if self.overflow or self.damaged:
             return frames
@@ -130,7 +130,7 @@ class FrameFramer:
         return frames
 
     def _begin(self, start: int) -> bool:
-        """Read the next frame's prelude; false where it is not there yet, or cannot be believed."""
+        """Read the prelude of the next frame; false if the prelude is incomplete or invalid."""
         rest = self._rest
         if len(rest) - start < _PRELUDE.size:
             return False
@@ -173,7 +173,7 @@ def _headers(data: bytes, at: int, end: int) -> dict[str, HeaderValue]:
 
 
 def _value(data: bytes, at: int, end: int) -> tuple[HeaderValue, int]:
-    """The header's value whose type stands at ``at``, and where the next header begins."""
+    """The value of the header whose type is at ``at``, and the position after it."""
     kind, at = data[at], at + 1
     if kind in (0, 1):
         return kind == 0, at
@@ -205,11 +205,11 @@ def _text(value: bytes) -> str:
 
 
 def frame_events(frames: Iterable[Frame]) -> list[Event]:
-    """These frames as events, one each, in order.
+    """One event for each frame, in order.
 
-    ``event`` is the frame's ``:event-type``. Of a frame that reports a failure it is ``exception:`` or ``error:`` and
-    the failure's name (``exception:throttlingException``). ``data`` is the payload as text; of a
-    ``chunk``, which wraps what a model's own API would send (``{"bytes": "<base64>"}``), what was wrapped.
+    ``event`` is the frame's ``:event-type``; for a frame that reports a failure, ``exception:`` or ``error:`` and the
+    failure's name (``exception:throttlingException``). ``data`` is the payload as text. A ``chunk`` wraps an event of
+    the model's own API (``{"bytes": "<base64>"}``); its ``data`` is the wrapped event.
     """
     return [_event(frame) for frame in frames]
 
@@ -217,7 +217,7 @@ def frame_events(frames: Iterable[Frame]) -> list[Event]:
 def _event(frame: Frame) -> Event:
     kind = _header(frame, ":message-type")
     if kind == "error":
-        # There is no payload: the words stand in the headers.
+        # An error frame has no payload; the message is in the headers.
         message = json.dumps({"message": _header(frame, ":error-message")})
         return Event(f"error:{_header(frame, ':error-code')}", message)
     text = frame.payload.decode("utf-8", "replace")

@@ -1,9 +1,9 @@
-"""From blocks to events: sseclient-py reads the lines of each block that the framer cut.
+"""From blocks to events: sseclient-py parses the lines of each block of the framer.
 
-This is the only module that knows sseclient-py. Blocks go in whole, so its own search for the end of an event, which
-loses events on mixed newlines and is quadratic on long ones, has nothing to do and is passed by. So is all of it for a
-block of one line of data, with or without a line with the event's name before it: in such a block, which nearly every
-event is, there is nothing to find out.
+Only this module uses sseclient-py. Complete blocks bypass sseclient-py's search for the end of an event, which loses
+events on mixed newlines and is quadratic on long events. A block of one line of data, with or without a line with the
+event's name before it, bypasses sseclient-py altogether: nearly every event has this form, and nothing in it needs
+parsing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from llmwatch.wire.event import Event
 
 __all__ = ["Fields", "milliseconds"]
 
-# sseclient-py adds line to line, in time that grows with the square of their number. Below this size that is nothing;
-# above it, at most this many lines are handed over at once.
+# sseclient-py concatenates lines in quadratic time. Larger blocks are passed to it in pieces of at most _LINES_AT_ONCE
+# lines.
 _LONG = 4096
 _LINES_AT_ONCE = 16
 
-# Beyond this, a wait in milliseconds is no wait that anybody means, and int() is quadratic in the number of digits.
+# More digits than any meaningful wait in milliseconds has; int() is quadratic in the number of digits.
 _MOST_DIGITS = 15
 
 _SPACE = 0x20
@@ -38,7 +38,7 @@ class _RawEvent(Protocol):
 
 
 class _Blocks(list[bytes]):
-    """The blocks of one read. sseclient-py logs its source at debug level, and blocks are answers: nothing to log."""
+    """The blocks of one read, hidden from logs: sseclient-py logs its source at debug level."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} blocks>"
@@ -47,13 +47,16 @@ class _Blocks(list[bytes]):
 
 
 class _Client(SSEClient):
-    """Takes each block as it is. A version without this method finds the same events, since blocks end as events do."""
+    """An ``SSEClient`` that takes each block as a unit.
 
-    # Its logger is named after the class's module, and llmwatch's own has a line for each incident, not for each event.
+    A version of sseclient-py without ``_read`` finds the same events, because a block ends where an event ends.
+    """
+
+    # sseclient-py names its logger after the class's module. llmwatch's logger has no lines for events.
     __module__ = SSEClient.__module__
 
     def __init__(self, blocks: _Blocks) -> None:
-        # Its stubs ask for an iterator; what it does is to iterate anew, over whatever is there, for each events().
+        # The stubs ask for an iterator; each events() iterates anew over the list.
         super().__init__(cast("Iterator[bytes]", blocks))
         self._blocks = blocks
 
@@ -62,12 +65,12 @@ class _Client(SSEClient):
 
 
 def milliseconds(retry: str) -> int | None:
-    """The ``retry`` field: ASCII digits only, as the standard has it, and no more of them than a wait can need."""
+    """The value of a ``retry`` field; ``None`` unless it is 1 to 15 ASCII digits, as the standard asks."""
     return int(retry) if retry.isascii() and retry.isdigit() and len(retry) <= _MOST_DIGITS else None
 
 
 class Fields:
-    """Parses blocks, read by read, with one client for the whole stream: making one costs as much as an event."""
+    """Parses blocks with one client for the whole stream: making a client costs as much as an event."""
 
     __slots__ = ("_blocks", "_client")
 
@@ -76,13 +79,13 @@ class Fields:
         self._client = _Client(self._blocks)
 
     def parse(self, blocks: list[bytes]) -> list[Event]:
-        """The events of these blocks in order."""
+        """The events of ``blocks``, in order."""
         events: list[Event] = []
         for block in blocks:
             name, line = "message", block
             if block.startswith(b"event:"):
                 end = block.find(b"\n")
-                # A single space behind the colon is none of the value.
+                # One space after the colon does not belong to the value.
                 name = block[7 if block[6] == _SPACE else 6 : end].decode() or name
                 line = block[end + 1 :]
             if line.startswith(b"data:") and line.find(b"\n") == len(line) - 2:
@@ -95,7 +98,7 @@ class Fields:
 
     @staticmethod
     def lines(lines: list[bytes]) -> list[Event]:
-        """JSON lines as events: the line is the data, and there are no other fields."""
+        """JSON lines as events: the line is the data; there are no other fields."""
         return [Event("message", line.decode()) for line in lines]
 
     def _parse(self, blocks: list[bytes]) -> Iterable[_RawEvent]:
@@ -110,7 +113,7 @@ class Fields:
             if name == b"data":
                 data.append(line)
             else:
-                # The last one wins.
+                # The last field of a name wins.
                 others[name] = line
         pieces = [data[i : i + _LINES_AT_ONCE] for i in range(0, len(data), _LINES_AT_ONCE)]
         pieces[0] = [*others.values(), *pieces[0]]

@@ -1,14 +1,13 @@
-"""Cutting bytes into complete blocks.
+"""Framing of server-sent events and of JSON lines: bytes to complete blocks.
 
 The rules of this module:
 
-* The same bytes give the same blocks however they are split, at every byte.
-* A line ends with LF, CRLF or a lone CR. A CR at the end of a read ends its line at once; an LF that follows in
-  the next read belongs to it. Waiting for that LF would hold an event back for as long as the provider is
-  silent.
-* A block ends with an empty line. What follows the last empty line is not a block: it stays ``pending``.
-* Every byte is looked at a fixed number of times, so the work grows with the size of a block and not with its square.
-* Comments before a block are dropped as they come, so keep-alives for ever do not add up to a giant event.
+* The same bytes give the same blocks for any split into reads.
+* A line ends with LF, CRLF or a lone CR. A CR at the end of a read ends its line at once; an LF at the start of the
+  next read belongs to that CR. Waiting for the LF would delay an event for as long as the provider is silent.
+* A block ends with an empty line. Bytes after the last empty line stay ``pending``.
+* Every byte is examined a fixed number of times, so the work is linear in the size of a block.
+* Comments before a block are dropped as they come, so that endless keep-alives do not add up to a giant event.
 
 No I/O, no threads, no clock.
 """
@@ -20,20 +19,20 @@ from llmwatch.wire.error_objects import stray_error
 __all__ = ["MAX_EVENT", "Framer", "LineFramer"]
 
 MAX_EVENT = 64 << 20
-"""Bytes of one event that are accepted unless set otherwise."""
+"""Default maximum size of one event, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
 _COLON = 0x3A
-# Fields without a value. A bare "retry" says nothing.
+# Fields without a value that have a meaning. A bare "retry" has none.
 _BARE = frozenset((b"data", b"event", b"id"))
 
 
 class _Newlines:
-    """Bytes in, the same bytes out with LF for every line end and without a leading byte order mark.
+    """Normalises line ends to LF and removes a leading byte order mark.
 
-    ``idle`` says that bytes without a CR would come out unchanged, and need not be fed. ``start`` is what is held back
-    because it may turn out to be a byte order mark, ``None`` once that is known.
+    ``idle``: bytes without a CR would come out unchanged and need not be fed. ``start``: bytes held back that may be a
+    byte order mark; ``None`` once that is decided.
     """
 
     __slots__ = ("_after_cr", "idle", "start")
@@ -63,7 +62,7 @@ class _Newlines:
 
 
 def _readable(block: bytes) -> bytes:
-    # sseclient-py decodes strictly, and one bad byte must not cost the stream. Most blocks are plain ASCII.
+    # sseclient-py decodes strictly; one invalid byte must not fail the stream. Most blocks are plain ASCII.
     if block.isascii():
         return block
     try:
@@ -74,12 +73,12 @@ def _readable(block: bytes) -> bytes:
 
 
 class _Buffer:
-    """What both framers keep: the unterminated rest, and how much was seen."""
+    """The common state of both framers: the unterminated rest, and counts."""
 
     __slots__ = ("_newlines", "_rest", "comments", "max_event", "overflow", "scanned", "strays")
 
     damaged = ""
-    """What cannot be read, in a format that would show it; text has nothing to show it by."""
+    """The fault of an unreadable frame. Always empty here: text has no checksums."""
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self.max_event = max_event
@@ -92,7 +91,7 @@ class _Buffer:
 
     @property
     def pending(self) -> int:
-        """Bytes that nothing has ended yet."""
+        """Bytes of the unterminated rest."""
         start = self._newlines.start
         return len(self._rest) + (len(start) if start else 0)
 
@@ -102,7 +101,7 @@ class _Buffer:
         return any(line and not line.startswith(b":") for line in self._rest.split(b"\n"))
 
     def accept(self) -> None:
-        """Count the rest as if it had been ended."""
+        """Drop the rest, as if it had been terminated and returned."""
         self._rest.clear()
 
     def _take(self) -> bytes:
@@ -116,20 +115,18 @@ class _Buffer:
 
 
 class Framer(_Buffer):
-    """Server-sent events: :meth:`feed` returns complete, normalised blocks.
+    """The framer of server-sent events: :meth:`feed` returns complete, normalised blocks.
 
-    A block that is returned has LF line ends, ends with an empty line, is valid UTF-8 (bad bytes are U+FFFD),
-    and holds nothing but ``data``, ``event``, ``id`` and ``retry`` lines, at least one of them ``data``. As the
-    standard has it, blocks without data are dropped, and so are an ``id`` with a NUL and a ``retry`` that is no
-    number.
+    A block has LF line ends, ends with an empty line, is valid UTF-8 (invalid bytes become U+FFFD), and holds only
+    ``data``, ``event``, ``id`` and ``retry`` lines, at least one of them ``data``. Following the standard, blocks
+    without data, an ``id`` with a NUL, and a ``retry`` that is not a number are dropped.
 
-    A line that is no field and no comment is counted in ``strays``; one that reads as an error, and a field ``error``,
-    come out as a block of that name.
+    A line that is neither a field nor a comment counts in ``strays``. Such lines that read as an error, and a field
+    ``error``, are returned as a block with the event name ``error``.
 
-    ``comments`` counts comment lines, ``pending`` is the size of what no empty line has ended yet, and
-    ``overflow`` is true once a block grew beyond ``max_event`` bytes (its lines without the comments that lead
-    it); then nothing more comes out. ``scanned`` counts the bytes searched so far, which lets a test see that
-    the work is linear.
+    ``comments`` counts comment lines. ``pending`` is the size of the unterminated rest. ``overflow`` is true once a
+    block, without leading comments, is larger than ``max_event`` bytes; then no more blocks are returned. ``scanned``
+    counts the bytes searched, by which a test shows that the work is linear.
     """
 
     __slots__ = ()
@@ -137,7 +134,7 @@ class Framer(_Buffer):
     framing = "events"
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the body and return the blocks that they complete."""
+        """Take the next bytes of the body and return the blocks that these complete."""
         blocks: list[bytes] = []
         if self.overflow:
             return blocks
@@ -155,7 +152,7 @@ class Framer(_Buffer):
             and data.isascii()
             and len(data) - 2 <= self.max_event
         ):
-            # A provider that is slower than we are: one event a read, and nothing is to be done to it.
+            # One event in this read, already in normal form: the usual case with a slow provider.
             return [data]
         if data[0] == _LF and (not rest or rest[-1] == _LF):
             # Leading empty lines, or an empty line that was split between two reads.
@@ -173,7 +170,7 @@ class Framer(_Buffer):
         for part in parts:
             if self.overflow:
                 return blocks
-            # Nearly every event of every provider is one line of data, or a name and one line of data.
+            # Nearly every event is one line of data, or a name and one line of data.
             if part.startswith(b"data:"):
                 usual = single or b"\n" not in part
             else:
@@ -187,7 +184,7 @@ class Framer(_Buffer):
         return blocks
 
     def rest(self) -> list[bytes]:
-        """What would be returned if an empty line followed; it stays ``pending`` until :meth:`accept`."""
+        """The block that an empty line would complete. The rest stays ``pending`` until :meth:`accept`."""
         blocks: list[bytes] = []
         comments, strays = self.comments, self.strays
         self._emit(bytes(self._rest).strip(b"\n"), blocks)
@@ -203,7 +200,7 @@ class Framer(_Buffer):
             self._give_up()
 
     def _leading_comments(self, buffer: bytes | bytearray, *, complete: bool) -> int:
-        # Where the comment lines end that the buffer begins with. Unless it is complete, its last line may go on.
+        # The end of the comment lines at the start of the buffer. In an incomplete buffer the last line may continue.
         start, size = 0, len(buffer)
         while start < size and buffer[start] == _COLON:
             end = buffer.find(b"\n", start)
@@ -231,7 +228,7 @@ class Framer(_Buffer):
             return
         lines, strays = self._known_lines(block)
         if strays and lines and block.startswith(strays[0]):
-            # What stands in front of an event came before it.
+            # Stray lines in front of an event are returned before it.
             self._emit_errors(strays, blocks)
             strays = []
         if any(line.startswith(b"data") for line in lines):
@@ -240,7 +237,7 @@ class Framer(_Buffer):
             self._emit_errors(strays, blocks)
 
     def _emit_errors(self, strays: list[bytes], blocks: list[bytes]) -> None:
-        """An error in a field of its own, or in lines that are no field, as an event of that name."""
+        """Add an event ``error`` for a field ``error``, or for stray lines that read as an error."""
         for line in strays:
             if line.startswith(b"error:") and line[6:].strip():
                 blocks.append(b"event: error\ndata: " + _readable(line[6:].strip()) + b"\n\n")
@@ -250,8 +247,7 @@ class Framer(_Buffer):
             blocks.append(b"event: error\ndata: " + text + b"\n\n")
 
     def _known_lines(self, block: bytes) -> tuple[list[bytes], list[bytes]]:
-        # A line with an unknown field is kept apart here: sseclient-py would write it to its log, and it may be an
-        # answer's.
+        # Unknown fields are removed here, because sseclient-py would log them, and they may be part of an answer.
         known: list[bytes] = []
         strays: list[bytes] = []
         for line in block.split(b"\n"):
@@ -270,10 +266,10 @@ class Framer(_Buffer):
 
 
 class LineFramer(_Buffer):
-    """JSON lines: :meth:`feed` returns complete lines without their line end; blank lines are dropped.
+    """The framer of JSON lines: :meth:`feed` returns complete lines without line ends or blank lines.
 
-    The attributes are those of :class:`Framer`; there are no comments here. :meth:`rest` hands out the last
-    line, which need not have a line end.
+    The attributes are those of :class:`Framer`; the format has no comments. :meth:`rest` returns the last line, which
+    may lack a line end.
     """
 
     __slots__ = ()
@@ -281,7 +277,7 @@ class LineFramer(_Buffer):
     framing = "lines"
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the body and return the lines that they complete, as valid UTF-8."""
+        """Take the next bytes of the body and return the lines that these complete, as valid UTF-8."""
         lines: list[bytes] = []
         if not self._newlines.idle or b"\r" in data:
             data = self._newlines.feed(data)
@@ -305,5 +301,5 @@ class LineFramer(_Buffer):
         return lines
 
     def rest(self) -> list[bytes]:
-        """The line that no line end has completed, as valid UTF-8; it stays ``pending`` until :meth:`accept`."""
+        """The unterminated line, as valid UTF-8. The line stays ``pending`` until :meth:`accept`."""
         return [_readable(bytes(self._rest))] if self._rest.strip() else []

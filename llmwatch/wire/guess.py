@@ -1,12 +1,13 @@
-"""Which dialect a stream is in while it has not shown that yet.
+"""Detecting the dialect from the first events of a stream.
 
 The rules of this module:
 
-* The address and the content type are a guess, which the first event that looks like it settles.
-* An event of another dialect settles that one once it carries something of an answer, or ends one. Without that it is
-  read as what it looks like, and what follows tells: gateways send notices of every shape before an answer.
-* An event of no dialect settles nothing. Where nothing is guessed it is text, but for a notice, which says nothing
-  beyond names and states: its text waits until text follows or the body ends, and is none where a dialect shows.
+* The URL and the content type suggest a dialect. The first event of that dialect settles it.
+* An event of another dialect settles that dialect once the event carries content or ends an answer. Before that, the
+  event is read in the dialect that it looks like, and later events decide: gateways send notices of many shapes before
+  an answer.
+* An event of no dialect settles nothing. If no dialect is suggested, the event is text. A notice (only names and
+  states) is held back: it becomes text once text follows or the body ends, and is dropped once a dialect is found.
 
 One guess reads the beginning of one attempt. No I/O, no threads, no clock.
 """
@@ -26,19 +27,19 @@ from llmwatch.wire.news import is_notice
 __all__ = ["Guess"]
 
 _GENERIC = "generic"
-# Events of no dialect that are looked at for one, and notices among them whose text waits.
+# Events of no dialect after which detection stops, and the maximum number of notices held back.
 _MOST_EVENTS = 16
 _MOST_NOTICES = 8
-# What looks like the second of two is an event of the first as well.
+# Pairs of dialects: an event that looks like the second is also an event of the first.
 _ALIKE = frozenset((("snowflake", "openai-chat"), ("cortex-agent", "openai-responses")))
 
 
 class Guess:
     """Reads events until their dialect is ``settled``.
 
-    ``named`` is the dialect that the address or the content type suggests, ``make`` makes one by its name. ``dialect``
-    is what is read as for now. ``foreign``: an event came that says something and is of no dialect, and none that is
-    of one.
+    ``named`` is the dialect that the URL or the content type suggests; ``make`` makes a dialect by its name.
+    ``dialect`` is the present assumption. ``foreign``: an event with text of no dialect came, and no event of any
+    dialect.
     """
 
     __slots__ = ("_events", "_make", "_named", "_notices", "_said", "_seen", "_tried", "_url", "dialect", "settled")
@@ -51,7 +52,7 @@ class Guess:
         self._url = url
         self._tried: dict[str, Dialect] = {} if self.dialect is None else {self.dialect.name: self.dialect}
         self._seen = False
-        self._said = False  # something that is of no dialect
+        self._said = False  # an event of no dialect had text
         self._events = 0
         self._notices: list[str] = []
 
@@ -60,7 +61,7 @@ class Guess:
         return self._said and not (self._seen or self.settled)
 
     def refusal(self, framing: str | None) -> NotAStream:
-        """What to say of a body of ``foreign`` events."""
+        """The error of a body of ``foreign`` events."""
         name = self._named or AUTO
         if framing == "lines":
             what, use = "JSON lines", ""
@@ -74,13 +75,13 @@ class Guess:
         )
 
     def waiting(self) -> str:
-        """The text of the notices that nothing has followed, which the end of the body makes text."""
+        """Take the text of the held-back notices, which counts as text at the end of the body."""
         text = "".join(self._notices)
         self._notices.clear()
         return text
 
     def read(self, event: Event, framing: str) -> None:
-        """Fill in what the event means. Raises what a dialect raises."""
+        """Fill in the meaning of the event. Raises the exceptions of dialects."""
         name, certain = self._shown_by(event, framing)
         if name == _GENERIC and not certain and self.dialect is None:
             self.dialect = self._make(_GENERIC)
@@ -95,7 +96,7 @@ class Guess:
             self._try(name, event)
 
     def _shown_by(self, event: Event, framing: str) -> tuple[str | None, bool]:
-        """The dialect that the event is of, and whether that settles it."""
+        """The dialect that the event looks like, and whether this settles the dialect."""
         open_to_all = self._named is None and (self.dialect is None or self.dialect.name == _GENERIC)
         if open_to_all and (found := detected(self._url, event)) is not None:
             return found, True
@@ -103,27 +104,27 @@ class Guess:
             return by_frame(event), True
         name = by_event(event)
         if self.dialect is not None and event.data.strip() in ENDS:
-            # Proxies append it to any dialect.
+            # Proxies append [DONE] to any dialect.
             return None, False
         if name == _GENERIC and framing == "lines" and self.dialect is None:
             return "ndjson", True
         return name, name is not None and name == self._named
 
     def _is_of(self, name: str | None, event: Event, base: Dialect) -> bool:
-        """Whether an event that looks like another dialect's is that one's."""
+        """Whether an event that looks like the dialect ``name`` changes the assumption ``base``."""
         if (base.name, name) in _ALIKE or name == base.name:
             return name == base.name
         if base.name == _GENERIC:
-            # Data of any kind may look like a dialect's.
+            # Data of a generic stream may look like a dialect.
             return not self._said or (name is not None and self._carries(name, event))
         if self._said and not self._seen:
-            # What came before would be missing from the answer.
+            # The text that came before would be missing from the answer.
             return False
         # Errors look alike in several dialects.
         return event.event != "error" and error_in(_json_or_none(event)) is None
 
     def _carries(self, name: str, event: Event) -> bool:
-        """Whether a dialect finds something of an answer in the event, which stays as it is."""
+        """Whether the dialect ``name`` finds content or a finish mark in the event, which stays unchanged."""
         tried = Event(event.event, event.data, event.id, event.retry)
         try:
             self._make(name).read(tried)
@@ -154,7 +155,7 @@ class Guess:
         if generic:
             self._read_generic(event, notice=notice)
         elif base.name == self._named:
-            # Proxies append the end mark of another dialect, and errors look alike.
+            # Only content settles: proxies append the end mark of another dialect, and errors look alike.
             self.settled = event.has_content or event.finish
 
     def _read_generic(self, event: Event, *, notice: bool) -> None:
@@ -169,12 +170,12 @@ class Guess:
 
 
 def _tells(event: Event) -> bool:
-    """Whether the event carries something of an answer, or ends one."""
+    """Whether the event carries part of an answer, or ends one."""
     return event.has_content or event.finish or event.kind in (Kind.TERMINAL, Kind.ERROR)
 
 
 def _is_damaged(event: Event) -> bool:
-    """Whether it may be a part of an object, which words are not."""
+    """Whether the data may be part of a damaged object and not words."""
     try:
         event.json()
     except (ValueError, RecursionError):

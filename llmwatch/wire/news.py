@@ -1,8 +1,8 @@
-"""What is news: fields that nobody has heard of yet, and counts of output tokens.
+"""Signs of progress in an event: text in unknown fields, and counts of output tokens.
 
-A provider that sends something in a field of its own is at work, and what it sends may be a part of the answer. So a
-text that is not blank is news wherever it stands, but for the fields that describe an event and say nothing. Numbers,
-true, false and empty containers never are: keep-alives carry them.
+A provider that sends text in an unknown field is at work, and the text may be part of the answer. So text that is not
+blank counts as news in any field, except in fields that only describe an event. Numbers, booleans and empty containers
+never count, because keep-alives carry them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["is_notice", "is_thinking", "output_tokens", "says_something", "thoughts", "unknown_news", "words_of"]
 
-# Fields that describe. Sources: OpenAI's reference of chunks and stream events, OpenRouter, Groq, vLLM.
+# Fields that only describe an event. Sources: OpenAI's reference of chunks and stream events, OpenRouter, Groq, vLLM.
 _DESCRIBES = frozenset(
     (
         "role",
@@ -34,10 +34,10 @@ _DESCRIBES = frozenset(
         "date",
     )
 )
-# And those that tell how far a gateway or a queue has come.
+# Fields in which a gateway or a queue reports its progress.
 _STATES = frozenset(("status", "state", "event", "event_type"))
 _THINKING = ("reason", "think", "thought")
-# Deep enough for every wire that is known, and bounded.
+# Deep enough for every known wire format, and bounded.
 _DEEPEST = 8
 
 _OUTPUT = (
@@ -51,7 +51,7 @@ _OUTPUT = (
 
 
 def says_something(value: object, depth: int = 0) -> bool:
-    """Whether it is a text that is not blank, or holds one outside the fields that describe."""
+    """Whether ``value`` is, or holds outside the descriptive fields, a text that is not blank."""
     if isinstance(value, str):
         return bool(value.strip())
     if depth > _DEEPEST:
@@ -62,7 +62,7 @@ def says_something(value: object, depth: int = 0) -> bool:
 
 
 def is_notice(value: object, depth: int = 0) -> bool:
-    """Whether a value is an object, of a dialect or of none, that holds no text beyond identities, names and states."""
+    """Whether ``value`` is an object without any text beyond identities, names and states."""
     return isinstance(value, dict) and not _says_more(value, depth)
 
 
@@ -83,13 +83,13 @@ def _says_more(value: object, depth: int) -> bool:
 
 
 def is_thinking(name: str) -> bool:
-    """Whether a field of this name holds reasoning, readable or not."""
+    """Whether a field called ``name`` holds reasoning, readable or not."""
     name = name.lower()
     return any(part in name for part in _THINKING)
 
 
 def unknown_news(source: Mapping[str, Any], known: Container[str]) -> str | None:
-    """The name of a field that is not ``known`` and says something, one with reasoning last; ``None`` without one."""
+    """The name of an unknown field with text, preferably not reasoning; ``None`` without one."""
     names = [
         name
         for name, value in source.items()
@@ -99,9 +99,9 @@ def unknown_news(source: Mapping[str, Any], known: Container[str]) -> str | None
 
 
 def words_of(value: object) -> str:
-    """What the model wrote in a field: its text; nothing for a null or a shape that is not known.
+    """The model's text in a field; empty for null or an unknown shape.
 
-    Workers AI makes a JSON number of each token that reads as one (2026). Its digits are the text.
+    Workers AI sends a token that looks like a number as a JSON number (2026); its digits are the text.
     """
     if isinstance(value, str):
         return value
@@ -109,7 +109,7 @@ def words_of(value: object) -> str:
 
 
 def thoughts(value: object, depth: int = 0) -> str:
-    """The readable reasoning in a field: a text, or the texts of its parts."""
+    """The readable reasoning in a field: text, or the texts of parts."""
     if isinstance(value, (str, int, float)):
         return words_of(value)
     if isinstance(value, list) and depth < _DEEPEST:
@@ -121,5 +121,5 @@ def thoughts(value: object, depth: int = 0) -> str:
 
 
 def output_tokens(usage: Mapping[str, Any]) -> int:
-    """How many tokens of output a provider's usage counts; 0 where it does not say."""
+    """The number of output tokens in a provider's usage; 0 without a count."""
     return sum(count for name in _OUTPUT if type(count := usage.get(name)) is int and count > 0)

@@ -1,4 +1,4 @@
-"""Where in the bytes of a read its events end, for those who hand on the bytes and have read the events."""
+"""Positions in the bytes of a read at which events end, for passing on the bytes of decoded events."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["beginning", "end_of_events"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-# Of the beginning of an event: enough to tell a comment from data, and whether an empty line may follow.
+# Bytes kept of the start of an event (comment or data) and of its end (whether an empty line may follow).
 _HEAD = 4096
 _TAIL = len(b"\r\n\r\n")
 
 
 def beginning(data: bytes) -> bytes:
-    """What of ``data`` belongs to an event that has begun and not ended, as far as :func:`end_of_events` needs it."""
+    """The unfinished event at the end of ``data``, as far as :func:`end_of_events` needs it."""
     place = 0
     for blank in _BLANK_LINE.finditer(data):
         place = blank.end()
@@ -26,9 +26,9 @@ def beginning(data: bytes) -> bytes:
 
 
 def end_of_events(data: bytes, count: int, *, begun: bytes = b"") -> int:
-    """The place in ``data`` behind its first ``count`` server-sent events; its length where it holds fewer.
+    """The position in ``data`` after the first ``count`` server-sent events; its length if it has fewer.
 
-    ``begun`` is the :func:`beginning` of the event in which ``data`` begins.
+    ``begun`` is the :func:`beginning` of the event that continues at the start of ``data``.
     """
     if count <= 0:
         return 0

@@ -1,4 +1,4 @@
-"""Why an answer ended, in the same words for every provider."""
+"""Finish reasons: the providers' words, and one vocabulary for all providers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmwatch.wire.event import Event, Kind
 __all__ = ["REASONS", "is_cut", "is_failure", "normalised", "reason_of", "words_of"]
 
 REASONS = ("stop", "length", "tool_calls", "content_filter", "other")
-"""Every reason: it was finished; its length; it asks for tools; a filter or a refusal; what is none of these."""
+"""Every reason: finished; length; asks for tools; filter or refusal; any other."""
 
 _FIELDS = (
     "finish_reason",
@@ -22,7 +22,7 @@ _FIELDS = (
     "blockReason",
     "stop_type",
 )
-# Where the dialects have it, from the outside in. What a model wrote is never looked into.
+# Fields that lead to a reason, from the outside in. Text of the model is never searched.
 _PLACES = (
     "choices",
     "candidates",
@@ -40,7 +40,7 @@ _PLACES = (
 )
 _DEEPEST = 4
 
-# What is said beside a reason: by Google, by Anthropic in stop_details, and by OpenRouter of whom it asked.
+# Fields with words beside a reason: Google's; Anthropic's, in stop_details; OpenRouter's, with the upstream's reason.
 _MESSAGES = ("finishMessage", "blockReasonMessage", "explanation", "category", "native_finish_reason")
 
 _WORDS = {
@@ -84,8 +84,7 @@ _WORDS = {
         "error_toxic",
     ),
 }
-# A failure of the provider, which is no reason of the answer's. In the words of OpenRouter, Cohere, watsonx, Zhipu,
-# DeepSeek, TensorRT-LLM and gateways.
+# Words for a failure of the provider: OpenRouter, Cohere, watsonx, Zhipu, DeepSeek, TensorRT-LLM and gateways.
 _FAILURES = frozenset(
     (
         "error",
@@ -104,20 +103,18 @@ _FAILURES = frozenset(
         "upstream_error",
     )
 )
-# Somebody called the answer off.
+# Words for a cancelled answer.
 _CALLED_OFF = frozenset(("abort", "aborted", "cancelled", "canceled", "time_limit", "user_cancel"))
 _REASON = {word: reason for reason, words in _WORDS.items() for word in words}
 
 
 def is_failure(reason: object) -> bool:
-    """Whether it says that the provider failed. A length, a filter and a time that the caller set are none."""
+    """Whether ``reason`` means that the provider failed. A length, a filter or a cancellation does not."""
     return isinstance(reason, str) and reason.lower() in _FAILURES
 
 
 def is_cut(reason: object) -> bool:
-    """Whether an answer that ended for this reason is not whole: its length, a filter, a failure of the provider, or
-    somebody who called it off.
-    """
+    """Whether ``reason`` means an incomplete answer: length, filter, failure, cancellation."""
     if not isinstance(reason, str):
         return False
     word = reason.lower()
@@ -125,15 +122,19 @@ def is_cut(reason: object) -> bool:
 
 
 def normalised(reason: str, *, calls: bool) -> str:
-    """One of :data:`REASONS` for the provider's own ``reason``. Some say that they stopped where they ask for tools:
-    ``calls`` tells.
+    """One of :data:`REASONS` for the provider's ``reason``.
+
+    Some providers say ``stop`` for an answer that asks for tools; ``calls`` says whether the answer has calls.
     """
     found = _REASON.get(reason.lower(), "other")
     return "tool_calls" if found == "stop" and calls else found
 
 
 def reason_of(event: Event) -> str | None:
-    """The provider's own word in an event; ``None`` where it has none. What ends a response has one of its own."""
+    """The provider's finish reason in an event; ``None`` without one.
+
+    For an event that ends a response of the Responses API: the reason in its details, else its status, else its type.
+    """
     try:
         value = event.json()
     except (ValueError, RecursionError):
@@ -150,10 +151,10 @@ def reason_of(event: Event) -> str | None:
 
 
 def words_of(event: Event) -> str | None:
-    """What the provider says of its reason in the same event, scrubbed and on one line; ``None`` where it says nothing.
+    """The provider's words beside the reason, scrubbed and on one line; ``None`` without any.
 
-    Google does, of a prompt or an answer that it blocks and of a call that the model got wrong; Anthropic of a refusal;
-    Azure names the filters that stopped an answer.
+    Google explains a blocked prompt or answer and a malformed call; Anthropic explains a refusal; Azure names the
+    filters that stopped an answer.
     """
     try:
         value = event.json()
@@ -176,7 +177,7 @@ def _filters(value: Any) -> list[str]:
 
 def _word(value: Any) -> str | None:
     if isinstance(value, dict):
-        # SGLang has more to say of it.
+        # SGLang sends an object.
         value = value.get("type")
     return value if isinstance(value, str) and value not in ("", "null", "FINISH_REASON_UNSPECIFIED") else None
 

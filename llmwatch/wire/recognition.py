@@ -1,9 +1,9 @@
-"""Whether a body is a wire that a dialect reads, as opposed to one that its address only suggested.
+"""Recognising whether a body is in the dialect that its URL and content type suggest.
 
-The URL and the ``Content-Type`` of a stream are a guess. The stream is a dialect's once one of its events was *seen*.
-Comments, blank lines, pings and empty data are of every wire. Anything else that comes before that is *foreign*: JSON
-lines of another make, objects with a NUL between them, a list, a document, text, sound, and events with no empty line
-between them, which nothing but a reader of lines can tell apart. Bytes in, an answer out; no I/O.
+The URL and the ``Content-Type`` are a guess. A stream is in a dialect once an event of that dialect was *seen*.
+Comments, blank lines, pings and empty data occur in every format. Anything else before that is *foreign*: JSON lines of
+another form, objects separated by NUL, a list, a document, text, sound, and events without an empty line between them,
+which only a reader of lines can separate. No I/O.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ __all__ = ["Recognition"]
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
-# A first line of JSON is looked into up to this size while its end has not come.
+# An unterminated first line of JSON is parsed up to this size.
 _MOST_LINE = 64 * 1024
 
 
 class Recognition:
-    """What is known by now of one body.
+    """The findings so far about one body.
 
-    ``dialect`` is the name that was asked for, ``"auto"`` included; ``framing`` how the decoder cuts the body
-    (``events``, ``lines``, ``frames``; ``None``: its first bytes tell). ``seen``: an event of the dialect came.
-    ``foreign``: something else came before that. ``hopeless``: and it is not even framed as anything that is read here.
-    ``document``: a line was seen that would be a whole answer of a dialect without lines, in a body that says of itself
-    that it is no lines.
+    ``dialect`` is the requested name, ``"auto"`` included. ``framing`` is the decoder's framing (``events``, ``lines``,
+    ``frames``; ``None`` if the first bytes decide).
+
+    * ``seen``: an event of the dialect came. ``foreign``: something else came before. ``hopeless``: the framing is
+      unknown too.
+    * ``document``: in a body whose content type is not JSON lines, a line came that would be a complete answer of a
+      dialect without lines.
     """
 
     __slots__ = (
@@ -66,13 +68,13 @@ class Recognition:
         self._sniffed = framing is None
         self._watching = framing != "frames"
         self._begun = False
-        self._line = b""  # the beginning of the line that is under way
+        self._line = b""  # the beginning of the current line
         self._returned = False
-        self._last = b""  # and its last byte so far
-        self._data = ""  # the data of the event that is under way: "whole" by its first line, or in several ("part")
+        self._last = b""  # the last byte so far of the current line
+        self._data = ""  # data of the current event: "whole" after its first line, or in several lines ("part")
 
     def look_at(self, piece: bytes) -> None:
-        """The next bytes of the body, before they are decoded."""
+        """Examine the next bytes of the body, before they are decoded."""
         if not self._watching or not piece:
             return
         if not self._begun:
@@ -113,9 +115,10 @@ class Recognition:
             self._is_foreign(hopeless=not self._named)
 
     def _is_second(self, line: bytes, end: bytes) -> bool:
-        """Whether the line, of which these are the beginning and the last byte, is data behind data that was whole.
+        """Whether a line is data after data that was complete.
 
-        An object can be spread over the lines of one event, as its first line shows.
+        ``line`` is the beginning of the line, ``end`` the last byte. The first line of data shows whether an object
+        continues in further lines of the event.
         """
         if not line:
             self._data = ""
@@ -138,11 +141,11 @@ class Recognition:
             self._look_at_object(first, whole=end is not None)
 
     def _look_at_object(self, line: bytes, *, whole: bool) -> None:
-        """The first line, which may be an object although nothing has ended it."""
+        """Examine the first line, which may be a complete object without a line end (``whole`` false)."""
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            # One object behind the other, or one that is spread over lines.
+            # Several objects in one line, or one object over several lines.
             if whole or error.msg == "Extra data":
                 self._is_foreign(hopeless=True)
         except (ValueError, RecursionError):
@@ -152,11 +155,11 @@ class Recognition:
             if value and not is_line(value) and error_in(value) is None:
                 self._is_foreign(hopeless=self._sniffed)
             elif whole:
-                # Lines are events, which are looked at as such.
+                # From here on each line is an event, which _read examines.
                 self._stop_watching()
 
     def read(self, events: list[Event], dialect: str | None) -> None:
-        """The events that were decoded of it, by ``dialect``."""
+        """Examine the events that ``dialect`` decoded."""
         for event in events:
             if self.seen:
                 return
@@ -169,12 +172,12 @@ class Recognition:
         elif event.kind is Kind.KEEPALIVE and shape in (None, "generic"):
             return
         elif self._asked == "generic" or self._framing == "frames" or (dialect is not None and is_registered(dialect)):
-            # What a user says stands, and so does a checksum.
+            # The user's choice is not questioned, and checksums prove frames.
             self.seen = True
         elif shape is None and event.kind is Kind.LIFECYCLE:
             return
         elif dialect not in (None, "generic", "ndjson"):
-            # At Ollama's paths others answer with documents, which have the same fields but say nothing of an end.
+            # Other servers answer at Ollama's paths with documents of the same fields without an end mark.
             read = event.has_content or event.kind in (Kind.TERMINAL, Kind.ERROR)
             self.seen = read or shape == dialect
             self.document = self._documents and self._framing == "lines" and not _is_piece(event)
@@ -202,7 +205,7 @@ def _is_line(event: Event) -> bool:
 
 
 def _is_piece(event: Event) -> bool:
-    """Whether it is a line of Cohere's, or a piece of an answer of OpenAI's in a line."""
+    """Whether the event is a line of Ollama's or Cohere's, or a chunk of chat completions in a line."""
     try:
         value = event.json()
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""What is said in place of an answer: error bodies, error events, web pages, documents.
+"""Reading a body in place of an answer: error bodies, error events, web pages, documents.
 
-Everything here looks at values and bytes that a provider or a proxy sent, and never fails on them: what is not
-understood gives a short general message. Nothing of a body is quoted but the provider's own error text and the
-title of a page, both capped.
+The functions take values and bytes that a provider or a proxy sent, and never fail on them: input that is not
+understood gives a short general message. Only the provider's error text and the title of a page are quoted, both
+capped.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LINE_TYPES = frozenset(
 )
 """Content types of JSON lines."""
 
-# Where the header says so, or says nothing while bytes come, what cannot be read is a damaged stream.
+# With these content types, or without one, an unreadable body counts as a damaged stream.
 _READ_TYPES = frozenset(("", "text/event-stream", "application/vnd.amazon.eventstream"))
 _LINE_END = re.compile(rb"[\r\n]")
 
@@ -60,7 +60,7 @@ _PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml"))
 _FIELD = re.compile(rb"(?:data|event|id|retry)?:|[{\[]")
 _TITLE = re.compile(r"<(title|h1)\b[^<>]*>([^<]*)<", re.IGNORECASE)
 
-# Not in the standard library: Cloudflare's own, and Anthropic's overload.
+# Statuses that http.HTTPStatus lacks: Cloudflare's, and Anthropic's overload (529).
 _PHRASES = {
     520: "the server behind the proxy gave an unknown error",
     521: "the server behind the proxy is down",
@@ -75,8 +75,9 @@ _PHRASES = {
 
 
 def _decoded(body: bytes) -> str:
-    """``body`` without a byte order mark. The codec for that is written in Python, and wraps what a signal handler
-    raises in the middle of it into another exception.
+    """``body`` without a byte order mark, decoded as UTF-8.
+
+    Not by the codec ``utf-8-sig``: it is written in Python and wraps an exception of a signal handler into another one.
     """
     return body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
@@ -94,7 +95,7 @@ def _json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        # Something may follow, such as an end mark that a proxy adds.
+        # More may follow, such as an end mark from a proxy.
         return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
         pass
@@ -112,7 +113,7 @@ _TEXT_LINE_END = re.compile(r"\r\n|[\r\n]")
 
 
 def _data_of_events(text: str) -> list[str]:
-    """The data of the server-sent events in ``text``; nothing where it holds none, or anything else."""
+    """The data of the server-sent events in ``text``; empty if ``text`` holds anything else."""
     events: list[list[str]] = [[]]
     for line in _TEXT_LINE_END.split(text):
         if not line:
@@ -129,8 +130,7 @@ def _start(body: bytes) -> bytes:
 
 
 def _is_page(content_type: str, body: bytes) -> bool:
-    # Only markup begins with "<": no field, no comment and no JSON does. And some servers call their events
-    # text/html.
+    # Only markup begins with "<": no field, comment or JSON does. Some servers send events as text/html.
     start = _start(body)
     return start.startswith(b"<") or (media_type(content_type) in _PAGE_TYPES and not _FIELD.match(start))
 
@@ -151,10 +151,10 @@ def _phrase(status: int) -> str:
 
 
 def provider_error(status: int, body: bytes, content_type: str = "") -> StreamError:
-    """What an error response says: its ``(type, code, message)``.
+    """The type, code and message of an error response.
 
-    ``body`` is what was read of it and need not be whole. The message is never empty and at most 500 characters
-    long; of a web page it has the title only. Whether a resend could work is not decided here.
+    ``body`` may be the beginning of the whole body. The message is never empty and at most 500 characters long; for a
+    web page it has only the title. This function does not decide whether a resend could work.
     """
     if _is_page(content_type, body):
         return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
@@ -168,7 +168,7 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
     return found or StreamError(None, None, _phrase(status))
 
 
-# The whole message, so that a failure to load is none.
+# Matched against the whole message, so that a failure to load does not match.
 _LOADING = re.compile(
     r"(?:unexpected server status: )?(?:llm server |server is )?loading (?:the )?model\.*"
     r"|(?:the )?model(?: \S{1,200})? is (?:still |currently )?(?:loading|being loaded)\b.{0,200}",
@@ -179,11 +179,11 @@ _LOADING = re.compile(
 def is_loading(body: bytes) -> bool:
     """Whether the body of a 503 says that the server is still loading its model.
 
-    llama.cpp and llamafile do so by the type ``unavailable_error``, and with ``Loading model`` as the message that a
-    proxy may leave of it (server README and source, 2024 to 2026); Hugging Face's containers by an ``estimated_time``
-    beside the error; gateways in front of Ollama's runner in its words. Ollama itself, LM Studio and llama-swap hold
-    the request back meanwhile; vLLM and TGI do not listen yet. KoboldCpp's ``service_unavailable`` is a server that is
-    busy.
+    llama.cpp and llamafile send the type ``unavailable_error`` with the message ``Loading model``; a proxy may pass on
+    only the message (server README and source, 2024 to 2026). Hugging Face's containers send an ``estimated_time``
+    beside the error. Gateways in front of Ollama's runner pass on the runner's message. Ollama itself, LM Studio and
+    llama-swap hold the request back during loading; vLLM and TGI do not listen yet. KoboldCpp's ``service_unavailable``
+    means a busy server.
     """
     document = _json(body)
     if not isinstance(document, dict):
@@ -199,9 +199,10 @@ def is_loading(body: bytes) -> bool:
 
 
 def retry_delay(said: bytes | str) -> float | None:
-    """The seconds after which an error of Google's asks to be retried: the longest ``retryDelay`` of a ``RetryInfo`` in
-    its details, never negative; ``None`` where there is none, or nonsense. ``said`` is the JSON of a body or an event:
-    the error's object, or a list that begins with it.
+    """The delay before a retry that an error of Google's asks for, in seconds, never negative.
+
+    This is the longest ``retryDelay`` of a ``RetryInfo`` in the error's details; ``None`` without a valid one. ``said``
+    is the JSON text of a body or an event: the error's object, or a list that begins with it.
     """
     body = said.encode("utf-8", "replace") if isinstance(said, str) else said
     if b"RetryInfo" not in body:
@@ -220,7 +221,7 @@ def retry_delay(said: bytes | str) -> float | None:
 
 
 def _seconds(duration: object) -> float | None:
-    # protobuf's Duration in JSON: seconds with an "s". Some gateways hand on its two fields.
+    # protobuf's Duration in JSON is seconds with an "s". Some gateways send its two fields instead.
     if isinstance(duration, dict):
         seconds, nanos = _decimal(duration.get("seconds", 0)), _decimal(duration.get("nanos", 0))
         return None if seconds is None or nanos is None else max(0.0, seconds + nanos / 1e9)
@@ -238,17 +239,16 @@ def _decimal(value: object) -> float | None:
 def not_a_stream(
     status: int, content_type: str, first_bytes: bytes, *, dialect: str = "auto", ended: bool = False
 ) -> LLMWatchError | None:
-    """Why a successful response is no event stream, or ``None`` where nothing speaks against it.
+    """Why a successful response is not an event stream; ``None`` if it may be one.
 
-    ``first_bytes`` is what is at hand of the body, up to 64 KiB; with all of it the error inside a JSON body
-    can be told. ``ended``: the body is over, and no event came of it. What the body begins with counts more than what
-    its ``Content-Type`` claims: events never begin with ``<``, ``{`` or ``[``. JSON lines do, so ``{`` is accepted for
+    ``first_bytes`` is the beginning of the body, up to 64 KiB; the error inside a JSON body can be read only from the
+    whole body. ``ended``: the body has ended without an event. The beginning of the body counts more than the
+    ``Content-Type``: events never begin with ``<``, ``{`` or ``[``. JSON lines begin with ``{``, which is accepted for
     ``dialect="ndjson"`` and for the content types of JSON lines.
 
-    Returns :class:`~llmwatch.errors.NotAStream` for a web page, for a JSON document, and for what is of a content type
-    that nothing reads and does not begin like an event; :class:`~llmwatch.errors.ProviderError` where a document is an
-    error. It does not judge error statuses
-    (:func:`provider_error` reads those) and raises nothing.
+    Returns :class:`~llmwatch.errors.NotAStream` for a web page, for a JSON document, and for a body of an unknown
+    content type that does not begin like an event; :class:`~llmwatch.errors.ProviderError` for a document that is an
+    error. Does not handle error statuses (see :func:`provider_error`) and raises nothing.
     """
     if media_type(content_type) == "text/event-stream" and first_bytes.startswith((b"data:", b"event:")):
         return None
@@ -288,8 +288,9 @@ def json_document(status: int) -> NotAStream:
 
 
 def _unread(status: int, content_type: str, first_bytes: bytes, *, ended: bool) -> NotAStream | None:
-    """For a body of a content type that nothing reads, unless it begins like server-sent events all the same. One
-    without a type is known by its end.
+    """The error for a body of an unknown content type that does not begin like server-sent events.
+
+    A body without a content type is judged only once it has ended.
     """
     kind = media_type(content_type)
     if (kind in _READ_TYPES and not (ended and not kind)) or kind in LINE_TYPES:
@@ -317,9 +318,8 @@ def in_stream_error(
 ) -> ProviderError:
     """The exception for an error that came without an error status.
 
-    ``said`` is the JSON that it stood in, which may tell how long to wait, and whether its number stands for something
-    that passes. ``failed``: the answer ended with the word for a failure of the provider, which is no fault of the
-    request.
+    ``said`` is the JSON text of the error, which may state the wait before a retry, and an error number that allows a
+    resend. ``failed``: the finish reason reports a failure of the provider, which the request did not cause.
     """
     names = ", ".join(name for name in (error.type, error.code) if name)
     label = f" ({names})" if names else ""

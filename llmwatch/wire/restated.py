@@ -1,7 +1,7 @@
-"""What was said already, so that a provider that says it again is heard once.
+"""Removing restatements: the text so far, compared with a text that states the whole again.
 
 Some events restate the whole: a message after its deltas, a done event, a completed response. Such an event adds only
-what was missing. Memory stays flat: of a long answer only the end is kept, the rest as a checksum.
+the missing part. Memory is bounded: of a long answer only the end is kept as text, the rest as a checksum.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 __all__ = ["MOST_PIECES", "Said"]
 
 MOST_PIECES = 1024
-"""Pieces that are kept as they are; whoever appends past it calls :meth:`Said.fold`."""
+"""Most pieces kept as text. A caller that appends more must call :meth:`Said.fold`."""
 
 
 class Said(list[str]):
@@ -35,25 +35,25 @@ class Said(list[str]):
 
     @property
     def length(self) -> int:
-        """Characters so far."""
+        """Number of characters so far."""
         return self._folded + sum(map(len, self))
 
     def add(self, piece: str) -> None:
-        """The next piece."""
+        """Append the next piece."""
         if piece:
             self.append(piece)
             if len(self) > MOST_PIECES:
                 self.fold()
 
     def fold(self) -> None:
-        """Turn the pieces into a checksum."""
+        """Replace the pieces by a checksum."""
         text = "".join(self)
         self._folded += len(text)
         self._hash.update(_bytes(text))
         self.clear()
 
     def missing(self, whole: str) -> str | None:
-        """What ``whole`` adds to what was said; ``None`` where it says something else."""
+        """The part of ``whole`` after the text so far; ``None`` if ``whole`` contradicts the text so far."""
         rest = whole
         if self._folded:
             if hashlib.sha256(_bytes(whole[: self._folded])).digest() != self._hash.digest():
@@ -62,18 +62,19 @@ class Said(list[str]):
         said = "".join(self)
         if rest.startswith(said):
             return rest[len(said) :]
-        # Some restate it without the white space around it.
+        # Some providers restate the text without the white space around it.
         return "" if rest.strip() == said.strip() else None
 
     def last(self, piece: str) -> str:
-        """What the last piece of an answer adds, which some servers make of all of it again. After one piece the same
-        once more is the next one.
+        """The new part of the last piece of an answer, which some servers restate as a whole.
+
+        After a single piece, the same text again counts as a new piece.
         """
         missing = self.missing(piece) if self._folded or len(self) > 1 else None
         return piece if missing is None else missing
 
     def take(self, whole: str) -> str | None:
-        """The same, and that was said now too."""
+        """:meth:`missing`, and append the result."""
         rest = self.missing(whole)
         if rest:
             self.add(rest)
@@ -81,5 +82,5 @@ class Said(list[str]):
 
 
 def _bytes(text: str) -> bytes:
-    # A character outside the basic plane may come as two halves.
+    # The two surrogates of a character outside the basic plane may come in separate pieces.
     return text.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
-"""JSON lines or server-sent events: where nothing else says which, the first line of the body does.
+"""Telling JSON lines from server-sent events by the first line of the body.
 
-Lines of server-sent events never begin with ``{``. A body that does is either JSON lines, and then its first
-line is a whole object of a known shape, or a document; that one goes on as server-sent events, has none, and is
-judged at the end.
+Lines of server-sent events never begin with ``{``. A body that begins so is JSON lines if the first line is a complete
+object of a known shape. Otherwise it is a document, which is framed as server-sent events, gives none, and is judged at
+the end.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"[\r\n]")
 
 
-# A first line is looked into up to this size while its end has not come.
+# An unterminated first line is parsed up to this size.
 _MOST_LINE = 64 * 1024
 
 
 def begins_lines(start: bytes) -> bool | None:
-    """Whether a body that begins so is JSON lines of a known shape; ``None`` while that cannot be told."""
+    """Whether a body that begins with ``start`` is JSON lines of a known shape; ``None`` if undecided."""
     found = start.removeprefix(_BOM).lstrip(b"\r\n")
     if not found or _BOM.startswith(start):
         return None
@@ -40,9 +40,9 @@ def begins_lines(start: bytes) -> bool | None:
 
 
 class Sniffer:
-    """Holds the start of a body back until it can be told: up to its first byte for events, its first line else.
+    """Holds back the start of a body until the framing is known: the first byte for events, else a line.
 
-    ``max_line`` bounds what is held; a longer first line is no JSON line.
+    ``max_line`` is the most bytes held back; a longer first line is not a JSON line.
     """
 
     __slots__ = ("_blank", "_held", "_max_line")
@@ -54,11 +54,11 @@ class Sniffer:
 
     @property
     def pending(self) -> int:
-        """Bytes held back, leading line ends aside."""
+        """Number of bytes held back, without leading line ends."""
         return 0 if self._blank and not _BOM.startswith(self._held) else len(self._held)
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes; true once :meth:`lines` can tell."""
+        """Take the next bytes; true once :meth:`lines` can decide."""
         held = self._held
         held += data
         if self._blank:
@@ -67,7 +67,7 @@ class Sniffer:
             start = bytes(held).removeprefix(_BOM)
             found = start.lstrip(b"\r\n")
             if not found:
-                # One line end is as good as many.
+                # One line end is enough to keep.
                 del held[len(held) - len(start) + 1 :]
                 return False
             self._blank = False
@@ -77,9 +77,9 @@ class Sniffer:
         return bool(_LINE_END.search(data)) or len(held) > self._max_line
 
     def take(self) -> bytes:
-        """Everything held back."""
+        """The bytes held back."""
         return bytes(self._held)
 
     def lines(self) -> bool:
-        """Whether these are JSON lines."""
+        """Whether the body is JSON lines."""
         return begins_lines(bytes(self._held) + b"\n") is True

@@ -1,10 +1,9 @@
-"""Tool calls while they are being written.
+"""Tool calls in progress.
 
-A call may come out only when the provider closed it and its arguments are a JSON object. One that was closed without
-any has none to give: its arguments are ``{}``. What closes a call is its own stop or done event, or a finish mark that
-is no cut; an end mark alone closes nothing. An object is asked for
-because the beginning of any other JSON value can be valid by itself (``12`` of ``123``), and no provider calls
-a tool with anything else.
+A call is complete only if the provider closed the call and its arguments are a JSON object. A call that was closed
+without arguments has the arguments ``{}``. A call is closed by its own stop or done event, or by a finish mark that is
+not a cut; an end mark alone closes nothing. The arguments must be an object because the beginning of another JSON value
+can be valid by itself (``12`` of ``123``), and because providers call tools with objects only.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["OpenCalls", "Places", "bare_call", "is_whole", "name_of", "whole_cal
 
 
 def is_whole(arguments: str) -> bool:
-    """Whether these are the arguments of a call, neither empty nor cut."""
+    """Whether ``arguments`` is the JSON text of an object."""
     try:
         return isinstance(json.loads(arguments), dict)
     except (ValueError, RecursionError):
@@ -28,12 +27,12 @@ def is_whole(arguments: str) -> bool:
 
 
 def name_of(said: Sequence[str]) -> str:
-    """The name of a call whose events ``said`` this of it, in order: each time all of it so far, or its next piece."""
+    """The name of a call from the texts in its events: each the name so far, or each the next piece."""
     return said[-1] if all(later.startswith(earlier) for earlier, later in pairwise(said)) else "".join(said)
 
 
-# What the parser misses in a text that goes on there with a character that nothing can mend, and the characters with
-# which a number or a word that is cut short would go on. Any other complaint proves nothing.
+# Messages of the JSON parser that prove a text invalid at the next character, and the characters with which a cut
+# number or word could continue. Any other message proves nothing.
 _MISSED = (
     ("Expecting property name", ""),
     ("Expecting ':'", ""),
@@ -44,7 +43,7 @@ _MISSED = (
 
 
 def _is_beginning(text: str) -> bool:
-    """Whether a JSON value could begin with ``text``, as far as can be told."""
+    """Whether a JSON value may begin with ``text``; true in doubt."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -56,10 +55,10 @@ def _is_beginning(text: str) -> bool:
 
 
 def _restated(fragments: list[str]) -> str | None:
-    """The arguments of which each fragment says all so far; ``None`` where the fragments may be pieces that were cut.
+    """The arguments, if each fragment restates all so far; ``None`` if the fragments may be pieces.
 
-    An object in an object can look so too: ``{"a":`` and ``{"a":1}``. So the pieces together must be something that no
-    object begins with.
+    Pieces can look like restatements (``{"a":`` and ``{"a":1}``), so the concatenation must not be the beginning of an
+    object.
     """
     said = [fragment for fragment in fragments if fragment.strip()]
     if len(said) < 2 or not all(later.startswith(earlier) for earlier, later in pairwise(said)):
@@ -68,13 +67,13 @@ def _restated(fragments: list[str]) -> str | None:
 
 
 def _placed(fragments: list[str]) -> str | None:
-    """The arguments behind an empty object that stood in for them, as proxies of Messages begin a call."""
+    """The arguments after an empty object as placeholder, with which proxies of Messages begin a call."""
     said = [fragment for fragment in fragments if fragment.strip()]
     rest = "".join(said[1:])
     return rest if said and said[0].strip() == "{}" and is_whole(rest) else None
 
 
-# What opens and closes in JSON, and, in a string, what ends or escapes.
+# Quotes and brackets outside a string; quotes and escapes within one.
 _MARKS = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'["\\]')
 
@@ -82,9 +81,9 @@ _IN_STRING = re.compile(r'["\\]')
 class _Arguments:
     """The arguments of one open call.
 
-    Whether they are an object already is asked again and again while they grow. So each character is looked at a fixed
-    number of times: a text that does not end as an object does is none; one that does is parsed; and where that was in
-    vain, it is parsed once more only when its brackets are closed, which ends the matter.
+    ``whole`` is asked repeatedly while the arguments grow, so each character is examined a fixed number of times. A
+    text without a bracket at its end is not an object; else it is parsed. After a failed parse, it is parsed once more
+    only when all brackets are closed, and the second result is final.
     """
 
     __slots__ = ("_depth", "_escaped", "_hopeless", "_quoted", "_scanned", "_tried", "blank", "changed", "fragments")
@@ -92,24 +91,24 @@ class _Arguments:
     def __init__(self) -> None:
         self.fragments: list[str] = []
         self.blank = True
-        """Nothing has come but white space."""
+        """Only white space has come."""
         self.changed = False
-        """Something has come since somebody has looked last whether they are whole."""
-        self._tried = False  # they were parsed, and were no object
-        self._hopeless = False  # and nothing that follows can make them one
+        """A fragment has come since :meth:`OpenCalls.close_whole` examined the arguments last."""
+        self._tried = False  # a parse failed
+        self._hopeless = False  # nothing that follows can make the arguments an object
         self._scanned = 0  # fragments
         self._depth = 0
         self._quoted = False
         self._escaped = False
 
     def add(self, fragment: str) -> None:
-        """The next piece."""
+        """Append the next piece."""
         self.fragments.append(fragment)
         self.blank = self.blank and not fragment.strip()
 
     @property
     def ends_as_object(self) -> bool:
-        """Whether the last of them that is no white space closes a bracket of an object."""
+        """Whether the last character other than white space is ``}``."""
         for fragment in reversed(self.fragments):
             if last := fragment.rstrip()[-1:]:
                 return last == "}"
@@ -117,7 +116,7 @@ class _Arguments:
 
     @property
     def whole(self) -> bool:
-        """Whether they are an object, so that nothing can follow."""
+        """Whether the arguments are a complete object, so that nothing can follow."""
         if self._hopeless or not self.ends_as_object:
             return False
         if self._tried and not self._closed():
@@ -129,7 +128,7 @@ class _Arguments:
         return False
 
     def _closed(self) -> bool:
-        """Whether every bracket is closed, and every string."""
+        """Whether every bracket and every string is closed."""
         for fragment in self.fragments[self._scanned :]:
             self._scan(fragment)
         self._scanned = len(self.fragments)
@@ -150,19 +149,18 @@ class _Arguments:
 
 
 class OpenCalls:
-    """The calls of one attempt that were begun and not closed, by key. What stands in front of a key's first point is
-    its group: the choice, where there are several.
+    """The open calls of one attempt, by key.
 
-    The input of a *custom* tool is free text. To give it a form that can be parsed, and told from a cut one, it
-    comes out as ``{"input": "..."}``.
+    The part of a key before the first dot is the call's group: the choice. The input of a *custom* tool is free text.
+    It is returned as ``{"input": "..."}``, which can be parsed and told from a cut input.
     """
 
     __slots__ = ("_changed", "_closed", "_free", "_groups", "_names", "_open")
 
     def __init__(self) -> None:
         self._open: dict[str, _Arguments] = {}
-        self._groups: dict[str, dict[str, int]] = {}  # the open ones, numbered as they were begun
-        self._changed: dict[str, list[str]] = {}  # those of them that are to be looked at again
+        self._groups: dict[str, dict[str, int]] = {}  # open calls, numbered in the order in which they began
+        self._changed: dict[str, list[str]] = {}  # open calls that close_whole must examine again
         self._names: dict[str, list[str]] = {}
         self._free: set[str] = set()
         self._closed: dict[str, str] = {}
@@ -174,11 +172,11 @@ class OpenCalls:
         return iter(tuple(self._open))
 
     def of(self, group: object) -> tuple[str, ...]:
-        """The open calls of a group, in the order in which they were begun."""
+        """The open calls of a group, in the order in which they began."""
         return tuple(self._groups.get(str(group), ()))
 
     def add(self, key: str, fragment: str = "", *, free: bool = False) -> None:
-        """A piece of the call's arguments; the first one opens it, and says whether its input is free text."""
+        """Add a piece of a call's arguments; the first opens the call, as one with ``free`` text or not."""
         if key not in self._open:
             self._begin(key)
             if free:
@@ -191,7 +189,7 @@ class OpenCalls:
         group[key] = next(reversed(group.values()), -1) + 1
 
     def extend(self, key: str, fragment: str) -> bool:
-        """One more piece of an open call; false where there is none of that key."""
+        """Add a piece to an open call; false if no open call has this key."""
         arguments = self._open.get(key)
         if arguments is None:
             return False
@@ -202,8 +200,9 @@ class OpenCalls:
         return True
 
     def name(self, key: str, said: str | None) -> str | None:
-        """The call's name with what one more event says of it; ``None`` where none did, or where the name that stood
-        when the arguments began would be another one.
+        """The call's name after one more event, which states ``said`` of it.
+
+        ``None`` if no event stated a name, or if ``said`` contradicts the name after the arguments have begun.
         """
         names = self._names.setdefault(key, [])
         if said and (not names or (self.is_empty(key) and key not in self._closed)):
@@ -213,22 +212,22 @@ class OpenCalls:
         return name_of(names) if names else None
 
     def text(self, key: str) -> str:
-        """The call's arguments so far, or all of them once it is closed."""
+        """The call's arguments so far, or all the arguments of a closed call."""
         arguments = self._open.get(key)
         return self._closed.get(key, "") if arguments is None else "".join(arguments.fragments)
 
     def is_whole(self, key: str) -> bool:
-        """Whether the call's arguments are an object already, so that nothing can follow."""
+        """Whether the arguments of an open call are a complete object, so that nothing can follow."""
         arguments = self._open.get(key)
         return arguments is not None and arguments.whole
 
     def is_empty(self, key: str) -> bool:
-        """Whether nothing of the call's arguments came."""
+        """Whether none of the call's arguments have come."""
         arguments = self._open.get(key)
         return not self._closed.get(key, "").strip() if arguments is None else arguments.blank
 
     def close(self, key: str) -> ToolDelta | None:
-        """End the call, as the provider says: the piece that says it is complete, ``None`` where it is cut."""
+        """Close the call on the provider's word; return the completing piece, ``None`` if the call is cut."""
         found = self._open.pop(key, None)
         if found is None:
             return None
@@ -247,7 +246,7 @@ class OpenCalls:
             return ToolDelta(key, complete=True)
         half = arguments[: len(arguments) // 2]
         if arguments == half * 2 and is_whole(half):
-            # They came in pieces and then once more as a whole.
+            # The arguments came in pieces and then once more as a whole.
             return ToolDelta(key, arguments=half, complete=True, whole=True)
         restated = _restated(fragments) or _placed(fragments)
         if restated is not None:
@@ -256,7 +255,7 @@ class OpenCalls:
         return None
 
     def close_unless_half(self, key: str) -> ToolDelta | None:
-        """The same, but a call whose arguments were begun and are no object yet stays open."""
+        """:meth:`close`, but a call with incomplete arguments stays open."""
         arguments = self._open.get(key)
         if arguments is not None and key not in self._free and not (arguments.blank or arguments.ends_as_object):
             return None
@@ -266,13 +265,13 @@ class OpenCalls:
         return closed
 
     def close_if_whole(self, key: str) -> ToolDelta | None:
-        """End the call if its arguments are an object already, so that nothing can follow; else leave it open."""
+        """Close the call if its arguments are a complete object; else leave the call open."""
         if key in self._free or not self.is_whole(key):
             return None
         return self.close(key)
 
     def close_whole(self, group: object) -> tuple[ToolDelta, ...]:
-        """The same for all calls of a group. Looks at those alone of which something has come since the last time."""
+        """:meth:`close_if_whole` for the calls of a group that have changed since the last time."""
         name = str(group)
         numbers = self._groups.get(name, {})
         keys = [key for key in self._changed.pop(name, ()) if key in numbers]
@@ -287,7 +286,7 @@ def _group_of(key: str) -> str:
 
 
 class Places:
-    """Which call stands at a place. Some servers number all of them alike, so that it need not be the one before."""
+    """The latest call at each place. Some servers give all calls of an answer the same place."""
 
     __slots__ = ("_ids", "_keys")
 
@@ -296,11 +295,11 @@ class Places:
         self._keys: dict[str, str] = {}
 
     def at(self, place: str) -> str:
-        """The key of the call that stands there."""
+        """The key of the latest call at ``place``."""
         return self._keys.get(place, place)
 
     def begin(self, place: str, identity: str | None, *, is_open: bool) -> str:
-        """The key of the call that begins there: another one, unless the one before ``is_open`` and has the same id."""
+        """The key of a call that begins at ``place``: a new key, unless the latest is open with the same id."""
         key = self.at(place)
         if key in self._ids and not (is_open and self._ids[key] == identity):
             key = self._keys[place] = f"{place}#{len(self._ids)}"
@@ -309,11 +308,11 @@ class Places:
 
 
 def bare_call(key: str, id: str | None = None, name: str | None = None) -> ToolDelta:
-    """A call that was closed without arguments: it takes none."""
+    """The piece for a call that was closed without arguments."""
     return ToolDelta(key, id, name, "{}", complete=True, whole=True)
 
 
 def whole_call(key: str, id: str | None, name: str | None, arguments: object) -> ToolDelta | None:
-    """A call that the provider gave in one piece: an object, or the JSON text of one. ``None`` where it is neither."""
+    """A call that came in one piece, with an object or its JSON text; ``None`` for other arguments."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return ToolDelta(key, id, name, text, complete=True, whole=True) if is_whole(text) else None

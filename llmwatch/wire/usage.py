@@ -1,4 +1,4 @@
-"""What an answer cost in tokens, in the same words for every provider."""
+"""Token counts of an answer, under the same names for every provider."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 __all__ = ["Usage", "merged"]
 
-# The providers' names, in the order in which they are believed. OpenAI's two APIs and those who speak like them;
-# Anthropic; Google; Ollama; Bedrock, by Converse and beside what it wraps; Cohere; TGI; llama.cpp.
+# The providers' names, in order of precedence. OpenAI's two APIs and compatible servers; Anthropic; Google; Ollama;
+# Bedrock, in Converse and beside wrapped events; Cohere; TGI; llama.cpp.
 _INPUT = (
     "prompt_tokens",
     "input_tokens",
@@ -39,7 +39,7 @@ _CACHED = (
     "cacheReadInputTokenCount",
     "prompt_cache_hit_tokens",
 )
-# Cohere counts by what it bills and by what it reads: the latter is what others call tokens.
+# Cohere counts billed units and tokens; other providers count the latter.
 _INSIDE = (
     "tokens",
     "billed_units",
@@ -52,11 +52,11 @@ _INSIDE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Counts of tokens; ``None`` where the provider gives none. ``provider`` is its own count, in its own words.
+    """Counts of tokens; ``None`` without a count. ``provider`` has the provider's own fields.
 
-    ``input_tokens`` and ``output_tokens`` are as the provider counts them. Whether the former has the cached ones in it
-    differs: Anthropic counts them apart. ``output_tokens`` has the reasoning in it; Google counts that apart, and it is
-    added here. ``total_tokens`` is the provider's, or the sum of the two.
+    ``input_tokens`` is the provider's count. It includes cached tokens, except with Anthropic, which counts these
+    separately. ``output_tokens`` includes reasoning; Google counts reasoning separately, and llmwatch adds it.
+    ``total_tokens`` is the provider's count, or else the sum of the two.
     """
 
     input_tokens: int | None = None
@@ -68,7 +68,7 @@ class Usage:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Usage:
-        """The provider's count in these words."""
+        """The counts in a provider's fields ``said``."""
         given, spent = _count(said, _INPUT), _count(said, _OUTPUT)
         reasoning = _count(said, _REASONING)
         if "thoughtsTokenCount" in said and reasoning is not None:
@@ -87,7 +87,7 @@ class Usage:
 
 
 def merged(before: Mapping[str, Any] | None, said: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One count after another: Anthropic counts the prompt at the start and the answer at the end."""
+    """``said`` over ``before``: Anthropic counts the prompt at the start and the answer at the end."""
     return {**(before or {}), **{name: value for name, value in said.items() if value is not None}}
 
 
