@@ -1,4 +1,4 @@
-"""What a body says: model call, streaming, prompt size, reasoning, tools, choices, what must not be repeated."""
+"""Reading a request's body: model call, streaming, prompt size, reasoning, tools, choices, secrets."""
 
 from llmwatch.payload.choices import asks_nothing, choices_asked, pieces_asked
 from llmwatch.payload.confidential import prompt_texts, secrets_in

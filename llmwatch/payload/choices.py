@@ -1,4 +1,4 @@
-"""How many answers a request asks for at once, and whether it asks for them in pieces."""
+"""The number of answers that a request asks for, and whether the request asks for pieces."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["asks_nothing", "choices_asked", "pieces_asked"]
 
 
 def choices_asked(body: object) -> int:
-    """The number of choices, or candidates, that the parsed ``body`` of a request asks for; 1 where it does not say.
+    """The number of choices (candidates) that the parsed ``body`` of a request asks for; 1 by default.
 
-    OpenAI's ``n``, times the prompts where the older completions are given a list of them, Gemini's
-    ``candidateCount``, and DashScope's ``n`` among its ``parameters``.
+    Read from OpenAI's ``n``, Gemini's ``candidateCount`` and DashScope's ``parameters.n``. For the older completions
+    with a list of prompts, the number is multiplied by the number of prompts.
     """
     if not isinstance(body, Mapping):
         return 1
@@ -25,25 +25,25 @@ def choices_asked(body: object) -> int:
             choices *= asked
     prompt = body.get("prompt")
     if isinstance(prompt, (list, tuple)) and not all(type(piece) is int for piece in prompt):
-        # A list of numbers is one prompt, in tokens.
+        # A list of numbers is one prompt as tokens.
         choices *= len(prompt)
     return choices
 
 
 def pieces_asked(body: object) -> bool:
-    """Whether the parsed ``body`` asks for pieces where its provider may say everything so far with each event.
+    """Whether the parsed ``body`` asks for pieces of a provider that may restate the answer each time.
 
-    DashScope's ``incremental_output`` among its ``parameters``. False says nothing: some of its models send pieces all
-    the same.
+    True for DashScope's ``parameters.incremental_output``. False proves nothing: some models of DashScope send pieces
+    anyway.
     """
     parameters = body.get("parameters") if isinstance(body, Mapping) else None
     return isinstance(parameters, Mapping) and parameters.get("incremental_output") is True
 
 
 def asks_nothing(body: object) -> bool:
-    """Whether the parsed ``body`` has no prompt and no messages: Ollama loads the model then, or unloads it.
+    """Whether the parsed ``body`` has no prompt and no messages, so that Ollama only loads a model.
 
-    False where the body is not known.
+    False for an unknown body.
     """
     if not isinstance(body, Mapping):
         return False

@@ -1,7 +1,7 @@
-"""What of a request's body must not be repeated: its prompt, the names of its tools, and credentials.
+"""The confidential parts of a request's body: the prompt, the names of tools, and credentials.
 
-An error in the provider's own words may quote any of it. :mod:`llmwatch.redaction` takes out of the words what this
-module finds in the body.
+A provider's error may quote any of these. :mod:`llmwatch.redaction` removes from the error what this module finds in
+the body.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["MOST_PROMPT", "PROMPT_FIELDS", "prompt_texts", "secrets_in"]
 # -- the prompt --------------------------------------------------------------
 
 MOST_PROMPT = 64 * 1024
-"""Characters of the prompt that are compared, from its beginning and as many from its end."""
+"""Characters of the prompt that are compared, from the beginning, and the same number from the end."""
 
-# In the words of OpenAI, Anthropic, Google, Ollama and Cohere; in front, since the search is bounded.
+# Names of OpenAI, Anthropic, Google, Ollama and Cohere. These come first, since the search is bounded.
 _COMMON = (
     "messages",
     "input",
@@ -42,28 +42,28 @@ PROMPT_FIELDS = (
     *_COMMON,
     *dict.fromkeys(name for row in ENDPOINTS for name in row.prompts if name.partition(".")[0] not in _COMMON),
 )
-"""Fields of a request's body that hold what a person or a program asked, with dots where they are nested: those that
-the providers document (:mod:`llmwatch.payload.endpoints`), and those beside them."""
+"""Fields of a request's body that hold the prompt, with dots for nested fields.
+
+These are the common fields, and the fields that the providers document (:mod:`llmwatch.payload.endpoints`).
+"""
 
 _DESCRIBED = ("tools", "functions")
-"""Fields in which the descriptions are words of the program."""
+"""Fields whose descriptions are part of the prompt."""
 
-# Names that the provider gives, or gave: they are in the prompt's fields, and no prompt.
+# Fields within the prompt whose values are the provider's names and not part of the prompt.
 _STRUCTURE = frozenset(
     ("role", "type", "id", "call_id", "tool_call_id", "tool_use_id", "status", "media_type", "mime_type", "mimeType")
 )
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/+-]*")
 _MOST_VALUES = 20_000
 
-# Pictures and sound are no words, and would use up what is compared.
+# Payloads of pictures and sound are left out: they are not words, and would use up MOST_PROMPT.
 _LEAST_PAYLOAD = 1024
 _PAYLOAD = re.compile(r"(?:data:[a-z0-9.+/-]{1,80}[;,]|[A-Za-z0-9+/_-]{256})")
 
 
 def prompt_texts(body: object) -> Iterator[str]:
-    """The texts of the prompt in ``body``, as far as they are compared: 64 KiB from either end, pieces of those that
-    reach beyond. Payloads of pictures and the like are left out.
-    """
+    """The texts of the prompt in ``body``: the first and the last 64 KiB, without pictures and sound."""
     if not isinstance(body, Mapping):
         return
     complete = yield from _texts(body, backwards=False)
@@ -72,8 +72,8 @@ def prompt_texts(body: object) -> Iterator[str]:
 
 
 def _texts(body: Mapping[Any, Any], *, backwards: bool) -> Generator[str, None, bool]:
-    """The texts from one end; whether these are all of them."""
-    # By hand: a body may be nested more deeply than functions can be called.
+    """Yield the texts from one end. Return whether these were all texts."""
+    # A stack instead of recursion: a body may be nested more deeply than the interpreter allows calls.
     todo: list[tuple[Any, str, bool]] = [
         (field_of(body, name), name.rpartition(".")[2], name in _DESCRIBED) for name in (*_DESCRIBED, *PROMPT_FIELDS)
     ]
@@ -93,7 +93,7 @@ def _texts(body: Mapping[Any, Any], *, backwards: bool) -> Generator[str, None, 
             inner = [(one, str(key), tools) for key, one in list(value.items())]
             todo += inner if backwards else inner[::-1]
         elif isinstance(value, (list, tuple)):
-            # Its elements go by its own name. A list of tokens can be as long as a book.
+            # The elements take the name of the list. The number is capped because a list of tokens may be very long.
             some = value[-_MOST_VALUES:] if backwards else value[_MOST_VALUES - 1 :: -1]
             todo += [(one, name, tools) for one in some]
     return left >= 0
@@ -115,7 +115,7 @@ _NAMES = frozenset(("name", "serverlabel", "allowedtools", "toolnames", "allowed
 _CREDENTIAL = re.compile(
     r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_)key$|api-?_?key"
 )
-# What a tool is for and what it takes: it is long, and its names are those of fields.
+# Fields that describe a tool's purpose and parameters: they are long, and the names in them are names of fields.
 _NOT_LOOKED_INTO = frozenset(
     (
         "description",
@@ -127,13 +127,14 @@ _NOT_LOOKED_INTO = frozenset(
         "inputexamples",
     )
 )
-# A tool of any other type is the provider's own, and so is its name.
+# Types of tools that the caller names. A tool of any other type has the provider's name.
 _TYPES = frozenset(("function", "custom", "namespace", "tool", "mcp", "mcp_toolset", "url", "allowed_tools"))
 
 
 def secrets_in(body: object) -> Iterator[str]:
-    """The names of tools, the credentials of servers and data, and the names of people in ``body``, the parsed JSON
-    body of a request. At most 4,000 values are looked at.
+    """The names of tools, the credentials of servers and data, and the names of users in ``body``.
+
+    ``body`` is the parsed JSON body of a request. At most 4,000 values are examined.
     """
     if not isinstance(body, Mapping):
         return
@@ -141,7 +142,8 @@ def secrets_in(body: object) -> Iterator[str]:
         value = body.get(name)
         if isinstance(value, str):
             yield value
-    # By hand: a body may be nested more deeply than functions can be called. With each value goes what its key says.
+    # A stack instead of recursion: a body may be nested more deeply than the interpreter allows calls. Each value is
+    # kept with the kind that its key gives it.
     todo: list[tuple[Any, str]] = [
         (body[name], "data" if field.data else "")
         for name, field in reversed(TOOL_FIELDS.items())

@@ -1,14 +1,13 @@
-"""The documented paths of the providers' HTTP interfaces, and what the body of a request to each says: one table.
+"""The table of the providers' documented HTTP methods: paths, and fields of the request's body.
 
-A row is one method of one interface. It says where the body holds the prompt and the model's name, what else shows that
-the request is for a model, and how a stream is asked for. Whether a request is a model call
-(:mod:`llmwatch.payload.modelcalls`) and whether it streams (:mod:`llmwatch.payload.streaming`) are both read from it.
+A row describes one method: the fields with the prompt and the model's name, other evidence of a model call, and how the
+request asks for a stream. :mod:`llmwatch.payload.modelcalls` and :mod:`llmwatch.payload.streaming` use the table.
 
-A path ends as the row says. Words such as ``generate`` and ``completions`` stand in the paths of many other backends:
-there the body has to hold what only a model is given (``needs``). A server of one model is asked without its name:
-there a setting of the generation shows what the request is for (``instead``). ``seed``, ``stop``, ``max_length`` and
-the like are no such settings, because orders have fields of these names. A field counts only if it holds the type that
-is documented.
+A row matches the end of a path. Other backends use words such as ``generate`` and ``completions`` in their paths too:
+there the body must hold a setting that only models take (``needs``). A request to a server of one model may lack the
+model's name: there a setting of the generation is evidence (``instead``). Fields such as ``seed``, ``stop`` and
+``max_length`` are not evidence, because orders have fields of these names. A field counts only with a value of the
+documented type.
 
 Sources: the providers' API references, and the requests of their own packages: cohere 4.57, dashscope 2.0,
 huggingface_hub 2.4, nlpcloud 1.1, qianfan 0.4, tencentcloud-sdk-python-hunyuan 3.1, together 0.2, zhipuai 1.0.
@@ -27,8 +26,10 @@ __all__ = ["ENDPOINTS", "Endpoint", "Prompt", "Streams", "endpoints_at", "field_
 
 
 class Streams(Enum):
-    """When a method answers with a stream. ``ASKED``: where the body's field for it is true; ``ALWAYS``: its path says
-    so; ``UNLESS_TOLD``: where that field is not false.
+    """When a method answers with a stream.
+
+    ``ASKED``: if the body's field for it is true; ``ALWAYS``: for every request; ``UNLESS_TOLD``: unless that field is
+    false.
     """
 
     ASKED = "asked"
@@ -37,8 +38,9 @@ class Streams(Enum):
 
 
 class Prompt(Enum):
-    """What a prompt is that is no conversation. ``TEXT``: one text; ``ITEMS``: a list of objects; ``ANY``: these, and
-    lists of texts or tokens.
+    """The form of a prompt that is not a conversation.
+
+    ``TEXT``: one text; ``ITEMS``: a list of objects; ``ANY``: either, or a list of texts or tokens.
     """
 
     ANY = "any"
@@ -48,17 +50,17 @@ class Prompt(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One documented method. Fields of the body are named with dots where they are nested.
+    """One documented method. Names of nested fields have dots.
 
-    * ``path``: a regular expression that the URL's path, without a slash at its end, ends with. Its group ``model`` is
-      the model's name, where that stands in the path.
-    * ``prompts``: one of these fields holds the prompt, and ``prompt`` is what stands there.
-    * ``model``: the fields that name the model; ``names``: a regular expression of its name, from the first letter on.
-    * ``instead``: one of these fields shows as much where no model is named.
-    * ``needs``: one of these fields has to be there whether a model is named or not; none if empty.
-    * ``speakers``: whether a conversation has to say who speaks; ``empty``: whether it may have no turns, which is so
-      only where no other backend has such a path.
-    * ``stream``: the field that asks for a stream; ``streams``: what it does.
+    * ``path``: a regular expression for the end of the URL's path (without a trailing slash). The group ``model`` is
+      the model's name in the path, if any.
+    * ``prompts``: fields of which one holds the prompt; ``prompt``: the form of the prompt.
+    * ``model``: fields that name the model; ``names``: a regular expression for the start of the model's name.
+    * ``instead``: fields of which one is evidence enough without a model's name.
+    * ``needs``: fields of which one is required, with or without a model's name; empty for no requirement.
+    * ``speakers``: whether a conversation must have a known role; ``empty``: whether a conversation may have no turns,
+      allowed only for paths that no other backend has.
+    * ``stream``: the field that asks for a stream; ``streams``: when the method streams.
     """
 
     path: str
@@ -75,24 +77,24 @@ class Endpoint:
 
     @property
     def prompt_fields(self) -> frozenset[str]:
-        """The names of the fields at the top of the body that hold the prompt, or what holds it."""
+        """The top-level fields of the body that hold the prompt, directly or nested."""
         return frozenset(name.partition(".")[0] for name in self.prompts)
 
     def model_in(self, path: str) -> str:
-        """The model that ``path`` names, else ``""``."""
+        """The model in ``path``, else ``""``."""
         found = _compiled(self.path).search(path)
         return (found.groupdict().get("model") or "") if found is not None else ""
 
     def may_name(self, model: object) -> bool:
-        """Whether ``model`` is a name that a model may have here."""
+        """Whether ``model`` may be the name of a model of this method."""
         return isinstance(model, str) and bool(model) and _compiled(self.names).match(model) is not None
 
     def fits(self, path: str) -> bool:
-        """Whether ``path``, without a slash at its end, is one of this method."""
+        """Whether ``path`` (without a trailing slash) is a path of this method."""
         return _compiled(self.path).search(path) is not None
 
 
-# What only a model is given: how it is to sample, and how much. By the type that is documented.
+# Settings that only models take: sampling and length. By documented type.
 _NUMBERS = (
     *("temperature", "top_p", "top_k", "min_p", "typical_p", "n_predict", "max_tokens", "max_completion_tokens"),
     *("max_output_tokens", "max_new_tokens", "maximum_tokens", "max_tokens_to_sample", "max_gen_len"),
@@ -110,20 +112,20 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "tools": (list,),
     "previous_response_id": (str,),
 }
-# Keys that Cohere's own package sends with each chat, whatever they hold.
+# Fields that Cohere's package sends with each chat, with any value.
 _COHERE = ("chat_history", "preamble", "prompt_truncation", "citation_quality", "search_queries_only", "raw_prompting")
 
 _V = r"/v\d[a-z0-9]*"
 _DEPLOYMENT = r"/(?:deployments|engines)/(?P<model>[^/]+)"
 _OPENED = r"/(?:openai/deployments|v\d[a-z0-9]*/engines)/(?P<model>[^/]+)"
 _MODEL = r"/(?P<model>[^/]+)"
-# ``vendor.model``, with a region before it, or an ARN.
+# ``vendor.model``, with or without a region in front, or an ARN.
 _BEDROCK_NAME = r"(?:[a-z][a-z0-9-]*\.)+\S|arn(?::|%3[Aa])aws"
 _BEDROCK_COHERE = r"(?:[a-z]+\.)?cohere\."
 _COHERE_NAME = r"command|c4ai|aya"
 
 _OPENAI = (
-    # Also Azure, Mistral, DeepSeek, zhipu v4, vLLM, llama.cpp and the many that are compatible.
+    # Also Azure, Mistral, DeepSeek, zhipu v4, vLLM, llama.cpp and other compatible servers.
     Endpoint(path=rf"(?:{_DEPLOYMENT})?/chat/completions$", prompts=("messages",), instead=_ASKED, empty=True),
     Endpoint(path=r"/agents/completions$", prompts=("messages",), model=("agent_id",)),
     Endpoint(
@@ -147,7 +149,7 @@ _OPENAI = (
     Endpoint(path=rf"(?:{_V}|{_DEPLOYMENT})/images?/generations$", prompts=("prompt",)),
 )
 _ANTHROPIC = (
-    # Messages with roles are a conversation as anywhere.
+    # Messages with roles are recognised at any URL.
     Endpoint(path=rf"{_V}/complete$", prompts=("prompt",), needs=("max_tokens_to_sample",)),
 )
 _GOOGLE = (
@@ -160,7 +162,7 @@ _GOOGLE = (
     ),
     Endpoint(path=r"/(?P<model>[^/:]+):embedContent$", prompts=("content",)),
     Endpoint(path=r"/(?P<model>[^/:]+):batchEmbedContents$", prompts=("requests",)),
-    # Vertex: the models of other makes, and its older interface.
+    # Vertex: models of other vendors, and the older interface.
     Endpoint(path=r"/publishers/[^/]+/models/(?P<model>[^/:]+):rawPredict$", prompts=("messages", "prompt")),
     Endpoint(path=r"/(?P<model>[^/:]+):streamRawPredict$", prompts=("messages", "prompt"), streams=Streams.ALWAYS),
     Endpoint(path=r"/publishers/[^/]+/models/(?P<model>[^/:]+):predict$", prompts=("instances",)),
@@ -256,7 +258,7 @@ _SELF_HOSTED = (
     Endpoint(path=r"/worker_generate_stream$", prompts=("prompt",), streams=Streams.ALWAYS),
 )
 _CLOUDS = (
-    # Databricks and MLflow, SageMaker, and their containers; messages with roles are a conversation as anywhere
+    # Databricks and MLflow, SageMaker, and their containers; messages with roles are recognised at any URL
     Endpoint(path=rf"/serving-endpoints{_MODEL}/invocations$", prompts=("prompt", "input")),
     Endpoint(path=rf"/(?:endpoints|gateway){_MODEL}/invocations$", prompts=("prompt",), needs=_SAMPLING),
     Endpoint(path=rf"/endpoints{_MODEL}/invocations$", prompts=("inputs",), prompt=Prompt.TEXT, needs=_PARAMETERS),
@@ -307,7 +309,7 @@ _CLOUDS = (
     Endpoint(path=r"/cortex/inference:complete$", prompts=("messages", "prompt"), speakers=False),
 )
 _OTHERS = (
-    # Cohere, whose chat has a model of its own where none is named
+    # Cohere, whose chat has a default model
     Endpoint(path=r"(?:/v1|^)/chat$", prompts=("message",), names=_COHERE_NAME, instead=_COHERE),
     Endpoint(
         path=r"/v1/generate$",
@@ -375,19 +377,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_CLOUDS,
     *_OTHERS,
 )
-"""Every documented method that is known. Several may share a path: the body tells them apart."""
+"""Every known method. Methods that share a path are told apart by the body."""
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # At the first call, because importing must stay quick.
+    # Compiled at the first call, to keep the import fast.
     return re.compile(pattern)
 
 
 def endpoints_at(url: str) -> tuple[tuple[Endpoint, str], ...]:
-    """The documented methods that ``url`` may be one of, each with the model that the URL names or ``""``. A URL that
-    cannot be read is one of none.
-    """
+    """The methods whose path fits ``url``, each with the model in the URL or ``""``."""
     try:
         path = urlsplit(url).path.rstrip("/")
     except ValueError:
@@ -397,12 +397,12 @@ def endpoints_at(url: str) -> tuple[tuple[Endpoint, str], ...]:
 
 @lru_cache(maxsize=64)
 def _at(path: str) -> tuple[tuple[Endpoint, str], ...]:
-    # A program asks at few paths, and at each of them again and again.
+    # A program uses few paths, each many times.
     return tuple((endpoint, endpoint.model_in(path)) for endpoint in ENDPOINTS if endpoint.fits(path))
 
 
 def field_of(body: Mapping[str, object], name: str) -> object:
-    """What stands in the field ``name``, with dots where it is nested; ``None`` if it is not there."""
+    """The value of the field ``name`` (with dots if nested); ``None`` if missing."""
     value: object = body
     for key in name.split("."):
         if not isinstance(value, Mapping):
@@ -412,8 +412,9 @@ def field_of(body: Mapping[str, object], name: str) -> object:
 
 
 def is_set(body: Mapping[str, object], names: Iterable[str]) -> bool:
-    """Whether one of the fields ``names`` is there with a value of the type that is documented for it, where that is
-    known. ``null`` is one, because some packages send all of their fields.
+    """Whether one of the fields ``names`` is present with a value of the documented type, if known.
+
+    ``null`` counts as a valid value, because some packages send all of their fields.
     """
     for name in names:
         outer, _, inner = name.rpartition(".")

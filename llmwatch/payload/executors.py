@@ -1,14 +1,14 @@
-"""Who executes a tool, by the type that requests and answers name it with.
+"""The executor of a tool, by the tool's type in requests and answers.
 
-* *Caller*: the model only asks for such a call, and the caller carries it out after the answer: functions, custom
-  tools, and the provider-defined ones that are carried out by the caller and touch only what it keeps for the model
-  (``apply_patch``, ``text_editor``, ``memory``).
-* *Provider, read-only*: the provider runs them, and they read or compute in a sandbox: search, fetch, retrieval, code
-  execution, image generation.
-* *Provider, other*: what may reach the outside: MCP servers and connectors, computer use, shells. Some makes of the
-  last two are carried out by the caller, others inside a container or by a gateway, under the same names; they are
-  counted here without a further look, since to take the one for the other could run a command twice.
-* *Unknown*: every type that is not listed. Nothing is known in its favour.
+* *Caller*: the model asks for a call, and the caller carries the call out after the answer: functions, custom tools,
+  and the provider-defined tools that the caller executes and that change only data kept for the model (``apply_patch``,
+  ``text_editor``, ``memory``).
+* *Provider, read-only*: the provider runs the tool, which reads, or computes in a sandbox: search, fetch, retrieval,
+  code execution, image generation.
+* *Provider, other*: the tool may act outside the provider: MCP servers and connectors, computer use, shells. Some
+  variants of the last two run at the caller, others in a container or at a gateway, under the same names. All count as
+  *other*, since a wrong guess could run a command twice.
+* *Unknown*: every type that is not listed, treated as if it may act.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["CALLER", "OTHER", "READ_ONLY", "UNKNOWN", "executor_of", "may_act"]
 
 CALLER, READ_ONLY, OTHER, UNKNOWN = "caller", "provider_read_only", "provider_other", "unknown"
 
-# "type" of an entry of "tools" in the OpenAI, Anthropic and compatible shapes, without "_preview" and a version at the
-# end.
+# Values of "type" in "tools" in the OpenAI, Anthropic and compatible interfaces, without "_preview" and version
+# suffixes.
 _TYPES = {
     "function": CALLER,
     "custom": CALLER,
@@ -50,10 +50,10 @@ _VERSION = re.compile(r"(?:[_-]preview)?(?:[_-]\d{4,8}(?:[_-]\d{2}){0,2})?$")
 
 
 def executor_of(kind: object) -> str:
-    """Who executes a tool of this type; ``UNKNOWN`` for what is no text."""
+    """The executor of a tool of the type ``kind``; ``UNKNOWN`` for a value that is not text."""
     return _TYPES.get(_VERSION.sub("", kind), UNKNOWN) if isinstance(kind, str) else UNKNOWN
 
 
 def may_act(kind: object) -> bool:
-    """Whether the provider may do something outside with a tool of this type: what is not known counts."""
+    """Whether a tool of the type ``kind`` may act outside the provider. Unknown types count as such."""
     return executor_of(kind) in (OTHER, UNKNOWN)

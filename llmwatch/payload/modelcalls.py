@@ -1,17 +1,16 @@
-"""Is a request a call of a model? For the entry points through which everything goes, the script's other requests too.
+"""Deciding whether a request is a model call, for entry points that also carry other requests.
 
-The rule: a POST with a JSON object for a body that
+A model call is a POST with a JSON object as its body that
 
-* goes to a documented path of a provider (:mod:`llmwatch.payload.endpoints`), names a model, in the body or in the URL,
-  and holds a prompt in the field that is documented for that path; or
-* goes anywhere, names a model, and holds a conversation whose turns say who speaks, in the roles that models know, and
-  no answer to it.
+* goes to a documented path of a provider (:mod:`llmwatch.payload.endpoints`), names a model in the body or the URL, and
+  holds a prompt in a field that is documented for that path; or
+* goes to any URL, names a model, and holds a conversation with a known role in a turn, and no answer.
 
-What a user has registered goes first.
+The user's registrations take precedence.
 
-The rule is narrow on purpose: a request that is taken for a model's is sent again after a failure, which an order must
-never be. A model's request that it misses is sent once, and can be registered. So are agents and workflows, which act,
-and speech, which is played while it comes.
+The rule is narrow on purpose: a model call is sent again after a failure, and an order must never be. A model call that
+the rule misses is sent once, and its URL can be registered. Agents and workflows, which act, and speech, which is
+played while it comes, are not model calls by this rule.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ from llmwatch.payload.reasoning import compiled_pattern, model_of
 __all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-"""Methods that HTTP (RFC 9110, 9.2.2) defines as the same whether they are sent once or more often."""
+"""The idempotent methods of HTTP (RFC 9110, 9.2.2)."""
 
-# Fields that hold a prompt at most paths, and at those that a user registers.
+# Fields that hold a prompt at most paths, and at paths that a user registers.
 _COMMON = frozenset(("messages", "Messages", "prompt", "input", "inputs", "contents", "system", "instructions"))
-# Fields that hold a conversation, wherever the request goes.
+# Fields that hold a conversation, for any URL.
 _CONVERSATIONS = ("messages", "input", "contents", "Messages")
-# Of these, those that never hold plain text.
+# The fields of a conversation that never hold plain text.
 _TURNS = frozenset({"messages", "contents", "Messages"})
 _ROLES = frozenset(
     ("system", "developer", "user", "human", "assistant", "model", "chatbot", "bot", "ai", "tool", "function")
 )
-# Fields that name the model, wherever the request goes.
+# Fields that name the model, for any URL.
 _NAMES = ("model", "model_id", "Model")
-# Where a turn says something.
+# Fields with the content of a turn.
 _SAID = frozenset({"content", "Content", "parts", "text", "tool_calls", "tool_call_id"})
 
-# What a call's answer holds: a body with one of these tells of a call that is over, to a log or a ledger.
+# Fields of an answer: a body with one of these reports a finished call, for example to a log.
 _ANSWERS = frozenset({"output", "choices", "completion"})
 
 _registered: tuple[tuple[re.Pattern[str], bool], ...] = ()
@@ -53,14 +52,13 @@ renew_in_child(globals(), "_registering", threading.Lock)
 
 
 def register_model_url(pattern: str, *, model: bool = True) -> None:
-    """Have requests whose URL matches ``pattern`` treated as calls of a model, or, with ``model=False``, never so; in
-    this process, from the next call on.
+    """Treat requests whose URL matches ``pattern`` as model calls, or never so with ``model=False``.
 
-    ``pattern`` is a regular expression, searched anywhere in the URL without its query, and without regard to case. The
-    latest registration that matches decides. A request that is treated as a model call gets the limits of one, is read
-    as one, and is sent again where that is safe, whatever its method; any other is only watched for silence, and sent
-    again only if its method is idempotent. Raises :class:`~llmwatch.errors.ConfigError` for a pattern that is empty or
-    cannot be compiled.
+    The registration holds in this process, from the next call on. ``pattern`` is a regular expression, searched in the
+    URL without query and user info, ignoring case. The latest matching registration decides. A model call gets the
+    limits of a model call, is decoded, and is sent again if that is safe, whatever its method. Any other request is
+    only watched for silence, and is sent again only if its method is idempotent. Raises
+    :class:`~llmwatch.errors.ConfigError` for a pattern that matches the empty text or cannot be compiled.
     """
     global _registered
     compiled = compiled_pattern(pattern, "URL, the empty one")
@@ -70,7 +68,7 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
 
 
 def is_model_call(method: str, url: str, body: object) -> bool:
-    """Whether a request goes to a model. ``body`` is the parsed JSON, ``None`` if it is none or not known."""
+    """Whether a request is a model call. ``body`` is the parsed JSON, ``None`` if unknown or not JSON."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -90,7 +88,7 @@ def is_model_call(method: str, url: str, body: object) -> bool:
 
 
 def may_hold_prompt(body: bytes | str, url: str = "") -> bool:
-    """Whether a body that was not parsed may be that of a model call: a quick look, which says yes too often."""
+    """Whether an unparsed body may belong to a model call: a quick test with false positives."""
     names = _COMMON.union(*(endpoint.prompt_fields for endpoint, _ in endpoints_at(url)))
     if isinstance(body, bytes):
         return any(f'"{name}"'.encode() in body for name in names)
@@ -98,7 +96,7 @@ def may_hold_prompt(body: bytes | str, url: str = "") -> bool:
 
 
 def _asks(endpoint: Endpoint, named: str, body: Mapping[str, object]) -> bool:
-    """Whether ``body`` is what ``endpoint`` documents. ``named`` is the model in the URL."""
+    """Whether ``body`` fits the documentation of ``endpoint``. ``named`` is the model in the URL."""
     if not any(_is_prompt(endpoint, name, field_of(body, name)) for name in endpoint.prompts):
         return False
     if endpoint.needs and not is_set(body, endpoint.needs):
@@ -112,9 +110,7 @@ def _is_name(value: object) -> bool:
 
 
 def _is_prompt(endpoint: Endpoint, field: str, value: object) -> bool:
-    """Whether ``value`` may stand in the documented ``field``: a conversation, or text, or a list of texts, tokens or
-    parts.
-    """
+    """Whether ``value`` fits the documented ``field``: conversation, text, or a list."""
     name = field.rpartition(".")[2]
     if name in _TURNS:
         if not isinstance(value, list):
@@ -137,7 +133,7 @@ def _is_prompt(endpoint: Endpoint, field: str, value: object) -> bool:
 
 
 def _is_conversation(turns: object) -> bool:
-    """Whether it is a list of turns, one of which says something in a role that models know."""
+    """Whether ``turns`` is a list with a turn that has content and a known role."""
     return isinstance(turns, list) and any(
         isinstance(turn, Mapping) and _speaks(turn) and turn.keys() & _SAID for turn in turns
     )

@@ -1,4 +1,4 @@
-"""How large is a prompt, roughly?"""
+"""Estimating the size of a prompt."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from typing import Any
 __all__ = ["BYTES_PER_TOKEN", "SMALLEST_GROWTH", "base64_bytes", "growth", "prompt_tokens"]
 
 BYTES_PER_TOKEN = 4
-"""The usual rule of thumb for English text; other scripts come out higher, which errs on the patient side."""
+"""The usual rule of thumb for English text. Other scripts give higher estimates, and so longer limits."""
 
 GROWTH_PER_THOUSAND = 3.5
-"""Seconds of patience for each 1,000 tokens of prompt. The longest healthy call reported of a hosted model answered
-after 564 s with 130,000 tokens; 3 s for each thousand on top of 120 s would have killed it at 510 s."""
+"""Seconds that each 1,000 tokens of prompt add to a default limit.
+
+The longest healthy call reported for a hosted model had 130,000 tokens and answered after 564 s; 3 s for each 1,000
+tokens on top of 120 s would have killed it at 510 s.
+"""
 
 MOST_GROWTH = 1800.0
-"""Seconds that the size of a prompt can add at most."""
+"""Maximum number of seconds that the size of a prompt adds."""
 
 SMALLEST_GROWTH = 1000 * BYTES_PER_TOKEN
-"""Bytes of a body below which no limit grows."""
+"""Size of a body, in bytes, below which no limit grows."""
 
-# Bounds of the search for base64. What it does not reach counts as text: a longer limit, never a shorter one.
+# Bounds of the search for base64. Base64 that the search misses counts as text, which makes a limit longer.
 _MOST_NODES = 50_000
 _SHORTEST = 1024
 _SAMPLE = 128
 
 _ALPHABET = re.compile(r"[A-Za-z0-9+/_=\r\n-]+")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-# The names that stand next to "data" where a provider takes a payload: Anthropic, Gemini (two spellings), OpenAI audio.
+# Fields beside "data" in an object with a payload: Anthropic, Gemini (two spellings), OpenAI audio.
 _BESIDE_DATA = ("media_type", "mimeType", "mime_type", "format")
 
 
 def prompt_tokens(body: object, body_bytes: int) -> int:
-    """The estimated prompt of a request, in tokens: its bytes without base64 payloads, divided by four.
+    """The estimated size of a request's prompt in tokens: bytes without base64 payloads, divided by four.
 
-    ``body`` is the parsed JSON, or ``None`` where it is not known; ``body_bytes`` is the length of the body as sent. An
-    image or a document in base64 costs a provider far less than its bytes suggest, so it is left out. This is no
+    ``body`` is the parsed JSON, ``None`` if unknown; ``body_bytes`` is the length of the body as sent. Images and
+    documents in base64 are left out, because they cost a provider far less than their size suggests. This is not a
     tokenizer.
     """
     if body_bytes >= _SHORTEST:
@@ -44,16 +47,16 @@ def prompt_tokens(body: object, body_bytes: int) -> int:
 
 
 def growth(tokens: int) -> float:
-    """The seconds that a default limit grows by for a prompt of ``tokens``: 3.5 for every full 1,000, 1,800 at most."""
+    """Seconds that ``tokens`` add to a default limit: 3.5 for every full 1,000, at most 1,800."""
     return min(MOST_GROWTH, GROWTH_PER_THOUSAND * (tokens // 1000))
 
 
 def base64_bytes(body: object) -> int:
-    """The length of the base64 payloads in a parsed JSON ``body``.
+    """The total length of the base64 payloads in a parsed JSON ``body``.
 
-    Found are data URLs, the ``data`` beside a media type, and other long strings that read like base64: its alphabet,
-    with digits and both cases, at the start, in the middle and at the end. At most 50,000 values are looked at, and a
-    few hundred characters of each string decide.
+    Payloads are data URLs, ``data`` beside a media type, and other long strings that look like base64: only its
+    alphabet, with digits and both cases, in samples from the start, the middle and the end (128 characters each). At
+    most 50,000 values are examined.
     """
     found = 0
     left = _MOST_NODES
@@ -79,7 +82,7 @@ def _is_payload(node: dict[str, object]) -> bool:
     data = node.get("data")
     if not isinstance(data, str) or len(data) < _SHORTEST or not any(name in node for name in _BESIDE_DATA):
         return False
-    # A plain-text document may stand there as well (Anthropic), hence the alphabet.
+    # Checks the alphabet because "data" may also hold a plain-text document (Anthropic).
     return _ALPHABET.fullmatch(_samples(data)) is not None
 
 

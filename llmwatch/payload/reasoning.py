@@ -1,4 +1,4 @@
-"""Will a model think before it answers, as far as the request shows?"""
+"""Deciding from a request whether the model reasons before it answers."""
 
 from __future__ import annotations
 
@@ -28,24 +28,27 @@ REASONING_MODELS: tuple[tuple[str, str], ...] = (
     (r"(?<!non-)(?<!no-)(?<![a-z])thinking", "*-thinking, whoever makes it"),
     (r"(?<!non-)(?<![a-z])reason(?:er|ing)", "*-reasoner and *-reasoning, whoever makes it"),
 )
-"""Names of models that think before they answer: a regular expression, searched anywhere in the name without regard
-to case, and what it stands for. From the providers' model lists; :func:`register_reasoning_model` adds to it."""
+"""Models that reason before they answer: a regular expression, and the models that it matches.
+
+The expression is searched in the model's name, ignoring case. Source: the providers' model lists.
+:func:`register_reasoning_model` adds patterns.
+"""
 
 _registered: tuple[re.Pattern[str], ...] = ()
 _registering = threading.Lock()  # serialises the writers of _registered; readers take the tuple as it is
 renew_in_child(globals(), "_registering", threading.Lock)
 
-# The field of most, watsonx's, Yandex's and Hunyuan's.
+# The common field, and those of watsonx, Yandex and Hunyuan.
 _MODEL_FIELDS = ("model", "model_id", "modelUri", "Model")
 _MODEL_IN_URL = re.compile(r"/(?:models?|deployments|engines)/([^:?#]+)", re.IGNORECASE)
 _NO_EFFORT = ("none", "minimal", "off", "disabled")
 
 
 def register_reasoning_model(pattern: str) -> None:
-    """Have models whose name matches ``pattern`` treated as reasoning models, in this process, from the next call on.
+    """Treat models whose name matches ``pattern`` as reasoning models, in this process, from now on.
 
-    ``pattern`` is a regular expression, searched anywhere in the name without regard to case. Raises
-    :class:`~llmwatch.errors.ConfigError` for one that is empty or cannot be compiled.
+    ``pattern`` is a regular expression, searched in the name ignoring case. Raises
+    :class:`~llmwatch.errors.ConfigError` for a pattern that matches the empty text or cannot be compiled.
     """
     global _registered
     compiled = compiled_pattern(pattern, "model, the empty name")
@@ -55,8 +58,10 @@ def register_reasoning_model(pattern: str) -> None:
 
 
 def compiled_pattern(pattern: str, everything: str) -> re.Pattern[str]:
-    """``pattern`` of a registration, compiled without regard to case. Raises :class:`~llmwatch.errors.ConfigError` for
-    one that cannot be compiled, or that matches ``everything``.
+    """The ``pattern`` of a registration, compiled to ignore case.
+
+    Raises :class:`~llmwatch.errors.ConfigError` for a pattern that cannot be compiled, or that matches the empty text
+    and so ``everything``, which the message names.
     """
     try:
         compiled = re.compile(pattern, re.IGNORECASE)
@@ -68,18 +73,18 @@ def compiled_pattern(pattern: str, everything: str) -> re.Pattern[str]:
 
 
 def is_reasoning_model(name: str) -> bool:
-    """Whether a model of this name is known, or registered, to think before it answers."""
+    """Whether the model ``name`` is known or registered as a reasoning model."""
     return _built_in().search(name) is not None or any(pattern.search(name) for pattern in _registered)
 
 
 @cache
 def _built_in() -> re.Pattern[str]:
-    # Compiled at the first call, because importing must stay quick.
+    # Compiled at the first call, to keep the import fast.
     return re.compile("|".join(pattern for pattern, _ in REASONING_MODELS), re.IGNORECASE)
 
 
 def model_of(url: str | None, body: object) -> str:
-    """The model that a request names: in its body, else in its URL (Gemini, Bedrock, Azure, ...); else ``""``."""
+    """The model named in the body, else in the URL (Gemini, Bedrock, Azure, ...); else ``""``."""
     if isinstance(body, Mapping):
         for field in _MODEL_FIELDS:
             name = body.get(field)
@@ -95,14 +100,15 @@ def model_of(url: str | None, body: object) -> str:
 
 
 def asks_for_thinking(body: object) -> bool:
-    """Whether a parsed JSON ``body`` asks the model to think, in any of the providers' documented ways.
+    """Whether a parsed JSON ``body`` asks the model to reason, in any of the providers' documented ways.
 
     =========================== ====================================================================================
-    Anthropic, DeepSeek, Zhipu  ``thinking`` with a ``type`` other than ``disabled``
-    OpenAI, OpenRouter, xAI     ``reasoning`` or ``reasoning_effort`` with an effort other than ``none`` and ``minimal``
+    Anthropic, DeepSeek, Zhipu  ``thinking`` with a ``type`` of ``enabled``, ``adaptive`` or ``auto``
+    Bedrock                     the same within ``additionalModelRequestFields``
+    OpenAI, OpenRouter, xAI     ``reasoning`` or ``reasoning_effort`` with an effort above ``minimal``
     Gemini                      ``generationConfig.thinkingConfig`` with a budget other than 0 or a level above minimal
     Ollama                      ``think`` true or a level
-    Qwen, vLLM                  ``enable_thinking``, also within ``chat_template_kwargs``
+    Qwen, vLLM                  ``enable_thinking``, also within ``chat_template_kwargs`` (there also ``thinking``)
     Mistral                     ``prompt_mode`` ``reasoning``
     =========================== ====================================================================================
     """
@@ -144,7 +150,7 @@ def _reasoning(value: object) -> bool:
         return False
     if value.get("effort") is not None:
         return _effort(value["effort"])
-    # Without an effort the model's default counts, which is to reason.
+    # Without an effort the model uses its default, which is to reason.
     rest = (setting for key, setting in value.items() if key not in ("effort", "exclude"))
     return any(setting is not None and setting != 0 for setting in rest)
 

@@ -1,4 +1,4 @@
-"""Does a request ask for a stream?"""
+"""Deciding whether a request asks for a stream."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from llmwatch.payload.endpoints import Streams, endpoints_at, field_of
 
 __all__ = ["is_streaming"]
 
-# Fields that ask for a stream wherever the request goes.
+# Fields that ask for a stream, for any URL.
 _FIELDS = ("stream", "stream_tokens")
 
 
 def is_streaming(
     url: str | None, body: object, explicit: bool | None = None, headers: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether the answer to a request will come as a stream.
+    """Whether a request asks for a stream. The caller's ``explicit`` decides unless it is ``None``.
 
-    ``explicit``, where it is not ``None``, is the caller's word and decides. Else a request is streaming when its
-    ``body`` (the parsed JSON, or ``None``) says ``"stream": true`` or ``"stream_tokens": true``, or so in the field
-    that is documented for its path (:mod:`llmwatch.payload.endpoints`); when its ``url`` names a streaming method or
-    has ``alt=sse`` in its query; or when its ``headers``, if given with names in any case as requests keeps them, say
-    ``X-DashScope-SSE: enable``, or accept nothing but a stream of events while the body does not say ``"stream":
-    false``. Ollama's ``/api/chat`` and ``/api/generate`` stream unless the body says ``"stream": false``.
+    Otherwise a request is streaming if one of these holds:
+
+    * ``body`` (the parsed JSON, or ``None``) says ``"stream": true`` or ``"stream_tokens": true``, or true in the field
+      that is documented for the path (:mod:`llmwatch.payload.endpoints`);
+    * ``url`` names a streaming method, or has ``alt=sse`` in the query;
+    * ``url`` is Ollama's ``/api/chat`` or ``/api/generate``, and the body does not say ``"stream": false``;
+    * ``headers`` (a mapping that ignores case, as in requests) say ``X-DashScope-SSE: enable``, or accept only
+      ``text/event-stream`` while the body does not say ``"stream": false``.
     """
     if explicit is not None:
         return explicit

@@ -1,8 +1,8 @@
-"""The fields of a request's body that say which tools there are: one table, for safety and for secrecy.
+"""The fields of a request's body that expose tools: one table, for safety and for secrecy.
 
-:mod:`llmwatch.payload.tools` reads from it whether a request may be sent twice, and
-:mod:`llmwatch.payload.confidential` which of its names and credentials must not be repeated. A field that stands in
-the text of a body twice may mean one thing to the provider and another to its reader, so such a body shows its tools
+:mod:`llmwatch.payload.tools` uses the table to decide whether a request may be sent twice;
+:mod:`llmwatch.payload.confidential` uses it to find the names and credentials that must not be repeated. The provider
+and llmwatch may read a field that occurs twice in a body differently, so such a body counts as showing its tools
 incompletely.
 """
 
@@ -19,11 +19,11 @@ __all__ = ["TOOL_FIELDS", "ToolField"]
 class ToolField:
     """One field at the top of a body.
 
-    * ``exposes``: who executes each of its entries (:mod:`llmwatch.payload.executors`); ``None`` for a field whose
-      entries say that themselves, or which only chooses among the tools of others.
-    * ``stored``: refers to something at the provider that may have tools of its own, which the body does not show.
-      Text in such a field is an identifier, or the prompt itself (``prompt``).
-    * ``data``: refers to data, of which every name and key counts as confidential.
+    * ``exposes``: the executor of each entry (:mod:`llmwatch.payload.executors`); ``None`` for a field whose entries
+      state the executor, or which only chooses among the tools of other fields.
+    * ``stored``: the field refers to an object at the provider that may have tools which the body does not show. Text
+      in such a field is an identifier, or the prompt itself (``prompt``).
+    * ``data``: the field refers to data, of which every name and key counts as confidential.
     """
 
     exposes: str | None = None
@@ -50,5 +50,4 @@ TOOL_FIELDS = {
     "cachedContent": ToolField(stored=True),
     "cached_content": ToolField(stored=True),
 }
-"""Each field by its name, in the words of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and
-OpenRouter. A new field is one line here."""
+"""The fields of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and OpenRouter, by name."""
