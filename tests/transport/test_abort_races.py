@@ -111,7 +111,7 @@ def test_an_end_at_the_headers_closes_the_response(
     assert len(kept) == 1
 
 
-def test_an_end_in_the_moment_of_sent_is_kept(sender: Sender) -> None:
+def test_an_end_at_the_moment_of_sent_ends_the_attempt(sender: Sender) -> None:
     """An attempt that is over when its request has just gone out ends there, and its connection is not used again."""
     with FaultServer() as server:
         call = Call(sender, server.chat_url, observer=_cancelling("sent"))
@@ -122,7 +122,7 @@ def test_an_end_in_the_moment_of_sent_is_kept(sender: Sender) -> None:
     assert server.connections == 2
 
 
-def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: Network) -> None:
+def test_a_kill_that_the_worker_finds_first_is_the_same(sender: Sender, network: Network) -> None:
     """An expiry of ``send`` which the worker meets before the supervisor does has the same verdict, and the socket
     is shut.
     """
@@ -151,7 +151,7 @@ def test_a_kill_that_the_worker_finds_first_is_as_good(sender: Sender, network: 
     assert server.requests == []
 
 
-def test_an_end_in_the_middle_of_a_generated_body(sender: Sender) -> None:
+def test_an_end_in_a_generated_body_stops_its_writing(sender: Sender) -> None:
     """A body that the user's code makes piece by piece is not written on once the attempt is over. No limit but the
     deadline runs while it is made.
     """

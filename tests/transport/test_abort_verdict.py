@@ -37,7 +37,7 @@ class _Freeze(steps.Step):
         self.until.wait(PATIENCE)
 
 
-def test_an_abort_can_look_like_a_clean_end(sender: Sender) -> None:
+def test_an_abort_that_looks_like_a_clean_end_is_a_kill(sender: Sender) -> None:
     """A body that ends with its connection seems to end in good order when it is killed; the attempt is killed all the
     same.
     """
@@ -73,7 +73,7 @@ def test_a_killed_body_is_no_success_for_a_reader_that_trusts_its_end(
 
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("framing", _FRAMINGS)
-def test_a_killed_body_is_no_success_for_the_careful_reader(
+def test_a_killed_body_is_no_success_for_the_products_reader(
     framing: Framing, way: dict[str, Any], sender: Sender, network: Network
 ) -> None:
     """The product's loop, which asks after every read, ends killed as well, with what was handed over before."""

@@ -28,8 +28,8 @@ class Alarm(Exception):
 
 
 @in_main
-def test_the_main_thread_does_not_do_it_itself() -> None:
-    """It is done when the call returns, by a thread that gets no signals; any other thread does it itself."""
+def test_another_thread_runs_the_work_of_the_main_thread() -> None:
+    """The work is done when the call returns, by a thread that gets no signals; any other thread does its own."""
     threads: list[int] = []
     aside(lambda: threads.append(threading.get_ident()))
     caller = Caller(lambda: aside(lambda: threads.append(threading.get_ident())))
@@ -38,8 +38,8 @@ def test_the_main_thread_does_not_do_it_itself() -> None:
     assert threads[1] == caller.thread.ident
 
 
-def test_what_it_raises_is_raised() -> None:
-    """As it is, from whichever thread."""
+def test_an_exception_of_the_work_is_raised() -> None:
+    """The exception comes out as it is, from whichever thread."""
 
     def fail() -> None:
         raise KeyError("gone")
@@ -51,8 +51,8 @@ def test_what_it_raises_is_raised() -> None:
 
 
 @in_main
-def test_where_no_thread_can_be_started_it_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of the process, or of what the system has, the thread that asks does it."""
+def test_without_a_thread_the_caller_runs_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the process, or of the system's threads, the calling thread does it."""
 
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -66,7 +66,7 @@ def test_where_no_thread_can_be_started_it_is_done_all_the_same(monkeypatch: pyt
 
 @in_main
 def test_an_interrupt_ends_the_wait_and_not_the_work() -> None:
-    """What the handler raises comes out at once, as it is; what was begun goes on to its end."""
+    """What the handler raises comes out at once, as it is; the begun work runs to its end."""
     free, over = threading.Event(), threading.Event()
     main = threading.main_thread().ident
     assert main is not None

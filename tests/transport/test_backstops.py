@@ -17,8 +17,8 @@ _SHORT = LIMIT / 2
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_silent_answer(tls: bool, sender: Sender, network: Network) -> None:
-    """Should nobody end a silent call, the read's own time-out does, as a failure and not as a kill."""
+def test_a_socket_time_out_ends_an_unwatched_silent_answer(tls: bool, sender: Sender, network: Network) -> None:
+    """The read's own time-out ends it, as a failure and not as a kill."""
     with FaultServer("silent", tls=network.tls if tls else None) as server:
         call = Call(sender, server.chat_url, backstops={"read": _SHORT}, verify=network.bundle)
         call.run()
@@ -28,7 +28,7 @@ def test_a_silent_answer(tls: bool, sender: Sender, network: Network) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_body_that_falls_silent(tls: bool, sender: Sender, network: Network) -> None:
+def test_a_socket_time_out_bounds_each_read_of_a_body(tls: bool, sender: Sender, network: Network) -> None:
     """The time-out holds for each read of the body as well."""
     with FaultServer("stall-after-content", tls=network.tls if tls else None) as server:
         call = Call(sender, server.chat_url, backstops={"read": _SHORT}, verify=network.bundle)
@@ -37,8 +37,8 @@ def test_a_body_that_falls_silent(tls: bool, sender: Sender, network: Network) -
         server.wait_for_closed(1)
 
 
-def test_a_handshake_without_answer(sender: Sender, network: Network) -> None:
-    """A handshake that nobody watches ends at the connect time-out."""
+def test_a_socket_time_out_ends_an_unwatched_handshake(sender: Sender, network: Network) -> None:
+    """The connect time-out ends it."""
     with FaultServer(tls_silent=True) as server:
         call = Call(sender, server.chat_url, backstops={"connect": _SHORT}, verify=network.bundle)
         call.run()
@@ -46,8 +46,8 @@ def test_a_handshake_without_answer(sender: Sender, network: Network) -> None:
         server.wait_for_closed(1)
 
 
-def test_an_upload_that_nobody_reads(sender: Sender) -> None:
-    """An upload that nobody watches ends at the send time-out."""
+def test_a_socket_time_out_ends_an_unread_upload(sender: Sender) -> None:
+    """The send time-out ends an upload without a watch."""
     with FaultServer(stalled_upload(), receive_buffer=4096) as server:
         call = Call(sender, server.chat_url, data=UPLOAD, backstops={"send": _SHORT})
         call.run()
@@ -56,7 +56,7 @@ def test_an_upload_that_nobody_reads(sender: Sender) -> None:
         server.wait_for_closed(1)
 
 
-def test_a_dead_address_is_bound_without_a_limit(sender: Sender) -> None:
+def test_the_deadline_bounds_a_dead_address_without_connect(sender: Sender) -> None:
     """With ``connect`` off a dead address is left to the caller's other limits, here the deadline."""
     with blackhole() as (host, port):
         call = Call(sender, f"http://{host}:{port}/", deadline=LIMIT, backstop=None)

@@ -60,7 +60,7 @@ WHOLE = b"".join(PIECES)
 
 
 @pytest.mark.parametrize("size", [None, -1])
-def test_all_of_it(size: int | None) -> None:
+def test_an_unsized_read_returns_the_whole_body(size: int | None) -> None:
     """Without a size, or with one below 0, a read returns all there is."""
     assert Source(PIECES).reader().read(size) == WHOLE
 
@@ -85,7 +85,7 @@ def test_any_sequence_of_reads_gives_the_same_bytes(pieces: list[bytes], reads: 
 
 
 @given(st.lists(st.text("ab\n").map(str.encode), max_size=12), st.lists(st.integers(-1, 6), max_size=30))
-def test_lines_and_looks_ahead(pieces: list[bytes], limits: list[int]) -> None:
+def test_readline_and_peek_are_those_of_a_file(pieces: list[bytes], limits: list[int]) -> None:
     """Lines are those of a file with the same bytes, however these come; a look ahead takes nothing."""
     reader, file = Source(pieces).reader(), io.BytesIO(b"".join(pieces))
     for limit in limits:
@@ -97,8 +97,8 @@ def test_lines_and_looks_ahead(pieces: list[bytes], limits: list[int]) -> None:
     assert reader.fp is None
 
 
-def test_what_is_left_of_a_body() -> None:
-    """As http.client says it: of an announced length, of the chunk in hand, and nothing behind the end."""
+def test_the_remaining_length_is_that_of_http_client() -> None:
+    """The remaining bytes are those of an announced length or of the current chunk, and 0 behind the end."""
     reader = Source(PIECES).reader()
     reader.resemble(SimpleNamespace(status=200, msg={"a": "1"}), chunked=True)
     assert (reader.chunk_left, reader.length) == (None, None)
@@ -118,7 +118,7 @@ def test_what_is_left_of_a_body() -> None:
     )
 
 
-def test_read1_waits_for_nothing_that_is_not_needed() -> None:
+def test_read1_returns_what_is_there() -> None:
     """It returns what is there, and pulls only if nothing is."""
     source = Source(PIECES)
     reader = source.reader()
@@ -185,8 +185,8 @@ def test_a_body_that_broke_never_reads_like_one_that_ended(
 
 
 @pytest.mark.parametrize("again", READS)
-def test_a_body_that_was_closed_before_its_error_has_none(again: Callable[[Any], object]) -> None:
-    """Who gives the rest up is told nothing of it: the error was not met."""
+def test_a_body_closed_before_its_error_raises_none(again: Callable[[Any], object]) -> None:
+    """A caller that gives the rest up does not meet the error."""
     source = Source(PIECES, Cut())
     reader = source.reader()
     assert reader.read(4) == WHOLE[:4]
@@ -195,15 +195,15 @@ def test_a_body_that_was_closed_before_its_error_has_none(again: Callable[[Any],
     assert not reader.broken
 
 
-def test_an_interrupt_is_not_kept_for_later() -> None:
+def test_an_interrupt_is_raised_once() -> None:
     """Ctrl-C comes out of the read that it fell into."""
     reader = Source([b"abc"], KeyboardInterrupt()).reader()
     with pytest.raises(KeyboardInterrupt):
         reader.read(100)
 
 
-def test_each_way_to_give_it_up() -> None:
-    """Closing ends it once, closing what is over ends nothing, dropping says so without a word to a lock."""
+def test_closing_ends_a_body_once_and_dropping_takes_no_lock() -> None:
+    """Closing a body that is over ends nothing; dropping one only leaves a mark."""
     source = Source(PIECES)
     reader = source.reader()
     reader.read1()
@@ -250,8 +250,8 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
     assert found == [b""]
 
 
-def test_closing_from_inside_of_the_pull() -> None:
-    """A signal handler may close what is being read: it only interrupts, and does not wait for itself."""
+def test_a_signal_handler_may_close_a_body_that_is_being_read() -> None:
+    """The handler only interrupts the read, and does not wait for its own thread."""
     source = Source([])
 
     def pull() -> bytes | None:
@@ -292,7 +292,7 @@ def _response(source: Source, *, promptly: bool = True, decoded: bool = False, *
     return StreamedResponse(source.reader(), _real(**more), promptly=promptly, decoded=decoded, method="GET")
 
 
-def test_the_head_is_the_real_ones() -> None:
+def test_the_response_has_the_real_head() -> None:
     """Status, version, reason and every header are what the real response has."""
     response = _response(Source(PIECES))
     assert isinstance(response, HTTPResponse)
@@ -300,7 +300,7 @@ def test_the_head_is_the_real_ones() -> None:
     assert response.headers.getlist("set-cookie") == ["a", "b"]
 
 
-def test_a_stand_in_that_has_next_to_nothing() -> None:
+def test_a_stand_in_without_attributes_gives_a_response() -> None:
     """What stands in for a response may lack all of it."""
     response = StreamedResponse(Source(PIECES).reader(), object(), promptly=True)
     assert (response.status, response.read()) == (0, WHOLE)
@@ -333,8 +333,8 @@ def test_a_length_does_not_hide_what_comes_behind_it(read: str) -> None:
             response.read(5)
 
 
-def test_errors_come_out_as_they_are() -> None:
-    """urllib3 makes nothing else of them, of time-outs and ``OSError`` neither; the reader is closed then."""
+def test_urllib3_does_not_translate_the_errors() -> None:
+    """Neither time-outs nor an ``OSError`` are translated; the reader is closed then."""
     for error in (Cut(), TimeoutError("late"), ConnectionResetError(104, "reset"), ValueError("odd")):
         source = Source([b"abc"], error)
         response = _response(source)
@@ -347,7 +347,7 @@ def test_errors_come_out_as_they_are() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 1000, None])
 @pytest.mark.parametrize("promptly", [True, False])
-def test_an_encoding_is_undone(promptly: bool, size: int | None) -> None:
+def test_an_encoding_is_decoded_by_urllib3(promptly: bool, size: int | None) -> None:
     """By urllib3's own decoder, however the bytes are cut; not if that was done before."""
     text = b"once upon a time " * 40
     packed = zlib.compress(text)
@@ -359,14 +359,14 @@ def test_an_encoding_is_undone(promptly: bool, size: int | None) -> None:
     assert _response(Source(pieces), promptly=promptly, **gzip).read(decode_content=False) == packed
 
 
-def test_a_body_that_was_decoded_gives_nothing_behind_its_end() -> None:
+def test_a_decoded_body_is_empty_behind_its_end() -> None:
     """A second look at a response that was read to its end is empty, and no complaint about decoding."""
     response = _response(Source([zlib.compress(b"text")]), headers={"Content-Encoding": "deflate"})
     assert b"".join(response.stream(10, decode_content=True)) == b"text"
     assert list(response.stream(10, decode_content=False)) == []
 
 
-def test_it_is_a_file() -> None:
+def test_a_response_is_a_file() -> None:
     """It can be wrapped, iterated by lines, and counts what it has read."""
     assert io.TextIOWrapper(_response(Source([b"a\nb", b"\nc"])), "utf-8").read() == "a\nb\nc"  # type: ignore[type-var]
     response = _response(Source([b"a\nb", b"\nc"]))
@@ -374,7 +374,7 @@ def test_it_is_a_file() -> None:
     assert response.tell() == 5
 
 
-def test_the_finalizer_does_not_close() -> None:
+def test_the_finalizer_of_a_response_takes_no_lock() -> None:
     """Where a file's finalizer would close it, only the reader's runs, which takes no lock: also in a garbage
     collection.
     """
@@ -470,7 +470,7 @@ class _Decoder:
 
 @_either
 @pytest.mark.parametrize("read", _READS)
-def test_what_cannot_be_decoded_stays_so(read: str, promptly: bool) -> None:
+def test_a_decoding_error_is_raised_at_every_read(read: str, promptly: bool) -> None:
     """Every read behind an error of the encoding raises it, however it reads, and enters the decoder no more; a closed
     response as well.
     """
@@ -492,7 +492,7 @@ def test_what_cannot_be_decoded_stays_so(read: str, promptly: bool) -> None:
 
 @_either
 @pytest.mark.parametrize("read", _READS)
-def test_behind_the_end_nothing_is_decoded(read: str, promptly: bool) -> None:
+def test_nothing_is_decoded_behind_the_end(read: str, promptly: bool) -> None:
     """A body that was read to its end gives nothing more, and its decoder is asked for its last bytes once at most."""
     response = _response(Source([_PACKED[:9_000], _PACKED[9_000:]]), promptly=promptly, headers=_GZIP)
     found = b""
@@ -537,8 +537,8 @@ def test_a_second_reader_is_refused(read: str, promptly: bool) -> None:
     assert decoder.most == 1
 
 
-def test_a_reader_that_waits_keeps_others_out() -> None:
-    """Whoever waits for the next bytes is a reader too; closing takes no notice of that."""
+def test_a_waiting_reader_excludes_others() -> None:
+    """A thread that waits for the next bytes is a reader too; closing does not wait for it."""
     waiting, closed = threading.Event(), threading.Event()
 
     def pull() -> bytes | None:
@@ -562,7 +562,7 @@ def test_a_reader_that_waits_keeps_others_out() -> None:
     assert response.read(10, decode_content=True) == b""
 
 
-def test_what_is_not_decoded_may_have_several_readers() -> None:
+def test_an_undecoded_body_may_have_several_readers() -> None:
     """Bytes that are handed on as they came have no state to be damaged."""
     response = _response(Source(PIECES))
     inner = response.read(2)

@@ -75,7 +75,9 @@ class _Resolver:
 
 
 @pytest.mark.parametrize("found", [True, False], ids=["found", "unknown"])
-def test_a_look_up_that_hangs_is_given_up(found: bool, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_look_up_frees_its_caller_at_connect(
+    found: bool, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller is free at ``connect``, the worker counts as one orphan, and when the name is found nothing is
     sent.
     """

@@ -71,7 +71,7 @@ def _cut(data: bytes, *at: int) -> Iterator[bytes]:
 
 
 @each("form", _FORMS)
-def test_it_comes_out_whole(form: str) -> None:
+def test_every_encoding_is_decoded_whole(form: str) -> None:
     """Every encoding that is read gives the bytes back in one piece, and is complete then."""
     name, pack = _FORMS[form]
     decompressor = decompressor_for(name)
@@ -80,7 +80,7 @@ def test_it_comes_out_whole(form: str) -> None:
 
 
 @each("form", _FORMS)
-def test_it_comes_out_whole_byte_by_byte(form: str) -> None:
+def test_every_encoding_is_decoded_byte_by_byte(form: str) -> None:
     """The same, when every byte is a read of its own."""
     name, pack = _FORMS[form]
     packed = pack(_TEXT)
@@ -90,7 +90,7 @@ def test_it_comes_out_whole_byte_by_byte(form: str) -> None:
 
 
 @each("form", _FORMS)
-def test_it_comes_out_whole_however_it_is_split_in_two(form: str) -> None:
+def test_every_encoding_is_decoded_at_every_split(form: str) -> None:
     """The same, for a split at every single place."""
     name, pack = _FORMS[form]
     text = _TEXT[:600]
@@ -103,7 +103,7 @@ def test_it_comes_out_whole_however_it_is_split_in_two(form: str) -> None:
 
 @given(st.binary(max_size=4096), st.sampled_from(sorted(_FORMS)), st.lists(st.integers(0, 1 << 13), max_size=8))
 @settings(max_examples=200, deadline=None)
-def test_any_bytes_any_split(data: bytes, form: str, places: list[int]) -> None:
+def test_any_content_is_decoded_at_any_split(data: bytes, form: str, places: list[int]) -> None:
     """Any content, split anywhere, comes out as it went in."""
     name, pack = _FORMS[form]
     packed = pack(data)
@@ -113,7 +113,7 @@ def test_any_bytes_any_split(data: bytes, form: str, places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("form", ["gzip", "gzip-flushed", "deflate", "deflate-raw", "deflate-stored"])
-def test_a_cut_one_is_never_complete(form: str) -> None:
+def test_a_cut_body_is_never_complete(form: str) -> None:
     """Cut at any place but the very beginning, it is not complete, whatever came out of it."""
     name, pack = _FORMS[form]
     text = _TEXT[:600]
@@ -125,7 +125,7 @@ def test_a_cut_one_is_never_complete(form: str) -> None:
         assert not decompressor.complete, place
 
 
-def test_members_are_complete_only_between_each_other() -> None:
+def test_gzip_members_are_complete_only_between_each_other() -> None:
     """A body of several gzip members may end after any of them and nowhere else."""
     first, second = gzip.compress(b"one"), gzip.compress(b"two")
     for place in range(1, len(first + second) + 1):
@@ -135,7 +135,7 @@ def test_members_are_complete_only_between_each_other() -> None:
 
 
 @pytest.mark.parametrize("form", ["gzip", "deflate", "deflate-raw"])
-def test_nothing_at_all_is_complete(form: str) -> None:
+def test_an_empty_body_is_complete(form: str) -> None:
     """An empty body is a whole one, as after a request that has no answer to give."""
     decompressor = decompressor_for(_FORMS[form][0])
     assert _feed(decompressor, iter([b""])) == b""
@@ -175,7 +175,7 @@ def test_a_bomb_comes_in_bounded_pieces(name: str) -> None:
     assert peak < 8 * _PIECE
 
 
-def test_a_bomb_is_left_alone_when_nobody_asks() -> None:
+def test_a_bomb_is_decoded_no_further_than_asked() -> None:
     """Whoever stops asking after the first piece has paid for no more than that."""
     bomb = gzip.compress(bytes(64 * _PIECE))
     decompressor = decompressor_for("gzip")
@@ -190,7 +190,7 @@ def test_a_bomb_is_left_alone_when_nobody_asks() -> None:
 
 @each("form", ["gzip", "gzip-members", "deflate", "deflate-raw", "gzip-twice", "deflate-in-gzip"])
 @each("asked", [0, 1, 2])
-def test_what_was_left_comes_first(form: str, asked: int) -> None:
+def test_undecoded_input_comes_before_new_input(form: str, asked: int) -> None:
     """A feed that is left after some of its pieces loses nothing: the next one goes on where it was left, and the
     first has nothing to give any more.
     """
@@ -219,7 +219,7 @@ def test_nothing_is_decompressed_behind_an_error(name: str) -> None:
             _feed(decompressor, iter([data]))
 
 
-def test_a_meter_counts_what_comes_out() -> None:
+def test_a_meter_bounds_the_decoded_bytes() -> None:
     """As many bytes as may come out do, and the first beyond them is an error instead; what nobody reads counts too."""
     packed = gzip.compress(bytes(5000))
     assert b"".join(BodyMeter(decompressor_for("gzip"), 5000, "host").feed(packed)) == bytes(5000)
@@ -230,7 +230,7 @@ def test_a_meter_counts_what_comes_out() -> None:
             BodyMeter(decompressor_for("gzip"), most, "host").count(packed)
 
 
-def test_a_meter_counts_what_cannot_be_decoded_as_it_comes() -> None:
+def test_a_meter_counts_undecodable_bytes_on_the_wire() -> None:
     """Behind bytes that are not what they say, and where nothing is undone, the size on the wire is what counts."""
     broken = BodyMeter(decompressor_for("gzip"), 100, "host")
     broken.count(b"never compressed")
@@ -242,7 +242,7 @@ def test_a_meter_counts_what_cannot_be_decoded_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate"])
-def test_what_is_not_what_it_says(name: str) -> None:
+def test_a_wrong_encoding_cannot_be_decoded(name: str) -> None:
     """Plain text under the name of an encoding, a flipped byte and a wrong checksum cannot be decoded."""
     with pytest.raises(Undecodable, match=name):
         _feed(decompressor_for(name), iter([b"data: this was never compressed\n\n" * 4]))
@@ -254,7 +254,7 @@ def test_what_is_not_what_it_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["br", "zstd", "gzip, br", "br, gzip", "compress", "x" * 500, "gzip," * 5 + "gzip"])
-def test_an_encoding_that_is_not_read_here(name: str) -> None:
+def test_an_unknown_encoding_is_refused_by_its_name(name: str) -> None:
     """An encoding that was not asked for is refused by its name, cut to a length for a message."""
     with pytest.raises(Undecodable) as caught:
         decompressor_for(name)
@@ -262,7 +262,7 @@ def test_an_encoding_that_is_not_read_here(name: str) -> None:
     assert len(str(caught.value)) < 200
 
 
-def test_what_follows_a_deflate_body_is_dropped() -> None:
+def test_bytes_behind_a_deflate_body_are_dropped() -> None:
     """Bytes behind the end of a deflate body are no part of it."""
     decompressor = decompressor_for("deflate")
     assert _feed(decompressor, iter([zlib.compress(b"one") + b"rest", b"more"])) == b"one"

@@ -40,7 +40,7 @@ def _refused(call: Call) -> ConfigError:
         "http://*.invalid/",
     ],
 )
-def test_a_url_that_cannot_be_used(url: str, sender: Sender) -> None:
+def test_an_unusable_url_is_a_config_error(url: str, sender: Sender) -> None:
     """A URL without scheme or host, or with a host or port that cannot be, is a configuration error of the field
     ``url``.
     """
@@ -61,7 +61,7 @@ def test_a_url_that_cannot_be_used(url: str, sender: Sender) -> None:
         {"Authorization…": "Bearer sk-planted"},
     ],
 )
-def test_a_header_that_http_does_not_allow(headers: dict[str, Any], sender: Sender) -> None:
+def test_an_invalid_header_is_a_config_error(headers: dict[str, Any], sender: Sender) -> None:
     """A header with a line break, no name, a wrong type or letters beyond latin-1 is a configuration error without
     its value.
     """
@@ -72,7 +72,7 @@ def test_a_header_that_http_does_not_allow(headers: dict[str, Any], sender: Send
     assert "planted" not in repr((str(error), error.args, error.__cause__, error.__dict__))
 
 
-def test_a_certificate_bundle_that_is_not_there(sender: Sender, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_a_config_error(sender: Sender, tmp_path: Path) -> None:
     """A bundle that does not exist is a configuration error of the field ``verify``."""
     with FaultServer(tls_silent=True) as server:
         error = _refused(Call(sender, server.chat_url, verify=str(tmp_path / "missing.pem")))
@@ -80,7 +80,7 @@ def test_a_certificate_bundle_that_is_not_there(sender: Sender, tmp_path: Path) 
     assert error.field == "verify"
 
 
-def test_a_certificate_bundle_that_is_none(sender: Sender, tmp_path: Path) -> None:
+def test_a_bundle_without_certificates_is_a_config_error(sender: Sender, tmp_path: Path) -> None:
     """A bundle that holds no certificate is a configuration error of the field ``verify`` and not a failed
     handshake.
     """
@@ -92,7 +92,7 @@ def test_a_certificate_bundle_that_is_none(sender: Sender, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("names", ["missing.pem", ("missing.pem", "missing.key")])
-def test_a_client_certificate_that_is_not_there(names: Any, sender: Sender) -> None:
+def test_a_missing_client_certificate_is_a_config_error(names: Any, sender: Sender) -> None:
     """A client certificate that does not exist is a configuration error."""
     with FaultServer(tls_silent=True) as server:
         error = _refused(Call(sender, server.chat_url, cert=names))
@@ -100,7 +100,7 @@ def test_a_client_certificate_that_is_not_there(names: Any, sender: Sender) -> N
 
 
 @pytest.mark.parametrize("proxy", ["http://", "ftp://user:planted@127.0.0.1:9"])
-def test_a_proxy_that_cannot_be_used(proxy: str, sender: Sender) -> None:
+def test_an_unusable_proxy_url_is_a_config_error(proxy: str, sender: Sender) -> None:
     """A proxy URL without a host or with a scheme that is no proxy's is a configuration error without its
     credentials.
     """
@@ -110,7 +110,7 @@ def test_a_proxy_that_cannot_be_used(proxy: str, sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:99999", "127.0.0.1:99999", "http://[::1"])
-def test_a_proxy_url_that_cannot_be_read(sender: Sender, proxy: str) -> None:
+def test_an_unreadable_proxy_url_is_blamed_on_the_proxy(sender: Sender, proxy: str) -> None:
     """The proxy's URL is blamed, and not the user's."""
     call = Call(sender, "http://provider.test/", proxies={"http": proxy})
     call.run()

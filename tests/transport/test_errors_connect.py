@@ -42,8 +42,8 @@ def _raise(error: OSError) -> Callable[..., Any]:
     return fail
 
 
-def test_refused(sender: Sender) -> None:
-    """A port at which nobody listens is ``refused``, which a resend may cure."""
+def test_a_refusing_port_is_refused(sender: Sender) -> None:
+    """Nothing listens at the port; a resend may help."""
     with refused_port() as port:
         error = _failed(Call(sender, f"http://127.0.0.1:{port}/"))
     assert (error.cause, error.retryable) == ("refused", True)
@@ -57,7 +57,7 @@ def test_refused(sender: Sender) -> None:
         (socket.EAI_AGAIN, "dns_temporary", True),
     ],
 )
-def test_a_name_that_is_not_found(
+def test_an_unknown_host_is_final_and_a_temporary_failure_is_not(
     number: int, cause: str, retryable: bool, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that does not exist is final; a resolver that asks to try again is not."""
@@ -69,8 +69,8 @@ def test_a_name_that_is_not_found(
 
 
 @pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL])
-def test_unreachable(number: int, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network without a way to the host is ``unreachable``, which a resend may cure."""
+def test_a_network_without_a_route_is_unreachable(number: int, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resend may help."""
     monkeypatch.setattr(socket.socket, "connect_ex", lambda self, address: number)
     monkeypatch.setattr(socket.socket, "connect", _raise(OSError(number, "no way")))
     error = _failed(Call(sender, "http://127.0.0.1:9/"))
@@ -93,7 +93,7 @@ class _Resetting(Listener):
         link.reset()
 
 
-def test_a_reset_in_the_handshake(sender: Sender, network: Network) -> None:
+def test_a_reset_in_the_handshake_is_a_reset_before_sent(sender: Sender, network: Network) -> None:
     """A connection that is reset in the middle of the TLS handshake was reset before anything was sent."""
     with _Resetting(told=False) as server:
         error = _failed(Call(sender, f"https://{server.netloc}/", verify=network.bundle))
@@ -129,7 +129,7 @@ def test_a_reset_just_before_the_handshake_leaks_nothing(
     assert (error.cause, error.retryable) == ("reset", True)
 
 
-def test_a_certificate_that_nobody_vouches_for(sender: Sender, network: Network) -> None:
+def test_a_certificate_of_an_unknown_authority_is_tls_and_final(sender: Sender, network: Network) -> None:
     """A certificate of an unknown authority is ``tls``, final, and the message names what to do."""
     with FaultServer(tls=network.tls) as server:
         error = _failed(Call(sender, server.chat_url))
@@ -139,7 +139,9 @@ def test_a_certificate_that_nobody_vouches_for(sender: Sender, network: Network)
     assert "certificate" in str(error)
 
 
-def test_a_certificate_of_another_host(sender: Sender, network: Network, authority: trustme.CA) -> None:
+def test_a_certificate_of_another_host_is_tls_and_final(
+    sender: Sender, network: Network, authority: trustme.CA
+) -> None:
     """A certificate that was made out to somebody else is ``tls`` and final."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.invalid").configure_cert(context)
@@ -156,7 +158,7 @@ class _NoTls(Listener):
         link.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_tls_with_a_server_that_speaks_none(sender: Sender, network: Network) -> None:
+def test_a_handshake_with_a_plain_server_is_tls_and_final(sender: Sender, network: Network) -> None:
     """A server that answers a handshake with something else is ``tls``, and final."""
     with _NoTls() as server:
         error = _failed(Call(sender, f"https://{server.netloc}/", verify=network.bundle))
@@ -171,7 +173,7 @@ class _Leaving(Listener):
         link.close()
 
 
-def test_a_server_that_leaves_in_the_handshake(sender: Sender, network: Network) -> None:
+def test_a_connection_closed_in_the_handshake_is_retryable(sender: Sender, network: Network) -> None:
     """A connection that is closed in the middle of the handshake may work at the next try."""
     with _Leaving() as server:
         error = _failed(Call(sender, f"https://{server.netloc}/", verify=network.bundle))
@@ -190,7 +192,7 @@ def test_an_unverified_certificate_is_accepted_where_the_user_says_so(sender: Se
 
 @pytest.mark.parametrize("status", [403, 407, 502])
 @pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
-def test_a_proxy_that_refuses(status: int, proxy_tls: bool, sender: Sender, network: Network) -> None:
+def test_a_proxy_that_refuses_is_named(status: int, proxy_tls: bool, sender: Sender, network: Network) -> None:
     """A proxy that says no to the CONNECT is ``proxy``, with its status in the message, and final."""
     tls = network.tls if proxy_tls else None
     with FaultServer(tls=network.tls) as server, ProxyServer("refuse", status=status, tls=tls) as proxy:
@@ -201,7 +203,7 @@ def test_a_proxy_that_refuses(status: int, proxy_tls: bool, sender: Sender, netw
     assert ("user and password" in str(error)) is (status == 407)
 
 
-def test_a_proxy_that_is_not_there(sender: Sender, network: Network) -> None:
+def test_a_proxy_whose_port_refuses_is_retryable(sender: Sender, network: Network) -> None:
     """A proxy whose port refuses is ``proxy``, and a resend may cure it."""
     with refused_port() as port:
         error = _failed(
@@ -212,7 +214,7 @@ def test_a_proxy_that_is_not_there(sender: Sender, network: Network) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_speaks_no_tls(scheme: str, sender: Sender) -> None:
+def test_a_proxy_without_tls_is_named_with_its_fix(scheme: str, sender: Sender) -> None:
     """A proxy that is no TLS server, with a URL that says so, is named, and what to write in its place."""
     with _Hasty(b"HTTP/1.1 400 Bad Request\r\n\r\n") as proxy:
         error = _failed(Call(sender, f"{scheme}://127.0.0.1:9/", proxies={scheme: f"https://{proxy.netloc}"}))
@@ -222,7 +224,7 @@ def test_a_proxy_that_speaks_no_tls(scheme: str, sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_with_a_bad_certificate(scheme: str, sender: Sender, network: Network) -> None:
+def test_a_bad_certificate_of_a_proxy_is_blamed_on_the_proxy(scheme: str, sender: Sender, network: Network) -> None:
     """The proxy's certificate is blamed, and the URL's host is not; what helps against it is said."""
     with FaultServer(tls=network.tls) as proxy:
         call = Call(sender, f"{scheme}://127.0.0.1:9/", proxies={scheme: f"https://{proxy.netloc}"})
@@ -235,7 +237,7 @@ def test_a_proxy_with_a_bad_certificate(scheme: str, sender: Sender, network: Ne
 
 @pytest.mark.parametrize(("number", "retryable"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True)])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_whose_name_is_not_found(
+def test_an_unknown_proxy_name_is_blamed_on_the_proxy(
     number: int, retryable: bool, scheme: str, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy's name is blamed, and not that of the URL."""
@@ -264,7 +266,7 @@ class _Hasty(Listener):
 @pytest.mark.parametrize(
     ("answer", "reset", "retryable"), [(b"", False, True), (b"", True, True), (b"What?\r\n\r\n", False, False)]
 )
-def test_a_proxy_that_breaks_off(answer: bytes, reset: bool, retryable: bool, sender: Sender) -> None:
+def test_a_proxy_that_breaks_off_is_named(answer: bytes, reset: bool, retryable: bool, sender: Sender) -> None:
     """A proxy that hangs up in place of an answer is ``proxy`` too; what is no HTTP would come again."""
     with _Hasty(answer, reset=reset) as proxy:
         url = f"http://{proxy.netloc}"
@@ -273,7 +275,7 @@ def test_a_proxy_that_breaks_off(answer: bytes, reset: bool, retryable: bool, se
     assert f"The proxy {proxy.netloc}" in str(error)
 
 
-def test_a_proxy_whose_certificate_is_unknown(sender: Sender, network: Network) -> None:
+def test_a_proxy_certificate_of_an_unknown_authority_is_final(sender: Sender, network: Network) -> None:
     """A TLS proxy with a certificate of an unknown authority is final, and nothing reaches the origin."""
     with FaultServer(tls=network.tls) as server, ProxyServer(tls=network.tls) as proxy:
         error = _failed(Call(sender, server.chat_url, proxies={"https": proxy.url}))

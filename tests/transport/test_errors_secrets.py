@@ -165,8 +165,8 @@ def test_the_summary_takes_no_number_of_another_kind_for_an_errno(sender: Sender
     assert str(call.error.__cause__).startswith("SSLCertVerificationError: ")
 
 
-def test_what_is_already_ours_passes_unchanged() -> None:
-    """An llmwatch error comes back as it is, also out of the exception of somebody who wrapped it."""
+def test_an_llmwatch_error_passes_unchanged() -> None:
+    """The error comes back as it is, also out of another library's exception that wraps it."""
     ours = LLMWatchError("as it was")
     assert translate(ours, host="h", sent="yes", sockets=1) is ours
     wrapped = RuntimeError("a hook gave up")
@@ -178,7 +178,7 @@ def test_what_is_already_ours_passes_unchanged() -> None:
     "error", [TypeError("data"), ValueError("x"), KeyError("y"), KeyboardInterrupt(), SystemExit(1)]
 )
 @pytest.mark.parametrize("sent", ["no", "partly", "yes"])
-def test_what_is_a_programmers_or_the_interpreters_stays(error: BaseException, sent: str) -> None:
+def test_programming_errors_and_interpreter_exceptions_stay(error: BaseException, sent: str) -> None:
     """Mistakes in the calling program and the interpreter's own exceptions are not translated."""
     assert translate(error, host="h", sent=sent, sockets=1) is error
     assert error.__cause__ is None

@@ -50,7 +50,7 @@ def _cut_already(call: Call) -> StreamCut:
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_a_reset_in_the_body(framing: Framing, sender: Sender) -> None:
+def test_a_reset_in_the_body_is_stream_cut(framing: Framing, sender: Sender) -> None:
     """A RST in the middle of the body is ``StreamCut`` in every framing, and what came before was handed over."""
     with FaultServer(_once(steps.Reset(), framing=framing)) as server:
         call = Call(sender, server.chat_url)
@@ -59,7 +59,7 @@ def test_a_reset_in_the_body(framing: Framing, sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_a_reset_in_a_body_over_tls(framing: Framing, sender: Sender, network: Network) -> None:
+def test_a_reset_in_a_tls_body_is_stream_cut(framing: Framing, sender: Sender, network: Network) -> None:
     """Over TLS a RST is ``StreamCut`` as well, also where CPython reports it as an end of file."""
     with FaultServer(_once(steps.Reset(), framing=framing), tls=network.tls) as server:
         call = Call(sender, server.chat_url, verify=network.bundle)
@@ -69,7 +69,9 @@ def test_a_reset_in_a_body_over_tls(framing: Framing, sender: Sender, network: N
 
 @pytest.mark.parametrize("notify", [True, False], ids=["close-notify", "cut"])
 @pytest.mark.parametrize("framing", ["chunked", "length"])
-def test_tls_that_ends_inside_a_framed_body(notify: bool, framing: Framing, sender: Sender, network: Network) -> None:
+def test_a_tls_end_inside_a_framed_body_is_stream_cut(
+    notify: bool, framing: Framing, sender: Sender, network: Network
+) -> None:
     """A TLS connection that is closed before the framing's end is ``StreamCut``, with a close_notify and without."""
     with FaultServer(_once(steps.Close(notify=notify), framing=framing), tls=network.tls) as server:
         call = Call(sender, server.chat_url, verify=network.bundle)
@@ -79,7 +81,9 @@ def test_tls_that_ends_inside_a_framed_body(notify: bool, framing: Framing, send
 
 @pytest.mark.parametrize("proxy", [None, "plain", "tls"], ids=["direct", "tunnel", "tls-in-tls"])
 @pytest.mark.parametrize("notify", [True, False], ids=["close-notify", "cut"])
-def test_tls_that_ends_an_unframed_body(notify: bool, proxy: str | None, sender: Sender, network: Network) -> None:
+def test_a_tls_end_without_close_notify_is_stream_cut(
+    notify: bool, proxy: str | None, sender: Sender, network: Network
+) -> None:
     """Where only the connection's end tells the body's, a close_notify is the end and its absence is ``StreamCut``."""
     script = _once(steps.Close(notify=notify), framing="close")
     with (
@@ -98,21 +102,21 @@ def test_tls_that_ends_an_unframed_body(notify: bool, proxy: str | None, sender:
 
 @pytest.mark.parametrize("name", ["cut-chunk", "missing-last-chunk", "short-length"])
 @pytest.mark.parametrize("terminal", ["false", "true"])
-def test_broken_framing(name: str, terminal: str, sender: Sender) -> None:
+def test_broken_framing_is_stream_cut(name: str, terminal: str, sender: Sender) -> None:
     """A chunk that is cut, a last chunk that is missing and a length that is not reached are one class."""
     with FaultServer(f"{name}:terminal={terminal}") as server:
         _cut(Call(sender, server.chat_url))
 
 
 @pytest.mark.parametrize("tail", [b"x", b"5", b"5\r", b"5\r\nab", b"3\r\nabc\r", b"nonsense\r\n"])
-def test_a_body_that_breaks_off_at_any_byte_of_its_framing(tail: bytes, sender: Sender) -> None:
+def test_a_cut_at_any_byte_of_the_framing_is_stream_cut(tail: bytes, sender: Sender) -> None:
     """Wherever the framing is cut, in a size line, in a chunk or after it, the body is not taken for whole."""
     with FaultServer(_once(steps.Send(tail), steps.Close(), framing="chunked")) as server:
         server.gate("read").set()
         _cut(Call(sender, server.chat_url))
 
 
-def test_no_answer_at_all(sender: Sender) -> None:
+def test_a_close_without_an_answer_is_stream_cut(sender: Sender) -> None:
     """A server that reads the request and closes is ``StreamCut``, since the request was sent."""
     with FaultServer("fin-before-response") as server:
         call = Call(sender, server.chat_url)
@@ -122,7 +126,7 @@ def test_no_answer_at_all(sender: Sender) -> None:
     assert "without an answer" in str(error)
 
 
-def test_a_reset_instead_of_an_answer(sender: Sender) -> None:
+def test_a_reset_without_an_answer_is_stream_cut(sender: Sender) -> None:
     """A server that reads the request and resets is ``StreamCut``."""
     with FaultServer("reset-before-response") as server:
         call = Call(sender, server.chat_url)
@@ -133,13 +137,13 @@ def test_a_reset_instead_of_an_answer(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n"])
-def test_what_is_no_http(data: bytes, sender: Sender) -> None:
+def test_an_answer_that_is_not_http_is_stream_cut(data: bytes, sender: Sender) -> None:
     """An answer that is not HTTP is ``StreamCut``."""
     with FaultServer(Script.of("nonsense", steps.Send(data), steps.Close())) as server:
         _cut(Call(sender, server.chat_url))
 
 
-def test_a_reset_while_the_request_is_written(sender: Sender) -> None:
+def test_a_reset_in_an_upload_is_stream_cut(sender: Sender) -> None:
     """A server that resets in the middle of a large upload is ``StreamCut``: the request was sent in part."""
 
     def reading() -> Iterator[steps.Step]:
@@ -158,7 +162,7 @@ def test_a_reset_while_the_request_is_written(sender: Sender) -> None:
         assert call.attempt.stats.sent == "partly"
 
 
-def test_an_answer_that_comes_before_the_request_is_written(sender: Sender) -> None:
+def test_an_early_refusal_of_an_upload_is_read(sender: Sender) -> None:
     """A refusal that is sent before the body was read is read, although the connection breaks while we write."""
 
     def reading() -> Iterator[steps.Step]:
@@ -175,7 +179,7 @@ def test_an_answer_that_comes_before_the_request_is_written(sender: Sender) -> N
         assert call.attempt.stats.status == 413
 
 
-def test_a_reset_on_a_reused_connection(sender: Sender) -> None:
+def test_a_reset_of_a_reused_connection_says_so(sender: Sender) -> None:
     """A pooled connection that breaks under the next request says so: it was reused, sent, and not a byte came."""
     with FaultServer(["healthy", "reset-before-response"]) as server:
         assert Call(sender, server.chat_url).run()

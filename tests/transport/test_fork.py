@@ -252,7 +252,7 @@ def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str, run
     )
 
 
-def test_an_idle_connection_of_the_parent_is_given_up_by_the_child(run: Run) -> None:
+def test_a_child_closes_its_copy_of_an_idle_connection(run: Run) -> None:
     """What the parent closes is closed, although a child that has inherited it is still alive."""
     run(
         """

@@ -94,7 +94,7 @@ def test_a_hook_reads_an_error_up_to_the_bound(read: Read) -> None:
 
 
 def test_digest_reads_its_challenge_up_to_the_bound() -> None:
-    """Digest answers a challenge whose body is without end for its purposes, on a connection that is fit for it."""
+    """Digest answers a challenge whose body exceeds the bound, on a connection that is fit for it."""
     for call in (_request, _collect):
         script = "healthy" if call is _collect else _answer(200, DOCUMENT, encoding="")
         with FaultServer([_answer(401, BOMB, CHALLENGE), script]) as server:

@@ -29,8 +29,8 @@ def adapter() -> HTTPAdapter:
     return HTTPAdapter(pool_connections=3, pool_maxsize=5, pool_block=True)
 
 
-def test_only_the_classes_of_its_pools_are_exchanged(adapter: HTTPAdapter) -> None:
-    """Pool sizes stay, the keep-alive options are added to urllib3's; as often as one likes."""
+def test_instrumenting_replaces_the_pool_classes_alone(adapter: HTTPAdapter) -> None:
+    """Pool sizes stay, the keep-alive options are added to urllib3's; instrumenting twice changes nothing."""
     manager = adapter.poolmanager
     before = dict(manager.connection_pool_kw)
     assert adopt_adapter(adapter)
@@ -45,7 +45,7 @@ def test_only_the_classes_of_its_pools_are_exchanged(adapter: HTTPAdapter) -> No
     assert pool_classes_by_scheme == {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
 
 
-def test_options_and_contexts_of_its_own_stay(adapter: HTTPAdapter) -> None:
+def test_an_adapters_socket_options_and_tls_context_stay(adapter: HTTPAdapter) -> None:
     """Socket options and a TLS context that the user set are not touched."""
     context = ssl.create_default_context()
     adapter.init_poolmanager(1, 1, socket_options=[], ssl_context=context)
@@ -54,7 +54,7 @@ def test_options_and_contexts_of_its_own_stay(adapter: HTTPAdapter) -> None:
     assert adapter.poolmanager.connection_pool_kw["ssl_context"] is context
 
 
-def test_our_own_and_those_of_another_kind() -> None:
+def test_a_watched_or_unknown_adapter_is_not_instrumented() -> None:
     """A watched adapter is watched already; one that is no HTTP adapter, or makes its pools in a way of its own, cannot
     be.
     """
@@ -100,7 +100,7 @@ def test_pools_of_another_kind_are_left_alone() -> None:
     assert socks.pool_classes_by_scheme["http"] is Elsewhere
 
 
-def test_new_pools_are_noticed(adapter: HTTPAdapter) -> None:
+def test_an_adapter_with_new_pools_is_instrumented_again(adapter: HTTPAdapter) -> None:
     """An adapter that was given new pools since is made watchable again."""
     assert adopt_adapter(adapter)
     adapter.init_poolmanager(1, 1)
@@ -132,7 +132,7 @@ def test_a_pool_that_is_just_being_made_is_of_the_new_kind() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http://", ""])
-def test_the_pools_behind_a_proxy(adapter: HTTPAdapter, scheme: str) -> None:
+def test_the_manager_of_a_proxy_is_instrumented_before_its_use(adapter: HTTPAdapter, scheme: str) -> None:
     """The manager for a proxy is made, watched, before the adapter uses it, and once."""
     proxies = {"https": f"{scheme}127.0.0.1:9"}
     adopt_proxy(adapter, "https://provider.test/", proxies)
@@ -142,15 +142,15 @@ def test_the_pools_behind_a_proxy(adapter: HTTPAdapter, scheme: str) -> None:
     assert manager.pool_classes_by_scheme is POOL_CLASSES
 
 
-def test_proxies_that_are_none_of_ours(adapter: HTTPAdapter) -> None:
-    """No proxy, another scheme's, a SOCKS one, one that cannot be read: what is wrong is the adapter's to say."""
+def test_a_proxy_of_another_scheme_is_left_to_the_adapter(adapter: HTTPAdapter) -> None:
+    """No proxy, another scheme's, a SOCKS one, an unreadable one: the adapter reports what is wrong."""
     for proxies in (None, {}, {"http": "http://p"}, {"https": "socks5://p:1"}, {"https": "http://[::1"}):
         adopt_proxy(adapter, "https://provider.test/", proxies)
     adopt_proxy(BaseAdapter(), "https://provider.test/", {"https": "http://p"})
     assert adapter.proxy_manager == {}
 
 
-def test_threads_that_need_the_same_proxy(adapter: HTTPAdapter) -> None:
+def test_concurrent_uses_of_a_proxy_meet_an_instrumented_manager(adapter: HTTPAdapter) -> None:
     """None of them meets a manager that is not watched."""
     for number in range(60):
         proxies = {"https": f"http://127.0.0.1:{number + 1}"}
@@ -169,7 +169,7 @@ def test_threads_that_need_the_same_proxy(adapter: HTTPAdapter) -> None:
         assert [one is POOL_CLASSES for one in seen] == [True] * 4
 
 
-def test_it_works_as_before_in_a_plain_session(adapter: HTTPAdapter, network: Any) -> None:
+def test_an_instrumented_adapter_works_in_a_plain_session(adapter: HTTPAdapter, network: Any) -> None:
     """Without a request context an adopted adapter connects, reuses, reads and goes through proxies as requests has
     it.
     """
@@ -202,7 +202,7 @@ def test_it_works_as_before_in_a_plain_session(adapter: HTTPAdapter, network: An
         (Retry(0, connect=5), None),
     ],
 )
-def test_what_an_adapter_would_send_again(retries: Any, said: str | None) -> None:
+def test_an_adapters_own_retries_are_described(retries: Any, said: str | None) -> None:
     """In words, where it would send anything again."""
     assert own_retries(HTTPAdapter(max_retries=retries)) == said
     assert own_retries(BaseAdapter()) is None
@@ -222,7 +222,7 @@ def test_a_warning_is_given_once_for_each_setting(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_begins_with_empty_pools(adapter: HTTPAdapter) -> None:
+def test_a_forked_child_begins_with_empty_pools(adapter: HTTPAdapter) -> None:
     """After a fork the idle connections of the parent are no longer in the child's pools; the parent keeps them."""
     adopt_adapter(adapter)
     with requests.Session() as session, FaultServer() as server:

@@ -64,8 +64,8 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def test_it_sees_what_was_chosen_and_says_what_is_used(session: requests.Session) -> None:
-    """It gets the session, the URL and the adapter; in every session, as long as it is there."""
+def test_an_interceptor_sees_the_chosen_adapter_and_returns_the_used_one(session: requests.Session) -> None:
+    """The interceptor gets the session, the URL and the adapter, in every session, until it is removed."""
     one = Named("a")
     instrument.add_interceptor(one)
     assert _names(session) == "a"
@@ -78,7 +78,7 @@ def test_it_sees_what_was_chosen_and_says_what_is_used(session: requests.Session
     assert _names(session) == ""
 
 
-def test_several_in_their_order(session: requests.Session) -> None:
+def test_interceptors_are_called_in_their_order(session: requests.Session) -> None:
     """Each gets what the one before it has returned; ``first`` goes before all that are there."""
     one, two, three = Named("a"), Named("b"), Named("c")
     instrument.add_interceptor(one)
@@ -92,7 +92,7 @@ def test_several_in_their_order(session: requests.Session) -> None:
     instrument.remove_interceptor(three)
 
 
-def test_the_same_one_several_times(session: requests.Session) -> None:
+def test_an_interceptor_counts_as_often_as_it_was_added(session: requests.Session) -> None:
     """It counts as often as it was added; taking away what is not there does nothing."""
     one = Named("a")
     instrument.remove_interceptor(one)
@@ -105,8 +105,10 @@ def test_the_same_one_several_times(session: requests.Session) -> None:
     assert _names(session) == ""
 
 
-def test_somebody_else_above_us(session: requests.Session) -> None:
-    """What was changed after us stays; ours beneath it passes adapters through, and works again when it is asked."""
+def test_a_later_patch_of_get_adapter_keeps_ours_working(session: requests.Session) -> None:
+    """A patch above llmwatch's stays; llmwatch's beneath it passes adapters through, and works again when it is
+    used.
+    """
     one = Named("a")
     instrument.add_interceptor(one)
     ours = requests.Session.get_adapter
@@ -123,8 +125,10 @@ def test_somebody_else_above_us(session: requests.Session) -> None:
     instrument.remove_interceptor(one)
 
 
-def test_somebody_else_puts_back_what_was_there_before_us(session: requests.Session) -> None:
-    """Ours is then gone without a word; the next one that asks changes it again, and it can be put back."""
+def test_a_removed_patch_is_applied_again(session: requests.Session) -> None:
+    """Another library that restores the original removes llmwatch's; a later ``add_interceptor`` patches again, and the
+    last removal restores it.
+    """
     one, before = Named("a"), requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", before):
         instrument.add_interceptor(one)
@@ -138,7 +142,7 @@ def test_somebody_else_puts_back_what_was_there_before_us(session: requests.Sess
         assert requests.Session.get_adapter is before
 
 
-def test_threads_against_each_other(session: requests.Session) -> None:
+def test_concurrent_adds_and_removes_leave_nothing(session: requests.Session) -> None:
     """However threads add and remove, each sees its own while it is there, and in the end nothing is left."""
     wrong: list[str] = []
 
@@ -159,7 +163,7 @@ def test_threads_against_each_other(session: requests.Session) -> None:
     assert _names(session) == ""
 
 
-def test_a_class_with_a_get_adapter_of_its_own() -> None:
+def test_a_subclass_is_watched_where_it_calls_its_parent() -> None:
     """One that calls its parent's is seen, one that does not is left alone."""
 
     class Asks(requests.Session):

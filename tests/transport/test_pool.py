@@ -28,7 +28,7 @@ def _open_socket(call: Call) -> Any:
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_a_connection_is_used_again(way: str, sender: Sender, network: Network) -> None:
+def test_a_connection_is_reused_over_every_way(way: str, sender: Sender, network: Network) -> None:
     """Three calls one after the other share one connection, over every kind of way, and the statistics says so."""
     tls = None if way == "plain" else network.tls
     with FaultServer(tls=tls) as server, ProxyServer(tls=tls if way == "tls-in-tls" else None) as proxy:
@@ -63,7 +63,7 @@ def test_a_body_that_ends_with_its_connection_gives_nothing_back(sender: Sender)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
-def test_a_server_that_wants_to_close_is_believed(framing: Framing, sender: Sender) -> None:
+def test_connection_close_closes_our_side(framing: Framing, sender: Sender) -> None:
     """After an answer with ``Connection: close`` our side closes, also if the server waits for that, and connects
     anew.
     """
@@ -80,7 +80,7 @@ def test_a_server_that_wants_to_close_is_believed(framing: Framing, sender: Send
         assert server.connections == 2
 
 
-def test_a_call_without_keepalive_never_uses_a_connection_again(sender: Sender) -> None:
+def test_a_keepalive_of_zero_never_reuses_a_connection(sender: Sender) -> None:
     """With a keep-alive of 0 every call opens a connection of its own, and the old one is closed."""
     with FaultServer() as server:
         for _ in range(3):
@@ -91,7 +91,7 @@ def test_a_call_without_keepalive_never_uses_a_connection_again(sender: Sender) 
         server.wait_for_closed(2)
 
 
-def test_a_connection_that_lay_idle_for_too_long_is_closed(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_idle_beyond_keepalive_is_closed(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Idle for longer than the keep-alive, a connection is closed and not used; below it is used, and the idle time
     is told.
     """
@@ -139,9 +139,7 @@ def _long(context: Any) -> Iterator[steps.Step]:
 
 @pytest.mark.parametrize("end", ["kill", "cancel", "failure"])
 @pytest.mark.parametrize("framing", ["chunked", "length"])
-def test_the_connection_of_an_attempt_that_went_wrong_is_not_used_again(
-    end: str, framing: Framing, sender: Sender
-) -> None:
+def test_the_connection_of_a_failed_attempt_is_closed(end: str, framing: Framing, sender: Sender) -> None:
     """After a kill, a cancellation or a failure in the middle of a body, the connection is closed and the next call
     has its own.
     """
@@ -166,7 +164,7 @@ def test_the_connection_of_an_attempt_that_went_wrong_is_not_used_again(
         assert server.connections == 2
 
 
-def test_a_hung_up_drain_does_not_give_the_connection_back(sender: Sender) -> None:
+def test_the_connection_of_a_cut_drain_is_closed(sender: Sender) -> None:
     """A body that stays open beyond the drain is a success, and its connection is closed."""
     with FaultServer(["linger-after-done", "healthy"]) as server:
         call = Call(sender, server.chat_url, limits={"drain": LIMIT}, mark=b"[DONE]")

@@ -77,7 +77,7 @@ def test_a_late_end_does_not_cut_the_next_call(end: str, tls: bool, sender: Send
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_end_at_the_very_return_to_the_pool(moment: str, sender: Sender) -> None:
+def test_an_end_at_the_return_to_the_pool_closes_the_connection_or_leaves_it_whole(moment: str, sender: Sender) -> None:
     """An end just before the return closes the connection; one just after it leaves the connection whole for the
     next call.
     """

@@ -70,7 +70,7 @@ def test_many_calls_in_a_row_share_one_connection(sender: Sender) -> None:
         assert all(call.attempt.join(GONE) for call in calls)
 
 
-def test_a_server_that_lingers_costs_one_wait(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lingering_server_costs_one_wait(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a body that stayed open the next call waits for the bound, once; those after it do not wait again."""
     bound = 2 * LIMIT
     monkeypatch.setattr(pools, "RETURN_BOUND", bound)
@@ -89,7 +89,7 @@ def test_a_server_that_lingers_costs_one_wait(sender: Sender, monkeypatch: pytes
         assert call.attempt.join(GONE)
 
 
-def test_nothing_is_expected_any_more_when_all_is_over(sender: Sender) -> None:
+def test_no_connection_is_expected_after_the_last_attempt(sender: Sender) -> None:
     """Every connection that was announced has come back or was given up, whatever became of its attempt."""
     with FaultServer([_LATE_END, "linger-after-done", "healthy"]) as server:
         killed = Call(sender, server.chat_url, limits={"drain": LIMIT}, mark=_END).start()
@@ -123,7 +123,7 @@ def test_a_wait_ends_when_the_expected_connection_is_closed(sender: Sender) -> N
 
 
 def test_a_connection_is_in_the_pool_before_it_is_announced(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits for a connection is not woken before it can be taken."""
+    """A thread that waits for a connection is woken once the connection can be taken."""
     found: list[int] = []
     put = HTTPConnectionPool._put_conn
 
@@ -141,8 +141,8 @@ def test_a_connection_is_in_the_pool_before_it_is_announced(sender: Sender, monk
 
 
 def test_a_return_is_noticed_although_another_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait ends at the first return, also when another connection was announced meanwhile, and nobody is said to
-    linger.
+    """A wait ends at the first return, also when another connection was announced meanwhile, and no server counts as
+    lingering.
     """
     monkeypatch.setattr(pools, "RETURN_BOUND", PATIENCE)
     returning = Returning()

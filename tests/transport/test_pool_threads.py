@@ -66,7 +66,7 @@ def test_every_thread_gets_its_own_answer(tls: bool, sender: Sender, network: Ne
         assert server.connections <= _THREADS
 
 
-def test_calls_that_are_ended_do_not_harm_the_others(sender: Sender) -> None:
+def test_cancelled_calls_leave_other_calls_untouched(sender: Sender) -> None:
     """Calls that are cancelled at random moments leave those of other threads, and the next ones, untouched."""
     with FaultServer(_ECHO) as server:
 
@@ -86,7 +86,7 @@ def test_calls_that_are_ended_do_not_harm_the_others(sender: Sender) -> None:
         _all(work)
 
 
-def test_without_a_context_it_is_plain_requests(sender: Sender) -> None:
+def test_an_adapter_without_a_request_context_works_as_plain_requests(sender: Sender) -> None:
     """A session that uses the same adapter from a thread without an attempt works as ever, and shares the
     connections.
     """

@@ -110,7 +110,7 @@ def adapter() -> Iterator[Seen]:
     one.close()
 
 
-def test_the_adapter_is_asked_as_requests_asks_it(adapter: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_gets_the_arguments_of_requests(adapter: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the caller's own arguments; beneath it a connection has backstops for time-outs, and nothing is retried."""
     beneath: list[dict[str, Any]] = []
     urlopen = HTTPConnectionPool.urlopen
@@ -170,8 +170,8 @@ def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
 
 
 @pytest.mark.parametrize(("model", "refused"), [(True, True), (False, False)])
-def test_only_a_models_error_is_refused(adapter: Seen, model: bool, refused: bool) -> None:
-    """The body of any other error status is the caller's business, and read like any other."""
+def test_only_an_error_status_of_a_model_call_is_a_refusal(adapter: Seen, model: bool, refused: bool) -> None:
+    """The body of any other error status belongs to the caller, and is read like any other."""
     with FaultServer("status:status=404") as server:
         observer = Observer()
         _open(PreparedSender(adapter, _prepared(server.url), GIVEN, model=model), observer, server.url + "/").close()
@@ -179,7 +179,7 @@ def test_only_a_models_error_is_refused(adapter: Seen, model: bool, refused: boo
 
 
 @pytest.mark.parametrize("over", ["check", "adopt", "connected", "sent", "headers"])
-def test_an_attempt_that_is_over_leaves_nothing(adapter: Seen, over: str) -> None:
+def test_an_ended_attempt_leaves_no_connection_and_no_context(adapter: Seen, over: str) -> None:
     """Wherever the attempt ends, the connection is closed, its duplicate too, and the thread has no request context any
     more.
     """
@@ -212,10 +212,8 @@ class Own(BaseAdapter):
         pass
 
 
-def test_an_adapter_that_cannot_be_looked_into() -> None:
-    """It counts as connected, and as having sent, from the start, and gets the backstops for time-outs, since its own
-    connections will have none else.
-    """
+def test_an_adapter_of_unknown_connections_counts_as_connected_and_sent() -> None:
+    """It gets the backstops for time-outs, since its own connections have no other."""
     adapter, observer = Own(), Observer()
     sender = PreparedSender(adapter, _prepared("http://provider.test/"), GIVEN, model=False)
     assert not sender.findable
@@ -228,7 +226,7 @@ def test_an_adapter_that_cannot_be_looked_into() -> None:
     assert {**adapter.seen[0], "timeout": None} == {**GIVEN, "timeout": None}
 
 
-def test_pools_that_were_made_meanwhile_are_watched(adapter: Seen) -> None:
+def test_new_pools_of_an_adapter_are_watched_in_the_next_attempt(adapter: Seen) -> None:
     """An adapter that got new pools between two attempts reports from those as well."""
     with FaultServer() as server:
         sender = PreparedSender(adapter, _prepared(server.chat_url), GIVEN, model=True)

@@ -91,7 +91,7 @@ def test_the_answer_after_a_challenge_is_not_cut_like_an_error(sender: Sender, m
         assert call.attempt.join(GONE)
 
 
-def test_a_challenge_that_is_not_met_is_the_answer(sender: Sender) -> None:
+def test_an_unmet_challenge_is_a_refusal(sender: Sender) -> None:
     """A second 401 is handed back, as a refusal, after two requests."""
     with FaultServer(_CHALLENGE) as server:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "wrong"))
@@ -101,7 +101,7 @@ def test_a_challenge_that_is_not_met_is_the_answer(sender: Sender) -> None:
         assert call.attempt.phase is Phase.REFUSED
 
 
-def test_a_challenge_that_falls_silent_is_bound(sender: Sender) -> None:
+def test_a_challenge_without_an_end_is_bound_by_the_running_limit(sender: Sender) -> None:
     """A 401 whose body never ends holds up the auth, and the caller is free at the limit that is running."""
     silent = Script.of(
         "silent-challenge",

@@ -33,7 +33,7 @@ def _read_it(response: requests.Response, **kwargs: Any) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_a_hook_that_reads_the_body_takes_nothing_away(encoding: str, sender: Sender) -> None:
+def test_a_body_read_by_a_hook_is_returned_whole(encoding: str, sender: Sender) -> None:
     """A plain response that a hook has read already, to log it for instance, is returned with its content."""
     loaded: list[requests.Response] = []
 
@@ -50,7 +50,7 @@ def test_a_hook_that_reads_the_body_takes_nothing_away(encoding: str, sender: Se
     assert response.json() == json.loads(_DOCUMENT)
 
 
-def test_a_hook_that_reads_a_stream_leaves_it_to_be_read(sender: Sender) -> None:
+def test_a_stream_read_by_a_hook_is_handed_over_whole(sender: Sender) -> None:
     """A streamed body that a hook has read already is handed over all the same, late as it is."""
     with FaultServer(_script("identity")) as server:
         call = Call(sender, server.chat_url, hooks={"response": _read_it})
@@ -59,7 +59,7 @@ def test_a_hook_that_reads_a_stream_leaves_it_to_be_read(sender: Sender) -> None
 
 
 def test_a_hook_that_raises_leaves_no_connection(sender: Sender) -> None:
-    """What a hook raises comes out as it is, and the connection whose body nobody reads is closed at once."""
+    """An exception of the hook comes out as it is, and the unread connection is closed at once."""
 
     def refuse(response: requests.Response, **kwargs: Any) -> None:
         raise LookupError("not what I want")
@@ -90,7 +90,7 @@ def test_a_hook_that_raises_for_status_is_no_broken_connection(sender: Sender) -
     assert "planted" not in str(error)
 
 
-def test_a_hook_that_waits_for_the_body_is_bound(sender: Sender) -> None:
+def test_a_hook_that_waits_for_the_body_is_bound_by_the_running_limit(sender: Sender) -> None:
     """A hook that reads a body which never comes is ended by the limit that is running."""
 
     def read(response: requests.Response, **kwargs: Any) -> None:

@@ -55,7 +55,7 @@ def test_a_redirect_that_keeps_the_request_is_followed_with_its_body(
     assert second.headers == first.headers
 
 
-def test_a_loop_ends(sender: Sender) -> None:
+def test_a_redirect_loop_ends_after_five(sender: Sender) -> None:
     """A redirect that leads to itself is followed five times and then handed back."""
     with FaultServer(_to(307, "/v1/chat/completions")) as server:
         call = Call(sender, server.chat_url)
@@ -117,7 +117,7 @@ def test_a_get_follows_as_requests_does(status: int, sender: Sender) -> None:
         assert [(request.method, request.path) for request in server.requests][1] == ("GET", "/moved")
 
 
-def test_a_get_that_is_sent_in_circles_is_no_cut(sender: Sender) -> None:
+def test_an_endless_redirect_of_a_get_ends_at_max_redirects(sender: Sender) -> None:
     """A GET that is redirected for ever ends after as many requests as its session allows, and is not worth a
     resend.
     """
@@ -158,6 +158,6 @@ def test_a_redirected_request_is_watched_to_its_end(sender: Sender) -> None:
         ("http://user@host/", "http://host/", True),
     ],
 )
-def test_what_an_origin_is(one: str, other: str, same: bool) -> None:
+def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
     """Scheme, host and port are the origin; default ports count, letter case, path and user info do not."""
     assert same_origin(one, other) is same

@@ -55,7 +55,7 @@ def test_a_shutdown_never_raises(pair: tuple[socket.socket, socket.socket]) -> N
         unconnected.release()
 
 
-def test_a_released_handle_is_harmless(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_released_handle_shuts_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
     """After the release the owner's socket cannot be shut through the handle, nothing seems to wait, and a second
     is fine.
     """
@@ -69,7 +69,7 @@ def test_a_released_handle_is_harmless(pair: tuple[socket.socket, socket.socket]
     assert one.recv(1) == b"x"
 
 
-def test_what_waits_in_the_kernel_is_seen(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_handle_sees_bytes_that_wait_in_the_kernel(pair: tuple[socket.socket, socket.socket]) -> None:
     """Nothing waits at first; bytes do; after they were read nothing does; an end of file does."""
     one, other = pair
     handle = SocketHandle(one)
@@ -132,7 +132,7 @@ def _one_and(*then: steps.Step) -> Script:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("waits", [False, True], ids=["nothing", "bytes"])
-def test_bytes_that_wait_in_the_kernel_buy_one_grace(waits: bool, tls: bool, sender: Sender, network: Network) -> None:
+def test_bytes_that_wait_in_the_kernel_give_one_grace(waits: bool, tls: bool, sender: Sender, network: Network) -> None:
     """A reader that does not come to its bytes has one second more; a reader for whom nothing waits has not."""
     starved = _Starved()
     with FaultServer(_one_and(*([steps.Chunk(b"two")] if waits else [])), tls=network.tls if tls else None) as server:
