@@ -30,7 +30,7 @@ def test_a_token_is_used_until_shortly_before_its_end(serve: Serve, connect: Con
     ] * 2
 
 
-def test_the_wall_clock_says_nothing(serve: Serve, connect: Connect) -> None:
+def test_the_wall_clock_does_not_age_a_token(serve: Serve, connect: Connect) -> None:
     """Setting the wall clock forwards or back makes no token older or younger."""
     clock = ManualClock()
     auths, api = serve(granting(expires_in=3600)), serve(guarded(1))

@@ -71,7 +71,7 @@ def test_a_token_is_found(answer: object) -> None:
         (float("inf"), None),
     ],
 )
-def test_how_long_it_lives(expires_in: object, lifetime: float | None) -> None:
+def test_expires_in_is_seconds_as_number_or_text(expires_in: object, lifetime: float | None) -> None:
     """``expires_in`` is seconds, as a number or as its text; what is neither says nothing."""
     found = read({"access_token": token(1), "expires_in": expires_in})
     assert isinstance(found, Grant)
@@ -84,7 +84,7 @@ def test_a_token_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, b"abc", 7, True, ["abc"], object()])
-def test_what_is_no_answer_at_all(answer: object) -> None:
+def test_a_return_of_another_type_is_a_mistake_of_the_function(answer: object) -> None:
     """A function that returns something else is a mistake of its author, and the value is not shown."""
     with pytest.raises(TypeError, match=rf"access_token.*and not {type(answer).__name__}$"):
         read(answer)
@@ -117,27 +117,27 @@ def test_what_is_no_answer_at_all(answer: object) -> None:
         (response(b"nothing here", 404), "answered with HTTP 404"),
     ],
 )
-def test_what_is_no_token(answer: object, words: str) -> None:
+def test_an_unusable_token_is_a_final_failure(answer: object, words: str) -> None:
     """What cannot be used is a failure that says what is missing, is not worth another try, and is not remembered."""
     found = refused(answer)
     assert words in found.message
     assert (found.retryable, found.rejected, found.limit_seconds, found.cause) == (False, False, None, None)
 
 
-def test_the_largest_body() -> None:
+def test_a_body_of_the_largest_size_is_read() -> None:
     """A body of exactly the size that is accepted is read."""
     body = json.dumps({"access_token": token(1)}).encode().ljust(MOST_BODY)
     assert read(response(body)) == read(response(body, loaded=False)) == Grant(token=token(1))
 
 
-def test_a_scheme_that_the_user_provides_for() -> None:
+def test_a_token_type_is_accepted_for_the_requested_scheme() -> None:
     """A type of token that needs a proof is taken where it is the scheme that was asked for."""
     assert read({"access_token": "t", "token_type": "DPoP"}, "dpop") == Grant(token="t")
 
 
 @each("status", [400, 401, 403])
 @each("body", [b"", b"<html>", b'{"error": "invalid_grant"}', b'{"error": "unheard of"}', b"[]"])
-def test_a_rejection_by_status(status: int, body: bytes) -> None:
+def test_statuses_400_401_and_403_are_rejections(status: int, body: bytes) -> None:
     """400, 401 and 403 say that the credentials are no good."""
     found = refused(response(body, status))
     assert (found.retryable, found.rejected) == (False, True)
@@ -147,7 +147,7 @@ def test_a_rejection_by_status(status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"error": "invalid_grant"}, response({"error": "bad_refresh_token"})])
-def test_a_rejection_without_a_status(answer: Any) -> None:
+def test_an_oauth_error_is_a_rejection_without_a_status(answer: Any) -> None:
     """An OAuth error is a rejection whatever the status, and without any."""
     found = refused(answer)
     assert (found.retryable, found.rejected) == (False, True)
@@ -155,7 +155,7 @@ def test_a_rejection_without_a_status(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("error", ["opaque-secret", {"code": 401}, ["x"], 7])
-def test_an_error_in_words_of_its_own_is_not_quoted(error: object) -> None:
+def test_an_unknown_error_code_is_not_quoted(error: object) -> None:
     """An error code that is not one of the known ones may be a quote, and is left out."""
     found = refused({"error": error})
     assert found.rejected
@@ -165,7 +165,7 @@ def test_an_error_in_words_of_its_own_is_not_quoted(error: object) -> None:
 
 @each("status", [408, 425, 429, 500, 501, 502, 503, 504, 529, 599])
 @each("body", [b"", b"<html>", b'{"error": "unheard of"}'])
-def test_a_refusal_that_may_pass(status: int, body: bytes) -> None:
+def test_a_busy_token_endpoint_is_retryable(status: int, body: bytes) -> None:
     """A busy or broken server is worth another try."""
     found = refused(response(body, status))
     assert (found.retryable, found.rejected) == (True, False)
@@ -174,7 +174,7 @@ def test_a_refusal_that_may_pass(status: int, body: bytes) -> None:
 
 @each("status", [200, 400, 500])
 @each("code", ["server_error", "temporarily_unavailable", "slow_down", "authorization_pending", "internal_failure"])
-def test_an_oauth_error_that_may_pass(status: int, code: str) -> None:
+def test_a_temporary_oauth_error_is_retryable(status: int, code: str) -> None:
     """These OAuth errors are about the server, whatever the status."""
     found = refused(response({"error": code}, status))
     assert (found.retryable, found.rejected) == (True, False)
@@ -193,7 +193,7 @@ def test_an_oauth_error_that_may_pass(status: int, code: str) -> None:
     ],
 )
 @each("status", [429, 500])
-def test_an_oauth_error_about_the_credentials(status: int, code: str) -> None:
+def test_an_oauth_error_about_credentials_is_a_rejection(status: int, code: str) -> None:
     """The OAuth errors about what was sent are rejections, even with a status that would pass."""
     found = refused(response({"error": code}, status))
     assert (found.retryable, found.rejected) == (False, True)

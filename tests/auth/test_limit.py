@@ -82,7 +82,7 @@ def test_a_refresh_that_hangs_ends_at_its_limit(
 
 
 @pytest.mark.parametrize("hanging", HANGING)
-def test_the_same_in_plain_requests(serve: Serve, manual: ManualTime, hanging: str) -> None:
+def test_a_hanging_refresh_ends_in_plain_requests(serve: Serve, manual: ManualTime, hanging: str) -> None:
     """Without any client of ours: one refresh, and an error that legacy code catches as one of requests'."""
     auths, api = Hanging(serve, manual, hanging), serve()
 
@@ -102,7 +102,7 @@ def test_the_same_in_plain_requests(serve: Serve, manual: ManualTime, hanging: s
     assert (len(auths.server.requests), len(api.requests)) == (1, 0)
 
 
-def test_it_recovers(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_a_client_recovers_from_a_hanging_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A client tries again after a refresh that hung: the user sees the answer, and the record what happened."""
     auths, api = serve("silent", granting()), serve(guarded(2))
     auth = Refreshing(asking_at(auths), limits=Limits(total=LIMIT), clock=manual.clock)
@@ -125,7 +125,7 @@ def test_the_environment_sets_the_limit(serve: Serve, monkeypatch: pytest.Monkey
     timed_out(caught.value)
 
 
-def test_a_function_without_sockets(serve: Serve) -> None:
+def test_a_refresh_without_sockets_frees_its_callers_at_the_limit(serve: Serve) -> None:
     """A function in which nothing can be shut frees its callers at the limit all the same."""
     gate = threading.Event()
 
@@ -141,7 +141,7 @@ def test_a_function_without_sockets(serve: Serve) -> None:
     gate.set()
 
 
-def test_a_limit_that_is_off(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_a_limit_of_zero_never_ends_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """With 0 a refresh may take as long as it likes."""
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     auth = Refreshing(asking_at(auths), limits=Limits(total=0), clock=manual.clock)
@@ -178,7 +178,7 @@ def test_an_endless_body_is_not_read_to_its_end(serve: Serve, connect: Connect, 
 @pytest.mark.parametrize(
     ("body", "words"), [(b"<html>", "not JSON"), (b"{}", "no access_token"), (b'{"access_token": "a b"}', "no header")]
 )
-def test_a_body_that_holds_no_token(serve: Serve, connect: Connect, body: bytes, words: str) -> None:
+def test_a_body_without_a_token_is_a_final_failure(serve: Serve, connect: Connect, body: bytes, words: str) -> None:
     """It says what is missing and is not retried; the next call may ask again."""
     auths, api = serve(saying(body), granting()), serve(guarded(2))
     client, auth = connect(), refreshing(asking_at(auths))
@@ -233,14 +233,14 @@ def test_a_rejected_token_is_never_tried_again(serve: Serve, connect: Connect, s
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_token_endpoint_that_is_busy(serve: Serve, connect: Connect, status: int) -> None:
+def test_a_busy_token_endpoint_is_retried_by_the_client(serve: Serve, connect: Connect, status: int) -> None:
     """A status that may pass is a failure that the client tries again."""
     auths, api = serve(saying(b"{}", status), granting()), serve(guarded(2))
     collect(connect(), api.chat_url, auth=refreshing(asking_at(auths))).done("recovered")
     assert (len(auths.requests), len(api.requests)) == (2, 1)
 
 
-def test_a_token_endpoint_that_cannot_be_reached(serve: Serve, connect: Connect) -> None:
+def test_an_unreachable_token_endpoint_is_retried_by_the_client(serve: Serve, connect: Connect) -> None:
     """Refused or reset, it is tried again; the cause is a summary without the words of a library."""
     api = serve()
     with refused_port() as port:
@@ -268,7 +268,7 @@ def waits(manual: ManualTime) -> None:
     eventually(held, "the caller waits")
 
 
-def test_the_connect_limit_stands_still(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_connect_does_not_count_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A refresh may take longer than ``connect``, up to its own limit of 30 s; what was left of ``connect`` is left
     after it.
     """
@@ -298,7 +298,7 @@ def test_the_default_limit_is_thirty_seconds(serve: Serve, connect: Connect, man
     assert (error.retryable, error.limit, error.limit_seconds) == (True, "refresh", 30.0)
 
 
-def test_the_deadline_runs_on(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_the_deadline_runs_during_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A call whose deadline comes in the middle of a refresh ends then; the refresh goes on, and its token is used by
     the next call.
     """
@@ -319,8 +319,8 @@ def test_the_deadline_runs_on(serve: Serve, connect: Connect, manual: ManualTime
     assert (len(auths.requests), len(api.requests)) == (1, 1)
 
 
-def test_a_call_that_is_cancelled_meanwhile(serve: Serve, connect: Connect) -> None:
-    """A token or a closed client ends the call at once; who else waits for the refresh gets its token."""
+def test_a_call_cancelled_during_a_refresh_ends_at_once(serve: Serve, connect: Connect) -> None:
+    """A token or a closed client ends the call; other calls that wait for the refresh get its token."""
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     auth, given_up, others = refreshing(asking_at(auths)), CancelToken(), connect()
     closing = connect()
@@ -340,7 +340,7 @@ def test_a_call_that_is_cancelled_meanwhile(serve: Serve, connect: Connect) -> N
     assert (len(auths.requests), len(api.requests)) == (1, 1)
 
 
-def test_a_call_that_is_cancelled_already_starts_no_refresh(serve: Serve, connect: Connect) -> None:
+def test_a_cancelled_call_starts_no_refresh(serve: Serve, connect: Connect) -> None:
     """A token that is set sends nothing, not to the token endpoint either."""
     auths, api, given_up = serve(granting()), serve(), CancelToken()
     given_up.cancel()
@@ -348,7 +348,7 @@ def test_a_call_that_is_cancelled_already_starts_no_refresh(serve: Serve, connec
     assert (len(auths.requests), len(api.requests)) == (0, 0)
 
 
-def test_ctrl_c_in_the_middle_of_a_refresh(serve: Serve) -> None:
+def test_ctrl_c_during_a_refresh_frees_the_caller(serve: Serve) -> None:
     """Ctrl-C frees the caller at once, and the token that comes later is used by the next call."""
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     auth = refreshing(asking_at(auths))
@@ -366,7 +366,7 @@ def test_ctrl_c_in_the_middle_of_a_refresh(serve: Serve) -> None:
     assert (len(auths.requests), len(api.requests)) == (1, 1)
 
 
-def test_in_a_wrapped_function(serve: Serve, manual: ManualTime) -> None:
+def test_a_refresh_holds_the_limits_of_a_wrapped_function(serve: Serve, manual: ManualTime) -> None:
     """A wrapped function that needs a token waits for it with its limits standing."""
     auths, api = serve("silent", granting()), serve(guarded(2))
     auth = Refreshing(asking_at(auths), limits=Limits(total=LIMIT), clock=manual.clock)
@@ -385,7 +385,7 @@ def test_in_a_wrapped_function(serve: Serve, manual: ManualTime) -> None:
     assert (len(auths.requests), len(api.requests)) == (2, 1)
 
 
-def test_a_wrapped_function_is_given_up_in_the_middle_of_a_refresh(serve: Serve) -> None:
+def test_the_deadline_ends_a_wrapped_function_during_a_refresh(serve: Serve) -> None:
     """The deadline of a wrapped function runs on while it waits for a token, and frees its caller; nothing is sent."""
     auths, api = serve("silent"), serve()
     hanging = refreshing(asking_at(auths), limits=Limits(total=LONG))

@@ -82,7 +82,7 @@ def lost(number: int) -> requests.ConnectionError:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_pass(error: Exception) -> None:
+def test_network_and_server_failures_are_retryable(error: Exception) -> None:
     """Trouble with the network or the server is worth another try, and nothing of the exception's text is kept."""
     found = judged(error)
     assert (found.retryable, found.rejected) == (True, False)
@@ -93,14 +93,14 @@ def test_what_may_pass(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("error", [by_status(400), by_status(401), by_status(403), ProviderError("no", status=401)])
-def test_what_was_rejected(error: Exception) -> None:
+def test_raise_for_status_of_400_401_or_403_is_a_rejection(error: Exception) -> None:
     """``raise_for_status`` on 400, 401 or 403 says that the credentials are no good."""
     found = judged(error)
     assert (found.retryable, found.rejected, found.cause) == (False, True, None)
     assert SECRET not in found.message
 
 
-def test_the_status_of_another_library() -> None:
+def test_the_status_in_another_librarys_exception_counts() -> None:
     """Exceptions of other HTTP libraries carry their response in the same place."""
 
     class StatusError(Exception):
@@ -130,7 +130,7 @@ def test_the_status_of_another_library() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_would_come_again(error: Exception, words: str) -> None:
+def test_a_permanent_failure_is_final_and_no_rejection(error: Exception, words: str) -> None:
     """What another try would meet again is not worth one, and no rejection of the credentials either."""
     found = judged(error)
     assert words in found.message
@@ -141,19 +141,19 @@ def test_what_would_come_again(error: Exception, words: str) -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("access_token"), ValueError("x"), FileNotFoundError(2, "no file"), RuntimeError("x")]
 )
-def test_a_mistake_in_the_function_is_left_as_it_is(error: Exception) -> None:
+def test_a_programming_error_of_the_function_comes_out_unchanged(error: Exception) -> None:
     """An exception that has nothing to do with the network or the answer is the caller's own."""
     assert of_error(error) is None
 
 
-def test_a_mistake_while_an_error_of_the_network_was_handled() -> None:
+def test_an_exception_raised_from_a_lost_connection_counts_as_one() -> None:
     """The exception that a function makes of a lost connection counts as one."""
     error = RuntimeError("my own")
     error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
     assert judged(error).retryable
 
 
-def test_what_is_kept_of_a_lost_connection() -> None:
+def test_a_lost_connection_keeps_host_kind_and_errno() -> None:
     """The host, the kind of trouble and its errno; neither the query nor the text of any exception."""
     found = judged(lost(errno.ECONNREFUSED))
     assert "asking auth.provider.test, the connection was refused (ECONNREFUSED)" in found.message
@@ -168,7 +168,7 @@ def test_the_name_of_an_error_is_that_of_the_tree() -> None:
     assert "ended with StreamCut" in judged(combined).message
 
 
-def test_out_of_time() -> None:
+def test_the_message_of_an_expired_refresh_names_its_limit() -> None:
     """The message names the limit, its length, what passed and what to change; the cause is the time-out itself."""
     found = timed_out(30.0, 30.0021, "waiting")
     assert found.retryable
@@ -183,7 +183,7 @@ def test_out_of_time() -> None:
     assert (cause.limit, cause.limit_seconds, cause.elapsed, cause.retryable) == ("refresh", 30.0, 30.0021, True)
 
 
-def test_everybody_gets_an_error_of_their_own() -> None:
+def test_every_waiting_call_gets_its_own_error() -> None:
     """Errors are filled in by the call that they end, so no two calls get the same one."""
     failure = of_status(401, "invalid_grant", URL)
     one, other = failure.error(), failure.error()

@@ -39,7 +39,7 @@ def prepared(auth: Refreshing) -> requests.PreparedRequest:
         ({"token": "given"}, "Authorization", "Bearer given"),
     ],
 )
-def test_where_the_token_goes(settings: dict[str, Any], name: str, value: str) -> None:
+def test_the_token_goes_into_the_configured_header(settings: dict[str, Any], name: str, value: str) -> None:
     """The header and the scheme are those that were asked for, and no other header is touched."""
     without = requests.Request("POST", URL, data=b"x").prepare()
     found = prepared(refreshing(refresh, **settings))
@@ -48,7 +48,7 @@ def test_where_the_token_goes(settings: dict[str, Any], name: str, value: str) -
     assert found.headers["Content-Length"] == "1"
 
 
-def test_it_is_an_authentication_of_requests() -> None:
+def test_refreshing_is_an_auth_base_of_requests() -> None:
     """Whoever asks whether it is one is told yes."""
     assert isinstance(refreshing(refresh), requests.auth.AuthBase)
     assert type(refreshing(refresh)) is Refreshing
@@ -73,7 +73,7 @@ def test_it_is_an_authentication_of_requests() -> None:
         ({"limits": Limits.single(5)}, "limits"),
     ],
 )
-def test_settings_that_cannot_be_meant(settings: dict[str, Any], field: str) -> None:
+def test_an_invalid_setting_is_a_config_error(settings: dict[str, Any], field: str) -> None:
     """A wrong value is a ConfigError that names it, and a token is not quoted."""
     with pytest.raises(ConfigError) as caught:
         refreshing(refresh, **settings)
@@ -84,13 +84,13 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], field: str) -> 
 @pytest.mark.parametrize(
     "settings", [{"refresh": None}, {"refresh": "f"}, {"limits": 5}, {"token": b"t"}, {"header": None}, {"scheme": 7}]
 )
-def test_settings_of_the_wrong_kind(settings: dict[str, Any]) -> None:
+def test_a_setting_of_the_wrong_type_is_a_type_error(settings: dict[str, Any]) -> None:
     """What is of the wrong kind altogether is a TypeError."""
     with pytest.raises(TypeError):
         refreshing(**{"refresh": refresh, **settings})
 
 
-def test_limits_that_say_nothing_or_more() -> None:
+def test_only_total_of_the_limits_counts() -> None:
     """Limits without a field are none, and others may stand beside ``total``."""
     assert refreshing(refresh, limits=Limits())._limit() == 30.0
     assert refreshing(refresh, limits=Limits(ttfb=5, total=20))._limit() == 20.0
@@ -110,7 +110,7 @@ def test_limits_that_say_nothing_or_more() -> None:
         (Limits(total=None), "12.5", None),
     ],
 )
-def test_which_limit_holds(
+def test_the_limit_comes_from_argument_environment_or_default(
     monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str, limit: float | None
 ) -> None:
     """Argument, environment and 30 s, in this order; 0 turns the limit off. The environment is read at every use."""
@@ -121,7 +121,9 @@ def test_which_limit_holds(
 
 @pytest.mark.parametrize("text", ["abc", "-1", "nan", "inf", "30s", "1_0", "true"])
 @pytest.mark.parametrize("limits", [None, Limits(total=5)])
-def test_a_variable_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str) -> None:
+def test_an_invalid_variable_is_a_config_error_at_the_first_use(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str
+) -> None:
     """A wrong variable is a ConfigError at the first use, also where an argument or a token would make it idle; legacy
     code finds it among requests' exceptions.
     """
@@ -133,7 +135,7 @@ def test_a_variable_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, limits
         assert (caught.value.field, caught.value.value) == (REFRESH_VARIABLE, repr(text))
 
 
-def test_nothing_is_shown() -> None:
+def test_repr_shows_no_token_and_no_argument() -> None:
     """Neither the object nor the hook that it leaves in a request shows a token or an argument."""
     auth = refreshing(refresh, token=token(7))
     assert repr(auth) == "<refreshing tests.auth.test_refreshing.refresh>"
@@ -190,7 +192,7 @@ def test_a_reset_with_a_token() -> None:
         auth.reset("n w")
 
 
-def test_a_function_that_uses_what_it_serves() -> None:
+def test_a_refresh_with_its_own_auth_is_an_error_at_once() -> None:
     """A refresh that sends its request with this very auth would wait for itself, and is told at once."""
 
     def circular() -> requests.Response:
@@ -201,7 +203,7 @@ def test_a_function_that_uses_what_it_serves() -> None:
         prepared(auth)
 
 
-def test_a_mistake_in_the_function_comes_out_as_it_is() -> None:
+def test_a_programming_error_of_the_function_comes_out_unchanged() -> None:
     """An exception that has nothing to do with a server keeps its type, its text and the place where it was raised."""
 
     def broken() -> str:
@@ -212,7 +214,7 @@ def test_a_mistake_in_the_function_comes_out_as_it_is() -> None:
     assert caught.traceback[-1].name == "broken"
 
 
-def test_a_function_that_returns_what_is_no_token() -> None:
+def test_a_return_of_the_wrong_type_is_a_type_error() -> None:
     """A return value of the wrong kind is a TypeError."""
     with pytest.raises(TypeError, match="and not NoneType"):
         prepared(refreshing(lambda: None))  # type: ignore[arg-type,return-value]

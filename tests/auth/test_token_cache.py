@@ -104,7 +104,7 @@ def test_a_given_token_is_used(keep: Callable[..., TokenCache]) -> None:
     assert source.count == 0
 
 
-def test_without_a_limit(keep: Callable[..., TokenCache]) -> None:
+def test_a_limit_that_is_off_is_passed_on_as_none(keep: Callable[..., TokenCache]) -> None:
     """A limit that is off is handed on as none."""
     source = Source(Grant(token="one"))
     assert got(keep(source).get(None)).text == "one"
@@ -131,7 +131,7 @@ def test_a_token_is_replaced_before_it_runs_out(
     assert source.count == 2
 
 
-def test_its_life_begins_when_the_refresh_does(keep: Callable[..., TokenCache], clock: ManualClock) -> None:
+def test_a_tokens_life_begins_with_its_refresh(keep: Callable[..., TokenCache], clock: ManualClock) -> None:
     """The server counts from some moment after we began, so the time that the refresh took is taken off."""
     source = Source(Grant(token="one", lifetime=3600.0), Grant(token="two"), held=True)
     token_cache = keep(source)
@@ -189,7 +189,7 @@ def test_a_rejection_is_remembered(keep: Callable[..., TokenCache]) -> None:
     assert source.count == 2
 
 
-def test_a_mistake_of_the_function_reaches_everybody(keep: Callable[..., TokenCache]) -> None:
+def test_an_unforeseen_exception_reaches_every_waiting_call(keep: Callable[..., TokenCache]) -> None:
     """What nobody has foreseen is handed to those who waited, and does not keep a later call from trying."""
     mistake = SystemExit(3)
     source = Source(mistake, Grant(token="two"), held=True)
@@ -200,7 +200,7 @@ def test_a_mistake_of_the_function_reaches_everybody(keep: Callable[..., TokenCa
     assert got(token_cache.get(LIMIT)).text == "two"
 
 
-def test_a_spent_token_is_given_up(keep: Callable[..., TokenCache]) -> None:
+def test_a_refused_token_is_replaced_by_one_refresh(keep: Callable[..., TokenCache]) -> None:
     """A token that was refused is replaced, by one refresh for all who found out."""
     source = Source(Grant(token="two"), held=True)
     token_cache = keep(source, token="one")
@@ -227,8 +227,8 @@ def test_a_newer_token_is_used_instead_of_another_refresh(keep: Callable[..., To
     assert source.count == 2
 
 
-def test_a_reset_in_the_middle_of_a_refresh(keep: Callable[..., TokenCache]) -> None:
-    """What a refresh brings that began before the reset goes to those who waited for it and to nobody else."""
+def test_a_token_from_before_a_reset_goes_to_its_waiters_alone(keep: Callable[..., TokenCache]) -> None:
+    """The token of a refresh that began before the reset goes to the calls that waited for it, and to no other."""
     source = Source(Grant(token="old"), Grant(token="new"), held=True)
     token_cache = keep(source)
     (before,) = many(token_cache, 1)
@@ -274,7 +274,7 @@ def test_a_refresh_that_does_not_end_is_left_after_its_limit(
     assert got(token_cache.get(LIMIT)).text == "two"
 
 
-def test_a_thread_that_cannot_be_started(keep: Callable[..., TokenCache], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refresh_without_a_thread_raises(keep: Callable[..., TokenCache], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started the caller hears of it, and the next call is not kept waiting for it."""
 
     def refuse(thread: threading.Thread) -> None:
@@ -305,7 +305,7 @@ def test_the_refresh_sees_the_context_of_who_started_it(clock: ManualClock) -> N
     assert variable.get() == "mine"
 
 
-def test_the_thread_has_a_name_and_keeps_nobody(keep: Callable[..., TokenCache]) -> None:
+def test_the_refresh_thread_is_a_named_daemon(keep: Callable[..., TokenCache]) -> None:
     """A refresh on its way is a daemon thread that says what it is."""
     source = Source(Grant(token="one"), held=True)
     (running,) = many(keep(source), 1)

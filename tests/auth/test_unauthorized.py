@@ -68,7 +68,7 @@ def shown(number: int) -> str:
 
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
-def test_a_client_asks_once_more(serve: Serve, connect: Connect, entry_point: Any) -> None:
+def test_a_client_resends_once_after_a_401(serve: Serve, connect: Connect, entry_point: Any) -> None:
     """A token that the API does not accept any more is replaced, and the same request is sent again, within one
     attempt.
     """
@@ -96,7 +96,7 @@ def test_a_second_401_is_the_answer(serve: Serve, connect: Connect, entry_point:
     assert (len(auths.requests), len(outcome.record.attempts)) == (1, 1)
 
 
-def test_a_second_401_of_a_plain_call(serve: Serve, connect: Connect) -> None:
+def test_a_second_401_of_a_plain_call_is_returned(serve: Serve, connect: Connect) -> None:
     """A plain call returns it, with the first one in its history."""
     auths, api = serve(granting()), serve(guarded())
     outcome = request(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
@@ -105,7 +105,7 @@ def test_a_second_401_of_a_plain_call(serve: Serve, connect: Connect) -> None:
     assert (len(auths.requests), len(api.requests)) == (1, 2)
 
 
-def test_a_client_with_the_auth_of_its_session(serve: Serve, connect: Connect) -> None:
+def test_a_lent_session_lends_its_auth(serve: Serve, connect: Connect) -> None:
     """A session that is lent to a client lends its auth, as any other."""
     auths, api = serve(granting()), serve(guarded(1))
     session = requests.Session()
@@ -124,7 +124,9 @@ def test_no_refresh_after_another_status(serve: Serve, connect: Connect) -> None
 
 
 @pytest.mark.parametrize(("body", "retryable"), [(b'{"error": "invalid_grant"}', False), (b"", True)])
-def test_a_refresh_that_fails_after_a_401(serve: Serve, connect: Connect, body: bytes, retryable: bool) -> None:
+def test_a_failed_refresh_after_a_401_is_the_error(
+    serve: Serve, connect: Connect, body: bytes, retryable: bool
+) -> None:
     """The error is that of the refresh: if it may pass the whole attempt is made again, if not the call ends."""
     auths, api = serve(saying(body, 503), granting()), serve(guarded(2))
     outcome = collect(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
@@ -136,7 +138,7 @@ def test_a_refresh_that_fails_after_a_401(serve: Serve, connect: Connect, body: 
         assert (len(auths.requests), len(api.requests)) == (1, 1)
 
 
-def test_a_401_whose_body_never_ends(serve: Serve, connect: Connect, manual: ManualTime) -> None:
+def test_an_endless_401_body_is_not_waited_for(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A client does not wait for the words of the first refusal: it is through while no limit can expire."""
     endless = Script.of("endless", steps.Head(401, (), "chunked"), steps.Chunk(b"{"), steps.Hang())
     auths, api = serve(granting()), serve(endless, guarded(1))
@@ -217,7 +219,7 @@ def _together(ready: threading.Barrier, *numbers: int) -> Script:
 
 @ENTRY_POINTS
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_session_asks_once_more(serve: Serve, entry_point: EntryPoint, streaming: bool) -> None:
+def test_a_session_resends_once_after_a_401(serve: Serve, entry_point: EntryPoint, streaming: bool) -> None:
     """The same through every session: one refresh, one request more, the first answer in the history, and an answer
     that legacy code reads as ever.
     """
@@ -238,7 +240,7 @@ def test_a_session_asks_once_more(serve: Serve, entry_point: EntryPoint, streami
 
 
 @ENTRY_POINTS
-def test_a_second_401_in_a_session(serve: Serve, entry_point: EntryPoint) -> None:
+def test_a_second_401_in_a_session_is_returned(serve: Serve, entry_point: EntryPoint) -> None:
     """It is returned, after two requests and one refresh; the next request begins with the newer token."""
     auths, api = serve(granting()), serve(guarded())
     auth = refreshing(asking_at(auths), token="old")
@@ -249,7 +251,7 @@ def test_a_second_401_in_a_session(serve: Serve, entry_point: EntryPoint) -> Non
 
 
 @ENTRY_POINTS
-def test_a_failed_refresh_in_a_session(serve: Serve, entry_point: EntryPoint) -> None:
+def test_a_failed_refresh_in_a_session_is_an_error_of_requests(serve: Serve, entry_point: EntryPoint) -> None:
     """Before the request and after a 401 alike, legacy code finds the failure among requests' exceptions."""
     auths, api = serve(saying(b'{"error": "invalid_grant"}', 400)), serve(guarded(1))
     for given in (None, "old"):
@@ -292,8 +294,8 @@ def test_a_long_401_is_not_read_to_its_end(serve: Serve) -> None:
 
 
 @ENTRY_POINTS
-def test_a_401_that_breaks_off(serve: Serve, entry_point: EntryPoint) -> None:
-    """What is wrong with the body of the refusal changes nothing: its status has said all."""
+def test_a_cut_401_body_changes_nothing(serve: Serve, entry_point: EntryPoint) -> None:
+    """The status of the refusal decides."""
     broken = Script.of("broken", steps.Head(401, (), "length", 500), steps.Chunk(b"{"), steps.Close())
     auths, api = serve(granting()), serve(broken, guarded(1))
     with entry_point() as session:
@@ -304,7 +306,7 @@ def test_a_401_that_breaks_off(serve: Serve, entry_point: EntryPoint) -> None:
 
 
 @ENTRY_POINTS
-def test_a_body_that_cannot_be_sent_again(serve: Serve, entry_point: EntryPoint) -> None:
+def test_a_401_of_an_unrepeatable_body_is_the_response(serve: Serve, entry_point: EntryPoint) -> None:
     """A generator is read once: its 401 is the answer, and the next request has a new token."""
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
@@ -361,7 +363,7 @@ def test_hooks_of_the_user_get_the_answer(serve: Serve) -> None:
     assert seen == [200]
 
 
-def test_a_hanging_second_request_in_a_session(serve: Serve, manual: ManualTime) -> None:
+def test_the_second_request_of_a_session_is_watched(serve: Serve, manual: ManualTime) -> None:
     """What follows the 401 through a watched session is watched too."""
     auths, api = serve(granting()), serve("status:status=401", "silent")
     auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
@@ -409,7 +411,9 @@ def test_another_host_does_not_get_the_token(
 
 
 @pytest.mark.parametrize(("header", "scheme"), [("Authorization", "Bearer"), ("X-Api-Key", None)])
-def test_a_redirect_in_a_client(serve: Serve, connect: Connect, header: str, scheme: str | None) -> None:
+def test_a_redirected_get_of_a_client_drops_the_token(
+    serve: Serve, connect: Connect, header: str, scheme: str | None
+) -> None:
     """The same for what a client follows: a GET to another host."""
     elsewhere = serve("status:status=401")
     auths, api = serve(granting()), serve(_redirecting(elsewhere.url, 302))
@@ -421,7 +425,7 @@ def test_a_redirect_in_a_client(serve: Serve, connect: Connect, header: str, sch
 
 
 @ENTRY_POINTS
-def test_a_redirect_after_a_401(serve: Serve, entry_point: EntryPoint) -> None:
+def test_a_redirect_after_a_401_drops_both_tokens(serve: Serve, entry_point: EntryPoint) -> None:
     """Where the answer to the second request leads elsewhere, neither token goes along."""
     elsewhere = serve()
     auths, api = serve(granting()), serve("status:status=401", _redirecting(elsewhere.url))
@@ -432,7 +436,7 @@ def test_a_redirect_after_a_401(serve: Serve, entry_point: EntryPoint) -> None:
     assert [one.header("x-api-key") for one in elsewhere.requests] == [None]
 
 
-def test_a_redirect_to_what_is_no_url() -> None:
+def test_a_redirect_to_an_invalid_url_drops_the_token() -> None:
     """What requests will choke on is requests' business; the token is taken out to be safe."""
     auth = refreshing(lambda: token(1), header="X-Api-Key", scheme=None)
     asked = requests.Request("GET", "http://api.provider.test/", auth=auth).prepare()
@@ -447,7 +451,9 @@ def test_a_redirect_to_what_is_no_url() -> None:
 
 @ENTRY_POINTS
 @pytest.mark.parametrize(("header", "scheme"), [("Authorization", "Bearer "), ("X-Api-Key", "")])
-def test_a_redirect_on_the_same_host(serve: Serve, entry_point: EntryPoint, header: str, scheme: str) -> None:
+def test_a_redirect_on_the_same_host_keeps_the_token(
+    serve: Serve, entry_point: EntryPoint, header: str, scheme: str
+) -> None:
     """A redirect within the host takes the token along."""
     auths, api = serve(granting()), serve(_redirecting("/there"), guarded(1, header=header, scheme=scheme))
     auth = refreshing(asking_at(auths), header=header, scheme=scheme.strip() or None)
@@ -462,7 +468,7 @@ def test_a_redirect_on_the_same_host(serve: Serve, entry_point: EntryPoint, head
 
 @ENTRY_POINTS
 @responses.activate
-def test_a_mocked_api(entry_point: EntryPoint) -> None:
+def test_a_mocked_api_gets_the_401_refresh_and_resend(entry_point: EntryPoint) -> None:
     """With ``responses`` in place of the network the 401, the refresh and the second request are played through."""
     responses.post("https://auth.test/token", json={"access_token": "new", "expires_in": 60})
     responses.get("https://api.test/v1", status=401)

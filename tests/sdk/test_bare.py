@@ -41,10 +41,10 @@ faults = pytest.mark.parametrize(
 
 @faults
 @pytest.mark.parametrize("how", OPENAI)
-def test_openai_translates_in_mid_stream(
+def test_openai_raises_its_own_exception_in_mid_stream(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, ours: Any, theirs: Any
 ) -> None:
-    """The SDK's own exception, with ours as its cause; nothing is sent again."""
+    """llmwatch's error is its cause; nothing is resent."""
     expected = openai.APITimeoutError if theirs is httpx2.ReadTimeout else openai.APIConnectionError
     for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=BARE, limits=limits(script)):
         assert type(outcome.error) is expected
@@ -56,10 +56,10 @@ def test_openai_translates_in_mid_stream(
 
 @faults
 @pytest.mark.parametrize("how", ANTHROPIC)
-def test_anthropic_leaves_it_raw(
+def test_anthropic_raises_the_transports_exception(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, ours: Any, theirs: Any
 ) -> None:
-    """What the transport raises: an exception that is ours and httpx2's, and not the SDK's."""
+    """The exception is llmwatch's and httpx2's, and not the SDK's."""
     for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=BARE, limits=limits(script)):
         assert isinstance(outcome.error, ours)
         assert isinstance(outcome.error, theirs)
@@ -71,7 +71,7 @@ def test_anthropic_leaves_it_raw(
 @entry_points
 @pytest.mark.parametrize("tokens", [0, 3])
 @pytest.mark.parametrize("how", STREAMS)
-def test_an_error_event_is_what_the_sdk_makes_of_it(
+def test_an_error_event_reaches_the_sdk_as_it_came(
     serve: Any, make: Any, entry_point: str, how: str, tokens: int
 ) -> None:
     """It reaches the SDK as it came, after one request. Both raise a class of their own, which knows nothing of ours;
@@ -92,7 +92,7 @@ def test_an_error_event_is_what_the_sdk_makes_of_it(
 
 
 @pytest.mark.parametrize("how", STREAMS)
-def test_broken_json_is_what_the_sdk_makes_of_it(serve: Any, make: Any, how: str) -> None:
+def test_broken_json_reaches_the_sdk_as_it_came(serve: Any, make: Any, how: str) -> None:
     """A bare ``JSONDecodeError``; the call is remembered as what it was."""
     server, records = serve("malformed-event:tokens=3"), []
     outcome = ask(make("bare", ASKS[how].sdk, server, sinks=[records.append]), how)

@@ -33,8 +33,8 @@ def helper(package: str, **more: Any) -> Any:
 
 
 @BOTH
-def test_it_is_the_sdks_own_client(package: str) -> None:
-    """Of exactly the SDK's class, with its own retries off and its defaults as they are."""
+def test_the_helper_makes_the_sdks_own_client(package: str) -> None:
+    """The client is of exactly the SDK's class, with its own retries off and its defaults unchanged."""
     with helper(package) as client:
         kind = openai.OpenAI if package == "openai" else anthropic.Anthropic
         assert type(client) is kind
@@ -46,8 +46,8 @@ def test_it_is_the_sdks_own_client(package: str) -> None:
 
 
 @BOTH
-def test_what_it_does_not_take(package: str) -> None:
-    """An http_client of the user's, a transport that is none, a transport and settings for another."""
+def test_the_helper_refuses_conflicting_arguments(package: str) -> None:
+    """An ``http_client`` of the user's, an object that is no transport, and a transport together with settings."""
     with pytest.raises(TypeError, match="makes the http_client itself"):
         helper(package, http_client=None)
     with pytest.raises(TypeError, match=r"must be a llmwatch\.sdk\.Transport, not int"):
@@ -62,14 +62,14 @@ def test_what_it_does_not_take(package: str) -> None:
 
 
 @BOTH
-def test_a_package_that_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_that_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'llmwatch\[sdk\]'"):
         helper(package)
 
 
-def test_importing_it_imports_none_of_them() -> None:
+def test_importing_the_helpers_imports_no_sdk_and_no_library() -> None:
     """Neither SDK nor either library is imported before it is asked for, and none is needed."""
     script = (
         "import sys\n"
@@ -83,7 +83,7 @@ def test_importing_it_imports_none_of_them() -> None:
 
 
 @BOTH
-def test_copies_are_watched_and_explained_too(serve: Any, package: str) -> None:
+def test_copies_of_the_client_are_watched_and_explained(serve: Any, package: str) -> None:
     """``copy`` and ``with_options`` keep the transport, and the cause of a status error."""
     server = serve("status:status=400")
     with MAKERS["helper"](package, server) as client:
@@ -108,7 +108,7 @@ def test_a_status_error_of_another_http_client_has_no_cause(serve: Any, package:
 
 @BOTH
 @pytest.mark.parametrize("wrapper", ["with_raw_response", "with_streaming_response"])
-def test_raw_responses_are_explained_too(serve: Any, package: str, wrapper: str) -> None:
+def test_raw_responses_are_explained(serve: Any, package: str, wrapper: str) -> None:
     """The record of a call is within reach, and a status error has its cause."""
     server = serve("healthy", "status:status=404")
     with MAKERS["helper"](package, server) as client:
@@ -132,7 +132,7 @@ def test_raw_responses_are_explained_too(serve: Any, package: str, wrapper: str)
 
 @BOTH
 @pytest.mark.parametrize("how", PLAIN)
-def test_a_plain_answer_that_breaks_off(serve: Any, make: Any, package: str, how: str) -> None:
+def test_a_cut_plain_answer_is_a_connection_error(serve: Any, make: Any, package: str, how: str) -> None:
     """The body of a plain call that is cut is a connection error with ours behind it, before it is parsed."""
     if ASKS[how].sdk != package:
         return
@@ -146,7 +146,9 @@ def test_a_plain_answer_that_breaks_off(serve: Any, make: Any, package: str, how
 
 @BOTH
 @ENTRY_POINTS
-def test_nobody_there(package: str, entry_point: str, make: Any, sdk_waits: list[int]) -> None:
+def test_a_refused_connection_is_the_sdks_connection_error(
+    package: str, entry_point: str, make: Any, sdk_waits: list[int]
+) -> None:
     """A refused connection is the SDK's own, after our attempts and no more."""
     with refused_port() as port:
         server: Any = type("Nowhere", (), {"url": f"http://127.0.0.1:{port}"})
@@ -158,8 +160,10 @@ def test_nobody_there(package: str, entry_point: str, make: Any, sdk_waits: list
 
 @BOTH
 @pytest.mark.parametrize("entry_point", ["helper", "helper, its retries on"])
-def test_cancelled_stays_cancelled(serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str) -> None:
-    """It is no failure for the SDK to report as its own, or to retry, before the response and in mid-stream."""
+def test_a_cancellation_is_not_an_error_of_the_sdk(
+    serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str
+) -> None:
+    """The SDK neither reports nor retries it, before the response and in mid-stream."""
     server, token = serve("stall-after-content:tokens=3"), CancelToken()
     transport = Transport(limits=Limits(ttfb=LONG, stale=LONG), cancel=token)
     make_client = sdk.openai if package == "openai" else sdk.anthropic
@@ -190,7 +194,7 @@ def test_cancelled_stays_cancelled(serve: Any, make: Any, sdk_waits: list[int], 
 
 
 @BOTH
-def test_a_variable_that_cannot_be_meant(
+def test_an_invalid_variable_is_a_config_error(
     serve: Any, make: Any, sdk_waits: list[int], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistake in the settings comes as it is, at once."""
@@ -215,7 +219,7 @@ def test_closing_the_client_closes_the_connections(serve: Any, package: str) -> 
 @ENTRY_POINTS
 @pytest.mark.parametrize("package", ["openai", "anthropic"])
 @pytest.mark.parametrize("leave", ["close", "drop"])
-def test_a_stream_that_is_left_hangs_up(
+def test_a_stream_closed_or_dropped_early_closes_its_connection(
     serve: Any, make: Any, set_aside: None, entry_point: str, package: str, leave: str
 ) -> None:
     """Closed or dropped in the middle, the connection goes with it."""
@@ -249,8 +253,8 @@ def limits_of(serve: Any, package: str, limits: Limits | None, **more: Any) -> d
 
 
 @BOTH
-def test_the_sdks_own_default_changes_nothing(serve: Any, package: str) -> None:
-    """Its 600 s and 5 s to connect are nobody's word, neither up nor down."""
+def test_the_sdks_default_timeout_changes_no_limit(serve: Any, package: str) -> None:
+    """Its 600 s, and 5 s to connect, were set by no user and move no limit."""
     found = limits_of(serve, package, None)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (10, 120, 360, 60)
     found = limits_of(serve, package, Limits(connect=30, ttfb=900, stale=900, first_content=0, send=0))
@@ -258,7 +262,7 @@ def test_the_sdks_own_default_changes_nothing(serve: Any, package: str) -> None:
 
 
 @BOTH
-def test_a_variable_is_not_touched_by_the_sdks_default(
+def test_the_sdks_default_timeout_does_not_change_a_variable(
     serve: Any, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the environment sets was meant as well."""
@@ -269,7 +273,7 @@ def test_a_variable_is_not_touched_by_the_sdks_default(
 
 
 @BOTH
-def test_a_timeout_of_the_user_lowers_and_never_raises(serve: Any, package: str) -> None:
+def test_a_timeout_of_the_client_lowers_limits_and_never_raises_them(serve: Any, package: str) -> None:
     """``timeout=`` of the client bounds connecting, sending and silence, whoever set a longer one."""
     found = limits_of(serve, package, Limits(connect=30, ttfb=7), timeout=20.0)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (20, 7, 20, 20)
@@ -278,7 +282,7 @@ def test_a_timeout_of_the_user_lowers_and_never_raises(serve: Any, package: str)
 
 
 @BOTH
-def test_a_timeout_of_the_user_can_be_set_aside(serve: Any, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_of_the_client_can_be_set_aside(serve: Any, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a program whose own is too short."""
     monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
     found = limits_of(serve, package, None, timeout=20.0)
@@ -314,7 +318,7 @@ def test_a_token_that_was_refused_is_renewed_once(serve: Any) -> None:
 
 @BOTH
 @ENTRY_POINTS
-def test_what_is_no_call_of_a_model(
+def test_a_request_that_is_no_model_call_leaves_statuses_to_the_sdk(
     serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str
 ) -> None:
     """A list whose server is silent is sent again by us alone; its error status is left to the retries of the SDK."""
@@ -336,7 +340,7 @@ def test_what_is_no_call_of_a_model(
 
 
 @pytest.mark.parametrize("how", STREAMS)
-def test_the_same_call_again_on_purpose_is_sent(serve: Any, make: Any, sdk_waits: list[int], how: str) -> None:
+def test_a_repeated_call_of_the_users_loop_is_sent(serve: Any, make: Any, sdk_waits: list[int], how: str) -> None:
     """After a call has failed for good, the user's own loop is not taken for the SDK's retry."""
     server = serve("silent")
     client = make("bare, its retries on", ASKS[how].sdk, server, limits=Limits(ttfb=LIMIT), retry=Retry.none())

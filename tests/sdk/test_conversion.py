@@ -23,8 +23,8 @@ def test_headers_keep_their_order_and_their_bytes(library: Any) -> None:
 
 
 @libraries
-def test_cookies_in_several_lines_are_one(library: Any) -> None:
-    """Their separator is not that of other lists."""
+def test_several_cookie_lines_are_joined(library: Any) -> None:
+    """Their separator is not the comma of other lists."""
     prepared = prepare(library.Request("GET", "http://h/", headers=[("cookie", "a=1"), ("x", "1"), ("Cookie", "b=2")]))
     assert prepared.headers["cookie"] == "a=1; b=2"
 
@@ -41,7 +41,7 @@ def test_cookies_in_several_lines_are_one(library: Any) -> None:
         ("http://h/v1/responses", b"", False),
     ],
 )
-def test_a_stream_is_asked_for_uncompressed(library: Any, url: str, body: bytes, identity: bool) -> None:
+def test_only_a_stream_is_requested_uncompressed(library: Any, url: str, body: bytes, identity: bool) -> None:
     """And nothing else is."""
     request = library.Client().build_request("POST", url, content=body)
     usual = request.headers["accept-encoding"]
@@ -49,7 +49,7 @@ def test_a_stream_is_asked_for_uncompressed(library: Any, url: str, body: bytes,
 
 
 @libraries
-def test_a_body_that_is_there_is_bytes(library: Any) -> None:
+def test_a_loaded_body_is_bytes_and_a_stream_stays_one(library: Any) -> None:
     """Nothing is read that was not read before, unless it is JSON."""
     assert prepare(library.Request("POST", "http://h/", content=b"x")).body == b"x"
     assert prepare(library.Request("GET", "http://h/")).body is None

@@ -98,7 +98,7 @@ needs_procfs = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="de
         *((entry_point, host, 0) for entry_point in ENTRY_POINTS for host in ("localhost", "name.invalid")),
     ],
 )
-def test_no_descriptor_for_a_connection(entry_point: Any, host: str, but: int) -> None:
+def test_a_call_without_a_descriptor_ends_after_one_attempt(entry_point: Any, host: str, but: int) -> None:
     """The error names the process and its limit, is what the library raises for a connection, and ends the call after
     one attempt; neither the server nor the resolver is said to be at fault.
     """
@@ -119,7 +119,9 @@ def test_no_descriptor_for_a_connection(entry_point: Any, host: str, but: int) -
 
 @needs_procfs
 @each("entry_point", ENTRY_POINTS)
-def test_no_descriptor_for_a_pooled_connection(entry_point: Any, serve: Callable[..., FaultServer]) -> None:
+def test_a_pooled_connection_without_a_descriptor_for_its_handle_is_an_error(
+    entry_point: Any, serve: Callable[..., FaultServer]
+) -> None:
     """A connection that is there already needs one more to be watched, and says so where there is none."""
     server = serve("healthy")
     records: list[CallRecord] = []
@@ -133,7 +135,7 @@ def test_no_descriptor_for_a_pooled_connection(entry_point: Any, serve: Callable
 
 
 @needs_procfs
-def test_no_descriptor_for_a_proxy(serve: Callable[..., FaultServer]) -> None:
+def test_a_missing_descriptor_is_not_blamed_on_the_proxy(serve: Callable[..., FaultServer]) -> None:
     """It is no fault of the proxy's either."""
     with refused_port() as port, Client(retry=RETRY) as client:
         proxies = {"http": f"http://127.0.0.1:{port}", "https": f"http://127.0.0.1:{port}"}
@@ -144,7 +146,7 @@ def test_no_descriptor_for_a_proxy(serve: Callable[..., FaultServer]) -> None:
 
 
 @needs_procfs
-def test_no_descriptor_for_the_certificates(bundle: str) -> None:
+def test_a_missing_descriptor_is_not_blamed_on_the_bundle(bundle: str) -> None:
     """The file of a bundle cannot be opened: that is no bad bundle."""
     with socket.create_server(("127.0.0.1", 0)) as listening, Client(retry=RETRY) as client:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
@@ -153,7 +155,7 @@ def test_no_descriptor_for_the_certificates(bundle: str) -> None:
     assert error.cause == "descriptors"
 
 
-def test_the_machine_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_descriptors_is_not_blamed_on_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the whole machine has run out of them the process is not blamed."""
 
     def none(*args: object) -> socket.socket:
@@ -169,7 +171,7 @@ def test_the_machine_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_procfs
-def test_a_name_that_does_not_exist_is_still_one() -> None:
+def test_an_unknown_host_is_not_blamed_on_descriptors() -> None:
     """With descriptors left the resolver's word counts."""
     with Client(retry=RETRY) as client:
         assert caught(ConnectFailed, client.request, "GET", "http://name.invalid/").cause in ("dns", "dns_temporary")

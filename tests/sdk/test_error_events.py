@@ -45,7 +45,7 @@ def each(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
 
 
 @pytest.mark.parametrize("piece", [GOOD, NULL, DONE, COMMENT, QUOTED, b"", GOOD + NULL + DONE])
-def test_what_looks_good_is_not_without_bad_events(piece: bytes) -> None:
+def test_a_good_event_is_handed_on_at_once(piece: bytes) -> None:
     """It is handed on before anything else is asked for."""
     asked: list[int] = []
 
@@ -66,15 +66,15 @@ def test_a_bad_event_before_an_error_is_dropped(event: bytes) -> None:
 
 
 @bad
-def test_a_bad_event_that_nothing_is_made_of_goes_on(event: bytes) -> None:
-    """With the next piece, or with the end."""
+def test_a_bad_event_without_an_error_is_handed_on(event: bytes) -> None:
+    """The event goes on with the next piece, or with the end."""
     assert each(without_bad_events(coming(GOOD, event, GOOD, GOOD))) == (GOOD + event + GOOD * 2, False)
     assert each(without_bad_events(coming(event))) == (event, False)
     assert each(without_bad_events(coming(event, ERROR, error=True)))[0].startswith(event)
 
 
 @pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n", b"\n\r"])
-def test_it_waits_for_one_piece_and_no_longer(blank: bytes) -> None:
+def test_a_bad_event_waits_for_one_piece(blank: bytes) -> None:
     """Whatever ends the lines, what follows the end of the event sets it free."""
     pieces = without_bad_events(coming(b"event: error", blank[:1] + b"data: no" + blank, GOOD, GOOD))
     assert next(pieces) == b"event: error"
@@ -83,7 +83,7 @@ def test_it_waits_for_one_piece_and_no_longer(blank: bytes) -> None:
 
 
 @bad
-def test_one_that_comes_in_pieces_is_held_from_where_it_shows(event: bytes) -> None:
+def test_a_bad_event_in_pieces_is_held_from_where_it_shows(event: bytes) -> None:
     """Its beginning may be through already; without its end no reader acts on it."""
     for cut in range(1, len(event)):
         came, failed = each(without_bad_events(coming(GOOD, event[:cut], event[cut:], error=True)))
@@ -120,7 +120,7 @@ def test_any_split_keeps_good_events_before_a_bad_one(data: Any, newline: bytes)
     assert not came[len(good) :].endswith(newline * 2)
 
 
-def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_event_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON over many lines looks bad at its first one; waiting for its end costs what its bytes cost."""
     counting = Counting(error_events.BLANK_LINE)
     monkeypatch.setattr(error_events, "BLANK_LINE", counting)

@@ -41,19 +41,19 @@ def _named(body: bytes, size: int) -> bytes:
         (NAMELESS + b"data: {", NAMED + b"data: {"),
     ],
 )
-def test_an_event_is_named_by_its_type(came: bytes, goes: bytes) -> None:
+def test_an_unnamed_event_gets_its_type_as_name(came: bytes, goes: bytes) -> None:
     """Only one that has no name and says its type, however the bytes are split; all others are as they came."""
     assert {_named(came, size) for size in range(1, len(came) + 1)} == {goes}
 
 
-def test_whole_events_are_not_held() -> None:
+def test_whole_events_are_handed_on_at_once() -> None:
     """What is complete goes out with the piece that completes it."""
     pieces = with_event_names(iter([NAMED + NAMELESS, NAMELESS[:9], NAMELESS[9:]]))
     assert list(itertools.islice(pieces, 1)) == [NAMED + NAMED]
     assert list(pieces) == [NAMED]
 
 
-def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_event_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page or a picture in one event, which comes in thousands of pieces, costs what its bytes cost."""
     counting = Counting(event_names.BLANK_LINE)
     monkeypatch.setattr(event_names, "BLANK_LINE", counting)
@@ -64,7 +64,7 @@ def test_a_large_event_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("how", [name for name in STREAMS if ASKS[name].sdk == "anthropic"])
 @pytest.mark.parametrize("ends", [True, False])
-def test_an_answer_without_names_is_not_lost(serve: Any, make: Any, how: str, ends: bool) -> None:
+def test_an_sdk_reads_an_answer_without_event_names(serve: Any, make: Any, how: str, ends: bool) -> None:
     """The SDK's own client reads what a gateway left of it; one without its end is still an error."""
 
     def play(context: Context) -> Any:

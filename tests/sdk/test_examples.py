@@ -7,7 +7,7 @@ from tests.examples.running import run
 from tests.examples.test_examples import BEGINNING, requests_in, scenes
 
 
-def test_openai() -> None:
+def test_the_openai_example_recovers_or_explains() -> None:
     """Recovered where nothing had been said, and the SDK's own exception with the reason where something had."""
     silent, responses, busy, stalled, ended = scenes(run("openai_sdk.py")).values()
     for scene in (silent, responses, busy):
@@ -21,7 +21,7 @@ def test_openai() -> None:
     assert "APIConnectionError, caused by StreamTruncated: " in ended
 
 
-def test_anthropic() -> None:
+def test_the_anthropic_example_recovers_or_explains() -> None:
     """Recovered where nothing had been said, and the SDK's own exception, in mid-stream too, where something had."""
     silent, early, late, stalled, always = scenes(run("anthropic_sdk.py")).values()
     for scene in (silent, early):

@@ -54,7 +54,7 @@ def watched(library: Any, **settings: Any) -> Any:
     [("one.test", "one.test", True), (b"two.test", "two.test", True), ("other.test", "other.test", False)]
     + [(name, None, True) for name in (None, "", b"")],
 )
-def test_a_name_is_asked_for_and_verified(
+def test_a_server_name_is_sent_and_verified(
     serve: Any, authority: trustme.CA, bundle: str, library: Any, name: Any, asked: str | None, verifies: bool
 ) -> None:
     """The server is asked for the name, and its certificate must have it; the URL and the Host header stay."""
@@ -72,7 +72,7 @@ def test_a_name_is_asked_for_and_verified(
 
 
 @libraries
-def test_a_connection_is_for_one_name(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
+def test_a_connection_belongs_to_one_server_name(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
     """Another name is another connection, which is verified for it; the same name finds its own again."""
     named = Named(authority)
     server = serve(tls=named.context)
@@ -83,7 +83,7 @@ def test_a_connection_is_for_one_name(serve: Any, authority: trustme.CA, bundle:
 
 
 @libraries
-def test_a_name_holds_behind_a_proxy(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
+def test_a_server_name_holds_in_a_tunnel(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
     """In a tunnel the server is asked for the name too."""
     named, session = Named(authority), requests.Session()
     server = serve(tls=named.context)
@@ -95,7 +95,7 @@ def test_a_name_holds_behind_a_proxy(serve: Any, authority: trustme.CA, bundle: 
 
 
 @libraries
-def test_a_name_is_nothing_without_tls(serve: Any, library: Any) -> None:
+def test_a_server_name_has_no_effect_without_tls(serve: Any, library: Any) -> None:
     """Plain HTTP has no name to ask for."""
     server = serve()
     with watched(library) as client:
@@ -103,7 +103,7 @@ def test_a_name_is_nothing_without_tls(serve: Any, library: Any) -> None:
 
 
 @libraries
-def test_a_name_holds_for_every_attempt(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
+def test_a_server_name_holds_for_every_attempt(serve: Any, authority: trustme.CA, bundle: str, library: Any) -> None:
     """A resend asks for the same name."""
     named = Named(authority)
     server = serve("silent", "healthy", tls=named.context)
@@ -117,7 +117,7 @@ def test_a_name_holds_for_every_attempt(serve: Any, authority: trustme.CA, bundl
     ("name", "error"),
     [(3, TypeError), (["one.test"], TypeError), (".one.test", llmwatch.ConfigError), ("a..b", llmwatch.ConfigError)],
 )
-def test_a_name_that_cannot_be_meant(serve: Any, library: Any, name: Any, error: type[Exception]) -> None:
+def test_an_invalid_server_name_is_refused(serve: Any, library: Any, name: Any, error: type[Exception]) -> None:
     """It is refused, and nothing is sent."""
     server = serve()
     with watched(library) as client, pytest.raises(error, match="sni_hostname"):
@@ -143,8 +143,8 @@ def test_a_target_is_sent_byte_for_byte(serve: Any, library: Any, target: Any) -
 
 
 @libraries
-def test_a_target_names_what_is_asked_for(serve: Any, library: Any) -> None:
-    """A model's path in the target makes a call of a model: its silence is resent, to the same target."""
+def test_a_targets_path_decides_about_a_model_call(serve: Any, library: Any) -> None:
+    """A model's path in the target makes a model call: its silence is resent, to the same target."""
     server = serve("silent", "healthy")
     with watched(library, limits=Limits(ttfb=SOON)) as client:
         response = client.post(server.url, json=STREAM, extensions={"target": b"/v1/chat/completions"})
@@ -176,7 +176,7 @@ def test_a_target_goes_to_a_proxy_with_its_server(serve: Any, library: Any) -> N
 
 @libraries
 @each("target", [b"/a b", b"/\xc3\xa9", b"", b"/a\r\nX-Other: 1", "/\u00e9", 3, None])
-def test_a_target_that_cannot_be_sent(serve: Any, library: Any, target: Any) -> None:
+def test_an_invalid_target_is_refused(serve: Any, library: Any, target: Any) -> None:
     """It is refused as the library refuses it, and nothing is sent."""
     server, raised = serve(), []
     for client in (native(library), watched(library)):

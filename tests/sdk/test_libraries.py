@@ -27,7 +27,7 @@ def test_a_request_brings_its_library(library: Any) -> None:
         assert found.get("ReadTimeout") is library.ReadTimeout
 
 
-def test_anything_else_has_none() -> None:
+def test_another_class_belongs_to_no_library() -> None:
     """A class of the same name is not enough, and neither is another class of the library."""
 
     class Request:
@@ -39,7 +39,7 @@ def test_anything_else_has_none() -> None:
 
 
 @libraries
-def test_a_stream_is_the_librarys_own(library: Any) -> None:
+def test_a_stream_is_of_the_librarys_class(library: Any) -> None:
     """Both insist on their class; pieces are asked for anew by each reader, and closing is handed on."""
     closed: list[int] = []
     stream = Library(library.__name__).stream(lambda: iter([b"a", b"b"]), lambda: closed.append(1))
@@ -51,8 +51,8 @@ def test_a_stream_is_the_librarys_own(library: Any) -> None:
     assert closed == [1]
 
 
-def test_the_one_that_is_asked_for_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that is missing is missed then."""
+def test_only_the_requested_library_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing library raises ``ImportError`` when its class is requested."""
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ImportError):
         Library("httpx").get("Response")

@@ -70,7 +70,7 @@ CASES = [
 
 @libraries
 @each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
-def test_each_is_both(library: Any, error: errors.LLMWatchError, name: str) -> None:
+def test_each_error_is_llmwatchs_and_the_librarys(library: Any, error: errors.LLMWatchError, name: str) -> None:
     """Of our class and of the library's, with everything that ours knows, and the request."""
     error.record, error.partial = None, "so far"
     request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
@@ -86,12 +86,12 @@ def test_each_is_both(library: Any, error: errors.LLMWatchError, name: str) -> N
 
 @libraries
 @each("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
-def test_what_is_not_the_networks_doing_stays(library: Any, error: errors.LLMWatchError) -> None:
+def test_a_cancellation_or_a_mistake_is_no_library_error(library: Any, error: errors.LLMWatchError) -> None:
     """A cancellation and a mistake are none of the library's."""
     assert in_library(error, Library(library.__name__), None) is error
 
 
-def test_every_error_of_ours_is_decided() -> None:
+def test_every_error_class_is_decided() -> None:
     """No class of the tree is missing here."""
     decided = {type(error) for error, _ in CASES} | {errors.Cancelled, errors.ConfigError, errors.LLMWatchError}
     assert {getattr(errors, name) for name in errors.__all__} == decided
@@ -99,8 +99,8 @@ def test_every_error_of_ours_is_decided() -> None:
 
 @libraries
 @each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
-def test_each_can_be_pickled(library: Any, error: errors.LLMWatchError, name: str) -> None:
-    """It is the same afterwards, but for the request, which holds credentials and stays behind."""
+def test_each_combined_error_can_be_pickled(library: Any, error: errors.LLMWatchError, name: str) -> None:
+    """The request holds credentials and is left out."""
     request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
     found: Any = in_library(error, Library(library.__name__), request)
     pickled = pickle.dumps(found)

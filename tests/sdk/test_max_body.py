@@ -138,7 +138,7 @@ def _refused(
         *((entry_point, True, "gzip") for entry_point in STREAM_ENTRY_POINTS),
     ],
 )
-def test_a_small_body_that_is_large_decoded_is_not_kept(
+def test_a_compressed_bomb_ends_with_body_too_large(
     entry_point: EntryPoint, streaming: bool, encoding: str, bombs: dict[str, bytes]
 ) -> None:
     """64 MiB in a few kilobytes end a call with BodyTooLarge after one request, and take no more memory than the
@@ -185,7 +185,7 @@ def test_a_body_at_the_bound_is_whole(entry_point: EntryPoint) -> None:
 
 
 @each("entry_point", PLAIN_ENTRY_POINTS)
-def test_no_bound(entry_point: EntryPoint) -> None:
+def test_max_body_of_zero_removes_the_bound(entry_point: EntryPoint) -> None:
     """0 removes the cap, and the default is far above what an answer needs."""
     size = 3 * MIB
     with FaultServer(_answer(_packed(size), "gzip")) as server:
@@ -194,7 +194,7 @@ def test_no_bound(entry_point: EntryPoint) -> None:
 
 
 @each("entry_point", PLAIN_ENTRY_POINTS)
-def test_the_variable(entry_point: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_body_comes_from_the_environment(entry_point: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """``LLMWATCH_MAX_BODY_BYTES`` holds where no argument says otherwise, and is read at every call."""
     size = 3 * MIB
     with FaultServer(_answer(_packed(size), "gzip")) as server:
@@ -207,7 +207,7 @@ def test_the_variable(entry_point: EntryPoint, monkeypatch: pytest.MonkeyPatch) 
 
 
 @each("entry_point", RELAYS)
-def test_what_is_no_model_call_is_not_bounded(entry_point: EntryPoint) -> None:
+def test_a_request_that_is_no_model_call_is_not_bounded(entry_point: EntryPoint) -> None:
     """Another request of a session may bring what it likes, in an answer and in an error."""
     size = 3 * MIB
     for status in (200, 503):
@@ -230,9 +230,7 @@ FOLLOWING: list[EntryPoint] = [_session, _session_streaming, _mount, _install, _
 
 
 @each(("entry_point", "status"), [(entry_point, status) for entry_point in FOLLOWING for status in (302, 307)])
-def test_what_a_redirected_model_call_brings_is_bounded(
-    entry_point: EntryPoint, status: int, bombs: dict[str, bytes]
-) -> None:
+def test_a_redirected_model_call_keeps_its_bound(entry_point: EntryPoint, status: int, bombs: dict[str, bytes]) -> None:
     """The answer behind a redirect of a model call has the bound of that call, whatever method the redirect left it,
     and so have the body of each redirect and that of an error behind them.
     """
@@ -257,7 +255,7 @@ def test_what_a_redirected_model_call_brings_is_bounded(
 
 
 @each("entry_point", FOLLOWING)
-def test_what_another_redirected_request_brings_is_not_bounded(entry_point: EntryPoint) -> None:
+def test_another_redirected_request_is_not_bounded(entry_point: EntryPoint) -> None:
     """A redirect gives no bound to a request that is no model call, and none below its own to the answer of one."""
     size = 3 * MIB
     body = _packed(size)
@@ -285,7 +283,7 @@ def test_a_stream_is_delivered_up_to_the_bound() -> None:
 
 
 @each("entry_point", [_client_request, _session, _transport])
-def test_a_body_that_holds_nothing_is_bounded_as_it_comes(entry_point: EntryPoint) -> None:
+def test_a_body_that_decodes_to_nothing_is_bounded_on_the_wire(entry_point: EntryPoint) -> None:
     """Compressed bytes that never decode to anything count as they come over the wire."""
     packer = zlib.compressobj(wbits=31)
     begin = packer.compress(b"{") + packer.flush(zlib.Z_SYNC_FLUSH)
@@ -345,7 +343,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @each("entry_point", PLAIN_ENTRY_POINTS)
-def test_an_encoding_of_other_packages_is_counted(entry_point: EntryPoint, stored: None) -> None:
+def test_an_encoding_of_another_package_is_bounded_decoded(entry_point: EntryPoint, stored: None) -> None:
     """What urllib3 undoes by another package is bounded by what it holds as well; an error's body is left out where it
     holds more, and its status stays.
     """
@@ -363,7 +361,7 @@ def test_an_encoding_of_other_packages_is_counted(entry_point: EntryPoint, store
             assert entry_point(server.chat_url, PLAIN, {"max_body": MOST}) == whole
 
 
-def test_what_is_not_of_its_encoding_is_the_readers(stored: None) -> None:
+def test_undecodable_bytes_are_handed_on(stored: None) -> None:
     """Bytes that the package cannot undo reach the reader as they came."""
     with FaultServer(_answer(b"?", "stored")) as server, llmwatch.Session(**SETTINGS, max_body=MOST) as session:
         response = session.post(server.chat_url, json=PLAIN, stream=True)
@@ -373,12 +371,12 @@ def test_what_is_not_of_its_encoding_is_the_readers(stored: None) -> None:
 
 
 @each("encoding", ["br-of-tomorrow", "", "identity", "x, y", ","])
-def test_what_nobody_undoes_is_counted_as_it_comes(encoding: str) -> None:
+def test_an_unknown_encoding_is_bounded_on_the_wire(encoding: str) -> None:
     """An encoding that urllib3 does not know says nothing of what it holds."""
     assert isinstance(unread_for(encoding), Unread)
 
 
-def test_a_decoder_without_a_bound_is_not_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_cannot_be_bounded_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a package would undo all of a body at once, it is not asked: the bytes count as they come."""
 
     class BrotliDecoder:

@@ -78,7 +78,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("call", ENTRY_POINTS)
-def test_every_entry_point_takes_it(
+def test_every_entry_point_takes_max_event(
     serve: Any, sizes: list[int], monkeypatch: pytest.MonkeyPatch, call: Callable[[Any, dict[str, Any]], None]
 ) -> None:
     """Its argument goes before the variable, which goes before 64 MiB; the variable is read at every call."""
@@ -98,7 +98,7 @@ def test_a_picture_in_one_event_is_whole(serve: Any, size: int) -> None:
         assert len(client.collect("POST", server.chat_url, json=asking()).text) == size or 1 << 20
 
 
-def test_a_transport_of_ones_own_has_it_already() -> None:
-    """Beside a transport there is nothing to be set."""
+def test_max_event_beside_a_transport_is_refused() -> None:
+    """The transport has its own ``max_event``."""
     with pytest.raises(TypeError, match="max_event"):
         llmwatch.sdk.openai(api_key="k", transport=Transport(), max_event=SIZE)

@@ -80,7 +80,7 @@ ENTRY_POINTS = [_client, _request, _session, _install, _transport, _call, _itera
     ("entry_point", "package"),
     [(entry_point, package) for entry_point in ENTRY_POINTS for package in ("gevent", "eventlet")],
 )
-def test_a_patch_after_the_start(
+def test_a_patch_of_threads_after_the_first_call_is_a_config_error(
     entry_point: Callable[[str], object],
     package: str,
     serve: Callable[..., FaultServer],
@@ -101,16 +101,16 @@ def test_a_patch_after_the_start(
 
 
 @each("package", ["ddtrace", "wrapt", "tests", "_thread"])
-def test_another_lock_is_no_other_thread(
+def test_a_replaced_lock_is_no_patch_of_threads(
     package: str, serve: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What looks at locks, a profiler say, puts one of its own there, and is none of our business."""
+    """A profiler that replaces locks changes nothing."""
     with monkeypatch.context() as patch:
         _exchange(patch, package)
         _client(serve("healthy").chat_url)
 
 
-def test_a_patch_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_patch_of_threads_before_the_first_call_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever patches first is heard: all of llmwatch runs in what threads are then."""
     monkeypatch.setattr(patched, "_at_import", "gevent")
     _exchange(monkeypatch, "gevent")

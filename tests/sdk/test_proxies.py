@@ -93,8 +93,10 @@ PROXIES = [
 
 @libraries
 @each(("name", "proxy", "kind", "attempts"), PROXIES)
-def test_no_tunnel_is_the_librarys_own_error(library: Any, name: str, proxy: Any, kind: str, attempts: int) -> None:
-    """What the library's own client raises, ours raises too; it is ``ConnectFailed``, and the proxy is to blame."""
+def test_a_refused_tunnel_is_the_librarys_own_error(
+    library: Any, name: str, proxy: Any, kind: str, attempts: int
+) -> None:
+    """The error is ``ConnectFailed`` too, and blames the proxy."""
     session = requests.Session()
     with proxy() as url:
         session.proxies = {"https": url}
@@ -113,7 +115,7 @@ def test_no_tunnel_is_the_librarys_own_error(library: Any, name: str, proxy: Any
 
 @libraries
 @each(("name", "proxy", "kind", "attempts"), [row for row in PROXIES if row[2] == "ConnectError"])
-def test_a_proxy_that_forwards_is_missed_in_the_same_words(
+def test_a_missing_forwarding_proxy_is_the_librarys_own_error(
     library: Any, name: str, proxy: Any, kind: str, attempts: int
 ) -> None:
     """Plain HTTP goes to the proxy without a tunnel; where no connection to it comes about the error is the same."""
@@ -129,7 +131,7 @@ def test_a_proxy_that_forwards_is_missed_in_the_same_words(
     assert "else.test does not exist" not in str(caught.value)
 
 
-def test_an_sdk_says_it_in_its_own_words() -> None:
+def test_an_sdk_raises_its_own_connection_error_for_a_proxy() -> None:
     """Through the helper it is the SDK's ``APIConnectionError`` with ours as its cause."""
     session = requests.Session()
     with refusing(407)() as url:

@@ -40,7 +40,7 @@ def test_the_deadline_spans_redirects(entry_point: Any, body: dict[str, Any]) ->
 
 
 @each("entry_point", ENTRY_POINTS)
-def test_a_redirect_in_time_is_followed(entry_point: Any) -> None:
+def test_a_redirect_within_the_deadline_is_followed(entry_point: Any) -> None:
     """A deadline that is far away changes nothing."""
     head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
     there = Script.of("there", head, steps.End())
@@ -52,8 +52,8 @@ def test_a_redirect_in_time_is_followed(entry_point: Any) -> None:
         assert len(server.requests) == 3
 
 
-def test_what_was_sent_may_be_sent_again() -> None:
-    """Only what is made of it to follow the redirect goes on with the call; itself it begins another."""
+def test_a_request_of_the_program_begins_another_call() -> None:
+    """Only the request that follows a redirect continues the call."""
     prepared = requests.Request("POST", "http://a.example/v1/chat/completions", json=PLAIN).prepare()
     assert end_of(prepared) is None
     sent_on(prepared, 5.0)
@@ -65,8 +65,8 @@ def test_what_was_sent_may_be_sent_again() -> None:
     assert (end_of(following), end_of(following.copy())) == (None, 7.0)
 
 
-def test_a_request_of_httpx_may_be_sent_again() -> None:
-    """Its extensions are those of the request that follows it, and the end of its own call is none of the next."""
+def test_a_request_of_httpx_begins_another_call() -> None:
+    """Its extensions are those of the request that follows it, and the end of its own call does not end the next."""
     head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
     with FaultServer([Script.of("there", head, steps.End()), "healthy"]) as server:
         transport = Transport(limits=Limits(deadline=LONG), retry=RETRY)

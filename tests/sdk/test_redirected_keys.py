@@ -55,14 +55,14 @@ HEADERS = {name: f"value-of-{name.lower()}" for name in (*KEYS, *OTHERS)}
 
 
 @each("name", KEYS)
-def test_a_header_with_a_key(name: str) -> None:
+def test_every_key_header_is_recognised_in_any_case(name: str) -> None:
     """Each is known in any case."""
     assert carries_a_key(name)
     assert carries_a_key(name.upper())
 
 
 @each("name", [*OTHERS, "Content-Type", "Accept", "Host", "x-monkey", ""])
-def test_a_header_without_one(name: str) -> None:
+def test_a_header_without_a_key_is_kept(name: str) -> None:
     """What describes a request, or names it, is no key."""
     assert not carries_a_key(name)
 
@@ -85,7 +85,7 @@ KEPT = {name.lower() for name in OTHERS}
     ("entry_point", "status"),
     [(entry_point, status) for entry_point in ENTRY_POINTS for status in (301, 302, 303, 307, 308)],
 )
-def test_a_model_call_leaves_its_keys(entry_point: Any, status: int) -> None:
+def test_a_model_call_drops_its_keys_at_another_origin(entry_point: Any, status: int) -> None:
     """To another origin a redirected model call takes no key along, and everything else; not there either when that
     leads on.
     """
@@ -107,7 +107,7 @@ def test_a_model_call_keeps_its_keys_within_its_origin(entry_point: Any) -> None
 
 
 @each("entry_point", ENTRY_POINTS)
-def test_what_is_no_model_call_goes_as_the_library_makes_it(entry_point: Any) -> None:
+def test_another_request_keeps_the_headers_that_the_library_keeps(entry_point: Any) -> None:
     """Another request keeps the headers that plain requests, or plain httpx, keeps."""
 
     def seen(session: Any) -> list[set[str]]:
@@ -124,7 +124,7 @@ def test_what_is_no_model_call_goes_as_the_library_makes_it(entry_point: Any) ->
 
 
 @each("entry_point", SESSIONS)
-def test_the_next_request_of_a_redirect(entry_point: Any) -> None:
+def test_the_next_request_of_a_response_has_no_keys(entry_point: Any) -> None:
     """Where the program follows by itself, what it is given to send goes without keys; its own request keeps them."""
     with FaultServer("healthy") as other, entry_point() as session:
         with FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
@@ -140,7 +140,7 @@ def test_the_next_request_of_a_redirect(entry_point: Any) -> None:
 
 
 @each("status", [301, 302, 303, 307, 308])
-def test_the_client_leaves_its_keys(status: int) -> None:
+def test_a_client_drops_its_keys_at_another_origin(status: int) -> None:
     """So does a GET of a Client, whose redirects are followed, wherever its keys come from."""
     with FaultServer("healthy") as other, requests.Session() as lender:
         lender.headers.update(HEADERS)
@@ -151,7 +151,7 @@ def test_the_client_leaves_its_keys(status: int) -> None:
         assert _names(other) == [KEPT]
 
 
-def test_the_next_request_of_the_client() -> None:
+def test_the_next_request_of_a_clients_response_has_no_keys() -> None:
     """A redirected POST is not followed; the request that it would be has no key."""
     with FaultServer("healthy") as other, FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
         with Client(retry=RETRY) as client:
@@ -173,7 +173,7 @@ def test_the_next_request_of_the_client() -> None:
         ("https://a.example/x", "https://[a.example/x", False),
     ],
 )
-def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
+def test_keys_follow_the_rule_of_authorization(old: str, new: str, kept: bool) -> None:
     """Keys go where Authorization goes, and nowhere else."""
     headers: Any = requests.structures.CaseInsensitiveDict(HEADERS)
     leave_keys(headers, old, new)
@@ -181,7 +181,7 @@ def test_the_rule_is_that_of_requests(old: str, new: str, kept: bool) -> None:
 
 
 @each("entry_point", SESSIONS)
-def test_a_redirect_to_a_port_beyond_all_ports(entry_point: Any) -> None:
+def test_a_redirect_to_an_invalid_port_raises_requests_error(entry_point: Any) -> None:
     """What leads nowhere is the error that requests has for it, with a key as without one. (Where an
     Authorization goes along requests itself stumbles over the port, with a ValueError of its own.)
     """

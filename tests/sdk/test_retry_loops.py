@@ -106,7 +106,9 @@ def ended(ask: Callable[..., Any], *what: Any) -> Any:
     [(name, "reset-before-response", "StreamCut") for name in LIBRARIES]
     + [(next(iter(LIBRARIES)), "silent", "WatchTimeout")],
 )
-def test_a_failure_is_asked_for_as_often_as_we_say(serve: Any, library: Any, name: str, script: str, end: str) -> None:
+def test_a_librarys_retry_does_not_multiply_a_failure(
+    serve: Any, library: Any, name: str, script: str, end: str
+) -> None:
     """Three requests, not three for each of the library's tries; and three again for each new call of the user's."""
     server = serve(script)
     with sending(library, server, limits=Limits(ttfb=LIMIT if script == "silent" else LONG)) as send:
@@ -118,7 +120,7 @@ def test_a_failure_is_asked_for_as_often_as_we_say(serve: Any, library: Any, nam
 
 @libraries
 @each("name", list(LIBRARIES))
-def test_a_status_is_asked_for_as_often_as_we_say(serve: Any, library: Any, name: str) -> None:
+def test_a_librarys_retry_does_not_multiply_a_status(serve: Any, library: Any, name: str) -> None:
     """A library that heeds no header gets the same response again: status, headers, body and record."""
     server = serve("status:status=500")
     with sending(library, server) as send:
@@ -139,7 +141,7 @@ def test_a_status_is_asked_for_as_often_as_we_say(serve: Any, library: Any, name
 
 @libraries
 @each("status", [401, 407])
-def test_new_credentials_are_sent(serve: Any, library: Any, status: int) -> None:
+def test_a_retry_with_new_credentials_is_sent(serve: Any, library: Any, status: int) -> None:
     """Who is asked for credentials may come again with others."""
     server = serve(f"status:status={status}")
     with sending(library, server) as send:
@@ -180,7 +182,7 @@ def _decorated(client: Any) -> None:
     ("name", "loop"),
     [(name, loop) for name in LIBRARIES for loop in (_plain_loop, _in_the_handler, _decorated)],
 )
-def test_a_loop_of_the_users_is_sent(serve: Any, name: str, loop: Any) -> None:
+def test_a_users_own_loop_is_sent_each_time(serve: Any, name: str, loop: Any) -> None:
     """Each try of the user's own is asked for anew, whatever the loop looks like."""
     server = serve("reset-before-response")
     with sending(httpx, server) as send:
@@ -189,7 +191,7 @@ def test_a_loop_of_the_users_is_sent(serve: Any, name: str, loop: Any) -> None:
 
 
 @each(("name", "tries"), [("mine.http_client", 4), ("mine.core.http_client", 3)])
-def test_a_client_of_the_users_is_sent(serve: Any, name: str, tries: int) -> None:
+def test_a_loop_in_another_module_is_sent_each_time(serve: Any, name: str, tries: int) -> None:
     """The same loop in a module of another name is nobody's library."""
     server = serve("reset-before-response")
     with sending(httpx, server) as send:
@@ -207,7 +209,7 @@ def test_another_request_of_the_same_retry_is_sent(serve: Any, name: str) -> Non
     assert len(server.requests) == 4
 
 
-def test_another_thread_is_sent(serve: Any) -> None:
+def test_a_retry_in_another_thread_is_sent(serve: Any) -> None:
     """What failed elsewhere has not failed here."""
     server, ends = serve(*["reset-before-response"] * 3, "healthy"), []
     with sending(httpx, server) as send:

@@ -44,14 +44,14 @@ MAKERS: list[Make] = [Client, Session, Transport, _mount, _install]
         )
     ],
 )
-def test_what_cannot_be_called_is_refused(make: Make, settings: dict[str, Any], word: str) -> None:
+def test_a_callback_that_is_not_callable_is_a_type_error(make: Make, settings: dict[str, Any], word: str) -> None:
     """A sink or a callback that cannot be called is a TypeError where it is given, and not a word in a log later."""
     with pytest.raises(TypeError, match=word):
         make(**settings)
 
 
 @each("make", MAKERS)
-def test_what_can_be_called_is_taken(make: Make) -> None:
+def test_any_callable_is_a_callback(make: Make) -> None:
     """Functions, methods and objects with ``__call__`` are taken, in any sequence, and none at all."""
     for settings in (
         {"sinks": [print, [].append], "on_notice": print},

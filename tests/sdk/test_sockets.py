@@ -71,7 +71,9 @@ def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], 
 
 @streams
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
-def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
+def test_silence_of_every_attempt_is_the_sdks_timeout(
+    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str
+) -> None:
     """Through each entry point it is, after three requests, the SDK's time-out with ours behind it; its own retries
     send nothing.
     """
@@ -87,7 +89,7 @@ def test_silence_every_time_is_a_timeout(serve: Any, make: Any, sdk_waits: list[
 
 
 @streams
-def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, how: str) -> None:
+def test_keep_alives_alone_end_at_first_content(serve: Any, make: Any, how: str) -> None:
     """Through each entry point a connection that is kept open and says nothing ends at ``first_content``, and is not
     asked again.
     """
@@ -110,7 +112,7 @@ def test_keep_alives_alone_are_no_answer(serve: Any, make: Any, how: str) -> Non
         (f"malformed-event:tokens={TOKENS}", "APIConnectionError", llmwatch.MalformedEvent),
     ],
 )
-def test_what_breaks_in_mid_stream_is_the_sdks_own(
+def test_a_break_in_mid_stream_is_the_sdks_own_exception(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str, ours: type[Exception]
 ) -> None:
     """What was said is seen; then the SDK's own exception comes, with ours behind it, and nothing is sent again."""
@@ -126,7 +128,9 @@ def test_what_breaks_in_mid_stream_is_the_sdks_own(
 @streams
 @pytest.mark.parametrize("entry_point", ["helper", "helper, its retries on"])
 @pytest.mark.parametrize("tokens", [0, TOKENS])
-def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, entry_point: str, how: str, tokens: int) -> None:
+def test_an_error_event_is_the_sdks_own_api_error(
+    serve: Any, make: Any, entry_point: str, how: str, tokens: int
+) -> None:
     """The provider's error inside the stream is an API error with its type and message, first or in mid-stream."""
     server = serve(f"error-event:tokens={tokens},kind=invalid_request_error,code=bad")
     outcome = ask(make(entry_point, ASKS[how].sdk, server), how)
@@ -141,9 +145,7 @@ def test_an_error_event_is_the_sdks_own(serve: Any, make: Any, entry_point: str,
 
 @every
 @pytest.mark.parametrize("script", [f"retry-after:status=429,value={5 * BEAT:g}", "status:status=500"])
-def test_a_status_that_passes_is_recovered_from(
-    serve: Any, make: Any, sdk_waits: list[int], how: str, script: str
-) -> None:
+def test_a_passing_status_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
     """Through each entry point: after a 429 that names its wait, or a 500, the next request gets the answer; the SDK
     knows nothing of it.
     """
@@ -163,7 +165,7 @@ def test_a_status_that_passes_is_recovered_from(
         (f"retry-after:status=500,value={BEAT:g},should_retry=true", "InternalServerError"),
     ],
 )
-def test_a_status_that_stays_is_the_sdks_own(
+def test_a_lasting_status_is_the_sdks_own_status_error(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str
 ) -> None:
     """Through each entry point: after three requests the last answer is the SDK's status error, and the SDK does not

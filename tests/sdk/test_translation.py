@@ -34,8 +34,10 @@ ERRORS: list[tuple[errors.LLMWatchError, str]] = [
 
 
 @pytest.mark.parametrize(("error", "name"), ERRORS, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
-def test_each_has_a_word(error: errors.LLMWatchError, name: str) -> None:
-    """The same in both; ours is the cause, and where the SDK leaves the message to us it is ours too."""
+def test_each_error_has_a_class_of_the_sdk(error: errors.LLMWatchError, name: str) -> None:
+    """The class is the same in both SDKs; llmwatch's error is the cause, and where the SDK takes a message it is
+    llmwatch's.
+    """
     combined = in_library(error, Library("httpx2"), REQUEST)
     for say, sdk in ((as_openai, openai), (as_anthropic, anthropic)):
         found: Any = say(sdk, combined, REQUEST)
@@ -45,14 +47,14 @@ def test_each_has_a_word(error: errors.LLMWatchError, name: str) -> None:
         assert (str(found), found.message, repr(found)) == (str(error), str(error), f"{name}({str(error)!r})")
 
 
-def test_a_time_out_of_the_sdk_itself_is_left_alone() -> None:
+def test_a_time_out_of_the_sdk_itself_keeps_its_message() -> None:
     """Our message is on our exceptions alone: the class says of its own what it always said."""
     for say, sdk in ((as_openai, openai), (as_anthropic, anthropic)):
         say(sdk, ERRORS[0][0], REQUEST)
         assert str(sdk.APITimeoutError(request=REQUEST)).startswith("Request timed out")
 
 
-def test_an_error_event() -> None:
+def test_an_error_event_fills_the_sdks_exception() -> None:
     """The provider's words are on the SDK's exception as the SDK would have put them there."""
     error = errors.ProviderError("It said: busy", status=200, type="overloaded_error", code="busy")
     one: Any = as_openai(openai, error, REQUEST)
@@ -70,8 +72,8 @@ def test_an_error_event() -> None:
 
 
 @pytest.mark.parametrize("error", [errors.Cancelled("stopped", by="user"), errors.ConfigError("what", field="f")])
-def test_what_is_nobodys_failure_stays(error: errors.LLMWatchError) -> None:
-    """openai lets it pass; anthropic only does so with its own."""
+def test_an_exception_that_is_no_failure_stays(error: errors.LLMWatchError) -> None:
+    """openai lets it pass; anthropic does so with its own classes alone."""
     assert as_openai(openai, error, REQUEST) is error
     found = as_anthropic(anthropic, error, REQUEST)
     assert isinstance(found, type(error))
@@ -79,6 +81,6 @@ def test_what_is_nobodys_failure_stays(error: errors.LLMWatchError) -> None:
     assert str(found) == str(error)
 
 
-def test_an_answer_of_another_way_has_no_cause() -> None:
+def test_a_response_of_another_transport_has_no_cause() -> None:
     """Nothing is known of a response that came by another transport."""
     assert status_cause(httpx2.Response(500, request=REQUEST, content=b"")) is None

@@ -59,7 +59,9 @@ def with_headers(*headers: tuple[str, str], body: bytes = b"yes") -> Script:
 @libraries
 @pytest.mark.parametrize("script", ["healthy", "gzip", "status:status=404", "unframed", "coalesced"])
 @pytest.mark.parametrize("body", [CHAT, STREAM], ids=["plain", "stream"])
-def test_it_is_like_the_librarys_own(serve: Any, open_client: Open, library: Any, script: str, body: Any) -> None:
+def test_the_transport_is_like_the_librarys_own(
+    serve: Any, open_client: Open, library: Any, script: str, body: Any
+) -> None:
     """The same request arrives, but for compression of a stream, and the same response: status, headers, body."""
     theirs, ours = serve(script), serve(script)
     with library.Client(timeout=None) as native:
@@ -106,7 +108,7 @@ def test_repeated_headers_of_a_request_are_joined(serve: Any, open_client: Open,
 
 @libraries
 @pytest.mark.parametrize("target", ["/v1/models?limit=2&after=a%2Fb%20c", "/a%20b/%C3%A9?q=%3D", "/", "/x;y=1?a=b&a=c"])
-def test_the_url_is_sent_as_it_is(serve: Any, open_client: Open, library: Any, target: str) -> None:
+def test_the_url_is_sent_unchanged(serve: Any, open_client: Open, library: Any, target: str) -> None:
     """Nothing is encoded or decoded on the way."""
     server = serve()
     open_client(library).get(server.url + target)
@@ -186,7 +188,7 @@ def test_one_transport_serves_both_libraries(serve: Any) -> None:
     assert server.connections == 1
 
 
-def test_it_takes_nothing_else() -> None:
+def test_a_request_of_another_library_is_refused() -> None:
     """A request of another library is a mistake."""
     with pytest.raises(TypeError, match="takes requests of httpx or httpx2, not Request"):
         Transport().handle_request(requests.Request("GET", "http://localhost"))  # type: ignore[arg-type]
@@ -204,7 +206,7 @@ def test_it_takes_nothing_else() -> None:
         ({"keepalive": -1}, llmwatch.ConfigError),
     ],
 )
-def test_settings_that_cannot_be_meant(settings: dict[str, Any], error: type[Exception]) -> None:
+def test_invalid_settings_are_refused_at_once(settings: dict[str, Any], error: type[Exception]) -> None:
     """They are refused when the transport is made."""
     with pytest.raises(error):
         Transport(**settings)
@@ -212,9 +214,7 @@ def test_settings_that_cannot_be_meant(settings: dict[str, Any], error: type[Exc
 
 @libraries
 @pytest.mark.parametrize("script", ["html-instead", "json-instead", "error-event", "empty-stream", "malformed-event"])
-def test_what_is_wrong_with_an_answer_is_the_librarys_to_read(
-    serve: Any, open_client: Open, library: Any, script: str
-) -> None:
+def test_a_wrong_answer_is_handed_to_the_library(serve: Any, open_client: Open, library: Any, script: str) -> None:
     """The bytes and the status of what came, after one request, as the library's own transport has them."""
     found = []
     for client in (library.Client(timeout=PATIENCE), open_client(library)):
@@ -228,7 +228,7 @@ def test_what_is_wrong_with_an_answer_is_the_librarys_to_read(
 
 
 @pytest.mark.parametrize("encoding", ["x-own", "gzip, x-own"])
-def test_an_encoding_that_nobody_asked_for(serve: Any, open_client: Open, encoding: str) -> None:
+def test_an_unrequested_encoding_is_handed_on_or_named(serve: Any, open_client: Open, encoding: str) -> None:
     """A library's own client has its bytes after one request. An SDK, which would see no event in them, has an error
     that says what they are, after one request as well.
     """
@@ -322,7 +322,7 @@ def test_a_failure_is_ours_and_the_librarys(
 
 
 @libraries
-def test_nobody_there(open_client: Open, library: Any) -> None:
+def test_a_refused_connection_is_the_librarys_connect_error(open_client: Open, library: Any) -> None:
     """A refused connection is the library's ConnectError, after the attempts that it is worth."""
     with refused_port() as port, pytest.raises(llmwatch.ConnectFailed) as caught:
         open_client(library).post(f"http://127.0.0.1:{port}/v1/chat/completions", json=CHAT)
@@ -332,7 +332,7 @@ def test_nobody_there(open_client: Open, library: Any) -> None:
 
 
 @libraries
-def test_a_request_that_nobody_takes(serve: Any, open_client: Open, library: Any) -> None:
+def test_a_stalled_send_is_the_librarys_write_timeout(serve: Any, open_client: Open, library: Any) -> None:
     """A send that stalls is the library's WriteTimeout."""
     server = serve("upload-stall", receive_buffer=4096)
     client = open_client(library, limits=Limits(send=LIMIT), retry=Retry.none())
@@ -343,7 +343,7 @@ def test_a_request_that_nobody_takes(serve: Any, open_client: Open, library: Any
 
 
 @libraries
-def test_a_handshake_without_an_end(serve: Any, open_client: Open, library: Any) -> None:
+def test_a_hanging_handshake_is_the_librarys_connect_timeout(serve: Any, open_client: Open, library: Any) -> None:
     """What hangs before the request is sent is the library's ConnectTimeout."""
     server = serve(tls_silent=True)
     client = open_client(library, limits=Limits(connect=LIMIT), retry=Retry.none())
@@ -354,7 +354,7 @@ def test_a_handshake_without_an_end(serve: Any, open_client: Open, library: Any)
 
 
 @libraries
-def test_a_variable_that_cannot_be_meant(
+def test_an_invalid_variable_is_a_config_error(
     serve: Any, open_client: Open, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistake in the settings is no failure of the network, and comes as it is."""
@@ -367,7 +367,7 @@ def test_a_variable_that_cannot_be_meant(
 
 
 @libraries
-def test_a_token_gives_up_every_call_of_a_transport(serve: Any, open_client: Open, library: Any) -> None:
+def test_a_token_cancels_every_call_of_a_transport(serve: Any, open_client: Open, library: Any) -> None:
     """Cancelled while it waits, and before anything is sent, a call is ``Cancelled`` and not the library's."""
     server, token = serve("silent"), CancelToken()
     client = open_client(library, limits=Limits(ttfb=LONG), cancel=token)
@@ -383,7 +383,7 @@ def test_a_token_gives_up_every_call_of_a_transport(serve: Any, open_client: Ope
 
 
 @libraries
-def test_leaving_a_stream_ends_it(serve: Any, open_client: Open, library: Any) -> None:
+def test_closing_a_stream_early_closes_its_connection(serve: Any, open_client: Open, library: Any) -> None:
     """A response that is closed early hangs up."""
     server, records = serve("endless-content"), []
     with open_client(library, sinks=[records.append]).stream("POST", server.chat_url, json=STREAM) as response:
@@ -437,7 +437,7 @@ def test_proxies_come_from_the_session(
 
 
 @libraries
-def test_a_proxy_that_refuses(
+def test_a_refusing_proxy_is_the_librarys_proxy_error(
     serve: Any, open_client: Open, server_tls: ssl.SSLContext, bundle: str, library: Any
 ) -> None:
     """It is the library's ProxyError."""
@@ -501,8 +501,10 @@ def test_a_longer_timeout_raises_nothing(serve: Any, open_client: Open, library:
 
 
 @libraries
-def test_a_body_that_broke_is_no_success_at_the_second_look(serve: Any, open_client: Open, library: Any) -> None:
-    """Whoever catches the error and looks at the response again finds no half of it, as with the library's own."""
+def test_a_broken_body_raises_at_every_read(serve: Any, open_client: Open, library: Any) -> None:
+    """A caller that catches the error and reads the response again finds no half of it, as with the library's own
+    transport.
+    """
     server = serve("short-length")
     with open_client(library).stream("POST", server.url + "/stream", json={"order": 1}) as response:
         with pytest.raises(library.TransportError):

@@ -147,7 +147,7 @@ VERIFIES = [
 
 @libraries
 @each(("name", "verify", "expected"), VERIFIES)
-def test_verify_says_it(
+def test_verify_wins_over_environment_and_session(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
 ) -> None:
     """A ``verify`` of the library's kinds means what it means there, and wins over environment and session."""
@@ -178,7 +178,7 @@ def test_a_context_decides_about_names(
 
 
 @libraries
-def test_a_session_says_it_too(
+def test_a_sessions_verify_wins_over_the_librarys_rule(
     serve: Any,
     server_tls: ssl.SSLContext,
     places: dict[str, str],
@@ -246,7 +246,7 @@ def test_the_error_says_what_to_set(
 
 @libraries
 @each(("variable", "place"), [("SSL_CERT_FILE", "missing"), ("SSL_CERT_FILE", "text")])
-def test_a_variable_that_names_nothing_is_named(
+def test_a_variable_of_a_missing_bundle_is_named(
     places: dict[str, str], library: Any, variable: str, place: str
 ) -> None:
     """A file that is not there, or holds no certificate, is an error in the settings, of the variable."""
@@ -259,7 +259,7 @@ def test_a_variable_that_names_nothing_is_named(
     assert not isinstance(caught.value, library.HTTPError)
 
 
-def test_a_verify_that_cannot_be_meant(places: dict[str, str]) -> None:
+def test_an_invalid_verify_is_refused_at_once(places: dict[str, str]) -> None:
     """It is refused when the transport is made."""
     with pytest.raises(llmwatch.ConfigError, match="no such file"):
         Transport(verify=places["missing"])
@@ -269,7 +269,7 @@ def test_a_verify_that_cannot_be_meant(places: dict[str, str]) -> None:
 
 
 @libraries
-def test_through_a_proxy_it_is_the_same(
+def test_a_server_behind_a_tunnel_is_verified_alike(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a tunnel the server is verified as it is without."""
@@ -300,7 +300,7 @@ def test_connections_are_used_again(
 
 
 @pytest.mark.parametrize("sdk", [openai, anthropic], ids=["openai", "anthropic"])
-def test_the_sdks_trust_what_they_trust_by_themselves(
+def test_an_sdk_client_trusts_what_the_sdk_trusts(
     serve: Any, server_tls: ssl.SSLContext, bundle: str, sdk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their default client and ours: refused, and accepted with ``SSL_CERT_FILE``; ``verify=`` is passed on."""
@@ -356,7 +356,7 @@ def test_a_proxy_is_trusted_as_the_library_trusts_it(
 
 @libraries
 @each(("name", "verify", "expected"), VERIFIES)
-def test_verify_says_it_of_a_proxy(
+def test_verify_holds_for_a_proxy(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
 ) -> None:
     """``verify`` means for a proxy what it means for a server, through httpx and in a client of ours."""
@@ -382,7 +382,7 @@ def test_verify_says_it_of_a_proxy(
 
 @libraries
 @each(("name", "verify", "expected"), VERIFIES)
-def test_verify_says_it_of_a_proxy_with_a_tunnel(
+def test_verify_holds_for_a_proxy_with_a_tunnel(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
 ) -> None:
     """A context, a file and a directory hold for the proxy in front of a tunnel as they do for the server behind it."""

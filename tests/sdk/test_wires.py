@@ -41,7 +41,7 @@ def read(client: Any, server: Any, wire: Wire) -> tuple[int, bytes]:
 
 @libraries
 @pytest.mark.parametrize("name", WIRES)
-def test_it_is_handed_on_as_it_comes(serve: Any, library: Any, name: str) -> None:
+def test_an_unknown_wire_is_handed_on_as_it_comes(serve: Any, library: Any, name: str) -> None:
     """The same bytes after one request, each piece before the next is sent; a document comes whole."""
     wire = WIRES[name]
     document = wire.content_type == "application/json" and "stream" not in wire.body
@@ -52,7 +52,7 @@ def test_it_is_handed_on_as_it_comes(serve: Any, library: Any, name: str) -> Non
 
 
 @libraries
-def test_no_limit_on_content_holds_for_it(serve: Any, library: Any) -> None:
+def test_an_unknown_wire_has_no_limits_on_content(serve: Any, library: Any) -> None:
     """What cannot be read cannot be missed."""
     wire = WIRES["text"]
     server = serve(_said(wire.pieces, content_type=wire.content_type, waits=SOON))
@@ -63,7 +63,7 @@ def test_no_limit_on_content_holds_for_it(serve: Any, library: Any) -> None:
 
 @libraries
 @pytest.mark.parametrize("name", ["events of another make", "lines of another make", "sound", "text"])
-def test_a_cut_or_silence_in_it_is_one(serve: Any, library: Any, name: str) -> None:
+def test_a_cut_or_silence_in_an_unknown_wire_is_an_error(serve: Any, library: Any, name: str) -> None:
     """After one request, in our words and the library's."""
     wire = WIRES[name]
     for script, kind in (
