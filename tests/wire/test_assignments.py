@@ -52,7 +52,7 @@ def at(path: Any, **value: Any) -> dict[str, Any]:
         ([at("$['a b'][\"c.d\"]", numberValue=1)], {"a b": {"c.d": 1}}),
     ],
 )
-def test_whole_arguments(pieces: list[Any], expected: dict[str, Any]) -> None:
+def test_assignments_are_joined_by_their_path(pieces: list[Any], expected: dict[str, Any]) -> None:
     """Texts are joined by their path, everything else is set, objects and lists come about on the way."""
     assert json.loads(put_together(*pieces)) == expected
 
@@ -90,11 +90,11 @@ def test_whole_arguments(pieces: list[Any], expected: dict[str, Any]) -> None:
         [None],
     ],
 )
-def test_what_is_not_whole_has_no_text(pieces: list[Any]) -> None:
+def test_incomplete_assignments_make_no_arguments(pieces: list[Any]) -> None:
     """Nothing, half of a text, two values for one place, and paths that are not understood make no arguments."""
     assert put_together(*pieces) == ""
 
 
-def test_one_bad_piece_spoils_the_call() -> None:
+def test_one_bad_assignment_discards_the_call() -> None:
     """What came beside it does not come out without it."""
     assert put_together(at("$.a", numberValue=1), at("$..b", numberValue=1)) == ""

@@ -52,7 +52,7 @@ def test_the_first_event_of_a_dialect_is_cut_at_every_byte(name: str) -> None:
 
 @each("body", FOREIGN)
 @each("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/anything"])
-def test_a_line_of_another_make_is_whole(path: str, body: bytes) -> None:
+def test_a_line_of_an_unknown_dialect_is_whole(path: str, body: bytes) -> None:
     """Whatever its address suggests."""
     decoder, verdict = _ended(body, path, "text/event-stream")
     assert isinstance(verdict, EmptyStream)
@@ -60,7 +60,7 @@ def test_a_line_of_another_make_is_whole(path: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", NOTHING)
-def test_half_a_comment_is_nothing_begun(body: bytes) -> None:
+def test_half_a_comment_is_no_event(body: bytes) -> None:
     """Nor is an empty body."""
     decoder, verdict = _ended(body, "/v1/chat/completions", "text/event-stream")
     assert isinstance(verdict, EmptyStream)
@@ -68,7 +68,7 @@ def test_half_a_comment_is_nothing_begun(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"garbage", b"word\n", b"\x01\0\0"])
-def test_what_does_not_begin_like_a_length_is_no_frame(body: bytes) -> None:
+def test_bytes_that_do_not_begin_with_zero_are_no_frame(body: bytes) -> None:
     """A frame is never so long that its first byte is another than zero."""
     _, verdict = _ended(body, "/model/m/converse-stream", "application/vnd.amazon.eventstream")
     assert isinstance(verdict, EmptyStream)

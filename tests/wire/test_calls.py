@@ -645,14 +645,14 @@ def test_an_answer_that_a_filter_or_a_limit_ended_is_cut(reason: str) -> None:
     assert (called(collector), collector.discarded_calls, collector.verdict_at_end()) == ([], 1, None)
 
 
-def test_a_word_that_nobody_has_heard_of_cuts_nothing() -> None:
-    """A finish mark is one in any words."""
+def test_an_unknown_finish_reason_cuts_nothing() -> None:
+    """An unknown word is a finish mark too."""
     collector = collected("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, "fini"), "[DONE]"))
     assert (called(collector), collector.cut) == ([BARE], False)
 
 
-def test_what_was_taken_for_more_of_another_call_is_refused() -> None:
-    """Arguments under a new number whose name comes later would be given to the wrong call: the event is malformed."""
+def test_arguments_under_a_new_number_before_its_name_are_malformed() -> None:
+    """They could be given to the wrong call, so the event is malformed."""
     decoder = Decoder("openai-chat")
     decoder.feed(sse(fragment(index=0, id="a", name="w"), fragment('{"y":2}', index=1), fragment(index=1, name="v")))
     assert decoder.error is not None
@@ -739,7 +739,7 @@ def test_a_numbered_call_that_is_said_again_is_one(reason: str | None) -> None:
 
 @pytest.mark.parametrize("numbering", NUMBERINGS[:3])
 @pytest.mark.parametrize("half", ['{"x":', '{"x":1'])
-def test_half_a_call_is_none_beside_another_one(numbering: dict[str, Any], half: str) -> None:
+def test_half_a_call_beside_a_whole_one_is_none(numbering: dict[str, Any], half: str) -> None:
     """A half object in front of a whole one, or behind it, never comes out, in one list or in two."""
     cut, two = {**numbering, "name": "w", "arguments": half}, {**numbering, **TWO}
     for items in (

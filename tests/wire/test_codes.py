@@ -35,12 +35,12 @@ from tests.rows import each
         ([], None),
     ],
 )
-def test_the_lists_of_the_providers(said: Any, passes: bool | None) -> None:
+def test_each_providers_list_of_codes_counts_for_its_own_errors(said: Any, passes: bool | None) -> None:
     """Each list counts for errors of its own shape and for no others; nothing is known of the rest."""
     assert may_pass(json.dumps(said)) is may_pass(json.dumps(said).encode()) is passes
 
 
 @pytest.mark.parametrize("said", ["", "{", "[" * 100_000, b"\xff"])
-def test_what_is_no_json_says_nothing(said: bytes | str) -> None:
+def test_broken_json_has_no_code(said: bytes | str) -> None:
     """Broken JSON has no number."""
     assert may_pass(said) is None

@@ -53,7 +53,7 @@ def test_text_in_the_terminal_event_counts() -> None:
     assert collect("ndjson", {"response": "a", "done": False}, {"response": "b", "done": True}).text == "ab"
 
 
-def test_a_character_in_two_halves_is_put_together() -> None:
+def test_a_surrogate_pair_in_two_events_is_joined() -> None:
     """A character that is escaped as two halves in two events comes out whole; half of one does not come out."""
     template = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n'
     body = template % b"\\ud83d" + template % b"\\ude00!"
@@ -137,7 +137,7 @@ BARE = (TOOL, delta("input_json_delta", partial_json=""), STOP, ASKED, STOPPED)
 CUT_CALL = (*BEGUN, chunk(call('{"a":')))
 
 
-def test_an_anthropic_call_without_arguments() -> None:
+def test_a_closed_anthropic_call_without_input_has_empty_arguments() -> None:
     """A block that was closed, in a message that ended in good order and asks for a tool, is a call with ``{}``."""
     collector = collect("anthropic", *BARE)
     assert collector.tool_calls == (ToolCall(id="t1", name="f", arguments="{}"),)
@@ -155,7 +155,7 @@ def test_an_anthropic_call_without_arguments() -> None:
         (TOOL, STOP, ended("model_context_window_exceeded"), STOPPED),
     ],
 )
-def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: tuple[Any, ...]) -> None:
+def test_an_unclosed_anthropic_call_without_input_is_none(items: tuple[Any, ...]) -> None:
     """Cut, never closed, or ended without a reason: zero bytes are no arguments."""
     collector = collect("anthropic", *items)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
@@ -190,8 +190,8 @@ def test_an_anthropic_call_without_arguments_of_a_message_that_says_less(items: 
         ("ndjson", ({"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}}, {"done": True})),
     ],
 )
-def test_an_answer_that_asks_for_a_call_which_is_not_whole(dialect: str, items: tuple[Any, ...]) -> None:
-    """It ended in good order and cannot be used: the error says which call, and nothing of what is in it."""
+def test_an_answer_that_asks_for_an_incomplete_call_is_an_error(dialect: str, items: tuple[Any, ...]) -> None:
+    """The answer ended cleanly and cannot be used: the error names the call, and quotes none of its arguments."""
     collector = collect(dialect, *items)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
     error = collector.verdict_at_end()
@@ -220,7 +220,7 @@ def test_an_answer_that_asks_for_a_call_which_is_not_whole(dialect: str, items: 
         ),
     ],
 )
-def test_an_answer_that_the_provider_cut(dialect: str, items: tuple[Any, ...]) -> None:
+def test_an_answer_that_the_provider_cut_is_returned(dialect: str, items: tuple[Any, ...]) -> None:
     """Where the provider says that it stopped for the length or by a filter, the cut is the answer."""
     collector = collect(dialect, *items)
     assert (collector.tool_calls, collector.discarded_calls, collector.verdict_at_end()) == ((), 1, None)
@@ -244,14 +244,14 @@ def test_a_call_whose_events_are_numbered_badly_is_one_call(begun: dict[str, Any
     assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
 
 
-def test_a_response_that_comes_whole() -> None:
+def test_a_response_in_its_last_event_alone_is_the_answer() -> None:
     """Text and calls that are in the last event alone are the answer."""
     collector = collect("openai-responses", response("created"), response("completed", response=ANSWER))
     assert (collector.text, collector.ended) == ("Hi!", True)
     assert collector.tool_calls == (ToolCall(id="c1", name="f", arguments='{"a":1}'),)
 
 
-def test_the_end_that_no_event_says() -> None:
+def test_the_end_of_the_body_releases_calls() -> None:
     """What the decoder accepts as the end of the body lets the calls out; an error does not become an end."""
     collector = Collector()
     collector.add(Event("message", "", kind=Kind.TOOL_CALL, tools=(ToolDelta("k", None, "f", "{}", True, True),)))
@@ -358,7 +358,9 @@ KEY = "sk-" + "Ab3Cd9Ef1" * 4
         ("ndjson", ({"response": "", "done": True, "done_reason": "length"},), "length", "more tokens"),
     ],
 )
-def test_why_an_answer_is_empty(dialect: str, items: tuple[Any, ...], reason: str, advice: str | None) -> None:
+def test_an_empty_answer_has_the_providers_reason(
+    dialect: str, items: tuple[Any, ...], reason: str, advice: str | None
+) -> None:
     """The provider's reason with its words, scrubbed, and what to change where that is known."""
     why = collect(dialect, *items).reason_why_empty
     assert why is not None
@@ -383,7 +385,7 @@ def test_words_of_a_reason_are_capped() -> None:
         ("gemini", ({"candidates": [{"finishReason": "STOP", "finishMessage": "done"}]},)),
     ],
 )
-def test_that_it_was_finished_is_no_reason(dialect: str, items: tuple[Any, ...]) -> None:
+def test_a_plain_stop_is_no_reason_for_an_empty_answer(dialect: str, items: tuple[Any, ...]) -> None:
     """A provider that says no more than that it is done does not say why there is nothing."""
     assert collect(dialect, *items).reason_why_empty is None
 
@@ -396,7 +398,7 @@ def test_that_it_was_finished_is_no_reason(dialect: str, items: tuple[Any, ...])
         ({"finishReason": "UNEXPECTED_TOOL_CALL"}, "UNEXPECTED_TOOL_CALL. The model wrote no valid call"),
     ],
 )
-def test_a_call_that_the_provider_did_not_pass_on(
+def test_the_error_of_a_withheld_call_has_the_providers_reason(
     before: tuple[Any, ...], candidate: dict[str, Any], words: str
 ) -> None:
     """The error has the provider's reason and its words, and does not blame a proxy."""
@@ -408,7 +410,7 @@ def test_a_call_that_the_provider_did_not_pass_on(
     assert "proxy" not in str(verdict)
 
 
-def test_a_call_that_was_damaged_on_the_way_is_told_from_that() -> None:
+def test_the_error_of_half_a_call_blames_the_stream() -> None:
     """Where the provider says that it asks for a tool and the call is half, the stream was damaged."""
     verdict = collect("openai-chat", *BEGUN, chunk(call("{")), chunk(None, "tool_calls"), "[DONE]").verdict_at_end()
     assert verdict is not None

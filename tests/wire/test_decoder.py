@@ -240,7 +240,7 @@ def test_empty_stream() -> None:
 @each("dialect", names())
 @each("step", [1, 100])
 def test_a_page_is_no_stream(dialect: str, step: int) -> None:
-    """A web page is told by itself, whatever its content type says, with its title and nothing else of it."""
+    """A web page is recognised by its body, whatever its content type says, with its title and no other text of it."""
     body = b"<!DOCTYPE html>\n<html><head>\n\n<title>Sign in</title></head><body>secret</body></html>\n\n"
     decoder = Decoder(dialect, content_type="text/event-stream")
     for start in range(0, len(body), step):

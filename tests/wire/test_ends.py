@@ -162,7 +162,7 @@ def test_both_marks_with_nothing_in_front_are_an_empty_answer() -> None:
 
 
 @pytest.mark.parametrize(("reason", "end"), [("content_filter", type(None)), ("stop", StreamTruncated)])
-def test_a_filter_may_leave_nothing(reason: str, end: object) -> None:
+def test_a_filter_reason_explains_an_empty_answer(reason: str, end: object) -> None:
     """A reason that says why there is nothing is believed at a clean end; one that does not is not."""
     decoder = Decoder("openai-chat")
     decoder.feed(sse(chunk(None, reason)))
@@ -189,7 +189,7 @@ def test_an_end_mark_needs_no_empty_line(wire: Wire, clean: bool, line_ends: byt
 
 
 @named_by([wire for wire in ENDED if wire.dialect != "ndjson"])
-def test_an_end_mark_that_is_cut_is_none(wire: Wire) -> None:
+def test_a_cut_end_mark_is_evidence_of_a_cut(wire: Wire) -> None:
     """One byte less, and it is evidence of a cut."""
     decoder = fed(wire, wire.said, wire.end.rstrip(b"\n")[:-1])
     assert decoder.end() == []
@@ -269,7 +269,7 @@ MARK = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     ],
 )
 @pytest.mark.parametrize("url", ["http://provider.test/v1/chat/completions", "http://provider.test/x"])
-def test_words_that_are_no_answer_damage_none(body: bytes, url: str) -> None:
+def test_words_behind_the_finish_mark_are_no_damage(body: bytes, url: str) -> None:
     """A farewell behind the finish mark, an end mark that was made JSON of, and null are no damaged events."""
     decoder = Decoder(url=url, content_type="text/event-stream")
     events = [*decoder.feed(body), *decoder.end()]
@@ -289,7 +289,7 @@ def test_words_that_are_no_answer_damage_none(body: bytes, url: str) -> None:
         BEGUN + b"data: null\n\n",
     ],
 )
-def test_other_words_are_damage(body: bytes) -> None:
+def test_words_before_the_finish_mark_are_malformed(body: bytes) -> None:
     """In front of the mark, without a name that says that it is the end, or where JSON was begun."""
     decoder = Decoder("openai-chat")
     decoder.feed(body)

@@ -64,7 +64,7 @@ def judged(dialect: str, body: bytes) -> tuple[str, Decoder]:
         UNESCAPED + b"\n\n",
     ],
 )
-def test_an_error_outside_of_data(dialect: str, first: bool, wrapped: bytes) -> None:
+def test_an_error_outside_of_data_is_found(dialect: str, first: bool, wrapped: bytes) -> None:
     """In a field, in lines of its own, or under its name: the provider's words, also when an end mark follows."""
     said = b"" if first else SAID[dialect]
     if first and wrapped.startswith(b"{"):
@@ -78,7 +78,7 @@ def test_an_error_outside_of_data(dialect: str, first: bool, wrapped: bytes) -> 
 
 @pytest.mark.parametrize("dialect", [dialect for dialect in SAID if dialect != "generic"])
 @pytest.mark.parametrize("frame", [PLAIN, UNESCAPED, json.dumps({"x": 1, **ERROR}).encode()])
-def test_an_error_in_a_frame(dialect: str, frame: bytes) -> None:
+def test_an_error_in_a_frame_of_data_is_found(dialect: str, frame: bytes) -> None:
     """In a frame of data, whole or broken, whatever stands beside it."""
     text, decoder = judged(dialect, SAID[dialect] + b"data: " + frame + b"\n\n" + DONE)
     assert isinstance(decoder.error, ProviderError)
@@ -105,14 +105,14 @@ def test_an_error_in_a_frame(dialect: str, frame: bytes) -> None:
         ("gemini", {"candidates": [{"content": {"parts": [{"text": "b"}]}}], **ERROR}),
     ],
 )
-def test_an_error_inside_a_frame(dialect: str, item: Any) -> None:
+def test_an_error_inside_a_choice_delta_or_response_is_found(dialect: str, item: Any) -> None:
     """In a choice, in a delta, in a response, or beside them."""
     _, decoder = judged(dialect, SAID[dialect] + sse(item) + DONE)
     assert isinstance(decoder.error, ProviderError)
     assert WORDS in str(decoder.error)
 
 
-def test_the_class_and_the_code_are_kept() -> None:
+def test_an_error_keeps_its_type_and_code() -> None:
     """The provider's own names come with its words."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + b"error: " + PLAIN + b"\n\n")
     error = decoder.error
@@ -121,7 +121,7 @@ def test_the_class_and_the_code_are_kept() -> None:
 
 
 @pytest.mark.parametrize("line", [PLAIN, UNESCAPED, b"error: " + PLAIN])
-def test_an_error_among_lines(line: bytes) -> None:
+def test_an_error_among_json_lines_is_found(line: bytes) -> None:
     """Among lines of JSON as well."""
     decoder = Decoder("ndjson")
     decoder.feed(lines({"response": "a"}) + line + b"\n")
@@ -155,7 +155,7 @@ def test_an_error_needs_no_empty_line(last: bytes, clean: bool) -> None:
         (b"id: 7\nretry: x\n\n", 0),
     ],
 )
-def test_other_lines_are_counted_and_are_no_reason_to_succeed(block: bytes, strays: int) -> None:
+def test_stray_lines_are_counted_and_change_no_verdict(block: bytes, strays: int) -> None:
     """A line that is neither field nor comment is counted; the answer is as whole or cut as without it."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + block)
     assert (decoder.error, decoder.strays) == (None, strays)
@@ -191,7 +191,7 @@ def test_a_broken_error_is_scrubbed() -> None:
         {"success": False, "errors": [{"code": 1, "message": WORDS}], "result": None, "messages": []},
     ],
 )
-def test_an_error_alone_in_an_event_of_no_dialect(item: Any) -> None:
+def test_an_error_object_in_an_unknown_wire_is_found(item: Any) -> None:
     """An object that is an error and nothing else, behind data of whatever wire."""
     _, decoder = judged("generic", sse({"content": "a"}, item))
     assert isinstance(decoder.error, ProviderError)
@@ -210,7 +210,7 @@ def test_an_error_alone_in_an_event_of_no_dialect(item: Any) -> None:
         ("openai-chat", {"status": "queued", "message": "waiting"}),
     ],
 )
-def test_what_only_looks_like_an_error_is_none(dialect: str, item: Any) -> None:
+def test_data_that_only_looks_like_an_error_is_none(dialect: str, item: Any) -> None:
     """Data with an error among other things, a measure, and a code that says that all is well."""
     _, decoder = judged(dialect, SAID.get(dialect, b"") + sse(item) + DONE)
     assert decoder.error is None
@@ -275,7 +275,7 @@ TEXT_OF = {
 
 
 @each("frame", ALONE)
-def test_a_frame_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None:
+def test_a_frame_with_an_error_alone_is_one_in_every_dialect(frame: dict[str, Any]) -> None:
     """In whichever way a framework says it, after text and before ``[DONE]``, in any dialect."""
     for dialect, said in TEXT_OF.items():
         if dialect == "generic":
@@ -291,7 +291,7 @@ def test_a_frame_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> Non
 
 
 @each("frame", [frame for frame in ALONE if "choices" not in frame])
-def test_a_line_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None:
+def test_a_line_with_an_error_alone_is_one(frame: dict[str, Any]) -> None:
     """Among lines of JSON as well."""
     decoder = Decoder("ndjson")
     events = decoder.feed(lines({"response": "a"}, frame, {"done": True, "done_reason": "stop"}))
@@ -301,7 +301,7 @@ def test_a_line_that_is_an_error_and_nothing_else(frame: dict[str, Any]) -> None
 
 @each("dialect", TEXT_OF)
 @each("data", ["[DONE]", '"[DONE]"', "null", "{}", "bad luck", '{"choices": []}'])
-def test_an_event_by_the_name_of_an_error(dialect: str, data: str) -> None:
+def test_an_event_named_error_is_one(dialect: str, data: str) -> None:
     """It is one whatever stands in it, an end mark included."""
     text, decoder = judged(dialect, TEXT_OF[dialect] + b"event: error\ndata: " + data.encode() + b"\n\n" + DONE)
     assert isinstance(decoder.error, ProviderError)
@@ -358,7 +358,7 @@ HEALTHY = [
 
 
 @each("frame", HEALTHY)
-def test_a_healthy_frame_with_fields_of_an_error(frame: dict[str, Any]) -> None:
+def test_a_healthy_frame_with_error_fields_is_no_error(frame: dict[str, Any]) -> None:
     """What says that it is something else, or that all is well, is no error, in any dialect."""
     for dialect in TEXT_OF.keys() - {"cohere"}:
         _, decoder = judged(dialect, TEXT_OF[dialect] + sse(frame) + TEXT_OF[dialect] + DONE)
@@ -366,7 +366,7 @@ def test_a_healthy_frame_with_fields_of_an_error(frame: dict[str, Any]) -> None:
 
 
 @each("frame", [frame for frame in HEALTHY if frame != {"message": "hello"}])
-def test_a_healthy_frame_in_a_dialect_whose_errors_are_words(frame: dict[str, Any]) -> None:
+def test_a_healthy_cohere_frame_with_a_message_is_no_error(frame: dict[str, Any]) -> None:
     """Cohere's errors are a message alone."""
     _, decoder = judged("cohere", TEXT_OF["cohere"] + sse(frame) + DONE)
     assert decoder.error is None
@@ -376,13 +376,13 @@ def test_a_healthy_frame_in_a_dialect_whose_errors_are_words(frame: dict[str, An
 
 @pytest.mark.parametrize("frame", [{"detail": WORDS}, {"status": "error", "message": WORDS}])
 @pytest.mark.parametrize("name", ["status", "tool_result", "progress"])
-def test_an_event_of_another_name_is_what_its_name_says(name: str, frame: dict[str, Any]) -> None:
+def test_an_event_with_another_name_is_no_error(name: str, frame: dict[str, Any]) -> None:
     """A tool's failure, told along the way, is not the answer's."""
     _, decoder = judged("openai-chat", TEXT_OF["openai-chat"] + sse((name, frame)) + DONE)
     assert decoder.error is None
 
 
-def test_a_registered_dialect_says_itself_what_an_error_is() -> None:
+def test_a_registered_dialect_decides_about_errors() -> None:
     """Its function has the last word, about objects and about names."""
     register_dialect(
         "mine", lambda event: Kind.KEEPALIVE if event.event == "error" else Kind.LIFECYCLE, accepts_eof=True
@@ -395,7 +395,7 @@ def test_a_registered_dialect_says_itself_what_an_error_is() -> None:
 
 
 @pytest.mark.parametrize("frame", [{"detail": WORDS}, {"status": "error", "message": WORDS}])
-def test_a_document_that_is_an_error(frame: dict[str, Any]) -> None:
+def test_an_error_document_in_place_of_a_stream_is_found(frame: dict[str, Any]) -> None:
     """In place of a stream it has the provider's words too."""
     decoder = Decoder("openai-chat", content_type="application/json")
     decoder.feed(json.dumps(frame).encode())
@@ -405,7 +405,7 @@ def test_a_document_that_is_an_error(frame: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("reason", [None, "stop"])
 @pytest.mark.parametrize("delta", [{}, {"content": "b"}])
-def test_why_groq_stopped_early(delta: dict[str, Any], reason: str | None) -> None:
+def test_an_error_beside_groqs_choices_is_found(delta: dict[str, Any], reason: str | None) -> None:
     """Its words stand beside the choices, whatever they have, and a finish mark makes no success of it."""
     beside = {"id": "q", "error": WORDS}
     text, decoder = judged("openai-chat", sse(chunk({"content": "a"}), chunk(delta, reason, x_groq=beside)) + DONE)
@@ -415,7 +415,7 @@ def test_why_groq_stopped_early(delta: dict[str, Any], reason: str | None) -> No
 
 
 @pytest.mark.parametrize("beside", [{"id": "q"}, {"id": "q", "error": None}, {"id": "q", "error": ""}, None, "q"])
-def test_what_groq_says_otherwise_is_no_error(beside: Any) -> None:
+def test_groqs_other_fields_are_no_error(beside: Any) -> None:
     """It names its request with the first chunk, and counts tokens with the last."""
     items = [chunk({"content": "a"}, x_groq=beside), chunk({"content": "b"}, x_groq=beside), chunk(None, "stop")]
     text, decoder = judged("openai-chat", sse(*items) + DONE)
@@ -424,7 +424,7 @@ def test_what_groq_says_otherwise_is_no_error(beside: Any) -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("code", [50002, "50002"])
-def test_a_worker_of_fastchat_fails(code: int | str, first: bool) -> None:
+def test_a_fastchat_error_code_is_found(code: int | str, first: bool) -> None:
     """Its words stand where the text of its answers does, with a code that is not 0."""
     said = b"" if first else SAID["openai-chat"]
     _, decoder = judged("openai-chat", said + sse({"text": WORDS, "error_code": code}) + DONE)
@@ -433,20 +433,20 @@ def test_a_worker_of_fastchat_fails(code: int | str, first: bool) -> None:
 
 
 @pytest.mark.parametrize("frame", [{"text": "a", "error_code": 0}, {"text": "a", "error_code": "0"}, {"error_code": 7}])
-def test_a_code_of_fastchat_that_is_no_failure(frame: dict[str, Any]) -> None:
+def test_a_fastchat_code_of_zero_or_without_text_is_no_error(frame: dict[str, Any]) -> None:
     """0 is success, and a number without words is a number."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(frame, chunk(None, "stop")) + DONE)
     assert (decoder.error, decoder.settled) == (None, True)
 
 
 @pytest.mark.parametrize("code", [400, 429, 500, 503])
-def test_a_status_of_an_error_is_no_notice(code: int) -> None:
+def test_an_error_status_beside_any_word_is_an_error(code: int) -> None:
     """Whatever word stands beside it."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse({"code": code, "message": "queued"}) + DONE)
     assert isinstance(decoder.error, ProviderError)
 
 
-def test_an_empty_error_with_an_errors_status_or_name_is_one() -> None:
+def test_an_empty_error_with_an_error_status_or_name_is_one() -> None:
     """It says nothing, and where it stands says it all."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(("error", {"error": {}})) + DONE)
     assert isinstance(decoder.error, ProviderError)
@@ -466,7 +466,7 @@ NO_ERRORS = [
 
 @each("dialect", [dialect for dialect in TEXT_OF if dialect != "generic"])
 @each("error", NO_ERRORS)
-def test_an_error_that_says_that_there_is_none(dialect: str, error: Any) -> None:
+def test_an_error_field_without_an_error_is_none(dialect: str, error: Any) -> None:
     """Alone, and beside each piece of the answer."""
     for beside in (False, True):
         frames = TEXT_OF[dialect]
@@ -490,7 +490,7 @@ def test_an_error_that_says_that_there_is_none(dialect: str, error: Any) -> None
         "none of the workers answers",
     ],
 )
-def test_an_error_with_few_words_is_one(dialect: str, error: Any) -> None:
+def test_an_error_without_a_message_is_one(dialect: str, error: Any) -> None:
     """A code of success needs words of success, and an exception may have no words."""
     _, decoder = judged(dialect, TEXT_OF[dialect] + sse({"error": error}) + DONE)
     assert isinstance(decoder.error, ProviderError)

@@ -26,7 +26,7 @@ def test_kind_is_its_word(kind: Kind) -> None:
     assert copy.deepcopy(kind) is kind
 
 
-def test_json_is_parsed_on_demand() -> None:
+def test_json_parses_data_once_on_demand() -> None:
     """``json()`` parses ``data`` once, and says so with a ValueError where it is none."""
     event = Event("message", ' {"a": [1]} ')
     assert event.json() == {"a": [1]}

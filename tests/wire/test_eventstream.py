@@ -116,7 +116,7 @@ def test_every_split_gives_the_same_frames() -> None:
     assert [frame for i in range(len(BODY)) for frame in framer.feed(BODY[i : i + 1])] == whole
 
 
-def test_what_is_not_whole_stays_pending() -> None:
+def test_an_incomplete_frame_stays_pending() -> None:
     """A frame is handed out with its last byte, and the beginning of one is evidence of a cut."""
     framer = FrameFramer()
     frame = frame_of(HEADERS, b"payload")

@@ -136,14 +136,14 @@ def test_a_reason_that_names_a_failure_is_an_error(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", OTHERS)
-def test_any_other_reason_is_none(reason: str) -> None:
+def test_any_other_reason_is_no_failure(reason: str) -> None:
     """A length, a filter, a limit of the caller's, and a word that nobody has heard of."""
     for wire, (dialect, said, end) in WIRES.items():
         collector, decoder = judged(dialect, (*said, *end(reason)))
         assert (collector.text, decoder.error) == ("a", None), wire
 
 
-def test_what_a_length_or_a_filter_ended_is_cut() -> None:
+def test_a_length_or_filter_reason_marks_a_cut() -> None:
     """Every word that is read as one of the two, and none that is read as an end in good order."""
     for reason, words in reasons._WORDS.items():
         for word in words:
@@ -167,7 +167,7 @@ def test_a_failure_closes_no_call(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["error", "network_error"])
-def test_one_choice_of_several_fails(reason: str) -> None:
+def test_one_failed_choice_fails_the_answer(reason: str) -> None:
     """The others do not make an answer of it, wherever it stands in its chunk."""
     choices = [{"index": 0, "delta": {}, "finish_reason": "stop"}, {"index": 1, "delta": {}, "finish_reason": reason}]
     for ordered in (choices, choices[::-1]):
@@ -175,7 +175,7 @@ def test_one_choice_of_several_fails(reason: str) -> None:
         assert isinstance(decoder.error, ProviderError)
 
 
-def test_the_words_beside_a_failure_count_more() -> None:
+def test_a_final_error_beside_a_failure_reason_is_not_retryable() -> None:
     """An error that says that the request is wrong is not asked again."""
     wrong = {"code": 400, "message": "the prompt is too long"}
     _, decoder = judged("openai-chat", (chunk({"content": "a"}), chunk({}, "error", error=wrong), "[DONE]"))

@@ -35,7 +35,7 @@ def fields_of(body: bytes) -> list[tuple[str, str, str | None, int | None]]:
     return [(event.event, event.data, event.id, event.retry) for event in Fields().parse(Framer().feed(body))]
 
 
-def test_blocks_that_are_not_searched_again_give_the_events_that_a_search_finds(
+def test_sseclient_finds_the_same_with_and_without_its_own_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """sseclient-py gets the same out of whole blocks with its own reading and without."""
@@ -53,7 +53,7 @@ _LINES = st.tuples(_NAMES, st.sampled_from([":", ""]), _VALUES).map(lambda line:
 @given(st.lists(st.lists(_LINES, min_size=1, max_size=4), max_size=4))
 @example([["event: a", "data: b"], ["event:", "data:"], ["event", "data"], ["data: a", "event: b"]])
 @settings(deadline=None)
-def test_what_is_not_left_to_sseclient_reads_as_it_would(blocks: list[list[str]]) -> None:
+def test_blocks_read_without_sseclient_have_the_same_fields(blocks: list[list[str]]) -> None:
     """A block gives the fields that sseclient-py finds in it, whichever of its lines there are."""
     body = "".join("\n".join(lines) + "\n\n" for lines in blocks).encode()
     framed = Framer().feed(body)

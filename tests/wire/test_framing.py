@@ -66,7 +66,7 @@ def test_newline_styles_give_the_same_events(style: str) -> None:
         assert read([body[:cut], body[cut:]]) == (EXPECTED, 3, 0), f"cut at {cut}"
 
 
-def test_mixed_newlines_are_no_harm() -> None:
+def test_mixed_newlines_are_accepted() -> None:
     """A line may end in one way and the next in another, the empty line that ends an event included."""
     body = b"data: a\r\n\ndata: b\n\rdata: c\r\rdata: d\n\r\ndata: e\r\ndata: f\n\n"
     expected = [("message", data, None, None) for data in ("a", "b", "c", "d", "e\nf")]
@@ -175,7 +175,7 @@ def test_empty_lines_and_comments_between_blocks() -> None:
     assert (framer.comments, framer.pending) == (2, 0)
 
 
-def test_size_limit() -> None:
+def test_an_event_beyond_the_size_limit_overflows() -> None:
     """An event of exactly the limit passes; one byte more, complete or not, overflows and keeps what came before."""
     event = b"data: " + b"x" * 94
     assert Framer(100).feed(event + b"\n\n") == [event + b"\n\n"]
@@ -243,12 +243,12 @@ def test_one_parser_reads_batch_after_batch() -> None:
     ("text", "expected"),
     [("0", 0), ("1500", 1500), ("", None), ("-1", None), ("1.5", None), ("١", None), ("9" * 16, None), ("1e3", None)],
 )
-def test_milliseconds(text: str, expected: int | None) -> None:
+def test_retry_is_ascii_digits_or_ignored(text: str, expected: int | None) -> None:
     """``retry`` is a number of ASCII digits or nothing."""
     assert milliseconds(text) == expected
 
 
-def test_nothing_of_an_answer_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_of_a_stream_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
     """With every logger at its most talkative, no line of a stream is written to a log, and llmwatch's is silent."""
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("sseclient").setLevel(logging.DEBUG)

@@ -102,7 +102,7 @@ def _cut(dialect: str, answer: list[Any]) -> list[Any]:
 
 
 @each("notice", SILENT, ids=json.dumps)
-def test_a_notice_before_an_answer(notice: dict[str, Any]) -> None:
+def test_a_notice_before_an_answer_changes_no_dialect(notice: dict[str, Any]) -> None:
     """A notice of any shape is no part of the answer, which is whole, and cut where it is cut: in any dialect, at its
     own address and at an unknown one.
     """
@@ -166,7 +166,7 @@ FELL = {"message": "fell", "code": 502}
         ([{"type": "message_start", "message": {}}], NOTICES, StreamTruncated),
     ],
 )
-def test_what_is_of_no_dialect_settles_nothing(
+def test_events_of_no_dialect_do_not_decide_it(
     rest: list[Any], befores: list[list[Any]], outcome: type[LLMWatchError] | None
 ) -> None:
     """At an unknown address an answer after other events is judged as it would be without them."""
@@ -188,7 +188,7 @@ def test_what_is_of_no_dialect_settles_nothing(
         (["a"] * 20 + [chunk({"content": "b"})], ["text"] * 21),
     ],
 )
-def test_data_of_no_dialect_is_text_and_all_of_it(items: list[Any], kinds: list[str]) -> None:
+def test_all_data_of_no_dialect_is_text(items: list[Any], kinds: list[str]) -> None:
     """Where no dialect shows, the text is the data of every event, in order, notices too."""
     whole = "".join(item if isinstance(item, str) else json.dumps(item) for item in items)
     for step in (7, None):
@@ -232,7 +232,7 @@ def test_tokens_without_the_rest_are_tgis() -> None:
 @each("url", [CHAT, UNKNOWN])
 @each("before", [b"", b"\r\n\n", b"\xef\xbb\xbf", b": hi\n\n", b"event: message\n", b"id: 1\n"])
 @each("kind", ["application/x-ndjson", "application/jsonl"])
-def test_events_under_a_type_of_lines(kind: str, before: bytes, url: str, dialect: str) -> None:
+def test_events_under_a_content_type_of_lines_are_events(kind: str, before: bytes, url: str, dialect: str) -> None:
     """A body that begins like events is cut into events, whatever its type says; a cut one stays cut."""
     body = before + sse(chunk({"content": "Hi"}), chunk({}, "stop"), "[DONE]")
     for size in (1, 2, 7, len(body)):
@@ -245,7 +245,7 @@ def test_events_under_a_type_of_lines(kind: str, before: bytes, url: str, dialec
 
 
 @pytest.mark.parametrize("before", [b"", b"\r\n\n", b"\xef\xbb\xbf"])
-def test_lines_under_a_type_of_lines(before: bytes) -> None:
+def test_lines_under_a_content_type_of_lines_stay_lines(before: bytes) -> None:
     """Lines stay lines, however their start is split."""
     body = before + lines(_said("Hel"), _said("lo"), _said("", done=True, done_reason="stop"))
     for size in (1, 2, 7, len(body)):
@@ -254,7 +254,7 @@ def test_lines_under_a_type_of_lines(before: bytes) -> None:
         assert (_text(events), decoder.dialect, decoder.framing, decoder.settled) == ("Hello", "ndjson", "lines", True)
 
 
-def test_events_where_a_user_says_ollama() -> None:
+def test_a_named_dialect_is_framed_by_its_first_byte() -> None:
     """A named dialect stays the one that is named; only how the body is cut is told by its first byte."""
     decoder = Decoder("ndjson", url=CHAT)
     events = decoder.feed(sse(_said("Hel"), _said("lo"), _said("", done=True, done_reason="stop")))
@@ -264,7 +264,7 @@ def test_events_where_a_user_says_ollama() -> None:
     assert type(decoder.verdict_at_end()) is StreamTruncated
 
 
-def test_a_registered_dialect_shows_after_a_notice() -> None:
+def test_a_registered_dialect_is_detected_after_a_notice() -> None:
     """A detector is asked again while nothing else is known, and the notice before it is no text."""
     register_dialect("own-words", lambda event: Kind.TEXT, lambda url, event: event is not None and "own" in event.data)
     try:

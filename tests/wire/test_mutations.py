@@ -189,7 +189,7 @@ def body_of(dialect: str, answer: list[Any]) -> bytes:
 
 
 @pytest.mark.parametrize("dialect", ANSWERS)
-def test_nothing_but_our_errors_comes_out(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_replaced_value_gives_events_or_llmwatchs_errors(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by. The net
     under the dialects is not needed: they check what they read and raise what they say, nothing else.
     """
@@ -216,7 +216,7 @@ def test_nothing_but_our_errors_comes_out(dialect: str, monkeypatch: pytest.Monk
     assert [exc for exc in raised if not isinstance(exc, (ValueError, RecursionError))] == []
 
 
-def test_whatever_a_dialect_raises_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_exception_of_a_dialect_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """The net: what nobody thought of does not get out as it is, quotes nothing, and does not lose what came before."""
 
     def read(self: Any, event: Event) -> None:
@@ -250,7 +250,7 @@ def test_whatever_a_dialect_raises_is_a_malformed_event(monkeypatch: pytest.Monk
         ("ndjson", {"message": {"tool_calls": ["f"]}}),
     ],
 )
-def test_a_tool_call_of_another_form_is_not_skipped(dialect: str, item: Any) -> None:
+def test_a_tool_call_of_unknown_form_is_malformed(dialect: str, item: Any) -> None:
     """Without it the rest would be another answer, or another call."""
     decoder = Decoder(dialect)
     decoder.feed(lines(item) if dialect == "ndjson" else sse(item))
@@ -258,7 +258,7 @@ def test_a_tool_call_of_another_form_is_not_skipped(dialect: str, item: Any) -> 
     assert "a tool call in it that is not of its form" in str(decoder.error)
 
 
-def test_arguments_that_come_as_an_object() -> None:
+def test_arguments_may_be_an_object() -> None:
     """Some servers give the object in place of its text."""
     collector = Collector()
     call = chat.chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": {"a": 1}}}]})

@@ -38,8 +38,8 @@ from tests.wire.streams import decode
         ({"a": 1, "b": [2, {"c": False}]}, False),
     ],
 )
-def test_only_words_say_something(value: object, says: bool) -> None:
-    """A text that is not blank, at any depth, outside the fields that only describe."""
+def test_only_text_counts_as_content(value: object, says: bool) -> None:
+    """A text that is not blank counts, at any depth, outside the descriptive fields."""
     assert says_something(value) is says
 
 
@@ -55,7 +55,7 @@ def test_only_words_say_something(value: object, says: bool) -> None:
         (None, ""),
     ],
 )
-def test_thoughts_are_read_where_they_can_be(value: object, text: str) -> None:
+def test_readable_reasoning_is_read(value: object, text: str) -> None:
     """The readable reasoning of a field, in one piece or in parts."""
     assert thoughts(value) == text
 
@@ -94,7 +94,7 @@ def line(**message: Any) -> dict[str, Any]:
         ("ndjson", line(hologram="x"), Kind.TEXT, ""),
     ],
 )
-def test_unknown_words_are_content(dialect: str, item: Any, kind: Kind, reasoning: str) -> None:
+def test_text_in_an_unknown_field_is_content(dialect: str, item: Any, kind: Kind, reasoning: str) -> None:
     """They move generation forward, and count for the safety of a resend; thinking under any name is reasoning."""
     before = (ROLE,) if dialect == "openai-chat" else ()
     (*_, event), _ = decode(dialect, *before, item)
@@ -117,7 +117,7 @@ def test_unknown_words_are_content(dialect: str, item: Any, kind: Kind, reasonin
         ("ndjson", {"model": "m", "remote_host": "h", "created_at": "now", "response": "", "done": False}),
     ],
 )
-def test_what_only_describes_is_none(dialect: str, item: Any) -> None:
+def test_descriptive_fields_are_no_content(dialect: str, item: Any) -> None:
     """Empty fields, numbers, booleans and what describes an event are no content, however many come."""
     before = (ROLE,) if dialect == "openai-chat" else ()
     (*_, event), _ = decode(dialect, *before, item)
@@ -171,7 +171,9 @@ def listed(**fields: Any) -> bytes:
         ("snowflake", listed(type="thinking", signature="x"), Kind.REASONING, ""),
     ],
 )
-def test_unknown_words_of_other_providers_are_content(dialect: str, body: bytes, kind: Kind, reasoning: str) -> None:
+def test_text_in_an_unknown_field_of_any_dialect_is_content(
+    dialect: str, body: bytes, kind: Kind, reasoning: str
+) -> None:
     """Wherever a provider has its pieces: a field in one that nobody has heard of, and an unknown kind of piece."""
     (event,) = decoded(dialect, body)
     assert (event.kind, event.text, event.reasoning, event.has_content) == (kind, "", reasoning, True)
@@ -195,13 +197,13 @@ def test_unknown_words_of_other_providers_are_content(dialect: str, body: bytes,
         ("snowflake", listed(type="text", text="", n=3)),
     ],
 )
-def test_what_only_describes_is_none_of_other_providers(dialect: str, body: bytes) -> None:
+def test_descriptive_fields_of_any_dialect_are_no_content(dialect: str, body: bytes) -> None:
     """Numbers, blanks, names and special tokens move nothing."""
     (event,) = decoded(dialect, body)
     assert not event.has_content
 
 
-def test_an_unknown_field_that_is_said_again_is_no_news() -> None:
+def test_a_restated_unknown_field_is_no_progress() -> None:
     """Each event of DashScope's may say everything so far: what stays the same moves nothing, and what grows does."""
     events = decoded("dashscope", piece(hologram="x") + piece(hologram="x") + piece(hologram="xy"))
     assert [event.kind for event in events] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT]
@@ -220,7 +222,7 @@ DESCRIBES = (
 
 
 @each("name", DESCRIBES)
-def test_a_field_that_describes_is_none_in_any_dialect(name: str) -> None:
+def test_a_descriptive_field_is_no_content_at_any_depth(name: str) -> None:
     """Alone in a delta, in a part or in a message, and within a field that nobody has heard of."""
     for fields in ({name: "x"}, {"novel": {name: "x"}}, {"novel": [{name: "x"}]}):
         for dialect, item in (
@@ -260,7 +262,7 @@ def test_a_field_that_describes_is_none_in_any_dialect(name: str) -> None:
         ("ndjson", {"done": True, "done_reason": "stop", "prompt_eval_count": 1, "eval_count": 3}, Kind.TERMINAL),
     ],
 )
-def test_usage_is_found_wherever_it_stands(dialect: str, item: Any, kind: Kind | None) -> None:
+def test_usage_is_found_at_every_place(dialect: str, item: Any, kind: Kind | None) -> None:
     """The event has it; it is the event's kind where nothing of the answer stands beside it, and it is no opening."""
     (event,), decoder = decode(dialect, item)
     assert event.kind is (kind or Kind.LIFECYCLE)
@@ -269,7 +271,7 @@ def test_usage_is_found_wherever_it_stands(dialect: str, item: Any, kind: Kind |
 
 
 @pytest.mark.parametrize("usage", [None, {}, 3])
-def test_no_usage_is_none(usage: object) -> None:
+def test_a_null_usage_is_none(usage: object) -> None:
     """Null, which many servers send with each chunk, is none."""
     (_, event), _ = decode("openai-chat", ROLE, {**chunk({"content": ""}), "usage": usage})
     assert (event.kind, event.usage) == (Kind.KEEPALIVE, None)

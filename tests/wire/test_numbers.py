@@ -86,14 +86,14 @@ def test_a_number_in_reasoning_is_its_digits(wire: str) -> None:
 # What Bedrock wraps of a make that is not known comes out as it is.
 @each("wire", [*(wire for wire in TEXT if "Bedrock" not in wire), *THOUGHTS])
 @each("value", [None, True, False, {}, []])
-def test_what_is_no_number_stays_no_text(wire: str, value: Any) -> None:
+def test_booleans_and_null_are_no_text(wire: str, value: Any) -> None:
     """A truth value or a null stands for nothing that a model wrote."""
     dialect, item = TEXT.get(wire) or THOUGHTS[wire]
     collector = collected(dialect, [item("a"), item(value), item("b")])
     assert collector.text + collector.reasoning == "ab"
 
 
-def test_a_text_that_is_stated_whole_may_be_a_number() -> None:
+def test_a_restated_whole_may_be_a_number() -> None:
     """TGI's whole, and a part of Responses, add nothing to the digits that came before."""
     token = {"token": {"text": 4}, "generated_text": None}
     assert collected("tgi", [token, {"token": {"text": 2}, "generated_text": 42}]).text == "42"
@@ -131,7 +131,7 @@ def test_a_number_in_arguments_is_its_digits(wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", CALLS)
-def test_numbers_make_no_cut_call_whole(wire: str) -> None:
+def test_a_cut_call_with_numbers_is_none(wire: str) -> None:
     """Where the rest is missing the call never comes out."""
     dialect, begun, item, ended = CALLS[wire]
     collector = collected(dialect, [*begun, item(5), item(0), *ended[1:]])

@@ -21,7 +21,7 @@ EVENTS = [
 
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(EVENTS), max_size=8), st.integers(0, 200), st.sampled_from([b"\n", b"\r\n", b"\r"]))
-def test_the_place_is_behind_the_last_of_so_many(events: list[bytes], cut: int, newline: bytes) -> None:
+def test_the_place_is_behind_the_nth_event(events: list[bytes], cut: int, newline: bytes) -> None:
     """However a body is cut in two, the second read has its events up to the place, and one less in front of it."""
     body = b"".join(events).replace(b"\n", newline)
     first, second = body[: cut % (len(body) + 1)], body[cut % (len(body) + 1) :]
@@ -44,13 +44,13 @@ def test_no_event_ends_at_the_beginning(count: int) -> None:
     assert end_of_events(EVENTS[0], count) == 0
 
 
-def test_of_a_large_event_no_more_is_kept_than_is_needed() -> None:
+def test_only_the_first_and_last_bytes_of_a_large_event_are_kept() -> None:
     """Its first and its last bytes tell what it is and whether an empty line may follow."""
     begun = beginning(EVENTS[0] + b"data: " + b"x" * 100_000 + b"\n")
     assert len(begun) < 5000
     assert end_of_events(b"\n" + EVENTS[0], 1, begun=begun) == 1
 
 
-def test_fewer_events_than_that_end_with_the_bytes() -> None:
+def test_with_fewer_events_the_place_is_the_end() -> None:
     """All of them belong to those that there are."""
     assert end_of_events(EVENTS[0] * 2, 3) == 2 * len(EVENTS[0])

@@ -56,7 +56,7 @@ def test_a_healthy_answer_is_read_whole(name: str) -> None:
 
 
 @each("name", ANSWERS)
-def test_the_address_says_the_same_as_the_first_event(name: str) -> None:
+def test_the_address_gives_the_dialect_of_the_first_event(name: str) -> None:
     """With its URL the answer is read as without it."""
     answer = ANSWERS[name]
     decoded = decode(answer, [answer.body], url=HOST + answer.path)
@@ -65,14 +65,14 @@ def test_the_address_says_the_same_as_the_first_event(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if ANSWERS[name].content_type != FRAMES])
-def test_a_content_type_that_says_nothing_is_no_harm(name: str) -> None:
+def test_an_unknown_content_type_is_accepted(name: str) -> None:
     """Events and lines are told apart by their first bytes."""
     answer = ANSWERS[name]
     assert decode(answer, [answer.body], content_type="text/plain").summary == expected(answer)
 
 
 @each("name", ANSWERS)
-def test_what_was_cut_is_never_whole(name: str) -> None:
+def test_a_cut_answer_is_never_whole(name: str) -> None:
     """At every byte before its marks the answer is an error, and none of its calls that was open comes out."""
     answer = ANSWERS[name]
     # What says that the answer is over: the last part, or the last but one where usage follows a finish mark.
@@ -118,7 +118,7 @@ def test_an_error_or_an_unknown_shape_corrects_nothing(path: str, first: dict[st
     assert decoder.dialect == other.dialect == dialect
 
 
-def test_a_dialect_that_was_asked_for_stays() -> None:
+def test_a_dialect_set_by_the_user_stays() -> None:
     """What the user says is no guess, whatever comes."""
     decoder = Decoder("openai-chat", url=HOST)
     decoder.feed(ANSWERS["baidu"].body)

@@ -79,7 +79,9 @@ CHUNK = b"data: " + _json(choices=[{"delta": {"role": "assistant"}}]) + b"\n\n"
         (b"dates: 3", GENERATE, "text/plain", HOPELESS),
     ],
 )
-def test_what_a_body_is_known_to_be(body: bytes, url: str, content_type: str, found: tuple[bool, bool, bool]) -> None:
+def test_a_body_is_recognised_as_soon_as_its_bytes_show_it(
+    body: bytes, url: str, content_type: str, found: tuple[bool, bool, bool]
+) -> None:
     """As soon as its bytes show it; however they are split nothing is seen that is not there."""
     assert _judged(body, len(body) or 1, url, content_type) == found
     for size in range(1, len(body)):
@@ -87,13 +89,13 @@ def test_what_a_body_is_known_to_be(body: bytes, url: str, content_type: str, fo
         assert (seen, foreign) == found[:2]
 
 
-def test_what_a_user_says_stands() -> None:
+def test_generic_set_by_the_user_stays() -> None:
     """Under ``generic`` every event is one of it."""
     assert _judged(b"data: words\n\n", 99, CHAT, EVENTS, "generic") == SEEN
     assert _judged(b"words", 99, CHAT, "text/plain", "generic") == HOPELESS
 
 
-def test_a_dialect_can_show_late() -> None:
+def test_a_dialect_can_be_recognised_late() -> None:
     """What was foreign at first may be followed by events after all."""
     seen, foreign, hopeless = _judged(b'data: {"meta": 1}\n\n' + CHUNK, 7, CHAT, EVENTS)
     assert (seen, foreign, hopeless) == (True, True, False)

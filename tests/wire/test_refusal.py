@@ -79,7 +79,9 @@ PAGE = b"<!DOCTYPE html><html><head><title> x.example |\n 520: unknown &amp; err
         (500, 7, (None, None, "7")),
     ],
 )
-def test_error_bodies(status: int, body: Any, expected: tuple[str | None, str | None, str]) -> None:
+def test_error_bodies_of_known_shapes_keep_type_code_and_message(
+    status: int, body: Any, expected: tuple[str | None, str | None, str]
+) -> None:
     """Type, code and message are the provider's own, in every shape that is known."""
     assert provider_error(status, json.dumps(body).encode(), "application/json") == expected
 
@@ -109,7 +111,7 @@ def test_error_bodies(status: int, body: Any, expected: tuple[str | None, str | 
         (502, b"", "text/html", "bad gateway (a web page without a title)"),
     ],
 )
-def test_other_error_bodies(status: int, body: bytes, content_type: str, message: str) -> None:
+def test_other_error_bodies_give_one_short_line(status: int, body: bytes, content_type: str, message: str) -> None:
     """Pages, plain text, bodies that are empty or cut give one short line."""
     assert provider_error(status, body, content_type) == (None, None, message)
 
@@ -132,7 +134,9 @@ EVENT = b'data:{"code":"InvalidParameter","message":"too long","request_id":"r"}
         (b"data: x\nand words", (None, None, "data: x and words")),
     ],
 )
-def test_an_error_status_with_events(body: bytes, expected: tuple[str | None, str | None, str]) -> None:
+def test_an_error_status_with_events_keeps_type_code_and_message(
+    body: bytes, expected: tuple[str | None, str | None, str]
+) -> None:
     """Type, code and message are those in the data; what is no event is text."""
     assert provider_error(400, body, "text/event-stream") == expected
 
@@ -149,7 +153,7 @@ def test_an_error_status_with_events(body: bytes, expected: tuple[str | None, st
     ],
 )
 @pytest.mark.parametrize("name", ["", "event: error\n"])
-def test_an_error_as_python_prints_it(name: str, text: str, expected: tuple[str | None, str | None, str]) -> None:
+def test_an_error_printed_by_python_is_read(name: str, text: str, expected: tuple[str | None, str | None, str]) -> None:
     """The provider's words come out of single quotes, in mid-stream, as a whole body and with an error status."""
     assert broken_error(text) == expected
     assert provider_error(500, text.encode()) == expected
@@ -176,7 +180,7 @@ def test_an_error_as_python_prints_it(name: str, text: str, expected: tuple[str 
         "'error'",
     ],
 )
-def test_what_python_prints_and_is_no_error(text: str) -> None:
+def test_a_printed_object_without_an_error_is_none(text: str) -> None:
     """An object without an error, half of one and what is no data is none."""
     assert broken_error(text) is None
 
@@ -191,12 +195,12 @@ def test_what_python_prints_and_is_no_error(text: str) -> None:
         ("{'error': <Response [500]>}", "{'error': <Response [500]>}"),
     ],
 )
-def test_an_error_with_more_than_data_in_it(text: str, words: str) -> None:
+def test_a_cut_printed_error_keeps_its_readable_words(text: str, words: str) -> None:
     """What was cut, or has objects in it that are no data, keeps the words that can be made out."""
     assert broken_error(text) == StreamError(None, None, words)
 
 
-def test_words_under_the_name_of_an_error() -> None:
+def test_a_printed_object_in_an_event_named_error_is_read() -> None:
     """What Python prints under that name is read as an object there is."""
     decoder = Decoder("openai-chat")
     decoder.feed(b"event: error\ndata: {'message': 'it broke', 'code': 7}\n\n")
@@ -260,7 +264,7 @@ def test_no_error_body_is_too_odd(status: int, body: bytes) -> None:
         ("application/x-ndjson; charset=utf-8", b'{"error": "x"}'),
     ],
 )
-def test_nothing_speaks_against_a_stream(content_type: str, body: bytes) -> None:
+def test_a_body_that_begins_like_events_is_a_stream(content_type: str, body: bytes) -> None:
     """What begins like events is taken for a stream, whatever its label; so are JSON lines under theirs."""
     assert not_a_stream(200, content_type, body) is None
 
@@ -277,7 +281,7 @@ def test_nothing_speaks_against_a_stream(content_type: str, body: bytes) -> None
         ("application/json", b'[{"candidates": []}', "alt=sse"),
     ],
 )
-def test_what_is_no_stream(content_type: str, body: bytes, message: str) -> None:
+def test_a_page_or_document_is_named_as_such(content_type: str, body: bytes, message: str) -> None:
     """Pages and documents are named for what they are, with what to change."""
     error = not_a_stream(200, content_type, body)
     assert type(error) is NotAStream
@@ -328,12 +332,12 @@ def test_stream_errors_are_plain_tuples() -> None:
         ("Loading model", False),
     ],
 )
-def test_a_server_that_is_loading_says_so(body: Any, loading: bool) -> None:
+def test_a_loading_server_is_recognised(body: Any, loading: bool) -> None:
     """By a type or a field that stands for it, or with nothing but the words; a failure to load is none."""
     assert is_loading(json.dumps(body).encode()) is loading
 
 
 @pytest.mark.parametrize("body", [b"", b"Loading model", b"{", b"<html>Loading model</html>", b"\xff"])
-def test_what_is_no_document_says_nothing_of_loading(body: bytes) -> None:
+def test_a_page_is_no_sign_of_a_loading_model(body: bytes) -> None:
     """Pages and pieces are not looked into."""
     assert not is_loading(body)

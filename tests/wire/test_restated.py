@@ -39,13 +39,13 @@ def said(*pieces: str) -> Said:
         (("\ud83d",), "\ud83d\ude00", "\ude00"),
     ],
 )
-def test_what_a_whole_adds(pieces: tuple[str, ...], whole: str, missing: str | None) -> None:
+def test_a_restated_whole_adds_only_missing_text(pieces: tuple[str, ...], whole: str, missing: str | None) -> None:
     """What was not said yet, nothing, or that it says something else; the same for a text of any length."""
     found = said(*pieces)
     assert found.missing(whole) == copy.deepcopy(found).missing(whole) == missing
 
 
-def test_memory_stays_flat() -> None:
+def test_the_memory_for_restatements_is_bounded() -> None:
     """Of a text without an end so many pieces are kept and no more."""
     found = said(*["a"] * (10 * MOST_PIECES + 5))
     assert len(found) <= MOST_PIECES
@@ -319,7 +319,7 @@ def test_text_of_other_providers_comes_once(dialect: str, parts: tuple[bytes, ..
         ),
     ],
 )
-def test_a_contradiction_is_counted_and_what_was_said_stands(dialect: str, items: tuple[Any, ...], right: str) -> None:
+def test_a_contradiction_is_counted_and_the_first_text_stays(dialect: str, items: tuple[Any, ...], right: str) -> None:
     """Text that is not what was said adds nothing, and is not lost without a word."""
     decoder = Decoder(dialect)
     assert "".join(event.text for event in decoder.feed(sse(*items))) == right
@@ -400,7 +400,7 @@ def test_a_restated_call_that_is_cut_is_none(dialect: str, items: tuple[Any, ...
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
 
 
-def test_a_message_that_takes_no_arguments_all_at_its_start() -> None:
+def test_a_call_whole_in_the_start_of_its_message_has_no_arguments() -> None:
     """A call without input in a message's start is one without arguments once the message says why it ended."""
     for ends in ((ASKED, STOPPED), (STOPPED,)):
         collector = Collector()
@@ -410,7 +410,7 @@ def test_a_message_that_takes_no_arguments_all_at_its_start() -> None:
         assert [found.json() for found in collector.tool_calls] == [{}]
 
 
-def test_a_message_all_at_its_start_that_does_not_end() -> None:
+def test_a_message_whole_in_its_start_without_an_end_is_cut() -> None:
     """What was cut behind it is no answer; what its provider ran is known at once."""
     decoder = Decoder("anthropic")
     decoder.feed(sse(whole({"type": "text", "text": "ab"}, {"type": "mcp_tool_use", "name": "f"})))
@@ -436,7 +436,9 @@ SEARCH = {"type": "web_search_call", "status": "completed"}
         ((), [SEARCH], Kind.TERMINAL),
     ],
 )
-def test_output_that_only_the_completed_response_has(items: tuple[Any, ...], output: list[Any], kind: Kind) -> None:
+def test_output_of_the_completed_response_alone_is_content(
+    items: tuple[Any, ...], output: list[Any], kind: Kind
+) -> None:
     """A picture or sound that came in no event of its own is content, once, and the response is over all the same."""
     decoder = Decoder("openai-responses")
     events = decoder.feed(sse(*items, response("completed", response={"output": output}), response("created")))

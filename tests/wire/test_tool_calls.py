@@ -11,13 +11,13 @@ from llmwatch.wire.tool_calls import OpenCalls, is_whole, whole_call
 
 
 @pytest.mark.parametrize("arguments", ["{}", ' {"a": [1, 2]} '])
-def test_objects_are_whole(arguments: str) -> None:
+def test_a_json_object_is_whole_arguments(arguments: str) -> None:
     """Arguments are a JSON object."""
     assert is_whole(arguments)
 
 
 @pytest.mark.parametrize("arguments", ["", " ", "null", "12", '"a"', "[]", "{", '{"a"', "{}}", "[" * 100_000])
-def test_anything_else_is_not(arguments: str) -> None:
+def test_any_other_json_is_no_arguments(arguments: str) -> None:
     """Nothing, the beginning of something, and values of which a beginning would do, are no arguments."""
     assert not is_whole(arguments)
 
@@ -42,7 +42,7 @@ def test_a_call_is_closed_once() -> None:
 NESTED = '{"a": {"a": {"a": 1}}, "a {": [true, -1.5e+3, "\\u00e9\\"{"], "b": null}'
 
 
-def test_no_pieces_that_were_cut_are_taken_for_arguments_that_come_again() -> None:
+def test_cut_pieces_are_never_restated_arguments() -> None:
     """Whatever pieces the beginning of an object comes in: the last of them is not the object."""
     for end in range(1, len(NESTED)):
         for at in range(1, end):
@@ -53,7 +53,7 @@ def test_no_pieces_that_were_cut_are_taken_for_arguments_that_come_again() -> No
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
-def test_arguments_that_come_again_with_each_fragment_are_the_last_of_them(step: int) -> None:
+def test_restated_arguments_are_the_last_fragment(step: int) -> None:
     """However far they grow from one to the next, with the last one twice; not where the last one is no object."""
     calls = OpenCalls()
     fragments = [NESTED[:end] for end in range(step, len(NESTED), step)]
@@ -75,7 +75,7 @@ def test_arguments_that_come_again_with_each_fragment_are_the_last_of_them(step:
         (("do", "do", "_it"), "dodo_it"),
     ],
 )
-def test_a_name_is_what_was_said_of_it(said: tuple[str, ...], name: str) -> None:
+def test_a_name_may_come_in_pieces_or_restated(said: tuple[str, ...], name: str) -> None:
     """In pieces, once more, or each time all of it so far; once the arguments began it stands."""
     calls = OpenCalls()
     for piece in said:
@@ -101,7 +101,7 @@ def test_free_text_is_wrapped() -> None:
 
 @given(st.lists(st.text('{}[]":\\,a1 \n', max_size=4), max_size=12), st.integers(0, 4))
 @settings(max_examples=500, deadline=None)
-def test_arguments_are_whole_whenever_they_are_asked(fragments: list[str], every: int) -> None:
+def test_arguments_are_whole_at_every_query(fragments: list[str], every: int) -> None:
     """However they are split, and however often somebody asks, they are whole when the whole text is an object."""
     calls, said = OpenCalls(), ""
     for number, fragment in enumerate(('{"a"', *fragments, ":1}")):
@@ -121,7 +121,7 @@ def test_nested_arguments_are_whole_at_their_end_alone(step: int) -> None:
         assert calls.is_whole("0.0") == (at + step >= len(NESTED))
 
 
-def test_the_calls_of_a_group_are_ended_in_their_order() -> None:
+def test_the_calls_of_a_group_come_out_in_order() -> None:
     """Those that are whole come out in the order in which they were begun, and those of another group do not."""
     calls = OpenCalls()
     for key in ("0.a", "1.a", "0.b", "0.c", "00.a"):

@@ -53,7 +53,7 @@ from tests.wire.streams import lines, sse
         ({"prompt_tokens": True, "completion_tokens": "3"}, (None, None, None, None, None)),
     ],
 )
-def test_a_count_in_our_words(said: dict[str, Any], counts: tuple[int | None, ...]) -> None:
+def test_token_counts_are_in_common_words(said: dict[str, Any], counts: tuple[int | None, ...]) -> None:
     """Input, output, total, reasoning and cached tokens, and the provider's own words beside them."""
     usage = Usage.of(said)
     found = usage.input_tokens, usage.output_tokens, usage.total_tokens, usage.reasoning_tokens, usage.cached_tokens
@@ -61,7 +61,7 @@ def test_a_count_in_our_words(said: dict[str, Any], counts: tuple[int | None, ..
     assert usage.provider == said
 
 
-def test_counts_that_come_one_after_the_other() -> None:
+def test_later_counts_add_to_earlier_ones() -> None:
     """The later one adds to the earlier one, and null takes nothing back."""
     assert merged({"input_tokens": 5, "output_tokens": 1}, {"output_tokens": 3, "input_tokens": None}) == {
         "input_tokens": 5,
@@ -84,7 +84,7 @@ def test_counts_that_come_one_after_the_other() -> None:
         ("MALFORMED_FUNCTION_CALL", False, "other"),
     ],
 )
-def test_a_reason_in_our_words(word: str, calls: bool, reason: str) -> None:
+def test_finish_reasons_are_in_common_words(word: str, calls: bool, reason: str) -> None:
     """The same reason for the same end, whatever the provider calls it."""
     assert normalised(word, calls=calls) == reason
     assert reason in REASONS
@@ -190,7 +190,7 @@ CHAT_CALL = chunk(call("{}", id="c", name="f"))
         ),
     ],
 )
-def test_every_dialect_says_why_and_for_how_much(
+def test_every_dialect_gives_reason_and_output_tokens(
     dialect: str, items: tuple[Any, ...], word: str | None, reason: str | None, cut: bool, tokens: int | None
 ) -> None:
     """The provider's own word, ours, whether it was cut, and the tokens of output."""
@@ -218,7 +218,7 @@ def test_every_dialect_says_why_and_for_how_much(
         ),
     ],
 )
-def test_the_reason_of_fewer_choices_than_were_asked_for(dialect: str, items: tuple[Any, ...]) -> None:
+def test_the_reason_of_fewer_choices_is_kept(dialect: str, items: tuple[Any, ...]) -> None:
     """The choice that came says why it ended, although another one never did."""
     collector = Collector()
     for event in Decoder(dialect, choices=2).feed(sse(*items)):

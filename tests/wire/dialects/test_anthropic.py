@@ -187,7 +187,7 @@ TOOL_DELTA = (ToolDelta("0", "t1", "f"),)
         row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
-def test_events(row: Row) -> None:
+def test_each_event_of_messages_has_its_meaning(row: Row) -> None:
     """Each event means what the documentation says."""
     events, _ = decode("anthropic", *row.before, row.data)
     row.check(events[-1])

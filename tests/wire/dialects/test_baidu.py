@@ -35,7 +35,7 @@ def test_kinds_of_a_whole_answer() -> None:
 @pytest.mark.parametrize(
     "more", [{"is_truncated": True}, {"finish_reason": "length"}, {"finish_reason": "content_filter"}]
 )
-def test_an_answer_that_was_cut_says_so(more: dict[str, Any]) -> None:
+def test_a_limit_or_a_filter_cuts_an_answer(more: dict[str, Any]) -> None:
     """A limit or a filter ends an answer before it is whole."""
     events, _, _ = read(baidu("Hel", 0), baidu("lo", 1, end=True, **more))
     assert events[-1].cut
@@ -44,7 +44,7 @@ def test_an_answer_that_was_cut_says_so(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("before", "form"), [((), "event"), (BAIDU.parts[:1], "event"), ((), "body")], ids=["first", "later", "document"]
 )
-def test_an_error_is_an_error(before: tuple[bytes, ...], form: str) -> None:
+def test_an_error_is_raised_with_code_and_message(before: tuple[bytes, ...], form: str) -> None:
     """Code and words come out, from an event and from a document in place of one."""
     error = data({"error_code": 336003, "error_msg": "the max length of messages is 2000", "id": "as-1"})
     for dialect in ("baidu", "auto"):
@@ -64,7 +64,7 @@ def failure_of(said: dict[str, Any]) -> ProviderError:
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 15, 18, 336000, 336100, 336501, 336502])
-def test_what_passes_may_be_asked_again(code: int) -> None:
+def test_a_temporary_code_is_retryable(code: int) -> None:
     """A limit of the second or the minute, and a server that is busy or failed; in an event and in place of all."""
     said = {"error_code": code, "error_msg": "words"}
     whole = Decoder("baidu")
@@ -76,7 +76,7 @@ def test_what_passes_may_be_asked_again(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [3, 6, 13, 14, 17, 19, 100, 110, 111, 336001, 336002, 336003, 336007, 336104, 999999])
-def test_what_stays_is_not_asked_again(code: int) -> None:
+def test_a_permanent_or_unknown_code_is_final(code: int) -> None:
     """A limit of the day, a token, a permission, the request itself, and what no list has."""
     error = failure_of({"error_code": code, "error_msg": "words"})
     assert (error.code, error.retryable) == (str(code), False)
@@ -106,7 +106,7 @@ def test_a_call_comes_with_its_event() -> None:
     assert collector.verdict_at_end() is not None
 
 
-def test_an_empty_result_moves_nothing() -> None:
+def test_an_empty_result_is_a_keep_alive() -> None:
     """A piece without text is a keep-alive."""
     events, _, _ = read(baidu("", 0))
     assert events[0].kind is Kind.KEEPALIVE

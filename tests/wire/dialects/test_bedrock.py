@@ -62,7 +62,7 @@ def test_a_clean_end_behind_the_reason_is_the_end() -> None:
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "guardrail_intervened", "content_filtered", "malformed_tool_use"])
-def test_an_answer_that_was_cut_says_so(reason: str) -> None:
+def test_a_limit_or_a_filter_cuts_an_answer(reason: str) -> None:
     """Limits and filters end an answer before it is whole, and a call without input is then none."""
     call = converse_start({"toolUse": {"toolUseId": "t", "name": "now"}}, 0)
     events, _, collector = read(CONVERSE_START, call, converse_stop(), converse_end(reason))
@@ -97,7 +97,7 @@ def test_a_call_needs_its_stop_and_whole_input() -> None:
         ({"novel": 7, "other": True, "more": {"deep": " "}, "none": None}, Kind.KEEPALIVE),
     ],
 )
-def test_what_moves_generation_forward(delta: dict[str, Any], kind: Kind) -> None:
+def test_only_deltas_with_content_are_progress(delta: dict[str, Any], kind: Kind) -> None:
     """Empty deltas are keep-alives however much padding they have; what is not text is content all the same."""
     events, _, _ = read(CONVERSE_START, converse(delta))
     assert events[-1].kind is kind
@@ -171,7 +171,7 @@ def test_a_frame_that_is_too_large_ends_the_stream() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["auto", "bedrock"])
-def test_a_document_or_a_page_is_no_frame(dialect: str) -> None:
+def test_a_document_or_a_page_in_place_of_frames_is_named(dialect: str) -> None:
     """What a proxy sends in place of frames is said to be that, with the provider's words where it has any."""
     decoder = Decoder(dialect, url="https://x.example/model/m/converse-stream")
     decoder.feed(b"<html><title>Sign in</title></html>")
@@ -211,8 +211,8 @@ def test_a_document_or_a_page_is_no_frame(dialect: str) -> None:
     ],
     ids=["llama", "mistral", "claude-2", "mistral-chat", "openai", "cohere"],
 )
-def test_other_makes_are_read_by_their_text(pieces: list[dict[str, Any]], last: dict[str, Any]) -> None:
-    """The text of makes that Bedrock wraps comes out, with why it ended, and Bedrock's count as the end mark; a cut one
+def test_models_of_other_makers_are_read_by_their_text(pieces: list[dict[str, Any]], last: dict[str, Any]) -> None:
+    """The text of models that Bedrock wraps comes out, with the reason, and Bedrock's count as the end mark; a cut one
     is an error.
     """
     frames = [chunk_frame(piece) for piece in pieces]
@@ -235,14 +235,14 @@ def test_other_makes_are_read_by_their_text(pieces: list[dict[str, Any]], last: 
         {"outputText": "", "completionReason": "LENGTH"},
     ],
 )
-def test_another_make_that_was_cut_says_so(last: dict[str, Any]) -> None:
+def test_a_length_cuts_an_answer_of_any_maker(last: dict[str, Any]) -> None:
     """A limit of length is the reason of the answer in any make."""
     _, _, collector = read(chunk_frame({"outputs": [{"text": "Hel"}]}), chunk_frame({**last, **METRICS}))
     assert (collector.finish_reason, collector.cut) == ("length", True)
 
 
-def test_an_unknown_make_is_text_of_its_own_form() -> None:
-    """What nobody knows is handed out as it is, and counts as content."""
+def test_a_chunk_of_an_unknown_maker_is_text() -> None:
+    """The chunk is handed out as it is, and counts as content."""
     events, decoder, _ = read(chunk_frame({"novel": {"piece": "Hi"}}), chunk_frame(METRICS))
     assert events[0].kind is Kind.TEXT
     assert json.loads(events[0].text) == {"novel": {"piece": "Hi"}}
@@ -250,7 +250,7 @@ def test_an_unknown_make_is_text_of_its_own_form() -> None:
     assert decoder.settled
 
 
-def test_wrapped_errors_are_errors() -> None:
+def test_an_error_inside_a_frame_is_an_error() -> None:
     """An error in the model's own words, inside a frame, is none of the answer."""
     for value in ({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, {"error": "busy"}):
         _, decoder, _ = read(chunk_frame(value))
@@ -278,7 +278,7 @@ def test_frames_of_other_services_are_read_generically(dialect: str) -> None:
     assert decoder.verdict_at_end() is None
 
 
-def test_a_failure_may_come_first() -> None:
+def test_a_stream_may_begin_with_an_exception_frame() -> None:
     """A stream that begins with an exception is Bedrock's too."""
     _, decoder, _ = read(exception_frame("validationException", "no"))
     assert decoder.dialect == "bedrock"

@@ -42,7 +42,7 @@ def test_an_end_mark_alone_waits_for_the_end_of_the_body() -> None:
     "items", [(piece("a"),), (piece("a", usage=USAGE["usage"]),), (USAGE, piece("a")), (USAGE,), (piece(""),)]
 )
 def test_without_marks_an_answer_is_cut(items: tuple[Any, ...]) -> None:
-    """Usage beside a piece or in front of it says nothing of an end."""
+    """Usage beside a piece or in front of it is no finish mark."""
     assert isinstance(read(*items)[1].verdict_at_end(), StreamTruncated)
 
 
@@ -66,7 +66,7 @@ def test_a_call_is_whole_with_its_event(call: dict[str, Any], arguments: dict[st
 
 
 @pytest.mark.parametrize("call", [{"name": "w", "arguments": '{"x"'}, {"arguments": {"x": 1}}, {}])
-def test_a_call_that_is_not_whole_is_none(call: dict[str, Any]) -> None:
+def test_a_call_without_a_name_or_with_half_its_arguments_is_none(call: dict[str, Any]) -> None:
     """Without a name, or with half its arguments."""
     collector = Collector()
     for event in read(piece(None, tool_calls=[call]), USAGE, "[DONE]")[0]:
@@ -80,15 +80,15 @@ def test_a_call_of_unknown_form_is_not_skipped(calls: Any) -> None:
     assert isinstance(read(piece("a"), piece(None, tool_calls=calls))[1].error, MalformedEvent)
 
 
-def test_an_error_is_an_error() -> None:
+def test_an_error_of_cloudflares_form_is_raised() -> None:
     """In the form that all of Cloudflare's interfaces have."""
     _, decoder = read(piece("a"), {"success": False, "errors": [{"code": 3040, "message": "no capacity"}]})
     assert isinstance(decoder.error, ProviderError)
     assert "no capacity" in str(decoder.error)
 
 
-def test_the_padding_shows_it_without_an_address() -> None:
-    """A field ``response`` alone is anybody's; at the address another dialect's first event is believed."""
+def test_the_padding_field_identifies_workers_ai() -> None:
+    """A field ``response`` alone identifies no dialect; at the address another dialect's first event decides."""
     elsewhere = "https://provider.example/answers"
     assert read(piece("a", p="x"), url=elsewhere)[1].dialect == "cloudflare"
     assert read(piece("a"), url=elsewhere)[1].dialect == "generic"

@@ -61,7 +61,7 @@ def test_content_in_the_start_of_a_block_is_content() -> None:
 
 
 @pytest.mark.parametrize("reason", ["MAX_TOKENS", "ERROR_LIMIT", "ERROR_TOXIC", "USER_CANCEL"])
-def test_an_answer_that_was_cut_says_so(reason: str) -> None:
+def test_a_limit_a_filter_or_a_cancellation_cuts_an_answer(reason: str) -> None:
     """Limits, filters and a cancellation end an answer before it is whole."""
     events, decoder, _ = read(START, end(reason))
     assert (events[-1].kind, events[-1].cut, decoder.verdict_at_end()) == (Kind.TERMINAL, True, None)
@@ -117,7 +117,7 @@ def test_pings_and_unknown_types_carry_nothing() -> None:
     assert decoder.error is None
 
 
-def test_the_last_line_adds_what_was_missing() -> None:
+def test_the_last_line_adds_only_missing_text() -> None:
     """The whole at the end is said once, however much of it came before; a contradiction adds nothing."""
     said = line({"event_type": "text-generation", "is_finished": False, "text": "Hel"})
     for text, whole in (("Hello", "Hello"), ("Hel", "Hel"), ("Hel", "Bye")):
@@ -141,7 +141,7 @@ def test_calls_of_the_last_line_alone_are_whole() -> None:
     assert len(collector.tool_calls) == 1
 
 
-def test_pieces_of_a_call_alone_are_none() -> None:
+def test_a_call_in_pieces_without_its_whole_is_none() -> None:
     """Without the line that has the calls whole, what came in pieces is not returned."""
     parts = COHERE_V1_TOOLS.parts
     last = line({"event_type": "stream-end", "is_finished": True, "finish_reason": "MAX_TOKENS"})

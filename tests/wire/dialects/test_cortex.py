@@ -56,7 +56,7 @@ ANSWER = (
 @pytest.mark.parametrize("first", [(), (USER,)])
 @pytest.mark.parametrize("url", ["", URL, STORED])
 @pytest.mark.parametrize("last", [(), ("[DONE]",)])
-def test_a_whole_answer(first: tuple[Any, ...], url: str, last: tuple[Any, ...]) -> None:
+def test_an_answer_is_whole_with_its_response(first: tuple[Any, ...], url: str, last: tuple[Any, ...]) -> None:
     """By its address or its events alone: text and thinking once, and a clean end, with an end mark or without."""
     decoder, collector = Decoder(url=url), Collector()
     for event in (*decoder.feed(sse(*first, *ANSWER, *last)), *decoder.end()):
@@ -67,7 +67,7 @@ def test_a_whole_answer(first: tuple[Any, ...], url: str, last: tuple[Any, ...])
 
 
 @pytest.mark.parametrize("count", range(1, len(ANSWER) - 1))
-def test_what_ends_before_its_response_is_truncated(count: int) -> None:
+def test_an_answer_without_its_response_is_truncated(count: int) -> None:
     """Nothing else says that the answer is whole."""
     _, decoder = decode("cortex-agent", *ANSWER[:count])
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
@@ -109,8 +109,8 @@ def test_what_ends_before_its_response_is_truncated(count: int) -> None:
         row("an empty response", whole(), Kind.LIFECYCLE, finish=True),
     ],
 )
-def test_events(row: Row) -> None:
-    """What each event means."""
+def test_each_event_of_cortex_has_its_meaning(row: Row) -> None:
+    """Each event means what the documentation says."""
     events, _ = decode("cortex-agent", *row.before, row.data)
     row.check(events[-1])
 
@@ -135,7 +135,7 @@ def older(**piece: Any) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("kind", "acted"), [("cortex_search", False), ("generic", True)])
-def test_the_older_form(kind: str, acted: bool) -> None:
+def test_the_older_form_ends_with_done(kind: str, acted: bool) -> None:
     """Pieces of content in one kind of event, known by the address; ``[DONE]`` ends them, and nothing else does."""
     items = (
         older(type="tool_use", tool_use={"type": kind}),
@@ -159,7 +159,7 @@ def test_an_error_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["response.text.delta", "response.created", "response.output_text.delta"])
-def test_openai_has_names_of_its_own(name: str) -> None:
+def test_an_event_type_of_openai_overrules_the_address_of_an_agent(name: str) -> None:
     """An event whose data has such a type is OpenAI's, and an address of an agent is none of Gemini's."""
     decoder = Decoder()
     decoder.feed(sse((name, {"type": name, "delta": "a"})))
@@ -167,7 +167,7 @@ def test_openai_has_names_of_its_own(name: str) -> None:
     assert [by_url(url) for url in (URL, STORED, "https://x/agents/a/b:run")] == ["cortex-agent", "cortex-agent", None]
 
 
-def test_metadata_of_others_is_theirs() -> None:
+def test_a_metadata_event_without_a_message_number_shows_no_agent() -> None:
     """An event of that name without a message's number shows nothing of an agent."""
     decoder = Decoder()
     decoder.feed(sse(("metadata", {"run": "r"})))

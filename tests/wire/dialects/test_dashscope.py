@@ -58,21 +58,21 @@ def test_pieces_and_restatements_are_told_apart(pieces: tuple[str, ...], text: s
     assert read(*said(*pieces))[2].text == text
 
 
-def test_pieces_that_were_asked_for_are_pieces() -> None:
+def test_requested_pieces_are_never_restatements() -> None:
     """Where the request asked for pieces, one that begins with all that was said is one more piece."""
     assert read(*said("好", "好的", "。"), in_pieces=True)[2].text == "好好的。"
     assert read(*said("ha", "haha"), in_pieces=True)[2].text == "hahaha"
     assert read(*said("ha", "haha"))[2].text == "haha"
 
 
-def test_the_null_of_this_interface_is_no_reason() -> None:
+def test_the_string_null_is_no_finish_reason() -> None:
     """The string ``null`` ends nothing, and a body that ends after it is truncated."""
     _, decoder, _ = read(*said("Hel", "lo")[:-1])
     assert not decoder.finished
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
 
 
-def test_an_answer_that_was_cut_says_so() -> None:
+def test_a_limit_cuts_an_answer() -> None:
     """A limit ends an answer before it is whole."""
     events, _, _ = read(*said("Hel"), dashscope(3, dashscope_choice("", "length")))
     assert events[-1].cut
@@ -80,7 +80,7 @@ def test_an_answer_that_was_cut_says_so() -> None:
 
 @pytest.mark.parametrize("before", [(), DASHSCOPE.parts[:3]])
 @pytest.mark.parametrize("dialect", ["dashscope", "auto"])
-def test_an_error_is_an_error(before: tuple[bytes, ...], dialect: str) -> None:
+def test_an_error_event_is_raised_with_code_and_message(before: tuple[bytes, ...], dialect: str) -> None:
     """Code and words of an error event come out, at the beginning and in the middle."""
     decoder = Decoder(dialect)
     decoder.feed(
@@ -105,7 +105,7 @@ def call(arguments: str, index: int = 0, **more: Any) -> dict[str, Any]:
 NAMED = {"id": "c", "function": {"name": "weather"}}
 
 
-def test_a_call_may_be_restated_as_well() -> None:
+def test_a_restated_call_and_a_call_in_pieces_are_the_same() -> None:
     """Arguments that grow and arguments in pieces give the same call."""
     for pieces in (['{"a"', ":1}"], ['{"a"', '{"a":1}', '{"a":1}']):
         events = [dashscope(i, dashscope_choice("", tool_calls=[call(p, **NAMED)])) for i, p in enumerate(pieces)]
@@ -114,7 +114,7 @@ def test_a_call_may_be_restated_as_well() -> None:
 
 
 @pytest.mark.parametrize(("reason", "seen"), [("tool_calls", 1), ("stop", 1), ("length", 0), ("null", 0)])
-def test_a_call_needs_a_reason_that_is_no_cut(reason: str, seen: int) -> None:
+def test_a_call_without_arguments_needs_a_whole_answer(reason: str, seen: int) -> None:
     """A call without arguments is whole where the answer is, and none where it was cut or goes on."""
     begun = dashscope(1, dashscope_choice("", tool_calls=[call("", **NAMED)]))
     _, _, collector = read(begun, dashscope(2, dashscope_choice("", reason)))

@@ -170,13 +170,13 @@ END = chunk({"functionCall": {}})
         row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
-def test_events(row: Row) -> None:
+def test_each_chunk_of_gemini_has_its_meaning(row: Row) -> None:
     """Each event means what the API reference says."""
     events, _ = decode("gemini", *row.before, row.data)
     row.check(events[-1])
 
 
-def test_finish_and_end_of_the_body_is_the_end() -> None:
+def test_a_finish_mark_and_the_end_of_the_body_end_an_answer() -> None:
     """Without a terminal event, the end of the body is accepted once every candidate has its reason, not before."""
     decoder = Decoder("gemini")
     decoder.feed(sse(chunk({"text": "a"}), chunk({"text": "b"}, index=1), chunk(reason="STOP")))
@@ -186,7 +186,7 @@ def test_finish_and_end_of_the_body_is_the_end() -> None:
     assert (decoder.finished, decoder.accepts_eof, decoder.verdict_at_end()) == (True, True, None)
 
 
-def test_fewer_candidates_than_were_asked_for() -> None:
+def test_an_answer_with_fewer_candidates_ends_with_its_body() -> None:
     """The answer is finished when as many candidates are as were asked for; the end of the body ends fewer as well."""
     decoder = Decoder("gemini", choices=2)
     decoder.feed(sse(chunk({"text": "a"}, reason="STOP")))

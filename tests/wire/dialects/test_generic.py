@@ -72,7 +72,7 @@ def _nothing_stays_registered() -> Iterator[None]:
         ),
     ],
 )
-def test_events(row: Row) -> None:
+def test_data_without_a_dialect_is_text(row: Row) -> None:
     """Without a dialect, data is text."""
     events, _ = decode("generic", *row.before, row.data)
     row.check(events[-1])
@@ -154,7 +154,7 @@ def test_a_detector_that_raises_recognises_nothing(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("answer", ["raise", None, "text"])
-def test_a_function_that_fails_is_a_malformed_event(answer: str | None) -> None:
+def test_a_dialect_function_that_raises_gives_a_malformed_event(answer: str | None) -> None:
     """An exception in the function, or an answer that is no kind, fails the stream without quoting anything."""
 
     def function(event: Event) -> Kind:
@@ -170,7 +170,7 @@ def test_a_function_that_fails_is_a_malformed_event(answer: str | None) -> None:
     assert "secret" not in str(decoder.error)
 
 
-def test_names() -> None:
+def test_built_in_and_registered_names_are_known() -> None:
     """All built-in names are known, and a registered one is until it is unregistered."""
     providers = ("bedrock", "cohere", "baidu", "dashscope", "tgi", "snowflake", "cortex-agent")
     providers = (*providers, "llamacpp", "cloudflare", "sglang")
@@ -188,7 +188,7 @@ def test_names() -> None:
             Decoder(dialect)
 
 
-def test_what_cannot_be_registered() -> None:
+def test_built_in_names_and_non_callables_cannot_be_registered() -> None:
     """Built-in names cannot be taken, and only something callable is a dialect."""
     for name in ("auto", "anthropic", ""):
         with pytest.raises(ConfigError):

@@ -44,12 +44,12 @@ def test_a_limit_cuts_an_answer(last: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("items", [(piece("a"),), (piece("a"), piece(""))])
-def test_without_its_last_event_an_answer_is_cut(items: tuple[Any, ...]) -> None:
+def test_an_answer_without_its_last_event_is_truncated(items: tuple[Any, ...]) -> None:
     """A body that just ends is truncated."""
     assert isinstance(read(*items)[1].verdict_at_end(), StreamTruncated)
 
 
-def test_each_prompt_that_was_asked_for_has_to_end() -> None:
+def test_each_requested_prompt_has_to_end() -> None:
     """The end of one of two is not the end, whether the other has begun or not."""
     first = (piece("a", index=0), piece("", stop=True, index=0))
     for items in (first, (piece("b", index=1), *first)):
@@ -59,7 +59,7 @@ def test_each_prompt_that_was_asked_for_has_to_end() -> None:
 
 
 @pytest.mark.parametrize("item", [{"content": "a"}, {"content": "a", "stop": "no"}, {"stop": False}])
-def test_what_only_looks_like_it_is_another_wire(item: dict[str, Any]) -> None:
+def test_a_wire_without_both_fields_is_not_llamacpp(item: dict[str, Any]) -> None:
     """Both fields of their kinds show it, and nothing less."""
     _, decoder = read(item)
     assert (decoder.dialect, decoder.verdict_at_end()) == ("generic", None)

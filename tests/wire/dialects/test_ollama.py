@@ -93,7 +93,7 @@ ONE = ToolDelta("0", None, "f", '{"a": 1}', complete=True, whole=True)
         row("unknown object", {"status": "pulling"}, Kind.LIFECYCLE),
     ],
 )
-def test_events(row: Row) -> None:
+def test_each_line_of_ollama_has_its_meaning(row: Row) -> None:
     """Each line means what the API reference says."""
     events, _ = decode("ndjson", *row.before, row.data)
     row.check(events[-1])
@@ -124,8 +124,8 @@ def test_last_line_of_white_space_is_nothing() -> None:
 
 @pytest.mark.parametrize("reason", ["load", "unload"])
 @pytest.mark.parametrize("said", [{"response": ""}, {"message": {"role": "assistant", "content": ""}}])
-def test_a_model_that_was_loaded_is_no_answer(reason: str, said: dict[str, Any]) -> None:
-    """Where something was asked nothing came of it; a request without a prompt wanted that and no more."""
+def test_loading_a_model_is_no_answer(reason: str, said: dict[str, Any]) -> None:
+    """A request with a prompt has got no answer by it; a request without a prompt wanted no more."""
     body = lines({"model": "m", **said, "done": True, "done_reason": reason})
     for asks_nothing, settled, error in ((False, False, EmptyStream), (True, True, type(None))):
         decoder = Decoder("ndjson", asks_nothing=asks_nothing)

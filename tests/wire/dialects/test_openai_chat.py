@@ -330,7 +330,7 @@ def beside(delta: dict[str, Any]) -> dict[str, Any]:
         row("empty data", "", Kind.KEEPALIVE),
     ],
 )
-def test_events(row: Row) -> None:
+def test_each_chunk_of_chat_completions_has_its_meaning(row: Row) -> None:
     """Each event means what the providers document."""
     events, _ = decode("openai-chat", *row.before, row.data)
     row.check(events[-1])

@@ -292,7 +292,7 @@ CALL = whole('{"a":1}', "c1", "f")
         row("end marker with blanks", " [DONE]  ", Kind.TERMINAL),
     ],
 )
-def test_events(row: Row) -> None:
+def test_each_event_of_responses_has_its_meaning(row: Row) -> None:
     """Each event means what the API reference says."""
     events, _ = decode("openai-responses", *row.before, row.data)
     row.check(events[-1])
@@ -300,8 +300,8 @@ def test_events(row: Row) -> None:
 
 @pytest.mark.parametrize("before", [(), (event("output_text.delta", delta="a"),)])
 @pytest.mark.parametrize("name", ["cancelled", "completed"])
-def test_a_response_that_was_cancelled_is_an_error(before: tuple[Any, ...], name: str) -> None:
-    """Somebody called it off: that is no cut connection, and it is not asked for again."""
+def test_a_cancelled_response_is_a_final_error(before: tuple[Any, ...], name: str) -> None:
+    """A cancelled response is no cut connection, and is not resent."""
     decoder = Decoder("openai-responses")
     decoder.feed(sse(event("created", response={}), *before, event(name, response={"status": "cancelled"})))
     assert isinstance(decoder.error, ProviderError)

@@ -57,7 +57,7 @@ def created(**fields: Any) -> tuple[str, dict[str, Any]]:
         ("gemini", candidate({"toolResponse": {"id": "x"}})),
     ],
 )
-def test_a_tool_that_may_have_side_effects(dialect: str, item: Any) -> None:
+def test_a_provider_tool_with_side_effects_is_noted(dialect: str, item: Any) -> None:
     """MCP, shells, computer use and kinds that are not known are seen, whatever the request said; from then on."""
     _, decoder = decode(dialect, item)
     assert decoder.provider_acted
@@ -120,12 +120,12 @@ def test_a_tool_that_may_have_side_effects(dialect: str, item: Any) -> None:
         ("generic", "mcp_call"),
     ],
 )
-def test_a_tool_that_only_reads_or_is_the_callers(dialect: str, item: Any) -> None:
+def test_a_read_only_or_caller_tool_is_not_noted(dialect: str, item: Any) -> None:
     """Search, retrieval, sandboxed code and calls for the caller are nothing to be careful about."""
     assert not decode(dialect, item)[1].provider_acted
 
 
-def test_a_registered_dialect_can_say_so() -> None:
+def test_a_registered_dialect_can_report_a_provider_tool() -> None:
     """A user's function knows more of its provider."""
 
     def function(event: Event) -> Meaning:

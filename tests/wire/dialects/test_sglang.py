@@ -52,14 +52,14 @@ def test_pieces_and_restatements_are_told_apart(items: tuple[Any, ...], text: st
     assert (found, decoder.contradictions, decoder.settled) == (text, 0, True)
 
 
-def test_a_restatement_that_says_something_else_is_counted() -> None:
-    """What was said stands."""
+def test_a_contradicting_restatement_is_counted() -> None:
+    """The text that came first stays."""
     found, _, decoder = read(said("a"), said("ab", 2), said("xy", 3), said("abc", 4, STOP), "[DONE]")
     assert (found, decoder.contradictions) == ("abc", 1)
 
 
 @pytest.mark.parametrize("items", [(said("a"),), (said("a"), said("ab", 2)), (said("a", 1, STOP), said("ab", 2))])
-def test_without_its_reason_an_answer_is_cut(items: tuple[Any, ...]) -> None:
+def test_an_answer_without_its_reason_is_cut(items: tuple[Any, ...]) -> None:
     """And so it is where it went on behind it."""
     assert isinstance(read(*items)[2].verdict_at_end(), StreamTruncated)
 
@@ -72,14 +72,14 @@ def test_a_limit_cuts_an_answer(kind: str, cut: bool) -> None:
 
 
 def test_an_abort_with_a_message_is_an_error() -> None:
-    """In the provider's words, with its code."""
+    """The error has the provider's words and its code."""
     reason = {"type": "abort", "message": "the input is too long", "status_code": 400, "err_type": "BadRequestError"}
     error = read(said("a"), said("a", 2, reason), "[DONE]")[2].error
     assert isinstance(error, ProviderError)
     assert ("too long" in str(error), error.code, error.type) == (True, "400", "BadRequestError")
 
 
-def test_each_answer_that_was_asked_for_has_to_end() -> None:
+def test_each_requested_answer_has_to_end() -> None:
     """Each restates its own."""
     items = [said("a", 1, index=0), said("x", 1, index=1), said("ab", 2, STOP, index=0)]
     text, _, decoder = read(*items, choices=2)
@@ -89,6 +89,6 @@ def test_each_answer_that_was_asked_for_has_to_end() -> None:
 
 
 @pytest.mark.parametrize("item", [{"text": "a"}, {"text": "a", "meta_info": 3}, {"meta_info": {}}])
-def test_what_only_looks_like_it_is_another_wire(item: dict[str, Any]) -> None:
+def test_a_wire_without_meta_info_is_not_sglang(item: dict[str, Any]) -> None:
     """Text beside its information shows it, and nothing less."""
     assert read(item)[2].dialect == "generic"

@@ -40,7 +40,7 @@ def test_kinds_of_a_whole_answer() -> None:
     assert events[-1].finish
 
 
-def test_usage_that_was_owed_is_a_finish_mark() -> None:
+def test_the_event_that_fills_an_empty_usage_is_a_finish_mark() -> None:
     """The event that fills the usage which the others left empty is the last, whatever it says itself."""
     decoder = Decoder("snowflake")
     assert [event.finish for part in SNOWFLAKE.parts for event in decoder.feed(part)] == [False, False, True]
@@ -59,14 +59,14 @@ def test_the_older_form_has_usage_everywhere() -> None:
     assert decoder.verdict_at_end() is None
 
 
-def test_usage_that_is_owed_marks_a_cut() -> None:
+def test_a_usage_that_stays_empty_marks_a_cut() -> None:
     """Where events leave their usage empty, a body that ends before it is filled in is truncated."""
     _, decoder, _ = read(*SNOWFLAKE.parts[:-1])
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
 
 
 @pytest.mark.parametrize("name", ["message", "error"])
-def test_an_error_is_an_error(name: str) -> None:
+def test_an_error_in_mid_stream_is_raised_with_its_words(name: str) -> None:
     """An error in the middle comes out with its words, whatever its event is called."""
     error = data({"error": {"code": "390142", "message": "Incoming request does not contain a valid payload"}}, name)
     _, decoder, _ = read(SNOWFLAKE.parts[0], error)
@@ -90,7 +90,7 @@ def test_calls_without_arguments_come_out_with_the_usage() -> None:
     assert read(begun)[2].tool_calls == ()
 
 
-def test_a_call_that_was_cut_is_none() -> None:
+def test_a_call_with_cut_arguments_is_none() -> None:
     """Arguments that are not whole are no call, whatever follows them."""
     begun, half = snowflake(use(tool_use_id="t1", name="now")), snowflake(use(input='{"a":'))
     for last in (snowflake({"type": "text", "content": ""}, USAGE), snowflake(use(tool_use_id="t2", name="x"), USAGE)):
@@ -99,7 +99,7 @@ def test_a_call_that_was_cut_is_none() -> None:
         assert collector.verdict_at_end() is not None
 
 
-def test_ids_that_are_repeated_are_one_call() -> None:
+def test_a_repeated_id_is_one_call() -> None:
     """A server that names the call with each piece means one; another id means another."""
     pieces = [use(tool_use_id="t1", name="w", input=piece) for piece in ('{"a"', ":1}")]
     other = use(tool_use_id="t2", name="w", input="{}")

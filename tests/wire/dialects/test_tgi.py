@@ -26,7 +26,7 @@ def test_kinds_of_a_whole_answer() -> None:
     assert decoder.settled
 
 
-def test_the_whole_adds_what_was_missing() -> None:
+def test_the_last_event_adds_only_missing_text() -> None:
     """What the last event says again comes once; one that contradicts the tokens adds nothing."""
     for whole, text in (("Hello", "Hello"), ("Hel", "Hel"), ("Question? Hel", "Hel"), ("", "Hel")):
         _, decoder, collector = read(tgi(1, "Hel"), tgi(2, "</s>", special=True, whole=whole))
@@ -43,7 +43,7 @@ def test_a_last_token_that_is_text_is_text() -> None:
 
 
 @pytest.mark.parametrize("before", [(), TGI.parts[:2]])
-def test_an_error_is_an_error(before: tuple[bytes, ...]) -> None:
+def test_an_error_is_raised_with_its_words_and_type(before: tuple[bytes, ...]) -> None:
     """Words and type come out, at the beginning and in the middle."""
     _, decoder, _ = read(*before, data({"error": "Request failed during generation", "error_type": "generation"}))
     assert isinstance(decoder.error, ProviderError)
