@@ -1,9 +1,8 @@
-"""The way to an origin: every attempt of a client asks here before it goes out.
+"""The gate of an origin: every attempt of a client passes it before it is sent.
 
-Three things can make it wait, and none of them ends it: a provider that has named a wait to another call, or refuses
-what comes too fast (pacing), an origin that answers nobody (the circuit breaker), and an empty retry budget. Each is a
-state without threads of its own (:mod:`llmwatch.recovery`); the gate keeps the line of those that wait and lets them
-out.
+Three barriers make an attempt wait, and none ends it: pacing (the provider named a wait to another call, or refuses
+calls that come too fast), the circuit breaker (the origin answers no call), and an empty retry budget. Each is a state
+without threads of its own (:mod:`llmwatch.recovery`). The gate keeps the waiting attempts in line and lets them out.
 """
 
 from __future__ import annotations
@@ -34,11 +33,12 @@ class Barrier(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """An attempt may not go out yet. ``until``: when it is worth asking again, if nobody wakes it before; ``spread``
-    seconds of that are only there to keep those that wait apart. ``at_latest``: an attempt that is out may end the wait
-    at any moment before that. ``optional``: it goes out all the same if its call may not wait. ``rate``: how many a
-    second go out, where that is what it waits for. ``look_at``: when to ask again, since something may happen in the
-    line then.
+    """An attempt may not be sent yet.
+
+    ``until``: when to ask again, if nothing wakes the attempt before; ``spread`` seconds of that only keep the waiting
+    attempts apart. ``at_latest``: an attempt under way may end the delay at any moment. ``optional``: if its call may
+    not wait, the attempt is sent all the same. ``rate``: attempts a second, if it waits for a rate. ``look_at``: when
+    to ask again, since the line may have changed.
     """
 
     barrier: Barrier
@@ -51,25 +51,27 @@ class Delay:
 
 
 def _nobody() -> None:
-    """Nobody sleeps."""
+    """The default: no thread waits for this turn."""
 
 
 _NEVER = float("inf")
 _NONE: frozenset[str | None] = frozenset()
 
 _BRIEFLY = 0.1
-"""Seconds that a worker waits for the lock, which nobody holds as long unless a signal handler came in between."""
+"""Seconds that a worker waits for the lock. Only a signal handler that interrupts its holder can keep it so long."""
 
 _BESIDE = Permit(serial=-1)
-"""Of an attempt that the breaker has no say in."""
+"""The permit of an attempt to which the breaker does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What holds for all in line at one instant. ``ready`` and ``token``: when breaker and budget let the next out.
-    ``busy``: the accounts whose cautious attempts let others go first, those that are out or have more attempts left.
-    ``slots``: by account, when its rate lets the next out. ``searched``: the accounts of which others find out with how
-    many a second they are refused again.
+    """What holds for the whole line at one instant.
+
+    ``ready``, ``token``: when breaker and budget let the next attempt out. ``busy``: accounts with attempts under way,
+    or with attempts in line that are not their call's last; cautious attempts let those go first. ``slots``: by
+    account, when its rate lets the next attempt out. ``searched``: accounts whose rate is unknown and is found out by
+    attempts that are not their call's last.
     """
 
     ready: float
@@ -80,22 +82,22 @@ class _View:
 
 
 _EMPTY = _View(0.0, 0.0, _NONE, {}, _NONE)
-"""Of a line in which nobody stands."""
+"""The view of an empty line."""
 
 
 class Turn:
-    """One attempt on its way out: in line, let out (``permit``), or settled.
+    """One attempt at the gate: in line, let out (with a ``permit``), or settled.
 
-    * ``attempts_left`` counts this one. ``costs``: it is a resend that takes a token.
-    * ``account``: model and credential, for pacing; ``None`` is never paced. ``told_at``: when its own call was told to
-      wait, which it has done to the instant; it then heeds only what calls were told that went out later.
-    * ``heeds_breaker``: whether the circuit breaker may hold it back and learns of it.
-    * ``cautious``: it is the last of its call, and the one before failed. Where there are other calls it lets them find
-      out first: for a second, or for some where many in a row have failed, and as long as others with its account are
-      out or have more attempts left.
-    * ``paced``: whether it keeps its distance from others with its account, where the provider has taught one.
-    * ``outer``: the attempts, or their turns, that wait for this one to be over. It never waits for them.
-    * ``wake`` is called from another thread, without any lock of the gate, once the attempt may go out.
+    * ``attempts_left`` includes this attempt. ``costs``: it is a resend that takes a token.
+    * ``account``: model and credential, for pacing; ``None`` is never paced. ``told_at``: when the provider told its
+      own call to wait. The call has waited so long, so the turn heeds only what later attempts were told.
+    * ``heeds_breaker``: the circuit breaker may hold it back, and learns its outcome.
+    * ``cautious``: it is the last attempt of its call, and the one before failed. If there are other calls it lets them
+      find out first: for a second, for some seconds if many attempts in a row have failed, and as long as attempts with
+      its account are under way or have more attempts left.
+    * ``paced``: it keeps the distance from others with its account that the provider has taught.
+    * ``outer``: the attempts, or their turns, that wait for this attempt to end. It never waits for them.
+    * ``wake`` is called from another thread, without a lock of the gate, once the attempt may be sent.
     """
 
     __slots__ = (
@@ -145,36 +147,36 @@ class Turn:
         self.wake = wake
         self.attempt: object = None  # once it is made
         self.permit: Permit | None = None
-        self.since = 0.0  # when it asked first
+        self.since = 0.0  # when it first asked
         self.looks_at = _NEVER  # when it asks again
         self.stirred = False  # it is to ask again now
         self.sent_at = 0.0
-        self._order = 0  # its place in line, 0 outside of it
-        self._release: tuple[float, float] | None = None  # the end of a hold, and when it goes out behind that
+        self._order = 0  # its place in line, 0 if it is not in line
+        self._release: tuple[float, float] | None = None  # the end of a hold, and when it is released after that
         self._told_at = 0.0  # when that hold began
 
     def is_out(self) -> None:
-        """Its call has seen that it may go: what it refers to so far is kept no longer."""
+        """Its call knows that it may be sent: drop the references that are no longer needed."""
         self.outer, self.wake = (), _nobody
 
     def waits_no_longer(self) -> None:
-        """Its call may not: it goes out in spite of what is optional."""
+        """Its call may not wait: send it in spite of what is optional."""
         self.cautious = self.paced = False
 
-    # Only the gate calls these, with its lock held.
+    # The gate alone calls these, with its lock held.
 
     @property
     def is_plain(self) -> bool:
-        """It waits for nothing but what holds everybody back."""
+        """Whether nothing holds it back but what holds every attempt back."""
         return not (self.costs or self.cautious or self._order or self._release is not None)
 
     @property
     def is_last(self) -> bool:
-        """Its call was refused and has no further attempt."""
+        """Whether its call was refused and has no further attempt."""
         return self.told_at is not None and self.attempts_left == 1
 
     def barred_until(self, pace: Pace, now: float, random: Callable[[], float]) -> float:
-        """The instant until which a hold keeps it back, ``now`` or earlier if none does."""
+        """The instant until which a hold keeps it back; ``now`` or earlier if none does."""
         hold = pace.held(self.account, now)
         if (
             hold is not None
@@ -190,11 +192,11 @@ class Turn:
 
     @property
     def spread(self) -> float:
-        """Seconds by which it goes out behind the end of a hold."""
+        """Seconds between the end of a hold and its release."""
         return 0.0 if self._release is None else self._release[1] - self._release[0]
 
     def heard_of(self, other: Turn, now: float, random: Callable[[], float]) -> None:
-        """Another attempt with this account is answered. Ends a hold that was told before that one went out."""
+        """Another attempt with this account was answered. Ends a hold that was told before that attempt was sent."""
         if self.told_at is not None and self.told_at <= other.sent_at:
             self.cautious = False
         if self._release is not None and self._told_at <= other.sent_at:
@@ -203,10 +205,7 @@ class Turn:
 
 
 class Gate:
-    """What a client remembers of one origin, and the line before it. May be used from any thread.
-
-    ``random`` gives a number in [0, 1), for the spread of calls that were held.
-    """
+    """A client's memory of one origin, and the line before it. Thread-safe. ``random``: a number in [0, 1)."""
 
     def __init__(self, retry: EffectiveRetry, random: Callable[[], float]) -> None:
         self._breaker = Breaker(retry.breaker, retry.breaker_wait)
@@ -215,14 +214,14 @@ class Gate:
         self._random = random
         self._calls: set[object] = set()  # in flight
         self._line: list[Turn] = []
-        self._out: set[Turn] = set()  # have a permit and are not settled
+        self._out: set[Turn] = set()  # with a permit, not settled
         self._arrivals = 0
-        # Protects everything above, and the turns of this gate. A leaf: nothing is called and no other lock taken while
-        # it is held; those that are let out are woken after it was given back. A signal handler of the thread that
-        # holds it may make a call, which comes here between any two steps of what it interrupts: each step is made so
-        # that it stands that, and what workers have to say lies in ``_answers``, where they need not wait to put it.
+        # Protects everything above and the turns of this gate. A leaf: nothing is called and no other lock is taken
+        # while it is held; attempts that are let out are woken after its release. It is reentrant: a signal handler of
+        # the holder's thread may make a call, which comes here between any two steps of the code that it interrupts.
+        # Each step must bear that. Workers put what they have to say into ``_answers``, without waiting.
         self._lock = threading.RLock()
-        self._answers: deque[tuple[Turn, float]] = deque()  # what was answered, and when
+        self._answers: deque[tuple[Turn, float]] = deque()  # answered turns, with their instants
 
     def after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
@@ -231,7 +230,7 @@ class Gate:
     # -- calls ----------------------------------------------------------------
 
     def enter(self, call: object, now: float) -> None:
-        """A call begins, and brings tokens with it."""
+        """A call begins, and adds its tokens to the budget."""
         with self._lock:
             self._calls.add(call)
             self._budget.calls = len(self._calls)
@@ -240,7 +239,7 @@ class Gate:
             _wake(woken)
 
     def leave(self, call: object) -> None:
-        """A call is over. May be said again."""
+        """A call is over. May be called again."""
         with self._lock:
             self._calls.discard(call)
             self._budget.calls = len(self._calls)
@@ -256,14 +255,14 @@ class Gate:
     # -- the way out ------------------------------------------------------------
 
     def ask(self, turn: Turn, now: float) -> Delay | None:
-        """Let ``turn`` out, or put it in line and say what it waits for. Ask again when that is over."""
+        """Let ``turn`` out, or put it in line and return its delay. Ask again when the delay is over."""
         with self._lock:
             if turn.permit is not None:
                 return None
             if self._answers:
                 self._hear()
             if not self._line and turn.is_plain and self._is_calm:
-                # Nobody waits, and nothing is amiss.
+                # No attempt waits, and no barrier holds.
                 turn.since = now
                 self._let_go(turn, now)
                 return None
@@ -285,12 +284,12 @@ class Gate:
         return delay
 
     def outlook(self, turn: Turn, now: float) -> Delay | None:
-        """What ``turn`` would have to wait for from ``now`` on, without standing in line for it."""
+        """The delay that ``turn`` would have at ``now``, without putting it in line."""
         with self._lock:
             return self._delay(turn, now, self._view(now, turn.account))
 
     def withdraw(self, turn: Turn, now: float) -> None:
-        """The attempt does not go out, or is over and has shown nothing of the origin."""
+        """The attempt is not sent, or ended without showing anything of the origin."""
         with self._lock:
             turn._order = 0
             self._take_from_line(turn)
@@ -299,17 +298,16 @@ class Gate:
             _wake(woken)
 
     def settle(self, turn: Turn, outcome: Outcome, now: float) -> None:
-        """Say what an attempt has shown of the origin: with the first byte of its answer, else with its end. The first
-        word counts.
-        """
+        """Report what an attempt shows of the origin: with the answer's first byte, else at its end, once."""
         with self._lock:
             woken = self._settle(turn, outcome, now)
         _wake(woken)
 
     def answered(self, turn: Turn, now: float) -> None:
-        """The first byte of an answer that is no error has come. For workers: a call that waits for one may have been
-        made by a signal handler of the thread which holds the lock, so that it never comes to give it back. Then the
-        next that comes here hears of it.
+        """For workers: the first byte of an answer that is not an error has come.
+
+        The wait for the lock is short: a signal handler may have interrupted its holder to make this call. Then the
+        next thread at the gate takes the news in.
         """
         self.note_answer(turn, now)
         if not self._lock.acquire(timeout=_BRIEFLY):
@@ -322,19 +320,20 @@ class Gate:
             _wake(woken)
 
     def note_answer(self, turn: Turn, now: float) -> None:
-        """The same, for a call's own thread, in which a signal handler may raise: takes no lock. Whoever has it next,
-        with :meth:`withdraw` say, hears of it.
+        """As :meth:`answered`, for a call's own thread, in which a signal handler may raise. Takes no lock.
+
+        The next thread that takes the lock takes the news in.
         """
         self._answers.append((turn, now))
 
     def hold(self, turn: Turn, wait: float, now: float) -> float:
-        """The attempt of ``turn`` was told to come back in ``wait`` seconds. Returns how many its call waits."""
+        """The provider named ``wait`` seconds to the attempt of ``turn``. Returns the seconds that its call waits."""
         if turn.account is None:
             return wait
         with self._lock:
             return self._pace.hold(turn.account, wait, now, turn.sent_at, self._budget.calls, self._random)
 
-    # -- inside: the lock is held -------------------------------------------------
+    # -- private: the lock is held ------------------------------------------------
 
     def _heard(self, turn: Turn, now: float) -> None:
         mates = [one for one in self._line if one.account is not None and one.account == turn.account]
@@ -351,11 +350,11 @@ class Gate:
         return self._let_out(now)
 
     def _hear(self) -> None:
-        """Take in what workers have said."""
+        """Take in the answers that workers have reported."""
         while self._answers:
             try:
                 turn, now = self._answers.popleft()
-            except IndexError:  # a signal handler has heard it
+            except IndexError:  # a signal handler has taken it in
                 return
             if turn.permit is not None and self._pace.accounts:
                 self._heard(turn, now)
@@ -368,7 +367,7 @@ class Gate:
             self._breaker.settle(permit, outcome, now)
 
     def _take_from_line(self, turn: Turn) -> bool:
-        """Whether it was in there."""
+        """Whether it was in line."""
         if not self._line:
             return False
         try:
@@ -378,7 +377,7 @@ class Gate:
         return True
 
     def _let_out(self, now: float) -> list[Turn]:
-        """Let out whoever may go, and return them."""
+        """Let out the attempts that may go, and return the turns to wake."""
         if self._answers:
             self._hear()
         out: list[Turn] = []
@@ -388,7 +387,7 @@ class Gate:
             return out
         while (turn := self._next(now, view := self._view(now) if self._line else _EMPTY)) is not None:
             if not self._take_from_line(turn):
-                continue  # a signal handler has let it out meanwhile
+                continue  # a signal handler has let it out
             self._let_go(turn, now)
             out.append(turn)
         sleeper = min(self._line, key=lambda one: one.looks_at, default=None)
@@ -396,7 +395,7 @@ class Gate:
             self._breaker.calm()
             return out
         if self._next_look(now, view) < sleeper.looks_at < _NEVER:
-            # What they sleep for has changed, and one that looks in time is enough.
+            # Something may go earlier than the waiting attempts look; waking one of them is enough.
             sleeper.stirred, sleeper.looks_at = True, now
             out.append(sleeper)
         return out
@@ -412,21 +411,21 @@ class Gate:
 
     @property
     def _is_calm(self) -> bool:
-        """Whether nothing holds back an attempt that costs nothing and lets nobody go first."""
+        """Whether nothing holds back an attempt that costs nothing and is not cautious."""
         return self._breaker.state is BreakerState.CLOSED and not self._pace.accounts
 
     def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
-        """When ``turn`` asks again: earlier than its own delay ends if nobody else looks when the next may go out."""
+        """When ``turn`` asks again: before its own delay ends, if no other turn looks when the next may be let out."""
         first = self._next_look(now, view)
         watched = any(one.looks_at <= first for one in self._line if one is not turn)
         return delay.until if watched else min(delay.until, first)
 
     def _next_look(self, now: float, view: _View) -> float:
-        """When the next in line may go out, if nothing else happens."""
+        """When the next turn in line may be let out, if nothing else happens."""
         return min((self._may_go_at(one, now, view) for one in self._line), default=_NEVER)
 
     def _view(self, now: float, account: str | None = None) -> _View:
-        """For those in line, and one with ``account`` that is not."""
+        """The view of those in line, and of a turn with ``account`` that is not in line."""
         line, busy, searched = self._line, _NONE, _NONE
         slots = dict[str | None, float]()
         if any(one.cautious for one in line):
@@ -442,8 +441,9 @@ class Gate:
         return _View(self._breaker.ready_at(now), self._budget.ready_at(now), busy, slots, searched)
 
     def _slot(self, account: str | None, now: float, last: bool) -> float:
-        """From when on the rate lets the next with ``account`` out. After refusals in a row one goes at a time, of a
-        crowd a few.
+        """When the rate lets the next attempt with ``account`` out.
+
+        After refusals in a row, one is under way at a time; with many calls in flight, their square root.
         """
         slot = self._pace.ready_at(account, now, last=last)
         if self._pace.refusals(account):
@@ -482,26 +482,26 @@ class Gate:
         if view.ready > now:
             free = [turn for turn in free if not self._heeds(turn)]
         elif self._breaker.state is not BreakerState.CLOSED:
-            # The one with most attempts left loses least.
+            # The turn with most attempts left loses least.
             free.sort(key=lambda turn: (-turn.attempts_left, turn._order))
         elif self._pace.accounts:
-            # So it is with who finds out whether the provider accepts again. Behind an answer the one with fewest goes
-            # first, while the rate is low.
+            # The same holds for finding out whether the provider accepts again. After an answer the turn with fewest
+            # attempts left goes first, while the rate is low.
             proven = {account: self._pace.proven(account) for account in view.slots}
             free.sort(key=lambda turn: (turn.attempts_left * (1 if proven.get(turn.account) else -1), turn._order))
         return next((turn for turn in free if not turn.costs or self._budget.take(now)), None)
 
     def _heeds(self, turn: Turn) -> bool:
-        """Whether the breaker may hold ``turn`` back: not if that is what an attempt waits for that is out."""
+        """Whether the breaker may hold ``turn`` back: not if an attempt under way waits for it."""
         return turn.heeds_breaker and not self._is_inside(turn)
 
     def _is_inside(self, turn: Turn) -> bool:
-        """Whether an attempt that is out waits for ``turn`` to be over."""
+        """Whether an attempt under way waits for ``turn`` to end."""
         outer = turn.outer
         return bool(outer) and any(one in outer or one.attempt in outer for one in tuple(self._out))
 
     def _awaits_news(self, turn: Turn, now: float, view: _View) -> bool:
-        """Whether a cautious one lets others go first."""
+        """Whether ``turn`` is cautious and lets others go first."""
         if turn.is_last and turn.paced and turn.account in view.searched:
             return not self._is_inside(turn)
         if not turn.cautious or self._budget.calls < 2 or self._is_inside(turn):
@@ -509,12 +509,12 @@ class Gate:
         if turn.told_at is not None:
             return now < turn.since + NEWS or turn.account in view.busy
         patience = self._breaker.patience
-        # Behind a long one they go one by one, for as long again.
+        # After a long patience they go one by one, for as long again.
         one_by_one = patience > NEWS and turn.account in view.busy and now < turn.since + 2 * patience
         return (now < turn.since + patience or one_by_one) and self._breaker.doubtful
 
     def _news_at(self, turn: Turn, now: float) -> float:
-        """Until when it waits for them, if none comes."""
+        """When a cautious turn stops waiting if no news comes."""
         patience = NEWS if turn.told_at is not None else self._breaker.patience
         if now < turn.since + patience:
             return turn.since + patience

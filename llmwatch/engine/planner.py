@@ -1,4 +1,4 @@
-"""What is done about a failed attempt, and after which wait: the pure decision, fed with what the call has left."""
+"""Decides what follows a failed attempt, and after which wait, from what the call has left."""
 
 from __future__ import annotations
 
@@ -40,12 +40,11 @@ _REASONS = {Barrier.PACE: Reason.HELD_BACK, Barrier.BREAKER: Reason.CIRCUIT_OPEN
 
 @dataclass(slots=True, kw_only=True)
 class Planner:
-    """Decides for one call, and takes its attempts through the gate before their origin. Used by the caller's thread
-    alone.
+    """Decides for one call, and takes its attempts through the gate of their origin. Used by the caller's thread only.
 
-    ``loading_time`` is for how many seconds a server that loads its model is asked again, ``loading_since`` when it
-    said so first. ``ends_at`` is the instant of the call's deadline, ``None`` if it has none; ``waited`` the seconds
-    that it has waited for the gate so far; ``refused`` why it may not wait longer.
+    ``ends_at`` is the instant of the call's deadline, ``None`` without one. ``loading_time`` is the seconds for which a
+    server that loads its model is asked again, ``loading_since`` when it first said so. ``waited`` is the seconds that
+    the call has waited for gates so far, ``refused`` why it may not wait longer.
     """
 
     settings: Settings
@@ -59,23 +58,21 @@ class Planner:
     waited: float = 0.0
     turn: Turn | None = None
     refused: Plan | None = None
-    _call: object = field(default_factory=object, init=False)  # what the gate knows it by
-    _told_at: float | None = field(default=None, init=False)  # when the call itself was told to wait
-    _paced_wait: float | None = field(default=None, init=False)  # how long it waits for that
-    _failed: bool = field(default=False, init=False)  # the last attempt has, as others may
-    _costs: bool = field(default=False, init=False)  # the resend that is planned takes a token
+    _call: object = field(default_factory=object, init=False)  # identifies the call to its gate
+    _told_at: float | None = field(default=None, init=False)  # when the provider told this call to wait
+    _paced_wait: float | None = field(default=None, init=False)  # how long the call waits for that
+    _failed: bool = field(default=False, init=False)  # the last attempt failed in a way that others may share
+    _costs: bool = field(default=False, init=False)  # the planned resend takes a token
     _plan: Plan | None = field(default=None, init=False)
 
     # -- the gate ---------------------------------------------------------------
 
     def enter(self, now: float) -> None:
-        """The call begins."""
+        """Announce the call to its gate."""
         self.gate.enter(self._call, now)
 
     def line_up(self, request: CallRequest, outer: Sequence[object], wake: Callable[[], None]) -> Turn:
-        """The next attempt's place before the gate of the origin that ``request`` goes to, which ``on_retry`` may have
-        changed.
-        """
+        """The turn of the next attempt at the gate of ``request``'s origin, which ``on_retry`` may have changed."""
         gate = self.settings.hosts.get(request.origin, self.retry, self.settings.random)
         if gate is not self.gate:
             self.gate.leave(self._call)
@@ -95,14 +92,15 @@ class Planner:
             costs=costs,
             account=request.account(self.settings.hosts.salt) if heeded and self.retry.pace else None,
             told_at=told_at,
-            # Scripts wait for servers to come up by asking again and again.
+            # Scripts poll a server that is not up yet; the breaker must not stop them.
             heeds_breaker=heeded,
             **more,
         )
 
     def bears_until(self, delay: Delay, began: float, now: float) -> float | None:
-        """Until when the call may wait, as it does since ``began``; ``None`` if it may not at all. A wait that is
-        longer than it may be is begun only if it can end earlier than that.
+        """The instant until which the call may wait; ``None`` if it may not wait. The wait began at ``began``.
+
+        A delay beyond that instant is waited for only if it can end earlier.
         """
         ends = min(began + self.retry.max_retry_after + delay.spread, now + self.retry.max_wait - self.waited)
         if delay.until <= ends and (self.ends_at is None or delay.until < self.ends_at):
@@ -112,20 +110,19 @@ class Planner:
         return ends if delay.at_latest and ends > now else None
 
     def goes_anyway(self, delay: Delay, now: float) -> bool:
-        """Whether an attempt that may wait no longer goes out all the same: where only a guess holds it back, unless
-        its call is at its end.
-        """
+        """Whether an attempt that may wait no longer is sent: a mere guess holds it back, before the deadline."""
         return delay.optional and (self.ends_at is None or now < self.ends_at)
 
     def refuse(
         self, delay: Delay, error: LLMWatchError | None, request: CallRequest, now: float, began: float
     ) -> LLMWatchError:
-        """What the call ends with, since it may not wait for ``delay``, as it may do since ``began``: ``error``, or
-        where nothing was sent a :class:`CircuitOpen`.
+        """The error of a call that may wait for ``delay`` no longer; its wait began at ``began``.
+
+        ``error`` itself if an attempt was sent, else a :class:`CircuitOpen`.
         """
         wait, why = delay.until - now, self.in_words(delay, request, now)
         if delay.at_latest:
-            # It may be any moment.
+            # The delay may end at any moment.
             wait = min(wait, NEWS)
         setting = self._bound(now, began)
         if self.ends_at is not None and setting == "deadline":
@@ -148,7 +145,7 @@ class Planner:
         return error
 
     def _bound(self, now: float, began: float) -> str:
-        """The setting that lets the call wait least from ``now`` on."""
+        """The setting that bounds the call's wait the most from ``now`` on."""
         left = {
             "max_wait": self.retry.max_wait - self.waited,
             "max_retry_after": began + self.retry.max_retry_after - now,
@@ -157,9 +154,7 @@ class Planner:
         return min(left, key=lambda setting: left[setting])
 
     def first_delay(self, request: CallRequest, outer: Sequence[object], now: float) -> CircuitOpen | None:
-        """What the call's first attempt would have to wait for from ``now`` on, as the error that it is for
-        ``on_retry``, which may send it elsewhere at once.
-        """
+        """The delay of the call's first attempt at ``now``, as an error for ``on_retry``, which may avoid it."""
         turn = self._turn(request, costs=False, told_at=None, outer=outer)
         delay = self.gate.outlook(turn, now)
         if delay is None or delay.optional:
@@ -167,12 +162,12 @@ class Planner:
         return CircuitOpen(f"Nothing was sent: {self.in_words(delay, request, now)}", retry_after=delay.until - now)
 
     def differs(self, request: CallRequest, other: CallRequest) -> bool:
-        """Whether what holds one of them back need not hold back the other."""
+        """Whether what holds one of the requests back may leave the other alone: another origin or account."""
         salt = self.settings.hosts.salt
         return request.origin != other.origin or request.account(salt) != other.account(salt)
 
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
-        """What the call waits for, for a person."""
+        """What the call waits for, as text for a person."""
         host, wait = request.host, max(0.0, delay.until - now)
         if delay.rate is not None:
             return (
@@ -201,9 +196,7 @@ class Planner:
         )
 
     def attempt_over(self, error: BaseException | None, *, cancelled: bool) -> None:
-        """An attempt is over: its origin's gate learns what that shows, and the client's other calls of a wait that it
-        was told.
-        """
+        """An attempt is over: tell its gate the outcome, and any wait that the provider named for the others."""
         turn, now = self.turn, self.settings.clock.now()
         if turn is None:
             return
@@ -224,7 +217,7 @@ class Planner:
         self.turn = None
 
     def over(self, outcome: CallOutcome) -> None:
-        """The call is over. May be said again."""
+        """The call is over. May be called again."""
         now, turn = self.settings.clock.now(), self.turn
         if turn is not None:
             turn.gate.withdraw(turn, now)
@@ -236,7 +229,7 @@ class Planner:
     # -- decisions ----------------------------------------------------------------
 
     def stop(self, error: LLMWatchError, facts: Facts | None, cancelled_by: str | None) -> Plan:
-        """The plan for an end that is not up to the attempts that are left."""
+        """The plan for an end to which the attempts left do not matter."""
         if self.refused is not None and cancelled_by is None:
             return self.refused
         return decide(failure_of(error), facts, self._context(cancelled_by))
@@ -244,20 +237,18 @@ class Planner:
     def plan(
         self, error: LLMWatchError, facts: Facts, request: CallRequest, cancelled_by: str | None
     ) -> tuple[Plan, float]:
-        """What follows a failed attempt, and after how many seconds. Where ``on_retry`` may send it elsewhere, it is
-        not known yet whether it will have to wait for the gate.
-        """
+        """What follows a failed attempt, and after how many seconds. ``on_retry`` may still avoid the gate."""
         failure, context = failure_of(error), self._context(cancelled_by)
         loading = self._is_loading(error)
         context = replace(context, loading=loading)
         if self._says_loading(error):
-            # Once its time is over, what was asked in it counts: there are no further attempts behind it.
+            # Once the time for loading is over, the attempts within it count.
             context = replace(context, attempt=context.attempt + self.history.loading)
         plan = decide(failure, facts, context)
         wait = self._wait(error, plan, loading=loading)
         if plan.recovery.decision is not Decision.RETRY:
             return plan, wait
-        # Now that the wait is known.
+        # Decided again, now that the wait is known.
         now, asked = self.settings.clock.now(), error.retry_after is not None
         self._costs = not plan.free and not loading and not asked
         context = replace(
@@ -283,11 +274,11 @@ class Planner:
         return plan, wait
 
     def _outlook(self, request: CallRequest, then: float) -> Delay | None:
-        """What a resend at ``then`` would have to wait for, if that is more than it may."""
+        """The delay of a resend at ``then``, if it is longer than the call may wait."""
         if self.retry.on_retry is not None:
             return None
         turn = self._turn(request, costs=self._costs, told_at=self._told_at)
-        # This one fails, and is counted as an attempt only then.
+        # The attempt that fails now is counted only then.
         delay = self.gate.outlook(turn, then)
         if delay is None or delay.optional or self.bears_until(delay, then, then) is not None:
             return None
@@ -296,9 +287,7 @@ class Planner:
     def asked_of_adapter(
         self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
     ) -> tuple[Plan, float] | None:
-        """What the adapter's own retries make of a failure that is never sent again here: not by this method, not for
-        this cause, or not at all. ``None`` if they leave it at ``plan``.
-        """
+        """The plan of the adapter's own retries for a failure that is not resent here; ``None`` keeps ``plan``."""
         retries, failure = self.options.adapter_retries, failure_of(error)
         ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
         if retries is None or ours or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
@@ -313,8 +302,8 @@ class Planner:
     def after_status(
         self, error: LLMWatchError, facts: Facts, request: CallRequest, response: requests.Response
     ) -> tuple[Plan, float] | None:
-        """What the adapter's own retries make of a response: another try after so many seconds, or its error, if all
-        of them are used up and it is to be raised. ``None``: it is the answer.
+        """The plan of the adapter's own retries for a response: another attempt after so many seconds, or its error if
+        they are used up and set to raise. ``None``: the response is the answer.
         """
         retries = self.options.adapter_retries
         assert retries is not None
@@ -335,8 +324,8 @@ class Planner:
             attempt=history.counted,
             max_attempts=retry.max_attempts,
             slow_but_alive=retry.slow_but_alive,
-            # What is neither a model call nor a function has no tools; its method alone says whether it may be sent
-            # twice.
+            # A request that is neither a model call nor a function has no tools; its method alone says whether it may
+            # be sent twice.
             resend_with_tools=retry.resend_with_tools
             and (self.options.request_kind is not RequestKind.OTHER or self.options.entry_point is EntryPoint.WRAP),
             plain=self.options.plain,
@@ -346,7 +335,7 @@ class Planner:
         )
 
     def _is_loading(self, error: LLMWatchError) -> bool:
-        """Whether a local server loads its model, and has time left for that: as long as it might have been silent."""
+        """Whether a local server loads its model and its time for that, as long as its ``ttfb``, is not over."""
         if not self._says_loading(error):
             return False
         now = self.settings.clock.now()
@@ -358,8 +347,9 @@ class Planner:
         return loading and self.loading_time > 0
 
     def _wait(self, error: LLMWatchError, plan: Plan, *, loading: bool) -> float:
-        """None for the free resend, what the provider asked for exactly, else a back-off. While a model is loaded it
-        ends with the time for that.
+        """No wait for the free resend, the provider's wait if it named one, else a back-off.
+
+        While a model is loaded, the back-off ends with the time for that.
         """
         if plan.free:
             return 0.0
