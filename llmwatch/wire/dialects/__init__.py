@@ -1,4 +1,4 @@
-"""What events mean: one module a dialect, and the registry of them."""
+"""The dialects, which give events their meaning: one module for each, and their registry."""
 
 from llmwatch.wire.dialects.base import Dialect
 from llmwatch.wire.dialects.detect import by_event, by_url

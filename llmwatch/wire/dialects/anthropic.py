@@ -2,18 +2,17 @@
 
 Source: Anthropic's documentation of streaming messages, of server tools and of the MCP connector.
 
-A message is a row of content blocks, each with a start, deltas and a stop. A ``tool_use`` block is a call for
-the caller; a ``server_tool_use`` block one that the provider runs and that changes nothing outside (search,
-fetch, sandboxed code); an ``mcp_tool_use`` block one that the provider runs and that may have done anything. A shell of
-the provider's (``bash_code_execution``) and a tool of a name that is not known count as the latter.
+A message is a sequence of content blocks, each with a start, deltas and a stop. A ``tool_use`` block is a call for the
+caller. The provider runs the tools of ``server_tool_use`` blocks, which change nothing outside (search, fetch,
+sandboxed code), and of ``mcp_tool_use`` blocks, which may have side effects. The provider's shell
+(``bash_code_execution``) and tools with unknown names count as the latter.
 
-**A call without arguments.** The call of a tool that takes none has an empty ``input`` or none in its start, deltas
-that are all empty, and a stop. A call that is cut for its length may look the same, so such a call is complete, with
-``{}``, once the provider has closed its block *and* has ended the message with a ``stop_reason`` that is no cut: the
-later of the two events brings it out. Short of either it is none.
+**A call without arguments** has an empty ``input`` or none in its start, only empty deltas, and a stop. A call that is
+cut for its length may look the same. So such a call is complete, with ``{}``, once the provider has closed the block
+*and* has ended the message with a ``stop_reason`` that is not a cut. The later of the two events carries the call.
 
-**A message that is all there at its start.** What puts a whole message into events may have its content in
-``message_start`` and send no blocks. Then the event that ends the message brings it out.
+**A message that is complete at its start.** Some servers send the whole content in ``message_start`` and no blocks. The
+event that ends the message then carries the content.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ ANTHROPIC_EVENTS = frozenset(
         "content_block_stop",
     )
 )
-"""Types of events that no other dialect has."""
+"""Types of events that only this dialect has."""
 
 _PROVIDER_TOOLS = frozenset(("server_tool_use", "mcp_tool_use"))
-# Blocks of kinds that are not known, and results: what the provider ran stands before it.
+# Suffixes of unknown blocks and of results; the name of the provider's tool stands before the suffix.
 _OTHER_TOOLS = ("_tool_use", "_tool_result")
 _OPAQUE_DELTAS = frozenset(("signature_delta", "compaction_delta"))
 
@@ -61,7 +60,7 @@ _OPAQUE_DELTAS = frozenset(("signature_delta", "compaction_delta"))
 _TEXT = Kind.TEXT
 
 
-# The place of the whole message among those of its blocks.
+# Key of the whole message in _given, beside the places of blocks.
 _OPENING = "message"
 
 
@@ -74,13 +73,13 @@ class Anthropic(Dialect):
         super().__init__()
         self._blocks: dict[str, str] = {}
         self._calls = OpenCalls()
-        # Calls that were closed and got no input at all.
+        # Calls that were closed without any input.
         self._bare_calls: set[str] = set()
         self._places = Places()
-        self._given: dict[str, str] = {}  # what a block's start said of its content, until its first delta
-        self._opening: list[Any] = []  # what the message's start has of its content, until its first block
+        self._given: dict[str, str] = {}  # content in a block's start, until the first delta
+        self._opening: list[Any] = []  # content in the message's start, until the first block
         self._stop_reason = ""
-        self._marked = False  # the message has its stop_reason, and no block was begun since
+        self._marked = False  # the message has a stop_reason, and no block has begun since
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -154,12 +153,12 @@ class Anthropic(Dialect):
             key = self._places.at(place)
             if fragment and key in self._calls:
                 if given:
-                    # The deltas say it anew.
+                    # The deltas restate the input from the block's start.
                     self._calls.close(key)
                 self._calls.add(key, fragment)
                 event.tools = (ToolDelta(key, arguments=fragment, whole=bool(given)),)
             elif fragment and place not in self._blocks:
-                # Of a call whose start was not seen, or that was closed before: whatever it was, it is not whole.
+                # Belongs to a call without a start, or to a closed call: that call is not complete.
                 self._bare_calls.discard(key)
                 event.tools = (ToolDelta(key, arguments=fragment),)
         elif kind in _OPAQUE_DELTAS:
@@ -170,15 +169,15 @@ class Anthropic(Dialect):
             event.kind = Kind.REASONING if is_thinking(news) or is_thinking(kind) else Kind.TEXT
 
     def _take_given(self, place: str) -> str:
-        # A delta shows that the message comes by itself, whatever its start has of it.
+        # A delta shows that the message is streamed, so the content in its start is not needed.
         self._opening = []
         self._given.pop(_OPENING, None)
         return self._given.pop(place, "")
 
     def _read_opening(self, event: Event) -> bool:
-        """The blocks that the message's start has, where none came by themselves, and whether there are any, whole."""
+        """Read the blocks in the message's start, if no other blocks came. Return whether they are complete."""
         opening, self._opening = self._opening, []
-        # One of a message that was cut may be cut itself.
+        # A block of a cut message may be cut.
         whole = bool(self._stop_reason) and not is_cut(self._stop_reason)
         for place, block in enumerate(opening):
             if not isinstance(block, dict):
@@ -204,7 +203,7 @@ class Anthropic(Dialect):
         self.finished = self._marked = False
         self._note_block(block)
         if kind == "tool_use":
-            # The API starts with an empty object as a stand-in; a proxy may give the whole input here and no delta.
+            # The API sends an empty object as a placeholder; a proxy may send the whole input here and no delta.
             given = block.get("input")
             fragment = json.dumps(given, ensure_ascii=False) if isinstance(given, dict) and given else ""
             identity, name = text_of(block.get("id")) or None, text_of(block.get("name")) or None
@@ -252,7 +251,7 @@ class Anthropic(Dialect):
             self._finish(event)
 
     def _close_whole(self, event: Event) -> None:
-        """End the calls whose blocks were left open: nothing can follow an object, and the message has its reason."""
+        """Close open blocks whose calls are complete objects, since the message has its reason."""
         closed = [call for key in self._calls if (call := self._calls.close_if_whole(key)) is not None]
         for call in closed:
             self._blocks.pop(call.key.partition("#")[0], None)
@@ -260,7 +259,7 @@ class Anthropic(Dialect):
             event.kind, event.tools = Kind.TOOL_CALL, tuple(closed)
 
     def _finish(self, event: Event) -> None:
-        """The finish mark counts once no block is open."""
+        """Set the finish mark, which counts once no block is open, and complete calls without arguments."""
         event.finish = self.finished = not self._blocks
         if self._bare_calls and self._stop_reason and not is_cut(self._stop_reason):
             event.kind = Kind.TOOL_CALL

@@ -1,10 +1,10 @@
 """``baidu``: ERNIE's own interface (``/rpc/2.0/ai_custom/v1/wenxinworkshop/...``).
 
-Source: Baidu's API reference, erniebot 0.5.9 and qianfan 0.4.12.3, which read what is read here. (The second version of
-the interface speaks chat completions.)
+Source: Baidu's API reference, and the clients erniebot 0.5.9 and qianfan 0.4.12.3. (The second version of the interface
+is ``openai-chat``.)
 
-Each event has a piece of the answer in ``result``; the one with ``is_end: true`` is finish mark and end mark. A call
-comes whole. An error is ``error_code`` and ``error_msg``, in an event or in place of all events.
+Each event has a piece of the answer in ``result``. The event with ``is_end: true`` is finish mark and end mark. A call
+comes in one piece. An error is ``error_code`` and ``error_msg``, in an event or in place of all events.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Baidu"]
 
-# What each piece has beside its text.
+# Known fields of an event.
 _KNOWN = frozenset(("result", "function_call", "usage", "finish_reason", "log_id", "error_msg"))
 
 
@@ -85,13 +85,13 @@ class Baidu(Dialect):
             raise UnknownShape
         event.reasoning = event.reasoning or words_of(call.get("thoughts"))
         name, arguments = text_of(call.get("name")) or None, call.get("arguments")
-        # A call comes in one piece, so that nothing of it can be missing.
+        # A call comes in one piece, so missing arguments mean no arguments.
         given = {} if arguments is None or arguments == "" else arguments
         key = str(len(self._called))
         whole = whole_call(key, None, name, given) if name else None
         if whole is not None:
             if any((call.name, call.arguments) == (whole.name, whole.arguments) for call in self._called):
-                # The last event says it again.
+                # The last event repeats the call.
                 return
             self._called.append(whole)
         event.tools = (whole or ToolDelta(key, None, name),)

@@ -1,4 +1,4 @@
-"""What every dialect is, and what those that speak JSON have in common."""
+"""The base class of dialects, and what dialects with JSON events share."""
 
 from __future__ import annotations
 
@@ -39,43 +39,43 @@ DONE = "[DONE]"
 """The end marker of OpenAI's chat completions. Proxies append it to other dialects as well."""
 
 ENDS = (DONE, f'"{DONE}"')
-"""The same, and as servers write it that make JSON of everything."""
+"""The end marker, plain and as a JSON string, which some servers send."""
 
-# What says nothing of an error under whose name it stands.
+# Data of an event "error" without any words.
 _NO_WORDS = (*ENDS, "null", "{}")
 
 KEEPALIVE_NAMES = frozenset(("ping", "keepalive", "keep-alive", "keep_alive", "heartbeat"))
 """Names of events that carry nothing, in any dialect."""
 
 END_NAMES = frozenset(("close", "closed", "complete", "completed", "done", "end", "eos", "finish", "finished", "stop"))
-"""Names that servers give to a last event of their own, with no more than a word in it."""
+"""Names of a server's own last event, which holds no more than a word."""
 
 
 class NotAnObject(ValueError):
-    """The event is JSON, but no object. (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)"""
+    """The event is JSON, but not an object. The decoder turns this into a ``MalformedEvent``."""
 
 
 class UnknownShape(ValueError):
-    """What ought to be part of a tool call is not of its form: to skip it could change what is called, and with what.
+    """A part of a tool call has an unknown form. Skipping it could change the call's name or arguments.
 
-    (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)
+    The decoder turns this into a ``MalformedEvent``.
     """
 
 
 class Dialect:
-    """The meaning of events, for one attempt: an instance holds what that attempt has seen so far.
+    """The base of all dialects. An instance reads the events of one attempt.
 
-    ``accepts_eof``: the end of the body is the end of the answer, no event announces it. ``has_end_mark``: some event
-    says that nothing follows, beside those that say why the answer ended; without it a clean end of the body says so,
-    once the dialect is ``at_rest``. ``finished``: as many choices as were asked
-    for (``choices``) have their finish mark, and nothing that was begun is open; it can become false again, when
-    another one turns out to be still under way. An event that makes it true, or marks a choice again, has ``finish``.
-    ``over``: an event with content in it that is no text was the end mark as well, so that its kind does not say so.
-    ``contradictions`` counts the events that restate something as it was not said; what was said stands.
-    ``in_pieces``: the request asked for pieces, so that no event restates what others said.
-    ``asks_nothing``: the request has no prompt, so that no answer is owed.
-    ``provider_acted``: an event showed that the provider runs, or has at hand, a tool of its own that may have side
-    effects.
+    * ``accepts_eof``: the end of the body is the end of the answer; no event announces the end.
+    * ``has_end_mark``: an event other than the finish mark says that nothing follows. In other dialects a clean end of
+      the body completes the answer once the dialect is ``at_rest``.
+    * ``finished``: the requested number of choices (``choices``) have a finish mark, and nothing that began is open.
+      Can become false again when another choice continues. An event that makes it true, or marks a choice again, has
+      ``finish``.
+    * ``over``: an event was content without text and the end mark at once, so its kind does not show the end mark.
+    * ``contradictions``: number of events that restated something differently; the first version stands.
+    * ``in_pieces``: the request asked for pieces, so no event restates earlier ones. ``asks_nothing``: the request has
+      no prompt, so no answer is due.
+    * ``provider_acted``: an event showed that the provider runs or offers a tool of its own that may have side effects.
     """
 
     name: str
@@ -93,36 +93,36 @@ class Dialect:
 
     @property
     def at_rest(self) -> bool:
-        """Whether something has its finish mark and nothing that was begun is still under way."""
+        """Whether something has a finish mark and nothing that began is open."""
         return self.finished
 
     def read(self, event: Event) -> None:
-        """Fill in what the event means. Raises ``ValueError`` or ``RecursionError`` where it ought to be JSON."""
+        """Fill in the event's meaning. Raises ``ValueError`` or ``RecursionError`` for invalid data."""
         raise NotImplementedError
 
     def closing(self) -> tuple[ToolDelta, ...]:
-        """The calls that the end of the answer completes, where no event could say so."""
+        """The calls that the end of the answer completes without an event."""
         return ()
 
     def copy(self) -> Dialect:
-        """Another one that has seen the same."""
+        """A copy with the same state."""
         return copy.deepcopy(self)
 
     @staticmethod
     def count(event: Event, usage: object) -> None:
-        """Note the provider's count of tokens, if it is one."""
+        """Set the event's ``usage`` if ``usage`` is an object with fields."""
         if isinstance(usage, dict) and usage:
             event.usage = usage
 
     def restated(self, said: Said, whole: str) -> str:
-        """What a text that is stated whole adds to what was ``said`` of it."""
+        """The new part of ``whole``, which restates the text in ``said``; counts a contradiction."""
         missing = said.take(whole) if whole else ""
         if missing is None:
             self.contradictions += 1
         return missing or ""
 
     def parse(self, event: Event) -> dict[str, Any] | None:
-        """The event's JSON object; ``None`` for the end marker and for an error, which are filled in here."""
+        """The event's JSON object; ``None`` for the end marker and for an error, which this fills in."""
         try:
             value = event.json()
         except ValueError:
@@ -134,14 +134,13 @@ class Dialect:
                 return None
             raise NotAnObject
         if has_error(value):
-            # Whatever it stands beside.
             error_event(event, value)
             return None
         return value
 
 
 def is_done(event: Event) -> bool:
-    """Whether it is the end marker, which is filled in here. It is no object, so nobody looks before that is known."""
+    """Whether the event, whose data is not an object, is the end marker; if so, fill in its kind."""
     if event.data.strip() not in ENDS:
         return False
     event.kind = Kind.TERMINAL
@@ -149,12 +148,12 @@ def is_done(event: Event) -> bool:
 
 
 def failure(reason: str) -> StreamError:
-    """The error of an answer that ended because its provider failed."""
+    """The error of an answer that ended because the provider failed."""
     return StreamError(None, None, f"the answer ended with finish_reason {reason}, no reason was given")
 
 
 def error_event(event: Event, value: object = None) -> None:
-    """Make an error of the event, in the words of ``value`` or, where it has none, of the data as it stands."""
+    """Turn the event into an error, with the words of ``value``, or else of the raw data."""
     event.kind = Kind.ERROR
     value = printed(event.data) if value is None else value
     error = error_in(value)
@@ -166,13 +165,13 @@ def error_event(event: Event, value: object = None) -> None:
 
 
 def is_keepalive(event: Event, value: dict[str, Any]) -> bool:
-    """Whether an object without anything of its dialect in it is a sign of life, by its name or its type."""
+    """Whether an object without fields of its dialect is a keep-alive, by its name or type."""
     kind = value.get("type")
     return event.event in KEEPALIVE_NAMES or (isinstance(kind, str) and kind in KEEPALIVE_NAMES)
 
 
 def fragment_of(value: object) -> str:
-    """A piece of a tool call's arguments. Some servers give an object where its text is asked for, or a number."""
+    """A piece of a tool call's arguments. Some servers send an object or a number in place of its text."""
     if isinstance(value, str) or value is None:
         return value or ""
     if isinstance(value, dict):
@@ -184,14 +183,15 @@ def fragment_of(value: object) -> str:
 
 
 def kind_of_news(source: Mapping[str, Any], known: Container[str] = ()) -> Kind | None:
-    """What a field that nobody has heard of makes of its event; ``None`` where none says anything."""
+    """The kind of an event with text in an unknown field of ``source``; ``None`` without such a field."""
     news = unknown_news(source, known)
     return None if news is None else Kind.REASONING if is_thinking(news) else Kind.TEXT
 
 
 def named(calls: OpenCalls, key: str, said: str | None) -> str | None:
-    """The call's name as it is by now where an event ``said`` something of it. Raises ``UnknownShape`` where the
-    arguments were begun under another one.
+    """The call's name after an event that ``said`` a part of it; ``None`` if the event has none.
+
+    Raises ``UnknownShape`` if the arguments began under another name.
     """
     name = calls.name(key, said) if said else None
     if said and name is None:
@@ -200,16 +200,14 @@ def named(calls: OpenCalls, key: str, said: str | None) -> str | None:
 
 
 def text_of(value: object) -> str:
-    """``value`` if it is text, else nothing: a null or a shape that is not known is no text. For names, ids and words
-    of the wire; :func:`words_of` is for what the model wrote.
-    """
+    """``value`` if text, else empty. For names and ids; :func:`words_of` is for the model's text."""
     return value if isinstance(value, str) else ""
 
 
 def says_something(value: object) -> bool:
-    """Whether a value of unknown meaning is news: text that is not blank, or a container with such text in it.
+    """Whether a value of unknown meaning is, or contains, text that is not blank.
 
-    Numbers and truth values never are: servers repeat them with every event.
+    Numbers and booleans never count: servers repeat them with every event.
     """
     if isinstance(value, str):
         return bool(value.strip())

@@ -1,18 +1,16 @@
-"""``bedrock``: Amazon Bedrock's ConverseStream, and InvokeModelWithResponseStream around models' own events.
+"""``bedrock``: Amazon Bedrock's ConverseStream and InvokeModelWithResponseStream.
 
-Source: the API reference of Bedrock's runtime and botocore 1.44.8, whose client reads what is read here. The frames are
-cut by :mod:`llmwatch.wire.eventstream`; an event's name is the frame's, and its data the payload or what the payload
-wraps.
+Source: the API reference of Bedrock's runtime, and the client botocore 1.44.8. :mod:`llmwatch.wire.eventstream` does
+the framing: an event's name is the frame's, and its data the payload or the wrapped event.
 
-ConverseStream has a row of blocks, each with deltas and a stop (a start only where it is no text). ``messageStop`` is
-the finish mark; ``metadata`` with the usage comes behind it, and nothing follows. A call whose block was closed without
-any input takes none: it comes out with ``messageStop``, unless that says that the answer was cut. The padding that
-Bedrock adds to events (``p``) is nothing.
+ConverseStream sends a sequence of blocks, each with deltas and a stop (and a start, unless the block is text).
+``messageStop`` is the finish mark; ``metadata`` with the usage follows as the last event. A call whose block was closed
+without input has no arguments: ``messageStop`` completes it, unless the answer was cut. Bedrock's padding (``p``) is
+ignored.
 
-What InvokeModelWithResponseStream wraps is read as the model's make has it: Anthropic's Messages, chat completions,
-Cohere's and Nova's (ConverseStream's in another form) as such; the pieces of Titan, Llama, Mistral and others by the
-field that has their text; anything else as text of an unknown form. Bedrock's own count of tokens, beside the last of
-it, is an end mark.
+The events within InvokeModelWithResponseStream are read in the model's own form: Anthropic's Messages, chat
+completions, Cohere's, and Nova's (a variant of ConverseStream); the pieces of Titan, Llama, Mistral and others by the
+field with their text; anything else as text. Bedrock's count of tokens in the last event is an end mark.
 
 A frame that reports an exception is an error with the exception's name as its type.
 """
@@ -48,16 +46,16 @@ _CONVERSE = frozenset(
 )
 
 BEDROCK_EVENTS = _CONVERSE | {"chunk"}
-"""Types of events that Bedrock's frames carry."""
+"""Types of events in Bedrock's frames."""
 
-# Beside the last of what a model says, Bedrock's count of what came in and went out.
+# The field with Bedrock's count of tokens, in the last event of a model.
 _METRICS = "amazon-bedrock-invocationMetrics"
 
-# Where makes that have no dialect keep a piece of text, and why they ended: Titan, Llama, Claude's older completions.
+# Fields with text and with finish reasons of models without a dialect: Titan, Llama, Claude's older completions.
 _TEXTS = ("outputText", "generation", "completion")
 _REASONS = ("completionReason", "stop_reason", "finish_reason")
 
-# Reasons in Converse's own words for an answer that is not whole, beside those that all use.
+# Converse's own reasons of an incomplete answer, beside the common ones.
 _CUT = frozenset(("malformed_model_output", "malformed_tool_use"))
 
 
@@ -91,7 +89,7 @@ class Bedrock(Dialect):
         elif event.event == "chunk":
             self._read_wrapped(event, value)
         elif event.event.endswith("Delta") and isinstance(value.get("delta"), dict):
-            # Of a kind of block that is not known.
+            # The delta of an unknown kind of block.
             news = kind_of_news(value["delta"])
             event.kind = Kind.KEEPALIVE if news is None else Kind.REASONING if is_thinking(event.event) else news
 
@@ -166,7 +164,7 @@ class Bedrock(Dialect):
             event.text = words_of(delta.get("text"))
             event.kind = Kind.TEXT if event.text else Kind.KEEPALIVE
         else:
-            # Citations, pictures, results of the provider's tools, and what is not known yet.
+            # Citations, pictures, results of the provider's tools, and unknown fields.
             event.kind = kind_of_news(delta) or Kind.KEEPALIVE
 
     def _read_stop(self, event: Event, key: str) -> None:
@@ -238,7 +236,7 @@ def _is_written(value: object) -> bool:
 
 
 def _source(value: dict[str, Any]) -> dict[str, Any]:
-    """Where a make has its piece: at the top, or in the first of Mistral's ``outputs`` or of ``choices``."""
+    """The object with the piece of text: ``value``, or the first of ``outputs`` (Mistral) or ``choices``."""
     for name in ("outputs", "choices"):
         listed = value.get(name)
         if isinstance(listed, list) and listed and isinstance(listed[0], dict):
@@ -248,7 +246,7 @@ def _source(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_of(value: dict[str, Any]) -> Dialect | None:
-    """The dialect of a model's own events; ``None`` where it has none."""
+    """The dialect of a model's own events; ``None`` for an unknown form."""
     kind = value.get("type")
     if isinstance(kind, str) and (kind in ANTHROPIC_EVENTS or kind in ("ping", "error")):
         return Anthropic()

@@ -1,10 +1,10 @@
 """``cloudflare``: Workers AI's own interface (``/client/v4/accounts/.../ai/run/...``).
 
 Source: Cloudflare's API reference of Workers AI and its guide to streaming. (``/ai/v1/chat/completions``, and some
-models here too, speak chat completions.)
+models at these paths, are ``openai-chat``.)
 
-An event has a piece in ``response``, and calls whole in ``tool_calls``. Nothing says why an answer ended: an event with
-nothing but the usage stands for it. ``[DONE]`` marks the end.
+An event has a piece in ``response``, and complete calls in ``tool_calls``. There is no finish reason: an event with
+only the usage counts as the finish mark. ``[DONE]`` is the end mark.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Cloudflare(Dialect):
             raise UnknownShape
         pieces = []
         for call in calls:
-            # Flat, or as OpenAI has it.
+            # Flat, or in OpenAI's form.
             function = call.get("function")
             source = function if isinstance(function, dict) else call
             key, identity = str(self._count), text_of(call.get("id")) or None
             name, arguments = text_of(source.get("name")) or None, source.get("arguments")
             self._count += 1
-            # A call comes in one piece, so that nothing of it can be missing.
+            # A call comes in one piece, so missing arguments mean no arguments.
             given = {} if arguments is None or arguments == "" else arguments
             pieces.append((whole_call(key, identity, name, given) if name else None) or ToolDelta(key, identity, name))
         return tuple(pieces)

@@ -1,13 +1,13 @@
-"""``cohere``: Cohere's chat, second version (server-sent events) and first (JSON lines), and the older generate.
+"""``cohere``: Cohere's chat, version 2 (server-sent events) and 1 (JSON lines), and generate.
 
-Source: Cohere's API reference and cohere 7.3.1, whose clients read what is read here.
+Source: Cohere's API reference, and the client cohere 7.3.1.
 
-In the second version each event names its ``type``. Blocks of content and calls are numbered and have a start, deltas
-and an end; ``message-end`` is finish mark and end mark, with reason and usage. The plan that a model writes before its
-calls (``tool-plan-delta``) is reasoning.
+In the second version each event has a ``type``. Blocks of content and calls are numbered and have a start, deltas and
+an end. ``message-end`` is finish mark and end mark, with reason and usage. The plan before calls (``tool-plan-delta``)
+is reasoning.
 
-In the first version each line names its ``event_type``; calls come in pieces and then whole, and ``stream-end`` says
-the whole answer again, of which only what was missing is added. The generate interface has lines of text alone.
+In the first version each line has an ``event_type``. Calls come in pieces and then whole. ``stream-end`` restates the
+whole answer and adds only the missing part. The lines of the older generate have text alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COHERE_EVENTS = frozenset(
         "message-end",
     )
 )
-"""Types of the second version's events."""
+"""Types of events in the second version."""
 
 COHERE_LINES = frozenset(
     (
@@ -65,9 +65,9 @@ COHERE_LINES = frozenset(
         "stream-end",
     )
 )
-"""Types of the first version's lines."""
+"""Types of lines in the first version."""
 
-# The body of an error: words alone, as a rule.
+# Fields of an error body, which as a rule has only a message.
 _ERROR_BODY = frozenset(("id", "message", "status_code"))
 
 _KNOWN = frozenset(("content", "tool_plan", "tool_calls", "citations"))
@@ -84,10 +84,10 @@ class Cohere(Dialect):
     def __init__(self) -> None:
         super().__init__()
         self._calls = OpenCalls()
-        # What was said so far; the first version says it again at the end.
+        # The text so far, which the first version restates at the end.
         self._said = Said()
         self._places = Places()
-        self._given: dict[str, str] = {}  # what a block's start said, until its first delta
+        self._given: dict[str, str] = {}  # text in a block's start, until the first delta
         self._begun: set[str] = set()
         self._whole: set[str] = set()
 
@@ -104,13 +104,13 @@ class Cohere(Dialect):
         elif line or "is_finished" in value:
             self._read_line(event, line, value)
         elif kind.endswith("-delta") and isinstance(value.get("delta"), dict):
-            # Of a kind of block that is not known.
+            # The delta of an unknown kind of block.
             news = kind_of_news(value["delta"])
             event.kind = Kind.KEEPALIVE if news is None else Kind.REASONING if is_thinking(kind) else news
         elif kind in KEEPALIVE_NAMES or event.event in KEEPALIVE_NAMES:
             event.kind = Kind.KEEPALIVE
         elif value.keys() <= _ERROR_BODY and text_of(value.get("message")):
-            # In place of an event.
+            # An error in place of an event.
             error_event(event, value)
 
     # The second version --------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Cohere(Dialect):
 
     def _read_content(self, event: Event, key: str, content: object, *, begins: bool) -> None:
         if isinstance(content, dict):
-            # A delta may repeat what the start gave of it, or go on from there.
+            # A delta may repeat the text of the block's start, or continue it.
             given = self._given.pop(key, "") if self._given else ""
             event.text = words_of(content.get("text")).removeprefix(given)
             event.reasoning = words_of(content.get("thinking")).removeprefix(given)
@@ -150,7 +150,7 @@ class Cohere(Dialect):
                 if begins:
                     self._given[key] = event.text or event.reasoning
             elif (news := kind_of_news(content, ("text", "thinking"))) is not None:
-                # Content of a kind that is not known yet.
+                # An unknown kind of content.
                 event.kind = news
 
     def _read_call(self, event: Event, place: str, call: object, *, begins: bool) -> None:
@@ -207,7 +207,7 @@ class Cohere(Dialect):
             event.tools = (ToolDelta(key, None, name, fragment),)
 
     def _read_whole_calls(self, calls: object) -> tuple[ToolDelta, ...]:
-        """Calls in one piece, in place of what came of them before; those that were said whole already are left out."""
+        """Complete calls, which replace their earlier pieces, without those that came whole before."""
         if calls and not isinstance(calls, list):
             raise UnknownShape
         pieces: list[ToolDelta] = []
@@ -229,7 +229,7 @@ class Cohere(Dialect):
         generations = response.get("generations")
         first = generations[0] if isinstance(generations, list) and generations else {}
         whole = words_of(response.get("text")) or (words_of(first.get("text")) if isinstance(first, dict) else "")
-        # Older lines have a last piece of text of their own.
+        # Older last lines have a last piece of text.
         event.text = words_of(value.get("text")) or self.restated(self._said, whole)
         event.tools = self._read_whole_calls(response.get("tool_calls"))
         reason = value.get("finish_reason") or response.get("finish_reason")

@@ -1,17 +1,15 @@
-"""``cortex-agent``: Snowflake's Cortex Agents (``/api/v2/cortex/agent:run``, ``.../agents/NAME:run``).
+"""``cortex-agent``: Snowflake's Cortex Agents (``.../cortex/agent:run``, ``.../agents/NAME:run``).
 
 Source: Snowflake's reference of the Cortex Agents Run API (2026).
 
-The names of its events begin like those of the Responses API, and their data has no type. Text and thinking come in
-deltas; ``response.text`` and ``response.thinking`` state a block whole, and ``response`` all of them once more: each
-adds only what was missing. ``response`` is the finish mark; what is added to a thread is reported behind it
-(``metadata``), and then the body ends.
+The event names begin like those of the Responses API, but the data has no type. Text and thinking come in deltas.
+``response.text`` and ``response.thinking`` restate a block, and ``response`` restates all blocks; each adds only the
+missing part. ``response`` is the finish mark. ``metadata`` about the thread may follow, and then the body ends.
 
-The agent runs its tools itself, and what a tool says (``response.tool_result.*``) is none of the answer's text. A call
-that is the caller's to carry out says so (``client_side_execute``); it comes whole. Tables and charts are parts of the
-answer that are no text.
+The agent runs its own tools; their output (``response.tool_result.*``) is not part of the answer's text. A call for the
+caller is marked by ``client_side_execute`` and comes whole. Tables and charts are parts of the answer without text.
 
-Before that interface there was one event for all, ``message.delta`` with pieces of content in it, and ``[DONE]``.
+The older interface has a single event, ``message.delta`` with pieces of content, and ``[DONE]``.
 """
 
 from __future__ import annotations
@@ -43,11 +41,11 @@ CORTEX_EVENTS = frozenset(
         "response.tool_use",
     )
 )
-"""Names of its events that nothing else has with data that has no type."""
+"""Names of this dialect's events. Other dialects use some of them only with data that has a type."""
 
 _STATES = frozenset(("response.status", "response.tool_result.status", "metadata"))
 _OTHER_OUTPUT = frozenset(("response.chart", "response.table", "response.text.annotation"))
-# Tools of the provider's that only read: they search, and write queries.
+# The provider's tools that only read: they search and write queries.
 _READING = ("cortex_search", "cortex_analyst", "web_search", "data_to_chart")
 
 
@@ -131,11 +129,11 @@ class CortexAgent(Dialect):
         event.tools = (*event.tools, whole or ToolDelta(key, identity, name))
 
     def _read_whole(self, event: Event, message: dict[str, Any]) -> None:
-        """All of the answer, of which nothing need have come before."""
+        """Read the whole answer, which may be the first event with content."""
         content = message.get("content")
         if content is not None and not isinstance(content, list):
             raise UnknownShape
-        # The blocks that were said, in the order in which the message has them, whatever numbers the events gave them.
+        # Matches the blocks by order, because the numbers in events may differ.
         text, thinking = iter(self._text.values()), iter(self._thinking.values())
         for place, item in enumerate(content or ()):
             kind = text_of(item.get("type")) if isinstance(item, dict) else ""

@@ -1,13 +1,12 @@
 """``dashscope``: Alibaba Cloud's own interface (``/api/v1/services/aigc/...``), text or multimodal.
 
-Source: Alibaba Cloud's API reference and dashscope 2.0.2, which reads what is read here. (``/compatible-mode/`` speaks
-chat completions.)
+Source: Alibaba Cloud's API reference, and the client dashscope 2.0.2. (``/compatible-mode/`` is ``openai-chat``.)
 
-An answer is ``output.choices``, or ``output.text`` where the request did not ask for messages. ``finish_reason`` is the
+An answer is ``output.choices``, or ``output.text`` if the request did not ask for messages. ``finish_reason`` is the
 *string* ``"null"`` until the end; then it is the finish mark, and the body ends. Unless the request asks for
-``incremental_output``, each event says everything so far again; some models send pieces all the same. Nothing in an
-event tells the two forms apart, so that the pieces have to where the request does not: one that goes on from all that
-was said is a restatement, any other is a piece of its own.
+``incremental_output``, each event restates everything so far; some models send pieces anyway. No field of an event
+distinguishes the two forms. So without that request, a text that begins with everything so far is a restatement, and
+any other text is a piece.
 
 An error is an event called ``error`` with ``code`` and ``message``.
 """
@@ -119,7 +118,7 @@ class DashScope(Dialect):
         if calls and not isinstance(calls, list):
             raise UnknownShape
         places = [call.get("index") if isinstance(call, dict) else None for call in calls or ()]
-        # Where a list numbers two calls alike, their order tells them apart.
+        # If a list gives two calls the same number, their order identifies them.
         numbered = all(type(place) is int for place in places) and len(set(places)) == len(places)
         for number, call in enumerate(calls or ()):
             self._read_call(event, f"{index}.{places[number] if numbered else number}", call, ended=ended)
@@ -134,7 +133,7 @@ class DashScope(Dialect):
         return ended
 
     def _read_news(self, event: Event, index: int, source: dict[str, Any]) -> None:
-        """Fields that nobody has heard of. They are news once, although each event may say everything so far."""
+        """Read unknown fields. The same fields count only once, since each event may restate everything."""
         unknown = {name: value for name, value in source.items() if name not in _KNOWN}
         news = kind_of_news(unknown) if unknown and unknown != self._news.get(index) else None
         if news is not None:
@@ -161,7 +160,7 @@ class DashScope(Dialect):
 
 
 def _joined(event: Event, content: Any) -> str:
-    """The text of a message's content: a string, or parts, of which sound and pictures count as content too."""
+    """The text of a message's content: a string, or parts. Parts with sound or pictures count as content."""
     if not isinstance(content, list):
         return words_of(content)
     parts = [part for part in content if isinstance(part, dict)]
@@ -171,7 +170,7 @@ def _joined(event: Event, content: Any) -> str:
 
 
 class _Pieces:
-    """Tells pieces from restatements, for the whole stream, and gives back what is new in either."""
+    """Distinguishes pieces from restatements, for the whole stream, and returns the new part of either."""
 
     __slots__ = ("_grew", "_incremental", "_said", "_tokens")
 
@@ -182,20 +181,20 @@ class _Pieces:
         self._grew = False
 
     def begin(self, usage: dict[str, Any] | None, *, in_pieces: bool) -> None:
-        """The next event: whether pieces were asked for, and, by its usage, whether the model wrote any more."""
+        """Begin an event. ``in_pieces``: pieces were asked for; ``usage`` shows if the model wrote more."""
         self._incremental = self._incremental or in_pieces
         tokens = usage.get("output_tokens") if usage is not None else None
         self._grew = type(tokens) is int and tokens > self._tokens
         self._tokens = tokens if type(tokens) is int else self._tokens
 
     def take(self, key: str, piece: str, *, ended: bool) -> str:
-        """What ``piece`` adds to what was said under ``key``."""
+        """The new part of ``piece`` under ``key``."""
         pieces = self._said.setdefault(key, [])
         if not piece:
             return ""
         if not self._incremental:
             said = "".join(pieces)
-            # The same once more, while the model goes on writing, is a piece that says the same.
+            # The same text again, while the model continues to write, is a new piece with the same text.
             again = piece == said and self._grew and not ended
             if said and (again or not piece.startswith(said)):
                 self._incremental = True

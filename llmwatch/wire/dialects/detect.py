@@ -1,4 +1,4 @@
-"""Which dialect a stream speaks, from its URL and content type, or else from its first event; and how it is framed."""
+"""Detecting a stream's dialect by URL, content type or first event, and its framing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Framing", "by_event", "by_frame", "by_url", "framing_of", "is_line"]
 Framing = Literal["events", "lines", "frames"]
 """Server-sent events, JSON lines, or the frames of an AWS event stream."""
 
-# Before the endings: these paths have some of those.
+# Tested before the endings, which some of these paths have too.
 _PARTS = (
     ("/wenxinworkshop/", "baidu"),
     ("/services/aigc/text-generation/", "dashscope"),
@@ -32,7 +32,7 @@ _PARTS = (
     ("/ai/run/@", "cloudflare"),
     ("/workers-ai/@", "cloudflare"),
 )
-# An agent that is stored.
+# A stored agent.
 _AGENT = re.compile(r"/agents/[^/]+:run$")
 
 _ENDINGS = (
@@ -43,12 +43,12 @@ _ENDINGS = (
     (":streamgeneratecontent", "gemini"),
     ("/v2/chat", "cohere"),
 )
-# What nothing but Bedrock is asked at, and what it shares with gateways that answer in server-sent events.
+# Paths of Bedrock, at which gateways answer with server-sent events.
 _BEDROCK = ("/converse-stream", "/invoke-with-response-stream")
 
 
 def by_url(url: str, content_type: str = "") -> str | None:
-    """The dialect that the address and the ``Content-Type`` name, ``None`` where they leave it open."""
+    """The dialect that the URL and the ``Content-Type`` suggest; ``None`` if they leave it open."""
     kind = media_type(content_type)
     if kind == FRAME_TYPE:
         return "bedrock"
@@ -66,7 +66,7 @@ def by_url(url: str, content_type: str = "") -> str | None:
         if part in f"{path}/":
             return name
     if path.endswith(("/api/chat", "/api/generate")):
-        # Others than Ollama use these paths too, but send server-sent events.
+        # Other servers use these paths too, and send server-sent events.
         return None if kind == "text/event-stream" else "ndjson"
     for ending, name in _ENDINGS:
         if path.endswith(ending):
@@ -74,7 +74,7 @@ def by_url(url: str, content_type: str = "") -> str | None:
     if _AGENT.search(path):
         return "cortex-agent"
     if "/responses/" in path:
-        # A stored response that is streamed again: /v1/responses/resp_123
+        # A stored response: /v1/responses/resp_123
         return "openai-responses"
     if path.endswith(":streamrawpredict") and "/publishers/anthropic/" in path:
         return "anthropic"
@@ -82,7 +82,7 @@ def by_url(url: str, content_type: str = "") -> str | None:
 
 
 def framing_of(name: str | None, content_type: str) -> Framing | None:
-    """How a body of this dialect and ``Content-Type`` is framed; ``None`` where its first bytes have to tell."""
+    """The framing of a body of the dialect ``name``; ``None`` if the first bytes must decide."""
     kind = media_type(content_type)
     if kind == FRAME_TYPE or name == "bedrock":
         return "frames"
@@ -94,7 +94,7 @@ def framing_of(name: str | None, content_type: str) -> Framing | None:
 
 
 def by_frame(event: Event) -> str | None:
-    """The dialect of a first frame: ``generic`` where it is none of Bedrock's, ``None`` where it tells nothing."""
+    """The dialect of a first frame: ``bedrock`` or ``generic``; ``None`` if the frame shows nothing."""
     if event.event == "initial-response":
         return None
     known = event.event in BEDROCK_EVENTS or event.event.startswith(("exception:", "error:"))
@@ -102,12 +102,12 @@ def by_frame(event: Event) -> str | None:
 
 
 def by_event(event: Event) -> str | None:
-    """The dialect of a first event: ``generic`` where it is of none, ``None`` where it tells nothing (a keep-alive)."""
+    """The dialect of a first event: ``generic`` for no known dialect; ``None`` for a keep-alive."""
     data = event.data.strip()
     if event.event in ANTHROPIC_EVENTS:
         return "anthropic"
     if event.event in CORTEX_EVENTS or event.event == "metadata":
-        # Some of these are names of OpenAI's too, whose data says its type.
+        # OpenAI uses some of these names too, with a type in the data.
         return _by_agent(event)
     if event.event.startswith("response."):
         return "openai-responses"
@@ -144,14 +144,14 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
     if kind in ANTHROPIC_EVENTS:
         return "anthropic"
     if kind in KEEPALIVE_NAMES:
-        # Anthropic's ping, the Responses API's keepalive: what follows will tell.
+        # Anthropic's ping, the Responses API's keepalive: later events decide.
         return None
     if kind.startswith("response."):
         return "openai-responses"
     if _is_snowflake(value):
         return "snowflake"
     if isinstance(value.get("choices"), list) and value["choices"]:
-        # Whatever a gateway puts beside them.
+        # Before the other shapes, whose fields a gateway may put beside choices.
         return "openai-chat"
     if kind in COHERE_EVENTS or _event_type(value) in COHERE_LINES or _is_generated(value):
         return "cohere"
@@ -178,7 +178,7 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
     if is_sglang(value):
         return "sglang"
     if isinstance(value.get("response"), str) and isinstance(value.get("p"), str):
-        # The padding beside each piece of Workers AI, which hides its length.
+        # "p" is Workers AI's padding, which hides the length of a piece.
         return "cloudflare"
     if isinstance(value.get("done"), bool) and (
         isinstance(value.get("message"), dict) or isinstance(value.get("response"), str)
@@ -186,20 +186,20 @@ def _by_shape(event: Event, value: dict[str, Any]) -> str | None:
         # Ollama's objects, which gateways frame as events.
         return "ndjson"
     if value.get("error") or value.get("object") == "error":
-        # Errors look alike in the dialects that are left; the code that reads them is the same.
+        # Errors look alike in the remaining dialects, and the same code reads them.
         return "openai-chat"
     return "generic"
 
 
 def is_line(value: object) -> bool:
-    """Whether a JSON value is a line of Ollama's or of Cohere's first version."""
+    """Whether a JSON value is a line of Ollama or of Cohere's first version."""
     if not isinstance(value, dict):
         return False
     return isinstance(value.get("done"), bool) or _event_type(value) in COHERE_LINES or _is_generated(value)
 
 
 def _is_generated(value: dict[str, Any]) -> bool:
-    # Lines of Cohere's generate, before they named their types.
+    # Lines of Cohere's generate, without a type.
     return isinstance(value.get("is_finished"), bool) and ("text" in value or "response" in value)
 
 
@@ -211,7 +211,7 @@ def _is_snowflake(value: dict[str, Any]) -> bool:
 
 
 def _is_token(value: dict[str, Any]) -> bool:
-    # Servers that speak like TGI leave out the rest until the last event.
+    # Servers compatible with TGI leave out the other fields until the last event.
     return len(value) == 1 and {"id", "text"} <= value["token"].keys()
 
 

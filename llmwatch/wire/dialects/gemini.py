@@ -2,12 +2,12 @@
 
 Source: Google's reference of ``GenerateContentResponse``, ``Candidate``, ``Part`` and ``FunctionCall``.
 
-There is no terminal event: the answer is finished once as many candidates as were asked for have a ``finishReason``,
-and then the body ends. A body that ends earlier, with fewer candidates, is complete if each of them is: there may be
-fewer. A blocked prompt has no candidates; the event that says so is the end.
+There is no terminal event. The answer is finished once the requested number of candidates have a ``finishReason``; then
+the body ends. A body that ends with fewer candidates is complete if each of these has one, because Google may send
+fewer. A blocked prompt has no candidates; the event that reports it is the end.
 
-Calls come whole, or, on Vertex and where the request asks for it, as a name, assignments to JSON paths, and an empty
-call that closes them. The call comes out with the closing event, or, if it cannot be put together, never.
+Calls come whole. On Vertex, if the request asks for it, a call comes as a name, assignments to JSON paths, and an empty
+call that closes it. The closing event carries the call, unless its arguments are incomplete.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Gemini"]
 
-# What the provider's own sandbox is fed and gives back.
+# Input and output of the provider's sandbox and tools.
 _SANDBOX = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
 
-# Tools that the provider runs itself, by the beginnings of their names; they only read.
+# Prefixes of the provider's own tools that only read.
 _READING = ("GOOGLE_SEARCH", "GOOGLE_MAPS", "URL_CONTEXT", "FILE_SEARCH", "CODE_EXECUTION", "ENTERPRISE_WEB_SEARCH")
 
-# Ends that say that the model wrote a call which the provider does not pass on.
+# Finish reasons of an answer with a call that the provider does not pass on.
 _LOST_CALL = frozenset(("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"))
 
 
@@ -150,7 +150,7 @@ class Gemini(Dialect):
             whole = whole_call(key, identity, name, {} if arguments is None else arguments)
             return whole or ToolDelta(key, identity, name)
         else:
-            # Without a name it is a piece of a call whose beginning was not seen, and never comes out.
+            # Without a name this is part of a call without a beginning, which is never complete.
             streamed = self._streamed[index] = _Call(self._next_key(), identity, name)
             begun = ToolDelta(streamed.key, identity, name)
         if pieces:
@@ -166,7 +166,7 @@ class Gemini(Dialect):
         return str(self._count - 1)
 
 
-# A complete call outranks text, and text outranks the rest: what matters most for a resend.
+# In order of importance for a resend: a complete call outranks text, and text outranks the rest.
 _RANK = (Kind.TOOL_CALL, Kind.TEXT, Kind.TOOL_INPUT, Kind.REASONING, Kind.USAGE, Kind.LIFECYCLE)
 
 

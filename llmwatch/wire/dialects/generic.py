@@ -1,9 +1,9 @@
-"""``generic``: server-sent events of a kind that is not known, and dialects that users register.
+"""``generic``: server-sent events of an unknown kind, and the dialects that users register.
 
-Every event with data is text, and its data is that text, but for an object that is an error and nothing else. The end
-of the body is the end of the answer.
+The data of every event is text, except for an object that is an error and nothing else. The end of the body is the end
+of the answer.
 
-The run of an assistant (OpenAI's and Azure's, up to 2026) is text of this kind too. That it failed is an error.
+The events of an assistant's run (OpenAI's and Azure's, up to 2026) are text of this kind too; a failed run is an error.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 __all__ = ["DialectReader", "FunctionDialect", "FunctionFailed", "Generic"]
 
 DialectReader = Callable[[Event], "Kind | Meaning"]
-"""A registered dialect: looks at ``.event``, ``.data`` and ``.json()`` of an event and says what it means."""
+"""The function of a registered dialect, which returns the meaning of an event (``.event``, ``.data``, ``.json()``)."""
 
 
-# No error that stands alone is without one of these, and most data is without all of them.
+# Every object that is an error has one of these, and most data has none.
 _MAY_FAIL = re.compile(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
 
 
 class Generic(Dialect):
-    """One attempt in no particular dialect."""
+    """One attempt in an unknown dialect."""
 
     name = "generic"
     accepts_eof = True
@@ -60,7 +60,7 @@ def _error_of_run(event: Event) -> StreamError:
 
 
 class FunctionFailed(ValueError):
-    """A registered function raised. (Never leaves the package: the decoder makes a ``MalformedEvent`` of it.)"""
+    """A registered function raised. The decoder turns this into a ``MalformedEvent``."""
 
 
 class FunctionDialect(Dialect):
@@ -73,7 +73,7 @@ class FunctionDialect(Dialect):
         self._function = function
 
     def copy(self) -> FunctionDialect:
-        """Another one that has seen the same. What stands behind the function is the user's, and is not copied."""
+        """A copy with the same state. The function, which is the user's, is not copied."""
         return copy.copy(self)
 
     def read(self, event: Event) -> None:
@@ -101,7 +101,7 @@ class FunctionDialect(Dialect):
 
 
 def _check(meaning: Meaning) -> None:
-    """What does not have the shape that it says would only fail far from here, in the caller's thread."""
+    """Check the types of the fields, because a wrong one would fail only later, in the caller's thread."""
     tools, error = meaning.tools, meaning.error
     fits = (
         isinstance(meaning.kind, Kind)

@@ -1,10 +1,10 @@
-"""``llamacpp``: llama.cpp's own interface (``/completion``, ``/infill``), which llamafile has too.
+"""``llamacpp``: the own interface (``/completion``, ``/infill``) of llama.cpp and llamafile.
 
-Source: the README of its server (b5000 and later); llamafile 0.8 for the older form, which has ``stopped_limit`` and
-its like in place of ``stop_type``. (``/v1/chat/completions`` speaks chat completions.)
+Source: the README of llama.cpp's server (b5000 and later); llamafile 0.8 for the older form, with ``stopped_limit`` and
+similar fields in place of ``stop_type``. (``/v1/chat/completions`` is ``openai-chat``.)
 
-An event has a piece in ``content``. The one with ``stop: true`` is finish mark and end mark, says why in ``stop_type``
-and has the counts. With a list of prompts each has one, under its ``index``.
+An event has a piece in ``content``. The event with ``stop: true`` is finish mark and end mark, with the reason in
+``stop_type`` and the counts. With a list of prompts there is one such event for each ``index``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COUNTS = ("tokens_evaluated", "tokens_predicted")
 
 
 def is_llama(value: dict[str, Any]) -> bool:
-    """Whether it is an event of this interface."""
+    """Whether an event's object has the form of this interface."""
     content = value.get("content")
     return bool(content == "" or words_of(content)) and isinstance(value.get("stop"), bool)
 

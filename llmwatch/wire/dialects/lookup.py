@@ -1,4 +1,4 @@
-"""The dialects by name: those that are built in, and those that a user registers."""
+"""The dialects by name: the built-in ones, and those that a user registers."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ __all__ = [
 ]
 
 AUTO = "auto"
-"""Not a dialect: find out which one."""
+"""The name that stands for detecting the dialect."""
 
 DialectDetector = Callable[[str, "Event | None"], bool]
-"""Given the URL and, once there is one, the first event: whether the stream is in this dialect."""
+"""Takes the URL and ``None`` or one of the first events; returns whether the stream is in this dialect."""
 
 _BUILT_IN: dict[str, type[Dialect]] = {
     dialect.name: dialect
@@ -78,7 +78,7 @@ class _Registered:
     accepts_eof: bool
 
 
-# Replaced, never changed: readers take it as it is.
+# Replaced and never changed, so readers need no lock.
 _registered: Mapping[str, _Registered] = MappingProxyType({})
 _registering = threading.Lock()  # serialises the writers of _registered
 renew_in_child(globals(), "_registering", threading.Lock)
@@ -92,22 +92,20 @@ def names() -> tuple[str, ...]:
 def register_dialect(
     name: str, function: DialectReader, detect: DialectDetector | None = None, *, accepts_eof: bool = False
 ) -> None:
-    """Make a dialect of your own known in this process.
+    """Register a dialect for this process. Registering a name again replaces the dialect.
 
-    ``function`` is given each event (``.event``, ``.data``, ``.id``, ``.json()``) and returns a
-    :class:`~llmwatch.wire.Kind`, or a :class:`~llmwatch.wire.Meaning` with text, reasoning and tool pieces. A
-    bare ``Kind.TEXT`` means that the data as it stands is text. It is called from worker threads, several at a
-    time, and keeps no state of its own between streams. A ``ValueError`` from it, such as ``event.json()``
-    raises, says that the event is broken; any other exception fails the stream too.
+    ``function`` takes each event (``.event``, ``.data``, ``.id``, ``.json()``) and returns a
+    :class:`~llmwatch.wire.Kind`, or a :class:`~llmwatch.wire.Meaning` with text, reasoning and tool pieces.
+    ``Kind.TEXT`` alone means that the data is text. Worker threads call the function, several at a time; it must keep
+    no state between streams. A ``ValueError`` (``event.json()`` raises it) means that the event is broken; any other
+    exception fails the stream too.
 
-    ``detect(url, event)`` lets ``dialect="auto"`` find it: asked once with the URL and ``None``, and again with
-    the first events while nothing else is known; it goes before the built-in dialects, the latest
-    registration first. ``accepts_eof`` says that a stream in this dialect has no terminal event; without it, a
-    body that ends before a ``TERMINAL`` event or one marked ``finish`` is truncated. The framing is that of
-    server-sent events.
+    ``detect(url, event)`` lets ``dialect="auto"`` find the dialect: called once with the URL and ``None``, and again
+    with the first events while the dialect is unknown, before the built-in dialects, the latest registration first.
+    ``accepts_eof``: streams of this dialect have no terminal event; otherwise a body that ends without a ``TERMINAL``
+    event or an event with ``finish`` is truncated. The framing is that of server-sent events.
 
-    Registering a name again replaces it. A built-in name cannot be taken: ``ConfigError``. Something that cannot be
-    called is a ``TypeError``.
+    Raises ``ConfigError`` for a built-in name, and ``TypeError`` for an object that cannot be called.
     """
     if not callable(function) or not (detect is None or callable(detect)):
         raise TypeError(
@@ -123,7 +121,7 @@ def register_dialect(
 
 
 def unregister_dialect(name: str) -> None:
-    """Forget a registered dialect; nothing happens where there is none of that name."""
+    """Remove a registered dialect. An unknown name is ignored."""
     _change(name, None)
 
 
@@ -138,12 +136,12 @@ def _change(name: str, known: _Registered | None) -> None:
 
 
 def is_registered(name: str) -> bool:
-    """Whether ``name`` is that of a dialect which a user has registered."""
+    """Whether ``name`` is a registered dialect."""
     return name in _registered
 
 
 def check_dialect(name: str) -> None:
-    """Raise ``ConfigError`` unless ``name`` is one that ``dialect=`` accepts by now, ``"auto"`` included."""
+    """Raise ``ConfigError`` unless ``dialect=`` accepts ``name`` (``"auto"`` included)."""
     if name not in names():
         allowed = ", ".join(names())
         raise ConfigError(
@@ -152,7 +150,7 @@ def check_dialect(name: str) -> None:
 
 
 def create(name: str) -> Dialect:
-    """A fresh dialect for one attempt. ``ConfigError`` where the name is not known."""
+    """A new dialect instance for one attempt. Raises ``ConfigError`` for an unknown name."""
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
     known = _registered.get(name)
@@ -163,13 +161,13 @@ def create(name: str) -> Dialect:
 
 
 def detected(url: str, event: Event | None) -> str | None:
-    """The registered dialect that recognises the stream, if any. A detector that raises has not recognised it."""
+    """The registered dialect that recognises the stream, if any. A detector that raises does not."""
     for name, known in reversed(tuple(_registered.items())):
         try:
             if known.detect is not None and known.detect(url, event):
                 return name
         except Exception as exc:
-            # Its text may quote the event.
+            # Only the class is logged, because the text may quote the event.
             message = "the detector of dialect %r raised %s: not asked for this stream"
             say(logging.WARNING, message, name, type(exc).__name__)
     return None

@@ -1,9 +1,8 @@
 """``ndjson``: Ollama's own API (``/api/chat``, ``/api/generate``), one JSON object a line.
 
-Source: Ollama's API reference. The line with ``done: true`` is the end mark and carries the usage; it may carry
-a last piece of text as well. Its ``done_reason`` is the finish mark; some servers send it without ``done``. That a
-model was loaded or unloaded is no reason why an answer ended, unless the request asked for nothing else. Tool
-calls come whole.
+Source: Ollama's API reference. The line with ``done: true`` is the end mark and carries the usage; it may also carry a
+last piece of text. ``done_reason`` is the finish mark; some servers send it without ``done``. The reasons ``load`` and
+``unload`` count only for a request without a prompt. Tool calls come whole.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from llmwatch.wire.tool_calls import bare_call, whole_call
 __all__ = ["Ollama"]
 
 
-# What Ollama says in place of an answer that it did not give.
+# Reasons that Ollama gives without an answer.
 _NO_ANSWER = frozenset(("load", "unload"))
 _THOUGHTS = ("thinking", "reasoning_content", "reasoning", "reasoning_text")
 _KNOWN = frozenset(("content", "images", "tool_calls", "tool_name", "tool_call_id"))
@@ -34,7 +33,7 @@ class Ollama(Dialect):
         super().__init__()
         self._called: list[tuple[str | None, str | None, str]] = []  # id, name and arguments of every call
         self._text, self._reasoning = Said(), Said()
-        self._bare: list[ToolDelta] = []  # calls without arguments, which a cut might have left so
+        self._bare: list[ToolDelta] = []  # calls without arguments, possibly because of a cut
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -53,7 +52,7 @@ class Ollama(Dialect):
         if "eval_count" in value:
             self.count(event, {name: value[name] for name in ("prompt_eval_count", "eval_count") if name in value})
         if value.get("done") is True:
-            # Some servers say the whole answer again in the last line, which may also be one more piece.
+            # Some servers restate the whole answer in the last line; others send one more piece.
             event.text, event.reasoning = self._text.last(event.text), self._reasoning.last(event.reasoning)
         else:
             if event.text:
@@ -101,13 +100,13 @@ class Ollama(Dialect):
             name = text_of(function.get("name")) or None
             key, identity = str(len(self._called) + len(pieces)), text_of(call.get("id")) or None
             whole = whole_call(key, identity, name, function.get("arguments")) if name else None
-            # One that is not whole was asked for all the same.
+            # An incomplete call is kept too, because the model asked for it.
             pieces.append(whole or ToolDelta(key, identity, name))
             if whole is None and name and function.get("arguments") in (None, "", {}):
                 bare.append(pieces[-1])
         said = [(piece.id, piece.name, piece.arguments) for piece in pieces]
         if last and said == self._called:
-            # All of them again, with the rest of the answer.
+            # The last line restates all calls.
             return ()
         self._called += said
         self._bare += bare

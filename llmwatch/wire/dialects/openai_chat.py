@@ -1,10 +1,10 @@
-"""``openai-chat``: chat completions, and the older completions, of OpenAI and of the many servers that speak like it.
+"""``openai-chat``: chat completions, and the older completions, of OpenAI and compatible servers.
 
-Source: OpenAI's API reference (chat completion chunks); DeepSeek and vLLM for ``reasoning_content``, OpenRouter
-for ``reasoning``, ``reasoning_details``, ``images`` and errors in mid-stream, Mistral for content in parts.
+Source: OpenAI's API reference (chat completion chunks); DeepSeek and vLLM for ``reasoning_content``, OpenRouter for
+``reasoning``, ``reasoning_details``, ``images`` and errors in mid-stream, Mistral for content in parts.
 
-``finish_reason`` ends a choice, not the stream: a usage chunk and ``[DONE]`` follow. The answer is finished
-once as many choices are as were asked for, and none is under way.
+``finish_reason`` ends a choice and not the stream: a usage chunk and ``[DONE]`` follow. The answer is finished once the
+requested number of choices are finished and none is open.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TOOL_INPUT = Kind.TOOL_INPUT
 _TOOL_CALL = Kind.TOOL_CALL
 _KEEPALIVE = Kind.KEEPALIVE
 
-# Names that Groq gives to tools of its own that only read, beside those that are known everywhere.
+# Groq's names of its own tools that only read, beside the common names.
 _READING = frozenset(("search", "browser_search", "visit", "visit_website", "python", "wolfram_alpha"))
 
 
@@ -57,7 +57,7 @@ _USUAL = _KNOWN | {"role"}
 
 
 def _only(delta: dict[str, Any]) -> str:
-    # The one field that says something. Many servers send every field they know, most of them as null.
+    # The only field with a value. Many servers send every field they know, most of them as null.
     only = ""
     for name, value in delta.items():
         if value and name != "role":
@@ -77,7 +77,7 @@ class OpenAIChat(Dialect):
         self._said: dict[int, _Said] = {}
         self._open: dict[int, _Said] = {}
         self._done: set[int] = set()
-        self._cut: set[int] = set()  # those of them that ended before they were whole
+        self._cut: set[int] = set()  # finished choices that are incomplete
         self._calls = _Calls()
 
     def read(self, event: Event) -> None:
@@ -109,7 +109,7 @@ class OpenAIChat(Dialect):
         return self._calls.close_bare()
 
     def _read_usual(self, event: Event, choice: Any) -> bool:
-        # Nearly every event of a stream: one more piece of one thing, for a choice that is under way.
+        # The usual event: one more piece of one field, for an open choice.
         if type(choice) is not dict or choice.get("finish_reason") or "error" in choice:
             return False
         delta = choice.get("delta")
@@ -155,7 +155,7 @@ class OpenAIChat(Dialect):
         )
         beside = value.get("x_groq")
         beside = beside if isinstance(beside, dict) else {}
-        # OpenRouter puts it into the choice, and others into the delta; Groq has it beside them.
+        # OpenRouter puts errors into the choice, and others into the delta; Groq puts them beside the choices.
         places = [beside]
         for choice in choices:
             places += choice, choice.get("delta")
@@ -189,7 +189,7 @@ class OpenAIChat(Dialect):
         if failed is not None:
             event.kind, event.error = Kind.ERROR, failure(failed)
         else:
-            # Moonshot puts it into the choice, Groq beside it.
+            # Moonshot puts usage into the choice, Groq beside the choices.
             for place in (value, *choices, beside):
                 if place.get("usage"):
                     self.count(event, place["usage"])
@@ -198,7 +198,10 @@ class OpenAIChat(Dialect):
                 event.kind = Kind.KEEPALIVE
 
     def _restates(self, index: int, choice: dict[str, Any]) -> bool:
-        """Whether a whole completion that ends chunks has its message as a delta. Some servers call a last chunk so."""
+        """Whether a ``chat.completion`` after chunks restates the message in its delta.
+
+        Some servers give that name to an ordinary last chunk.
+        """
         delta, said = choice.get("delta"), self._said.get(index)
         if said is None or not said.in_chunks or not isinstance(delta, dict) or not choice.get("finish_reason"):
             return False
@@ -229,12 +232,13 @@ class OpenAIChat(Dialect):
         if isinstance(message, dict) and message:
             self._read_message(index, message, said, pieces)
         if "text" in choice and not any(own.text) and (text := words_of(choice["text"])):
-            # Completions. Together has the text of each delta there a second time.
+            # The older completions. Together repeats the text of each delta here.
             pieces.text.append(text)
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason:
             if index in self._done and index not in self._cut:
-                # The mark was early. It closes what comes behind it once that is whole, and nothing else will.
+                # The finish mark was early. Calls after it are closed once they are complete, since no other event
+                # closes them.
                 pieces.tools += self._calls.close_whole(index)
             return False
         pieces.reasons.add(reason)
@@ -250,13 +254,13 @@ class OpenAIChat(Dialect):
         return True
 
     def _read_message(self, index: int, message: dict[str, Any], said: _Said, pieces: _Pieces) -> None:
-        """A message as a whole: all of the answer in one event, or what deltas said before, or each time more of it."""
+        """Read a whole message: the answer in one event, a restatement of deltas, or one of several messages."""
         own = _Pieces()
         calls = message.get("tool_calls")
         self._read_delta(index, {**message, "tool_calls": None}, own)
         text, reasoning = "".join(own.text), "".join(own.reasoning)
         if said.in_messages and not said.cumulative and said.text.missing(text) is None:
-            # There are no deltas, and this is no longer version of what came before: the messages are the pieces.
+            # There are no deltas, and this message does not extend the earlier text: the messages are pieces.
             said.add(own)
         else:
             said.cumulative = said.cumulative or bool(said.text)
@@ -288,7 +292,7 @@ class OpenAIChat(Dialect):
         if isinstance(audio, dict):
             pieces.text.append(words_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
-        # The same thought may stand in several of them.
+        # The same reasoning may stand in several of these fields.
         found = ""
         for name in _THOUGHTS:
             if name in delta and (found := thoughts(delta[name])):
@@ -314,18 +318,18 @@ class OpenAIChat(Dialect):
                 raise UnknownShape
             pieces.tools += self._calls.read(index, call, listed)
         if delta.get("function_call"):
-            # The older way: one call, without an id.
+            # The older form: one call without an id.
             pieces.tools += self._calls.read(index, {"index": "function", "function": delta["function_call"]})
 
 
 def _has_acted(executed: Any) -> bool:
-    """Whether one of the tools that a gateway ran itself may have a side effect."""
+    """Whether one of the tools that a gateway ran may have side effects."""
     kinds = [one.get("type") if isinstance(one, dict) else None for one in _list(executed)]
     return any(may_act(kind) and not (isinstance(kind, str) and kind in _READING) for kind in kinds)
 
 
 def _text_beside(choice: dict[str, Any]) -> str:
-    """The last words of a choice, beside an error."""
+    """The text of a choice beside an error."""
     delta = choice.get("delta")
     return (words_of(delta.get("content")) if isinstance(delta, dict) else "") or words_of(choice.get("text"))
 
@@ -335,7 +339,7 @@ def _parsed(arguments: str) -> Any:
 
 
 def _identity(call: dict[str, Any]) -> str | None:
-    """The call's id. Mistral writes ``null`` for none (2026)."""
+    """The call's id. Mistral sends the text ``null`` for no id (2026)."""
     identity = text_of(call.get("id"))
     return None if identity in ("", "null") else identity
 
@@ -349,15 +353,16 @@ _Statement = tuple[int, str | None, str]
 
 
 class _Calls:
-    """Which call a fragment belongs to.
+    """Assigns fragments to calls.
 
-    OpenAI numbers the calls of a choice and gives id and name with the first fragment only. Some servers number all of
-    them 0, some do not number them, some count on with every fragment, and some give name and id one after the other.
-    So a new call begins with a new id and a name, with a name under a new number, or, where nothing is numbered, with
-    another name or id than the latest one has; everything else is more of what is open. No event ends a call: the next
-    one does, if it is whole, or the finish mark of the choice. Without ids a whole object behind another one, with the
-    name again, is another call of the same function (Gemini's compatible interface, 2026). The same object again is
-    one more call only if both stand in one list.
+    OpenAI numbers the calls of a choice and sends id and name with the first fragment only. Some servers number all
+    calls 0, some send no numbers, some increase the number with every fragment, and some send name and id separately.
+    So a new call begins with a new id and a name, with a name under a new number, or, without numbers, with another
+    name or id than the latest call's. Any other fragment belongs to an open call.
+
+    No event ends a call. A complete call is closed by the next call, and every call by the finish mark of the choice.
+    Without ids, a complete object after another one, with the name again, is another call of the same function
+    (Gemini's compatible interface, 2026). The same object again is another call only if both are in one list.
     """
 
     __slots__ = (
@@ -382,19 +387,19 @@ class _Calls:
         self._by_id: dict[tuple[int, str], str] = {}
         self._latest: dict[int, str] = {}
         self._current: dict[str, str] = {}  # the call under each number
-        self._bare: set[str] = set()  # calls that take no arguments if none follow
-        self._adopted: set[str] = set()  # numbers that were taken for more of another call
+        self._bare: set[str] = set()  # calls without arguments, unless some follow
+        self._adopted: set[str] = set()  # numbers whose fragments were added to another call
         self._usual: dict[tuple[int, int], str] = {}
-        self._changed: dict[str, int] = {}  # calls, and their choices, that say something else than when looked at last
+        self._changed: dict[str, int] = {}  # calls, with their choices, that changed since _look_at_changed
         self._statements: dict[str, _Statement] = {}
         self._by_statement: dict[_Statement, dict[str, None]] = {}
 
     def read(self, choice: int, call: dict[str, Any], listed: set[str] | None = None) -> tuple[ToolDelta, ...]:
-        """The pieces in one entry of a list, in which the calls that are ``listed`` have had theirs."""
+        """The pieces in one entry of a list. ``listed`` holds the calls of earlier entries of the list."""
         place = call.get("index")
         function = call.get("function")
         if type(place) is int and type(function) is dict and not call.get("id") and not function.get("name"):
-            # Nearly every fragment: more of a call that is under way.
+            # The usual fragment: more arguments of an open call.
             key = self._usual.get((choice, place))
             fragment = function.get("arguments")
             if key is not None and fragment and type(fragment) is str and self._calls.extend(key, fragment):
@@ -431,10 +436,10 @@ class _Calls:
         return (*ended, ToolDelta(key, identity, name, fragment))
 
     def _find(self, choice: int, slot: str | None, identity: str | None, name: str | None) -> str | None:
-        """The call that it is more of; ``None`` where it begins one."""
+        """The call that a fragment belongs to; ``None`` if the fragment begins a call."""
         key = None if slot is None else self._current.get(slot)
         if key is not None and slot in self._adopted and (identity or name):
-            # What was taken for more of another call was the beginning of this one.
+            # Fragments of this call were added to another call.
             raise UnknownShape
         if key is not None:
             return None if self._is_another(key, identity, name) else key
@@ -452,12 +457,12 @@ class _Calls:
         return latest
 
     def _is_another(self, key: str, identity: str | None, name: str | None) -> bool:
-        """Whether it begins another call under the same number, or with the same id."""
+        """Whether a fragment begins another call under the same number, or with the same id."""
         if name is None:
             return False
         if identity and self._ids.get(key, identity) != identity:
-            # vLLM draws a new id for each fragment of a call that was asked for by name. Behind half an object, what
-            # has the same number and name is more of it: with another whole object it would never become one.
+            # vLLM sends a new id with each fragment of a call that was requested by name. After half an object, a
+            # fragment with the same number and name belongs to it.
             half = key in self._calls and not self._calls.is_empty(key) and not self._calls.is_whole(key)
             return not (half and self._calls.name(key, None) == name)
         if self._calls.name(key, None) in (None, name) or (key in self._calls and self._calls.is_empty(key)):
@@ -465,14 +470,14 @@ class _Calls:
         return identity is None or key not in self._calls or self._calls.is_whole(key)
 
     def _is_next(self, key: str, fragment: str, *, listed: bool) -> bool:
-        """Whether ``fragment``, that came with the name of the call at ``key``, is one of the next call's arguments."""
+        """Whether ``fragment``, which came with the name of the call at ``key``, belongs to a next call."""
         if not is_whole(fragment) or (key in self._calls and not self._calls.is_whole(key)):
             return False
         text = self._calls.text(key)
         if not is_whole(text):
             return False
         said = json.loads(text)
-        # An empty object may have stood in for the arguments.
+        # An empty object may have been a placeholder.
         return listed or (bool(said) and said != json.loads(fragment))
 
     def _differs(self, key: str, identity: str | None, name: str | None) -> bool:
@@ -481,7 +486,7 @@ class _Calls:
         known = self._calls.name(key, None)
         if name is None or known is None:
             return False
-        # Some servers say the name with every fragment.
+        # Some servers send the name with every fragment.
         return known != name or (identity is None and self._calls.is_whole(key))
 
     def _begin(self, choice: int, slot: str | None, identity: str | None) -> str:
@@ -492,8 +497,9 @@ class _Calls:
         return key
 
     def restate(self, choice: int, call: dict[str, Any], listed: set[str]) -> tuple[ToolDelta, ...] | None:
-        """A call that a message states whole: what it adds, ``None`` where it contradicts what came before. The calls
-        that are ``listed`` are those that the message stated before it.
+        """The new pieces of a call that a message states whole; ``None`` if it contradicts earlier fragments.
+
+        ``listed`` holds the calls that the message stated before this one.
         """
         place, identity = call.get("index"), _identity(call)
         function = call.get("function")
@@ -516,7 +522,7 @@ class _Calls:
         return (ToolDelta(key, None, None, whole[len(said) :]),)
 
     def _same(self, choice: int, function: dict[str, Any], listed: Container[str]) -> str | None:
-        """The call of that name and those arguments, where nothing else tells which one is meant."""
+        """The call with this name and these arguments, for a call without an id."""
         self._look_at_changed()
         statement = choice, text_of(function.get("name")), fragment_of(function.get("arguments"))
         return next((key for key in self._by_statement.get(statement, ()) if key not in listed), None)
@@ -531,16 +537,18 @@ class _Calls:
         self._changed.clear()
 
     def _before(self, choice: int) -> tuple[ToolDelta, ...]:
-        # Calls that the beginning of another one ends. One that is not whole yet may be written at the same time.
+        # Complete calls end when another begins. Incomplete calls may continue in parallel.
         return self.close_whole(choice)
 
     def close_whole(self, choice: int) -> tuple[ToolDelta, ...]:
-        """End the calls of the choice that are whole, so that nothing can follow; the others stay open."""
+        """Close the complete calls of the choice; the others stay open."""
         return self._ended(self._calls.close_whole(choice), choice)
 
     def close(self, choice: int, begun: Container[str] = ()) -> list[ToolDelta]:
-        """End the calls of the choice; those that came out whole. A half one stays open: some servers put a finish mark
-        into every chunk. So one that was ``begun`` with this very chunk takes no arguments only if none follow.
+        """Close the calls of the choice; return the complete ones.
+
+        Half a call stays open, because some servers put a finish mark into every chunk. For the same reason, a call
+        that has ``begun`` with this chunk is a call without arguments only if none follow.
         """
         keys = self._calls.of(choice)
         if not keys:
@@ -554,12 +562,12 @@ class _Calls:
         return [*closed, *(ToolDelta(key, bare=True) for key in keys if key in waiting)]
 
     def _ended(self, closed: tuple[ToolDelta, ...], choice: int) -> tuple[ToolDelta, ...]:
-        # The end may have shown that the arguments came twice.
+        # Closing may have found that the arguments came twice.
         self._changed.update((call.key, choice) for call in closed if call.whole)
         return closed
 
     def close_bare(self) -> tuple[ToolDelta, ...]:
-        """End the calls whose finish mark came with their beginning, and of which nothing has come since."""
+        """Close the calls whose finish mark came with their beginning, and that got no arguments since."""
         if not self._bare:
             return ()
         keys = [key for key in self._calls if key in self._bare and self._calls.is_empty(key)]
@@ -567,17 +575,17 @@ class _Calls:
 
 
 class _Said:
-    """What was said of one choice, and whether it came in messages instead of deltas."""
+    """The text so far of one choice, and whether it came in messages instead of deltas."""
 
     __slots__ = ("cumulative", "detailed", "in_chunks", "in_messages", "reasoning", "text")
 
     def __init__(self) -> None:
         self.text = Said()
         self.reasoning = Said()
-        self.in_chunks = False  # some of it came in what calls itself a chunk
+        self.in_chunks = False  # an event with the type of a chunk came
         self.in_messages = False
-        self.cumulative = False  # each message holds those before it
-        self.detailed = False  # its reasoning came in details
+        self.cumulative = False  # each message includes the earlier ones
+        self.detailed = False  # the reasoning came in details
 
     def __bool__(self) -> bool:
         return bool(self.text or self.reasoning)
@@ -589,7 +597,7 @@ class _Said:
             self.reasoning.add(text)
 
     def take_details(self, pieces: _Pieces) -> None:
-        """Leave of ``pieces``, whose reasoning stands in details alone, what plain reasoning did not say before."""
+        """Remove from ``pieces``, which have reasoning in details only, what plain fields have said before."""
         whole = "".join(pieces.reasoning)
         if self.reasoning and not self.detailed and (missing := self.reasoning.missing(whole)) is not None:
             pieces.reasoning = [missing]
@@ -598,7 +606,7 @@ class _Said:
 
 
 class _Pieces:
-    """What the choices of one chunk add up to."""
+    """The combined content of the choices of one chunk."""
 
     __slots__ = ("cut", "detailed", "opaque", "other", "reasoning", "reasons", "role", "text", "tools")
 
@@ -610,11 +618,11 @@ class _Pieces:
         self.cut = False
         self.other = False
         self.opaque = False
-        self.detailed = False  # its reasoning stands in details alone
+        self.detailed = False  # the reasoning is in details only
         self.role = False
 
     def extend(self, other: _Pieces) -> None:
-        """What another choice, or another way of saying it, adds."""
+        """Add the content of another choice, or of another field."""
         self.text += other.text
         self.reasoning += other.reasoning
         self.tools += other.tools
@@ -623,7 +631,7 @@ class _Pieces:
         self.role = self.role or other.role
 
     def add_parts(self, parts: list[Any]) -> None:
-        """Content in parts: text, thinking that holds parts of its own (Mistral), and summaries of it (Databricks)."""
+        """Add content in parts: text, thinking with inner parts (Mistral), and summaries (Databricks)."""
         for part in parts:
             if not isinstance(part, dict):
                 continue
@@ -636,7 +644,7 @@ class _Pieces:
             self.text.append(words_of(part.get("text")))
 
     def kind(self, *, ended: bool, usage: bool, choices: bool) -> Kind:
-        """A complete call outranks text, and text outranks the rest: what matters most for a resend."""
+        """The event's kind. A complete call outranks text, and text the rest, by importance for a resend."""
         if any(tool.complete for tool in self.tools):
             return Kind.TOOL_CALL
         if self.other or any(self.text):

@@ -1,10 +1,10 @@
-"""``openai-responses``: the Responses API of OpenAI and of servers that speak like it.
+"""``openai-responses``: the Responses API of OpenAI and compatible servers.
 
 Source: OpenAI's API reference (streaming events of the Responses API).
 
-What was streamed in deltas is repeated whole by ``*.done`` events, by ``output_item.done`` and by
-``response.completed``; each of these adds only what was missing, so that nothing comes twice. A tool call is the other
-way round: ``output_item.done`` restates it, and that is the call, or ``response.completed`` where none came before.
+The ``*.done`` events, ``output_item.done`` and ``response.completed`` restate the text of the deltas; each adds only
+the missing part. A tool call, in contrast, is taken from ``output_item.done``, or from ``response.completed`` if no
+such event came.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TEXT_DELTAS = frozenset(
         "response.output_audio_transcript.delta",
     )
 )
-# Output that is no text: it counts, and adds nothing to the answer's text.
+# Output without text: content that adds nothing to the answer's text.
 _OTHER_OUTPUT = frozenset(
     (
         "response.audio.delta",
@@ -48,9 +48,9 @@ _REASONING_DELTAS = frozenset(
         "response.reasoning_summary.delta",
     )
 )
-# Input of tools that the caller runs ...
+# Input of tools that the caller runs.
 _INPUT_DELTAS = frozenset(("response.function_call_arguments.delta", "response.custom_tool_call_input.delta"))
-# ... and of those that the provider runs, or that are restated in a form of their own.
+# Input of tools that the provider runs, or whose items restate it in another form.
 _OTHER_INPUT_DELTAS = frozenset(
     (
         "response.mcp_call_arguments.delta",
@@ -61,14 +61,14 @@ _OTHER_INPUT_DELTAS = frozenset(
         "response.apply_patch_call_operation_diff.delta",
     )
 )
-# The events that close a call's input, and state it whole: the call's kind.
+# Events that close a call's input and state it whole, with the call's type.
 _INPUT_DONE = {
     "response.function_call_arguments.done": "function_call",
     "response.custom_tool_call_input.done": "custom_tool_call",
 }
-# Where a part of a message has its text: what sound says is text too.
+# Fields with the text of a message's part. The transcript of sound is text too.
 _PART_TEXTS = ("text", "refusal", "transcript")
-# What says it again, or for the first time where a server sends no deltas.
+# Events that restate text, or state it for the first time if a server sends no deltas.
 _RESTATED = frozenset(
     (
         "response.output_text.done",
@@ -81,7 +81,7 @@ _RESTATED = frozenset(
 )
 _TERMINAL = frozenset(("response.completed", "response.incomplete", "response.done"))
 
-# Calls that the caller carries out: where their arguments stand.
+# Calls that the caller carries out, with the field of the arguments.
 _CALLER_CALLS = {
     "function_call": "arguments",
     "custom_tool_call": "input",
@@ -91,17 +91,16 @@ _CALLER_CALLS = {
     "apply_patch_call": "operation",
     "mcp_approval_request": "arguments",
 }
-# Those that have a name; the others are called by their kind.
+# Calls with a name; the type is the name of the others.
 _NAMED = frozenset(("function_call", "custom_tool_call"))
-# Calls that the provider carried out and that changed nothing outside: search, retrieval, sandboxed code,
-# pictures. Their end moves generation forward and is often all that is seen for minutes, but there is no call
-# to be careful about.
+# Calls that the provider carried out without side effects: search, retrieval, sandboxed code, pictures. The end of such
+# a call is progress, often the only event for minutes, but does not restrict a resend.
 _HARMLESS_CALLS = frozenset(
     ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "tool_search_call")
 )
 
 
-# response.mcp_call.in_progress, response.mcp_call_arguments.delta: an event about a call.
+# An event about a call: response.mcp_call.in_progress, response.mcp_call_arguments.delta.
 _OF_CALL = re.compile(r"response\.(\w+?_call)(?:[._]|$)")
 
 
@@ -116,28 +115,28 @@ class OpenAIResponses(Dialect):
 
     def __init__(self) -> None:
         super().__init__()
-        # The parts of the text and of the reasoning, by their place.
+        # The parts of the text and of the reasoning, by place.
         self._text: dict[Any, Said] = {}
         self._reasoning: dict[Any, Said] = {}
-        # The ids of every call by its key, and the key of the call at a place where another one stood before.
+        # The ids of every call by key, and the key of the latest call at a place with several calls.
         self._ids: dict[str, set[str]] = {}
-        self._by_id: dict[str, str] = {}  # the first call that had it
+        self._by_id: dict[str, str] = {}  # the key of the first call with an id
         self._keys: dict[str, str] = {}
-        # What the item of each whole call states of it.
+        # Name and arguments in the item of each complete call.
         self._stated: dict[str, tuple[str, Any]] = {}
-        # Calls that came out whole: their places, and their ids where they have one.
+        # The keys and ids of complete calls.
         self._whole: set[str] = set()
-        # Calls that were begun, and what their own done events state of their arguments.
+        # The items of calls that began, and the arguments in the calls' own done events.
         self._begun: dict[str, dict[str, Any]] = {}
         self._done: dict[str, object] = {}
-        # Whether output that is no text came before the end.
+        # Whether output without text came before the end.
         self._has_shown = False
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
         if value is None:
             if event.kind is Kind.TERMINAL:
-                # The end mark of a proxy closes nothing, but what was closed before comes out with it.
+                # The end mark of a proxy closes no call, but carries the calls that were closed before.
                 event.tools = self._closed()
             return
         name = value.get("type")
@@ -199,13 +198,13 @@ class OpenAIResponses(Dialect):
             key = self._keys.get(place, place)
             self._done[key] = value.get(_CALLER_CALLS[kind])
             if name_said := text_of(value.get("name")):
-                # Of a call whose beginning was not seen, or had no name.
+                # The call has no beginning, or no name in its beginning.
                 begun = self._begun.setdefault(key, {**value, "type": kind, "id": value.get("item_id")})
                 self._begun[key] = {**begun, "name": text_of(begun.get("name")) or name_said}
         elif name in _RESTATED:
             self._read_restated(event, name, value)
         elif name in _TERMINAL:
-            # Its name says why the answer ended, and that nothing follows.
+            # The type is both the finish reason and the end mark.
             event.kind, event.finish = Kind.TERMINAL, True
             self._read_end(event, name, response if isinstance(response, dict) else {})
         elif name in ("response.failed", "response.cancelled"):
@@ -215,13 +214,13 @@ class OpenAIResponses(Dialect):
         elif name in KEEPALIVE_NAMES:
             event.kind = Kind.USAGE if event.usage is not None else Kind.KEEPALIVE
         elif name.endswith(".delta") and says_something(value.get("delta")):
-            # Output of a kind that is not known.
+            # An unknown kind of output.
             event.kind = _kind_of_delta(name)
         elif event.usage is not None and name != "response.created":
             event.kind = Kind.USAGE
 
     def _key_of(self, place: str, item: dict[str, Any]) -> str:
-        """The key of a call at this place. Some servers number all of them alike: it need not be the one before."""
+        """The key of a call at ``place``. Some servers give all calls one place, so the key may be a new one."""
         key = self._keys.get(place, place)
         if text_of(item.get("type")) not in _CALLER_CALLS:
             return key
@@ -229,7 +228,7 @@ class OpenAIResponses(Dialect):
         known = self._ids.get(key)
         another = bool(known and identities and not known & identities)
         if not identities and key in self._stated:
-            # Nothing but what it says tells it from the call before, which is whole.
+            # Without ids, only name and arguments tell this call from the complete call before.
             another = self._stated[key] != _statement(item)
         if another:
             key = self._keys[place] = f"{place}#{len(self._ids) + len(self._stated)}"
@@ -242,7 +241,7 @@ class OpenAIResponses(Dialect):
             self._by_id.setdefault(identity, key)
 
     def _key_in_end(self, place: str, item: dict[str, Any]) -> str:
-        """The same for a call of the whole response, whose places need not be those of the events."""
+        """:meth:`_key_of` for a call in the whole response, whose places may differ from those of the events."""
         identities = _identities(item)
         known = next((self._by_id[identity] for identity in sorted(identities) if identity in self._by_id), None)
         if known is not None:
@@ -250,7 +249,7 @@ class OpenAIResponses(Dialect):
         key = self._keys.get(place, place)
         begun = self._begun.get(key)
         if begun is not None and key not in self._whole and _name(begun) in ("", _name(item)):
-            # It has other ids than its events had.
+            # The call has other ids here than in its events.
             self._identify(key, identities)
             return key
         return self._key_of(place, item)
@@ -269,10 +268,10 @@ class OpenAIResponses(Dialect):
             event.kind = Kind.TEXT if event.text else Kind.REASONING
 
     def _completed(self, parts: list[str], said: dict[Any, Said]) -> str:
-        """What the parts of a whole response add, whatever places the events gave them."""
+        """The new text in the parts of a whole response, whose places may differ from those of the events."""
         known = [one for one in said.values() if one]
         if not parts or (len(parts) != len(known) and sum(map(len, parts)) == sum(one.length for one in known)):
-            # The same in another division.
+            # The same text, divided differently.
             return ""
         if len(known) == 1:
             return self.restated(known[0], "".join(parts))
@@ -289,7 +288,7 @@ class OpenAIResponses(Dialect):
             if not call.complete and key in self._done:
                 call = _call(key, {**item, _CALLER_CALLS[kind]: self._done[key]})
             if not call.complete and _is_bare(item) and item.get("status") in ("completed", None):
-                # It takes no arguments, or was cut before them: the end of the response tells.
+                # A call without arguments, or cut before them: the end of the response decides.
                 self._begun[key], self._done[key] = item, ""
             event.tools = (call,)
             event.kind = Kind.TOOL_CALL if call.complete else Kind.TOOL_INPUT
@@ -300,16 +299,16 @@ class OpenAIResponses(Dialect):
             event.kind = Kind.TOOL_INPUT
             self._has_shown = self._has_shown or _shows(item)
         elif kind.endswith("_call"):
-            # MCP, and whatever is added to the API in future: it may have done something out there.
+            # MCP, and future types of calls: these may have had side effects.
             event.kind = Kind.TOOL_CALL
         elif kind in ("reasoning", "compaction"):
-            # Without a summary this is all that is seen of it.
+            # Without a summary this is the only sign of reasoning.
             event.kind = Kind.REASONING
         elif kind == "message":
             self._read_message(event, key, item)
 
     def _read_message(self, event: Event, key: str, item: dict[str, Any]) -> None:
-        """A message whose parts came in no events of their own."""
+        """Read a message whose parts came in no other events."""
         if not any(self._text.values()):
             place = int(key) if key.isdecimal() else key
             for at, text in enumerate(_texts([item])):
@@ -323,7 +322,7 @@ class OpenAIResponses(Dialect):
             _fail(event, response)
             return
         event.cut = name == "response.incomplete" or status == "incomplete"
-        # Some servers stream nothing of an answer, or not all of it, and give it here.
+        # Some servers stream no part of an answer, or not all of it, and send it here.
         output = [item if isinstance(item, dict) else {} for item in _list(response.get("output"))]
         event.text = self._completed([text for text in _texts(output) if text], self._text)
         event.reasoning = self._completed([text for text in _thoughts(output) if text], self._reasoning)
@@ -337,11 +336,11 @@ class OpenAIResponses(Dialect):
                 self._whole |= {piece.key, *filter(None, (piece.id,))} if piece.complete else set()
             event.tools = (*event.tools, *self._closed())
         if not event.has_content and not self._has_shown and any(map(_shows, output)):
-            # A picture or sound that came in no event of its own: content, whatever else the event is.
+            # A picture or sound without an event of its own makes this event content.
             event.kind, self.over = Kind.TEXT, True
 
     def _closed(self) -> tuple[ToolDelta, ...]:
-        """Calls that their own done event closed, and that no item has restated."""
+        """Calls that their own done events closed, and that no item has restated."""
         calls = []
         for key, arguments in self._done.items():
             item = self._begun.get(key, {})
@@ -354,7 +353,7 @@ class OpenAIResponses(Dialect):
         return tuple(calls)
 
     def _is_new(self, key: str, identities: set[str]) -> bool:
-        # Without an id it cannot be told from one that came before.
+        # A call without an id cannot be told from an earlier call.
         if not identities:
             return not self._whole
         return not self._whole & identities and (key not in self._whole or bool(self._ids.get(key)))
@@ -379,7 +378,7 @@ class OpenAIResponses(Dialect):
             self._note("mcp")
 
     def _note_response(self, response: dict[str, Any]) -> None:
-        """The tools that the server says it has, its own and those that are stored with it among them."""
+        """Note the tools in the response, including the server's own and those stored at the server."""
         for item in _list(response.get("output")):
             if isinstance(item, dict):
                 self._note_item(item)
@@ -435,7 +434,7 @@ def _tool_of(call: str) -> str:
 
 
 def _read_beginning(event: Event, key: str, item: dict[str, Any]) -> None:
-    # Before any of its arguments: a call that is cut here was begun all the same.
+    # Counts before any arguments: a call that is cut here has begun.
     kind = text_of(item.get("type"))
     if kind in _CALLER_CALLS:
         event.kind = Kind.TOOL_INPUT
@@ -458,26 +457,24 @@ def _name(item: dict[str, Any]) -> str:
 
 
 def _statement(item: dict[str, Any]) -> tuple[str, Any]:
-    """The name of a call and its arguments as its item has them."""
+    """The name and the arguments of a call in its item."""
     return text_of(item.get("name")), item.get(_CALLER_CALLS[text_of(item.get("type"))])
 
 
 def _call(key: str, item: dict[str, Any], *, closed: bool = False) -> ToolDelta:
-    """A call as its item states it; one that is not complete where it is cut, or has no arguments and is not known to
-    be ``closed`` without.
-    """
+    """The call in an item. A call without arguments is complete only if known to be ``closed``."""
     kind = text_of(item.get("type"))
     identity, name = _identity(item), _name(item) or None
     if name is None or item.get("status") in ("incomplete", "in_progress"):
         return ToolDelta(key, identity, name)
     arguments = item.get(_CALLER_CALLS[kind])
     if _is_bare(item):
-        # A call that takes no arguments, if it is closed; one that was cut looks the same.
+        # A closed call without arguments; a cut call looks the same.
         arguments = None if not closed else {"input": ""} if kind == "custom_tool_call" else {}
     elif kind == "custom_tool_call":
         arguments = {"input": arguments}
     elif kind == "computer_call" and arguments is None and _list(item.get("actions")):
-        # Several at once, since they can be.
+        # The newer form has a list of actions.
         arguments = {"actions": item["actions"]}
     return whole_call(key, identity, name, arguments) or ToolDelta(key, identity, name)
 
@@ -488,7 +485,7 @@ def _is_bare(item: dict[str, Any]) -> bool:
 
 
 def _thoughts(output: list[dict[str, Any]]) -> Iterator[str]:
-    """What a whole response shows of its reasoning."""
+    """The visible reasoning in a whole response."""
     for item in output:
         if item.get("type") == "reasoning":
             for part in (*_list(item.get("summary")), *_list(item.get("content"))):
@@ -497,7 +494,7 @@ def _thoughts(output: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _shows(item: dict[str, Any]) -> bool:
-    """Whether an item has output that is no text: a picture, or sound."""
+    """Whether an item has output without text: a picture or sound."""
     if item.get("type") == "image_generation_call":
         return bool(item.get("result"))
     parts = _list(item.get("content")) if item.get("type") == "message" else ()

@@ -1,11 +1,11 @@
 """``sglang``: SGLang's own interface (``/generate``).
 
-Source: SGLang's documentation of its native API and of its sampling parameters (0.4 and 0.5). (Its
-``/v1/chat/completions`` speaks chat completions.)
+Source: SGLang's documentation of its native API and sampling parameters (0.4 and 0.5). (``/v1/chat/completions`` is
+``openai-chat``.)
 
-Each event has everything said so far in ``text``, or, where the server was started so, only what is new. Its
-``meta_info`` has the counts and, in the last event, why it ended, as an object with a ``type``. ``[DONE]`` marks the
-end. With several answers each has its ``index``.
+Each event has the whole text so far in ``text``, or only the new part, depending on an option of the server.
+``meta_info`` has the counts and, in the last event, the finish reason, an object with a ``type``. ``[DONE]`` is the end
+mark. With several answers, each has an ``index``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 
 
 def is_sglang(value: dict[str, Any]) -> bool:
-    """Whether it is an event of this interface."""
+    """Whether an event's object has the form of this interface."""
     return isinstance(value.get("meta_info"), dict) and ("text" in value or "output_ids" in value)
 
 
@@ -66,17 +66,17 @@ class SGLang(Dialect):
             event.kind = Kind.KEEPALIVE
 
     def _new(self, index: int, text: str, ids: object, info: dict[str, Any], *, ended: bool) -> str:
-        """What ``text`` adds to what was said under this index."""
+        """The new part of ``text`` under ``index``."""
         tokens = info.get("completion_tokens")
         if self._restates is None and isinstance(ids, list) and type(tokens) is int and 0 < len(ids) < tokens:
-            # Fewer tokens than there are by now: only those that are new.
+            # Fewer tokens than the model has written: the event has only the new ones.
             self._restates = False
         if self._restates is False:
             self._said.setdefault(index, "")
             return text
         said = self._said.get(index, "")
         if not ended:
-            # The first bytes of a character of several tokens; the next event has all of it.
+            # U+FFFD stands for the first bytes of a character of several tokens; the next event has the character.
             text = text.rstrip("\ufffd")
         if not text.startswith(said):
             if self._restates is None:

@@ -1,15 +1,14 @@
 """``snowflake``: Cortex inference (``/api/v2/cortex/inference:complete``).
 
-Source: Snowflake's API reference and snowflake.core 1.14.0, whose client hands on what is read here. (``/cortex/v1/``
-speaks chat completions and Messages.)
+Source: Snowflake's API reference, and the client snowflake.core 1.14.0. (``/cortex/v1/`` is ``openai-chat`` and
+``anthropic``.)
 
-The events look like chunks of chat completions, but their deltas are typed, name their fields twice (beside the type,
-and in ``content_list``), and nothing says why an answer ended. No event marks the end; the last one has the usage, and
-then the body ends. Where events leave their ``usage`` empty, an end of the body before one that fills it is no end of
-the answer.
+The events look like chunks of chat completions, but the deltas have a type and state their fields twice (beside the
+type, and in ``content_list``), and there is no finish reason. No event is an end mark; the last event has the usage,
+and then the body ends. If events have an empty ``usage``, an end of the body before an event that fills it is a cut.
 
-No event closes a call. It comes out as soon as its arguments are a whole object, after which nothing can follow; one
-without arguments once the usage has come.
+No event closes a call. A call is complete as soon as its arguments are a complete object; a call without arguments is
+complete once the usage has come.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _KNOWN = frozenset(
 
 
 def _news(choice: dict[str, Any]) -> Kind | None:
-    """What the fields of a delta make of its event that nobody has heard of, beside it or in its list."""
+    """The kind of an event with text in unknown fields of its delta or of the delta's list."""
     delta = choice.get("delta")
     delta = delta if isinstance(delta, dict) else {}
     listed = delta.get("content_list")
@@ -65,7 +64,7 @@ class Snowflake(Dialect):
         self._identity: str | None = None
         self._count = 0
         self._said = Said()
-        self._owed = False  # an event left its usage empty, which the last one fills
+        self._owed = False  # an event had an empty usage, which the last event fills
 
     def read(self, event: Event) -> None:
         value = self.parse(event)
@@ -114,7 +113,7 @@ class Snowflake(Dialect):
         if delta.get("type") == "tool_use" or delta.get("tool_use_id"):
             event.tools = self._read_call(parts[0] if len(parts) == 1 else delta)
         reason = choice.get("finish_reason")
-        # The last event fills the usage that others left empty, or has nothing but usage.
+        # The last event fills a usage that was empty before, or has only usage.
         alone = event.usage is not None and not event.text and not event.tools and not event.reasoning
         if text_of(reason) or alone or (self._owed and event.usage is not None):
             event.finish = self.finished = True
@@ -142,7 +141,7 @@ class Snowflake(Dialect):
             self._calls.add(self._current)
         key = self._current
         if key not in self._calls:
-            # Behind a call that is whole there can be nothing but white space.
+            # Only white space can follow a complete call.
             return (ToolDelta(key, arguments=fragment),) if fragment.strip() else ()
         piece = ToolDelta(key, identity, named(self._calls, key, name), fragment)
         self._calls.add(key, fragment)

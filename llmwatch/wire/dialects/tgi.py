@@ -1,11 +1,11 @@
-"""``tgi``: the interface of Text Generation Inference (``/``, ``/generate_stream``) and of Hugging Face's endpoints.
+"""``tgi``: Text Generation Inference (``/``, ``/generate_stream``) and Hugging Face's endpoints.
 
-Source: TGI's API reference, text-generation 0.7.0 and huggingface_hub 0.36.2 and 2.4.0, which read what is read here.
-(``/v1/chat/completions`` speaks chat completions.)
+Source: TGI's API reference, and the clients text-generation 0.7.0 and huggingface_hub 0.36.2 and 2.4.0.
+(``/v1/chat/completions`` is ``openai-chat``.)
 
-An event is a token. A *special* token, such as the one that ends a sequence, is no text. The last event has the whole
-in ``generated_text``, which marks the end and adds only what was missing; its ``details``, if they were asked for, say
-why.
+An event is a token. A *special* token, such as the end of a sequence, is not text. ``generated_text`` in the last event
+restates the whole text, adds only the missing part, and is the end mark. ``details``, if requested, has the finish
+reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KNOWN = frozenset(("token", "text", "generated_text", "details", "top_tokens"))
 
 
 def _news(value: dict[str, Any]) -> Kind | None:
-    """What a field that nobody has heard of makes of an event, in its token or beside it."""
+    """The kind of an event with text in an unknown field, of its token or beside it."""
     token = value.get("token")
     return kind_of_news(token if isinstance(token, dict) else {}, _KNOWN) or kind_of_news(value, _KNOWN)
 
