@@ -23,8 +23,8 @@ class Member:
             raise self.error
 
 
-def test_every_member_is_told_once() -> None:
-    """Whoever follows is told of each fork, however often it asked to be; one that fails keeps nobody else from it."""
+def test_every_member_is_called_once_per_fork() -> None:
+    """A member is called once however often it registered; one that raises does not stop the others."""
     members = [Member(), Member(RuntimeError("broken")), Member()]
     for member in [*members, members[0]]:
         at_fork.follow(member)
@@ -34,8 +34,8 @@ def test_every_member_is_told_once() -> None:
     assert [member.told for member in members] == [2, 2, 2]
 
 
-def test_following_keeps_nobody_alive() -> None:
-    """A member that is gone is forgotten."""
+def test_registering_keeps_no_member_alive() -> None:
+    """A member that is gone is dropped."""
     before = len(at_fork._members)
     member = Member()
     at_fork.follow(member)
@@ -45,8 +45,8 @@ def test_following_keeps_nobody_alive() -> None:
     assert len(at_fork._members) <= before
 
 
-def test_a_member_may_invite_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Following while others are told disturbs nobody; and with no members nothing happens."""
+def test_a_member_may_register_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registering during the calls changes nothing; with no members nothing happens."""
     monkeypatch.setattr(at_fork, "_members", type(at_fork._members)())
     at_fork._after_fork_in_child()
     guest = Member()
@@ -92,7 +92,7 @@ def test_locks_are_new_before_anything_else_runs(monkeypatch: pytest.MonkeyPatch
     assert seen == [("member", "new"), ("broken", "new"), ("function", "new")]
 
 
-def test_one_module_registers() -> None:
+def test_only_at_fork_registers_with_the_interpreter() -> None:
     """What happens in a forked child is said in one place: no other module of the package registers by itself."""
     root = pathlib.Path(at_fork.__file__).parent
     assert [path.name for path in root.rglob("*.py") if "register_at_fork(" in path.read_text()] == ["at_fork.py"]

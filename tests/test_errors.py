@@ -120,7 +120,7 @@ def test_the_tree_is_the_one_that_the_docstring_draws() -> None:
 
 
 @each("cls", TREE)
-def test_what_each_class_is(cls: type[LLMWatchError]) -> None:
+def test_each_class_is_caught_as_its_documented_bases(cls: type[LLMWatchError]) -> None:
     """An error is caught as the root, as the builtins that the tree names, and as nothing else."""
     bases, _ = TREE[cls]
     assert issubclass(cls, LLMWatchError)
@@ -129,7 +129,7 @@ def test_what_each_class_is(cls: type[LLMWatchError]) -> None:
 
 
 @each("cls", TREE)
-def test_whether_a_resend_could_work(cls: type[LLMWatchError]) -> None:
+def test_each_class_is_retryable_or_not(cls: type[LLMWatchError]) -> None:
     """Each class knows by itself whether a resend could work."""
     assert fresh(cls).retryable is TREE[cls][1]
 
@@ -173,14 +173,14 @@ def test_every_limit_but_the_deadline_is_retryable(limit: str, retryable: bool) 
         ("unreachable", True),
     ],
 )
-def test_which_failures_to_connect_are_retryable(cause: str, retryable: bool) -> None:
+def test_unknown_hosts_and_certificates_are_not_retryable(cause: str, retryable: bool) -> None:
     """An unknown host and a certificate stay as they are; the caller of the constructor has the last word."""
     assert ConnectFailed("failed", cause=cause).retryable is retryable
     assert ConnectFailed("failed", cause=cause, retryable=not retryable).retryable is not retryable
 
 
 @pytest.mark.parametrize("retryable", [True, False])
-def test_who_raises_it_may_know_better(retryable: bool) -> None:
+def test_the_constructor_may_set_retryable(retryable: bool) -> None:
     """Where a class allows it, ``retryable`` is what the constructor was given."""
     assert ProviderError("said no", retryable=retryable).retryable is retryable
     assert RefreshFailed("failed", retryable=retryable).retryable is retryable

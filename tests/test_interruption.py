@@ -71,8 +71,8 @@ def is_signalled(*_: object) -> None:
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_handler_is_known_by_its_call(handle: Callable[[Any], None], name: str) -> None:
-    """Whatever kind of callable it is, and whether it raises itself or has another raise."""
+def test_an_exception_of_a_signal_handler_is_recognised(handle: Callable[[Any], None], name: str) -> None:
+    """Whatever kind of callable the handler is, and whether it raises itself or a function that it calls."""
     handle(HANDLERS[name])
     with pytest.raises(Alarm) as caught:
         is_signalled()
@@ -90,7 +90,7 @@ def with_its_callers_frame() -> None:
 
 
 @pytest.mark.parametrize("code", [own, with_its_callers_frame, functools.partial(raising, 14, sys._getframe(0))])
-def test_other_code_is_no_handler(code: Callable[[], None]) -> None:
+def test_an_exception_of_other_code_is_not_a_handlers(code: Callable[[], None]) -> None:
     """The same exception out of the interrupted code is its own, frames or not."""
     with pytest.raises(Alarm) as caught:
         code()
@@ -98,7 +98,7 @@ def test_other_code_is_no_handler(code: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit()], ids=repr)
-def test_what_is_no_exception_is_one(error: BaseException) -> None:
+def test_a_base_exception_counts_as_an_interruption(error: BaseException) -> None:
     """Wherever it comes from."""
     assert is_interruption(error)
 
@@ -128,7 +128,7 @@ def a_log() -> None:
 
 
 @pytest.mark.parametrize("place", [a_sink, a_notice, a_log])
-def test_an_alarm_in_the_users_code_comes_out(handle: Callable[[Any], None], place: Callable[[], None]) -> None:
+def test_a_handlers_exception_in_a_callback_comes_out(handle: Callable[[Any], None], place: Callable[[], None]) -> None:
     """Where an exception of the user's own code is logged and goes no further, a handler's goes through."""
     handle(raising)
     with pytest.raises(Alarm):
@@ -136,16 +136,16 @@ def test_an_alarm_in_the_users_code_comes_out(handle: Callable[[Any], None], pla
 
 
 @pytest.mark.parametrize("place", [a_sink, a_notice])
-def test_their_own_exceptions_go_no_further(
+def test_an_exception_of_a_callback_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: Callable[[], None]
 ) -> None:
-    """The same without a signal: logged, and nothing is raised."""
+    """Without a signal, the callback's own exception is logged and not raised."""
     monkeypatch.setattr(os, "kill", lambda *_: own())
     place()
     assert "raised Alarm" in caplog.text
 
 
-def test_what_is_caught_goes_with_its_frame() -> None:
+def test_looking_at_an_exception_does_not_keep_it_alive() -> None:
     """A look at an exception keeps neither the exception nor the variables of the function that has caught it."""
 
     class Witness:

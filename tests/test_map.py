@@ -25,7 +25,7 @@ def test_every_package_is_on_the_map() -> None:
     assert [name for name, question in ENTRIES if not question.endswith("?") and name != "faults"] == []
 
 
-def test_its_order_is_that_of_imports() -> None:
+def test_the_order_of_the_map_is_that_of_imports() -> None:
     """The map lists the packages as the contract on imports does, which is checked before a commit."""
     contract = re.search(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
     assert contract

@@ -63,7 +63,7 @@ def test_there_is_no_circle_of_imports() -> None:
     assert not imports, f"each of these imports another of them: {sorted(imports)}"
 
 
-def test_a_file_name_stands_for_one_subject() -> None:
+def test_no_two_modules_of_different_meaning_share_a_file_name() -> None:
     """No file name stands twice but where the two look at the same thing from two sides."""
     places = defaultdict(set)
     for path in _ROOT.rglob("*.py"):

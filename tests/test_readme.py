@@ -183,12 +183,12 @@ def test_the_programs_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys:
     assert namespace["answer"].text == ANSWER
 
 
-def test_the_stand_ins_stand_in_for_something() -> None:
+def test_every_replaced_text_is_in_the_readme() -> None:
     """What is shortened here is still written in the README."""
     assert [said for said in STAND_INS if said not in README] == []
 
 
-def test_the_commands_are_there() -> None:
+def test_the_readme_has_the_main_commands() -> None:
     """The command that runs the main job, and the one that runs the tests, stand in the README on a line each."""
     fresh = "python3 -m venv .venv && .venv/bin/pip install -q "
     assert f"{fresh}'.[cli]' && .venv/bin/llmwatch demo" in PLAIN_BLOCKS
@@ -205,7 +205,7 @@ def test_the_types_of_its_programs_are_checked() -> None:
     assert '"typeCheckingMode": "strict"' in checks
 
 
-def test_what_is_checked_is_the_command_of_the_readme() -> None:
+def test_the_check_runs_the_readmes_test_command() -> None:
     """The check before a commit runs the tests in the same way."""
     (command,) = [line for line in PLAIN_BLOCKS if line.endswith("pytest")]
     words = command.rpartition(".venv/bin/")[2]

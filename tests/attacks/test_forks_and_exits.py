@@ -34,7 +34,7 @@ def _run(script: str, first: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_transport_in_a_child() -> None:
+def test_a_child_uses_no_connection_of_its_parents_transport() -> None:
     """A child uses no connection of its parent's transport, closes none of them, and its calls are watched; the stream
     that its parent reads goes on, and so does the parent's pool.
     """
@@ -75,7 +75,7 @@ def test_a_transport_in_a_child() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_exit_while_calls_wait() -> None:
+def test_a_program_exits_at_once_while_calls_wait() -> None:
     """A program ends at once, with its own code and without a word, though calls through every entry point wait until
     they may be sent again, and others until a provider's wait is over.
     """

@@ -180,19 +180,19 @@ def _words(row: Row) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("theme", ROWS)
-def test_an_answer_that_ends(theme: str) -> None:
+def test_an_ending_answer_gives_what_the_table_says(theme: str) -> None:
     """What comes of it is what the table says, through every entry point, and no limit has to end it."""
     rows = [row for row in ROWS[theme] if not row.hangs]
     assert came_of(rows, _AT_ONCE) == {row.name: _words(row) for row in rows}
 
 
-def test_an_answer_that_does_not_end() -> None:
+def test_an_endless_answer_is_ended_by_a_limit() -> None:
     """A limit ends it, or what came is an answer without the end that is missing."""
     rows = [row for theme in ROWS.values() for row in theme if row.hangs]
     assert came_of(rows, len(rows)) == {row.name: _words(row) for row in rows}
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_every_row_has_its_own_name() -> None:
     """No row hides another."""
     names = [row.name for theme in ROWS.values() for row in theme]
     assert len(names) == len(set(names))
@@ -200,7 +200,7 @@ def test_every_row_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-def test_a_port_that_is_none(library: Any) -> None:
+def test_an_invalid_port_is_a_mistake_in_the_url(library: Any) -> None:
     """httpx does not look at it before it connects: it is a mistake in the URL, and nothing is sent. A port that only
     refuses is the network's doing.
     """

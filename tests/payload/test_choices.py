@@ -44,7 +44,7 @@ from tests.wire.streams import sse
         ([2], 1),
     ],
 )
-def test_what_a_body_asks_for(body: Any, expected: int) -> None:
+def test_a_body_asks_for_one_choice_unless_it_says_more(body: Any, expected: int) -> None:
     """One, unless the body says more in a way that can be read."""
     assert choices_asked(body) == expected
 
@@ -80,7 +80,7 @@ def test_the_terminal_event_ends_fewer_choices() -> None:
         (None, False),
     ],
 )
-def test_pieces_are_asked_for_among_the_parameters(body: object, asked: bool) -> None:
+def test_only_dashscopes_documented_parameter_asks_for_pieces(body: object, asked: bool) -> None:
     """Only the parameter that DashScope documents asks for pieces."""
     assert pieces_asked(body) is asked
 
@@ -98,6 +98,6 @@ def test_pieces_are_asked_for_among_the_parameters(body: object, asked: bool) ->
         ("hi", False),
     ],
 )
-def test_a_body_without_a_prompt_asks_nothing(body: Any, nothing: bool) -> None:
+def test_a_body_without_a_prompt_only_loads_a_model(body: Any, nothing: bool) -> None:
     """A model is to be loaded; of a body that is not known nothing is said."""
     assert asks_nothing(body) is nothing

@@ -29,7 +29,7 @@ def test_the_package_holds_no_logic() -> None:
     assert {type(node) for node in tree.body} <= {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
-def test_it_is_pure() -> None:
+def test_the_package_imports_nothing_that_waits_or_talks() -> None:
     """Its modules import the errors, each other and what neither waits nor talks to anybody."""
     for path in pathlib.Path(payload.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

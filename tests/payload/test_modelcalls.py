@@ -178,7 +178,7 @@ IS: list[tuple[str, dict[str, Any]]] = [
 
 
 @each(("path", "body"), IS)
-def test_a_post_with_a_prompt_for_a_model_is_one(path: str, body: dict[str, Any]) -> None:
+def test_a_documented_post_with_a_prompt_is_a_model_call(path: str, body: dict[str, Any]) -> None:
     """The providers' documented methods with the bodies that they document, and conversations anywhere."""
     assert is_model_call("POST", HOST + path, body)
     assert is_model_call("post", HOST + path, body)
@@ -371,18 +371,18 @@ IS_NONE: list[tuple[str, Any]] = [
 
 
 @each(("path", "body"), IS_NONE)
-def test_anything_else_is_none(path: str, body: object) -> None:
+def test_any_other_request_is_no_model_call(path: str, body: object) -> None:
     """No JSON object, no prompt where one is documented, no model that it could be for."""
     assert not is_model_call("POST", HOST + path, body)
 
 
-def test_both_tables_are_long() -> None:
+def test_both_tables_have_forty_different_rows() -> None:
     """Forty rows each at least, none of them twice."""
     for table in (IS, IS_NONE):
         assert len({json.dumps(row) for row in table}) == len(table) >= 40
 
 
-def test_a_url_that_cannot_be_read_is_none() -> None:
+def test_an_unreadable_url_is_no_model_call() -> None:
     """What cannot be sent anyway does not raise here."""
     assert not is_model_call("POST", "http://[::1", CHAT)
 
@@ -403,14 +403,14 @@ def test_a_registered_url_decides_both_ways() -> None:
     assert is_model_call("POST", HOST + "/V1/CHAT/completions", CHAT)
 
 
-def test_user_info_and_query_are_no_part_of_what_is_matched() -> None:
+def test_a_registered_pattern_does_not_see_user_info_and_query() -> None:
     """A pattern never sees a password or a key."""
     register_model_url("secret")
     assert not is_model_call("POST", "https://secret:secret@api.example.com/orders?key=secret", None)
 
 
 @pytest.mark.parametrize("pattern", ["", "(", ".*", "x?"])
-def test_a_pattern_that_cannot_be_meant_is_refused(pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(pattern: str) -> None:
     """One that is no expression, or matches everything."""
     with pytest.raises(ConfigError) as caught:
         register_model_url(pattern)
@@ -418,7 +418,7 @@ def test_a_pattern_that_cannot_be_meant_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("make", [str, str.encode])
-def test_a_quick_look_at_a_body_never_says_no_to_a_prompt(make: Any) -> None:
+def test_the_quick_look_never_misses_a_prompt(make: Any) -> None:
     """What is taken for a model call once it is parsed may hold a prompt; what names none of its fields does not."""
     for path, body in IS:
         assert may_hold_prompt(make(json.dumps(body)), HOST + path), path

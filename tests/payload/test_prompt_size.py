@@ -28,7 +28,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
-def test_base64_is_left_out(image: dict[str, object]) -> None:
+def test_base64_payloads_do_not_count(image: dict[str, object]) -> None:
     """Beside a payload in base64, of any provider's shape, only the text of the prompt counts."""
     body = {"messages": [{"content": [{"type": "text", "text": PROSE}, image]}]}
     size = len(json.dumps(body))
@@ -50,7 +50,7 @@ def test_base64_is_left_out(image: dict[str, object]) -> None:
     ],
     ids=["prose", "one letter", "a line", "hex", "Japanese", "slug", "text data URL", "base64 and a word"],
 )
-def test_text_counts(text: str) -> None:
+def test_text_counts_however_odd(text: str) -> None:
     """Text stays text, however odd."""
     assert base64_bytes({"messages": [{"content": text}]}) == 0
 
@@ -73,18 +73,18 @@ def test_short_strings_are_not_looked_at() -> None:
 @pytest.mark.parametrize(
     ("body_bytes", "tokens"), [(0, 0), (3, 0), (4, 1), (1_023, 255), (128_000, 32_000), (520_000, 130_000), (-5, 0)]
 )
-def test_the_count_alone(body_bytes: int, tokens: int) -> None:
+def test_a_size_without_a_body_counts_four_bytes_a_token(body_bytes: int, tokens: int) -> None:
     """Without a body its size alone counts, at four bytes a token."""
     assert prompt_tokens(None, body_bytes) == tokens
 
 
-def test_a_body_without_a_size() -> None:
+def test_an_unknown_size_counts_as_zero() -> None:
     """A size that is not known counts as nothing, and never less."""
     assert prompt_tokens({"data": PAYLOAD, "media_type": "x"}, 0) == 0
     assert prompt_tokens({"data": PAYLOAD, "media_type": "x"}, 2_000) == 0
 
 
-def test_the_effort_is_bounded() -> None:
+def test_the_number_of_values_looked_at_is_bounded() -> None:
     """In an endless body a bounded number of values is looked at, and what is not reached counts as text."""
     endless: list[object] = []
     endless.append(endless)
@@ -103,7 +103,7 @@ def test_a_deep_body_does_not_exhaust_the_stack() -> None:
 
 
 @pytest.mark.parametrize("body", [None, "text", 3, True, b"bytes", object()])
-def test_what_is_no_json(body: object) -> None:
+def test_a_body_of_any_type_raises_nothing(body: object) -> None:
     """Whatever the body is, nothing is raised."""
     assert base64_bytes(body) == 0
 
@@ -122,6 +122,6 @@ def test_what_is_no_json(body: object) -> None:
         (10**9, 1_800),
     ],
 )
-def test_growth(tokens: int, seconds: float) -> None:
+def test_growth_is_three_and_a_half_seconds_per_thousand_tokens(tokens: int, seconds: float) -> None:
     """3.5 s for every full 1,000 tokens, 1,800 s at most."""
     assert growth(tokens) == seconds

@@ -46,7 +46,7 @@ def _registered() -> Iterator[None]:
     ],
     ids=str,
 )
-def test_asks_for_thinking(body: object) -> None:
+def test_every_documented_way_to_ask_for_thinking_is_seen(body: object) -> None:
     """Each provider's documented way to ask for thinking is seen."""
     assert asks_for_thinking(body)
 
@@ -86,7 +86,7 @@ def test_asks_for_thinking(body: object) -> None:
     ],
     ids=str,
 )
-def test_does_not_ask(body: object) -> None:
+def test_thinking_that_is_off_or_absent_is_not_asked_for(body: object) -> None:
     """Thinking that is switched off, not mentioned or only talked about is not asked for, whatever the shape."""
     assert not asks_for_thinking(body)
 
@@ -134,7 +134,7 @@ def test_does_not_ask(body: object) -> None:
         "glm-4.6",
     ],
 )
-def test_known_models(name: str) -> None:
+def test_known_reasoning_models_are_recognised_by_name(name: str) -> None:
     """Models that think before they answer are known by name, with any prefix, suffix and case."""
     assert is_reasoning_model(name)
 
@@ -170,7 +170,7 @@ def test_known_models(name: str) -> None:
         "glm-4-flash",
     ],
 )
-def test_other_models(name: str) -> None:
+def test_other_models_are_not_recognised(name: str) -> None:
     """Models that answer at once, and names that only look similar, do not match."""
     assert not is_reasoning_model(name)
 
@@ -198,7 +198,7 @@ class TestModelOf:
             (None, None, ""),
         ],
     )
-    def test_model_of(self, url: str | None, body: object, name: str) -> None:
+    def test_the_model_comes_from_the_body_then_the_url(self, url: str | None, body: object, name: str) -> None:
         """The body's model goes first, then the path of the URL."""
         assert model_of(url, body) == name
 
@@ -211,14 +211,14 @@ class TestRegister:
         assert is_reasoning_model("acme/Ponder-2")
         assert not is_reasoning_model("acme/Ponder")
 
-    def test_twice_is_once(self) -> None:
+    def test_registering_a_pattern_twice_adds_nothing(self) -> None:
         """Registering a pattern again, in a reloaded module say, adds nothing."""
         register_reasoning_model("ponder")
         register_reasoning_model("ponder")
         assert len(reasoning._registered) == 1
 
     @pytest.mark.parametrize("pattern", ["", "x*", "(", "[a", "a|"])
-    def test_a_pattern_that_cannot_be_meant(self, pattern: str) -> None:
+    def test_an_invalid_pattern_is_a_config_error(self, pattern: str) -> None:
         """A pattern that is no expression, or that matches everything, is a ConfigError."""
         with pytest.raises(ConfigError) as caught:
             register_reasoning_model(pattern)

@@ -66,14 +66,14 @@ GEMINI = "https://g.example.com/v1beta/models/gemini-2.5-pro"
         ("https://y.example.com/foundationModels/v1/completion", {"completionOptions": "stream"}, False),
     ],
 )
-def test_is_streaming(url: str | None, body: object, streaming: bool) -> None:
+def test_body_method_and_default_decide_about_streaming(url: str | None, body: object, streaming: bool) -> None:
     """The body's word, a streaming method in the URL and Ollama's own default decide."""
     assert is_streaming(url, body) is streaming
 
 
 @pytest.mark.parametrize("explicit", [True, False])
 @pytest.mark.parametrize("body", [{"stream": True}, {"stream": False}, None])
-def test_the_caller_decides(explicit: bool, body: object) -> None:
+def test_the_callers_word_decides_about_streaming(explicit: bool, body: object) -> None:
     """What the caller says goes before everything else."""
     assert is_streaming(CHAT, body, explicit) is explicit
     assert is_streaming(f"{GEMINI}:streamGenerateContent", body, explicit) is explicit
@@ -98,7 +98,7 @@ DASHSCOPE = "https://d.example.com/api/v1/services/aigc/text-generation/generati
         (None, {}, False),
     ],
 )
-def test_headers_say_it_too(headers: dict[str, str] | None, body: object, streaming: bool) -> None:
+def test_headers_can_ask_for_a_stream(headers: dict[str, str] | None, body: object, streaming: bool) -> None:
     """DashScope's header, and that nothing but a stream of events is accepted."""
     given = None if headers is None else CaseInsensitiveDict(headers)
     assert is_streaming(DASHSCOPE, body, headers=given) is streaming

@@ -88,7 +88,7 @@ def exposure(
     ],
     ids=lambda case: json.dumps(case)[:60] if not isinstance(case, ToolExposure) else "",
 )
-def test_each_type_of_tool(tool: object, expected: ToolExposure) -> None:
+def test_each_type_of_tool_counts_where_it_is_executed(tool: object, expected: ToolExposure) -> None:
     """Each documented type counts where it is executed; each other one is unknown."""
     assert tool_exposure({"model": "m", "tools": [tool]}) == expected
 
@@ -116,7 +116,7 @@ def test_each_type_of_tool(tool: object, expected: ToolExposure) -> None:
         ({"toolConfig": {"tools": [{"systemTool": {"name": "f"}}]}}, exposure(unknown=1)),
     ],
 )
-def test_where_tools_stand(body: object, expected: ToolExposure) -> None:
+def test_tools_are_found_in_every_dialect(body: object, expected: ToolExposure) -> None:
     """Tools are found wherever the dialects put them."""
     assert tool_exposure(body) == expected
 
@@ -150,18 +150,18 @@ def test_where_tools_stand(body: object, expected: ToolExposure) -> None:
         ({"plugins": [{"id": "teleport"}], "tool_choice": "none"}, exposure(unknown=1)),
     ],
 )
-def test_what_is_switched_off_does_not_count(body: object, expected: ToolExposure) -> None:
+def test_forbidden_tools_are_not_exposed(body: object, expected: ToolExposure) -> None:
     """A request that forbids its tools exposes none; what it does not forbid stays."""
     assert tool_exposure(body) == expected
 
 
 @pytest.mark.parametrize("body", [[], "text", 3, True, [{"tools": []}]])
-def test_a_body_that_is_no_object_is_not_complete(body: object) -> None:
+def test_a_body_that_is_no_object_is_incomplete(body: object) -> None:
     """JSON of another shape shows nothing."""
     assert tool_exposure(body) == exposure(complete=False)
 
 
-def test_a_body_that_cannot_be_read_is_not_complete() -> None:
+def test_an_unreadable_body_is_incomplete() -> None:
     """An upload or an iterator could say anything."""
     assert tool_exposure(None, readable=False) == exposure(complete=False)
     assert tool_exposure({"tools": []}, readable=False) == exposure(complete=False)
@@ -177,7 +177,7 @@ def test_a_body_that_cannot_be_read_is_not_complete() -> None:
         {"cached_content": "cachedContents/1"},
     ],
 )
-def test_what_is_stored_elsewhere_is_not_complete(body: dict[str, object]) -> None:
+def test_a_reference_to_stored_content_is_incomplete(body: dict[str, object]) -> None:
     """A stored prompt, assistant or context may bring tools that the body does not show."""
     assert tool_exposure(body) == exposure(complete=False)
     assert tool_exposure({"prompt": "just text"}) == exposure()
@@ -193,12 +193,12 @@ def test_what_is_stored_elsewhere_is_not_complete(body: dict[str, object]) -> No
         (exposure(complete=False), True),
     ],
 )
-def test_what_blocks(value: ToolExposure, blocks: bool) -> None:
+def test_unknown_tools_and_incomplete_bodies_block_a_resend(value: ToolExposure, blocks: bool) -> None:
     """Other and unknown tools, and what could not be read, block a resend."""
     assert value.blocks is blocks
 
 
-def test_its_json_is_counts_only() -> None:
+def test_the_json_of_an_exposure_has_counts_only() -> None:
     """Every field, and nothing of the request."""
     value = tool_exposure(
         {"tools": [{"type": "function", "function": {"name": "secret_name", "parameters": {"a": "b"}}}]}
@@ -219,7 +219,7 @@ names = st.sampled_from(
 
 @given(st.dictionaries(names, json_values | st.lists(st.dictionaries(names, json_values, max_size=3), max_size=3)))
 @settings(deadline=None)
-def test_it_never_raises(body: dict[str, object]) -> None:
+def test_any_json_gives_an_exposure(body: dict[str, object]) -> None:
     """Any JSON gives an exposure."""
     assert tool_exposure(body).to_dict()
 
@@ -244,7 +244,7 @@ def test_it_never_raises(body: dict[str, object]) -> None:
         ('{"messages": [{"content": "a", "content": "b"}], "tools": []}', True),
     ],
 )
-def test_a_key_that_stands_twice_where_tools_are_told(text: str, complete: bool) -> None:
+def test_a_repeated_key_of_tools_is_incomplete(text: str, complete: bool) -> None:
     """Which of the two the provider goes by is not known; anywhere else it does not matter."""
     body = json.loads(text, object_pairs_hook=json_object)
     assert body == json.loads(text)

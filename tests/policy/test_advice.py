@@ -17,7 +17,7 @@ class TestWithoutEffect:
             " raise first_content as well.",
         )
 
-    def test_between_two_sources(self) -> None:
+    def test_an_obstacle_between_two_sources_names_both(self) -> None:
         """Both sources are named."""
         found = resolve(client=Limits(stale=90), environ={"LLMWATCH_TOTAL_TIMEOUT_SECONDS": "60"})
         assert found.warnings == (
@@ -39,14 +39,14 @@ class TestWithoutEffect:
         assert warning.endswith("raise first_content and total as well.")
 
     @pytest.mark.parametrize("settings", [{"call": Limits(total=60)}, {"call": Limits(first_content=60)}])
-    def test_cutting_a_default_short_is_what_was_asked_for(self, settings: dict[str, Limits]) -> None:
+    def test_an_explicit_limit_below_a_default_gives_no_warning(self, settings: dict[str, Limits]) -> None:
         """A default that never expires because of an explicit value is nothing to warn about."""
         assert resolve(**settings).warnings == ()
 
     @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
     @pytest.mark.parametrize("plain", [False, True])
     @pytest.mark.parametrize("body_bytes", [0, 10**8])
-    def test_defaults_are_in_order(self, profile: str, plain: bool, body_bytes: int) -> None:
+    def test_defaults_give_no_warning(self, profile: str, plain: bool, body_bytes: int) -> None:
         """No profile, however scaled, holds a limit that can never expire, and none is warned about."""
         found = resolve(profile=profile, plain=plain, body_bytes=body_bytes, patience=1)
         assert found.warnings == ()
@@ -59,7 +59,7 @@ class TestWithoutEffect:
         """total starts when sending ends, so a long send under a short total does expire."""
         assert resolve(call=Limits(send=300), client=Limits(total=200)).warnings == ()
 
-    def test_a_limit_that_is_off_is_no_obstacle(self) -> None:
+    def test_a_limit_that_is_off_gives_no_warning(self) -> None:
         """With first_content turned off a long ttfb is fine."""
         assert resolve(call=Limits(ttfb=600, first_content=0)).warnings == ()
 
@@ -73,7 +73,7 @@ class TestSecondAttempt:
         )
 
     @pytest.mark.parametrize(("deadline", "told"), [(129, True), (130, True), (131, False), (1000, False)])
-    def test_the_border(self, deadline: float, told: bool) -> None:
+    def test_the_border_of_a_deadline_is_connect_plus_ttfb(self, deadline: float, told: bool) -> None:
         """The border is connect plus ttfb, inclusive."""
         assert bool(resolve(call=Limits(deadline=deadline)).warnings) is told
 
@@ -91,26 +91,26 @@ class TestSecondAttempt:
         warnings = resolve(call=Limits(**settings), client=Limits(deadline=60)).warnings
         assert any(path in warning for warning in warnings)
 
-    def test_nothing_but_the_deadline(self) -> None:
+    def test_without_limits_on_silence_the_deadline_leaves_no_resend(self) -> None:
         """With every limit on silence off only the deadline ends an attempt, and a resend never comes about."""
         (warning,) = resolve(call=Limits.single(0, deadline=1000)).warnings
         assert "no other limit ends an attempt in which the provider is silent; set ttfb" in warning
 
-    def test_a_large_prompt_counts(self) -> None:
+    def test_the_growth_of_a_large_prompt_counts(self) -> None:
         """The limits of this very prompt count, growth included."""
         assert resolve(call=Limits(deadline=200)).warnings == ()
         assert "ttfb 232 s" in resolve(call=Limits(deadline=200), body_bytes=128_000).warnings[0]
 
-    def test_it_is_about_the_first_attempt(self) -> None:
+    def test_the_advice_is_given_for_the_first_attempt_alone(self) -> None:
         """On a later attempt, which patience has made longer, the sentence would be wrong and is not said."""
         assert resolve(call=Limits(deadline=200), patience=1).warnings == ()
 
-    def test_without_a_deadline(self) -> None:
+    def test_without_a_deadline_there_is_no_warning(self) -> None:
         """Without a deadline there is always room."""
         assert resolve(call=Limits.single(0)).warnings == ()
 
 
-def test_limits_come_before_variables() -> None:
+def test_warnings_about_limits_come_before_those_about_variables() -> None:
     """Both kinds of warnings stand side by side."""
     first, second = resolve(call=Limits(ttfb=600), environ={"LLMWATCH_ZZZ": "1"}).warnings
     assert first.startswith("ttfb 600 s")

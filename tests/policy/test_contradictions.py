@@ -52,7 +52,7 @@ def test_equal_limits_and_disabled_limits_are_fine(inner: str, outer: str) -> No
 
 
 @each(("first", "second"), FREE)
-def test_other_pairs_are_free(first: str, second: str) -> None:
+def test_no_other_pair_contradicts(first: str, second: str) -> None:
     """No other two limits contradict each other, whichever is longer."""
     Limits(**{first: 90, second: 60})
 

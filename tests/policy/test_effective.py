@@ -21,7 +21,7 @@ MOVED = ("ttfb", "first_content")
 
 class TestPrecedence:
     @pytest.mark.parametrize("name", NAMES)
-    def test_each_source_in_turn(self, name: str) -> None:
+    def test_the_first_source_that_speaks_decides(self, name: str) -> None:
         """Argument of the call, argument of the client, environment, profile: the first that speaks decides."""
         call, client, environ = Limits(**{name: 1}), Limits(**{name: 2}), {LIMIT_VARIABLES[name]: "3"}
         chain = [
@@ -34,7 +34,7 @@ class TestPrecedence:
             assert (limit.name, limit.value, limit.source, limit.explicit) == (name, value, source, True)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_off_is_a_word_of_its_own(self, name: str) -> None:
+    def test_a_limit_that_is_off_does_not_fall_through(self, name: str) -> None:
         """A limit that is turned off does not fall through to the next source."""
         found = resolve(call=Limits(**{name: 0}), client=Limits(**{name: 2}))
         assert found.value(name) is None
@@ -64,7 +64,9 @@ class TestPrecedence:
             max_size=3,
         )
     )
-    def test_for_any_sources(self, sources: list[tuple[dict[str, float | None], float | str | None]]) -> None:
+    def test_the_first_specific_value_or_single_knob_decides(
+        self, sources: list[tuple[dict[str, float | None], float | str | None]]
+    ) -> None:
         """For any three sources each limit is the first specific value or single knob in their order."""
         built = [
             Limits(**fields) if single == "absent" else Limits.single(single, **fields)  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ class TestPrecedence:
             assert found.value(name) == expected
 
     @pytest.mark.parametrize("wrong", [30, 30.0, {"ttfb": 30}, (5, 30)])
-    def test_something_else_than_limits(self, wrong: object) -> None:
+    def test_a_number_in_place_of_limits_is_a_type_error(self, wrong: object) -> None:
         """A number where Limits belong is a mistake of the program, and the message says what to write."""
         with pytest.raises(TypeError, match=r"limits must be a Limits, such as"):
             resolve(call=wrong)
@@ -92,13 +94,15 @@ class TestSize:
     @pytest.mark.parametrize(
         ("profile", "ttfb", "first_content"), [("hosted", 232, 412), ("reasoning", 412, 1012), ("local", 1012, 1912)]
     )
-    def test_defaults_grow(self, profile: str, ttfb: float, first_content: float) -> None:
+    def test_default_ttfb_and_first_content_grow_with_the_prompt(
+        self, profile: str, ttfb: float, first_content: float
+    ) -> None:
         """32,000 tokens of prompt add 112 s to the default ttfb and first_content, and the source says so."""
         found = resolve(profile=profile, body_bytes=TOKENS_32K)
         assert (found.value("ttfb"), found.value("first_content")) == (ttfb, first_content)
         assert found.limits["ttfb"].source == f"profile {profile}, scaled for 32,000 prompt tokens"
 
-    def test_nothing_else_grows(self) -> None:
+    def test_no_other_limit_grows(self) -> None:
         """Size moves no other limit."""
         small, large = resolve(), resolve(body_bytes=TOKENS_32K)
         assert {name for name in NAMES if small.limits[name] != large.limits[name]} == set(MOVED)
@@ -111,7 +115,7 @@ class TestSize:
         """Below 1,000 tokens the default stays as documented, source included."""
         assert resolve(body_bytes=3_999) == resolve()
 
-    def test_payloads_are_left_out(self) -> None:
+    def test_base64_payloads_cause_no_growth(self) -> None:
         """Base64 in the body does not count, its text does."""
         body = {"data": "A" * 1_000_000, "media_type": "image/png", "text": "word " * 3_200}
         found = resolve(body=body, body_bytes=1_016_000)
@@ -120,7 +124,7 @@ class TestSize:
 
 
 class TestPatience:
-    def test_each_kill_doubles(self) -> None:
+    def test_each_kill_doubles_the_default_ttfb_and_first_content(self) -> None:
         """Each earlier kill before the first content doubles the default ttfb and first_content."""
         found = [resolve(patience=kills) for kills in range(3)]
         assert [limits.value("ttfb") for limits in found] == [120.0, 240.0, 480.0]
@@ -138,12 +142,12 @@ class TestPatience:
         assert found.limits["ttfb"].source == "profile hosted, scaled for 32,000 prompt tokens, doubled once"
         assert resolve(patience=2, body_bytes=10**10).value("ttfb") == (120 + 1800) * 4
 
-    def test_nothing_else_is_doubled(self) -> None:
+    def test_no_other_limit_is_doubled(self) -> None:
         """Patience moves no other limit."""
         first, second = resolve(), resolve(patience=1)
         assert {name for name in NAMES if first.limits[name] != second.limits[name]} == set(MOVED)
 
-    def test_ten_thousand_kills_stay_finite(self) -> None:
+    def test_doubling_stays_finite(self) -> None:
         """Doubling ends before a float, or the longest wait of an operating system, would overflow."""
         assert resolve(patience=10_000).value("ttfb") == 120.0 * 2**16
 
@@ -159,7 +163,7 @@ class TestExplicitBeatsPolicy:
         ids=["call", "client", "environment"],
     )
     @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
-    def test_neither_profile_nor_size_nor_patience(self, settings: dict[str, object], profile: str) -> None:
+    def test_an_explicit_value_is_used_as_given(self, settings: dict[str, object], profile: str) -> None:
         """An explicit value is used as given on every attempt, whatever the profile, the size and the history."""
         found = resolve(**settings, profile=profile, body_bytes=10**7, patience=3)  # type: ignore[arg-type]
         assert (found.value("ttfb"), found.value("first_content")) == (5.0, 6.0)
@@ -177,24 +181,24 @@ class TestExplicitBeatsPolicy:
 
 class TestPlain:
     @pytest.mark.parametrize(("profile", "ttfb"), [("hosted", 600), ("reasoning", 1800), ("local", 1800)])
-    def test_has_its_own_ttfb(self, profile: str, ttfb: float) -> None:
+    def test_a_plain_call_has_its_own_default_ttfb(self, profile: str, ttfb: float) -> None:
         """A plain call is silent until it is finished, so its default ttfb is longer."""
         limit = resolve(plain=True, profile=profile).limits["ttfb"]
         assert (limit.value, limit.source) == (ttfb, f"profile {profile}, plain call")
 
-    def test_its_ttfb_grows_and_doubles(self) -> None:
+    def test_the_ttfb_of_a_plain_call_grows_and_doubles(self) -> None:
         """Size and patience move the default of a plain call as well."""
         assert resolve(plain=True, body_bytes=TOKENS_32K, patience=1).value("ttfb") == (600 + 112) * 2
 
     @pytest.mark.parametrize("name", ["first_event", "first_content", "progress"])
     @pytest.mark.parametrize("source", ["call", "client", "environ"])
-    def test_content_limits_are_off_whatever_the_source(self, name: str, source: str) -> None:
+    def test_content_limits_are_off_in_a_plain_call(self, name: str, source: str) -> None:
         """Content limits have no meaning in a plain call and are off even where they are set."""
         setting: object = {LIMIT_VARIABLES[name]: "5"} if source == "environ" else Limits(**{name: 5})
         limit = resolve(plain=True, **{source: setting}).limits[name]  # type: ignore[arg-type]
         assert (limit.value, limit.source, limit.explicit) == (None, "off in a plain call", False)
 
-    def test_other_limits_are_as_given(self) -> None:
+    def test_other_limits_hold_in_a_plain_call(self) -> None:
         """An explicit ttfb and the single knob hold in a plain call too."""
         assert resolve(plain=True, call=Limits(ttfb=5)).value("ttfb") == 5.0
         found = resolve(plain=True, call=Limits.single(70))
@@ -203,13 +207,13 @@ class TestPlain:
 
 
 class TestResult:
-    def test_holds_all_limits_in_order(self) -> None:
+    def test_effective_limits_hold_all_limits_in_order(self) -> None:
         """The mapping holds every limit, in the order in which a call meets them."""
         found = resolve()
         assert tuple(found.limits) == tuple(found.seconds) == NAMES
         assert found.seconds["ttfb"] == found.value("ttfb") == 120.0
 
-    def test_an_unknown_name(self) -> None:
+    def test_an_unknown_limit_is_a_key_error(self) -> None:
         """A name that is no limit is a KeyError."""
         with pytest.raises(KeyError):
             resolve().value("idle")
@@ -225,16 +229,16 @@ class TestResult:
         assert data["limits"]["stale"]["value"] is None
         assert len(data["warnings"]) == 1
 
-    def test_survives_pickle(self) -> None:
+    def test_effective_limits_survive_pickle(self) -> None:
         """Pickle gives an equal value."""
         found = resolve(call=Limits.single(900), body_bytes=TOKENS_32K)
         assert pickle.loads(pickle.dumps(found)) == found
 
-    def test_takes_the_real_environment(self) -> None:
+    def test_os_environ_can_be_passed(self) -> None:
         """os.environ itself can be handed in."""
         assert resolve_limits(environ=os.environ).value("connect") is not None
 
-    def test_holds_nothing_of_the_request(self) -> None:
+    def test_effective_limits_hold_nothing_of_the_request(self) -> None:
         """Neither URL nor body nor model shows in the result."""
         found = resolve(
             url="https://key@api.example.com/x?key=sk-secret", body={"model": "o3-secret", "input": "secret"}
@@ -255,7 +259,7 @@ class TestLowered:
         """A limit that is off is longer than any cap."""
         assert resolve(call=Limits(ttfb=0)).lowered({"ttfb": 600}, "cap").value("ttfb") == 600
 
-    def test_no_cap_is_the_same(self) -> None:
+    def test_without_a_cap_nothing_changes(self) -> None:
         """Nothing else moves."""
         limits = resolve(call=Limits(ttfb=50))
         assert limits.lowered({}, "cap") == limits

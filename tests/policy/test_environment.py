@@ -75,7 +75,7 @@ class TestNames:
 
 class TestLimits:
     @pytest.mark.parametrize("name", NAMES)
-    def test_sets_a_limit(self, name: str) -> None:
+    def test_a_variable_sets_its_limit(self, name: str) -> None:
         """A variable sets its limit, is named as the source, and counts as explicit."""
         limit = resolve(environ={LIMIT_VARIABLES[name]: " 45.5 "}).limits[name]
         assert (limit.value, limit.source, limit.explicit) == (45.5, LIMIT_VARIABLES[name], True)
@@ -94,7 +94,7 @@ class TestLimits:
 
     @each("text", NO_SECONDS)
     @each("variable", [LIMIT_VARIABLES["ttfb"], LIMIT_VARIABLES["deadline"], SINGLE_VARIABLE])
-    def test_text_that_is_no_number(self, variable: str, text: str) -> None:
+    def test_invalid_seconds_of_a_variable_are_a_config_error(self, variable: str, text: str) -> None:
         """Text that is no finite number of at least 0 is a ConfigError naming the variable, the text and the rule."""
         with pytest.raises(ConfigError) as caught:
             resolve(environ={variable: text})
@@ -119,7 +119,7 @@ class TestLimits:
         found = resolve(environ={SINGLE_VARIABLE: "0"})
         assert [found.value(name) for name in SINGLE] == [None] * 4
 
-    def test_is_read_at_every_call(self) -> None:
+    def test_the_environment_is_read_at_every_resolution(self) -> None:
         """A change of the environment shows at the next resolution."""
         environ = {LIMIT_VARIABLES["ttfb"]: "30"}
         assert resolve(environ=environ).value("ttfb") == 30.0
@@ -165,14 +165,14 @@ class TestUnknown:
             ("LLMWATCH_RETRIES", "LLMWATCH_MAX_ATTEMPTS"),
         ],
     )
-    def test_a_likely_typo_is_told(self, name: str, meant: str) -> None:
+    def test_a_likely_typo_is_a_warning(self, name: str, meant: str) -> None:
         """A variable that is none of ours but looks like it is a warning that names the nearest one."""
         found = resolve(environ={name: "1"})
         assert found.warnings == (
             f"{name} has no effect: llmwatch knows no variable of that name; did you mean {meant}?",
         )
 
-    def test_the_name_of_a_field_is_its_variable(self) -> None:
+    def test_a_field_name_in_capitals_is_reported_with_its_variable(self) -> None:
         """Each field's name in capitals, where it is no variable, is told with the variable of that field."""
         for field, variable in {**LIMIT_VARIABLES, **RETRY_VARIABLES}.items():
             name = f"LLMWATCH_{field.upper()}"
@@ -180,7 +180,7 @@ class TestUnknown:
                 (warning,) = resolve(environ={name: "1"}).warnings
                 assert warning.endswith(f"did you mean {variable}?")
 
-    def test_without_anything_near(self) -> None:
+    def test_a_name_like_no_variable_is_reported_without_a_guess(self) -> None:
         """A name that is like no other is told without a guess, and its value is never shown."""
         (warning,) = resolve(environ={"LLMWATCH_ZZZ": "secret"}).warnings
         assert warning == "LLMWATCH_ZZZ has no effect: llmwatch knows no variable of that name."
@@ -188,7 +188,7 @@ class TestUnknown:
     @pytest.mark.parametrize(
         "environ", [{"LLMWATCH_TTFB_SECONDS": " "}, {"OTHER_TTFB_SECONDS": "1"}, {"llmwatch_x": "1"}]
     )
-    def test_what_is_not_ours_is_left_alone(self, environ: dict[str, str]) -> None:
+    def test_blank_and_foreign_variables_are_not_reported(self, environ: dict[str, str]) -> None:
         """A blank variable, and one with another prefix, is not mentioned."""
         assert resolve(environ=environ).warnings == ()
 
@@ -216,13 +216,13 @@ class TestKeepalive:
         assert resolve_keepalive(value, {KEEPALIVE_VARIABLE: text}) == expected
 
     @pytest.mark.parametrize("value", [-1, True, "10", float("nan")])
-    def test_an_argument_that_cannot_be_meant(self, value: object) -> None:
+    def test_an_invalid_argument_is_a_config_error(self, value: object) -> None:
         """A wrong argument is a ConfigError naming it."""
         with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
             resolve_keepalive(value, {})  # type: ignore[arg-type]
         assert caught.value.field == "keepalive"
 
-    def test_a_variable_that_cannot_be_meant(self) -> None:
+    def test_an_invalid_variable_is_a_config_error(self) -> None:
         """A wrong variable is a ConfigError naming it, also where the argument would win."""
         with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
             resolve_keepalive(3.0, {KEEPALIVE_VARIABLE: "ten"})
@@ -255,7 +255,7 @@ class TestSizes:
         assert resolve(value, {variable: text}) == (default if expected is None else expected)
 
     @pytest.mark.parametrize("value", [-1, True, "4096", 1.5, 4096.0, float("nan")])
-    def test_an_argument_that_cannot_be_meant(
+    def test_an_invalid_argument_is_a_config_error(
         self, name: str, variable: str, resolve: Any, default: int, value: object
     ) -> None:
         """A wrong argument is a ConfigError naming it."""
@@ -265,7 +265,7 @@ class TestSizes:
         assert f"{name}={value!r}" in str(caught.value)
 
     @pytest.mark.parametrize("text", ["-1", "1.5", "64 MiB", "1e6", "1_000", "many", "nan"])
-    def test_a_variable_that_cannot_be_meant(
+    def test_an_invalid_variable_is_a_config_error(
         self, name: str, variable: str, resolve: Any, default: int, text: str
     ) -> None:
         """A wrong variable is a ConfigError naming it, also where the argument would win."""
@@ -277,15 +277,15 @@ class TestSizes:
 
 class TestOthers:
     @pytest.mark.parametrize(("environ", "path"), [({}, None), ({"LLMWATCH_INCIDENT_LOG": "  "}, None)])
-    def test_no_incident_log(self, environ: dict[str, str], path: str | None) -> None:
+    def test_without_a_path_there_is_no_incident_log(self, environ: dict[str, str], path: str | None) -> None:
         """Without a path there is no incident log."""
         assert incident_log(environ) is path
 
-    def test_incident_log(self) -> None:
+    def test_the_path_of_the_incident_log_is_kept(self) -> None:
         """The path is handed on as it is."""
         assert incident_log({"LLMWATCH_INCIDENT_LOG": "a b.jsonl"}) == "a b.jsonl"
 
-    def test_any_variable_in_seconds(self) -> None:
+    def test_seconds_of_a_variable_are_unset_off_or_a_number(self) -> None:
         """A reader of its own variable tells not set, off and a number apart."""
         assert seconds_from({}, KEEPALIVE_VARIABLE) is UNSET
         assert seconds_from({KEEPALIVE_VARIABLE: "0"}, KEEPALIVE_VARIABLE) is None

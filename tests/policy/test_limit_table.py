@@ -33,7 +33,7 @@ def test_the_machine_has_a_rule_for_each_limit() -> None:
 
 
 @each("row", LIMITS.values())
-def test_a_row_is_whole(row: LimitRow) -> None:
+def test_every_row_of_the_table_is_complete(row: LimitRow) -> None:
     """What can be set says what it means; what bounds it are limits, and those of a call come last."""
     assert bool(row.meaning) is row.setting
     assert set(row.bounded_by.split()) <= set(NAMES) - {row.name}
@@ -73,7 +73,7 @@ def test_no_other_place_spells_limits_out() -> None:
     assert found == set()
 
 
-def test_such_a_place_would_be_found() -> None:
+def test_the_search_finds_a_second_table() -> None:
     """The look finds the lists that are the machine's own."""
     assert any(_is_list_of_limits(words) for _, words in _strings(MACHINE))
     assert any(_is_list_of_limits(words) for _, words in _strings(TABLE))

@@ -40,7 +40,7 @@ class TestConstruction:
 
     @each("name", NAMES)
     @each("value", [math.nan, math.inf, -1, -0.001, True, False, "45", [1]], ids=repr)
-    def test_a_value_that_cannot_be_meant(self, name: str, value: object) -> None:
+    def test_an_invalid_value_is_a_config_error(self, name: str, value: object) -> None:
         """NaN, infinite, negative, boolean and non-numeric values are a ConfigError naming field, value and rule."""
         with pytest.raises(ConfigError) as caught:
             Limits(**{name: value})  # type: ignore[arg-type]
@@ -51,19 +51,19 @@ class TestConstruction:
         off = words.get(name, "turns the limit off")
         assert f"finite number of seconds, 0 or more, and 0 or None {off}" in str(caught.value)
 
-    def test_a_number_beyond_a_float(self) -> None:
+    def test_a_number_beyond_a_float_is_a_config_error(self) -> None:
         """An int too large for a float, and even for being shown, is a ConfigError as well."""
         with pytest.raises(ConfigError, match="ttfb"):
             Limits(ttfb=10**5000)
 
-    def test_takes_keywords_only(self) -> None:
+    def test_limits_take_keywords_only(self) -> None:
         """A bare number is refused, since nobody could say which limit it is."""
         with pytest.raises(TypeError):
             Limits(45)  # type: ignore[misc]
 
 
 class TestSingle:
-    def test_stands_for_four_limits(self) -> None:
+    def test_the_single_knob_stands_for_four_limits(self) -> None:
         """The single knob speaks for ttfb, first_content, stale and progress and for nothing else."""
         limits = Limits.single(900)
         assert SINGLE == ("ttfb", "first_content", "stale", "progress")
@@ -71,30 +71,30 @@ class TestSingle:
             name: 900.0 if name in SINGLE else UNSET for name in NAMES
         }
 
-    def test_a_specific_field_beats_it(self) -> None:
+    def test_a_specific_field_beats_the_single_knob(self) -> None:
         """Inside one source a specific field wins over the single knob, upwards, downwards and off."""
         limits = Limits.single(900, ttfb=30, stale=1200, progress=None)
         assert [limits.get(name) for name in SINGLE] == [30.0, 900.0, 1200.0, None]
 
     @pytest.mark.parametrize("off", [None, 0])
-    def test_zero_turns_all_four_off(self, off: float | None) -> None:
+    def test_a_single_knob_of_zero_turns_four_limits_off(self, off: float | None) -> None:
         """0 and None turn the four limits off."""
         assert [Limits.single(off).get(name) for name in SINGLE] == [None] * 4
 
     @pytest.mark.parametrize("value", [math.nan, -1, True, "900"], ids=repr)
-    def test_a_value_that_cannot_be_meant(self, value: object) -> None:
+    def test_an_invalid_value_is_a_config_error(self, value: object) -> None:
         """The single knob is as strict as the fields, and the error spells it the way it was written."""
         with pytest.raises(ConfigError) as caught:
             Limits.single(value)  # type: ignore[arg-type]
         assert f"Limits.single({value!r}) is not allowed" in str(caught.value)
         assert caught.value.value == repr(value)
 
-    def test_an_unknown_field(self) -> None:
+    def test_an_unknown_field_is_a_type_error(self) -> None:
         """A field that does not exist is a mistake of the program."""
         with pytest.raises(TypeError):
             Limits.single(900, tfb=30)
 
-    def test_its_expansion_contradicts_nothing(self) -> None:
+    def test_the_single_knob_contradicts_no_limit(self) -> None:
         """Only specific values can contradict each other: the single knob may be longer than total."""
         assert Limits.single(900, total=60).get("ttfb") == 900.0
 
@@ -110,20 +110,20 @@ class TestValue:
             (Limits.single(0, ttfb=30), "Limits.single(None, ttfb=30.0)"),
         ],
     )
-    def test_shows_what_was_given(self, limits: Limits, text: str) -> None:
+    def test_the_repr_shows_what_was_given(self, limits: Limits, text: str) -> None:
         """The repr names what was given, and evaluates to an equal value."""
         assert repr(limits) == text
         assert eval(text) == limits
 
     @pytest.mark.parametrize("limits", [Limits(), Limits(ttfb=45, stale=0), Limits.single(900, ttfb=30)], ids=repr)
-    def test_survives_pickle_and_copy(self, limits: Limits) -> None:
+    def test_limits_survive_pickle_and_copy(self, limits: Limits) -> None:
         """Pickle, copy and replace give an equal value with an equal hash."""
         for other in (pickle.loads(pickle.dumps(limits)), copy.deepcopy(limits), dataclasses.replace(limits)):
             assert other == limits
             assert hash(other) == hash(limits)
             assert repr(other) == repr(limits)
 
-    def test_is_frozen(self) -> None:
+    def test_limits_are_frozen(self) -> None:
         """A field cannot be changed afterwards."""
         with pytest.raises(dataclasses.FrozenInstanceError):
             Limits().ttfb = 3.0  # type: ignore[misc]

@@ -40,7 +40,7 @@ from tests.rows import each
     ],
 )
 @each("form", ["http://{}/v1", "https://{}:8443/v1/chat?x=1", "http://user:pw@{}"])
-def test_local(host: str, form: str) -> None:
+def test_private_addresses_and_local_names_are_local(host: str, form: str) -> None:
     """Loopback, private, link-local and shared addresses and names that only a local resolver knows are local."""
     assert is_local(form.format(host))
 
@@ -63,12 +63,12 @@ def test_local(host: str, form: str) -> None:
         "127.0.0.1.example.com",
     ],
 )
-def test_not_local(host: str) -> None:
+def test_public_addresses_and_names_are_not_local(host: str) -> None:
     """Public addresses, and names that merely look local, are not."""
     assert not is_local(f"https://{host}/v1")
 
 
 @pytest.mark.parametrize("url", [None, "", "/v1/chat", "http://", "http://[", "http://[zz]/", "not a url", "http://./"])
-def test_no_host(url: str | None) -> None:
+def test_an_unreadable_url_is_not_local(url: str | None) -> None:
     """Without a host, or with a URL that cannot be read, nothing is local and nothing is raised."""
     assert not is_local(url)

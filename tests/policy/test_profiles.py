@@ -34,7 +34,7 @@ FIGURES: dict[str, tuple[float | None, float | None, float | None]] = {
 
 @each("name", NAMES)
 @each(("at", "profile"), list(enumerate(("hosted", "reasoning", "local"))))
-def test_figures(name: str, at: int, profile: str) -> None:
+def test_each_default_is_the_documented_figure(name: str, at: int, profile: str) -> None:
     """Each default is the documented number of seconds, and names its profile as the source."""
     limit = resolve(profile=profile).limits[name]
     assert limit.value == FIGURES[name][at]
@@ -43,7 +43,7 @@ def test_figures(name: str, at: int, profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
-def test_a_relay_waits_longer_after_a_finish_mark(profile: str) -> None:
+def test_a_passthrough_waits_longer_after_a_finish_mark(profile: str) -> None:
     """Where the bytes are handed on as they come ``finish`` is 30 s unless it is set, and nothing else differs."""
     passed_through, plain = (
         resolve(profile=profile, passthrough=True),
@@ -85,7 +85,7 @@ def test_local_is_never_shorter_than_reasoning() -> None:
         ("http://ollama:11434/api/chat", None, "local"),
     ],
 )
-def test_detection(url: str | None, body: object, profile: str) -> None:
+def test_a_local_host_decides_then_thinking_then_hosted(url: str | None, body: object, profile: str) -> None:
     """A local host goes first, then thinking by body or name, else the model is hosted."""
     assert detect_profile(url, body) == profile
     found = resolve(url=url, body=body)
@@ -102,14 +102,14 @@ def test_a_given_profile_goes_first() -> None:
 
 
 @pytest.mark.parametrize("profile", ["", "Hosted", "fast", 3, True])
-def test_an_unknown_profile(profile: object) -> None:
+def test_an_unknown_profile_is_a_config_error(profile: object) -> None:
     """A profile that does not exist is a ConfigError that lists those that do."""
     with pytest.raises(ConfigError, match="it takes one of hosted, reasoning, local") as caught:
         resolve(profile=profile)
     assert caught.value.field == "profile"
 
 
-def test_an_unknown_profile_in_the_environment() -> None:
+def test_an_unknown_profile_of_the_environment_names_its_variable() -> None:
     """The same in the environment names the variable, even where an argument would win."""
     for given in (None, "hosted"):
         with pytest.raises(ConfigError, match=r"LLMWATCH_PROFILE='fast' .* hosted, reasoning, local") as caught:

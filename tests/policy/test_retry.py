@@ -22,7 +22,7 @@ def changed(attempt: object) -> object:
 
 
 class TestConstruction:
-    def test_fields(self) -> None:
+    def test_the_list_of_fields_is_that_of_both_classes(self) -> None:
         """The list of fields is that of both classes."""
         for kind in (Retry, EffectiveRetry):
             assert tuple(field.name for field in dataclasses.fields(kind)) == RETRY_FIELDS
@@ -59,7 +59,7 @@ class TestConstruction:
             ("on_retry", changed, changed),
         ],
     )
-    def test_what_is_kept(self, name: str, value: object, kept: object) -> None:
+    def test_zero_and_none_turn_a_bound_off(self, name: str, value: object, kept: object) -> None:
         """0 and None turn a bound off, numbers of seconds become floats."""
         found = getattr(Retry(**{name: value}), name)  # type: ignore[arg-type]
         assert found == kept
@@ -79,20 +79,20 @@ class TestConstruction:
             *(("on_retry", value) for value in ("changed", 3, False)),
         ],
     )
-    def test_a_value_that_cannot_be_meant(self, name: str, value: object) -> None:
+    def test_an_invalid_value_is_a_config_error(self, name: str, value: object) -> None:
         """A value of the wrong kind is a ConfigError naming the field, its value and what is allowed."""
         with pytest.raises(ConfigError) as caught:
             Retry(**{name: value})  # type: ignore[arg-type]
         assert caught.value.field == name
         assert f"Retry({name}={value!r}) is not allowed: it takes" in str(caught.value)
 
-    def test_backoff_above_its_cap(self) -> None:
+    def test_a_backoff_above_its_cap_is_a_config_error(self) -> None:
         """A back-off above its cap in one source is a ConfigError that names both; without a cap there is none."""
         with pytest.raises(ConfigError, match=r"backoff=10 and max_backoff=8 contradict"):
             Retry(backoff=10, max_backoff=8)
         assert Retry(backoff=10, max_backoff=0).max_backoff is None
 
-    def test_survives_pickle(self) -> None:
+    def test_retry_survives_pickle(self) -> None:
         """Pickle gives an equal value with an equal hash."""
         retry = Retry(max_attempts=5, budget=0, on_retry=changed)
         again = pickle.loads(pickle.dumps(retry))
@@ -101,7 +101,7 @@ class TestConstruction:
 
 
 class TestResolution:
-    def test_defaults(self) -> None:
+    def test_the_documented_defaults_apply(self) -> None:
         """Without any source the documented defaults apply."""
         assert resolve_retry(environ={}) == EffectiveRetry(
             max_attempts=3,
@@ -152,7 +152,7 @@ class TestResolution:
             *(("resend_with_tools", text, False) for text in ("0", "False", "no", "OFF")),
         ],
     )
-    def test_environment(self, name: str, text: str, value: object) -> None:
+    def test_each_variable_is_read_as_its_field(self, name: str, text: str, value: object) -> None:
         """Each variable is read as its field is, and 0 turns it off."""
         found = getattr(resolve_retry(environ={RETRY_VARIABLES[name]: text}), name)
         assert found == value
@@ -168,7 +168,7 @@ class TestResolution:
             *(("slow_but_alive", text) for text in ("2", "maybe", "y")),
         ],
     )
-    def test_environment_that_cannot_be_meant(self, name: str, text: str) -> None:
+    def test_an_invalid_variable_is_a_config_error(self, name: str, text: str) -> None:
         """An invalid variable is a ConfigError naming it, its text and what is allowed."""
         with pytest.raises(ConfigError, match="it takes") as caught:
             resolve_retry(environ={RETRY_VARIABLES[name]: text})
@@ -181,7 +181,7 @@ class TestResolution:
         """An empty or blank variable counts as not set."""
         assert resolve_retry(environ={RETRY_VARIABLES[name]: " \t"}) == EffectiveRetry()
 
-    def test_environment_backoff_above_its_cap(self) -> None:
+    def test_contradicting_variables_of_the_backoff_are_named(self) -> None:
         """Two variables that contradict each other are named; from two sources the values stand side by side."""
         environ = {"LLMWATCH_BACKOFF_SECONDS": "10", "LLMWATCH_MAX_BACKOFF_SECONDS": "8"}
         with pytest.raises(ConfigError, match=r"LLMWATCH_BACKOFF_SECONDS=10 and LLMWATCH_MAX_BACKOFF_SECONDS=8"):
@@ -189,13 +189,13 @@ class TestResolution:
         found = resolve_retry(call=Retry(backoff=10), environ={"LLMWATCH_MAX_BACKOFF_SECONDS": "8"})
         assert (found.backoff, found.max_backoff) == (10, 8)
 
-    def test_a_long_backoff_is_not_capped_by_nobody(self) -> None:
+    def test_a_long_backoff_is_not_capped_by_the_default_cap(self) -> None:
         """A cap that is a default stands for waits that it was made for."""
         assert resolve_retry(call=Retry(backoff=60), environ={}).max_backoff == math.inf
         assert resolve_retry(environ={"LLMWATCH_BACKOFF_SECONDS": "60"}).max_backoff == math.inf
         assert resolve_retry(call=Retry(backoff=8), environ={}).max_backoff == 8
 
-    def test_something_else_than_a_retry(self) -> None:
+    def test_a_number_in_place_of_retry_is_a_type_error(self) -> None:
         """A number where a Retry belongs is a mistake of the program."""
         with pytest.raises(TypeError, match="retry must be a Retry"):
             resolve_retry(call=3, environ={})  # type: ignore[arg-type]

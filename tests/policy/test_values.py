@@ -17,12 +17,12 @@ from tests.rows import each
 
 
 class TestUnset:
-    def test_is_falsy_and_shows_its_name(self) -> None:
+    def test_unset_is_falsy_and_shows_its_name(self) -> None:
         """UNSET can be told from a value by its truth, and reads as UNSET."""
         assert not UNSET
         assert repr(UNSET) == "UNSET"
 
-    def test_stays_one_object(self) -> None:
+    def test_unset_stays_one_object(self) -> None:
         """Pickle and copy give the same object back, so `is UNSET` keeps working."""
         assert pickle.loads(pickle.dumps(UNSET)) is UNSET
         assert copy.deepcopy(UNSET) is UNSET
@@ -35,7 +35,7 @@ class TestSeconds:
         assert seconds(value) == value
 
     @pytest.mark.parametrize("value", [None, 0, 0.0, -0.0])
-    def test_nothing_and_zero_are_off(self, value: float | None) -> None:
+    def test_none_and_zero_are_off(self, value: float | None) -> None:
         """None and every kind of zero mean off."""
         assert seconds(value) is None
 
@@ -68,19 +68,19 @@ class TestSeconds:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_everything_else_is_refused(self, value: object) -> None:
+    def test_other_values_are_no_seconds(self, value: object) -> None:
         """NaN, infinities, negative numbers, booleans, text and other objects are no seconds."""
         with pytest.raises(ValueError):  # noqa: PT011 - bare by design: the caller knows the setting's name
             seconds(value)
 
 
 class TestWholeAndFlag:
-    def test_counts_pass(self) -> None:
+    def test_whole_numbers_from_zero_are_counts(self) -> None:
         """Whole numbers from 0 on are counts."""
         assert [whole(0), whole(7)] == [0, 7]
 
     @pytest.mark.parametrize("value", [-1, 3.0, True, "3", None])
-    def test_no_counts(self, value: object) -> None:
+    def test_other_values_are_no_counts(self, value: object) -> None:
         """Negative numbers, floats, booleans, text and None are no counts."""
         with pytest.raises(ValueError):  # noqa: PT011
             whole(value)
@@ -94,7 +94,7 @@ class TestWholeAndFlag:
 
 
 class TestRefused:
-    def test_names_field_value_and_what_is_allowed(self) -> None:
+    def test_the_error_names_field_value_and_what_is_allowed(self) -> None:
         """The error tells the field, its value and what would be right, and carries the first two."""
         error = refused("ttfb", -1, "Limits(ttfb={})", "it takes more")
         assert str(error) == "Limits(ttfb=-1) is not allowed: it takes more."
@@ -125,6 +125,6 @@ class TestRefused:
     ("value", "text"),
     [(600.0, "600 s"), (0.25, "0.25 s"), (1800.0, "1,800 s"), (1e6, "1,000,000 s"), (1e-5, "1e-05 s")],
 )
-def test_shown(value: float, text: str) -> None:
+def test_seconds_read_as_a_person_would_write_them(value: float, text: str) -> None:
     """Seconds read as a person would write them."""
     assert shown(value) == text

@@ -19,13 +19,13 @@ from tests.rows import each
 
 @given(attempts)
 @settings(deadline=None)
-def test_round_trips(record: AttemptRecord) -> None:
+def test_an_attempt_round_trips_through_json_and_pickle(record: AttemptRecord) -> None:
     """An attempt comes back equal from strict JSON and from pickle."""
     assert AttemptRecord.from_json(record.to_json()) == record
     assert pickle.loads(pickle.dumps(record)) == record
 
 
-def test_every_field_is_in_the_json() -> None:
+def test_every_field_of_an_attempt_is_in_the_json() -> None:
     """No field is forgotten on the way out, timings included."""
     plain = attempt().to_dict()
     assert list(plain) == [field.name for field in dataclasses.fields(AttemptRecord)]
@@ -34,14 +34,14 @@ def test_every_field_is_in_the_json() -> None:
 
 
 @pytest.mark.parametrize("record", [AttemptRecord, Timings])
-def test_every_field_is_documented(record: type) -> None:
+def test_every_field_of_an_attempt_is_documented(record: type) -> None:
     """Each field stands in its class's docstring by name."""
     for field in dataclasses.fields(record):
         assert f"``{field.name}``" in (record.__doc__ or ""), field.name
 
 
-def test_it_is_frozen_slotted_and_hashable() -> None:
-    """Nobody can change a record that others hold too, its mappings included."""
+def test_an_attempt_is_frozen_slotted_and_hashable() -> None:
+    """A record that others hold too cannot be changed, its mappings included."""
     record = attempt(events={"text": 1})
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.number = 2  # type: ignore[misc]
@@ -50,8 +50,8 @@ def test_it_is_frozen_slotted_and_hashable() -> None:
     assert hash(record) == hash(attempt(events={"text": 1}))
 
 
-def test_nothing_secret_gets_in() -> None:
-    """Whoever builds the record: its URL is stripped and its texts are scrubbed."""
+def test_a_record_strips_its_url_and_scrubs_its_texts() -> None:
+    """The constructor does it, whichever code builds the record."""
     key = "sk-ant-" + "a1B2c3D4" * 6
     record = attempt(
         url=f"https://bob:{key}@api.example.com/v1?key={key}#{key}",
@@ -76,7 +76,7 @@ def test_nothing_secret_gets_in() -> None:
         ("unknown", True),
     ],
 )
-def test_what_counts_as_failed(cause: str | None, failed: bool) -> None:
+def test_an_attempt_with_a_cause_other_than_cancelled_has_failed(cause: str | None, failed: bool) -> None:
     """Being cancelled is no failure, anything else with a cause is one."""
     assert attempt(cause=cause).failed is failed
 
@@ -135,13 +135,13 @@ def test_a_record_of_schema_2_is_translated() -> None:
     assert AttemptRecord.from_dict({**plain, "schema": 2}) == attempt(phase="waiting", tool_exposure={"caller": 2})
 
 
-def test_a_record_of_today_is_not_translated() -> None:
+def test_a_record_of_the_newest_schema_is_not_translated() -> None:
     """A phase that the newest schema does not know stays as it was written."""
     assert AttemptRecord.from_dict({**attempt().to_dict(), "phase": "sent"}).phase == "sent"
 
 
-def test_fields_of_the_future_are_passed_over() -> None:
-    """A field that is not known does no harm, and optional ones may be missing."""
+def test_unknown_fields_are_ignored() -> None:
+    """Optional fields may be missing, too."""
     plain = attempt().to_dict()
     assert AttemptRecord.from_dict({**plain, "colour": "red"}) == attempt()
     del plain["comments"], plain["kill_lag"], plain["evidence"]

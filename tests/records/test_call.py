@@ -19,7 +19,7 @@ from tests.rows import each
 
 @given(calls)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_round_trips(record: CallRecord) -> None:
+def test_a_call_round_trips_through_json_pickle_and_copy(record: CallRecord) -> None:
     """A call comes back equal from strict JSON, from pickle and from a deep copy."""
     assert CallRecord.from_json(record.to_json()) == record
     assert CallRecord.from_dict(json.loads(record.to_json())) == CallRecord.from_dict(record.to_dict()) == record
@@ -35,8 +35,8 @@ def test_every_field_is_in_the_json_and_documented() -> None:
         assert f"``{name}``" in (CallRecord.__doc__ or ""), name
 
 
-def test_it_is_frozen_slotted_and_hashable() -> None:
-    """Nobody can change a record that others hold too, and lists that were passed in are tuples."""
+def test_a_call_is_frozen_slotted_and_hashable() -> None:
+    """A record that others hold too cannot be changed, and lists that were passed in are tuples."""
     record = call(attempts=[attempt()], decisions=[])
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.outcome = "done"  # type: ignore[misc]
@@ -58,12 +58,12 @@ def test_it_is_frozen_slotted_and_hashable() -> None:
         ({"outcome": "cancelled", "attempts": ()}, False),
     ],
 )
-def test_what_is_an_incident(changed: dict[str, Any], incident: bool) -> None:
-    """Every call with a failed attempt is one, recovered or not, and a failed call without attempts too."""
+def test_a_call_with_a_failed_attempt_is_an_incident(changed: dict[str, Any], incident: bool) -> None:
+    """Recovered or not; a failed call without attempts is one too."""
     assert call(**changed).incident is incident
 
 
-def test_a_cut_in_the_evidence_is_told() -> None:
+def test_cut_evidence_makes_the_diagnostics_incomplete() -> None:
     """Diagnostics are not complete once evidence of any attempt had to be left out."""
     assert call().diagnostics_complete
     assert not call(diagnostics_complete=False).diagnostics_complete
@@ -99,7 +99,7 @@ def test_a_call_of_an_older_schema_is_translated(schema: int) -> None:
     assert found.schema == CALL_SCHEMA
 
 
-def test_its_text_is_one_line_of_ascii() -> None:
+def test_the_text_of_a_record_is_one_line_of_ascii() -> None:
     """A log holds a record a line, whatever stands in it, and bytes are read as text is."""
     record = call(entry_point="Tür\n\u2028\ud800")
     text = record.to_json()
@@ -110,7 +110,7 @@ def test_its_text_is_one_line_of_ascii() -> None:
 
 
 @each("record", [call(), attempt(), attempt().timings, call().decisions[0]])
-def test_each_has_a_text_and_a_dictionary(record: Any) -> None:
+def test_attempt_and_call_round_trip_through_text_and_dictionary(record: Any) -> None:
     """Each of the two comes back as it was, and is not taken for the other."""
     kind = type(record)
     assert kind.from_json(record.to_json()) == kind.from_dict(record.to_dict()) == record
@@ -128,7 +128,7 @@ def test_text_that_is_no_record_is_a_value_error(text: str | bytes) -> None:
 
 
 @pytest.mark.parametrize("source", [None, [], "line", 3, {}])
-def test_what_is_no_record_is_a_value_error(source: object) -> None:
+def test_json_of_another_shape_is_a_value_error(source: object) -> None:
     """JSON that is something else altogether is refused too."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         CallRecord.from_dict(source)

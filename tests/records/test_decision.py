@@ -15,13 +15,13 @@ from tests.records.making import decisions
 
 @given(decisions)
 @settings(deadline=None)
-def test_round_trips(record: DecisionRecord) -> None:
+def test_a_decision_round_trips_through_json_and_pickle(record: DecisionRecord) -> None:
     """A decision comes back equal from JSON and from pickle."""
     assert DecisionRecord.from_json(record.to_json()) == record
     assert pickle.loads(pickle.dumps(record)) == record
 
 
-def test_every_field_is_in_the_json() -> None:
+def test_every_field_of_a_decision_is_in_the_json() -> None:
     """No field is forgotten on the way out."""
     record = DecisionRecord(attempt=1, decision=Decision.STOP, reason="deadline", could_work=False, safe=True)
     assert list(record.to_dict()) == [field.name for field in dataclasses.fields(DecisionRecord)]

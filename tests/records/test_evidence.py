@@ -9,7 +9,7 @@ from llmwatch.records.evidence import EVIDENCE_KEYS, MOST_ITEMS, MOST_TEXT, OMIT
 from tests.records.making import texts, values
 
 
-def test_only_what_is_allowed_is_kept() -> None:
+def test_only_allowed_keys_are_kept() -> None:
     """A key that is not on the list goes, whatever it holds, and is counted."""
     assert bounded({"error_errno": 104, "prompt": "a secret", "headers": {}}) == {"error_errno": 104, OMITTED: 2}
 

@@ -29,7 +29,7 @@ def test_the_package_holds_no_logic() -> None:
 _BELOW = ("llmwatch.records", "llmwatch.redaction", "llmwatch.at_fork", "llmwatch.interruption")
 
 
-def test_it_knows_nothing_else_of_llmwatch() -> None:
+def test_records_import_redaction_and_interruption_alone() -> None:
     """Records stand near the bottom: below them are redaction, and the module that tells what a signal handler has
     raised. None of their modules imports another package of llmwatch, or time."""
     for path in pathlib.Path(records.__path__[0]).glob("*.py"):

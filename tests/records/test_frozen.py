@@ -20,7 +20,7 @@ class Colour(str, Enum):
     RED = "red"
 
 
-def test_it_is_a_mapping_like_a_dict() -> None:
+def test_a_frozen_map_reads_compares_and_prints_like_a_dict() -> None:
     """It reads, compares and prints like the dict it was made of, in the same order."""
     frozen = FrozenMap({"b": 1, "a": 2})
     assert frozen == {"b": 1, "a": 2}
@@ -32,7 +32,7 @@ def test_it_is_a_mapping_like_a_dict() -> None:
     assert hash(frozen) == hash(FrozenMap({"a": 2, "b": 1}))
 
 
-def test_it_cannot_be_changed() -> None:
+def test_a_frozen_map_cannot_be_changed() -> None:
     """There is no way to set an item, and the dict it was made of is another one."""
     source = {"a": 1}
     frozen = FrozenMap(source)
@@ -42,7 +42,7 @@ def test_it_cannot_be_changed() -> None:
     assert frozen == {"a": 1}
 
 
-def test_it_can_be_copied_and_pickled() -> None:
+def test_a_frozen_map_can_be_copied_and_pickled() -> None:
     """Copies of every sort are equal to it."""
     frozen = freeze_map({"a": {"b": [1, 2]}})
     for other in (pickle.loads(pickle.dumps(frozen)), copy.copy(frozen), copy.deepcopy(frozen)):
@@ -69,7 +69,7 @@ def test_freezing_goes_all_the_way_down() -> None:
         (frozenset({1}), (1,)),
     ],
 )
-def test_what_json_cannot_hold_is_not_kept(value: object, kept: object) -> None:
+def test_a_value_that_json_cannot_hold_is_not_kept(value: object, kept: object) -> None:
     """Foreign objects leave their class's name only, and numbers that are none become None."""
     assert freeze(value) == kept
 
@@ -83,7 +83,7 @@ def test_a_value_that_contains_itself_ends() -> None:
 
 @given(values)
 @settings(deadline=None)
-def test_json_gives_it_back(value: object) -> None:
+def test_a_frozen_value_round_trips_through_json(value: object) -> None:
     """What is frozen comes back equal from strict JSON."""
     frozen = freeze(value)
     assert freeze(json.loads(json.dumps(thaw(frozen), allow_nan=False))) == frozen

@@ -157,7 +157,7 @@ TROUBLES: dict[str, Trouble] = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
 @pytest.mark.parametrize("why", TROUBLES)
-def test_each_trouble_is_said_once_a_minute(
+def test_each_failure_of_a_log_is_reported_once_a_minute(
     why: str, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However a log is lost: nothing is raised, a line a minute says why and how many incidents that cost since the
@@ -198,7 +198,7 @@ def test_each_trouble_is_said_once_a_minute(
     assert {one.name for one in caplog.records} == {"llmwatch"}
 
 
-def test_a_log_that_comes_and_goes_says_no_more_than_one_that_is_gone(
+def test_an_intermittent_log_is_reported_once_a_minute_too(
     tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A disk that is full every other time costs one line a minute for each of the two, and no incident is left out
@@ -222,7 +222,7 @@ def test_a_log_that_comes_and_goes_says_no_more_than_one_that_is_gone(
     ]
 
 
-def test_a_pipe_that_was_left_with_half_a_line(tmp_path: Path, clock: ManualClock) -> None:
+def test_half_a_line_in_a_pipe_costs_one_incident(tmp_path: Path, clock: ManualClock) -> None:
     """A reader that did not keep up loses one line of a pipe, and not the next one too."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -264,7 +264,7 @@ class TestAFileThatDoesNotAnswer:
         yield gate
         gate.set()
 
-    def test_no_call_waits_for_long(
+    def test_only_the_first_call_waits_for_a_log_that_does_not_answer(
         self, gate: threading.Event, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The first call waits for a while, and the others not at all until the file has answered."""
@@ -297,7 +297,7 @@ class TestAFileThatDoesNotAnswer:
         with pytest.raises(TimeoutError, match="it does not answer"):
             IncidentLog(tmp_path / "log", now=clock.now)
 
-    def test_a_forked_child_tries_for_itself(
+    def test_a_forked_child_writes_its_log_with_a_thread_of_its_own(
         self, gate: threading.Event, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The thread that is stuck is the parent's."""
@@ -308,7 +308,7 @@ class TestAFileThatDoesNotAnswer:
         monkeypatch.setattr(sinks.os, "getpid", lambda: -1)
         assert not log._is_stuck()
 
-    def test_without_threads_it_is_written_in_place(
+    def test_without_a_thread_an_incident_is_written_in_place(
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where no thread can be started (too many, or the interpreter exits), the incident is kept all the same."""
@@ -322,7 +322,9 @@ class TestAFileThatDoesNotAnswer:
         assert read(tmp_path / "log") == [call()]
 
 
-def test_many_threads_say_it_once(tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_threads_report_a_lost_log_once(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of many calls that lose their incidents at once, one says so, and all are counted."""
     (tmp_path / "logs").mkdir()
     log = IncidentLog(tmp_path / "logs" / "log", now=clock.now)
@@ -343,14 +345,16 @@ def test_many_threads_say_it_once(tmp_path: Path, clock: ManualClock, caplog: py
     assert losses()["incidents_lost"] - before == 80
 
 
-def test_it_has_to_be_in_order_once(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_log_that_cannot_be_opened_at_first_is_an_os_error(tmp_path: Path, clock: ManualClock) -> None:
     """A file that cannot be opened when it is made is an OSError, as that of any such sink."""
     with pytest.raises(OSError, match="cannot be opened for appending"):
         IncidentLog(tmp_path / "none" / "log", now=clock.now)
 
 
 class TestSinksThatRaise:
-    def test_a_flood_is_a_line_a_minute(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_sink_that_always_raises_is_logged_once_a_minute(
+        self, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A sink that always raises is logged once a minute, with how often it did since; every error is counted."""
 
         def broken(record: CallRecord) -> None:
@@ -369,7 +373,7 @@ class TestSinksThatRaise:
         assert second == f"{first} (1001 times since the last line about it)"
         assert losses()["sink_errors"] - before == 1_002
 
-    def test_another_sink_or_error_has_a_line_of_its_own(
+    def test_another_sink_or_error_is_logged_separately(
         self, clock: ManualClock, caplog: pytest.LogCaptureFixture
     ) -> None:
         """What is held back is the same trouble again, never another."""
@@ -391,7 +395,9 @@ class TestSinksThatRaise:
             ["other", "raised", "ValueError;"],
         ]
 
-    def test_a_log_file_of_the_users_that_is_full(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_full_jsonlinessink_of_the_user_is_logged(
+        self, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A JsonLinesSink among the user's sinks is one of them."""
         if not os.path.exists("/dev/full"):
             pytest.skip("a device that is always full")
@@ -402,7 +408,7 @@ class TestSinksThatRaise:
         assert "JsonLinesSink raised OSError" in caplog.text
         assert losses() == {**before, "sink_errors": before["sink_errors"] + 3}
 
-    def test_a_log_handler_that_raises_harms_nobody(self, clock: ManualClock) -> None:
+    def test_a_log_handler_that_raises_ends_no_call(self, clock: ManualClock) -> None:
         """What the user's own logging does when it is told of an incident, or of an error, stays there."""
 
         class Broken(logging.Handler):
@@ -425,7 +431,7 @@ class TestSinksThatRaise:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarm here")
 @pytest.mark.parametrize("where", ["in a sink", "in the incident log", "in a log handler"])
-def test_an_alarm_comes_out(
+def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
     where: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What a signal handler raises while a record is kept, an OSError at that, is the program's and not the sink's."""
@@ -453,12 +459,12 @@ def test_an_alarm_comes_out(
 
 
 class TestLimits:
-    def test_a_clock_that_goes_back_holds_nothing_back(self) -> None:
-        """A line is never held back for longer than a minute, whatever the clock says."""
+    def test_a_clock_that_goes_back_suppresses_no_line(self) -> None:
+        """A line is suppressed for a minute at most, whatever the clock says."""
         limit = LogLimit()
         assert [limit.admit(now) for now in (1_000.0, 1_059.9, 5.0, 6.0, 66.0)] == [1, None, 2, None, 2]
 
-    def test_kinds_are_forgotten(self) -> None:
+    def test_the_oldest_kind_of_failure_is_dropped(self) -> None:
         """Of more kinds than are remembered the oldest goes: its next line is a first one."""
         limits = LogLimits()
         for kind in range(257):

@@ -40,7 +40,7 @@ class TestNotify:
         notify([got.append, got.append], record, now=0.0)
         assert got == [record, record]
 
-    def test_a_sink_that_raises_harms_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_sink_that_raises_is_logged_and_the_next_is_called(self, caplog: pytest.LogCaptureFixture) -> None:
         """It is logged by name, its text scrubbed and without a traceback, and the next sink is called."""
         got: list[object] = []
 
@@ -54,7 +54,7 @@ class TestNotify:
         assert caplog.records[0].name == "llmwatch"
         assert caplog.records[0].exc_info is None
 
-    def test_an_error_that_cannot_be_printed_harms_nobody_either(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_an_unprintable_error_of_a_sink_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         """Not even the text of what a sink raises is trusted."""
 
         class Silent(Exception):
@@ -67,7 +67,7 @@ class TestNotify:
         notify([broken], call(), now=0.0)
         assert "raised Silent" in caplog.text
 
-    def test_an_interrupt_goes_through(self) -> None:
+    def test_an_interrupt_in_a_sink_is_raised(self) -> None:
         """Ctrl-C in a sink is the user's, not the sink's."""
 
         def interrupted(record: CallRecord) -> None:
@@ -91,14 +91,14 @@ class TestLogIncident:
         assert fields["reason"] == "silence"
         json.dumps(fields)
 
-    def test_a_recovered_call_is_only_information(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_recovered_call_is_logged_at_info(self, caplog: pytest.LogCaptureFixture) -> None:
         """It went well in the end, and its failed attempt is named all the same."""
         with caplog.at_level(logging.INFO, "llmwatch"):
             log_incident(call())
         assert caplog.records[0].levelno == logging.INFO
         assert caplog.records[0].llmwatch["cause"] == "watchdog_timeout"  # type: ignore[attr-defined]
 
-    def test_a_call_that_went_well_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_good_call_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         """Only incidents are."""
         with caplog.at_level(logging.DEBUG, "llmwatch"):
             log_incident(call(**QUIET))
@@ -121,13 +121,13 @@ class TestJsonLinesSink:
         assert read(path) == [records[0], *records[2:]]
         assert path.read_bytes().isascii()
 
-    def test_every_call_if_asked_for(self, tmp_path: pathlib.Path) -> None:
+    def test_every_call_writes_good_calls_too(self, tmp_path: pathlib.Path) -> None:
         """every_call writes the others too."""
         sink = JsonLinesSink(tmp_path / "all.jsonl", every_call=True)
         sink(call(**QUIET))
         assert read(tmp_path / "all.jsonl") == [call(**QUIET)]
 
-    def test_what_was_there_is_kept_and_a_rotated_file_is_followed(self, tmp_path: pathlib.Path) -> None:
+    def test_lines_are_appended_and_a_rotated_file_is_followed(self, tmp_path: pathlib.Path) -> None:
         """Lines are appended, and after a rotation go to the new file."""
         path = tmp_path / "incidents.jsonl"
         JsonLinesSink(path)(call(call_id="one"))
@@ -138,7 +138,7 @@ class TestJsonLinesSink:
         assert [record.call_id for record in read(tmp_path / "old.jsonl")] == ["one", "two"]
         assert [record.call_id for record in read(path)] == ["three"]
 
-    def test_a_directory_that_is_not_there_is_told_at_once(self, tmp_path: pathlib.Path) -> None:
+    def test_a_missing_directory_is_an_os_error_at_once(self, tmp_path: pathlib.Path) -> None:
         """The error comes when the sink is made, is an OSError of the right class, and names the path."""
         path = tmp_path / "none" / "incidents.jsonl"
         with pytest.raises(FileNotFoundError, match="incident log cannot be opened") as raised:
@@ -204,7 +204,7 @@ class TestJsonLinesSink:
         assert len(damaged) == 100
         assert CallRecord.from_dict(json.loads(whole)).call_id == "next"
 
-    def test_half_a_line_that_was_left_costs_itself_only(self, tmp_path: pathlib.Path) -> None:
+    def test_half_a_line_left_in_a_log_costs_no_other(self, tmp_path: pathlib.Path) -> None:
         """A log that ends in half a line, of a process that was killed say, gets the next incident on a line of its
         own, once; one that is whole or empty gets no blank line.
         """
@@ -234,7 +234,7 @@ class TestJsonLinesSink:
         assert only.startswith(b"\n{")
         assert only.endswith(b"}\n")
 
-    def test_a_log_that_cannot_be_read_is_taken_for_a_torn_one(
+    def test_a_log_whose_end_cannot_be_read_gets_a_blank_line(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where the end cannot be looked at, a blank line is the lesser harm."""
@@ -254,7 +254,7 @@ class TestJsonLinesSink:
         assert [line[:8] for line in path.read_bytes().splitlines()] == [TORN[:8], b'{"schema', b"", b'{"schema']
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
-    def test_a_writer_that_was_stopped_holds_nobody_up(self, tmp_path: pathlib.Path) -> None:
+    def test_a_stopped_writer_is_waited_for_briefly(self, tmp_path: pathlib.Path) -> None:
         """One who never gives the file back is waited for, and not for long."""
         import fcntl
 
@@ -271,7 +271,7 @@ class TestJsonLinesSink:
         assert [record.call_id for record in read(path)] == ["one"]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
-    def test_a_child_that_was_forked_in_a_write_holds_nothing(
+    def test_a_child_forked_during_a_write_holds_no_lock(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The file is free after the line, even if a child has inherited the descriptor meanwhile."""
@@ -308,7 +308,7 @@ class TestJsonLinesSink:
             os.close(reader)
         assert [json.loads(line)["call_id"] for line in lines] == ["one", "two"]
 
-    def test_its_repr_names_the_path(self, tmp_path: pathlib.Path) -> None:
+    def test_the_repr_of_a_sink_names_its_path(self, tmp_path: pathlib.Path) -> None:
         """In a log of the sink itself one sees where it writes."""
         assert repr(JsonLinesSink(tmp_path / "log.jsonl")) == f"JsonLinesSink({str(tmp_path / 'log.jsonl')!r})"
 

@@ -31,19 +31,19 @@ SECRET = 'Ab "é語" c/d&e'
     ],
     ids=["plain", "JSON", "JSON twice", "URL", "page"],
 )
-def test_whatever_the_escapes_it_reads_the_same(written: str) -> None:
+def test_a_text_normalises_alike_whatever_its_escapes(written: str) -> None:
     """Escapes of JSON, once and twice, of URLs and of pages stand for what they stand for, in one case."""
     assert Reading(written, folded=True).text == SECRET.lower()
 
 
-def test_without_folding_case_and_percent_signs_stay() -> None:
+def test_without_folding_only_backslashes_and_blanks_are_normalised() -> None:
     """What is compared with a prompt reads as it is written but for backslashes and blanks."""
     assert Reading("A%2d\\u0042 \n\t&amp;").text == "A%2dB &amp;"
 
 
 @given(texts, st.booleans())
 @MANY
-def test_taking_out_nothing_or_everything(source: str, folded: bool) -> None:
+def test_without_runs_the_source_stays_and_with_all_nothing_is_left(source: str, folded: bool) -> None:
     """Without runs the source is unchanged; with one run over all that was read, nothing readable is left."""
     reading = Reading(source, folded=folded)
     assert reading.without([], lambda size: "*") == source
@@ -82,6 +82,6 @@ def test_runs_that_touch_are_one() -> None:
 
 @given(texts)
 @MANY
-def test_the_text_alone_is_that_of_a_reading(source: str) -> None:
+def test_both_sides_of_a_comparison_are_normalised_alike(source: str) -> None:
     """What is read of the long side of a comparison is what is read of the short one."""
     assert as_read(source) == Reading(source).text

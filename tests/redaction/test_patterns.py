@@ -20,7 +20,7 @@ from llmwatch.redaction.patterns import looks_like_a_key, scrub
         "550e8400-e29b-41d4-a716-446655440000",
     ],
 )
-def test_keys(segment: str) -> None:
+def test_known_makes_named_values_and_long_runs_are_keys(segment: str) -> None:
     """Known makes, named values and long runs of letters with digits are taken for keys."""
     assert looks_like_a_key(segment)
 
@@ -44,7 +44,7 @@ def test_keys(segment: str) -> None:
         "us-central1",
     ],
 )
-def test_words(segment: str) -> None:
+def test_words_of_provider_paths_are_no_keys(segment: str) -> None:
     """What paths of providers are made of is kept: versions, models, regions, methods."""
     assert not looks_like_a_key(segment)
     assert scrub(segment) == segment

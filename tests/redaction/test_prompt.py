@@ -83,7 +83,7 @@ def test_no_long_run_of_the_prompt_survives(prompt: str, way: str, before: str, 
 
 @given(texts, texts)
 @MANY
-def test_what_is_not_in_the_prompt_survives(prompt: str, message: str) -> None:
+def test_text_that_is_not_in_the_prompt_survives(prompt: str, message: str) -> None:
     """Without a common run a message is left word for word, and what is left of one that has some was in it before."""
     shown = masked(message, asking(prompt))
     if "characters of the prompt omitted]" not in shown:
@@ -138,13 +138,13 @@ def test_every_field_of_a_prompt_counts(body: dict[str, Any]) -> None:
         ("maximum context length is 8192 tokens", asking("maximum context")),
     ],
 )
-def test_what_a_provider_says_of_a_request_survives(message: str, body: dict[str, Any]) -> None:
+def test_model_names_roles_types_and_ids_survive(message: str, body: dict[str, Any]) -> None:
     """Names of models, roles, types, ids and tools are no prompt, nor are phrases that it does not share."""
     assert masked(message, body) == message
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 7, {}, {"messages": None}, {"prompt": [1, 2, 3]}, {1: PATIENT}])
-def test_a_body_without_a_prompt(body: object) -> None:
+def test_a_body_without_a_prompt_masks_nothing(body: object) -> None:
     """A body that is none, or is of another shape, masks nothing."""
     assert masked(f"Bad value '{PATIENT}' here.", body) == f"Bad value '{PATIENT}' here."
 
@@ -156,7 +156,7 @@ def test_a_mark_is_no_quote() -> None:
     assert masked(once, asking(f"{PATIENT} {MARK}")) == once
 
 
-def test_the_mark_stays_as_it_is() -> None:
+def test_redacting_twice_changes_nothing() -> None:
     """Redacting a message with a mark in it changes nothing, and does not take it for one of its own."""
     message = f"Invalid content: '{MARK}'"
     assert redact.text(message) == message
@@ -185,7 +185,7 @@ def test_both_ends_of_a_long_prompt_are_compared() -> None:
 
 @given(st.lists(st.integers(0, 3 * MOST_PROMPT), max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_no_more_of_the_prompt_is_read_than_that(sizes: list[int]) -> None:
+def test_the_compared_part_of_a_prompt_is_bounded(sizes: list[int]) -> None:
     """However the prompt is cut into texts, what is compared is bounded, and a short one is compared once."""
     found = list(prompt_texts({"input": ["a b" * (size // 3) for size in sizes]}))
     total = sum(size // 3 * 3 for size in sizes)
@@ -194,14 +194,14 @@ def test_no_more_of_the_prompt_is_read_than_that(sizes: list[int]) -> None:
         assert sum(map(len, found)) == total
 
 
-def test_pictures_do_not_use_the_room_up() -> None:
+def test_pictures_do_not_use_up_the_compared_bytes() -> None:
     """A picture in front, however large, leaves what was said about it to be compared."""
     for data in ("data:image/png;base64," + "iVBORw0K" * 40_000, "iVBORw0K" * 40_000):
         parts = [{"type": "image", "data": data}, {"type": "text", "text": PATIENT}, {"type": "image", "data": data}]
         assert PATIENT not in masked(PATIENT, {"messages": [{"content": parts}]})
 
 
-def test_depth_is_no_obstacle() -> None:
+def test_a_deeply_nested_body_is_walked() -> None:
     """A body that is nested more deeply than functions can be called is gone through all the same."""
     body: Any = PATIENT
     for _ in range(5_000):

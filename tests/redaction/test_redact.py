@@ -37,14 +37,14 @@ class TestText:
 
     @given(st.text(max_size=3000), st.integers(48, 500))
     @MANY
-    def test_doing_it_again_changes_nothing(self, text: str, cap: int) -> None:
+    def test_redacting_again_changes_nothing(self, text: str, cap: int) -> None:
         """The same for texts of any characters."""
         once = redact.text(text, cap=cap)
         assert len(once) <= cap
         assert redact.text(once, cap=cap) == once
 
     @each("place", NAMED)
-    def test_each_place_gives_a_secret_away(self, place: str) -> None:
+    def test_a_password_is_recognised_by_its_context(self, place: str) -> None:
         """A password that could be a word is known by what stands around it, whatever else the text holds."""
         for secret in ("correcthorsebattery", "Correct7Horse9Battery", "7351098264735109"):
             for text in (place.format(secret), f"it said: {place.format(secret)} and failed"):
@@ -60,11 +60,11 @@ class TestText:
             "SG.correcthorsebattery.dXNlcjpwYXNzd29yZA",
         ],
     )
-    def test_what_gives_itself_away(self, text: str) -> None:
+    def test_protocol_credentials_are_recognised_without_a_name(self, text: str) -> None:
         """Credentials in the form of their protocol need no name in front."""
         assert not traces(["correcthorsebattery", "dXNlcjpwYXNzd29yZA"], redact.text(text)), redact.text(text)
 
-    def test_a_cut_word_is_looked_at_again(self) -> None:
+    def test_a_cut_address_is_redacted_like_a_whole_one(self) -> None:
         """What is left of an address that was cut in the middle reads like one that came whole."""
         text = '000000000000000000000000:A://?0000000000000000=";0=0"00'
         assert redact.text(redact.text(text, cap=59), cap=59) == redact.text(text, cap=59)
@@ -86,7 +86,7 @@ class TestText:
             "",
         ],
     )
-    def test_what_is_no_secret_is_kept(self, text: str) -> None:
+    def test_text_without_secrets_is_kept(self, text: str) -> None:
         """What a person needs to understand the failure stays, word for word."""
         assert redact.text(text) == text
 
@@ -101,7 +101,7 @@ class TestText:
             ("a\x1b[31mb\x00c\u2028d\u202ee", "a [31mb c d e"),
         ],
     )
-    def test_what_is_put_in_place(self, text: str, expected: str) -> None:
+    def test_secrets_become_stars_and_control_characters_spaces(self, text: str, expected: str) -> None:
         """Secrets become stars, addresses lose what is secret, control characters become spaces."""
         assert redact.text(text) == expected
 
@@ -161,7 +161,7 @@ class TestText:
             short = redact.text(filler[: _FEW - before] + glued + filler, cap=_FEW * 2)
         assert set(traces(secrets, short)) <= set(traces(secrets, whole))
 
-    def test_how_much_was_left_out(self) -> None:
+    def test_the_mark_counts_the_missing_characters(self) -> None:
         """The mark counts the characters that are missing, and can be recognised."""
         short = redact.text("word " * 400, cap=100)
         kept, _, mark = short.partition(" [... ")
@@ -184,7 +184,7 @@ class TestUrl:
 
     @given(st.one_of(st.text(max_size=200), st.text(":/@?#[]%.a1*=&;", max_size=40)))
     @MANY
-    def test_it_never_raises_and_is_stable(self, text: str) -> None:
+    def test_redacting_a_url_never_raises_and_is_stable(self, text: str) -> None:
         """Anything at all gives some text, and that text gives itself, for origins too."""
         once, origin = redact.url(text), redact.origin(text)
         assert redact.url(once) == once
@@ -227,7 +227,7 @@ class TestUrl:
             ("", ""),
         ],
     )
-    def test_what_is_left(self, address: str, expected: str) -> None:
+    def test_host_port_path_and_names_are_kept(self, address: str, expected: str) -> None:
         """Host, port, path and names stay; what looks like a key in the path does not."""
         assert redact.url(address) == expected
 
@@ -243,7 +243,7 @@ class TestOrigin:
             ("", ""),
         ],
     )
-    def test_scheme_host_and_port(self, address: str, expected: str) -> None:
+    def test_an_origin_is_scheme_host_and_port(self, address: str, expected: str) -> None:
         """An origin is just these three."""
         assert redact.origin(address) == expected
 
@@ -264,12 +264,12 @@ class TestIdentifier:
 
     @given(made)
     @settings(deadline=None)
-    def test_known_makes_of_keys_are_not(self, key: str) -> None:
+    def test_a_request_id_that_echoes_a_key_is_masked(self, key: str) -> None:
         """A header that echoes a key is not an id."""
         assert redact.identifier(key) == "***"
 
     @pytest.mark.parametrize("name", ["", "two words", "a" * 200, "line\nbreak", "Bearer abcdef"])
-    def test_what_has_not_the_form_is_masked(self, name: str) -> None:
+    def test_a_request_id_of_another_form_is_masked(self, name: str) -> None:
         """An id has no spaces, is not empty and is of bounded length."""
         assert redact.identifier(name) == "***"
 

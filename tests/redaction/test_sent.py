@@ -58,7 +58,7 @@ def masked(message: str, headers: dict[str, Any] | None = None, url: str = URL, 
         ({"X-Sig": "t=1700000000,v1=5257a869"}, "5257a869"),
     ],
 )
-def test_the_value_of_a_header(headers: dict[str, Any], secret: str) -> None:
+def test_the_value_of_a_header_and_its_parts_are_masked(headers: dict[str, Any], secret: str) -> None:
     """The value, what follows its scheme, what is encoded in it, and its parts, cookies one by one."""
     assert masked(f"caller {secret} is not known", headers) == "caller *** is not known"
 
@@ -80,7 +80,7 @@ def test_the_value_of_a_header(headers: dict[str, Any], secret: str) -> None:
         ("jane:hunter2@proxy.example.com:3128", "hunter2"),
     ],
 )
-def test_what_an_address_holds(url: str, secret: str) -> None:
+def test_secrets_of_a_url_are_masked(url: str, secret: str) -> None:
     """User info, its parts and its base64, values of the query, keys in the path; of a proxy without a scheme too."""
     assert secret not in masked(f"caller {secret} is not known", url=url)
     assert "***" in masked(f"caller {secret} is not known", url=url)
@@ -108,7 +108,7 @@ TOOLS: dict[str, Any] = {
 
 
 @each("body", TOOLS.values(), ids=TOOLS.keys())
-def test_names_and_credentials_in_the_body(body: Any) -> None:
+def test_tool_names_and_credentials_in_the_body_are_masked(body: Any) -> None:
     """Names of tools, whatever the provider, what servers and data are reached with, and who asks."""
     said = masked("Invalid schema for 'transfer_funds_acme' (api_key, function)", body=body)
     assert said == "Invalid schema for '***' (api_key, function)"
@@ -130,12 +130,12 @@ def test_names_and_credentials_in_the_body(body: Any) -> None:
         ({"X-Short": "abcde", "X-None": None, "X-Empty": ""}, "abcde"),
     ],
 )
-def test_what_describes_the_request_stays(headers: dict[str, Any], said: str) -> None:
+def test_descriptive_headers_stay(headers: dict[str, Any], said: str) -> None:
     """Media types, versions, the client's software, names of requests, and what is shorter than six characters."""
     assert masked(f"{said} is not accepted", headers) == f"{said} is not accepted"
 
 
-def test_what_the_provider_calls_its_own_stays() -> None:
+def test_names_of_provider_tools_and_versions_stay() -> None:
     """Names of a provider's own tools, versions of its interface, and what is said of a tool's fields."""
     body = {
         "tools": [
@@ -163,7 +163,7 @@ WAYS: dict[str, Any] = {
 
 @each("way", WAYS.values(), ids=WAYS.keys())
 @each("secret", [FALCON, 'pass "w\u00f6rd" \\ & 7/8', "a/7b<c>d'e", "4471\\frd\\u0041rd"])
-def test_however_it_is_written(way: Any, secret: str) -> None:
+def test_a_secret_is_masked_however_it_is_written(way: Any, secret: str) -> None:
     """In any case, percent-encoded, escaped for JSON once or twice, for a page, as Python shows it."""
     said = masked(f"caller={way(secret)}; is not known", {"X-Key": secret})
     assert said.startswith("caller=")
@@ -191,7 +191,7 @@ def test_no_value_survives(secret: str, way: str, before: str, after: str) -> No
 
 
 @pytest.mark.parametrize("cap", range(60, 130, 7))
-def test_what_is_left_where_a_text_was_cut(cap: int) -> None:
+def test_the_cut_beginning_of_a_secret_is_masked(cap: int) -> None:
     """Of a secret in which a text was cut, its beginning goes too, as long as six characters of it are there."""
     message = f"{'x ' * 8}:{','.join([FALCON] * 8)}"
     said = masked(redact.text(message, cap=cap), {"X-Key": FALCON})
@@ -200,30 +200,30 @@ def test_what_is_left_where_a_text_was_cut(cap: int) -> None:
     assert said.endswith("characters omitted]")
 
 
-def test_an_address_within_an_address() -> None:
+def test_a_doubly_escaped_value_is_masked() -> None:
     """A value that was escaped for an address twice, or already was when it was sent."""
     assert masked("see %252Fa%2Fb%25252Fc-d", {"X-Key": "/a/b/c-d"}) == "see ***"
     assert masked("see /a%2Fb/c-d", {"X-Key": "%2Fa%2Fb%2Fc-d"}) == "see ***"
 
 
-def test_a_part_that_is_long_enough() -> None:
+def test_twelve_characters_of_a_secret_are_masked() -> None:
     """Twelve characters of a longer secret are masked wherever they stand; fewer could be anything's."""
     assert (
         masked("caller ...-4471-falcon is unknown; a falcon", {"X-Key": FALCON}) == "caller ...*** is unknown; a falcon"
     )
 
 
-def test_secrets_that_overlap_are_one() -> None:
+def test_overlapping_secrets_are_masked_as_one() -> None:
     """A value that is part of another leaves nothing of that behind."""
     assert masked("x abcdef-ghijkl x", {"A": "abcdef-ghijkl", "B": "def-ghi"}) == "x *** x"
 
 
-def test_it_shows_nothing_of_itself() -> None:
+def test_the_repr_of_sent_secrets_shows_none() -> None:
     """Neither its representation nor an error that it is part of tells what it holds."""
     assert repr(sent({"X-Key": FALCON})) == "Secrets()"
 
 
-def test_nothing_that_was_sent_can_harm_it() -> None:
+def test_any_headers_and_bodies_are_accepted() -> None:
     """Addresses that cannot be read, headers of other types, and bodies of any shape are passed over."""
     asked: list[Any] = [("http://[::1", {b"X-Key": 5, "X": b"\xff\xfe\xff\xfe\xff\xfe"}), ("", {"A": None})]
     body = {"tools": {"name": [{"name": None}, 5]}, "user": 5, "functions": "text", "tool_choice": "auto", 7: 7}
@@ -235,7 +235,7 @@ def test_nothing_that_was_sent_can_harm_it() -> None:
     Secrets.of([], secrets_in({"tools": deep}))
 
 
-def test_its_cost_is_bounded() -> None:
+def test_the_cost_of_masking_is_bounded() -> None:
     """Thousands of headers and tools, cookies of any size: what is compared is bounded, and so is the time."""
     headers = {f"X-{number}": f"%41\\u0041{number:06}" * 40 for number in range(3000)}
     headers["Cookie"] = "; ".join(f"c{number}={number:09}" for number in range(3000))
@@ -247,7 +247,7 @@ def test_its_cost_is_bounded() -> None:
     assert time.process_time() - before < 2.0
 
 
-def test_a_name_in_an_answer_at_a_glance() -> None:
+def test_a_request_id_that_repeats_a_header_is_found_without_a_search() -> None:
     """Whether a request id repeats a header is told without a search, in either direction and any case."""
     asked = [(URL, {"X-Key": FALCON.encode(), "X-No": None, "X-Short": "req"})]
     assert may_repeat(f"req-{FALCON.upper()}-1", asked)
@@ -256,6 +256,6 @@ def test_a_name_in_an_answer_at_a_glance() -> None:
     assert not may_repeat("req_011CTx9283", asked)
 
 
-def test_it_travels() -> None:
+def test_sent_secrets_are_a_plain_picklable_value() -> None:
     """It is a plain value: equal to another one of the same, and picklable for a worker of another kind."""
     assert pickle.loads(pickle.dumps(sent({"X-Key": FALCON}))) == sent({"X-Key": FALCON})

@@ -89,6 +89,6 @@ def test_each_requested_answer_has_to_end() -> None:
 
 
 @pytest.mark.parametrize("item", [{"text": "a"}, {"text": "a", "meta_info": 3}, {"meta_info": {}}])
-def test_a_wire_without_meta_info_is_not_sglang(item: dict[str, Any]) -> None:
+def test_a_wire_without_text_and_meta_info_is_not_sglang(item: dict[str, Any]) -> None:
     """Text beside its information shows it, and nothing less."""
     assert read(item)[2].dialect == "generic"
