@@ -25,7 +25,7 @@ def real_chat(base_url: str, *arguments: str, env: dict[str, str] | None = None)
     return run("chat", "--base-url", base_url, "--model", "m", *arguments, env=env)
 
 
-def test_foreign_server() -> None:
+def test_chat_streams_from_a_server_of_another_maker() -> None:
     """An answer streams from an OpenAI-compatible server of another make, with the key that it wants."""
     with ForeignServer(["Hel", "lo, ", "wörld", "! 🐕"], key="sk-1") as server:
         done = real_chat(server.base_url, "--api-key-env", "A_KEY", "--max-tokens", "9", "hi", env={"A_KEY": "sk-1"})
@@ -37,7 +37,7 @@ def test_foreign_server() -> None:
     assert body == {"model": "m", "stream": True, "messages": messages, "max_tokens": 9}
 
 
-def test_foreign_server_recovers() -> None:
+def test_chat_recovers_from_a_silent_server_of_another_maker() -> None:
     """A server of another make that is silent at first is asked again, and only the answer is on standard output."""
     with ForeignServer(["fine"], silences=1) as server:
         done = real_chat(server.base_url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
@@ -46,7 +46,7 @@ def test_foreign_server_recovers() -> None:
     assert len(server.seen) == 2
 
 
-def test_wrong_key() -> None:
+def test_a_refused_key_is_a_provider_error_that_names_the_option() -> None:
     """A refused key is a provider error with the provider's words, and points to the option; the key is not shown."""
     with ForeignServer([], key="right") as server:
         done = chat(server.base_url, "--api-key-env", "A_KEY", "hi", env={"A_KEY": "sk-wrong"})
@@ -67,7 +67,7 @@ def test_wrong_key() -> None:
         ("messages_url", "/v1/messages", ("x-api-key", "sk-1")),
     ],
 )
-def test_dialects(base: str, path: str, header: tuple[str, str]) -> None:
+def test_chat_streams_in_every_dialect(base: str, path: str, header: tuple[str, str]) -> None:
     """Chat completions, Responses and Messages stream alike, each asked and paid in its own way."""
     with FaultServer() as server:
         done = chat(getattr(server, base), "--api-key-env", "A_KEY", "hi", env={"A_KEY": "sk-1"})
@@ -78,7 +78,7 @@ def test_dialects(base: str, path: str, header: tuple[str, str]) -> None:
     assert (request.header("anthropic-version") is not None) == (path == "/v1/messages")
 
 
-def test_anthropic_by_name() -> None:
+def test_dialect_anthropic_makes_a_base_url_an_endpoint() -> None:
     """--dialect anthropic makes a base URL an endpoint of that kind, instructions included."""
     with FaultServer() as server:
         done = chat(server.url, "--dialect", "anthropic", "--system", "be brief", "hi")
@@ -88,7 +88,7 @@ def test_anthropic_by_name() -> None:
     assert (body["system"], body["max_tokens"]) == ("be brief", 4096)
 
 
-def test_standard_input() -> None:
+def test_a_dash_reads_the_question_from_standard_input() -> None:
     """- reads the question from standard input, whatever bytes it holds."""
     with FaultServer() as server:
         done = chat(server.url, "-", stdin="naïve\nquestion".encode() + b"\xff")
@@ -98,7 +98,7 @@ def test_standard_input() -> None:
     assert body["messages"][0]["content"] == "naïve\nquestion\ufffd"
 
 
-def test_json() -> None:
+def test_json_prints_one_object() -> None:
     """--json prints one object at the end: text, reasoning, record, and nothing else."""
     with FaultServer("reasoning-only:count=3") as server:
         done = chat(server.url, "--json", "hi")
@@ -110,7 +110,7 @@ def test_json() -> None:
     assert len(found["record"]["attempts"]) == 1
 
 
-def test_json_of_a_failure() -> None:
+def test_json_of_a_failure_has_partial_text_and_error() -> None:
     """--json of a call that failed has what came before and the error, and the exit code is that of the error."""
     with FaultServer("stall-after-content:tokens=3") as server:
         done = chat(server.url, "--json", "--stale", str(LIMIT), "hi")
@@ -132,7 +132,7 @@ def test_reasoning_stays_out_of_a_pipe() -> None:
     assert (done.code, done.out) == (0, ANSWER + "\n")
 
 
-def test_killed() -> None:
+def test_a_silent_provider_ends_with_exit_code_3() -> None:
     """A provider that never says a word is killed at its limit on every attempt: exit code 3, and what to change."""
     with FaultServer("silent") as server:
         done = real_chat(server.url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
@@ -144,7 +144,7 @@ def test_killed() -> None:
     assert "Traceback" not in done.err
 
 
-def test_killed_after_text() -> None:
+def test_a_stall_after_text_keeps_the_text_and_is_not_resent() -> None:
     """What was said before a stall stays on standard output, ended by a line break, and is not asked for again."""
     with FaultServer("stall-after-content:tokens=3") as server:
         done = chat(server.url, "--stale", str(LIMIT), "hi")
@@ -153,7 +153,7 @@ def test_killed_after_text() -> None:
     assert "recovery: continue" in done.err
 
 
-def test_wait_notice_in_lines() -> None:
+def test_a_wait_notice_is_a_plain_line_without_a_terminal() -> None:
     """Where standard error is no terminal, a long wait is said in plain lines with the limit that counts."""
     with FaultServer("silent") as server:
         done = real_chat(server.url, "--ttfb", str(NOTICED), "hi", env={"LLMWATCH_MAX_ATTEMPTS": "1"})
@@ -163,7 +163,7 @@ def test_wait_notice_in_lines() -> None:
     assert "\r" not in done.err
 
 
-def test_refused() -> None:
+def test_a_refused_connection_ends_with_exit_code_4() -> None:
     """A connection that is refused is a connection error: exit code 4, on every attempt."""
     with refused_port() as port:
         done = real_chat(f"http://127.0.0.1:{port}/v1", "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
@@ -175,7 +175,7 @@ def test_refused() -> None:
 @pytest.mark.parametrize(
     ("script", "says"), [("status:status=500", "500"), ("bad-request:status=404", "404"), ("error-event", "overloaded")]
 )
-def test_provider_errors(script: str, says: str) -> None:
+def test_provider_errors_end_with_exit_code_4(script: str, says: str) -> None:
     """An HTTP status and an error inside the stream are provider errors: exit code 4."""
     with FaultServer(script) as server:
         done = chat(server.url, "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
@@ -184,7 +184,7 @@ def test_provider_errors(script: str, says: str) -> None:
     assert "Traceback" not in done.err
 
 
-def test_the_reason_of_an_empty_answer_is_said() -> None:
+def test_an_empty_answer_is_printed_with_the_providers_reason() -> None:
     """Why there is nothing in it stands beside that, in the provider's word."""
 
     def play(context: Context) -> Iterator[steps.Step]:
@@ -197,7 +197,7 @@ def test_the_reason_of_an_empty_answer_is_said() -> None:
     assert "a reason: content_filter." in done.err
 
 
-def test_empty_answer_is_said() -> None:
+def test_an_empty_whole_answer_is_a_success_that_says_so() -> None:
     """An answer that is complete and empty is a success that says so."""
     with FaultServer("lifecycle-then-terminal") as server:
         done = chat(server.url, "hi")
@@ -221,7 +221,7 @@ def test_empty_answer_is_said() -> None:
         ),
     ],
 )
-def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
+def test_an_invalid_option_ends_with_exit_code_2(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
     """What is invalid ends with 2, names what is wrong, and sends nothing."""
     done = invoke("chat", *arguments, env=env)
     assert (done.code, done.out) == (2, "")
@@ -229,7 +229,7 @@ def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> No
     assert "Traceback" not in done.err
 
 
-def test_bad_environment_for_real() -> None:
+def test_an_invalid_environment_ends_the_real_command_with_exit_code_2() -> None:
     """The real command ends with 2 for an invalid environment, which it names."""
     done = real_chat("http://127.0.0.1:1", "hi", env={"LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon"})
     assert (done.code, done.out) == (2, "")
@@ -237,7 +237,7 @@ def test_bad_environment_for_real() -> None:
     assert len(done.err.splitlines()) == 1
 
 
-def test_interrupted_while_waiting() -> None:
+def test_ctrl_c_while_waiting_ends_with_130() -> None:
     """Ctrl-C while the provider is silent ends at once with 130, closes the connection and sends nothing more."""
     with FaultServer("silent") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "--ttfb", str(LONG), "hi") as process:
@@ -249,7 +249,7 @@ def test_interrupted_while_waiting() -> None:
     assert "Traceback" not in done.err
 
 
-def test_interrupted_while_streaming() -> None:
+def test_ctrl_c_while_streaming_ends_with_130() -> None:
     """Ctrl-C in the middle of an answer ends with 130 and leaves what was said."""
     with FaultServer("stall-after-content:tokens=3") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "hi") as process:
@@ -262,7 +262,7 @@ def test_interrupted_while_streaming() -> None:
     assert done.err == ""
 
 
-def test_interrupted_while_backing_off() -> None:
+def test_ctrl_c_in_a_back_off_ends_with_130() -> None:
     """Ctrl-C between two attempts ends with 130, and the second is never sent."""
     with FaultServer(f"retry-after:value={LONGEST_WAIT:g}") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "hi", env=SLOW) as process:
@@ -274,7 +274,7 @@ def test_interrupted_while_backing_off() -> None:
     assert "Traceback" not in done.err
 
 
-def test_reader_gone() -> None:
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     """A reader that has seen enough ends the command quietly, and with it the call."""
     with FaultServer("endless-content") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "hi") as process:
@@ -287,14 +287,14 @@ def test_reader_gone() -> None:
         server.wait_for_closed(1, PATIENCE)
 
 
-def test_other_encoding() -> None:
+def test_characters_that_the_output_cannot_hold_are_replaced() -> None:
     """An answer goes through a standard output that cannot hold it, with the characters replaced."""
     with FaultServer("healthy:text=naïve 🐕") as server:
         done = real_chat(server.url, "hi", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"})
     assert (done.code, done.out) == (0, "na?ve ?\n")
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     """An output that cannot be written is said, and is no success."""
     full, spoken = Path("/dev/full"), tmp_path / "err"
     if not full.exists():
@@ -307,7 +307,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert b"Traceback" not in spoken.read_bytes()
 
 
-def test_in_terminal() -> None:
+def test_a_terminal_shows_the_wait_and_dims_reasoning() -> None:
     """In a terminal the wait is shown and taken away, reasoning is dimmed, and the text follows apart from it."""
     with FaultServer(["silent", "reasoning-only:count=3"]) as server:
         done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(NOTICED), "hi"])
@@ -321,7 +321,7 @@ def test_in_terminal() -> None:
     assert re.search(r"\x1b\[2m[^\x1b]*A", done.out)
 
 
-def test_terminal_obeys_nobody() -> None:
+def test_escape_sequences_of_an_answer_do_not_reach_a_terminal() -> None:
     """Escape sequences in an answer do not reach a terminal."""
     with FaultServer("healthy:text=a \x1b]0;title\x07 b") as server:
         done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "hi"])
@@ -330,7 +330,7 @@ def test_terminal_obeys_nobody() -> None:
     assert "\ufffd]0;title\ufffd b" in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.out)
 
 
-def test_ctrl_c_in_terminal() -> None:
+def test_ctrl_c_in_a_terminal_ends_with_130_and_no_traceback() -> None:
     """Ctrl-C typed in a terminal while the wait notice stands ends with 130 and no traceback."""
     with FaultServer("silent") as server:
         arguments = ["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(LONG), "hi"]
@@ -340,7 +340,7 @@ def test_ctrl_c_in_terminal() -> None:
     assert "Traceback" not in done.out
 
 
-def test_dumb_terminal() -> None:
+def test_a_dumb_terminal_gets_plain_lines() -> None:
     """A terminal that can do nothing gets the plain answer and plain lines."""
     with FaultServer("reasoning-only:count=3") as server:
         done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "hi"], env={"TERM": "dumb"})

@@ -17,7 +17,7 @@ QUICKLY = ("demo", "--fast", "--ttfb", str(DEMO))
 LIMIT = f"{DEMO:g} s"
 
 
-def test_recovers() -> None:
+def test_the_demo_shows_silence_kill_back_off_resend_and_answer() -> None:
     """The demo shows the silence, the kill, the back-off, the resend and the answer, in this order, as plain text."""
     done = run(*QUICKLY)
     assert (done.code, done.err) == (0, "")
@@ -43,7 +43,7 @@ def test_recovers() -> None:
     assert "\r" not in done.out
 
 
-def test_json() -> None:
+def test_json_prints_one_object_with_the_comparison() -> None:
     """--json prints one object with the record, the numbers, and the comparison that was measured."""
     done = run(*QUICKLY, "--json")
     assert (done.code, done.err) == (0, "")
@@ -66,7 +66,7 @@ def test_json() -> None:
     assert FAST.first_content <= watched["seconds"] < FAST.first_content + AFTER
 
 
-def test_nothing_changes_it() -> None:
+def test_environment_and_proxy_do_not_change_the_demo() -> None:
     """Neither limits and retries in the environment nor a proxy have an influence on the demo."""
     env = {
         "LLMWATCH_MAX_ATTEMPTS": "1",
@@ -80,7 +80,7 @@ def test_nothing_changes_it() -> None:
     assert json.loads(done.out)["recovered"] is True
 
 
-def test_own_limit() -> None:
+def test_ttfb_sets_the_limit_of_the_demo() -> None:
     """--ttfb sets the limit at which the silent attempt is killed."""
     done = invoke("demo", "--fast", "--ttfb", str(DEMO / 2), "--json")
     assert done.code == 0
@@ -95,7 +95,9 @@ def test_own_limit() -> None:
         ((), {"LLMWATCH_PROFILE": "quick"}, "LLMWATCH_PROFILE"),
     ],
 )
-def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
+def test_an_invalid_limit_or_environment_ends_with_exit_code_2(
+    arguments: tuple[str, ...], env: dict[str, str], says: str
+) -> None:
     """A limit that shows nothing, and an invalid environment, end with 2."""
     done = invoke("demo", *arguments, env=env)
     assert (done.code, "Traceback" in done.err) == (2, False)
@@ -112,7 +114,7 @@ def test_usage(arguments: tuple[str, ...], env: dict[str, str], says: str) -> No
         (["silent", "healthy", "silent", "keepalive-only", "healthy"], "was not ended at first_content"),
     ],
 )
-def test_failures_are_failures(monkeypatch: pytest.MonkeyPatch, scripts: list[str], says: str) -> None:
+def test_a_failed_demo_ends_with_exit_code_4(monkeypatch: pytest.MonkeyPatch, scripts: list[str], says: str) -> None:
     """The demo ends with 4 and says why whenever what it claims did not happen."""
     monkeypatch.setattr(module, "make_server", lambda pace: FaultServer(scripts))
     done = invoke(*QUICKLY, "--json")
@@ -123,7 +125,7 @@ def test_failures_are_failures(monkeypatch: pytest.MonkeyPatch, scripts: list[st
     assert says in done.err
 
 
-def test_failure_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_demo_claims_no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo that went wrong says so in its last lines, and claims no recovery."""
     monkeypatch.setattr(module, "make_server", lambda pace: FaultServer("silent"))
     done = invoke(*QUICKLY)
@@ -133,7 +135,7 @@ def test_failure_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "llmwatch: the demo went wrong: the call was not recovered" in done.err
 
 
-def test_in_terminal() -> None:
+def test_a_terminal_counts_the_silence_against_its_limit() -> None:
     """In a terminal the silence is counted against its limit while it lasts, and the kill takes its place."""
     done = in_terminal(QUICKLY)
     assert done.code == 0
@@ -146,7 +148,7 @@ def test_in_terminal() -> None:
 
 
 @pytest.mark.parametrize(("variable", "coloured"), [("NO_COLOR", False), ("OTHER", True)])
-def test_no_color(variable: str, coloured: bool) -> None:
+def test_no_color_keeps_the_live_region(variable: str, coloured: bool) -> None:
     """NO_COLOR takes the colours away and leaves the live region."""
     done = in_terminal(QUICKLY, env={variable: "1"})
     assert done.code == 0
@@ -154,7 +156,7 @@ def test_no_color(variable: str, coloured: bool) -> None:
     assert bool(re.search(r"\x1b\[(\d;)*3\dm", done.out)) == coloured
 
 
-def test_interrupted() -> None:
+def test_ctrl_c_ends_the_demo_with_130() -> None:
     """Ctrl-C ends the demo at once with 130."""
     with started("demo", "--ttfb", str(DEMO_LONG)) as process:
         assert process.stdout is not None
@@ -164,7 +166,7 @@ def test_interrupted() -> None:
     assert done.err == ""
 
 
-def test_ctrl_c_in_terminal() -> None:
+def test_ctrl_c_in_the_live_region_restores_the_cursor() -> None:
     """Ctrl-C in the live region gives the cursor back and ends with 130."""
     done = in_terminal(["demo", "--ttfb", str(DEMO_LONG)], until="attempt 1: silent", keys=b"\x03")
     assert done.code == 130

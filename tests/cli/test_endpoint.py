@@ -38,7 +38,7 @@ from llmwatch.cli.endpoint import Endpoint, read_key
         ("http://[::1]:1/v1", "auto", "http://[::1]:1/v1/chat/completions", "openai-chat"),
     ],
 )
-def test_url(base: str, dialect: str, url: str, spoken: str) -> None:
+def test_a_base_url_gets_its_dialects_path(base: str, dialect: str, url: str, spoken: str) -> None:
     """A base URL gets its dialect's path, a full endpoint is used as it is, and Anthropic's host is known."""
     endpoint = Endpoint.of(base, dialect)
     assert (endpoint.url, endpoint.dialect) == (url, spoken)
@@ -47,13 +47,13 @@ def test_url(base: str, dialect: str, url: str, spoken: str) -> None:
 @pytest.mark.parametrize(
     "base", ["h.test/v1", "localhost:8000", "ftp://h.test", "http://", "http://h:port/v1", "http://[::1"]
 )
-def test_no_url(base: str) -> None:
+def test_an_invalid_url_is_a_config_error(base: str) -> None:
     """What is no absolute http URL is a ConfigError, whatever is wrong with it."""
     with pytest.raises(ConfigError, match="URL"):
         Endpoint.of(base)
 
 
-def test_chat_body() -> None:
+def test_the_chat_body_has_instructions_and_bound() -> None:
     """The chat dialect puts instructions into a message, and a bound where servers other than OpenAI's look for it."""
     body = Endpoint.of("https://h.test").body(model="m", prompt="p", system="s", max_tokens=9)
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "p"}]
@@ -68,7 +68,7 @@ def test_chat_body() -> None:
     assert "max_tokens" not in body
 
 
-def test_anthropic_body() -> None:
+def test_the_anthropic_body_always_has_a_bound() -> None:
     """Anthropic's dialect always has a bound, and its instructions outside the messages."""
     endpoint = Endpoint.of("https://api.anthropic.com")
     assert endpoint.headers == {"anthropic-version": "2023-06-01"}
@@ -83,7 +83,7 @@ def test_anthropic_body() -> None:
     assert (body["system"], body["max_tokens"]) == ("s", 7)
 
 
-def test_responses_body() -> None:
+def test_the_responses_body_has_its_own_fields() -> None:
     """The Responses dialect has words of its own for all of it."""
     body = Endpoint.of("https://h.test/v1/responses").body(model="m", prompt="p", system="s", max_tokens=7)
     assert body == {"model": "m", "stream": True, "input": "p", "instructions": "s", "max_output_tokens": 7}
@@ -93,7 +93,7 @@ def test_responses_body() -> None:
     ("base", "header", "value"),
     [("https://h.test", "Authorization", "Bearer k"), ("https://api.anthropic.com", "x-api-key", "k")],
 )
-def test_key_header(base: str, header: str, value: str) -> None:
+def test_the_key_goes_into_the_dialects_header(base: str, header: str, value: str) -> None:
     """The key goes where the dialect wants it, and nowhere without one."""
     endpoint = Endpoint.of(base)
     auth = endpoint.auth("k")
@@ -103,7 +103,7 @@ def test_key_header(base: str, header: str, value: str) -> None:
     assert endpoint.auth(None) is None
 
 
-def test_netrc_does_not_win(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_in_netrc_does_not_replace_the_key(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry in .netrc for the host does not replace the key that was asked for."""
     netrc = f"{tmp_path}/netrc"
     with open(netrc, "w") as file:
@@ -116,7 +116,7 @@ def test_netrc_does_not_win(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -
     assert prepared.headers["Authorization"] == "Bearer k"
 
 
-def test_read_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key comes from the variable that was named, without the line break of the file it was pasted from."""
     monkeypatch.setenv("A_KEY", " sk-1\n")
     assert read_key("A_KEY") == "sk-1"
@@ -124,7 +124,7 @@ def test_read_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "sk-\u2013secret", "sk\r\nX-Other: 1"])
-def test_bad_key(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_a_missing_or_unusable_key_is_a_config_error(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     """A key that is missing or cannot be sent is a ConfigError that names the variable and does not show the key."""
     monkeypatch.delenv("A_KEY", raising=False)
     if value is not None:
@@ -135,7 +135,7 @@ def test_bad_key(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
 
 
 def test_a_key_in_place_of_its_variable_is_not_shown() -> None:
-    """Who gives the key itself where the name of its variable belongs is told so, and the key is not repeated."""
+    """A user who gives the key itself in place of its variable's name is told so, and the key is not repeated."""
     with pytest.raises(ConfigError) as caught:
         read_key("sk-abcdefghijklmnopqrstuvwx")
     assert "name of an environment variable" in str(caught.value)

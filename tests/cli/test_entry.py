@@ -17,7 +17,7 @@ FULL = "llmwatch: the output cannot be written: No space left on device.\n"
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_extra_missing(missing: str) -> None:
+def test_without_typer_or_rich_the_command_says_what_to_install(missing: str) -> None:
     """Without typer or rich the command says in one line what to install, and ends with 2."""
     program = f"import sys; sys.modules[{missing!r}] = None; from llmwatch.cli import main; main()"
     done = subprocess.run(
@@ -38,14 +38,14 @@ def test_other_missing_modules_are_not_hidden() -> None:
     assert "llmwatch.cli.chat" in done.stderr
 
 
-def test_version() -> None:
+def test_version_prints_the_packages_version() -> None:
     """The command says the version that the package has."""
     program = [sys.executable, "-m", "llmwatch", "--version"]
     done = subprocess.run(program, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"llmwatch {llmwatch.__version__}\n", "")
 
 
-def test_help() -> None:
+def test_help_names_every_command_and_exit_code() -> None:
     """Help names every command and every exit code, on standard output and in plain text."""
     done = run("--help")
     assert done.code == 0
@@ -59,7 +59,7 @@ def test_help() -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("nonsense",), ("chat",), ("limits", "--nonsense"), ("demo", "--ttfb", "soon")]
 )
-def test_usage(arguments: tuple[str, ...]) -> None:
+def test_invalid_usage_ends_with_exit_code_2(arguments: tuple[str, ...]) -> None:
     """What is invalid is a usage error with exit code 2, in words and without a traceback."""
     done = run(*arguments)
     assert done.code == 2
@@ -67,7 +67,7 @@ def test_usage(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.err
 
 
-def test_help_in_terminal() -> None:
+def test_help_in_a_terminal_has_the_same_words() -> None:
     """In a terminal help is drawn, and its words are the same."""
     done = in_terminal(["chat", "--help"])
     assert done.code == 0
@@ -79,7 +79,7 @@ def test_help_in_terminal() -> None:
 @pytest.mark.parametrize(
     "arguments", [("limits",), ("limits", "--json"), ("--help",), ("limits", "--help"), ("--version",), ("incidents",)]
 )
-def test_an_output_that_cannot_be_written(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """A full disk is said in one line, with the code of what the caller has to change, whatever was to be shown."""
     full = Path("/dev/full")
     if not full.exists():
@@ -95,7 +95,7 @@ def test_an_output_that_cannot_be_written(arguments: tuple[str, ...], tmp_path: 
     assert spoken.read_text() == FULL
 
 
-def test_an_output_without_a_buffer_that_cannot_be_written() -> None:
+def test_a_full_disk_is_reported_for_unbuffered_output_too() -> None:
     """The same where Python holds nothing back, and fails with the first line."""
     full = Path("/dev/full")
     if not full.exists():
@@ -109,7 +109,7 @@ def test_an_output_without_a_buffer_that_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("limits",), ("limits", "--json")])
-def test_a_reader_that_leaves(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_a_table_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Where nobody reads, a table ends as quietly as a document does, and with success."""
     spoken = tmp_path / "err"
     reading, writing = os.pipe()

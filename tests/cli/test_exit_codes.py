@@ -35,7 +35,7 @@ TIMEOUT = WatchTimeout("Nothing came within 2 s.", limit="ttfb", limit_seconds=2
         (LLMWatchError("x"), 4),
     ],
 )
-def test_exit_codes(error: LLMWatchError, code: int) -> None:
+def test_every_error_class_has_its_exit_code(error: LLMWatchError, code: int) -> None:
     """Every class of error has its exit code."""
     assert code_of(error) == code
 
@@ -70,7 +70,7 @@ def ended(raised: BaseException | ExitCode) -> tuple[int, str]:
         (TIMEOUT, 3, "llmwatch: Nothing came within 2 s.\n"),
     ],
 )
-def test_command(raised: BaseException | ExitCode, code: int, says: str) -> None:
+def test_a_command_ends_with_the_code_of_its_result(raised: BaseException | ExitCode, code: int, says: str) -> None:
     """A command ends with the code of what it returned or raised, and says on standard error what went wrong."""
     assert ended(raised) == (code, says)
 
@@ -79,7 +79,7 @@ def recovery(message: str, action: str) -> Recovery:
     return Recovery(safe=False, decision=Decision.CONFIRM, reason="some_reason", message=message, action=action)
 
 
-def test_explain() -> None:
+def test_an_error_is_explained_in_two_lines() -> None:
     """An error is explained in a line, the recovery in another, which does not repeat what the first one says."""
     error = WatchTimeout(
         "Nothing came within 2 s. Raise ttfb.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.0
@@ -93,13 +93,13 @@ def test_explain() -> None:
     assert list(explain(error))[1:] == ["  recovery: confirm (some_reason)"]
 
 
-def test_explain_names_the_key() -> None:
+def test_a_refused_key_names_its_option() -> None:
     """A refused key points to the option that sets it."""
     assert "--api-key-env" in "\n".join(explain(ProviderError("no", status=401)))
     assert "--api-key-env" not in "\n".join(explain(ProviderError("no", status=500)))
 
 
-def test_describe() -> None:
+def test_an_error_in_json_has_class_message_answers_and_fields() -> None:
     """A program reads the class, the message, both answers, and the fields that the class has."""
     error = WatchTimeout("Nothing.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.1)
     error.recovery = recovery("m", "a")

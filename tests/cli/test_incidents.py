@@ -72,7 +72,7 @@ def test_a_log_of_an_older_version_and_of_this_one() -> None:
     assert {one["schema"] for one in document(log=old)["calls"]} == {3}
 
 
-def test_incidents_that_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_logged_incident_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a client has written to the log that the environment names is a row each, and each can be told in full."""
     path = tmp_path / "incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(path))
@@ -206,7 +206,7 @@ def test_everything_known_is_in_the_view() -> None:
         (("--since", "2h"), ""),
     ],
 )
-def test_filters(arguments: tuple[str, ...], numbers: str) -> None:
+def test_each_filter_leaves_the_matching_calls(arguments: tuple[str, ...], numbers: str) -> None:
     """Each filter leaves the calls that it says, all of them hold together, and the document has the same calls."""
     log = lines(*SEVERAL)
     done = incidents(*arguments, log=log)
@@ -220,7 +220,7 @@ def test_filters(arguments: tuple[str, ...], numbers: str) -> None:
 
 
 @pytest.mark.parametrize(("since", "found"), [("30m", 0), ("45s", 0), ("2h", 1), ("1.5 h", 1), ("3d", 2), ("1w", 3)])
-def test_since_a_while(since: str, found: int) -> None:
+def test_since_a_duration_counts_back_from_now(since: str, found: int) -> None:
     """A while counts back from now."""
     hours = (200, 100, 50, 1)
     now = SYSTEM.wall()
@@ -228,7 +228,7 @@ def test_since_a_while(since: str, found: int) -> None:
     assert len(document("--since", since, log=log)["calls"]) == found
 
 
-def test_since_a_local_time() -> None:
+def test_since_a_time_without_a_zone_is_local() -> None:
     """A time without a zone, or a date alone, is one of this machine."""
     moment = datetime(2026, 1, 31, 8, 0)
     log = lines(call(1, started_at=moment.timestamp() - 1), call(2, started_at=moment.timestamp()))
@@ -251,7 +251,7 @@ def test_since_a_local_time() -> None:
         (("--call", "0000000"), "several ids begin so"),
     ],
 )
-def test_usage(arguments: tuple[str, ...], says: str) -> None:
+def test_an_invalid_option_is_a_usage_error(arguments: tuple[str, ...], says: str) -> None:
     """What is invalid is a usage error that names it, and no control character of it is repeated."""
     done = incidents(*arguments, log=lines(*SEVERAL))
     assert (done.code, done.out) == (2, "")
@@ -259,7 +259,7 @@ def test_usage(arguments: tuple[str, ...], says: str) -> None:
     assert "\x1b" not in done.err
 
 
-def test_a_call_by_the_beginning_of_its_id() -> None:
+def test_a_call_is_found_by_the_beginning_of_its_id() -> None:
     """An id that is the beginning of others is found by itself, however many those are, and a repeated one is one."""
     ids = [f"aa{number}" for number in range(9)] + ["aa", "b1", "b1"]
     log = lines(*(call(number, call_id=one) for number, one in enumerate(ids)))
@@ -268,7 +268,7 @@ def test_a_call_by_the_beginning_of_its_id() -> None:
     assert incidents("--call", "a", log=log).code == 2
 
 
-def test_totals() -> None:
+def test_totals_count_lost_attempts_calls_and_recoveries() -> None:
     """Totals count lost attempts and calls by phase and limit, calls by outcome, and how many were recovered."""
     twice = call(6, attempts=(attempt(1), attempt(2), attempt(3, phase="content", limit="stale")))
     log = lines(*SEVERAL, twice)

@@ -47,7 +47,7 @@ def damaged(**fields: Any) -> bytes:
         pytest.param(damaged(call_id="SECRET" * (LONGEST_LINE // 6)), "it is longer than 4 MiB", id="long"),
     ],
 )
-def test_damaged_lines(line: bytes, why: str) -> None:
+def test_a_damaged_line_is_reported_and_skipped(line: bytes, why: str) -> None:
     """A damaged line is reported with its number and the reason, never with what stands in it, and skipped."""
     log = lines(call(1)) + b"\n" + line + lines(call(2))
     done = incidents(log=log)
@@ -62,7 +62,7 @@ def test_damaged_lines(line: bytes, why: str) -> None:
     assert why in skipped["why"]
 
 
-def test_a_last_line_that_is_half_written() -> None:
+def test_half_a_last_line_is_reported() -> None:
     """The end of a log may be half a line, which is said; a whole record without its line end is none."""
     whole = lines(call(1))
     done = incidents(log=whole + whole[:300])
@@ -73,7 +73,7 @@ def test_a_last_line_that_is_half_written() -> None:
     assert (shown(done.out), done.err) == (["1", "2"], "")
 
 
-def test_half_a_line_in_the_middle(tmp_path: Path) -> None:
+def test_half_a_line_in_the_middle_is_reported(tmp_path: Path) -> None:
     """What is written behind half a line is read, blank lines are passed over in silence, and the half is told of by
     its number.
     """
@@ -90,7 +90,7 @@ def test_half_a_line_in_the_middle(tmp_path: Path) -> None:
     assert (found["totals"]["calls"], found["totals"]["skipped"]) == (2, 1)
 
 
-def test_a_file_that_is_no_log() -> None:
+def test_a_file_that_is_no_log_reports_a_few_lines_and_counts_the_rest() -> None:
     """Of a file with nothing but other lines, a few are told one by one and the rest is counted."""
     done = incidents(log=b"some text\n" * 3000)
     assert (done.code, done.out) == (0, "There is no call in standard input. Is it an incident log?\n")
@@ -100,7 +100,7 @@ def test_a_file_that_is_no_log() -> None:
     assert (found["totals"]["skipped"], len(found["skipped"])) == (3000, 1000)
 
 
-def test_empty(tmp_path: Path) -> None:
+def test_an_empty_log_says_so(tmp_path: Path) -> None:
     """An empty log says so, as a document too, and is no failure."""
     path = tmp_path / "empty.jsonl"
     JsonLinesSink(path)
@@ -111,7 +111,7 @@ def test_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "forbidden"])
-def test_unreadable(tmp_path: Path, kind: str) -> None:
+def test_an_unreadable_log_ends_with_exit_code_2(tmp_path: Path, kind: str) -> None:
     """A log that cannot be read ends with 2, names the file, and gives the reason of the system."""
     path = tmp_path / "log\x1b[2J"
     if kind == "directory":
@@ -129,7 +129,7 @@ def test_unreadable(tmp_path: Path, kind: str) -> None:
     assert "\x1b" not in done.err
 
 
-def test_standard_input_that_is_closed() -> None:
+def test_a_closed_standard_input_is_an_empty_log() -> None:
     """A standard input that is closed is an empty one."""
     done = subprocess.run(
         ["sh", "-c", 'exec "$0" -m llmwatch incidents - <&-', sys.executable],
@@ -144,7 +144,7 @@ def test_standard_input_that_is_closed() -> None:
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, 10**17, 0])
-def test_numbers_that_cannot_be(value: float) -> None:
+def test_an_impossible_time_is_shown_as_it_is(value: float) -> None:
     """A time beyond every calendar is shown as what it is, and breaks nothing."""
     record = call(1, started_at=value, elapsed=value, attempts=(attempt(1, elapsed=value, limit_seconds=value),))
     assert shown(incidents(log=lines(record)).out) == ["1"]

@@ -46,7 +46,7 @@ def evil() -> bytes:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--totals",), ("--call", "0"), ("--json",)])
-def test_nothing_of_a_file_steers_the_terminal(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_no_control_sequence_of_a_log_reaches_the_terminal(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Whatever stands in a record, nothing but printable text comes out, in a pipe and in a terminal."""
     path = tmp_path / "log"
     path.write_bytes(evil())
@@ -61,7 +61,7 @@ def test_nothing_of_a_file_steers_the_terminal(arguments: tuple[str, ...], tmp_p
 
 @pytest.mark.parametrize("columns", [30, 60, 200])
 @pytest.mark.parametrize("arguments", [(), ("--totals",), ("--call", "00000001")])
-def test_narrow_terminals(columns: int, arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_no_line_is_wider_than_the_terminal(columns: int, arguments: tuple[str, ...], tmp_path: Path) -> None:
     """No line is longer than the terminal is wide, and nothing is lost: what has no room in a row is below it."""
     path = tmp_path / "log"
     path.write_bytes(lines(*SEVERAL))
@@ -75,7 +75,7 @@ def test_narrow_terminals(columns: int, arguments: tuple[str, ...], tmp_path: Pa
         assert all(words in plain for words in ("one.example.com", "stale", "recovered", "2025-06-15"))
 
 
-def test_no_color(tmp_path: Path) -> None:
+def test_no_color_and_pipes_get_no_colours(tmp_path: Path) -> None:
     """NO_COLOR keeps colours from a terminal; a pipe never gets any."""
     path = tmp_path / "log"
     path.write_bytes(lines(*SEVERAL))
@@ -86,7 +86,7 @@ def test_no_color(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_a_reader_that_leaves(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_the_command_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Who reads a few bytes and leaves ends the command quietly, and with success."""
     path = tmp_path / "log"
     path.write_bytes(lines(*(call(number) for number in range(300))))

@@ -25,7 +25,7 @@ def row(out: str, name: str) -> list[str]:
     return next(line for line in out.splitlines() if line.startswith(f"{name} ")).split("  ")
 
 
-def test_defaults() -> None:
+def test_each_limit_is_shown_with_value_profile_and_variable() -> None:
     """Without anything set, each limit is shown with its value, the profile it comes from and its variable."""
     code, out, err = limits()
     assert (code, err) == (0, "")
@@ -37,7 +37,7 @@ def test_defaults() -> None:
     assert all(name in out for name in KNOWN_VARIABLES)
 
 
-def test_the_worst_case() -> None:
+def test_the_worst_case_is_computed_from_the_limits_in_force() -> None:
     """How long a silent provider can keep a call is computed from what is in force."""
     _, out, _ = limits()
     assert "\nWhere a provider takes the request and says nothing, the error comes after 841.5 s at most" in out
@@ -54,7 +54,7 @@ def test_the_worst_case() -> None:
     }
 
 
-def test_sources() -> None:
+def test_a_set_variable_is_shown_as_the_source() -> None:
     """A variable that is set shows as the source of its value, in the limits, the retry settings and the list."""
     env = {
         "LLMWATCH_TTFB_TIMEOUT_SECONDS": "45",
@@ -88,7 +88,7 @@ def test_sources() -> None:
     assert "no cap" in " ".join(row(out, "max_body"))
 
 
-def test_how_long_a_call_waits() -> None:
+def test_max_wait_is_shown_in_seconds() -> None:
     """What a call waits at most is in seconds as every other time, and 0 says what it does."""
     _, out, _ = limits()
     assert [cell.strip() for cell in row(out, "max_wait") if cell][:2] == ["max_wait", "300 s"]
@@ -97,7 +97,7 @@ def test_how_long_a_call_waits() -> None:
         assert [cell.strip() for cell in row(out, "max_wait") if cell][1] == shown
 
 
-def test_what_the_call_is() -> None:
+def test_url_size_profile_and_plain_move_the_defaults() -> None:
     """The URL, the size of the body, the profile and a plain call move the defaults, and the source says so."""
     assert document("--url", "http://127.0.0.1:8000/v1")["profile"] == "local"
     scaled = document("--body-bytes", "400000")["limits"]["ttfb"]
@@ -110,7 +110,7 @@ def test_what_the_call_is() -> None:
     assert plain["first_content"]["value"] is None
 
 
-def test_warnings() -> None:
+def test_warnings_go_to_standard_error_or_into_the_document() -> None:
     """What is odd is said: on standard error for a person, inside the document for a program."""
     env = {"LLMWATCH_TTFB_SECONDS": "45"}
     code, out, err = limits(env=env)
@@ -130,14 +130,16 @@ def test_warnings() -> None:
         (("--body-bytes", "-1"), {}, "--body-bytes"),
     ],
 )
-def test_bad_configuration(arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
+def test_an_invalid_setting_ends_with_exit_code_2(
+    arguments: tuple[str, ...], variables: dict[str, str], says: str
+) -> None:
     """An invalid setting ends with 2 and is named, with what would be right."""
     code, out, err = limits(*arguments, env=variables)
     assert (code, out) == (2, "")
     assert says in err
 
 
-def test_piped() -> None:
+def test_a_pipe_gets_plain_text() -> None:
     """Through a pipe the real command writes plain text, even where colours are forced."""
     done = run("limits", env={"FORCE_COLOR": "1"})
     assert done.code == 0
@@ -145,7 +147,7 @@ def test_piped() -> None:
     assert "LLMWATCH_TTFB_TIMEOUT_SECONDS" in done.out
 
 
-def test_in_terminal() -> None:
+def test_a_terminal_gets_styled_tables() -> None:
     """In a terminal the tables have styles."""
     drawn = in_terminal(["limits"])
     assert drawn.code == 0

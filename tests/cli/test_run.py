@@ -130,13 +130,13 @@ def test_the_same_is_started_with_dashes_and_without(
     assert json.loads(env["_LLMWATCH_RUN"])["quiet"] is quiet
 
 
-def test_standard_input_is_a_script(folder: Path) -> None:
+def test_a_dash_runs_the_script_from_standard_input(folder: Path) -> None:
     """``-`` runs what comes in, and no argument at all is no script."""
     assert both("-", "x", cwd=folder, stdin=PROBE.encode()).code == 0
     assert llmwatch("run", stdin=PROBE.encode()).code == 2
 
 
-def test_standard_input_is_the_scripts(tmp_path: Path) -> None:
+def test_standard_input_is_left_to_the_script(tmp_path: Path) -> None:
     """Nothing of what a script is to read is read before."""
     (tmp_path / "reads.py").write_text("import sys; print(sys.stdin.read())")
     assert both("reads.py", cwd=tmp_path, stdin=b"words\n" * 10_000).out == "words\n" * 10_000 + "\n"
@@ -147,7 +147,7 @@ def test_standard_input_is_the_scripts(tmp_path: Path) -> None:
     [("-X", "dev", "-W", "error", "-u", "-OO", "-s"), ("-W", "ignore", "-Pb")],
     ids=lambda options: " ".join(options),
 )
-def test_options_of_python_go_on(folder: Path, options: tuple[str, ...]) -> None:
+def test_options_before_m_llmwatch_hold_for_the_script(folder: Path, options: tuple[str, ...]) -> None:
     """What stands before ``-m llmwatch`` holds for the script."""
     assert both(*(("probe.py",) if "-Pb" in options else ("-m", "probe")), options=options, cwd=folder).code == 0
 
@@ -167,8 +167,8 @@ def test_options_of_python_go_on(folder: Path, options: tuple[str, ...]) -> None
         ([], []),
     ],
 )
-def test_whose_options_they_are(words: list[str], options: list[str]) -> None:
-    """Options that somebody typed are Python's; those in the first line of a console script are about llmwatch."""
+def test_only_options_typed_by_the_user_are_passed_on(words: list[str], options: list[str]) -> None:
+    """Options that the user typed are Python's; those in the first line of a console script concern llmwatch alone."""
     assert command._python_options([*words, "run", "-m", "llmwatch"], 3) == options
 
 
@@ -227,7 +227,7 @@ def test_a_sitecustomize_of_the_machine_fails_in_its_own_way(folder: Path, site:
 
 
 @pytest.mark.parametrize("code", ["0", "300", "None", "True", "'words'", "(1, 'two')"])
-def test_exit_codes(tmp_path: Path, code: str) -> None:
+def test_sys_exit_ends_as_under_python(tmp_path: Path, code: str) -> None:
     """``sys.exit`` with whatever it takes ends as under Python."""
     (tmp_path / "exits.py").write_text(f"import sys; sys.exit({code})")
     both("exits.py", cwd=tmp_path)
@@ -249,7 +249,7 @@ def test_exit_codes(tmp_path: Path, code: str) -> None:
     ],
     ids=["error", "chain", "syntax", "import", "hook", "interrupt", "thread", "recursion", "warning", "asyncio"],
 )
-def test_tracebacks(tmp_path: Path, program: str) -> None:
+def test_a_traceback_is_that_of_python(tmp_path: Path, program: str) -> None:
     """A traceback has the lines that it has under Python, and no other."""
     (tmp_path / "fails.py").write_text(program)
     assert "llmwatch" not in both("fails.py", cwd=tmp_path).err
@@ -262,7 +262,7 @@ def test_the_traceback_of_a_module(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("none-such.py",), ("-m", "none_such"), (".",), ("-m", "json.none"), ("",)])
-def test_nothing_to_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_missing_script_is_refused_by_python(tmp_path: Path, words: tuple[str, ...]) -> None:
     """A script or module that is not there is refused by Python, in its words and with its exit code."""
     ended = both(*words, cwd=tmp_path)
     assert ended.code in (1, 2)
@@ -271,7 +271,7 @@ def test_nothing_to_run(tmp_path: Path, words: tuple[str, ...]) -> None:
         assert re.search(r"can't open file .*none-such\.py", ended.err)
 
 
-def test_the_end_of_a_script(tmp_path: Path) -> None:
+def test_threads_and_exit_handlers_end_as_under_python(tmp_path: Path) -> None:
     """Threads are waited for, then exit handlers run, in the order and with the exit code of Python."""
     (tmp_path / "ends.py").write_text(
         textwrap.dedent(
@@ -295,7 +295,7 @@ def test_the_end_of_a_script(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing(tmp_path: Path, method: str) -> None:
+def test_children_of_multiprocessing_import_the_script(tmp_path: Path, method: str) -> None:
     """Children import the script as ``__mp_main__`` where Python does so, with its own path and environment."""
     (tmp_path / "parent.py").write_text(
         textwrap.dedent(
@@ -329,7 +329,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("words", [(), ("handles",)])
-def test_ctrl_c(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_ctrl_c_is_raised_in_the_script(tmp_path: Path, words: tuple[str, ...]) -> None:
     """The script sees ``KeyboardInterrupt`` where it stands; unhandled it ends the process as it ends Python."""
     script = str(tmp_path / "waits.py")
     Path(script).write_text(INTERRUPTED)
@@ -345,7 +345,7 @@ def test_ctrl_c(tmp_path: Path, words: tuple[str, ...]) -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             ends.append(interrupt(process))
-    # In which line they were interrupted is not for them to say; test_tracebacks compares the whole text.
+    # The line of the interrupt may differ; test_a_traceback_is_that_of_python compares the whole text.
     alone, under = ((end.code, end.out, end.err.splitlines()[:1], end.err.splitlines()[-1:]) for end in ends)
     assert under == alone
     assert under[0] == (9 if words else -signal.SIGINT)
@@ -368,7 +368,7 @@ def with_install(tmp_path: Path, does: str) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path / "seam")}
 
 
-def test_ctrl_c_before_the_script(tmp_path: Path) -> None:
+def test_ctrl_c_before_the_script_ends_at_once(tmp_path: Path) -> None:
     """While the interpreter gets ready, Ctrl-C ends it at once and without a word."""
     env = with_install(tmp_path, "print('ready', flush=True); import threading; threading.Event().wait(60)")
     with started("run", str(tmp_path / "script.py"), env=env) as process:
@@ -377,7 +377,7 @@ def test_ctrl_c_before_the_script(tmp_path: Path) -> None:
         assert interrupt(process) == Ended(-signal.SIGINT, "", "")
 
 
-def test_no_script_without_its_watchdog(tmp_path: Path) -> None:
+def test_a_failure_before_the_script_runs_no_script(tmp_path: Path) -> None:
     """What goes wrong before the script ends the process with a traceback, and the script does not begin."""
     env = with_install(tmp_path, "raise RuntimeError('it broke')")
     ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
@@ -386,7 +386,7 @@ def test_no_script_without_its_watchdog(tmp_path: Path) -> None:
     assert ended.err.endswith("RuntimeError: it broke\nllmwatch: the script was not started.\n")
 
 
-def test_settings_that_install_refuses(tmp_path: Path) -> None:
+def test_a_config_error_of_install_is_one_line(tmp_path: Path) -> None:
     """A ``ConfigError`` is told in a line, with the exit code for it."""
     env = with_install(tmp_path, "import llmwatch; raise llmwatch.ConfigError('It is invalid.', field='x')")
     ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
@@ -394,7 +394,7 @@ def test_settings_that_install_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("-q", "--"), [])])
-def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[str]) -> None:
+def test_install_is_called_once_with_the_summary_sink(tmp_path: Path, quiet: tuple[str, ...], given: list[str]) -> None:
     """``install`` is called once, with a sink for the summary if there is to be one; all else is the environment's."""
     env = with_install(tmp_path, "print(sorted(given))")
     ended = llmwatch("run", *quiet, str(tmp_path / "script.py"), env=env)
@@ -414,7 +414,7 @@ def test_what_is_installed(tmp_path: Path, quiet: tuple[str, ...], given: list[s
         ("LLMWATCH_INCIDENT_LOG", "/none/such/folder/log"),
     ],
 )
-def test_a_bad_environment(tmp_path: Path, variable: str, value: str) -> None:
+def test_an_invalid_variable_ends_with_exit_code_2(tmp_path: Path, variable: str, value: str) -> None:
     """An invalid variable is named, and ends with 2 before the script begins."""
     (tmp_path / "script.py").write_text("print('the script runs')")
     ended = llmwatch("run", "--quiet", str(tmp_path / "script.py"), env={variable: value})
@@ -424,7 +424,7 @@ def test_a_bad_environment(tmp_path: Path, variable: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_variable_with_a_slip(tmp_path: Path, quiet: bool) -> None:
+def test_a_misspelt_variable_is_reported_and_the_script_runs(tmp_path: Path, quiet: bool) -> None:
     """A name that is almost right is pointed out, and the script runs."""
     (tmp_path / "script.py").write_text("print('the script runs')")
     words = ["run", *(["-q"] if quiet else []), str(tmp_path / "script.py")]
@@ -446,7 +446,7 @@ def test_a_variable_with_a_slip(tmp_path: Path, quiet: bool) -> None:
         (("-q", "-c"), "-c needs code"),
     ],
 )
-def test_usage(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
+def test_invalid_usage_runs_nothing(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
     """What is invalid is a usage error, and nothing is run."""
     monkeypatch.setattr(os, "execve", pytest.fail)
     ended = invoke("run", *words)
@@ -455,7 +455,7 @@ def test_usage(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: st
     assert says in " ".join(ended.err.split())
 
 
-def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_the_commands_without_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     """Help is the command's as long as no script is named."""
     monkeypatch.setattr(os, "execve", pytest.fail)
     for words in (("--help",), ("-q", "-h")):
@@ -465,7 +465,7 @@ def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("option", ["-I", "-E"])
-def test_a_python_that_would_not_listen(folder: Path, option: str) -> None:
+def test_a_python_that_keeps_llmwatch_out_runs_no_script(folder: Path, option: str) -> None:
     """Under options that keep llmwatch out the script is not run unwatched."""
     ended = python(option, "-m", "llmwatch", "run", "probe.py", cwd=folder)
     assert (ended.code, ended.out) == (2, "")
@@ -486,7 +486,7 @@ def test_a_python_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "llmwatch.install()" in ended.err
 
 
-def test_closed_streams(folder: Path) -> None:
+def test_closed_standard_streams_stay_closed(folder: Path) -> None:
     """A process whose standard streams are closed runs its script with the same streams closed."""
     script = folder / "says.py"
     script.write_text("import os, sys; os.write(3, repr([sys.stdin, sys.stdout, sys.stderr]).encode()); sys.exit(5)")
@@ -514,7 +514,7 @@ def test_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
     assert done.out.startswith(str(elsewhere / "llmwatch"))
 
 
-def test_it_is_not_for_children_that_start_early(folder: Path) -> None:
+def test_a_process_started_before_the_script_is_not_watched(folder: Path) -> None:
     """A process that is started before the script, by something on the machine, is left alone."""
     site = folder / "site"
     site.mkdir()
@@ -530,7 +530,7 @@ def test_it_is_not_for_children_that_start_early(folder: Path) -> None:
     assert "PYTHONPATH" not in ended.out
 
 
-def test_what_the_script_carries(tmp_path: Path) -> None:
+def test_the_script_loads_no_library_of_the_command_line(tmp_path: Path) -> None:
     """The watchdog comes without the libraries of the command line, and starts no thread."""
     (tmp_path / "says.py").write_text(
         "import sys, threading; print('llmwatch.session' in sys.modules, threading.active_count(),"

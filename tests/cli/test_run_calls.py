@@ -69,7 +69,7 @@ for _ in range(3):
     assert ended == Ended(0, "b'data'\n" * 3, summary)
 
 
-def test_a_module_recovers(tmp_path: Path) -> None:
+def test_a_module_under_run_recovers(tmp_path: Path) -> None:
     """So does a module."""
     script(tmp_path, "print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
@@ -78,7 +78,7 @@ def test_a_module_recovers(tmp_path: Path) -> None:
     assert ended == Ended(0, ANSWER + "\n", RECOVERED + HINT)
 
 
-def test_what_the_scripts_own_time_outs_did(tmp_path: Path) -> None:
+def test_the_summary_says_what_the_scripts_time_outs_did(tmp_path: Path) -> None:
     """A longer one than a variable sets is set aside, a shorter one lowers it, and the summary says so."""
     asks = script(
         tmp_path,
@@ -98,7 +98,7 @@ for own in (600, {LIMIT / 2}):
     assert "llmwatch: timeout= of the script was set aside: 600 s in 1 call\n" in ended.err
 
 
-def test_without_us_it_hangs(tmp_path: Path) -> None:
+def test_the_same_script_hangs_without_llmwatch(tmp_path: Path) -> None:
     """The same script under Python is still waiting when the watched one has long got its answer, and ends with the
     server alone.
     """
@@ -117,7 +117,7 @@ def test_without_us_it_hangs(tmp_path: Path) -> None:
         assert (alone.returncode, len(silent.requests)) == (1, 1)
 
 
-def test_quiet(tmp_path: Path) -> None:
+def test_quiet_leaves_standard_error_to_the_script(tmp_path: Path) -> None:
     """``--quiet`` leaves standard error to the script."""
     asks = script(tmp_path, "print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
@@ -125,7 +125,7 @@ def test_quiet(tmp_path: Path) -> None:
         assert len(server.requests) == 2
 
 
-def test_the_incident_log(tmp_path: Path) -> None:
+def test_incidents_go_to_the_named_file(tmp_path: Path) -> None:
     """Incidents go to the file that was named, relative to where the command was called, wherever the script goes."""
     (tmp_path / "elsewhere").mkdir()
     asks = script(tmp_path, f"os.chdir({str(tmp_path / 'elsewhere')!r}); print(''.join(ask(url)))")
@@ -215,7 +215,7 @@ def test_a_child_that_starts_afresh_is_not_watched(tmp_path: Path) -> None:
     assert run("run", asks, "http://127.0.0.1:1/", says) == Ended(0, "False []\n", "")
 
 
-def test_no_call_no_word(tmp_path: Path) -> None:
+def test_a_script_without_a_call_gets_no_summary(tmp_path: Path) -> None:
     """A script that makes no call hears nothing; one that has loaded another library hears why."""
     asks = script(tmp_path, "print('done')")
     assert run("run", asks, "http://127.0.0.1:1/") == Ended(0, "done\n", "")
@@ -225,7 +225,7 @@ def test_no_call_no_word(tmp_path: Path) -> None:
     assert ended == Ended(0, "", says)
 
 
-def test_ctrl_c_in_a_call(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_call_is_raised_in_the_script(tmp_path: Path) -> None:
     """Ctrl-C in a call that waits gives the script its ``KeyboardInterrupt``, ends as Python does, and nothing is
     resent.
     """
@@ -247,7 +247,7 @@ def test_ctrl_c_in_a_call(tmp_path: Path) -> None:
     assert "KeyboardInterrupt\nllmwatch: 1 call watched: 1 cancelled; 0 resends, 0 orphans\n" in ended.err
 
 
-def test_a_call_that_is_left_open(tmp_path: Path) -> None:
+def test_an_open_call_is_named_in_the_summary(tmp_path: Path) -> None:
     """A stream that the script never finished is named as such, and does not delay the end."""
     asks = script(tmp_path, "answer = ask(url); next(answer); print(next(answer))")
     with FaultServer("stall-after-content:tokens=3") as server:

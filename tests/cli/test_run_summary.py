@@ -27,20 +27,20 @@ def lines(*records: CallRecord, **circumstances: Any) -> list[str]:
     return summary.lines(**{"running": 0, "orphans": 0, "log": None, "loaded": (), **circumstances})
 
 
-def test_no_call() -> None:
+def test_without_a_call_there_is_no_summary() -> None:
     """A script that made no call hears nothing, wherever incidents would have gone."""
     assert lines() == []
     assert lines(log="/somewhere") == []
 
 
-def test_no_call_with_another_library() -> None:
+def test_an_unwatched_library_is_named_without_a_call() -> None:
     """A script that has loaded what is not watched hears why nothing was."""
     (line,) = lines(loaded={"httpx", "aiohttp", "requests"})
     assert line == "no call was made through requests; httpx and aiohttp, which the script has loaded, is not watched"
     assert lines(DONE, loaded={"httpx"}) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
 
 
-def test_outcomes() -> None:
+def test_the_summary_counts_outcomes_limits_and_resends() -> None:
     """Calls are counted by how they ended, failed ones by the limit or else the reason, and resends in all."""
     first, second = lines(*SEVERAL, DONE, DONE, FAILED, REFUSED_404, orphans=1, running=2)
     assert first == (
@@ -81,12 +81,12 @@ def test_time_outs_that_count_and_that_do_not() -> None:
     ("record", "reason"),
     [(FAILED, "stale"), (REFUSED, "connect_failed"), (UNSENT, "setup_failure"), (REFUSED_404, "HTTP 404")],
 )
-def test_one_reason(record: CallRecord, reason: str) -> None:
+def test_a_shared_reason_has_no_number(record: CallRecord, reason: str) -> None:
     """A reason that all failures share goes without a number."""
     assert lines(record)[0] == f"1 call watched: 1 failed ({reason}); 0 resends, 0 orphans"
 
 
-def test_many_reasons() -> None:
+def test_more_than_four_reasons_are_summed_up() -> None:
     """Beyond four reasons the rest is one number."""
     statuses = [400, 401, 403, 404, 404, 413, 422]
     failures = [
@@ -96,12 +96,12 @@ def test_many_reasons() -> None:
     assert "7 failed (HTTP 404 2, HTTP 400 1, HTTP 401 1, HTTP 403 1, others 2)" in lines(*failures)[0]
 
 
-def test_still_running() -> None:
+def test_an_open_call_is_counted_as_running() -> None:
     """A call that the script left open is watched, and has not ended."""
     assert lines(running=1) == ["1 call watched: 1 still running; 0 resends, 0 orphans"]
 
 
-def test_incidents() -> None:
+def test_the_summary_names_the_log_or_how_to_get_one() -> None:
     """The log is named where there is one; a way to get one where there are incidents and none is kept."""
     assert lines(DONE) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
     assert lines(CANCELLED)[1:] == ["1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records"]
@@ -113,7 +113,7 @@ def test_incidents() -> None:
 
 
 @pytest.mark.parametrize("gone", ["none", "closed", "full"])
-def test_nobody_reads(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+def test_a_closed_standard_error_costs_nothing(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     """A standard error that is not there, is closed, or takes nothing costs nobody anything."""
 
     class Full(io.StringIO):
@@ -130,7 +130,7 @@ def test_nobody_reads(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     summary.write()
 
 
-def test_written_once_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_line_is_written_once_with_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line says whose it is, and goes to the error stream that the process was given."""
     given = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", given)
@@ -143,7 +143,7 @@ def test_written_once_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 recovered" in written
 
 
-def test_a_forked_child_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork the child has a lock that nobody holds, no calls, and no summary."""
     given = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", given)

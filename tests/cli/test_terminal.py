@@ -25,12 +25,12 @@ from llmwatch.cli.terminal import Terminal, advance, printable, table
         (9, "\tx", 1),
     ],
 )
-def test_advance(column: int, text: str, after: int) -> None:
+def test_the_column_after_any_text_is_known(column: int, text: str, after: int) -> None:
     """The cursor's column is known after any text: wrapped lines, wide characters, tabs."""
     assert advance(column, text, 10) == after
 
 
-def test_printable() -> None:
+def test_only_printable_text_comes_through() -> None:
     """Nothing that a terminal would obey comes through, and text, line breaks and tabs do."""
     assert printable("a\x1b[2Jb\x07\x9b1mc\r\nd\te\x00é語🐕") == "a\ufffd[2Jb\ufffd\ufffd1mc\nd\te\ufffdé語🐕"
 
@@ -49,7 +49,7 @@ def test_text_goes_out_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not terminal.live
 
 
-def test_other_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_of_no_encoding_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A character that the encoding has not is replaced, lone surrogates included, and JSON loses nothing."""
     terminal, raw = _piped(monkeypatch, "ascii")
     terminal.write("naïve \ud83d")

@@ -50,18 +50,18 @@ def wait(
         (wait(9, limit="error_body", left=2, phase="refused"), "reading the error... 9 s (no limit is counting)"),
     ],
 )
-def test_words(notice: WaitNotice, text: str) -> None:
+def test_a_notice_names_wait_limit_and_attempt(notice: WaitNotice, text: str) -> None:
     """A notice says what is waited for, how much of which limit is over, and which attempt it is from the second on."""
     assert waiting_for(notice, limits()) == text
 
 
-def test_short_limits_have_tenths() -> None:
+def test_short_limits_are_counted_in_tenths() -> None:
     """A limit of a few seconds is counted in tenths."""
     notice = wait(0.7, left=0.8)
     assert waiting_for(notice, limits(ttfb=1.5)) == "waiting for the first byte... 0.7 s of 1.5 s (ttfb)"
 
 
-def test_lines_without_terminal() -> None:
+def test_lines_come_at_doubling_waits_without_a_terminal() -> None:
     """Where standard error is no terminal, lines come at twice the wait each, and start over after progress."""
     terminal = FakeTerminal(talking=False)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def test_lines_without_terminal() -> None:
     assert len(terminal.said) == 5
 
 
-def test_transient_line() -> None:
+def test_a_terminal_has_one_line_that_is_rewritten() -> None:
     """In a terminal the notice is one line that is rewritten in place, and taken away by progress, once."""
     terminal = FakeTerminal(talking=True)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_transient_line() -> None:
     assert terminal.said[2:] == ["\r\x1b[2K"]
 
 
-def test_transient_line_fits() -> None:
+def test_the_transient_line_fits_the_terminal() -> None:
     """The transient line is never longer than the terminal, where it would wrap and could not be taken away."""
     terminal = FakeTerminal(talking=True, width=30)
     Waiting(terminal, limits)(wait(12))  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ def test_transient_line_fits() -> None:
     assert len(shown) == 29
 
 
-def test_behind_an_unfinished_line() -> None:
+def test_a_notice_stands_behind_an_unfinished_line() -> None:
     """In the middle of an answer the notice stands behind the text, which it leaves as it is."""
     terminal = FakeTerminal(talking=True, column=30)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
@@ -111,14 +111,14 @@ def test_behind_an_unfinished_line() -> None:
     assert terminal.said[1:] == ["\x1b8\x1b[K"]
 
 
-def test_numbers_first() -> None:
+def test_a_narrow_notice_shows_its_numbers() -> None:
     """Where the whole notice has no room behind the text, its numbers are what is shown."""
     terminal = FakeTerminal(talking=True, column=50)
     Waiting(terminal, limits)(wait(9, phase="content", limit="stale", left=351))  # type: ignore[arg-type]
     assert " [9 s of 360 s (stale)]" in terminal.said[0]
 
 
-def test_no_room() -> None:
+def test_a_full_line_gets_no_notice() -> None:
     """Behind a line that is almost full nothing is written."""
     terminal = FakeTerminal(talking=True, column=70)
     Waiting(terminal, limits)(wait(30, phase="content"))  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def test_no_room() -> None:
 
 
 @pytest.mark.parametrize("talking", [True, False])
-def test_retry_stays(talking: bool) -> None:
+def test_a_retry_line_stays(talking: bool) -> None:
     """A retry is said in a line that stays, after the transient one was taken away."""
     terminal = FakeTerminal(talking=talking)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
