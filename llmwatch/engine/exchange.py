@@ -1,5 +1,6 @@
-"""What a worker does for one attempt: send, read, decode, hand over. It blocks wherever it likes; the attempt's
-supervisor can always wake it.
+"""The work of one attempt's worker: send, read, decode, deliver.
+
+The worker blocks as it needs to; the attempt's supervisor can always wake it.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_lo
 __all__ = ["ERROR_BODY_SIZE", "KIND_OF", "EventDelivery", "Exchange", "Head"]
 
 ERROR_BODY_SIZE = 64 * 1024
-"""Decoded bytes that are read of an error's body; its time is bounded by the attempt's limits."""
+"""Decoded bytes that are read of an error's body; the attempt's limits bound its time."""
 
 PLAIN_ERROR_SIZE = 16 * 1024 * 1024
-"""The same for a plain call, which returns the response whole."""
+"""Decoded bytes of an error's body for a plain call, which returns the response whole."""
 
 KIND_OF = operator.attrgetter("kind._value_")
-"""The word for an event's kind, without a step of the interpreter and past the enum's slow descriptor."""
+"""The value of an event's kind, in one step of the interpreter and past the enum's slow descriptor."""
 
 _LONGEST_BACKSTOP = 2_000_000.0
 _SLICE = 1024
-"""Compressed bytes of an error's body that are looked at together, or left out together at its bound."""
+"""Compressed bytes of an error's body that are decoded together, or left out together at its bound."""
 
 
 _CONTENT = BatchMeaning(content=True)
@@ -61,14 +62,16 @@ def _backstop(limits: Mapping[str, float | None], *names: str) -> float | None:
     for name in (*names, "total", "deadline"):
         longest = max(longest, limits[name] or 0.0)
     longest = longest or _LONGEST_BACKSTOP
-    # A socket refuses time-outs that do not fit into milliseconds of 31 bits.
+    # A socket refuses time-outs above 31 bits of milliseconds.
     return longest + BACKSTOP_MARGIN if longest < _LONGEST_BACKSTOP else None
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a response. ``body``: all of it as it came over the wire, ``None`` if it follows in pieces.
-    ``decoded``: what comes is no longer as it was on the wire, because somebody has read it along the way.
+    """The head of a response.
+
+    ``body``: the whole body as it was on the wire, ``None`` if it follows in pieces. ``decoded``: the body is no longer
+    as it was on the wire, because a hook has read it.
     """
 
     response: requests.Response
@@ -78,9 +81,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work an attempt can be
-    started with.
-    """
+    """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work of an attempt."""
 
     sender: Opener
     request: CallRequest
@@ -95,11 +96,11 @@ class Exchange:
     """Whether the hooks of the request run in the worker, before it reads the body."""
 
     def run_stream(self, attempt: Attempt[Event]) -> None:
-        """Hand over the events of a streamed answer. Raises an llmwatch error when it is not whole."""
+        """Deliver the events of a streamed answer. Raises an llmwatch error if the answer is not whole."""
         self._run(attempt, self._read_stream, streaming=True)
 
     def run_plain(self, attempt: Attempt[Head]) -> None:
-        """Hand over the whole response, whatever its status."""
+        """Deliver the whole response, whatever its status."""
         self._run(attempt, self._read_plain, streaming=False)
 
     def _run(
@@ -116,7 +117,7 @@ class Exchange:
             trail=self.request.trail,
             asked=attempt.stats.asked,
             max_body=self.max_body if self.runs_hooks else None,
-            # Where they do not, the program gets what looks like the response of its own library.
+            # A passthrough runs none: the program gets what looks like the response of its own library.
             shows_peer=not self.runs_hooks,
             max_error_body=self._most_of_error,
         )
@@ -124,7 +125,7 @@ class Exchange:
         found: BaseException | None = None
         try:
             request = self.request
-            # Before it is prepared, which may fail, and say of what.
+            # Before the request is prepared: that may fail, with an error that quotes it.
             context.asked.append((request.url, dict(request.kwargs.get("headers") or {})))
             reply = self.sender.open(
                 context,
@@ -140,7 +141,7 @@ class Exchange:
             stats.content_encoding = headers.get("content-encoding") or None
             read(attempt, reply)
             if model and reply.status >= 400 and not reply.challenges:
-                # A plain call returns it, or sends again on a fresh connection.
+                # A plain call returns the response, or resends on a new connection.
                 context.discard()
         except Aborted:
             raise
@@ -155,18 +156,18 @@ class Exchange:
             if reply is not None:
                 reply.close()
         if found is not None:
-            # Outside the except block, so that the foreign exception is not even its context.
+            # Outside the except block, so that the foreign exception is not the context of this one.
             try:
                 raise found
             finally:
-                # Its traceback refers to this frame, which refers to the connection.
+                # Its traceback refers to this frame, and the frame to the connection.
                 del found
 
     def _meant(self, attempt: Attempt[Any], error: Exception) -> BaseException:
-        """What ``error`` means to the attempt, without words that must not be repeated."""
+        """The error that ``error`` means to the attempt, scrubbed."""
         if attempt.verdict is not None:
-            # The attempt was ended, and the error shows only that its connection was shut. Its caller waits for the
-            # interpreter meanwhile.
+            # The attempt was ended: the error shows only that its connection was shut. Its caller waits for the
+            # interpreter meanwhile, so nothing is translated.
             return Aborted()
         found = self._translated(error, attempt.stats)
         return self._scrubbed(attempt, found) if found is not error and isinstance(found, LLMWatchError) else found
@@ -180,7 +181,7 @@ class Exchange:
         return Secrets.of(attempt.stats.asked, secrets_in(self.request.body))
 
     def _scrubbed(self, attempt: Attempt[Any], error: LLMWatchError) -> LLMWatchError:
-        """For every error that may hold words of others, before it is raised."""
+        """Scrub an error that may hold foreign text, before it is raised."""
         return scrubbed(error, self.request, self._secrets(attempt))
 
     def _undecodable(self, attempt: Attempt[Any], error: Undecodable) -> LLMWatchError:
@@ -195,9 +196,7 @@ class Exchange:
         return StreamCut(f"{what[:1].upper()}{what[1:]} (from {self.request.host}).")
 
     def _meter(self, reply: Reply, *, lenient: bool = False) -> BodyMeter:
-        """What undoes the encoding of the body, and bounds it. Raises :class:`UnknownEncoding`, unless ``lenient``:
-        then such a body is counted alone.
-        """
+        """Decodes and bounds the body. An unknown encoding raises, or is only counted if ``lenient``."""
         decompressor: Decompressor
         try:
             decompressor = decompressor_for(reply.encoding)
@@ -219,7 +218,7 @@ class Exchange:
         attempt.deliver([Head(response, body, reply.decoded or not body)], 0, WHOLE)
 
     def _read_all(self, attempt: Attempt[Any], reply: Reply) -> bytes:
-        """The body as it comes over the wire. Raises where it is too large, or compressed and not whole."""
+        """The body as it is on the wire. Raises if the body is too large, or compressed and incomplete."""
         meter = self._meter(reply, lenient=True)
         pieces: list[bytes] = []
         for data in attempt.pieces(reply.read):
@@ -234,8 +233,9 @@ class Exchange:
         return min(PLAIN_ERROR_SIZE, self.max_body)
 
     def _read_refused(self, attempt: Attempt[Any], reply: Reply, *, counted: bool = True) -> bytes:
-        """What comes of an error's body within its bounds, as it comes over the wire. One that breaks off or never
-        ends does not change the error. ``counted``: the bound is on what it holds decoded.
+        """An error's body as it is on the wire, cut at its bound; ``counted``: the bound is on its decoded size.
+
+        A body that breaks off or never ends does not change the error.
         """
         most = self._most_of_error
         decompressor = self._meter(reply, lenient=True).decompressor if counted else Unread()
@@ -253,7 +253,7 @@ class Exchange:
                     break
         except BodyTooLarge:
             if meter.unread:
-                # Without its end nobody may be able to undo it.
+                # Without its end such a body may not be decodable at all.
                 taken.clear()
         except Aborted:
             raise
@@ -263,11 +263,11 @@ class Exchange:
 
     @staticmethod
     def _read_decoded(attempt: Attempt[Any], reply: Reply, meter: BodyMeter, begun: bytes = b"") -> bytes:
-        """The same decoded, behind what has ``begun`` it: as much of it as an error's message is made of."""
+        """The decoded body after ``begun``, as much as an error's message is made of."""
         body = bytearray(begun)
         came = 0
         try:
-            # Of what came before, a part may be left to decode.
+            # The meter may still hold a part of what came before.
             for data in itertools.chain((b"",), attempt.pieces(reply.read)):
                 came += len(data)
                 for piece in meter.feed(data):
@@ -290,7 +290,7 @@ class Exchange:
         self._read_events(attempt, reply, EventDelivery)
 
     def _read_events(self, attempt: Attempt[Any], reply: Reply, kind: type[EventDelivery]) -> None:
-        """Read a streamed answer to its end, and hand it over as ``kind`` does."""
+        """Read a streamed answer to its end and deliver it by a delivery of class ``kind``."""
         cut: Exception | None = None
         try:
             delivery = kind(self, attempt, reply)
@@ -305,21 +305,19 @@ class Exchange:
         if cut is None:
             delivery.end()
             return
-        # Outside the except block, so that an error of the provider's does not come with it.
+        # Outside the except block, so that an error of the provider has no foreign context.
         try:
             if not delivery.end_cut():
                 raise cut
         finally:
             del cut
 
-    # -- what is no stream --------------------------------------------------
+    # -- answers that are not a stream ---------------------------------------
 
     def _refuse_documents(
         self, attempt: Attempt[Any], reply: Reply, dialect: str, piece: bytes, meter: BodyMeter
     ) -> None:
-        """A page or a document with status 200, where events were asked for: it need not be waited for like a
-        stream.
-        """
+        """Raise for a page or document with status 200 in place of events, which need not be waited for."""
         content_type = reply.headers.get("content-type", "")
         if not_a_stream(reply.status, content_type, piece, dialect=dialect) is None:
             return
@@ -365,9 +363,10 @@ class Exchange:
     def provider_failure(
         host: str, status: int, headers: Mapping[str, str], body: bytes, wall: float, *, proxy: str | None = None
     ) -> ProviderError:
-        """The error for an HTTP status; ``wall`` is the wall time, against which an HTTP date is read. It may repeat
-        what was sent: see :func:`~llmwatch.engine.scrub.scrubbed`. ``proxy`` has taken the request as a server does: a
-        407 is its own.
+        """The error for an HTTP status. It is not scrubbed: see :func:`~llmwatch.engine.scrub.scrubbed`.
+
+        ``wall`` is the wall time, against which an HTTP date is read. ``proxy`` is the proxy that took the request as a
+        server does: a 407 is then the proxy's.
         """
         said = provider_error(status, body, headers.get("content-type", ""))
         message = f"{host} answered HTTP {status}: {redact.text(said.message)}"
@@ -391,10 +390,10 @@ _BLANK = b"\xef\xbb\xbf\r\n"
 
 
 class EventDelivery:
-    """Hands over the events of a streamed answer, as soon as they are complete. For one attempt."""
+    """Delivers the events of one attempt's streamed answer as soon as they are complete."""
 
     strict = True
-    """Whether what is wrong with the answer ends it."""
+    """Whether a fault in the answer ends it."""
 
     def __init__(self, exchange: Exchange, attempt: Attempt[Any], reply: Reply) -> None:
         self._exchange = exchange
@@ -403,7 +402,7 @@ class EventDelivery:
         self._decoder = exchange._decoder(reply, tolerant=not self.strict)
         self._meter = self._meter_of(reply)
         self._begun = False
-        self._start = b""  # of a body that may be lines or a document
+        self._start = b""  # the beginning of a body that may be lines or a document
         self._size = 0
         self._tokens = 0
         self._said = False
@@ -412,7 +411,7 @@ class EventDelivery:
         return self._exchange._meter(reply)
 
     def take(self, data: bytes) -> None:
-        """The next bytes as they came over the wire. Raises what ends the answer."""
+        """Take the next bytes as they are on the wire. Raises what ends the answer."""
         if self._decoder.terminal:
             return
         for piece in self._meter.feed(data):
@@ -421,7 +420,7 @@ class EventDelivery:
             self._decoded(piece)
 
     def _refuse_documents(self, piece: bytes) -> bool:
-        """Whether the body is known to be no document by now."""
+        """Whether the body is known not to be a document."""
         start = self._start + piece
         if self._decoder.framing is None and start.lstrip(_BLANK).startswith(b"{"):
             lines = begins_lines(start)
@@ -438,11 +437,11 @@ class EventDelivery:
         events = self._decoder.feed(piece)
         self._hand_over(events, self._size)
         if events:
-            # An event is as large as all the pieces that it came in.
+            # The size of an event is that of all the pieces that it came in.
             self._size = 0
 
     def end(self) -> None:
-        """The body ended in good order. Raises where its answer did not."""
+        """The body ended cleanly. Raises if the answer did not."""
         decoder, stats = self._decoder, self._attempt.stats
         if not decoder.terminal:
             self._require_whole()
@@ -453,9 +452,7 @@ class EventDelivery:
         stats.end = stats.end or "eof"
 
     def end_cut(self) -> bool:
-        """The body was cut; whether the answer is whole all the same: the last bytes before the cut may have been its
-        end mark. Raises what they say that the provider's error is.
-        """
+        """The body was cut. Whether the answer is whole: the last bytes may hold its end mark, or raise their error."""
         if not self._decoder.terminal:
             self._hand_over(self._decoder.end(clean=False), 0)
         return self._decoder.settled
@@ -466,17 +463,17 @@ class EventDelivery:
 
     def _hand_over(self, events: list[Event], size: int) -> None:
         decoder, attempt, error = self._decoder, self._attempt, self._decoder.error
-        # Noted before the hand-over, which may end the attempt.
+        # Noted before the delivery, which may end the attempt.
         decoder.note(attempt.stats)
         if error is None and (decoder.terminal or decoder.settled):
-            # Else whoever closes the call before the error is raised would have had a whole answer.
+            # With an error the answer has no end: a caller that closes before it is raised must not get a whole answer.
             self._note_end()
         if error is not None and events and events[-1].kind is Kind.ERROR:
-            # It comes out as an exception, not as an event.
+            # The error is raised, not delivered as an event.
             last = events.pop()
             said = self._said or any_content(events)
             if said and (last.text or last.reasoning):
-                # The last words beside it. Without any before, they would keep the request from being sent again.
+                # The event's own text. Without earlier content it would only keep the request from being resent.
                 kind = Kind.TEXT if last.text else Kind.REASONING
                 events.append(replace(last, kind=kind, tools=(), finish=False, error=None))
         if events:
@@ -508,7 +505,7 @@ class EventDelivery:
     ) -> BatchMeaning:
         decoder = self._decoder
         before, self._tokens = self._tokens, decoder.output_tokens
-        # Keep-alives after a finish mark are no news, and an error behind it is no end.
+        # A keep-alive after a finish mark does not reset the limit; with an error there is no finish.
         finish = False
         if decoder.error is None and decoder.finishing:
             for handed in events:

@@ -1,4 +1,4 @@
-"""A response as it is on the wire, handed over by a worker: what the entry points for existing code are built on."""
+"""An exchange that delivers a response as it is on the wire, for the entry points of existing code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LAST_BYTES = BatchMeaning(content=False, event=False, visible=True, terminal=Tr
 
 
 class Piece(bytes):
-    """Bytes of a streamed answer, and the ``text`` that they complete."""
+    """Bytes of a streamed answer, with the ``text`` of the events that they complete."""
 
     text = ""
 
@@ -46,14 +46,13 @@ class Piece(bytes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassthroughExchange(Exchange):
-    """One request and its response, of whatever ``request_kind``. ``findable``: whether its sockets will be found.
+    """One request of any ``request_kind`` and its response. ``findable``: whether its sockets can be found.
 
-    Its attempt hands over a :class:`Head` and then the undecoded bytes of the body, read or not. A streamed answer is
-    read along: nothing of it is visible before its first content, or the first bytes that no dialect reads, and its
-    events move the limits. What is wrong with an event is noted; ``strict``: it is raised after the bytes that came
-    before. ``redirected``: the request was a model call before a redirect, and the answer has the bounds of one.
-    ``whole``: the caller gets nothing before the end. ``documents_whole``: nor anything of a document that a plain call
-    is answered with.
+    The attempt delivers a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along: its
+    events move the limits, and nothing of it is visible before its first content, or before bytes that no dialect
+    reads. A fault in an event is noted; ``strict``: it is raised after the bytes before it. ``redirected``: the request
+    was a model call before a redirect, and its answer has the bounds of a model's. ``whole``: nothing is delivered
+    before the end. ``documents_whole``: the same for a document that answers a plain call.
     """
 
     request_kind: RequestKind
@@ -67,7 +66,7 @@ class PassthroughExchange(Exchange):
     def run(self, attempt: Attempt[Any]) -> None:
         """The work of one attempt."""
         attempt.stats.opaque = not self.findable
-        # A model has its prompt in no time. An upload takes as long as it takes, as long as it goes on.
+        # The prompt of a model call is sent at once. An upload may take as long as it progresses.
         attempt.unhurried = self.request_kind is RequestKind.OTHER
         if self.request_kind is RequestKind.STREAM:
             self._run(attempt, self._read_stream, streaming=True)
@@ -77,17 +76,17 @@ class PassthroughExchange(Exchange):
             self._run(attempt, self._read_bytes, streaming=False, model=False)
 
     def _translated(self, error: Exception, stats: AttemptStats) -> BaseException:
-        # A stand-in for the network raises what its user told it to, and an adapter with connections of its own what
-        # its users expect of it.
+        # A stand-in for the network raises what its user programmed, and an adapter with connections of its own what
+        # its users expect.
         if stats.sockets == 0 and (stats.sent != "no" or not is_before_connecting(error)):
             return error
         return Exchange._translated(self, error, stats)
 
-    # -- no model call ------------------------------------------------------
+    # -- other requests than model calls ------------------------------------
 
     def _read_bytes(self, attempt: Attempt[Any], reply: Reply) -> None:
         if reply.forced or (self.redirected and reply.refused):
-            # Most likely it is not the answer.
+            # Most likely another attempt follows.
             body = self._read_refused(attempt, reply, counted=self.redirected)
             whole = Head(reply.load(body, self._most_of_error, cut=True), body, reply.decoded or not body)
             attempt.deliver([whole], 0, _LAST_BYTES)
@@ -98,7 +97,7 @@ class PassthroughExchange(Exchange):
         for data in attempt.pieces(reply.read):
             if self.redirected:
                 meter.count(data)
-            # A reader that knows the length may be through, and away, before another read has shown the end.
+            # A reader that knows the length may leave before another read shows the end.
             attempt.deliver([data], len(data), _LAST_BYTES if reply.over else _BYTES)
 
     # -- a plain answer -----------------------------------------------------
@@ -108,7 +107,7 @@ class PassthroughExchange(Exchange):
             Exchange._read_plain(self, attempt, reply)
         elif self.whole or (self.documents_whole and media_type(reply.headers.get("content-type", "")) in _DOCUMENTS):
             body = self._read_all(attempt, reply)
-            # Not decoded here: whoever reads it does that.
+            # Not decoded here: the reader decodes it.
             attempt.deliver([Head(reply.response, body, reply.decoded)], 0, WHOLE)
         else:
             self._read_pieces(attempt, reply)
@@ -129,9 +128,9 @@ class PassthroughExchange(Exchange):
 
 
 class ByteDelivery(EventDelivery):
-    """Hands over the bytes of a streamed answer as they come, and reads its events along the way.
+    """Delivers the bytes of a streamed answer as they come, and reads its events along the way.
 
-    It judges an answer only as far as a dialect was seen in it. Its reader learns of everything else from the bytes.
+    It judges an answer only if it has recognised the dialect. Its reader learns everything else from the bytes.
     """
 
     strict = False
@@ -147,13 +146,13 @@ class ByteDelivery(EventDelivery):
             self._decoder.give_up()
 
     def _meter_of(self, reply: Reply) -> BodyMeter:
-        # Where the encoding is not read here, the reader has asked for it.
+        # The reader has asked for any encoding that is unknown here.
         return self._exchange._meter(reply, lenient=not self.strict)
 
     def take(self, data: bytes) -> None:
-        """The next bytes as they came over the wire. Raises what ends the answer."""
+        """Take the next bytes as they are on the wire. Raises what ends the answer."""
         if self._decoder.terminal:
-            # Nothing of it is read here, but the reader may decode it.
+            # After the end mark nothing is read here, but the reader may decode it: it is counted.
             self._meter.count(data)
         if self._whole:
             self._attempt.trail(Piece(data), len(data))
@@ -184,7 +183,7 @@ class ByteDelivery(EventDelivery):
         self._events += events
 
     def end(self) -> None:
-        """The body ended in good order. Raises where the answer of a dialect that was seen did not."""
+        """The body ended cleanly. Raises if the answer, of a recognised dialect, did not."""
         if self._whole:
             return
         decoder, recognition, stats = self._decoder, self._recognition, self._attempt.stats
@@ -199,27 +198,27 @@ class ByteDelivery(EventDelivery):
         stats.end = stats.end or "eof"
 
     def end_cut(self) -> bool:
-        """The body was cut; whether the answer is whole all the same."""
+        """The body was cut. Whether the answer is whole all the same."""
         if not self._whole and not self._decoder.terminal:
             self._pass_on_last(self._decoder.end(clean=False))
         return self._whole
 
     def _pass_on_last(self, events: list[Event]) -> None:
-        """The bytes of these events are handed over already."""
+        """Pass on events whose bytes are delivered already."""
         if not self._recognition.seen:
             self._recognition.read(events, self._decoder.dialect)
         self._pass_on(b"", events)
 
     def _judge(self, failure: LLMWatchError) -> None:
-        """What the end of the body means: ``failure`` is what it would be to a reader who is told nothing else."""
+        """Judge the end of the body: ``failure`` is what it means to a reader that gets no bytes."""
         decoder, recognition = self._decoder, self._recognition
         if isinstance(failure, StreamTruncated):
-            # After an error nothing else is to come.
+            # After an error the provider sends nothing else.
             begun = recognition.seen or not (decoder.events or recognition.foreign)
             ends = begun and not decoder.blind and not isinstance(decoder.fault, ProviderError)
             ends = ends and (self.strict or not self._is_document())
         elif isinstance(failure, EmptyStream) and decoder.begun and not self.strict:
-            # A last line without an empty one is what the whole of a wire of another make looks like.
+            # A last line without a blank line after it: an unknown protocol looks like this throughout.
             recognition.foreign = True
             return
         else:
@@ -232,7 +231,7 @@ class ByteDelivery(EventDelivery):
             self._note_fault(failure)
 
     def _is_document(self) -> bool:
-        """Whether the body is one JSON document, with the fields of a dialect that has no lines: a whole answer."""
+        """Whether the body is one JSON document with the fields of a dialect without lines: a whole answer."""
         decoder = self._decoder
         return decoder.events == 1 and decoder.framing == "lines" and self._recognition.document
 
@@ -244,13 +243,13 @@ class ByteDelivery(EventDelivery):
     def _pass_on(self, data: bytes, events: list[Event]) -> None:
         decoder, recognition, attempt = self._decoder, self._recognition, self._attempt
         seen, stats = recognition.seen, attempt.stats
-        # Noted before the hand-over, which may end the attempt.
+        # Noted before the delivery, which may end the attempt.
         decoder.note(stats, seen=seen)
         stats.unread = not seen and (recognition.foreign or decoder.blind)
-        # An end mark with nothing in front of it is the reader's to judge too.
+        # An end mark without anything before it is a fault that the reader judges too.
         fault = decoder.fault or (decoder.error if decoder.terminal else None)
         if fault is not None and (seen or not isinstance(fault, MalformedEvent)):
-            # What is no dialect's is not damaged by not being JSON.
+            # Without a dialect, an event that is not JSON is not damaged.
             self._note_fault(fault)
         self._whole = seen and decoder.settled
         if seen:
@@ -271,10 +270,10 @@ class ByteDelivery(EventDelivery):
 
 
 class StrictDelivery(ByteDelivery):
-    """The same for a reader to whom an answer that is not as it should be would be lost, or would look whole.
+    """For a reader that would lose a faulty answer, or take it for a whole one.
 
-    Such a reader stops at the end mark, wherever it stands. So what came in the same read as an event that is wrong is
-    handed over up to that event, and an end mark that is not believed by itself waits for the end of the body.
+    Such a reader stops at any end mark. So the bytes that came with a faulty event are delivered only up to that event,
+    and an end mark that is not conclusive by itself waits for the end of the body.
     """
 
     strict = True
@@ -295,7 +294,7 @@ class StrictDelivery(ByteDelivery):
             self._waiting += data
             return
         if decoder.terminal and decoder.error is not None:
-            # An end mark and nothing in front of it.
+            # An end mark without anything before it.
             self._attempt.stats.dialect = decoder.dialect
             raise self._exchange._scrubbed(self._attempt, decoder.error)
         good = len(events)
