@@ -39,6 +39,6 @@ def _is_handler(frame: FrameType) -> bool:
     names, values = code.co_varnames[:count], frame.f_locals
     for name in names:
         value = values.get(name)
-        if value is caller or (isinstance(value, tuple) and any(one is caller for one in value)):
+        if value is caller or (isinstance(value, tuple) and any(element is caller for element in value)):
             return True
     return False

@@ -48,8 +48,8 @@ class WatchedResponse(requests.Response):
     @property
     def llmwatch_record(self) -> CallRecord | None:
         """The call's record: attempts, timings, decisions. ``None`` while the body is still to be read."""
-        found: CallRecord | None = getattr(self.raw, "llmwatch_record", None)
-        return found
+        record: CallRecord | None = getattr(self.raw, "llmwatch_record", None)
+        return record
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         if type(self) is not WatchedResponse:
@@ -143,10 +143,10 @@ def hand_out(
     handed.__dict__.update(state, _content=False, _content_consumed=False)
     request, handed_ref = real.request, weakref.ref(handed)
 
-    def fail(found: LLMWatchError) -> NoReturn:
+    def fail(failure: LLMWatchError) -> NoReturn:
         response = handed_ref()
-        found = found.with_traceback(None)  # as in opening
-        raise error(found, request, real if response is None else response) from found.__cause__
+        failure = failure.with_traceback(None)  # as in opening
+        raise error(failure, request, real if response is None else response) from failure.__cause__
 
     body = _Body(call, pieces, fail)
     if ended:

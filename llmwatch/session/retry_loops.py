@@ -51,12 +51,12 @@ def is_retry() -> bool:
         function, variable = _TELLING_VARIABLES.get(module, ("", ""))
         if function == name:
             variables = frame.f_locals
-            telling = variables.get(variable)
+            value = variables.get(variable)
             if isinstance(variables, dict):
                 # Up to CPython 3.12 the frame keeps the dictionary. An error in it, whose traceback keeps the frame,
                 # would stay with the frame until a garbage collection.
                 variables.clear()
-            if telling:
+            if value:
                 return True
         frame = frame.f_back
     return False

@@ -63,7 +63,7 @@ class Session(requests.Session):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
-        watching = next((one for one in self.adapters.values() if isinstance(one, WatchingAdapter)), None)
+        watching = next((adapter for adapter in self.adapters.values() if isinstance(adapter, WatchingAdapter)), None)
         self._settings = Settings() if watching is None else watching.settings
 
 

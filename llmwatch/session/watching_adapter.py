@@ -160,9 +160,9 @@ def open_response(
     request, request_kind = _looked_at(prepared)
     try:
         request.check_origin()
-    except ConfigError as found:
+    except ConfigError as failure:
         # requests does not check the port when it prepares a request, and httpx does not check it at all.
-        raise error(found, prepared, None) from None
+        raise error(failure, prepared, None) from None
     given = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
     sender = PreparedSender(
         inner,
@@ -202,9 +202,9 @@ def open_response(
             error=error,
             connection=connection,
         )
-    except LLMWatchError as found:
+    except LLMWatchError as failure:
         # Without its traceback, whose frames refer to the error and to everything that the call has used.
-        raise error(found.with_traceback(None), prepared, None) from found.__cause__
+        raise error(failure.with_traceback(None), prepared, None) from failure.__cause__
     except BaseException:
         # The caller will not read the answer that is on its way.
         call.give_up()

@@ -126,8 +126,8 @@ class BodyReader:
 
     def getheader(self, name: str, default: str | None = None) -> str | None:
         """A header of the response."""
-        found: str | None = default if self.headers is None else self.headers.get(name, default)
-        return found
+        value: str | None = default if self.headers is None else self.headers.get(name, default)
+        return value
 
     def getheaders(self) -> list[tuple[str, str]]:
         """All headers of the response."""
@@ -362,8 +362,8 @@ class StreamedResponse(HTTPResponse):
     def _refuse_part(self) -> None:
         """Raise as urllib3 does behind the end of a body that was closed before its announced length."""
         if self.length_remaining and self._reader.cut and not self._decoded:
-            found = IncompleteRead(self._fp_bytes_read, self.length_remaining)
-            raise ProtocolError(f"Connection broken: {found!r}", found)
+            incomplete = IncompleteRead(self._fp_bytes_read, self.length_remaining)
+            raise ProtocolError(f"Connection broken: {incomplete!r}", incomplete)
 
     def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
         """``amt`` bytes of the body, fewer only at its end; without ``amt`` all of it."""

@@ -66,12 +66,12 @@ def chain(error: BaseException) -> Iterator[BaseException]:
     """``error`` and every exception in it: arguments, reasons, causes and contexts."""
     todo, seen = [error], set()
     while todo:
-        one = todo.pop(0)
-        if id(one) in seen:
+        err = todo.pop(0)
+        if id(err) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        inner = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+        seen.add(id(err))
+        yield err
+        inner = [*err.args, getattr(err, "reason", None), err.__cause__, err.__context__]
         todo.extend(item for item in inner if isinstance(item, BaseException))
 
 
@@ -80,19 +80,19 @@ def forget(error: BaseException) -> None:
     urllib3 keeps errors in the frames that they refer to, and with them pools and connections until a garbage
     collection.
     """
-    for one in chain(error):
-        one.__traceback__ = None
+    for err in chain(error):
+        err.__traceback__ = None
 
 
 def summarise(error: BaseException) -> Summary:
     """The most telling exception of the chain in one line."""
-    found = list(chain(error))
-    tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
-    outer = found[0] if tunnel is None else tunnel.original_error
-    telling = next((one for one in found if isinstance(one, OSError) and one.errno is not None), outer)
-    number = getattr(telling, "errno", None)
-    code = str(errno.errorcode.get(number, number)) if isinstance(number, int) and _has_errno(telling) else ""
-    return Summary(type(telling).__name__, code, redact.text(str(telling), cap=300))
+    links = list(chain(error))
+    tunnel = next((err for err in links if isinstance(err, TunnelFailed)), None)
+    outer = links[0] if tunnel is None else tunnel.original_error
+    chosen = next((err for err in links if isinstance(err, OSError) and err.errno is not None), outer)
+    number = getattr(chosen, "errno", None)
+    code = str(errno.errorcode.get(number, number)) if isinstance(number, int) and _has_errno(chosen) else ""
+    return Summary(type(chosen).__name__, code, redact.text(str(chosen), cap=300))
 
 
 def _has_errno(error: BaseException) -> bool:
@@ -111,18 +111,18 @@ def translate(
     """
     if isinstance(error, LLMWatchError) or not isinstance(error, Exception):
         return error
-    found = list(chain(error))
-    ours = next((one for one in found if isinstance(one, LLMWatchError)), None)
-    if ours is not None:
-        return ours
+    links = list(chain(error))
+    own = next((err for err in links if isinstance(err, LLMWatchError)), None)
+    if own is not None:
+        return own
     connecting = sent == "no"
-    if not connecting and _first(found, *_NEVER_CONNECTED) is not None:
+    if not connecting and _first(links, *_NEVER_CONNECTED) is not None:
         # A redirect or an authentication made another connection, and that connection failed.
-        connecting, host = True, _place_of(found) or host
+        connecting, host = True, _place_of(links) or host
     result = (
-        _configuration(found, sent)
-        or _no_descriptor(found, host, sent)
-        or (_connecting(found, host, sockets, trust_advice) if connecting else _streaming(found, host))
+        _configuration(links, sent)
+        or _no_descriptor(links, host, sent)
+        or (_connecting(links, host, sockets, trust_advice) if connecting else _streaming(links, host))
     )
     if result is None:
         return error
@@ -148,9 +148,9 @@ _NOT_CONNECTED = (
 )
 
 
-def _place_of(found: list[BaseException]) -> str | None:
+def _place_of(links: list[BaseException]) -> str | None:
     """Host and port that the connection was meant for; ``None`` where urllib3 does not say."""
-    pools = (getattr(one, "pool", None) for one in found if isinstance(one, u3.MaxRetryError))
+    pools = (getattr(err, "pool", None) for err in links if isinstance(err, u3.MaxRetryError))
     pool = next((pool for pool in pools if getattr(pool, "host", None)), None)
     if pool is None:
         return None
@@ -162,24 +162,24 @@ def is_before_connecting(error: BaseException) -> bool:
     """Whether ``error`` by itself shows that nothing was sent, where no socket was seen.
     Other errors without a socket come from a stand-in for the network, or from connections that are not seen.
     """
-    found = list(chain(error))
-    return _first(found, *_NOT_CONNECTED) is not None or _errno(found) in _NO_DESCRIPTOR
+    links = list(chain(error))
+    return _first(links, *_NOT_CONNECTED) is not None or _errno(links) in _NO_DESCRIPTOR
 
 
-def _first(found: list[BaseException], *types: type[BaseException]) -> BaseException | None:
-    return next((one for one in found if isinstance(one, types)), None)
+def _first(links: list[BaseException], *types: type[BaseException]) -> BaseException | None:
+    return next((err for err in links if isinstance(err, types)), None)
 
 
-def _errno(found: list[BaseException]) -> int | None:
+def _errno(links: list[BaseException]) -> int | None:
     return next(
-        (one.errno for one in found if isinstance(one, OSError) and isinstance(one.errno, int) and _has_errno(one)),
+        (err.errno for err in links if isinstance(err, OSError) and isinstance(err.errno, int) and _has_errno(err)),
         None,
     )
 
 
-def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | None:
+def _configuration(links: list[BaseException], sent: str) -> LLMWatchError | None:
     bad_url = _first(
-        found,
+        links,
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidSchema,
         requests.exceptions.InvalidProxyURL,
@@ -191,7 +191,7 @@ def _configuration(found: list[BaseException], sent: str) -> LLMWatchError | Non
         return ConfigError(
             f"The {what} cannot be used: {redact.text(str(bad_url), cap=200)}. Nothing was sent.", field="url"
         )
-    bad_header = _first(found, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, found))
+    bad_header = _first(links, requests.exceptions.InvalidHeader) is not None or any(map(_is_header_text, links))
     # Once the request is sent, the invalid header is the response's.
     if bad_header and sent == "no":
         return ConfigError(
@@ -205,21 +205,21 @@ def _is_header_text(error: BaseException) -> bool:
     return isinstance(error, UnicodeEncodeError) and error.encoding in ("latin-1", "ascii")
 
 
-def _no_descriptor(found: list[BaseException], host: str, sent: str) -> ConnectFailed | None:
+def _no_descriptor(links: list[BaseException], host: str, sent: str) -> ConnectFailed | None:
     """The system gives out no descriptor.
     The far side is not at fault. An immediate resend would fail too: the holder of the descriptors has to free some.
     """
-    number = _errno(found)
+    number = _errno(links)
     if number not in _NO_DESCRIPTOR:
         return None
-    who = f"This process has{_most_descriptors()} open"
+    holder = f"This process has{_most_descriptors()} open"
     advice = "close responses, streams and files that are done with, or raise the limit (ulimit -n)"
     if number == errno.ENFILE:
-        who = "All the processes of this machine have as many files open as its kernel allows"
+        holder = "All the processes of this machine have as many files open as its kernel allows"
         advice = "end what holds them, or raise the limit (fs.file-max)"
     nothing = " Nothing was sent." if sent == "no" else ""
     return ConnectFailed(
-        f"{who} ({errno.errorcode[number]}), so no connection to {host} can be opened: {advice}.{nothing}",
+        f"{holder} ({errno.errorcode[number]}), so no connection to {host} can be opened: {advice}.{nothing}",
         cause="descriptors",
     )
 
@@ -231,10 +231,10 @@ def _most_descriptors() -> str:
     return f" all the {most:,} files and sockets that it may"
 
 
-def _connecting(found: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:
-    if _first(found, u3.ProxyError, requests.exceptions.ProxyError) is not None:
-        return _through_proxy(found, host, trust_advice)
-    dns = _first(found, socket.gaierror)
+def _connecting(links: list[BaseException], host: str, sockets: int, trust_advice: str) -> LLMWatchError | None:
+    if _first(links, u3.ProxyError, requests.exceptions.ProxyError) is not None:
+        return _through_proxy(links, host, trust_advice)
+    dns = _first(links, socket.gaierror)
     if isinstance(dns, socket.gaierror):
         if dns.errno in (socket.EAI_AGAIN,):
             return ConnectFailed(
@@ -242,7 +242,7 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
                 cause="dns_temporary",
             )
         return ConnectFailed(f"The host {host} does not exist; check the URL, or this machine's resolver.", cause="dns")
-    certificate = _first(found, ssl.SSLCertVerificationError)
+    certificate = _first(links, ssl.SSLCertVerificationError)
     if isinstance(certificate, ssl.SSLCertVerificationError):
         known = certificate.verify_code not in _UNKNOWN_AUTHORITY
         advice = "check the URL, and what the server shows" if known else trust_advice
@@ -251,39 +251,39 @@ def _connecting(found: list[BaseException], host: str, sockets: int, trust_advic
             f" {advice}.",
             cause="tls",
         )
-    number = _errno(found)
+    number = _errno(links)
     bundle = next(
-        (one for one in found if isinstance(one, ssl.SSLError) and getattr(one, "library", None) in ("X509", "PEM")),
+        (err for err in links if isinstance(err, ssl.SSLError) and getattr(err, "library", None) in ("X509", "PEM")),
         None,
     )
     if bundle is not None:
         return ConfigError("The file given as verify= or cert= holds no certificate. Nothing was sent.", field="verify")
-    if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
+    if _first(links, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
         return ConnectFailed(
             f"The TLS handshake with {host} failed.",
             cause="tls",
-            retryable=number in _RESET or _first(found, ssl.SSLEOFError, ssl.SSLZeroReturnError) is not None,
+            retryable=number in _RESET or _first(links, ssl.SSLEOFError, ssl.SSLZeroReturnError) is not None,
         )
     if number == errno.ECONNREFUSED:
         return ConnectFailed(
             f"{host} refused the connection; is the server running, and the port right?", cause="refused"
         )
-    if number in _RESET or _first(found, http.client.RemoteDisconnected) is not None:
+    if number in _RESET or _first(links, http.client.RemoteDisconnected) is not None:
         return ConnectFailed(f"{host} reset the connection before the request was sent.", cause="reset")
     if (
         number in _UNREACHABLE
-        or _first(found, TimeoutError, u3.ConnectTimeoutError, requests.ConnectTimeout) is not None
+        or _first(links, TimeoutError, u3.ConnectTimeoutError, requests.ConnectTimeout) is not None
     ):
         return ConnectFailed(f"{host} could not be reached from this machine.", cause="unreachable")
-    if _first(found, requests.exceptions.ConnectionError, ConnectionError) is not None and sockets == 0:
+    if _first(links, requests.exceptions.ConnectionError, ConnectionError) is not None and sockets == 0:
         # No socket was opened and the system reported no error: a stand-in for the network refuses on purpose.
         return ConnectFailed(f"The connection to {host} was refused.", cause="refused", retryable=False)
-    bare = next((one for one in found if type(one) is OSError), None)
+    bare = next((err for err in links if type(err) is OSError), None)
     if bare is not None and number is None:
         return ConfigError(
             f"The TLS settings cannot be used: {redact.text(str(bare), cap=200)}. Nothing was sent.", field="verify"
         )
-    if _first(found, requests.exceptions.RequestException, u3.HTTPError) is not None:
+    if _first(links, requests.exceptions.RequestException, u3.HTTPError) is not None:
         return ConnectFailed(f"No connection to {host} came about.", cause="unreachable")
     return None
 
@@ -292,10 +292,10 @@ PROXY_SETTINGS = "proxies=, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
 """The settings that name a proxy."""
 
 
-def _through_proxy(found: list[BaseException], host: str, trust_advice: str) -> ConnectFailed:
+def _through_proxy(links: list[BaseException], host: str, trust_advice: str) -> ConnectFailed:
     """The proxy prevented the connection."""
-    number = _errno(found)
-    tunnel = next((one for one in found if isinstance(one, TunnelFailed)), None)
+    number = _errno(links)
+    tunnel = next((err for err in links if isinstance(err, TunnelFailed)), None)
     if tunnel is not None and tunnel.status is not None:
         advice = f"check its address in {PROXY_SETTINGS}, and what it lets through"
         if tunnel.status == 407:
@@ -306,44 +306,44 @@ def _through_proxy(found: list[BaseException], host: str, trust_advice: str) -> 
             status=tunnel.status,
         )
     if tunnel is not None:
-        broke = number in _RESET or _first(found, http.client.RemoteDisconnected) is not None
+        broke = number in _RESET or _first(links, http.client.RemoteDisconnected) is not None
         what = "broke off before it had made" if broke else "sent what is no HTTP in place of"
         return ConnectFailed(
             f"The proxy {tunnel.proxy} {what} a connection to {host}; check its address in {PROXY_SETTINGS}.",
             cause="proxy",
             retryable=broke,
         )
-    certificate = _first(found, ssl.SSLCertVerificationError)
+    certificate = _first(links, ssl.SSLCertVerificationError)
     if isinstance(certificate, ssl.SSLCertVerificationError):
         known = certificate.verify_code not in _UNKNOWN_AUTHORITY
         advice = f"check its address in {PROXY_SETTINGS}" if known else trust_advice
-        said = certificate.verify_message or "certificate verify failed"
+        reason = certificate.verify_message or "certificate verify failed"
         return ConnectFailed(
-            f"No connection to {host}: the certificate of the proxy{_proxy_of(found)} does not verify ({said});"
+            f"No connection to {host}: the certificate of the proxy{_proxy_of(links)} does not verify ({reason});"
             f" {advice}.",
             cause="proxy",
         )
-    return _no_proxy(found, host, number)
+    return _no_proxy(links, host, number)
 
 
-def _proxy_of(found: list[BaseException]) -> str:
+def _proxy_of(links: list[BaseException]) -> str:
     """Host and port of the proxy behind a blank; empty where they are unknown."""
-    opening = next((one for one in found if isinstance(one, u3.NewConnectionError)), None)
+    opening = next((err for err in links if isinstance(err, u3.NewConnectionError)), None)
     if opening is not None and opening.conn is not None:
         return f" {opening.conn.host}:{opening.conn.port}"
-    pools = [getattr(one, "pool", None) for one in found if isinstance(one, u3.MaxRetryError)]
+    pools = [getattr(err, "pool", None) for err in links if isinstance(err, u3.MaxRetryError)]
     proxies = [getattr(pool, "proxy", None) for pool in pools]
     proxy = next((proxy for proxy in proxies if proxy is not None), None)
     return "" if proxy is None else f" {proxy.host}:{proxy.port}"
 
 
-def _no_proxy(found: list[BaseException], host: str, number: int | None) -> ConnectFailed:
-    name = _proxy_of(found)
-    dns = next((one for one in found if isinstance(one, socket.gaierror)), None)
-    why = redact.text(str(found[-1]), cap=160)
+def _no_proxy(links: list[BaseException], host: str, number: int | None) -> ConnectFailed:
+    name = _proxy_of(links)
+    dns = next((err for err in links if isinstance(err, socket.gaierror)), None)
+    why = redact.text(str(links[-1]), cap=160)
     if dns is not None:
         why = "its name could not be looked up just now" if dns.errno == socket.EAI_AGAIN else "its name does not exist"
-    elif _first(found, ssl.SSLError) is not None:
+    elif _first(links, ssl.SSLError) is not None:
         why = "its TLS handshake failed; a proxy that speaks no TLS itself has a URL that begins with http://"
     elif number is not None:
         why = os.strerror(number)
@@ -365,8 +365,8 @@ _CONNECTION = (
 )
 
 
-def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
-    outer = found[0]
+def _streaming(links: list[BaseException], host: str) -> LLMWatchError | None:
+    outer = links[0]
     if isinstance(outer, requests.exceptions.HTTPError):
         # A response hook called raise_for_status.
         status = None if outer.response is None else outer.response.status_code
@@ -376,19 +376,19 @@ def _streaming(found: list[BaseException], host: str) -> LLMWatchError | None:
         return ProviderError(f"{host} redirects in circles; check the URL.", status=status, retryable=False)
     if isinstance(outer, requests.exceptions.RequestException) and not isinstance(outer, _CONNECTION):
         return None
-    number = _errno(found)
-    if _first(found, HeadCut) is not None:
+    number = _errno(links)
+    if _first(links, HeadCut) is not None:
         return StreamCut(f"{host} closed the connection inside the headers of its answer.")
-    if _first(found, http.client.RemoteDisconnected) is not None:
+    if _first(links, http.client.RemoteDisconnected) is not None:
         return StreamCut(f"{host} closed the connection without an answer.")
     if number in _RESET:
         return StreamCut(f"{host} reset the connection.")
-    if _first(found, http.client.IncompleteRead, u3.IncompleteRead, u3.InvalidChunkLength) is not None:
+    if _first(links, http.client.IncompleteRead, u3.IncompleteRead, u3.InvalidChunkLength) is not None:
         return StreamCut(f"The body from {host} broke off: less came than its framing announced.")
-    if _first(found, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
+    if _first(links, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
         return StreamCut(f"The TLS connection to {host} broke.")
-    if _first(found, http.client.HTTPException, u3.ProtocolError, requests.exceptions.InvalidHeader) is not None:
+    if _first(links, http.client.HTTPException, u3.ProtocolError, requests.exceptions.InvalidHeader) is not None:
         return StreamCut(f"What {host} sent is not valid HTTP, or broke off.")
-    if _first(found, OSError, u3.HTTPError, requests.exceptions.RequestException) is not None:
+    if _first(links, OSError, u3.HTTPError, requests.exceptions.RequestException) is not None:
         return StreamCut(f"The connection to {host} broke.")
     return None

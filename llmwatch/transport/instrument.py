@@ -99,9 +99,9 @@ def remove_interceptor(interceptor: Interceptor) -> None:
 
 def _take_back() -> None:
     """Put the originals back where no other code has patched on top. The lock is held."""
-    while ours := [patch for patch in _patches if patch.on_top]:
-        requests.Session.get_adapter = ours[0].original  # type: ignore[method-assign]
-        _patches.remove(ours[0])
+    while topmost := [patch for patch in _patches if patch.on_top]:
+        requests.Session.get_adapter = topmost[0].original  # type: ignore[method-assign]
+        _patches.remove(topmost[0])
 
 
 class _Adopted:

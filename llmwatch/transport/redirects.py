@@ -101,9 +101,9 @@ def _target(response: requests.Response) -> str | None:
     return target
 
 
-def _error(response: requests.Response, said: str) -> ProviderError:
+def _error(response: requests.Response, problem: str) -> ProviderError:
     host = urlsplit(response.url).netloc.rpartition("@")[2]
-    return ProviderError(f"{host} {said}. Check the URL.", status=response.status_code, retryable=False)
+    return ProviderError(f"{host} {problem}. Check the URL.", status=response.status_code, retryable=False)
 
 
 def follow(

@@ -277,8 +277,8 @@ class Sender:
             else:
                 response = follow(session, response, settings, trail)
         with self._jar_lock:
-            for one in (*response.history, response):
-                self._jar.update(one.cookies)
+            for hop in (*response.history, response):
+                self._jar.update(hop.cookies)
         reply = Reply(response)
         context.observer.headers(reply.status, refused=reply.refused, request_id=request_id_of(response))
         if response.is_redirect:

@@ -519,11 +519,11 @@ class Attempt(Watched, Generic[T]):
         The same holds for each function around it that has no handle of its own and is not over. Takes no outer
         attempt's lock.
         """
-        one: Attempt[Any] | None = self
-        while one is not None and (one is self or not one._own):
-            if one._machine.verdict is None:
-                one.stats.opaque = one.stats.function and not seen
-            one = one.outer
+        attempt: Attempt[Any] | None = self
+        while attempt is not None and (attempt is self or not attempt._own):
+            if attempt._machine.verdict is None:
+                attempt.stats.opaque = attempt.stats.function and not seen
+            attempt = attempt.outer
 
     @lock_held
     def _tell_functions(self) -> None:

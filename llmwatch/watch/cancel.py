@@ -63,8 +63,8 @@ class CancelToken:
             self._serial += 1
             key = self._serial
             self._callbacks[key] = callback
-            mine = self._cancelled and self._callbacks.pop(key, None) is not None
-        if mine:
+            cancelled = self._cancelled and self._callbacks.pop(key, None) is not None
+        if cancelled:
             callback()
         return key
 

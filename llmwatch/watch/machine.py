@@ -214,7 +214,7 @@ class Machine:
     # -- expiry -------------------------------------------------------------
 
     def _expiries(self) -> list[Due]:
-        found = []
+        expiries = []
         if self._held_at is None:
             for limit, anchor in self._anchors.items():
                 at = self._graces.get(limit)
@@ -222,10 +222,10 @@ class Machine:
                     seconds = self._limits[limit]
                     assert seconds is not None
                     at = anchor + seconds
-                found.append(Due(limit, at + self._held_total))
+                expiries.append(Due(limit, at + self._held_total))
         if self.deadline_at is not None and self.verdict is None:
-            found.append(Due("deadline", self.deadline_at))
-        return found
+            expiries.append(Due("deadline", self.deadline_at))
+        return expiries
 
     def next_expiry(self) -> Due | None:
         """The limit that expires next, and when; ``None`` if no limit runs."""

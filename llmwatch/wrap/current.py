@@ -128,15 +128,15 @@ def around() -> list[Attempt[Any]]:
     """The attempts that this code works for, found by thread and by context.
     The thread knows every entry point; other threads may share the context.
     """
-    found: dict[int, Attempt[Any]] = {}
+    attempts: dict[int, Attempt[Any]] = {}
     attempt: Attempt[Any] | None = serving()
     frame = _frame.get()
     while True:
         while attempt is not None:
-            found.setdefault(id(attempt), attempt)
+            attempts.setdefault(id(attempt), attempt)
             attempt = attempt.outer
         if frame is None:
-            return list(found.values())
+            return list(attempts.values())
         attempt, frame = frame.attempt, frame.outer
 
 
