@@ -145,7 +145,7 @@ def hand_out(
 
     def fail(failure: LLMWatchError) -> NoReturn:
         response = handed_ref()
-        failure = failure.with_traceback(None)  # as in opening
+        failure = failure.with_traceback(None)  # as in open_response
         raise error(failure, request, real if response is None else response) from failure.__cause__
 
     body = _Body(call, pieces, fail)

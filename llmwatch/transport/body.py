@@ -103,7 +103,7 @@ class BodyReader:
         """Whether the reader was closed before the end of the body, by its user or by an error."""
         return self.closed and not self._ended
 
-    # -- the face of http.client's response ---------------------------------
+    # -- the interface of http.client's response ----------------------------
 
     @property
     def fp(self) -> BodyReader | None:

@@ -77,7 +77,7 @@ class BatchMeaning:
 
     * ``content``: the batch moves generation forward. ``progress``: a count in the batch shows that generation moves
       on.
-    * ``finish``: the batch holds a credible finish mark, or content-free news after that mark.
+    * ``finish``: the batch is a finish mark that is believed, or news after such a mark.
     * ``end``: an end mark came without a finish mark, so the end of the body decides. ``terminal``: the answer is
       whole.
     * ``event``: the batch holds a whole event.

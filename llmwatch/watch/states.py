@@ -52,7 +52,7 @@ class Phase(str, Enum):
 
 class Seen(str, Enum):
     """An observation of a worker.
-    ``FINISH``: a credible finish mark, or content-free news after it. ``END``: an end mark without a finish mark.
+    ``FINISH``: a finish mark that is believed, or news after it. ``END``: an end mark without a finish mark.
     ``TERMINAL``: both, after which the answer is whole however its body ends.
     """
 

@@ -94,9 +94,9 @@ def beat(kind: str = "content") -> None:
     * ``"event"``: something came, but the work has not moved on. Resets ``stale``.
     * ``"keepalive"``: only the other side is there. Resets ``stale``.
 
-    A beat also resets the functions around this one. A function that has beaten counts as having done something: after
-    a kill it is not run again, unless ``Retry(resend_with_tools=True)`` allows it. So beat before the first side
-    effect.
+    A beat also resets the limits of the functions around this one. A function that has beaten counts as having done
+    something: after a kill it is not run again, unless ``Retry(resend_with_tools=True)`` allows it. So beat before the
+    first side effect.
 
     A beat outside a wrapped function, or after the function was given up, does nothing; it does not stop such a
     function. Raises :class:`~llmwatch.ConfigError` for another ``kind``.
