@@ -1,4 +1,4 @@
-"""An agent that nobody touches: plain requests, no time-out, a retry loop of its own.
+"""An agent that stays as it is: plain requests, no time-out, a retry loop of its own.
 
     python examples/legacy_agent.py
     OPENAI_API_KEY=... python examples/legacy_agent.py https://api.openai.com/v1

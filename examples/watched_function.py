@@ -28,7 +28,7 @@ def count_sheep(sheep: int, stuck_at: int | None = None) -> str:
 
 @llmwatch.watched(limits=Limits(ttfb=2 * PAUSE))
 def ask_a_person() -> str:
-    """While somebody is asked no limit runs but the deadline."""
+    """While a person is asked no limit runs but the deadline."""
     with llmwatch.paused():
         threading.Event().wait(4 * PAUSE)  # the person thinks
     return "the person said yes"

@@ -220,5 +220,5 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    """Who wants more finds it in the docstrings."""
+    """Details stand in the docstrings."""
     assert len(README.splitlines()) <= LONGEST

@@ -76,7 +76,7 @@ def events(*blocks: bytes) -> bytes:
 
 
 def packed(body: bytes, encoding: bytes = b"gzip", **more: Any) -> bytes:
-    """An answer in an encoding that nobody asked for."""
+    """An answer in an encoding that the request did not accept."""
     return whole(b"Content-Encoding: " + encoding, body=body, **more)
 
 

@@ -1,4 +1,4 @@
-"""Texts that somebody may put into a variable: each is taken for exactly what it says, or refused by name.
+"""Texts that a user may put into a variable: each is taken for exactly what it says, or refused by name.
 
 Nothing is replaced by a default on the way: only a blank text counts as not set.
 """

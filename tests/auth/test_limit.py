@@ -258,8 +258,8 @@ def test_an_unreachable_token_endpoint_is_retried_by_the_client(serve: Serve, co
 
 
 def waits(manual: ManualTime) -> None:
-    """Return once a refresh is on its way and its caller waits for it: both attempts live, and the one's limits
-    stand.
+    """Return once a refresh is on its way and its caller waits for it: both attempts live, and the caller's limits are
+    held.
     """
 
     def held() -> bool:

@@ -49,7 +49,7 @@ def test_the_token_goes_into_the_configured_header(settings: dict[str, Any], nam
 
 
 def test_refreshing_is_an_auth_base_of_requests() -> None:
-    """Whoever asks whether it is one is told yes."""
+    """``isinstance`` says that the object is requests' ``AuthBase``."""
     assert isinstance(refreshing(refresh), requests.auth.AuthBase)
     assert type(refreshing(refresh)) is Refreshing
 

@@ -1,4 +1,6 @@
-"""One token for many: who starts a refresh, who waits, and what becomes of it. Time moves only by hand."""
+"""One token for many calls: which call starts a refresh, which wait, and what becomes of it. Time moves only by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +149,7 @@ def test_a_tokens_life_begins_with_its_refresh(keep: Callable[..., TokenCache], 
 
 
 def test_a_token_that_is_stale_at_once_is_used_once(keep: Callable[..., TokenCache]) -> None:
-    """A token without a life is what the refresh brought, so those who waited use it, and the next use refreshes."""
+    """A token without a life is what the refresh brought, so the waiting calls use it, and the next use refreshes."""
     source = Source(Grant(token="one", lifetime=0.0), Grant(token="two", lifetime=0.0))
     token_cache = keep(source)
     assert [got(token_cache.get(LIMIT)).text for _ in range(2)] == ["one", "two"]
@@ -164,7 +166,7 @@ def test_sixteen_threads_share_one_refresh(keep: Callable[..., TokenCache]) -> N
 
 
 def test_sixteen_threads_share_one_failure_and_a_later_call_tries_again(keep: Callable[..., TokenCache]) -> None:
-    """A failure goes to those who waited, without another refresh; the next call gets one."""
+    """The waiting calls get the failure without another refresh; the next call starts one."""
     source = Source(PASSING, Grant(token="two"), held=True)
     token_cache = keep(source)
     running = many(token_cache, 16)
@@ -176,7 +178,7 @@ def test_sixteen_threads_share_one_failure_and_a_later_call_tries_again(keep: Ca
 
 
 def test_a_rejection_is_remembered(keep: Callable[..., TokenCache]) -> None:
-    """Nobody who waited, and no later call, tries again with credentials that were rejected, until a reset."""
+    """Neither a waiting nor a later call tries again with rejected credentials, until a reset."""
     source = Source(REJECTED, Grant(token="two"), held=True)
     token_cache = keep(source)
     running = many(token_cache, 16)
@@ -190,7 +192,7 @@ def test_a_rejection_is_remembered(keep: Callable[..., TokenCache]) -> None:
 
 
 def test_an_unforeseen_exception_reaches_every_waiting_call(keep: Callable[..., TokenCache]) -> None:
-    """What nobody has foreseen is handed to those who waited, and does not keep a later call from trying."""
+    """An exception of an unknown class is raised in the waiting calls, and does not keep a later call from trying."""
     mistake = SystemExit(3)
     source = Source(mistake, Grant(token="two"), held=True)
     token_cache = keep(source)
@@ -201,7 +203,7 @@ def test_an_unforeseen_exception_reaches_every_waiting_call(keep: Callable[..., 
 
 
 def test_a_refused_token_is_replaced_by_one_refresh(keep: Callable[..., TokenCache]) -> None:
-    """A token that was refused is replaced, by one refresh for all who found out."""
+    """All calls whose token was refused share one refresh."""
     source = Source(Grant(token="two"), held=True)
     token_cache = keep(source, token="one")
     old = got(token_cache.get(LIMIT))
@@ -212,7 +214,7 @@ def test_a_refused_token_is_replaced_by_one_refresh(keep: Callable[..., TokenCac
 
 
 def test_a_newer_token_is_used_instead_of_another_refresh(keep: Callable[..., TokenCache]) -> None:
-    """Whoever comes late with a token that was replaced meanwhile gets the newer one, even if its text is the same."""
+    """A call that comes late with a replaced token gets the newer one, even if its text is the same."""
     source = Source(Grant(token="one"))
     token_cache = keep(source, token="one")
     old = got(token_cache.get(LIMIT))
@@ -257,7 +259,7 @@ def test_a_rejection_that_a_reset_overtook_is_forgotten(keep: Callable[..., Toke
 def test_a_refresh_that_does_not_end_is_left_after_its_limit(
     keep: Callable[..., TokenCache], clock: ManualClock
 ) -> None:
-    """Should the watch over the refresh ever fail, those who wait go on their own, and the next call starts anew."""
+    """If the watch over the refresh fails, the waiting calls go on by themselves, and the next call starts anew."""
     source = Source(Grant(token="late"), Grant(token="two"), held=True)
     token_cache = keep(source)
     (left,) = many(token_cache, 1)

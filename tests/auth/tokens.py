@@ -46,7 +46,7 @@ def saying(body: bytes, status: int = 200) -> Script:
 
 
 def guarded(*numbers: int, header: str = "Authorization", scheme: str = "Bearer ") -> Script:
-    """An API that answers those who come with one of these tokens, and says 401 to all others."""
+    """An API that answers requests with one of these tokens, and says 401 to all others."""
     good = {f"{scheme}{token(number)}" for number in numbers}
 
     def play(context: Context) -> Iterator[steps.Step]:

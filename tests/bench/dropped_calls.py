@@ -1,4 +1,4 @@
-"""What is left behind after a thousand streams that were dropped in mid-answer, and who has heard of them?
+"""What is left behind after a thousand streams that were dropped in mid-answer, and which records the sinks get.
 
 ``python -m tests.bench.dropped_calls [CALLS] [THREADS]`` makes that many calls (1,000 in 8 threads unless given) to a
 fault server in a process of its own, reads the first event of each and drops the stream; it prints how many records the

@@ -110,7 +110,7 @@ def test_a_full_disk_is_reported_for_unbuffered_output_too() -> None:
 
 @pytest.mark.parametrize("arguments", [("limits",), ("limits", "--json")])
 def test_a_reader_that_leaves_ends_a_table_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Where nobody reads, a table ends as quietly as a document does, and with success."""
+    """A table whose reader has left ends as quietly as a document, and with success."""
     spoken = tmp_path / "err"
     reading, writing = os.pipe()
     os.close(reading)

@@ -87,7 +87,7 @@ def test_no_color_and_pipes_get_no_colours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_a_reader_that_leaves_ends_the_command_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Who reads a few bytes and leaves ends the command quietly, and with success."""
+    """A reader that takes a few bytes and leaves ends the command quietly, and with success."""
     path = tmp_path / "log"
     path.write_bytes(lines(*(call(number) for number in range(300))))
     process = subprocess.Popen(

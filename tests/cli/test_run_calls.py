@@ -54,7 +54,7 @@ def test_an_untouched_script_recovers(tmp_path: Path, words: tuple[str, ...]) ->
 
 
 def test_calls_that_the_script_drops_are_counted(tmp_path: Path) -> None:
-    """Responses that nobody closed, some of them dropped with the last line of the script, are cancelled calls."""
+    """Responses that were never closed, some of them dropped with the last line of the script, are cancelled calls."""
     asks = script(
         tmp_path,
         """

@@ -114,7 +114,7 @@ def test_the_summary_names_the_log_or_how_to_get_one() -> None:
 
 @pytest.mark.parametrize("gone", ["none", "closed", "full"])
 def test_a_closed_standard_error_costs_nothing(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
-    """A standard error that is not there, is closed, or takes nothing costs nobody anything."""
+    """A standard error that is missing, closed, or takes no bytes raises nothing."""
 
     class Full(io.StringIO):
         def write(self, text: str) -> int:
@@ -144,7 +144,7 @@ def test_every_line_is_written_once_with_its_prefix(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a fork the child has a lock that nobody holds, no calls, and no summary."""
+    """After a fork the child has a free lock, no calls, and no summary."""
     given = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", given)
     summary = Summary()

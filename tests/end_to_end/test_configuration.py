@@ -305,7 +305,7 @@ def test_a_bundle_that_does_not_exist_is_a_configuration_error(connect: Connect)
 
 
 def test_making_a_client_opens_no_connection(serve: Serve) -> None:
-    """A client and a stream that nobody enters cost no connection and no request."""
+    """A client and a stream that is not entered open no connection and send no request."""
     server = serve()
     before = llmwatch.stats()["workers"]
     with Client() as client:

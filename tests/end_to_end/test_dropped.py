@@ -222,7 +222,7 @@ def open_after(*events: bytes) -> Script:
 
 
 def told(records: list[CallRecord], count: int = 1) -> None:
-    """Return once so many records came, and nobody is left who might tell of more."""
+    """Return once so many records came, and no thread is left that might deliver more."""
     eventually(lambda: len(records) >= count, f"{count} records")
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers leave")
     quiet()

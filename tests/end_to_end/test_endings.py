@@ -212,7 +212,7 @@ def test_a_terminal_event_that_races_the_kill_gives_success_or_time_out(serve: S
 
 
 def test_closing_after_the_terminal_event_is_a_success(serve: Serve, connect: Connect) -> None:
-    """A caller who leaves the block with the terminal event in hand has a complete answer, and the record says so."""
+    """A caller that leaves the block with the terminal event in hand has a complete answer, and the record says so."""
     server = serve()
     records = []
     client = connect(sinks=[records.append])

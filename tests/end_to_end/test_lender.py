@@ -203,7 +203,7 @@ def test_an_auth_that_hangs_is_cut_at_connect(serve: Serve, connect: Connect) ->
 
 
 def test_a_response_hook_that_hangs_is_cut_at_ttfb(serve: Serve, connect: Connect) -> None:
-    """A hook holds nobody up but its own attempt: the caller is free when the limit for the first byte expires."""
+    """A hook delays its own attempt alone: the caller is free when the limit for the first byte expires."""
     server, release = serve(), threading.Event()
 
     def hangs(response: requests.Response, **options: Any) -> None:

@@ -143,7 +143,7 @@ def test_the_defaults_wait_for_reported_gaps(serve: Serve, connect: Connect, man
 def test_a_gap_just_under_the_limit_is_survived_and_remembered(
     serve: Serve, connect: Connect, manual: ManualTime
 ) -> None:
-    """A gap a tenth of a second below ``stale`` and ``progress`` harms nobody, and is the longest gap in the record."""
+    """A gap a tenth of a second below ``stale`` and ``progress`` ends no call, and is the longest gap in the record."""
     server = serve(gated(3))
     client = manual.on(connect(limits=Limits(stale=30, progress=30), retry=Retry.none()))
     waiting = in_thread(stream, client, server.chat_url)

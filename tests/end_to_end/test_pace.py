@@ -1,4 +1,4 @@
-"""Callers that are slower than the provider: nobody is killed for that, and memory stays bounded."""
+"""Callers that are slower than the provider: no call is killed for that, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_caller_that_comes_back_finds_the_limits_where_they_were(serve: Serve,
 
 
 def test_a_caller_that_takes_nothing_delays_no_other(serve: Serve, connect: Connect) -> None:
-    """One caller that never takes anything holds nobody else up."""
+    """One caller that never takes an item delays no other caller."""
     server = serve(Script(name="saturating", description="content as fast as it is taken", play=_saturating), gated(3))
     client = connect()
     with client.stream("POST", server.chat_url, json=asking()) as asleep:

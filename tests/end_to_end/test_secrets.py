@@ -67,7 +67,7 @@ def _options(url: str, **more: Any) -> tuple[str, dict[str, Any]]:
 def test_no_secret_comes_out_of_a_failed_call(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, script: str
 ) -> None:
-    """Keys, passwords, query values and prompts are in nothing that a failed call says, whoever said them first."""
+    """Keys, passwords, query values and prompts are in no text of a failed call, whichever side repeats them."""
     for entry_point in (stream, collect, request):
         server, told = serve(script), []
         client = connect(

@@ -36,7 +36,7 @@ def handled() -> Iterator[list[int]]:
 
 
 def test_a_back_off_ends_though_a_handler_outlasts_it(handled: list[int]) -> None:
-    """The resend goes out when the handler has returned, and does not wait for somebody to wake it."""
+    """The resend goes out when the handler has returned, and does not wait for another wake-up."""
 
     def tell(notice: object) -> None:
         if isinstance(notice, RetryNotice):

@@ -90,7 +90,7 @@ def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Con
 
 
 def test_a_gap_below_the_limits_is_survived_and_remembered(serve: Serve, connect: Connect) -> None:
-    """A gap below ``stale`` and ``progress`` harms nobody, and is the longest gap in the record."""
+    """A gap below ``stale`` and ``progress`` ends no call, and is the longest gap in the record."""
     server = serve(f"long-gap:gap={LIMIT}")
     outcome = stream(connect(limits=Limits(stale=LONG, progress=LONG)), server.chat_url)
     record = outcome.done()

@@ -178,7 +178,7 @@ def test_a_plain_call_returns_what_the_server_says(serve: Serve, connect: Connec
 
 
 def test_a_response_whose_lengths_contradict_each_other_is_a_cut(serve: Serve, connect: Connect) -> None:
-    """Two different lengths make a response that cannot be read; nobody's own headers are blamed for it."""
+    """Two different lengths make a response that cannot be read; the headers of the request are not blamed."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n"
     server = serve(Script.of("two-lengths", steps.Send(head + b"data: x\n\n"), steps.Hang()))
     error = stream(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)

@@ -47,7 +47,7 @@ class Reply:
 
     @classmethod
     def refused(cls) -> Reply:
-        """Nobody listens."""
+        """No server listens."""
         return cls(ConnectFailed("refused", cause="refused"))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.gate``: what an attempt waits for, who goes first, and who is woken."""
+"""``llmwatch.engine.gate``: what an attempt waits for, which goes first, and which is woken."""
 
 from __future__ import annotations
 

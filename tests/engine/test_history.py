@@ -106,7 +106,7 @@ def test_only_the_last_resend_recovered_the_call() -> None:
 
 
 def test_a_resend_that_was_not_sent_loses_its_mark() -> None:
-    """The last decision loses its mark, the others keep theirs, and none is added."""
+    """The last decision loses its mark, earlier decisions keep theirs, and none is added."""
     history = History(attempts=[attempt(1)])
     history.not_carried_out()
     assert history.decisions == []

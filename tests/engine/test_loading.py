@@ -89,7 +89,7 @@ def test_a_short_ttfb_leaves_all_attempts_to_a_loading_server(studio: Studio) ->
 def test_any_other_503_has_the_usual_attempts(
     studio: Studio, profile: str, answer: Answer, retry: dict[str, Any], requests: int
 ) -> None:
-    """A hosted provider, another 503, and a user who wants no resend."""
+    """A hosted provider, another 503, and a user that allows no resend."""
     call, sender = asked(studio, answer, profile=profile, **retry)
     calling = in_thread(caught_by, call, ProviderError)
     for number in range(1, requests):

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.notices``: who waits is told, every so often, and takes it back when something comes."""
+"""``llmwatch.engine.notices``: a waiting caller gets a notice per interval, which progress takes back."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_items_that_an_entry_point_keeps_are_not_delivered(studio: Studio) -> No
 
 
 def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
-    """What was held back when an attempt failed has reached nobody."""
+    """Events that were held back when an attempt failed were not delivered."""
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
@@ -206,7 +206,7 @@ def test_a_broken_upload_was_partly_sent(studio: Studio) -> None:
 
 @pytest.mark.parametrize(("by", "cause"), [("user", "user_cancel"), ("lifecycle", "lifecycle_close")])
 def test_a_cancelled_attempt_names_its_canceller_and_no_limit(studio: Studio, by: str, cause: str) -> None:
-    """Its error says by whom; cause and close reason are one word."""
+    """The error says which side cancelled; cause and close reason are one word."""
 
     def give_up(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)

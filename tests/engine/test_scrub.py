@@ -55,7 +55,7 @@ def test_foreign_text_is_masked_and_own_text_stays(
 
 @pytest.mark.parametrize("kind", [StreamCut, StreamTruncated])
 def test_an_error_without_foreign_text_stays(kind: type[LLMWatchError]) -> None:
-    """Nothing is sought where nobody else speaks."""
+    """An error whose text is llmwatch's own is not searched."""
     assert said(kind("The stream from the provider: it ended.")) == "The stream from the provider: it ended."
 
 

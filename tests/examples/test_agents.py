@@ -1,4 +1,4 @@
-"""Scripts that nobody touches: they hang on a provider that goes silent, and go on with one line or with none."""
+"""Scripts that stay as they are: they hang on a provider that goes silent, and go on with one line or with none."""
 
 from __future__ import annotations
 

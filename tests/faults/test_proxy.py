@@ -121,7 +121,9 @@ def test_end_of_the_target_reaches_the_client(script: str, ended: str):
 @pytest.mark.parametrize("leave", ["close", "reset"])
 @pytest.mark.parametrize("script", ["silent", "upload-stall", "endless-event"])
 def test_end_of_the_client_reaches_the_target(script: str, leave: str):
-    """A client that leaves frees the proxy and the target, also where the target reads nothing or nobody reads it."""
+    """A client that leaves frees the proxy and the target, also where the target reads nothing or its bytes are not
+    read.
+    """
     with FaultServer(script, receive_buffer=65536) as server, ProxyServer() as proxy:
         with tunnelled(proxy, server.url, None, None) as client:
             if script == "upload-stall":

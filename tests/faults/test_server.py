@@ -252,7 +252,7 @@ def test_crowd_is_served():
 
 
 def test_script_may_be_a_function_of_the_request():
-    """A script of one's own sees the request and yields steps."""
+    """A user's own script sees the request and yields steps."""
 
     def echo(context: Context, *, mark: str = "!"):
         yield Head(200, [("Content-Type", "text/plain")], "length", len(context.request.body) + len(mark))

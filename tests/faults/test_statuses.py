@@ -114,5 +114,5 @@ def test_redirect_loop_leads_back():
 
 
 def test_unusual_statuses_have_a_reason():
-    """Statuses that only delivery networks use have a phrase, others that nobody knows have one as well."""
+    """Statuses of delivery networks have their phrase, and unknown ones have one as well."""
     assert [reason(status) for status in (200, 524, 799)] == ["OK", "A Timeout Occurred", "Unknown"]

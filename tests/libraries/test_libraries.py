@@ -63,7 +63,7 @@ def test_a_healthy_run_is_the_bare_run(python: Path, stands_on: str, library: st
 
 @every_library
 def test_silence_is_recovered_from_unseen(python: Path, stands_on: str, library: str) -> None:
-    """A first attempt that is not answered is resent, and the library sees the second one's answer alone."""
+    """A first attempt that is not answered is resent, and the library sees the second answer alone."""
     wire = LIBRARIES[stands_on][library][1]
     outcome = run(python, stands_on, library, [SILENT, script(wire)], watched=True)
     assert (outcome.text, outcome.error, len(outcome.sent)) == (ANSWER, [], 2)

@@ -32,8 +32,8 @@ def _answers(session: requests.Session, url: str, stream: bool) -> bytes:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("call", [_orders, _answers])
 def test_what_was_recorded_is_replayed(way: Way, tmp_path: Path, stream: bool, call: Any) -> None:
-    """A request is sent once and recorded, and answered from the cassette from then on, with the same bytes, whoever
-    asks: this entry point or plain requests.
+    """A request is sent once and recorded, and answered from the cassette from then on with the same bytes, by this
+    entry point and by plain requests.
     """
     cassette = str(tmp_path / "cassette.yaml")
     script = reply(LINES) if call is _orders else "healthy"

@@ -1,4 +1,4 @@
-"""Who executes the tools of a request, read from its body."""
+"""Which side executes the tools of a request, read from its body."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from tests.policy.resolving import resolve
 
 class TestWithoutEffect:
     def test_an_explicit_limit_above_a_default(self) -> None:
-        """Who raises ttfb above the default first_content is told what expires first, its source, and what to do."""
+        """A user that raises ttfb above the default first_content is told what expires first, its source, and what to
+        do.
+        """
         assert resolve(call=Limits(ttfb=600)).warnings == (
             "ttfb 600 s (argument of the call) never expires: first_content 300 s (profile hosted) expires first;"
             " raise first_content as well.",

@@ -57,7 +57,7 @@ class TestConstruction:
             Limits(ttfb=10**5000)
 
     def test_limits_take_keywords_only(self) -> None:
-        """A bare number is refused, since nobody could say which limit it is."""
+        """A bare number is refused, since it names no limit."""
         with pytest.raises(TypeError):
             Limits(45)  # type: ignore[misc]
 

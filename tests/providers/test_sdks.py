@@ -241,7 +241,7 @@ def test_bedrock_converse(answer: Answer) -> None:
 
 @pytest.mark.parametrize("answer", [BEDROCK_TITAN, BEDROCK_NOVA], ids=["titan", "nova"])
 def test_bedrock_invoke_of_other_makes(answer: Answer) -> None:
-    """What Titan and Nova send in a chunk is theirs: botocore hands it over as it came."""
+    """botocore hands over a chunk of Titan or Nova as it came."""
     with serving(answer) as server:
         model = answer.path.split("/")[2]
         response = _bedrock(server).invoke_model_with_response_stream(modelId=model, body=b"{}")

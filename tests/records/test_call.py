@@ -122,7 +122,7 @@ def test_attempt_and_call_round_trip_through_text_and_dictionary(record: Any) ->
 
 @each("text", ["", "{", "[]", "3", b"\xff", "[" * 100_000, "NaN", '{"schema": 2}'])
 def test_text_that_is_no_record_is_a_value_error(text: str | bytes) -> None:
-    """Half a line, other JSON and what is no JSON are refused alike."""
+    """Half a line, other JSON and text that is not JSON are refused alike."""
     with pytest.raises(ValueError):  # noqa: PT011 (what it says is the reader's business)
         CallRecord.from_json(text)
 

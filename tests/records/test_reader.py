@@ -1,4 +1,4 @@
-"""Reading fields of a JSON object that anybody may have written."""
+"""Reading fields of a JSON object from any source."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ class TestJsonLinesSink:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
     def test_a_stopped_writer_is_waited_for_briefly(self, tmp_path: pathlib.Path) -> None:
-        """One who never gives the file back is waited for, and not for long."""
+        """A writer that never gives the file back is waited for, for a bounded time."""
         import fcntl
 
         path = tmp_path / "log.jsonl"

@@ -109,7 +109,7 @@ TOOLS: dict[str, Any] = {
 
 @each("body", TOOLS.values(), ids=TOOLS.keys())
 def test_tool_names_and_credentials_in_the_body_are_masked(body: Any) -> None:
-    """Names of tools, whatever the provider, what servers and data are reached with, and who asks."""
+    """Names of tools of any provider, credentials of servers and data sources, and the user's id are masked."""
     said = masked("Invalid schema for 'transfer_funds_acme' (api_key, function)", body=body)
     assert said == "Invalid schema for '***' (api_key, function)"
 

@@ -1,4 +1,6 @@
-"""What a stream says: of the events that llmwatch hands over, and of the bytes as somebody without it reads them."""
+"""What a stream says: of the events that llmwatch hands over, and of the bytes as a reader without llmwatch
+sees them.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ TOKENS |= {"tgi": 4, "baidu-tools": 1}
 
 @each("name", STREAMS)
 def test_an_answer_is_summed_up_in_the_same_words(name: str) -> None:
-    """Why it ended, how many tokens it cost and which end it was, whoever the provider is."""
+    """The reason, the tokens and the kind of end are in the same words for every provider."""
     stream = STREAMS[name]
     with playing(stream.body, stream.content_type) as server, Client(**ONCE) as client:
         body = asking(stream.path, stream.request)

@@ -129,11 +129,11 @@ class Plant:
         return {"X-Gateway-Caller": self.header, "Cookie": cookie, "Authorization": f"Bearer {self.key()}"}
 
     def echo(self) -> str:
-        """One of the secrets of no make that were sent, as somebody writes it who repeats it."""
+        """One of the sent secrets of no known make, in a form in which a server may repeat it."""
         return self.draw.choice(_WRITTEN)(self.draw.choice(self.secrets[:5]))
 
     def said(self) -> str:
-        """An error message of somebody who got the request, and repeats what came with it."""
+        """An error message of a server that got the request and repeats what came with it."""
         if self.draw.random() < 0.4:
             return self.text()
         return f"{words(self.draw)} {self.draw.choice(_BARE).format(self.echo())} {self.text()}"

@@ -123,8 +123,8 @@ def test_a_tls_stream_without_close_notify_is_a_cut(
 def test_each_failure_to_connect_has_its_cause_and_reason(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal is tried again, a certificate that nobody vouches for and a host that does not exist are not; each has
-    its cause and its reason, and sends nothing.
+    """A refusal is tried again, an unknown authority and an unknown host are not; each has its cause and its reason,
+    and sends nothing.
     """
     with refused_port() as port:
         error = stream(connect(), f"http://127.0.0.1:{port}/v1/messages").failed(llmwatch.ConnectFailed)

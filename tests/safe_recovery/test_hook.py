@@ -162,7 +162,7 @@ def test_a_hook_that_returns_nonsense_changes_nothing(
 def test_a_hook_that_raises_is_logged_and_the_request_resent(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """An exception of the hook's harms nobody."""
+    """An exception of the hook ends no call."""
     server = serve("status:status=503", "healthy")
 
     def hook(resend: Resend) -> None:
@@ -244,8 +244,8 @@ def _to(server: FaultServer, **more: Any) -> Retry:
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.usefixtures("unpaid")
 def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """A resend takes its token from the origin that it goes to; where that has none it is not sent, and the old one's
-    are left alone.
+    """A resend takes its token from the origin that it goes to; where that has none it is not sent, and the old origin
+    keeps its tokens.
     """
     down, up = serve("status:status=503"), serve("status:status=503")
     retry = Retry(max_attempts=99, backoff=0, budget=1, breaker=0, max_wait=0)

@@ -78,7 +78,7 @@ class Reply:
         return self._left.pop(0) if self._left else b""
 
     def answered(self) -> None:
-        """Nobody waits."""
+        """No call waits."""
 
     def close(self) -> None:
         """Nothing is open."""

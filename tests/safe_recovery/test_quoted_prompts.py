@@ -105,7 +105,9 @@ IN_PLACE = {
 def test_an_answer_that_quotes_in_place_of_itself(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, script: Script, entry_point: Any
 ) -> None:
-    """The same for error events, whatever field of theirs repeats it, documents, pages and what is no HTTP."""
+    """The prompt is masked in error events, whichever field repeats it, in documents, in pages and in bytes that are no
+    HTTP.
+    """
     caplog.set_level(logging.DEBUG, "llmwatch")
     told: list[Any] = []
     client = connect(retry=Retry(max_attempts=1), sinks=[told.append])

@@ -25,7 +25,7 @@ def nothing_left(baseline: None) -> None:
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of this machine says where an SDK goes and as whom."""
+    """No variable of this machine gives an SDK its address or its key."""
     for name in (
         "OPENAI_API_KEY",
         "OPENAI_BASE_URL",

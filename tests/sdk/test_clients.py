@@ -274,7 +274,7 @@ def test_the_sdks_default_timeout_does_not_change_a_variable(
 
 @BOTH
 def test_a_timeout_of_the_client_lowers_limits_and_never_raises_them(serve: Any, package: str) -> None:
-    """``timeout=`` of the client bounds connecting, sending and silence, whoever set a longer one."""
+    """``timeout=`` of the client bounds connecting, sending and silence, whatever source set a longer limit."""
     found = limits_of(serve, package, Limits(connect=30, ttfb=7), timeout=20.0)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (20, 7, 20, 20)
     found = limits_of(serve, package, None, timeout=None)

@@ -31,7 +31,7 @@ def test_another_class_belongs_to_no_library() -> None:
     """A class of the same name is not enough, and neither is another class of the library."""
 
     class Request:
-        """Of nobody's."""
+        """A class of no library."""
 
     for thing in (Request(), None, "GET", httpx.Response(200), httpx2.URL("http://h/")):
         with pytest.raises(TypeError, match="takes requests of httpx or httpx2"):

@@ -1,4 +1,4 @@
-"""Threads that somebody exchanges after the start: every entry point says so, and sends nothing."""
+"""Threads that are patched after the start: every entry point says so, and sends nothing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_replaced_lock_is_no_patch_of_threads(
 
 
 def test_a_patch_of_threads_before_the_first_call_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever patches first is heard: all of llmwatch runs in what threads are then."""
+    """All of llmwatch runs in the patched threads."""
     monkeypatch.setattr(patched, "_at_import", "gevent")
     _exchange(monkeypatch, "gevent")
     patched.check()

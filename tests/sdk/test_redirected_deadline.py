@@ -1,4 +1,4 @@
-"""A model call that is redirected is one call to its deadline, whoever follows the redirects."""
+"""A model call that is redirected is one call to its deadline, whichever side follows the redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Keys stay within the origin that they were sent to, whichever header they stand in and whoever follows a redirect."""
+"""Keys stay within the origin that they were sent to, whichever header has them and whichever side follows a
+redirect.
+"""
 
 from __future__ import annotations
 

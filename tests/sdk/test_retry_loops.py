@@ -142,7 +142,7 @@ def test_a_librarys_retry_does_not_multiply_a_status(serve: Any, library: Any, n
 @libraries
 @each("status", [401, 407])
 def test_a_retry_with_new_credentials_is_sent(serve: Any, library: Any, status: int) -> None:
-    """Who is asked for credentials may come again with others."""
+    """A library that is asked for credentials may send the request again with others."""
     server = serve(f"status:status={status}")
     with sending(library, server) as send:
         assert ended(client_of("cohere.core.http_client", send).request) == status
@@ -192,7 +192,7 @@ def test_a_users_own_loop_is_sent_each_time(serve: Any, name: str, loop: Any) ->
 
 @each(("name", "tries"), [("mine.http_client", 4), ("mine.core.http_client", 3)])
 def test_a_loop_in_another_module_is_sent_each_time(serve: Any, name: str, tries: int) -> None:
-    """The same loop in a module of another name is nobody's library."""
+    """The same loop in a module of another name belongs to no library."""
     server = serve("reset-before-response")
     with sending(httpx, server) as send:
         assert ended(client_of(name, send).request) == "StreamCut"

@@ -1,4 +1,4 @@
-"""Time-outs of a library as limits: only downwards, and those of nobody not at all."""
+"""Time-outs of a library as limits: they only lower, and a library's own default changes nothing."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def test_a_default_timeout_counts_once_one_of_its_seconds_is_changed(
 
 
 def test_every_timeout_can_be_set_aside() -> None:
-    """Then not even what somebody set counts."""
+    """A timeout that a user has set counts for nothing then."""
     assert not timeouts_of({"connect": 1, "read": 2, "write": 3, "pool": 4}, heeded=False).heeded

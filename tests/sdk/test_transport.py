@@ -251,7 +251,7 @@ def test_an_unrequested_encoding_is_handed_on_or_named(serve: Any, open_client: 
 
 @libraries
 def test_a_binary_stream_passes(serve: Any, open_client: Open, library: Any) -> None:
-    """Frames that nobody can read come as they were sent, after one request, of a call of a model too."""
+    """Unknown frames come as they were sent, after one request, in a model call too."""
     frames = b"\x00\x00\x00\x10\xff\xfe binary \x00" * 3
 
     def play(context: Context) -> Iterator[steps.Step]:
@@ -268,7 +268,9 @@ def test_a_binary_stream_passes(serve: Any, open_client: Open, library: Any) -> 
 def test_a_document_is_whole_before_it_is_handed_out(
     serve: Any, open_client: Open, library: Any, content_type: str
 ) -> None:
-    """A plain call whose document is cut is sent again unseen; what is no document comes as it comes, so it is not."""
+    """A plain call whose document is cut is resent unseen; another body is handed out as it comes, so it is not
+    resent.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         yield from context.answer([steps.Chunk(b'{"half": '), steps.Close()], content_type=content_type, ends=False)

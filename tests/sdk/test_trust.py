@@ -201,7 +201,9 @@ def test_a_sessions_verify_wins_over_the_librarys_rule(
 def test_a_clients_certificate_is_shown(
     serve: Any, authority: Any, places: dict[str, str], library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that asks for one gets the session's, whether the library's rule or a context says whom to trust."""
+    """A server that asks for a certificate gets the session's, whether the library's rule or a context decides about
+    trust.
+    """
     issued = authority.issue_cert("client.test")
     issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

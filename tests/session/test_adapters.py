@@ -160,7 +160,7 @@ def test_an_overridden_send_is_called_with_the_callers_arguments(way: Way, strea
 
 
 class _Reading(HTTPAdapter):
-    """Reads every response, for a log or a cache, before anybody else does."""
+    """Reads every response first, as a log or a cache does."""
 
     def send(self, *args: Any, **kwargs: Any) -> Any:
         response = super().send(*args, **kwargs)
@@ -194,7 +194,7 @@ def test_a_model_stream_read_by_the_adapter_is_still_judged(way: Way) -> None:
 
 
 class _Own(BaseAdapter):
-    """Has connections of its own, which nobody can find."""
+    """Has connections of its own, which the transport cannot find."""
 
     def __init__(self, fail: Callable[[], BaseException] | None = None) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ CHALLENGE = 'Digest realm="here", nonce="abc", qop="auth", algorithm=MD5'
 
 
 def _challenging() -> Script:
-    """Answers who is authorized, and challenges who is not."""
+    """Answers an authorized request, and challenges any other."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         known = (context.request.header("authorization") or "").startswith("Digest")

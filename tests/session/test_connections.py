@@ -234,7 +234,7 @@ def test_idle_connections_from_before_the_mount_are_closed(way: Way) -> None:
 
 
 def test_an_adapter_works_after_it_is_no_longer_watched(way: Way) -> None:
-    """An adapter that was watched serves a plain session afterwards, without anybody watching."""
+    """An adapter that was watched serves a plain session afterwards, without a watch."""
     adapter = HTTPAdapter()
     session = requests.Session()
     session.mount("http://", adapter)

@@ -71,7 +71,9 @@ def _run(way: Way, script: str, limit: float = SOON) -> None:
 
 
 def test_a_child_calls_over_connections_of_its_own(way: Way) -> None:
-    """Parent and child never share an idle connection, whoever made the adapter; both go on reusing their own."""
+    """Parent and child never share an idle connection, whichever process made the adapter; both go on reusing their
+    own.
+    """
     _run(
         way,
         """

@@ -1,4 +1,4 @@
-"""Responses that nobody reads to their end: closed, dropped, interrupted. Nothing goes on behind their backs."""
+"""Responses that are not read to their end: closed, dropped, interrupted. No work of theirs goes on."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def test_a_plain_url_goes_to_its_proxy_in_absolute_form(way: Way) -> None:
 def test_an_https_url_goes_through_connect(
     way: Way, given: str, through: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An https URL goes through CONNECT, to a plain proxy and to one behind TLS, whoever names the proxy; its
-    connection is used again.
+    """An https URL goes through CONNECT, to a plain proxy and to one behind TLS, from every source of the proxy; its
+    connection is reused.
     """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -266,7 +266,7 @@ def test_an_invalid_environment_is_a_config_error(way: Way, monkeypatch: pytest.
 
 
 def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
-    """Where nobody answers, the connect time-out ends it as requests' ``ConnectTimeout``."""
+    """Where no server answers, the connect time-out ends the call as requests' ``ConnectTimeout``."""
     with blackhole() as (host, port), way.session(retry=Retry.none()) as session:
         error = caught(requests.ConnectTimeout, session.get, f"http://{host}:{port}/", timeout=(LIMIT, LONG))
     assert isinstance(error, llmwatch.WatchTimeout)

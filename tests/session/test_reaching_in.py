@@ -329,7 +329,7 @@ class _Replays(HTTPConnection):
     """A connection that has its answers in a drawer, as one does that replays a recording."""
 
     def connect(self) -> None:
-        """Nobody is called."""
+        """No server is called."""
         self.is_verified = True
 
     def request(self, *args: Any, **kwargs: Any) -> None:

@@ -197,7 +197,7 @@ LEGACY = (requests.Timeout, requests.ConnectionError, ChunkedEncodingError)
 def _legacy_agent(
     session: requests.Session, url: str, tries: int, read_timeout: float = SOON
 ) -> tuple[list[bytes], int]:
-    """A loop as it stands in agents that nobody touches."""
+    """A retry loop as it stands in existing agents."""
     for tried in range(1, tries + 1):
         try:
             with session.post(url, json=asking(), stream=True, timeout=(LONG, read_timeout)) as response:

@@ -1,4 +1,4 @@
-"""One session, many threads: everybody gets his own answer."""
+"""One session, many threads: each call gets its own answer."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_an_unknown_wire_is_handed_on_as_it_comes(way: Way, name: str) -> None:
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    """A path of one's own is a model's."""
+    """A registered path is a model's."""
     before = modelcalls._registered
     llmwatch.register_model_url(re.escape("/own/thing"))
     yield

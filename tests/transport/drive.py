@@ -249,7 +249,7 @@ class Call:
 
 
 def assert_over(call: Call) -> None:
-    """The worker is gone, nothing is left of its sockets, and nobody was counted as stuck."""
+    """The worker is gone, none of its sockets is left, and no worker was counted as stuck."""
     assert call.attempt.join(GONE), "the worker is still there"
     assert not call.attempt.orphaned
     assert call.attempt._handles == []

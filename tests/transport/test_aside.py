@@ -91,7 +91,7 @@ def test_an_interrupt_ends_the_wait_and_not_the_work() -> None:
 
 
 class Noted(queue.LifoQueue[Any]):
-    """The queue of a pool, which notes who takes from it with its lock held."""
+    """The queue of a pool, which notes the threads that take from it with its lock held."""
 
     def __init__(self, queue: Any, threads: list[int]) -> None:
         super().__init__(queue.maxsize)

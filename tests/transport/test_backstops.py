@@ -1,4 +1,4 @@
-"""Socket time-outs stand behind the limits: they free a worker that nobody watches, and bound nothing else."""
+"""Socket time-outs stand behind the limits: they free a worker without a watch, and bound nothing else."""
 
 from __future__ import annotations
 

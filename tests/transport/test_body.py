@@ -145,7 +145,7 @@ def test_what_came_before_an_error_is_read_before_it() -> None:
 
 
 def test_a_read_of_everything_is_never_short() -> None:
-    """Without a size an error is raised at once: nobody looks for more behind a whole body."""
+    """Without a size an error is raised at once, since a caller takes the body as whole."""
     reader = Source(PIECES, Cut()).reader()
     with pytest.raises(Cut):
         reader.read()
@@ -443,7 +443,7 @@ _either = pytest.mark.parametrize("promptly", [True, False], ids=["promptly", "f
 
 
 class _Decoder:
-    """Counts who enters, and tells when somebody has."""
+    """Counts the threads that enter, and tells when one has."""
 
     def __init__(self, response: StreamedResponse, inside: Callable[[], object] = int) -> None:
         response._init_decoder()

@@ -176,7 +176,7 @@ def test_a_bomb_comes_in_bounded_pieces(name: str) -> None:
 
 
 def test_a_bomb_is_decoded_no_further_than_asked() -> None:
-    """Whoever stops asking after the first piece has paid for no more than that."""
+    """A caller that stops after the first piece has caused no further decoding."""
     bomb = gzip.compress(bytes(64 * _PIECE))
     decompressor = decompressor_for("gzip")
     tracemalloc.start()
@@ -220,7 +220,7 @@ def test_nothing_is_decompressed_behind_an_error(name: str) -> None:
 
 
 def test_a_meter_bounds_the_decoded_bytes() -> None:
-    """As many bytes as may come out do, and the first beyond them is an error instead; what nobody reads counts too."""
+    """As many bytes as may come out do, and the first beyond them is an error; unread bytes count too."""
     packed = gzip.compress(bytes(5000))
     assert b"".join(BodyMeter(decompressor_for("gzip"), 5000, "host").feed(packed)) == bytes(5000)
     for most in (0, 1, 4999):

@@ -142,7 +142,7 @@ def test_a_certificate_of_an_unknown_authority_is_tls_and_final(sender: Sender, 
 def test_a_certificate_of_another_host_is_tls_and_final(
     sender: Sender, network: Network, authority: trustme.CA
 ) -> None:
-    """A certificate that was made out to somebody else is ``tls`` and final."""
+    """A certificate for another name is ``tls`` and final."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.invalid").configure_cert(context)
     with FaultServer(tls=context) as server:
@@ -267,7 +267,9 @@ class _Hasty(Listener):
     ("answer", "reset", "retryable"), [(b"", False, True), (b"", True, True), (b"What?\r\n\r\n", False, False)]
 )
 def test_a_proxy_that_breaks_off_is_named(answer: bytes, reset: bool, retryable: bool, sender: Sender) -> None:
-    """A proxy that hangs up in place of an answer is ``proxy`` too; what is no HTTP would come again."""
+    """A proxy that closes the connection in place of an answer is ``proxy`` too; an answer that is not HTTP is
+    final.
+    """
     with _Hasty(answer, reset=reset) as proxy:
         url = f"http://{proxy.netloc}"
         error = _failed(Call(sender, "https://127.0.0.1:9/", proxies={"https": url}))

@@ -1,4 +1,4 @@
-"""``llmwatch.transport.instrument``: what ``Session.get_adapter`` returns, while somebody asks for it."""
+"""``llmwatch.transport.instrument``: what ``Session.get_adapter`` returns while interceptors are registered."""
 
 from __future__ import annotations
 

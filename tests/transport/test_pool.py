@@ -234,8 +234,8 @@ def test_a_socket_has_its_options(way: str, sender: Sender, network: Network) ->
 def test_a_call_that_ends_at_the_pool_gives_one_place_back(
     report: str, sender: Sender, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Attempts that are ended at any report before their request leave the pool as many places as it had, and nobody
-    is told that it is full.
+    """Attempts that end at any report before their request leave the pool as many places as it had, without a warning
+    that it is full.
     """
     ended = 0
 

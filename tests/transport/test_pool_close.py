@@ -23,7 +23,7 @@ _GATED = Script(name="gated", description="two words, a gate between them", play
 
 @pytest.mark.parametrize("way", ["plain", "tls", "tunnel", "tls-in-tls"])
 def test_idle_connections_are_closed_though_a_response_is_kept(way: str, network: Network) -> None:
-    """A response that somebody keeps does not keep its connection open when the sender is closed."""
+    """A response that is still referenced does not keep its connection open when the sender is closed."""
     sender = Sender()
     tls = None if way == "plain" else network.tls
     with FaultServer(tls=tls) as server, ProxyServer(tls=tls if way == "tls-in-tls" else None) as proxy:

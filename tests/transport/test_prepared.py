@@ -1,4 +1,4 @@
-"""``llmwatch.transport.prepared``: somebody else's request through somebody else's adapter."""
+"""``llmwatch.transport.prepared``: a prepared request through the adapter of its session."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ def test_a_stream_is_asked_for_uncompressed(adapter: Seen) -> None:
 
 
 def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
-    """What ``on_retry`` has changed goes out: URL, headers and body, with a length that fits; nothing else of the old
-    one's framing.
+    """What ``on_retry`` has changed goes out: URL, headers and body, with a length that fits, and no framing of the old
+    request.
     """
     with FaultServer() as server, FaultServer() as other:
         prepared = _prepared(server.chat_url, headers={"X-Old": "1"})

@@ -133,7 +133,7 @@ def _one_and(*then: steps.Step) -> Script:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("waits", [False, True], ids=["nothing", "bytes"])
 def test_bytes_that_wait_in_the_kernel_give_one_grace(waits: bool, tls: bool, sender: Sender, network: Network) -> None:
-    """A reader that does not come to its bytes has one second more; a reader for whom nothing waits has not."""
+    """A reader that does not come to its waiting bytes has one second more; a reader without waiting bytes has not."""
     starved = _Starved()
     with FaultServer(_one_and(*([steps.Chunk(b"two")] if waits else [])), tls=network.tls if tls else None) as server:
         call = Call(

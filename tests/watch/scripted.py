@@ -27,7 +27,9 @@ PATIENCE = 20.0 * SCALE
 
 
 class SteppedClock(ManualClock):
-    """A manual clock on which nobody blocks in an inbox, for a supervisor that is driven by :meth:`HandDriven.look`."""
+    """A manual clock on which no thread blocks in an inbox, for a supervisor that is driven by
+    :meth:`HandDriven.look`.
+    """
 
     def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
         try:
@@ -37,7 +39,7 @@ class SteppedClock(ManualClock):
 
 
 class _Waiters:
-    """Tells a test when somebody is about to sleep, in the list of those that wait for something already."""
+    """Tells a test when a thread is about to sleep, by the list of waiting threads."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -48,7 +50,7 @@ class _Waiters:
         super().wait(waiter, until)  # type: ignore[misc]
 
     def somebody_waits(self) -> Waiter:
-        """Return once somebody waits. Whatever is done then finds them waiting."""
+        """Return once a thread waits. Whatever is done then finds it waiting."""
         return self._seen.get(timeout=PATIENCE)
 
     def forget_waits(self) -> None:
@@ -58,7 +60,7 @@ class _Waiters:
 
 
 class WatchedClock(_Waiters, ManualClock):
-    """A manual clock that says when somebody waits."""
+    """A manual clock that says when a thread waits."""
 
 
 class WatchedSteppedClock(_Waiters, SteppedClock):
@@ -66,7 +68,7 @@ class WatchedSteppedClock(_Waiters, SteppedClock):
 
 
 class WatchedSystemClock(_Waiters, SystemClock):
-    """Real time, and it says when somebody waits."""
+    """Real time, and it says when a thread waits."""
 
 
 class HandDriven(Supervisor):

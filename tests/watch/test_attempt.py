@@ -1,4 +1,4 @@
-"""How an attempt begins and ends: one verdict, whoever sets it, and a caller that is free at once."""
+"""How an attempt begins and ends: one verdict, whatever sets it, and a caller that is free at once."""
 
 from __future__ import annotations
 

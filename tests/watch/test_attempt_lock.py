@@ -1,4 +1,4 @@
-"""The lock of an attempt: who needs it has it."""
+"""The lock of an attempt: every method that needs it runs under it."""
 
 from __future__ import annotations
 

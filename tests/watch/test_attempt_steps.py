@@ -229,7 +229,7 @@ def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: s
 
 
 def test_late_deliveries_are_dropped_and_counted(stage: MakeStage) -> None:
-    """Events of an attempt that is over reach nobody; the registry counts them, after the worker is gone too."""
+    """Events of an attempt that is over are dropped; the registry counts them, after the worker is gone too."""
     one = stage(stale=10.0)
     one.open()
     one.receive("a")

@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def no_expiry_is_sooner_than_soonest(self) -> None:
-        """Nobody who sleeps until ``soonest`` comes too late."""
+        """A thread that sleeps until ``soonest`` does not come too late."""
         due = self.machine.next_expiry()
         assert due is None or self.machine.soonest <= due.at
 

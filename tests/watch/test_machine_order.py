@@ -1,4 +1,4 @@
-"""Single laws of the state machine, the one about who runs first among them."""
+"""Single laws of the state machine, among them that the order of threads does not decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervisor: when it looks, at whom, and what it does when several expire."""
+"""The supervisor: when it looks, at which attempts, and what it does when several expire."""
 
 from __future__ import annotations
 

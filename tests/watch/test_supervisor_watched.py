@@ -85,7 +85,7 @@ def supervisor(clock: Failing) -> Supervisor:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits between two turns that fail."""
+    """No pause is made between two turns that fail."""
     monkeypatch.setattr(supervisors, "_PAUSES", (0.0,) * len(supervisors._PAUSES))
 
 

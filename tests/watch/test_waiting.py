@@ -1,4 +1,4 @@
-"""Lists of those who wait, without a lock during the wait."""
+"""Lists of waiting threads, without a lock during the wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def waiting() -> WaitList:
 
 
 def test_everybody_is_woken_once(waiting: WaitList) -> None:
-    """Each who waits is woken and leaves the list; the next wake finds nobody."""
+    """Each waiting thread is woken and leaves the list; the next wake finds none."""
     waiters = [waiting.enter(None) for _ in range(3)]
     assert [waiting.enter(waiter) for waiter in waiters] == waiters
     waiting.wake()
@@ -53,7 +53,7 @@ def test_who_leaves_is_not_woken(waiting: WaitList) -> None:
 
 @pytest.mark.parametrize("where", WAKE, ids=names(WAKE))
 def test_an_interrupted_wake_leaves_nobody_asleep(waiting: WaitList, where: tuple[CodeType, int]) -> None:
-    """Wherever it is interrupted: the next wake finds everybody who was not woken."""
+    """Wherever the wake is interrupted, the next one finds every thread that was not woken."""
     waiters = [waiting.enter(None) for _ in range(3)]
     with pytest.raises(Alarm):
         interrupted(waiting.wake, where, press, nth=2 if where != WAKE[0] else 1)
@@ -86,7 +86,7 @@ def test_a_wait_ends_when_it_is_ready(waiting: WaitList) -> None:
 
 
 def test_a_wait_ends_with_its_time(waiting: WaitList) -> None:
-    """Then it says so, and nobody is left in the list."""
+    """The wait says so then, and no thread is left in the list."""
     lock = threading.RLock()
     assert waiting.wait_for(lambda: False, lock, SYSTEM, SYSTEM.now() + SOON) is False
     assert waiting.wait_for(lambda: True, lock, SYSTEM, SYSTEM.now() - 1.0) is True

@@ -137,7 +137,7 @@ def test_a_reason_that_names_a_failure_is_an_error(reason: str) -> None:
 
 @pytest.mark.parametrize("reason", OTHERS)
 def test_any_other_reason_is_no_failure(reason: str) -> None:
-    """A length, a filter, a limit of the caller's, and a word that nobody has heard of."""
+    """A length, a filter, a limit of the caller's, and an unknown word."""
     for wire, (dialect, said, end) in WIRES.items():
         collector, decoder = judged(dialect, (*said, *end(reason)))
         assert (collector.text, decoder.error) == ("a", None), wire

@@ -217,7 +217,7 @@ def test_any_replaced_value_gives_events_or_llmwatchs_errors(dialect: str, monke
 
 
 def test_any_exception_of_a_dialect_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The net: what nobody thought of does not get out as it is, quotes nothing, and does not lose what came before."""
+    """An unforeseen exception does not get out as it is, quotes nothing, and does not lose the events before it."""
 
     def read(self: Any, event: Event) -> None:
         if "planted" in event.data:

@@ -174,7 +174,7 @@ def listed(**fields: Any) -> bytes:
 def test_text_in_an_unknown_field_of_any_dialect_is_content(
     dialect: str, body: bytes, kind: Kind, reasoning: str
 ) -> None:
-    """Wherever a provider has its pieces: a field in one that nobody has heard of, and an unknown kind of piece."""
+    """Wherever a provider has its pieces: an unknown field in one, and an unknown kind of piece."""
     (event,) = decoded(dialect, body)
     assert (event.kind, event.text, event.reasoning, event.has_content) == (kind, "", reasoning, True)
 
@@ -223,7 +223,7 @@ DESCRIBES = (
 
 @each("name", DESCRIBES)
 def test_a_descriptive_field_is_no_content_at_any_depth(name: str) -> None:
-    """Alone in a delta, in a part or in a message, and within a field that nobody has heard of."""
+    """Alone in a delta, in a part or in a message, and within an unknown field."""
     for fields in ({name: "x"}, {"novel": {name: "x"}}, {"novel": [{name: "x"}]}):
         for dialect, item in (
             ("openai-chat", chunk({"content": "", **fields})),

@@ -137,7 +137,7 @@ EVENT = b'data:{"code":"InvalidParameter","message":"too long","request_id":"r"}
 def test_an_error_status_with_events_keeps_type_code_and_message(
     body: bytes, expected: tuple[str | None, str | None, str]
 ) -> None:
-    """Type, code and message are those in the data; what is no event is text."""
+    """Type, code and message are those in the data; a body without events is text."""
     assert provider_error(400, body, "text/event-stream") == expected
 
 
@@ -181,7 +181,7 @@ def test_an_error_printed_by_python_is_read(name: str, text: str, expected: tupl
     ],
 )
 def test_a_printed_object_without_an_error_is_none(text: str) -> None:
-    """An object without an error, half of one and what is no data is none."""
+    """An object without an error, half of one, and text that is no literal are no error."""
     assert broken_error(text) is None
 
 
@@ -265,7 +265,9 @@ def test_no_error_body_is_too_odd(status: int, body: bytes) -> None:
     ],
 )
 def test_a_body_that_begins_like_events_is_a_stream(content_type: str, body: bytes) -> None:
-    """What begins like events is taken for a stream, whatever its label; so are JSON lines under theirs."""
+    """A body that begins like events is taken for a stream, whatever its content type; so are JSON lines under
+    theirs.
+    """
     assert not_a_stream(200, content_type, body) is None
 
 

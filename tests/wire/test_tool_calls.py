@@ -102,7 +102,9 @@ def test_free_text_is_wrapped() -> None:
 @given(st.lists(st.text('{}[]":\\,a1 \n', max_size=4), max_size=12), st.integers(0, 4))
 @settings(max_examples=500, deadline=None)
 def test_arguments_are_whole_at_every_query(fragments: list[str], every: int) -> None:
-    """However they are split, and however often somebody asks, they are whole when the whole text is an object."""
+    """However the arguments are split, and however often they are queried, they are whole when the whole text is an
+    object.
+    """
     calls, said = OpenCalls(), ""
     for number, fragment in enumerate(('{"a"', *fragments, ":1}")):
         calls.add("0.0", fragment)

@@ -1,4 +1,4 @@
-"""What a wrapped function says while it runs, from whatever thread, and who hears it."""
+"""What a wrapped function reports while it runs, from any thread, and which attempts get it."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_an_answer_without_its_reason_is_cut(items: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize(("kind", "cut"), [("stop", False), ("length", True), ("abort", True)])
 def test_a_limit_cuts_an_answer(kind: str, cut: bool) -> None:
-    """And so does an abort that nobody gives a reason for."""
+    """An abort without a reason cuts it too."""
     _, events, decoder = read(said("a"), said("a", 2, {"type": kind}))
     assert (events[-1].cut, decoder.verdict_at_end()) == (cut, None)
 
