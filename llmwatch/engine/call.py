@@ -24,7 +24,7 @@ from llmwatch.at_fork import in_child
 from llmwatch.engine.gate import Turn
 from llmwatch.engine.history import History
 from llmwatch.engine.incident_sinks import incident_sinks
-from llmwatch.engine.notices import DelayNotice, Notifier, RetryNotice
+from llmwatch.engine.notices import WITHOUT_CALLBACK, DelayNotice, Notifier, RetryNotice
 from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
@@ -93,7 +93,9 @@ class Call(Generic[T]):
         )
         self._tools = self._exposed()
         self._tells = settings.on_notice is not None
-        self._notifier = Notifier(settings.on_notice, settings.notice_every, settings.clock)
+        self._notifier = (
+            Notifier(settings.on_notice, settings.notice_every, settings.clock) if self._tells else WITHOUT_CALLBACK
+        )
         self._began_at = self._counted_from = 0.0  # of this call, and of its deadline
         self._began_wall = 0.0
         self._idle_since_previous: float | None = None

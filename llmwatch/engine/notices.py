@@ -14,9 +14,18 @@ from llmwatch.records.attempt import BACKING_OFF
 from llmwatch.records.log import say_seldom
 from llmwatch.redaction import redact
 from llmwatch.watch.attempt import Attempt
-from llmwatch.watch.clock import Clock
+from llmwatch.watch.clock import SYSTEM, Clock
 
-__all__ = ["DelayNotice", "Notice", "NoticeCallback", "Notifier", "ProgressNotice", "RetryNotice", "WaitNotice"]
+__all__ = [
+    "WITHOUT_CALLBACK",
+    "DelayNotice",
+    "Notice",
+    "NoticeCallback",
+    "Notifier",
+    "ProgressNotice",
+    "RetryNotice",
+    "WaitNotice",
+]
 
 T = TypeVar("T")
 
@@ -162,3 +171,7 @@ class Notifier:
                     expires_in=None if due is None else max(0.0, due.at - now),
                 )
             )
+
+
+WITHOUT_CALLBACK = Notifier(None, 0.0, SYSTEM)
+"""The notifier of every call that has no callback. It keeps no state of a call, and its clock decides nothing."""
