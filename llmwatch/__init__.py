@@ -21,8 +21,8 @@ Which package answers which question; each imports only from those below it::
     errors        What is raised?
     records       What is remembered of a call, and where does it go?
     redaction     What must not be repeated, and how is it taken out?
+    at_fork       What happens in a forked child, and in which order?
     interruption  Which exceptions are Ctrl-C, and not failures?
-    module_locks  How does a forked child get locks that it can take?
     faults        How do providers fail? A server that does, for tests; it imports none of the above.
 
 A call, from ``stream()`` to the socket and back:
