@@ -61,11 +61,11 @@ class Walk:
         if inspect.isclass(thing):
             for owner in inspect.getmro(thing):
                 if self._is_own(owner.__module__):
-                    self._members(owner, place)
+                    self._members(owner, place, made=thing.__name__ in self._made)
         elif inspect.isfunction(thing):
             self._function(thing, place)
 
-    def _members(self, owner: type, place: str) -> None:
+    def _members(self, owner: type, place: str, *, made: bool) -> None:
         module = sys.modules[owner.__module__]
         for name, annotation in (*inspect.get_annotations(owner).items(), *_attributes(owner)):
             if not name.startswith("_"):
@@ -73,7 +73,7 @@ class Walk:
         for name, member in vars(owner).items():
             if name.startswith("_") and not name.endswith("__"):
                 continue
-            if name in _CONSTRUCTORS and owner.__name__ in self._made:
+            if made and name in _CONSTRUCTORS:
                 continue
             for function in _functions(member):
                 if function.__module__ == owner.__module__:
@@ -81,7 +81,7 @@ class Walk:
 
     def _function(self, function: FunctionType, place: str) -> None:
         for form in (inspect.unwrap(function), *getattr(typing, "get_overloads", lambda _: ())(function)):
-            for annotation in inspect.get_annotations(form).values():
+            for annotation in _written(form):
                 self._annotation(annotation, sys.modules[form.__module__], place)
 
     def _annotation(self, annotation: Any, module: ModuleType, place: str) -> None:
@@ -93,6 +93,12 @@ class Walk:
 
     def _expression(self, tree: ast.AST, module: ModuleType, place: str) -> None:
         if isinstance(tree, ast.Subscript) and ast.unparse(tree.value).endswith("Literal"):
+            return
+        if isinstance(tree, ast.Subscript) and ast.unparse(tree.value).endswith("Unpack"):
+            # The keys are parameters; the dictionary itself is taken by nothing.
+            origin = self._origin(ast.unparse(tree.slice), module)
+            if origin is not None:
+                self._waiting.append((getattr(*origin), place))
             return
         if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
             tree = ast.parse(tree.value, mode="eval").body
@@ -165,6 +171,18 @@ def _definitions(module: ModuleType) -> dict[str, ast.AST | str]:
         elif isinstance(node, (ast.If, ast.Try)):
             waiting.extend((*node.body, *node.orelse))
     return found
+
+
+def _written(function: FunctionType) -> list[Any]:
+    """The annotations of a function as they are written, where a decorator has put others in their place."""
+    found = list(inspect.get_annotations(function).values())
+    if all(annotation is None or isinstance(annotation, (str, typing.ForwardRef)) for annotation in found):
+        return found
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(definition, ast.FunctionDef)
+    arguments = (node for node in ast.walk(definition.args) if isinstance(node, ast.arg))
+    written = [*(argument.annotation for argument in arguments), definition.returns]
+    return [ast.unparse(annotation) for annotation in written if annotation is not None]
 
 
 def _functions(member: Any) -> list[FunctionType]:

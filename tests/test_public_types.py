@@ -34,10 +34,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 import sample.kinds
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
     from sample.kinds import Alias, Hidden, _Private
+
+class Options(TypedDict):
+    it: Hidden
+
+def shows(function):
+    function.__annotations__ = {"it": int}
+    return function
 """
 
 ROWS = {
@@ -45,6 +53,8 @@ ROWS = {
     "what is returned": ("def shown() -> dict[str, list[Hidden]]: ...", "Hidden"),
     "an alias": ("def shown(it: Alias) -> None: ...", "Alias Deeper"),
     "a private alias": ("def shown(it: _Private) -> None: ...", "Hidden"),
+    "options by name": ("def shown(**options: Unpack[Options]) -> None: ...", "Hidden"),
+    "options that a decorator shows": ("@shows\ndef shown(**options: Unpack[Options]) -> None: ...", "Hidden"),
     "a string in a type": ("def shown(it: list['Hidden']) -> None: ...", "Hidden"),
     "a word": ("def shown(it: Literal['Hidden']) -> None: ...", ""),
     "a name in a module": ("def shown(it: sample.kinds.Hidden) -> None: ...", "Hidden"),
@@ -62,6 +72,10 @@ ROWS = {
     "a constructor": ("class shown:\n    def __init__(self, it: Hidden) -> None: ...", "Hidden"),
     "a constructor that users do not call": (
         "class Made:\n    def __init__(self, it: Hidden): ...\ndef shown() -> Made: ...",
+        "Made",
+    ),
+    "a base that users do not make": (
+        "class Base:\n    def __init__(self, it: Hidden): ...\nclass Made(Base): ...\ndef shown() -> Made: ...",
         "Made",
     ),
     "a generator": ("@contextmanager\ndef shown() -> Iterator[Hidden]: ...", "Hidden"),
