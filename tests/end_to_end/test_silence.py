@@ -11,7 +11,7 @@ import llmwatch
 from llmwatch import Decision, Limits, Retry
 from llmwatch.engine.worst_case import worst_case
 from llmwatch.faults.catalogue import ANSWER
-from llmwatch.policy import PROFILES, EffectiveLimits, resolve_limits, resolve_retry
+from llmwatch.policy import PROFILES, EffectiveLimits, effective, resolve_limits, resolve_retry
 from tests.end_to_end.calls import SHAPES, asking, collect, endpoint, request, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG
@@ -238,6 +238,8 @@ def test_the_worst_case_is_what_a_silent_provider_costs(
     """A call with defaults to a silent provider, with the longest back-offs, takes what is said of it beforehand."""
     shorter = {**PROFILES, "local": {**PROFILES["local"], "ttfb": LIMIT}}
     monkeypatch.setattr("llmwatch.policy.effective.PROFILES", shorter)
+    # What was resolved from other defaults is kept, and what is resolved from these must not be.
+    monkeypatch.setattr("llmwatch.policy.effective._resolved", effective._resolved.__wrapped__)
     retry = Retry(backoff=LIMIT / 2)
 
     def after(kills: int) -> EffectiveLimits:
