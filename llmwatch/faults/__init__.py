@@ -1,7 +1,7 @@
-"""The embedded provider: a server that goes wrong on purpose, in every way that providers and networks do.
+"""The embedded provider: a server that simulates the faults of providers and networks.
 
-It runs in threads of this process, on loopback, and plays scripts on raw sockets. It shares nothing with the rest of
-llmwatch, so that one cannot hide a mistake of the other.
+The server runs in threads of this process, on loopback, and plays scripts on raw sockets. It shares no code with the
+rest of llmwatch, so that neither can hide a mistake of the other.
 """
 
 from llmwatch.faults import catalogue, steps

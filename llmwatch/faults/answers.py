@@ -1,4 +1,4 @@
-"""Scripts whose answer is whole, or wrong, in a way that cannot be seen by its framing."""
+"""Scripts whose answer is complete, or wrong in a way that the framing does not show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["SCRIPTS"]
 
 _MESSAGE = "The fault server ran out of context."
 
-# What is sent, and under which Content-Type, where no wire of a provider is.
+# Formats of no provider: the Content-Type, and how a word is written.
 _WIRES: dict[str, tuple[str, Callable[[str], bytes]]] = {
     "events": ("text/event-stream", lambda word: b"data: " + to_json({"piece": word}) + b"\n\n"),
     "lines": ("application/json", lambda word: to_json({"piece": word}) + b"\n"),
@@ -23,7 +23,7 @@ _WIRES: dict[str, tuple[str, Callable[[str], bytes]]] = {
 
 
 def finish_then_more(context: Context, *, tokens: int = 3, delay: float = 0.1) -> Iterator[Step]:
-    """``tokens=0`` says why the answer ended before it has begun. The rest comes ``delay`` seconds after the reason."""
+    """The finish reason after ``tokens`` tokens (0: first of all), the rest ``delay`` seconds later."""
     if not context.streaming:
         yield from context.answer(paced(context.whole()))
         return
@@ -34,7 +34,7 @@ def finish_then_more(context: Context, *, tokens: int = 3, delay: float = 0.1) -
 
 
 def restated_whole(context: Context) -> Iterator[Step]:
-    """Where the shape has no way to say it all again, a whole answer."""
+    """The answer, restated at the end; a plain complete answer if the shape has no restatement."""
     again = context.shape.restated(context.text) if context.streaming else []
     said = [*context.opening(), *context.content()]
     yield from context.answer(paced([*said, *again, *context.ending()]))
@@ -53,7 +53,7 @@ def error_line(context: Context, *, tokens: int = 3, message: str = _MESSAGE) ->
 def _with_error(context: Context, tokens: int, error: bytes, message: str) -> Iterator[Step]:
     shape = context.shape
     text = shape.content_type in ("text/event-stream", "application/x-ndjson")
-    # A frame has its own way to report a failure.
+    # Frames report a failure in their own form.
     said = [error + b"\n\n"] if text else shape.error("server_error", "500", message)
     yield from context.answer(paced([*context.part(tokens), *said, *shape.terminal()]))
 

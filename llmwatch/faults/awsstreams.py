@@ -1,4 +1,4 @@
-"""Scripts whose answer is an AWS event stream, whatever the path of the request."""
+"""Scripts whose answer is an AWS event stream, for any path of the request."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ def aws_frames(context: Context, *, tokens: int = 0, delay: float = 0.0) -> Iter
 
 
 def aws_cut(context: Context, *, tokens: int = 3, missing: int = 7, clean: bool = False) -> Iterator[Step]:
-    """The last of ``tokens`` tokens lacks ``missing`` bytes of its frame; with ``clean=true`` the body ends in good
-    order all the same, else the connection does in the middle of a chunk."""
+    """The frame of the last of ``tokens`` tokens lacks ``missing`` bytes.
+
+    With ``clean=true`` the body ends cleanly, else the connection ends in the middle of a chunk.
+    """
     *blocks, last = context.part(max(tokens, 1))
     if clean:
         yield from context.answer(paced([*blocks, last[:-missing]]))

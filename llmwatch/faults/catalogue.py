@@ -1,7 +1,7 @@
-"""The catalogue: every script there is, by name.
+"""The catalogue of all scripts by name.
 
 ``get("stall-after-content:tokens=5,framing=close")`` is a script with parameters. Each script takes ``shape``,
-``framing`` and ``text`` beside its own, which ``SCRIPTS[name].parameters`` lists with their defaults.
+``framing`` and ``text``, and its own parameters, which ``SCRIPTS[name].parameters`` lists with their defaults.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ SCRIPTS: Mapping[str, Script] = MappingProxyType({script.name: script for theme 
 
 
 class UnknownScript(KeyError):
-    """No script of that name; the message lists names that come near."""
+    """No script has this name; the message lists similar names."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 def get(name: str, **options: object) -> Script:
-    """The script of that name, with parameters from ``name:key=value,key=value`` and from the keywords.
+    """The script ``name``, with parameters from ``name:key=value,key=value`` and from the keywords.
 
-    Raises ``UnknownScript`` (a ``KeyError``) for a name that is not listed, ``ValueError`` for a parameter or value.
+    Raises ``UnknownScript`` (a ``KeyError``) for an unknown name, ``ValueError`` for an invalid parameter or value.
     """
     bare, colon, given = name.partition(":")
     if bare not in SCRIPTS:

@@ -1,4 +1,4 @@
-"""Scripts whose answer is not what was asked for, or comes in an order that surprises."""
+"""Scripts whose answer is not the requested one, or comes in an unusual order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lifecycle_then_terminal(context: Context) -> Iterator[Step]:
 
 
 def malformed_event(context: Context, *, tokens: int = 3) -> Iterator[Step]:
-    """The bad event comes after ``tokens`` tokens; the rest of a whole answer follows it."""
+    """A malformed event after ``tokens`` tokens; the rest of a complete answer follows."""
     blocks = context.whole()
     before = len(context.part(tokens)) if context.streaming else 0
     yield from context.answer(paced([*blocks[:before], *context.shape.malformed(), *blocks[before:]]))
@@ -40,7 +40,7 @@ def error_event(
 
 
 def json_instead(context: Context, *, what: str = "error", content_type: str = "application/json") -> Iterator[Step]:
-    """``what`` is ``error`` (an error document) or ``answer`` (that of a plain call)."""
+    """``what`` is ``error`` (an error document) or ``answer`` (the answer of a plain call)."""
     document = context.document() if what == "answer" else context.error_document(500)
     yield from context.answer([Chunk(document)], content_type=content_type)
 

@@ -1,4 +1,4 @@
-"""Scripts in which the connection or the body ends before the answer does."""
+"""Scripts in which the connection or the body ends before the answer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def tls_cut_unframed(context: Context, *, tokens: int = 3) -> Iterator[Step]:
 
 
 def empty_stream(context: Context, *, comment: bool = False) -> Iterator[Step]:
-    """``comment=true`` sends a keep-alive, which is no event either."""
+    """A body without events; ``comment=true`` sends a keep-alive, which is not an event."""
     yield from context.answer([Chunk(block) for block in context.shape.keepalive()] if comment else [])
 
 

@@ -1,4 +1,4 @@
-"""Scripts that write a whole and good answer in bytes that are hard to read."""
+"""Scripts that write a complete, valid answer in bytes that are hard to read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llmwatch.faults.steps import Chunk, Repeat, Step, Trickle, paced
 
 __all__ = ["BAD_UTF8_ANSWER", "SCRIPTS"]
 
-# Stands for bytes that no text encodes to until the blocks are written.
+# Stands for invalid bytes, which no text encodes to, until the blocks are written.
 _PLACEHOLDER = "\ue000"
 _BAD_BYTE = b"\xff"
 
 BAD_UTF8_ANSWER = "\ufffd " + ANSWER
-"""What ``bad-utf8`` says once its bad byte is replaced by U+FFFD."""
+"""The answer of ``bad-utf8``, with U+FFFD for the invalid byte."""
 
 
 def unframed(context: Context, *, delay: float = 0.0) -> Iterator[Step]:
@@ -24,7 +24,7 @@ def unframed(context: Context, *, delay: float = 0.0) -> Iterator[Step]:
 
 
 def coalesced(context: Context, *, pieces: int = 3, delay: float = 0.0) -> Iterator[Step]:
-    """``pieces`` writes of many events each, none of which ends with an event, ``delay`` seconds apart."""
+    """``pieces`` writes of many events each, ``delay`` seconds apart, cut within events."""
     body = b"".join(context.whole())
     cuts = [len(body) * number // pieces for number in range(1, pieces)]
     cuts = [cut + 1 if body[:cut].endswith(b"\n") else cut for cut in cuts]
@@ -32,7 +32,7 @@ def coalesced(context: Context, *, pieces: int = 3, delay: float = 0.0) -> Itera
 
 
 def compressed(context: Context, *, encoding: str = "gzip", delay: float = 0.0) -> Iterator[Step]:
-    """``encoding`` is gzip or deflate; every event is flushed, so none has to wait for the next."""
+    """``encoding`` is gzip or deflate. Every event is flushed, so that no event waits for the next."""
     yield from _compressed(context, context.whole(), encoding, delay, ends=True)
 
 
@@ -53,7 +53,7 @@ def newlines_crlf(context: Context) -> Iterator[Step]:
 
 
 def newlines_mixed(context: Context) -> Iterator[Step]:
-    # In this order no line that ends in CR is followed by one that is empty and ends in LF, which would be one end.
+    # In this order no CR is followed by an empty line with LF, which together would be one line end.
     yield from _newlines(context, b"\r", b"\r\n", b"\n")
 
 

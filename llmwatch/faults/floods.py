@@ -1,4 +1,4 @@
-"""Scripts that send as fast as is read, for ever."""
+"""Scripts that send forever, as fast as the client reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmwatch.faults.steps import Chunk, Repeat, Step, paced
 __all__ = ["SCRIPTS"]
 
 _PIECE = 32 * 1024
-"""Bytes of one write: many events, so that the server is faster than who reads."""
+"""Bytes of one write: many events, so that the server is faster than the reader."""
 
 
 def flood_comments(context: Context, *, tokens: int = 0) -> Iterator[Step]:
@@ -26,7 +26,7 @@ def flood_empty(context: Context, *, tokens: int = 0) -> Iterator[Step]:
 
 
 def flood_cr(context: Context, *, tokens: int = 0) -> Iterator[Step]:
-    # In frames a CR would be damage.
+    # A CR between frames would damage the stream.
     framed = context.shape.content_type not in ("text/event-stream", "application/x-ndjson")
     yield from _flood(context, tokens, context.shape.keepalive() if framed else [b"\r"])
 

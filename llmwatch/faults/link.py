@@ -1,11 +1,10 @@
-"""One connection as a fault server sees it: blocking calls that end when the peer goes away or the server stops.
+"""A connection of a fault server: blocking calls that end when the peer leaves or the server stops.
 
-Sockets are non-blocking and every wait is one ``poll`` over the socket and the server's stop bell, so that one byte in
-one socket pair wakes a thousand threads at once, whatever each of them waits for. Waits have a resolution of 1 ms,
-which is that of ``poll``.
+Sockets are non-blocking, and every wait is one ``poll`` over the socket and the server's stop bell: one byte in one
+socket pair wakes all threads. Waits have the resolution of ``poll``, 1 ms.
 
-A FIN of the peer counts as *gone* while we wait or write. HTTP clients send one only when they are through with the
-connection; a client that half-closes after its request is not served.
+A FIN of the peer counts as *gone* during waits and writes. HTTP clients send a FIN only when they have finished with
+the connection; a client that half-closes after its request is not served.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ import threading
 
 __all__ = ["FIN", "GONE", "Bell", "Gate", "Link", "LinkOver", "PeerGone", "Stopped"]
 
-# Only Linux tells a FIN apart from readable data; elsewhere the hang-up that is always reported has to do.
+# Only Linux distinguishes a FIN from readable data; elsewhere POLLHUP, which is always reported, must do.
 FIN = int(getattr(select, "POLLRDHUP", 0))
 GONE = FIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _LONGEST_WAIT = 86_400.0
-# A threading.Event has no descriptor to poll for, so a foreign one is looked at this often.
+# Seconds between two looks at a threading.Event that is not a Gate and so has no descriptor to poll.
 _FOREIGN_EVENT_SLICE = 0.02
 
 
 class LinkOver(Exception):
-    """This connection has come to its end, in one way or another; nobody need hear of it."""
+    """This connection has ended; the end is not a failure of the server."""
 
 
 class PeerGone(LinkOver):
@@ -74,7 +73,7 @@ class Bell:
 
 
 class Gate(threading.Event):
-    """An event by which a test releases a server that plays ``WaitFor``, at the moment it chooses."""
+    """An event by which a test releases a script that waits with ``WaitFor``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,11 +109,11 @@ class Link:
         return self._sock.fileno() < 0
 
     def handshake(self, context: ssl.SSLContext) -> None:
-        """Become TLS, as the server. A peer that does not trust us is a peer that is gone."""
+        """Do the TLS handshake as the server. A peer that rejects the certificate counts as gone."""
         try:
             wrapped = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         except OSError as exc:
-            # Up to CPython 3.11 ssl has taken the descriptor over by now, and forgets to close it.
+            # Up to CPython 3.11 ssl owns the descriptor by now, and does not close it.
             trace = exc.__traceback__
             while trace is not None:
                 lost = trace.tb_frame.f_locals.get("self")
@@ -134,7 +133,7 @@ class Link:
                 raise PeerGone("the handshake failed") from exc
 
     def dial(self, address: tuple[str, int]) -> bool:
-        """Connect, as a client; whether it worked."""
+        """Connect as a client; return whether the connection is open."""
         if self._sock.connect_ex(address) == errno.EINPROGRESS:
             self._poll(select.POLLOUT, None)
         return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
@@ -153,7 +152,7 @@ class Link:
                 raise PeerGone("the peer reset the connection") from exc
 
     def send(self, data: bytes) -> None:
-        """Write all of ``data``, waiting for the peer as long as it takes."""
+        """Write all of ``data``, waiting for the peer without a limit."""
         view = memoryview(data)
         while view:
             self._check()
@@ -167,7 +166,7 @@ class Link:
                 raise PeerGone("the peer does not take any more") from exc
 
     def wait(self, seconds: float | None) -> None:
-        """Do nothing for ``seconds`` (``None``: for ever)."""
+        """Wait for ``seconds`` (``None``: forever)."""
         self._check()
         left = seconds
         while left is None or left > 0:
@@ -177,7 +176,7 @@ class Link:
                 left -= _LONGEST_WAIT
 
     def wait_for(self, event: threading.Event) -> None:
-        """Do nothing until ``event`` is set."""
+        """Wait until ``event`` is set."""
         self._check()
         while not event.is_set():
             if isinstance(event, Gate):
@@ -188,11 +187,11 @@ class Link:
                 raise PeerGone("the peer left while we waited")
 
     def half_close(self, *, notify: bool = True) -> None:
-        """Send a FIN and keep reading; over TLS a close_notify goes before it unless ``notify`` is false."""
+        """Send a FIN and keep reading; over TLS after a close_notify, unless ``notify`` is false."""
         if notify:
             self._notify()
         with contextlib.suppress(OSError):
-            # The base class's: SSLSocket.shutdown would forget the TLS state, with which we go on reading.
+            # Not SSLSocket.shutdown, which drops the TLS state that reading needs.
             socket.socket.shutdown(self._sock, socket.SHUT_WR)
 
     def close(self, *, notify: bool = True) -> None:
@@ -203,7 +202,7 @@ class Link:
             self._sock.close()
 
     def reset(self) -> None:
-        """Send a RST and close; bytes that the peer's kernel has not taken yet are lost."""
+        """Send a RST and close. Bytes that the peer's kernel has not taken are lost."""
         if not self.closed:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
@@ -219,7 +218,7 @@ class Link:
             raise PeerGone("the peer left while it should have been reading")
 
     def _poll(self, events: int, seconds: float | None, bell: Bell | None = None) -> tuple[int, bool]:
-        """What happened on the socket (0: nothing in ``seconds``) and whether ``bell`` rang; raises ``Stopped``."""
+        """The events on the socket (0: none in ``seconds``), and whether ``bell`` rang. Raises ``Stopped``."""
         poll = select.poll()
         poll.register(self._sock.fileno(), events)
         poll.register(self._stop.fileno(), select.POLLIN)
@@ -231,12 +230,12 @@ class Link:
 
     def _notify(self) -> None:
         if isinstance(self._sock, ssl.SSLSocket):
-            # Sends our close_notify; that the peer's has not come yet is an error here and no matter.
+            # Sends the close_notify. unwrap raises if the peer's close_notify has not come, which does not matter.
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()
 
     def _discard(self) -> None:
-        # Closing with unread bytes makes the kernel send a RST instead of letting the FIN stand.
+        # With unread bytes the kernel would send a RST after the FIN.
         with contextlib.suppress(OSError, ValueError):
             while socket.socket.recv(self._sock, 65536):
                 pass

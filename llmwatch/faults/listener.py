@@ -1,4 +1,4 @@
-"""A listening socket with one thread that accepts and one for each connection, all of which :meth:`stop` ends."""
+"""A listening socket with one thread that accepts and one thread for each connection."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Self = TypeVar("_Self", bound="Listener")
 
 
 class Listener:
-    """The base of the servers here. The port is taken at once, and refuses connections until :meth:`start`.
+    """The base of the servers. The port is bound at once, and refuses connections until :meth:`start`.
 
-    A subclass says in :meth:`serve` what is done with a connection. Whatever it raises beside the end of the connection
-    is kept in ``failures`` and raised when the ``with`` block ends, because a fault server that breaks for reasons of
-    its own makes a test say something wrong.
+    A subclass serves a connection in :meth:`serve`. Its exceptions, other than the end of the connection, are kept in
+    ``failures`` and raised at the end of the ``with`` block, because a test must not pass on a broken fault server.
+    :meth:`stop` ends all threads.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, receive_buffer: int | None = None) -> None:
@@ -33,7 +33,7 @@ class Listener:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if receive_buffer is not None:
-                # Before listen(), because the window is agreed on in the handshake.
+                # Before listen(), because the TCP handshake fixes the window's scale.
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self._socket.bind((host, port))
         except OSError:
@@ -51,7 +51,7 @@ class Listener:
         self._closed = 0
 
     def serve(self, link: Link, number: int) -> None:
-        """Do what is to be done with connection ``number``; it is closed when this returns or raises."""
+        """Serve connection ``number``, which is closed when this returns or raises."""
         raise NotImplementedError
 
     @property
@@ -60,13 +60,13 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted."""
+        """Number of accepted connections."""
         with self._changed:
             return self._accepted
 
     @property
     def open_connections(self) -> int:
-        """How many of them are open on this side."""
+        """Number of connections that are open on this side."""
         with self._changed:
             return self._accepted - self._closed
 
@@ -77,7 +77,7 @@ class Listener:
         )
 
     def wait_for_closed(self, count: int, timeout: float = 30.0) -> None:
-        """Return once ``count`` connections are closed on this side; ``TimeoutError`` after ``timeout`` seconds."""
+        """Return once ``count`` connections are closed here; ``TimeoutError`` after ``timeout`` seconds."""
         self._wait(lambda: self._closed >= count, timeout, lambda: f"{self._closed} of {count} connections closed")
 
     def start(self: _Self) -> _Self:
@@ -112,7 +112,7 @@ class Listener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        # An error of the block is likely to follow from this one, and stays with it as its context.
+        # An error of the block probably follows from the failure, and becomes its context.
         if self.failures and (error is None or isinstance(error, Exception)):
             raise self.failures[0]
 
@@ -139,7 +139,7 @@ class Listener:
                 except ConnectionError:
                     continue
                 except OSError:
-                    # No descriptors left: some connections will close; a poll alone would come back at once.
+                    # No descriptor is left until a connection closes; poll would return at once.
                     threading.Event().wait(0.02)
                     break
                 self._begin(accepted)
@@ -161,7 +161,7 @@ class Listener:
                 self._threads.add(thread)
 
     def _reap(self) -> None:
-        # A thread cannot take itself off the list of those to be joined: it still runs while it does so.
+        # A thread cannot remove itself from the threads to join, because it is still running then.
         with self._changed:
             ended, self._ended = self._ended, []
             self._threads.difference_update(ended)

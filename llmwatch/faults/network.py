@@ -1,4 +1,4 @@
-"""Addresses at which nothing answers: one that hangs, one that refuses."""
+"""Addresses without a server: one at which connecting hangs, and one that refuses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 __all__ = ["blackhole", "refused_port"]
 
-# A backlog of 0 still holds one connection on Linux; a kernel that holds many more than that is not one of those meant.
+# A backlog of 0 holds one connection on Linux. A kernel that holds many more is not supported.
 _MOST_FILLERS = 64
 _FILLER_SECONDS = 0.1
 
 
 @contextlib.contextmanager
 def blackhole() -> Iterator[tuple[str, int]]:
-    """An address (host, port) to which connecting hangs, as behind a firewall that drops.
+    """An address (host, port) at which connecting hangs, as behind a firewall that drops packets.
 
-    A listener that accepts nothing has its backlog filled with connections of our own; Linux then drops further SYNs.
-    Raises ``OSError`` where the kernel goes on completing connections.
+    The backlog of a listener that accepts nothing is filled with connections; Linux then drops further SYNs. Raises
+    ``OSError`` if the kernel keeps completing connections.
     """
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -41,7 +41,7 @@ def blackhole() -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def refused_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that refuses connections; it is held, bound and not listening, so that nobody takes it."""
+    """A port of 127.0.0.1 that refuses connections: bound, so that it stays free, and not listening."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as holder:
         holder.bind(("127.0.0.1", 0))
         yield int(holder.getsockname()[1])

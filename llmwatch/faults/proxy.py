@@ -1,4 +1,4 @@
-"""A CONNECT proxy for loopback, which can go wrong as well."""
+"""A CONNECT proxy for loopback, with faults."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from llmwatch.faults.request import RequestHead, RequestReader
 __all__ = ["ConnectRequest", "ProxyMode", "ProxyServer"]
 
 ProxyMode = Literal["tunnel", "silent", "refuse", "silent-after-connect"]
-"""What the proxy does with a CONNECT."""
+"""The proxy's treatment of a CONNECT; see :class:`ProxyServer`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """A CONNECT that reached the proxy: the target as it was written, and the headers."""
+    """A CONNECT that reached the proxy: the target as sent, and the headers."""
 
     target: str
     headers: list[tuple[str, str]]
 
 
 class ProxyServer(Listener):
-    """An HTTP proxy that knows CONNECT, and relays to loopback addresses alone.
+    """An HTTP proxy with CONNECT only, which relays only to loopback addresses.
 
-    ``mode``, one or one for each CONNECT (the last goes on): ``tunnel`` works; ``silent`` never answers the CONNECT;
-    ``refuse`` answers it with ``status``; ``silent-after-connect`` answers 200 and relays nothing. ``tls`` makes the
-    connection to the proxy itself TLS, so that an https target is TLS in TLS.
+    ``mode`` is one mode, or one for each CONNECT (the last repeats): ``tunnel`` works; ``silent`` never answers the
+    CONNECT; ``refuse`` answers with ``status``; ``silent-after-connect`` answers 200 and relays nothing. ``tls`` makes
+    the connection to the proxy TLS, so that an https target is TLS in TLS.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class ProxyServer(Listener):
 
     @property
     def requests(self) -> list[ConnectRequest]:
-        """The CONNECTs that came; a copy."""
+        """A copy of the list of CONNECTs so far."""
         with self._changed:
             return list(self._requests)
 
     @property
     def connects(self) -> int:
-        """How many CONNECTs came."""
+        """Number of CONNECTs so far."""
         with self._changed:
             return len(self._requests)
 
@@ -125,7 +125,7 @@ def _refuse(link: Link, status: int) -> None:
 
 
 def _loopback(target: str) -> tuple[str, int] | None:
-    """The address of a CONNECT target, ``None`` if that is not loopback or no address."""
+    """The address of a CONNECT target; ``None`` if it is not a loopback address."""
     host, _, port = target.rpartition(":")
     host = host.strip("[]")
     if host == "localhost":

@@ -1,4 +1,4 @@
-"""Bytes carried both ways between two links, until either is through."""
+"""Carrying bytes both ways between two links until either ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def relay(client: Link, target: Link, stop: Bell) -> None:
-    """Carry bytes both ways, then close ``client`` in the way that ``target`` went: with a FIN or a RST.
+    """Carry bytes both ways, then close ``client`` as ``target`` ended: with a FIN or a RST.
 
-    A FIN of the client ends the relay at once, whatever the target has not taken yet: HTTP clients send one only when
-    they have given the connection up, and whoever watches the target wants to see it.
+    A FIN of the client ends the relay at once, even if the target has not taken all bytes: HTTP clients send a FIN only
+    when they give the connection up, and the test that watches the target must see the end.
     """
     outbound, inbound = _Lane(client.socket, target.socket), _Lane(target.socket, client.socket)
     while not inbound.done:
@@ -33,15 +33,15 @@ def relay(client: Link, target: Link, stop: Bell) -> None:
 
 
 def _await(client: Link, target: Link, outbound: _Lane, inbound: _Lane, stop: Bell) -> int:
-    """Wait until something can be carried; what happened on the client's socket."""
+    """Wait until bytes can be carried; return the events on the client's socket."""
     poll = select.poll()
     poll.register(client.socket.fileno(), FIN | outbound.reads() | inbound.writes())
     wanted = inbound.reads() | outbound.writes()
     if wanted:
-        # Registered for nothing, a target that hung up would be reported again and again while the client is slow.
+        # poll reports a hang-up even without wanted events, and would do so repeatedly while the client is slow.
         poll.register(target.socket.fileno(), wanted)
     poll.register(stop.fileno(), select.POLLIN)
-    # TLS may hold decrypted bytes back that no poll knows of.
+    # TLS may hold decrypted bytes that poll does not see.
     seen = dict(poll.poll(0 if outbound.pending() or inbound.pending() else None))
     if stop.rung:
         raise Stopped("the proxy is stopping")
@@ -49,7 +49,7 @@ def _await(client: Link, target: Link, outbound: _Lane, inbound: _Lane, stop: Be
 
 
 class _Lane:
-    """One direction: what was read and not written yet, and whether there is more to come."""
+    """One direction: the bytes that were read and not written yet, and the state of the source."""
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self._source = source
@@ -74,11 +74,11 @@ class _Lane:
         return bool(self.reads()) and isinstance(source, ssl.SSLSocket) and source.pending() > 0
 
     def carry(self) -> None:
-        """Read and write what goes without waiting."""
+        """Read and write as much as possible without waiting."""
         if self.reads():
             try:
                 data = self._source.recv(_BUFFER)
-                # What a dead sink does not take is dropped, so that its source is never held up by it.
+                # Bytes for a dead sink are dropped, so that the source is never held up.
                 self._buffer += data if not self._blocked else b""
                 self.ended = not data
             except _NOT_NOW:

@@ -1,4 +1,4 @@
-"""What a client sent: reading requests off a link, and remembering them."""
+"""Reading requests from a link, and recording them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmwatch.faults.link import Link, PeerGone
 __all__ = ["BODY_KEPT", "Incoming", "Request", "RequestHead", "RequestReader"]
 
 BODY_KEPT = 1 << 20
-"""Bytes of a request's body that are kept; what comes after is counted only."""
+"""Maximum number of bytes that are kept of a request's body. Further bytes are only counted."""
 
 _HEAD_LIMIT = 1 << 17
 _TAIL_KEPT = 4096
@@ -21,7 +21,7 @@ _STREAM_TRUE = re.compile(rb'"stream"\s*:\s*true')
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """Request line and headers."""
+    """The request line and the headers."""
 
     method: str
     target: str
@@ -36,10 +36,10 @@ class RequestHead:
 class Request:
     """A request that reached the server.
 
-    ``number`` counts requests of the server from 1, ``connection`` TCP connections likewise. ``body`` holds the first
-    MiB at most and ``tail`` the last 4 KiB, ``body_bytes`` is how many came, ``complete`` whether that was all.
-    ``script`` is the name of the script that answers. ``at`` is what the server's ``clock`` said when the request was
-    recorded, ``None`` without one.
+    ``number`` counts the server's requests from 1; ``connection`` counts its TCP connections from 1. ``body`` holds at
+    most the first MiB and ``tail`` the last 4 KiB; ``body_bytes`` is the number of bytes that came, and ``complete``
+    says whether the body was complete. ``script`` is the name of the script that answers. ``at`` is the time of the
+    server's ``clock`` when the request was recorded, ``None`` without a clock.
     """
 
     number: int
@@ -56,7 +56,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target's path, also of the absolute form that is sent to proxies."""
+        """The path of the target, which may have the absolute form that proxies receive."""
         return urlsplit(self.target).path
 
     def header(self, name: str) -> str | None:
@@ -64,12 +64,12 @@ class Request:
         return RequestHead(self.method, self.target, self.headers).header(name)
 
     def json(self) -> object:
-        """The body parsed. Raises ``ValueError`` if it is no JSON, or was too long to be kept whole."""
+        """The parsed body. Raises ``ValueError`` for invalid JSON, and for a body that was not kept whole."""
         return json.loads(self.body)
 
     @property
     def asks_stream(self) -> bool | None:
-        """Whether a JSON body says ``"stream": true``; ``None`` where there is no JSON object to say so."""
+        """Whether a JSON body says ``"stream": true``; ``None`` if the body is not a JSON object."""
         if self.body_bytes > len(self.body):
             return bool(_STREAM_TRUE.search(self.body) or _STREAM_TRUE.search(self.tail))
         try:
@@ -80,14 +80,14 @@ class Request:
 
 
 class RequestReader:
-    """Requests from one link, one after the other."""
+    """Reads requests from one link, one after the other."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._buffer = bytearray()
 
     def head(self) -> RequestHead | None:
-        """The next request's head; ``None`` when the peer closed instead. Raises ``ValueError`` for what is no HTTP."""
+        """The next request's head; ``None`` if the peer closed. Raises ``ValueError`` for invalid HTTP."""
         raw = self._until(b"\r\n\r\n")
         if raw is None:
             return None
@@ -136,7 +136,7 @@ class RequestReader:
 
 
 class Incoming:
-    """The body of a request while it comes in."""
+    """The body of a request while it arrives."""
 
     def __init__(self, reader: RequestReader, head: RequestHead) -> None:
         self._reader = reader

@@ -1,7 +1,7 @@
-"""A script: what a server does with one request, under a name and with parameters.
+"""Scripts: the behaviour of a server for one request, with a name and parameters.
 
-A script's ``play`` is a function of a :class:`Context` that yields steps; its keyword-only parameters with defaults are
-the script's parameters, so that ``"stall-after-content:tokens=5"`` needs no table of its own.
+A script's ``play`` is a function of a :class:`Context` that yields steps. Its keyword-only parameters are the script's
+parameters (``"stall-after-content:tokens=5"``).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ANSWER = (
     "A watchdog counts silence, not work: naïve, café, 語 and 🐕 pass through whole, "
     "and what was said once is never said twice.\nThe end."
 )
-"""The text that ``healthy`` answers with, unless it is asked for another."""
+"""The default text of the answers."""
 
 FRAMINGS: tuple[Framing, ...] = ("chunked", "length", "close")
 
 ENDLESS = 1 << 40
-"""Content-Length of a body that never ends."""
+"""The Content-Length of an endless body."""
 
 _MISSING = 1 << 20
 
 Play = Callable[..., Iterable[Step]]
-"""Yields the steps of an answer, or of the reading of a request."""
+"""A function that yields the steps of an answer, or of reading a request."""
 
 Option = str | int | float | bool
 """The value of a script's parameter."""
@@ -45,22 +45,22 @@ _TOKEN = re.compile(r"\s*\S+|\s+\Z")
 
 
 def tokens_of(text: str, count: int = 0) -> list[str]:
-    """``text`` cut before white space: all of it once (``count`` 0), or ``count`` tokens, starting over at the end."""
+    """``text`` cut before white space: all tokens once (``count`` 0), or ``count`` tokens, cyclically."""
     tokens = _TOKEN.findall(text)
     return list(itertools.islice(itertools.cycle(tokens), count)) if count else tokens
 
 
 def answer(tokens: int = 0, text: str = ANSWER) -> str:
-    """What the first ``tokens`` tokens of ``text`` say together; all of it with 0."""
+    """The first ``tokens`` tokens of ``text``, joined; all of them with 0."""
     return "".join(tokens_of(text, tokens))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a script knows about the request that it answers, and the words it answers with.
+    """The request that a script answers, and the means to answer it.
 
-    ``shape`` is fresh for each request and keeps count of what was written with it. ``streaming`` is false for a plain
-    call, whose answer is one JSON document. ``url`` is the server's.
+    ``shape`` is new for each request and counts the written pieces. ``streaming`` is false for a plain call, whose
+    answer is one JSON document. ``url`` is the server's URL.
     """
 
     request: Request
@@ -74,29 +74,29 @@ class Context:
         return tokens_of(self.text, count)
 
     def opening(self) -> list[bytes]:
-        """What comes before the content."""
+        """The blocks before the content."""
         return self.shape.opening() if self.streaming else []
 
     def content(self, tokens: int = 0) -> list[bytes]:
-        """Content of that many tokens, all of the text with 0; the first half of the document in a plain call."""
+        """The content of ``tokens`` tokens (0: all); in a plain call the first half of the document."""
         if self.streaming:
             return [block for token in self.tokens(tokens) for block in self.shape.text(token)]
         document = self.document()
         return [document[: len(document) // 2]]
 
     def part(self, tokens: int) -> list[bytes]:
-        """The beginning of an answer: what comes before content, and so many tokens."""
+        """The beginning of an answer: the blocks before the content, and ``tokens`` tokens."""
         return [*self.opening(), *(self.content(tokens) if tokens else [])]
 
     def ending(self, reason: str = "stop") -> list[bytes]:
-        """What follows the content: the soft end, usage and the terminal event."""
+        """The blocks after the content: the finish reason, usage and the terminal event."""
         if not self.streaming:
             document = self.document()
             return [document[len(document) // 2 :]]
         return [*self.shape.finish(reason), *self.shape.usage(), *self.shape.terminal()]
 
     def whole(self, tokens: int = 0) -> list[bytes]:
-        """A complete answer, one block an event."""
+        """A complete answer, one block for each event."""
         if not self.streaming:
             return [self.document()]
         return [*self.part(0), *self.content(tokens), *self.ending()]
@@ -120,9 +120,9 @@ class Context:
         framing: Framing | None = None,
         ends: bool = True,
     ) -> Iterator[Step]:
-        """Head, body and end of an answer, with a Content-Length where the framing needs one.
+        """Head, body and end of an answer, with a Content-Length if the framing needs one.
 
-        With ``ends=False`` the body is left open: its last chunk is missing, its length promises more than comes.
+        With ``ends=False`` the body is left open: the last chunk is missing, or the length is too large.
         """
         body = list(steps)
         length = sum(step.body_length() for step in body)
@@ -155,17 +155,17 @@ def to_json(value: object) -> bytes:
 
 
 def read_all() -> Iterable[Step]:
-    """How requests are read unless a script says otherwise."""
+    """The default reading of a request: the whole body at once."""
     return (ReadBody(),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What a server does with one request.
+    """The behaviour of a server for one request.
 
-    ``play(context, **parameters)`` yields the steps of the answer, ``reading(**parameters)`` those that take the
-    request's body, before. ``phases`` says where in the exchange the fault shows: ``send``, ``headers``, ``body``,
-    ``end``; it is empty where the answer is whole. ``shape``, ``framing`` and ``text`` override the server's.
+    ``reading(**parameters)`` yields the steps that read the request's body; then ``play(context, **parameters)`` yields
+    the steps of the answer. ``phases`` are the parts of the exchange in which the fault shows (``send``, ``headers``,
+    ``body``, ``end``); empty for a complete answer. ``shape``, ``framing`` and ``text`` override the server's.
     """
 
     name: str
@@ -180,24 +180,24 @@ class Script:
 
     @classmethod
     def of(cls, name: str, *steps: Step, description: str = "") -> Script:
-        """A script that plays these steps, whatever the request is."""
+        """A script that plays ``steps`` for any request."""
         return cls(name=name, description=description, play=lambda context: steps)
 
     @property
     def parameters(self) -> dict[str, Option]:
-        """The names of the script's own parameters and their defaults."""
+        """The script's own parameters with their defaults."""
         return {**_defaults(self.reading), **_defaults(self.play)}
 
     @property
     def label(self) -> str:
-        """The name with the options that were given."""
+        """The name with the given options."""
         given = [f"{key}={value}" for key, value in self.options.items()]
         return self.name + (":" + ",".join(given) if given else "")
 
     def having(self, **options: object) -> Script:
-        """This script with parameters set; ``shape``, ``framing`` and ``text`` go for every script.
+        """This script with parameters set. Every script takes ``shape``, ``framing`` and ``text``.
 
-        Raises ``ValueError`` for a parameter that it has not, or a value that is none of its kind.
+        Raises ``ValueError`` for an unknown parameter, or a value of the wrong type.
         """
         script, own = self, dict(self.options)
         known = self.parameters
@@ -217,7 +217,7 @@ class Script:
         return replace(script, options=own)
 
     def configured(self, options: str) -> Script:
-        """This script with parameters set from ``key=value,key=value``; a comma may stand in a value."""
+        """This script with parameters from ``key=value,key=value``; a value may contain a comma."""
         given = {}
         for option in _OPTION.split(options):
             key, equals, value = option.partition("=")

@@ -18,16 +18,17 @@ __all__ = ["FaultServer"]
 
 
 class FaultServer(Listener):
-    """Plays one script for each request; the last script goes on for all further ones.
+    """Plays one script for each request; the last script repeats for all further requests.
 
-    ``scripts`` are names of the catalogue (with parameters: ``"keepalive-only:every=0.02"``) or :class:`Script`
-    objects, one or several, counted over all connections. ``shape`` is ``auto`` (by the path of the request) or a fixed
-    one; ``framing`` that of bodies: ``chunked``, ``length`` or ``close``. ``tls`` is a server-side context; with
-    ``tls_silent`` no handshake is ever answered. ``text`` is what healthy answers say. ``receive_buffer`` bytes, set
-    on the socket, make a large upload stall early. ``clock`` gives each request its ``at``.
+    * ``scripts``: names of the catalogue (with parameters: ``"keepalive-only:every=0.02"``) or :class:`Script` objects,
+      one or several, counted over all connections.
+    * ``shape``: ``auto`` (by the request's path) or a fixed shape; ``framing``: ``chunked``, ``length`` or ``close``.
+    * ``tls``: a server-side context; ``tls_silent``: the handshake is never answered.
+    * ``text``: the text of healthy answers; ``clock``: returns the ``at`` of each request.
+    * ``receive_buffer``: size of the socket's buffer in bytes; a small one makes a large upload stall early.
 
-    The port is taken when the object is made (and refuses connections until ``start()`` or the ``with`` block), so
-    :meth:`stop` is owed either way.
+    The constructor binds the port, which refuses connections until ``start()`` or the ``with`` block. So :meth:`stop`
+    must be called in any case.
     """
 
     def __init__(
@@ -66,33 +67,33 @@ class FaultServer(Listener):
 
     @property
     def url(self) -> str:
-        """The base, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         scheme = "https" if self._tls is not None or self._tls_silent else "http"
         return f"{scheme}://{self.netloc}"
 
     @property
     def chat_url(self) -> str:
-        """Where OpenAI's chat completions are."""
+        """The URL of OpenAI's chat completions."""
         return self.url + SHAPES["openai-chat"].path
 
     @property
     def responses_url(self) -> str:
-        """Where OpenAI's Responses are."""
+        """The URL of OpenAI's Responses."""
         return self.url + SHAPES["openai-responses"].path
 
     @property
     def messages_url(self) -> str:
-        """Where Anthropic's Messages are."""
+        """The URL of Anthropic's Messages."""
         return self.url + SHAPES["anthropic"].path
 
     @property
     def endpoint(self) -> str:
-        """The usual address of the server's shape; that of chat completions with ``auto``."""
+        """The usual URL of the server's shape; the URL of chat completions for ``auto``."""
         return self.url + SHAPES.get(self._shape, Chat).path
 
     @property
     def requests(self) -> list[Request]:
-        """The requests that came, in the order in which they were complete; a copy."""
+        """A copy of the list of requests, in the order in which they were recorded."""
         with self._changed:
             return list(self._recorded)
 
@@ -101,7 +102,7 @@ class FaultServer(Listener):
         self._wait(lambda: len(self._recorded) >= count, timeout, lambda: f"{len(self._recorded)} of {count} requests")
 
     def gate(self, name: str) -> Gate:
-        """The gate of that name, which a script waits at with ``WaitFor(name)`` and a test opens with ``set()``."""
+        """The gate ``name``: a script waits for it with ``WaitFor(name)``, a test opens it with ``set()``."""
         with self._changed:
             if name not in self._gates:
                 self._gates[name] = Gate()
@@ -133,7 +134,7 @@ class FaultServer(Listener):
                 return
 
     def _answer(self, link: Link, head: RequestHead, incoming: Incoming, connection: int) -> bool:
-        """Play one script; whether the connection can take another request after it."""
+        """Play one script; return whether the connection can take another request."""
         with self._changed:
             self._numbered += 1
             number = self._numbered
@@ -220,14 +221,14 @@ class _ServedExchange(Exchange):
 
 
 def _streaming(request: Request, shape: str) -> bool:
-    """Whether the request asks for a stream, in the way of its provider."""
+    """Whether the request asks for a stream, in the provider's form."""
     asked = request.asks_stream
     if shape == "gemini":
         return request.path.endswith(":streamGenerateContent")
     if shape == "bedrock":
         return not request.path.endswith("/converse")
     if shape == "ndjson":
-        # This provider streams unless it is told not to.
+        # Ollama streams by default.
         return b'"stream":false' not in request.body.replace(b" ", b"")
     if asked is None:
         return shape == "generic" or "event-stream" in (request.header("accept") or "")

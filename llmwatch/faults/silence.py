@@ -1,4 +1,4 @@
-"""Scripts that say nothing, or nothing of meaning, or take their time."""
+"""Scripts that are silent, slow, or send only keep-alives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["SCRIPTS"]
 def healthy(
     context: Context, *, tokens: int = 0, delay: float = 0.0, idle: float = 0.0, leave: str = ""
 ) -> Iterator[Step]:
-    """``delay`` passes after each event; ``leave`` (fin, reset) drops the idle connection ``idle`` seconds later."""
+    """``delay`` seconds after each event; ``leave`` (fin, reset) closes after ``idle`` seconds."""
     yield from context.answer(paced(context.whole(tokens), delay))
     if leave:
         yield Wait(idle)
@@ -70,7 +70,7 @@ def pings_after_content(context: Context, *, tokens: int = 3, every: float = 0.0
 
 
 def reasoning_only(context: Context, *, count: int = 20, every: float = 0.02, says: bool = True) -> Iterator[Step]:
-    """``says=false`` leaves the text out that otherwise follows the reasoning."""
+    """``says=false`` leaves out the text after the reasoning."""
     opening = context.opening()
     thoughts = [block for word in context.tokens(count) for block in context.shape.reasoning(word)]
     spoken = [*(context.content() if says else []), *context.ending()]
@@ -108,13 +108,13 @@ def late_terminal(context: Context, *, gate: str = "terminal") -> Iterator[Step]
 
 
 def buffered(context: Context, *, delay: float = 0.2, head: bool = False) -> Iterator[Step]:
-    """``head=true`` sends the headers at once and holds only the body back."""
+    """The answer in one write after ``delay`` seconds; ``head=true`` sends the headers at once."""
     whole = b"".join(context.whole())
     if head:
         yield from context.answer([Wait(delay), Chunk(whole)])
     else:
         yield Wait(delay)
-        # The end of a close-delimited body closes the connection, which must come after the write.
+        # The end of a close-delimited body closes the connection, and so must follow the write.
         *together, end = context.answer([Chunk(whole)])
         yield Burst(together)
         yield end

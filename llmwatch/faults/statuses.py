@@ -14,7 +14,7 @@ _HTML = "text/html; charset=utf-8"
 
 
 def web_page(title: str, size: int) -> bytes:
-    """A page of HTML of about ``size`` bytes, such as proxies and content delivery networks send."""
+    """An HTML page of about ``size`` bytes, like those of proxies and content delivery networks."""
     start = f"<!DOCTYPE html>\n<html>\n<head><title>{title}</title></head>\n<body>\n<h1>{title}</h1>\n"
     line, end = "<p>The web server did not return a complete response.</p>\n", "</body>\n</html>\n"
     lines = max(1, (size - len(start) - len(end)) // len(line))
@@ -22,7 +22,7 @@ def web_page(title: str, size: int) -> bytes:
 
 
 def status(context: Context, *, status: int = 500, body: str = "", content_type: str = "") -> Iterator[Step]:
-    """Without a ``body`` the error document of the shape is sent."""
+    """An HTTP status with ``body``, or with the error document of the shape."""
     yield from _error(context, status, body.encode() or context.error_document(status), content_type)
 
 
@@ -39,21 +39,21 @@ def retry_after(
     date: str = "",
     should_retry: str = "",
 ) -> Iterator[Step]:
-    """``date`` and ``should_retry`` add the headers Date and x-should-retry; an empty ``value`` sends no ``header``."""
+    """``date`` and ``should_retry`` add Date and x-should-retry; an empty ``value`` sends no ``header``."""
     given = ((header, value), ("date", date), ("x-should-retry", should_retry))
     headers = [(name, content) for name, content in given if content]
     yield from _error(context, status, context.error_document(status), headers=headers)
 
 
 def html_52x(context: Context, *, status: int = 502, size: int = 4096, stall: bool = False) -> Iterator[Step]:
-    """``stall=true`` leaves the page open."""
+    """``stall=true`` never ends the page."""
     page = web_page(f"{status} {phrase(status)}", size)
     steps: list[Step] = [Chunk(page), Hang()] if stall else [Chunk(page)]
     yield from context.answer(steps, status=status, content_type=_HTML, ends=not stall)
 
 
 def error_body_stall(context: Context, *, status: int = 500, every: float = 0.0) -> Iterator[Step]:
-    """``every`` seconds another piece comes, for ever; with 0 there is nothing more after the first."""
+    """Half of a document, then a blank every ``every`` seconds, forever; with 0 nothing more."""
     document = context.error_document(status)
     start = Chunk(document[: len(document) // 2])
     rest: Step = Repeat([Chunk(b" ")], every=every) if every else Hang()
@@ -89,7 +89,7 @@ def _error(
 
 
 def _redirect(context: Context, status: int, location: str) -> Iterator[Step]:
-    # The same path, so that the shape of the next answer stays that of the first.
+    # The same path, so that the next answer has the same shape.
     target = location or f"{context.url}{context.request.path}?redirected={context.request.number}"
     headers = [("Location", target)]
     yield from context.answer([], status=status, headers=headers, content_type="text/plain", framing="length")

@@ -1,7 +1,7 @@
-"""What a script is made of: small things done to a connection, one after the other.
+"""The steps of a script: small actions on a connection, one after the other.
 
-A step is a frozen dataclass with a :meth:`~Step.play` method, so a test can bring its own. ``Chunk``, ``Trickle`` and
-``End`` write the body in the framing that the last ``Head`` announced; ``Send`` writes bytes as they are.
+A step is a frozen dataclass with a :meth:`~Step.play` method; a test can define its own. ``Chunk``, ``Trickle`` and
+``End`` write the body in the framing of the last ``Head``; ``Send`` writes raw bytes.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ _REASONS = {
 
 
 class Exchange:
-    """One request and its answer while the steps of a script are played on them.
+    """One request and its answer, on which the steps of a script are played.
 
-    ``gate`` finds a named gate of the server, ``record`` tells the server that the request has come as far as it will.
+    ``gate`` returns a named gate of the server; ``record`` records the request at the server as far as it has come.
     """
 
     def __init__(self, link: Link, incoming: Incoming) -> None:
@@ -82,7 +82,7 @@ class Exchange:
             self.send(b"%x\r\n%b\r\n" % (len(data), data) if self.framing == "chunked" else data)
 
     def hold(self) -> None:
-        """Collect what is sent until :meth:`release` writes it at once."""
+        """Collect sent bytes until :meth:`release` writes them at once."""
         self._held = []
 
     def release(self) -> None:
@@ -98,13 +98,13 @@ class Step:
         raise NotImplementedError
 
     def body_length(self) -> float:
-        """How many bytes of body this step writes; ``math.inf`` for one that never ends."""
+        """The number of body bytes that this step writes; ``math.inf`` for an endless step."""
         return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Send(Step):
-    """Write bytes as they are, outside any framing."""
+    """Write raw bytes, outside any framing."""
 
     data: bytes
 
@@ -116,8 +116,8 @@ class Send(Step):
 class Head(Step):
     """Write a status line and headers, and set the framing of the body that follows.
 
-    ``length`` is the Content-Length for the framing ``"length"``. ``"close"`` announces no length: the body ends with
-    the connection. A framing of ``None`` announces nothing at all (for 204 and 304).
+    ``length`` is the Content-Length for the framing ``"length"``. With ``"close"`` the body ends with the connection.
+    ``None`` announces no body (for 204 and 304).
     """
 
     status: int = 200
@@ -152,7 +152,7 @@ class Chunk(Step):
 
 @dataclass(frozen=True, slots=True)
 class End(Step):
-    """End the body as its framing wants it: the last chunk, nothing, or the end of the connection."""
+    """End the body according to its framing: by the last chunk, nothing, or the end of the connection."""
 
     def play(self, exchange: Exchange) -> None:
         if exchange.framing == "chunked":
@@ -165,7 +165,7 @@ class End(Step):
 
 @dataclass(frozen=True, slots=True)
 class Wait(Step):
-    """Say nothing for a number of seconds (resolution 1 ms). A peer that leaves meanwhile ends the script."""
+    """Send nothing for ``seconds`` (resolution 1 ms). A peer that leaves ends the script."""
 
     seconds: float
 
@@ -175,7 +175,7 @@ class Wait(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitFor(Step):
-    """Say nothing until a gate opens: an event, or the name of one that ``server.gate(name)`` gives to the test."""
+    """Send nothing until a gate opens: an event, or the name of a gate of ``server.gate(name)``."""
 
     gate: threading.Event | str
 
@@ -185,7 +185,7 @@ class WaitFor(Step):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Step):
-    """Say nothing for ever: until the peer leaves or the server is stopped."""
+    """Send nothing until the peer leaves or the server is stopped."""
 
     def play(self, exchange: Exchange) -> None:
         exchange.link.wait(None)
@@ -193,7 +193,7 @@ class Hang(Step):
 
 @dataclass(frozen=True, slots=True)
 class Trickle(Step):
-    """Write a piece of the body ``size`` bytes at a time, ``every`` seconds."""
+    """Write a piece of the body, ``size`` bytes every ``every`` seconds."""
 
     data: bytes
     size: int = 1
@@ -211,7 +211,7 @@ class Trickle(Step):
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Step):
-    """Play steps over and over, ``times`` times or for ever, ``every`` seconds."""
+    """Play steps repeatedly, ``times`` times or forever, with a wait of ``every`` seconds."""
 
     steps: Sequence[Step]
     times: int | None = None
@@ -231,7 +231,7 @@ class Repeat(Step):
 
 @dataclass(frozen=True, slots=True)
 class Burst(Step):
-    """Play steps and write all that they send at once, in one write."""
+    """Play steps and send their bytes in one write."""
 
     steps: Sequence[Step]
 
@@ -247,7 +247,7 @@ class Burst(Step):
 
 @dataclass(frozen=True, slots=True)
 class Reset(Step):
-    """Cut the connection with a RST."""
+    """End the connection with a RST."""
 
     def play(self, exchange: Exchange) -> None:
         exchange.link.reset()
@@ -256,7 +256,7 @@ class Reset(Step):
 
 @dataclass(frozen=True, slots=True)
 class HalfClose(Step):
-    """Send a FIN and keep reading. Over TLS a close_notify goes before it, unless ``notify`` is false."""
+    """Send a FIN and keep reading; over TLS after a close_notify, unless ``notify`` is false."""
 
     notify: bool = True
 
@@ -266,7 +266,7 @@ class HalfClose(Step):
 
 @dataclass(frozen=True, slots=True)
 class Close(Step):
-    """Close the connection with a FIN. Over TLS a close_notify goes before it, unless ``notify`` is false."""
+    """Close the connection with a FIN; over TLS after a close_notify, unless ``notify`` is false."""
 
     notify: bool = True
 
@@ -277,7 +277,7 @@ class Close(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReadBody(Step):
-    """Read the rest of the request's body, as fast as it comes; says ``100 Continue`` where that is waited for."""
+    """Read the rest of the request's body. Sends ``100 Continue`` if the client expects it."""
 
     def play(self, exchange: Exchange) -> None:
         _read(exchange, size=1 << 18, every=0.0)
@@ -285,7 +285,7 @@ class ReadBody(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReadSlowly(Step):
-    """Read the request's body ``size`` bytes at a time, ``every`` seconds."""
+    """Read the request's body, ``size`` bytes every ``every`` seconds."""
 
     size: int = 1 << 18
     every: float = 0.01
@@ -298,8 +298,7 @@ class ReadSlowly(Step):
 class DontRead(Step):
     """Never read the request's body.
 
-    A client that leaves is noticed only if its FIN gets through, which it does not behind bytes that the full buffers
-    held back; a RST always does.
+    The server notices a client that leaves by a RST, or by a FIN if no bytes are held back in full buffers before it.
     """
 
     def play(self, exchange: Exchange) -> None:
@@ -308,7 +307,7 @@ class DontRead(Step):
 
 
 def reason(status: int) -> str:
-    """The reason phrase of a status, also of those that only content delivery networks use."""
+    """The reason phrase of a status, including the statuses of content delivery networks."""
     return _REASONS.get(status) or (HTTPStatus(status).phrase if status in _KNOWN else "Unknown")
 
 
@@ -316,7 +315,7 @@ _KNOWN = frozenset(HTTPStatus)
 
 
 def paced(blocks: Iterable[bytes], every: float = 0.0) -> Iterator[Step]:
-    """Each block as a chunk of its own, with a wait of ``every`` seconds after it."""
+    """Each block as a chunk, with a wait of ``every`` seconds after it."""
     for block in blocks:
         yield Chunk(block)
         if every:

@@ -16,16 +16,16 @@ _FRAGMENTS = 4
 
 
 def tool_arguments(count: int = _FRAGMENTS) -> str:
-    """The arguments, as JSON, that come in ``count`` fragments and more."""
+    """Arguments as JSON text, long enough for ``count`` fragments."""
     return to_json({"city": "Malmö", "days": list(range(count))}).decode()
 
 
 TOOL_ARGUMENTS = tool_arguments()
-"""The arguments of the tool calls below, as JSON, unless a script says otherwise."""
+"""The default arguments of the tool calls, as JSON text."""
 
 
 def tool_arguments_only(context: Context, *, count: int = 20, every: float = 0.02) -> Iterator[Step]:
-    """One tool call whose arguments, :func:`tool_arguments` of ``count``, come in ``count`` fragments."""
+    """One tool call with the arguments :func:`tool_arguments` of ``count``, in ``count`` fragments."""
     shape = context.shape
     begin = [*context.opening(), *shape.tool_begin(TOOL_ID, TOOL_NAME)]
     fragments = [block for piece in _fragments(tool_arguments(count), count) for block in shape.tool_arguments(piece)]
@@ -34,8 +34,11 @@ def tool_arguments_only(context: Context, *, count: int = 20, every: float = 0.0
 
 
 def tool_call_cut(context: Context, *, tokens: int = 0, what: str = "half", cut: str = "eof") -> Iterator[Step]:
-    """``what`` came of the arguments: ``half`` or ``none``; ``cut`` is ``eof``, ``reset``, or ``terminal`` (an end for
-    want of tokens, in good order)."""
+    """A cut tool call.
+
+    ``what`` is the part of the arguments that comes: ``half`` or ``none``. ``cut`` is ``eof``, ``reset``, or
+    ``terminal`` (a clean end for lack of tokens).
+    """
     shape = context.shape
     blocks = [*context.part(tokens), *shape.tool_begin(TOOL_ID, TOOL_NAME)]
     if what == "half":
@@ -50,8 +53,11 @@ def tool_call_cut(context: Context, *, tokens: int = 0, what: str = "half", cut:
 def tool_call_complete_then_cut(
     context: Context, *, tokens: int = 0, cut: str = "reset", shows: str = "finish"
 ) -> Iterator[Step]:
-    """Where no event ends a tool call (chat completions), ``shows`` says what does: ``finish``, the reason for
-    finishing, or ``call``, the beginning of the next call."""
+    """A complete tool call, then a cut.
+
+    In shapes without an event that ends a tool call (chat completions), ``shows`` selects what ends the call:
+    ``finish`` (the finish reason) or ``call`` (the start of the next call).
+    """
     shape = context.shape
     blocks = [*context.part(tokens), *shape.tool_begin(TOOL_ID, TOOL_NAME)]
     blocks += [block for piece in _fragments(TOOL_ARGUMENTS) for block in shape.tool_arguments(piece)]

@@ -1,4 +1,4 @@
-"""The wire shapes of providers' answers, as the fault server speaks them."""
+"""The forms of the providers' answers, for the fault server."""
 
 from llmwatch.faults.shapes.choice import NAMES, SHAPES, for_path
 from llmwatch.faults.shapes.shape import Shape

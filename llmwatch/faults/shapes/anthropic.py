@@ -1,4 +1,4 @@
-"""Anthropic's Messages: named events around numbered content blocks, pings between them."""
+"""Anthropic's Messages: named events with numbered content blocks, and pings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Anthropic(Shape):
         return [self._event("message_stop")]
 
     def empty_delta(self) -> list[bytes]:
-        # A text delta needs its block, and opening one between others would end those.
+        # Matches the open block, because opening a text block would end it.
         if self._kind == "tool_use":
             return [self._delta({"type": "input_json_delta", "partial_json": ""})]
         if self._kind == "thinking":
@@ -76,7 +76,7 @@ class Anthropic(Shape):
         }
 
     def error_body(self, kind: str, code: str, message: str) -> object:
-        # This provider has no codes; the type says it all.
+        # Anthropic's errors have a type and no code.
         return {"type": "error", "error": {"type": kind, "message": message}}
 
     def _message(self) -> dict[str, object]:

@@ -32,7 +32,7 @@ def _header(name: str, text: str) -> bytes:
 
 
 class Bedrock(Shape):
-    """Frames have no comments, so an event without content has to do as a keep-alive."""
+    """Frames have no comments, so an event without content serves as a keep-alive."""
 
     name = "bedrock"
     path = f"/model/{MODEL}/converse-stream"
@@ -73,11 +73,11 @@ class Bedrock(Shape):
         return [self._event("metadata", usage=self._usage(), metrics={"latencyMs": 1})]
 
     def keepalive(self, kind: str = "") -> list[bytes]:
-        # Whatever kind is asked for: bytes between frames would be no keep-alive but damage.
+        # Any kind becomes ``empty``, because bytes between frames would damage the stream.
         return super().keepalive("empty")
 
     def error(self, kind: str, code: str, message: str) -> list[bytes]:
-        """A frame that reports an exception; ``code`` is the status that the model's own server gave, if a number."""
+        """A frame that reports an exception; a numeric ``code`` is the status of the model's server."""
         headers = {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}
         status = {"originalStatusCode": int(code)} if code.isdigit() else {}
         return [frame(headers, {"message": message, **status})]
@@ -101,7 +101,7 @@ class Bedrock(Shape):
 
     def _event(self, kind: str, **fields: object) -> bytes:
         headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
-        # The provider pads its events, so that their length says nothing of what is in them.
+        # The provider pads its events to hide the length of the content.
         return frame(headers, {**fields, "p": "abcdefghijklmnopqrstuvwxyz"[: 1 + self.pieces % 26]})
 
     def _piece(self, kind: str, delta: Mapping[str, object]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Which shape answers: the one that was asked for, or the one that the request's path belongs to."""
+"""The choice of the shape: by name, or by the request's path."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ _BY_SUFFIX: tuple[tuple[str, type[Shape]], ...] = (
 
 
 def for_path(path: str) -> type[Shape]:
-    """The shape whose endpoint ``path`` is; ``Generic`` for any other."""
+    """The shape of the endpoint ``path``; ``Generic`` for an unknown path."""
     return next((shape for suffix, shape in _BY_SUFFIX if path.endswith(suffix)), Generic)

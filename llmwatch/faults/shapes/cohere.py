@@ -1,4 +1,4 @@
-"""Cohere's second chat interface: events that name their type, around numbered blocks and calls."""
+"""Cohere's second chat interface: typed events with numbered blocks and calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FINISH_REASONS = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TO
 
 
 class Cohere(Shape):
-    """The reason for finishing and the usage stand in the event that ends the answer."""
+    """The event that ends the answer has the finish reason and the usage."""
 
     name = "cohere"
     path = "/v2/chat"
@@ -61,7 +61,7 @@ class Cohere(Shape):
         return {"id": f"fault{self.number}", "message": message, "finish_reason": "COMPLETE", "usage": self._usage()}
 
     def error_body(self, kind: str, code: str, message: str) -> object:
-        # This provider has neither types nor codes.
+        # Cohere's errors have neither types nor codes.
         return {"id": f"fault{self.number}", "message": message}
 
     def _usage(self) -> dict[str, object]:

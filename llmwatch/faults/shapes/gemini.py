@@ -1,4 +1,4 @@
-"""Gemini's ``streamGenerateContent?alt=sse``: whole responses in small, no event that ends them."""
+"""Gemini's ``streamGenerateContent?alt=sse``: small responses, and no event that ends the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FINISH_REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 
 
 class Gemini(Shape):
-    """Function calls come whole in this shape, so their fragments are collected and written at their end."""
+    """Function calls come whole, so their fragments are collected and written at their end."""
 
     name = "gemini"
     path = f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse"

@@ -10,7 +10,7 @@ __all__ = ["Generic"]
 
 
 class Generic(Shape):
-    """Plain text in ``data``, ``[DONE]`` at the end; what else there is to say goes into events with a name."""
+    """Plain text in ``data``, ``[DONE]`` at the end; everything else is in events with a name."""
 
     name = "generic"
     path = "/stream"

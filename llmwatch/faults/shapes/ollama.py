@@ -10,7 +10,7 @@ __all__ = ["Ollama"]
 
 
 class Ollama(Shape):
-    """Tool calls come whole in this shape; lines have no comments, so a blank line has to do as a keep-alive."""
+    """Tool calls come whole. Lines have no comments, so a blank line serves as a keep-alive."""
 
     name = "ndjson"
     path = "/api/chat"

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, which most servers of open models speak as well."""
+"""OpenAI's chat completions, which most servers of open models use too."""
 
 from __future__ import annotations
 

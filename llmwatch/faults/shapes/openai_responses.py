@@ -1,4 +1,4 @@
-"""OpenAI's Responses: typed events with sequence numbers, output items in place of choices."""
+"""OpenAI's Responses: typed events with sequence numbers, and output items in place of choices."""
 
 from __future__ import annotations
 

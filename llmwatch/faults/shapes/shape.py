@@ -1,7 +1,7 @@
-"""What every shape of an answer can say, and how it is written as server-sent events.
+"""The base of the shapes, and writing server-sent events.
 
-A shape is made anew for each answer and keeps count of its blocks, items and sequence numbers. Its methods return
-complete blocks of bytes, one for each event.
+A shape is the form of a provider's answers. A new shape is made for each answer, and counts its blocks, items and
+sequence numbers. Its methods return complete blocks of bytes, one for each event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROMPT_TOKENS = 7
 
 
 def sse(data: object, event: str | None = None) -> bytes:
-    """One server-sent event: text as it is, anything else as JSON."""
+    """One server-sent event, with text as data, or any other value as JSON."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     lines = [f"data: {line}" for line in text.split("\n")]
     if event is not None:
@@ -26,7 +26,7 @@ def sse(data: object, event: str | None = None) -> bytes:
 
 
 class Shape:
-    """The base of all shapes; ``number`` is the request's and goes into the ids of the answer."""
+    """The base of all shapes. ``number`` is the request's number, which the ids of the answer contain."""
 
     name: ClassVar[str]
     path: ClassVar[str]
@@ -38,7 +38,7 @@ class Shape:
         self.pieces = 0
 
     def opening(self) -> list[bytes]:
-        """What comes before any content."""
+        """The events before any content."""
         return []
 
     def text(self, piece: str) -> list[bytes]:
@@ -58,27 +58,27 @@ class Shape:
         raise NotImplementedError
 
     def tool_end(self) -> list[bytes]:
-        """The end of the tool call; nothing where the shape does not mark it."""
+        """The end of the tool call; empty if the shape does not mark it."""
         return []
 
     def finish(self, reason: str = "stop") -> list[bytes]:
-        """The soft end (``stop``, ``length``, ``tool_calls``), which says why but is not the last event."""
+        """The finish mark with its reason (``stop``, ``length``, ``tool_calls``); not the last event."""
         return []
 
     def restated(self, text: str) -> list[bytes]:
-        """All that was said, once more; nothing where the shape has no event for it."""
+        """A restatement of the whole text; empty if the shape has no event for it."""
         return []
 
     def usage(self) -> list[bytes]:
-        """Usage, where it is an event of its own."""
+        """Usage, if it is a separate event."""
         return []
 
     def terminal(self) -> list[bytes]:
-        """The event that ends the answer; nothing where only the end of the body does."""
+        """The event that ends the answer; empty if the end of the body ends it."""
         return []
 
     def keepalive(self, kind: str = "") -> list[bytes]:
-        """A sign of life without meaning: ``comment``, ``ping``, ``blank`` or ``empty`` (a delta without content)."""
+        """A keep-alive: ``comment``, ``ping``, ``blank`` or ``empty`` (a delta without content)."""
         kind = kind or self.default_keepalive
         if kind == "comment":
             return [b": keep-alive\n\n"]
