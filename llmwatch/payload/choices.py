@@ -41,7 +41,7 @@ def pieces_asked(body: object) -> bool:
 
 
 def asks_nothing(body: object) -> bool:
-    """Whether the parsed ``body`` has no prompt and no messages, so that Ollama only loads a model.
+    """Whether the parsed ``body`` has no prompt of any form: Ollama then loads or unloads a model.
 
     False for an unknown body.
     """

@@ -12,7 +12,7 @@ The rules of this module:
 * An unreadable event is a ``MalformedEvent`` and is never skipped. Messages do not quote the event.
 * Every event is parsed once, and keeps the parsed value.
 * A *tolerant* decoder serves a caller who passes the bytes on to another parser. The decoder keeps the first error as
-  ``fault`` and continues; above ``max_event`` it stops.
+  ``fault`` and continues; at a damaged frame and above ``max_event`` it stops.
 
 One decoder reads one attempt. No I/O, no threads, no clock.
 """

@@ -360,9 +360,10 @@ class _Calls:
     So a new call begins with a new id and a name, with a name under a new number, or, without numbers, with another
     name or id than the latest call's. Any other fragment belongs to an open call.
 
-    No event ends a call. A complete call is closed by the next call, and every call by the finish mark of the choice.
-    Without ids, a complete object after another one, with the name again, is another call of the same function
-    (Gemini's compatible interface, 2026). The same object again is another call only if both are in one list.
+    No event ends a call. A complete call is closed by the next call, and a call without half arguments by the finish
+    mark of the choice. Without ids, a complete object after another one, with the name again, is another call of the
+    same function (Gemini's compatible interface, 2026). The same object again is another call only if both are in one
+    list.
     """
 
     __slots__ = (
