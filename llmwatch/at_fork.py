@@ -8,7 +8,7 @@ with ``os.register_at_fork``. The child runs these in turn, each in the order of
 2. the objects passed to :func:`follow`;
 3. the functions marked :func:`in_child`.
 
-A failure in 2 or 3 stops none of the others.
+A step that fails stops none of the others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 __all__ = ["Forkable", "follow", "in_child", "renew_in_child"]
@@ -52,10 +53,14 @@ def in_child(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
+def _renew(module: dict[str, Any], name: str, make: Callable[[], object]) -> None:
+    module[name] = make()
+
+
 def _after_fork_in_child() -> None:
-    for module, name, make in _renewals:
-        module[name] = make()
-    for step in [*(member.after_fork for member in list(_members)), *_functions]:
+    steps: list[Callable[[], object]] = [partial(_renew, *renewal) for renewal in _renewals]
+    steps += [member.after_fork for member in list(_members)]
+    for step in steps + _functions:
         with contextlib.suppress(Exception):
             step()
 

@@ -96,3 +96,22 @@ def test_only_at_fork_registers_with_the_interpreter() -> None:
     """What happens in a forked child is said in one place: no other module of the package registers by itself."""
     root = pathlib.Path(at_fork.__file__).parent
     assert [path.name for path in root.rglob("*.py") if "register_at_fork(" in path.read_text()] == ["at_fork.py"]
+
+
+def test_a_renewal_that_fails_keeps_no_other_from_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names behind a value that cannot be made are renewed, and what comes after the renewals runs."""
+    monkeypatch.setattr(at_fork, "_members", type(at_fork._members)())
+    monkeypatch.setattr(at_fork, "_functions", [])
+    monkeypatch.setattr(at_fork, "_renewals", [])
+    module: dict[str, object] = {"first": "old", "second": "old"}
+    ran: list[str] = []
+
+    def fail() -> object:
+        raise MemoryError
+
+    at_fork.renew_in_child(module, "first", fail)
+    at_fork.renew_in_child(module, "second", lambda: "new")
+    at_fork.in_child(lambda: ran.append("function"))
+    at_fork._after_fork_in_child()
+    assert module == {"first": "old", "second": "new"}
+    assert ran == ["function"]
