@@ -12,28 +12,31 @@ import sys
 import threading
 from collections.abc import Callable
 
+from llmwatch.watch.clock import SYSTEM, Waiter
+
 __all__ = ["aside"]
 
 
 def aside(work: Callable[[], object]) -> None:
     """Do ``work`` and return, or raise what ``work`` raises.
+
     In the main thread another thread does the work. An exception of a signal handler ends the wait, and the work goes
     on to its end. Where no thread can start, as the interpreter exits, the caller's thread does the work.
     """
     if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
         work()
         return
-    failures: list[BaseException] = []
-    done = threading.Lock()
-    done.acquire()
+    outcome: list[BaseException | None] = []
+    waiter = Waiter()
 
     def do() -> None:
         try:
             work()
         except BaseException as error:
-            failures.append(error)
-        finally:
-            done.release()
+            outcome.append(error)
+        else:
+            outcome.append(None)
+        waiter.put()
 
     try:
         # Thread.start would wait in Python code, too.
@@ -41,7 +44,8 @@ def aside(work: Callable[[], object]) -> None:
     except RuntimeError:
         work()
         return
-    with done:
-        pass
-    if failures:
-        raise failures[0]
+    while not outcome:
+        # In slices: a bare lock would sleep over a signal that comes just before.
+        SYSTEM.wait(waiter, None)
+    if outcome[0] is not None:
+        raise outcome[0]

@@ -14,6 +14,7 @@ from llmwatch.faults import FaultServer
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.aside import aside
 from llmwatch.transport.sender import Sender
+from llmwatch.watch.clock import SystemClock, Waiter
 from tests.transport.drive import Call
 from tests.watch.scripted import PATIENCE, Caller
 
@@ -88,6 +89,24 @@ def test_an_interrupt_ends_the_wait_and_not_the_work() -> None:
     assert not over.is_set()
     free.set()
     assert over.wait(PATIENCE)
+
+
+@in_main
+def test_the_wait_looks_for_signals_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes just before the main thread sleeps is not slept over until the end of the work."""
+    free = threading.Event()
+    looks: list[None] = []
+
+    class Counting(SystemClock):
+        def wait(self, waiter: Waiter, until: float | None) -> None:
+            super().wait(waiter, until)
+            looks.append(None)
+            if len(looks) == 3:
+                free.set()
+
+    monkeypatch.setattr("llmwatch.transport.aside.SYSTEM", Counting())
+    aside(lambda: free.wait(PATIENCE))
+    assert len(looks) >= 3
 
 
 class Noted(queue.LifoQueue[Any]):
