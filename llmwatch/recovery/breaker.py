@@ -1,7 +1,7 @@
-"""The circuit breaker: an origin that answers nobody is asked by one call at a time.
+"""The circuit breaker: an origin that answers no call is tried by one call at a time.
 
-Attempts in a row that are lost before an answer open it. It then lets a single attempt through as a probe, after 1, 2,
-4, ... seconds. The first byte of any answer ends the outage: the attempts that wait go out 1, 2, 4, ... at a time, one
+Attempts in a row that are lost before an answer open it. It then lets single attempts through as probes, after 1, 2,
+4, ... seconds. The first byte of any answer ends the outage: the waiting attempts go out 1, 2, 4, ... at a time, one
 more for each that is answered.
 """
 
@@ -18,17 +18,18 @@ from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 __all__ = ["DOUBT", "NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "outcome_of"]
 
 _FIRST_PROBE = 1.0
-"""Seconds after which the first probe of an outage goes out."""
+"""Seconds from the start of an outage to its first probe."""
 NEWS = 1.0
-"""Seconds that the last attempt of a call waits for news of the others while attempts are being lost."""
+"""Seconds that the last attempt of a call waits for news of other attempts while attempts are being lost."""
 DOUBT = 8.0
-"""The same where so many in a row have failed as open the breaker, in whatever way: as long as the longest back-off."""
+"""As ``NEWS``, once as many attempts in a row have failed, in any way, as open the breaker: the longest back-off."""
 _LOST_STATUSES = frozenset({502, 503, 504, 529})
 
 
 class BreakerState(str, Enum):
-    """``CLOSED``: attempts go out; ``OPEN``: none does; ``HALF_OPEN``: one probe is out; ``RECOVERING``: the origin has
-    answered, and the attempts that waited go out in growing numbers.
+    """The states: ``CLOSED`` lets attempts out, ``OPEN`` none. In ``HALF_OPEN`` one probe is under way.
+
+    In ``RECOVERING`` the origin has answered, and the attempts that waited go out in growing numbers.
     """
 
     CLOSED = "closed"
@@ -41,10 +42,10 @@ class BreakerState(str, Enum):
 
 
 def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
-    """What a failed attempt of which no byte of an answer had come shows of its origin.
+    """What an attempt that failed before any byte of an answer shows of its origin.
 
-    Lost are ``connect``, ``headers`` and ``ttfb``, a connection that is refused or cannot be made, and the statuses
-    502, 503, 504 and 529 (Anthropic's "overloaded"), unless a local server says that it loads its model.
+    Lost are ``connect``, ``headers`` and ``ttfb``, a refused or impossible connection, and the statuses 502, 503, 504
+    and 529 (Anthropic's "overloaded"), unless a local server says that it loads its model.
     """
     if failure.kind is FailureKind.WATCHDOG:
         row = LIMITS.get(failure.limit or "")
@@ -60,7 +61,7 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Leave for one attempt, given ``at`` this moment. ``serial`` tells one state of the breaker from the next."""
+    """Leave for one attempt, given at the instant ``at``. ``serial`` numbers the state of the breaker then."""
 
     serial: int
     at: float = 0.0
@@ -69,8 +70,8 @@ class Permit:
 class Breaker:
     """Opens after ``threshold`` lost attempts in a row; 0 never opens. ``wait``: the longest time between two probes.
 
-    Seconds on a monotonic clock throughout. An attempt of which nothing is heard for ``wait`` seconds no longer holds
-    back the next. Not for use from several threads: its owner has the lock.
+    Times are seconds on a monotonic clock. An attempt without news for ``wait`` seconds no longer holds back the next.
+    Not thread-safe: its owner has the lock.
     """
 
     def __init__(self, threshold: int = 5, wait: float = 30.0) -> None:
@@ -79,17 +80,17 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self._serial = 0
         self._lost = 0  # in a row
-        self._since = 0.0  # when the first of them went out
-        self._failed = 0  # in a row, by whatever failure
-        self._failed_since = 0.0  # when the first of those went out
+        self._since = 0.0  # when the first of them was sent
+        self._failed = 0  # in a row, by any failure
+        self._failed_since = 0.0  # when the first of those was sent
         self._step = min(_FIRST_PROBE, wait)  # between the last probe and the next
-        self._until = 0.0  # when the next attempt may go out, where that is a matter of time
-        self._out = 0  # attempts that went out while recovering and are not answered yet
-        self._room = 1  # how many of those there may be
+        self._until = 0.0  # when the next attempt may go out, if time decides
+        self._out = 0  # attempts sent while recovering and not answered yet
+        self._room = 1  # the most of those at a time
 
     @property
     def doubtful(self) -> bool:
-        """Attempts have failed, and none that went out since is answered yet; not so many were lost that it opens."""
+        """Whether attempts have failed and none sent since is answered, in a closed breaker."""
         return self.state is BreakerState.CLOSED and self._failed > 0
 
     @property
@@ -98,13 +99,13 @@ class Breaker:
         return DOUBT if self._failed >= self._threshold else NEWS
 
     def ready_at(self, now: float) -> float:
-        """From when on the next attempt may go out: ``now`` or earlier if it may at once."""
+        """When the next attempt may go out: ``now`` or earlier if it may at once."""
         if self.state is BreakerState.CLOSED or (self.state is BreakerState.RECOVERING and self._out < self._room):
             return now
         return self._until
 
     def admit(self, now: float) -> Permit:
-        """Let an attempt out whose time has come."""
+        """Let out an attempt whose time has come."""
         if self.state is BreakerState.OPEN or self.state is BreakerState.HALF_OPEN:
             self.state = BreakerState.HALF_OPEN
             self._serial += 1
@@ -115,11 +116,11 @@ class Breaker:
         return Permit(serial=self._serial, at=now)
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        """Say what became of an attempt: once it is answered, or else once it is over.
+        """Report the outcome of an attempt: once it is answered, else once it is over.
 
-        The answer to an attempt that went out before the first that was lost is no sign that the outage is over. Of one
-        that went out before the state changed no loss counts. What is not known to be either ends no row and adds
-        nothing to it; as the end of a probe it is no answer. A refusal is one.
+        The answer to an attempt that was sent before the first lost one does not end the outage. A loss counts only in
+        the state of the breaker in which its attempt was sent. ``FAILED`` and ``ABANDONED`` neither end a row of losses
+        nor add to it, and do not answer a probe. ``REFUSED`` is an answer unless the breaker is closed.
         """
         current = permit.serial == self._serial
         if outcome is Outcome.REFUSED and self.state is not BreakerState.CLOSED:
@@ -136,7 +137,7 @@ class Breaker:
             self._failed_since = min(self._failed_since, permit.at) if self._failed else permit.at
             self._failed += 1
         if self.state is BreakerState.HALF_OPEN:
-            # An abandoned probe has shown nothing: the next goes out at once.
+            # An abandoned probe shows nothing: the next goes out at once.
             self._open(now, 0.0 if outcome is Outcome.ABANDONED else self._step * 2)
         else:
             self._out -= self.state is BreakerState.RECOVERING
@@ -147,7 +148,7 @@ class Breaker:
                     self._open(now, _FIRST_PROBE)
 
     def calm(self) -> None:
-        """No attempt waits: an origin that has recovered is as any other."""
+        """No attempt waits: the recovery is over."""
         if self.state is BreakerState.RECOVERING:
             self.state = BreakerState.CLOSED
 

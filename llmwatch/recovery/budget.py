@@ -1,7 +1,7 @@
-"""The retry budget: when a provider is down for everybody, resends only add to its load.
+"""The retry budget: while a provider is down for all calls, resends only add to its load.
 
-A bucket of tokens per client and origin. A resend takes one. A success puts a tenth back, a second puts one back, and
-each call brings three with it and takes them along at its end: a call that is sent three times never waits for another.
+Each client has a bucket of tokens for each origin. A resend takes one token. A success returns a tenth, a second
+returns one, and each call adds three for as long as it lasts: a call that is sent three times never waits for another.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _LEAST = 1.0 - 1e-9
 
 
 class RetryBudget:
-    """A bucket of ``size`` tokens, full at first. A size of 0 is no bound at all.
+    """A bucket of ``size`` tokens, full at first. A size of 0 sets no bound.
 
-    ``now`` is monotonic seconds. Not for use from several threads: its owner has the lock.
+    ``now`` is in monotonic seconds. Not thread-safe: its owner has the lock.
     """
 
     def __init__(self, size: int = 10) -> None:
         self._size = size
         self._calls = 0
         self._spent = 0.0
-        self._at = 0.0  # when that was right
+        self._at = 0.0  # the instant of _spent
 
     @property
     def calls(self) -> int:
-        """How many calls are in flight. What one has spent of its own three is gone with it."""
+        """The number of calls in flight. A call's own three tokens, spent or not, leave with it."""
         return self._calls
 
     @calls.setter
@@ -39,18 +39,19 @@ class RetryBudget:
             self._spent = min(self._spent, self._capacity)
 
     def left(self, now: float) -> float:
-        """Tokens in the bucket; infinity where there is no bound."""
+        """Tokens in the bucket; infinity without a bound."""
         return self._capacity - self._spent_by(now) if self._size else float("inf")
 
     def ready_at(self, now: float, others: int = 0) -> float:
-        """From when on there is a token for the next resend, behind ``others`` that wait for theirs; ``now`` if there
-        is one. A success makes it earlier.
+        """When there is a token for the next resend behind ``others`` that wait; ``now`` if there is one already.
+
+        A success makes it earlier.
         """
         missing = 1.0 + others - self.left(now)
         return now if missing <= 1e-9 else now + missing / _EACH_SECOND
 
     def take(self, now: float) -> bool:
-        """Take the token for one resend; false if there is none."""
+        """Take the token for one resend; ``False`` if there is none."""
         if not self._size:
             return True
         if self.left(now) < _LEAST:
@@ -59,7 +60,7 @@ class RetryBudget:
         return True
 
     def success(self, now: float) -> None:
-        """A call has succeeded: put a tenth of a token back."""
+        """A call has succeeded: return a tenth of a token."""
         if self._spent:
             self._spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
 

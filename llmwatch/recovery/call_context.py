@@ -1,6 +1,4 @@
-"""What surrounds an attempt: which entry point the call came through, what its user allows, and what the call has used
-up.
-"""
+"""The call around an attempt: its entry point, what its user allows, and what the call has used up."""
 
 from __future__ import annotations
 
@@ -11,10 +9,10 @@ __all__ = ["Context", "EntryPoint"]
 
 
 class EntryPoint(str, Enum):
-    """How a call was made. It decides what counts as delivered.
+    """The way in which a call was made. It decides what counts as delivered.
 
-    ``STREAM``, ``SESSION`` and ``WRAP`` hand over what comes as it comes; ``COLLECT`` and ``REQUEST`` nothing before
-    the end.
+    ``STREAM``, ``SESSION`` and ``WRAP`` hand content over as it comes; ``COLLECT`` and ``REQUEST`` nothing before the
+    end.
     """
 
     STREAM = "stream"
@@ -36,17 +34,17 @@ class EntryPoint(str, Enum):
 class Context:
     """The call around an attempt that has just failed.
 
-    * ``attempt``: which one it was, from 1, the free resend not counted; ``max_attempts``: how many are allowed.
+    * ``attempt``: its number, from 1, without the free resend; ``max_attempts``: how many are allowed.
     * ``slow_but_alive``, ``resend_with_tools``: what the user opted into.
-    * ``plain``: the call does not stream, so it is silent until it is finished.
-    * ``partial_resends_used``: resends of this call that discarded part of an answer; ``free_resend_used``: whether the
-      one free resend is spent.
-    * ``budget_ok``, ``breaker_ok``, ``pace_ok``: the wait for a token of the retry budget, for the circuit breaker or
-      for the end of a hold is one that the call may still wait; ``wait_ok``: so is the one that the provider asks for;
-      ``time_ok``: the wait ends before the deadline.
-    * ``loading``: a local server says that it still loads its model, and its time for that is not over. Such an attempt
-      is outside the number of attempts and the budget.
-    * ``cancelled_by``: ``user`` or ``lifecycle`` once the call has been given up.
+    * ``plain``: the call does not stream, so the provider is silent until its whole answer.
+    * ``partial_resends_used``: resends of this call that discarded part of an answer; ``free_resend_used``: the one
+      free resend is spent.
+    * ``budget_ok``, ``breaker_ok``, ``pace_ok``: the call may still wait for a token of the retry budget, the circuit
+      breaker, the end of a hold. ``wait_ok``: it may wait as long as the provider asks. ``time_ok``: the wait ends
+      before the deadline.
+    * ``loading``: a local server loads its model and still has time for that. Such an attempt does not count towards
+      the number of attempts and the budget.
+    * ``cancelled_by``: ``user`` or ``lifecycle`` once the call is cancelled.
     """
 
     entry_point: EntryPoint

@@ -1,7 +1,7 @@
-"""Both answers together: what is done about a failed attempt.
+"""The decision about a failed attempt, from retryability and safety.
 
-The order in which the rules speak: a call that was given up is over; once something reached the caller, that decides;
-then whether a resend could work, whether it is safe, and whether there is still one to be had.
+The rules apply in this order: a cancelled call is over; anything that reached the caller decides; then whether a resend
+could work, whether it is safe, and whether the call has one left.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ FREE_RESEND_WITHIN = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done, with both answers.
+    """The decision, with the answers about retryability and safety.
 
-    ``free``: the resend is the one that follows a dead pooled connection: at once, and outside every budget. ``reason``
-    is the same as ``recovery.reason``, as a member.
+    ``free``: the resend follows a dead pooled connection, goes out at once and counts towards no budget. ``reason`` is
+    ``recovery.reason`` as a member.
     """
 
     recovery: Recovery
@@ -38,22 +38,20 @@ class Plan:
     reason: Reason
 
     def stopped(self, reason: Reason, bound: str = "max_wait") -> Plan:
-        """The same answers, but no resend after all, for ``reason``. For a wait that does not end in one; ``bound`` is
-        the setting that did not allow it.
-        """
+        """The same answers without a resend, for ``reason``. ``bound`` is the setting that did not allow the wait."""
         told = recovery(Decision.STOP, reason, safe=self.safe, bound=bound)
         return replace(self, recovery=told, free=False, reason=reason)
 
     def resent(self, reason: Reason) -> Plan:
-        """The same answers, but a resend all the same, for ``reason``: somebody else has decided on it."""
+        """The same answers with a resend, for ``reason``: the adapter's own retries decided on it."""
         return replace(self, recovery=recovery(Decision.RETRY, reason, safe=self.safe), free=False, reason=reason)
 
 
 def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
-    """What is done about ``failure``.
+    """The plan for ``failure``.
 
-    ``facts`` may be ``None`` where no attempt was made; they then count as unknown, except for failures that come about
-    before anything is sent.
+    ``facts`` may be ``None`` if no attempt was made. They then count as unknown, except for a failure that comes before
+    anything is sent.
     """
     if facts is None:
         facts = Facts(sent=Sent.NO, replayable=True) if failure.row.unsent else Facts()
@@ -88,7 +86,7 @@ def _cancelled(failure: Failure, context: Context) -> Reason | None:
 
 
 def _is_dead_connection(failure: Failure, facts: Facts) -> bool:
-    """A reused connection that was lost at once: it was dead before, and only writing to it could show that."""
+    """Whether a reused connection was lost at once: it was dead before, and only writing to it could show that."""
     if failure.kind not in (FailureKind.CUT, FailureKind.CONNECT_RESET):
         return False
     if facts.socket_reused is not True or facts.answered:

@@ -1,4 +1,4 @@
-"""What is known of one attempt when it is over. Decisions are made on this alone."""
+"""What is known of a finished attempt. Decisions rest on this alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Facts", "Sent"]
 
 
 class Sent(str, Enum):
-    """How much of the request left this machine, as far as the kernel said."""
+    """How much of the request left this machine, as far as the kernel tells."""
 
     NO = "no"
     PARTLY = "partly"
@@ -27,25 +27,24 @@ class Sent(str, Enum):
 class Facts:
     """The facts of one attempt.
 
-    ``None`` and ``Sent.UNKNOWN`` mean *not known*, and a decision then fails closed; so does ``Facts()``, which knows
-    nothing.
+    ``None`` and ``Sent.UNKNOWN`` mean *not known*: a decision then fails closed, as it does with ``Facts()``.
 
     * ``sent``: how much of the request had been sent.
     * ``headers``, ``first_byte``, ``first_event``: whether all response headers, a byte of the response, an event had
       come.
     * ``text``, ``reasoning``, ``tool_input``, ``tool_call``: whether such content had come; ``tool_call`` is a whole
-      one.
+      call.
     * ``delivered``: whether any of it was handed to the caller.
     * ``terminal``: whether the event that completes the answer had come.
-    * ``bytes``, ``events``: how many, of the body.
+    * ``bytes``, ``events``: the numbers of them in the body.
     * ``socket_reused``: whether the connection came from a pool; ``socket_idle``: seconds that it had been idle there.
     * ``since_sent``: seconds from sent to the failure.
-    * ``tools``: who would execute the tools that the request exposed.
-    * ``provider_acted``: the answer itself shows that the provider ran a tool that may have side effects (MCP, computer
-      use, a shell, a kind that is not known), or that it has one to run, whatever the request said.
-    * ``beaten``: a wrapped function has shown a sign of life, or was answered, so it has begun to do something.
-    * ``replayable``: whether the body can be sent again. Not known for a wrapped function in which nothing was found
-      that could be shut.
+    * ``tools``: the tools that the request exposed, by the side that executes them.
+    * ``provider_acted``: the answer shows that the provider ran, or is to run, a tool that may have side effects (MCP,
+      computer use, a shell, an unknown kind), whatever the request said.
+    * ``beaten``: a wrapped function gave a sign of life or was answered, so it has begun to act.
+    * ``replayable``: whether the body can be sent again; not known for a wrapped function without a connection or abort
+      callback to shut.
     """
 
     sent: Sent = Sent.UNKNOWN
@@ -75,11 +74,11 @@ class Facts:
 
     @property
     def answered(self) -> bool:
-        """Whether anything at all of a response had come."""
+        """Whether any part of a response had come."""
         return self.headers or self.first_byte or self.first_event or self.bytes > 0 or self.content
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, for an attempt's record. The tools have a field of their own there and are left out."""
+        """Plain JSON values for an attempt's record, without the tools, which have a field of their own there."""
         return {
             "sent": self.sent.value,
             "headers": self.headers,

@@ -139,10 +139,10 @@ _KINDS = {(kind.value.error, kind.value.variant): kind for kind in FailureKind}
 class Failure:
     """One failure. Fields that do not apply to its kind are ``None``.
 
-    * ``limit``: which limit expired (``WATCHDOG``).
-    * ``status``: the HTTP status; ``should_retry``: what ``x-should-retry`` said; ``retry_after``: seconds asked for.
+    * ``limit``: the limit that expired (``WATCHDOG``).
+    * ``status``: the HTTP status; ``should_retry``: the value of ``x-should-retry``; ``retry_after``: seconds to wait.
     * ``error_type``, ``code``: the provider's own words for its error.
-    * ``retryable``: what the error itself knows about a resend, ``None`` where there is only its kind.
+    * ``retryable``: what the error itself knows about a resend, ``None`` if only its kind is known.
     """
 
     kind: FailureKind
@@ -171,7 +171,7 @@ class Failure:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """``error`` as a :class:`Failure`. Anything that is no error of llmwatch is ``UNKNOWN``."""
+    """``error`` as a :class:`Failure`; ``UNKNOWN`` for an error that is not llmwatch's."""
     variant = _variant(error)
     kinds = (_KINDS.get((cls, variant)) for cls in type(error).__mro__)
     kind = next((kind for kind in kinds if kind is not None), FailureKind.UNKNOWN)
@@ -188,7 +188,7 @@ def failure_of(error: BaseException) -> Failure:
             retryable=error.retryable,
         )
     if isinstance(error, errors.LLMWatchError):
-        # The transport has seen errno and the handshake: what it found out goes before the table.
+        # The transport has seen errno and the handshake: its answer goes before the table.
         return Failure(kind=kind, retry_after=error.retry_after, retryable=error.retryable)
     return Failure(kind=kind)
 

@@ -1,7 +1,7 @@
-"""What is said about an expired limit, and about a decision for its :class:`Reason`.
+"""The texts about an expired limit, and about a decision with its :class:`Reason`.
 
-Written for a user: what happened, in which phase, what to change. Fixed texts with numbers in them; nothing of a
-request or an answer is quoted.
+They are written for a user: what happened, in which phase, what to change. They are fixed but for figures, and quote
+nothing of a request or an answer.
 """
 
 from __future__ import annotations
@@ -24,15 +24,13 @@ _BOUNDS = {**RETRY_VARIABLES, "deadline": LIMIT_VARIABLES["deadline"]}
 
 
 def recovery(decision: Decision, reason: Reason, *, safe: bool, bound: str = "max_wait") -> Recovery:
-    """What an error's ``.recovery`` says for a decision and its reason, where a resend is ``safe`` or not. ``bound`` is
-    the setting that a call might not wait for longer than, where that is the reason.
-    """
+    """An error's ``.recovery`` for a decision and its reason. ``bound``: the setting that bounds the call's wait."""
     action = reason.action.replace(BOUND, f"{bound} ({_BOUNDS[bound]})")
     return Recovery(safe=safe, decision=decision, reason=reason.value, message=reason.message, action=action)
 
 
 def in_seconds(recovery: Recovery, seconds: float) -> Recovery:
-    """The same advice, with the wait after which it is worth following."""
+    """The same advice, with the seconds after which it is worth following."""
     return replace(recovery, action=f"Come back in {_seconds(seconds)}. {recovery.action}")
 
 
@@ -49,9 +47,9 @@ def timeout_message(
 ) -> str:
     """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
 
-    ``limit`` names it; ``seconds`` is its length, and ``paused`` are those of ``elapsed`` in which the limits stood
-    still. ``host`` goes into the text as it is.
-    ``function``: the attempt ran the wrapped function of that name; ``stuck``: one that nothing could wake.
+    ``limit`` is the name of the limit, ``seconds`` its length; ``paused`` seconds of ``elapsed`` did not count.
+    ``host`` is inserted as it is. ``function``: the attempt ran the wrapped function of that name; ``stuck``: nothing
+    could wake it.
     """
     row = LIMITS.get(limit)
     happened, change = _OTHER if row is None else (row.expired, row.advice)

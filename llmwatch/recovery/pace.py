@@ -1,9 +1,9 @@
-"""Pacing: when a provider names a wait to one call, the others need not be refused to learn of it.
+"""Pacing: once a provider names a wait to one call, other calls hold back without being refused themselves.
 
-The first refusal holds the calls with the same model and credential back for as long. A refusal of an attempt that went
-out behind that teaches a rate: what the provider has accepted from one refusal to the end of the next one's wait, which
-no burst that was saved up makes larger than it can go on with. Each answer raises the rate: soon up to the former
-level, slowly from there on. Without a refusal there is no rate.
+The first refusal holds back the calls with the same model and credential for that wait. If an attempt sent after the
+hold is refused, a rate is learnt: what the provider accepted from one refusal to the end of the next one's wait, so
+that no saved-up burst makes it too high. Each answer raises the rate: fast up to the former level, slowly beyond it.
+Without a refusal there is no rate.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from dataclasses import dataclass, replace
 __all__ = ["Hold", "Pace", "release"]
 
 SPREAD = 1.0
-"""Seconds over which the calls that were held are spread behind the end of the wait."""
+"""Seconds after the end of a wait over which the held calls are spread."""
 _TOGETHER = 16
-"""So many calls that were told the same wait themselves go out at the end of it, to the instant. Those that were told
-it after them are spread behind it as well.
-"""
+"""The number of calls, themselves told the same wait, that go out exactly at its end. Those told later are spread."""
 _CUT = 0.85
-"""What a refusal leaves of the level that calls came up to."""
+"""The part of the reached level that is left after a refusal."""
 _SOON, _SLOWLY = 4.0, 0.02
-"""By how many a second each answer raises the rate, below that level (at most doubling it) and above it."""
+"""How much, in attempts a second, each answer raises the rate: below the level (at most doubling it), and above it."""
 _SAFE = 0.5
-"""The part of that level up to which the rate rises while the last attempts of calls wait."""
+"""The part of the level up to which the rate rises while the last attempts of calls wait."""
 _CALM = 60.0
-"""Seconds without a refusal after which there is no such level, and no rate either that holds nobody back."""
+"""Seconds without a refusal after which the level is forgotten, and a rate that holds nothing back with it."""
 _LEAST = 1 / 30
 """The lowest rate, in attempts a second."""
 _MOST = 1000.0
-"""A rate above which none is kept."""
+"""The highest rate that is kept, in attempts a second."""
 _LATE = 0.05
-"""Seconds by which an attempt may go out late and the next one is still in time."""
+"""Seconds by which an attempt may be late without delaying the next."""
 _LAST = 1.5
-"""How many times the distance of others the last attempt of a call keeps, below the level."""
+"""How many times the distance of others the last attempt of a call keeps, at a rate of at most the level."""
 _LONGEST = 30.0
-"""Seconds up to which a hold is lengthened where one refusal follows another and nothing is accepted between them."""
+"""The most seconds to which refusals in a row, with nothing accepted between them, lengthen a hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Calls are held until ``until``, as a call was told at ``since`` that went out at ``sent_at``; all on a monotonic
-    clock. ``told`` is how many were. ``longer``: it is longer than that call's wait, and holds its last attempt too.
+    """Calls are held until ``until``. All instants are on a monotonic clock.
+
+    A call that was sent at ``sent_at`` was told so at ``since``. ``told`` counts the calls that were told. ``longer``:
+    the hold is longer than that call's wait, and holds its last attempt too.
     """
 
     sent_at: float
@@ -54,28 +54,30 @@ class Hold:
 
 @dataclass(slots=True)
 class _Account:
-    """What is known of one model and credential. ``since`` is the instant of the last refusal that was news, and
-    ``began`` that of the one before; ``accepted`` attempts went out between them and were not refused.
+    """What is known of one model and credential.
+
+    ``since`` is the instant of the last refusal that taught something, ``began`` that of the one before. ``accepted``
+    attempts were sent between them and not refused.
     """
 
     hold: Hold
     since: float
     began: float
     accepted: int = 0
-    started: int = 0  # since then, and not refused
-    answered: bool = False  # one of those is
+    started: int = 0  # attempts sent since then and not refused
+    answered: bool = False  # whether one of those is answered
     rate: float | None = None  # attempts a second
-    level: float = float("inf")  # up to which the rate rises soon
+    level: float = float("inf")  # up to which the rate rises fast
     cut: float = float("inf")  # the level after the last refusal, if anything was accepted before it
-    before: tuple[float | None, float, int] = (None, float("inf"), 0)  # rate, level and refusals otherwise
-    earlier: tuple[float, int] = (0.0, 0)  # when it began and what was accepted the last time that anything was
-    latest: float = float("-inf")  # when the latest went out, as if none had been late
+    before: tuple[float | None, float, int] = (None, float("inf"), 0)  # rate, level and refusals before the last one
+    earlier: tuple[float, int] = (0.0, 0)  # the last ``began`` and ``accepted`` with anything accepted
+    latest: float = float("-inf")  # when the latest attempt was sent, without its lateness
     refusals: int = 0  # in a row, with nothing accepted between them
     longer: int = 0  # how often it was held for longer than a call was told
 
     @property
     def calm_at(self) -> float:
-        """When nothing was refused for long."""
+        """When the last refusal is long past."""
         return max(self.since, self.hold.until) + _CALM
 
     @property
@@ -86,28 +88,30 @@ class _Account:
 
 
 class Pace:
-    """The holds and rates of one origin, by model and credential. Seconds on a monotonic clock. Not for use from
-    several threads: its owner has the lock.
+    """The holds and rates of one origin, by model and credential, in seconds on a monotonic clock.
+
+    Not thread-safe: its owner has the lock.
     """
 
     def __init__(self) -> None:
         self.accounts: dict[str, _Account] = {}
-        """Those that were told to wait of late."""
+        """The accounts that were told to wait recently."""
 
     def hold(self, key: str, wait: float, now: float, sent_at: float, calls: int, random: Callable[[], float]) -> float:
-        """The refusal of an attempt that went out at ``sent_at`` has named a wait of ``wait`` seconds, while there are
-        ``calls`` in flight. A hold never ends earlier by another. Returns the seconds that its own call waits.
+        """An attempt sent at ``sent_at`` was told to wait ``wait`` seconds, with ``calls`` in flight.
+
+        A second hold never ends the first one earlier. Returns the seconds that its own call waits.
         """
         account = self.accounts.get(key)
         if account is None:
-            # Those that nobody was refused with for long are forgotten when another comes.
+            # Accounts without a refusal for long are forgotten when a new one comes.
             self.accounts = {one: known for one, known in tuple(self.accounts.items()) if known.calm_at > now}
             self.accounts[key] = _Account(Hold(sent_at, now, now + wait), now, now)
             return wait
         told, until, longer = account.hold.told + 1, max(account.hold.until, now + wait), account.hold.longer
         if sent_at > account.since:
             self._refused(account, now)
-            # Of the attempts that could be refused in vain some are kept for later.
+            # A longer hold saves attempts that would be refused in vain.
             account.longer += account.before[2] > calls > 1 and account.accepted <= 0
             more = min(2.0 ** min(account.longer, 10), _LONGEST) if account.longer else 0.0
             told, until, longer = 1, max(until, now + more), more > wait
@@ -119,14 +123,12 @@ class Pace:
         return wait if told <= _TOGETHER else wait + random() * SPREAD
 
     def held(self, key: str | None, now: float) -> Hold | None:
-        """The hold that is on at ``now``, which may be yet to come."""
+        """The hold that is not over at ``now``, or ``None``."""
         account = None if key is None else self.accounts.get(key)
         return None if account is None or account.hold.until <= now else account.hold
 
     def ready_at(self, key: str | None, now: float, *, last: bool = False) -> float:
-        """From when on the rate lets the next attempt out: ``now`` or earlier if it does at once. ``last``: it is the
-        last of its call, which is to be accepted.
-        """
+        """When the rate lets the next attempt out: ``now`` or earlier if at once. ``last``: its call has no other."""
         account = None if key is None else self.accounts.get(key)
         rate = None if account is None else account.rate
         if account is None or rate is None:
@@ -134,27 +136,27 @@ class Pace:
         return account.latest + (_LAST / min(rate, account.level) if last else 1.0 / rate)
 
     def gap(self, key: str | None) -> float:
-        """Seconds from one attempt to the next, 0 where there is no rate."""
+        """Seconds from one attempt to the next, 0 without a rate."""
         account = None if key is None else self.accounts.get(key)
         return 0.0 if account is None else account.gap
 
     def searches(self, key: str | None) -> bool:
-        """Whether the rate rises soon for as long as nothing is refused: nobody knows what level it comes to."""
+        """Whether the level is unknown, so that the rate rises fast until a refusal."""
         account = None if key is None else self.accounts.get(key)
         return account is not None and account.rate is not None and account.level == float("inf")
 
     def refusals(self, key: str | None) -> int:
-        """How many in a row have come with nothing accepted between them, the first of all not counted."""
+        """The number of refusals in a row with nothing accepted between them, the very first not counted."""
         account = None if key is None else self.accounts.get(key)
         return 0 if account is None else account.refusals
 
     def proven(self, key: str | None) -> bool:
-        """Whether an attempt that went out behind the last refusal is answered."""
+        """Whether an attempt sent after the last refusal is answered."""
         account = None if key is None else self.accounts.get(key)
         return account is None or account.answered
 
     def start(self, key: str | None, now: float) -> None:
-        """An attempt goes out."""
+        """An attempt is sent."""
         account = None if key is None else self.accounts.get(key)
         if account is None:
             return
@@ -166,8 +168,9 @@ class Pace:
         account.latest = slot if account.rate is not None and now <= slot + _LATE else now
 
     def success(self, key: str | None, sent_at: float, now: float, *, grows: bool = True) -> bool:
-        """An attempt that went out at ``sent_at`` is answered well. Ends a hold that began before; whether one did. It
-        raises the rate, and not above half its level unless it ``grows``.
+        """An attempt sent at ``sent_at`` succeeded. Raises the rate: above half its level only if ``grows``.
+
+        Returns whether that ends a hold; the hold must have begun before the attempt was sent.
         """
         account = None if key is None else self.accounts.get(key)
         if account is None or sent_at < account.since:
@@ -193,8 +196,8 @@ class Pace:
         account.rate = None if rate > _MOST else rate
 
     def _refused(self, account: _Account, now: float) -> None:
-        """An attempt that went out behind the last refusal is refused."""
-        # Who has sent less than the rate allows has not come up to it.
+        """An attempt that was sent after the last refusal is refused."""
+        # Calls that came more slowly than the rate allows have not reached it.
         open_for = now - max(account.since, min(account.hold.until, now))
         sent = account.started / max(open_for, account.gap, _LATE)
         account.cut = _CUT * min(account.rate or float("inf"), sent)
@@ -205,7 +208,7 @@ class Pace:
         account.since, account.started, account.answered = now, 0, False
 
     def _learn(self, account: _Account) -> None:
-        """What the provider accepts. As long as that is nothing, what it has accepted before lasts that much longer."""
+        """Set the rate that the provider accepts. If nothing was accepted, the earlier count covers the longer time."""
         rate, account.level, refusals = account.before
         if account.accepted > 0:
             began, accepted, account.refusals, account.longer = account.began, account.accepted, 0, 0
@@ -217,5 +220,5 @@ class Pace:
 
 
 def release(hold: Hold, random: Callable[[], float]) -> float:
-    """When one of the calls that wait for the end of ``hold`` goes out."""
+    """When a call that waits for the end of ``hold`` is released."""
     return hold.until + random() * SPREAD

@@ -1,4 +1,4 @@
-"""The closed list of reasons: every answer and every decision has exactly one, and each has its texts."""
+"""The closed list of reasons: every answer and every decision has exactly one, each with its texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmwatch.policy import LIMIT_VARIABLES, RETRY_VARIABLES
 __all__ = ["BOUND", "Reason"]
 
 BOUND = "{bound}"
-"""In an action: the setting that bounds how long a call may wait, such as ``max_wait``."""
+"""In an action: the setting that bounds the call's wait, such as ``max_wait``."""
 
 _TOOLS = f"resend_with_tools=True ({RETRY_VARIABLES['resend_with_tools']}=1)"
 _SLOW = f"slow_but_alive=True ({RETRY_VARIABLES['slow_but_alive']}=1)"
@@ -21,11 +21,11 @@ _NOT_LLMWATCH = "Fix the cause; sending the same request again would end the sam
 
 
 class Reason(str, Enum):
-    """Why: a word, the ``message`` that says it to a user, and the ``action`` that the user can take.
+    """A word, the ``message`` that explains it to a user, and the ``action`` that the user can take.
 
     The first group says why a resend could work, the second why it could not, the third why it is safe or not, the
-    fourth why a resend that could work and would be safe is not sent. The texts are fixed, without any data of a call,
-    but for :data:`BOUND` in an action.
+    fourth why a resend that could work and would be safe is not sent. The texts hold no data of a call, but for
+    :data:`BOUND` in an action.
     """
 
     message: str

@@ -1,8 +1,7 @@
 """The first question: could a resend work?
 
-It is about the failure, not about the call: it stays true after the last attempt, and says nothing about whether a
-resend is safe. Every limit but ``deadline`` is worth another try; a provider's refusal is, if its status or its own
-words say so.
+It concerns the failure, not the call: the answer holds after the last attempt too, and does not say whether a resend is
+safe. Every limit but ``deadline`` is worth another try. A provider's refusal is if its status or its words say so.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from llmwatch.recovery.reason import Reason
 __all__ = ["FINAL_STATUSES", "RETRYABLE_STATUSES", "could_work", "is_alive", "is_known_word", "known_limit"]
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 527, 529})
-"""Statuses that a resend could overcome. 409 is none by itself, only where ``x-should-retry`` says so."""
+"""Statuses that a resend could overcome. 409 is one only if ``x-should-retry`` says so."""
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 413, 422})
 """Statuses that the same request gets again, whatever ``x-should-retry`` says."""
@@ -44,8 +43,8 @@ _TRANSIENT, _FINAL = frozenset(_TRANSIENT_WORDS.split()), frozenset(_FINAL_WORDS
 def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
     """Whether another attempt could succeed where this one failed, and why.
 
-    The answer depends on the failure; the facts only sharpen the reason. Whether a resend is *safe* is
-    :func:`~llmwatch.recovery.is_safe`'s to say.
+    The answer depends on the failure; the facts only sharpen the reason. Whether a resend is *safe* is the question of
+    :func:`~llmwatch.recovery.is_safe`.
     """
     kind = failure.kind
     if kind is FailureKind.WATCHDOG:
@@ -69,7 +68,7 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
 
 
 def is_alive(limit: str | None, facts: Facts) -> bool:
-    """Whether the provider was still sending when ``limit`` expired, so that it works on the answer, and bills it."""
+    """Whether the provider was still sending when ``limit`` expired, so that it works on the answer and bills it."""
     row = LIMITS.get(limit or "")
     if row is None or row.expiry is not Expiry.AT_WORK:
         return False
@@ -77,7 +76,7 @@ def is_alive(limit: str | None, facts: Facts) -> bool:
 
 
 def known_limit(limit: str | None) -> bool:
-    """Whether the rules say anything about this limit."""
+    """Whether the rules cover this limit."""
     row = LIMITS.get(limit or "")
     return row is not None and row.expiry is not Expiry.WHOLE
 
@@ -96,7 +95,7 @@ def _by_words(failure: Failure) -> tuple[bool, Reason]:
     if failure.should_retry is not None:
         return failure.should_retry, Reason.PROVIDER_ASKED if failure.should_retry else Reason.PROVIDER_FORBADE
     words = {_plain(word) for word in (failure.error_type, failure.code) if word}
-    # "insufficient_quota" comes with a type or code that alone would look transient: the final word wins.
+    # "insufficient_quota" comes with a type or code that looks transient by itself: the final word wins.
     if words & _FINAL:
         return False, Reason.STREAM_ERROR_FINAL
     if words & _TRANSIENT:
@@ -107,7 +106,7 @@ def _by_words(failure: Failure) -> tuple[bool, Reason]:
 
 
 def is_known_word(word: str) -> bool:
-    """Whether the type or code of an error says by itself whether a resend could work."""
+    """Whether the type or code of an error decides by itself whether a resend could work."""
     return _plain(word) in _FINAL | _TRANSIENT
 
 

@@ -1,17 +1,17 @@
 """The second question: is a resend safe?
 
-It is not once anything of the answer may have reached the caller, not where the provider may have done something with a
-side effect, and not where that is unknown. What is not known never counts in favour of a resend.
+It is not safe once any part of the answer may have reached the caller, nor if the provider may have caused a side
+effect, nor if that is unknown. Unknown facts never count in favour of a resend.
 
-A connection that was lost after the request was sent, on a fresh socket or later than five seconds, shows neither that
-the provider received the request nor that it did not. It is safe only where the tool exposure shows that nothing but
-generated text can have come of it; that is the ordinary case of a model call, so the call is resent.
+A connection that was lost after the request was sent, on a fresh socket or later than five seconds, does not show
+whether the provider received the request. A resend is then safe only if the tool exposure shows that the request can
+have produced nothing but text. That is the ordinary case of a model call, which is resent.
 
-A wrapped function is a black box. It has begun to do something once it has beaten, or once a request in it was
-answered, and nobody knows what. Nobody knows either what a function did in which neither a socket nor an abort callback
-was found (``replayable`` is ``None``), and it may still be doing it. Neither is run again, unless
-``resend_with_tools`` says that this is harmless; and none that has handed over an item ever is. What is left is a
-function that waited for its first answer, or one whose abort callback was called before it gave any sign.
+A wrapped function is a black box. Once it has beaten, or a request in it was answered, it has begun to act, in an
+unknown way. If neither a socket nor an abort callback was found in it (``replayable`` is ``None``), what it did is
+unknown too, and it may still be running. Neither is run again, unless ``resend_with_tools`` says that this is harmless.
+A function that has handed over an item is never run again. That leaves a function that waited for its first answer, or
+whose abort callback was called before it gave any sign.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Answer = tuple[bool, Decision, Reason]
 
 
 def is_safe(failure: Failure, facts: Facts, context: Context) -> Answer:
-    """Whether the request may be sent again, what is to be done if not (``RETRY`` if so), and why.
+    """Whether the request may be sent again, the decision (``RETRY`` if it may), and the reason.
 
-    It does not look at attempts, budgets or deadlines, and not at whether a resend could work.
+    Attempts, budgets, deadlines and retryability are not considered here.
     """
     return (
         _delivered(facts, context)
@@ -43,11 +43,10 @@ def is_safe(failure: Failure, facts: Facts, context: Context) -> Answer:
 
 
 def handed_over(facts: Facts, context: Context) -> bool:
-    """Whether anything of the attempt may have reached the caller. From then on it is never sent again silently.
+    """Whether any part of the attempt may have reached the caller. From then on it is never resent silently.
 
-    Through an entry point that hands over as it comes, content that has come counts: it is on its way, and whether the
-    caller has taken it already is a matter of microseconds, not of rules. A beat of a wrapped function, or an answer
-    that it got, counts as well, unless its user has said that it may run twice.
+    At an entry point that hands content over as it comes, content that has come counts: it is on its way to the caller.
+    A beat of a wrapped function, or an answer that it got, counts as well, unless its user allows a second run.
     """
     wrapped = context.entry_point is EntryPoint.WRAP
     begun = facts.beaten or (wrapped and facts.headers)
@@ -57,7 +56,7 @@ def handed_over(facts: Facts, context: Context) -> bool:
 
 
 def is_slow(failure: Failure, facts: Facts, context: Context) -> bool:
-    """Whether the provider was at work when the attempt was killed: bytes flowed, or it was a plain call after sent."""
+    """Whether a killed attempt's provider was at work: bytes flowed, or it was a plain call after sent."""
     row = LIMITS.get(failure.limit or "")
     if failure.kind is not FailureKind.WATCHDOG or (row is not None and not row.after_sent):
         return False
@@ -78,7 +77,7 @@ def _delivered(facts: Facts, context: Context) -> Answer | None:
         return False, Decision.CONTINUE, Reason.TOOL_INPUT_DELIVERED
     if facts.content:
         return False, Decision.CONTINUE, Reason.OUTPUT_DELIVERED
-    # Something was handed over and nobody knows what.
+    # Something was handed over, and it is unknown what.
     return False, Decision.CONFIRM, Reason.FACTS_UNKNOWN
 
 
@@ -104,7 +103,7 @@ def _tools(facts: Facts, context: Context) -> Reason | None:
     if context.resend_with_tools:
         return None
     if facts.provider_acted:
-        # Servers bring tools of their own, and switch on what the request switched off.
+        # Servers have tools of their own, and switch on what the request switched off.
         return Reason.PROVIDER_TOOLS
     tools = facts.tools
     if tools is None or not tools.complete:
@@ -115,8 +114,8 @@ def _tools(facts: Facts, context: Context) -> Reason | None:
 
 
 def _spent(failure: Failure, facts: Facts, context: Context) -> Answer | None:
-    # The body of an error status ends in good order, which completes no answer; and an answer that ended in good order
-    # is malformed where it asks for a tool and does not say how.
+    # An error status has a body that ends cleanly, which completes no answer. A clean answer is malformed if it asks
+    # for a tool call that is not whole.
     if facts.terminal and failure.kind not in (FailureKind.HTTP_STATUS, FailureKind.MALFORMED):
         return False, Decision.STOP, Reason.ANSWER_COMPLETE
     if is_slow(failure, facts, context) and not context.slow_but_alive:

@@ -1,4 +1,4 @@
-"""When to send again: what the provider asks for, else an exponential back-off with full jitter."""
+"""When to resend: the wait that the provider asks for, else an exponential back-off with full jitter."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llmwatch.wire.refusal import retry_delay
 
 __all__ = ["backoff", "retry_after", "should_retry"]
 
-# float() also takes "nan", "1_000", "1e9" and digits of other scripts. No wait is longer than three hundred digits.
+# float() also accepts "nan", "1_000", "1e9" and digits of other scripts. No wait has more than three hundred digits.
 _NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 
-# How requests and urllib3 join the headers of one name. Without the blank it is a decimal comma, or a thousand's.
+# requests and urllib3 join the headers of one name like this. A comma without a blank is part of a number.
 _JOINT = re.compile(r",\s+")
 _MOST_VALUES = 16
 
@@ -24,26 +24,26 @@ _PART = re.compile(r"(\d{1,15}(?:\.\d{0,20})?)(ns|us|µs|ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 _LONGEST_DURATION = 100
 
-# Thirty million years: whatever is longer says no more.
+# Thirty million years; a longer wait means the same.
 _LONGEST = 1e15
 
 
 def retry_after(
     headers: Mapping[str, str], now_wall: float, *, status: int | None = None, body: bytes = b""
 ) -> float | None:
-    """The wait in seconds that a response asks for: exact, never negative, ``None`` for none or for nonsense.
+    """The wait in seconds that a response asks for, exact and never negative. ``None`` for none or for nonsense.
 
-    ``retry-after-ms`` (milliseconds) goes before ``Retry-After``, which is a number of seconds, fractions allowed, or
-    an HTTP date. A date counts from the response's own ``Date``, so that the clocks of two machines need not agree, and
-    from ``now_wall`` (Unix seconds) only without one. What has passed is 0.
+    ``retry-after-ms`` (milliseconds) goes before ``Retry-After``, a number of seconds, fractions allowed, or an HTTP
+    date. A date counts from the response's own ``Date``, so that the clocks of two machines need not agree; without one
+    it counts from ``now_wall`` (Unix seconds). A date in the past means 0.
 
-    A provider and a proxy in front of it may each have sent one; requests joins them with a comma. The longest wait
-    counts then, since a resend has to get past both, and those that are nonsense do not. So does ``retryDelay`` of the
-    ``RetryInfo`` in the ``body`` of an error of Google's, as far as that body was read.
+    A provider and its proxy may each send a header; requests joins them with a comma. The longest wait counts, since a
+    resend has to get past both; nonsense does not count. ``retryDelay`` of the ``RetryInfo`` in the ``body`` of a
+    Google error counts too, as far as that body was read.
 
-    Where none of these is there, a ``status`` of 429 counts as asking for the wait of OpenAI's
-    ``x-ratelimit-reset-requests`` and ``-tokens``: the longest of those limits that nothing remains of, or that do not
-    say what remains; else that of the tokens, of which a request may need more than remain. A reset of 0 says nothing.
+    Without any of these, a ``status`` of 429 asks for the wait of OpenAI's ``x-ratelimit-reset-requests`` and
+    ``-tokens``: the longest of the limits that are used up, or do not tell what remains; else that of the tokens, of
+    which a request may need more than remain. A reset of 0 counts as none.
     """
     lowered = {str(name).lower(): str(value) for name, value in headers.items()}
     milliseconds = [_number(one) for one in _values(lowered.get("retry-after-ms"))]
@@ -62,7 +62,7 @@ def retry_after(
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """What ``x-should-retry`` says: ``True``, ``False``, or ``None`` where it says nothing."""
+    """The value of ``x-should-retry``: ``True``, ``False``, or ``None`` if it is missing or invalid."""
     for name, value in headers.items():
         if str(name).lower() == "x-should-retry":
             return {"true": True, "false": False}.get(str(value).strip().lower())
@@ -72,8 +72,8 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
 def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) -> float:
     """Seconds to wait after attempt number ``attempt``: up to ``base``, doubled with each attempt, at most ``cap``.
 
-    ``random`` gives a number in [0, 1); full jitter, so that many clients that failed together do not come back
-    together. A ``cap`` of infinity is none.
+    ``random`` returns a number in [0, 1): full jitter, so that clients that failed together do not return together. A
+    ``cap`` of infinity is no cap.
     """
     doublings = min(max(0, attempt - 1), 64)
     return random() * min(cap, base * 2.0**doublings)
@@ -88,7 +88,7 @@ def _reset(lowered: Mapping[str, str]) -> float | None:
 
 
 def _go_duration(text: str) -> float | None:
-    """Seconds of a duration as Go writes it: ``20ms``, ``1s``, ``6m0s``, ``1h2m3.5s``."""
+    """Seconds of a duration in Go's notation: ``20ms``, ``1s``, ``6m0s``, ``1h2m3.5s``."""
     text = text.strip()
     if len(text) > _LONGEST_DURATION or not _DURATION.fullmatch(text):
         return None
@@ -96,7 +96,7 @@ def _go_duration(text: str) -> float | None:
 
 
 def _values(text: str | None) -> list[str]:
-    # The weekday of a date becomes a value of its own, which is nonsense; what is left of the date says as much.
+    # The weekday of a date becomes a value of its own, which is nonsense; the rest of the date is complete.
     return _JOINT.split(text)[:_MOST_VALUES] if text else []
 
 
@@ -118,7 +118,7 @@ def _date(text: str | None) -> float | None:
         return None
     try:
         moment = parsedate_to_datetime(text.strip())
-        # HTTP dates are in GMT, whether they say so or not.
+        # HTTP dates are in GMT, even if they do not say so.
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
