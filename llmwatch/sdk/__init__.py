@@ -1,7 +1,6 @@
-"""The openai and anthropic SDKs, and whatever else speaks through httpx or httpx2, on watched connections.
+"""The openai and anthropic SDKs, and other libraries on httpx or httpx2, over watched connections.
 
-Importing this imports none of them: each is looked for when it is first needed, and :class:`ImportError` says what to
-install where it is missing.
+Importing this imports none of them. Each is imported when first needed; :class:`ImportError` says what to install.
 """
 
 from llmwatch.sdk.clients import anthropic, openai

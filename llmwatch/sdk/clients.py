@@ -37,17 +37,17 @@ def openai(
 ) -> OpenAI:
     """An ``openai.OpenAI`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`;
-    give a ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are
-    ``OpenAI``'s own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its own
-    retries are off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of what
-    is no call of a model (files, batches, lists) alone.
+    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`.
+    A ``transport`` in place of them may have its other settings, and share its connections. ``kwargs`` are ``OpenAI``'s
+    own (``api_key``, ``base_url``, ``timeout``, ...) without ``http_client``, which is made here. The SDK's own retries
+    are off (``max_retries=0``); ``retry`` takes their place. A ``max_retries`` of the user acts only on error statuses
+    of requests that are not model calls (files, batches, lists).
 
-    Every failure is an exception of the SDK with our message, and ours as its ``__cause__``, in mid-stream too:
-    ``APITimeoutError`` where a limit expired, ``APIError`` for an error event (from Responses as well, whose ``error``
-    event the SDK by itself hands on as an event), the usual status errors, which say what the provider said, else
-    ``APIConnectionError``, which is also what an answer without its end is. ``Cancelled`` and ``ConfigError`` come as
-    they are. ``timeout=`` may lower a limit and never raise one. Web sockets (``realtime``) are not watched.
+    Every failure is an exception of the SDK with llmwatch's message, and with llmwatch's error as its ``__cause__``, in
+    mid-stream too: ``APITimeoutError`` for an expired limit; ``APIError`` for an error event (of Responses too, whose
+    ``error`` event the SDK itself passes on as an event); the usual status errors with the provider's message; else
+    ``APIConnectionError``, also for an answer without its end. ``Cancelled`` and ``ConfigError`` are raised unchanged.
+    ``timeout=`` may lower a limit and never raises one. Web sockets (``realtime``) are not watched.
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
@@ -69,20 +69,19 @@ def anthropic(
 ) -> Anthropic:
     """An ``anthropic.Anthropic`` whose calls cannot hang.
 
-    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`;
-    give a ``transport`` instead of them for its other settings, or to share its connections. ``kwargs`` are
-    ``Anthropic``'s own (``api_key``, ``base_url``, ``timeout``, ...), but for ``http_client``, which is made here. Its
-    own retries are off (``max_retries=0``): ours take their place. Given all the same, they are for error statuses of
-    what is no call of a model (files, batches, lists), and for the 401 after which it renews a token of
-    ``credentials=``, alone;
-    ``max_retries=1`` does for that.
+    ``limits``, ``retry``, ``session``, ``verify``, ``max_event`` and ``max_body`` are those of :class:`Transport`.
+    A ``transport`` in place of them may have its other settings, and share its connections. ``kwargs`` are
+    ``Anthropic``'s own (``api_key``, ``base_url``, ``timeout``, ...) without ``http_client``, which is made here. The
+    SDK's own retries are off (``max_retries=0``); ``retry`` takes their place. A ``max_retries`` of the user acts only
+    on error statuses of requests that are not model calls (files, batches, lists), and on the 401 after which the SDK
+    renews a token of ``credentials=``; ``max_retries=1`` is enough for that.
 
-    Every failure is an exception of the SDK with our message, and ours as its ``__cause__``, in mid-stream too, which
-    the SDK by itself leaves to httpx: ``APITimeoutError`` where a limit expired, ``APIStatusError`` for an error event,
-    the usual status errors, which say what the provider said, else ``APIConnectionError``, which is also what an answer
-    without its end is. ``Cancelled`` and ``ConfigError`` come as they are. ``timeout=`` may lower a limit and never
-    raise one. Events whose ``event:`` line a gateway has dropped, which the SDK by itself passes over, are named by
-    their ``type``.
+    Every failure is an exception of the SDK with llmwatch's message, and with llmwatch's error as its ``__cause__``, in
+    mid-stream too, which the SDK itself leaves to httpx: ``APITimeoutError`` for an expired limit; ``APIStatusError``
+    for an error event; the usual status errors with the provider's message; else ``APIConnectionError``, also for an
+    answer without its end. ``Cancelled`` and ``ConfigError`` are raised unchanged. ``timeout=`` may lower a limit and
+    never raises one. An event whose ``event:`` line a gateway has dropped gets its name from its ``type``; the SDK
+    itself skips such an event.
 
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
@@ -116,7 +115,7 @@ def _client(
             f"llmwatch.sdk.{package}() makes the http_client itself; for one of your own give it"
             " transport=llmwatch.sdk.Transport(...) and hand it to the SDK's client"
         )
-    # Proxies are the business of the transport's session.
+    # The transport's session decides on proxies.
     watched = _InItsWords(transport, functools.partial(say, sdk), through)
     http_client = sdk.DefaultHttpxClient(transport=watched, trust_env=False)
     return _explained(getattr(sdk, name)(**{"max_retries": 0, **kwargs}, http_client=http_client), sdk.APIStatusError)
@@ -159,10 +158,10 @@ class _InItsWords:
 
 
 def _explained(client: Any, status_error: type[Exception]) -> Any:
-    """``client``, and every copy that is made of it, with a cause for its status errors.
+    """``client``, whose status errors, and those of every copy of it, get a cause.
 
-    The SDKs make those of a response and raise them ``from None``, past every hook that they offer; a class of our own
-    would not do, since they ask for the exact type of a client to find its credentials.
+    The SDKs make these errors from a response and raise them ``from None``, past every hook that they offer. A subclass
+    of the client would not do: the SDKs look for credentials by its exact type.
     """
     request = client.request
 

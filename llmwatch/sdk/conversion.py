@@ -1,4 +1,4 @@
-"""One request of httpx's, in the words of requests, and the response back again."""
+"""Turns a request of httpx into one of requests, and the response back into one of httpx."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EXTENSION = "llmwatch"
 
 _READ_SIZE = 65536
 _LARGEST_KEPT = 64 * 1024
-"""Bytes of an error's body that are kept for the retry of a library."""
+"""The most bytes of an error's body that are kept for a library's retry."""
 _ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 _VERSIONS = {10: b"HTTP/1.0", 11: b"HTTP/1.1"}
 
 _ASKS_WHO = (401, 407)
 
-# The SDKs obey it, and it wins over everything else that they go by.
+# The SDKs obey this header before any other sign.
 _NO_RETRY = (b"x-should-retry", b"false")
 
 
@@ -51,12 +51,11 @@ class Watched:
 
 
 def prepare(request: Any, target: str | None = None) -> requests.PreparedRequest:
-    """The same request for an adapter of requests: method, URL and headers as they are, the headers in their order.
-    Only a request for a stream asks for it uncompressed.
+    """The same request for an adapter of requests. Method, URL, headers and their order are unchanged.
 
-    JSON and whatever is in memory anyway becomes bytes, so that it can be sent again. Any other body (an upload) stays
-    a stream that is read while it is sent, once. A ``target`` that is a path is the URL's from here on, so that what
-    is asked for is known as what it is.
+    Only a request for a stream asks for an uncompressed answer. JSON, and any body in memory, becomes bytes, so that it
+    can be resent. Any other body (an upload) stays a stream that is read once, while it is sent. A ``target`` that is a
+    path replaces the URL's path, so that llmwatch recognises the request by what it asks for.
     """
     values: dict[str, tuple[str, str]] = {}
     for raw_name, raw_value in request.headers.raw:
@@ -91,17 +90,17 @@ def _body(request: Any, url: str, headers: CaseInsensitiveDict[str]) -> Any:
     if headers.pop("transfer-encoding", None) is not None:
         headers["Content-Length"] = str(len(body))
     if is_streaming(url, None, headers=headers) or _ASKS_STREAM.search(body):
-        # Compression holds events back in the compressor. The library asks for it without being asked to.
+        # A compressor holds events back, and the library asks for compression by default.
         headers["Accept-Encoding"] = "identity"
     return body or None
 
 
 def _close(response: requests.Response) -> None:
-    """The library wants no more of ``response``.
+    """The library is done with ``response``.
 
-    The SDKs close it in the ``finally`` of the generator that they iterate. Where that was dropped it is a finalizer
-    that calls this, in whatever thread the collector runs in. In one of ours, which may hold any lock and must not wait
-    for a sink, it only leaves word.
+    The SDKs close a response in the ``finally`` of the generator that they iterate. If that generator was dropped, a
+    finalizer calls this in the thread in which the collector runs. One of llmwatch's threads may hold any lock and must
+    not wait for a sink, so it leaves the close to the supervisor.
     """
     call = getattr(response.raw, "call", None)
     ours = threading.current_thread().name.startswith("llmwatch-")
@@ -117,12 +116,12 @@ def respond(
     fail: Callable[[LLMWatchError], BaseException],
     through: Callable[[Iterator[bytes]], Iterator[bytes]],
 ) -> tuple[Any, Callable[[], Any] | None]:
-    """The library's own response: status, every header as it came, the body as it came over the wire; and what makes
-    it again, if a retry of the library's is to be answered with the same.
+    """The library's own response, and a function that makes it again if a retry is to get the same.
 
-    ``fail`` makes what is raised of an error that comes while the body is read; the pieces of a stream of events go
-    ``through`` something before that. A model's error status says that it is not to be asked for again: what could be
-    done has been done. That of anything else was nobody's business yet, and new credentials may do for a 401.
+    Status, headers and body are as they came over the wire. A model call's error status also tells the SDKs not to
+    retry, since llmwatch has done what could be done, and is made again, except a 401 or 407: new credentials may
+    overcome those. The error status of any other request is the library's to judge. ``fail`` makes the exception for an
+    error while the body is read. The pieces of an event stream pass ``through`` a filter before that.
     """
     raw = response.raw
     watched = Watched(raw)
@@ -157,7 +156,7 @@ def respond(
 
     if not refused or response.status_code in _ASKS_WHO:
         return made(pieces, functools.partial(_close, response)), None
-    # It is whole already, and here.
+    # The call is over, so its whole body is here.
     body = b"".join(pieces())
     response.close()
 
@@ -168,7 +167,7 @@ def respond(
 
 
 def _is_readable(raw: Any) -> bool:
-    """Whether it is a model's stream of events. What is in others is none of ours: it is not looked at, or held."""
+    """Whether this is a model's event stream. Any other body is neither read for its content nor held back."""
     call = getattr(raw, "call", None)
     readable = call is not None and call.streams and "content-encoding" not in raw.headers
     return readable and "event-stream" in raw.headers.get("content-type", "")
@@ -184,5 +183,5 @@ def _bytes(text: str | bytes) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        # Not from a socket, but from a stand-in for the network.
+        # Such text comes from a stand-in for the network, never from a socket.
         return text.encode("utf-8")

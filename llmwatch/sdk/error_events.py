@@ -1,13 +1,13 @@
-"""Keeping an SDK from acting on a bad event before our exception for it is there.
+"""Holds a bad event back until llmwatch's exception for it has come.
 
-The bytes of a body are handed on as they come, those of an error event or of broken JSON too, and the exception for it
-follows them. An SDK reads along: at such an event it raises an exception of its own that knows nothing of ours, or a
-bare ``JSONDecodeError``, and hangs up, so that the call would be remembered as given up. Or it takes the event for an
-ordinary one. So an event that looks bad waits until it is known what follows it. If that is our exception, the call is
-over, as what it was, before the event is handed on, or dropped.
+The bytes of a body are passed on as they come, those of an error event or of broken JSON too, and the exception
+follows. An SDK that reads such an event raises an exception of its own without llmwatch's data, or a bare
+``JSONDecodeError``, and hangs up, so the call would be recorded as given up. Or the SDK takes the event for an ordinary
+one. So an event that looks bad is held until the next bytes or the exception. If the exception comes, the event is
+dropped, and the call is recorded as what it was.
 
-For event streams with JSON in them, which those of both SDKs are. An event that looks good is never held, and every
-line is looked at once: about a microsecond, a twentieth of what the SDK spends on it.
+This serves event streams of JSON, as those of both SDKs are. An event that looks good is never held. Each line is
+checked once, which takes about a microsecond, a twentieth of what the SDK spends on it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 """The end of an event."""
 LONGEST_BEGINNING = len(b"\r\n\r")
-"""Bytes of its match that may be there before the last one is, and have to be looked at again."""
+"""Bytes at the end of a piece that may begin a blank line, and are searched again with the next piece."""
 
 
 def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces``, less a bad event that is followed by an exception instead of another piece."""
+    """``pieces`` without a bad event that is followed by an exception instead of another piece."""
     lines = _Lines()
     for piece in pieces:
         begins = lines.look_at(piece)
@@ -42,7 +42,7 @@ def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 ended = BLANK_LINE.search(held, at) is not None
                 at = max(0, len(held) - LONGEST_BEGINNING)
             held += following
-            # What comes after the end of the event, and is not a part of that, shows that nothing was made of it.
+            # Bytes after the event, other than line ends, show that no exception was made of it.
             if ended and following.strip(b"\r\n"):
                 break
         lines.restart(held)
@@ -50,15 +50,13 @@ def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Lines:
-    """The lines of an event stream, looked at as they are completed."""
+    """The lines of an event stream, checked as they are completed."""
 
     def __init__(self) -> None:
         self._begun = bytearray()
 
     def look_at(self, piece: bytes) -> int | None:
-        """Where in ``piece`` the first event begins that looks bad; ``None`` if there is none. What is left of such a
-        piece is not looked at.
-        """
+        """The start of the first event in ``piece`` that looks bad, or ``None``. The rest is not checked."""
         event = start = 0
         for end in _LINE_END.finditer(piece):
             line = piece[start : end.start()]
@@ -74,7 +72,7 @@ class _Lines:
         return None
 
     def restart(self, held: bytearray) -> None:
-        """Go on after ``held``."""
+        """Continue after ``held``."""
         self._begun = held[max(held.rfind(b"\n"), held.rfind(b"\r")) + 1 :]
 
 

@@ -1,7 +1,7 @@
-"""Names of events for an SDK that goes by them alone.
+"""Adds the names of events for an SDK that reads nothing else.
 
-The anthropic SDK looks at the ``event:`` line of an event and passes over one that has none (2.14.0 does), although its
-data names its type as well. Gateways drop these lines: the answer came, and would be lost without a word.
+The anthropic SDK knows an event by its ``event:`` line and skips an event without one (2.14.0 does), although the data
+names the type too. Some gateways drop these lines: the answer would be lost without an error.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def with_event_names(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces``, with an ``event:`` line in front of each event that has none and whose data has a ``type``.
+    """``pieces`` with an ``event:`` line before each event that has none and whose data has a ``type``.
 
-    The bytes of every other event are as they came. What is no whole event yet waits for its end.
+    The bytes of every other event are unchanged. An incomplete event waits for its end.
     """
     rest = bytearray()
     for piece in pieces:
-        # Every byte is looked at once, but for those that may begin the blank line that the piece completes.
+        # Each byte is searched once, except those that may begin a blank line which this piece completes.
         at = max(0, len(rest) - LONGEST_BEGINNING)
         rest += piece
         end = 0
         named = []
         while (blank := BLANK_LINE.search(rest, at)) is not None:
             if blank.end() == len(rest) and rest.endswith(b"\r"):
-                # The line feed that belongs to it may follow.
+                # The line feed of the same line end may follow.
                 break
             named.append(_named(bytes(rest[end : blank.end()])))
             at = end = blank.end()
@@ -53,7 +53,7 @@ def _named(block: bytes) -> bytes:
         return block
     if not isinstance(kind, str) or not kind.isprintable():
         return block
-    # In front of the data, behind the line ends and comments that may lead the event.
+    # Before the data, and after line ends and comments at the start of the event.
     at = re.search(rb"(?m)^(?=data:)", block.replace(b"\r", b"\n"))
     assert at is not None
     return block[: at.start()] + b"event: " + kind.encode() + b"\n" + block[at.start() :]

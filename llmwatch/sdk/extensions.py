@@ -1,8 +1,8 @@
-"""What a request's extensions ask of the wire: the name that TLS asks for and verifies, and the request's target.
+"""A request's extensions that change its connection and its first line.
 
-``sni_hostname`` is a name that is shown to the server and looked for in its certificate in place of the URL's.
-``target`` is what stands in the request's first line in place of the URL's path, byte for byte. Both hold behind a
-proxy too, as with httpx2; httpx 0.28 leaves the name out there and puts the target into the CONNECT.
+``sni_hostname`` is the name that TLS asks for, and that the certificate must have, in place of the URL's host.
+``target`` replaces the URL's path in the first line, byte for byte. Both hold behind a proxy too, as with httpx2; httpx
+0.28 leaves the name out there and puts the target into the CONNECT.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from llmwatch.transport import Overrides
 __all__ = ["overrides_of"]
 
 _TARGET = re.compile(rb"[\x21-\x7e]+")
-"""What HTTP lets stand between the spaces of a request's first line."""
+"""The characters that HTTP allows between the spaces of a request's first line."""
 
 
 def overrides_of(request: Any, library: Library) -> Overrides:
-    """What the extensions of ``request`` say of its connection and first line.
+    """The settings in the extensions of ``request``.
 
     Raises :class:`TypeError` for values of a wrong type, :class:`~llmwatch.ConfigError` for a name that no server can
     have, and the library's ``LocalProtocolError`` for a target that cannot be sent.

@@ -1,6 +1,6 @@
-"""httpx and httpx2, which are alike: whose objects a request is made of, and the same library's words for the answer.
+"""httpx and httpx2, which are alike: a request belongs to one of them, and so does its response.
 
-Nothing here imports either of them before it is asked for one by name; a request brings its library along.
+No library is imported before it is asked for by name. A request has imported its own.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _NAMES = ("httpx", "httpx2")
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """One of the two, by its ``name``."""
+    """One of the two libraries, by its ``name``."""
 
     name: str
 
     def get(self, attribute: str) -> Any:
-        """What the library has under that name: ``Response``, ``ReadTimeout``, ..."""
+        """The library's ``attribute``: ``Response``, ``ReadTimeout``, ..."""
         return getattr(sys.modules.get(self.name) or importlib.import_module(self.name), attribute)
 
     def stream(self, pieces: Callable[[], Iterator[bytes]], close: Callable[[], None]) -> Any:
-        """A byte stream of this library: it is iterated through ``pieces``, and ``close`` is called in the end."""
+        """A byte stream of this library that iterates ``pieces()`` and is closed by ``close``."""
         return _stream_class(self.name)(pieces, close)
 
 
 def library_of(request: object) -> Library:
-    """The library that ``request`` belongs to. Raises :class:`TypeError` for anything but a request of either."""
+    """The library of ``request``. Raises :class:`TypeError` for anything but a request of either library."""
     for kind in type(request).__mro__:
         name = kind.__module__.partition(".")[0]
         if kind.__name__ == "Request" and name in _NAMES:
@@ -42,7 +42,7 @@ def library_of(request: object) -> Library:
 
 
 class _Pieces:
-    """The part of a byte stream that is ours."""
+    """llmwatch's part of a byte stream."""
 
     def __init__(self, pieces: Callable[[], Iterator[bytes]], close: Callable[[], None]) -> None:
         self._pieces = pieces
@@ -57,5 +57,5 @@ class _Pieces:
 
 @functools.cache
 def _stream_class(name: str) -> type[Any]:
-    # Both libraries insist on their own class.
+    # Each library accepts only subclasses of its own class.
     return type("WatchedStream", (_Pieces, Library(name).get("SyncByteStream")), {"__module__": __name__})

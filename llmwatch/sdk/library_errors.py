@@ -1,23 +1,23 @@
-"""Our errors in the words of the library that asked: each is one of ours and one of the library's at once.
+"""llmwatch's errors as errors of the calling library: each is of both classes at once.
 
-So code that catches ``httpx.ReadTimeout`` goes on catching it, an SDK reports it as it reports the library's own, and
-what we know (limit, phase, record, recovery) is on it.
+Code that catches ``httpx.ReadTimeout`` still catches it, an SDK reports it as it reports the library's own, and it
+carries what llmwatch knows (limit, phase, record, recovery).
 
 =====================================  ===============================================================
-ours                                   the library's
+llmwatch                               the library
 =====================================  ===============================================================
 ``WatchTimeout`` ``connect``           ``ConnectTimeout``
 ``WatchTimeout`` ``send``              ``WriteTimeout``
 ``WatchTimeout``, any other limit      ``ReadTimeout``
-``ConnectFailed``                      ``ProxyError`` where a proxy answered the CONNECT with no; ``ReadError`` or
-                                       ``RemoteProtocolError`` where it broke off there; else ``ConnectError``,
-                                       where there was no connection to a proxy too
+``ConnectFailed``                      ``ProxyError`` if a proxy refused the CONNECT; ``ReadError`` or
+                                       ``RemoteProtocolError`` if the connection broke there; else
+                                       ``ConnectError``, also without a connection to a proxy
 ``StreamCut``                          ``ReadError`` for a reset, else ``RemoteProtocolError``
 ``CircuitOpen``, ``TooManyOrphans``    ``ConnectError``: nothing was sent
 ``TooManyThreads``                     ``ConnectError``: nothing was sent
 ``RefreshFailed``                      ``ConnectError``: nothing was sent
-``Cancelled``, ``ConfigError``         none: they are not the network's doing, and stay as they are
-everything else                        ``RemoteProtocolError``: the answer is not what it should be
+``Cancelled``, ``ConfigError``         none: the network did not cause them
+everything else                        ``RemoteProtocolError``: the answer is wrong
 =====================================  ===============================================================
 """
 
@@ -34,8 +34,8 @@ __all__ = ["in_library"]
 
 
 def in_library(error: LLMWatchError, library: Library, request: Any) -> LLMWatchError:
-    """``error`` as one that the library could have raised for ``request`` as well; cancellations and mistakes in the
-    settings come back as they are.
+    """``error`` as an error that the library could have raised for ``request`` as well.
+    Cancellations and invalid settings are returned unchanged.
     """
     if isinstance(error, (Cancelled, ConfigError)):
         return error
@@ -50,13 +50,13 @@ def _name(error: LLMWatchError) -> str:
     if isinstance(error, ConnectFailed):
         return _proxy_name(error) if error.cause == "proxy" else "ConnectError"
     if isinstance(error, StreamCut):
-        # The summary of the foreign exception has an errno where the system, not the protocol, broke it off.
+        # The summary of the foreign exception has an errno if the system, not the protocol, ended the connection.
         return "ReadError" if getattr(error.__cause__, "errno", "") else "RemoteProtocolError"
     return "ConnectError" if failure_of(error).row.unsent else "RemoteProtocolError"
 
 
 def _proxy_name(error: ConnectFailed) -> str:
-    """What httpx 0.28 and httpx2 2.16 raise."""
+    """The class that httpx 0.28 and httpx2 2.16 raise for a failure at a proxy."""
     if error.status is not None:
         return "ProxyError"
     if getattr(error.__cause__, "errno", "") in ("ECONNRESET", "EPIPE", "ECONNABORTED"):

@@ -1,10 +1,10 @@
-"""The library's time-outs, in the words of limits. They may lower a limit and never raise one.
+"""The library's time-outs as limits. They may lower a limit and never raise one.
 
-``connect`` bounds ``connect``, ``read`` bounds ``ttfb`` and ``stale`` (silence is what a read time-out measures), and
-``write`` bounds ``send``. ``pool`` bounds nothing: waiting for a connection is part of our ``connect``.
+``connect`` bounds ``connect``; ``read`` bounds ``ttfb`` and ``stale``, since a read time-out measures silence;
+``write`` bounds ``send``. ``pool`` bounds nothing: waiting for a connection is part of the limit ``connect``.
 
-Every request carries time-outs, whether the user asked for them or not: 5 s from a bare client of httpx, 600 s and 5 s
-to connect from an SDK. The defaults of the libraries that are known are nobody's wish: they change no limit.
+Every request carries time-outs, set by the user or not: 5 s from a bare client of httpx, 600 s and 5 s to connect from
+an SDK. The defaults of known libraries are no user's choice and change no limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from llmwatch.policy import LIMITS
 
 __all__ = ["timeouts_of"]
 
-# Seconds to connect, and for everything else.
 _DEFAULTS = {
     (5.0, 5.0): "httpx, httpx2",
     (5.0, 600.0): "openai, anthropic",
@@ -27,14 +26,14 @@ _DEFAULTS = {
     (600.0, 600.0): "litellm",
     (None, None): "langchain-openai, langchain-anthropic, google-genai, ollama, huggingface_hub",
 }
-"""What each library sends where its user sets nothing."""
+"""Each library's default time-outs: seconds to connect, and seconds for everything else."""
 
 # A time-out of 0 means "at once"; a limit of 0 would mean "never".
 _LEAST = 0.001
 
 
 def timeouts_of(extension: Mapping[str, Any], *, heeded: bool = True) -> Timeouts:
-    """What a request's time-outs, in httpx's form, say of limits. A library's default is noted, and not heeded."""
+    """A request's time-outs, in httpx's form, as limits. A library's default is noted and not heeded."""
     said = {
         name: max(float(extension[row.timeout]), _LEAST)
         for name, row in LIMITS.items()

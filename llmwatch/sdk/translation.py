@@ -1,12 +1,12 @@
-"""Our errors in the words of the SDKs, which have a word for everything that is raised through them.
+"""llmwatch's errors as the SDKs' own exceptions.
 
-Both SDKs translate what a transport raises before there is a response. In mid-stream openai does so too (3.20 does, 3.0
-did not) and anthropic does not. Of an error event that was kept from them, before there was a response or in
-mid-stream, both would make a connection that failed. So it is done here, in one place, for every moment: the exception
-is the SDK's own, with our message, and ours is its ``__cause__``.
+Both SDKs translate what a transport raises before the response. In mid-stream openai does so too (3.20 does, 3.0 did
+not), and anthropic does not. Both would report an error event that was held back from them as a failed connection. So
+llmwatch translates at every moment: the exception is the SDK's own, with llmwatch's message, and llmwatch's error is
+its ``__cause__``.
 
 =====================================  ==================  =======================================
-ours                                   openai              anthropic
+llmwatch                               openai              anthropic
 =====================================  ==================  =======================================
 ``WatchTimeout``                       ``APITimeoutError`` ``APITimeoutError``
 ``ProviderError`` (an error event)     ``APIError``        ``APIStatusError`` with the status 200
@@ -33,7 +33,7 @@ __all__ = ["as_anthropic", "as_openai", "status_cause"]
 
 
 def as_openai(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
-    """``error`` as the openai SDK would say it."""
+    """The openai SDK's exception for ``error``."""
     if isinstance(error, (Cancelled, ConfigError)):
         return error
     found: BaseException
@@ -49,9 +49,9 @@ def as_openai(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
 
 
 def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
-    """``error`` as the anthropic SDK would say it."""
+    """The anthropic SDK's exception for ``error``."""
     if isinstance(error, (Cancelled, ConfigError)):
-        # It would take anything that is not its own for a connection that failed, and resend.
+        # The SDK takes any exception but its own for a failed connection, and resends.
         return also(error, sdk.__name__, "AnthropicError")
     found: BaseException
     if isinstance(error, WatchTimeout):
@@ -66,14 +66,14 @@ def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
 
 
 def _timeout(sdk: Any, error: WatchTimeout, request: Any) -> BaseException:
-    """The SDK's time-out with our message. Its class takes none, and says ``Request timed out`` of every limit."""
+    """The SDK's time-out with llmwatch's message. Its class takes none and always says ``Request timed out``."""
     found: BaseException = sdk.APITimeoutError(request=request)
     found.message, found.args = error.message, (error.message,)  # type: ignore[attr-defined]
     return found
 
 
 def _response_of(error: ProviderError, request: Any) -> Any:
-    """The head of the response that the error came in: not the response itself, whose body holds the error's frames."""
+    """The head of the response that the error came in. The response itself refers to the error's frames."""
     attempts = error.record.attempts if error.record is not None else ()
     name = attempts[-1].request_id if attempts else None
     headers = {} if name is None else {"request-id": name}
@@ -81,7 +81,7 @@ def _response_of(error: ProviderError, request: Any) -> Any:
 
 
 def _in_words_of(error: ProviderError, record: CallRecord | None) -> None:
-    """Say what the record of the call says: the body that was read again is not scrubbed."""
+    """Give ``error`` the message in the call's record: the body that was read again is not scrubbed."""
     last = record.attempts[-1] if record is not None and record.attempts else None
     said = (last is not None and last.message) or f"The server answered HTTP {error.status}."
     error.message, error.args = said, (said,)
@@ -92,9 +92,7 @@ def _in_words_of(error: ProviderError, record: CallRecord | None) -> None:
 
 
 def status_cause(response: Any) -> ProviderError | None:
-    """What we have to say about the answer ``response`` of 400 and above, which an SDK has read; ``None`` if it came by
-    another way.
-    """
+    """llmwatch's error for an error status that an SDK has read; ``None`` for an unwatched response."""
     watched = response.extensions.get(EXTENSION)
     if watched is None:
         return None

@@ -1,4 +1,4 @@
-"""The transport for httpx and httpx2: requests come in from the library, and go out over watched connections."""
+"""The transport for httpx and httpx2, which sends the library's requests over watched connections."""
 
 from __future__ import annotations
 
@@ -29,67 +29,65 @@ if TYPE_CHECKING:
     from httpx2 import BaseTransport, Request, Response
     from typing_extensions import Unpack
 else:
-    # Neither library asks for its base class, and which of the two it would have to be is not known here.
+    # Neither library checks for its base class, and the library is not known here.
     BaseTransport = object
 
 __all__ = ["Through", "Translate", "Transport"]
 
 Translate = Callable[[LLMWatchError, Any], BaseException]
-"""Makes of an error, in the library's words by now, what is raised for a request."""
+"""Maps an error that is the library's already, and its request, to the exception to raise."""
 
 Through = Callable[[Iterator[bytes]], Iterator[bytes]]
-"""Hands the pieces of a body on, or keeps some."""
+"""Passes the pieces of a body on, or holds some back."""
 
 
 _REDIRECTED = "llmwatch_redirected_from"
-"""The extension of what a library makes of a model call that was redirected: the URL that it was sent to."""
+"""The extension of the request after a redirect of a model call: the URL that was redirected."""
 _ENDS_AT = "llmwatch_ends_at"
-"""Another: a reference to the request that was redirected, and when its deadline ends the call."""
+"""Another: a reference to the redirected request, and when its deadline ends the call."""
 
 
 class Transport(BaseTransport):
     """A transport for ``httpx.Client`` and ``httpx2.Client``: ``Client(transport=llmwatch.sdk.Transport())``.
 
-    ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``sinks``,
-    ``on_notice`` and ``notice_every`` are as those of :class:`llmwatch.Client`; ``max_body`` bounds the answers of
-    models alone. ``cancel`` is a token for all of its calls. ``session`` lends its ``proxies``, ``verify``, ``cert``
-    and ``trust_env`` and nothing else: headers, auth and cookies are the library's business. Without one, proxies come
-    from the environment as requests reads it. What the library's own client was given of that kind (``proxy=``,
-    ``verify=``, ``cert=``) does not reach a transport.
+    ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
+    ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`llmwatch.Client`; ``max_body`` bounds only the
+    answers of models. ``cancel`` is a token for all calls. ``session`` lends its ``proxies``, ``verify``, ``cert`` and
+    ``trust_env``; headers, auth and cookies are the library's. Without a session, proxies come from the environment as
+    requests reads it. The ``proxy=``, ``verify=`` and ``cert=`` of the library's own client do not reach a transport.
 
-    Trusted are the certificates that the library that asks trusts by itself: those of ``SSL_CERT_FILE`` or
-    ``SSL_CERT_DIR``, else certifi's (httpx) or the system's (httpx2, and with it the openai and anthropic SDKs).
-    ``verify`` says otherwise: ``False``, a file or directory of certificates, or an :class:`ssl.SSLContext`; so does a
-    session whose own ``verify`` or ``REQUESTS_CA_BUNDLE`` does, which without a session is not read. The environment is
-    read at every call, by the libraries once, when a client is made. A proxy with TLS of its own is verified with a
-    ``verify`` that is a path, else with the system's store.
+    A call trusts the certificates that its library trusts by itself: those of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``,
+    else certifi's (httpx) or the system's (httpx2, and so the openai and anthropic SDKs). ``verify`` goes before that:
+    ``False``, a file or directory of certificates, or an :class:`ssl.SSLContext`. So does a session's own ``verify`` or
+    ``REQUESTS_CA_BUNDLE``, which is not read without a session. A proxy that is reached by TLS is verified in the same
+    way. The environment is read at every call; the libraries read it once, when a client is made.
 
-    An answer comes as it does from the library's own transport, and may be read with all that is built on it. What
-    goes wrong is raised as an error that is one of ours and one of the library's (``ReadTimeout``, ``ConnectError``,
-    ...); nothing is visible before the first content, so that a stall up to there is recovered inside. What is wrong
-    with the answer itself (an error event, a document in place of a stream) is the library's to find, as it would be
-    without llmwatch; the record has it. The time-outs of the library may lower a limit and never raise one. The 5 s of
-    a bare ``httpx.Client`` are such a time-out: give the client another, or ``limits``, which those that nobody asked
-    for do not touch.
+    An answer comes as from the library's own transport. A failure raises an error that is llmwatch's and the library's
+    at once (``ReadTimeout``, ``ConnectError``, ...). Nothing is visible before the first content, so a stall up to
+    there is recovered inside. A fault in the answer itself (an error event, a document in place of a stream) is for the
+    library to find, as without llmwatch; the record has it. The library's time-outs may lower a limit and never raise
+    one. The defaults of known libraries, such as the 5 s of a bare ``httpx.Client``, change no limit.
 
-    Libraries retry on top of a transport by themselves (openai, anthropic and what is made like them; zai-sdk, zhipuai,
-    cohere). Here their retries of a model call send nothing: an error status comes with ``x-should-retry: false``, and
-    a retry of what has just failed, in the same thread, gets the same error, or the same response, at once. So the
-    number of requests is that of ``retry``, whatever ``max_retries`` says. Only the error status of a request that is
-    none to a model (a list of files, an upload), which we do not answer with a resend, is left to the library. A loop
-    of the user's own, tenacity's too, is sent each time; so are retries that a library makes only where it is told to
-    (``RetryConfig`` of mistralai, ``retry_options`` of google-genai, ``num_retries`` of litellm).
+    Some libraries retry on top of a transport (openai, anthropic and SDKs made like them; zai-sdk, zhipuai, cohere).
+    Here their retries of a model call send nothing: an error status comes with ``x-should-retry: false``, and a retry
+    of what has just failed, in the same thread, gets the same error or response at once. So ``retry`` decides on the
+    number of requests, whatever ``max_retries`` says. Only the error status of a request that is not a model call (a
+    list of files, an upload), which llmwatch does not resend, is left to the library. A loop of the user's own,
+    tenacity's too, sends each time; so do retries that a library makes only when told to (``RetryConfig`` of mistralai,
+    ``retry_options`` of google-genai, ``num_retries`` of litellm).
+
     ``response.extensions["llmwatch"].record`` is the call's record. Prefer :func:`llmwatch.sdk.openai` and
-    :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own in mid-stream too, and say what ours say. Over a bare
-    transport an SDK makes its exceptions by itself: ``str(error)`` begins with ``Request timed out`` or ``Connection
-    error``, whatever happened, and our message stands in ``error.__cause__`` alone (openai 3.57, anthropic 2.14).
+    :func:`llmwatch.sdk.anthropic`, whose errors are the SDK's own with llmwatch's message, in mid-stream too. Over a
+    bare transport an SDK makes its exceptions by itself: ``str(error)`` begins with ``Request timed out`` or
+    ``Connection error`` for any failure, and llmwatch's message is in ``error.__cause__`` alone (openai 3.57, anthropic
+    2.14).
 
-    A request's extensions ``sni_hostname`` (the name that TLS asks for and verifies) and ``target`` (what stands in the
-    first line in place of the URL's path) are honoured, behind a proxy too; ``trace`` is not called.
+    A request's extensions ``sni_hostname`` (the name that TLS asks for and verifies) and ``target`` (in the first line,
+    in place of the URL's path) are honoured, behind a proxy too; ``trace`` is not called.
 
-    Sync only, HTTP/1.1 only; web sockets do not pass through a transport. May be shared by threads and by clients;
-    closing a client closes it, after which it opens new connections if it is used again. Raises
-    :class:`~llmwatch.ConfigError` for invalid settings.
+    Sync and HTTP/1.1 only; web sockets do not pass through a transport. Threads and clients may share a transport.
+    Closing a client closes it; it opens new connections if it is used again. Raises :class:`~llmwatch.ConfigError` for
+    invalid settings.
     """
 
     @shows_settings
@@ -113,13 +111,13 @@ class Transport(BaseTransport):
         self._repeats = Repeats()
 
     def handle_request(self, request: Request) -> Response:
-        """Send ``request`` as often as is needed and safe; its response, as soon as there is content in it."""
+        """Send ``request`` as often as needed and safe. Returns its response once content has come."""
         return self.exchange(request, _as_it_is)  # type: ignore[no-any-return]
 
     def exchange(self, request: Any, translate: Translate, through: Through | None = None) -> Any:
-        """As :meth:`handle_request`, for a request of either library. What it raises, then and while the body is read,
-        goes through ``translate``. An SDK's pieces of an event stream go ``through`` something; then what is wrong with
-        its events is raised as well, which is otherwise for the reader to find.
+        """As :meth:`handle_request`, for a request of either library.
+        ``translate`` maps every error, those while the body is read too. With ``through``, a filter for the pieces of
+        an event stream, a fault in the events is raised as well; otherwise it is for the reader to find.
         """
         library = library_of(request)
         overrides = overrides_of(request, library)
@@ -129,7 +127,7 @@ class Transport(BaseTransport):
         prepared = prepare(request, overrides.target)
         if origin is not None:
             sent_on(prepared)
-        # The next request has the extensions of this one itself; this one may be sent again as a call of its own.
+        # A redirect's next request shares this one's extensions. The same request, sent again, is a new call.
         sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
         if sent is not None and sent() is request:
             ends_at = None
@@ -145,7 +143,7 @@ class Transport(BaseTransport):
             try:
                 opened = self._open(library, prepared, request, overrides, strict=through is not None, ends_at=ends_at)
                 if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
-                    # The library makes the next request of this one, its extensions included.
+                    # The library makes the next request from this one, with its extensions.
                     request.extensions[_REDIRECTED] = str(request.url)
                     request.extensions[_ENDS_AT] = weakref.ref(request), prepared.headers.onward
                 response, again = respond(library, opened, fail, through or _unchanged)
@@ -157,7 +155,7 @@ class Transport(BaseTransport):
                 failure = copy_of(error)
             except BaseException:
                 if opened is not None:
-                    # What is interrupted here has no response that could be closed.
+                    # An interrupted caller has no response to close.
                     opened.close()
                 raise
             # Outside the except block, so that the plain error is not its own context.
@@ -167,7 +165,7 @@ class Transport(BaseTransport):
         raise translate(in_library(known, library, request), request)
 
     def close(self) -> None:
-        """Close the idle connections. A call that is in progress keeps its own until it is through."""
+        """Close the idle connections. A call in progress keeps its connection until it ends."""
         self._adapter.close()
 
     def __enter__(self) -> Transport:
@@ -223,5 +221,5 @@ def _unchanged(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _ours(
     error: LLMWatchError, prepared: requests.PreparedRequest, response: requests.Response | None
 ) -> BaseException:
-    """The session's entry point is to raise our errors bare: what they become is decided by the library that asked."""
+    """The error unchanged: the calling library decides what it becomes."""
     return error

@@ -1,16 +1,15 @@
-"""Which certificates a call trusts: those that the library that asks would trust by itself.
+"""The certificates that a call trusts: those that the calling library would trust by itself.
 
-httpx and httpx2 have a rule each, and the rule changes with the version. So the library's own ``create_ssl_context`` is
-asked, and nothing of it is repeated here. What it makes of the environment where nothing is given (as seen with these
-versions on Linux):
+httpx and httpx2 each have their own rule, which changes with the version. So llmwatch asks the library's own
+``create_ssl_context`` and repeats nothing of it. By default it trusts (as seen with these versions on Linux):
 
 ==========================  ============================  ======================  ==============================
 variable                    httpx 0.23 to 0.27            httpx 0.28              httpx2 2.16, openai, anthropic
 ==========================  ============================  ======================  ==============================
 none                        certifi                       certifi                 the system's store
-``SSL_CERT_FILE``           in its place, if it is there  in its place            in its place
-``SSL_CERT_DIR``            in its place, one directory   in its place, a list    in its place, a list
-``SSL_CERT_FILE`` and that  the file                      the file                the file
+``SSL_CERT_FILE``           that file, if it exists       that file               that file
+``SSL_CERT_DIR``            that one directory            those directories       those directories
+both of these               the file                      the file                the file
 ``REQUESTS_CA_BUNDLE``      not read                      not read                not read
 ``CURL_CA_BUNDLE``          not read                      not read                not read
 ==========================  ============================  ======================  ==============================
@@ -32,23 +31,23 @@ from llmwatch.sdk.libraries import Library
 __all__ = ["TRUST_ADVICE", "Trust", "Verify"]
 
 Verify = bool | str | os.PathLike[str] | ssl.SSLContext
-"""What httpx's ``verify`` may be: whether to verify, a file or directory of certificates, or a whole context."""
+"""A ``verify`` as of httpx: whether to verify, a file or directory of certificates, or a whole context."""
 
 TRUST_ADVICE = (
     "if it is meant to, name its authority's certificate in SSL_CERT_FILE, or pass"
     " verify=ssl.create_default_context(cafile=...) to llmwatch.sdk.Transport, openai or anthropic"
 )
-"""What a user of these libraries does about a certificate that does not verify."""
+"""The advice to a user of these libraries about a certificate that does not verify."""
 
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
 class Trust:
-    """What the connections of one transport trust, by its ``verify`` and ``session``, for each of the libraries.
+    """What the connections of one transport trust, by its ``verify`` and ``session``, for each library.
 
-    ``verify`` wins over the session's, and that (``REQUESTS_CA_BUNDLE`` included, which a session reads) over the
+    ``verify`` goes before the session's, and that (with ``REQUESTS_CA_BUNDLE``, which a session reads) before the
     library's rule. Raises :class:`TypeError` for a ``verify`` of another type and :class:`~llmwatch.ConfigError` for a
-    file that is not there.
+    missing file.
     """
 
     def __init__(self, verify: Verify | None, session: requests.Session | None) -> None:
@@ -63,11 +62,10 @@ class Trust:
         self._contexts: dict[tuple[Any, ...], ssl.SSLContext] = {}
 
     def settings(self, library: Library, url: str, lent: Mapping[str, Any]) -> tuple[Any, Any]:
-        """``verify`` and ``cert`` for the adapter. ``lent`` is what requests would take for ``url``. They hold for a
-        proxy that is reached by TLS as well, whatever the scheme of ``url``.
+        """``verify`` and ``cert`` for the adapter; ``lent`` is what requests would use for ``url``.
 
-        The environment is read at every call. Raises :class:`~llmwatch.ConfigError` where it names what cannot be
-        loaded.
+        They hold for a proxy that is reached by TLS too, whatever the scheme of ``url``. The environment is read at
+        every call. Raises :class:`~llmwatch.ConfigError` for certificates that cannot be loaded.
         """
         verify, cert = self._verify, lent["cert"]
         if verify is None:
@@ -77,13 +75,13 @@ class Trust:
             trusts_environment = self._session is None or self._session.trust_env
             return self._context(library, trusts_environment, cert), None
         if isinstance(verify, ssl.SSLContext) and cert is not None:
-            # As the libraries do it.
+            # The libraries too load the client's certificate into the user's context.
             _load(verify, cert)
             cert = None
         return verify, cert
 
     def _context(self, library: Library, trusts_environment: bool, cert: Any) -> ssl.SSLContext:
-        """The library's own. Made once for the same settings, since certifi alone takes 10 ms to load."""
+        """The library's own context, made once for the same settings: certifi alone takes 10 ms to load."""
         variables = tuple(os.environ.get(name) for name in _VARIABLES) if trusts_environment else ()
         key = (library.name, variables, tuple(cert) if isinstance(cert, list) else cert)
         found = self._contexts.get(key)
@@ -95,7 +93,7 @@ class Trust:
             raise _not_loaded(error, trusts_environment) from None
         if cert is not None:
             _load(made, cert)
-        # Another thread may have been faster; connections are pooled by their context.
+        # Another thread may have made it first, and connections are pooled by their context.
         return self._contexts.setdefault(key, made)
 
 
@@ -126,5 +124,5 @@ def _not_loaded(error: OSError, trusts_environment: bool) -> ConfigError:
 
 
 def _reason(error: OSError) -> str:
-    # The error of a TLS library has no strerror that tells more than its reason.
+    # The strerror of an error of TLS tells no more than its reason.
     return str(getattr(error, "reason", None) or error.strerror or type(error).__name__)
