@@ -37,20 +37,21 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An exception that is a mistake in the refresh function. Every caller that waited gets this exception itself."""
+    """An exception that is a mistake in the refresh function. Every caller that waited gets it."""
 
     error: BaseException
 
 
 def is_sendable(token: str) -> bool:
-    """Whether a header can carry the token: visible ASCII only, so no blank and no line end, at its end either."""
+    """Whether a header can carry the token: visible ASCII alone, without a blank or a line end."""
     return _SENDABLE.fullmatch(token) is not None
 
 
 def fetch(refresh: Refresh, seconds: float | None, scheme: str) -> Grant | Failure | Raised:
-    """Run ``refresh`` in a watched worker for at most ``seconds`` (``None``: no limit) and read what it returns.
+    """Run ``refresh`` in a watched worker and read what it returns.
 
-    The token will be sent with the authentication ``scheme``. Raises only what ends the thread.
+    ``seconds`` is its limit (``None``: no limit). The token will be sent with the authentication ``scheme``. Raises
+    only what ends the thread.
     """
 
     def work() -> Grant | Failure | Raised:

@@ -95,9 +95,10 @@ _OF_THE_NETWORK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A refresh that brought no token. ``rejected``: the server rejected the credentials; they are not tried again.
+    """A refresh that brought no token.
 
-    ``limit_seconds``, ``phase`` (where the refresh stood) and ``elapsed`` (seconds) are set if its limit expired.
+    ``rejected``: the server rejected the credentials, which are not tried again. ``limit_seconds``, ``phase`` (where
+    the refresh stood) and ``elapsed`` (seconds) are set if its limit expired.
     """
 
     message: str
@@ -175,7 +176,7 @@ def of_status(status: int | None, code: str | None, url: str | None = None) -> F
 
 
 def of_error(error: Exception) -> Failure | None:
-    """The failure that an exception of the refresh function means; ``None`` for a mistake in the function."""
+    """The failure for an exception of the refresh function; ``None`` for a mistake in the function."""
     if isinstance(error, BodyTooLarge):
         return too_large()
     if isinstance(error, LLMWatchError):

@@ -129,7 +129,7 @@ class Refreshing(AuthBase):
         return r
 
     def reset(self, token: str | None = None) -> None:
-        """Forget the token and any rejection of the credentials, after a login. ``token``: the new one, if known."""
+        """Forget the token and any rejection of the credentials. ``token``: the new one, if known."""
         self._token_cache.reset(_checked(token))
 
     def __repr__(self) -> str:
@@ -209,9 +209,10 @@ class Refreshing(AuthBase):
         return answer
 
     def _stay_home(self, answer: requests.Response, asked: requests.PreparedRequest) -> None:
-        """Keep the token from another host: on a redirect, requests removes ``Authorization`` and no other header.
+        """Keep the token from another host after a redirect.
 
-        requests copies the redirected request from the one that it sent, so the token is removed from that one.
+        requests removes no header but ``Authorization``, and copies the redirected request from the one that it sent.
+        So the token is removed from that one.
         """
         if self._header.lower() == "authorization" or not answer.is_redirect:
             return
@@ -267,7 +268,7 @@ def _rewound(request: requests.PreparedRequest) -> bool:
 
 
 def _put_aside(refusal: requests.Response) -> None:
-    """Read the short body of a 401, so that its connection can be reused; close the response if that fails."""
+    """Read the short body of a 401, so that its connection can be reused, and close the response."""
     try:
         # In a client's worker no limit bounds the body of an error status that may not be the answer.
         if not _in_client():

@@ -39,7 +39,7 @@ THREAD = "llmwatch-refresh"
 """The name of the threads that wait for a refresh function."""
 
 Fetch = Callable[[float | None], "Grant | Failure | Raised"]
-"""Gets a new token within the given seconds (``None``: no limit). Returns the failure instead of raising it."""
+"""Gets a new token within the given seconds (``None``: no limit). A failure is returned, not raised."""
 
 # A refresh ends at its limit. Should that ever fail, its waiters leave this many seconds later.
 _MARGIN = 5.0
@@ -186,7 +186,7 @@ class TokenCache:
                 self._token = None
 
     def reset(self, token: str | None) -> None:
-        """Forget the token and the rejection; ``token`` is the new one. A refresh under way serves only its waiters."""
+        """Take ``token`` and forget any rejection. A refresh under way serves only its waiters."""
         with self._lock:
             self._token = None if token is None else Token(token)
             self._rejected = self._flight = None

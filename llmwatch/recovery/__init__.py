@@ -1,4 +1,4 @@
-"""Could a resend work, is it safe, and when: facts, decisions, messages, waits, budget, breaker, pace."""
+"""Whether and when to resend: facts, decisions, messages, waits, budget, breaker, pace."""
 
 from llmwatch.recovery.breaker import NEWS, Breaker, BreakerState, Permit, outcome_of
 from llmwatch.recovery.budget import RetryBudget

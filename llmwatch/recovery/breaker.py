@@ -20,9 +20,9 @@ __all__ = ["DOUBT", "NEWS", "Breaker", "BreakerState", "Outcome", "Permit", "out
 _FIRST_PROBE = 1.0
 """Seconds from the start of an outage to its first probe."""
 NEWS = 1.0
-"""Seconds that the last attempt of a call waits for news of other attempts while attempts are being lost."""
+"""Seconds that the last attempt of a call waits for news of others while attempts are being lost."""
 DOUBT = 8.0
-"""As ``NEWS``, once as many attempts in a row have failed, in any way, as open the breaker: the longest back-off."""
+"""``NEWS`` after as many failures in a row, of any kind, as open the breaker: the longest back-off."""
 _LOST_STATUSES = frozenset({502, 503, 504, 529})
 
 
@@ -61,17 +61,17 @@ def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Leave for one attempt, given at the instant ``at``. ``serial`` numbers the state of the breaker then."""
+    """Leave for one attempt, given at the instant ``at``. ``serial`` numbers the breaker's state then."""
 
     serial: int
     at: float = 0.0
 
 
 class Breaker:
-    """Opens after ``threshold`` lost attempts in a row; 0 never opens. ``wait``: the longest time between two probes.
+    """Opens after ``threshold`` lost attempts in a row; 0 never opens.
 
-    Times are seconds on a monotonic clock. An attempt without news for ``wait`` seconds no longer holds back the next.
-    Not thread-safe: its owner has the lock.
+    Probes are at most ``wait`` seconds apart. Times are on a monotonic clock. An attempt without news for ``wait``
+    seconds no longer holds back the next. Not thread-safe: its owner has the lock.
     """
 
     def __init__(self, threshold: int = 5, wait: float = 30.0) -> None:

@@ -43,9 +43,8 @@ class RetryBudget:
         return self._capacity - self._spent_by(now) if self._size else float("inf")
 
     def ready_at(self, now: float, others: int = 0) -> float:
-        """When there is a token for the next resend behind ``others`` that wait; ``now`` if there is one already.
-
-        A success makes it earlier.
+        """When there is a token for the next resend, behind ``others`` that wait.
+        ``now`` if there is one already. A success makes it earlier.
         """
         missing = 1.0 + others - self.left(now)
         return now if missing <= 1e-9 else now + missing / _EACH_SECOND

@@ -38,7 +38,7 @@ class Plan:
     reason: Reason
 
     def stopped(self, reason: Reason, bound: str = "max_wait") -> Plan:
-        """The same answers without a resend, for ``reason``. ``bound`` is the setting that did not allow the wait."""
+        """The same answers without a resend, for ``reason``. ``bound``: the setting that ended the wait."""
         told = recovery(Decision.STOP, reason, safe=self.safe, bound=bound)
         return replace(self, recovery=told, free=False, reason=reason)
 
@@ -86,7 +86,7 @@ def _cancelled(failure: Failure, context: Context) -> Reason | None:
 
 
 def _is_dead_connection(failure: Failure, facts: Facts) -> bool:
-    """Whether a reused connection was lost at once: it was dead before, and only writing to it could show that."""
+    """Whether a reused connection was lost at once: it was dead before, which only a write can show."""
     if failure.kind not in (FailureKind.CUT, FailureKind.CONNECT_RESET):
         return False
     if facts.socket_reused is not True or facts.answered:

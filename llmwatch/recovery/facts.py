@@ -78,7 +78,7 @@ class Facts:
         return self.headers or self.first_byte or self.first_event or self.bytes > 0 or self.content
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values for an attempt's record, without the tools, which have a field of their own there."""
+        """Plain JSON values for an attempt's record, where the tools have a field of their own."""
         return {
             "sent": self.sent.value,
             "headers": self.headers,

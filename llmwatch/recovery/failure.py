@@ -1,4 +1,4 @@
-"""What went wrong, reduced to what a decision needs, and the table of everything that follows from its kind alone.
+"""A failure, reduced to what a decision needs, and the table of what follows from its kind alone.
 
 An error is classified by its class and its attributes, never by its text, which providers and libraries change at will.
 """

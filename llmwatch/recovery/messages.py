@@ -24,7 +24,7 @@ _BOUNDS = {**RETRY_VARIABLES, "deadline": LIMIT_VARIABLES["deadline"]}
 
 
 def recovery(decision: Decision, reason: Reason, *, safe: bool, bound: str = "max_wait") -> Recovery:
-    """An error's ``.recovery`` for a decision and its reason. ``bound``: the setting that bounds the call's wait."""
+    """An error's ``.recovery``. ``bound``: the setting that bounds the call's wait."""
     action = reason.action.replace(BOUND, f"{bound} ({_BOUNDS[bound]})")
     return Recovery(safe=safe, decision=decision, reason=reason.value, message=reason.message, action=action)
 
@@ -45,7 +45,7 @@ def timeout_message(
     function: bool = False,
     stuck: bool = False,
 ) -> str:
-    """The text of a :class:`~llmwatch.WatchTimeout`: what happened, the figures, what had come, what to change.
+    """The text of a :class:`~llmwatch.WatchTimeout`: what happened, what had come, what to change.
 
     ``limit`` is the name of the limit, ``seconds`` its length; ``paused`` seconds of ``elapsed`` did not count.
     ``host`` is inserted as it is. ``function``: the attempt ran the wrapped function of that name; ``stuck``: nothing

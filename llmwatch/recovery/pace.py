@@ -1,4 +1,4 @@
-"""Pacing: once a provider names a wait to one call, other calls hold back without being refused themselves.
+"""Pacing: a wait that a provider names to one call holds other calls back too, without a refusal.
 
 The first refusal holds back the calls with the same model and credential for that wait. If an attempt sent after the
 hold is refused, a rate is learnt: what the provider accepted from one refusal to the end of the next one's wait, so
@@ -16,15 +16,15 @@ __all__ = ["Hold", "Pace", "release"]
 SPREAD = 1.0
 """Seconds after the end of a wait over which the held calls are spread."""
 _TOGETHER = 16
-"""The number of calls, themselves told the same wait, that go out exactly at its end. Those told later are spread."""
+"""The most calls told one wait that go out exactly at its end. Those told later are spread."""
 _CUT = 0.85
 """The part of the reached level that is left after a refusal."""
 _SOON, _SLOWLY = 4.0, 0.02
-"""How much, in attempts a second, each answer raises the rate: below the level (at most doubling it), and above it."""
+"""Attempts a second that each answer adds to the rate, below the level (at most doubled) and above."""
 _SAFE = 0.5
 """The part of the level up to which the rate rises while the last attempts of calls wait."""
 _CALM = 60.0
-"""Seconds without a refusal after which the level is forgotten, and a rate that holds nothing back with it."""
+"""Seconds without a refusal after which the level is forgotten, and a rate that holds nothing back."""
 _LEAST = 1 / 30
 """The lowest rate, in attempts a second."""
 _MOST = 1000.0
@@ -32,7 +32,7 @@ _MOST = 1000.0
 _LATE = 0.05
 """Seconds by which an attempt may be late without delaying the next."""
 _LAST = 1.5
-"""How many times the distance of others the last attempt of a call keeps, at a rate of at most the level."""
+"""Times the distance of others that the last attempt of a call keeps, at the rate or the lower level."""
 _LONGEST = 30.0
 """The most seconds to which refusals in a row, with nothing accepted between them, lengthen a hold."""
 
@@ -128,7 +128,7 @@ class Pace:
         return None if account is None or account.hold.until <= now else account.hold
 
     def ready_at(self, key: str | None, now: float, *, last: bool = False) -> float:
-        """When the rate lets the next attempt out: ``now`` or earlier if at once. ``last``: its call has no other."""
+        """When the rate lets the next attempt out, ``now`` or earlier for at once; ``last``: its call's last."""
         account = None if key is None else self.accounts.get(key)
         rate = None if account is None else account.rate
         if account is None or rate is None:
@@ -208,7 +208,7 @@ class Pace:
         account.since, account.started, account.answered = now, 0, False
 
     def _learn(self, account: _Account) -> None:
-        """Set the rate that the provider accepts. If nothing was accepted, the earlier count covers the longer time."""
+        """Set the accepted rate. If nothing was accepted, the earlier count covers the longer time."""
         rate, account.level, refusals = account.before
         if account.accepted > 0:
             began, accepted, account.refusals, account.longer = account.began, account.accepted, 0, 0

@@ -68,7 +68,7 @@ def could_work(failure: Failure, facts: Facts) -> tuple[bool, Reason]:
 
 
 def is_alive(limit: str | None, facts: Facts) -> bool:
-    """Whether the provider was still sending when ``limit`` expired, so that it works on the answer and bills it."""
+    """Whether the provider was still sending when ``limit`` expired: it is at work, and bills the answer."""
     row = LIMITS.get(limit or "")
     if row is None or row.expiry is not Expiry.AT_WORK:
         return False

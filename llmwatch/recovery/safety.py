@@ -43,7 +43,7 @@ def is_safe(failure: Failure, facts: Facts, context: Context) -> Answer:
 
 
 def handed_over(facts: Facts, context: Context) -> bool:
-    """Whether any part of the attempt may have reached the caller. From then on it is never resent silently.
+    """Whether any part of the attempt may have reached the caller. It is then never resent silently.
 
     At an entry point that hands content over as it comes, content that has come counts: it is on its way to the caller.
     A beat of a wrapped function, or an answer that it got, counts as well, unless its user allows a second run.

@@ -31,7 +31,7 @@ _LONGEST = 1e15
 def retry_after(
     headers: Mapping[str, str], now_wall: float, *, status: int | None = None, body: bytes = b""
 ) -> float | None:
-    """The wait in seconds that a response asks for, exact and never negative. ``None`` for none or for nonsense.
+    """The wait in seconds that a response asks for, never negative; ``None`` for none or for nonsense.
 
     ``retry-after-ms`` (milliseconds) goes before ``Retry-After``, a number of seconds, fractions allowed, or an HTTP
     date. A date counts from the response's own ``Date``, so that the clocks of two machines need not agree; without one
@@ -70,10 +70,10 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
 
 
 def backoff(attempt: int, base: float, cap: float, random: Callable[[], float]) -> float:
-    """Seconds to wait after attempt number ``attempt``: up to ``base``, doubled with each attempt, at most ``cap``.
+    """Seconds to wait after attempt number ``attempt``.
 
-    ``random`` returns a number in [0, 1): full jitter, so that clients that failed together do not return together. A
-    ``cap`` of infinity is no cap.
+    The wait is up to ``base``, doubled with each attempt, at most ``cap``; infinity is no cap. ``random`` returns a
+    number in [0, 1): full jitter, so that clients that failed together do not return together.
     """
     doublings = min(max(0, attempt - 1), 64)
     return random() * min(cap, base * 2.0**doublings)

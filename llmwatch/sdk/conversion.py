@@ -167,7 +167,7 @@ def respond(
 
 
 def _is_readable(raw: Any) -> bool:
-    """Whether this is a model's event stream. Any other body is neither read for its content nor held back."""
+    """Whether this is a model's event stream. Other bodies are passed on without a look at them."""
     call = getattr(raw, "call", None)
     readable = call is not None and call.streams and "content-encoding" not in raw.headers
     return readable and "event-stream" in raw.headers.get("content-type", "")

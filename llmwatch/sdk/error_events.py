@@ -22,7 +22,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 """The end of an event."""
 LONGEST_BEGINNING = len(b"\r\n\r")
-"""Bytes at the end of a piece that may begin a blank line, and are searched again with the next piece."""
+"""Bytes at the end of a piece that may begin a blank line: they are searched with the next piece."""
 
 
 def without_bad_events(pieces: Iterator[bytes]) -> Iterator[bytes]:

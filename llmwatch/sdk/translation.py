@@ -66,7 +66,7 @@ def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
 
 
 def _timeout(sdk: Any, error: WatchTimeout, request: Any) -> BaseException:
-    """The SDK's time-out with llmwatch's message. Its class takes none and always says ``Request timed out``."""
+    """The SDK's time-out with llmwatch's message; its class takes none, only ``Request timed out``."""
     found: BaseException = sdk.APITimeoutError(request=request)
     found.message, found.args = error.message, (error.message,)  # type: ignore[attr-defined]
     return found

@@ -48,7 +48,7 @@ _ENDS_AT = "llmwatch_ends_at"
 
 
 class Transport(BaseTransport):
-    """A transport for ``httpx.Client`` and ``httpx2.Client``: ``Client(transport=llmwatch.sdk.Transport())``.
+    """The ``transport=`` of an ``httpx.Client`` or ``httpx2.Client`` whose calls cannot hang.
 
     ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
     ``sinks``, ``on_notice`` and ``notice_every`` are those of :class:`llmwatch.Client`; ``max_body`` bounds only the

@@ -31,7 +31,7 @@ from llmwatch.sdk.libraries import Library
 __all__ = ["TRUST_ADVICE", "Trust", "Verify"]
 
 Verify = bool | str | os.PathLike[str] | ssl.SSLContext
-"""A ``verify`` as of httpx: whether to verify, a file or directory of certificates, or a whole context."""
+"""httpx's ``verify``: whether to verify, a file or directory of certificates, or a whole context."""
 
 TRUST_ADVICE = (
     "if it is meant to, name its authority's certificate in SSL_CERT_FILE, or pass"
