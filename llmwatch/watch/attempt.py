@@ -23,13 +23,12 @@ from typing import Any, Generic, TypeVar
 from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import Cancelled, LLMWatchError, StreamCut, TooManyOrphans
 from llmwatch.interruption import is_interruption
-from llmwatch.watch import patched
 from llmwatch.watch import supervisor as supervisors
 from llmwatch.watch.channel import Bounds, Channel
 from llmwatch.watch.clock import Waiter
 from llmwatch.watch.dropped import Dropped
 from llmwatch.watch.interfaces import Aborted, Handle, Watched
-from llmwatch.watch.launch import Launch
+from llmwatch.watch.launch import Launch, check_threads
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.watch.registry import MOST_ORPHANS
@@ -175,7 +174,7 @@ class Attempt(Watched, Generic[T]):
         if sys.is_finalizing():
             # A thread that starts now never runs, and its starter waits for it for ever.
             raise Cancelled("The interpreter exits, so no call can be made any more; nothing was sent.", by="lifecycle")
-        patched.check()
+        check_threads()
         registry = self._supervisor.registry
         if registry.orphans >= MOST_ORPHANS:
             raise TooManyOrphans(

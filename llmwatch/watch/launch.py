@@ -4,6 +4,10 @@
 lock held that the new thread needs for its first step, or can make ``start`` fail although the thread runs. Only the
 main thread runs signal handlers. So the main thread starts a bare thread, which is one step of the interpreter, and the
 bare thread calls ``Thread.start``.
+
+gevent and eventlet turn threads into greenlets for all code that is imported after their patch. Code that was imported
+before keeps locks and thread-local data of the other kind. All greenlets of one thread then share the thread-local
+data, so two calls meet each other's sockets, and nothing wakes a supervisor of before the patch.
 """
 
 from __future__ import annotations
@@ -11,9 +15,9 @@ from __future__ import annotations
 import _thread
 import threading
 
-from llmwatch.errors import TooManyThreads
+from llmwatch.errors import ConfigError, TooManyThreads
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "check_threads"]
 
 
 class Launch:
@@ -92,3 +96,28 @@ def _too_many(error: RuntimeError) -> TooManyThreads:
         " sent. Make fewer calls at once, or allow more threads: the limits are those of the user (ulimit -u), of the"
         " container (pids), and of its memory."
     )
+
+
+_PATCH = {"gevent": "gevent.monkey.patch_all()", "eventlet": "eventlet.monkey_patch()"}
+
+
+def _maker() -> str | None:
+    """The package that makes threading's locks; ``None`` for Python's own. Imports nothing."""
+    module: str = getattr(threading.Lock, "__module__", None) or ""
+    package = module.partition(".")[0]
+    return package if package in _PATCH else None
+
+
+_at_import = _maker()
+
+
+def check_threads() -> None:
+    """Raise :class:`~llmwatch.ConfigError` if threads were patched since llmwatch was imported."""
+    maker = _maker()
+    if maker is not None and maker != _at_import:
+        raise ConfigError(
+            f"{maker} has patched the threads of this process after llmwatch was imported, whose locks and thread-local"
+            f" data are still those of before: calls would hang, or end each other. Call {_PATCH[maker]} first, before"
+            " llmwatch and requests are imported. Nothing was sent.",
+            field=maker,
+        )

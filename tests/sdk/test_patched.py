@@ -14,7 +14,7 @@ import llmwatch
 from llmwatch import Client, ConfigError
 from llmwatch.faults import FaultServer
 from llmwatch.sdk import Transport
-from llmwatch.watch import patched
+from llmwatch.watch import launch
 from tests.end_to_end.calls import asking
 from tests.rows import each
 from tests.session.entry_points import caught
@@ -112,6 +112,6 @@ def test_a_replaced_lock_is_no_patch_of_threads(
 
 def test_a_patch_of_threads_before_the_first_call_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of llmwatch runs in the patched threads."""
-    monkeypatch.setattr(patched, "_at_import", "gevent")
+    monkeypatch.setattr(launch, "_at_import", "gevent")
     _exchange(monkeypatch, "gevent")
-    patched.check()
+    launch.check_threads()
