@@ -9,7 +9,7 @@ waits here, every limit but its deadline is paused.
 **The locks.** The token cache's lock protects the token, the rejection, the refresh under way, its waiters and its
 outcome. It is held for a few assignments and is a leaf: nothing is called or waited for under it. It is reentrant,
 since a signal handler may also ask for a token. Each waiter sleeps on its own lock and holds no other
-(:mod:`llmwatch.watch.waiting`).
+(:mod:`llmwatch.watch.clock`).
 """
 
 from __future__ import annotations

@@ -41,11 +41,10 @@ from llmwatch.records.sinks import notify, untold
 from llmwatch.recovery import EntryPoint, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.channel import Bounds
-from llmwatch.watch.clock import Clock
+from llmwatch.watch.clock import Clock, WaitList
 from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
-from llmwatch.watch.waiting import WaitList
 
 T = TypeVar("T")
 R = TypeVar("R")

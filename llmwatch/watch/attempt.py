@@ -6,7 +6,7 @@
 * **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and
   the channel. The registry's lock and the supervisor's inbox may be used under it (both are leaves). No other attempt's
   lock, no user code and nothing that blocks may run under it. A thread releases it before it waits
-  (:mod:`llmwatch.watch.waiting`). Methods marked :func:`lock_held` are called with the lock held.
+  (:mod:`llmwatch.watch.clock`). Methods marked :func:`lock_held` are called with the lock held.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from llmwatch.watch.waiting import WaitList
+from llmwatch.watch.clock import WaitList
 
 T = TypeVar("T")
 

@@ -13,9 +13,8 @@ import pytest
 
 from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Channel
-from llmwatch.watch.clock import SystemClock
+from llmwatch.watch.clock import SystemClock, WaitList
 from llmwatch.watch.supervisor import Supervisor
-from llmwatch.watch.waiting import WaitList
 from tests.rows import each
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Socket, WatchedSystemClock
 from tests.watch.tracing import Enough, interrupted, lines_before, lines_of, names

@@ -7,8 +7,7 @@ from types import CodeType
 
 import pytest
 
-from llmwatch.watch.clock import SYSTEM, SystemClock, Waiter
-from llmwatch.watch.waiting import WaitList
+from llmwatch.watch.clock import SYSTEM, SystemClock, Waiter, WaitList
 from tests.watch.scripted import PATIENCE, Caller, WatchedClock
 from tests.watch.tracing import Enough, interrupted, lines_before, lines_of, names
 
