@@ -28,7 +28,7 @@ Which package answers which question; each imports only from those below it::
 A call, from ``stream()`` to the socket and back:
 
 1. The caller enters a ``Stream`` (client/stream.py), which begins a ``Call`` (engine/call.py). The call resolves limits
-   and retries (policy), waits for its turn (engine/gate.py) and starts an ``Attempt`` (watch/attempt.py). The attempt
+   and retries (policy), waits for its turn (engine/hosts.py) and starts an ``Attempt`` (watch/attempt.py). The attempt
    registers with the supervisor and starts its worker, a thread of its own.
 2. The worker runs engine/exchange.py. transport/sender.py has requests prepare and send, transport/pools.py hands out a
    connection, and transport/sockets.py gives the attempt a duplicate of the socket before it connects.

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
 from llmwatch.engine.history import History
+from llmwatch.engine.hosts import Barrier, Delay, Gate, Turn
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.errors import CircuitOpen, LLMWatchError, ProviderError

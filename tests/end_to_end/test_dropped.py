@@ -22,8 +22,7 @@ import requests
 import llmwatch
 from llmwatch import CallRecord, CancelToken, Client, Event, Limits, Retry, sdk
 from llmwatch.engine import call, hosts
-from llmwatch.engine.gate import Gate
-from llmwatch.engine.hosts import Hosts
+from llmwatch.engine.hosts import Gate, Hosts
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch import dropped
 from llmwatch.watch import supervisor as supervisors

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.gate``: what an attempt waits for, which goes first, and which is woken."""
+"""``llmwatch.engine.hosts``: what an attempt waits for, which goes first, and which is woken."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import threading
 from typing import Any
 
 from llmwatch import CircuitOpen
-from llmwatch.engine.gate import Barrier, Delay, Gate, Turn
 from llmwatch.engine.history import History
-from llmwatch.engine.hosts import Hosts
+from llmwatch.engine.hosts import Barrier, Delay, Gate, Hosts, Turn
 from llmwatch.engine.planner import Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings

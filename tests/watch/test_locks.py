@@ -32,5 +32,5 @@ def test_no_loop_stands_in_the_block_of_a_lock() -> None:
     assert {place.split(":")[0] for place in loops_under_locks()} <= {
         "watch/attempt.py",  # the end of a worker
         "transport/sender.py",  # the cookies of an answer, which a worker takes
-        "engine/gate.py",  # the first byte of an answer, which a worker reads
+        "engine/hosts.py",  # the first byte of an answer, which a worker reads
     }
