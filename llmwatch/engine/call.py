@@ -21,12 +21,11 @@ from collections.abc import Callable, Container, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 from llmwatch.at_fork import in_child
-from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Turn
 from llmwatch.engine.incident_sinks import incident_sinks
 from llmwatch.engine.notices import WITHOUT_CALLBACK, DelayNotice, Notifier, RetryNotice
 from llmwatch.engine.observe import Ended, cancelled_error, observe
-from llmwatch.engine.planner import Planner
+from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmwatch import ConnectFailed, Decision, LLMWatchError, ProviderError, Retry, WatchTimeout
-from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Hosts
-from llmwatch.engine.planner import Planner
+from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.payload import ToolExposure

@@ -7,9 +7,8 @@ import threading
 from typing import Any
 
 from llmwatch import CircuitOpen
-from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Barrier, Delay, Gate, Hosts, Turn
-from llmwatch.engine.planner import Planner
+from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.policy import EffectiveRetry

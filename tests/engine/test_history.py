@@ -1,4 +1,4 @@
-"""``llmwatch.engine.history``: what earlier attempts of a call used up, and what became of each decision."""
+"""``llmwatch.engine.planner``: what earlier attempts of a call used up, and what became of each decision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmwatch.engine.history import History
+from llmwatch.engine.planner import History
 from llmwatch.records import AttemptRecord, Decision, Recovery, Timings
 from llmwatch.recovery import Facts, Plan, Reason
 from llmwatch.watch.machine import VerdictKind

@@ -10,9 +10,8 @@ import pytest
 
 from llmwatch import Cancelled, CancelToken, CircuitOpen, DelayNotice, Limits, ProviderError, Retry, WatchTimeout
 from llmwatch.engine import hosts as module
-from llmwatch.engine.history import History
 from llmwatch.engine.hosts import Barrier, Delay, Hosts
-from llmwatch.engine.planner import Planner
+from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import Resend
 from llmwatch.engine.settings import CallOptions
