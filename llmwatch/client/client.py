@@ -19,10 +19,10 @@ from llmwatch.client.stream import Stream
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
 from llmwatch.engine.collecting import CollectingCall
+from llmwatch.engine.exchange import exchanges
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, checked_settings, shows_settings
 from llmwatch.engine.timeouts import NO_TIMEOUTS, of_requests
-from llmwatch.engine.workers import exchanges
 from llmwatch.errors import Cancelled
 from llmwatch.policy import Limits, Retry
 from llmwatch.recovery import EntryPoint

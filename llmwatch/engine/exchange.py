@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import itertools
 import operator
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import requests
 
+from llmwatch.engine.call import MakeWork, Work
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
+from llmwatch.engine.settings import CallOptions, Settings
 from llmwatch.errors import BodyTooLarge, LLMWatchError, NotAStream, ProviderError, StreamCut
 from llmwatch.payload import asks_nothing, choices_asked, pieces_asked, secrets_in
-from llmwatch.policy import READ_LIMITS, EffectiveLimits
+from llmwatch.policy import READ_LIMITS, EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.recovery import retry_after, should_retry
 from llmwatch.redaction import Secrets, redact
 from llmwatch.transport.context import RequestContext
@@ -36,9 +39,19 @@ from llmwatch.transport.sockets import BACKSTOP_MARGIN
 from llmwatch.watch.attempt import WHOLE, Attempt, BatchMeaning
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.stats import AttemptStats
-from llmwatch.wire import Decoder, Event, Kind, any_content, begins_lines, is_loading, not_a_stream, provider_error
+from llmwatch.wire import (
+    MAX_EVENT,
+    Decoder,
+    Event,
+    Kind,
+    any_content,
+    begins_lines,
+    is_loading,
+    not_a_stream,
+    provider_error,
+)
 
-__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "EventDelivery", "Exchange", "Head"]
+__all__ = ["ERROR_BODY_SIZE", "KIND_OF", "EventDelivery", "Exchange", "Head", "exchanges"]
 
 ERROR_BODY_SIZE = 64 * 1024
 """Decoded bytes that are read of an error's body; the attempt's limits bound its time."""
@@ -520,3 +533,25 @@ class EventDelivery:
             visible=visible,
             unread=unread,
         )
+
+
+def exchanges(sender: Opener, settings: Settings, options: CallOptions) -> MakeWork:
+    """An :class:`Exchange` for each attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
+
+    def make(request: CallRequest, limits: EffectiveLimits) -> Work:
+        exchange = Exchange(
+            sender=sender,
+            request=request,
+            limits=limits,
+            keepalive=keepalive,
+            max_event=max_event,
+            max_body=max_body,
+            dialect=settings.dialect,
+            wall=settings.clock.wall,
+        )
+        return exchange.run_plain if options.plain else exchange.run_stream
+
+    return make

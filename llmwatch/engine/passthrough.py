@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+from llmwatch.engine.call import MakeWork, Work
 from llmwatch.engine.exchange import KIND_OF, EventDelivery, Exchange, Head
-from llmwatch.engine.settings import RequestKind
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings
 from llmwatch.errors import (
     EmptyStream,
     EventTooLarge,
@@ -16,14 +20,16 @@ from llmwatch.errors import (
     ProviderError,
     StreamTruncated,
 )
+from llmwatch.policy import EffectiveLimits, resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.transport.encoding import BodyMeter, Identity, Undecodable, Unread
 from llmwatch.transport.errors import is_before_connecting
+from llmwatch.transport.prepared import PreparedSender
 from llmwatch.transport.sender import Reply
 from llmwatch.watch.attempt import WHOLE, Attempt, BatchMeaning
 from llmwatch.watch.stats import AttemptStats
-from llmwatch.wire import Event, Kind, Recognition, any_content, beginning, end_of_events, media_type
+from llmwatch.wire import MAX_EVENT, Event, Kind, Recognition, any_content, beginning, end_of_events, media_type
 
-__all__ = ["PassthroughExchange", "Piece"]
+__all__ = ["PassthroughExchange", "Piece", "passthroughs"]
 
 _DOCUMENTS = ("application/json",)
 _NO_EVENT = BatchMeaning(content=False, event=False)
@@ -311,3 +317,32 @@ class StrictDelivery(ByteDelivery):
     @property
     def _readable(self) -> bool:
         return self._decoder.framing == "events" and isinstance(self._meter.decompressor, Identity)
+
+
+def passthroughs(sender: PreparedSender, settings: Settings, options: CallOptions) -> MakeWork:
+    """A :class:`PassthroughExchange` for each attempt, over the connections of ``sender``."""
+    keepalive = resolve_keepalive(settings.keepalive, os.environ)
+    max_event = resolve_max_event(settings.max_event, os.environ, default=MAX_EVENT)
+    max_body = resolve_max_body(settings.max_body, os.environ)
+
+    def make(request: CallRequest, limits: EffectiveLimits) -> Work:
+        return PassthroughExchange(
+            sender=sender,
+            request=request,
+            limits=limits,
+            keepalive=keepalive,
+            max_event=max_event,
+            # Only the answer of a model call is bounded.
+            max_body=sys.maxsize if options.request_kind is RequestKind.OTHER and not options.redirected else max_body,
+            dialect=settings.dialect,
+            wall=settings.clock.wall,
+            request_kind=options.request_kind,
+            findable=sender.findable,
+            strict=options.strict,
+            redirected=options.redirected,
+            whole=options.whole,
+            documents_whole=options.documents_whole,
+            trust_advice=sender.trust_advice,
+        ).run
+
+    return make

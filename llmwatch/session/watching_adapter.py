@@ -12,10 +12,10 @@ import requests
 from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.passthrough import passthroughs
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, Settings
 from llmwatch.engine.timeouts import Timeouts, of_requests
-from llmwatch.engine.workers import passthroughs
 from llmwatch.errors import ConfigError, LLMWatchError
 from llmwatch.payload import IDEMPOTENT, is_model_call, is_streaming
 from llmwatch.policy import Limits, Retry

@@ -14,9 +14,9 @@ import requests
 from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
+from llmwatch.engine.exchange import exchanges
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
-from llmwatch.engine.workers import exchanges
 from llmwatch.recovery import EntryPoint
 from llmwatch.transport.context import RequestContext
 from llmwatch.watch.cancel import CancelToken

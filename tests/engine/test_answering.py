@@ -10,10 +10,9 @@ import requests
 
 from llmwatch import Limits, LLMWatchError, Retry, StreamCut, StreamTruncated, WatchTimeout
 from llmwatch.engine.answering import ResponseCall
-from llmwatch.engine.passthrough import PassthroughExchange
+from llmwatch.engine.passthrough import PassthroughExchange, passthroughs
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind
-from llmwatch.engine.workers import passthroughs
 from llmwatch.recovery import EntryPoint
 from tests.end_to_end.calls import eventually, in_thread
 from tests.engine.fakes import BUSY, CHUNK, DONE, URL, Answer, FakeReply, FakeSender, Studio, asks, chunk, whole
