@@ -18,7 +18,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from llmwatch.engine import unknown_variables
+from llmwatch.engine import settings as engine_settings
 from llmwatch.records import log
 from tests.calibration import VARIABLE, scale_of_this_run
 from tests.watch.held import assert_lock
@@ -114,7 +114,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         if (name.startswith("LLMWATCH_") and name != VARIABLE) or name.upper() in ENVIRONMENT:
             monkeypatch.delenv(name)
     # The one that stays is the tests' own.
-    monkeypatch.setattr(unknown_variables, "_told", {VARIABLE: None})
+    monkeypatch.setattr(engine_settings, "_told", {VARIABLE: None})
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from llmwatch import ConfigError
 from llmwatch.cli.exit_codes import ExitCode, command, let_go
 from llmwatch.cli.run_site.sitecustomize import VARIABLE
 from llmwatch.cli.terminal import Terminal
-from llmwatch.engine.incident_sinks import incident_sinks
+from llmwatch.engine.settings import incident_sinks
 from llmwatch.policy import (
     incident_log,
     resolve_keepalive,

@@ -22,14 +22,12 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from llmwatch.at_fork import in_child
 from llmwatch.engine.hosts import Turn
-from llmwatch.engine.incident_sinks import incident_sinks
 from llmwatch.engine.notices import WITHOUT_CALLBACK, DelayNotice, Notifier, RetryNotice
 from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
-from llmwatch.engine.settings import CallOptions, RequestKind, Settings
-from llmwatch.engine.unknown_variables import log_unknown
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings, incident_sinks, log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
 from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry

@@ -1,7 +1,8 @@
-"""The settings of a client, checked when the client is made, and the options of one call."""
+"""The settings of a client, checked when the client is made, the options of one call, and what variables add."""
 
 from __future__ import annotations
 
+import logging
 import os
 import random as randomness
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +16,21 @@ from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.timeouts import Timeouts
 from llmwatch.errors import ConfigError
+from llmwatch.interruption import is_interruption
 from llmwatch.payload import IDEMPOTENT, is_model_call
 from llmwatch.policy import (
     Limits,
     Retry,
     check_profile,
+    environment,
+    incident_log,
     resolve_keepalive,
     resolve_max_body,
     resolve_max_event,
     resolve_override,
 )
 from llmwatch.records import Sink
+from llmwatch.records.sinks import IncidentLog, log_incident
 from llmwatch.recovery import EntryPoint
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.attempt import Attempt
@@ -36,7 +41,16 @@ from llmwatch.wire import MAX_EVENT, check_dialect
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["CallOptions", "ClientSettings", "RequestKind", "Settings", "checked_settings", "shows_settings"]
+__all__ = [
+    "CallOptions",
+    "ClientSettings",
+    "RequestKind",
+    "Settings",
+    "checked_settings",
+    "incident_sinks",
+    "log_unknown",
+    "shows_settings",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -205,3 +219,76 @@ def shows_settings(function: F) -> F:
     del function.__annotations__[catch_all.name]
     function.__annotations__.update({setting.name: hints[setting.name] for setting in settings})
     return function
+
+
+# The logs that were opened in this process, by absolute path and by the name given. The latter serves when the working
+# directory is gone, or is another one in which no file can be made. No lock: if two threads open the same log at once,
+# setdefault() keeps one of the two sinks.
+_opened: dict[str, IncidentLog] = {}
+
+
+def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
+    """The sinks of every call.
+
+    Raises :class:`ConfigError` for an incident log that cannot be written and never could be in this process: the
+    variable is wrong. A log that is lost later harms no call; :class:`IncidentLog` reports it. A relative name is
+    looked up in each working directory. If it cannot be opened there, the file of an earlier directory stays the log.
+    """
+    path = incident_log(environ)
+    if path is None:
+        return (log_incident,)
+    try:
+        known = _absolute(path)
+        sink = _opened.get(known)
+        if sink is None:
+            sink = _opened.setdefault(known, IncidentLog(path, now=SYSTEM.now))
+        _opened[path] = sink
+        return (log_incident, sink)
+    except OSError as error:
+        if is_interruption(error):
+            raise
+        before = _opened.get(path)
+        if before is not None:
+            return (log_incident, before)
+        raise ConfigError(
+            f"LLMWATCH_INCIDENT_LOG={path} is not usable: {error.strerror}. Name a file in a"
+            " directory that exists and can be written, or unset it.",
+            field="LLMWATCH_INCIDENT_LOG",
+            value=path,
+        ) from None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
+
+
+_log = logging.getLogger("llmwatch")
+
+_MOST_NAMES = 100
+"""The most names that are logged: some programs generate names of variables."""
+
+# The names that were logged. A dict's setdefault is one step of the interpreter: one of many threads logs a name, and
+# there is no lock that a forked child could find held.
+_told: dict[str, object] = {}
+
+
+def log_unknown(environ: Mapping[str, str]) -> None:
+    """Log a warning for each unknown variable of ``environ`` that begins with ``LLMWATCH_``.
+
+    The warning names the variable that was probably meant, and never shows a value. Raises nothing.
+    """
+    # A handler of the log may raise anything; a warning must not end a call.
+    try:
+        for name, text in environment.settings(environ).items():
+            if name in environment.KNOWN_VARIABLES or name in _told or len(_told) >= _MOST_NAMES:
+                continue
+            this = object()
+            if _told.setdefault(name, this) is this:
+                for sentence in environment.unknown({name: text}):
+                    _log.warning("llmwatch: %s", sentence)
+    except Exception as error:
+        if is_interruption(error):
+            raise

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from llmwatch import Client, Session, call, iterate
-from llmwatch.engine import unknown_variables
+from llmwatch.engine import settings
 from llmwatch.faults import FaultServer
 from tests.calibration import VARIABLE
 
@@ -35,7 +35,7 @@ def test_a_misspelt_variable_is_logged_once_at_the_first_call(
             lambda: call(time.monotonic),
             lambda: list(iterate(lambda: [1, 2])),
         ):
-            unknown_variables._told.clear()
+            settings._told.clear()
             caplog.clear()
             for _ in range(2):
                 entry_point()

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.unknown_variables``: a misspelt variable is told once in a process."""
+"""``llmwatch.engine.settings``: a misspelt variable is told once in a process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from llmwatch.engine import unknown_variables
-from llmwatch.engine.unknown_variables import log_unknown
+from llmwatch.engine import settings
+from llmwatch.engine.settings import log_unknown
 from tests.conftest import SCALE
 
 PATIENCE = 50.0 * SCALE
@@ -17,7 +17,7 @@ TOLD = "llmwatch: {} has no effect: llmwatch knows no variable of that name; did
 
 @pytest.fixture(autouse=True)
 def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown_variables, "_told", {})
+    monkeypatch.setattr(settings, "_told", {})
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -64,7 +64,7 @@ def test_a_flood_of_unknown_names_is_bounded(caplog: pytest.LogCaptureFixture) -
     """A program that makes variables up neither fills the log nor the memory."""
     for number in range(1000):
         log_unknown({f"LLMWATCH_X{number}": "1"})
-    assert len(said(caplog)) == len(unknown_variables._told) == 100
+    assert len(said(caplog)) == len(settings._told) == 100
 
 
 def test_a_log_handler_that_raises_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:

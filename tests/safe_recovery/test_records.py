@@ -232,7 +232,7 @@ def test_a_retry_notice_alone_is_taken_back(serve: Serve, connect: Connect) -> N
 WRITER = """
 import dataclasses, os, sys, threading
 import llmwatch
-from llmwatch.engine.incident_sinks import incident_sinks
+from llmwatch.engine.settings import incident_sinks
 
 process, threads, each, url = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 ready, failed = threading.Barrier(threads), []
