@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from llmwatch import CallRecord, at_fork, stats
 from llmwatch.policy import incident_log
+from llmwatch.policy.effective import TIMEOUT_SOURCE
 from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE, OVERRIDE_VARIABLE
-from llmwatch.policy.resolved import TIMEOUT_SOURCE
 from llmwatch.policy.values import shown
 from llmwatch.records.call import CALL_OUTCOMES
 from llmwatch.watch import supervisor as supervisors

@@ -1,7 +1,7 @@
 """Which limits may not be longer than which others.
 
 Only the specific values of one source can contradict each other, such as ``ttfb=90`` beside ``total=60``. Between
-sources the shorter limit simply expires first, and :mod:`llmwatch.policy.advice` reports it.
+sources the shorter limit simply expires first, and :mod:`llmwatch.policy.effective` reports it.
 """
 
 from __future__ import annotations

@@ -15,26 +15,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from llmwatch.payload.prompt_size import SMALLEST_GROWTH, growth, prompt_tokens
 from llmwatch.policy import environment
-from llmwatch.policy.advice import advise
-from llmwatch.policy.limit_table import EVENT_LIMITS, LIMITS, NAMES, SINGLE
+from llmwatch.policy.contradictions import BOUNDED_BY
+from llmwatch.policy.limit_table import EVENT_LIMITS, FROM_SENT, LIMITS, NAMES, SINGLE
 from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PASSTHROUGH_FINISH, PLAIN_TTFB, PROFILES, check_profile, detect_profile
-from llmwatch.policy.resolved import EffectiveLimit, EffectiveLimits
 from llmwatch.policy.retry import EffectiveRetry, Retry
-from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, whole
-from llmwatch.records.frozen import FrozenMap
+from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Unset, flag, refused, seconds, shown, whole
+from llmwatch.records.frozen import FrozenMap, freeze_map
+from llmwatch.records.json_text import JsonText
 
 __all__ = [
     "DEFAULT_KEEPALIVE",
     "DEFAULT_MAX_BODY",
+    "TIMEOUT_SOURCE",
     "EffectiveLimit",
     "EffectiveLimits",
     "EffectiveRetry",
+    "advise",
     "resolve_keepalive",
     "resolve_limits",
     "resolve_max_body",
@@ -42,6 +45,127 @@ __all__ = [
     "resolve_override",
     "resolve_retry",
 ]
+
+TIMEOUT_SOURCE = "timeout of the request"
+"""The source of a limit that a request's own time-out sets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveLimit(JsonText):
+    """One limit in force: ``value`` in seconds, ``None`` for off.
+
+    ``source`` is text for a reader: ``"argument of the call"``, ``"LLMWATCH_STALE_TIMEOUT_SECONDS"``,
+    ``"profile hosted, scaled for 32,000 prompt tokens"``. ``explicit`` is true for a value from an argument, the
+    environment or a time-out, which is used as given. ``timeout`` is the request's own time-out for this limit, in
+    force or not. If it is in force, ``instead_of`` is the limit that it replaces: seconds, ``None`` for off.
+    """
+
+    name: str
+    value: float | None
+    source: str
+    explicit: bool
+    timeout: float | None = None
+    instead_of: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and text; ``timeout`` and ``instead_of`` only if a time-out says something."""
+        said: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
+        if self.timeout is not None:
+            said["timeout"] = self.timeout
+        if self.source == TIMEOUT_SOURCE:
+            said["instead_of"] = self.instead_of
+        return said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveLimits(JsonText):
+    """Every limit of one attempt with its source, and warnings about the combination.
+
+    ``profile_source`` says how the ``profile`` was chosen: ``"argument"``, ``"LLMWATCH_PROFILE"`` or ``"detected"``.
+    ``limits`` maps each name to an :class:`EffectiveLimit`, in the order in which a call meets them. ``warnings`` are
+    sentences for a person. The value holds no secret and can be pickled.
+    """
+
+    profile: str
+    profile_source: str
+    limits: Mapping[str, EffectiveLimit]
+    warnings: tuple[str, ...] = ()
+    _seconds: dict[str, float | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _recorded: FrozenMap | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """Each limit by name as a record keeps it, see :meth:`EffectiveLimit.to_dict`. Computed once."""
+        if self._recorded is None:
+            made = freeze_map({name: limit.to_dict() for name, limit in self.limits.items()})
+            object.__setattr__(self, "_recorded", made)
+            return made
+        return self._recorded
+
+    def value(self, name: str) -> float | None:
+        """The limit ``name`` in seconds, ``None`` for off. Raises :class:`KeyError` for an unknown name."""
+        return self.limits[name].value
+
+    @property
+    def seconds(self) -> dict[str, float | None]:
+        """All limits, by name, in seconds, ``None`` for off."""
+        if not self._seconds:
+            self._seconds.update({name: limit.value for name, limit in self.limits.items()})
+        return self._seconds.copy()
+
+    def lowered(self, caps: Mapping[str, float], source: str) -> EffectiveLimits:
+        """A copy in which each limit is at most its cap in ``caps`` (seconds); a limit that is off takes the cap."""
+        if not caps:
+            return self
+        limits = {
+            name: EffectiveLimit(name=name, value=caps[name], source=source, explicit=True)
+            if name in caps and (limit.value is None or caps[name] < limit.value)
+            else limit
+            for name, limit in self.limits.items()
+        }
+        return replace(self, limits=limits)
+
+    def with_timeouts(
+        self, timeouts: Mapping[str, float | None], *, stand: bool, heeded: bool = True
+    ) -> EffectiveLimits:
+        """A copy with the request's own ``timeouts`` applied: seconds by limit, ``None`` for no time-out.
+
+        An explicit limit is lowered to its time-out, never raised; one that is off takes it. A default is replaced by
+        it, up or down, if the time-outs ``stand`` for the limit, else lowered. Time-outs that are not ``heeded`` are
+        only recorded.
+        """
+        if not timeouts:
+            return self
+        changed = {
+            name: _with_timeout(limit, timeouts[name], stand=stand and not limit.explicit, heeded=heeded)
+            for name, limit in self.limits.items()
+            if name in timeouts
+        }
+        return replace(self, limits={**self.limits, **changed}) if changed else self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and text."""
+        return {
+            "profile": self.profile,
+            "profile_source": self.profile_source,
+            "limits": {name: limit.to_dict() for name, limit in self.limits.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+def _with_timeout(limit: EffectiveLimit, timeout: float | None, *, stand: bool, heeded: bool) -> EffectiveLimit:
+    lower = timeout is not None and (limit.value is None or timeout < limit.value)
+    if heeded and (stand or lower):
+        return EffectiveLimit(
+            name=limit.name,
+            value=timeout,
+            source=TIMEOUT_SOURCE,
+            explicit=True,
+            timeout=timeout,
+            instead_of=limit.value,
+        )
+    return replace(limit, timeout=timeout)
+
 
 DEFAULT_KEEPALIVE = 10.0
 """Seconds; well below the 60 s after which load balancers are reported to drop an idle connection silently."""
@@ -261,3 +385,70 @@ class _Defaults:
             value *= 2 ** min(self._patience, _MOST_DOUBLINGS)
             source += ", doubled once" if self._patience == 1 else f", doubled {self._patience} times"
         return value, source
+
+
+def advise(limits: Mapping[str, EffectiveLimit], *, first_attempt: bool = True) -> tuple[str, ...]:
+    """The warnings about ``limits`` that work together oddly, a sentence each; empty if there is nothing to report.
+
+    They are not errors: between sources the shorter limit simply expires first.
+
+    A sentence names each explicit value that never takes effect because other limits expire before it. For the
+    ``first_attempt`` another sentence reports a ``deadline`` without room for a second attempt: one not longer than
+    ``connect`` plus the shortest limit that ends a silent attempt. An explicit value that cuts a default short is not
+    reported: that is its purpose.
+    """
+    return (*_without_effect(limits), *(_second_attempt(limits) if first_attempt else ()))
+
+
+def _without_effect(limits: Mapping[str, EffectiveLimit]) -> list[str]:
+    # The single knob sets four limits, which may meet the same obstacle: one sentence covers them.
+    groups: dict[tuple[float, str, tuple[str, ...]], list[str]] = {}
+    for name, outers in BOUNDED_BY.items():
+        limit = limits[name]
+        if limit.value is None or not limit.explicit:
+            continue
+        first = tuple(outer for outer in outers if _shorter(limits[outer], limit))
+        if first:
+            groups.setdefault((limit.value, limit.source, first), []).append(name)
+    sentences = []
+    for (value, source, first), names in groups.items():
+        never = "never expires" if len(names) == 1 else "never expire"
+        before = "expires" if len(first) == 1 else "expire"
+        obstacles = _listed([_described(limits[outer]) for outer in first])
+        sentences.append(
+            f"{_listed(names)} {shown(value)} ({source}) {never}: {obstacles} {before} first;"
+            f" raise {_listed(list(first))} as well."
+        )
+    return sentences
+
+
+def _shorter(outer: EffectiveLimit, inner: EffectiveLimit) -> bool:
+    return outer.value is not None and inner.value is not None and inner.value > outer.value
+
+
+def _second_attempt(limits: Mapping[str, EffectiveLimit]) -> list[str]:
+    deadline = limits["deadline"]
+    if deadline.value is None:
+        return []
+    start = f"deadline {shown(deadline.value)} ({deadline.source}) leaves no room for a second attempt: "
+    waits = [(limit.value, name) for name in FROM_SENT if (limit := limits[name]).value is not None]
+    if not waits:
+        return [f"{start}no other limit ends an attempt in which the provider is silent; set ttfb."]
+    wait, name = min(waits)
+    connect = limits["connect"].value or 0.0
+    if deadline.value > connect + wait:
+        return []
+    path = f"connect {shown(connect)} and then {_described(limits[name])}" if connect else _described(limits[name])
+    return [
+        f"{start}a silent provider is given up after {path};"
+        f" lower {name}, or raise deadline above {shown(connect + wait)}."
+    ]
+
+
+def _described(limit: EffectiveLimit) -> str:
+    assert limit.value is not None
+    return f"{limit.name} {shown(limit.value)} ({limit.source})"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -9,7 +9,7 @@ import pytest
 from llmwatch import ConfigError, Limits
 from llmwatch.engine.timeouts import Timeouts, of_requests
 from llmwatch.policy import resolve_limits
-from llmwatch.policy.resolved import TIMEOUT_SOURCE
+from llmwatch.policy.effective import TIMEOUT_SOURCE
 
 
 def test_a_timeout_of_none_changes_no_limit() -> None:
