@@ -34,7 +34,7 @@ from llmwatch.wire.dialects.base import (
     error_event,
     failure,
 )
-from llmwatch.wire.dialects.detect import Framing, by_event, by_url, framing_of, is_line
+from llmwatch.wire.dialects.detect import Framing, Guess, by_event, by_url, framing_of, is_line
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.lookup import AUTO, create, detected, is_registered
 from llmwatch.wire.error_objects import broken_error, lone_error
@@ -42,7 +42,6 @@ from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
 from llmwatch.wire.fields import Fields
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
-from llmwatch.wire.guess import Guess
 from llmwatch.wire.news import output_tokens
 from llmwatch.wire.reasons import is_failure, reason_of
 from llmwatch.wire.refusal import LINE_TYPES, in_stream_error, json_document, media_type, not_a_stream
