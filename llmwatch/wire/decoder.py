@@ -38,9 +38,8 @@ from llmwatch.wire.dialects.detect import Framing, Guess, by_event, by_url, fram
 from llmwatch.wire.dialects.generic import FunctionFailed
 from llmwatch.wire.dialects.lookup import AUTO, create, detected, is_registered
 from llmwatch.wire.error_objects import broken_error, lone_error
-from llmwatch.wire.event import Event, Kind
+from llmwatch.wire.event import Event, Fields, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events
-from llmwatch.wire.fields import Fields
 from llmwatch.wire.framing import MAX_EVENT, Framer, LineFramer
 from llmwatch.wire.news import output_tokens
 from llmwatch.wire.reasons import is_failure, reason_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmwatch.wire.fields import Fields
+from llmwatch.wire.event import Fields
 from llmwatch.wire.framing import Framer
 
 __all__ = ["beginning", "end_of_events"]

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sseclient import SSEClient
 
-from llmwatch.wire import fields
-from llmwatch.wire.fields import Fields, milliseconds
+from llmwatch.wire import event
+from llmwatch.wire.event import Fields, milliseconds
 from llmwatch.wire.framing import Framer
 
 LONG = "long" * 2000
@@ -40,8 +40,8 @@ def test_sseclient_finds_the_same_with_and_without_its_own_search(
 ) -> None:
     """sseclient-py gets the same out of whole blocks with its own reading and without."""
     assert fields_of(BODY) == EVENTS
-    monkeypatch.delattr(fields._Client, "_read")
-    assert fields._Client._read is SSEClient._read
+    monkeypatch.delattr(event._Client, "_read")
+    assert event._Client._read is SSEClient._read
     assert fields_of(BODY) == EVENTS
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmwatch.wire import Decoder, Framer, LineFramer
-from llmwatch.wire.fields import Fields, milliseconds
+from llmwatch.wire.event import Fields, milliseconds
 from tests.wire.streams import by_the_standard, fields_of, pieces
 
 MIB = 1024 * 1024
