@@ -9,7 +9,7 @@ import pytest
 
 from llmwatch.errors import StreamTruncated
 from llmwatch.wire import Collector, Decoder, Kind
-from llmwatch.wire.restated import MOST_PIECES, Said
+from llmwatch.wire.dialects.base import MOST_PIECES, Said
 from tests.rows import each
 from tests.wire.dialects.test_anthropic import ASKED, STOP, delta, ended, start
 from tests.wire.dialects.test_openai_chat import call, chunk

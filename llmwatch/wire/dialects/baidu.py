@@ -13,6 +13,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import (
     Dialect,
+    Said,
     UnknownShape,
     error_event,
     is_cut,
@@ -24,7 +25,6 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import thoughts
-from llmwatch.wire.restated import Said
 from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["Baidu"]

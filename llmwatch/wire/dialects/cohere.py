@@ -17,6 +17,7 @@ from typing import Any
 from llmwatch.wire.dialects.base import (
     KEEPALIVE_NAMES,
     Dialect,
+    Said,
     UnknownShape,
     error_event,
     failure,
@@ -31,7 +32,6 @@ from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.restated import Said
 from llmwatch.wire.tool_calls import OpenCalls, Places, whole_call
 
 __all__ = ["COHERE_EVENTS", "COHERE_LINES", "Cohere"]

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, error_event, is_keepalive, text_of, words_of
+from llmwatch.wire.dialects.base import Dialect, Said, UnknownShape, error_event, is_keepalive, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
-from llmwatch.wire.restated import Said
 from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["CORTEX_EVENTS", "CortexAgent"]

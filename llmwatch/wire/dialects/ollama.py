@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, UnknownShape, is_cut, text_of, words_of
+from llmwatch.wire.dialects.base import MOST_PIECES, Dialect, Said, UnknownShape, is_cut, text_of, words_of
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
-from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tool_calls import bare_call, whole_call
 
 __all__ = ["Ollama"]

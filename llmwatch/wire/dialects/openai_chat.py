@@ -15,8 +15,10 @@ from typing import Any
 
 from llmwatch.payload.executors import may_act
 from llmwatch.wire.dialects.base import (
+    MOST_PIECES,
     Dialect,
     NotAnObject,
+    Said,
     UnknownShape,
     error_event,
     failure,
@@ -32,7 +34,6 @@ from llmwatch.wire.error_objects import bare_error, error_in, has_error, is_name
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
 from llmwatch.wire.reasons import is_failure
-from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tool_calls import OpenCalls, is_whole
 
 __all__ = ["OpenAIChat"]

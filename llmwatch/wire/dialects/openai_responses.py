@@ -14,11 +14,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmwatch.payload.executors import may_act
-from llmwatch.wire.dialects.base import KEEPALIVE_NAMES, Dialect, UnknownShape, error_event, text_of, words_of
+from llmwatch.wire.dialects.base import (
+    KEEPALIVE_NAMES,
+    MOST_PIECES,
+    Dialect,
+    Said,
+    UnknownShape,
+    error_event,
+    text_of,
+    words_of,
+)
 from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind, StreamError, ToolDelta
 from llmwatch.wire.news import is_thinking, says_something
-from llmwatch.wire.restated import MOST_PIECES, Said
 from llmwatch.wire.tool_calls import whole_call
 
 __all__ = ["OpenAIResponses"]

@@ -17,6 +17,7 @@ from typing import Any
 
 from llmwatch.wire.dialects.base import (
     Dialect,
+    Said,
     error_event,
     fragment_of,
     is_cut,
@@ -29,7 +30,6 @@ from llmwatch.wire.dialects.base import (
 from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking
-from llmwatch.wire.restated import Said
 from llmwatch.wire.tool_calls import OpenCalls
 
 __all__ = ["Snowflake"]

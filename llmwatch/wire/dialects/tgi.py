@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmwatch.wire.dialects.base import Dialect, error_event, is_cut, is_keepalive, kind_of_news, words_of
+from llmwatch.wire.dialects.base import Dialect, Said, error_event, is_cut, is_keepalive, kind_of_news, words_of
 from llmwatch.wire.error_objects import has_error
 from llmwatch.wire.event import Event, Kind
-from llmwatch.wire.restated import Said
 
 __all__ = ["TGI"]
 
