@@ -31,10 +31,9 @@ from llmwatch.watch.interfaces import Aborted, Handle, Watched
 from llmwatch.watch.launch import Launch, check_threads
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
-from llmwatch.watch.registry import MOST_ORPHANS
 from llmwatch.watch.states import CONTENT_DRIVEN, EVENT_DRIVEN
 from llmwatch.watch.stats import AttemptStats
-from llmwatch.watch.supervisor import Supervisor
+from llmwatch.watch.supervisor import MOST_ORPHANS, Supervisor
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])

@@ -12,7 +12,7 @@ from llmwatch.watch import attempt as attempts
 from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.watch.machine import ERROR_BODY, VerdictKind
-from llmwatch.watch.registry import MOST_ORPHANS
+from llmwatch.watch.supervisor import MOST_ORPHANS
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Puppet, Stage
 
 MakeStage = Callable[..., Stage]

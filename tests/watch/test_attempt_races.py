@@ -15,8 +15,7 @@ from llmwatch.watch.attempt import Attempt, BatchMeaning
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import SystemClock
 from llmwatch.watch.machine import Verdict, VerdictKind
-from llmwatch.watch.registry import Registry
-from llmwatch.watch.supervisor import Supervisor
+from llmwatch.watch.supervisor import Registry, Supervisor
 from tests.watch.scripted import PATIENCE, Caller, HandDriven, Socket
 
 ROUNDS = 150

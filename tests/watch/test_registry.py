@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from llmwatch.watch.registry import MOST_ORPHANS, Registry
+from llmwatch.watch.supervisor import MOST_ORPHANS, Registry
 from tests.watch.scripted import Caller, held
 
 
