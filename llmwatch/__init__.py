@@ -27,7 +27,7 @@ Which package answers which question; each imports only from those below it::
 
 A call, from ``stream()`` to the socket and back:
 
-1. The caller enters a ``Stream`` (client/stream.py), which begins a ``Call`` (engine/call.py). The call resolves limits
+1. The caller enters a ``Stream`` (client/client.py), which begins a ``Call`` (engine/call.py). The call resolves limits
    and retries (policy), waits for its turn (engine/hosts.py) and starts an ``Attempt`` (watch/attempt.py). The attempt
    registers with the supervisor and starts its worker, a thread of its own.
 2. The worker runs engine/exchange.py. transport/sender.py has requests prepare and send, transport/pools.py hands out a

@@ -9,9 +9,8 @@ from typing import Any
 import requests
 
 from llmwatch.at_fork import renew_in_child
-from llmwatch.client.client import Client
+from llmwatch.client.client import Client, Stream
 from llmwatch.client.collected import Collected
-from llmwatch.client.stream import Stream
 from llmwatch.policy import EffectiveLimits, resolve_limits
 from llmwatch.records.sinks import losses
 from llmwatch.watch import supervisor as supervisors

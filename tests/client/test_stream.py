@@ -1,4 +1,4 @@
-"""``llmwatch.client.stream``: the iterator that a caller holds."""
+"""``llmwatch.client.client``: the iterator that a caller holds."""
 
 from __future__ import annotations
 
