@@ -79,7 +79,7 @@ class OpenAIChat(Dialect):
         self._open: dict[int, _Said] = {}
         self._done: set[int] = set()
         self._cut: set[int] = set()  # finished choices that are incomplete
-        self._calls = _Calls()
+        self._calls: _Calls | None = None  # most answers call no tool
 
     def read(self, event: Event) -> None:
         try:
@@ -107,7 +107,12 @@ class OpenAIChat(Dialect):
             self.count(event, value["usage"])
 
     def closing(self) -> tuple[ToolDelta, ...]:
-        return self._calls.close_bare()
+        return () if self._calls is None else self._calls.close_bare()
+
+    def _begun_calls(self) -> _Calls:
+        if self._calls is None:
+            self._calls = _Calls()
+        return self._calls
 
     def _read_usual(self, event: Event, choice: Any) -> bool:
         # The usual event: one more piece of one field, for an open choice.
@@ -141,7 +146,7 @@ class OpenAIChat(Dialect):
             said.reasoning.add(piece)
             return True
         if name == "tool_calls" and type(piece) is list and len(piece) == 1 and type(piece[0]) is dict:
-            event.tools = tools = self._calls.read(index, piece[0])
+            event.tools = tools = self._begun_calls().read(index, piece[0])
             event.kind = _KEEPALIVE if not tools else _TOOL_CALL if tools[0].complete else _TOOL_INPUT
             return True
         return False
@@ -237,7 +242,7 @@ class OpenAIChat(Dialect):
             pieces.text.append(text)
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason:
-            if index in self._done and index not in self._cut:
+            if index in self._done and index not in self._cut and self._calls is not None:
                 # The finish mark was early. Calls after it are closed once they are complete, since no other event
                 # closes them.
                 pieces.tools += self._calls.close_whole(index)
@@ -249,9 +254,9 @@ class OpenAIChat(Dialect):
         self._done.add(index)
         if cut:
             self._cut.add(index)
-            self._calls.close(index)
-        else:
-            pieces.tools += self._calls.close(index, begun={tool.key for tool in own.tools})
+        if self._calls is not None:
+            closed = self._calls.close(index, () if cut else {tool.key for tool in own.tools})
+            pieces.tools += () if cut else closed
         return True
 
     def _read_message(self, index: int, message: dict[str, Any], said: _Said, pieces: _Pieces) -> None:
@@ -275,7 +280,7 @@ class OpenAIChat(Dialect):
         for call in calls or ():
             if not isinstance(call, dict):
                 raise UnknownShape
-            stated = self._calls.restate(index, call, listed)
+            stated = self._begun_calls().restate(index, call, listed)
             if stated is None:
                 self.contradictions += 1
             else:
@@ -317,10 +322,10 @@ class OpenAIChat(Dialect):
         for call in calls or ():
             if not isinstance(call, dict):
                 raise UnknownShape
-            pieces.tools += self._calls.read(index, call, listed)
+            pieces.tools += self._begun_calls().read(index, call, listed)
         if delta.get("function_call"):
             # The older form: one call without an id.
-            pieces.tools += self._calls.read(index, {"index": "function", "function": delta["function_call"]})
+            pieces.tools += self._begun_calls().read(index, {"index": "function", "function": delta["function_call"]})
 
 
 def _has_acted(executed: Any) -> bool:
