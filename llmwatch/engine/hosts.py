@@ -288,6 +288,8 @@ class Gate:
         with self._lock:
             self._calls.add(call)
             self._budget.calls = len(self._calls)
+            if self._budget.spent:
+                self._budget.fit()
             woken = self._let_out(now)
         if woken:
             _wake(woken)
@@ -297,11 +299,14 @@ class Gate:
         with self._lock:
             self._calls.discard(call)
             self._budget.calls = len(self._calls)
+            if self._budget.spent:
+                self._budget.fit()
 
     def succeeded(self, now: float) -> None:
         """A call has succeeded."""
         with self._lock:
-            self._budget.success(now)
+            if self._budget.spent:
+                self._budget.success(now)
             woken = self._let_out(now)
         if woken:
             _wake(woken)

@@ -23,20 +23,14 @@ class RetryBudget:
 
     def __init__(self, size: int = 10) -> None:
         self._size = size
-        self._calls = 0
-        self._spent = 0.0
-        self._at = 0.0  # the instant of _spent
+        self.calls = 0
+        """The number of calls in flight. Call :meth:`fit` after a change if tokens are ``spent``."""
+        self.spent = 0.0
+        self._at = 0.0  # the instant of `spent`
 
-    @property
-    def calls(self) -> int:
-        """The number of calls in flight. A call's own three tokens, spent or not, leave with it."""
-        return self._calls
-
-    @calls.setter
-    def calls(self, number: int) -> None:
-        self._calls = number
-        if self._spent:
-            self._spent = min(self._spent, self._capacity)
+    def fit(self) -> None:
+        """The number of calls has changed. A call's own three tokens, spent or not, leave with it."""
+        self.spent = min(self.spent, self._capacity)
 
     def left(self, now: float) -> float:
         """Tokens in the bucket; infinity without a bound."""
@@ -55,17 +49,17 @@ class RetryBudget:
             return True
         if self.left(now) < _LEAST:
             return False
-        self._spent, self._at = self._spent_by(now) + 1.0, now
+        self.spent, self._at = self._spent_by(now) + 1.0, now
         return True
 
     def success(self, now: float) -> None:
         """A call has succeeded: return a tenth of a token."""
-        if self._spent:
-            self._spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
+        if self.spent:
+            self.spent, self._at = max(0.0, self._spent_by(now) - _REFUND), now
 
     @property
     def _capacity(self) -> float:
-        return self._size + _EACH_CALL * self._calls
+        return self._size + _EACH_CALL * self.calls
 
     def _spent_by(self, now: float) -> float:
-        return max(0.0, self._spent - _EACH_SECOND * max(0.0, now - self._at))
+        return max(0.0, self.spent - _EACH_SECOND * max(0.0, now - self._at))

@@ -23,12 +23,16 @@ def test_each_call_in_flight_adds_three_tokens() -> None:
     """Each call in flight makes room for three more, and what it spent of them is gone with it."""
     budget = RetryBudget(1)
     budget.calls = 2
+    budget.fit()
     assert taken(budget, 9) == 7
     budget.calls = 1
+    budget.fit()
     assert budget.left(0.0) == 0
     budget.calls = 0
+    budget.fit()
     assert budget.left(0.0) == 0
     budget.calls = 1
+    budget.fit()
     assert budget.left(0.0) == 3
 
 
