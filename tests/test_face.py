@@ -96,7 +96,7 @@ NAMES = [
 ]
 
 ALIASES = {
-    "DialectDetector": "llmwatch.wire.dialects.lookup",
+    "DialectDetector": "llmwatch.wire.dialects.detect",
     "DialectReader": "llmwatch.wire.dialects.generic",
     "Notice": "llmwatch.engine.notices",
     "NoticeCallback": "llmwatch.engine.notices",

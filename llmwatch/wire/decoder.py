@@ -34,9 +34,19 @@ from llmwatch.wire.dialects.base import (
     error_event,
     failure,
 )
-from llmwatch.wire.dialects.detect import Framing, Guess, by_event, by_url, framing_of, is_line
+from llmwatch.wire.dialects.detect import (
+    AUTO,
+    Framing,
+    Guess,
+    by_event,
+    by_url,
+    create,
+    detected,
+    framing_of,
+    is_line,
+    is_registered,
+)
 from llmwatch.wire.dialects.generic import FunctionFailed
-from llmwatch.wire.dialects.lookup import AUTO, create, detected, is_registered
 from llmwatch.wire.error_objects import broken_error, lone_error
 from llmwatch.wire.event import Event, Fields, Kind
 from llmwatch.wire.eventstream import FrameFramer, frame_events

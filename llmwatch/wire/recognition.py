@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 
-from llmwatch.wire.dialects.detect import by_event, is_line
-from llmwatch.wire.dialects.lookup import is_registered
+from llmwatch.wire.dialects.detect import by_event, is_line, is_registered
 from llmwatch.wire.error_objects import error_in
 from llmwatch.wire.event import Event, Kind
 from llmwatch.wire.lines import ENOUGH_OF_LINE, may_be_events
