@@ -116,6 +116,7 @@ def test_a_batch_outlives_a_storm_of_refusals(serve: Serve, connect: Connect) ->
     def calls() -> list[str]:
         return [collect(client, server.chat_url).text for _ in prompts]
 
-    texts = [text for calling in [in_thread(calls) for _ in range(16)] for text in calling.result()]
+    # The rate that is learned is a part of what this process has sent: on a busy machine the batch takes longer.
+    texts = [text for calling in [in_thread(calls) for _ in range(16)] for text in calling.result(LONG)]
     assert texts == [ANSWER] * 100
     assert len(server.requests) == 124
