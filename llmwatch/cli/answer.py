@@ -10,9 +10,9 @@ __all__ = ["Answer"]
 
 
 class Answer:
-    """What came so far, and its way to standard output.
+    """The answer so far. ``aloud`` writes it to standard output as it comes.
 
-    ``aloud`` writes it as it comes: the text, and on a terminal the reasoning, dimmed and apart from it.
+    Of the reasoning only a terminal shows anything, dimmed and apart from the text.
     """
 
     def __init__(self, terminal: Terminal, *, aloud: bool) -> None:
@@ -26,21 +26,21 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """All of the text."""
+        """The whole text so far."""
         return "".join(self._text)
 
     @property
     def reasoning(self) -> str:
-        """All of the reasoning."""
+        """The whole reasoning so far."""
         return "".join(self._reasoning)
 
     @property
     def reason_why_empty(self) -> str | None:
-        """Why there is nothing in it, as its provider says; ``None`` where it does not."""
+        """The provider's reason for an empty answer; ``None`` if it gave none."""
         return self._marks.reason_why_empty
 
     def add(self, event: Event) -> None:
-        """Take what one event carries."""
+        """Add the content of one event."""
         if event.finish or event.kind in (Kind.TERMINAL, Kind.USAGE):
             self._marks.add(event)
         if event.reasoning:
@@ -58,7 +58,7 @@ class Answer:
                 self._write(event.text)
 
     def end_line(self) -> None:
-        """A line break, unless the last line has its own or there is none."""
+        """Write a line break, unless the output is empty or ends with one."""
         if self._last and not self._last.endswith("\n"):
             self._write("\n")
 

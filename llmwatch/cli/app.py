@@ -1,4 +1,4 @@
-"""The application: its commands, and how it is run."""
+"""The application with its commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COMMANDS = (demo, chat, limits, incidents)
 
 
 def application(*, boxes: bool = False) -> typer.Typer:
-    """The commands as a typer application. ``boxes`` draws help and usage errors with rich, for a terminal."""
+    """The commands as a typer application. ``boxes``: rich draws help and usage errors, for a terminal."""
     app = typer.Typer(
         name="llmwatch",
         help="Streaming LLM calls that cannot hang.",
@@ -46,7 +46,7 @@ def application(*, boxes: bool = False) -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. What it raises is a mistake in llmwatch."""
+    """Run one command and return its exit code. Any exception is a mistake in llmwatch."""
     try:
         application(boxes=sys.stdout.isatty() and sys.stderr.isatty())(list(arguments), prog_name="llmwatch")
     except SystemExit as end:
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except OSError as error:
-        # Help or the version: the commands deal with their own.
+        # From the help or the version; the commands handle their own errors.
         return int(unwritable(error.strerror or type(error).__name__))
     finally:
         let_go()
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _unwrapped(text: str) -> str:
-    # A terminal wraps by its own width; only empty lines mean something.
+    # A terminal wraps lines by its own width; only empty lines separate paragraphs.
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 

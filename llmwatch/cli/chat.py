@@ -1,4 +1,4 @@
-"""``llmwatch chat``: one question to a real endpoint, the answer as it comes."""
+"""``llmwatch chat``: one question to a real endpoint, whose answer is streamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmwatch.cli.wait_display import Waiting
 __all__ = ["chat"]
 
 _NOTICE_EVERY = 0.1
-"""Seconds between two looks at the limit that counts."""
+"""Seconds between two notices of a wait."""
 
 
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")]
@@ -82,8 +82,8 @@ def chat(
 ) -> ExitCode:
     """Ask an OpenAI-compatible or Anthropic endpoint, and stream the answer.
 
-    The answer goes to standard output, everything else to standard error. A provider that goes silent is given up at
-    the limit that the wait notice shows, and asked again on a fresh connection where that is safe.
+    The answer goes to standard output, everything else to standard error. A call to a silent provider is killed at the
+    limit that the wait notice shows, and resent on a fresh connection if that is safe.
     """
     endpoint = Endpoint.of(base_url, dialect)
     key = read_key(api_key_env)
@@ -154,5 +154,5 @@ def _read(prompt: str, terminal: Terminal) -> str:
 
 
 def _clean(text: str | None) -> str | None:
-    # Bytes of an argument that are no text arrive as lone surrogates, which no provider can read.
+    # Bytes of an argument that are not text become lone surrogates, which no provider can read.
     return None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The same calls in plain requests, on the server of the demo, and llmwatch on the fault that no read timeout sees."""
+"""The demo's comparison: plain requests and llmwatch on the same server and faults."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Comparison", "PlainCall", "compare"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One call, measured: who made it, against what, and what had become of it.
+    """One measured call: its entry point, the server's fault, and the outcome.
 
-    ``waiting`` says that it was not ended by its own limits: it had not come back after ``seconds``, or came back with
-    something else. ``reads`` counts the pieces of body that it had got by then; ``result`` is what it ended with.
+    ``waiting``: the call was not ended by its own limits. It had not returned after ``seconds``, or returned something
+    else. ``reads`` counts the pieces of body that it had read by then; ``result`` is how it ended.
     """
 
     entry_point: str
@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def words(self) -> str:
-        """The same for a person."""
+        """The outcome as text for a person."""
         if self.waiting and self.entry_point == "requests":
             pings = f", {self.reads} pings and no answer" if self.reads else ""
             return f"still waiting after {self.seconds:.1f} s{pings}; gave up watching"
@@ -54,7 +54,10 @@ class Comparison:
 
 
 def compare(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[], float]) -> tuple[Comparison, ...]:
-    """The same calls in plain requests, each watched for ``pace.bound`` seconds, and llmwatch on the one that pings."""
+    """Measure a silent and a pinging server with requests, and the pinging one with llmwatch too.
+
+    Each call of requests is observed for ``pace.bound`` seconds.
+    """
     silent = PlainCall("silent", server.chat_url, None, now)
     server.wait_for_requests(3)
     pinged = PlainCall("keepalive-only", server.chat_url, (3.0, pace.read_timeout), now)
@@ -101,7 +104,7 @@ def _watched_pings(server: FaultServer, pace: Pace, now: Callable[[], float], ti
 
 @dataclass(slots=True)
 class PlainCall:
-    """``requests.post(url, json=..., stream=True)``, read to its end, in a thread that nothing from outside can end."""
+    """``requests.post(url, json=..., stream=True)``, read to its end, in a thread of its own."""
 
     fault: str
     url: str
@@ -124,7 +127,7 @@ class PlainCall:
 
     @property
     def waiting(self) -> bool:
-        """Whether it has not come back."""
+        """Whether the call has not returned."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -139,7 +142,7 @@ class PlainCall:
                 self.outcome = type(error).__name__
 
     def result(self, bound: float, tick: Callable[[], None]) -> Comparison:
-        """What has become of it ``bound`` seconds after it began; waits until then, and no longer."""
+        """The outcome. Waits until the call returns, at most until ``bound`` seconds after its start."""
         while self.waiting and (left := self.began + bound - self.now()) > 0:
             tick()
             self._thread.join(min(left, LOOK_EVERY))

@@ -1,4 +1,4 @@
-"""``llmwatch demo``: a provider goes silent, the call is killed at its limit, resent, and the answer streams in."""
+"""``llmwatch demo``: a call to a silent provider is killed at its limit, resent, and answered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def demo(
             min=_SHORTEST,
             max=_LONGEST,
             callback=options.limit,
-            help="Limit until the first byte of the answer; 1.5 where it is not given.",
+            help="Limit until the first byte of the answer; 1.5 by default.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end, and no timeline.")] = False,
@@ -43,11 +43,11 @@ def demo(
         bool, typer.Option("--fast", help="The same with limits and pauses of a fraction of a second.")
     ] = False,
 ) -> ExitCode:
-    """Watch a silent provider being killed and recovered from, on this machine alone.
+    """Show how a call to a silent provider is killed and recovered, on this machine alone.
 
-    A provider in this process accepts the connection and says nothing. The call is killed at its limit, resent on a
-    fresh connection, and answered; then the same is measured in plain requests. Exit code 0 means that the whole
-    answer was recovered with exactly two requests.
+    A provider in this process accepts the connection and sends nothing. The call is killed at its limit, resent on a
+    fresh connection, and answered. Then plain requests makes the same calls, for comparison. Exit code 0 means that the
+    whole answer was recovered with exactly two requests.
     """
     pace = Pace.of(ttfb, fast=fast)
     terminal = Terminal()

@@ -1,4 +1,4 @@
-"""What the demo plays: a provider that goes silent, and the call that survives it."""
+"""The script of the demo: a provider that goes silent, and the call that survives it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from llmwatch.policy.values import shown
 __all__ = ["BODY", "LOOK_EVERY", "Pace", "Recovered", "make_client", "make_server", "recover"]
 
 BODY = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "What does a watchdog do?"}]}
-"""What is asked in every call here."""
+"""The request's body in every call of the demo."""
 
 LOOK_EVERY = 0.05
-"""Seconds between two looks at what is counting."""
+"""Seconds between two notices of a wait."""
 
 _SILENT = ("waiting", "headers")
 _CONNECTED = ("waiting", "headers", "body", "events", "content", "finishing", "draining", "refused")
@@ -38,10 +38,10 @@ _CONNECTED = ("waiting", "headers", "body", "events", "content", "finishing", "d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long everything takes, in seconds: ``ttfb`` is the limit of the call, ``token`` passes after each token.
+    """The demo's times in seconds: ``ttfb``, the limit of the call, and ``token``, the pause after each token.
 
-    What else is needed follows from the limit, so that pings always come within ``read_timeout``, which plain requests
-    is given, and ``bound``, for which it is watched, is longer than all of it.
+    The other times follow from the limit. Pings always come within ``read_timeout``, the read time-out of plain
+    requests; ``bound``, for which plain requests is observed, is longer than all others.
     """
 
     ttfb: float
@@ -49,7 +49,7 @@ class Pace:
 
     @classmethod
     def of(cls, ttfb: float | None, *, fast: bool) -> Pace:
-        """The usual pace, or that for the hasty; ``ttfb`` overrides its limit."""
+        """The usual or the ``fast`` pace; ``ttfb`` overrides its limit."""
         return cls(ttfb=ttfb or (0.3 if fast else 1.5), token=0.01 if fast else 0.06)
 
     @property
@@ -71,7 +71,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """How the watched call ended, and what the server saw of it."""
+    """How the watched call ended, and how many requests and connections the server got."""
 
     answer: str
     record: CallRecord | None
@@ -82,13 +82,13 @@ class Recovered:
 
 
 def make_server(pace: Pace) -> FaultServer:
-    """The provider: silent, then healthy, and after that what the comparison needs, request by request."""
+    """The provider: silent, then healthy, then the faults of the comparison, one for each request."""
     pings = f"keepalive-only:every={pace.ping}"
     return FaultServer(["silent", f"healthy:delay={pace.token}", "silent", pings, pings])
 
 
 def make_client(pace: Pace, on_notice: Callable[[Notice], None]) -> Client:
-    """A client on which neither the environment nor a proxy has any influence: the demo shows the same everywhere."""
+    """A client that ignores the environment and proxies, so that the demo is the same everywhere."""
     session = requests.Session()
     session.trust_env = False
     limits = Limits(
@@ -127,14 +127,14 @@ class Narrator:
             self._attempt = notice.attempt + 1
 
     def connected(self) -> None:
-        """The attempt under way has a connection, and its request is out."""
+        """The attempt under way has sent its request."""
         if self._connected < self._attempt:
             self._connected = self._attempt
             how = "connected, request sent" if self._attempt == 1 else "resent on a fresh connection"
             self._timeline.moment(Mark.GOOD, f"attempt {self._attempt}: {how}")
 
     def speaks(self, text: str) -> None:
-        """A piece of the answer came."""
+        """A piece of the answer has come."""
         self.connected()
         if not self._speaking:
             self._speaking = True
@@ -151,7 +151,7 @@ class Narrator:
 
 
 def recover(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[], float]) -> Recovered:
-    """Make the call that the first answer of the server never comes to, and tell what happens."""
+    """Make the call that the server leaves without an answer at first, and show what happens."""
     narrator = Narrator(timeline)
     answer, error, began = "", None, now()
     with make_client(pace, narrator) as client:
@@ -164,7 +164,7 @@ def recover(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[
                         answer += event.text
                         narrator.speaks(event.text)
         except ConfigError:
-            # The user's to mend, and no outcome of the call.
+            # The user has to correct the settings; this is no outcome of the call.
             raise
         except LLMWatchError as failure:
             error = failure

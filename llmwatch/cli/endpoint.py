@@ -1,4 +1,4 @@
-"""Where a chat goes and how it is asked there: URL, headers and body in the provider's own words."""
+"""The endpoint of a chat: URL, headers and body in the provider's dialect."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from llmwatch.redaction import redact
 __all__ = ["DIALECTS", "Endpoint", "KeyAuth", "read_key"]
 
 DIALECTS = ("auto", "openai-chat", "openai-responses", "anthropic")
-"""What ``--dialect`` takes."""
+"""The values of ``--dialect``."""
 
 _PATHS = {"openai-chat": "/chat/completions", "openai-responses": "/responses", "anthropic": "/messages"}
 _ANTHROPIC_HOST = "api.anthropic.com"
 _ANTHROPIC_VERSION = "2023-06-01"
-# Anthropic's interface wants a bound; the others have one of their own.
+# Anthropic's API requires a bound; the others have defaults.
 _ANTHROPIC_MAX_TOKENS = 4096
-# OpenAI's own models refuse ``max_tokens``; most servers that imitate the interface know nothing else.
+# OpenAI's newer models refuse ``max_tokens``; most compatible servers know nothing else.
 _OPENAI_HOST = "api.openai.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A full URL, and the dialect that is spoken there."""
+    """A full URL and its dialect."""
 
     url: str
     dialect: str
 
     @classmethod
     def of(cls, base_url: str, dialect: str = "auto") -> Endpoint:
-        """From what a user gives.
+        """The endpoint for a user's URL.
 
-        A URL that ends with ``/chat/completions``, ``/responses`` or ``/messages`` is used as it is. Any other is a
-        base, to which its dialect's path is added; one without a path gets ``/v1`` first, and so does Anthropic's
-        where it is missing. ``auto`` is Anthropic's dialect on its own host and where the path says so, OpenAI's chat
-        completions anywhere else. Raises :class:`~llmwatch.ConfigError` for what is no URL.
+        A URL that ends with ``/chat/completions``, ``/responses`` or ``/messages`` is used as it is. Any other URL is a
+        base, to which the dialect's path is added. A base without a path gets ``/v1`` first; so does one of Anthropic's
+        dialect that does not end with it. ``auto`` is the dialect that the path names, else Anthropic's on its own
+        host, else OpenAI's chat completions. Raises :class:`~llmwatch.ConfigError` for an invalid URL.
         """
         check_url(base_url)
         parts = urlsplit(base_url)
@@ -59,11 +59,11 @@ class Endpoint:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the provider wants beside the key."""
+        """The headers that the provider needs besides the key."""
         return {"anthropic-version": _ANTHROPIC_VERSION} if self.dialect == "anthropic" else {}
 
     def auth(self, key: str | None) -> KeyAuth | None:
-        """How the key is sent; ``None`` without one."""
+        """The auth object that sends ``key``; ``None`` without a key."""
         if key is None:
             return None
         return KeyAuth("x-api-key", key) if self.dialect == "anthropic" else KeyAuth("Authorization", f"Bearer {key}")
@@ -86,7 +86,7 @@ class Endpoint:
 
 
 class KeyAuth(requests.auth.AuthBase):
-    """Puts the key into its header: as an auth object, since an entry in ``.netrc`` would win over a plain header."""
+    """Puts the key into its header. An entry in ``.netrc`` would replace a header without an auth object."""
 
     def __init__(self, header: str, value: str) -> None:
         self._header = header
@@ -98,14 +98,14 @@ class KeyAuth(requests.auth.AuthBase):
 
 
 def read_key(variable: str | None) -> str | None:
-    """The key in the environment variable of that name; ``None`` where none is asked for.
+    """The key in the environment variable ``variable``; ``None`` if no variable is named.
 
-    Raises :class:`~llmwatch.ConfigError`, which names the variable and never shows what it holds.
+    Raises :class:`~llmwatch.ConfigError`, which names the variable and never shows its value.
     """
     if variable is None:
         return None
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) is None or redact.text(variable) != variable:
-        # It is not shown: it may well be a key.
+        # The value is not shown: it may be a key.
         raise ConfigError(
             "--api-key-env takes the name of an environment variable, such as OPENAI_API_KEY, and not the key itself.",
             field="api_key_env",

@@ -1,4 +1,4 @@
-"""Where the console script begins. It works without typer and rich, to the extent of saying that they are missing."""
+"""The console script. Without typer and rich it says what to install."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["main"]
 
 _USAGE = 2
 _INTERRUPTED = 130
-# What the extra installs, by the names under which it is imported; what those need in turn counts as theirs.
+# The packages of the extra and their dependencies, by the names under which they are imported.
 _EXTRA = ("typer", "rich", "click", "shellingham", "pydantic", "annotated_doc", "markdown_it", "pygments", "mdurl")
 
 
 def main() -> NoReturn:
-    """Run the command in ``sys.argv`` and end the process with its exit code. Never prints a traceback for Ctrl-C."""
+    """Run the command in ``sys.argv`` and exit with its code. Ctrl-C never prints a traceback."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        # Daemons and cron close what they do not need.
+        # A daemon or cron may start a program with closed streams.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (it lives as long as the process)
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:
-        # While the application was still being imported; it handles its own afterwards.
+        # During the import of the application, which handles later interrupts itself.
         code = _INTERRUPTED
     finally:
-        # A second Ctrl-C, while the interpreter tidies up, ends the process without a word.
+        # A second Ctrl-C, while the interpreter shuts down, ends the process without a message.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(code)

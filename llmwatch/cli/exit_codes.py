@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and what is said about a failure."""
+"""The exit code of a command, and its messages about a failure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ P = ParamSpec("P")
 
 
 class ExitCode(IntEnum):
-    """What a shell gets to see.
+    """The exit codes.
 
-    ``USAGE`` is whatever the caller of the command has to change: arguments, configuration, or where the output goes,
-    if that cannot be written. ``FAILED`` is the provider or the connection to it, and nothing else.
+    ``USAGE``: the caller has to change arguments, configuration, or the target of an output that cannot be written.
+    ``FAILED``: an error of the provider or of the connection to it.
     """
 
     DONE = 0
@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
 
 
 def code_of(error: LLMWatchError) -> ExitCode:
-    """The exit code for an error: whose fault it was."""
+    """The exit code for an error."""
     if isinstance(error, ConfigError):
         return ExitCode.USAGE
     return ExitCode.KILLED if isinstance(error, WatchTimeout) else ExitCode.FAILED
@@ -45,8 +45,8 @@ def code_of(error: LLMWatchError) -> ExitCode:
 def command(function: Callable[P, ExitCode]) -> Callable[P, None]:
     """Make a typer command of a function that returns its exit code.
 
-    An llmwatch error is explained on standard error, Ctrl-C ends with 130, and a reader of the output that has left
-    (``| head``) ends the command quietly and with success: it has what it wanted. Any other exception is a mistake in
+    An llmwatch error is explained on standard error. Ctrl-C ends with 130. A reader of the output that has left
+    (``| head``) has what it wanted, so the command ends quietly and with success. Any other exception is a mistake in
     llmwatch, and keeps its traceback.
     """
 
@@ -68,8 +68,7 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
             terminal.note(line)
         return code_of(error)
     except requests.exceptions.RequestException as error:
-        # Raised before anything is sent, for an invalid URL or header. Its text may quote a header, so it
-        # is not shown.
+        # Raised before anything is sent, for an invalid URL or header. Its text may quote a header: it is not shown.
         Terminal().note(f"llmwatch: requests refuses to send this ({type(error).__name__}): check the URL and the key.")
         return ExitCode.USAGE
     except BrokenPipeError:
@@ -78,21 +77,21 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
     except OutputFailed as error:
         return unwritable(str(error))
     except OSError as error:
-        # This machine allows no socket or no thread, say: llmwatch's own errors have been dealt with above.
+        # The system allows no socket or no thread, for example; llmwatch's own errors are handled above.
         Terminal().note(f"llmwatch: {type(error).__name__}: {error}")
         return ExitCode.FAILED
 
 
 def unwritable(why: str) -> ExitCode:
-    """Say on standard error that standard output takes no more, for the reason given; the code to end with."""
-    # What standard output still holds back would fail again with whatever is done to it next.
+    """Report on standard error that standard output failed, for the reason ``why``. Returns the exit code."""
+    # Output that is still buffered would fail again at the next write.
     let_go()
     Terminal().note(f"llmwatch: the output cannot be written: {why}.")
     return ExitCode.USAGE
 
 
 def explain(error: LLMWatchError) -> Iterator[str]:
-    """What happened, what to change, and whether it is safe to try again, a line each."""
+    """Lines that tell what happened, what to change, and whether a resend is safe."""
     yield f"llmwatch: {error}"
     recovery = error.recovery
     if recovery is not None:
@@ -107,7 +106,7 @@ def explain(error: LLMWatchError) -> Iterator[str]:
 
 
 def describe(error: LLMWatchError) -> dict[str, Any]:
-    """An error as a program reads it; fields that its class does not have are left out."""
+    """Plain JSON values for an error, without the fields that its class does not have."""
     leaves = ("limit", "limit_seconds", "phase", "elapsed", "cause", "status", "code", "type", "retry_after", "field")
     found = {name: getattr(error, name) for name in leaves if getattr(error, name, None) is not None}
     recovery = error.recovery
@@ -129,7 +128,7 @@ def describe(error: LLMWatchError) -> dict[str, Any]:
 
 
 def let_go() -> None:
-    """Write out what is buffered; where nobody reads any more it goes nowhere, without a word from the interpreter."""
+    """Flush both output streams. One without a reader is replaced, so that the interpreter's exit is quiet."""
     for stream in (sys.stdout, sys.stderr):
         if not _flushed(stream):
             with suppress(OSError, ValueError):
