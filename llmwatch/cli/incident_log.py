@@ -1,4 +1,4 @@
-"""An incident log, read line by line: the calls in it, and which lines had to be passed over and why."""
+"""An incident log, read line by line: its calls, and the skipped lines with their reasons."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from llmwatch.records.call import CALL_SCHEMA
 __all__ = ["LONGEST_LINE", "IncidentLog", "Skipped", "opened", "tame"]
 
 LONGEST_LINE = 4 * 1024 * 1024
-"""Bytes of a line that are read; a record of a hundred attempts has a tenth of that."""
+"""Maximum length of a line in bytes; a record of a hundred attempts has a tenth of that."""
 
 _PIECE = 64 * 1024
-# Nothing in a record needs more, and a number that no float can hold would be trouble in every sum.
+# No value of a record has more digits, and an integer too large for a float would fail in the sums.
 _MOST_DIGITS = 18
 _MOST_WHY = 200
-# What the readers of records put before their messages. Other messages of a ValueError may quote what was read.
+# The messages of the records' readers begin with these. Other messages of a ValueError may quote the line.
 _READERS = ("CallRecord", "AttemptRecord", "DecisionRecord", "Timings")
 
 
 def tame(text: str, most: int = 200) -> str:
-    """``text`` as one line of at most ``most`` characters, without anything that a terminal would obey.
+    """``text`` as one line of at most ``most`` characters, without control characters.
 
-    Line ends and tabs become blanks. What is not printable (controls, marks that turn the direction of writing, lone
-    surrogates) is replaced, so that no value of a file can forge a line or steer the terminal.
+    Line ends and tabs become blanks. Characters that are not printable (controls, marks of the direction of writing,
+    lone surrogates) are replaced, so that no value of a file can forge a line or control the terminal.
     """
     line = " ".join(text[: most * 2].split())
     line = line if line.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in line)
@@ -38,7 +38,7 @@ def tame(text: str, most: int = 200) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A line that is no record: its number, from 1, and why. Nothing of what stands in it."""
+    """A line that is not a record: its number, from 1, and the reason, which quotes nothing of the line."""
 
     line: int
     why: str
@@ -51,7 +51,7 @@ class Skipped:
 class IncidentLog:
     """The calls of one log, in the order of its lines.
 
-    ``lines`` counts the lines that were not blank, ``read`` the calls, so far.
+    ``lines`` counts the lines so far that were not blank, ``read`` the calls so far.
     """
 
     def __init__(self, source: BinaryIO, name: str, on_skipped: Callable[[Skipped], None]) -> None:
@@ -62,9 +62,7 @@ class IncidentLog:
         self.read = 0
 
     def calls(self) -> Iterator[CallRecord]:
-        """One call after the other; no more than a line is held. Raises :class:`~llmwatch.ConfigError` where the log
-        cannot be read on.
-        """
+        """Yield each call; only one line is held at a time. Raises :class:`~llmwatch.ConfigError` if reading fails."""
         for number, line in enumerate(self._lines(), 1):
             if line is not None and not line.strip():
                 continue
@@ -78,7 +76,7 @@ class IncidentLog:
             yield record
 
     def _lines(self) -> Iterator[bytes | None]:
-        # None stands for a line that is too long, of which no more than a piece is held.
+        # None stands for a line that is too long, and is not held whole.
         try:
             while line := self._source.readline(LONGEST_LINE + 1):
                 if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
@@ -93,7 +91,7 @@ class IncidentLog:
 
 @contextmanager
 def opened(path: str, on_skipped: Callable[[Skipped], None]) -> Iterator[IncidentLog]:
-    """The log of that name; ``-`` is standard input. Raises :class:`~llmwatch.ConfigError` if it cannot be opened."""
+    """The log at ``path``; ``-`` is standard input. Raises :class:`~llmwatch.ConfigError` if it cannot be opened."""
     if path == "-":
         if sys.stdin is None:
             raise ConfigError("Standard input is closed; name a file.", field="FILE")
@@ -114,7 +112,7 @@ def _unreadable(name: str, error: OSError) -> ConfigError:
 
 
 def _call(line: bytes | None) -> CallRecord:
-    """The record in a line. Raises :class:`ValueError`, whose text quotes nothing of it."""
+    """The record in a line. Raises :class:`ValueError`, whose text quotes nothing of the line."""
     if line is None:
         raise ValueError(f"it is longer than {LONGEST_LINE // 1024**2} MiB")
     source = _parsed(line)

@@ -1,4 +1,4 @@
-"""Many calls at a glance: a row each, and what they come to."""
+"""The table of calls, with a row for each, and the totals by place and by outcome."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from llmwatch.records.call import CALL_OUTCOMES
 __all__ = ["OUTCOME_STYLES", "Listing", "Place", "Totals", "lost", "place_of", "seconds", "when"]
 
 OUTCOME_STYLES = {"done": "dim", "recovered": "green", "failed": "red", "cancelled": "yellow"}
-"""Colour of each outcome, on a terminal."""
+"""The colour of each outcome on a terminal."""
 
 _COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
 _TO_THE_RIGHT = ("elapsed", "attempts")
 _GAP = 2
 _ID_SHOWN = 8
-"""Characters of a call's id, which is random: enough to name it among thousands."""
+"""Characters shown of a call's id, which is random: enough to name it among thousands."""
 _MOST_CELL = 80
 _MOST_PLACES = 6
-"""Kinds of loss in the closing line; the rest is counted."""
+"""Maximum number of places that the closing line names; the others are counted."""
 _NOTHING = "-"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where an attempt was lost: in which phase, and by which limit or, where it was none, from which cause."""
+    """Where an attempt was lost: the phase, and the limit that expired or else the cause."""
 
     phase: str
     limit: str
@@ -53,21 +53,21 @@ _Row = tuple[str, ...]
 
 
 class Listing:
-    """The table of calls. A row each is kept until :meth:`show`, since the widest decides how it is laid out."""
+    """The table of calls. Rows are kept until :meth:`show`, because the widest cells decide the layout."""
 
     def __init__(self) -> None:
         self._rows: list[_Row] = []
         self._widths = [len(name) for name in _COLUMNS]
 
     def add(self, record: CallRecord) -> None:
-        """Take one call."""
+        """Add the row of one call."""
         row = _row(record)
         self._widths = [max(width, cell_len(cell)) for width, cell in zip(self._widths, row, strict=True)]
         self._rows.append(row)
 
     def show(self, terminal: Terminal) -> None:
-        """A line for each call; a paragraph each where the lines would be broken."""
-        # Not a table of rich, which measures every cell several times: seconds for some thousand calls.
+        """Print a line for each call, or a paragraph for each if the terminal is too narrow for the lines."""
+        # A table of rich measures every cell several times, which takes seconds for some thousand calls.
         if sum(self._widths) + _GAP * (len(_COLUMNS) - 1) > terminal.out.width:
             for row in self._rows:
                 _print(terminal, _stacked(row))
@@ -123,11 +123,10 @@ def _print(terminal: Terminal, lines: Sequence[Text] | Iterator[Text]) -> None:
 
 @dataclass(slots=True)
 class Totals:
-    """What the calls come to.
+    """The totals of the calls.
 
-    ``outcomes``: calls by outcome; ``attempts``: lost attempts by place; ``calls`` and ``recovered``: the calls that
-    lost one there, and those of them that came to an answer all the same. A call that lost attempts in two places
-    counts in both.
+    ``outcomes``: calls by outcome; ``attempts``: lost attempts by place; ``calls``: calls that lost an attempt, by
+    place; ``recovered``: those of them that got an answer. A call that lost attempts in two places counts in both.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -148,16 +147,16 @@ class Totals:
 
     @property
     def number(self) -> int:
-        """How many calls were counted."""
+        """The number of counted calls."""
         return self.outcomes.total()
 
     @property
     def places(self) -> list[Place]:
-        """Every place, the one that cost most calls first."""
+        """Every place, those with most calls first."""
         return sorted(self.calls, key=lambda place: (-self.calls[place], place))
 
     def show(self, terminal: Terminal) -> None:
-        """A table by phase and limit, and one by outcome."""
+        """Print a table by phase and limit, and one by outcome."""
         rows = [
             (
                 tame(place.phase, _MOST_CELL) or _NOTHING,
@@ -202,22 +201,22 @@ class Totals:
         }
 
     def _outcomes(self) -> list[str]:
-        # A log of incidents has no calls that are simply done, unless its writer was asked for every call.
+        # An incident log has calls with the outcome "done" only if its writer was configured to log every call.
         return [name for name in CALL_OUTCOMES if self.outcomes[name] or name != "done"]
 
 
 def lost(record: CallRecord) -> list[AttemptRecord]:
-    """The attempts that failed or were given up."""
+    """The attempts that have a cause: they failed or were cancelled."""
     return [attempt for attempt in record.attempts if attempt.cause is not None]
 
 
 def place_of(attempt: AttemptRecord) -> Place:
-    """Where a lost attempt was lost."""
+    """The place of a lost attempt."""
     return Place(attempt.phase, attempt.limit or "", attempt.cause or "")
 
 
 def when(moment: float, *, exact: bool = False) -> str:
-    """Wall time in this machine's zone; with its fraction and its zone if ``exact``."""
+    """Wall time in the local zone; with the fraction and the zone if ``exact``."""
     try:
         local = datetime.fromtimestamp(moment).astimezone()
     except (ValueError, OverflowError, OSError):
@@ -226,7 +225,7 @@ def when(moment: float, *, exact: bool = False) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as a table has room for it."""
+    """A duration, short enough for a table."""
     if abs(value) >= 1e9:
         return f"{value:.3g} s"
     return f"{value:.2f} s" if abs(value) < 10 else f"{value:.1f} s" if abs(value) < 100 else f"{value:,.0f} s"

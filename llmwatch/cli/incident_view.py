@@ -1,4 +1,4 @@
-"""One call in full: what is known of it, and its timeline."""
+"""One call in full: the fields of its record, and its timeline."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from llmwatch.records.evidence import OMITTED
 __all__ = ["show"]
 
 _MOST = 900
-"""Characters of a text: all that a record keeps of a message, within a line of a file."""
+"""Maximum length of a text in characters. A record keeps no more of a message."""
 _LEAST_QUEUED = 0.05
-"""Seconds after which it is worth saying that an attempt waited for a thread."""
+"""Seconds that an attempt must have waited for a thread to be shown."""
 
 _Rows = Iterator[tuple[str, Text]]
 
 
 def show(terminal: Terminal, record: CallRecord) -> None:
-    """Everything that the record of one call holds, for a person."""
+    """Print the whole record of one call, for a person."""
     _table(terminal, "", _head(record))
     _table(terminal, "Timeline, in seconds from the beginning of the call", _timeline(record), to_the_right=True)
     for attempt in record.attempts:
@@ -37,7 +37,7 @@ def _table(terminal: Terminal, title: str, rows: _Rows, *, to_the_right: bool = 
         terminal.show()
         terminal.show(Text(title, style="bold"))
     made = table(("", ""), rows, header=False)
-    # What is long is broken in its own column, however narrow the terminal is.
+    # The names are never broken, so that a long value is broken in its own column.
     made.columns[0].no_wrap = True
     made.columns[0].style = "dim"
     if to_the_right:
@@ -76,7 +76,7 @@ def _timeline(record: CallRecord) -> _Rows:
     yield _exactly(0.0), Text("the call begins")
     told: list[DecisionRecord] = []
     for attempt in record.attempts:
-        # The attempts' own timings are monotonic; their beginnings are wall time, the only thing that relates them.
+        # Timings of an attempt are monotonic; only its start in wall time relates it to the call.
         began = attempt.started_at - record.started_at
         yield _exactly(began), Text(f"attempt {attempt.number}", style="bold")
         yield from _moments(attempt, began)
@@ -84,7 +84,7 @@ def _timeline(record: CallRecord) -> _Rows:
         yield _exactly(ended), Text("  ").append_text(_fate(attempt))
         after = [one for one in record.decisions if one.attempt == attempt.number and one not in told]
         for number, decision in enumerate(after):
-            # A second decision follows a wait that led to nothing; when that was, nobody wrote down.
+            # A second decision follows a wait without a resend. The record does not have its time.
             yield _exactly(ended) if number == 0 else "", Text(f"  {_decided(decision)}")
         told += after
     for decision in record.decisions:

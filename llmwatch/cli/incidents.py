@@ -1,4 +1,4 @@
-"""``llmwatch incidents``: the log of calls that lost an attempt, as a table, one by one, or in sums."""
+"""``llmwatch incidents``: an incident log as a table, as totals, or one call in full."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = ["incidents"]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw])")
 _MOST_NOTES = 20
-"""Skipped lines that are told one by one; a file that is no log at all has millions."""
+"""Maximum number of skipped lines that are reported singly; a file that is no log may have millions."""
 _MOST_SKIPPED = 1000
-"""Skipped lines in the document; all are counted."""
+"""Maximum number of skipped lines in the document; the total counts all."""
 _MOST_IDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """Which calls are asked for. ``phase``, ``limit`` and ``cause`` ask for a call that lost any attempt so."""
+    """The filters. A call passes ``phase``, ``limit`` and ``cause`` if one of its lost attempts does."""
 
     origin: str | None
     phase: str | None
@@ -48,7 +48,7 @@ class _Wanted:
     last: int | None
 
     def of(self, calls: Iterable[CallRecord]) -> Iterable[CallRecord]:
-        """Those of ``calls``, the last of them only where a number is given."""
+        """The calls that pass the filters; only the last of them if ``last`` is given."""
         found = (record for record in calls if self._holds(record))
         return found if self.last is None else deque(found, self.last)
 
@@ -68,7 +68,7 @@ class _Wanted:
 
 
 class _SkippedLines:
-    """What had to be skipped: told on standard error as it is found, and kept for the document, both within bounds."""
+    """The skipped lines: reported on standard error at once and kept for the document, both up to a maximum."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -83,7 +83,7 @@ class _SkippedLines:
             self._terminal.note(f"llmwatch: line {skipped.line} is skipped: {skipped.why}.")
 
     def close(self) -> None:
-        """Say how many more there were."""
+        """Report the number of further skipped lines."""
         if self.number > _MOST_NOTES:
             self._terminal.note(f"llmwatch: {self.number - _MOST_NOTES:,} more lines are skipped.")
 
@@ -175,10 +175,10 @@ def incidents(
     totals: OnlyTotals = False,
     as_json: AsJson = False,
 ) -> ExitCode:
-    """Show the calls in an incident log, which LLMWATCH_INCIDENT_LOG has llmwatch write.
+    """Show the calls in an incident log, which llmwatch writes to the file in LLMWATCH_INCIDENT_LOG.
 
-    A call is there if one of its attempts failed, whether or not a later one was answered. All filters hold together,
-    and the totals are those of the calls that they leave. A damaged line is reported on standard error, and skipped.
+    The log has the calls that lost an attempt, whether or not a later attempt was answered. All filters hold together,
+    and the totals count the calls that pass them. A damaged line is reported on standard error, and skipped.
     """
     if call is not None and (totals or not call.strip()):
         raise typer.BadParameter("it takes an id, and goes without --totals.", param_hint="--call")
@@ -228,7 +228,7 @@ def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, 
 
 
 def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> CallRecord:
-    """The call whose id begins so. Raises ``typer.BadParameter`` where it is none, or one of several."""
+    """The call whose id begins with ``beginning``. Raises ``typer.BadParameter`` for no call or several."""
     found: dict[str, CallRecord] = {}
     for record in calls:
         if record.call_id.startswith(beginning) and (len(found) < _MOST_IDS or record.call_id in (*found, beginning)):
@@ -246,7 +246,7 @@ def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> C
 
 
 def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _SkippedLines) -> None:
-    # Call by call: a log is longer than what should be held in memory.
+    # Call by call, because a log may be too large for memory.
     totals = Totals()
     terminal.write('{"calls": [')
     for record in calls:
@@ -264,11 +264,11 @@ def _compact(value: object) -> str:
 
 
 def _moment(text: str) -> float:
-    """Seconds since the Unix epoch of what ``--since`` says. Raises ``typer.BadParameter``."""
+    """The time of ``--since`` in seconds since the Unix epoch. Raises ``typer.BadParameter``."""
     ago = _AGO.fullmatch(text.strip().lower())
     if ago is not None:
         return SYSTEM.wall() - float(ago[1]) * _UNITS[ago[2]]
-    # Until Python 3.11, fromisoformat does not know what Z stands for.
+    # Before Python 3.11, fromisoformat does not accept Z.
     iso = re.sub(r"[zZ]$", "+00:00", text.strip())
     try:
         return datetime.fromisoformat(iso).timestamp()

@@ -1,4 +1,4 @@
-"""``llmwatch limits``: what would hold for a call now, and where each value comes from."""
+"""``llmwatch limits``: the limits and retry settings of a call, with the source of each value."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    # JSON has no infinity; null is what removes a cap everywhere else too.
+    # JSON has no infinity; null removes a cap everywhere else too.
     return None if isinstance(value, float) and math.isinf(value) else value
 
 

@@ -1,10 +1,9 @@
-"""``llmwatch run``: a script that nobody touches, with the calls that it makes through requests watched.
+"""``llmwatch run``: an unchanged script whose calls through requests are watched.
 
-The script gets an interpreter of its own: this process *becomes* ``python script.py args``. So whatever a script can
-see or do (``sys.argv``, ``__main__``, tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own doing,
-and nothing is imitated. What is added comes in through ``site``, which imports ``sitecustomize`` before any script: a
-folder with one of ours stands first on ``PYTHONPATH``, and is gone again, from there and from ``sys.path``, before the
-script's first line (:mod:`llmwatch.cli.run_site.sitecustomize`).
+This process *becomes* ``python script.py args``, so everything that a script sees or does (``sys.argv``, ``__main__``,
+tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own, and nothing is imitated. ``site`` imports
+``sitecustomize`` before any script. The folder with llmwatch's ``sitecustomize`` stands first on ``PYTHONPATH``, and is
+removed from there and from ``sys.path`` before the script's first line (:mod:`llmwatch.cli.run_site.sitecustomize`).
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ __all__ = ["ScriptCommand", "run"]
 _SITE = str(Path(__file__).parent / "run_site")
 _OWN_OPTIONS = ("-q", "--quiet", "-h", "--help")
 _STARTS = ("-m", "-c")
-"""Options of Python that say what to run; what follows them is the script's."""
+"""Options of Python that name the program to run; all words after them are the program's."""
 _MODULE = re.compile(r"-\w*mllmwatch")
 
 
 class ScriptCommand(TyperCommand):
-    """A command whose options end where the script begins, with ``--`` or without: what follows is the script's."""
+    """A command whose options end at the script, with or without ``--``. All words after it are the script's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         begins = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), len(args))
@@ -117,7 +116,7 @@ def run(script: Script, quiet: Quiet = False) -> ExitCode:
 
 
 def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What is odd about the variables. Raises :class:`~llmwatch.ConfigError` for what no call could accept."""
+    """The warnings about the variables. Raises :class:`~llmwatch.ConfigError` for invalid values."""
     resolve_retry(environ=environ)
     resolve_keepalive(None, environ)
     resolve_max_event(None, environ, default=MAX_EVENT)
@@ -128,22 +127,22 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _environment(environ: Mapping[str, str], *, quiet: bool) -> dict[str, str]:
-    """The variables for the new interpreter. All that is not meant to stay is taken back by ``sitecustomize``."""
+    """The variables for the new interpreter. ``sitecustomize`` removes those that only the start needs."""
     path = environ.get("PYTHONPATH")
     made = {**environ, "PYTHONPATH": f"{_SITE}{os.pathsep}{path}" if path else _SITE}
     made[VARIABLE] = json.dumps({"process": os.getpid(), "pythonpath": path, "quiet": quiet})
     log = incident_log(environ)
     if log is not None:
-        # It names one file, wherever the script may go.
+        # The path stays valid if the script changes its working directory.
         made[INCIDENT_LOG_VARIABLE] = os.path.abspath(log)
     return made
 
 
 def _python_options(words: Sequence[str], given: int) -> list[str]:
-    """The options of Python in ``words``, which end with ``given`` words that are not Python's.
+    """The options of Python in ``words``, whose last ``given`` words are not Python's.
 
-    Only those before ``-m llmwatch``, which somebody has typed: those of a console script come from its first line,
-    and are about llmwatch itself.
+    Only options before ``-m llmwatch`` count, because the user typed them. Those of a console script come from its
+    first line, and concern llmwatch itself.
     """
     own = list(words[: len(words) - given])
     if own[-1:] == ["llmwatch"]:
@@ -157,7 +156,7 @@ def _python_options(words: Sequence[str], given: int) -> list[str]:
 
 
 def _is_option(words: Sequence[str], index: int) -> bool:
-    # Some take the next word; -m and -c say that somebody else runs llmwatch.
+    # Some options take the next word. After -m or -c, another program runs llmwatch.
     if words[index].startswith("-"):
         return words[index] not in _STARTS
     return index > 0 and words[index - 1] in ("-W", "-X", "--check-hash-based-pycs")

@@ -1,4 +1,4 @@
-"""What ``llmwatch run`` does in the script's own process before the script begins. Loads neither typer nor rich."""
+"""The start of ``llmwatch run`` in the script's process, before the script. Loads neither typer nor rich."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ _USAGE = 2
 
 
 def start(*, quiet: bool) -> None:
-    """Watch every requests session of this process from now on, and say in the end what came of it.
+    """Watch every requests session of this process from now on, and write a summary at the end unless ``quiet``.
 
-    The summary is written once the script and its threads are through and its own exit handlers have run, as long as
-    the interpreter ends in good order: not after ``os._exit`` or a signal that kills. Invalid settings
-    end the process with 2.
+    The summary follows the end of the script, its threads and its exit handlers, if the interpreter shuts down
+    normally: not after ``os._exit`` or a signal that kills. Invalid settings end the process with exit code 2.
     """
     try:
         if quiet:
             install()
             return
         summary = Summary()
-        # Before anything of the script's: handlers run in reverse order.
+        # Registered before the script's handlers, because handlers run in reverse order.
         atexit.register(summary.write)
         install(sinks=(summary,))
     except ConfigError as error:

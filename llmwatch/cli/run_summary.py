@@ -1,4 +1,4 @@
-"""What became of the calls of a script, in a few lines."""
+"""The summary of a script's calls in a few lines."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Summary"]
 
 _MOST_REASONS = 4
 _UNWATCHED = ("httpx", "httpx2", "aiohttp")
-"""What scripts also make calls with; the first two can be given a transport of :mod:`llmwatch.sdk`."""
+"""Other HTTP libraries of scripts; the first two accept a transport of :mod:`llmwatch.sdk`."""
 
 
 class Summary:
-    """A sink that counts. May be called from any thread.
+    """A sink that counts calls. May be called from any thread.
 
-    It counts the calls of the process that made it: a forked child starts from nothing, and writes nothing. Calls of a
-    script that installs or mounts llmwatch by itself go to the sinks that it gives, and are not counted here.
+    The summary is about the process that created it: a forked child starts at zero, and writes nothing. Calls through
+    a mount or an install of the script's own go to the sinks that the script gives, and are not counted here.
     """
 
     def __init__(self) -> None:
-        # Protects the counts; a leaf. A signal handler of the same thread may make a call.
+        # Protects the counts; a leaf. Reentrant, because a signal handler of the same thread may make a call.
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._clear()
@@ -47,12 +47,12 @@ class Summary:
         self._set_aside: Counter[float] = Counter()
 
     def after_fork(self) -> None:
-        """In a forked child: the parent's calls are its own."""
+        """Forget the parent's calls, in a forked child."""
         self._lock = threading.RLock()
         self._clear()
 
     def __call__(self, record: CallRecord) -> None:
-        """Count one call that is over."""
+        """Count one call that has ended."""
         with self._lock:
             self._outcomes[record.outcome] += 1
             self._incidents += record.incident
@@ -64,13 +64,14 @@ class Summary:
             self._set_aside.update(set_aside)
 
     def write(self) -> None:
-        """Write the lines to the standard error that the process was given. Does nothing in a forked child, or where
-        nobody reads.
+        """Write the lines to the process's original standard error. Does nothing in a forked child.
+
+        Errors of writing are ignored.
         """
         stream = sys.__stderr__
         if stream is None or os.getpid() != self._process:
             return
-        # Calls that the script has dropped just now may still have to be told of; others' handlers come later.
+        # A call that the script has just dropped may not be reported yet, and other exit handlers run later.
         supervisors.finish_dropped()
         now = stats()
         lines = self.lines(
@@ -85,12 +86,10 @@ class Summary:
             stream.flush()
 
     def lines(self, *, running: int, orphans: int, log: str | None, loaded: Container[str], lost: int = 0) -> list[str]:
-        """What there is to say: nothing about a script that made no call.
+        """The lines of the summary; none for a script that made no call and loaded no other HTTP library.
 
-        ``running`` calls have not ended, ``orphans`` workers could not be woken, ``log`` is where incidents go, which
-        did not take ``lost`` of them.
-        ``loaded`` are the modules of the process: no call at all is worth a word where the script has something else
-        to make calls with.
+        ``running`` calls have not ended. ``orphans`` workers could not be woken. ``log`` is the path of the incident
+        log, and ``lost`` incidents could not be written to it. ``loaded`` holds the modules of the process.
         """
         with self._lock:
             watched = sum(self._outcomes.values()) + running
@@ -119,14 +118,14 @@ def _about_incidents(number: int, log: str | None, lost: int) -> list[str]:
         hint = f"{INCIDENT_LOG_VARIABLE}=FILE keeps the records"
         return [f"{_number(number, 'call')} lost an attempt; {hint}"] if number else []
     path = os.path.abspath(log)
-    # A file's name may hold what a terminal would obey.
+    # A file's name may hold control characters.
     shown = path if path.isprintable() else repr(path)
     missing = f"; {_number(lost, 'incident')} could not be written there" if lost else ""
     return [f"{_number(number, 'call')} lost an attempt; the incident log is {shown}{missing}"]
 
 
 def _timeouts(record: CallRecord) -> tuple[list[tuple[float, str]], set[float]]:
-    """The time-outs of a call that lowered a limit, with its name, and those that did not count."""
+    """The time-outs of a call that lowered a limit, with the limit's name, and those that were set aside."""
     lowered: list[tuple[float, str]] = []
     set_aside: set[float] = set()
     for name, limit in record.limits.items():
@@ -162,7 +161,7 @@ def _number(number: int, noun: str) -> str:
 
 
 def _reason(record: CallRecord) -> str:
-    """Why a call failed, in a word: the limit that expired, the HTTP status, or else the cause."""
+    """The reason of a failed call: the limit that expired, the HTTP status, or else the cause."""
     last = next((attempt for attempt in reversed(record.attempts) if attempt.failed), None)
     if last is None:
         return record.cause or "unknown"

@@ -1,7 +1,7 @@
-"""Standard output and standard error of one command: what they can show, and what is written to them.
+"""Standard output and standard error of one command: their abilities, and the writing to them.
 
-Where standard output is no terminal, nothing but text goes out: no escape sequence, no region that is redrawn,
-whatever ``FORCE_COLOR`` says. ``NO_COLOR`` and ``TERM=dumb`` are honoured by rich.
+A standard output that is not a terminal gets text only: no escape sequence and no redrawn region, whatever the value
+of ``FORCE_COLOR``. rich honours ``NO_COLOR`` and ``TERM=dumb``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from rich.text import Text
 __all__ = ["OutputFailed", "Terminal", "advance", "printable", "table"]
 
 _PLAIN_WIDTH = 1000
-"""Columns where there is no terminal: a line of a table is a line of the file."""
+"""Columns without a terminal, so many that a line of a table is a line of the file."""
 
 _TAB = 8
-# What a model says must not move the cursor, set the title or clear the screen. A CR would let it write over its own
-# words.
+# A model's text must not move the cursor, set the title, clear the screen or, by a CR, overwrite its own line.
 _CONTROLS: dict[int, str | None] = {
     **{code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"},
     0x0D: None,
@@ -33,15 +32,14 @@ _CONTROLS: dict[int, str | None] = {
 
 
 class OutputFailed(Exception):
-    """Standard output takes no more, for the reason given: a full disk, say."""
+    """Standard output cannot be written, for the reason given: a full disk, for example."""
 
 
 class Terminal:
     """The two streams of a command, as they are now.
 
     ``out`` and ``err`` are rich consoles; ``live`` says whether standard output, ``talking`` whether standard error
-    can be redrawn. ``column`` is where the cursor stands after what was written to a standard output that is a
-    terminal (0 for any other).
+    can be redrawn. ``column`` is the cursor's column after the last write to standard output, 0 without a terminal.
     """
 
     def __init__(self) -> None:
@@ -58,9 +56,9 @@ class Terminal:
         return self.err.is_terminal and not self.err.is_dumb_terminal
 
     def write(self, text: str, *, dim: bool = False) -> None:
-        """Text as it comes, at once, without a line break of its own. ``dim`` has a meaning on a terminal only.
+        """Write text at once, without a line break. ``dim`` has an effect on a terminal only.
 
-        Raises ``BrokenPipeError`` when nobody reads any more, :class:`OutputFailed` when it cannot be written.
+        Raises ``BrokenPipeError`` if the reader has left, :class:`OutputFailed` if writing fails otherwise.
         """
         if self.out.is_terminal:
             text = printable(text)
@@ -71,33 +69,30 @@ class Terminal:
             self.out.file.flush()
 
     def show(self, renderable: RenderableType = "") -> None:
-        """A table, or a line, to standard output. Raises what :meth:`write` raises."""
+        """Write a table or a line to standard output. Raises the errors of :meth:`write`."""
         if self.live:
             with _writing():
                 self.out.print(renderable)
             return
-        # Not written by rich itself, which pads lines with blanks; and not captured from its console of standard
-        # output, which flushes that one all the same.
+        # rich pads the lines that it writes with blanks, and its capture flushes standard output: so it draws apart.
         drawn = io.StringIO()
         console = _console(drawn, width=self.out.width)
         console.print(renderable, soft_wrap=isinstance(renderable, (str, Text)))
         self.write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
     def document(self, document: object) -> None:
-        """A JSON document to standard output. ASCII only, so that no encoding can spoil it. Raises what :meth:`write`
-        raises.
-        """
+        """Write a JSON document to standard output, in ASCII for any encoding. Raises the errors of :meth:`write`."""
         self.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def note(self, text: str) -> None:
-        """A line to standard error, broken between words on a terminal. Nothing happens when nobody reads it."""
+        """Write a line to standard error, broken between words on a terminal. Errors of writing are ignored."""
         if self.err.is_terminal:
             lines = Text(printable(text)).wrap(self.err, self.err.width)
             text = "\n".join(line.plain.rstrip() for line in lines)
         self.scribble(text + "\n")
 
     def scribble(self, text: str) -> None:
-        """Text as it is, escape sequences included, to standard error."""
+        """Write text to standard error as it is, escape sequences included. Errors of writing are ignored."""
         try:
             self.err.file.write(text)
             self.err.file.flush()
@@ -117,7 +112,7 @@ def _writing() -> Iterator[None]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, header: bool = True) -> Table:
-    """Columns set apart by blanks, without lines: reads the same in a terminal and in a file."""
+    """A table whose columns are separated by blanks, without lines, for a terminal and a file alike."""
     made = Table(
         show_header=header,
         box=None,
@@ -133,14 +128,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, heade
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey."""
+    """``text`` without the control characters of a terminal."""
     return text.translate(_CONTROLS)
 
 
 def advance(column: int, text: str, width: int) -> int:
-    """Where the cursor stands after ``text``, printed from ``column`` on a terminal of ``width`` columns.
+    """The cursor's column after ``text``, printed from ``column`` on a terminal of ``width`` columns.
 
-    At the right margin, where terminals differ in when they wrap, the answer is ``width``.
+    The result at the right margin is ``width``, because terminals differ in when they wrap.
     """
     *before, last = text.split("\n")
     if before:
@@ -155,7 +150,7 @@ def advance(column: int, text: str, width: int) -> int:
 def _console(stream: TextIO, width: int = _PLAIN_WIDTH) -> Console:
     reconfigure: Any = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
-        # An answer may hold what this terminal's encoding does not.
+        # An answer may hold characters that the terminal's encoding lacks.
         reconfigure(errors="replace")
     is_terminal = stream.isatty()
     return Console(

@@ -1,4 +1,4 @@
-"""The timeline of the demo: what happens to each attempt, redrawn in place on a terminal, plain lines elsewhere."""
+"""The timeline of the demo: the events of each attempt, redrawn on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BAR = 16
 
 
 class Mark(Enum):
-    """What kind of line it is: the sign before it on a terminal, and its colour."""
+    """The kind of a line: its sign and its colour on a terminal."""
 
     GOOD = ("✓", "green")
     KILLED = ("✗", "red")
@@ -30,26 +30,26 @@ class Mark(Enum):
 
 
 class Timeline(Protocol):
-    """Where the demo tells what happens, while it happens."""
+    """The output of the demo while it runs."""
 
     def section(self, title: str) -> None:
-        """A heading."""
+        """Write a heading."""
 
     def moment(self, mark: Mark, text: str, *, key: str = "") -> None:
-        """Something has happened. Where lines can be redrawn, it takes the place of the one with the same ``key``."""
+        """Write the line of an event. On a redrawn timeline it replaces the line with the same ``key``."""
 
     def counting(self, text: str, elapsed: float, limit: float, *, key: str) -> None:
-        """Something is under way; shown only where lines can be redrawn."""
+        """Write the line of a wait; only a redrawn timeline shows it."""
 
     def words(self, text: str) -> None:
-        """A piece of the answer."""
+        """Write a piece of the answer."""
 
     def close(self) -> None:
-        """Nothing follows."""
+        """End the timeline."""
 
 
 class NoTimeline:
-    """For ``--json``: says nothing."""
+    """No output, for ``--json``."""
 
     def section(self, title: str) -> None:
         pass
@@ -68,7 +68,7 @@ class NoTimeline:
 
 
 class PlainTimeline:
-    """One line a moment, written when it happens; ``now`` gives the seconds since the demo began."""
+    """One line for each event, written at once; ``now`` gives the seconds since the demo began."""
 
     def __init__(self, terminal: Terminal, now: Callable[[], float]) -> None:
         self._terminal = terminal
@@ -111,7 +111,7 @@ class _Line:
 
 
 class LiveTimeline:
-    """A section at a time in a region that is redrawn; a finished section stays in the terminal's history."""
+    """One section in a redrawn region; a finished section stays in the terminal's history."""
 
     def __init__(self, terminal: Terminal, now: Callable[[], float]) -> None:
         self._terminal = terminal

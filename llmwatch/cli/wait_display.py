@@ -1,4 +1,4 @@
-"""Signs of life on standard error while a call waits: which limit is counting, and how far it has come."""
+"""The display of a wait on standard error: the limit that counts, and how much of it is over."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _WORDS = {
 }
 
 _FIRST = 0.5
-"""Seconds of waiting before the terminal says so; what is over sooner needs no words."""
+"""Seconds of waiting before the terminal shows the wait."""
 _FIRST_BETWEEN = 2.0
-"""The same in the middle of an answer, where short pauses are the rule."""
+"""The same in the middle of an answer, where short pauses are normal."""
 _FIRST_LINE = 1.0
-"""Seconds before the first line where standard error is no terminal; the next ones come at twice the wait each."""
+"""Seconds before the first line without a terminal; each further line comes at twice the wait of the last."""
 _ROOM = 16
-"""Columns below which nothing is written behind an unfinished line."""
+"""Free columns behind an unfinished line; with no more than these nothing is written there."""
 
 _ERASE_LINE = "\r\x1b[2K"
-# The cursor is put back to where the answer stands, and what was written behind it is erased.
+# The cursor returns to the end of the answer, and the text behind it is erased.
 _SAVE, _RESTORE = "\x1b7", "\x1b8\x1b[K"
 
 
 class Waiting:
-    """A notice callback: one transient line in a terminal, which :meth:`clear` takes away; plain lines elsewhere.
+    """A notice callback: one transient line on a terminal, which :meth:`clear` erases; plain lines elsewhere.
 
-    ``limits`` gives the limits of the attempt under way, by which a remaining time is turned into an elapsed one.
+    ``limits`` gives the limits of the attempt under way, to compute the elapsed time from the remaining time.
     """
 
     def __init__(self, terminal: Terminal, limits: Callable[[], EffectiveLimits | None]) -> None:
@@ -68,7 +68,7 @@ class Waiting:
             self.clear()
 
     def clear(self) -> None:
-        """Take the transient line away: something came, or something else is to be written."""
+        """Erase the transient line, because the wait has ended or other output follows."""
         self._next_line = _FIRST_LINE
         if self._erase:
             self._terminal.scribble(self._erase)
@@ -88,14 +88,14 @@ class Waiting:
             self._terminal.scribble(f"{_ERASE_LINE}\x1b[2m{_fit(text, width - 1)}\x1b[0m")
             self._erase = _ERASE_LINE
         elif (room := width - column - 4) > _ROOM:
-            # Numbers first where not all of it fits.
+            # Only the numbers, if the whole text does not fit.
             shorter = text if cell_len(text) <= room else text.partition("... ")[2]
             self._terminal.scribble(f"{self._erase}{_SAVE}\x1b[2m [{_fit(shorter, room)}]\x1b[0m")
             self._erase = _RESTORE
 
 
 def waiting_for(notice: WaitNotice, limits: EffectiveLimits | None) -> str:
-    """What is waited for, and the limit that counts: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
+    """The wait and the limit that counts, as text: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
     what = _WORDS.get(notice.phase, "waiting")
     attempt = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
     found = counted(notice, limits)
@@ -106,7 +106,7 @@ def waiting_for(notice: WaitNotice, limits: EffectiveLimits | None) -> str:
 
 
 def counted(notice: WaitNotice, limits: EffectiveLimits | None) -> tuple[float, float] | None:
-    """How many seconds of the limit that counts are over, and how long it is; ``None`` where none counts."""
+    """The elapsed and the whole seconds of the limit that counts; ``None`` if no limit counts."""
     if notice.limit is None or notice.expires_in is None or limits is None:
         return None
     known = limits.limits.get(notice.limit)

@@ -24,7 +24,7 @@ FIN = int(getattr(select, "POLLRDHUP", 0))
 GONE = FIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _LONGEST_WAIT = 86_400.0
-# Seconds between two looks at a threading.Event that is not a Gate and so has no descriptor to poll.
+# Seconds between two checks of a threading.Event without a descriptor to poll, which only a Gate has.
 _FOREIGN_EVENT_SLICE = 0.02
 
 

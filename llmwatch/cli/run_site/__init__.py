@@ -1,1 +1,1 @@
-"""The folder that ``llmwatch run`` puts on ``PYTHONPATH`` for a moment."""
+"""The folder that ``llmwatch run`` puts on ``PYTHONPATH`` until the script begins."""

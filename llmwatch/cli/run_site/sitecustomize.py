@@ -1,8 +1,8 @@
-"""What ``site`` imports in the process of a script under ``llmwatch run``, before the script.
+"""The module that ``site`` imports in the process of a script under ``llmwatch run``, before the script.
 
-It leaves no trace of how it came in: its folder leaves ``sys.path``, ``PYTHONPATH`` is what it was (programs that the
-script starts never get here), and a ``sitecustomize`` of this machine takes its place; where there is none, importing
-one fails here as it would have. A script is never started without its watchdog: what goes wrong here ends the process.
+The module removes its traces: its folder leaves ``sys.path``, and ``PYTHONPATH`` gets its old value, so that programs
+that the script starts do not import it. Then the machine's own ``sitecustomize`` is imported; without one the import
+fails as usual. A script is never started without its watchdog: an error in this module ends the process.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 __all__ = ["VARIABLE"]
 
 VARIABLE = "_LLMWATCH_RUN"
-"""JSON: ``process``, the id of the script's process; ``pythonpath``, as it was; ``quiet``."""
+"""JSON: ``process``, the id of the script's process; ``pythonpath``, the old value; ``quiet``."""
 
 
 def _leave() -> dict[str, Any] | None:
-    """Put everything back. What the command said, ``None`` where it was not said to this process."""
+    """Restore the path and the variables. Return the command's message, ``None`` if it is for another process."""
     folder = os.path.dirname(__file__)
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     sys.path_importer_cache.pop(folder, None)
@@ -41,7 +41,7 @@ def _leave() -> dict[str, Any] | None:
 def _begin(told: dict[str, Any]) -> None:
     interrupted = signal.getsignal(signal.SIGINT)
     if interrupted is signal.default_int_handler:
-        # There is no script yet that could be told: Ctrl-C ends the process without a word.
+        # Before the script begins, Ctrl-C ends the process without a message.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         _load_llmwatch()
@@ -58,7 +58,7 @@ def _begin(told: dict[str, Any]) -> None:
 
 
 def _load_llmwatch() -> None:
-    """Import the very llmwatch whose command was called. A checkout that is not installed lies on no path here."""
+    """Import the llmwatch whose command was called, which may be a checkout that is not on ``sys.path``."""
     if "llmwatch" in sys.modules:
         return
     folder = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
