@@ -1,4 +1,4 @@
-"""What happens in a forked child before any other code runs there.
+"""The steps in a forked child before any other code runs there.
 
 Only the forking thread lives on in the child. A lock that another thread held at that moment is held for ever. The
 parent's belongings, connections above all, must be given up without a word to the server. Only this module registers

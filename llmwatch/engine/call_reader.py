@@ -1,4 +1,4 @@
-"""What reads a call batch by batch and gives out its items one by one."""
+"""The reader of a call, which takes batches and gives out their items one by one."""
 
 from __future__ import annotations
 

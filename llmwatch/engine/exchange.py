@@ -1,4 +1,4 @@
-"""The work of one attempt's worker: send, read, decode, deliver.
+"""The work of one attempt's worker: send the request, read and decode the response, deliver its events or body.
 
 The worker blocks as it needs to; the attempt's supervisor can always wake it.
 """

@@ -1,4 +1,4 @@
-"""A client's memory of its hosts: the gate that every attempt passes, and when the last call began.
+"""A client's memory of its hosts: a gate for each, which every attempt passes, and the start of the last call.
 
 Three barriers make an attempt wait, and none ends it: pacing (the provider named a wait to another call, or refuses
 calls that come too fast), the circuit breaker (the origin answers no call), and an empty retry budget. Each is a state
@@ -75,7 +75,7 @@ class Hosts:
 
 
 class Barrier(str, Enum):
-    """What an attempt waits for before it goes out."""
+    """The reason for which an attempt waits before it goes out."""
 
     PACE = "pace"
     BREAKER = "breaker"
@@ -105,7 +105,7 @@ class Delay:
 
 
 def _nobody() -> None:
-    """The default: no thread waits for this turn."""
+    """Wake no thread: the default."""
 
 
 _NEVER = float("inf")
@@ -120,7 +120,7 @@ _BESIDE = Permit(serial=-1)
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What holds for the whole line at one instant.
+    """The state of the whole line at one instant.
 
     ``ready``, ``token``: when breaker and budget let the next attempt out. ``busy``: accounts with attempts under way,
     or with attempts in line that are not their call's last; cautious attempts let those go first. ``slots``: by

@@ -1,4 +1,4 @@
-"""An exchange that delivers a response as it is on the wire, for the entry points of existing code."""
+"""Delivering a response as it is on the wire, strictly or not, for existing code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what follows a failed attempt, and after which wait, from what the call has left."""
+"""The history of a call's attempts and decisions, and the planner, which decides after a failed attempt."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ class Planner:
         return request.origin != other.origin or request.account(salt) != other.account(salt)
 
     def in_words(self, delay: Delay, request: CallRequest, now: float) -> str:
-        """What the call waits for, as text for a person."""
+        """The reason of the call's wait, as text for a person."""
         host, wait = request.host, max(0.0, delay.until - now)
         if delay.rate is not None:
             return (
@@ -310,7 +310,7 @@ class Planner:
     def plan(
         self, error: LLMWatchError, facts: Facts, request: CallRequest, cancelled_by: str | None
     ) -> tuple[Plan, float]:
-        """What follows a failed attempt, and after how many seconds. ``on_retry`` may still avoid the gate."""
+        """The plan after a failed attempt, and the seconds to wait. ``on_retry`` may still avoid the gate."""
         failure, context = failure_of(error), self._context(cancelled_by)
         loading = self._is_loading(error)
         context = replace(context, loading=loading)

@@ -1,4 +1,4 @@
-"""The settings of a client, checked when the client is made, the options of one call, and what variables add."""
+"""Settings of a client, options of a call, the incident log, warnings about unknown variables."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RequestKind(Enum):
-    """What the server does until the answer is complete.
+    """The kind of a request, by the server's work until the answer is complete.
 
     ``STREAM`` sends events as they arise. ``PLAIN`` is a model call that is silent and at work until its whole answer,
     so a kill after sent means slow but alive. ``OTHER`` is any other request: it has the limits of a plain call, but
@@ -85,12 +85,12 @@ class ClientSettings(TypedDict, total=False):
 
 
 def _nobody(attempt: Attempt[Any]) -> None:
-    """The default: the start of an attempt is reported to nothing."""
+    """Ignore the start of an attempt: the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a client lends to each of its calls. Times in seconds; the environment decides what is ``None``."""
+    """The settings of all calls of a client. Times in seconds; the environment decides a value of ``None``."""
 
     limits: Limits | None = None
     retry: Retry | None = None

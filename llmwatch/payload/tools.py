@@ -1,16 +1,15 @@
-"""Who would execute the tools that a request exposes. It decides whether sending it twice can do something twice.
+"""The tools that a request exposes, counted by executor, to decide about a second sending.
 
-Read from the body that is sent, whatever its dialect. Only counts are kept, never a name or an argument.
+The counts are read from the request's body, in any dialect. No name and no argument is kept.
 
-* *Caller*: a resend before any output cannot run them twice. *Provider, read-only*: twice is as good as once.
-* *Provider, other*: what may reach the outside.
+* *Caller*: a resend before any output cannot run the tool twice. *Provider, read-only*: a second run does no harm.
+* *Provider, other*: the tool may act outside the provider.
 * *Unknown*: every type that is not listed, and every entry of unexpected shape.
 
-Which is which stands in :mod:`llmwatch.payload.executors`.
+:mod:`llmwatch.payload.executors` lists the types. Tools that the request switches off do not count.
 
-A request that refers to something stored at the provider (a prompt template, an assistant, an agent, a cached context)
-may bring tools along that its body does not show: such an exposure is not complete. Tools that the request switches off
-do not count.
+An object that is stored at the provider (a prompt template, an assistant, an agent, a cached context) may have tools
+that the body does not show: the exposure of a request that refers to such an object is not complete.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ __all__ = ["ToolExposure", "json_object", "tool_exposure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolExposure:
-    """Counts of tools by who executes them; see :mod:`llmwatch.payload.tools`.
+    """Counts of tools by executor; see :mod:`llmwatch.payload.tools`.
 
-    ``complete``: the body could be read and shows them all.
+    ``complete``: the body could be read and shows all tools.
     """
 
     caller: int = 0
@@ -41,7 +40,7 @@ class ToolExposure:
 
     @property
     def blocks(self) -> bool:
-        """Whether a request that may have reached the provider is not to be sent again without a person's consent."""
+        """Whether only a person may decide to resend a request that may have reached the provider."""
         return not self.complete or self.provider_other > 0 or self.unknown > 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,14 +73,15 @@ _PLUGINS = {"web": READ_ONLY, "file-parser": READ_ONLY, "response-healing": READ
 
 
 class _Repeating(dict[str, Any]):
-    """An object in whose text keys stand more than once: ``repeated``. Of such a key the last value is here."""
+    """A JSON object with ``repeated`` keys in its text. It has the last value of each of these keys."""
 
     repeated: frozenset[str] = frozenset()
 
 
 def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook`` for the JSON text of a body that is given to :func:`tool_exposure`: which of two values
-    under one key the provider goes by is not known, and it must not be guessed where tools are concerned.
+    """An ``object_pairs_hook`` for a body whose tools :func:`tool_exposure` counts: marks repeated keys.
+
+    The provider may use another value of a repeated key than Python's parser, which must not decide about tools.
     """
     value = dict(pairs)
     if len(value) == len(pairs):
@@ -93,10 +93,10 @@ def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
-    """The tools that a request exposes, counted.
+    """The counts of the tools that a request exposes.
 
-    ``body`` is its parsed JSON (see :func:`json_object`), ``None`` for a request without one; ``readable`` is false
-    where there is a body that could not be parsed, and then the result is not complete. Never raises.
+    ``body`` is the parsed JSON (see :func:`json_object`), ``None`` for a request without a body. ``readable`` is false
+    for a body that could not be parsed: then the result is not complete. Never raises.
     """
     if not readable or not (body is None or isinstance(body, Mapping)):
         return ToolExposure(complete=False)
@@ -106,14 +106,14 @@ def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
     off = _switched_off(body.get("tool_choice"))
     if not off:
         _count_tools(body, count)
-    # Plug-ins of a gateway run whatever the model chooses.
+    # A gateway's plug-ins run even if tools are switched off.
     for plugin in _items(body["plugins"]) if "plugins" in body else ():
         count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
     return ToolExposure(**count, complete=(off or not _is_stored(body)) and not _is_ambiguous(body))
 
 
 def _is_stored(body: Mapping[str, Any]) -> bool:
-    """Whether the body refers to something at the provider that may have tools of its own."""
+    """Whether the body refers to an object at the provider that may have tools of its own."""
     for name, field in TOOL_FIELDS.items():
         value = body.get(name) if field.stored else None
         # Text in "prompt" is the prompt.

@@ -1,4 +1,4 @@
-"""What the user decides: limits, retries, environment, profiles. Frozen values; nothing here waits or does I/O."""
+"""The user's settings: limits, retries, environment, profiles. Frozen values; no waits and no I/O."""
 
 from llmwatch.policy.effective import (
     DEFAULT_KEEPALIVE,

@@ -1,4 +1,4 @@
-"""Which limits may not be longer than which others.
+"""The check that the limits of one source do not contradict each other.
 
 Only the specific values of one source can contradict each other, such as ``ttfb=90`` beside ``total=60``. Between
 sources the shorter limit simply expires first, and :mod:`llmwatch.policy.effective` reports it.

@@ -1,4 +1,4 @@
-"""From the user's settings to the limits of a call. Pure: the environment is an argument, and no state is kept.
+"""Resolves a call's limits and settings, and warns about them. Pure: the environment is an argument.
 
 Precedence goes by source: argument of the call, argument of the client, environment, profile. Each source has its own
 single knob. Profile, size scaling and patience change default values only, never an explicit one.

@@ -1,4 +1,4 @@
-"""What a single setting may hold: seconds, whole numbers, switches, or nothing at all.
+"""The values that a single setting may have: seconds, whole numbers, switches, or nothing.
 
 The readers here raise a bare ``ValueError``. The caller, which knows the setting's name, turns it into a
 :class:`~llmwatch.errors.ConfigError` with :func:`refused`. No invalid value is replaced by a default.

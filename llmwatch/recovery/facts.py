@@ -1,4 +1,4 @@
-"""What is known of a finished attempt. Decisions rest on this alone."""
+"""The known facts of a finished attempt, on which alone decisions rest."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What a message repeats of the secrets that were sent, taken out of it.
+"""Removal of the secrets that were sent from a message that repeats them.
 
-``caller team7-blue-4471-falcon is not allowed``: the value of a header, echoed by whoever got it. No pattern knows such
-a secret (:mod:`llmwatch.redaction.patterns` does the others); it is known by comparison with what was sent. That is
-looked into only once there is something to compare it with.
+A server may echo the value of a header: ``caller team7-blue-4471-falcon is not allowed``. No pattern recognises such a
+secret (:mod:`llmwatch.redaction.patterns` masks the others), so the message is compared with the request. The request
+is searched for secrets only if a message is to be compared.
 
-Secret is the value of every header that does not merely describe the request, cookies one by one; user info and query
-values of a URL; and what the body holds of the kind (:mod:`llmwatch.payload.confidential`).
+Secrets are the values of headers, apart from headers that only describe the request; each cookie; user info and query
+values of a URL; and the confidential parts of the body (:mod:`llmwatch.payload.confidential`).
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from llmwatch.redaction.patterns import MASK, looks_like_a_key
 __all__ = ["LEAST", "MOST_VALUES", "Asked", "Secrets", "may_repeat", "of_address", "of_value"]
 
 Asked = tuple[str, Mapping[str, Any]]
-"""URL and headers of a request, or the URL of a proxy and nothing."""
+"""URL and headers of a request, or the URL of a proxy without headers."""
 
 LEAST = 6
-"""Characters that a value needs to be known again. A shorter one stands in too many words."""
+"""Minimum length of a value in characters. Shorter values occur in too many words."""
 
 MOST_VALUES = 400
-"""Values that are compared; those that come first in headers, URLs and the body, in this order."""
+"""Maximum number of values that are compared: the first in headers, URLs and the body, in this order."""
 
 _RUN = 12
-"""Characters in a row that give a longer value away: somebody may have shown, or left, a part of it."""
+"""Number of characters in a row by which a part of a longer value is recognised."""
 _LONGEST = 8192
 _MOST_TEXT = 64 * 1024
 _CUT = re.compile(r" ?\[\.\.\. \d{1,12} characters omitted\]")
 
 # -- headers -----------------------------------------------------------------
 
-# What describes the request, its connection or the client's software, or names the request for others to find it.
+# Headers that describe the request, its connection or the client's software, or identify the request in logs.
 _OPEN_HEADER = re.compile(
     r"accept(?:-.*)?|content-.*|user-agent|host|connection|keep-alive|cache-control|pragma|expect|te|trailer|date|dnt"
     r"|transfer-encoding|upgrade(?:-.*)?|if-.*|range|origin|priority|sec-.*|max-forwards|via|x-stainless-.*|traceparent"
     r"|tracestate|x-goog-api-client|x-http-method-override|(?:.*-)?(?:request|correlation|trace|span)-?id|.*-timeout(?:-.*)?"
     r"|(?:.*[-_])?(?:version|beta)"
 )
-# Numbers, versions, dates, media types: no secret, whatever they belong to.
+# Numbers, versions, dates and media types are not secret in any header.
 _OPEN_VALUE = re.compile(
     r"v?\d{1,5}(?:\.\d{1,5}){0,3}|\d{4}-\d\d-\d\d(?:-preview)?|(?:application|audio|image|multipart|text|\*)/[a-z0-9.+*-]+"
     r"|true|false|none|null"
@@ -56,7 +56,7 @@ _OPEN_VALUE = re.compile(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,24})\s+(?=\S)")
 _SCHEMES = frozenset(("bearer", "basic", "digest", "token", "apikey", "api-key", "key", "negotiate", "ntlm", "dpop"))
 _PARAMETER = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,40})\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|([^\s\",;&]+))[\s,;&]*")
-# Of a Digest and of a signature; they say how, or what was signed.
+# Parameters of a Digest and of a signature that name the method or the signed parts.
 _OPEN_PARAMETERS = frozenset(("uri", "algorithm", "qop", "nc", "realm", "signedheaders", "headers"))
 _PIECES = re.compile(r"[\s;,&\"'<>()]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
@@ -64,14 +64,15 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What was sent that is secret. It shows nothing of itself."""
+    """The secrets that were sent. The ``repr`` shows none of them."""
 
     values: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, asked: Iterable[Asked], more: Iterable[str] = ()) -> Secrets:
-        """The secrets of all the requests that were made for an attempt, or were going to be, and ``more`` that was
-        sent in their bodies (:func:`llmwatch.payload.secrets_in`).
+        """The secrets of all requests that an attempt made or was going to make.
+
+        ``more`` are the secrets of the bodies (:func:`llmwatch.payload.secrets_in`).
         """
         found: dict[str, None] = {}
         left = _MOST_TEXT
@@ -85,11 +86,10 @@ class Secrets:
         return cls(tuple(found))
 
     def masked(self, text: str) -> str:
-        """``text`` with a mask in place of each of them, in any case and however it is escaped, and of what was left
-        of one where the text was cut. Of a long one 12 characters in a row are enough. Doing it again changes
-        nothing.
+        """``text`` with a mask in place of each secret, in upper or lower case and with any escapes.
 
-        The cost grows with the text, which the caller has capped.
+        Also masked: 12 characters in a row of a longer secret, and the beginning of a secret where the text was cut.
+        The cost grows with the text, which the caller has capped. Idempotent.
         """
         if len(text) < LEAST or not self.values:
             return text
@@ -104,7 +104,7 @@ class Secrets:
 
 
 def may_repeat(name: str, asked: Iterable[Asked]) -> bool:
-    """Whether a name in an answer, a request id say, may be the value of a header that was sent, at a glance."""
+    """A quick test whether a name in an answer, such as a request id, may be the value of a sent header."""
     name = name.lower()
     for _, headers in asked:
         for value in list(headers.values()):
@@ -122,32 +122,32 @@ def may_repeat(name: str, asked: Iterable[Asked]) -> bool:
 def _readings(value: str) -> Iterator[str]:
     yield Reading(value, folded=True).text.strip()
     if "\\" in value:
-        # Percent-encoded, a backslash of its own is no longer the beginning of an escape.
+        # A backslash that is percent-encoded begins no escape.
         yield value.lower().replace("\\", "")
 
 
 def _ways(value: str) -> tuple[str, ...]:
-    # Forms write a blank as a plus, and many leave the padding of base64 away.
+    # Forms write a blank as a plus, and base64 often comes without padding.
     value = value.rstrip("=") if len(value) >= LEAST + 2 else value
     return (value, value.replace(" ", "+")) if " " in value else (value,)
 
 
 def _windows(reading: str) -> Iterator[str]:
     for at in range(len(reading) - _RUN + 1):
-        # The blanks around a value are not its own.
+        # Blanks around a value do not belong to it.
         if reading[at] != " " != reading[at + _RUN - 1]:
             yield reading[at : at + _RUN]
 
 
 def _runs(value: str, said: str, windows: set[str]) -> Iterator[tuple[int, int]]:
-    """Where in ``said`` the value stands, or a part of it that is long enough."""
+    """The positions in ``said`` of the value, or of parts of it that are long enough."""
     if len(value) < LEAST:
         return
     for piece in (value,) if len(value) <= _RUN else windows.intersection(_windows(value)):
         for at in _places(piece, said):
             yield at, at + len(piece)
     for cut in _CUT.finditer(said):
-        # The longest part that was left is where the beginning of the value stands first.
+        # The first match of the value's beginning gives the longest remaining part.
         for at in _places(value[:LEAST], said[: cut.start()]):
             if value.startswith(said[at : cut.start()].rstrip()):
                 yield at, cut.start()
@@ -188,11 +188,11 @@ def _of_header(name: str, value: str) -> Iterator[str]:
 
 
 def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
-    """What is secret of a value: the value, what follows its scheme, and its parts. Unless all of them are
-    ``credentials``, a part counts only if it holds a digit.
+    """The secrets of a value: the value, the text after its scheme, and its parts. A part without a digit counts only
+    if the value holds ``credentials``.
     """
     if value.lower().startswith(("https://", "http://")):
-        # Every address begins like that.
+        # The scheme is the same in every address.
         yield from of_address(value)
         value = value.partition("://")[2]
     scheme = _SCHEME.match(value)
@@ -204,7 +204,7 @@ def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
     parameters = _PARAMETER.findall(value)
     parts = [one[1] or one[2] for one in parameters if one[0].lower() not in _OPEN_PARAMETERS]
     if len(parts) == len(parameters):
-        # Else it would be known by what is open of it, as a whole.
+        # A whole value with open parameters would be recognised by those.
         yield value
         yield from _decoded(value)
     for part in (*parts, *_PIECES.split(value)):
@@ -213,7 +213,7 @@ def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
 
 
 def _decoded(value: str) -> Iterator[str]:
-    # "user:password", as in Basic.
+    # "user:password", as in Basic authentication.
     if not _BASE64.fullmatch(value):
         return
     try:
@@ -226,7 +226,7 @@ def _decoded(value: str) -> Iterator[str]:
 
 
 def of_address(url: str) -> Iterator[str]:
-    """What is secret of a URL: its user info, the values of its query, and what looks like a key in its path."""
+    """The secrets of a URL: user info, values of the query, and segments of the path that look like a key."""
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The only module that reads the time, and how a thread waits.
+"""The clocks, and the waiting of threads. No other module reads the time.
 
 Every duration in llmwatch is measured on a :class:`Clock`, which is monotonic. Wall time serves only records and HTTP
 dates. Every bounded wait goes through the clock too, so a :class:`ManualClock` can replace real time.
@@ -15,7 +15,7 @@ The rules for all code that a caller's thread may run:
 * The block of a lock itself contains no loop and no comprehension: CPython 3.13 takes a signal at the jump of a loop,
   which the compiler may put outside the protected range. A function that the block calls may loop.
 * No lock is held during a wait. The thread enters itself in a :class:`WaitList` under the lock, releases the lock,
-  sleeps on a lock of its own, and looks again.
+  sleeps on a lock of its own, and checks the state again.
 * Every step that may be interrupted half-way can be repeated, and a second call or the supervisor repeats it.
 * No ``Thread.start`` (:mod:`llmwatch.watch.launch`), and no ``Thread.is_alive`` or ``join``: interrupted, these take a
   running thread for one that is over (CPython 3.10 to 3.12).
@@ -215,7 +215,7 @@ class WaitList:
             self._waiters.pop(waiter, None)
 
     def wake(self) -> None:
-        """Have every waiter look again.
+        """Wake every waiter, which then checks the state again.
         Each is woken before it leaves the list: an interrupted wake leaves no sleeper that the next wake would miss.
         """
         for waiter in tuple(self._waiters):

@@ -1,4 +1,4 @@
-"""What the parts of the watchdog, and a transport, require of each other.
+"""The protocols between the parts of the watchdog and a transport.
 
 The watchdog knows no socket. A transport gives it a :class:`Handle` for each socket while an attempt owns the socket,
 and reports through :class:`Observer` how far the attempt has come. Anything that blocks can be watched this way, and
@@ -39,7 +39,7 @@ class Handle(Protocol):
 
 
 class Observer(Protocol):
-    """What a transport reports to its attempt.
+    """The reports of a transport to its attempt.
     Each method but ``disown`` may raise :class:`Aborted` once the attempt is over.
     """
 

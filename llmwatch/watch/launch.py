@@ -1,4 +1,4 @@
-"""Starting a thread completely or not at all.
+"""Starting a thread completely or not at all, and refusing threads that were patched too late.
 
 ``Thread.start`` waits in Python code for the new thread to come up. An exception of a signal handler there can leave a
 lock held that the new thread needs for its first step, or can make ``start`` fail although the thread runs. Only the
@@ -7,7 +7,7 @@ bare thread calls ``Thread.start``.
 
 gevent and eventlet turn threads into greenlets for all code that is imported after their patch. Code that was imported
 before keeps locks and thread-local data of the other kind. All greenlets of one thread then share the thread-local
-data, so two calls meet each other's sockets, and nothing wakes a supervisor of before the patch.
+data, so two calls meet each other's sockets, and nothing wakes a supervisor from before the patch.
 """
 
 from __future__ import annotations

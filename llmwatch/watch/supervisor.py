@@ -1,4 +1,4 @@
-"""The supervisor: one daemon thread that sleeps until the earliest deadline and ends expired attempts.
+"""The registry of live attempts, and the supervisor: one daemon thread that ends expired attempts.
 
 The schedule belongs to the supervisor's thread alone. The only way in is an inbox, a ``SimpleQueue``, which a finalizer
 may use too. An attempt enters the inbox when it starts and when its next expiry moves *forward*. An event that moves
@@ -37,7 +37,7 @@ MOST_ORPHANS = 64
 
 
 class Registry:
-    """The attempts whose worker lives, and counts.
+    """The attempts whose worker lives, with counters of late events and of workers that did not wake.
 
     ``_lock`` protects every field. It is a leaf: it may be taken under an attempt's lock, and no lock is taken under
     it. It is re-entrant, as are all locks of a call, since a signal handler or a finalizer of the thread that holds it
@@ -56,7 +56,7 @@ class Registry:
             self._live.add(attempt)
 
     def remove(self, attempt: WatchedAttempt, late: int) -> None:
-        """The attempt's worker is gone."""
+        """Remove an attempt whose worker is gone."""
         with self._lock:
             if attempt not in self._live:
                 return
@@ -65,7 +65,7 @@ class Registry:
             self._late += late
 
     def orphan(self, attempt: WatchedAttempt) -> None:
-        """The worker did not wake although its attempt is over."""
+        """Count the worker of an attempt that is over as an orphan: it did not wake."""
         with self._lock:
             if attempt in self._live and attempt not in self._orphans:
                 self._orphans.add(attempt)

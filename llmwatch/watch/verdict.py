@@ -1,4 +1,4 @@
-"""How an attempt ends, and the actions that its limits require."""
+"""The end of an attempt, and the actions that its limits require."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Action", "Due", "Verdict", "VerdictKind"]
 
 
 class VerdictKind(str, Enum):
-    """How an attempt ended."""
+    """The kind of an attempt's end."""
 
     DONE = "done"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""What a wrapped function can report while it runs: signs of life, abort callbacks, pauses.
+"""The reports of a wrapped function while it runs: signs of life, abort callbacks, pauses.
 
 A context variable holds the attempt. So threads that were started with a copy of the context find it, and so does a
 function that a wrapped function calls through llmwatch. A thread pool inside a wrapped function copies no context: its

@@ -1,4 +1,4 @@
-"""The base class of dialects, and what dialects with JSON events share."""
+"""The base class of dialects, the comparison of restated text, and functions for JSON events."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class DashScope(Dialect):
         self._calls = OpenCalls()
         self._open: set[int] = set()
         self._done: set[int] = set()
-        self._news: dict[int, dict[str, Any]] = {}  # what was said in fields that nobody has heard of
+        self._news: dict[int, dict[str, Any]] = {}  # by choice: the last values of the unknown fields
 
     @property
     def at_rest(self) -> bool:
