@@ -27,7 +27,7 @@ BaseUrl = Annotated[
     typer.Option(
         "--base-url",
         metavar="URL",
-        help="Where the provider is, such as https://api.openai.com/v1; a full endpoint is used as it is.",
+        help="The URL of the provider, such as https://api.openai.com/v1; a full endpoint is used as it is.",
     ),
 ]
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="The model to ask.")]
@@ -40,7 +40,7 @@ Dialect = Annotated[
     typer.Option(
         "--dialect",
         metavar="NAME",
-        help=f"How the provider is spoken to: {', '.join(DIALECTS)}.",
+        help=f"The dialect of the provider: {', '.join(DIALECTS)}.",
         callback=lambda value: options.one_of(value, DIALECTS),
     ),
 ]

@@ -98,7 +98,9 @@ def _since(value: str | None) -> str | None:
     return value
 
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="What LLMWATCH_INCIDENT_LOG named; - reads standard input.")]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="The file that LLMWATCH_INCIDENT_LOG named; - reads standard input.")
+]
 Call = Annotated[
     str | None,
     typer.Option("--call", metavar="ID", help="This call in full; the beginning of its id is enough."),
@@ -130,7 +132,7 @@ Outcome = Annotated[
         "--outcome",
         metavar="NAME",
         callback=_choice(CALL_OUTCOMES),
-        help=f"Calls that ended so: {', '.join(CALL_OUTCOMES)}.",
+        help=f"Calls with this outcome: {', '.join(CALL_OUTCOMES)}.",
     ),
 ]
 Cause = Annotated[
@@ -181,7 +183,7 @@ def incidents(
     and the totals count the calls that pass them. A damaged line is reported on standard error, and skipped.
     """
     if call is not None and (totals or not call.strip()):
-        raise typer.BadParameter("it takes an id, and goes without --totals.", param_hint="--call")
+        raise typer.BadParameter("it takes an id, and cannot be combined with --totals.", param_hint="--call")
     wanted = _Wanted(
         origin=origin,
         phase=phase,
@@ -224,7 +226,7 @@ def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, 
     elif not log.read:
         terminal.show(f"There is no call in {log.name}. Is it an incident log?")
     else:
-        terminal.show(f"None of the {log.read:,} calls in {log.name} is asked for.")
+        terminal.show(f"None of the {log.read:,} calls in {log.name} passes the filters.")
 
 
 def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> CallRecord:
@@ -237,11 +239,11 @@ def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> C
         return found[beginning]
     if not found:
         raise typer.BadParameter(
-            f"no call that is asked for in {log.name} has an id that begins so.", param_hint="--call"
+            f"no call in {log.name} that passes the filters has an id with this beginning.", param_hint="--call"
         )
     if len(found) > 1:
         ids = ", ".join(tame(one) for one in found)
-        raise typer.BadParameter(f"several ids begin so: {ids}. Give more of it.", param_hint="--call")
+        raise typer.BadParameter(f"several ids have this beginning: {ids}. Give more of the id.", param_hint="--call")
     return next(iter(found.values()))
 
 

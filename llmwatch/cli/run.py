@@ -94,7 +94,7 @@ def run(script: Script, quiet: Quiet = False) -> ExitCode:
     options = _python_options(sys.orig_argv[1:], len(sys.argv) - 1)
     if options and (sys.flags.ignore_environment or sys.flags.no_site):
         raise ConfigError(
-            "Under the options -E, -I and -S Python does not load what llmwatch run puts in its way. Leave them out, or"
+            "Under the options -E, -I and -S Python does not load the start-up code of llmwatch run. Leave them out, or"
             " call llmwatch.install() in the script."
         )
     if not sys.executable or os.pathsep in _SITE:

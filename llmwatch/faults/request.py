@@ -169,7 +169,7 @@ class Incoming:
         try:
             self._left = int(line.partition(b";")[0], 16)
         except ValueError as exc:
-            raise PeerGone("the peer sends what is no chunk") from exc
+            raise PeerGone("the peer sent an invalid chunk") from exc
         if self._left == 0:
             while self._reader.line():
                 pass

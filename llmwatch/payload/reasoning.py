@@ -25,8 +25,8 @@ REASONING_MODELS: tuple[tuple[str, str], ...] = (
     (r"magistral", "Mistral Magistral"),
     (r"grok-(?:3-mini|[4-9](?!.*non-reasoning))", "xAI Grok from 4 on, and 3-mini"),
     (r"glm-(?:z1|4\.[5-9]|[5-9])|minimax-m[0-9]", "Zhipu GLM and MiniMax, thinking unless told not to"),
-    (r"(?<!non-)(?<!no-)(?<![a-z])thinking", "*-thinking, whoever makes it"),
-    (r"(?<!non-)(?<![a-z])reason(?:er|ing)", "*-reasoner and *-reasoning, whoever makes it"),
+    (r"(?<!non-)(?<!no-)(?<![a-z])thinking", "*-thinking, of any provider"),
+    (r"(?<!non-)(?<![a-z])reason(?:er|ing)", "*-reasoner and *-reasoning, of any provider"),
 )
 """Models that reason before they answer: a regular expression, and the models that it matches.
 

@@ -307,7 +307,7 @@ def _through_proxy(links: list[BaseException], host: str, trust_advice: str) -> 
         )
     if tunnel is not None:
         broke = number in _RESET or _first(links, http.client.RemoteDisconnected) is not None
-        what = "broke off before it had made" if broke else "sent what is no HTTP in place of"
+        what = "broke off before it had made" if broke else "sent something other than HTTP in place of"
         return ConnectFailed(
             f"The proxy {tunnel.proxy} {what} a connection to {host}; check its address in {PROXY_SETTINGS}.",
             cause="proxy",

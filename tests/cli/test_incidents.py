@@ -216,7 +216,7 @@ def test_each_filter_leaves_the_matching_calls(arguments: tuple[str, ...], numbe
     assert "".join(one["call_id"][7] for one in found["calls"]) == numbers
     assert found["totals"]["calls"] == len(numbers)
     if not numbers:
-        assert done.out == "None of the 5 calls in standard input is asked for.\n"
+        assert done.out == "None of the 5 calls in standard input passes the filters.\n"
 
 
 @pytest.mark.parametrize(("since", "found"), [("30m", 0), ("45s", 0), ("2h", 1), ("1.5 h", 1), ("3d", 2), ("1w", 3)])
@@ -247,8 +247,8 @@ def test_since_a_time_without_a_zone_is_local() -> None:
         (("--last", "0"), "--last"),
         (("--call", ""), "--call"),
         (("--call", "0", "--totals"), "--totals"),
-        (("--call", "abc"), "has an id that begins so"),
-        (("--call", "0000000"), "several ids begin so"),
+        (("--call", "abc"), "has an id with this beginning"),
+        (("--call", "0000000"), "several ids have this beginning"),
     ],
 )
 def test_an_invalid_option_is_a_usage_error(arguments: tuple[str, ...], says: str) -> None:
