@@ -159,20 +159,20 @@ def too_large() -> Failure:
 def of_status(status: int | None, code: str | None, url: str | None = None) -> Failure:
     """The server refused: with an HTTP ``status``, with an OAuth error ``code``, or with both."""
     where = redact.origin(url or "").partition("://")[2] or "the server"
-    said = f" with HTTP {status}" if status is not None and not 200 <= status < 300 else ""
+    answer = f" with HTTP {status}" if status is not None and not 200 <= status < 300 else ""
     if code is not None:
         known = code in _REJECTING | _TRANSIENT | _NAMED
-        said += f" (error {code})" if known else " (an error of its own)"
+        answer += f" (error {code})" if known else " (an error of its own)"
     passing = status is not None and (status in RETRYABLE_STATUSES or status >= 500)
     if code in _TRANSIENT or (passing and code not in _REJECTING):
-        return Failure(message=f"The token could not be refreshed: {where} answered{said}. {_AGAIN}", retryable=True)
+        return Failure(message=f"The token could not be refreshed: {where} answered{answer}. {_AGAIN}", retryable=True)
     if code is not None or status in _REJECTING_STATUSES:
         return Failure(
-            message=f"The token could not be refreshed: {where} rejected the credentials{said}. {_LOG_IN}",
+            message=f"The token could not be refreshed: {where} rejected the credentials{answer}. {_LOG_IN}",
             retryable=False,
             rejected=True,
         )
-    return unusable(f"{where} answered{said}, which is no answer with a token. Check the URL of the refresh.")
+    return unusable(f"{where} answered{answer}, which is no answer with a token. Check the URL of the refresh.")
 
 
 def of_error(error: Exception) -> Failure | None:
@@ -212,21 +212,21 @@ def _name(error: LLMWatchError) -> str:
 
 def _of_the_network(error: Exception) -> Failure | None:
     # Whether the request was sent is unknown here. It changes only wording that is not used.
-    found = translate(error, host="", sent="no", sockets=1)
-    summary = found.__cause__
-    if found is error or not isinstance(found, LLMWatchError) or not isinstance(summary, Summary):
+    ours = translate(error, host="", sent="no", sockets=1)
+    summary = ours.__cause__
+    if ours is error or not isinstance(ours, LLMWatchError) or not isinstance(summary, Summary):
         return None
     cause = Summary(summary.type, summary.errno, _text(summary.errno))
     request = getattr(error, "request", None)
     where = redact.origin(str(getattr(request, "url", None) or "")).partition("://")[2] or "the server"
-    if isinstance(found, ConfigError):
+    if isinstance(ours, ConfigError):
         what = f"a URL, header, proxy or TLS setting of its request cannot be used ({summary.type})."
         return Failure(message=f"The token could not be refreshed: {what}", retryable=False, cause=cause)
-    words = _WORDS.get(found.cause if isinstance(found, ConnectFailed) else "", "no connection came about, or it broke")
+    words = _WORDS.get(ours.cause if isinstance(ours, ConnectFailed) else "", "no connection came about, or it broke")
     return Failure(
         message=f"The token could not be refreshed: asking {where}, {words} ({summary.errno or summary.type})."
-        + (f" {_AGAIN}" if found.retryable else ""),
-        retryable=found.retryable,
+        + (f" {_AGAIN}" if ours.retryable else ""),
+        retryable=ours.retryable,
         cause=cause,
     )
 

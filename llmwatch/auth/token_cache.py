@@ -149,7 +149,7 @@ class TokenCache:
         if context is not None:
             # An attempt that is over starts no refresh.
             context.observer.check()
-        mine: _Flight | None = None
+        own_flight: _Flight | None = None
         launch: Launch | None = None
         try:
             with self._lock:
@@ -163,19 +163,19 @@ class TokenCache:
                 self._check_outside()
                 flight = self._flight
                 if flight is None or (flight.last_call is not None and now >= flight.last_call):
-                    mine = flight = self._flight = _Flight(limit, now)
+                    own_flight = flight = self._flight = _Flight(limit, now)
                 waiter = _Waiter(self._clock)
                 flight.waiters.append(waiter)
-            if mine is not None:
+            if own_flight is not None:
                 if sys.is_finalizing():
                     # A thread that starts now never runs, and start() would wait for it for ever.
                     raise Cancelled("The interpreter exits, so no token can be had any more.", by="lifecycle")
                 run = contextvars.copy_context().run
-                launch = Launch(threading.Thread(target=run, args=(self._fly, mine), name=THREAD, daemon=True))
+                launch = Launch(threading.Thread(target=run, args=(self._fly, own_flight), name=THREAD, daemon=True))
                 launch.start()
         except BaseException:
-            if mine is not None and (launch is None or launch.withdraw()):
-                self._land(mine, _NOT_STARTED)
+            if own_flight is not None and (launch is None or launch.withdraw()):
+                self._land(own_flight, _NOT_STARTED)
             raise
         return self._await(flight, waiter)
 

@@ -112,8 +112,8 @@ def chat(
         return code_of(error)
     if stream.record is not None and stream.record.empty:
         why = answer.reason_why_empty
-        said = "llmwatch: the provider ended its answer in good order, and there was nothing in it."
-        terminal.note(said if why is None else f"{said} {why}")
+        note = "llmwatch: the provider ended its answer in good order, and there was nothing in it."
+        terminal.note(note if why is None else f"{note} {why}")
     return ExitCode.DONE
 
 
@@ -135,11 +135,11 @@ def _listen(stream: Stream, answer: Answer, waiting: Waiting, terminal: Terminal
 
 
 def _document(answer: Answer, record: CallRecord | None, error: LLMWatchError | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"text": answer.text, "reasoning": answer.reasoning}
+    document: dict[str, Any] = {"text": answer.text, "reasoning": answer.reasoning}
     if error is not None:
-        found["error"] = describe(error)
+        document["error"] = describe(error)
         record = record or error.record
-    return {**found, "record": None if record is None else record.to_dict()}
+    return {**document, "record": None if record is None else record.to_dict()}
 
 
 def _read(prompt: str, terminal: Terminal) -> str:

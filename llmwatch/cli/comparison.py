@@ -72,13 +72,13 @@ def compare(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[
     watched = _watched_pings(server, pace, now, tick)
     good = not watched.waiting
     timeline.moment(Mark.GOOD if good else Mark.KILLED, f"llmwatch, pings only: {watched.words}", key="llmwatch")
-    found = []
+    measured = []
     for call in plain:
         comparison = call.result(pace.bound, tick)
-        found.append(comparison)
+        measured.append(comparison)
         mark = Mark.KILLED if comparison.waiting else Mark.GOOD
         timeline.moment(mark, f"{call}: {comparison.words}", key=call.fault)
-    return (*found, watched)
+    return (*measured, watched)
 
 
 def _watched_pings(server: FaultServer, pace: Pace, now: Callable[[], float], tick: Callable[[], None]) -> Comparison:

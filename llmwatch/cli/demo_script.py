@@ -145,9 +145,9 @@ class Narrator:
         if notice.phase not in _CONNECTED or self._speaking:
             return
         self.connected()
-        found = counted(notice, self.stream.limits if self.stream is not None else None)
-        if found is not None and notice.phase in _SILENT:
-            self._timeline.counting(f"attempt {notice.attempt}: silent", *found, key=_key(notice.attempt))
+        counting = counted(notice, self.stream.limits if self.stream is not None else None)
+        if counting is not None and notice.phase in _SILENT:
+            self._timeline.counting(f"attempt {notice.attempt}: silent", *counting, key=_key(notice.attempt))
 
 
 def recover(server: FaultServer, pace: Pace, timeline: Timeline, now: Callable[[], float]) -> Recovered:

@@ -108,7 +108,7 @@ def explain(error: LLMWatchError) -> Iterator[str]:
 def describe(error: LLMWatchError) -> dict[str, Any]:
     """Plain JSON values for an error, without the fields that its class does not have."""
     leaves = ("limit", "limit_seconds", "phase", "elapsed", "cause", "status", "code", "type", "retry_after", "field")
-    found = {name: getattr(error, name) for name in leaves if getattr(error, name, None) is not None}
+    values = {name: getattr(error, name) for name in leaves if getattr(error, name, None) is not None}
     recovery = error.recovery
     return {
         "error": type(error).__name__,
@@ -123,7 +123,7 @@ def describe(error: LLMWatchError) -> dict[str, Any]:
             "message": recovery.message,
             "action": recovery.action,
         },
-        **found,
+        **values,
     }
 
 

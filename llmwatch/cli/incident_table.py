@@ -137,13 +137,13 @@ class Totals:
     def add(self, record: CallRecord) -> None:
         """Count one call."""
         self.outcomes[record.outcome] += 1
-        found = [place_of(attempt) for attempt in lost(record)]
-        self.attempts.update(found)
-        if not found and record.cause is not None:
-            found = [Place("", "", record.cause)]
-        self.calls.update(set(found))
+        places = [place_of(attempt) for attempt in lost(record)]
+        self.attempts.update(places)
+        if not places and record.cause is not None:
+            places = [Place("", "", record.cause)]
+        self.calls.update(set(places))
         if record.outcome == "recovered":
-            self.recovered.update(set(found))
+            self.recovered.update(set(places))
 
     @property
     def number(self) -> int:

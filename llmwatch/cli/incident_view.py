@@ -135,7 +135,7 @@ def _decided(decision: DecisionRecord) -> str:
         told += f", resend after {_exactly(decision.wait)} s, {'' if decision.carried_out else 'not '}carried out"
     elif decision.carried_out:
         told += ", carried out"
-    could, safe = ("yes" if one else "no" for one in (decision.could_work, decision.safe))
+    could, safe = ("yes" if fact else "no" for fact in (decision.could_work, decision.safe))
     told += f"; could work: {could}, safe: {safe}, attempts left: {decision.budget_left}"
     return f"{told}; outcome: {decision.outcome or 'open'}"
 

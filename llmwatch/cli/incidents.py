@@ -49,8 +49,8 @@ class _Wanted:
 
     def of(self, calls: Iterable[CallRecord]) -> Iterable[CallRecord]:
         """The calls that pass the filters; only the last of them if ``last`` is given."""
-        found = (record for record in calls if self._holds(record))
-        return found if self.last is None else deque(found, self.last)
+        wanted = (record for record in calls if self._holds(record))
+        return wanted if self.last is None else deque(wanted, self.last)
 
     def _holds(self, record: CallRecord) -> bool:
         if self.since is not None and record.started_at < self.since:
@@ -60,11 +60,11 @@ class _Wanted:
         if self.origin is not None and self.origin.lower() not in record.origin.lower():
             return False
         attempts = lost(record)
-        if self.cause is not None and self.cause not in (record.cause, *(one.cause for one in attempts)):
+        if self.cause is not None and self.cause not in (record.cause, *(attempt.cause for attempt in attempts)):
             return False
         if self.phase is None and self.limit is None:
             return True
-        return any(self.phase in (None, one.phase) and self.limit in (None, one.limit) for one in attempts)
+        return any(self.phase in (None, attempt.phase) and self.limit in (None, attempt.limit) for attempt in attempts)
 
 
 class _SkippedLines:
@@ -231,20 +231,20 @@ def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, 
 
 def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> CallRecord:
     """The call whose id begins with ``beginning``. Raises ``typer.BadParameter`` for no call or several."""
-    found: dict[str, CallRecord] = {}
+    named: dict[str, CallRecord] = {}
     for record in calls:
-        if record.call_id.startswith(beginning) and (len(found) < _MOST_IDS or record.call_id in (*found, beginning)):
-            found[record.call_id] = record
-    if beginning in found:
-        return found[beginning]
-    if not found:
+        if record.call_id.startswith(beginning) and (len(named) < _MOST_IDS or record.call_id in (*named, beginning)):
+            named[record.call_id] = record
+    if beginning in named:
+        return named[beginning]
+    if not named:
         raise typer.BadParameter(
             f"no call in {log.name} that passes the filters has an id with this beginning.", param_hint="--call"
         )
-    if len(found) > 1:
-        ids = ", ".join(tame(one) for one in found)
+    if len(named) > 1:
+        ids = ", ".join(tame(call_id) for call_id in named)
         raise typer.BadParameter(f"several ids have this beginning: {ids}. Give more of the id.", param_hint="--call")
-    return next(iter(found.values()))
+    return next(iter(named.values()))
 
 
 def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _SkippedLines) -> None:
@@ -257,7 +257,7 @@ def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _S
         totals.add(record)
     terminal.write('\n],\n"totals": ')
     terminal.write(_compact({**totals.to_dict(), "skipped": skipped.number}))
-    lines = ",\n".join(_compact(one.to_dict()) for one in skipped.kept)
+    lines = ",\n".join(_compact(line.to_dict()) for line in skipped.kept)
     terminal.write(f',\n"skipped": [{lines}]}}\n')
 
 

@@ -98,10 +98,10 @@ def waiting_for(notice: WaitNotice, limits: EffectiveLimits | None) -> str:
     """The wait and the limit that counts, as text: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
     what = _WORDS.get(notice.phase, "waiting")
     attempt = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
-    found = counted(notice, limits)
-    if found is None:
+    counting = counted(notice, limits)
+    if counting is None:
         return f"{what}... {_seconds(notice.waited, None)} (no limit is counting{attempt})"
-    elapsed, limit = found
+    elapsed, limit = counting
     return f"{what}... {_seconds(elapsed, limit)} of {shown(limit)} ({notice.limit}{attempt})"
 
 

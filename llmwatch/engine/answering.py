@@ -108,9 +108,9 @@ class ResponseCall(Call[Any]):
         if head.body is not None:
             refusal = self._refusal(attempt, response)
             ended = self._observe(attempt, refusal)
-            said = self._planner.after_status(refusal, ended.facts, self._request, response)
-            if said is not None:
-                self._carry_out(ended, refusal, *said)
+            resend = self._planner.after_status(refusal, ended.facts, self._request, response)
+            if resend is not None:
+                self._carry_out(ended, refusal, *resend)
                 return True
         retries.note(response.raw)
         return False

@@ -554,20 +554,20 @@ class Call(Generic[T]):
         raise error
 
     def _finish(self, outcome: CallOutcome, error: BaseException | None) -> None:
-        mine = False
+        ends_here = False
         try:
             with self._lock:
                 if self._finished:
                     # Another thread has closed the call meanwhile; it ends once.
                     return
-                self._finished = mine = True
+                self._finished = ends_here = True
                 # A raised error keeps this call alive by its frames, and the attempt keeps the error.
                 self._latest = None
                 _open.pop(id(self), None)
             self._settle(outcome, error)
         except BaseException:
             # Other calls wait for what this call gives back. Settling twice changes nothing.
-            if mine:
+            if ends_here:
                 self._settle(outcome, error)
             raise
 

@@ -182,8 +182,8 @@ class Exchange:
             # The attempt was ended: the error shows only that its connection was shut. Its caller waits for the
             # interpreter meanwhile, so nothing is translated.
             return Aborted()
-        found = self._translated(error, attempt.stats)
-        return self._scrubbed(attempt, found) if found is not error and isinstance(found, LLMWatchError) else found
+        meant = self._translated(error, attempt.stats)
+        return self._scrubbed(attempt, meant) if meant is not error and isinstance(meant, LLMWatchError) else meant
 
     def _translated(self, error: Exception, stats: AttemptStats) -> BaseException:
         return translate(
@@ -381,18 +381,18 @@ class Exchange:
         ``wall`` is the wall time, against which an HTTP date is read. ``proxy`` is the proxy that took the request as a
         server does: a 407 is then the proxy's.
         """
-        said = provider_error(status, body, headers.get("content-type", ""))
-        message = f"{host} answered HTTP {status}: {redact.text(said.message)}"
+        answer = provider_error(status, body, headers.get("content-type", ""))
+        message = f"{host} answered HTTP {status}: {redact.text(answer.message)}"
         if status == 407 and proxy is not None:
             message = (
-                f"The proxy {proxy} answered HTTP 407 and handed nothing on to {host}: {redact.text(said.message)}."
+                f"The proxy {proxy} answered HTTP 407 and handed nothing on to {host}: {redact.text(answer.message)}."
                 f" Give a user and password that it takes in its URL, in {PROXY_SETTINGS}."
             )
         return ProviderError(
             message,
             status=status,
-            code=said.code,
-            type=said.type,
+            code=answer.code,
+            type=answer.type,
             retry_after=retry_after(headers, wall, status=status, body=body),
             should_retry=should_retry(headers),
             loading=status == 503 and is_loading(body),

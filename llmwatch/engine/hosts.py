@@ -60,11 +60,11 @@ class Hosts:
         """The gate of ``origin``. Calls with other breaker or budget settings have another one."""
         key = (origin, retry.breaker, retry.breaker_wait, retry.budget)
         with self._lock:
-            found = self._known.pop(key, None)
-            if found is None:
-                found = Gate(retry, random)
-            _remember(self._known, key, found)
-            return found
+            gate = self._known.pop(key, None)
+            if gate is None:
+                gate = Gate(retry, random)
+            _remember(self._known, key, gate)
+            return gate
 
     def started(self, origin: str, now: float) -> float | None:
         """Note that a call to ``origin`` begins. Seconds since the previous one began, ``None`` for the first."""
@@ -104,7 +104,7 @@ class Delay:
     look_at: float = field(default=0.0, compare=False)
 
 
-def _nobody() -> None:
+def _wake_no_thread() -> None:
     """Wake no thread: the default."""
 
 
@@ -187,7 +187,7 @@ class Turn:
         heeds_breaker: bool = True,
         cautious: bool = False,
         outer: Sequence[object] = (),
-        wake: Callable[[], None] = _nobody,
+        wake: Callable[[], None] = _wake_no_thread,
     ) -> None:
         self.gate = gate
         self.attempts_left = attempts_left
@@ -211,7 +211,7 @@ class Turn:
 
     def is_out(self) -> None:
         """Its call knows that it may be sent: drop the references that are no longer needed."""
-        self.outer, self.wake = (), _nobody
+        self.outer, self.wake = (), _wake_no_thread
 
     def waits_no_longer(self) -> None:
         """Its call may not wait: send it in spite of what is optional."""
@@ -339,7 +339,7 @@ class Gate:
                 delay = replace(delay, look_at=self._looks_at(turn, delay, now, view))
                 turn.looks_at, turn.stirred = delay.look_at, False
         if woken:
-            _wake([one for one in woken if one is not turn])
+            _wake([other for other in woken if other is not turn])
         return delay
 
     def outlook(self, turn: Turn, now: float) -> Delay | None:
@@ -395,11 +395,11 @@ class Gate:
     # -- private: the lock is held ------------------------------------------------
 
     def _heard(self, turn: Turn, now: float) -> None:
-        mates = [one for one in self._line if one.account is not None and one.account == turn.account]
-        grows = self._pace.searches(turn.account) or not any(one.is_last for one in mates)
+        mates = [mate for mate in self._line if mate.account is not None and mate.account == turn.account]
+        grows = self._pace.searches(turn.account) or not any(mate.is_last for mate in mates)
         self._pace.success(turn.account, turn.sent_at, now, grows=grows)
-        for one in mates:
-            one.heard_of(turn, now, self._random)
+        for mate in mates:
+            mate.heard_of(turn, now, self._random)
 
     def _settle(self, turn: Turn, outcome: Outcome, now: float) -> list[Turn]:
         if self._answers:
@@ -476,26 +476,26 @@ class Gate:
     def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
         """When ``turn`` asks again: before its own delay ends, if no other turn looks when the next may be let out."""
         first = self._next_look(now, view)
-        watched = any(one.looks_at <= first for one in self._line if one is not turn)
+        watched = any(other.looks_at <= first for other in self._line if other is not turn)
         return delay.until if watched else min(delay.until, first)
 
     def _next_look(self, now: float, view: _View) -> float:
         """When the next turn in line may be let out, if nothing else happens."""
-        return min((self._may_go_at(one, now, view) for one in self._line), default=_NEVER)
+        return min((self._may_go_at(other, now, view) for other in self._line), default=_NEVER)
 
     def _view(self, now: float, account: str | None = None) -> _View:
         """The view of those in line, and of a turn with ``account`` that is not in line."""
         line, busy, searched = self._line, _NONE, _NONE
         slots = dict[str | None, float]()
-        if any(one.cautious for one in line):
-            others = (one.account for one in line if one.attempts_left > 1)
-            busy = frozenset(one.account for one in tuple(self._out)).union(others)
+        if any(other.cautious for other in line):
+            others = (other.account for other in line if other.attempts_left > 1)
+            busy = frozenset(other.account for other in tuple(self._out)).union(others)
         if self._pace.accounts:
-            accounts = {account, *(one.account for one in line)}
+            accounts = {account, *(other.account for other in line)}
             searching = {account for account in accounts if self._pace.searches(account)}
             if searching:
-                searched = frozenset(one.account for one in line if one.attempts_left > 1).intersection(searching)
-            last = {one.account for one in line if one.attempts_left == 1 and one.is_last} - searched
+                searched = frozenset(other.account for other in line if other.attempts_left > 1).intersection(searching)
+            last = {other.account for other in line if other.attempts_left == 1 and other.is_last} - searched
             slots = {account: self._slot(account, now, account in last) for account in accounts}
         return _View(self._breaker.ready_at(now), self._budget.ready_at(now), busy, slots, searched)
 
@@ -506,7 +506,7 @@ class Gate:
         """
         slot = self._pace.ready_at(account, now, last=last)
         if self._pace.refusals(account):
-            out = sorted(one.sent_at for one in tuple(self._out) if one.account == account)
+            out = sorted(other.sent_at for other in tuple(self._out) if other.account == account)
             most = max(1, math.isqrt(self._budget.calls))
             slot = max(slot, out[-most] + NEWS) if len(out) >= most else slot
         return slot
@@ -557,7 +557,7 @@ class Gate:
     def _is_inside(self, turn: Turn) -> bool:
         """Whether an attempt under way waits for ``turn`` to end."""
         outer = turn.outer
-        return bool(outer) and any(one in outer or one.attempt in outer for one in tuple(self._out))
+        return bool(outer) and any(sent in outer or sent.attempt in outer for sent in tuple(self._out))
 
     def _awaits_news(self, turn: Turn, now: float, view: _View) -> bool:
         """Whether ``turn`` is cautious and lets others go first."""
@@ -592,11 +592,11 @@ class Gate:
         if slot > now:
             gap = self._pace.gap(turn.account)
             place = turn._order or self._arrivals + 1
-            slot += gap * sum(one.account == turn.account and one._order < place for one in self._line)
+            slot += gap * sum(other.account == turn.account and other._order < place for other in self._line)
             return Delay(Barrier.PACE, slot, at_latest=True, optional=True, rate=1 / gap if gap else None)
         if not turn.costs:
             return None
-        before = sum(one.costs for one in self._line if 0 < one._order < (turn._order or self._arrivals + 1))
+        before = sum(other.costs for other in self._line if 0 < other._order < (turn._order or self._arrivals + 1))
         token = self._budget.ready_at(now, before)
         return Delay(Barrier.BUDGET, token) if token > now else None
 

@@ -118,7 +118,7 @@ class Notifier:
         A callback is not called about calls that it makes itself.
         """
         callback = self._callback
-        if callback is None or any(one is callback for one in _telling.callbacks):
+        if callback is None or any(running is callback for running in _telling.callbacks):
             return
         self._told = not isinstance(notice, ProgressNotice)
         _telling.callbacks = (*_telling.callbacks, callback)

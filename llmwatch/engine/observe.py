@@ -192,7 +192,7 @@ def _record(
         # The fault that the caller found, and perhaps the reason for leaving.
         error = stats.fault
     failure = None if error is None else failure_of(error)
-    said = _said(stats, request, failed=error is not None)
+    said = _kept_headers(stats, request, failed=error is not None)
     return AttemptRecord(
         number=number,
         started_at=attempt.created_wall,
@@ -236,7 +236,7 @@ def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:
     return "finish" if verdict.limit is not None and verdict.phase is Phase.FINISHING else attempt.stats.end
 
 
-def _said(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
+def _kept_headers(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[str, str | None]:
     """The values kept of the answer's headers, without the request's secrets."""
     kept = {"request_id": stats.request_id}
     if failed:
@@ -249,18 +249,18 @@ def _said(stats: AttemptStats, request: CallRequest, *, failed: bool) -> dict[st
     return {name: value and secrets.masked(value[:_MOST_VALUE]) for name, value in kept.items()}
 
 
-def _evidence(stats: AttemptStats, said: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
+def _evidence(stats: AttemptStats, headers: dict[str, str | None], error: BaseException) -> dict[str, object] | None:
     cause = error.__cause__
-    found: dict[str, object | None] = {
-        "content_type": said["content_type"],
-        "content_encoding": said["content_encoding"],
+    values: dict[str, object | None] = {
+        "content_type": headers["content_type"],
+        "content_encoding": headers["content_encoding"],
         "pending_bytes": stats.pending_bytes or None,
     }
     if isinstance(error, ProviderError):
-        found.update(provider_type=error.type, provider_code=error.code)
+        values.update(provider_type=error.type, provider_code=error.code)
     if isinstance(cause, Summary):
-        found.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
-    kept = {name: value for name, value in found.items() if value is not None}
+        values.update(error_type=cause.type, error_errno=cause.errno or None, error_text=cause.text)
+    kept = {name: value for name, value in values.items() if value is not None}
     # A value that was cut earlier is incomplete too.
     cut = sum(isinstance(value, str) and redact.is_cut(value) for value in kept.values())
     return {**kept, OMITTED: cut} if cut else kept or None

@@ -90,7 +90,7 @@ class History:
 
     def not_carried_out(self) -> None:
         """Mark the resend that was decided on last as not carried out."""
-        self.decisions[-1:] = [replace(one, carried_out=False) for one in self.decisions[-1:]]
+        self.decisions[-1:] = [replace(last, carried_out=False) for last in self.decisions[-1:]]
 
     def settled(self, *, recovered: bool) -> tuple[DecisionRecord, ...]:
         """The decisions, each with its outcome."""
@@ -98,7 +98,7 @@ class History:
             return ()
         last = len(self.decisions) - 1
         return tuple(
-            replace(one, outcome=_outcome(one, recovered and at == last)) for at, one in enumerate(self.decisions)
+            replace(made, outcome=_outcome(made, recovered and at == last)) for at, made in enumerate(self.decisions)
         )
 
 

@@ -57,12 +57,12 @@ class _Foreign:
         message = error.message
         if isinstance(error, NotAStream):
             # The quote is the title of a page.
-            ours, quote, rest = message.partition('"')
-            theirs, end, more = rest.rpartition('"')
-            return ours + quote + self.masked(theirs) + end + more
+            own, quote, rest = message.partition('"')
+            foreign, end, more = rest.rpartition('"')
+            return own + quote + self.masked(foreign) + end + more
         if not isinstance(error, (ProviderError, ConnectFailed, ConfigError)):
             return message
-        ours, colon, theirs = message.partition(": ")
+        own, colon, foreign = message.partition(": ")
         if isinstance(error, ProviderError):
             if 300 <= (error.status or 0) < 400:
                 # The message is llmwatch's own, and the target of the redirect is masked already.
@@ -72,7 +72,7 @@ class _Foreign:
             if names != (error.type, error.code):
                 # Type and code stand before the colon as well.
                 return self.masked(message)
-        return ours + colon + self.masked(theirs)
+        return own + colon + self.masked(foreign)
 
     def _name(self, name: str | None) -> str | None:
         if name is None or is_known_word(name):

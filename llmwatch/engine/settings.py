@@ -84,7 +84,7 @@ class ClientSettings(TypedDict, total=False):
     notice_every: float
 
 
-def _nobody(attempt: Attempt[Any]) -> None:
+def _ignore_start(attempt: Attempt[Any]) -> None:
     """Ignore the start of an attempt: the default."""
 
 
@@ -103,7 +103,7 @@ class Settings:
     sinks: Sequence[Sink] = ()
     on_notice: NoticeCallback | None = None
     notice_every: float = 1.0
-    started: Callable[[Attempt[Any]], None] = _nobody
+    started: Callable[[Attempt[Any]], None] = _ignore_start
     hosts: Hosts = field(default_factory=Hosts)
     clock: Clock = SYSTEM
     random: Callable[[], float] = randomness.random

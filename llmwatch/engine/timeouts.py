@@ -52,8 +52,8 @@ def of_requests(timeout: object, *, heeded: bool = True) -> Timeouts:
         checked = Limits(**{name: value for name, value in given.items() if value is not None})
     except ConfigError:
         raise _refused(timeout, "a finite number of seconds, 0 or more") from None
-    said = {name: value for name in given if (value := checked.get(name)) is not UNSET}
-    return Timeouts(seconds=said, stand=True, heeded=heeded)
+    seconds = {name: value for name in given if (value := checked.get(name)) is not UNSET}
+    return Timeouts(seconds=seconds, stand=True, heeded=heeded)
 
 
 def _refused(timeout: object, number: str) -> ConfigError:

@@ -112,7 +112,7 @@ def _made(attempts: list[float], waits: list[float], number: int, deadline: floa
     return WorstCase(
         seconds=None if seconds == _NEVER else seconds,
         number=number,
-        attempts=tuple(one for one in attempts if one != _NEVER),
+        attempts=tuple(duration for duration in attempts if duration != _NEVER),
         waits=tuple(waits),
         deadline=cut,
     )

@@ -13,8 +13,8 @@ __all__ = ["SCRIPTS"]
 
 def usage_tail(context: Context, *, delay: float = 0.02) -> Iterator[Step]:
     shape = context.shape
-    said = [*context.opening(), *context.content(), *shape.finish()]
-    yield from context.answer([*paced(said), Wait(delay), *paced([*shape.usage(), *shape.terminal()])])
+    pieces = [*context.opening(), *context.content(), *shape.finish()]
+    yield from context.answer([*paced(pieces), Wait(delay), *paced([*shape.usage(), *shape.terminal()])])
 
 
 def lifecycle_then_terminal(context: Context) -> Iterator[Step]:

@@ -36,9 +36,9 @@ def flood_content(context: Context, *, tokens: int = 0) -> Iterator[Step]:
 
 
 def _flood(context: Context, tokens: int, blocks: Sequence[bytes]) -> Iterator[Step]:
-    said = context.part(tokens) if tokens else context.opening()
+    pieces = context.part(tokens) if tokens else context.opening()
     block = b"".join(blocks)
-    yield from context.answer([*paced(said), Repeat([Chunk(block * max(1, _PIECE // len(block)))])])
+    yield from context.answer([*paced(pieces), Repeat([Chunk(block * max(1, _PIECE // len(block)))])])
 
 
 SCRIPTS = tuple(

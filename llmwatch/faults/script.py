@@ -208,7 +208,7 @@ class Script:
                 script = replace(script, shape=_one_of(self.name, key, value, NAMES))
             elif key == "framing":
                 chosen = _one_of(self.name, key, value, FRAMINGS)
-                script = replace(script, framing=next(one for one in FRAMINGS if one == chosen))
+                script = replace(script, framing=next(name for name in FRAMINGS if name == chosen))
             elif key == "text":
                 script = replace(script, text=str(value))
             else:

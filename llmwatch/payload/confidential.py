@@ -90,12 +90,12 @@ def _texts(body: Mapping[Any, Any], *, backwards: bool) -> Generator[str, None, 
                 yield value[-left:] if backwards else value[:left]
                 left -= len(value)
         elif isinstance(value, Mapping):
-            inner = [(one, str(key), tools) for key, one in list(value.items())]
+            inner = [(inner_value, str(key), tools) for key, inner_value in list(value.items())]
             todo += inner if backwards else inner[::-1]
         elif isinstance(value, (list, tuple)):
             # The elements take the name of the list. The number is capped because a list of tokens may be very long.
             some = value[-_MOST_VALUES:] if backwards else value[_MOST_VALUES - 1 :: -1]
-            todo += [(one, name, tools) for one in some]
+            todo += [(inner_value, name, tools) for inner_value in some]
     return left >= 0
 
 
@@ -162,9 +162,9 @@ def secrets_in(body: object) -> Iterator[str]:
                 yield from of_address(value)
         elif isinstance(value, Mapping):
             own = value.get("type") is None or value.get("type") in _TYPES
-            todo += [(one, _kind(str(key).lower(), kind, own)) for key, one in reversed(list(value.items()))]
+            todo += [(inner, _kind(str(key).lower(), kind, own)) for key, inner in reversed(list(value.items()))]
         elif isinstance(value, (list, tuple)):
-            todo += [(one, kind) for one in reversed(value[:_MOST_ENTRIES])]
+            todo += [(inner, kind) for inner in reversed(value[:_MOST_ENTRIES])]
 
 
 def _kind(key: str, outer: str, own: bool) -> str:

@@ -82,8 +82,8 @@ class Endpoint:
 
     def model_in(self, path: str) -> str:
         """The model in ``path``, else ``""``."""
-        found = _compiled(self.path).search(path)
-        return (found.groupdict().get("model") or "") if found is not None else ""
+        match = _compiled(self.path).search(path)
+        return (match.groupdict().get("model") or "") if match is not None else ""
 
     def may_name(self, model: object) -> bool:
         """Whether ``model`` may be the name of a model of this method."""

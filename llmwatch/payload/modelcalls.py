@@ -63,7 +63,7 @@ def register_model_url(pattern: str, *, model: bool = True) -> None:
     global _registered
     compiled = compiled_pattern(pattern, "URL, the empty one")
     with _registering:
-        kept = tuple(one for one in _registered if one[0] != compiled)
+        kept = tuple(entry for entry in _registered if entry[0] != compiled)
         _registered = ((compiled, model), *kept)
 
 

@@ -58,7 +58,7 @@ def base64_bytes(body: object) -> int:
     alphabet, with digits and both cases, in samples from the start, the middle and the end (128 characters each). At
     most 50,000 values are examined.
     """
-    found = 0
+    total = 0
     left = _MOST_NODES
     stack: list[Any] = [body]
     while stack and left:
@@ -66,16 +66,16 @@ def base64_bytes(body: object) -> int:
         node = stack.pop()
         if isinstance(node, str):
             if len(node) >= _SHORTEST:
-                found += _payload(node)
+                total += _payload(node)
         elif isinstance(node, dict):
             if _is_payload(node):
-                found += _length(node["data"])
+                total += _length(node["data"])
                 stack.extend(value for key, value in node.items() if key != "data")
             else:
                 stack.extend(node.values())
         elif isinstance(node, (list, tuple)):
             stack.extend(node)
-    return found
+    return total
 
 
 def _is_payload(node: dict[str, object]) -> bool:

@@ -95,8 +95,8 @@ def model_of(url: str | None, body: object) -> str:
     for _, named in endpoints_at(url):
         if named:
             return named
-    found = _MODEL_IN_URL.search(url)
-    return found[1] if found else ""
+    match = _MODEL_IN_URL.search(url)
+    return match[1] if match else ""
 
 
 def asks_for_thinking(body: object) -> bool:

@@ -168,8 +168,8 @@ def _count_tool(tool: Mapping[str, Any], count: Counter[str], *, functions_off: 
     if kind is not None:
         nested = tool.get("tools")
         if kind == "namespace" and isinstance(nested, list):
-            for one in nested:
-                known = isinstance(one, Mapping) and one.get("type") in ("function", "custom")
+            for entry in nested:
+                known = isinstance(entry, Mapping) and entry.get("type") in ("function", "custom")
                 count[CALLER if known else UNKNOWN] += 1
             return
         count[executor_of(kind)] += 1

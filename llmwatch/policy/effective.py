@@ -69,12 +69,12 @@ class EffectiveLimit(JsonText):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text; ``timeout`` and ``instead_of`` only if a time-out says something."""
-        said: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
+        values: dict[str, Any] = {"value": self.value, "source": self.source, "explicit": self.explicit}
         if self.timeout is not None:
-            said["timeout"] = self.timeout
+            values["timeout"] = self.timeout
         if self.source == TIMEOUT_SOURCE:
-            said["instead_of"] = self.instead_of
-        return said
+            values["instead_of"] = self.instead_of
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,13 +300,13 @@ def resolve_max_body(value: int | None, environ: Mapping[str, str]) -> int:
 def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], variable: str, default: int) -> int:
     if value is None and variable not in environ:
         return default
-    found = environment.bytes_from(environ, variable)
+    size = environment.bytes_from(environ, variable)
     if value is not None:
         try:
-            found = whole(value)
+            size = whole(value)
         except ValueError:
             raise refused(name, value, f"{name}={{}}", BYTES_ALLOWED) from None
-    return default if found is None else found or sys.maxsize
+    return default if size is None else size or sys.maxsize
 
 
 def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
@@ -327,11 +327,11 @@ _Source: TypeAlias = "tuple[Limits, str | None]"
 
 
 def _sources(call: Limits | None, client: Limits | None, there: Limits | None) -> list[_Source]:
-    found: list[_Source] = []
+    sources: list[_Source] = []
     for limits, label in ((call, "argument of the call"), (client, "argument of the client"), (there, None)):
         if limits is not None:
-            found.append((limits, label))
-    return found
+            sources.append((limits, label))
+    return sources
 
 
 def _explicit(name: str, sources: list[_Source]) -> EffectiveLimit | None:

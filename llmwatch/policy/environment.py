@@ -110,14 +110,14 @@ _WHOLE = re.compile(r"\+?\d{1,18}", re.ASCII)
 
 def settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of ``environ`` that start with ``LLMWATCH_`` and are not blank, stripped."""
-    found = {}
+    stripped = {}
     for name in environ:
         if name.startswith(PREFIX):
             # Another thread may have removed the variable meanwhile.
             text = environ.get(name, "").strip()
             if text:
-                found[name] = text
-    return found
+                stripped[name] = text
+    return stripped
 
 
 def limits_from(settings: Mapping[str, str]) -> Limits | None:

@@ -69,9 +69,9 @@ def _bound(value: Any, depth: int) -> tuple[Any, int]:
         pairs = [_bound(item, depth + 1) for item in value[:MOST_ITEMS]]
         return tuple(item for item, _ in pairs), sum(lost for _, lost in pairs) + max(0, len(value) - MOST_ITEMS)
     if isinstance(value, FrozenMap):
-        found = {redact.text(key, cap=64): _bound(item, depth + 1) for key, item in list(value.items())[:MOST_ITEMS]}
+        items = {redact.text(key, cap=64): _bound(item, depth + 1) for key, item in list(value.items())[:MOST_ITEMS]}
         return (
-            FrozenMap({key: item for key, (item, _) in found.items()}),
-            sum(lost for _, lost in found.values()) + max(0, len(value) - MOST_ITEMS),
+            FrozenMap({key: item for key, (item, _) in items.items()}),
+            sum(lost for _, lost in items.values()) + max(0, len(value) - MOST_ITEMS),
         )
     return value, 0

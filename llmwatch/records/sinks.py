@@ -69,7 +69,7 @@ def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
     does not receive the record of that call, which would start an endless chain.
     """
     for sink in sinks:
-        if _told.sinks and any(one is sink for one in _told.sinks):
+        if _told.sinks and any(earlier is sink for earlier in _told.sinks):
             continue
         _told.sinks = (*_told.sinks, sink)
         try:
@@ -219,10 +219,10 @@ class JsonLinesSink:
 
         False if the file cannot be read.
         """
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return not self._torn
-        if not found.st_size:
+        if not status.st_size:
             return True
         try:
             # A separate descriptor: O_RDWR in _open would open a pipe without a reader.

@@ -49,11 +49,11 @@ class Reading:
         self._places = []
         chars: list[str] = []
         at = 0
-        for found in (_ANY_ESCAPE if folded else _ESCAPE).finditer(source):
-            self._add(chars, source[at : found.start()], at)
-            for char in _decoded(found):
-                self._one(chars, char, found.start(), found.end())
-            at = found.end()
+        for escape in (_ANY_ESCAPE if folded else _ESCAPE).finditer(source):
+            self._add(chars, source[at : escape.start()], at)
+            for char in _decoded(escape):
+                self._one(chars, char, escape.start(), escape.end())
+            at = escape.end()
         self._add(chars, source[at:], at)
         self.text = "".join(map(_lower, chars) if folded else chars)
 
@@ -109,20 +109,20 @@ def _joined(runs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return joined
 
 
-def _decoded(found: re.Match[str]) -> str:
-    kind = found.lastgroup
+def _decoded(escape: re.Match[str]) -> str:
+    kind = escape.lastgroup
     if kind is None:
         # A run of backslashes is dropped: each layer of JSON doubles the number.
         return ""
-    said = found[kind]
+    code = escape[kind]
     if kind == "low":
-        return chr(0x10000 + ((int(found["high"], 16) - 0xD800) << 10) + int(said, 16) - 0xDC00)
+        return chr(0x10000 + ((int(escape["high"], 16) - 0xD800) << 10) + int(code, 16) - 0xDC00)
     if kind in ("unit", "byte"):
-        return chr(int(said, 16))
+        return chr(int(code, 16))
     if kind == "percent":
-        said = unquote(_ESCAPED_PERCENT.sub("%", said), errors="replace")
+        code = unquote(_ESCAPED_PERCENT.sub("%", code), errors="replace")
     elif kind == "entity":
-        said = html.unescape(said)
+        code = html.unescape(code)
     else:
         return " "
-    return said.replace("\\", "")
+    return code.replace("\\", "")

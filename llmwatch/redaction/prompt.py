@@ -50,7 +50,7 @@ def _windows(reading: str) -> Iterator[str]:
 
 
 def _common(windows: set[str], prompt: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    shared: set[str] = set()
     for text in prompt:
-        found.update(windows.intersection(_windows(as_read(text))))
-    return found
+        shared.update(windows.intersection(_windows(as_read(text))))
+    return shared

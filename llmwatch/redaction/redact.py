@@ -57,8 +57,8 @@ def is_cut(message: str) -> bool:
 
 
 def _without_mark(message: str) -> tuple[str, int]:
-    found = _MARK.search(message)
-    return (message, 0) if found is None else (message[: found.start()], int(found[1]))
+    mark = _MARK.search(message)
+    return (message, 0) if mark is None else (message[: mark.start()], int(mark[1]))
 
 
 def _beginning(message: str) -> str:
@@ -73,7 +73,7 @@ def _beginning(message: str) -> str:
         return message[: -len(words[1])]
     more, less = _fixed(message), _fixed(message[:-_REACH])
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(less, more, strict=False))
-    return "".join(one for one, _ in same)
+    return "".join(piece for piece, _ in same)
 
 
 def _fixed(message: str) -> str:
@@ -224,7 +224,7 @@ def _names(query: str) -> str:
 def described(error: BaseException) -> str:
     """Class and scrubbed text of a foreign exception, for a log line. Never raises."""
     try:
-        said = text(str(error), cap=300)
+        message = text(str(error), cap=300)
     except Exception:
-        said = "(its text cannot be read)"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = "(its text cannot be read)"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

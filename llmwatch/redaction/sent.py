@@ -74,16 +74,16 @@ class Secrets:
 
         ``more`` are the secrets of the bodies (:func:`llmwatch.payload.secrets_in`).
         """
-        found: dict[str, None] = {}
+        values: dict[str, None] = {}
         left = _MOST_TEXT
         for value in itertools.chain(_all(list(asked)), more):
             if len(value) < LEAST or _OPEN_VALUE.fullmatch(value.lower()):
                 continue
-            found[value[:_LONGEST]] = None
+            values[value[:_LONGEST]] = None
             left -= len(value)
-            if len(found) == MOST_VALUES or left < 0:
+            if len(values) == MOST_VALUES or left < 0:
                 break
-        return cls(tuple(found))
+        return cls(tuple(values))
 
     def masked(self, text: str) -> str:
         """``text`` with a mask in place of each secret, in upper or lower case and with any escapes.
@@ -139,26 +139,26 @@ def _windows(reading: str) -> Iterator[str]:
             yield reading[at : at + _RUN]
 
 
-def _runs(value: str, said: str, windows: set[str]) -> Iterator[tuple[int, int]]:
+def _runs(value: str, text: str, windows: set[str]) -> Iterator[tuple[int, int]]:
     """The positions in ``said`` of the value, or of parts of it that are long enough."""
     if len(value) < LEAST:
         return
     for piece in (value,) if len(value) <= _RUN else windows.intersection(_windows(value)):
-        for at in _places(piece, said):
+        for at in _places(piece, text):
             yield at, at + len(piece)
-    for cut in _CUT.finditer(said):
+    for cut in _CUT.finditer(text):
         # The first match of the value's beginning gives the longest remaining part.
-        for at in _places(value[:LEAST], said[: cut.start()]):
-            if value.startswith(said[at : cut.start()].rstrip()):
+        for at in _places(value[:LEAST], text[: cut.start()]):
+            if value.startswith(text[at : cut.start()].rstrip()):
                 yield at, cut.start()
                 break
 
 
-def _places(piece: str, said: str) -> Iterator[int]:
-    at = said.find(piece)
+def _places(piece: str, text: str) -> Iterator[int]:
+    at = text.find(piece)
     while at >= 0:
         yield at
-        at = said.find(piece, at + 1)
+        at = text.find(piece, at + 1)
 
 
 # -- what is secret ----------------------------------------------------------
@@ -202,7 +202,7 @@ def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
         yield value[scheme.end() :]
     value = value.strip('"')
     parameters = _PARAMETER.findall(value)
-    parts = [one[1] or one[2] for one in parameters if one[0].lower() not in _OPEN_PARAMETERS]
+    parts = [parameter[1] or parameter[2] for parameter in parameters if parameter[0].lower() not in _OPEN_PARAMETERS]
     if len(parts) == len(parameters):
         # A whole value with open parameters would be recognised by those.
         yield value

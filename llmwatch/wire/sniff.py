@@ -24,15 +24,15 @@ _MOST_LINE = 64 * 1024
 
 def begins_lines(start: bytes) -> bool | None:
     """Whether a body that begins with ``start`` is JSON lines of a known shape; ``None`` if undecided."""
-    found = start.removeprefix(_BOM).lstrip(b"\r\n")
-    if not found or _BOM.startswith(start):
+    body = start.removeprefix(_BOM).lstrip(b"\r\n")
+    if not body or _BOM.startswith(start):
         return None
-    if not found.startswith(b"{"):
+    if not body.startswith(b"{"):
         return False
-    line = _LINE_END.split(found, maxsplit=1)[0]
-    whole = len(line) < len(found)
-    if not whole and not (found.endswith(b"}") and len(found) <= _MOST_LINE):
-        return None if len(found) <= _MOST_LINE else False
+    line = _LINE_END.split(body, maxsplit=1)[0]
+    whole = len(line) < len(body)
+    if not whole and not (body.endswith(b"}") and len(body) <= _MOST_LINE):
+        return None if len(body) <= _MOST_LINE else False
     try:
         return is_line(json.loads(line)) and (whole or None)
     except (ValueError, RecursionError):
@@ -65,15 +65,15 @@ class Sniffer:
             if _BOM.startswith(held):
                 return False
             start = bytes(held).removeprefix(_BOM)
-            found = start.lstrip(b"\r\n")
-            if not found:
+            body = start.lstrip(b"\r\n")
+            if not body:
                 # One line end is enough to keep.
                 del held[len(held) - len(start) + 1 :]
                 return False
             self._blank = False
-            if not found.startswith(b"{"):
+            if not body.startswith(b"{"):
                 return True
-            return bool(_LINE_END.search(found)) or len(held) > self._max_line
+            return bool(_LINE_END.search(body)) or len(held) > self._max_line
         return bool(_LINE_END.search(data)) or len(held) > self._max_line
 
     def take(self) -> bytes:

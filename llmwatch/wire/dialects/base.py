@@ -90,11 +90,11 @@ class Said(list[str]):
             if hashlib.sha256(_bytes(whole[: self._folded])).digest() != self._hash.digest():
                 return None
             rest = whole[self._folded :]
-        said = "".join(self)
-        if rest.startswith(said):
-            return rest[len(said) :]
+        text = "".join(self)
+        if rest.startswith(text):
+            return rest[len(text) :]
         # Some providers restate the text without the white space around it.
-        return "" if rest.strip() == said.strip() else None
+        return "" if rest.strip() == text.strip() else None
 
     def last(self, piece: str) -> str:
         """The new part of the last piece of an answer, which some servers restate as a whole.

@@ -215,14 +215,14 @@ class Bedrock(Dialect):
             return
         source = _source(value)
         reason = next((text_of(source.get(name)) for name in _REASONS if source.get(name)), "")
-        found = [words_of(source[name]) for name in _TEXTS if _is_written(source.get(name))]
+        texts = [words_of(source[name]) for name in _TEXTS if _is_written(source.get(name))]
         message = source.get("message")
         if _is_written(source.get("text")):
-            found.append(words_of(source["text"]))
+            texts.append(words_of(source["text"]))
         elif isinstance(message, dict) and _is_written(message.get("content")):
-            found.append(words_of(message["content"]))
-        if found:
-            event.text = found[0]
+            texts.append(words_of(message["content"]))
+        if texts:
+            event.text = texts[0]
         elif not reason and set(value) != {_METRICS}:
             event.text = event.data
         if reason:

@@ -193,14 +193,14 @@ class _Pieces:
         if not piece:
             return ""
         if not self._incremental:
-            said = "".join(pieces)
+            text = "".join(pieces)
             # The same text again, while the model continues to write, is a new piece with the same text.
-            again = piece == said and self._grew and not ended
-            if said and (again or not piece.startswith(said)):
+            again = piece == text and self._grew and not ended
+            if text and (again or not piece.startswith(text)):
                 self._incremental = True
-            elif said:
-                piece = piece[len(said) :]
+            elif text:
+                piece = piece[len(text) :]
             if piece:
-                self._said[key] = [said + piece]
+                self._said[key] = [text + piece]
             return piece
         return piece

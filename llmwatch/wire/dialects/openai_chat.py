@@ -299,15 +299,15 @@ class OpenAIChat(Dialect):
             pieces.text.append(words_of(audio.get("transcript")))
         pieces.other = pieces.other or bool(audio or delta.get("images") or delta.get("annotations"))
         # The same reasoning may stand in several of these fields.
-        found = ""
+        thought = ""
         for name in _THOUGHTS:
-            if name in delta and (found := thoughts(delta[name])):
+            if name in delta and (thought := thoughts(delta[name])):
                 break
         if details := delta.get("reasoning_details"):
             pieces.opaque = True
-            pieces.detailed = not found
-            found = found or thoughts(details)
-        pieces.reasoning.append(found)
+            pieces.detailed = not thought
+            thought = thought or thoughts(details)
+        pieces.reasoning.append(thought)
         news = None if _USUAL.issuperset(delta) else unknown_news(delta, _KNOWN)
         if news is not None:
             pieces.opaque = pieces.opaque or is_thinking(news)
