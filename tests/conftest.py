@@ -103,7 +103,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def scale() -> float:
-    """What times in tests are multiplied with."""
+    """The factor of all times in tests."""
     return SCALE
 
 

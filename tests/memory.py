@@ -1,4 +1,4 @@
-"""What a call costs in memory."""
+"""The memory of a call."""
 
 from __future__ import annotations
 

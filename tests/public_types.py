@@ -37,7 +37,9 @@ class Walk:
             self._walk(*self._waiting.popleft())
 
     def missing(self) -> dict[str, str]:
-        """What is reached, but can be imported from no public module under its name, and what leads there."""
+        """The types that are reached but cannot be imported from a public module under their name, each with the path
+        to it.
+        """
         importable = {(name.rpartition(".")[2], id(thing)) for name, thing in self.public.items()}
         return {
             name: place

@@ -1,4 +1,4 @@
-"""Answers of hostile, broken or merely odd servers, each with what has to come of it through every entry point.
+"""Answers of hostile, broken and odd servers, each with the expected outcome through every entry point.
 
 A row's ``came`` has three words: what ``stream`` and ``collect`` come to, what a plain ``request`` comes to, and what
 the drop-in entry points hand on. ``answer`` is the whole answer, ``handed`` is any response without an error, and any

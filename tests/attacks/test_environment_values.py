@@ -1,4 +1,4 @@
-"""Texts that a user may put into a variable: each is taken for exactly what it says, or refused by name.
+"""Texts as values of variables: each text is read exactly, or refused with the variable's name.
 
 Nothing is replaced by a default on the way: only a blank text counts as not set.
 """

@@ -1,4 +1,4 @@
-"""Hostile, broken and odd servers: whatever they do, a call ends within its limits, with an answer or an error of ours.
+"""Hostile, broken and odd servers: every call ends within its limits, with an answer or an error of llmwatch.
 
 The next call on the same client succeeds, no more is sent than the attempts allow, and nothing is left behind.
 """
@@ -150,7 +150,7 @@ def nothing_left(baseline: None) -> Iterator[None]:
 
 
 def came_of(rows: list[Row], at_once: int) -> dict[str, dict[str, str]]:
-    """What each entry point came to, row by row, ``at_once`` rows at the same time; a call that hangs fails."""
+    """The outcome of each entry point, row by row, ``at_once`` rows at the same time; a call that hangs fails."""
     found: dict[str, dict[str, str]] = {}
     with FaultServer(_played(rows), text=FINE) as server:
         for start in range(0, len(rows), at_once):
@@ -169,8 +169,8 @@ def came_of(rows: list[Row], at_once: int) -> dict[str, dict[str, str]]:
 
 
 def _words(row: Row) -> dict[str, str]:
-    """What a row says of each entry point; two words with a slash are those of ``stream`` and ``collect``, or of
-    ``Session`` and ``Transport``.
+    """The expectation of a row for each entry point; two words with a slash are those of ``stream`` and ``collect``, or
+    of ``Session`` and ``Transport``.
     """
     asked, plain, passed_through = row.came.split()
     first, _, second = asked.partition("/")
@@ -181,7 +181,7 @@ def _words(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize("theme", ROWS)
 def test_an_ending_answer_gives_what_the_table_says(theme: str) -> None:
-    """What comes of it is what the table says, through every entry point, and no limit has to end it."""
+    """The outcome through every entry point is that of the table, and no limit has to end the call."""
     rows = [row for row in ROWS[theme] if not row.hangs]
     assert came_of(rows, _AT_ONCE) == {row.name: _words(row) for row in rows}
 

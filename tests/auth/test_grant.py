@@ -1,4 +1,4 @@
-"""What a refresh function may return, and what is made of it."""
+"""The return values of a refresh function, and the grants that are made of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_expires_in_is_seconds_as_number_or_text(expires_in: object, lifetime: f
 
 
 def test_a_token_is_not_shown() -> None:
-    """What is granted does not stand in a ``repr``."""
+    """The ``repr`` of a grant does not show the token."""
     assert token(1) not in repr(read(token(1)))
 
 
@@ -118,7 +118,7 @@ def test_a_return_of_another_type_is_a_mistake_of_the_function(answer: object) -
     ],
 )
 def test_an_unusable_token_is_a_final_failure(answer: object, words: str) -> None:
-    """What cannot be used is a failure that says what is missing, is not worth another try, and is not remembered."""
+    """An unusable token is a failure that says what is missing, is not retryable, and is not remembered."""
     found = refused(answer)
     assert words in found.message
     assert (found.retryable, found.rejected, found.limit_seconds, found.cause) == (False, False, None, None)

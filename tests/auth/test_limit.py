@@ -48,7 +48,7 @@ class Hanging:
 
 
 def timed_out(error: RefreshFailed) -> None:
-    """What a refresh that ran out of time has to say of itself."""
+    """Check the error of a refresh that ran out of time."""
     assert (error.retryable, error.limit, error.limit_seconds) == (True, "refresh", LIMIT)
     assert error.elapsed is not None
     assert LIMIT <= error.elapsed < LONG

@@ -1,4 +1,4 @@
-"""What an exception out of a refresh function means, and what is kept of it."""
+"""The failure that an exception of a refresh function means, and the facts that it keeps."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_status_in_another_librarys_exception_counts() -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_a_permanent_failure_is_final_and_no_rejection(error: Exception, words: str) -> None:
-    """What another try would meet again is not worth one, and no rejection of the credentials either."""
+    """A failure that a resend would meet again is final, and is no rejection of the credentials."""
     found = judged(error)
     assert words in found.message
     assert (found.retryable, found.rejected) == (False, False)

@@ -1,4 +1,4 @@
-"""What can be set, what is put into a request, and what is shown of it."""
+"""The settings of ``refreshing``, the header that it sets, and its ``repr``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_invalid_setting_is_a_config_error(settings: dict[str, Any], field: s
     "settings", [{"refresh": None}, {"refresh": "f"}, {"limits": 5}, {"token": b"t"}, {"header": None}, {"scheme": 7}]
 )
 def test_a_setting_of_the_wrong_type_is_a_type_error(settings: dict[str, Any]) -> None:
-    """What is of the wrong kind altogether is a TypeError."""
+    """A setting of the wrong type is a TypeError."""
     with pytest.raises(TypeError):
         refreshing(**{"refresh": refresh, **settings})
 

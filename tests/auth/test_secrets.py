@@ -1,4 +1,4 @@
-"""Nothing secret of a refresh in errors, tracebacks, logs, notices or records."""
+"""No secret of a refresh appears in errors, tracebacks, logs, notices or records."""
 
 from __future__ import annotations
 

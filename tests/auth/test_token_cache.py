@@ -83,7 +83,7 @@ def waiting(token_cache: TokenCache, count: int) -> None:
 
 
 def many(token_cache: TokenCache, count: int, spent: Token | None = None) -> list[Running]:
-    """So many threads that all want a token, and by now wait for it."""
+    """As many threads that want a token, and wait for it by now."""
     running = [in_thread(token_cache.get, LIMIT, spent) for _ in range(count)]
     waiting(token_cache, count)
     return running
@@ -120,7 +120,7 @@ def test_a_limit_that_is_off_is_passed_on_as_none(keep: Callable[..., TokenCache
 def test_a_token_is_replaced_before_it_runs_out(
     keep: Callable[..., TokenCache], clock: ManualClock, lifetime: float, leeway: float, good_for: float
 ) -> None:
-    """It is used until ``leeway`` seconds before its end, or until half of its life is over if that is later."""
+    """A token is used until ``leeway`` seconds before its end, or until half of its life is over if that is later."""
     source = Source(Grant(token="one", lifetime=lifetime), Grant(token="two"))
     token_cache = keep(source, leeway=leeway)
     first = got(token_cache.get(LIMIT))
@@ -277,7 +277,7 @@ def test_a_refresh_that_does_not_end_is_left_after_its_limit(
 
 
 def test_a_refresh_without_a_thread_raises(keep: Callable[..., TokenCache], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be started the caller hears of it, and the next call is not kept waiting for it."""
+    """If no thread can be started the caller gets an error, and the next call does not wait for that refresh."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

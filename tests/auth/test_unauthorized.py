@@ -241,7 +241,7 @@ def test_a_session_resends_once_after_a_401(serve: Serve, entry_point: EntryPoin
 
 @ENTRY_POINTS
 def test_a_second_401_in_a_session_is_returned(serve: Serve, entry_point: EntryPoint) -> None:
-    """It is returned, after two requests and one refresh; the next request begins with the newer token."""
+    """The second 401 is returned, after two requests and one refresh; the next request begins with the newer token."""
     auths, api = serve(granting()), serve(guarded())
     auth = refreshing(asking_at(auths), token="old")
     with entry_point() as session:
@@ -364,7 +364,7 @@ def test_hooks_of_the_user_get_the_answer(serve: Serve) -> None:
 
 
 def test_the_second_request_of_a_session_is_watched(serve: Serve, manual: ManualTime) -> None:
-    """What follows the 401 through a watched session is watched too."""
+    """The request that follows the 401 through a watched session is watched too."""
     auths, api = serve(granting()), serve("status:status=401", "silent")
     auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
 
@@ -426,7 +426,7 @@ def test_a_redirected_get_of_a_client_drops_the_token(
 
 @ENTRY_POINTS
 def test_a_redirect_after_a_401_drops_both_tokens(serve: Serve, entry_point: EntryPoint) -> None:
-    """Where the answer to the second request leads elsewhere, neither token goes along."""
+    """If the answer to the second request is a redirect, neither token goes along."""
     elsewhere = serve()
     auths, api = serve(granting()), serve("status:status=401", _redirecting(elsewhere.url))
     auth = refreshing(asking_at(auths), token="old", header="X-Api-Key", scheme=None)
@@ -437,7 +437,7 @@ def test_a_redirect_after_a_401_drops_both_tokens(serve: Serve, entry_point: Ent
 
 
 def test_a_redirect_to_an_invalid_url_drops_the_token() -> None:
-    """What requests will choke on is requests' business; the token is taken out to be safe."""
+    """A redirect to a URL that requests will refuse loses the token all the same."""
     auth = refreshing(lambda: token(1), header="X-Api-Key", scheme=None)
     asked = requests.Request("GET", "http://api.provider.test/", auth=auth).prepare()
     assert asked.headers["X-Api-Key"] == token(1)

@@ -17,7 +17,7 @@ CLIENT_SECRET = "hunter2hunter2"
 
 
 def token(number: int) -> str:
-    """What the answer to the request with this number at the token endpoint gives out."""
+    """The token that the token endpoint returns for the request with this number."""
     return f"access-{number}-Lw93mTfVb27NcRy60Zx81kQp"
 
 

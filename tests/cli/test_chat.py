@@ -145,7 +145,7 @@ def test_a_silent_provider_ends_with_exit_code_3() -> None:
 
 
 def test_a_stall_after_text_keeps_the_text_and_is_not_resent() -> None:
-    """What was said before a stall stays on standard output, ended by a line break, and is not asked for again."""
+    """Text before a stall stays on standard output, ended by a line break, and the request is not resent."""
     with FaultServer("stall-after-content:tokens=3") as server:
         done = chat(server.url, "--stale", str(LIMIT), "hi")
         assert len(server.requests) == 1
@@ -154,7 +154,7 @@ def test_a_stall_after_text_keeps_the_text_and_is_not_resent() -> None:
 
 
 def test_a_wait_notice_is_a_plain_line_without_a_terminal() -> None:
-    """Where standard error is no terminal, a long wait is said in plain lines with the limit that counts."""
+    """Without a terminal, a long wait is reported in plain lines with the limit that counts."""
     with FaultServer("silent") as server:
         done = real_chat(server.url, "--ttfb", str(NOTICED), "hi", env={"LLMWATCH_MAX_ATTEMPTS": "1"})
     said = rf"^waiting for the first byte\.\.\. \d+(\.\d)? s of {NOTICED:g} s \(ttfb\)$"
@@ -222,7 +222,7 @@ def test_an_empty_whole_answer_is_a_success_that_says_so() -> None:
     ],
 )
 def test_an_invalid_option_ends_with_exit_code_2(arguments: tuple[str, ...], env: dict[str, str], says: str) -> None:
-    """What is invalid ends with 2, names what is wrong, and sends nothing."""
+    """An invalid option ends with exit code 2 and a message that names the mistake, and nothing is sent."""
     done = invoke("chat", *arguments, env=env)
     assert (done.code, done.out) == (2, "")
     assert says in done.err

@@ -48,7 +48,7 @@ def test_a_base_url_gets_its_dialects_path(base: str, dialect: str, url: str, sp
     "base", ["h.test/v1", "localhost:8000", "ftp://h.test", "http://", "http://h:port/v1", "http://[::1"]
 )
 def test_an_invalid_url_is_a_config_error(base: str) -> None:
-    """What is no absolute http URL is a ConfigError, whatever is wrong with it."""
+    """Anything but an absolute http URL is a ConfigError."""
     with pytest.raises(ConfigError, match="URL"):
         Endpoint.of(base)
 

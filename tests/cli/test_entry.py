@@ -60,7 +60,7 @@ def test_help_names_every_command_and_exit_code() -> None:
     "arguments", [(), ("nonsense",), ("chat",), ("limits", "--nonsense"), ("demo", "--ttfb", "soon")]
 )
 def test_invalid_usage_ends_with_exit_code_2(arguments: tuple[str, ...]) -> None:
-    """What is invalid is a usage error with exit code 2, in words and without a traceback."""
+    """Invalid usage ends with exit code 2 and a message without a traceback."""
     done = run(*arguments)
     assert done.code == 2
     assert "Usage: llmwatch" in done.out + done.err
@@ -80,7 +80,7 @@ def test_help_in_a_terminal_has_the_same_words() -> None:
     "arguments", [("limits",), ("limits", "--json"), ("--help",), ("limits", "--help"), ("--version",), ("incidents",)]
 )
 def test_a_full_disk_is_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """A full disk is said in one line, with the code of what the caller has to change, whatever was to be shown."""
+    """A full disk is reported in one line, with the exit code for a mistake of the caller, for any output."""
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")

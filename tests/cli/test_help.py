@@ -1,4 +1,4 @@
-"""Every command starts: its help comes up, whatever the interpreter and the versions of what it stands on."""
+"""Every command shows its help, with every interpreter and every version of its dependencies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMANDS = sorted(get_command(application()).commands)  # type: ignore[attr-defi
 
 
 def test_the_commands_are_those_of_the_readme() -> None:
-    """None of them is missing in the table below."""
+    """The table below has every command."""
     assert COMMANDS == ["chat", "demo", "incidents", "limits", "run"]
 
 

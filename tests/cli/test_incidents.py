@@ -73,7 +73,7 @@ def test_a_log_of_an_older_version_and_of_this_one() -> None:
 
 
 def test_each_logged_incident_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a client has written to the log that the environment names is a row each, and each can be told in full."""
+    """Each incident that a client has logged is a row of the table, and can be shown in full."""
     path = tmp_path / "incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(path))
     recovered, failed, cancelled = records = happen(path)
@@ -252,7 +252,7 @@ def test_since_a_time_without_a_zone_is_local() -> None:
     ],
 )
 def test_an_invalid_option_is_a_usage_error(arguments: tuple[str, ...], says: str) -> None:
-    """What is invalid is a usage error that names it, and no control character of it is repeated."""
+    """An invalid option is a usage error that names it, without any control character of its value."""
     done = incidents(*arguments, log=lines(*SEVERAL))
     assert (done.code, done.out) == (2, "")
     assert says in done.err

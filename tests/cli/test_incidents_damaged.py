@@ -74,9 +74,7 @@ def test_half_a_last_line_is_reported() -> None:
 
 
 def test_half_a_line_in_the_middle_is_reported(tmp_path: Path) -> None:
-    """What is written behind half a line is read, blank lines are passed over in silence, and the half is told of by
-    its number.
-    """
+    """The lines after half a line are read, blank lines are ignored, and the half line is reported by its number."""
     path = tmp_path / "log"
     whole = lines(call(1))
     path.write_bytes(whole + b"\n\n" + whole[:300])
@@ -91,7 +89,7 @@ def test_half_a_line_in_the_middle_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_log_reports_a_few_lines_and_counts_the_rest() -> None:
-    """Of a file with nothing but other lines, a few are told one by one and the rest is counted."""
+    """The first skipped lines of a file that is no log are reported one by one, and the others are counted."""
     done = incidents(log=b"some text\n" * 3000)
     assert (done.code, done.out) == (0, "There is no call in standard input. Is it an incident log?\n")
     assert len(done.err.splitlines()) == 21

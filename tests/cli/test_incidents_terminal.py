@@ -47,7 +47,7 @@ def evil() -> bytes:
 
 @pytest.mark.parametrize("arguments", [(), ("--totals",), ("--call", "0"), ("--json",)])
 def test_no_control_sequence_of_a_log_reaches_the_terminal(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Whatever stands in a record, nothing but printable text comes out, in a pipe and in a terminal."""
+    """Only printable text of a record is written, in a pipe and on a terminal."""
     path = tmp_path / "log"
     path.write_bytes(evil())
     piped = run("incidents", str(path), *arguments)

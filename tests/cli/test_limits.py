@@ -89,7 +89,7 @@ def test_a_set_variable_is_shown_as_the_source() -> None:
 
 
 def test_max_wait_is_shown_in_seconds() -> None:
-    """What a call waits at most is in seconds as every other time, and 0 says what it does."""
+    """``max_wait`` is shown in seconds like every other time, and 0 with its meaning."""
     _, out, _ = limits()
     assert [cell.strip() for cell in row(out, "max_wait") if cell][:2] == ["max_wait", "300 s"]
     for value, shown in (("0", "raise at once"), ("0.5", "0.5 s"), ("4000", "4,000 s")):
@@ -111,7 +111,7 @@ def test_url_size_profile_and_plain_move_the_defaults() -> None:
 
 
 def test_warnings_go_to_standard_error_or_into_the_document() -> None:
-    """What is odd is said: on standard error for a person, inside the document for a program."""
+    """Warnings go to standard error for a person, and into the document for a program."""
     env = {"LLMWATCH_TTFB_SECONDS": "45"}
     code, out, err = limits(env=env)
     assert code == 0

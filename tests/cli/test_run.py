@@ -116,7 +116,9 @@ def test_what_a_script_sees(folder: Path, words: tuple[str, ...]) -> None:
 def test_the_same_is_started_with_dashes_and_without(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], options: tuple[str, ...], quiet: bool
 ) -> None:
-    """What is run, with which words and variables, is the same behind ``--``, and behind the command's own options."""
+    """The script, its arguments and its variables are the same with and without ``--`` and behind the command's own
+    options.
+    """
     begun: list[tuple[str, list[str], dict[str, str]]] = []
 
     def execve(path: str, argv: list[str], env: dict[str, str]) -> None:
@@ -148,7 +150,7 @@ def test_standard_input_is_left_to_the_script(tmp_path: Path) -> None:
     ids=lambda options: " ".join(options),
 )
 def test_options_before_m_llmwatch_hold_for_the_script(folder: Path, options: tuple[str, ...]) -> None:
-    """What stands before ``-m llmwatch`` holds for the script."""
+    """Python's options before ``-m llmwatch`` hold for the script."""
     assert both(*(("probe.py",) if "-Pb" in options else ("-m", "probe")), options=options, cwd=folder).code == 0
 
 
@@ -183,7 +185,7 @@ def test_a_console_script_keeps_its_options_to_itself(folder: Path) -> None:
 
 @pytest.mark.parametrize("theirs", [None, "", f"one{os.pathsep}two"])
 def test_pythonpath_is_what_it_was(folder: Path, theirs: str | None) -> None:
-    """Where the script finds modules is not changed, nor is what its children inherit."""
+    """The script and its children find modules in the same places as without the command."""
     env = {} if theirs is None else {"PYTHONPATH": theirs}
     before = os.environ.pop("PYTHONPATH", None)
     try:
@@ -205,7 +207,7 @@ def site(folder: Path) -> dict[str, str]:
 
 
 def test_a_sitecustomize_of_the_machine_is_loaded(folder: Path, site: dict[str, str]) -> None:
-    """It runs as it does under Python, and is the one that the script can import."""
+    """The machine's own sitecustomize runs as under Python, and is the one that the script can import."""
     (folder / "site" / "sitecustomize.py").write_text("import sys; sys.here = 'theirs'")
     ended = both("says.py", env=site, cwd=folder)
     assert ended == Ended(0, f"theirs {folder / 'site' / 'sitecustomize.py'}\n")
@@ -378,7 +380,7 @@ def test_ctrl_c_before_the_script_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_a_failure_before_the_script_runs_no_script(tmp_path: Path) -> None:
-    """What goes wrong before the script ends the process with a traceback, and the script does not begin."""
+    """A failure before the script ends the process with a traceback, and the script does not begin."""
     env = with_install(tmp_path, "raise RuntimeError('it broke')")
     ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
     assert (ended.code, ended.out) == (1, "")
@@ -447,7 +449,7 @@ def test_a_misspelt_variable_is_reported_and_the_script_runs(tmp_path: Path, qui
     ],
 )
 def test_invalid_usage_runs_nothing(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str) -> None:
-    """What is invalid is a usage error, and nothing is run."""
+    """Invalid usage is a usage error, and no script runs."""
     monkeypatch.setattr(os, "execve", pytest.fail)
     ended = invoke("run", *words)
     assert ended.code == 2

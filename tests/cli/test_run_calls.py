@@ -70,7 +70,7 @@ for _ in range(3):
 
 
 def test_a_module_under_run_recovers(tmp_path: Path) -> None:
-    """So does a module."""
+    """A module under ``llmwatch run -m`` recovers like a script."""
     script(tmp_path, "print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
         ended = run("run", "-m", "asks", server.chat_url, env={**LIMITS, "PYTHONPATH": str(tmp_path)})
@@ -167,7 +167,9 @@ def test_no_summary_after_a_hard_exit(tmp_path: Path) -> None:
 
 
 def test_an_error_surfaces_as_one_of_requests(tmp_path: Path) -> None:
-    """What cannot be recovered reaches the script as an exception that it knows, and the summary names the limit."""
+    """A failure that cannot be recovered reaches the script as an exception of requests, and the summary names the
+    limit.
+    """
     asks = script(
         tmp_path,
         "try:\n    for text in ask(url): print(text, end='')\nexcept requests.RequestException as error:\n"

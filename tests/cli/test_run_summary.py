@@ -57,7 +57,9 @@ def _timed(timeout: float, **limits: dict[str, Any]) -> CallRecord:
 
 
 def test_time_outs_that_count_and_that_do_not() -> None:
-    """What a script's own lowered is said once for all calls, with the way out, and what was set aside."""
+    """One line names the limits that the script's time-outs lowered and the variable that prevents it, another the
+    time-outs that were set aside.
+    """
     own = "timeout of the request"
     lowered = _timed(
         30.0,

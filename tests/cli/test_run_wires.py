@@ -1,4 +1,4 @@
-"""Streams of every wire in a script that is run: what it sees is what it sees without us, with as many requests."""
+"""Streams of every wire under ``llmwatch run``: the script sees the same as without it, with as many requests."""
 
 from __future__ import annotations
 

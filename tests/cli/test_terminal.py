@@ -42,7 +42,7 @@ def _piped(monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8") -> tuple[Te
 
 
 def test_text_goes_out_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard output is no terminal, every character goes out as it came, at once."""
+    """Without a terminal, every character is written as it came, at once."""
     terminal, raw = _piped(monkeypatch)
     terminal.write("a\x1b[1m\r\nb")
     assert raw.getvalue() == b"a\x1b[1m\r\nb"

@@ -62,7 +62,7 @@ def test_short_limits_are_counted_in_tenths() -> None:
 
 
 def test_lines_come_at_doubling_waits_without_a_terminal() -> None:
-    """Where standard error is no terminal, lines come at twice the wait each, and start over after progress."""
+    """Without a terminal, each line comes at twice the wait of the last, and progress starts over."""
     terminal = FakeTerminal(talking=False)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
     for tenth in range(1, 100):
@@ -112,7 +112,7 @@ def test_a_notice_stands_behind_an_unfinished_line() -> None:
 
 
 def test_a_narrow_notice_shows_its_numbers() -> None:
-    """Where the whole notice has no room behind the text, its numbers are what is shown."""
+    """A notice that does not fit behind the text is reduced to its numbers."""
     terminal = FakeTerminal(talking=True, column=50)
     Waiting(terminal, limits)(wait(9, phase="content", limit="stale", left=351))  # type: ignore[arg-type]
     assert " [9 s of 360 s (stale)]" in terminal.said[0]

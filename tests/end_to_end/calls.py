@@ -1,4 +1,4 @@
-"""Calls through the public entry points, and what came of them."""
+"""Calls through the public entry points, and their outcomes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def endpoint(server: Any, shape: str) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a call came to: events or a whole answer, an error or none, its record, and how long the caller waited."""
+    """The outcome of a call: its events or whole answer, its error if any, its record, and the seconds that the caller
+    waited.
+    """
 
     events: list[Event] = field(default_factory=list)
     value: Any = None
@@ -172,7 +174,7 @@ class Running:
     results: list[Any]
 
     def result(self, timeout: float = PATIENCE) -> Any:
-        """What it returned; what it raised is raised."""
+        """The returned value; an exception is raised again."""
         self.thread.join(timeout)
         assert not self.thread.is_alive(), "still running"
         ((raised, result),) = self.results
@@ -197,9 +199,7 @@ def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Runnin
 
 
 def together(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """What each of several calls returned, in their order; they are made at the same time, so that their waits are
-    one.
-    """
+    """The results of several calls, in order; the calls run at the same time, so that their waits coincide."""
     running = [in_thread(call) for call in calls]
     return [one.result() for one in running]
 

@@ -1,4 +1,4 @@
-"""What a child process does: ``python -m tests.end_to_end.children SCENE OPTIONS``, with the options in JSON.
+"""The programs of child processes: ``python -m tests.end_to_end.children SCENE OPTIONS``, with the options in JSON.
 
 It says what happens in lines of JSON on stdout, and waits at some points for a line on stdin.
 """

@@ -1,4 +1,4 @@
-"""Processes of their own for what would harm this one: signals, forks, exits."""
+"""Separate processes for tests that would harm the test process: signals, forks, exits."""
 
 from __future__ import annotations
 

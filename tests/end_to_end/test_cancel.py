@@ -29,7 +29,7 @@ WAYS: dict[str, tuple[Way, str]] = {
 
 
 def _cancelled(error: Cancelled, by: str) -> None:
-    """What every cancelled call says of itself."""
+    """Check the error and the record of a cancelled call."""
     assert (error.by, error.retryable) == (by, False)
     assert error.recovery is not None
     assert (error.recovery.decision, error.recovery.reason) == (Decision.STOP, f"cancelled_by_{by}")

@@ -271,7 +271,7 @@ def test_an_invalid_timeout_is_a_config_error(serve: Serve, connect: Connect, ti
 def test_a_mistake_of_the_calling_program_is_a_type_error(
     serve: Serve, connect: Connect, options: dict[str, Any], kind: type[Exception]
 ) -> None:
-    """What is of a wrong type altogether is no setting: a plain ``TypeError``, and nothing is sent."""
+    """A value of the wrong type is a plain ``TypeError``, and nothing is sent."""
     server = serve()
     with pytest.raises(kind):
         stream(connect(), server.chat_url, **options)
@@ -279,7 +279,7 @@ def test_a_mistake_of_the_calling_program_is_a_type_error(
 
 
 def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(serve: Serve, connect: Connect) -> None:
-    """What cannot be written as JSON raises what requests raises, in the thread of the caller."""
+    """A body that cannot be written as JSON raises the exception of requests, in the caller's thread."""
     server = serve()
     with pytest.raises(requests.exceptions.InvalidJSONError):
         stream(connect(), server.chat_url, json={"n": float("nan")})

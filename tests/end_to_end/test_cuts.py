@@ -37,7 +37,7 @@ def test_a_clean_end_without_the_terminal_event_is_truncated(
 @pytest.mark.parametrize("script", ["cut-chunk", "missing-last-chunk", "short-length"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_broken_framing_is_one_class_for_all(serve: Serve, connect: Connect, script: str, shape: str) -> None:
-    """Whatever framing breaks, it is ``StreamCut`` with the text that came, and is not resent after content."""
+    """Any broken framing is ``StreamCut`` with the text that came, and is not resent after content."""
     server = serve(f"{script}:tokens=4")
     outcome = stream(connect(), endpoint(server, shape))
     error = outcome.failed(llmwatch.StreamCut)
@@ -56,7 +56,7 @@ def test_broken_framing_is_one_class_for_all(serve: Serve, connect: Connect, scr
 
 @pytest.mark.parametrize("script", ["cut-chunk", "missing-last-chunk", "short-length"])
 def test_what_breaks_behind_the_terminal_event_breaks_nothing(serve: Serve, connect: Connect, script: str) -> None:
-    """Once the terminal event came the answer is whole; how the connection ends after it does not matter."""
+    """After the terminal event the answer is whole; the end of the connection does not matter."""
     server = serve(f"{script}:terminal=true,missing=0" if script == "short-length" else f"{script}:terminal=true")
     outcome = stream(connect(), server.chat_url)
     if outcome.error is None:

@@ -41,7 +41,7 @@ WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody
 
 @dataclasses.dataclass
 class Holding:
-    """What a program holds of a call that it has begun to read, and what it holds besides."""
+    """The objects of a begun call that a program holds, and its other objects."""
 
     held: list[Any]
     close: Callable[[], object] = int
@@ -229,7 +229,7 @@ def told(records: list[CallRecord], count: int = 1) -> None:
 
 
 def quiet() -> None:
-    """Nothing is left to be told."""
+    """Return once no record is left to be delivered."""
     eventually(lambda: not dropped._left, "the supervisor hands on what was dropped")
     for backlog in (dropped.CLOSING, dropped.TELLING):
         eventually(lambda backlog=backlog: backlog._busy is None, "its thread leaves")  # type: ignore[misc]
@@ -576,8 +576,8 @@ def test_a_collection_in_the_supervisors_thread_calls_no_sink(serve: Serve, open
 
 
 def test_a_thousand_dropped_calls_leave_records_alone(serve: Serve, connect: Connect) -> None:
-    """They leave a thousand records, no thread, no descriptor and no call, and no more attempts than a schedule keeps,
-    which is compacted at 64 stale entries.
+    """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call, and no more attempts
+    than a schedule keeps, which is compacted at 64 stale entries.
     """
     server = serve("stall-after-content")
     records: list[CallRecord] = []

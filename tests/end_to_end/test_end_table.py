@@ -31,7 +31,7 @@ def limits(ends: str) -> Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """What a stream says before its marks, and what marks it has: why it ended, that nothing follows, both in one."""
+    """The parts of a stream before its marks, and its marks: finish mark, end mark, or both in one event."""
 
     stream: Stream
     said: bytes
@@ -131,7 +131,7 @@ def played(body: bytes, content_type: str, ends: str) -> Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Came:
-    """What an entry point gave: text or bytes, the error, and what the record says of the end."""
+    """The outcome of one entry point: text or bytes, the error, and the end in the record."""
 
     what: str | bytes
     error: BaseException | None = None
@@ -197,7 +197,7 @@ ENTRY_POINTS: dict[str, Callable[[str, Any, str, Limits], Came]] = {
 
 
 def right(marks: str, ends: str) -> str | type[LLMWatchError]:
-    """What the table says: the end of an answer that is whole, or the error."""
+    """The expectation of the table: the end of a whole answer, or the error."""
     if marks == "both":
         return "terminal"
     if ends in CUTS:

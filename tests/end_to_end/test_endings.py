@@ -144,7 +144,7 @@ def test_events_come_as_soon_as_they_are_sent(
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_answer_survives_every_way_of_writing_it(serve: Serve, connect: Connect, script: str, shape: str) -> None:
-    """Whatever pieces, encoding or end the body has, the answer is the same."""
+    """The answer is the same for all pieces, encodings and ends of the body."""
     server = serve(script)
     outcome = stream(connect(), endpoint(server, shape))
     outcome.done()

@@ -1,4 +1,4 @@
-"""How much code a call runs through, which is what watching it costs where nothing goes wrong."""
+"""The number of function calls of a call, which is the cost of the watch if nothing goes wrong."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def entry_point(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("script", NOTHING)
 def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
-    """Whatever the flood is, and however fast it comes: the error tells the true time."""
+    """The error of any flood, at any speed, has the true time."""
     server = serve(script)
     error = _ended(entry_point, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("first_content", FLOOD)
@@ -115,7 +115,7 @@ def test_a_flood_of_content_ends_at_total(serve: Serve, entry_point: str) -> Non
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_flood_of_keep_alives_ends_in_every_dialect(serve: Serve, shape: str) -> None:
-    """Of its own keep-alives, as fast as they can be read."""
+    """Keep-alives of the dialect, as fast as the client can read them."""
     server = serve("flood-empty")
     error = _ended("collect", server, Limits(first_content=FLOOD), endpoint(server, shape))
     assert error.limit == "first_content"

@@ -35,7 +35,7 @@ def test_a_comment_or_half_an_event_turns_silence_into_stale(serve: Serve, conne
 
 
 def test_with_first_event_set_that_limit_counts(serve: Serve, connect: Connect) -> None:
-    """Where ``first_event`` is set, a comment or half an event does not stop it, and it names the reason."""
+    """If ``first_event`` is set, a comment or half an event does not stop it, and it names the reason."""
     client = connect(limits=Limits(first_event=LIMIT, stale=LONG))
     servers = [serve(f"comment-then-silent:what={what}") for what in WHATS]
     for outcome in together(partial(stream, client, server.chat_url) for server in servers):

@@ -1,4 +1,4 @@
-"""How late a kill comes, and that many of them leave nothing behind."""
+"""The lag of kills, and that many kills leave nothing behind."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_a_kill_comes_within_50_ms_of_its_limit(
 
 
 def test_a_hundred_silent_streams_are_killed_on_time(serve: Serve, connect: Connect) -> None:
-    """Of a hundred streams that are silent at once half are killed within 50 ms in the best of a few tries; they
-    have one supervisor.
+    """A hundred streams are silent at once: half of them are killed within 50 ms in the best of a few tries, by one
+    supervisor.
     """
     server = serve("silent")
     client = connect(limits=Limits(ttfb=3 * LIMIT), retry=ONCE)

@@ -77,7 +77,7 @@ def _stalling(serve: Serve, server_tls: ssl.SSLContext) -> list[FaultServer]:
 
 
 def test_a_generic_stream_may_end_with_its_connection(serve: Serve, connect: Connect) -> None:
-    """Where no kill happened the generic dialect takes the end of the body for the end of the answer."""
+    """Without a kill, the end of the body is the end of an answer of the generic dialect."""
     server = serve("eof-without-terminal:tokens=4", framing="close")
     outcome = stream(connect(dialect="generic"), _url(server, "generic"))
     outcome.done()

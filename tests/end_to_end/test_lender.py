@@ -153,7 +153,7 @@ def test_a_response_hook_sees_the_callers_context(serve: Serve, connect: Connect
 
 
 def test_the_callers_context_is_not_changed_by_the_worker(serve: Serve, connect: Connect) -> None:
-    """What a hook sets in its context stays there: the caller's is a copy's origin, not shared."""
+    """A context variable that a hook sets does not change in the caller's context."""
     server = serve()
 
     def paint(response: requests.Response, **options: Any) -> None:

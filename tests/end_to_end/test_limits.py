@@ -148,7 +148,7 @@ def test_requests_own_timeout_is_no_limit_on_a_lively_stream(serve: Serve, conne
 
 
 def test_requests_timeout_raises_no_limit(serve: Serve, connect: Connect) -> None:
-    """Where ``limits=`` says something, a longer ``timeout=`` beside it changes nothing; a shorter one lowers it."""
+    """A longer ``timeout=`` beside ``limits=`` changes nothing; a shorter one lowers the limit."""
     server = serve("silent")
     client = connect(retry=Retry.none())
     outcome = stream(client, server.chat_url, timeout=LONG, limits=Limits(ttfb=LIMIT))

@@ -38,7 +38,7 @@ def _url(shape: str) -> str:
 
 @pytest.fixture
 def mocked() -> Iterator[responses.RequestsMock]:
-    """What stands in a user's test."""
+    """The mock of a user's test."""
     with responses.RequestsMock() as mock:
         yield mock
 

@@ -138,7 +138,7 @@ def test_a_named_wait_above_the_cap_fails_at_once(serve: Serve, ask: str, named:
 @pytest.mark.parametrize("named", [{"delay": "3600s"}, {"x_ratelimit_reset_requests": "1h0m0s"}])
 @pytest.mark.parametrize("ask", ["request", "Session", "Session, streamed", "Transport"])
 def test_a_status_with_a_wait_above_the_cap_is_returned(serve: Serve, ask: str, named: dict[str, Any]) -> None:
-    """Where a status never raises, the first one is the answer."""
+    """At an entry point at which a status never raises, the first status is the answer."""
     server = serve(refusing(**named), "healthy")
     record = ASKS[ask](server, BACKOFF)
     assert [one.reason for one in record.decisions] == ["retry_after_too_long"]

@@ -1,4 +1,4 @@
-"""News that is no text: what keeps an attempt alive, and what does not."""
+"""Events without text: those that keep an attempt alive, and those that do not."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_content_in_an_unknown_field_resets_the_limits_of_a_session(serve: Serve
 
 @pytest.mark.parametrize("empty", [{"reasoning_text": ""}, {"busy": True, "percent": 3}, {"more": {"type": "x"}}])
 def test_empty_fields_count_as_keep_alives(serve: Serve, connect: Connect, empty: dict[str, Any]) -> None:
-    """They do not reset the content limits."""
+    """Empty fields do not reset the content limits."""
     server = serve(rebuilt(*beats(chunk({"content": "", **empty})), END))
     error = stream(connect(limits=LIMITS, retry=Retry.none()), server.chat_url).failed(WatchTimeout)
     assert "first_content" in str(error)

@@ -104,7 +104,7 @@ def test_notices_come_in_the_callers_thread(serve: Serve, connect: Connect) -> N
 def test_a_callback_or_sink_that_raises_is_logged(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """What a notice callback or a sink raises is logged on ``llmwatch``, and the call goes on as if nothing was."""
+    """An exception of a notice callback or a sink is logged on ``llmwatch``, and the call continues."""
     server, told = serve("status:status=503", late()), []
 
     def breaks(what: Any) -> None:

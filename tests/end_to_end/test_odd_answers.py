@@ -20,12 +20,12 @@ RELAYS = ("Session", "Transport")
 
 
 def path(shape: str) -> str:
-    """Where a shape is spoken."""
+    """The path of a shape."""
     return SHAPES[shape].path.replace("{model}", "m")
 
 
 def everywhere(serve: Serve, script: str, shape: str, within: Limits | None = None) -> dict[str, Came]:
-    """What comes of the script through each entry point, after one request each."""
+    """The outcome of the script through each entry point, after one request each."""
     servers = {name: serve(script) for name in ENTRY_POINTS}
     within = within or limits("open")
     calls = [

@@ -20,7 +20,7 @@ BATCH = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "complet
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
+    """Remove the registrations of the test."""
     monkeypatch.setattr(modelcalls, "_registered", ())
 
 
@@ -108,7 +108,7 @@ def test_an_idempotent_method_is_sent_again(serve: Serve, connect: Connect, meth
 
 
 def test_a_model_call_is_sent_again(serve: Serve, connect: Connect) -> None:
-    """What names a model and holds a prompt is a model's, wherever it goes; the rest can be registered."""
+    """A request that names a model and holds a prompt is a model call at any URL; other requests can be registered."""
     server = serve("status:status=503", "healthy", "status:status=503", "healthy")
     _ask(connect(), "POST", server.url + "/own", json=asking(stream=False)).done("recovered")
     llmwatch.register_model_url("/api/generate")

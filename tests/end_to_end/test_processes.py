@@ -1,4 +1,4 @@
-"""What happens to streams when their process is stopped, forked or ended."""
+"""Streams of a process that is stopped, forked or ended."""
 
 from __future__ import annotations
 

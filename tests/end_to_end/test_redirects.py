@@ -64,7 +64,7 @@ def _get(client: Any, url: str, **options: Any) -> Outcome:
 def test_a_redirect_that_is_not_followed_is_final_before_its_body(
     serve: Serve, connect: Connect, entry_point: Any, body: str
 ) -> None:
-    """Whatever its body does, the error is there with the head: one request, and where it leads."""
+    """The error comes with the head, with any body: one request, and the target of the redirect."""
     for status in (302, 307):
         server = serve(_to("http://127.0.0.1:9/elsewhere?key=1", status, body))
         outcome = entry_point(connect(limits=Limits(ttfb=LIMIT)), server.chat_url)
@@ -103,7 +103,7 @@ def test_a_get_follows_a_redirect_without_reading_its_body(serve: Serve, connect
 
 
 def test_a_redirect_without_a_body_keeps_its_connection(serve: Serve, connect: Connect) -> None:
-    """Where the head says that nothing follows, the next request goes over the same connection."""
+    """After a head that announces no body, the next request uses the same connection."""
     server = serve(_to("/v1/chat/completions?moved=1"), "healthy")
     stream(connect(), server.chat_url).done()
     assert [one.connection for one in server.requests] == [1, 1]

@@ -1,4 +1,4 @@
-"""Nothing secret in errors, tracebacks, logs, notices or records."""
+"""No secret appears in errors, tracebacks, logs, notices or records."""
 
 from __future__ import annotations
 

@@ -370,7 +370,7 @@ def test_the_sdk_transport_repeats_no_sent_secret(serve: Serve, log: Path, caplo
 
 
 def test_the_cause_of_an_sdk_status_error_repeats_no_secret(serve: Serve) -> None:
-    """What llmwatch adds to the SDK's own error of a status repeats nothing that its record does not."""
+    """llmwatch's cause of the SDK's status error repeats no secret, as the record does not."""
     server = serve(_echoing("status"))
     with llmwatch.sdk.openai(
         api_key=SECRET, base_url=f"{server.url}/v1", max_retries=0, retry=Retry(max_attempts=1)
@@ -388,7 +388,7 @@ def test_the_cause_of_an_sdk_status_error_repeats_no_secret(serve: Serve) -> Non
 def test_a_refused_tunnel_repeats_no_proxy_credentials(
     connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, server_tls: ssl.SSLContext, serve: Serve
 ) -> None:
-    """Where the proxy refuses a tunnel, and repeats the credentials in its reason."""
+    """The proxy refuses a tunnel and repeats the credentials in its reason."""
 
     def refuse(context: Context) -> Iterator[steps.Step]:
         yield steps.Send(f"HTTP/1.1 407 {_message(context)}\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""Streams that have begun: what is killed in the middle, and what must live."""
+"""Streams that have begun: which are killed in the middle, and which must live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP statuses: which are resent, after which wait, and what a user reads."""
+"""HTTP statuses: which are resent, after which wait, and with which message."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_a_malformed_event_is_never_skipped(serve: Serve, connect: Connect, shap
 
 @pytest.mark.parametrize("shape", ["openai-responses", "anthropic"])
 def test_a_malformed_event_before_content_is_resent(serve: Serve, connect: Connect, shape: str) -> None:
-    """Where nothing was delivered yet a malformed event costs a second request and no more."""
+    """A malformed event before any delivery costs exactly one more request."""
     server = serve("malformed-event:tokens=0", "healthy")
     outcome = stream(connect(), endpoint(server, shape))
     record = outcome.done("recovered")
@@ -213,7 +213,7 @@ def test_what_nothing_reads_is_not_a_stream(serve: Serve, connect: Connect, cont
 
 
 def test_events_under_another_name_are_read_all_the_same(serve: Serve, connect: Connect) -> None:
-    """What begins like server-sent events is taken for them, whatever its content type says."""
+    """A body that begins like server-sent events is read as such, whatever its content type."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         yield from context.answer(map(steps.Chunk, [b": hi\n\n", *context.whole()]), content_type="text/plain")
@@ -269,7 +269,9 @@ def test_a_foreign_body_without_a_type_is_told_after_one_request(serve: Serve, c
 
 @pytest.mark.parametrize("body", [b"", b": hi\n\n", b"dat", b"data: {", b"event: x\n", b"hello\n\n" + EVENTS])
 def test_a_stream_without_a_type_is_read_as_one(serve: Serve, connect: Connect, body: bytes) -> None:
-    """What may be the beginning of one is empty or cut, and asked for again; strange lines before it do no harm."""
+    """A body that may be the beginning of a stream is empty or cut, and is asked for again; strange lines before a
+    stream do no harm.
+    """
     server = serve(_said(body, content_type=""), _said(EVENTS, content_type=""))
     outcome = stream(connect(), server.chat_url)
     outcome.done("done" if EVENTS in body else "recovered")
@@ -379,7 +381,7 @@ def test_what_may_be_cut_is_asked_for_again(serve: Serve, connect: Connect, wire
 
 
 def test_a_dialect_after_words_of_none_is_no_answer(serve: Serve, connect: Connect) -> None:
-    """What stands before the first event of another dialect would be missing from its answer."""
+    """Text before the first event of another dialect would be missing from the answer, so the answer is refused."""
     other = {"candidates": [{"content": {"parts": [{"text": "there"}]}, "finishReason": "STOP"}]}
     server = serve(_said(_events({"reply": "Hi"}, other)))
     for ask in (stream, collect):

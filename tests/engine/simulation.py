@@ -32,7 +32,7 @@ UNSENT = Facts(sent=Sent.NO, terminal=False, tools=ToolExposure(), replayable=Tr
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What comes of one request: an error after so many seconds, or the first byte and the end of an answer."""
+    """The outcome of one request: an error after so many seconds, or the first byte and the end of an answer."""
 
     error: LLMWatchError | None = None
     after: float = 0.02

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.answering`` and ``passthrough``: what an entry point for existing code gets, and when."""
+"""``llmwatch.engine.answering`` and ``passthrough``: responses for entry points of existing code, and their times."""
 
 from __future__ import annotations
 
@@ -165,9 +165,7 @@ def test_a_failure_is_raised_after_the_bytes_that_came_before_it(entry_points: E
 def test_a_stream_that_is_loaded_whole_is_resent_once_after_content(
     entry_points: EntryPoints, cut: Exception | None
 ) -> None:
-    """Where nothing is handed out before the end, half an answer may be replaced by a second one, and not by a
-    third.
-    """
+    """If nothing is handed out before the end, half an answer may be replaced once, and not twice."""
     half = Answer(pieces=[CHUNK], cut=cut, reused=False)
     retry = Retry(backoff=0, max_backoff=0)
     call, sender = entry_points.call(half, whole(), whole=True, retry=retry)

@@ -106,7 +106,7 @@ def test_a_number_of_refusals_costs_no_prompt(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_an_outage_gets_probes_alone_and_no_burst_after_it(threads: int) -> None:
-    """Of 2,000 prompts 2,000 are answered; during the outage only probes go out, and in no second after it more than
+    """All of 2,000 prompts are answered. During the outage only probes go out, and no second after it has more than
     twice the usual requests.
     """
     rate = _healthy_rate(threads)
@@ -132,16 +132,14 @@ def test_calls_with_a_bounded_wait_are_answered_while_a_probe_is_out(bound: dict
 
 
 def test_lasting_errors_end_every_call_within_forty_seconds() -> None:
-    """Where every request fails for good with an error that might pass, each of many calls ends within forty
-    seconds.
-    """
+    """If every request fails with a retryable error, each of many calls ends within forty seconds."""
     batch = Batch(lambda at, call, attempt: replace(Reply.status(500), after=1.0), 40, calls=80).run()
     assert (batch.answered, len(batch.lost), len(batch.sent_at)) == (0, 80, 240)
     assert batch.elapsed <= 2 * 40
 
 
 def test_an_outage_costs_prompts_where_calls_do_not_wait() -> None:
-    """Where calls do not wait, the same outage costs hundreds of prompts."""
+    """If calls do not wait, the same outage costs hundreds of prompts."""
     batch = Batch(_outage, 16, seed=1, retry=Retry(max_wait=0)).run()
     assert len(batch.lost) > 300
     for error in batch.lost:

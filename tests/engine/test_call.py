@@ -1,4 +1,4 @@
-"""``llmwatch.engine.call``: when an attempt follows another, and what is left when none does."""
+"""``llmwatch.engine.call``: when an attempt follows another, and the outcome if none does."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_dead_pooled_connection_costs_no_wait_attempt_or_budget(studio: Studio
     ],
 )
 def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answer, kind: type[Exception]) -> None:
-    """What came before the failure is delivered, ``.partial`` holds it, and there is one request."""
+    """The events before the failure are delivered, ``.partial`` holds their text, and there is one request."""
     call, sender = studio.call(answer)
     call.begin()
     batch = call.next_batch()
@@ -129,7 +129,7 @@ def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch
 
 
 def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system gives no thread the call is over, with an error that says so: recorded, decided, and nothing was
+    """If the system has no thread left, the call ends with an error that says so: recorded, decided, and nothing was
     sent.
     """
     real = threading.Thread.start
@@ -152,7 +152,9 @@ def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: p
 
 
 def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> None:
-    """What is neither llmwatch's nor the network's comes out unchanged, after one request, and is recorded by class."""
+    """An exception that is neither llmwatch's nor the network's is raised unchanged after one request, and recorded by
+    class.
+    """
     call, sender = studio.call(Answer(unsent=ZeroDivisionError("s3cret")), retry=Retry(backoff=0))
     with pytest.raises(ZeroDivisionError):
         studio.drain(call)

@@ -1,4 +1,4 @@
-"""What an exchange asks of the transport."""
+"""The requests of an exchange to the transport."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.hosts``: what an attempt waits for, which goes first, and which is woken."""
+"""``llmwatch.engine.hosts``: the barriers that hold an attempt back, the order of attempts, and their waking."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def order_of(street: Street, now: float, *lefts: int) -> list[int]:
 
 
 def test_attempts_refused_after_a_hold_go_out_at_the_accepted_rate() -> None:
-    """They go out one after the other; each notice tells how many go out in a second, and when its own turn is."""
+    """The attempts go out one after the other; each notice has the rate, and the time of its own turn."""
     street = taught()
     line = [street.turn(str(number), account="mine") for number in range(3)]
     assert street.gate.ask(line[0], 102.0) is None
@@ -262,9 +262,7 @@ def test_last_attempts_of_calls_do_not_probe_after_a_refusal() -> None:
 
 
 def test_few_calls_go_out_after_refusals_in_a_row() -> None:
-    """Of sixteen calls that were all refused lately four go out at once, and others only once a second has passed
-    without an answer.
-    """
+    """Four of sixteen calls that were all refused go out at once, and others only after a second without an answer."""
     street = Street()
     for _ in range(16):
         street.gate.enter(object(), 99.0)
@@ -309,8 +307,8 @@ def test_the_last_attempt_of_a_refused_call_waits_for_another_answer() -> None:
 
 
 def test_last_attempts_go_out_one_by_one() -> None:
-    """They go out behind calls with more attempts left, which may be refused in their place; then each waits for the
-    one before.
+    """Last attempts go out behind calls with more attempts left, which may be refused in their place; then each waits
+    for the one before.
     """
     street = Street()
     refused(street)
@@ -332,7 +330,7 @@ def test_last_attempts_go_out_one_by_one() -> None:
 
 
 def test_the_last_attempt_waits_for_an_answer_while_others_are_lost() -> None:
-    """It waits for a second, or until another call is answered; a call that is alone does not wait."""
+    """The last attempt waits for a second, or until another call is answered; a call that is alone does not wait."""
     street = Street()
     street.gate.settle(street.out(100.0), Outcome.LOST, 101.0)
     assert street.gate.ask(street.turn(attempts_left=1, cautious=True), 101.0) is None
@@ -428,7 +426,7 @@ def test_looking_ahead_takes_no_place_and_no_token() -> None:
 
 
 def test_many_threads_are_each_let_out_once() -> None:
-    """Whatever the interleaving: every turn goes out once, each thread is woken, and the gate is empty afterwards."""
+    """In any interleaving every turn goes out once, each thread is woken, and the gate is empty afterwards."""
     street = Street(budget=5)
     done = threading.Semaphore(0)
     chance = random.Random(1)

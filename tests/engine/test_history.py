@@ -1,4 +1,4 @@
-"""``llmwatch.engine.planner``: what earlier attempts of a call used up, and what became of each decision."""
+"""``llmwatch.engine.planner``: the attempts that a call has used up, and the outcome of each decision."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_patience_grows_with_kills_before_content(kind: VerdictKind, patience: i
 
 @pytest.mark.parametrize(("made", "free", "left"), [(1, 0, 2), (3, 0, 0), (4, 1, 0), (2, 1, 2), (9, 0, 0)])
 def test_the_attempts_left_exclude_the_free_resend(made: int, free: int, left: int) -> None:
-    """Of three attempts those that are left, the free one outside, and never fewer than none."""
+    """The attempts left do not count the free resend, and are never negative."""
     history = History(attempts=[attempt(number) for number in range(1, made + 1)], free_resends=free)
     history.decided(plan(), 1.5, most=3, carried_out=True)
     (decision,) = history.decisions

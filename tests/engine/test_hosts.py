@@ -124,7 +124,7 @@ def _delays(studio: Studio) -> list[DelayNotice]:
 
 
 def _lose(studio: Studio, settings: Any, times: int = 5) -> None:
-    """So many calls that end at ``ttfb``."""
+    """As many calls that end at ``ttfb``."""
     for _ in range(times):
         call, sender = studio.call(SILENT, retry=Retry(max_attempts=1), settings=settings)
         calling = in_thread(_expect, studio, call, WatchTimeout)
@@ -181,7 +181,9 @@ def test_an_open_circuit_delays_a_call(studio: Studio) -> None:
 def test_a_call_that_may_not_wait_that_long_sends_nothing(
     studio: Studio, retry: Retry, limits: Limits, setting: str
 ) -> None:
-    """It ends at once, with the wait attached and a word on what bounds it, which is what the advice is to raise."""
+    """The call ends at once, with the wait attached and with the setting that bounds it, which the advice says to
+    raise.
+    """
     settings = studio.settings()
     _lose(studio, settings)
     call, sender = studio.call(whole(), retry=retry, limits=limits, settings=settings)
@@ -295,8 +297,8 @@ def test_a_wait_at_the_gate_can_be_cancelled(studio: Studio, how: str) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_a_named_wait_holds_calls_with_the_same_model_and_key(studio: Studio, status: int) -> None:
-    """They wait until its end and their share of a second, whatever the status that names it; other calls are sent at
-    once.
+    """The calls wait until the end of the named wait and their share of a second, for any status that names it; other
+    calls are sent at once.
     """
     studio.random = [0.25]
     settings = studio.settings(on_notice=studio.notices.append)

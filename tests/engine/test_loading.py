@@ -65,7 +65,7 @@ def test_a_failure_after_the_loading_has_all_attempts(studio: Studio) -> None:
 
 
 def test_a_short_ttfb_leaves_all_attempts_to_a_loading_server(studio: Studio) -> None:
-    """Where ``ttfb`` is over before the attempts are, the attempts decide."""
+    """If ``ttfb`` is over before the attempts are used up, the attempts decide."""
     studio.random = [JITTER] * 9
     settings = studio.settings(on_notice=studio.notices.append, profile="local", limits=Limits(ttfb=0.5))
     call, sender = studio.call(LOADING, retry=Retry(backoff=1), settings=settings)

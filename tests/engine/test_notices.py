@@ -68,7 +68,7 @@ def test_a_wait_shorter_than_the_interval_gives_no_notice(clock: ManualClock) ->
 
 
 def test_a_wait_without_a_limit_says_so(clock: ManualClock) -> None:
-    """Where no limit runs the notice names none, and an overdue limit has 0 s left."""
+    """If no limit runs the notice names none, and an overdue limit has 0 s left."""
     told: list[Any] = []
     notifier = Notifier(told.append, 1.0, clock)
     notifier.take(FakeAttempt(clock, after=1.5, gives=["event"]), 1)  # type: ignore[arg-type]
@@ -94,7 +94,9 @@ def test_progress_takes_a_notice_back_once(clock: ManualClock) -> None:
 
 
 def test_a_callback_that_raises_is_logged(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    """What a callback raises is logged, once a minute with how often it did, and goes no further."""
+    """An exception of a callback is logged at most once a minute, with its number of occurrences, and does not reach
+    the call.
+    """
 
     def breaks(notice: Any) -> None:
         raise RuntimeError

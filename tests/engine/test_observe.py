@@ -1,4 +1,4 @@
-"""``llmwatch.engine.observe``: from what an attempt saw to its facts, its error and its record."""
+"""``llmwatch.engine.observe``: the facts, the error and the record of an attempt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def event(kind: Kind) -> Event:
 
 
 def seen(studio: Studio, work: Any, *, deliverable: bool = True, error: BaseException | None = None) -> Ended:
-    """What is observed of an attempt that ``work`` serves."""
+    """The observations of an attempt that ``work`` serves."""
     attempt: Attempt[Event] = Attempt({"ttfb": 10.0, "stale": 5.0, "drain": 1.0})
     attempt.start(lambda observer: work(observer, studio))
     if error is None:
@@ -154,7 +154,7 @@ def test_a_failure_keeps_its_error(studio: Studio) -> None:
 
 
 def test_items_that_an_entry_point_keeps_are_not_delivered(studio: Studio) -> None:
-    """Where nothing reaches the user before the end, nothing counts as delivered."""
+    """If nothing reaches the user before the end, nothing counts as delivered."""
 
     def cut(observer: Attempt[Event], studio: Studio) -> None:
         _begin(observer, studio)
@@ -219,7 +219,7 @@ def test_a_cancelled_attempt_names_its_canceller_and_no_limit(studio: Studio, by
 
 
 def test_a_foreign_exceptions_text_is_not_recorded(studio: Studio) -> None:
-    """What the user's own code raises was not written for records: its class is kept, and nothing else."""
+    """Of an exception of the user's code only the class is recorded."""
 
     def breaks(observer: Attempt[Event], studio: Studio) -> None:
         raise ZeroDivisionError("s3cret")

@@ -33,7 +33,7 @@ def bucket(rate: float, size: float, wait: float | None = None) -> Accepts:
 
 
 def window(most: int, seconds: float, wait: float | None = None) -> Accepts:
-    """So many in each so many seconds of the clock; named is the time until the next of them, or ``wait``."""
+    """A number of requests in each window of the clock; the named wait ends with the window, or is ``wait``."""
     current, accepted = -1, 0
 
     def accepts(now: float) -> float | None:
@@ -49,7 +49,7 @@ def window(most: int, seconds: float, wait: float | None = None) -> Accepts:
 
 
 def sliding(most: int, seconds: float, wait: float) -> Accepts:
-    """So many in any so many seconds."""
+    """A number of requests in any window of that length."""
     latest: deque[float] = deque()
 
     def accepts(now: float) -> float | None:

@@ -39,7 +39,7 @@ def test_an_empty_document_is_a_document(document: Any) -> None:
 
 
 def test_data_goes_before_json_as_in_requests() -> None:
-    """Where both are given, requests sends the data."""
+    """If both are given, requests sends the data."""
     request = build(data=b'{"a": 1}', json={"b": 2})
     assert request.body == {"a": 1}
     assert request.content_type is None
@@ -89,7 +89,7 @@ def test_a_file_is_rewound_to_where_it_stood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [lambda: iter([b"a"]), lambda: (piece for piece in (b"a",))])
 def test_an_iterator_cannot_be_sent_again(make: Any) -> None:
-    """What is used up by the first attempt is not replayable, and rewinding it does nothing."""
+    """A body that the first attempt uses up cannot be sent again, and rewinding it does nothing."""
     request = build(data=make())
     assert (request.replayable, request.readable) == (False, False)
     request.rewind()

@@ -125,7 +125,7 @@ def test_the_tools_of_a_changed_body_count(studio: Studio) -> None:
 
 
 def test_the_hook_is_called_only_before_a_resend(studio: Studio) -> None:
-    """It is called before each resend, and before nothing else."""
+    """The hook is called before each resend, and at no other time."""
     asked: list[int] = []
     retry = Retry(backoff=0, max_attempts=3, on_retry=lambda resend: asked.append(resend.attempt))
     call, _ = studio.call(BUSY, retry=retry)

@@ -1,4 +1,4 @@
-"""``llmwatch.engine.scrub``: what is ours in a message, and what is not."""
+"""``llmwatch.engine.scrub``: llmwatch's own part of a message, and the foreign part."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_each_entry_point_shows_every_setting(entry_point: str) -> None:
 
 @each("entry_point", ENTRY_POINTS)
 def test_the_help_page_and_type_hints_name_every_setting(entry_point: str) -> None:
-    """So do the page of help, and the types that a program reads."""
+    """The page of help and the type hints name every setting."""
     entry = ENTRY_POINTS[entry_point]
     text = pydoc.render_doc(entry, renderer=pydoc.plaintext)
     assert "keepalive: 'float | None' = None" in text

@@ -60,7 +60,7 @@ def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[st
 def test_a_timeout_lowers_set_limits_and_never_raises_them(
     limits: Limits | None, environ: dict[str, str], seconds: tuple[float, ...]
 ) -> None:
-    """Whatever set the limit, and a limit that is off is set to the timeout."""
+    """The timeout lowers a limit from any source, and sets a limit that is off."""
     before = resolve_limits(call=limits, environ=environ, profile="hosted")
     after = of_requests(7).on(before)
     assert tuple(after.value(name) for name in ("connect", "ttfb", "stale")) == seconds
@@ -104,7 +104,7 @@ def test_a_limit_names_the_timeout_as_its_source() -> None:
     "timeout", ["7", True, (1,), (1, 2, 3), [1, 2], pytest.param(object(), id="object"), (1, "2"), (True, 2)], ids=repr
 )
 def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
-    """What requests would not take, or would take for a number by accident, is a ``ConfigError`` about ``timeout``."""
+    """A time-out that requests refuses, or takes for a number by accident, is a ``ConfigError`` about ``timeout``."""
     with pytest.raises(ConfigError, match="timeout") as caught:
         of_requests(timeout)
     assert caught.value.field == "timeout"

@@ -68,7 +68,7 @@ def test_a_flood_of_unknown_names_is_bounded(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_log_handler_that_raises_ends_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a handler of the log raises goes no further, and the handler is called once."""
+    """An exception of a log handler does not reach the call, and the handler is called once."""
 
     class Broken(logging.Handler):
         asked = 0

@@ -20,7 +20,7 @@ PATIENCE = 50.0 * SCALE
 
 
 def run(name: str, *arguments: str, **variables: str) -> str:
-    """What ``examples/<name>`` prints. It must exit with 0 and write nothing to standard error."""
+    """The output of ``examples/<name>``, which must exit with 0 and write nothing to standard error."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LLMWATCH_", "OPENAI_"))}
     environment.update({"PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "error"}, **variables)
     done = subprocess.run(

@@ -15,7 +15,7 @@ BEGINNING = "A watchdog counts"  # the first three words of ANSWER
 
 
 def scenes(printed: str) -> dict[str, str]:
-    """What was printed, by the line that each scene begins with."""
+    """The output, by the line with which each scene begins."""
     found = {}
     for scene in printed.strip().split("\n\n"):
         title, _, rest = scene.partition("\n")
@@ -146,7 +146,7 @@ def test_an_sdk_stream_is_watched_from_outside() -> None:
 
 
 def test_a_function_without_sockets_is_watched() -> None:
-    """It lives while it beats or is paused, and is told to stop when it does neither."""
+    """The function lives while it beats or is paused, and is told to stop when it does neither."""
     beating, paused, *stuck = run("watched_function.py").splitlines()
     assert beating.endswith("6 sheep")
     assert paused.endswith("the person said yes")

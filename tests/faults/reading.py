@@ -1,4 +1,4 @@
-"""What a body says, read in the simplest way for each shape."""
+"""A simple reader of a body in each shape."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_an_error_stands_outside_of_data(shape: str, script: str, begins: bytes)
     ],
 )
 def test_an_unknown_wire_says_all_words(what: str, content_type: str):
-    """Whatever it is made of, its type says it and the words are in it."""
+    """Each kind of wire announces its type and holds all words."""
     with FaultServer(f"unknown-wire:what={what}", text="one two") as server, asking(server) as client:
         body = client.read().body
         assert client.headers["content-type"] == content_type

@@ -1,4 +1,4 @@
-"""Scripts whose answer is not what was asked for, or comes in an order that surprises."""
+"""Scripts whose answer is not the requested one, or comes in an unusual order."""
 
 from __future__ import annotations
 

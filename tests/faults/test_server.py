@@ -104,7 +104,7 @@ def test_continue_is_said_where_it_is_waited_for():
 
 
 def test_large_bodies_are_counted_and_kept_in_part():
-    """Of a large body the first MiB is kept, the rest counted; what it asks for at its end is still seen."""
+    """The server keeps the first MiB of a large body and counts the rest; a ``stream`` field at the end is seen."""
     body = {"padding": "x" * (3 * MEBI), "stream": True}
     with FaultServer("healthy") as server, WireClient(server.url) as client:
         client.send(PATHS["anthropic"], body).head().read()

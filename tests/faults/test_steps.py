@@ -79,7 +79,7 @@ def test_repeat_counts():
 
 
 def test_burst_is_one_write():
-    """What the steps of a burst send goes out in one piece, which a client can read at once."""
+    """A burst sends the bytes of its steps in one piece, which a client can read at once."""
     steps = [Head(200, (), "length", 3), Chunk(b"a"), Chunk(b"b"), Chunk(b"c")]
     with played(Burst(steps), End()) as server, WireClient(server.url) as client:
         client.send("/")
@@ -117,7 +117,7 @@ def test_gate_can_be_closed_again():
 @pytest.mark.parametrize("wait", [Wait(60), WaitFor("never"), WaitFor(threading.Event()), Hang()])
 @pytest.mark.parametrize("leave", ["close", "reset"])
 def test_waits_notice_that_the_client_left(wait: Step, leave: str):
-    """Whatever a script waits for, a client that leaves ends it."""
+    """A client that leaves ends any wait of a script."""
     with played(wait) as server, WireClient(server.url) as client:
         client.send("/")
         server.wait_for_requests(1)

@@ -33,7 +33,7 @@ SILENT = Script.of("silent", Hang())
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of one run: the pieces of the answer, the classes of what was raised, the requests that came."""
+    """The outcome of one run: the pieces of the answer, the classes of the exceptions, the requests that came."""
 
     pieces: list[str]
     error: list[str]

@@ -72,7 +72,7 @@ def test_silence_is_recovered_from_unseen(python: Path, stands_on: str, library:
 
 @every_library
 def test_silence_in_mid_stream_is_a_timeout(python: Path, stands_on: str, library: str) -> None:
-    """What came is kept, what the library raises for a read time-out comes, and nothing is resent."""
+    """The text before the silence is kept, the library's own read time-out is raised, and nothing is resent."""
     wire = LIBRARIES[stands_on][library][1]
     outcome = run(python, stands_on, library, [script(wire, *HANG, pieces=wire.half)], watched=True)
     assert raised(outcome, stands_on, library, "ReadTimeout"), outcome

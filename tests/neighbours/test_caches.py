@@ -93,7 +93,7 @@ def test_requests_cache_keeps_the_answer_of_a_model(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_requests_cache_and_a_compressed_body(way: Way, stream: bool) -> None:
-    """It is decoded once, from the wire and from the cache."""
+    """The body is decoded once, from the wire and from the cache."""
     with FaultServer([encoded(LINES, "gzip"), ONCE]) as server, _open_cached(way) as session:
         for _ in range(2):
             assert b"".join(session.get(server.url, stream=stream).iter_content(100)) == LINES
@@ -134,7 +134,7 @@ def test_cachecontrol_fills_its_cache(way: Way, stream: bool, framing: Any) -> N
 
 
 def test_cachecontrol_and_a_compressed_body(way: Way) -> None:
-    """What is kept is what came over the wire; it is decoded each time."""
+    """The cache keeps the body as it came over the wire, and decodes it each time."""
     packed = gzip.compress(LINES)
     script = reply(packed, headers=[*FRESH, ("Content-Encoding", "gzip")])
     with FaultServer([script, ONCE]) as server, _controlled(way, DictCache()) as session:

@@ -24,7 +24,7 @@ USER, PASSWORD = "DOMAIN\\user", "secret-words"
 
 @pytest.fixture(autouse=True)
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom the server knows."""
+    """The users that the server knows."""
     file = tmp_path / "users"
     file.write_text(f"DOMAIN:user:{PASSWORD}\n")
     monkeypatch.setenv("NTLM_USER_FILE", str(file))

@@ -189,7 +189,7 @@ def test_a_documented_post_with_a_prompt_is_a_model_call(path: str, body: dict[s
 
 
 def _said(monkeypatch: pytest.MonkeyPatch, rows: tuple[Endpoint, ...]) -> list[bool]:
-    """What is said of every example and counter-example with these rows in the table."""
+    """The verdicts for every example and counter-example with these rows in the table."""
     endpoints._at.cache_clear()
     with monkeypatch.context() as changed:
         changed.setattr(endpoints, "ENDPOINTS", rows)
@@ -383,13 +383,13 @@ def test_both_tables_have_forty_different_rows() -> None:
 
 
 def test_an_unreadable_url_is_no_model_call() -> None:
-    """What cannot be sent anyway does not raise here."""
+    """A URL that cannot be sent anyway does not raise here."""
     assert not is_model_call("POST", "http://[::1", CHAT)
 
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
+    """Remove the registrations of the test."""
     monkeypatch.setattr(modelcalls, "_registered", ())
 
 
@@ -419,7 +419,9 @@ def test_an_invalid_pattern_is_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize("make", [str, str.encode])
 def test_the_quick_look_never_misses_a_prompt(make: Any) -> None:
-    """What is taken for a model call once it is parsed may hold a prompt; what names none of its fields does not."""
+    """The quick test is true for every body that is a model call once parsed, and false for a body with none of its
+    fields.
+    """
     for path, body in IS:
         assert may_hold_prompt(make(json.dumps(body)), HOST + path), path
     for body in (CHAT, PROMPT, {"model": "m", "input": "?"}, CONTENTS, {"inputs": "?"}):

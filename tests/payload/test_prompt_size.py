@@ -1,4 +1,4 @@
-"""How large a prompt is taken to be."""
+"""The estimated size of a prompt."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_plain_document_counts() -> None:
 
 
 def test_a_monotonous_payload_in_its_place_is_left_out() -> None:
-    """Where a provider's shape says payload, even one of a single letter is taken for one."""
+    """In a field for payloads of a provider's shape, even a payload of a single letter counts as one."""
     assert base64_bytes({"media_type": "image/bmp", "data": "A" * 8_000, "title": PAYLOAD}) == 8_000 + len(PAYLOAD)
 
 
@@ -104,7 +104,7 @@ def test_a_deep_body_does_not_exhaust_the_stack() -> None:
 
 @pytest.mark.parametrize("body", [None, "text", 3, True, b"bytes", object()])
 def test_a_body_of_any_type_raises_nothing(body: object) -> None:
-    """Whatever the body is, nothing is raised."""
+    """A body of any type raises nothing."""
     assert base64_bytes(body) == 0
 
 

@@ -1,4 +1,4 @@
-"""Which requests will think first."""
+"""Which requests make the model reason first."""
 
 from __future__ import annotations
 

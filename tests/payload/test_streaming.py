@@ -74,7 +74,7 @@ def test_body_method_and_default_decide_about_streaming(url: str | None, body: o
 @pytest.mark.parametrize("explicit", [True, False])
 @pytest.mark.parametrize("body", [{"stream": True}, {"stream": False}, None])
 def test_the_callers_word_decides_about_streaming(explicit: bool, body: object) -> None:
-    """What the caller says goes before everything else."""
+    """The caller's argument takes precedence over everything else."""
     assert is_streaming(CHAT, body, explicit) is explicit
     assert is_streaming(f"{GEMINI}:streamGenerateContent", body, explicit) is explicit
 
@@ -106,7 +106,7 @@ def test_headers_can_ask_for_a_stream(headers: dict[str, str] | None, body: obje
 
 
 def test_every_streaming_method_is_a_documented_one() -> None:
-    """Where the table says that a path always streams, it does so whatever the body says."""
+    """A path that always streams by the table does so with any body."""
     always = [endpoint for endpoint in ENDPOINTS if endpoint.streams is Streams.ALWAYS]
     assert len(always) >= 12
     for path, body in IS:

@@ -1,4 +1,4 @@
-"""What is said about limits that come from different sources."""
+"""The warnings about limits from different sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment variables: names, text, blanks, and what looks like one and is none."""
+"""The environment variables: names, text, blanks, and unknown variables with a similar name."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class TestUnknown:
         assert resolve(environ=environ).warnings == ()
 
     def test_known_variables_are_no_typos(self) -> None:
-        """None of the known variables is warned about."""
+        """No known variable causes a warning."""
         values = {"LLMWATCH_PROFILE": "hosted", "LLMWATCH_SLOW_BUT_ALIVE": "1"}
         environ = {name: values.get(name, "0") for name in KNOWN_VARIABLES}
         assert resolve(environ=environ).warnings == ()

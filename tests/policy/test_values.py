@@ -1,4 +1,4 @@
-"""Single settings: what is a number of seconds, a count, a switch, and what is refused."""
+"""Single settings: seconds, whole numbers and switches, and the values that are refused."""
 
 from __future__ import annotations
 

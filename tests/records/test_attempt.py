@@ -1,4 +1,4 @@
-"""What is remembered of an attempt."""
+"""The record of an attempt."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_attempt_with_a_cause_other_than_cancelled_has_failed(cause: str | No
     ],
 )
 def test_a_damaged_attempt_is_a_value_error(changed: dict[str, Any]) -> None:
-    """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
+    """Reading a damaged line raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         AttemptRecord.from_dict({**attempt().to_dict(), **changed})
 
@@ -129,7 +129,7 @@ def test_a_record_of_schema_1_is_translated(old: str, new: str) -> None:
 
 
 def test_a_record_of_schema_2_is_translated() -> None:
-    """What was the tool boundary is the tool exposure, and its phase stays as it is."""
+    """The old field ``tool_boundary`` becomes the tool exposure, and the phase stays."""
     plain = attempt(phase="waiting", tool_exposure={"caller": 2}).to_dict()
     plain["tool_boundary"] = plain.pop("tool_exposure")
     assert AttemptRecord.from_dict({**plain, "schema": 2}) == attempt(phase="waiting", tool_exposure={"caller": 2})

@@ -1,4 +1,4 @@
-"""What is remembered of a call."""
+"""The record of a call."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def test_cut_evidence_makes_the_diagnostics_incomplete() -> None:
     ],
 )
 def test_a_damaged_call_is_a_value_error(changed: dict[str, Any]) -> None:
-    """Whatever a damaged line holds, reading it raises ValueError and nothing else."""
+    """Reading a damaged line raises ValueError and nothing else."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         CallRecord.from_dict({**call().to_dict(), **changed})
 
 
 @pytest.mark.parametrize("schema", [1, 2])
 def test_a_call_of_an_older_schema_is_translated(schema: int) -> None:
-    """What was the door is the entry point, and the record is one of the newest schema."""
+    """The old field ``door`` becomes the entry point, and the record has the newest schema."""
     plain = call(entry_point="session").to_dict()
     plain["door"] = plain.pop("entry_point")
     found = CallRecord.from_dict({**plain, "schema": schema})

@@ -1,4 +1,4 @@
-"""What is remembered of a decision."""
+"""The record of a decision."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_decision_reads_as_its_word() -> None:
 
 
 def test_a_recovery_is_frozen_and_pickles() -> None:
-    """It travels with an error, which is pickled."""
+    """A recovery is pickled together with its error."""
     recovery = Recovery(safe=True, decision=Decision.STOP, reason="deadline", message="m", action="a")
     assert pickle.loads(pickle.dumps(recovery)) == recovery
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""Evidence: allow-listed, scrubbed, bounded, and honest about what is missing."""
+"""Evidence: allowed keys only, scrubbed, bounded, and with a count of the omissions."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Colour(str, Enum):
 
 
 def test_a_frozen_map_reads_compares_and_prints_like_a_dict() -> None:
-    """It reads, compares and prints like the dict it was made of, in the same order."""
+    """A frozen map reads, compares and prints like its dict, in the same order."""
     frozen = FrozenMap({"b": 1, "a": 2})
     assert frozen == {"b": 1, "a": 2}
     assert dict(frozen) == frozen
@@ -84,7 +84,7 @@ def test_a_value_that_contains_itself_ends() -> None:
 @given(values)
 @settings(deadline=None)
 def test_a_frozen_value_round_trips_through_json(value: object) -> None:
-    """What is frozen comes back equal from strict JSON."""
+    """A frozen value comes back equal from strict JSON."""
     frozen = freeze(value)
     assert freeze(json.loads(json.dumps(thaw(frozen), allow_nan=False))) == frozen
     assert hash(frozen) == hash(freeze(frozen))

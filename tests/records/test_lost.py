@@ -311,7 +311,7 @@ class TestAFileThatDoesNotAnswer:
     def test_without_a_thread_an_incident_is_written_in_place(
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where no thread can be started (too many, or the interpreter exits), the incident is kept all the same."""
+        """If no thread can be started (too many, or the interpreter exits), the incident is kept all the same."""
         log = IncidentLog(tmp_path / "log", now=clock.now)
 
         def none_left(*_: object) -> None:
@@ -325,7 +325,7 @@ class TestAFileThatDoesNotAnswer:
 def test_many_threads_report_a_lost_log_once(
     tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of many calls that lose their incidents at once, one says so, and all are counted."""
+    """If many calls lose their incidents at once, one warning is logged, and all losses are counted."""
     (tmp_path / "logs").mkdir()
     log = IncidentLog(tmp_path / "logs" / "log", now=clock.now)
     shutil.rmtree(tmp_path / "logs")
@@ -376,7 +376,7 @@ class TestSinksThatRaise:
     def test_another_sink_or_error_is_logged_separately(
         self, clock: ManualClock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """What is held back is the same trouble again, never another."""
+        """Only repetitions of the same failure are held back."""
         errors: list[Exception] = [OSError(), ValueError(), OSError()]
 
         def one(record: CallRecord) -> None:
@@ -409,7 +409,7 @@ class TestSinksThatRaise:
         assert losses() == {**before, "sink_errors": before["sink_errors"] + 3}
 
     def test_a_log_handler_that_raises_ends_no_call(self, clock: ManualClock) -> None:
-        """What the user's own logging does when it is told of an incident, or of an error, stays there."""
+        """An exception of the user's log handler does not reach the call."""
 
         class Broken(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
@@ -434,7 +434,7 @@ class TestSinksThatRaise:
 def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
     where: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a signal handler raises while a record is kept, an OSError at that, is the program's and not the sink's."""
+    """An exception of a signal handler during a sink, even an OSError, belongs to the program and is raised."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeoutError("the program's own")
@@ -465,7 +465,7 @@ class TestLimits:
         assert [limit.admit(now) for now in (1_000.0, 1_059.9, 5.0, 6.0, 66.0)] == [1, None, 2, None, 2]
 
     def test_the_oldest_kind_of_failure_is_dropped(self) -> None:
-        """Of more kinds than are remembered the oldest goes: its next line is a first one."""
+        """If there are too many kinds of failure the oldest is forgotten, and its next line counts as a first one."""
         limits = LogLimits()
         for kind in range(257):
             assert limits.admit(kind, 0.0) == 1

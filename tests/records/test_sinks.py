@@ -1,4 +1,4 @@
-"""Where records go."""
+"""The sinks of records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TestNotify:
         assert got == [record, record]
 
     def test_a_sink_that_raises_is_logged_and_the_next_is_called(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It is logged by name, its text scrubbed and without a traceback, and the next sink is called."""
+        """The sink is logged by name, its text scrubbed and without a traceback, and the next sink is called."""
         got: list[object] = []
 
         def broken(record: CallRecord) -> None:
@@ -92,7 +92,7 @@ class TestLogIncident:
         json.dumps(fields)
 
     def test_a_recovered_call_is_logged_at_info(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It went well in the end, and its failed attempt is named all the same."""
+        """The call succeeded, and its failed attempt is named all the same."""
         with caplog.at_level(logging.INFO, "llmwatch"):
             log_incident(call())
         assert caplog.records[0].levelno == logging.INFO
@@ -237,7 +237,7 @@ class TestJsonLinesSink:
     def test_a_log_whose_end_cannot_be_read_gets_a_blank_line(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where the end cannot be looked at, a blank line is the lesser harm."""
+        """If the end of the log cannot be read, a blank line is the lesser harm."""
         path, real = tmp_path / "log.jsonl", os.open
 
         def refusing(name: str, flags: int, *mode: int) -> int:

@@ -143,8 +143,8 @@ def test_a_probe_that_gets_a_429_with_a_wait_is_an_answer() -> None:
 
 
 def test_the_last_attempt_waits_a_second_after_a_failure() -> None:
-    """It waits longer where as many attempts have failed as open the breaker, and not at all after an answer to one
-    that went out since.
+    """The last attempt waits longer if as many attempts have failed as open the breaker, and not at all after an answer
+    to an attempt that went out since.
     """
     breaker = Breaker(3, WAIT)
     assert not breaker.doubtful

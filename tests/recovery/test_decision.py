@@ -141,7 +141,7 @@ class TestDelivered:
 
     @pytest.mark.parametrize("tools", [MCP, UNKNOWN_TOOL, UNREADABLE])
     def test_delivered_text_with_provider_tools_needs_a_person(self, tools: ToolExposure) -> None:
-        """Where the provider may have used a tool as well, going on is for a person to decide."""
+        """If the provider may have used a tool as well, a person decides whether to continue."""
         plan = decide(CUT, facts(TEXT, tools=tools), context())
         assert plan.recovery.decision is Decision.CONFIRM
 
@@ -241,7 +241,7 @@ class TestToolExposure:
         assert outcome(plan) == (Decision.RETRY, Reason.NOT_CONNECTED)
 
     def test_a_final_failure_stops_without_asking_for_consent(self) -> None:
-        """Where a resend could not work there is nothing to confirm, and the answer to the second question stays."""
+        """If a resend could not work there is nothing to confirm, and ``safe`` keeps its value."""
         plan = decide(of(FailureKind.HTTP_STATUS, status=401), facts(ALIVE, tools=MCP), context())
         assert outcome(plan) == (Decision.STOP, Reason.HTTP_STATUS_FINAL)
         assert (plan.could_work, plan.safe) == (False, False)
@@ -289,7 +289,7 @@ class TestFreeResend:
         assert decide(CUT, replace(self.REUSED, since_sent=5.0), context()).free
 
     def test_the_free_resend_obeys_tools_deadline_and_body(self) -> None:
-        """It is outside the budget, not outside the rules of safety."""
+        """The free resend is outside the budget, and inside the rules of safety."""
         assert decide(CUT, replace(self.REUSED, tools=MCP), context()).recovery.decision is Decision.CONFIRM
         assert decide(CUT, self.REUSED, context(time_ok=False)).reason is Reason.NO_TIME_LEFT
         assert decide(CUT, replace(self.REUSED, replayable=False), context()).reason is Reason.BODY_NOT_REPLAYABLE
@@ -417,7 +417,7 @@ class TestWrap:
 
     @pytest.mark.parametrize("limit", SILENT)
     def test_a_function_without_a_sign_is_run_again(self, limit: str) -> None:
-        """It could be ended, and it has done nothing that is known."""
+        """The function could be ended, and has had no known effect."""
         assert outcome(decide(killed(limit), self.WAITING, context(EntryPoint.WRAP))) == (
             Decision.RETRY,
             Reason.SILENCE,
@@ -425,7 +425,7 @@ class TestWrap:
 
     @pytest.mark.parametrize("limit", SILENT)
     def test_an_unwakeable_function_needs_consent(self, limit: str) -> None:
-        """What it does is not known, and it may still be doing it; only its user can know that this is harmless."""
+        """The function's effect is unknown, and it may still run; only its user can know if another run is harmless."""
         plan = decide(killed(limit), self.UNSEEN, context(EntryPoint.WRAP))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_MAY_RUN)
         assert outcome(decide(killed(limit), self.UNSEEN, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
@@ -441,7 +441,7 @@ class TestWrap:
     def test_a_function_that_has_beaten_needs_consent(
         self, limit: str, sign: dict[str, bool], replayable: bool | None
     ) -> None:
-        """It has beaten or was answered, so what it has done is not known."""
+        """The function has beaten or was answered, so its effect is unknown."""
         begun = replace(self.WAITING, replayable=replayable, **sign)
         plan = decide(killed(limit), begun, context(EntryPoint.WRAP, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
@@ -464,7 +464,7 @@ class TestWrap:
 
     @pytest.mark.parametrize("base", [WAITING, UNSEEN, facts(TEXT, tools=None)])
     def test_an_iterator_is_not_made_anew_after_an_item(self, base: Facts) -> None:
-        """It is never made anew, whatever was opted into."""
+        """An iterator is never made anew after an item, with any consent."""
         plan = decide(killed("stale"), replace(base, delivered=True), replace(self.ALLOWED, slow_but_alive=True))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_HAS_BEATEN)
 
@@ -476,7 +476,7 @@ class TestWrap:
         assert outcome(plan) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
 
     def test_an_expired_deadline_stops_a_function(self) -> None:
-        """It belongs to the call, so nothing follows."""
+        """The deadline belongs to the call, so nothing follows."""
         assert outcome(decide(killed("deadline"), self.WAITING, context(EntryPoint.WRAP))) == (
             Decision.STOP,
             Reason.DEADLINE,

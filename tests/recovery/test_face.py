@@ -36,7 +36,7 @@ def test_the_package_holds_no_logic() -> None:
 
 
 def test_the_package_imports_nothing_above_it() -> None:
-    """It imports no limit, no network, and no randomness of its own."""
+    """The package imports no limit, no network, and no randomness of its own."""
     for path in pathlib.Path(recovery.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):

@@ -109,7 +109,7 @@ class TestTheTable:
 
     @each("kind", Kind)
     def test_the_answer_of_a_class_is_the_answer_of_its_row(self, kind: FailureKind) -> None:
-        """What ``retryable`` says of a class holds for each of its kinds that has one answer, or leaves it open."""
+        """The ``retryable`` of a class holds for each of its kinds that has one answer, or is open."""
         row = kind.value
         cls = row.error
         if cls in (errors.ConnectFailed, errors.RefreshFailed, errors.ProviderError, errors.WatchTimeout):

@@ -1,4 +1,4 @@
-"""What is said to the user."""
+"""The messages to the user."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestTimeouts:
         )
 
     def test_braces_in_a_host_are_not_formatted(self) -> None:
-        """What is put into a text is not read as part of it."""
+        """Braces in an inserted value are not read as part of the format."""
         assert "{host}" in timeout_message("ttfb", 1.0, 1.0, host="{host}")
 
 
@@ -119,7 +119,7 @@ class TestRecoveries:
 
     @pytest.mark.parametrize("reason", [Reason.BUDGET_EMPTY, Reason.CIRCUIT_OPEN, Reason.HELD_BACK])
     def test_the_setting_that_bounds_is_the_one_to_raise(self, reason: Reason) -> None:
-        """And no other: raising it is what helps."""
+        """The message names only the setting that helps if it is raised."""
         variables = {**RETRY_VARIABLES, "deadline": LIMIT_VARIABLES["deadline"]}
         for bound in ("max_wait", "max_retry_after", "deadline"):
             action = recovery(Decision.STOP, reason, safe=True, bound=bound).action
@@ -146,7 +146,7 @@ class TestRecoveries:
         ],
     )
     def test_the_setting_that_helps_is_named(self, reason: Reason, field: str) -> None:
-        """Where a setting would change the outcome, its field and variable are named."""
+        """If a setting would change the outcome, its field and variable are named."""
         action = recovery(Decision.STOP, reason, safe=False).action
         assert field in action
         assert RETRY_VARIABLES[field] in action

@@ -32,7 +32,7 @@ class Key(Pace):
 
 
 def test_a_hold_lasts_as_long_as_the_named_wait() -> None:
-    """It holds that model and credential alone, to the instant; no rate is known by it."""
+    """The hold concerns one model and credential, to the instant, and teaches no rate."""
     pace = Key()
     assert not pace.accounts
     assert pace.told(7.0, now=100.0, sent_at=99.0) == 7.0
@@ -114,7 +114,9 @@ def refused_again() -> Key:
 
 
 def test_a_refusal_behind_a_hold_teaches_a_rate() -> None:
-    """What was accepted since the first refusal, over the time until the end of the second wait."""
+    """The rate is the number of requests accepted since the first refusal, over the time until the end of the second
+    wait.
+    """
     pace = refused_again()
     assert pace.rate == pytest.approx(9 / 2.1)
     assert pace.ready_at("one", 102.1) == pytest.approx(101.09 + 2.1 / 9)

@@ -88,7 +88,7 @@ _EVERY = 7
 
 
 def contexts(entry_point: EntryPoint) -> tuple[Context, ...]:
-    """What a call can have opted into and used up, as far as rules tell it apart."""
+    """The contexts that rules tell apart: what a call has opted into and used up."""
     plain = entry_point is EntryPoint.REQUEST
     return (
         Context(entry_point=entry_point, plain=plain),
@@ -98,7 +98,7 @@ def contexts(entry_point: EntryPoint) -> tuple[Context, ...]:
 
 
 def laws(failure: Failure, facts: Facts, context: Context, plan: Plan) -> None:
-    """What must hold, whatever the combination."""
+    """Check the laws that hold for every combination."""
     decision, reason = plan.recovery.decision, plan.reason
     assert plan.recovery.reason == reason.value
     assert plan.recovery.message == reason.message

@@ -1,4 +1,4 @@
-"""When to send again."""
+"""The times of resends."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_a_limit_that_is_used_up_names_its_reset(headers: dict[str, str], second
 
 
 def test_a_named_wait_goes_before_a_reset() -> None:
-    """Where the provider says when to come back, the resets are not looked at."""
+    """If the provider names a wait, its resets are ignored."""
     headers = {REQUESTS: "9s", TOKENS: "9s"}
     assert retry_after({**headers, "Retry-After": "2"}, NOW, status=429) == 2.0
     assert retry_after({**headers, "retry-after-ms": "0"}, NOW, status=429) == 0.0

@@ -1,4 +1,4 @@
-"""How a text reads without its escapes, and where in it what was read stands."""
+"""A text without its escapes, and the positions of its characters in the source."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_text_normalises_alike_whatever_its_escapes(written: str) -> None:
 
 
 def test_without_folding_only_backslashes_and_blanks_are_normalised() -> None:
-    """What is compared with a prompt reads as it is written but for backslashes and blanks."""
+    """A text for the comparison with a prompt changes only in backslashes and blanks."""
     assert Reading("A%2d\\u0042 \n\t&amp;").text == "A%2dB &amp;"
 
 
@@ -55,7 +55,7 @@ def test_without_runs_the_source_stays_and_with_all_nothing_is_left(source: str,
 @given(texts, st.data())
 @MANY
 def test_a_run_is_taken_out_where_it_stands(source: str, data: st.DataObject) -> None:
-    """What stands before and behind a run reads as before, wherever the run is."""
+    """The text before and behind a removed run stays, wherever the run is."""
     text = Reading(source, folded=True).text
     first = data.draw(st.integers(0, len(text)))
     after = data.draw(st.integers(first, len(text)))
@@ -83,5 +83,5 @@ def test_runs_that_touch_are_one() -> None:
 @given(texts)
 @MANY
 def test_both_sides_of_a_comparison_are_normalised_alike(source: str) -> None:
-    """What is read of the long side of a comparison is what is read of the short one."""
+    """The long and the short side of a comparison are normalised in the same way."""
     assert as_read(source) == Reading(source).text

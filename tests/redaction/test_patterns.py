@@ -1,4 +1,4 @@
-"""What is taken for a key in a path, and what is not."""
+"""Which segments of a path count as a key."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_known_makes_named_values_and_long_runs_are_keys(segment: str) -> None:
     ],
 )
 def test_words_of_provider_paths_are_no_keys(segment: str) -> None:
-    """What paths of providers are made of is kept: versions, models, regions, methods."""
+    """Parts of providers' paths are kept: versions, models, regions, methods."""
     assert not looks_like_a_key(segment)
     assert scrub(segment) == segment

@@ -1,4 +1,4 @@
-"""What a message repeats of the prompt is taken out of it."""
+"""Quotes of the prompt are removed from a message."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def test_a_quote_is_masked_however_it_is_written(way: Any) -> None:
 @given(texts, st.sampled_from(sorted(WAYS)), texts, texts)
 @MANY
 def test_no_long_run_of_the_prompt_survives(prompt: str, way: str, before: str, after: str) -> None:
-    """Whatever the prompt and what stands around it: asked again, the message has no sixteen characters in common
-    with it.
-    """
+    """For any prompt in any surroundings, the masked message has no sixteen characters in common with the prompt."""
     once = masked(f"{before}'{WAYS[way](prompt)}'{after}", asking(prompt))
     assert masked(once, asking(prompt)) == once
     for at in range(len(prompt) - LEAST + 1):

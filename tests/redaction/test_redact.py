@@ -1,4 +1,4 @@
-"""Nothing secret is left in texts, addresses and identifiers."""
+"""Texts, addresses and identifiers without their secrets."""
 
 from __future__ import annotations
 

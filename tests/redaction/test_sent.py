@@ -1,4 +1,4 @@
-"""What a message repeats of the secrets that were sent is taken out of it."""
+"""Secrets that were sent are removed from a message."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ _values = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=L
 @given(_values, st.sampled_from(sorted(WAYS)), st.text(max_size=30), st.text(max_size=30))
 @MANY
 def test_no_value_survives(secret: str, way: str, before: str, after: str) -> None:
-    """Whatever the value and what stands around it: it is not there any more, and asking again changes nothing."""
+    """No value survives in any surroundings, and a second pass changes nothing."""
     secrets = sent({"X-Key": secret})
     # Escapes are undone before anything is compared: what is left of the value may be too short to be sought.
     assume(secrets.values and len(Reading(secret, folded=True).text.strip(' "=')) >= LEAST)
@@ -192,7 +192,7 @@ def test_no_value_survives(secret: str, way: str, before: str, after: str) -> No
 
 @pytest.mark.parametrize("cap", range(60, 130, 7))
 def test_the_cut_beginning_of_a_secret_is_masked(cap: int) -> None:
-    """Of a secret in which a text was cut, its beginning goes too, as long as six characters of it are there."""
+    """The beginning of a secret where a text was cut is masked, if it has at least six characters."""
     message = f"{'x ' * 8}:{','.join([FALCON] * 8)}"
     said = masked(redact.text(message, cap=cap), {"X-Key": FALCON})
     assert "team7-" not in said
@@ -257,5 +257,5 @@ def test_a_request_id_that_repeats_a_header_is_found_without_a_search() -> None:
 
 
 def test_sent_secrets_are_a_plain_picklable_value() -> None:
-    """It is a plain value: equal to another one of the same, and picklable for a worker of another kind."""
+    """Secrets are a plain value: equal to another of the same values, and picklable for another process."""
     assert pickle.loads(pickle.dumps(sent({"X-Key": FALCON}))) == sent({"X-Key": FALCON})

@@ -39,13 +39,13 @@ _COUNTS = (
 
 
 def expected(stream: Stream) -> Said:
-    """What was written down."""
+    """The expected reading."""
     usage = None if stream.unread else stream.usage
     return stream.text, stream.reasoning, stream.calls, usage, stream.finish, stream.cut
 
 
 def of_events(events: Iterable[Event]) -> Said:
-    """What events of a whole answer say."""
+    """The reading of the events of a whole answer."""
     collector = Collector()
     for event in events:
         collector.add(event)

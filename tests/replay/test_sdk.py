@@ -151,9 +151,7 @@ FAILED = [name for name in FAILURES if FAILURES[name].client]
 
 @pytest.mark.parametrize("name", FAILED)
 def test_a_failure_is_an_error_of_the_sdk(name: str) -> None:
-    """Whatever the bare client makes of it: the SDK's own error with ours behind it or the provider's words in it,
-    after one request.
-    """
+    """The SDK raises its own error, with llmwatch's behind it or the provider's words in it, after one request."""
     failure = FAILURES[name]
     read, behind = _READERS[failure.client]
     sdk = anthropic if failure.client == "anthropic" else openai

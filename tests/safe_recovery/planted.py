@@ -159,7 +159,7 @@ class Plant:
         return made
 
     def prompt(self) -> str:
-        """What a user asked, which must not be repeated."""
+        """The user's question, which must not be repeated."""
         made = f"My patient {self._some(string.ascii_lowercase, 9)} of {self._some(string.ascii_lowercase, 9)} says:"
         self.secrets.append(made)
         return made
@@ -206,7 +206,7 @@ class Plant:
         )
 
     def body(self) -> bytes:
-        """What comes with an error status."""
+        """The body of an error status."""
         made = self.draw.random()
         if made < 0.7:
             return json.dumps(self.error_document(), ensure_ascii=self.draw.random() < 0.5).encode()

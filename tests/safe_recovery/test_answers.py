@@ -195,7 +195,7 @@ def test_a_read_only_tool_in_the_answer_allows_a_resend(serve: Serve, connect: C
 
 
 def asked(connect: Connect, entry_point: str, url: str, retry: Retry) -> llmwatch.LLMWatchError:
-    """What a call through an entry point ends with."""
+    """The outcome of a call through an entry point."""
     if entry_point in ("stream", "collect"):
         outcome = (stream if entry_point == "stream" else collect)(connect(retry=retry), url)
         assert isinstance(outcome.error, llmwatch.LLMWatchError)

@@ -80,7 +80,7 @@ def test_failures_before_output_do_not_use_up_the_partial_resend(serve: Serve, c
 
 
 def test_silence_after_a_discarded_part_is_resent(serve: Serve, connect: Connect) -> None:
-    """What may happen once is throwing output away; a clean failure after it is resent like any other."""
+    """Output is thrown away at most once; a clean failure after that is resent like any other."""
     server = serve(broken_off("text", "cut"), "silent", "healthy")
     record = collect(connect(limits=Limits(ttfb=LIMIT)), server.chat_url).done("recovered")
     assert [one.reason for one in record.decisions] == ["partial_discarded", "silence"]

@@ -40,7 +40,7 @@ SILENT = Limits(ttfb=LIMIT / 4)
 def test_exhaustion_is_three_requests(
     serve: Serve, connect: Connect, script: str, kind: type[LLMWatchError], cause: str
 ) -> None:
-    """What fails at every attempt is sent three times and ends with the last attempt's error, still retryable."""
+    """A call whose every attempt fails sends three requests and raises the last attempt's error, still retryable."""
     for entry_point in (stream, collect):
         server = serve(script, shape="anthropic")
         client = connect(limits=SILENT if script == "silent" else None, keepalive=0)
@@ -123,7 +123,7 @@ def test_a_clients_calls_share_a_budget(serve: Serve, connect: Connect) -> None:
 
 @pytest.mark.usefixtures("unpaid")
 def test_each_origin_has_its_own_budget(serve: Serve, connect: Connect) -> None:
-    """What a provider that is down uses up leaves the resends of another alone."""
+    """The resends to a provider that is down do not use up the budget of another provider."""
     down, up = serve("status:status=503"), serve(*["status:status=503"] * 4, "healthy")
     client = connect(retry=Retry(backoff=0, budget=1, max_attempts=99, breaker=0, **NOW))
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_the_circuit_opens_after_five_lost_attempts(serve: Serve, connect: Conne
 
 
 def test_behind_an_open_circuit_one_probes_and_all_are_answered(serve: Serve, connect: Connect) -> None:
-    """Of many threads a single one probes; the first byte of its answer lets the others through, and none is lost."""
+    """One of many threads probes; the first byte of its answer lets the others out, and all are answered."""
     server = serve(*["silent"] * 5, late(), "healthy")
     client = connect(limits=SILENT, retry=Retry(max_attempts=5, backoff=0, budget=0))
     stream(client, server.chat_url).failed(llmwatch.WatchTimeout)

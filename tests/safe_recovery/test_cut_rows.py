@@ -179,7 +179,7 @@ def test_error_bodies_that_never_end_are_bounded_at_each_attempt(
 
 
 def test_an_error_body_without_end_is_bounded_in_size(serve: Serve, connect: Connect) -> None:
-    """Of a page of megabytes as much is read as the bound allows, and no more."""
+    """Only as much of a huge error page is read as the bound allows."""
     server = serve(f"html-52x:status=502,size={8 << 20}")
     error = stream(connect(retry=Retry.none()), server.chat_url).failed(PROVIDER)
     assert error.record is not None

@@ -1,4 +1,4 @@
-"""What is kept of real failures beside their error: bounded, and honest about what is missing."""
+"""The evidence of real failures: bounded, with a count of the omissions."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_header_that_is_too_large_is_cut_with_a_mark(serve: Serve, connect: Co
 
 @pytest.mark.parametrize("place", ["status", "event"])
 def test_a_type_that_is_too_long_is_cut_with_a_mark(serve: Serve, connect: Connect, place: str) -> None:
-    """What was cut before it became evidence is counted as well, each value once."""
+    """A value that was cut before it became evidence counts as cut, once."""
     body = _error("kind of error " * 50, "code " * 50)
     script = _body(body, status=400) if place == "status" else one_event(b"event: error\ndata: " + body + b"\n\n")
     attempt = _only(stream(connect(), serve(script).chat_url))

@@ -146,7 +146,7 @@ def test_the_hooks_error_says_whether_a_resend_could_work(serve: Serve, connect:
 def test_a_hook_that_returns_nonsense_changes_nothing(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, changes: Any
 ) -> None:
-    """What is invalid is logged, and the request is sent again as it was."""
+    """An invalid return value is logged, and the request is sent again unchanged."""
     server = serve("status:status=503", "healthy")
     client = connect(retry=Retry(backoff=0, on_retry=lambda resend: changes))
     with caplog.at_level(logging.WARNING, "llmwatch"):

@@ -401,7 +401,7 @@ def test_a_tls_error_without_its_library_is_translated() -> None:
 
 
 def test_prose_survives_the_scrubbing() -> None:
-    """What is masked is what is secret: words alone come through as they were."""
+    """Only secrets are masked: plain words stay."""
     for seed in range(200):
         said = words(random.Random(seed)).strip()
         plant = Plant(random.Random(seed))

@@ -1,4 +1,4 @@
-"""What is remembered of real calls: history, the cause, the form, the sinks, the log, the notices."""
+"""The records of real calls: history, cause, form, sinks, log, notices."""
 
 from __future__ import annotations
 

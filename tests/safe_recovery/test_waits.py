@@ -1,4 +1,4 @@
-"""When it is sent again: what the provider names, else a back-off with full jitter; and waits that end in nothing."""
+"""The wait before a resend: the provider's, else a back-off with full jitter; and waits without a resend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's script does with libraries that stand on httpx or httpx2: ``python on_httpx.py LIBRARY URL WAY``.
+"""A user's script with libraries that use httpx or httpx2: ``python on_httpx.py LIBRARY URL WAY``.
 
 ``WAY`` is ``bare``, or ``watched``: then the library's client gets a transport of llmwatch's, as the README says. It
 prints, as JSON, the pieces of the answer and the classes of what was raised.

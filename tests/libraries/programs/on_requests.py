@@ -1,4 +1,4 @@
-"""What a user's script does with libraries that stand on requests: ``python on_requests.py LIBRARY URL SECONDS``.
+"""A user's script with libraries that use requests: ``python on_requests.py LIBRARY URL SECONDS``.
 
 ``SECONDS`` is the time-out that the script sets in the library's own way. The script knows nothing of llmwatch. It
 prints, as JSON, the pieces of the answer and the classes of what was raised.

@@ -1,4 +1,4 @@
-"""What a user's script does that has a loop of its own around a library that retries by itself, on a watched transport.
+"""A user's script with its own loop around a library that retries by itself, on a watched transport.
 
 ``python retrying.py LIBRARY URL TRIES``: each try is a call with the library's own retries as they are by default. It
 prints, as JSON, the classes of what each try raised.
