@@ -1,7 +1,7 @@
 """Streaming LLM calls that cannot hang, for synchronous Python.
 
-Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.sdk``, ``llmwatch.faults`` and the
-command line. Every other module may change with any version.
+Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.sdk``, ``llmwatch.faults`` (with what it
+exports) and the command line. Every other module may change with any version.
 
 Which package answers which question; each imports only from those below it::
 
@@ -27,9 +27,10 @@ Which package answers which question; each imports only from those below it::
 
 A call, from ``stream()`` to the socket and back:
 
-1. The caller enters a ``Stream`` (client/client.py), which begins a ``Call`` (engine/call.py). The call resolves limits
-   and retries (policy), waits for its turn (engine/hosts.py) and starts an ``Attempt`` (watch/attempt.py). The attempt
-   registers with the supervisor and starts its worker, a thread of its own.
+1. The caller enters a ``Stream`` (client/client.py). Its reader (engine/call_reader.py) begins a
+   ``Call`` (engine/call.py). The call resolves limits and retries (policy), waits for its turn (engine/hosts.py) and
+   starts an ``Attempt`` (watch/attempt.py). The attempt registers with the supervisor and starts its worker, a thread
+   of its own.
 2. The worker runs engine/exchange.py. transport/sender.py has requests prepare and send, transport/pools.py hands out a
    connection, and transport/sockets.py gives the attempt a duplicate of the socket before it connects.
 3. The worker reads what has come and reports it to the attempt, whose state machine (watch/machine.py) resets limits.
@@ -44,12 +45,14 @@ A kill, from the expiry of a limit to the exception:
    lock. The first verdict stands.
 2. When every verdict of the moment is stored, the supervisor shuts the attempt's duplicates down and wakes the caller.
 3. The caller does not wait for the worker. It hands out the events that came before, then decides as in step 4 above:
-   a resend on a fresh connection, or a ``WatchTimeout`` with ``recovery`` and ``record``.
-4. The worker's blocked read returns at once. The worker finds the verdict, closes the connection and ends.
+   a resend on another connection, or a ``WatchTimeout`` with ``recovery`` and ``record``.
+4. The worker's blocked read returns at once. The worker finds the verdict, closes the connection and ends. The
+   worker of a name look-up or of a watched function cannot be woken: it finds the verdict when that returns.
 
-Only the thread that uses a socket closes it: the worker whose attempt owns the connection, and for an idle connection
-the worker that takes it from the pool or the thread that closes the client. The supervisor and a thread that cancels
-shut duplicates down and close nothing. The worker releases its duplicate before the connection is pooled.
+A worker that reads after an expiry stores the same verdict itself. Only the worker whose attempt owns a connection
+closes its socket. An idle one is closed by the worker that takes it from the pool or brings it back to a closed pool,
+or by the thread that closes the client. The supervisor and a thread that cancels shut duplicates down and leave the
+connection. The worker releases its duplicate before the connection is pooled.
 """
 
 from llmwatch import sdk

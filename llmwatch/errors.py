@@ -69,7 +69,7 @@ class LLMWatchError(Exception):
 
     ``retryable``: whether a resend could work. ``retry_after``: seconds until a resend could work, ``None`` where
     neither the provider nor another call to the same origin gave a time. ``recovery`` (safe, decision, reason,
-    message, action): whether a resend is safe, ``None`` where nothing was sent. ``record``: the
+    message, action): whether a resend is safe, ``None`` before a call began. ``record``: the
     :class:`~llmwatch.records.CallRecord` of the call, with attempts and decisions. ``partial``: the text of the answer
     that was delivered before the failure.
     """
@@ -132,9 +132,10 @@ CONNECT_CAUSES = {
 class ConnectFailed(LLMWatchError, ConnectionError):
     """No connection could be opened, and no request was sent.
 
-    ``cause`` is one of :data:`CONNECT_CAUSES`. ``dns``: the host name does not exist. ``descriptors``: the process or
-    the machine has no file descriptor left. Not retryable for an unknown host or a certificate that does not verify.
-    ``status`` is the HTTP status of a proxy's answer to CONNECT, ``None`` without such an answer.
+    ``cause`` is ``refused``, ``reset``, ``dns`` (the host name does not exist), ``dns_temporary``, ``tls``, ``proxy``,
+    ``unreachable`` or ``descriptors`` (the process or the machine has none left). Not retryable for an unknown host or
+    a certificate that does not verify. ``status`` is the HTTP status of a proxy's answer to CONNECT, ``None`` without
+    such an answer.
     """
 
     def __init__(self, message: str, *, cause: str, retryable: bool | None = None, status: int | None = None) -> None:
