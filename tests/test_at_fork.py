@@ -1,4 +1,4 @@
-"""What has to be put right in a forked child."""
+"""The steps in a forked child."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_locks_are_new_before_anything_else_runs(monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_at_fork_registers_with_the_interpreter() -> None:
-    """What happens in a forked child is said in one place: no other module of the package registers by itself."""
+    """No module of the package but ``at_fork`` registers functions for a forked child."""
     root = pathlib.Path(at_fork.__file__).parent
     assert [path.name for path in root.rglob("*.py") if "register_at_fork(" in path.read_text()] == ["at_fork.py"]
 

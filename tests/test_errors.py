@@ -1,4 +1,4 @@
-"""The error tree: what each class is, carries and survives."""
+"""The error tree: the meaning, the data and the copies of each class."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_unknown_hosts_and_certificates_are_not_retryable(cause: str, retryable:
 
 @pytest.mark.parametrize("retryable", [True, False])
 def test_the_constructor_may_set_retryable(retryable: bool) -> None:
-    """Where a class allows it, ``retryable`` is what the constructor was given."""
+    """If a class allows it, ``retryable`` is the constructor's argument."""
     assert ProviderError("said no", retryable=retryable).retryable is retryable
     assert RefreshFailed("failed", retryable=retryable).retryable is retryable
     assert LLMWatchError("failed", retryable=retryable).retryable is retryable
@@ -233,14 +233,14 @@ def test_an_error_survives_copying(name: str, filled: bool) -> None:
 
 
 def test_a_copied_error_can_be_raised_and_caught() -> None:
-    """What comes out of a pickle behaves as an exception of all its bases."""
+    """An unpickled error behaves as an exception of all its bases."""
     for base in (WatchTimeout, TimeoutError, OSError, LLMWatchError):
         with pytest.raises(base, match="no first byte"):
             raise pickle.loads(pickle.dumps(SAMPLES["timeout"]))
 
 
 def test_notes_are_copied() -> None:
-    """What was added to an error with ``add_note`` stays with it."""
+    """A note of ``add_note`` stays with the copy."""
     error = copy.copy(SAMPLES["cut"])
     error.__notes__ = ["on the third attempt"]  # add_note needs Python 3.11
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["on the third attempt"]

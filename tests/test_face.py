@@ -157,7 +157,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def imported() -> dict[str, list[str] | int]:
-    """What a fresh interpreter reports about ``import llmwatch``, with variables set that no call would accept."""
+    """The report of a fresh interpreter about ``import llmwatch``, with variables that no call would accept."""
     environment = {**os.environ, "LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon", "LLMWATCH_PROFILE": "none such"}
     # Without -B the import itself would write byte code.
     command = [sys.executable, "-B", "-c", IMPORT]

@@ -1,4 +1,4 @@
-"""What a signal handler has raised is told from what the code has raised that it interrupts."""
+"""An exception of a signal handler is distinguished from one of the interrupted code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a signal 
 
 
 class Alarm(Exception):
-    """What a handler raises."""
+    """The exception of a signal handler."""
 
 
 def raising(number: int, frame: object) -> None:
@@ -72,7 +72,7 @@ def is_signalled(*_: object) -> None:
 
 @pytest.mark.parametrize("name", HANDLERS)
 def test_an_exception_of_a_signal_handler_is_recognised(handle: Callable[[Any], None], name: str) -> None:
-    """Whatever kind of callable the handler is, and whether it raises itself or a function that it calls."""
+    """For every kind of callable as the handler, and for an exception of a function that the handler calls."""
     handle(HANDLERS[name])
     with pytest.raises(Alarm) as caught:
         is_signalled()
@@ -129,7 +129,7 @@ def a_log() -> None:
 
 @pytest.mark.parametrize("place", [a_sink, a_notice, a_log])
 def test_a_handlers_exception_in_a_callback_comes_out(handle: Callable[[Any], None], place: Callable[[], None]) -> None:
-    """Where an exception of the user's own code is logged and goes no further, a handler's goes through."""
+    """An exception of the user's callback is only logged; one of a signal handler during the callback is raised."""
     handle(raising)
     with pytest.raises(Alarm):
         place()

@@ -90,7 +90,7 @@ def walk() -> Walk:
 
 
 def test_every_type_can_be_imported(walk: Walk) -> None:
-    """What a public function takes or returns, and what that leads to in turn, stands in a public module."""
+    """Every type that a public function takes or returns, directly or not, stands in a public module."""
     assert walk.missing() == {}
     assert len(walk.reached) > 40
 

@@ -1,4 +1,4 @@
-"""What the README says is so: its tables equal the code, its programs run, its names exist."""
+"""The README is true: its tables equal the code, its programs run, its names exist."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_every_variable_that_is_named_exists() -> None:
 
 
 def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
-    """The growth by size, the doubling, the reuse of connections and a plain call's defaults are as they are told."""
+    """The README's figures for growth by size, doubling, reuse of connections and plain calls are those of the code."""
 
     def ttfb(**options: Any) -> float | None:
         return resolve_limits(environ={}, profile="hosted", **options).value("ttfb")
@@ -184,7 +184,7 @@ def test_the_programs_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_every_replaced_text_is_in_the_readme() -> None:
-    """What is shortened here is still written in the README."""
+    """Each text that is replaced here is still in the README."""
     assert [said for said in STAND_INS if said not in README] == []
 
 

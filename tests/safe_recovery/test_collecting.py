@@ -88,7 +88,7 @@ def test_silence_after_a_discarded_part_is_resent(serve: Serve, connect: Connect
 
 
 def test_a_part_is_not_discarded_where_mcp_was_exposed(serve: Serve, connect: Connect) -> None:
-    """Where MCP was exposed a cut in the middle is for a person to decide, at this entry point too."""
+    """If MCP was exposed, a person decides after a cut in the middle, at this entry point too."""
     server = serve(broken_off("text", "eof"), "healthy")
     body = {"model": "m", "stream": True, "input": "x", "tools": [{"type": "mcp", "server_label": "files"}]}
     error = collect(connect(), server.responses_url, json=body).failed(llmwatch.StreamTruncated)

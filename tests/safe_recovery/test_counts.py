@@ -64,7 +64,7 @@ def test_exhaustion_is_three_requests(
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_exhaustion_is_four_requests_behind_a_dead_socket(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """Where the first request went into a pooled connection that was dead, the other three are fresh and counted."""
+    """If the first request used a dead pooled connection, the other three use fresh ones and are counted."""
     server = serve("healthy", "reset-before-response", "status:status=503")
     client = connect()
     entry_point(client, server.chat_url).done()

@@ -154,7 +154,7 @@ def test_each_failure_to_connect_has_its_cause_and_reason(
 
 
 def test_connections_that_were_refused_do_not_ask_about_tools(connect: Connect) -> None:
-    """Where nothing was sent no tool can have run: a refusal is resent whatever the body exposes."""
+    """If nothing was sent no tool can have run: a refused connection is resent whatever tools the body exposes."""
     with refused_port() as port:
         body = {"stream": True, "tools": [{"type": "mcp", "server_label": "files"}]}
         error = stream(connect(), f"http://127.0.0.1:{port}/v1/responses", json=body).failed(llmwatch.ConnectFailed)

@@ -114,7 +114,7 @@ def test_the_hook_is_not_asked_where_the_body_forbade_a_resend(serve: Serve, con
 
 
 def test_the_hook_is_told_what_happened(serve: Serve, connect: Connect) -> None:
-    """It is called before each resend with the attempt to come, the error before it, and what is about to be sent."""
+    """The hook is called before each resend with the next attempt's number, the last error, and the next request."""
     server, asked = serve("status:status=503", "reset-before-response", "healthy"), []
 
     def hook(resend: Resend) -> Mapping[str, Any] | None:
@@ -309,7 +309,7 @@ def test_an_unsent_fail_over_does_not_count_for_the_new_origin(serve: Serve, con
 
 
 def test_an_error_of_a_failed_over_call_survives_pickling(serve: Serve, connect: Connect) -> None:
-    """Whatever the hook brought about, the error is plain data."""
+    """The error of a call that the hook sent elsewhere is plain data."""
     echo = Script.of("echo", steps.Send(b"HTTP/1.1 nonsense\r\n\r\n"), steps.Close())
     server, other = serve("status:status=503"), serve(echo)
     retry = Retry(max_attempts=2, backoff=0, on_retry=lambda resend: {"url": other.chat_url, "headers": {"A": "b"}})

@@ -127,7 +127,7 @@ def test_a_body_of_text_is_a_prompt_too(serve: Serve, connect: Connect, entry_po
 
 
 def test_the_body_that_was_sent_counts(serve: Serve, connect: Connect) -> None:
-    """Where a hook has put another prompt in place of the first, an error is compared with the one it answers."""
+    """If a hook has replaced the prompt, an error is compared with the prompt that it answers."""
     other = "Her sister Beata Lund has the same complaint."
     server = serve("status:status=503", _refusing(f"Bad: {other}"))
     body = asking(messages=[{"role": "user", "content": other}])

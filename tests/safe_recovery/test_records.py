@@ -223,7 +223,7 @@ def test_progress_takes_wait_and_retry_notices_back(serve: Serve, connect: Conne
 
 
 def test_a_retry_notice_alone_is_taken_back(serve: Serve, connect: Connect) -> None:
-    """Where the second attempt answers without a wait, the retry notice is cleared all the same."""
+    """If the second attempt answers without a wait, the retry notice is cleared all the same."""
     server, notices = serve("status:status=503", "healthy"), []
     stream(connect(on_notice=notices.append, notice_every=PATIENCE), server.chat_url).done("recovered")
     assert [type(one) for one in notices] == [RetryNotice, ProgressNotice]

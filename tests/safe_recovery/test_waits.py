@@ -78,7 +78,7 @@ def test_the_server_sees_the_wait_kept(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_date_without_the_responses_own_counts_from_here(serve: Serve, connect: Connect) -> None:
-    """Where the response does not say what time it is for its sender, this machine's wall clock does."""
+    """If the response has no Date, the local wall clock counts."""
     server = serve(
         headed(lambda: [("Retry-After", _imf(2, datetime.now(timezone.utc)))]), "healthy", clock=time.monotonic
     )

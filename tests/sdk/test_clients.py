@@ -97,7 +97,7 @@ def test_copies_of_the_client_are_watched_and_explained(serve: Any, package: str
 
 @BOTH
 def test_a_status_error_of_another_http_client_has_no_cause(serve: Any, package: str) -> None:
-    """A copy that was given a client of its own is none of ours."""
+    """The status error of an SDK copy with an HTTP client of its own has no cause of llmwatch's."""
     module = openai if package == "openai" else anthropic
     server = serve("status:status=400")
     with MAKERS["helper"](package, server) as client, module.DefaultHttpxClient() as own:
@@ -265,7 +265,7 @@ def test_the_sdks_default_timeout_changes_no_limit(serve: Any, package: str) -> 
 def test_the_sdks_default_timeout_does_not_change_a_variable(
     serve: Any, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the environment sets was meant as well."""
+    """A limit that the environment sets is explicit."""
     monkeypatch.setenv("LLMWATCH_CONNECT_TIMEOUT_SECONDS", "20")
     monkeypatch.setenv("LLMWATCH_STALE_TIMEOUT_SECONDS", "700")
     found = limits_of(serve, package, None)

@@ -15,7 +15,7 @@ libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
 
 @libraries
 def test_headers_keep_their_order_and_their_bytes(library: Any) -> None:
-    """Whatever the encoding, the bytes are those of the library."""
+    """The bytes are those of the library, in any encoding."""
     headers = [(b"X-Utf8", "é".encode()), (b"A", b"1"), (b"X-Latin", b"\xe9"), (b"B", b"2")]
     prepared = prepare(library.Request("GET", "http://h/", headers=headers))
     written = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in prepared.headers.items()]
@@ -42,7 +42,7 @@ def test_several_cookie_lines_are_joined(library: Any) -> None:
     ],
 )
 def test_only_a_stream_is_requested_uncompressed(library: Any, url: str, body: bytes, identity: bool) -> None:
-    """And nothing else is."""
+    """Any other request keeps its Accept-Encoding."""
     request = library.Client().build_request("POST", url, content=body)
     usual = request.headers["accept-encoding"]
     assert prepare(request).headers["accept-encoding"] == ("identity" if identity else usual)

@@ -71,7 +71,7 @@ def _session(records: list[CallRecord]) -> Iterator[EntryPoint]:
 
 @contextlib.contextmanager
 def _other(records: list[CallRecord]) -> Iterator[EntryPoint]:
-    """What is no model call, over an adapter that would try again by itself."""
+    """A request that is no model call, over an adapter with retries of its own."""
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=3))
         llmwatch.mount(session, retry=RETRY, sinks=[records.append])
@@ -136,7 +136,7 @@ def test_a_pooled_connection_without_a_descriptor_for_its_handle_is_an_error(
 
 @needs_procfs
 def test_a_missing_descriptor_is_not_blamed_on_the_proxy(serve: Callable[..., FaultServer]) -> None:
-    """It is no fault of the proxy's either."""
+    """The error does not blame the proxy either."""
     with refused_port() as port, Client(retry=RETRY) as client:
         proxies = {"http": f"http://127.0.0.1:{port}", "https": f"http://127.0.0.1:{port}"}
         for scheme in proxies:
@@ -156,7 +156,7 @@ def test_a_missing_descriptor_is_not_blamed_on_the_bundle(bundle: str) -> None:
 
 
 def test_a_machine_without_descriptors_is_not_blamed_on_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the whole machine has run out of them the process is not blamed."""
+    """If the whole machine has run out of descriptors, the error does not blame the process."""
 
     def none(*args: object) -> socket.socket:
         raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))

@@ -46,7 +46,7 @@ def each(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
 
 @pytest.mark.parametrize("piece", [GOOD, NULL, DONE, COMMENT, QUOTED, b"", GOOD + NULL + DONE])
 def test_a_good_event_is_handed_on_at_once(piece: bytes) -> None:
-    """It is handed on before anything else is asked for."""
+    """A good event is handed on before the next read."""
     asked: list[int] = []
 
     def source() -> Iterator[bytes]:
@@ -59,7 +59,7 @@ def test_a_good_event_is_handed_on_at_once(piece: bytes) -> None:
 
 @bad
 def test_a_bad_event_before_an_error_is_dropped(event: bytes) -> None:
-    """And nothing but that: what came before it in the same piece is handed on."""
+    """Only the bad event is dropped: the events before it in the same piece are handed on."""
     assert each(without_bad_events(coming(GOOD, GOOD + event, error=True))) == (GOOD * 2, True)
     assert each(without_bad_events(coming(event, error=True))) == (b"", True)
     assert each(without_bad_events(coming(GOOD, event + GOOD, error=True))) == (GOOD, True)
@@ -75,7 +75,7 @@ def test_a_bad_event_without_an_error_is_handed_on(event: bytes) -> None:
 
 @pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n", b"\n\r"])
 def test_a_bad_event_waits_for_one_piece(blank: bytes) -> None:
-    """Whatever ends the lines, what follows the end of the event sets it free."""
+    """Any bytes after the end of the event release it, whatever ends the lines."""
     pieces = without_bad_events(coming(b"event: error", blank[:1] + b"data: no" + blank, GOOD, GOOD))
     assert next(pieces) == b"event: error"
     assert next(pieces).endswith(blank + GOOD)
@@ -107,7 +107,7 @@ def test_any_split_hands_on_the_same_bytes(data: Any, newline: bytes) -> None:
 @settings(max_examples=500)
 @given(data=st.data(), newline=st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_any_split_keeps_good_events_before_a_bad_one(data: Any, newline: bytes) -> None:
-    """Whatever came before the bad event comes through whole, and the bad event does not."""
+    """All events before the bad event are handed on whole, and the bad event is not."""
     good = b"".join(data.draw(st.lists(st.sampled_from([GOOD, NULL, COMMENT, QUOTED]), max_size=5)))
     event = data.draw(st.sampled_from([ERROR, TYPED, BROKEN]))
     good, whole = good.replace(b"\n", newline), (good + event).replace(b"\n", newline)

@@ -47,7 +47,7 @@ def test_an_unnamed_event_gets_its_type_as_name(came: bytes, goes: bytes) -> Non
 
 
 def test_whole_events_are_handed_on_at_once() -> None:
-    """What is complete goes out with the piece that completes it."""
+    """A complete event goes out with the piece that completes it."""
     pieces = with_event_names(iter([NAMED + NAMELESS, NAMELESS[:9], NAMELESS[9:]]))
     assert list(itertools.islice(pieces, 1)) == [NAMED + NAMED]
     assert list(pieces) == [NAMED]

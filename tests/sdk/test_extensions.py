@@ -118,7 +118,7 @@ def test_a_server_name_holds_for_every_attempt(serve: Any, authority: trustme.CA
     [(3, TypeError), (["one.test"], TypeError), (".one.test", llmwatch.ConfigError), ("a..b", llmwatch.ConfigError)],
 )
 def test_an_invalid_server_name_is_refused(serve: Any, library: Any, name: Any, error: type[Exception]) -> None:
-    """It is refused, and nothing is sent."""
+    """An invalid server name is refused, and nothing is sent."""
     server = serve()
     with watched(library) as client, pytest.raises(error, match="sni_hostname"):
         client.get(server.url, extensions={"sni_hostname": name})
@@ -133,7 +133,7 @@ TARGETS = [b"/test^path", "/x?a=b+c", b"*", b"http://else.test/x", b"/a#f", b"/%
 @libraries
 @each("target", TARGETS)
 def test_a_target_is_sent_byte_for_byte(serve: Any, library: Any, target: Any) -> None:
-    """It stands in the first line in place of the URL's path; the Host header is the URL's."""
+    """The target stands in the first line in place of the URL's path; the Host header is the URL's."""
     server = serve()
     for client in (native(library), watched(library)):
         with client:
@@ -177,7 +177,7 @@ def test_a_target_goes_to_a_proxy_with_its_server(serve: Any, library: Any) -> N
 @libraries
 @each("target", [b"/a b", b"/\xc3\xa9", b"", b"/a\r\nX-Other: 1", "/\u00e9", 3, None])
 def test_an_invalid_target_is_refused(serve: Any, library: Any, target: Any) -> None:
-    """It is refused as the library refuses it, and nothing is sent."""
+    """An invalid target is refused as the library refuses it, and nothing is sent."""
     server, raised = serve(), []
     for client in (native(library), watched(library)):
         with client, pytest.raises((TypeError, library.LocalProtocolError)) as caught:

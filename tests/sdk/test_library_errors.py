@@ -71,7 +71,7 @@ CASES = [
 @libraries
 @each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_each_error_is_llmwatchs_and_the_librarys(library: Any, error: errors.LLMWatchError, name: str) -> None:
-    """Of our class and of the library's, with everything that ours knows, and the request."""
+    """Each error is of llmwatch's class and of the library's, with all data of llmwatch's, and the request."""
     error.record, error.partial = None, "so far"
     request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
     found: Any = in_library(error, Library(library.__name__), request)

@@ -372,12 +372,12 @@ def test_undecodable_bytes_are_handed_on(stored: None) -> None:
 
 @each("encoding", ["br-of-tomorrow", "", "identity", "x, y", ","])
 def test_an_unknown_encoding_is_bounded_on_the_wire(encoding: str) -> None:
-    """An encoding that urllib3 does not know says nothing of what it holds."""
+    """The content of an encoding that urllib3 does not know cannot be measured, so its bytes on the wire count."""
     assert isinstance(unread_for(encoding), Unread)
 
 
 def test_a_decoder_that_cannot_be_bounded_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a package would undo all of a body at once, it is not asked: the bytes count as they come."""
+    """If a package would decode a whole body at once, it is not used: the bytes count as they come."""
 
     class BrotliDecoder:
         """Of urllib3 2.6, over a Brotli before 1.2."""

@@ -28,7 +28,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "Say it."}]}
 
 
 class Answering(Listener):
-    """A proxy that takes what comes, sends ``answer`` and hangs up, with a reset if there is none."""
+    """A proxy that reads the request, sends ``answer`` and hangs up, with a reset if there is no answer."""
 
     def __init__(self, answer: bytes | None) -> None:
         super().__init__(host="127.0.0.1", port=0)

@@ -29,7 +29,7 @@ def _slow_circle() -> Script:
 
 @each(("entry_point", "body"), list(zip(ENTRY_POINTS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
 def test_the_deadline_spans_redirects(entry_point: Any, body: dict[str, Any]) -> None:
-    """It counts from the first request, and the second, which no single one of them outlasts, is the last."""
+    """The deadline counts from the first request; no single request exceeds it, and the second is the last."""
     with FaultServer(_slow_circle()) as server, entry_point(limits=Limits(deadline=SOON), retry=RETRY) as session:
         with pytest.raises(WatchTimeout) as caught:
             session.post(server.chat_url, json=body)

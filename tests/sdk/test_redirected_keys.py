@@ -65,7 +65,7 @@ def test_every_key_header_is_recognised_in_any_case(name: str) -> None:
 
 @each("name", [*OTHERS, "Content-Type", "Accept", "Host", "x-monkey", ""])
 def test_a_header_without_a_key_is_kept(name: str) -> None:
-    """What describes a request, or names it, is no key."""
+    """A header that describes or identifies a request is no key."""
     assert not carries_a_key(name)
 
 
@@ -127,7 +127,7 @@ def test_another_request_keeps_the_headers_that_the_library_keeps(entry_point: A
 
 @each("entry_point", SESSIONS)
 def test_the_next_request_of_a_response_has_no_keys(entry_point: Any) -> None:
-    """Where the program follows by itself, what it is given to send goes without keys; its own request keeps them."""
+    """If the program follows a redirect itself, its next request has no keys; its own request keeps them."""
     with FaultServer("healthy") as other, entry_point() as session:
         with FaultServer(_to(f"{other.url}/v1/chat/completions")) as server:
             response = session.post(server.chat_url, json=PLAIN, headers=HEADERS, allow_redirects=False)
@@ -143,7 +143,7 @@ def test_the_next_request_of_a_response_has_no_keys(entry_point: Any) -> None:
 
 @each("status", [301, 302, 303, 307, 308])
 def test_a_client_drops_its_keys_at_another_origin(status: int) -> None:
-    """So does a GET of a Client, whose redirects are followed, wherever its keys come from."""
+    """A GET of a Client, whose redirects are followed, loses its keys too, from any source."""
     with FaultServer("healthy") as other, requests.Session() as lender:
         lender.headers.update(HEADERS)
         with FaultServer([_to("/moved", status), _to(f"{other.url}/models", status)]) as server:

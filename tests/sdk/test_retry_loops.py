@@ -210,7 +210,7 @@ def test_another_request_of_the_same_retry_is_sent(serve: Any, name: str) -> Non
 
 
 def test_a_retry_in_another_thread_is_sent(serve: Any) -> None:
-    """What failed elsewhere has not failed here."""
+    """A failure in another thread is no failure of this one."""
     server, ends = serve(*["reset-before-response"] * 3, "healthy"), []
     with sending(httpx, server) as send:
         calls = iter([send, lambda: in_another_thread(send)])

@@ -115,7 +115,9 @@ def test_keep_alives_alone_end_at_first_content(serve: Any, make: Any, how: str)
 def test_a_break_in_mid_stream_is_the_sdks_own_exception(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str, ours: type[Exception]
 ) -> None:
-    """What was said is seen; then the SDK's own exception comes, with ours behind it, and nothing is sent again."""
+    """The text before the break is seen; then the SDK's own exception is raised, with llmwatch's behind it, and nothing
+    is resent.
+    """
     limits = Limits(ttfb=LONG, stale=SOON if ours is llmwatch.WatchTimeout else LONG)
     for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=HELPERS, limits=limits):
         cause_of(outcome, how, theirs, ours)

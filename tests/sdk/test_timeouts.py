@@ -41,7 +41,7 @@ def test_a_librarys_default_timeout_lowers_nothing(library: object) -> None:
 
 @pytest.mark.parametrize("sdk", [openai, anthropic])
 def test_an_sdks_default_timeout_lowers_nothing(sdk: object) -> None:
-    """That of the installed versions of both SDKs."""
+    """The default time-outs of the installed versions of both SDKs."""
     assert not timeouts_of(sdk.DEFAULT_TIMEOUT.as_dict()).heeded  # type: ignore[attr-defined]
 
 

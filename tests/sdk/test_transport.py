@@ -207,7 +207,7 @@ def test_a_request_of_another_library_is_refused() -> None:
     ],
 )
 def test_invalid_settings_are_refused_at_once(settings: dict[str, Any], error: type[Exception]) -> None:
-    """They are refused when the transport is made."""
+    """Invalid settings are refused when the transport is made."""
     with pytest.raises(error):
         Transport(**settings)
 
@@ -346,7 +346,7 @@ def test_a_stalled_send_is_the_librarys_write_timeout(serve: Any, open_client: O
 
 @libraries
 def test_a_hanging_handshake_is_the_librarys_connect_timeout(serve: Any, open_client: Open, library: Any) -> None:
-    """What hangs before the request is sent is the library's ConnectTimeout."""
+    """A hang before the request is sent is the library's ConnectTimeout."""
     server = serve(tls_silent=True)
     client = open_client(library, limits=Limits(connect=LIMIT), retry=Retry.none())
     with pytest.raises(llmwatch.WatchTimeout) as caught:
@@ -442,7 +442,7 @@ def test_proxies_come_from_the_session(
 def test_a_refusing_proxy_is_the_librarys_proxy_error(
     serve: Any, open_client: Open, server_tls: ssl.SSLContext, bundle: str, library: Any
 ) -> None:
-    """It is the library's ProxyError."""
+    """A proxy that refuses is the library's ProxyError."""
     server, session = serve(tls=server_tls), requests.Session()
     with ProxyServer("refuse", status=403) as proxy:
         session.proxies = {"https": proxy.url}

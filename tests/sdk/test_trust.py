@@ -1,4 +1,4 @@
-"""Whom the connections trust: the same as the library that asks, in each setting; and what else a user may say."""
+"""The certificates that connections trust: those of the library that asks, in each setting, and the user's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "Say it."}]}
 
 @pytest.fixture(scope="module")
 def places(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where certificates are, or not: words of the tables below, and the paths for them."""
+    """The places with and without certificates: words of the tables below, and their paths."""
     folder = tmp_path_factory.mktemp("places")
     pem = Path(bundle).read_bytes()
     for name in ("hashed", "plain"):
@@ -229,7 +229,7 @@ def test_a_clients_certificate_is_shown(
 def test_the_error_says_what_to_set(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the error of an unknown authority advises exists and helps; a name that does not fit it does not help."""
+    """The setting that the error of an unknown authority advises exists and helps; another name does not help."""
     server, elsewhere = serve(tls=server_tls), serve(tls=server_tls, host="127.0.0.2")
     with watched(library) as client:
         with pytest.raises(llmwatch.ConnectFailed) as caught:
@@ -262,7 +262,7 @@ def test_a_variable_of_a_missing_bundle_is_named(
 
 
 def test_an_invalid_verify_is_refused_at_once(places: dict[str, str]) -> None:
-    """It is refused when the transport is made."""
+    """An invalid ``verify`` is refused when the transport is made."""
     with pytest.raises(llmwatch.ConfigError, match="no such file"):
         Transport(verify=places["missing"])
     for verify in (3, b"path", object()):
@@ -288,7 +288,7 @@ def test_a_server_behind_a_tunnel_is_verified_alike(
 def test_connections_are_used_again(
     serve: Any, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is trusted is made once: a second call finds the connection of the first."""
+    """The trust is set up once: a second call uses the connection of the first."""
     server = serve(tls=server_tls)
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     with watched(httpx) as client:

@@ -1,4 +1,4 @@
-"""What no dialect reads goes through the transport as it comes, as it does through a session."""
+"""An answer that no dialect reads passes the transport unchanged, as it passes a session."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_unknown_wire_is_handed_on_as_it_comes(serve: Any, library: Any, name
 
 @libraries
 def test_an_unknown_wire_has_no_limits_on_content(serve: Any, library: Any) -> None:
-    """What cannot be read cannot be missed."""
+    """An answer that no dialect reads has no limits on content."""
     wire = WIRES["text"]
     server = serve(_said(wire.pieces, content_type=wire.content_type, waits=SOON))
     with opened(library, first_event=SOON, first_content=SOON, progress=SOON) as client:

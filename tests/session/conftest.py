@@ -18,7 +18,7 @@ __all__ = ["authority", "bundle", "nothing_left", "serve", "server_tls", "set_as
 
 @pytest.fixture(scope="session")
 def launcher() -> None:
-    """What starts commands is there, with the channel that it keeps, before a test counts what it leaves behind."""
+    """Start the launcher of commands, with its channel, before a test counts what it leaves behind."""
     LAUNCHER.begin()
 
 

@@ -86,7 +86,7 @@ class Way:
 
 
 def caught(kind: type[E], call: Callable[..., Any], *args: Any, **kwargs: Any) -> E:
-    """What ``call`` raises, which has to be of this kind; without its traceback, whose frames hold connections."""
+    """The exception of ``call``, which has to be of this kind; without its traceback, whose frames hold connections."""
     try:
         result = call(*args, **kwargs)
     except kind as error:
@@ -95,7 +95,7 @@ def caught(kind: type[E], call: Callable[..., Any], *args: Any, **kwargs: Any) -
 
 
 def together(call: Callable[[T], R], each: Iterable[T]) -> list[R]:
-    """What ``call`` returns for each, called at the same time in threads of their own, since they all wait."""
+    """The results of ``call`` for each, called at the same time in threads of their own, because they all wait."""
     return [running.result(PATIENCE) for running in [in_thread(call, one) for one in each]]
 
 
@@ -114,7 +114,7 @@ def seen_at(server: FaultServer, ignoring: tuple[str, ...] = ("host",)) -> list[
 
 
 def text_of(response: requests.Response, shape: str = "openai-chat") -> str:
-    """What a streamed answer says, as a decoder of its own reads it from the response's body."""
+    """The text of a streamed answer, as a separate decoder reads it from the response's body."""
     decoder = Decoder(shape)
     events = decoder.feed(response.content) + decoder.end()
     assert decoder.error is None
@@ -123,7 +123,7 @@ def text_of(response: requests.Response, shape: str = "openai-chat") -> str:
 
 
 def record_of(response: requests.Response) -> CallRecord:
-    """What llmwatch knows of the call behind a response that was read to its end."""
+    """The record of the call behind a response that was read to its end."""
     record: CallRecord | None = response.llmwatch_record  # type: ignore[attr-defined]
     assert record is not None
     return record

@@ -45,7 +45,7 @@ def _retries(total: int = 3, **more: Any) -> OldRetry:
 
 @contextlib.contextmanager
 def _collected() -> Iterator[None]:
-    """What is made inside is looked through for garbage at the end, and nothing else."""
+    """Search only the objects of this block for garbage at its end."""
     gc.disable()
     try:
         yield
@@ -55,7 +55,7 @@ def _collected() -> Iterator[None]:
 
 
 def _outcome(opened: Any, scripts: list[str | Script], method: str, **more: Any) -> tuple[Any, int]:
-    """What is returned or raised for a request to no model, and how many requests came."""
+    """The result or exception of a request that is no model call, and the number of requests that came."""
     with FaultServer(scripts) as server:
         with opened as session:
             try:
@@ -68,7 +68,7 @@ def _outcome(opened: Any, scripts: list[str | Script], method: str, **more: Any)
 
 
 def _seen(way: Way, retries: Any, scripts: list[str | Script], method: str, **more: Any) -> list[Any]:
-    """What comes of a request to no model, bare and watched."""
+    """The outcome of a request that is no model call, bare and watched."""
     # urllib3 keeps an error with its frames, and in them the connection, in a circle.
     with _collected():
         bare = _outcome(_with(retries), scripts, method, **more)
@@ -239,7 +239,7 @@ waits: list[int] = []
 
 
 def test_a_subclass_of_urllib3s_retry_is_used(way: Way) -> None:
-    """What is derived from urllib3's is used as it is."""
+    """An object of a subclass of urllib3's ``Retry`` is used as it is."""
     waits.clear()
     retries = _Counting(3, status_forcelist=[503])
     with FaultServer([BUSY, BUSY, DONE]) as server, way.session(_with(retries)) as session:

@@ -39,7 +39,7 @@ def _forceful() -> HTTPAdapter:
 
 
 def test_an_adapters_retries_are_not_added_to_llmwatchs_resends(way: Way) -> None:
-    """Where llmwatch resends, and for a model call, the number of requests is what llmwatch's rules say."""
+    """If llmwatch resends, and for a model call, llmwatch's rules alone give the number of requests."""
     with FaultServer("status:status=500") as server, way.session(_with(_forceful())) as session:
         assert session.post(server.chat_url, json=asking()).status_code == 500
         assert len(server.requests) == 3
@@ -317,7 +317,7 @@ class _ByHand(BaseAdapter):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_built_by_the_adapter_keeps_its_content(stream: bool) -> None:
-    """Whatever is asked for, the content that the adapter has put there comes out."""
+    """The content that the adapter has set is returned, for any request."""
     with llmwatch.Session() as session:
         session.mount("http://", _ByHand())
         body = asking(stream=False)

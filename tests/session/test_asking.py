@@ -1,4 +1,4 @@
-"""What requests does around a call: auth, redirects, cookies and hooks; through each entry point as without it."""
+"""The work of requests around a call (auth, redirects, cookies, hooks), through each entry point as without it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_hooks_see_the_response_and_may_read_it(way: Way, stream: bool) -> None:
 
 
 def test_a_hook_may_return_another_response(way: Way) -> None:
-    """What a hook returns takes the place of the response; a hook may make calls of its own."""
+    """The response that a hook returns replaces the first; a hook may make calls of its own."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         def again(response: requests.Response, **options: Any) -> requests.Response | None:

@@ -54,8 +54,8 @@ everywhere = pytest.mark.parametrize("entry_point", [*WAYS, "Client"])
 
 @everywhere
 def test_a_connection_idle_beyond_keepalive_is_not_reused(entry_point: str) -> None:
-    """Whatever the server advertises: younger ones are reused, as the record says, older ones are closed, as the server
-    sees.
+    """Whatever the server advertises, younger connections are reused, as the record says, and older ones are closed, as
+    the server sees.
     """
     with FaultServer() as server, _asking(entry_point, keepalive=SOON) as ask:
         ask(server.chat_url)
@@ -96,7 +96,7 @@ def test_a_reset_of_a_reused_connection_costs_nothing(entry_point: str, script: 
 
 @everywhere
 def test_a_connection_that_was_dropped_while_idle_is_not_used(entry_point: str) -> None:
-    """What the server has closed meanwhile is noticed before anything is sent on it."""
+    """A connection that the server has closed meanwhile is noticed before anything is sent on it."""
     with FaultServer(["healthy:leave=fin", "healthy"]) as server, _asking(entry_point) as ask:
         ask(server.chat_url)
         server.wait_for_closed(1, PATIENCE)

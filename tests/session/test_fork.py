@@ -166,7 +166,7 @@ def test_a_child_is_watched(way: Way) -> None:
 
 
 def test_a_fork_under_load_blocks_no_child(way: Way) -> None:
-    """Whatever locks the parent's threads hold at the fork, the child can call and can uninstall."""
+    """The child can call and uninstall, whatever locks the parent's threads hold at the fork."""
     _run(
         way,
         """

@@ -123,7 +123,7 @@ def test_a_response_can_be_pickled_and_copied(way: Way, stream: bool) -> None:
 
 @pytest.mark.parametrize("path", ["/from", "/v1/chat/completions"])
 def test_a_pickled_response_needs_no_llmwatch(way: Way, path: str) -> None:
-    """What is written down names no module of llmwatch: a program without it can load the response."""
+    """The pickle names no module of llmwatch: a program without it can load the response."""
     scripts = [redirect("/to"), reply(b"yes")] if path == "/from" else "healthy"
     with FaultServer(scripts) as server, way.session() as session:
         response = session.post(server.url + path, json=asking(), stream=True)

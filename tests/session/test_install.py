@@ -24,14 +24,14 @@ from tests.session.times import LIMIT, LONG, PATIENCE, SOON
 
 @pytest.fixture(autouse=True)
 def uninstalled() -> Iterator[None]:
-    """Whatever a test has installed is taken back."""
+    """Undo the installation of the test."""
     yield
     llmwatch.uninstall()
 
 
 @pytest.fixture
 def records() -> list[CallRecord]:
-    """What the sink of an installation has got."""
+    """The records that the sink of an installation has got."""
     return []
 
 
@@ -237,7 +237,7 @@ def test_another_patch_of_get_adapter_may_come_before_or_after(records: list[Cal
 
 
 def test_install_patches_again_after_another_library_has_unpatched(records: list[CallRecord]) -> None:
-    """Where another library has restored the original function, installing again patches it again."""
+    """If another library has restored the original function, installing again patches it again."""
     before = requests.Session.get_adapter
     llmwatch.install()
     with mock.patch.object(requests.Session, "get_adapter", before):

@@ -23,14 +23,14 @@ from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 @pytest.fixture(scope="module", autouse=True)
 def what_others_have_left() -> None:
-    """What has been made before these tests is set aside for good: to look through it takes longer than all of them."""
+    """Exempt the objects of earlier tests from garbage collection, which would take longer than these tests."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def no_garbage_collection() -> Iterator[None]:
-    """What is let go is let go at once, without the help of a garbage collection; and no garbage is made."""
+    """Objects are freed at once, without a garbage collection, and no garbage is made."""
     gc.collect()
     gc.disable()
     yield
@@ -263,7 +263,7 @@ def test_a_call_leaves_no_reference_cycle(way: Way, script: str) -> None:
 
 
 def test_a_caller_that_stops_reading_stops_the_sender(way: Way) -> None:
-    """What is read ahead is bounded: a server that sends without end is held back by a caller that does not read."""
+    """The read-ahead is bounded: a caller that does not read holds back a server that sends without end."""
     sent: list[int] = []
 
     def play(context: Context) -> Iterator[steps.Step]:

@@ -28,7 +28,7 @@ OTHER = "https://files.provider.test/file"
 
 @pytest.fixture
 def mocked() -> Iterator[responses.RequestsMock]:
-    """What stands in a user's test."""
+    """The mock of a user's test."""
     with responses.RequestsMock() as mock:
         yield mock
 

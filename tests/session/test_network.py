@@ -256,7 +256,7 @@ def test_an_invalid_time_out_is_a_value_error(way: Way, timeout: Any) -> None:
 
 
 def test_an_invalid_environment_is_a_config_error(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable and is none of requests', which a retry loop would catch; nothing is sent."""
+    """The error names the variable and is not one of requests', which a retry loop would catch; nothing is sent."""
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon")
     with FaultServer() as server, way.session() as session:
         error = caught(llmwatch.ConfigError, session.get, server.url)
@@ -266,7 +266,7 @@ def test_an_invalid_environment_is_a_config_error(way: Way, monkeypatch: pytest.
 
 
 def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
-    """Where no server answers, the connect time-out ends the call as requests' ``ConnectTimeout``."""
+    """If no server answers, the connect time-out ends the call as requests' ``ConnectTimeout``."""
     with blackhole() as (host, port), way.session(retry=Retry.none()) as session:
         error = caught(requests.ConnectTimeout, session.get, f"http://{host}:{port}/", timeout=(LIMIT, LONG))
     assert isinstance(error, llmwatch.WatchTimeout)
@@ -300,7 +300,7 @@ def test_an_unknown_host_is_a_connection_error_after_one_look_up(way: Way) -> No
 
 @pytest.mark.parametrize("url", ["foo://x/", "no-scheme", "http://", "http://*.example/", "http://127.0.0.1:99999/"])
 def test_an_unusable_url_raises_what_requests_raises(way: Way, url: str) -> None:
-    """What is wrong with a URL is raised as requests raises it."""
+    """An unusable URL raises the exception of requests."""
     with requests.Session() as plain:
         expected = caught(requests.RequestException, plain.get, url)
     with way.session() as session:

@@ -27,7 +27,7 @@ OTHERS = ["POST", "PATCH", "PURGE"]
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
+    """Remove the registrations of the test."""
     monkeypatch.setattr(modelcalls, "_registered", ())
 
 
@@ -243,7 +243,7 @@ def test_nothing_in_a_body_can_break_a_call(way: Way) -> None:
 
 
 def test_a_hook_does_not_make_a_request_repeatable(way: Way) -> None:
-    """What was never sent may go elsewhere with ``on_retry``; there it is sent once, as it is without the hook."""
+    """A request that was never sent may go elsewhere with ``on_retry``; there it is sent once, as without the hook."""
     with FaultServer(["reset-before-response", reply(b"yes")]) as server, refused_port() as port:
         retry = Retry(backoff=0, on_retry=lambda resend: {"url": server.url, "headers": {"X-One": None}})
         with way.session(retry=retry) as session:

@@ -41,7 +41,7 @@ def _compressed(blocks: list[bytes]) -> list[bytes]:
 
 
 def _one_by_one(packing: Packing, framing: Framing) -> Script:
-    """Sends no word before the test has seen the one before it."""
+    """A server that sends no word before the test has seen the one before it."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         blocks = [block for word in WORDS for block in context.shape.text(word)] + context.ending()
@@ -144,7 +144,7 @@ def test_the_terminal_event_is_the_end(way: Way, script: str) -> None:
 @pytest.mark.parametrize("shape", ["openai-chat", "openai-responses", "anthropic", "gemini", "ndjson"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_shape_of_stream_reads_as_with_plain_requests(way: Way, shape: str, stream: bool) -> None:
-    """Whatever the provider, the whole text of a streamed answer comes through, terminal event included."""
+    """The whole text of a streamed answer of any provider is read, terminal event included."""
     paths = {
         "openai-chat": "/v1/chat/completions",
         "openai-responses": "/v1/responses",

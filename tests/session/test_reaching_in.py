@@ -67,7 +67,7 @@ def test_a_body_replaced_by_a_file_is_read_to_its_end(way: Way, framing: Any, re
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_body_replaced_by_a_compressed_file_is_decoded(way: Way, encoding: str) -> None:
-    """What was put back as it came over the wire is decoded when it is read."""
+    """A body that was put back as it came over the wire is decoded when it is read."""
 
     def act(session: requests.Session, server: FaultServer) -> bytes:
         response = session.get(server.url, stream=True)
@@ -205,7 +205,7 @@ def test_a_plain_connection_shows_no_certificate(way: Way) -> None:
 
 
 def test_a_cut_body_raises_in_a_read_below_urllib3(way: Way) -> None:
-    """What is cut is never taken for whole, by whichever way it is read."""
+    """A cut body is never taken for whole, by any way of reading."""
     cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
     for read in (
         lambda raw: b"".join(iter(lambda: raw._fp.fp.read1(2), b"")),
@@ -252,7 +252,7 @@ class _Listening(HTTPAdapter):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_adapter_that_records_gets_the_whole_body(way: Way, stream: bool) -> None:
-    """Whatever the framing, for an answer of a model as for a file; and nothing is kept of what was cut."""
+    """For any framing, and for an answer of a model as for a file; nothing of a cut body is kept."""
     cut = Script.of("cut", steps.Head(200, (), "chunked"), steps.Chunk(b"half"), steps.Close())
     framings: list[Any] = ["length", "chunked", "close"]
     scripts = [*(reply(LINES, framing=framing) for framing in framings), "healthy", cut]
@@ -369,7 +369,7 @@ def test_connection_classes_replaced_by_another_library_are_used(way: Way, monke
 
 @pytest.mark.parametrize("streams", [True, False])
 def test_there_is_no_descriptor_to_wait_on(way: Way, streams: bool) -> None:
-    """It says so at once: the socket's would never be ready for bytes that the worker has taken from it."""
+    """``fileno`` raises at once: the socket would never be ready for bytes that the worker has read."""
     with FaultServer(reply(LINES)) as server, way.session() as session:
         response = session.post(server.chat_url, json=asking(stream=streams), stream=True)
         with pytest.raises(io.UnsupportedOperation, match="read1"):
@@ -383,7 +383,7 @@ def test_there_is_no_descriptor_to_wait_on(way: Way, streams: bool) -> None:
 
 @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
 def test_a_body_is_sent_on_as_it_comes(way: Way, framing: Any) -> None:
-    """What is downloaded can be uploaded from where it is read, as with a response of requests' own."""
+    """A downloaded body can be uploaded while it is read, as with requests' own response."""
 
     def act(session: requests.Session, server: FaultServer) -> tuple[str, bytes]:
         source = session.get(server.url, stream=True)

@@ -115,7 +115,7 @@ def test_a_body_reads_the_same(way: Way, framing: Framing) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "close"])
 def test_content_after_raw_has_the_rest(way: Way, framing: Framing) -> None:
-    """What ``raw`` has given is not in the ``content`` that is read after it."""
+    """``content`` after reads of ``raw`` has only the rest."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         response = session.get(server.url, stream=True)
@@ -163,7 +163,7 @@ def test_a_compressed_body_can_be_decoded_by_raw(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_body_that_is_no_gzip_is_refused_alike(way: Way, stream: bool) -> None:
-    """What cannot be decoded raises requests' ``ContentDecodingError``."""
+    """A body that cannot be decoded raises requests' ``ContentDecodingError``."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         caught(requests.exceptions.ContentDecodingError, lambda: session.get(server.url, stream=stream).content)
@@ -218,7 +218,7 @@ def test_a_large_download_is_exact(way: Way, framing: Framing, stream: bool) -> 
 
 
 def test_json_parses_or_raises_requests_own_error(way: Way) -> None:
-    """``json()`` parses, and raises requests' own error for what is none."""
+    """``json()`` parses a document, and raises requests' own error for an invalid one."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         good = session.get(server.url).json()

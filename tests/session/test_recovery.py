@@ -1,4 +1,4 @@
-"""What goes wrong before the first content is recovered from unseen, with exactly as many requests as it takes."""
+"""Failures before the first content are recovered unseen, with exactly as many requests as necessary."""
 
 from __future__ import annotations
 

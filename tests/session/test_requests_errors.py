@@ -1,4 +1,4 @@
-"""Each error of llmwatch as one of requests': the table is complete, and nothing of what it knows is lost."""
+"""Each error of llmwatch as one of requests': the table is complete, and no data of the error is lost."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_cancellation_becomes_no_error_of_requests() -> None:
 def test_errors_that_requests_and_python_distinguish_stay_distinct(
     error: errors.LLMWatchError, kinds: tuple[type[BaseException], ...]
 ) -> None:
-    """What requests and Python tell apart is told apart."""
+    """Errors that requests or Python distinguish stay distinct."""
     assert all(isinstance(as_requests(error, REQUEST, None), kind) for kind in kinds)
     body = as_requests(error, REQUEST, RESPONSE)
     if isinstance(error, errors.WatchTimeout):

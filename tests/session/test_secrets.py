@@ -1,4 +1,4 @@
-"""Nothing secret in what a call through the entry points says: errors, tracebacks, records, logs."""
+"""No secret of a call through the entry points appears in errors, tracebacks, records or logs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _call(session: requests.Session, url: str, **more: Any) -> Any:
 
 
 def _said(error: BaseException) -> str:
-    """All that is said of an error, and kept of it where it is pickled."""
+    """All texts and attributes of an error, and those of its pickle."""
     said = [repr(error), str(error), repr(error.args), "".join(traceback.format_exception(error))]
     said += [repr(error.__cause__), repr(error.__context__)]
     if isinstance(error, LLMWatchError):

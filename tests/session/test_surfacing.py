@@ -1,4 +1,4 @@
-"""What goes wrong after the first content surfaces: as what legacy code catches, and as ours."""
+"""Failures after the first content surface as exceptions of requests and of llmwatch."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ROUNDS = 2
 
 
 def _personal(fails: int) -> Script:
-    """Answers with what was said in the request; every ``fails``th request is reset before its answer."""
+    """A server that answers with the text of the request; every ``fails``th request is reset before its answer."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         if fails and context.request.number % fails == 0:
@@ -78,7 +78,7 @@ def test_a_hundred_threads_on_one_session_get_their_own_answers(way: Way) -> Non
 
 
 def test_a_hundred_threads_recover_from_resets(way: Way) -> None:
-    """Where every seventh request is reset, each answer is still the right one, and each loss cost one request."""
+    """If every seventh request is reset, each answer is still the right one, and each loss costs one request."""
     records: list[llmwatch.CallRecord] = []
     settings: dict[str, Any] = {"limits": Limits(connect=LONG), "sinks": [records.append]}
     settings["retry"] = llmwatch.Retry(max_attempts=8, backoff=0.01, budget=0)

@@ -119,7 +119,7 @@ def test_a_slowly_read_upload_is_not_killed(way: Way) -> None:
 
 @pytest.mark.parametrize("body", ["bytes", "file", "generator"])
 def test_a_stalled_upload_ends_at_send(way: Way, body: str, tmp_path: Path) -> None:
-    """Where the server takes no more, it ends at ``send``, after one try, since something was sent."""
+    """If the server stops reading, the call ends at ``send`` after one attempt, because a part was sent."""
     with (tmp_path / "upload").open("wb") as sparse:
         sparse.truncate(64 << 20)
     with (

@@ -1,4 +1,4 @@
-"""What no dialect reads, and what is wrong with an answer, reaches the program as the server sent it."""
+"""Answers that no dialect reads, and faults of an answer, reach the program as the server sent them."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def registered() -> Iterator[None]:
 
 @pytest.mark.usefixtures("registered")
 def test_a_registered_url_is_handed_on_as_it_comes(way: Way) -> None:
-    """Whatever its request says, and although its answer is of no dialect."""
+    """For any request to a registered URL, although its answer is of no dialect."""
     wire = Wire("/own/thing", [b"id:1\n:HTTP_STATUS/200\n" + _data(word=word) for word in WORDS], body={"q": 1})
     with FaultServer(_gated(wire)) as server, way.session() as session:
         assert _read(session, server, wire)[1] == b"".join(wire.pieces)
@@ -244,7 +244,7 @@ def test_an_unknown_wire_has_no_limits_on_content(way: Way) -> None:
 
 @pytest.mark.parametrize("said", [b": hi\n\n", b"event: ping\ndata: {}\n\n", b"\n\n\n", b'data: {"type": "ping"}\n\n'])
 def test_silence_after_keep_alives_is_recovered_from(way: Way, said: bytes) -> None:
-    """Silence behind them is recovered from as if nothing had come."""
+    """Silence behind keep-alives is recovered from like silence from the start."""
     script = _said([said], then=[steps.Hang()])
     with FaultServer([script, "healthy"]) as server, way.session(limits=Limits(stale=SOON)) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
@@ -440,7 +440,7 @@ def test_a_body_left_open_after_the_end_is_closed_after_drain(way: Way, pieces: 
 
 @pytest.mark.parametrize("pieces", [ANSWER, [*ANSWER[:3], DONE]])
 def test_closing_at_the_end_mark_is_a_success(way: Way, pieces: list[bytes]) -> None:
-    """Whatever the body does behind it, and whether it was closed or not."""
+    """Whatever follows in the body, closed or not."""
     script = _said(pieces, then=[steps.Hang()])
     with FaultServer(script) as server, way.session(limits=Limits(drain=SOON)) as session:
         with session.post(server.chat_url, json=asking(), stream=True) as response:

@@ -35,7 +35,7 @@ class Scene:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a call takes to get there, its limit aside."""
+        """The options that a call needs to get there, without its limit."""
         return {"data": self.data, **self.kwargs}
 
 

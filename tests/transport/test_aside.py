@@ -1,4 +1,4 @@
-"""What the main thread has done by another, so that no signal comes into it."""
+"""Work that the main thread has done by another thread, so that no signal interrupts it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ in_main = pytest.mark.skipif(
 
 
 class Alarm(Exception):
-    """What a handler raises."""
+    """The exception of a signal handler."""
 
 
 @in_main
@@ -40,7 +40,7 @@ def test_another_thread_runs_the_work_of_the_main_thread() -> None:
 
 
 def test_an_exception_of_the_work_is_raised() -> None:
-    """The exception comes out as it is, from whichever thread."""
+    """The exception is raised unchanged, from any thread."""
 
     def fail() -> None:
         raise KeyError("gone")
@@ -67,7 +67,7 @@ def test_without_a_thread_the_caller_runs_the_work(monkeypatch: pytest.MonkeyPat
 
 @in_main
 def test_an_interrupt_ends_the_wait_and_not_the_work() -> None:
-    """What the handler raises comes out at once, as it is; the begun work runs to its end."""
+    """The handler's exception is raised at once, unchanged; the work runs to its end."""
     free, over = threading.Event(), threading.Event()
     main = threading.main_thread().ident
     assert main is not None

@@ -26,7 +26,7 @@ from tests.transport.drive import PATIENCE
 
 
 class Cut(Exception):
-    """What a worker raises."""
+    """The exception of a worker."""
 
 
 class Source:
@@ -119,7 +119,7 @@ def test_the_remaining_length_is_that_of_http_client() -> None:
 
 
 def test_read1_returns_what_is_there() -> None:
-    """It returns what is there, and pulls only if nothing is."""
+    """``read1`` returns the bytes that are there, and pulls only if there are none."""
     source = Source(PIECES)
     reader = source.reader()
     assert reader.read1(2) == b"ab"
@@ -301,7 +301,7 @@ def test_the_response_has_the_real_head() -> None:
 
 
 def test_a_stand_in_without_attributes_gives_a_response() -> None:
-    """What stands in for a response may lack all of it."""
+    """A stand-in for a response may lack all of its attributes."""
     response = StreamedResponse(Source(PIECES).reader(), object(), promptly=True)
     assert (response.status, response.read()) == (0, WHOLE)
     assert StreamedResponse(Source(PIECES).reader(), None, promptly=False).read() == WHOLE
@@ -320,7 +320,7 @@ def test_stream_yields_what_is_there() -> None:
 
 @pytest.mark.parametrize("read", ["stream", "read1", "read"])
 def test_a_length_does_not_hide_what_comes_behind_it(read: str) -> None:
-    """Where the announced length is reached, the worker is still asked how the body ended."""
+    """After the announced length, the worker is still asked how the body ended."""
     response = _response(Source([b"12345"], Cut()), headers={"Content-Length": "5"})
     with pytest.raises(Cut):
         if read == "stream":
@@ -367,7 +367,7 @@ def test_a_decoded_body_is_empty_behind_its_end() -> None:
 
 
 def test_a_response_is_a_file() -> None:
-    """It can be wrapped, iterated by lines, and counts what it has read."""
+    """A response can be wrapped, iterated by lines, and counts the bytes read."""
     assert io.TextIOWrapper(_response(Source([b"a\nb", b"\nc"])), "utf-8").read() == "a\nb\nc"  # type: ignore[type-var]
     response = _response(Source([b"a\nb", b"\nc"]))
     assert list(response) == [b"a\n", b"b\n", b"c"]
@@ -375,8 +375,8 @@ def test_a_response_is_a_file() -> None:
 
 
 def test_the_finalizer_of_a_response_takes_no_lock() -> None:
-    """Where a file's finalizer would close it, only the reader's runs, which takes no lock: also in a garbage
-    collection.
+    """A file's finalizer would close it; instead only the reader's finalizer runs, without a lock, in a garbage
+    collection too.
     """
     source = Source(PIECES)
     response: Any = _response(source)

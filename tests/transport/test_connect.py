@@ -37,7 +37,7 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[], list[_Addres
 
 @contextlib.contextmanager
 def _connects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What sockets try to connect to while the block runs."""
+    """The addresses to which sockets connect while the block runs."""
     tried: list[Any] = []
     plain, coded = socket.socket.connect, socket.socket.connect_ex
 
@@ -126,7 +126,7 @@ def test_a_cancelled_look_up_opens_no_connection(sender: Sender, monkeypatch: py
 
 
 def test_a_dead_first_address_leaves_time_for_the_second(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two addresses the first takes half of what is left of ``connect`` at most, and the second answers."""
+    """The first of two addresses gets at most half of what is left of ``connect``, and the second answers."""
     limit = 6 * LIMIT
     with FaultServer() as server, blackhole() as dead, _connects(monkeypatch) as tried:
         _resolve(monkeypatch, lambda: [dead, ("127.0.0.1", server.port)])

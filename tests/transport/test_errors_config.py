@@ -1,4 +1,4 @@
-"""What is invalid is a configuration error that names what to change, and reaches no server."""
+"""An invalid setting is a configuration error that names it, and nothing reaches a server."""
 
 from __future__ import annotations
 

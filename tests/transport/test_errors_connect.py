@@ -1,4 +1,4 @@
-"""What goes wrong before the request is sent: one class, a cause of a closed list, and whether a resend could work."""
+"""Failures before the request is sent: one class, a cause of a closed list, and whether a resend could work."""
 
 from __future__ import annotations
 
@@ -287,14 +287,14 @@ def test_a_proxy_certificate_of_an_unknown_authority_is_final(sender: Sender, ne
 
 @pytest.mark.parametrize("text", ["refused it", "timed out", "certificate verify failed", "Name or service not known"])
 def test_the_text_of_a_message_decides_nothing(text: str, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the system's words are, the errno alone says what happened."""
+    """The errno alone decides, whatever the system's text is."""
     monkeypatch.setattr(socket.socket, "connect_ex", _raise(OSError(errno.EHOSTUNREACH, text)))
     monkeypatch.setattr(socket.socket, "connect", _raise(OSError(errno.EHOSTUNREACH, text)))
     assert _failed(Call(sender, "http://127.0.0.1:9/")).cause == "unreachable"
 
 
 def test_an_error_of_the_callers_own_code_stays_what_it_is(sender: Sender) -> None:
-    """What an auth callable or a hook of the user raises comes out as it is, and nothing is sent."""
+    """An exception of an auth callable or a hook is raised unchanged, and nothing is sent."""
 
     class Mistake(Exception):
         pass

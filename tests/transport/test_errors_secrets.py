@@ -1,4 +1,4 @@
-"""What comes out carries a summary of the foreign exception, and nothing of what a URL may hide."""
+"""An error carries a summary of the foreign exception, and no secret of a URL."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_nothing_secret_comes_out(place: str, sender: Sender, network: Network) 
 
 @pytest.mark.parametrize("place", ["refused", "unknown-host", "certificate", "proxy-refuses", "no-scheme"])
 def test_the_foreign_exception_does_hold_the_query(place: str, sender: Sender, network: Network) -> None:
-    """What requests and urllib3 raise in these places prints the query, so the test above tests something."""
+    """The exceptions of requests and urllib3 in these places print the query, so the test above tests something."""
     with _PLACES[place](network) as (url, kwargs):
         call = Call(sender, url, **kwargs)
         call.run()

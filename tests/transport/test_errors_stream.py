@@ -1,4 +1,4 @@
-"""What goes wrong after the request is sent: one class, whatever the framing and the layer that noticed."""
+"""Failures after the request is sent: one class, for every framing and every layer that notices."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_tls_end_inside_a_framed_body_is_stream_cut(
 def test_a_tls_end_without_close_notify_is_stream_cut(
     notify: bool, proxy: str | None, sender: Sender, network: Network
 ) -> None:
-    """Where only the connection's end tells the body's, a close_notify is the end and its absence is ``StreamCut``."""
+    """If only the connection's end ends the body, a close_notify is a clean end, and its absence is ``StreamCut``."""
     script = _once(steps.Close(notify=notify), framing="close")
     with (
         FaultServer(script, tls=network.tls) as server,

@@ -214,7 +214,7 @@ def test_many_children_of_a_busy_parent(tls: bool, run: Run) -> None:
 
 @pytest.mark.parametrize("lock", ["jar", "queue", "returning"])
 def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str, run: Run) -> None:
-    """Whatever another thread of the parent was in the middle of, the child can call, and ends in good order."""
+    """The child can call and exits normally, whatever step another thread of the parent was in."""
     run(
         f"""
         import gc
@@ -253,7 +253,7 @@ def test_a_lock_that_was_held_at_the_fork_does_not_hang_the_child(lock: str, run
 
 
 def test_a_child_closes_its_copy_of_an_idle_connection(run: Run) -> None:
-    """What the parent closes is closed, although a child that has inherited it is still alive."""
+    """A connection that the parent closes is closed, although a child that inherited it is still alive."""
     run(
         """
         sender = Sender()

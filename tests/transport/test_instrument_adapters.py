@@ -151,7 +151,7 @@ def test_a_proxy_of_another_scheme_is_left_to_the_adapter(adapter: HTTPAdapter) 
 
 
 def test_concurrent_uses_of_a_proxy_meet_an_instrumented_manager(adapter: HTTPAdapter) -> None:
-    """None of them meets a manager that is not watched."""
+    """No thread gets a manager that is not watched."""
     for number in range(60):
         proxies = {"https": f"http://127.0.0.1:{number + 1}"}
         barrier, seen = threading.Barrier(4), list[Any]()

@@ -93,7 +93,7 @@ def test_interceptors_are_called_in_their_order(session: requests.Session) -> No
 
 
 def test_an_interceptor_counts_as_often_as_it_was_added(session: requests.Session) -> None:
-    """It counts as often as it was added; taking away what is not there does nothing."""
+    """An interceptor counts as often as it was added; removing an unknown one does nothing."""
     one = Named("a")
     instrument.remove_interceptor(one)
     instrument.add_interceptor(one)

@@ -1,4 +1,4 @@
-"""Closing a sender closes what is idle, and nothing that is in use."""
+"""Closing a sender closes idle connections, and none that is in use."""
 
 from __future__ import annotations
 

@@ -150,9 +150,7 @@ def test_a_stream_is_asked_for_uncompressed(adapter: Seen) -> None:
 
 
 def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
-    """What ``on_retry`` has changed goes out: URL, headers and body, with a length that fits, and no framing of the old
-    request.
-    """
+    """The changes of ``on_retry`` are sent: URL, headers and body, with the right length and no old framing."""
     with FaultServer() as server, FaultServer() as other:
         prepared = _prepared(server.chat_url, headers={"X-Old": "1"})
         sender = PreparedSender(adapter, prepared, GIVEN, model=True)
@@ -213,7 +211,7 @@ class Own(BaseAdapter):
 
 
 def test_an_adapter_of_unknown_connections_counts_as_connected_and_sent() -> None:
-    """It gets the backstops for time-outs, since its own connections have no other."""
+    """The adapter gets the backstops as time-outs, because its connections have no others."""
     adapter, observer = Own(), Observer()
     sender = PreparedSender(adapter, _prepared("http://provider.test/"), GIVEN, model=False)
     assert not sender.findable

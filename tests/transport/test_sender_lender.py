@@ -76,7 +76,7 @@ def test_the_lender_stays_as_it_was(lent: _Fixture) -> None:
 
 
 def test_no_adapter_of_the_lender_is_used(lent: _Fixture) -> None:
-    """What the session has mounted is neither replaced nor asked: connections are ours."""
+    """The session's adapters are neither replaced nor used: connections are llmwatch's own."""
 
     class Forbidden(HTTPAdapter):
         def send(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -157,9 +157,7 @@ def test_cookies_of_the_lender_are_used_live(lent: _Fixture) -> None:
 
 
 def test_cookies_of_the_server_are_kept_by_the_sender_alone(lent: _Fixture) -> None:
-    """What the server sets is sent back in the next call, beside the lender's own, and the lender's jar does not
-    get it.
-    """
+    """A server's cookie is sent in the next call, beside the lender's own, and does not enter the lender's jar."""
     with FaultServer([_SETTING, "healthy"]) as server:
         lent.lender.cookies.set("mine", "1")
         lent.call(server.chat_url)

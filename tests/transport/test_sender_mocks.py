@@ -105,7 +105,7 @@ def test_a_url_that_is_not_mocked_is_refused(sender: Sender) -> None:
     ],
 )
 def test_any_mocked_exception_of_requests_is_translated(error: Exception, sender: Sender) -> None:
-    """Whatever exception of requests a mock raises comes out as one of ours."""
+    """Every exception of requests that a mock raises becomes an llmwatch error."""
     responses.post(_URL, body=error)
     call = Call(sender, _URL)
     call.run()

@@ -89,7 +89,7 @@ def test_a_read_is_bounded(framing: Framing, sender: Sender) -> None:
 
 
 def test_a_read_does_not_decode(sender: Sender) -> None:
-    """What comes compressed is returned compressed: the limits count bytes of the wire."""
+    """A compressed body is returned compressed: the limits count bytes of the wire."""
     packed = gzip.compress(_DOCUMENT)
     with FaultServer(_sized(packed, ("Content-Encoding", "gzip"))) as server:
         call = Call(sender, server.chat_url)
