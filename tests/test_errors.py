@@ -278,7 +278,7 @@ def test_a_bad_setting_is_kept_as_text() -> None:
     assert ConfigError("that is invalid").value is None
 
 
-def test_details_are_keywords() -> None:
+def test_details_are_keyword_only() -> None:
     """Nothing but the message is given by position."""
     for cls in [*TREE, LLMWatchError]:
         with pytest.raises(TypeError):

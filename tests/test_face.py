@@ -187,7 +187,7 @@ def test_nothing_else_is_in_sight() -> None:
 
 
 @each("name", [name for name in NAMES if name not in ALIASES])
-def test_a_name_is_of_this_house(name: str) -> None:
+def test_a_name_is_defined_in_llmwatch(name: str) -> None:
     """A public name can be imported and was made in a public module of llmwatch, where it has the same name."""
     thing = getattr(llmwatch, name)
     if isinstance(thing, ModuleType):
@@ -209,7 +209,7 @@ def test_a_name_is_documented(name: str) -> None:
 
 
 @each("name, home", ALIASES.items())
-def test_an_alias_is_of_this_house_and_documented(name: str, home: str) -> None:
+def test_an_alias_is_defined_in_llmwatch_and_documented(name: str, home: str) -> None:
     """A public type without a class of its own is that of its module, where words follow it."""
     module = importlib.import_module(home)
     assert getattr(llmwatch, name) is getattr(module, name)

@@ -296,7 +296,7 @@ def test_a_dropped_call_with_a_lost_attempt_is_an_incident(
     holding.close()
 
 
-class TestWhatTheCallHadComeTo:
+class TestOutcomeOfADroppedCall:
     """A dropped call is told of as one that is closed at that moment."""
 
     def _both(self, serve: Serve, script: str | Script, read: Callable[[Any], object], **options: Any) -> CallRecord:

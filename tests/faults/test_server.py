@@ -129,7 +129,7 @@ def test_request_that_is_cut_is_remembered_as_far_as_it_came():
     "garbage",
     [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/2\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"x" * 200_000],
 )
-def test_what_is_no_request_is_refused(garbage: bytes):
+def test_bytes_that_are_not_http_are_refused(garbage: bytes):
     """Bytes that are no HTTP get a 400 and count as no request."""
     with FaultServer("healthy") as server, WireClient(server.url) as client:
         client.sock.sendall(garbage)
@@ -181,7 +181,7 @@ def test_waits_return_as_soon_as_it_happened():
 
 
 @pytest.mark.parametrize("what", ["connections", "requests", "closed"])
-def test_waits_give_up(what: str):
+def test_every_wait_of_the_server_times_out(what: str):
     """A wait for what does not come ends in a TimeoutError that says how far it came."""
     with FaultServer() as server, pytest.raises(TimeoutError, match=r"0 of 2 .* after 0.01 s"):
         getattr(server, f"wait_for_{what}")(2, 0.01)
@@ -237,7 +237,7 @@ def test_stop_without_a_start_leaves_nothing():
     server.gate("terminal").clear()
 
 
-def test_crowd_is_served():
+def test_hundreds_of_clients_at_once_are_served():
     """Hundreds of clients connect at once, each gets its answer."""
     with FaultServer("linger-after-done:tokens=1") as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(WireClient(server.url)) for _ in range(CROWD)]

@@ -106,7 +106,7 @@ class TestLimits:
         with pytest.raises(ConfigError):
             resolve(call=Limits(ttfb=5), environ={LIMIT_VARIABLES["ttfb"]: "abc"})
 
-    def test_single_knob(self) -> None:
+    def test_the_single_knob_sets_four_limits(self) -> None:
         """LLMWATCH_TIMEOUT_SECONDS stands for four limits, each where its own variable is not set."""
         found = resolve(environ={SINGLE_VARIABLE: "900", LIMIT_VARIABLES["ttfb"]: "30"})
         assert [found.value(name) for name in SINGLE] == [30.0, 900.0, 900.0, 900.0]
@@ -211,7 +211,9 @@ class TestKeepalive:
             (0.5, "", 0.5),
         ],
     )
-    def test_precedence(self, value: float | None, text: str, expected: float) -> None:
+    def test_keepalive_comes_from_argument_environment_or_default(
+        self, value: float | None, text: str, expected: float
+    ) -> None:
         """Argument, environment and 10 s, in this order; 0 means never to reuse."""
         assert resolve_keepalive(value, {KEEPALIVE_VARIABLE: text}) == expected
 
@@ -248,7 +250,7 @@ class TestSizes:
             (1, "", 1),
         ],
     )
-    def test_precedence(
+    def test_a_size_comes_from_argument_environment_or_default(
         self, name: str, variable: str, resolve: Any, default: int, value: int | None, text: str, expected: int | None
     ) -> None:
         """Argument, environment and default, in this order; 0 removes the cap."""

@@ -39,7 +39,7 @@ class TestTimeouts:
             assert "0.05 s" in text
             assert "1,200 s" in text
 
-    def test_they_read_differently(self) -> None:
+    def test_each_limit_has_its_own_first_sentence(self) -> None:
         """No two limits share their first sentence, whatever the numbers."""
         said = {timeout_message(limit, 1.0, 1.0, host="h").partition(". ")[0] for limit in LIMITS}
         assert len(said) == len(LIMITS)
@@ -75,7 +75,7 @@ class TestTimeouts:
 class TestFunctions:
     NAME = "agents.tools.Search.look_up"
 
-    def test_there_is_one_for_each_limit_that_a_function_has(self) -> None:
+    def test_each_limit_of_a_function_has_a_message(self) -> None:
         """A function sends nothing, has no finish mark, and nothing of it drains."""
         assert set(FUNCTION_LIMITS) == set(NAMES) - {"send", "finish", "drain"}
 
@@ -91,7 +91,7 @@ class TestFunctions:
         assert text == redact.text(text)
         assert text != timeout_message(limit, 0.05, 1200.0, host=self.NAME)
 
-    def test_they_read_differently(self) -> None:
+    def test_each_limit_of_a_function_has_its_own_message(self) -> None:
         """No two limits share their first sentence."""
         said = {timeout_message(limit, 1.0, 1.0, host="f", function=True) for limit in FUNCTION_LIMITS}
         assert len(said) == len(FUNCTION_LIMITS)

@@ -90,7 +90,7 @@ def test_retry_after_in_all_its_forms(value: str, seconds: float | None) -> None
         ({"x-ratelimit-reset": "5"}, None),
     ],
 )
-def test_milliseconds_go_first(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_ms_takes_precedence(headers: dict[str, str], seconds: float | None) -> None:
     """retry-after-ms is the more exact one; header names have no case."""
     assert retry_after(headers, NOW) == seconds
 

@@ -23,7 +23,7 @@ _FEW = 2048
 class TestText:
     @given(planted(), st.integers(0, 400))
     @MANY
-    def test_nothing_planted_survives(self, case: tuple[str, list[str]], cap: int) -> None:
+    def test_no_planted_secret_survives_in_a_text(self, case: tuple[str, list[str]], cap: int) -> None:
         """Of a planted key, token or password not even nine characters in a row are left. The cap holds with the mark
         included, and the cut brings no secret back. A text from a log stays as it is, so that a record that was read
         back is equal.
@@ -151,7 +151,7 @@ class TestText:
 
     @given(planted(), st.integers(0, 600))
     @settings(max_examples=100, deadline=None)
-    def test_nothing_planted_survives_without_spaces(self, case: tuple[str, list[str]], before: int) -> None:
+    def test_no_planted_secret_survives_without_spaces(self, case: tuple[str, list[str]], before: int) -> None:
         """Texts without a space around the edge of what is read give nothing away that they do not give away whole."""
         text, secrets = case
         glued = text.replace(" ", ";")
@@ -173,7 +173,7 @@ class TestText:
 class TestUrl:
     @given(addresses())
     @MANY
-    def test_nothing_planted_survives(self, case: tuple[str, list[str]]) -> None:
+    def test_no_planted_secret_survives_in_a_url(self, case: tuple[str, list[str]]) -> None:
         """Nothing of user, password, values, fragment and of a key in the path is left; the names are."""
         address, secrets = case
         shown = redact.url(address)

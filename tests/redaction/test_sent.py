@@ -178,7 +178,7 @@ _values = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=L
 
 @given(_values, st.sampled_from(sorted(WAYS)), st.text(max_size=30), st.text(max_size=30))
 @MANY
-def test_no_value_survives(secret: str, way: str, before: str, after: str) -> None:
+def test_no_sent_value_survives_masking(secret: str, way: str, before: str, after: str) -> None:
     """No value survives in any surroundings, and a second pass changes nothing."""
     secrets = sent({"X-Key": secret})
     # Escapes are undone before anything is compared: what is left of the value may be too short to be sought.

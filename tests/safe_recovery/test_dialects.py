@@ -134,7 +134,7 @@ def test_a_call_with_half_its_arguments_is_never_delivered(serve: Serve, connect
     assert len(server.requests) == 3
 
 
-def _house(event: Event) -> Kind | Meaning:
+def _custom(event: Event) -> Kind | Meaning:
     said: dict[str, Any] = event.json()
     if "say" in said:
         return Meaning(Kind.TEXT, text=said["say"])
@@ -144,11 +144,11 @@ def _house(event: Event) -> Kind | Meaning:
 
 
 @pytest.fixture
-def house() -> Iterator[str]:
+def custom() -> Iterator[str]:
     """A dialect of the user's own, known while the test runs."""
-    register_dialect("house", _house, detect=lambda url, event: url.endswith("/house"))
-    yield "house"
-    unregister_dialect("house")
+    register_dialect("custom", _custom, detect=lambda url, event: url.endswith("/custom"))
+    yield "custom"
+    unregister_dialect("custom")
 
 
 def _spoken(*documents: dict[str, Any]) -> Script:
@@ -158,19 +158,19 @@ def _spoken(*documents: dict[str, Any]) -> Script:
 OPEN, THINK, SAY, BYE = {"what": "hello"}, {"think": "Hm. "}, {"say": "Yes."}, {"what": "bye"}
 
 
-@pytest.mark.parametrize("dialect", ["house", "auto"])
-def test_a_plain_function_is_a_dialect(serve: Serve, connect: Connect, house: str, dialect: str) -> None:
+@pytest.mark.parametrize("dialect", ["custom", "auto"])
+def test_a_plain_function_is_a_dialect(serve: Serve, connect: Connect, custom: str, dialect: str) -> None:
     """A function that says what an event means makes calls in a dialect that llmwatch does not know, by its name or
     found by its URL.
     """
     server = serve(_spoken(OPEN, {"what": "beat"}, THINK, SAY, BYE))
     client = connect(dialect=dialect)
-    outcome = stream(client, f"{server.url}/house")
+    outcome = stream(client, f"{server.url}/custom")
     record = outcome.done()
     assert outcome.text == "Yes."
     assert outcome.kinds[-3:] == ["reasoning", "text", "terminal"]
-    assert record.attempts[0].dialect == "house"
-    whole = collect(client, f"{server.url}/house").value
+    assert record.attempts[0].dialect == "custom"
+    whole = collect(client, f"{server.url}/custom").value
     assert (whole.text, whole.reasoning) == ("Yes.", "Hm. ")
 
 
@@ -180,24 +180,24 @@ def test_a_plain_function_is_a_dialect(serve: Serve, connect: Connect, house: st
     ids=["no end", "raises"],
 )
 def test_a_users_dialect_is_recovered_like_any_other(
-    serve: Serve, connect: Connect, house: str, documents: list[dict[str, Any]], kind: type[llmwatch.LLMWatchError]
+    serve: Serve, connect: Connect, custom: str, documents: list[dict[str, Any]], kind: type[llmwatch.LLMWatchError]
 ) -> None:
     """Its lifecycle events are held back, its end is asked for, and what its function cannot read is malformed."""
     server = serve(_spoken(*documents), _spoken(OPEN, SAY, BYE))
-    outcome = stream(connect(dialect=house), server.url)
+    outcome = stream(connect(dialect=custom), server.url)
     record = outcome.done("recovered")
     assert outcome.kinds == ["lifecycle", "text", "terminal"]
     assert record.attempts[0].error == kind.__name__
     server = serve(_spoken(OPEN, SAY))
-    error = stream(connect(dialect=house), server.url).failed(llmwatch.StreamTruncated)
+    error = stream(connect(dialect=custom), server.url).failed(llmwatch.StreamTruncated)
     assert error.partial == "Yes."
     assert len(server.requests) == 1
 
 
 def test_an_unknown_dialect_is_refused_by_its_name(connect: Connect) -> None:
     """A name that is not registered is a ``ConfigError`` when the client is made."""
-    with pytest.raises(llmwatch.ConfigError, match="house"):
-        connect(dialect="house")
+    with pytest.raises(llmwatch.ConfigError, match="custom"):
+        connect(dialect="custom")
 
 
 @pytest.mark.parametrize(

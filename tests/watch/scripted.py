@@ -49,7 +49,7 @@ class _Waiters:
         self._seen.put(waiter)
         super().wait(waiter, until)  # type: ignore[misc]
 
-    def somebody_waits(self) -> Waiter:
+    def next_waiter(self) -> Waiter:
         """Return once a thread waits. Whatever is done then finds it waiting."""
         return self._seen.get(timeout=PATIENCE)
 

@@ -128,7 +128,7 @@ def test_a_cancellation_wakes_a_waiting_caller(stage: MakeStage) -> None:
     one = stage()
     one.open()
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.attempt.cancel("user")
     assert caller.result() is None
 
@@ -153,11 +153,11 @@ def test_a_finish_mark_alone_is_done_after_the_finish_limit(stage: MakeStage) ->
     one.receive("a", finish=True)
     assert one.attempt.take() == ["a"]
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.receive("ping", content=False)
     assert caller.result() == ["ping"]
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.pass_time(1.0 + LATE)
     assert caller.result() is None
     assert one.verdict.kind is VerdictKind.DONE
@@ -198,7 +198,7 @@ def test_a_worker_that_finds_a_strict_limit_expired_is_killed_alike(stage: MakeS
     socket = one.open()
     one.receive("held back", content=False)
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     # Waking the waiters is the clock's doing; the supervisor does not look.
     one.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
     with pytest.raises(Aborted):
@@ -254,9 +254,9 @@ def test_take_with_a_time_returns_nothing_at_that_time(stage: MakeStage) -> None
     now = one.clock.now()
     assert one.attempt.take(now) is None
     caller = Caller(lambda: one.attempt.take(now + 5.0))
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.pass_time(4.0)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.pass_time(1.0)
     assert caller.result() is None
     assert one.attempt.verdict is None
@@ -270,7 +270,7 @@ def test_an_item_wakes_a_waiting_caller(stage: MakeStage) -> None:
     one.open()
     for item in "abc":
         caller = Caller(one.attempt.take)
-        one.clock.somebody_waits()  # type: ignore[attr-defined]
+        one.clock.next_waiter()  # type: ignore[attr-defined]
         one.receive(item)
         assert caller.result() == [item]
 

@@ -108,7 +108,7 @@ def test_held_back_items_of_a_cancelled_attempt_are_gone(stage: MakeStage) -> No
 
 
 def _waits_for_room(one: Stage) -> None:
-    assert one.clock.somebody_waits() in one.attempt._channel.room  # type: ignore[attr-defined]
+    assert one.clock.next_waiter() in one.attempt._channel.room  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
@@ -158,7 +158,7 @@ def test_the_limits_run_while_a_woken_caller_is_scheduled(stage: MakeStage, monk
     one.open()
     free = _slow_to_wake(one, monkeypatch, "test-caller")
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.worker.do(lambda attempt: attempt._received(10))
     one.worker.begin(lambda attempt: attempt.deliver(["a"], 10, BatchMeaning(content=True)))
     _waits_for_room(one)

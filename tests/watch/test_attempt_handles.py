@@ -32,7 +32,7 @@ def test_every_socket_is_shut_before_the_caller_is_free(stage: MakeStage) -> Non
         shut_when_free.extend(socket.shut_down.is_set() for socket in sockets)
 
     caller = Caller(take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.supervisor.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
     one.supervisor.look()
     caller.result()

@@ -81,7 +81,7 @@ def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
         one, free = Watched(), threading.Event()
 
         def press(one: Watched = one, free: threading.Event = free) -> bool:
-            one.clock.somebody_waits()
+            one.clock.next_waiter()
             signal.pthread_kill(main, signal.SIGINT)
             heard = free.wait(UNHEARD)
             if not heard:

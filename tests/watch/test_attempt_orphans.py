@@ -107,7 +107,7 @@ def test_a_stuck_error_body_frees_the_caller_after_its_bound(stage: MakeStage) -
     one.worker.do(lambda attempt: attempt.sent())
     one.worker.do(lambda attempt: attempt.headers(500, refused=True))
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.pass_time(ERROR_BODY + LATE)
     assert one.attempt.verdict is None
     one.pass_time(WAKE + LATE)

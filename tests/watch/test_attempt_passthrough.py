@@ -108,7 +108,7 @@ def test_trailing_bytes_wait_for_room_in_the_channel(stage: MakeStage) -> None:
         _trail(one, "b")
     one.worker.do(lambda attempt: attempt._received(10))
     one.worker.begin(lambda attempt: attempt.trail("c", 10))
-    assert one.clock.somebody_waits() in one.attempt._channel.room  # type: ignore[attr-defined]
+    assert one.clock.next_waiter() in one.attempt._channel.room  # type: ignore[attr-defined]
     assert one.attempt.take() == ["a"]
     one.worker.result()
     one.leave()
@@ -127,7 +127,7 @@ def test_a_worker_does_not_wait_for_a_caller_that_does_not_read(stage: MakeStage
     one.receive("a", terminal=True)
     one.worker.do(lambda attempt: attempt._received(10))
     one.worker.begin(lambda attempt: attempt.trail("b", 10))
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     if ends == "drain":
         one.pass_time(5.1)
         assert socket.shut_down.is_set()

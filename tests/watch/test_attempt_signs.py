@@ -88,7 +88,7 @@ def test_a_beat_after_a_strict_expiry_ends_the_attempt(stage: MakeStage) -> None
     one = function(stage(total=10.0))
     socket = one.socket()
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.clock.advance(10.0 + LATE)  # type: ignore[attr-defined]
     beat(one)
     assert caller.result() is None
@@ -162,7 +162,7 @@ def test_a_slow_caller_stops_the_limits_beyond_a_pause(stage: MakeStage) -> None
     one.attempt.pause()
     one.clock.forget_waits()  # type: ignore[attr-defined]
     one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.attempt.unpause()
     one.pass_time(AGES)
     assert one.attempt.verdict is None
@@ -177,7 +177,7 @@ def test_a_pause_holds_the_limits_after_a_slow_caller_takes(stage: MakeStage) ->
     one = function(stage(bounds=Bounds(items=1), stale=10.0, progress=10.0))
     one.clock.forget_waits()  # type: ignore[attr-defined]
     one.worker.begin(lambda attempt: attempt.deliver(["item"], 1, BatchMeaning(content=True)))
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     one.attempt.pause()
     assert one.attempt.take() == ["item"]
     one.worker.result()

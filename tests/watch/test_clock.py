@@ -118,7 +118,7 @@ def test_advancing_wakes_a_sleeping_thread() -> None:
 
     caller = Caller(wait)
     for _ in range(2):
-        assert clock.somebody_waits() is waiter
+        assert clock.next_waiter() is waiter
         while not clock._waiters:
             time.sleep(0.001)
         clock.advance(5.0)

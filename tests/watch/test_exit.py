@@ -45,7 +45,7 @@ def test_a_thread_that_takes_after_the_exit_blocks(stage: Callable[..., Stage]) 
     assert Caller(one.attempt.take).result() == ["a"]
     one.clock.forget_waits()  # type: ignore[attr-defined]
     caller = Caller(one.attempt.take)
-    one.clock.somebody_waits()  # type: ignore[attr-defined]
+    one.clock.next_waiter()  # type: ignore[attr-defined]
     assert not caller.returned
     one.attempt._channel.silent = False
     one.clock.advance(1.0)  # type: ignore[attr-defined]

@@ -225,7 +225,7 @@ def test_a_watch_without_a_thread_is_refused_and_tried_again(
         one.end()
 
 
-def test_stats_tell() -> None:
+def test_stats_has_the_counts_of_the_supervisor() -> None:
     """``stats()`` has the counts of the process's supervisor."""
     found = llmwatch.stats()
     assert {name: found[name] for name in ("missed_beats", "failed_turns", "supervisors_replaced")} == (

@@ -71,11 +71,11 @@ def test_a_wait_ends_when_it_is_ready(waiting: WaitList) -> None:
 
     caller = Caller(lambda: waiting.wait_for(look, lock, clock))
     for _ in range(2):
-        clock.somebody_waits()
+        clock.next_waiter()
         assert lock.acquire(timeout=PATIENCE)
         waiting.wake()
         lock.release()
-    clock.somebody_waits()
+    clock.next_waiter()
     with lock:
         ready.set()
         waiting.wake()

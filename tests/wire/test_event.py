@@ -48,7 +48,7 @@ def test_events_survive_pickling() -> None:
     assert (again, again.json()) == (event, {"a": 1})
 
 
-def test_first_tool_piece() -> None:
+def test_tool_is_the_first_piece() -> None:
     """``tool`` is the first of the pieces, if there is one."""
     assert Event("message", "").tool is None
     assert Event("message", "", tools=(ToolDelta("0"), ToolDelta("1"))).tool == ToolDelta("0")

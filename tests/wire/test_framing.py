@@ -99,7 +99,7 @@ def test_any_split_hits_the_size_limit_alike(body: bytes, cuts: list[int], most:
 
 @settings(deadline=None, max_examples=300)
 @given(BODIES, CUTS)
-def test_blocks_are_normal(body: bytes, cuts: list[int]) -> None:
+def test_every_block_is_utf8_with_lf_and_one_empty_line(body: bytes, cuts: list[int]) -> None:
     """Every block is valid UTF-8 with LF only, ends with an empty line, and has neither another one nor a comment."""
     framer = Framer()
     for data in pieces(body, cuts):
@@ -274,7 +274,7 @@ def test_lines_are_the_same_however_they_are_split(body: bytes, cuts: list[int])
     assert all(line.strip() and not {10, 13} & set(line) for line in found)
 
 
-def test_line_size_limit() -> None:
+def test_a_line_beyond_the_limit_overflows() -> None:
     """A line beyond the limit overflows, complete or not."""
     for tail in (b"x\n", b"x"):
         framer = LineFramer(10)

@@ -322,7 +322,7 @@ def test_the_deadline_runs_in_a_pause(manual: Time) -> None:
     function.end()
 
 
-def test_pauses_nest(manual: Time) -> None:
+def test_nested_pauses_are_counted(manual: Time) -> None:
     """Blocks inside blocks, of one object or of several, count; an exception leaves them like anything else."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())

@@ -24,7 +24,7 @@ from tests.rows import each
 from tests.wire.dialects.rows import Row, row
 from tests.wire.streams import decode, sse
 
-NAME = "house"
+NAME = "custom"
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_end_of_the_body_is_the_end_unless_an_event_is_cut() -> None:
     assert type(decoder.verdict_at_end()).__name__ == "StreamTruncated"
 
 
-def house(event: Event) -> Kind | Meaning:
+def custom(event: Event) -> Kind | Meaning:
     """A dialect of our own."""
     if event.data == "end":
         return Kind.TERMINAL
@@ -102,7 +102,7 @@ def house(event: Event) -> Kind | Meaning:
 
 def test_a_plain_function_is_a_dialect() -> None:
     """A registered function reads events, and may say no more than a kind."""
-    register_dialect(NAME, house)
+    register_dialect(NAME, custom)
     events, decoder = decode(NAME, {"say": "hi"}, {"x": 1}, "end")
     assert [(event.kind, event.text, event.reasoning, event.tool) for event in events] == [
         (Kind.TEXT, "hi", "r", ToolDelta("k")),
@@ -114,16 +114,16 @@ def test_a_plain_function_is_a_dialect() -> None:
 
 def test_a_registered_dialect_ends_as_it_says() -> None:
     """The end of the body ends it only after a finish, or when it was registered so."""
-    register_dialect(NAME, house)
+    register_dialect(NAME, custom)
     assert type(decode(NAME, {"say": "hi"})[1].verdict_at_end()).__name__ == "StreamTruncated"
     assert decode(NAME, {"last": "hi"})[1].verdict_at_end() is None
-    register_dialect(NAME, house, accepts_eof=True)
+    register_dialect(NAME, custom, accepts_eof=True)
     assert decode(NAME, {"say": "hi"})[1].verdict_at_end() is None
 
 
 def test_a_registered_dialect_can_report_an_error() -> None:
     """A bare ERROR takes its words from the event."""
-    register_dialect(NAME, house)
+    register_dialect(NAME, custom)
     events, decoder = decode(NAME, {"oops": 1, "error": {"type": "x", "message": "boom"}})
     assert events[0].error == StreamError("x", None, "boom")
     assert str(decoder.error) == "The provider reported an error inside the stream (x): boom"
@@ -131,12 +131,12 @@ def test_a_registered_dialect_can_report_an_error() -> None:
 
 def test_registered_dialects_are_found() -> None:
     """``auto`` asks registered detectors first: with the URL, and then with the first event; the latest one wins."""
-    register_dialect(NAME, house, lambda url, event: "house.example" in url)
-    register_dialect(NAME + " 2", house, lambda url, event: event is not None and event.event == "house")
-    assert Decoder("auto", url="https://house.example/v1/chat/completions").dialect == NAME
+    register_dialect(NAME, custom, lambda url, event: "custom.example" in url)
+    register_dialect(NAME + " 2", custom, lambda url, event: event is not None and event.event == "custom")
+    assert Decoder("auto", url="https://custom.example/v1/chat/completions").dialect == NAME
     decoder = Decoder("auto", url="https://other.example/")
     assert decoder.dialect is None
-    decoder.feed(sse(("house", {"say": "hi"})))
+    decoder.feed(sse(("custom", {"say": "hi"})))
     assert decoder.dialect == NAME + " 2"
 
 
@@ -146,7 +146,7 @@ def test_a_detector_that_raises_recognises_nothing(caplog: pytest.LogCaptureFixt
     def broken(url: str, event: Event | None) -> bool:
         raise RuntimeError("secret")
 
-    register_dialect(NAME, house, broken)
+    register_dialect(NAME, custom, broken)
     with caplog.at_level(logging.WARNING, logger="llmwatch"):
         assert Decoder("auto", url="https://x.example/v1/messages").dialect == "anthropic"
     assert "RuntimeError" in caplog.text
@@ -176,7 +176,7 @@ def test_built_in_and_registered_names_are_known() -> None:
     providers = (*providers, "llamacpp", "cloudflare", "sglang")
     built_in = ("auto", "openai-chat", "openai-responses", "anthropic", "gemini", "ndjson", *providers, "generic")
     assert names() == built_in
-    register_dialect(NAME, house)
+    register_dialect(NAME, custom)
     assert names() == (*built_in, NAME)
     check_dialect(NAME)
     unregister_dialect(NAME)
@@ -192,6 +192,6 @@ def test_built_in_names_and_non_callables_cannot_be_registered() -> None:
     """Built-in names cannot be taken, and only something callable is a dialect."""
     for name in ("auto", "anthropic", ""):
         with pytest.raises(ConfigError):
-            register_dialect(name, house)
+            register_dialect(name, custom)
     with pytest.raises(TypeError):
-        register_dialect(NAME, "house")  # type: ignore[arg-type]
+        register_dialect(NAME, "custom")  # type: ignore[arg-type]
