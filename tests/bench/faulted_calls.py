@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import psutil
 
 import llmwatch
 from llmwatch import Client, Limits, LLMWatchError, Retry
+from tests.bench.measure import Figure, Result, Spread
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
 FAULTS = [
@@ -46,6 +48,11 @@ FAULTS = [
     "tool-call-cut",
     "healthy",
 ]
+FIGURES = (
+    Figure(name="faulted_calls.threads", what="threads left by 10,000 faulted calls", goal=0.0, unit="more"),
+    Figure(name="faulted_calls.descriptors", what="descriptors left by 10,000 faulted calls", goal=0.0, unit="more"),
+    Figure(name="faulted_calls.memory", what="memory left by 10,000 faulted calls", goal=2.0, unit="MiB"),
+)
 LIMITS = Limits(ttfb=0.05, first_content=0.08, stale=0.05, progress=0.08, total=1)
 # Of the fault server's own; it must be another process, or its descriptors would be counted too.
 SERVER = """
@@ -103,8 +110,8 @@ def batch(url: str, count: int, threads: int) -> Counter[str]:
     return ends
 
 
-def main(count: int = 10_000, threads: int = 40) -> None:
-    """Measure and print."""
+def left(count: int, threads: int) -> tuple[Left, Left, Counter[str], float]:
+    """What the process holds before and after ``count`` calls, how they ended, and their seconds."""
     command = [sys.executable, "-c", SERVER, " ".join(FAULTS), str(4 * count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -117,6 +124,25 @@ def main(count: int = 10_000, threads: int = 40) -> None:
         after = Left()
         assert server.stdin is not None
         server.stdin.close()
+    return before, after, ends, seconds
+
+
+def measure(names: Sequence[str], quick: bool) -> list[Result]:
+    """All three from one run."""
+    before, after, ends, seconds = left(*((1000, 20) if quick else (10_000, 40)))
+    note = f"{ends.total():,} calls in {seconds:.0f} s"
+    results = []
+    for figure in FIGURES:
+        kind = figure.name.partition(".")[2]
+        one, other = (float(getattr(side, kind)) for side in (after, before))
+        ours, theirs, value = Spread.of([one]), Spread.of([other]), Spread.of([one - other])
+        results.append(Result(figure=figure, value=value, ours=ours, theirs=theirs, unit=figure.unit, notes=(note,)))
+    return results
+
+
+def main(count: int = 10_000, threads: int = 40) -> None:
+    """Measure and print."""
+    before, after, ends, seconds = left(count, threads)
     print(f"{count} calls in {threads} threads, {seconds:.0f} s: {dict(ends.most_common())}")
     print(f"before: {before}")
     print(f"after:  {after}")

@@ -1,6 +1,8 @@
 """How long does ``import llmwatch`` take on top of ``import requests``?
 
-``python -m tests.bench.import_time [RUNS]`` starts fresh interpreters in turn and prints the medians in milliseconds.
+Fresh interpreters import either, in turn; processor time, in units of ``import requests``. ``python -m
+tests.bench.import_time [RUNS]`` prints the medians in milliseconds, and the part of the libraries that llmwatch stands
+on.
 """
 
 from __future__ import annotations
@@ -9,30 +11,45 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 
-CODE = "import time; import requests; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
+from tests.bench.measure import Figure, Result, Sample, pairs
 
+FIGURES = (
+    Figure(name="import_time.llmwatch", what="import llmwatch, where requests is imported / import requests", goal=0.3),
+)
+CODE = """
+import sys, time
+{before}
+wall, processor = time.perf_counter(), time.process_time()
+import {module}
+print(time.process_time() - processor, time.perf_counter() - wall)
+"""
+LIBRARIES = "sseclient, dataclasses, contextvars, uuid, zlib, heapq"
 
 # As installed: with its bytecode cached.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def seconds(module: str) -> float:
-    """The time for one import, after requests, in a fresh interpreter."""
-    return float(
-        subprocess.run(
-            [sys.executable, "-c", CODE.format(module)], capture_output=True, env=ENVIRONMENT, text=True, check=True
-        ).stdout
-    )
+def imported(module: str, before: str = "import requests") -> Sample:
+    """The time of one import in a fresh interpreter."""
+    command = [sys.executable, "-c", CODE.format(module=module, before=before)]
+    output = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, check=True).stdout
+    return Sample(*map(float, output.split()), 1)
+
+
+def measure(names: Sequence[str], quick: bool) -> list[Result]:
+    """The one figure."""
+    found = pairs(lambda: imported("llmwatch"), lambda: imported("requests", ""), 7 if quick else 31)
+    return [Result.of(FIGURES[0], found, 1e3, "ms")]
 
 
 def main(runs: int = 15) -> None:
     """Measure and print."""
-    seconds("llmwatch")
-    ours = [seconds("llmwatch") for _ in range(runs)]
-    parts = [seconds("sseclient, dataclasses, contextvars, uuid, zlib, heapq") for _ in range(runs)]
-    print(f"import llmwatch over import requests: {statistics.median(ours) * 1e3:.1f} ms (median of {runs})")
-    print(f"of that, the libraries it stands on: {statistics.median(parts) * 1e3:.1f} ms")
+    found = pairs(lambda: imported("llmwatch").wall, lambda: imported(LIBRARIES).wall, runs)
+    ours, parts = (statistics.median(column) * 1e3 for column in zip(*found, strict=True))
+    print(f"import llmwatch over import requests: {ours:.1f} ms (median of {runs})")
+    print(f"of that, the libraries it stands on: {parts:.1f} ms")
 
 
 if __name__ == "__main__":
