@@ -303,7 +303,7 @@ class Follower:
 
 
 def followers() -> None:
-    """What follows is told in the child, and only there."""
+    """The objects passed to ``follow`` are called in the child, and only there."""
     follower = Follower()
     at_fork.follow(follower)
     lock = follower.lock

@@ -14,7 +14,7 @@ from tests.watch.walking import IMPLIED
 
 @dataclass
 class Story:
-    """What was seen of an attempt, in active seconds, and what follows from it."""
+    """The observations of an attempt, in active seconds, and the expiries that follow from them."""
 
     limits: dict[str, float | None]
     deadline_at: float | None

@@ -50,7 +50,7 @@ class _Waiters:
         super().wait(waiter, until)  # type: ignore[misc]
 
     def next_waiter(self) -> Waiter:
-        """Return once a thread waits. Whatever is done then finds it waiting."""
+        """The next thread that waits. A later step of the test finds it waiting."""
         return self._seen.get(timeout=PATIENCE)
 
     def forget_waits(self) -> None:
@@ -64,7 +64,7 @@ class WatchedClock(_Waiters, ManualClock):
 
 
 class WatchedSteppedClock(_Waiters, SteppedClock):
-    """Both."""
+    """A stepped clock that says when a thread waits."""
 
 
 class WatchedSystemClock(_Waiters, SystemClock):

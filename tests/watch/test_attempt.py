@@ -167,7 +167,7 @@ def test_a_finish_mark_alone_is_done_after_the_finish_limit(stage: MakeStage) ->
 
 
 def test_a_usage_event_after_the_finish_is_delivered(stage: MakeStage) -> None:
-    """What comes between the finish and the terminal event reaches the caller."""
+    """An event between the finish mark and the terminal event reaches the caller."""
     one = stage(finish=1.0)
     one.open()
     one.receive("a", finish=True)

@@ -192,7 +192,7 @@ def test_the_limits_run_once_the_caller_has_made_room(stage: MakeStage, monkeypa
 
 
 def test_a_full_channel_holds_no_limit_while_the_library_takes(stage: MakeStage) -> None:
-    """Where the library takes every item before it returns, a full channel is not the user's time."""
+    """If the library takes every item before it returns, a full channel is not the user's time."""
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.attempt.collected = True
     one.open()
@@ -255,7 +255,7 @@ def test_the_end_of_an_attempt_wakes_a_worker_that_waits_for_room(stage: MakeSta
 
 
 def test_a_terminal_event_does_not_wait_for_room(stage: MakeStage) -> None:
-    """With it the worker has nothing more to hand over, so a full channel keeps neither it nor its drain waiting."""
+    """The terminal event is the last delivery, so a full channel delays neither the worker nor the drain."""
     one = stage(drain=1.0, bounds=Bounds(items=1))
     socket = one.open()
     one.receive("a", "b", "c", terminal=True)
@@ -382,7 +382,7 @@ def test_the_end_of_the_body_counts_as_a_read(stage: MakeStage) -> None:
 
 
 def test_an_event_after_the_terminal_one_does_not_stop_the_drain(stage: MakeStage) -> None:
-    """What still comes is dropped, counted, and the drain's time runs on."""
+    """Later events are dropped and counted, and the time of the drain runs on."""
     one = stage(drain=1.0)
     socket = one.open()
     one.receive("end", terminal=True)

@@ -300,7 +300,7 @@ def test_bytes_in_the_kernel_give_a_working_worker_no_grace(stage: MakeStage, li
 
 
 def test_one_readable_socket_of_several_is_enough(stage: MakeStage) -> None:
-    """Whichever of the attempt's sockets has bytes excuses it."""
+    """Any of the attempt's sockets with unread bytes excuses the attempt."""
     one = stage(stale=10.0)
     one.open()
     second = one.socket()

@@ -52,7 +52,7 @@ def test_a_worker_that_no_shutdown_wakes_is_an_orphan(stage: MakeStage, end: str
 
 
 def test_a_worker_without_a_socket_is_an_orphan_sooner(stage: MakeStage) -> None:
-    """Nothing can wake a name look-up, so the second for a shut socket is not waited for."""
+    """Nothing can wake a name look-up, so the second for a shut socket does not apply."""
     one = stage(connect=10.0)
     one.start()
     one.pass_time(10.0 + LATE)
@@ -129,7 +129,7 @@ def test_closing_a_client_counts_drains_that_do_not_wake(stage: MakeStage) -> No
 
 
 def test_late_events_of_an_orphan_are_counted_while_it_lives(stage: MakeStage) -> None:
-    """What an orphan still delivers is dropped and seen in the count."""
+    """The late deliveries of an orphan are dropped and counted."""
     one = stage(ttfb=10.0)
     one.open(wakes=False)
     one.pass_time(10.0 + LATE)

@@ -100,7 +100,7 @@ def test_another_thread_can_end_the_wait_for_trailing_bytes(stage: MakeStage) ->
 
 
 def test_trailing_bytes_wait_for_room_in_the_channel(stage: MakeStage) -> None:
-    """None are lost to a caller that reads, and no more are kept than the channel holds."""
+    """A caller that reads loses no bytes, and the channel never holds more than its bounds."""
     one = stage(stale=10.0, drain=5.0, bounds=Bounds(size=100))
     one.open()
     one.receive("a", terminal=True)

@@ -101,7 +101,7 @@ def test_the_first_of_two_racing_ends_is_the_verdict(enders: list[str]) -> None:
 
 
 def test_exactly_one_of_many_cancelling_threads_succeeds() -> None:
-    """Of many threads that cancel at once exactly one is told that it did."""
+    """``cancel`` returns true to exactly one of many threads that cancel at once."""
     for _ in range(ROUNDS // 3):
         attempt: Attempt[int] = Attempt({}, supervisor=HandDriven())
         attempt.start(lambda attempt: None)

@@ -97,7 +97,7 @@ def test_a_beat_after_a_strict_expiry_ends_the_attempt(stage: MakeStage) -> None
 
 
 def test_beats_from_many_threads_are_all_counted(stage: MakeStage) -> None:
-    """Whatever thread beats: all count, and nothing breaks."""
+    """Beats of any thread count."""
     one = function(stage(**ALL))
     callers = [Caller(lambda: [beat(one) for _ in range(200)]) for _ in range(8)]
     for caller in callers:
@@ -138,7 +138,7 @@ def test_nested_pauses_leave_each_limit_its_remainder(stage: MakeStage, times: i
 
 
 def test_only_the_end_of_a_pause_resumes_the_limits(stage: MakeStage) -> None:
-    """Neither a beat, nor an item that is handed over, nor a read resumes them."""
+    """A beat, a delivered item or a read does not resume the limits."""
     one = function(stage(stale=10.0, progress=10.0, total=50.0))
     one.attempt.pause()
     beat(one)

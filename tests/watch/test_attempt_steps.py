@@ -43,7 +43,7 @@ def test_a_worker_knows_its_attempt(stage: MakeStage) -> None:
 
 
 def test_a_worker_is_a_daemon(stage: MakeStage) -> None:
-    """It does not keep the process alive."""
+    """A worker does not keep the process alive."""
     one = stage().start()
     assert one.worker.do(lambda attempt: threading.current_thread().daemon)
 
@@ -159,7 +159,7 @@ def test_stats_count_bytes_status_and_sent(stage: MakeStage) -> None:
 
 
 def test_stats_count_delivered_events_by_kind(stage: MakeStage) -> None:
-    """What is handed over is counted by kind; what comes late is not."""
+    """Delivered events are counted by kind; late events are not."""
     one = stage(total=10.0)
     one.open()
     for item in "ab":
@@ -212,7 +212,7 @@ STEPS: dict[str, Callable[[Attempt[Any]], object]] = {
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("end", ["kill", "cancel"])
 def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: str, end: str) -> None:
-    """Whatever a worker reports after the end stops it there: an attempt that is over never sends its request."""
+    """Any report of a worker after the end stops the worker: an attempt that is over never sends its request."""
     one = stage(connect=10.0)
     one.start()
     if end == "kill":

@@ -19,7 +19,7 @@ def test_bounds_have_defaults() -> None:
 
 
 def test_nothing_is_visible_before_it_is_opened(channel: Channel[int]) -> None:
-    """What was put is held back until the channel opens, then comes in order, each batch once."""
+    """Batches are held back until the channel opens, then taken in order, each once."""
     channel.put([1, 2], 10)
     channel.put([3], 10)
     assert channel.take() is None
@@ -68,7 +68,7 @@ def test_a_channel_is_full_by_items_or_bytes(channel: Channel[int], batches: lis
 
 
 def test_an_item_larger_than_the_bounds_passes_alone(channel: Channel[int]) -> None:
-    """It fills the channel until it is taken, and no longer."""
+    """The item fills the channel until it is taken, and no longer."""
     channel.open()
     channel.put([1], 1_000_000)
     assert channel.full

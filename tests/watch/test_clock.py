@@ -36,7 +36,7 @@ def test_get_returns_what_is_there_even_when_it_is_late(clock: Clock) -> None:
 
 @pytest.mark.parametrize("clock", [SystemClock(), ManualClock()])
 def test_get_does_not_block_once_the_time_is_over(clock: Clock) -> None:
-    """Nothing there and the time past: ``None`` at once."""
+    """``get`` on an empty inbox returns ``None`` at once if the time is over."""
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     assert clock.get(inbox, clock.now() - 1.0) is None
 
@@ -168,7 +168,7 @@ def test_a_real_wait_ends_though_a_signal_handler_outlasts_it() -> None:
 
 
 def test_a_waiter_is_woken_once_however_often_it_is_told() -> None:
-    """What was put in before it sleeps counts, once."""
+    """A ``put`` before the sleep counts, once."""
     waiter = Waiter()
     assert not waiter.woken
     waiter.put()

@@ -22,7 +22,7 @@ in_main = pytest.mark.skipif(
 
 
 class Alarm(Exception):
-    """What a handler raises."""
+    """The exception of a signal handler."""
 
 
 class Ran:

@@ -46,7 +46,7 @@ def test_every_phase_has_a_row_and_can_be_reached() -> None:
 
 
 def test_every_phase_has_a_name_for_people() -> None:
-    """What errors, notices and records may say is what a phase is called, and that a call is backing off."""
+    """Errors, notices and records name the public phases, and the back-off."""
     assert {phase.public for phase in Phase} | {"backing_off"} == set(PHASES)
     assert Phase.ENDING.public == "finishing"
 
@@ -171,7 +171,7 @@ def test_one_limit_beside_total_runs_after_a_mark(what: Seen, limit: str) -> Non
 
 
 def test_usage_after_a_finish_mark_resets_finish_and_a_keep_alive_does_not() -> None:
-    """What is reported as a finish again is news, such as usage; bytes and events alone are not."""
+    """A later report of a finish is news, such as usage, and resets the limit; other bytes and events do not."""
     machine = at(Phase.FINISHING, 0.0, finish=7.0)
     machine.seen(Seen.BYTE, 2.0)
     machine.seen(Seen.EVENT, 2.0)
@@ -205,7 +205,7 @@ def test_without_finish_silence_and_progress_run_on_and_make_a_success(off: floa
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DRAINING])
 def test_the_deadline_runs_in_every_phase(phase: Phase) -> None:
-    """Nothing starts, resets or ends the deadline but the end of the attempt."""
+    """Only the end of the attempt ends the deadline; no observation starts or resets it."""
     machine = at(phase, deadline_at=50.0, drain=LIMIT)
     machine._limits["error_body"] = LIMIT  # it would come first
     assert expiry(machine) == ("deadline", 50.0)
@@ -267,7 +267,7 @@ def test_an_error_body_has_five_seconds() -> None:
 
 @pytest.mark.parametrize("what", [Seen.EVENT, Seen.CONTENT, Seen.FINISH, Seen.TERMINAL])
 def test_a_terminal_event_in_an_error_body_is_no_success(what: Seen) -> None:
-    """What an error's body says makes no verdict: the attempt is refused."""
+    """The body of an error makes no verdict: the attempt is refused."""
     machine = at(Phase.REFUSED)
     machine.seen(what, 1.0)
     assert machine.phase is Phase.REFUSED

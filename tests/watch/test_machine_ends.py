@@ -59,7 +59,7 @@ def test_a_cut_after_an_end_mark_is_a_failure() -> None:
 
 
 def test_content_after_a_finish_goes_on() -> None:
-    """It ends the finish limit and starts silence and progress anew, and no first-something limit."""
+    """The content ends the finish limit and starts stale and progress anew, but no limit on a first observation."""
     machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, finish=1.0, first_content=3.0, ttfb=3.0)
     machine.seen(Seen.CONTENT, 0.5)
     assert machine.phase is Phase.CONTENT
@@ -219,7 +219,7 @@ def test_an_attempt_is_killed_once() -> None:
 
 
 def test_bytes_of_a_drain_are_not_late() -> None:
-    """What is read and thrown away after the terminal event is expected; events after it are late."""
+    """Bytes after the terminal event are expected, and discarded; events after it are late."""
     machine = at(Phase.DRAINING, 0.0, drain=1.0)
     assert not machine.seen(Seen.BYTE, 0.5)
     assert machine.late == 0

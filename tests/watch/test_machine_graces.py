@@ -91,7 +91,7 @@ def test_a_hold_across_an_expiry_keeps_the_attempt_alive() -> None:
 
 
 def over(limit: str) -> Action:
-    """What the expiry of a limit on reading comes to: after a finish mark it is a success."""
+    """The outcome of the expiry of a limit on reading: after a finish mark a success."""
     return Action.HANG_UP if limit == "finish" else Action.KILL
 
 

@@ -184,13 +184,13 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def late_is_counted(self) -> None:
-        """Whatever was dropped was counted, and nothing else was."""
+        """Exactly the dropped events were counted."""
         assert self.machine.late == self.dropped
 
     @invariant()
     @precondition(lambda self: self.machine.verdict is None)
     def the_next_expiry_follows_from_the_story(self) -> None:
-        """Which limit expires next, and when, is a function of what was seen."""
+        """The next limit to expire, and its instant, are a function of the observations."""
         found = self.expiries()
         expected = min(((at, RANK[limit], limit) for limit, at in found.items()), default=None)
         assert expiry(self.machine) == (None if expected is None else (expected[2], expected[0]))

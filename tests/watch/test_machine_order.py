@@ -50,7 +50,7 @@ drips = st.sampled_from([Seen.BYTE, Seen.EVENT, Seen.CONTENT, Seen.FINISH])
 def test_keep_alives_never_reset_a_content_limit(
     limits: dict[str, float | None], phase: Phase, pings: list[tuple[float, Seen]]
 ) -> None:
-    """However many bytes and empty events come, the limits that wait for content expire when they would have."""
+    """The content limits expire at the same instants with any number of bytes and empty events."""
     machine, now = at(phase, **limits), 0.0
     limits = ("first_content", "progress", "total")
     left = {limit: machine.left(limit, now) for limit in limits}
@@ -65,9 +65,7 @@ def test_keep_alives_never_reset_a_content_limit(
 @plain_law
 @given(st.integers(4, 20).map(float), st.lists(st.tuples(st.integers(1, 10).map(lambda n: n / 4), drips)), drips)
 def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]], rest: Seen) -> None:
-    """Whatever trickles in, content and finishes of many choices included, the attempt is over once total has
-    passed.
-    """
+    """With any trickle, content and finishes of many choices included, the attempt is over once total has passed."""
     finish, longest = 1.0, 2.5
     machine, now = at(Phase.WAITING, total=total, finish=finish), 0.0
     for gap, what in [*drip, *[(0.5, rest)] * 50]:
@@ -85,7 +83,7 @@ def test_an_attempt_is_killed_once_at_most(
     before: list[tuple[float, object]],
     looks: list[tuple[float, bool]],
 ) -> None:
-    """However often the supervisor looks, an attempt is killed once at most."""
+    """The supervisor may look any number of times: the attempt is killed at most once."""
     machine, now = begun(limits, deadline_at, before)
     killed = int(machine.verdict is not None and machine.verdict.kind is VerdictKind.KILLED)
     for passed, waiting in looks:
@@ -163,7 +161,7 @@ _CUT = OSError("cut")
 
 
 def work(machine: Machine, step: object, now: float) -> None:
-    """What a worker does at ``now``."""
+    """The action of a worker at ``now``."""
     if isinstance(step, Seen):
         machine.seen(step, now)
     elif step == "finish":

@@ -30,7 +30,7 @@ def test_a_kill_of_the_outer_attempt_ends_the_inner_call(stage: MakeStage) -> No
 
 
 def test_an_inner_call_that_is_over_is_not_ended(stage: MakeStage) -> None:
-    """What was disowned is left alone by a later kill."""
+    """A later kill does not reach a disowned inner call."""
     one = stage(ttfb=10.0)
     one.open()
     ended: list[str] = []

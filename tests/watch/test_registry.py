@@ -10,7 +10,7 @@ from tests.watch.scripted import Caller, held
 
 
 class Entry:
-    """As much of an attempt as a registry looks at."""
+    """The part of an attempt that a registry uses."""
 
     def __init__(self, *, late: int = 0, over: bool = False) -> None:
         self.late = late
@@ -29,7 +29,7 @@ def test_a_new_registry_is_empty() -> None:
 
 
 def test_an_attempt_counts_until_its_worker_is_gone() -> None:
-    """It is live until it has a verdict, and its worker counts until it leaves."""
+    """An attempt is live until it has a verdict, and its worker counts until it leaves."""
     registry, entry = Registry(), Entry()
     registry.add(entry)  # type: ignore[arg-type]
     assert registry.counts() == {**NOTHING, "live_attempts": 1, "workers": 1}
@@ -110,7 +110,7 @@ def test_a_child_reads_the_registry_without_its_lock() -> None:
 
 
 def test_many_threads_leave_the_registry_at_zero() -> None:
-    """However entries, orphans and exits interleave, nothing is counted twice or lost."""
+    """In any interleaving of entries, orphans and exits nothing is counted twice or lost."""
     registry, rounds, threads = Registry(), 300, 8
     barrier = threading.Barrier(threads)
 

@@ -29,7 +29,7 @@ LATE = 0.25
 
 @pytest.fixture
 def log() -> Log:
-    """What was done to scripted attempts, in order."""
+    """The actions on scripted attempts, in order."""
     return []
 
 
@@ -52,7 +52,7 @@ def manual() -> tuple[Supervisor, ManualClock]:
 
 
 def test_the_earliest_expiry_is_looked_at_first(supervisor: HandDriven, log: Log) -> None:
-    """Whatever the order in which attempts were armed, each is looked at when its own time is over."""
+    """Attempts that were armed in any order are each examined at their own time."""
     for name, seconds in (("c", 3.0), ("a", 1.0), ("d", 4.0), ("b", 2.0)):
         supervisor.watch(Scripted(name, log, (Action.NOTHING, START + seconds)))
     supervisor.look()
@@ -135,7 +135,7 @@ def test_real_attempts_have_their_verdicts_before_any_shutdown(stage: MakeStage)
 
 
 def test_an_attempt_that_asks_for_a_look_gets_it_at_once(supervisor: HandDriven, log: Log) -> None:
-    """However often the attempt has asked, and long before its time, it is looked at once."""
+    """An attempt that asks any number of times, long before its time, is examined at once, and once."""
     attempt = Scripted("a", log, *[(Action.NOTHING, START + 100.0)] * 5)
     supervisor.watch(attempt)
     supervisor.look()

@@ -38,7 +38,7 @@ LATE = 0.25
 
 @pytest.fixture
 def log() -> Log:
-    """What was done to scripted attempts, in order."""
+    """The actions on scripted attempts, in order."""
     return []
 
 

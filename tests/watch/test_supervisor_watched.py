@@ -93,7 +93,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_exception_in_a_turn_does_not_end_the_watch(
     supervisor: Supervisor, clock: Failing, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
-    """Whatever it is: logged, counted, and the same thread goes on; the attempt's limit fires."""
+    """Any exception is logged and counted, and the same thread continues; the attempt's limit fires."""
     one = Watched(supervisor)
     shift = supervisor._shift
     with caplog.at_level(logging.ERROR, logger="llmwatch"):
@@ -202,7 +202,7 @@ def test_a_beat_that_was_missed_is_counted() -> None:
 def test_a_watch_without_a_thread_is_refused_and_tried_again(
     supervisor: Supervisor, clock: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a thread that died cannot be replaced the attempt is not started, nothing is sent; the next one is."""
+    """If a dead thread cannot be replaced the attempt is not started and nothing is sent; the next one is started."""
     old = Watched(supervisor)
     assert supervisor._shift is not None
     clock.fail(MemoryError(), len(supervisors._PAUSES) + 1)

@@ -52,7 +52,7 @@ def test_who_leaves_is_not_woken(waiting: WaitList) -> None:
 
 @pytest.mark.parametrize("where", WAKE, ids=names(WAKE))
 def test_an_interrupted_wake_leaves_nobody_asleep(waiting: WaitList, where: tuple[CodeType, int]) -> None:
-    """Wherever the wake is interrupted, the next one finds every thread that was not woken."""
+    """After a wake that is interrupted at any step, the next wake reaches every thread that was not woken."""
     waiters = [waiting.enter(None) for _ in range(3)]
     with pytest.raises(Alarm):
         interrupted(waiting.wake, where, press, nth=2 if where != WAKE[0] else 1)
@@ -61,7 +61,7 @@ def test_an_interrupted_wake_leaves_nobody_asleep(waiting: WaitList, where: tupl
 
 
 def test_a_wait_ends_when_it_is_ready(waiting: WaitList) -> None:
-    """It looks with the lock held, sleeps without it, and looks again whenever it is woken."""
+    """The wait checks with the lock held, sleeps without it, and checks again at each wake."""
     clock, lock, ready = WatchedClock(), threading.RLock(), threading.Event()
     looks: list[bool] = []
 
@@ -94,7 +94,7 @@ def test_a_wait_ends_with_its_time(waiting: WaitList) -> None:
 
 @pytest.mark.parametrize("where", WAIT, ids=names(WAIT))
 def test_an_interrupted_wait_leaves_the_lock_free(waiting: WaitList, where: tuple[CodeType, int]) -> None:
-    """Whatever is raised at whichever line comes out as it is, and another thread gets the lock."""
+    """An exception at any line is raised unchanged, and another thread gets the lock."""
     lock = threading.RLock()
 
     def wait() -> None:

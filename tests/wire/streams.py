@@ -49,7 +49,7 @@ def pieces(body: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def fields_of(event: Event) -> Fields:
-    """What was sent, without the dialect's reading."""
+    """The fields that were sent, without the dialect's reading."""
     return Fields(event.event, event.data, event.id, event.retry)
 
 

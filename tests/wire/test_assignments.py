@@ -96,5 +96,5 @@ def test_incomplete_assignments_make_no_arguments(pieces: list[Any]) -> None:
 
 
 def test_one_bad_assignment_discards_the_call() -> None:
-    """What came beside it does not come out without it."""
+    """The good assignments of the call are not delivered without the bad one."""
     assert put_together(at("$.a", numberValue=1), at("$..b", numberValue=1)) == ""

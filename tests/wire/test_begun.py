@@ -53,7 +53,7 @@ def test_the_first_event_of_a_dialect_is_cut_at_every_byte(name: str) -> None:
 @each("body", FOREIGN)
 @each("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/anything"])
 def test_a_line_of_an_unknown_dialect_is_whole(path: str, body: bytes) -> None:
-    """Whatever its address suggests."""
+    """The address may suggest any dialect."""
     decoder, verdict = _ended(body, path, "text/event-stream")
     assert isinstance(verdict, EmptyStream)
     assert decoder.begun

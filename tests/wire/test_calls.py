@@ -511,7 +511,7 @@ Y = delta("input_json_delta", partial_json='{"y":2}')
     ],
 )
 def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right: list[Any]) -> None:
-    """However it is wrapped: one call each, whole, and one piece that says that it is complete."""
+    """Each call in any wrapping is delivered once, whole, and with one piece that completes it."""
     collector = collected(dialect, items)
     assert called(collector) == right
     assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
@@ -652,7 +652,7 @@ def test_an_unknown_finish_reason_cuts_nothing() -> None:
 
 
 def test_arguments_under_a_new_number_before_its_name_are_malformed() -> None:
-    """They could be given to the wrong call, so the event is malformed."""
+    """The arguments might belong to another call, so the event is malformed."""
     decoder = Decoder("openai-chat")
     decoder.feed(sse(fragment(index=0, id="a", name="w"), fragment('{"y":2}', index=1), fragment(index=1, name="v")))
     assert decoder.error is not None

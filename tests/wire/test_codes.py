@@ -1,4 +1,4 @@
-"""What the numbers of errors say about a resend."""
+"""The numbers of errors, and whether a resend could work."""
 
 from __future__ import annotations
 

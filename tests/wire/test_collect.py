@@ -221,7 +221,7 @@ def test_an_answer_that_asks_for_an_incomplete_call_is_an_error(dialect: str, it
     ],
 )
 def test_an_answer_that_the_provider_cut_is_returned(dialect: str, items: tuple[Any, ...]) -> None:
-    """Where the provider says that it stopped for the length or by a filter, the cut is the answer."""
+    """If the provider stopped for the length or by a filter, the cut answer is returned."""
     collector = collect(dialect, *items)
     assert (collector.tool_calls, collector.discarded_calls, collector.verdict_at_end()) == ((), 1, None)
 
@@ -252,7 +252,7 @@ def test_a_response_in_its_last_event_alone_is_the_answer() -> None:
 
 
 def test_the_end_of_the_body_releases_calls() -> None:
-    """What the decoder accepts as the end of the body lets the calls out; an error does not become an end."""
+    """An end of the body that the decoder accepts releases the calls; an error is no such end."""
     collector = Collector()
     collector.add(Event("message", "", kind=Kind.TOOL_CALL, tools=(ToolDelta("k", None, "f", "{}", True, True),)))
     assert collector.tool_calls == ()
@@ -369,7 +369,7 @@ def test_an_empty_answer_has_the_providers_reason(
 
 
 def test_words_of_a_reason_are_capped() -> None:
-    """However much a provider says of its reason, and however long that is, a message stays a message."""
+    """A provider's reason of any length leaves the message short."""
     block = {"blockReason": "X" * 9000, "blockReasonMessage": "y " * 9000}
     why = collect("gemini", {"promptFeedback": block}).reason_why_empty
     assert why is not None
@@ -411,7 +411,7 @@ def test_the_error_of_a_withheld_call_has_the_providers_reason(
 
 
 def test_the_error_of_half_a_call_blames_the_stream() -> None:
-    """Where the provider says that it asks for a tool and the call is half, the stream was damaged."""
+    """If the provider asks for a tool and the call is half, the stream was damaged."""
     verdict = collect("openai-chat", *BEGUN, chunk(call("{")), chunk(None, "tool_calls"), "[DONE]").verdict_at_end()
     assert verdict is not None
     assert "proxy" in str(verdict)

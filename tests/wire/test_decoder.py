@@ -99,7 +99,7 @@ def seen(events: list[Event]) -> list[Any]:
 
 
 def verdict(dialect: str, body: bytes, **options: Any) -> LLMWatchError | None:
-    """What a decoder says of a whole body."""
+    """The decoder's verdict on a whole body."""
     decoder = Decoder(dialect, **options)
     decoder.feed(body)
     decoder.end()
@@ -191,7 +191,7 @@ def test_error_event(dialect: str, item: Any) -> None:
 
 
 def test_nothing_after_the_terminal_event_counts() -> None:
-    """What follows the terminal event, in the same read or later, is not looked at and changes no verdict."""
+    """Events after the terminal event, in the same read or later, are not read and change no verdict."""
     decoder = Decoder("openai-chat", max_event=100)
     events = decoder.feed(sse(chunk({"content": "a"}), "[DONE]", "garbage") + b"data: half")
     assert [event.kind for event in events] == [Kind.TEXT, Kind.TERMINAL]

@@ -1,4 +1,4 @@
-"""What is an end, judged by finish marks, end marks, and how the body ends."""
+"""The end of an answer, by finish marks, end marks, and the end of the body."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_second_finish_mark_starts_no_timer(wire: Wire) -> None:
 
 @named_by([wire for wire in MARKED if wire.dialect not in ("anthropic", "gemini")])
 def test_a_finish_mark_before_any_content_is_none(wire: Wire) -> None:
-    """It ends nothing, starts no timer, and the content after it counts as the first."""
+    """The mark ends nothing and starts no limit, and the content after it counts as the first."""
     decoder = fed(wire, wire.finish)
     assert (decoder.finished, decoder.finishing, decoder.accepts_eof) == (False, False, False)
     decoder.feed(wire.said)
@@ -141,7 +141,7 @@ def test_a_finish_mark_before_any_content_is_none(wire: Wire) -> None:
 
 @named_by(ENDED)
 def test_an_end_mark_alone_waits_for_the_end_of_the_body(wire: Wire) -> None:
-    """It is whole with a clean end, and not settled before: a cut can still come."""
+    """The answer is whole with a clean end of the body, and not settled before, because a cut can still come."""
     decoder = fed(wire, wire.said, wire.end)
     assert (decoder.terminal, decoder.settled, decoder.error) == (True, False, None)
     assert at_clean_end(decoder) is type(None)
@@ -149,7 +149,7 @@ def test_an_end_mark_alone_waits_for_the_end_of_the_body(wire: Wire) -> None:
 
 @named_by(ENDED)
 def test_an_end_mark_with_nothing_in_front_of_it_is_empty(wire: Wire) -> None:
-    """Nothing was said, and no reason given: that is no answer."""
+    """An end mark without content and without a reason before it is no answer."""
     decoder = fed(wire, wire.end)
     assert (decoder.terminal, decoder.settled, type(decoder.error)) == (True, False, EmptyStream)
 

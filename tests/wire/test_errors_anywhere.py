@@ -302,7 +302,7 @@ def test_a_line_with_an_error_alone_is_one(frame: dict[str, Any]) -> None:
 @each("dialect", TEXT_OF)
 @each("data", ["[DONE]", '"[DONE]"', "null", "{}", "bad luck", '{"choices": []}'])
 def test_an_event_named_error_is_one(dialect: str, data: str) -> None:
-    """It is one whatever stands in it, an end mark included."""
+    """An event with that name is an error with any data, an end mark included."""
     text, decoder = judged(dialect, TEXT_OF[dialect] + b"event: error\ndata: " + data.encode() + b"\n\n" + DONE)
     assert isinstance(decoder.error, ProviderError)
     assert "[DONE]" not in str(decoder.error)
@@ -359,7 +359,7 @@ HEALTHY = [
 
 @each("frame", HEALTHY)
 def test_a_healthy_frame_with_error_fields_is_no_error(frame: dict[str, Any]) -> None:
-    """What says that it is something else, or that all is well, is no error, in any dialect."""
+    """A frame that declares another type, or success, is no error in any dialect."""
     for dialect in TEXT_OF.keys() - {"cohere"}:
         _, decoder = judged(dialect, TEXT_OF[dialect] + sse(frame) + TEXT_OF[dialect] + DONE)
         assert (decoder.error, decoder.terminal) == (None, True), dialect
@@ -416,7 +416,7 @@ def test_an_error_beside_groqs_choices_is_found(delta: dict[str, Any], reason: s
 
 @pytest.mark.parametrize("beside", [{"id": "q"}, {"id": "q", "error": None}, {"id": "q", "error": ""}, None, "q"])
 def test_groqs_other_fields_are_no_error(beside: Any) -> None:
-    """It names its request with the first chunk, and counts tokens with the last."""
+    """Groq's first chunk has the request's id, and the last chunk counts tokens."""
     items = [chunk({"content": "a"}, x_groq=beside), chunk({"content": "b"}, x_groq=beside), chunk(None, "stop")]
     text, decoder = judged("openai-chat", sse(*items) + DONE)
     assert (text, decoder.error, decoder.settled) == ("ab", None, True)
@@ -441,13 +441,13 @@ def test_a_fastchat_code_of_zero_or_without_text_is_no_error(frame: dict[str, An
 
 @pytest.mark.parametrize("code", [400, 429, 500, 503])
 def test_an_error_status_beside_any_word_is_an_error(code: int) -> None:
-    """Whatever word stands beside it."""
+    """An error status makes an error of any word beside it."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse({"code": code, "message": "queued"}) + DONE)
     assert isinstance(decoder.error, ProviderError)
 
 
 def test_an_empty_error_with_an_error_status_or_name_is_one() -> None:
-    """It says nothing, and where it stands says it all."""
+    """An empty error counts if its status or the event's name is that of an error."""
     _, decoder = judged("openai-chat", SAID["openai-chat"] + sse(("error", {"error": {}})) + DONE)
     assert isinstance(decoder.error, ProviderError)
     assert provider_error(500, b'{"error": {}}').message == "no message was given"

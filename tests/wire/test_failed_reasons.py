@@ -113,7 +113,7 @@ WIRES: dict[str, Wire] = {
 
 
 def judged(dialect: str, items: tuple[Any, ...]) -> tuple[Collector, Decoder]:
-    """What comes of a body with these events, and what the decoder says of it."""
+    """The error of a body with these events, and the decoder's verdict."""
     if dialect == "bedrock":
         body = b"".join(map(chunk_frame, items))
     else:

@@ -31,7 +31,7 @@ EVENTS = [
 
 
 def fields_of(body: bytes) -> list[tuple[str, str, str | None, int | None]]:
-    """What each event of a body says."""
+    """The fields of each event of a body."""
     return [(event.event, event.data, event.id, event.retry) for event in Fields().parse(Framer().feed(body))]
 
 

@@ -77,7 +77,7 @@ def test_mixed_newlines_are_accepted() -> None:
 @settings(deadline=None, max_examples=400)
 @given(BODIES, CUTS)
 def test_any_split_gives_what_the_standard_says(body: bytes, cuts: list[int]) -> None:
-    """Whatever the bytes and however they are split, the events are those of the standard, and so are the comments."""
+    """For any bytes in any pieces, the events and the comments are those of the standard."""
     expected, comments = by_the_standard(body)
     events, counted, _ = read(pieces(body, cuts))
     ended = next((place for place, fields in enumerate(expected) if fields.data.strip() == "[DONE]"), None)
@@ -129,7 +129,7 @@ def test_byte_order_mark_only_at_the_start() -> None:
 
 
 def test_part_of_a_byte_order_mark_is_pending() -> None:
-    """What may be the beginning of a BOM counts as pending, and turns into data when it is none."""
+    """A possible beginning of a BOM counts as pending, and becomes data if no BOM follows."""
     framer = Framer()
     assert framer.feed(b"\xef\xbb") == []
     assert framer.pending == 2
@@ -147,7 +147,7 @@ def test_bad_bytes_are_replaced() -> None:
 
 
 def test_unterminated_block_is_never_dispatched() -> None:
-    """Without its empty line an event does not come out, at no point of it; its size is what is pending."""
+    """Without its empty line an event is never delivered; its bytes count as pending."""
     body = b"event: x\ndata: hello"
     for size in range(1, len(body)):
         framer = Framer()

@@ -118,7 +118,7 @@ def test_a_notice_before_an_answer_changes_no_dialect(notice: dict[str, Any]) ->
 @pytest.mark.parametrize("url", [CHAT, UNKNOWN])
 @pytest.mark.parametrize("dialect", ["anthropic", "openai-responses", "gemini"])
 def test_an_answer_overrules_the_address(dialect: str, url: str) -> None:
-    """What carries an answer of another dialect than the address names is read as that, from its first event on."""
+    """An answer of another dialect than the address names is read in that dialect from its first event on."""
     decoder, events = _read(sse(*ANSWERS[dialect][1]), url)
     assert (decoder.dialect, _text(events), decoder.verdict_at_end()) == (dialect, "Hi", None)
     if dialect == "anthropic":
@@ -189,7 +189,7 @@ def test_events_of_no_dialect_do_not_decide_it(
     ],
 )
 def test_all_data_of_no_dialect_is_text(items: list[Any], kinds: list[str]) -> None:
-    """Where no dialect shows, the text is the data of every event, in order, notices too."""
+    """If no dialect is found, the text is the data of every event, in order, notices too."""
     whole = "".join(item if isinstance(item, str) else json.dumps(item) for item in items)
     for step in (7, None):
         decoder, events = _read(sse(*items), UNKNOWN, step)

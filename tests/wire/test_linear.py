@@ -1,4 +1,4 @@
-"""What many calls, choices and pieces cost: as much for each of them, however many there are."""
+"""The cost of many calls, choices and pieces, which is the same for each of them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _cost(dialect: str, events: Events, count: int, monkeypatch: pytest.MonkeyPa
 
 
 def _choices(items: list[Any]) -> int:
-    """How many choices a request asks for that is answered so."""
+    """The number of choices of a request with this answer."""
     events = [item for item in items if isinstance(item, dict)]
     listed = [choice for event in events for choice in event.get("output", event).get("choices", ())]
     return 1 + max((choice["index"] for choice in listed), default=0)
@@ -194,7 +194,7 @@ def _choices(items: list[Any]) -> int:
 def test_an_event_costs_as_much_among_many(
     dialect: str, events: Callable[[int], Events], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the work nor what is parsed grows for each event with the number of choices, calls or pieces."""
+    """The cost of an event does not grow with the number of choices, calls or pieces."""
     few = _cost(dialect, events(FEW), FEW, monkeypatch)
     many = _cost(dialect, events(MANY), MANY, monkeypatch)
     assert [round(after / before, 2) for before, after in zip(few, many, strict=True) if after > before * STEADY] == []

@@ -45,7 +45,7 @@ def one_of_each(values: list[Any]) -> list[Any]:
 
 
 def form_of(value: Any) -> Any:
-    """What a value is made of."""
+    """The types of a value and of its parts."""
     if isinstance(value, dict):
         return {key: value[key] if key in ("type", "event_type") else form_of(value[key]) for key in value}
     return [form_of(one) for one in value] if isinstance(value, list) else type(value)

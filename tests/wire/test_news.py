@@ -1,4 +1,4 @@
-"""What moves an answer forward, in fields that are known and in fields that are not."""
+"""Progress of an answer in known and in unknown fields."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def line(**message: Any) -> dict[str, Any]:
     ],
 )
 def test_text_in_an_unknown_field_is_content(dialect: str, item: Any, kind: Kind, reasoning: str) -> None:
-    """They move generation forward, and count for the safety of a resend; thinking under any name is reasoning."""
+    """Unknown fields with text are progress, and count for the safety of a resend; thinking under any name is
+    reasoning.
+    """
     before = (ROLE,) if dialect == "openai-chat" else ()
     (*_, event), _ = decode(dialect, *before, item)
     assert (event.kind, event.reasoning, event.has_content) == (kind, reasoning, True)

@@ -20,7 +20,7 @@ WHOLE = "$0.06 of 2.517"
 
 
 def collected(dialect: str, items: Iterator[Any] | list[Any]) -> Collector:
-    """What comes of a body with these events."""
+    """The collected answer of a body with these events."""
     if dialect == "bedrock":
         body = b"".join(map(chunk_frame, items))
     else:
@@ -132,7 +132,7 @@ def test_a_number_in_arguments_is_its_digits(wire: str) -> None:
 
 @pytest.mark.parametrize("wire", CALLS)
 def test_a_cut_call_with_numbers_is_none(wire: str) -> None:
-    """Where the rest is missing the call never comes out."""
+    """A call whose rest is missing is never delivered."""
     dialect, begun, item, ended = CALLS[wire]
     collector = collected(dialect, [*begun, item(5), item(0), *ended[1:]])
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)

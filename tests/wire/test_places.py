@@ -1,4 +1,4 @@
-"""Where events end in the bytes of a read."""
+"""The places in the bytes of a read at which events end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTS = [
 @settings(max_examples=300)
 @given(st.lists(st.sampled_from(EVENTS), max_size=8), st.integers(0, 200), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_the_place_is_behind_the_nth_event(events: list[bytes], cut: int, newline: bytes) -> None:
-    """However a body is cut in two, the second read has its events up to the place, and one less in front of it."""
+    """For a body in two reads, the second read has its events up to the place, and one fewer before it."""
     body = b"".join(events).replace(b"\n", newline)
     first, second = body[: cut % (len(body) + 1)], body[cut % (len(body) + 1) :]
     decoder = Decoder("generic")
@@ -40,7 +40,7 @@ def test_the_place_is_behind_the_nth_event(events: list[bytes], cut: int, newlin
 
 @pytest.mark.parametrize("count", [-1, 0])
 def test_no_event_ends_at_the_beginning(count: int) -> None:
-    """Nothing is in front of it."""
+    """No event ends before the first byte."""
     assert end_of_events(EVENTS[0], count) == 0
 
 

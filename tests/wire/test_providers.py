@@ -12,7 +12,7 @@ HOST = "https://provider.example"
 
 
 def decode(answer: Answer, reads: list[bytes], *, url: str = "", content_type: str | None = None) -> Decoded:
-    """What comes out of these reads of a body that ends cleanly."""
+    """The events of these reads of a body that ends cleanly."""
     kind = answer.content_type if content_type is None else content_type
     decoder = Decoder(url=url, content_type=kind)
     events = [event for data in reads for event in decoder.feed(data)]
@@ -34,7 +34,7 @@ class Decoded:
 
     @property
     def summary(self) -> tuple[object, ...]:
-        """What is compared: everything that a caller sees."""
+        """The compared values: everything that a caller sees."""
         calls = tuple((call.id, call.name, call.json()) for call in self.collector.tool_calls)
         usage = next((event.usage for event in reversed(self.events) if event.usage), None)
         return self.collector.text, self.collector.reasoning, calls, usage, type(self.error)
@@ -57,7 +57,7 @@ def test_a_healthy_answer_is_read_whole(name: str) -> None:
 
 @each("name", ANSWERS)
 def test_the_address_gives_the_dialect_of_the_first_event(name: str) -> None:
-    """With its URL the answer is read as without it."""
+    """The answer is read alike with and without its URL."""
     answer = ANSWERS[name]
     decoded = decode(answer, [answer.body], url=HOST + answer.path)
     assert decoded.decoder.dialect == answer.dialect
@@ -110,7 +110,7 @@ def test_a_first_event_corrects_what_the_address_suggests(name: str, before: byt
 )
 @each("path", ["/v1/messages", "/v1/responses", "/v1/chat/completions", "/v2/chat"])
 def test_an_error_or_an_unknown_shape_corrects_nothing(path: str, first: dict[str, object]) -> None:
-    """What looks alike in several dialects is read as the address suggests."""
+    """An event that looks alike in several dialects is read in the dialect of the address."""
     decoder, other = Decoder(url=HOST + path), Decoder(url=HOST + path)
     dialect = decoder.dialect
     decoder.feed(data(first))
@@ -119,7 +119,7 @@ def test_an_error_or_an_unknown_shape_corrects_nothing(path: str, first: dict[st
 
 
 def test_a_dialect_set_by_the_user_stays() -> None:
-    """What the user says is no guess, whatever comes."""
+    """A dialect that the user has set is never replaced."""
     decoder = Decoder("openai-chat", url=HOST)
     decoder.feed(ANSWERS["baidu"].body)
     assert decoder.dialect == "openai-chat"

@@ -82,7 +82,7 @@ CHUNK = b"data: " + _json(choices=[{"delta": {"role": "assistant"}}]) + b"\n\n"
 def test_a_body_is_recognised_as_soon_as_its_bytes_show_it(
     body: bytes, url: str, content_type: str, found: tuple[bool, bool, bool]
 ) -> None:
-    """As soon as its bytes show it; however they are split nothing is seen that is not there."""
+    """No split of the bytes shows a dialect that is not there."""
     assert _judged(body, len(body) or 1, url, content_type) == found
     for size in range(1, len(body)):
         seen, foreign, _ = _judged(body, size, url, content_type)
@@ -96,6 +96,6 @@ def test_generic_set_by_the_user_stays() -> None:
 
 
 def test_a_dialect_can_be_recognised_late() -> None:
-    """What was foreign at first may be followed by events after all."""
+    """Events of a dialect may follow foreign bytes."""
     seen, foreign, hopeless = _judged(b'data: {"meta": 1}\n\n' + CHUNK, 7, CHAT, EVENTS)
     assert (seen, foreign, hopeless) == (True, True, False)

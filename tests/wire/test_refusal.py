@@ -196,12 +196,12 @@ def test_a_printed_object_without_an_error_is_none(text: str) -> None:
     ],
 )
 def test_a_cut_printed_error_keeps_its_readable_words(text: str, words: str) -> None:
-    """What was cut, or has objects in it that are no data, keeps the words that can be made out."""
+    """A printed error that was cut, or holds objects that are no data, keeps its readable words."""
     assert broken_error(text) == StreamError(None, None, words)
 
 
 def test_a_printed_object_in_an_event_named_error_is_read() -> None:
-    """What Python prints under that name is read as an object there is."""
+    """An object as Python prints it is read in an event with that name."""
     decoder = Decoder("openai-chat")
     decoder.feed(b"event: error\ndata: {'message': 'it broke', 'code': 7}\n\n")
     assert isinstance(decoder.error, ProviderError)
@@ -219,7 +219,7 @@ def test_long_words_of_a_provider_are_cut_short() -> None:
 
 @pytest.mark.parametrize("size", [600, 17_000, 64 * 1024])
 def test_a_body_without_spaces_shows_its_beginning(size: int) -> None:
-    """Of a text that is one long word, as much is shown as of any other."""
+    """As much is shown of a single long word as of any other text."""
     body = ("upstream_error:code=17;" * size)[:size].encode()
     said = provider_error(502, body, "text/plain").message
     assert said.startswith("upstream_error:code=17;" * 18)

@@ -1,4 +1,4 @@
-"""What a provider says again is heard once."""
+"""Text that a provider restates is delivered once."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def said(*pieces: str) -> Said:
     ],
 )
 def test_a_restated_whole_adds_only_missing_text(pieces: tuple[str, ...], whole: str, missing: str | None) -> None:
-    """What was not said yet, nothing, or that it says something else; the same for a text of any length."""
+    """The result is the missing text, nothing, or a contradiction, for a text of any length."""
     found = said(*pieces)
     assert found.missing(whole) == copy.deepcopy(found).missing(whole) == missing
 
 
 def test_the_memory_for_restatements_is_bounded() -> None:
-    """Of a text without an end so many pieces are kept and no more."""
+    """The number of kept pieces of an endless text is bounded."""
     found = said(*["a"] * (10 * MOST_PIECES + 5))
     assert len(found) <= MOST_PIECES
     assert found.length == 10 * MOST_PIECES + 5
@@ -273,7 +273,7 @@ THOUGHT = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm
     ],
 )
 def test_text_and_reasoning_come_once(dialect: str, items: tuple[Any, ...], right: tuple[str, str]) -> None:
-    """Whatever is restated adds only what was missing, and nothing contradicts."""
+    """A restatement adds only the missing part, and nothing contradicts."""
     decoder = Decoder(dialect)
     events = decoder.feed(lines(*items) if dialect == "ndjson" else sse(*items))
     assert ("".join(event.text for event in events), "".join(event.reasoning for event in events)) == right
@@ -393,7 +393,7 @@ def test_a_restated_call_comes_once(dialect: str, items: tuple[Any, ...]) -> Non
     ],
 )
 def test_a_restated_call_that_is_cut_is_none(dialect: str, items: tuple[Any, ...]) -> None:
-    """What is said twice and is not whole the second time does not come out."""
+    """A call whose second statement is not whole is not delivered."""
     collector = Collector()
     for event in Decoder(dialect).feed(sse(*items)):
         collector.add(event)
@@ -411,7 +411,7 @@ def test_a_call_whole_in_the_start_of_its_message_has_no_arguments() -> None:
 
 
 def test_a_message_whole_in_its_start_without_an_end_is_cut() -> None:
-    """What was cut behind it is no answer; what its provider ran is known at once."""
+    """A message that is cut after its start is no answer; the tools that the provider ran are known at once."""
     decoder = Decoder("anthropic")
     decoder.feed(sse(whole({"type": "text", "text": "ab"}, {"type": "mcp_tool_use", "name": "f"})))
     decoder.end()

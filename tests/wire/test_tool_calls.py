@@ -23,7 +23,7 @@ def test_any_other_json_is_no_arguments(arguments: str) -> None:
 
 
 def test_no_beginning_of_arguments_is_whole() -> None:
-    """Of an object every proper beginning is recognised as cut."""
+    """Every proper beginning of an object is recognised as cut."""
     arguments = '{"a": {"b": [1, "}"]}, "c": null}'
     assert [size for size in range(len(arguments) + 1) if is_whole(arguments[:size])] == [len(arguments)]
 
@@ -43,7 +43,7 @@ NESTED = '{"a": {"a": {"a": 1}}, "a {": [true, -1.5e+3, "\\u00e9\\"{"], "b": nul
 
 
 def test_cut_pieces_are_never_restated_arguments() -> None:
-    """Whatever pieces the beginning of an object comes in: the last of them is not the object."""
+    """For the beginning of an object in any pieces, the last piece is not the object."""
     for end in range(1, len(NESTED)):
         for at in range(1, end):
             calls = OpenCalls()

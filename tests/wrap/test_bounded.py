@@ -101,7 +101,7 @@ MOST = 64 * 1024
 
 @pytest.mark.parametrize("size", [0, 1, MOST - 1, MOST])
 def test_a_body_within_the_bound_is_whole(serve: Serve, size: int) -> None:
-    """It is there, whole, however it is read."""
+    """A body within the bound is whole, by any way of reading."""
     server = serve(_answering(b"x" * size) if size else _answering(b"x"))
 
     def function() -> tuple[bytes, list[bytes], str]:

@@ -1,4 +1,4 @@
-"""``llmwatch.call``: what comes out of a function, and when its caller is free."""
+"""``llmwatch.call``: the result of a function, and the moment at which its caller is free."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_an_exception_keeps_its_chain() -> None:
 
 
 def test_the_function_sees_the_callers_context_variables() -> None:
-    """What the function sets stays in its own context."""
+    """A variable that the function sets stays in the function's own context."""
     NAME.set("caller")
 
     def function() -> str:
@@ -151,7 +151,7 @@ def test_a_hanging_function_frees_the_caller_at_the_limit(hang: Hang) -> None:
 def test_the_limit_may_come_from_the_environment(
     hang: Hang, manual: Time, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
-    """As everywhere, and an argument goes before it."""
+    """The environment sets the limit, and an argument takes precedence."""
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "50" if start == "call" else "7")
     function = hang()
     limits = Limits(ttfb=7) if start == "call" else None
@@ -206,7 +206,7 @@ def test_every_limit_on_a_silent_function(hang: Hang, manual: Time, limit: str) 
 
 
 def test_an_unwakeable_function_is_an_orphan_and_the_error_says_so(hang: Hang) -> None:
-    """It is run once: the message, the record and ``stats()`` say that it may still be running."""
+    """The function runs once: the message, the record and ``stats()`` say that it may still be running."""
     function, before = hang(), llmwatch.stats()
     with pytest.raises(WatchTimeout) as caught:
         call(function, limits=Limits(ttfb=LIMIT), retry=QUICK)
@@ -447,7 +447,7 @@ def test_ctrl_c_ends_a_function_at_once(hang: Hang) -> None:
 
 
 def test_the_deadline_ends_the_wait_between_two_runs(hang: Hang, manual: Time) -> None:
-    """It belongs to the call: no second run that could not begin before it."""
+    """The deadline belongs to the call: a second run that could not begin before it does not follow."""
     function = hang()
     running = in_thread(
         call,

@@ -252,7 +252,7 @@ def test_a_function_that_has_returned_has_no_callbacks(hang: Hang) -> None:
 
 
 def test_a_callback_registered_by_an_orphan_is_called_at_once(manual: Time) -> None:
-    """What an orphan acquires after the kill is ended as well; after a return no callback is called."""
+    """A callback that an orphan registers after the kill is called as well; after a return no callback is called."""
     function, called = Orders(), threading.Event()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())
     manual.expire(10)
@@ -286,7 +286,7 @@ def test_a_callback_that_is_not_callable_is_a_type_error(wrong: Any) -> None:
 
 
 def test_a_pause_holds_the_limits_of_all_enclosing_functions(manual: Time) -> None:
-    """Whatever time a person takes; afterwards each has what it had left."""
+    """After a pause of any length each limit has its remaining seconds."""
     innermost = Orders()
     running = in_thread(
         call,

@@ -90,7 +90,7 @@ def test_watched_makes_a_generator_function_a_watched_iterator(function: Any) ->
 
 
 def test_wrong_arguments_raise_at_the_call() -> None:
-    """Of a generator function too, before anything is iterated."""
+    """Wrong arguments of a generator function raise before the iteration too."""
     for call in (bare, generator):
         with pytest.raises(TypeError, match="argument"):
             call()  # type: ignore[call-arg]
@@ -121,7 +121,7 @@ class Agent:
 
 
 def test_watched_methods_are_bound() -> None:
-    """They are bound as ever."""
+    """Watched methods are bound like any method."""
     agent = Agent()
     assert agent.method("!") == "agent!"
     assert Agent.of_the_class() == "agent"

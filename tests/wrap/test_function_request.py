@@ -63,7 +63,7 @@ def test_a_long_name_keeps_its_end() -> None:
 
 @pytest.mark.parametrize("name", ["", "<>", "...", "::", "a:b@c/d?e#f"])
 def test_any_name_gives_a_readable_url(name: str) -> None:
-    """Whatever a function is called, the URL can be read."""
+    """The URL of a function with any name can be parsed."""
 
     def function() -> None: ...
 
@@ -76,7 +76,7 @@ def test_any_name_gives_a_readable_url(name: str) -> None:
 
 
 def test_a_functions_request_has_no_body_and_survives_redaction() -> None:
-    """It has no body, may be run again, and survives the redaction of URLs and messages."""
+    """The request has no body, may be run again, and survives the redaction of URLs and messages."""
     request = FunctionRequest.naming("ITERATE", Agent().run)
     assert request.url == "function://tests.wrap.test_function_request.Agent.run"
     assert request.host == "tests.wrap.test_function_request.Agent.run"

@@ -100,7 +100,7 @@ def test_resend_with_tools_repeats_an_answered_request(serve: Serve) -> None:
 
 
 def test_a_silent_request_after_an_answered_one_is_not_repeated(serve: Serve) -> None:
-    """What the first request has done is not known."""
+    """The effect of the first request is unknown."""
     server = serve(YES, "silent")
 
     def function() -> None:
@@ -395,8 +395,8 @@ def test_many_functions_at_once(serve: Serve) -> None:
 
 
 def test_a_request_inside_a_function_is_an_inner_call_under_install(serve: Serve) -> None:
-    """Where every session is watched already, the request ends with the function, its socket is found, and its answer
-    is a sign.
+    """If every session is watched already, the request ends with the function, its socket is found, and its answer is a
+    sign of life.
     """
     silent, stalls, healthy = serve("silent"), serve("headers-then-silent"), serve(YES)
     original = requests.Session.get_adapter

@@ -174,7 +174,7 @@ def test_an_exception_comes_out_after_the_items_before_it(where: str) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_llmwatch_errors_and_base_exceptions_come_out_as_they_are(error: BaseException) -> None:
-    """What an inner call raised, and what ends programs, come out unchanged."""
+    """An inner call's error and an exception that ends programs are raised unchanged."""
     source = Source()
     source.give("a", error)
     items = iterate(source, retry=QUICK)
@@ -324,7 +324,7 @@ def test_an_iterator_is_not_made_anew_after_a_beat(manual: Time) -> None:
 
 
 def test_an_unwakeable_iterator_is_not_made_anew(hang: Hang) -> None:
-    """What it does is not known, and it may still be doing it."""
+    """The iterator's effect is unknown, and it may still run."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
         next(iterate(function, limits=Limits(ttfb=LIMIT), retry=QUICK))
@@ -417,7 +417,7 @@ def test_a_cancellation_discards_waiting_items() -> None:
 
 
 def test_an_iterator_cancelled_before_its_start_makes_nothing() -> None:
-    """Nothing is made."""
+    """``make_iterator`` is not called."""
     source, token = Source(), CancelToken()
     token.cancel()
     early = iterate(source)
@@ -450,7 +450,7 @@ def test_closing_after_the_end_changes_nothing() -> None:
 
 
 def test_an_iterator_that_never_started_may_be_closed_or_dropped() -> None:
-    """It may be closed, dropped, and left."""
+    """The iterator may be closed, dropped, and left."""
     source = Source()
     items = iterate(source)
     assert items.record is None

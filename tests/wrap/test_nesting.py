@@ -18,7 +18,7 @@ SHORT = Limits(ttfb=LIMIT)
 
 
 def test_an_unwakeable_inner_function_forbids_a_second_run(hang: Hang) -> None:
-    """What is unknown about the inner function is unknown about the outer one: neither is run again."""
+    """The inner function's effect is unknown, so neither function is run again."""
     inner = hang()
     with pytest.raises(WatchTimeout) as caught:
         call(lambda: call(inner, limits=Limits(ttfb=LONG)), limits=SHORT, retry=QUICK)
@@ -83,7 +83,7 @@ def test_an_inner_time_out_is_raised_in_the_outer_function(hang: Hang, manual: T
 
 
 def test_an_inner_iterator_ends_with_the_outer_function(manual: Time) -> None:
-    """It is cancelled, and closed in its own thread."""
+    """The inner iterator is cancelled, and closed in its own thread."""
     began, free, closed = threading.Event(), threading.Event(), threading.Event()
 
     def items() -> object:

@@ -74,7 +74,7 @@ def test_a_return_that_races_a_kill_gives_value_or_time_out() -> None:
 
 @pytest.mark.usefixtures("load")
 def test_items_that_race_a_kill_come_in_order_without_gap() -> None:
-    """Whatever came out is the beginning of what was made, in order, and then an end or a time-out."""
+    """The delivered items are the first made items, in order, and then an end or a time-out."""
     chance = random.Random(5)
     for _ in range(ROUNDS):
         pauses = [MOMENT * chance.choice((0, 0, 0, 0.5, 0.95, 1.5)) for _ in range(12)]

@@ -1,4 +1,4 @@
-"""How a wrapped call is set up: limits, their sources, and what its user cannot mean."""
+"""The set-up of a wrapped call: limits, their sources, and invalid settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_content_limits_of_a_function_count_where_they_are_set(monkeypatch: pyte
 
 
 def test_the_profile_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is used as everywhere."""
+    """A wrapped call uses the profile of the environment."""
     monkeypatch.setenv("LLMWATCH_PROFILE", "local")
     assert _limits("CALL")["ttfb"][0] == 1800
     assert _limits("ITERATE")["ttfb"][0] == 900
@@ -82,7 +82,7 @@ def test_a_function_has_no_breaker_and_no_budget(hang: Hang, monkeypatch: pytest
 
 
 def test_an_explicit_budget_is_shared_by_the_calls_of_a_function(hang: Hang, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is shared by the calls of one function."""
+    """The calls of one function share the budget."""
     monkeypatch.setattr("llmwatch.recovery.budget._EACH_SECOND", 1e-9)
     function = hang()
 
@@ -110,7 +110,7 @@ def test_contradicting_limits_of_a_function_are_a_config_error() -> None:
 
 
 def test_an_incident_of_a_function_is_logged(hang: Hang, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    """Where the environment says, like that of every call."""
+    """The incident goes to the log that the environment names, like that of every call."""
     path = f"{tmp_path}/incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", path)
     function = hang()

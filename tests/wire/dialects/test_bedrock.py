@@ -53,7 +53,7 @@ def test_kinds_of_a_whole_answer() -> None:
 
 
 def test_a_clean_end_behind_the_reason_is_the_end() -> None:
-    """Without the usage the answer is whole as well; without the reason it is not, usage or no usage."""
+    """The answer is whole without the usage too, and never without the reason."""
     _, decoder, collector = read(CONVERSE_START, converse({"text": "Hi"}), converse_stop(), converse_end("end_turn"))
     assert decoder.verdict_at_end() is None
     assert collector.text == "Hi"
@@ -71,7 +71,7 @@ def test_a_limit_or_a_filter_cuts_an_answer(reason: str) -> None:
 
 
 def test_a_call_needs_its_stop_and_whole_input() -> None:
-    """What was cut inside a call is never a call, whatever reason is given."""
+    """A call that was cut is never delivered, with any reason."""
     call = converse_start({"toolUse": {"toolUseId": "t", "name": "now"}}, 0)
     half = converse({"toolUse": {"input": '{"a":'}})
     for parts in ((call, half), (call, half, converse_stop()), (call,)):
@@ -172,7 +172,9 @@ def test_a_frame_that_is_too_large_ends_the_stream() -> None:
 
 @pytest.mark.parametrize("dialect", ["auto", "bedrock"])
 def test_a_document_or_a_page_in_place_of_frames_is_named(dialect: str) -> None:
-    """What a proxy sends in place of frames is said to be that, with the provider's words where it has any."""
+    """The error names the document or page that a proxy sent in place of frames, with the provider's words if there are
+    any.
+    """
     decoder = Decoder(dialect, url="https://x.example/model/m/converse-stream")
     decoder.feed(b"<html><title>Sign in</title></html>")
     assert isinstance(decoder.error, NotAStream)
@@ -270,7 +272,7 @@ def test_broken_json_in_a_frame_is_malformed() -> None:
 
 @pytest.mark.parametrize("dialect", ["auto", "generic"])
 def test_frames_of_other_services_are_read_generically(dialect: str) -> None:
-    """Where the first frame is none of Bedrock's each payload is text, and the end of the body the end."""
+    """If the first frame is not one of Bedrock's, each payload is text, and the body's end is the end."""
     start = frame_of([(":event-type", 7, "initial-response"), (":message-type", 7, "event")], b"")
     _, decoder, collector = read(start, event_frame("PayloadPart", {"x": 1}), dialect=dialect)
     assert decoder.dialect == "generic"

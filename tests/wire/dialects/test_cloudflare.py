@@ -67,7 +67,7 @@ def test_a_call_is_whole_with_its_event(call: dict[str, Any], arguments: dict[st
 
 @pytest.mark.parametrize("call", [{"name": "w", "arguments": '{"x"'}, {"arguments": {"x": 1}}, {}])
 def test_a_call_without_a_name_or_with_half_its_arguments_is_none(call: dict[str, Any]) -> None:
-    """Without a name, or with half its arguments."""
+    """Such a call is not delivered."""
     collector = Collector()
     for event in read(piece(None, tool_calls=[call]), USAGE, "[DONE]")[0]:
         collector.add(event)
@@ -76,7 +76,7 @@ def test_a_call_without_a_name_or_with_half_its_arguments_is_none(call: dict[str
 
 @pytest.mark.parametrize("calls", [{"name": "w"}, ["w"], 3])
 def test_a_call_of_unknown_form_is_not_skipped(calls: Any) -> None:
-    """What ought to be calls and is none makes the event malformed."""
+    """An unknown value in place of calls makes the event malformed."""
     assert isinstance(read(piece("a"), piece(None, tool_calls=calls))[1].error, MalformedEvent)
 
 

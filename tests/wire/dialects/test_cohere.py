@@ -105,7 +105,7 @@ def test_a_call_needs_its_end() -> None:
 
 
 def test_a_call_of_unknown_form_is_not_skipped() -> None:
-    """What ought to be a piece of a call and is none makes the event malformed."""
+    """An unknown value in place of a piece of a call makes the event malformed."""
     _, decoder, _ = read(START, typed("tool-call-delta", index=0, delta={"message": {"tool_calls": ["x"]}}))
     assert type(decoder.error).__name__ == "MalformedEvent"
 
@@ -129,7 +129,7 @@ def test_the_last_line_adds_only_missing_text() -> None:
 
 
 def test_calls_of_the_last_line_alone_are_whole() -> None:
-    """Where nothing but the end has the calls, they come from there; where they came before, they come once."""
+    """Calls that only the last line has are taken from it; calls that came before come once."""
     calls = [{"name": "weather", "parameters": {"city": "Malmö"}}, {"name": "now", "parameters": {}}]
     last = line({"event_type": "stream-end", "is_finished": True, "response": {"tool_calls": calls}})
     _, _, collector = read(last, lines=True)
@@ -142,7 +142,7 @@ def test_calls_of_the_last_line_alone_are_whole() -> None:
 
 
 def test_a_call_in_pieces_without_its_whole_is_none() -> None:
-    """Without the line that has the calls whole, what came in pieces is not returned."""
+    """Without the line with the whole calls, the pieces make no call."""
     parts = COHERE_V1_TOOLS.parts
     last = line({"event_type": "stream-end", "is_finished": True, "finish_reason": "MAX_TOKENS"})
     _, _, collector = read(*parts[:5], last, lines=True)

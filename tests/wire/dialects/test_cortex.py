@@ -68,7 +68,7 @@ def test_an_answer_is_whole_with_its_response(first: tuple[Any, ...], url: str, 
 
 @pytest.mark.parametrize("count", range(1, len(ANSWER) - 1))
 def test_an_answer_without_its_response_is_truncated(count: int) -> None:
-    """Nothing else says that the answer is whole."""
+    """Only the response event says that the answer is whole."""
     _, decoder = decode("cortex-agent", *ANSWER[:count])
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
 
@@ -151,7 +151,7 @@ def test_the_older_form_ends_with_done(kind: str, acted: bool) -> None:
 
 
 def test_an_error_is_an_error() -> None:
-    """With its number and its words."""
+    """The error has the provider's number and words."""
     error = ("error", {"code": "399504", "message": "Error during execution", "request_id": "q"})
     _, decoder = decode("cortex-agent", status(), error)
     assert isinstance(decoder.error, ProviderError)

@@ -59,7 +59,7 @@ def test_pieces_and_restatements_are_told_apart(pieces: tuple[str, ...], text: s
 
 
 def test_requested_pieces_are_never_restatements() -> None:
-    """Where the request asked for pieces, one that begins with all that was said is one more piece."""
+    """If the request asked for pieces, a piece that begins with all earlier text is one more piece."""
     assert read(*said("好", "好的", "。"), in_pieces=True)[2].text == "好好的。"
     assert read(*said("ha", "haha"), in_pieces=True)[2].text == "hahaha"
     assert read(*said("ha", "haha"))[2].text == "haha"
@@ -143,6 +143,6 @@ def test_each_choice_that_was_asked_for_has_to_end() -> None:
 
 
 def test_a_choice_of_unknown_form_is_malformed() -> None:
-    """What ought to be a choice or a call is not skipped."""
+    """An unknown value in place of a choice or a call is not skipped."""
     for output in ({"choices": ["x"]}, dashscope_choice("", tool_calls=["x"]), dashscope_choice("", tool_calls="x")):
         assert isinstance(read(dashscope(1, output))[1].error, MalformedEvent)

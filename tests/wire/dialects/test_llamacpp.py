@@ -60,6 +60,6 @@ def test_each_requested_prompt_has_to_end() -> None:
 
 @pytest.mark.parametrize("item", [{"content": "a"}, {"content": "a", "stop": "no"}, {"stop": False}])
 def test_a_wire_without_both_fields_is_not_llamacpp(item: dict[str, Any]) -> None:
-    """Both fields of their kinds show it, and nothing less."""
+    """Only both fields with values of their types show llama.cpp."""
     _, decoder = read(item)
     assert (decoder.dialect, decoder.verdict_at_end()) == ("generic", None)

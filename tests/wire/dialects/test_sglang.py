@@ -26,7 +26,7 @@ def read(*items: Any, choices: int = 1) -> tuple[str, list[Event], Decoder]:
 
 
 def test_kinds_of_a_whole_answer() -> None:
-    """What is new is text, what did not grow a keep-alive; the reason is the finish mark and ``[DONE]`` the end."""
+    """New text is text, an event without growth a keep-alive; the reason is the finish mark, ``[DONE]`` the end."""
     text, events, decoder = read(said("a"), said("a", 2), said("ab", 3), said("ab", 4, STOP), "[DONE]")
     assert [event.kind for event in events[:3]] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT]
     assert [event.finish for event in events] == [False, False, False, True, False]
@@ -60,7 +60,7 @@ def test_a_contradicting_restatement_is_counted() -> None:
 
 @pytest.mark.parametrize("items", [(said("a"),), (said("a"), said("ab", 2)), (said("a", 1, STOP), said("ab", 2))])
 def test_an_answer_without_its_reason_is_cut(items: tuple[Any, ...]) -> None:
-    """And so it is where it went on behind it."""
+    """An answer without a reason is cut, even if events follow."""
     assert isinstance(read(*items)[2].verdict_at_end(), StreamTruncated)
 
 

@@ -60,7 +60,7 @@ def test_the_older_form_has_usage_everywhere() -> None:
 
 
 def test_a_usage_that_stays_empty_marks_a_cut() -> None:
-    """Where events leave their usage empty, a body that ends before it is filled in is truncated."""
+    """If events have an empty usage, a body that ends before the usage is filled in is truncated."""
     _, decoder, _ = read(*SNOWFLAKE.parts[:-1])
     assert isinstance(decoder.verdict_at_end(), StreamTruncated)
 
@@ -83,7 +83,7 @@ def test_thinking_is_reasoning() -> None:
 
 
 def test_calls_without_arguments_come_out_with_the_usage() -> None:
-    """Nothing closes a call but what follows: one without arguments is whole once the usage says that all is said."""
+    """No event closes a call: one without arguments is whole once the usage ends the answer."""
     begun = snowflake(use(tool_use_id="t1", name="now"))
     last = snowflake({"type": "text", "content": ""}, USAGE)
     assert [call.json() for call in read(begun, last)[2].tool_calls] == [{}]

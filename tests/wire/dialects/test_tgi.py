@@ -27,7 +27,7 @@ def test_kinds_of_a_whole_answer() -> None:
 
 
 def test_the_last_event_adds_only_missing_text() -> None:
-    """What the last event says again comes once; one that contradicts the tokens adds nothing."""
+    """The restated text of the last event comes once; a text that contradicts the tokens adds nothing."""
     for whole, text in (("Hello", "Hello"), ("Hel", "Hel"), ("Question? Hel", "Hel"), ("", "Hel")):
         _, decoder, collector = read(tgi(1, "Hel"), tgi(2, "</s>", special=True, whole=whole))
         assert collector.text == text
@@ -35,7 +35,7 @@ def test_the_last_event_adds_only_missing_text() -> None:
 
 
 def test_a_last_token_that_is_text_is_text() -> None:
-    """Where a limit ends the answer its last token is part of it, and the answer is cut."""
+    """If a limit ends the answer its last token is part of the text, and the answer is cut."""
     details = {"finish_reason": "length", "generated_tokens": 2, "seed": None}
     events, _, collector = read(tgi(1, "Hel"), tgi(2, "lo", whole="Hello", details=details))
     assert collector.text == "Hello"
