@@ -108,7 +108,7 @@ ALIASES = {
 }
 """Names of types that are put together, and of a value: where each is defined. The words about it stand below it."""
 
-# What the face itself imports from; a submodule becomes an attribute of its package, whoever imports it.
+# What the face itself imports from; a submodule becomes an attribute of its package, wherever it is imported.
 PACKAGES = {
     "auth",
     "client",

@@ -76,8 +76,8 @@ def test_a_child_uses_no_connection_of_its_parents_transport() -> None:
 
 
 def test_a_program_exits_at_once_while_calls_wait() -> None:
-    """A program ends at once, with its own code and without a word, though calls through every entry point wait until
-    they may be sent again, and others until a provider's wait is over.
+    """A program exits at once, with its own exit code and no output, while calls through every entry point wait for a
+    resend or for a provider's wait.
     """
     done = _run(
         """

@@ -49,7 +49,9 @@ def _given(body: bytes) -> str:
 
 
 def _told(error: Exception, own: type[Exception] | None = None) -> str:
-    """The class of ``error``; of one of ours the public one, which in the library ``own`` is the library's as well."""
+    """The class of ``error``. For an error of llmwatch, the public class; in the library ``own`` it is the library's as
+    well.
+    """
     if not isinstance(error, LLMWatchError):
         assert own is not None
         assert isinstance(error, own)

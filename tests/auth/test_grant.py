@@ -148,7 +148,7 @@ def test_statuses_400_401_and_403_are_rejections(status: int, body: bytes) -> No
 
 @pytest.mark.parametrize("answer", [{"error": "invalid_grant"}, response({"error": "bad_refresh_token"})])
 def test_an_oauth_error_is_a_rejection_without_a_status(answer: Any) -> None:
-    """An OAuth error is a rejection whatever the status, and without any."""
+    """An OAuth error is a rejection with any status, and without a status."""
     found = refused(answer)
     assert (found.retryable, found.rejected) == (False, True)
     assert "HTTP" not in found.message
@@ -175,7 +175,7 @@ def test_a_busy_token_endpoint_is_retryable(status: int, body: bytes) -> None:
 @each("status", [200, 400, 500])
 @each("code", ["server_error", "temporarily_unavailable", "slow_down", "authorization_pending", "internal_failure"])
 def test_a_temporary_oauth_error_is_retryable(status: int, code: str) -> None:
-    """These OAuth errors are about the server, whatever the status."""
+    """These OAuth errors concern the server, with any status."""
     found = refused(response({"error": code}, status))
     assert (found.retryable, found.rejected) == (True, False)
     assert f"(error {code})" in found.message

@@ -63,8 +63,8 @@ def timed_out(error: RefreshFailed) -> None:
 def test_a_refresh_that_hangs_ends_at_its_limit(
     serve: Serve, connect: Connect, manual: ManualTime, hanging: str
 ) -> None:
-    """In a client: a retryable error at the limit, in whatever phase it hangs; its connection is shut, the API is left
-    alone, and the attempts are used up as by any failure that may pass.
+    """In a client, a refresh that hangs in any phase ends with a retryable error at its limit. Its connection is shut,
+    nothing is sent to the API, and the attempts are used up as by any retryable failure.
     """
     auths, api = Hanging(serve, manual, hanging), serve()
     client = manual.on(connect(retry=Retry(max_attempts=2, backoff=0)))
@@ -83,7 +83,7 @@ def test_a_refresh_that_hangs_ends_at_its_limit(
 
 @pytest.mark.parametrize("hanging", HANGING)
 def test_a_hanging_refresh_ends_in_plain_requests(serve: Serve, manual: ManualTime, hanging: str) -> None:
-    """Without any client of ours: one refresh, and an error that legacy code catches as one of requests'."""
+    """Without a client of llmwatch: one refresh, and an error that legacy code catches as one of requests'."""
     auths, api = Hanging(serve, manual, hanging), serve()
 
     def ask() -> requests.RequestException:
@@ -142,7 +142,7 @@ def test_a_refresh_without_sockets_frees_its_callers_at_the_limit(serve: Serve) 
 
 
 def test_a_limit_of_zero_never_ends_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """With 0 a refresh may take as long as it likes."""
+    """With a limit of 0 a refresh may take any time."""
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     auth = Refreshing(asking_at(auths), limits=Limits(total=0), clock=manual.clock)
     calling = in_thread(collect, manual.on(connect()), api.chat_url, auth=auth)
@@ -179,7 +179,7 @@ def test_an_endless_body_is_not_read_to_its_end(serve: Serve, connect: Connect, 
     ("body", "words"), [(b"<html>", "not JSON"), (b"{}", "no access_token"), (b'{"access_token": "a b"}', "no header")]
 )
 def test_a_body_without_a_token_is_a_final_failure(serve: Serve, connect: Connect, body: bytes, words: str) -> None:
-    """It says what is missing and is not retried; the next call may ask again."""
+    """The error says what is missing and is not retried; the next call may refresh again."""
     auths, api = serve(saying(body), granting()), serve(guarded(2))
     client, auth = connect(), refreshing(asking_at(auths))
     error = stream(client, api.chat_url, auth=auth).failed(RefreshFailed)
@@ -299,8 +299,8 @@ def test_the_default_limit_is_thirty_seconds(serve: Serve, connect: Connect, man
 
 
 def test_the_deadline_runs_during_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """A call whose deadline comes in the middle of a refresh ends then; the refresh goes on, and its token is used by
-    the next call.
+    """A call whose deadline expires during a refresh ends then; the refresh continues, and the next call uses its
+    token.
     """
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     client = manual.on(connect(profile="hosted"))

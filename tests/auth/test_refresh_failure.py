@@ -83,7 +83,7 @@ def lost(number: int) -> requests.ConnectionError:
     ids=lambda error: type(error).__name__,
 )
 def test_network_and_server_failures_are_retryable(error: Exception) -> None:
-    """Trouble with the network or the server is worth another try, and nothing of the exception's text is kept."""
+    """A failure of the network or the server is retryable, and the exception's text is not kept."""
     found = judged(error)
     assert (found.retryable, found.rejected) == (True, False)
     assert "a later call tries again" in found.message

@@ -193,7 +193,7 @@ def test_a_reset_with_a_token() -> None:
 
 
 def test_a_refresh_with_its_own_auth_is_an_error_at_once() -> None:
-    """A refresh that sends its request with this very auth would wait for itself, and is told at once."""
+    """A refresh that sends its request with this very auth would wait for itself, so it raises at once."""
 
     def circular() -> requests.Response:
         return requests.post("http://127.0.0.1:1/token", auth=auth)

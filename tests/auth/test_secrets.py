@@ -187,7 +187,7 @@ def test_no_secret_comes_out_of_a_request_that_cannot_be_sent(
 def test_no_secret_comes_out_of_a_refused_connection(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, ask: Ask
 ) -> None:
-    """urllib3 prints URLs with their queries; nothing of what it says is kept."""
+    """urllib3 prints URLs with their queries; its text is not kept."""
     api, told = serve(), []
     client = connect(retry=Retry.none(), sinks=[told.append])
     with refused_port() as port, caplog.at_level(logging.DEBUG, "llmwatch"):
@@ -199,7 +199,7 @@ def test_no_secret_comes_out_of_a_refused_connection(
 
 
 def test_a_good_call_keeps_no_token(serve: Serve, connect: Connect) -> None:
-    """The record of a call that went well holds nothing of its token."""
+    """The record of a successful call does not have its token."""
     api, told = serve(), []
     collect(connect(sinks=[told.append]), api.chat_url, auth=refreshing(lambda: token(1))).done()
     assert token(1) in (api.requests[0].header("authorization") or "")

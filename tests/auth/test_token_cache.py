@@ -49,7 +49,7 @@ class Source:
 
     @property
     def count(self) -> int:
-        """How many refreshes there were."""
+        """The number of refreshes."""
         return len(self.limits)
 
     def wait_for(self, count: int) -> None:

@@ -395,9 +395,7 @@ def _redirecting(to: str, status: int = 307) -> Script:
 def test_another_host_does_not_get_the_token(
     serve: Serve, entry_point: EntryPoint, header: str, scheme: str | None
 ) -> None:
-    """A redirect to another host (a port is one too) takes no token along, whatever its header, and a 401 from there
-    gets none either.
-    """
+    """A redirect to another host or port loses the token in any header, and a 401 from there gets no token either."""
     elsewhere = serve("status:status=401")
     auths, api = serve(granting()), serve(_redirecting(elsewhere.url))
     auth = refreshing(asking_at(auths), header=header, scheme=scheme)

@@ -29,7 +29,7 @@ _PROGRAM = (sys.executable, "-m", "llmwatch")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended. In a terminal both outputs are one."""
+    """The end of a command. On a terminal both outputs are one."""
 
     code: int
     out: str

@@ -89,7 +89,7 @@ def test_dialect_anthropic_makes_a_base_url_an_endpoint() -> None:
 
 
 def test_a_dash_reads_the_question_from_standard_input() -> None:
-    """- reads the question from standard input, whatever bytes it holds."""
+    """The question may hold any bytes."""
     with FaultServer() as server:
         done = chat(server.url, "-", stdin="naïve\nquestion".encode() + b"\xff")
     assert done.code == 0
@@ -185,7 +185,7 @@ def test_provider_errors_end_with_exit_code_4(script: str, says: str) -> None:
 
 
 def test_an_empty_answer_is_printed_with_the_providers_reason() -> None:
-    """Why there is nothing in it stands beside that, in the provider's word."""
+    """The message about an empty answer has the provider's reason in the provider's word."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         chunk = b'data: {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "content_filter"}]}\n\n'

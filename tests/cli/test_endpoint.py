@@ -135,7 +135,7 @@ def test_a_missing_or_unusable_key_is_a_config_error(monkeypatch: pytest.MonkeyP
 
 
 def test_a_key_in_place_of_its_variable_is_not_shown() -> None:
-    """A user who gives the key itself in place of its variable's name is told so, and the key is not repeated."""
+    """A key in place of its variable's name is an error that does not repeat the key."""
     with pytest.raises(ConfigError) as caught:
         read_key("sk-abcdefghijklmnopqrstuvwx")
     assert "name of an environment variable" in str(caught.value)

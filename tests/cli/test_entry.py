@@ -68,7 +68,7 @@ def test_invalid_usage_ends_with_exit_code_2(arguments: tuple[str, ...]) -> None
 
 
 def test_help_in_a_terminal_has_the_same_words() -> None:
-    """In a terminal help is drawn, and its words are the same."""
+    """On a terminal help is drawn with the same words."""
     done = in_terminal(["chat", "--help"])
     assert done.code == 0
     assert "\x1b[" in done.out

@@ -21,7 +21,7 @@ _COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "att
 
 
 def happen(path: Path) -> list[CallRecord]:
-    """Three incidents and a call that is none, against a real server: recovered, failed, cancelled while it waits."""
+    """Make three incidents (recovered, failed, cancelled in a wait) and a call without one, on a real server."""
     token = CancelToken()
 
     def cancel(one: object) -> None:

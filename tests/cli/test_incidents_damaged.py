@@ -63,7 +63,7 @@ def test_a_damaged_line_is_reported_and_skipped(line: bytes, why: str) -> None:
 
 
 def test_half_a_last_line_is_reported() -> None:
-    """The end of a log may be half a line, which is said; a whole record without its line end is none."""
+    """Half a line at the end of a log is reported; a whole record without its line end is not half a line."""
     whole = lines(call(1))
     done = incidents(log=whole + whole[:300])
     assert (shown(done.out), done.code) == (["1"], 0)
@@ -152,7 +152,7 @@ def test_an_impossible_time_is_shown_as_it_is(value: float) -> None:
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
-    """With --last, no more calls are held than are asked for, and a line without an end is never held as a whole."""
+    """With --last, only as many calls are held, and a line without an end is never held whole."""
     path = tmp_path / "log"
     with path.open("wb") as log:
         log.write(lines(*(call(number) for number in range(2000))))

@@ -38,7 +38,7 @@ def test_each_limit_is_shown_with_value_profile_and_variable() -> None:
 
 
 def test_the_worst_case_is_computed_from_the_limits_in_force() -> None:
-    """How long a silent provider can keep a call is computed from what is in force."""
+    """The longest time that a silent provider can keep a call follows from the limits in force."""
     _, out, _ = limits()
     assert "\nWhere a provider takes the request and says nothing, the error comes after 841.5 s at most" in out
     assert document()["silent_provider"]["seconds"] == 841.5

@@ -68,7 +68,7 @@ def both(
     cwd: Path | None = None,
     stdin: bytes = b"",
 ) -> Ended:
-    """How it ends under Python, after making sure that it ends in the very same way under the command."""
+    """The end of the script under Python, after a check that its end under the command is the same."""
     alone = python(*options, *words, env=env, cwd=cwd, stdin=stdin)
     if options:
         under = python(*options, "-m", "llmwatch", "run", *words, env=env, cwd=cwd, stdin=stdin)
@@ -139,7 +139,7 @@ def test_a_dash_runs_the_script_from_standard_input(folder: Path) -> None:
 
 
 def test_standard_input_is_left_to_the_script(tmp_path: Path) -> None:
-    """Nothing of what a script is to read is read before."""
+    """The command reads no standard input before the script."""
     (tmp_path / "reads.py").write_text("import sys; print(sys.stdin.read())")
     assert both("reads.py", cwd=tmp_path, stdin=b"words\n" * 10_000).out == "words\n" * 10_000 + "\n"
 
@@ -230,7 +230,7 @@ def test_a_sitecustomize_of_the_machine_fails_in_its_own_way(folder: Path, site:
 
 @pytest.mark.parametrize("code", ["0", "300", "None", "True", "'words'", "(1, 'two')"])
 def test_sys_exit_ends_as_under_python(tmp_path: Path, code: str) -> None:
-    """``sys.exit`` with whatever it takes ends as under Python."""
+    """``sys.exit`` with any argument ends as under Python."""
     (tmp_path / "exits.py").write_text(f"import sys; sys.exit({code})")
     both("exits.py", cwd=tmp_path)
 
@@ -371,7 +371,7 @@ def with_install(tmp_path: Path, does: str) -> dict[str, str]:
 
 
 def test_ctrl_c_before_the_script_ends_at_once(tmp_path: Path) -> None:
-    """While the interpreter gets ready, Ctrl-C ends it at once and without a word."""
+    """Before the script begins, Ctrl-C ends the interpreter at once and without a message."""
     env = with_install(tmp_path, "print('ready', flush=True); import threading; threading.Event().wait(60)")
     with started("run", str(tmp_path / "script.py"), env=env) as process:
         assert process.stdout is not None
@@ -389,7 +389,7 @@ def test_a_failure_before_the_script_runs_no_script(tmp_path: Path) -> None:
 
 
 def test_a_config_error_of_install_is_one_line(tmp_path: Path) -> None:
-    """A ``ConfigError`` is told in a line, with the exit code for it."""
+    """A ``ConfigError`` is reported in one line, with its exit code."""
     env = with_install(tmp_path, "import llmwatch; raise llmwatch.ConfigError('It is invalid.', field='x')")
     ended = llmwatch("run", str(tmp_path / "script.py"), env=env)
     assert ended == Ended(2, "", "llmwatch: It is invalid.\n")
@@ -505,7 +505,7 @@ def test_closed_standard_streams_stay_closed(folder: Path) -> None:
 
 
 def test_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
-    """Whichever llmwatch was called is the one that watches, even where no path of the script leads to it."""
+    """The llmwatch that was called is the one that watches, even if no path of the script leads to it."""
     root = Path(command.__file__).parents[2]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

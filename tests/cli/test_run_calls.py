@@ -126,7 +126,7 @@ def test_quiet_leaves_standard_error_to_the_script(tmp_path: Path) -> None:
 
 
 def test_incidents_go_to_the_named_file(tmp_path: Path) -> None:
-    """Incidents go to the file that was named, relative to where the command was called, wherever the script goes."""
+    """Incidents go to the named file, relative to the directory of the command, wherever the script changes to."""
     (tmp_path / "elsewhere").mkdir()
     asks = script(tmp_path, f"os.chdir({str(tmp_path / 'elsewhere')!r}); print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
@@ -211,14 +211,14 @@ def test_a_forked_child_is_watched_and_says_nothing(tmp_path: Path) -> None:
 
 
 def test_a_child_that_starts_afresh_is_not_watched(tmp_path: Path) -> None:
-    """Another program that the script starts has nothing of ours, neither variable nor path."""
+    """Another program that the script starts inherits neither a variable nor a path of llmwatch."""
     asks = script(tmp_path, "import subprocess; subprocess.run([sys.executable, '-c', sys.argv[2]], check=True)")
     says = "import sys, os; print('llmwatch' in sys.modules, [name for name in os.environ if 'WATCH_RUN' in name])"
     assert run("run", asks, "http://127.0.0.1:1/", says) == Ended(0, "False []\n", "")
 
 
 def test_a_script_without_a_call_gets_no_summary(tmp_path: Path) -> None:
-    """A script that makes no call hears nothing; one that has loaded another library hears why."""
+    """A script without a call gets no summary, unless it has loaded another library, which the summary names."""
     asks = script(tmp_path, "print('done')")
     assert run("run", asks, "http://127.0.0.1:1/") == Ended(0, "done\n", "")
     (tmp_path / "httpx.py").write_text("")

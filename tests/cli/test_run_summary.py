@@ -28,13 +28,13 @@ def lines(*records: CallRecord, **circumstances: Any) -> list[str]:
 
 
 def test_without_a_call_there_is_no_summary() -> None:
-    """A script that made no call hears nothing, wherever incidents would have gone."""
+    """A script without a call gets no summary, with any incident log."""
     assert lines() == []
     assert lines(log="/somewhere") == []
 
 
 def test_an_unwatched_library_is_named_without_a_call() -> None:
-    """A script that has loaded what is not watched hears why nothing was."""
+    """The summary names a loaded library that is not watched."""
     (line,) = lines(loaded={"httpx", "aiohttp", "requests"})
     assert line == "no call was made through requests; httpx and aiohttp, which the script has loaded, is not watched"
     assert lines(DONE, loaded={"httpx"}) == ["1 call watched: 1 done; 0 resends, 0 orphans"]

@@ -31,7 +31,7 @@ def test_the_column_after_any_text_is_known(column: int, text: str, after: int) 
 
 
 def test_only_printable_text_comes_through() -> None:
-    """Nothing that a terminal would obey comes through, and text, line breaks and tabs do."""
+    """Control characters of a terminal are removed; text, line breaks and tabs stay."""
     assert printable("a\x1b[2Jb\x07\x9b1mc\r\nd\te\x00é語🐕") == "a\ufffd[2Jb\ufffd\ufffd1mc\nd\te\ufffdé語🐕"
 
 

@@ -119,7 +119,7 @@ def test_a_narrow_notice_shows_its_numbers() -> None:
 
 
 def test_a_full_line_gets_no_notice() -> None:
-    """Behind a line that is almost full nothing is written."""
+    """No notice is written behind a line that is almost full."""
     terminal = FakeTerminal(talking=True, column=70)
     Waiting(terminal, limits)(wait(30, phase="content"))  # type: ignore[arg-type]
     assert terminal.said == []
@@ -127,7 +127,7 @@ def test_a_full_line_gets_no_notice() -> None:
 
 @pytest.mark.parametrize("talking", [True, False])
 def test_a_retry_line_stays(talking: bool) -> None:
-    """A retry is said in a line that stays, after the transient one was taken away."""
+    """A retry is reported in a line that stays, after the transient line was erased."""
     terminal = FakeTerminal(talking=talking)
     waiting = Waiting(terminal, limits)  # type: ignore[arg-type]
     waiting(wait(12))

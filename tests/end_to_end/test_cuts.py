@@ -133,7 +133,7 @@ def test_a_tls_stream_that_is_cut_is_never_a_success(
 
 
 def test_a_compressed_body_that_is_cut_is_an_error(serve: Serve, connect: Connect) -> None:
-    """A compression that is not at its end at the end of the body is ``StreamCut``, whatever it had said."""
+    """A body whose compression has no end is ``StreamCut``, whatever the body holds."""
     server = serve("gzip-cut:tokens=4")
     outcome = stream(connect(), server.chat_url)
     error = outcome.failed(llmwatch.StreamCut)

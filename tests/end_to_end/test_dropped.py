@@ -297,7 +297,7 @@ def test_a_dropped_call_with_a_lost_attempt_is_an_incident(
 
 
 class TestOutcomeOfADroppedCall:
-    """A dropped call is told of as one that is closed at that moment."""
+    """A dropped call is recorded like a call that is closed at that moment."""
 
     def _both(self, serve: Serve, script: str | Script, read: Callable[[Any], object], **options: Any) -> CallRecord:
         found = []
@@ -498,7 +498,7 @@ class TestSinks:
     def test_a_sink_that_raises_for_a_dropped_call_is_logged(
         self, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The next sink is called, and the next call is recorded, whatever a sink raises."""
+        """The next sink is called, and the next call is recorded, for any exception."""
         records: list[CallRecord] = []
         errors: list[BaseException] = [ValueError(), SystemExit(), KeyboardInterrupt()]
 
@@ -724,7 +724,7 @@ def test_a_forked_child_records_its_own_calls_alone(serve: Serve) -> None:
 def test_the_collector_is_off_while_reading_threads_are_sought_at_exit(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector goes on afterwards; where no call is open there is no search."""
+    """The collector continues afterwards; without an open call there is no search."""
     seen: list[bool] = []
     frames = sys._current_frames
 

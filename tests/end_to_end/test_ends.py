@@ -115,7 +115,7 @@ def test_an_end_mark_without_content_is_no_answer(serve: Serve, connect: Connect
 @pytest.mark.parametrize("dialect", SAID)
 @pytest.mark.parametrize(("end", "error"), [("clean", StreamTruncated), ("cut", StreamCut), ("reset", StreamCut)])
 def test_without_a_mark_no_end_is_whole(serve: Serve, connect: Connect, dialect: str, end: str, error: Any) -> None:
-    """Without a mark no end is a good one."""
+    """Without a mark the answer is never whole."""
     assert asked(serve, connect, dialect, SAID[dialect], BEAT, end=end).failed(error).partial == "whole"
 
 
@@ -181,7 +181,7 @@ def test_an_end_mark_needs_no_empty_line(serve: Serve, connect: Connect, dialect
 
 @pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
 def test_a_cut_end_mark_is_evidence_of_a_cut(serve: Serve, connect: Connect, dialect: str) -> None:
-    """Without its last byte it is evidence of a cut, whatever was said before."""
+    """An end mark without its last byte is evidence of a cut, after any content."""
     outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect].rstrip()[:-1])
     outcome.failed(StreamTruncated)
 

@@ -102,7 +102,7 @@ def test_a_flood_after_content_ends_at_progress(serve: Serve, entry_point: str, 
 
 
 def test_a_flood_of_content_ends_at_total(serve: Serve, entry_point: str) -> None:
-    """The time in which its reader could not follow is told apart."""
+    """The error states the time in which the reader could not follow separately."""
     server = serve("flood-content")
     began = time.monotonic()
     with pytest.raises((WatchTimeout, requests.RequestException)) as caught:

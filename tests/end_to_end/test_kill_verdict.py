@@ -40,9 +40,7 @@ def _url(server: Any, shape: str) -> str:
 def test_a_kill_is_never_a_success(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, shape: str
 ) -> None:
-    """However the body is delimited, plain or TLS, a kill is a time-out, also where the end of the connection is a
-    proper end.
-    """
+    """In any framing, plain or TLS, a kill is a time-out, even if the end of the connection is a proper end."""
     client = connect(limits=Limits(stale=LIMIT), dialect=shape)
     servers = _stalling(serve, server_tls)
     outcomes = together(partial(stream, client, _url(server, shape), verify=bundle) for server in servers)
@@ -57,7 +55,7 @@ def test_a_kill_is_never_a_success(
 def test_a_killed_whole_answer_is_never_returned(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, entry_point: Any
 ) -> None:
-    """``collect`` and ``request`` return nothing of a body that was killed, whatever its framing, plain or TLS."""
+    """``collect`` and ``request`` return nothing of a killed body, in any framing, plain or TLS."""
     client = connect(limits=Limits(stale=LIMIT), retry=Retry.none(), dialect="generic")
     servers = _stalling(serve, server_tls)
     for outcome in together(partial(entry_point, client, _url(server, "generic"), verify=bundle) for server in servers):

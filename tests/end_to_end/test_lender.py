@@ -276,7 +276,7 @@ def test_trust_env_of_the_session_holds(
 
 
 def test_the_sessions_own_adapters_are_left_alone(serve: Serve, connect: Connect, lender: requests.Session) -> None:
-    """The session goes on as before, on connections of its own, and its adapters are never used by the client."""
+    """The session continues on its own connections, and the client never uses its adapters."""
     server = serve()
     client = connect(session=lender)
     stream(client, server.chat_url).done()

@@ -86,7 +86,7 @@ def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect) -
 
 
 def test_no_wait_goes_beyond_the_deadline(serve: Serve, connect: Connect) -> None:
-    """A back-off that would end after the deadline is not begun: the attempt's own error comes out at once."""
+    """A back-off that would end after the deadline does not begin: the attempt's own error is raised at once."""
     server = serve("status:status=503")
     client = connect(limits=Limits(deadline=LONG), retry=Retry(backoff=16 * LONG, max_backoff=0), random=lambda: 0.5)
     outcome = stream(client, server.chat_url)

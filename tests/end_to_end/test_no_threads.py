@@ -130,7 +130,7 @@ def test_too_many_threads_is_a_connect_error_of_httpx(no_threads: str) -> None:
 
 
 def test_a_call_goes_through_once_there_are_threads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once there are threads again the same client works, and nothing of the refused call counts against it."""
+    """Once there are threads again the same client works, and the refused call does not count against it."""
     with serve() as server, Client(retry=Retry(max_attempts=1)) as client:
         requests.post(server.chat_url, json=asking(), timeout=5)
 

@@ -20,7 +20,7 @@ from tests.end_to_end.times import BEAT, LIMIT, LONG
 
 
 def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connect) -> None:
-    """While nothing comes the caller is told how long, where the attempt stands, and which limit expires when."""
+    """A notice of a wait has its seconds, the phase, and the limit that expires next with its time."""
     server, notices = serve("silent"), []
     limits = Limits(ttfb=3 * LIMIT, first_content=LONG)
     client = connect(limits=limits, retry=Retry.none(), on_notice=notices.append, notice_every=BEAT)
@@ -36,7 +36,7 @@ def test_a_wait_is_told_with_the_limit_that_counts(serve: Serve, connect: Connec
 
 
 def test_a_wait_before_a_resend_is_told_as_well(serve: Serve, connect: Connect) -> None:
-    """While a call backs off the caller is told so, and of the deadline, the one limit that runs then."""
+    """A notice during a back-off names the deadline, the only limit that runs then."""
     script = f"retry-after:value={3 * LIMIT:.2f}"
     for limits, limit in ((Limits(), None), (Limits(deadline=LONG), "deadline")):
         server, notices = serve(script, "healthy"), []
@@ -50,7 +50,7 @@ def test_a_wait_before_a_resend_is_told_as_well(serve: Serve, connect: Connect) 
 
 
 def test_progress_takes_a_wait_notice_back(serve: Serve, connect: Connect) -> None:
-    """When something comes after a wait notice, the caller is told that it no longer holds, once."""
+    """Progress after a wait notice gives one notice that the wait is over."""
     server, notices = serve(late()), []
 
     def note(notice: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_lively_stream_gives_no_notice(serve: Serve, connect: Connect) -> None
 
 
 def test_notices_come_in_the_callers_thread(serve: Serve, connect: Connect) -> None:
-    """A notice is told in the thread that waits, so it may touch what belongs to that thread."""
+    """A notice comes in the thread that waits, so the callback may use objects of that thread."""
     server, threads = serve(late()), []
 
     def note(notice: Any) -> None:

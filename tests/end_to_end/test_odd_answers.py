@@ -82,7 +82,7 @@ def test_an_error_outside_of_data_is_never_a_success(serve: Serve, shape: str, s
 
 @pytest.mark.parametrize("shape", ["openai-chat", "anthropic", "ndjson"])
 def test_an_end_mark_alone_and_a_cut_are_a_cut(serve: Serve, shape: str) -> None:
-    """A cut, wherever it is read."""
+    """Every entry point judges the answer as cut."""
     script = "done-then-cut" if shape != "ndjson" else "eof-without-terminal"
     found = everywhere(serve, script, shape)
     kind = StreamCut if shape != "ndjson" else LLMWatchError

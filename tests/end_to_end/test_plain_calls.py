@@ -45,7 +45,7 @@ def _confirmed(outcome: Outcome) -> None:
 @pytest.mark.parametrize("script", ["silent", "reset-before-response", "fin-before-response", "cut-chunk"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_a_sent_order_is_not_resent(serve: Serve, connect: Connect, method: str, script: str) -> None:
-    """The order is sent once, whatever becomes of its answer; the recovery asks a person."""
+    """The order is sent once, whatever its answer is; the recovery asks a person."""
     server = serve(script, "healthy")
     outcome = _ask(connect(limits=Limits(ttfb=LIMIT)), method, server.url + "/api/orders")
     assert isinstance(outcome.error, llmwatch.LLMWatchError)
@@ -101,7 +101,7 @@ def test_resend_with_tools_allows_resending_an_order(serve: Serve, connect: Conn
 
 @pytest.mark.parametrize("method", sorted(IDEMPOTENT - {"HEAD"}))
 def test_an_idempotent_method_is_sent_again(serve: Serve, connect: Connect, method: str) -> None:
-    """Nothing changes for methods that may be repeated by definition."""
+    """An idempotent method may be repeated by definition."""
     server = serve("reset-before-response", "status:status=503", "healthy")
     _ask(connect(), method, server.url + "/api/orders/1").done("recovered")
     assert len(server.requests) == 3

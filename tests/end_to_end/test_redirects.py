@@ -171,7 +171,7 @@ def test_later_attempts_of_a_call_start_at_the_redirects_target(
 
 @pytest.mark.parametrize("entry_point", [stream, collect])
 def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """Redirects are counted over all attempts of a call: the sixth is final, wherever the attempts have ended."""
+    """Redirects are counted over all attempts of a call: the sixth is final."""
     hops = [_to(f"/v1/chat/completions?hop={number}") for number in range(6)]
     server = serve(*hops[:3], "status:status=503", *hops[3:5], "status:status=503", hops[5])
     error = entry_point(connect(retry=Retry(backoff=0)), server.chat_url).failed(llmwatch.ProviderError)
@@ -197,7 +197,7 @@ def test_a_hooks_url_goes_before_a_redirects(serve: Serve, connect: Connect) -> 
 
 
 def test_a_hooks_url_does_not_reset_the_number_of_redirects(serve: Serve, connect: Connect) -> None:
-    """Another URL is another way, but not another allowance."""
+    """A hook's new URL does not allow further redirects."""
     server = serve(_to("/v1/chat/completions"), "status:status=503", *[_to("/v1/chat/completions")] * 9)
     retry = Retry(backoff=0, on_retry=lambda resend: {"url": server.chat_url + "?own=1"})
     error = stream(connect(retry=retry), server.chat_url).failed(llmwatch.ProviderError)

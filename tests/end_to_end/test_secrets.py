@@ -122,7 +122,7 @@ def test_no_secret_comes_out_of_a_failure_to_connect(
 def test_a_header_that_cannot_be_sent_keeps_its_secret(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, value: str
 ) -> None:
-    """A key with a character that no header can hold is refused without a word of it."""
+    """A key with a character that no header can hold is refused without being quoted."""
     server = serve()
     outcome = stream(connect(), server.chat_url, headers={"Authorization": value})
     assert isinstance(outcome.error, llmwatch.ConfigError)
@@ -131,7 +131,9 @@ def test_a_header_that_cannot_be_sent_keeps_its_secret(
 
 
 def test_the_records_of_good_calls_keep_no_content(serve: Serve, connect: Connect) -> None:
-    """A good call's record has counts and times, and nothing of the prompt, the answer, a header or a tool."""
+    """The record of a successful call has counts and times, and no content of the prompt, the answer, a header or a
+    tool.
+    """
     server, told = serve("tool-arguments-only:count=3,every=0"), []
     client = connect(sinks=[told.append])
     url, options = _options(server.messages_url)

@@ -235,7 +235,7 @@ def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) 
 def test_the_worst_case_is_what_a_silent_provider_costs(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call with defaults to a silent provider, with the longest back-offs, takes what is said of it beforehand."""
+    """A call with defaults to a silent provider, with the longest back-offs, takes exactly the computed worst case."""
     shorter = {**PROFILES, "local": {**PROFILES["local"], "ttfb": LIMIT}}
     monkeypatch.setattr("llmwatch.policy.effective.PROFILES", shorter)
     # What was resolved from other defaults is kept, and what is resolved from these must not be.

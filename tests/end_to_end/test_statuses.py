@@ -107,7 +107,7 @@ def _http_date(seconds: float) -> str:
 
 
 def test_the_wait_is_the_one_that_the_header_names(serve: Serve, connect: Connect) -> None:
-    """The server sees the second request after exactly the wait that it asked for, in whatever form, and no jitter."""
+    """The second request comes after exactly the wait of the header, in any form, without jitter."""
     forms = {
         "value=0.3": 0.3,
         f"value={0.1 + 0.2!r}": 0.1 + 0.2,

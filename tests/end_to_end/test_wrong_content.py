@@ -85,7 +85,7 @@ def test_an_error_that_stays_is_not_resent(serve: Serve, connect: Connect) -> No
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_error_document_in_place_of_a_stream(serve: Serve, connect: Connect, content_type: str, shape: str) -> None:
-    """200 with a JSON error is ``ProviderError`` with the provider's words, whatever the type of the body claims."""
+    """200 with a JSON error is ``ProviderError`` with the provider's words, for any content type."""
     server = serve(f"json-instead:content_type={content_type}")
     error = stream(connect(retry=Retry.none()), endpoint(server, shape)).failed(llmwatch.ProviderError)
     assert error.status == 200
@@ -258,7 +258,7 @@ def test_an_encoding_over_another_is_read(serve: Serve, connect: Connect) -> Non
 
 @pytest.mark.parametrize("body", [b"hello", b"\0\1\2\3" * 9, b"a,b\n1,2\n", b"foo: bar\n\n", b"RIFF\0\0"])
 def test_a_foreign_body_without_a_type_is_told_after_one_request(serve: Serve, connect: Connect, body: bytes) -> None:
-    """Nothing says what it is, and it is no event stream: that stays so."""
+    """A body without a type that is no event stream is final after one request."""
     server = serve(_said(body, content_type=""))
     for ask in (stream, collect):
         error = ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
@@ -304,7 +304,7 @@ def test_a_document_where_ollama_would_send_lines(
 
 
 def test_a_line_of_ollamas_alone_is_cut(serve: Serve, connect: Connect) -> None:
-    """Its own line, without the last one, is of an answer that was cut, whatever type the body is said to be of."""
+    """A line of Ollama without the last line belongs to a cut answer, for any content type."""
     server = serve(_said(b'{"message": {"content": "hi"}, "done": false}\n', content_type="application/json"))
     stream(connect(), server.url + "/api/chat").failed(llmwatch.StreamTruncated)
 
@@ -320,7 +320,7 @@ def _lines(*values: object) -> bytes:
 NDJSON = "application/x-ndjson"
 PIECES = ({"reply": "Hi"}, {"reply": " there"})
 WRAPPED = ({"response": {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}},) * 2
-# A wire of another make: where it came, its type, and what came.
+# An unknown wire: its path, its type, and its body.
 UNKNOWN_WIRES = {
     "events": ("/v1/chat/completions", "text/event-stream", _events(*PIECES)),
     "events with an end mark": ("/v1/chat/completions", "text/event-stream", _events(*PIECES, b"[DONE]")),
@@ -338,7 +338,7 @@ UNKNOWN_WIRES = {
 
 @pytest.mark.parametrize("wire", UNKNOWN_WIRES)
 def test_a_wire_that_is_not_known_is_told_after_one_request(serve: Serve, connect: Connect, wire: str) -> None:
-    """A whole body of another make is not asked for again; the error says what it is and what to use."""
+    """A whole body of an unknown wire is final after one request; the error names its form and what to use."""
     path, kind, body = UNKNOWN_WIRES[wire]
     server = serve(_said(body, content_type=kind))
     for ask in (stream, collect):

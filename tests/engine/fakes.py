@@ -83,7 +83,7 @@ def asks(**headers: str) -> Answer:
 
 
 class FakeHandle:
-    """The socket that there is not: shutting it wakes the reader."""
+    """The handle of a socket that does not exist: shutting it wakes the reader."""
 
     def __init__(self) -> None:
         self.shut_down = threading.Event()
@@ -245,7 +245,7 @@ class Studio:
 
     @staticmethod
     def drain(call: Call[Event]) -> list[Event]:
-        """Begin the call and take everything that comes out of it."""
+        """Begin the call and take all of its items."""
         events: list[Event] = []
         call.begin()
         while (batch := call.next_batch()) is not None:

@@ -41,7 +41,7 @@ class Reply:
 
     @classmethod
     def silent(cls) -> Reply:
-        """Nothing for ``ttfb``."""
+        """Silence for ``ttfb``."""
         return cls(WatchTimeout("silence", limit="ttfb", limit_seconds=30.0, phase="waiting", elapsed=30.0), 30.0)
 
     @classmethod

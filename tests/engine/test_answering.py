@@ -218,7 +218,7 @@ def test_a_status_of_another_request_is_returned_at_once(entry_points: EntryPoin
 
 
 def test_a_download_is_handed_over_as_it_comes(entry_points: EntryPoints) -> None:
-    """Its headers are there before its body, and its bytes come as they were read, whatever is in them."""
+    """The headers come before the body, and its bytes as they were read, with any content."""
     call, _ = entry_points.call(Answer(pieces=[b"<html>", b"data: {broken\n\n"]), request_kind=RequestKind.OTHER)
     call.begin()
     head, pieces = call.answer()
@@ -271,7 +271,7 @@ def test_a_call_over_unseen_connections_is_not_resent(entry_points: EntryPoints)
 
 
 def test_the_time_to_the_headers_is_that_of_the_last_attempt(entry_points: EntryPoints) -> None:
-    """Neither resends nor waits count in it."""
+    """Resends and waits do not count in the time."""
     call, _ = entry_points.call(BUSY, whole(), retry=Retry(backoff=0, max_backoff=0))
     assert call.headers_after() is None
     call.begin()

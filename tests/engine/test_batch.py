@@ -113,7 +113,7 @@ def test_an_outage_gets_probes_alone_and_no_burst_after_it(threads: int) -> None
     for seed in SEEDS if threads < 100 else SEEDS[:1]:
         batch = Batch(_outage, threads, seed=seed).run()
         assert (batch.answered, [str(error) for error in batch.lost]) == (2000, [])
-        # Nobody loses more than two attempts before the breaker opens, and then there are the probes: 1, 2, 4, ... s.
+        # No call loses more than two attempts before the breaker opens; then the probes follow: 1, 2, 4, ... s.
         assert len(batch.sent_at) <= 2000 + 2 * threads + 8
         assert sum(BEGIN + 2 <= at < END for at in batch.sent_at) <= 8
         assert max(count for second, count in batch.rates.items() if second >= END) <= 2 * rate
@@ -121,7 +121,7 @@ def test_an_outage_gets_probes_alone_and_no_burst_after_it(threads: int) -> None
 
 @pytest.mark.parametrize("bound", [{"max_wait": 20}, {"max_retry_after": 20}])
 def test_calls_with_a_bounded_wait_are_answered_while_a_probe_is_out(bound: dict[str, float]) -> None:
-    """How long the probe takes is not known, so calls that may wait a little do, and none is lost."""
+    """The duration of the probe is unknown, so calls that may wait a little do, and all are answered."""
 
     def provider(at: float, call: int, attempt: int) -> Reply:
         return Reply.status(503) if BEGIN <= at < BEGIN + 3 else HEALTHY

@@ -56,7 +56,7 @@ def test_a_call_closed_between_error_event_and_exception_is_no_success(studio: S
 
 
 def test_a_finish_mark_before_an_error_event_is_no_success(studio: Studio, held: Held) -> None:
-    """However late the worker is, the error that stands behind the mark is known."""
+    """The error behind the mark is known, however late the worker is."""
     call, _ = studio.call(Answer(pieces=[SAID["after a finish mark"]]), limits=Limits(finish=1))
     call.begin()
     assert held.reached.wait(PATIENCE)

@@ -39,7 +39,7 @@ def test_waits_double_up_to_their_cap_and_are_exact(studio: Studio) -> None:
     ],
 )
 def test_a_named_wait_is_kept_to_the_instant(studio: Studio, headers: dict[str, str], wait: float) -> None:
-    """A wait that the provider names replaces the back-off: no jitter, no lower cap of ours, no moment earlier."""
+    """The provider's wait replaces the back-off: no jitter, no lower cap, no earlier resend."""
     retry = Retry(backoff=0.1, max_backoff=0.1)
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(asks(**headers), whole(), retry=retry, settings=settings)

@@ -59,7 +59,7 @@ def test_the_call_with_most_attempts_left_probes_next() -> None:
         assert street.gate.ask(turn, 100.5) == Delay(Barrier.BREAKER, 101.0)
     now, order = 101.0, []
     while turns:
-        # Whoever looks first, the right one is let out.
+        # The right attempt is let out, whichever thread looks first.
         street.gate.ask(next(iter(turns.values())), now)
         (name,) = (name for name, turn in turns.items() if turn.permit is not None)
         order.append(name)
@@ -197,7 +197,7 @@ def taught() -> Street:
 
 
 def refuse_ninth(street: Street, now: float, later: float) -> None:
-    """Nine go out at once, whatever the rate, of which the last is refused at ``later``."""
+    """Nine attempts go out at once, at any rate, and the last of them is refused at ``later``."""
     turns = [street.turn(account="mine") for _ in range(9)]
     for turn in turns:
         turn.waits_no_longer()
@@ -208,7 +208,9 @@ def refuse_ninth(street: Street, now: float, later: float) -> None:
 
 
 def order_of(street: Street, now: float, *lefts: int) -> list[int]:
-    """In which order attempts go out whose calls have so many left, each answered at once, from ``now`` on."""
+    """The order in which attempts go out whose calls have so many attempts left, each answered at once, from ``now``
+    on.
+    """
     line = {left: street.turn(account="mine", told_at=now - 1.0, attempts_left=left) for left in lefts}
     for turn in line.values():
         street.gate.ask(turn, now - 0.9)
@@ -347,7 +349,7 @@ def test_the_last_attempt_waits_for_an_answer_while_others_are_lost() -> None:
 
 
 def test_a_call_made_by_a_probes_hook_passes_the_breaker() -> None:
-    """A probe's hook may ask the same origin for a token: that call passes the breaker, and tells it nothing."""
+    """A probe's hook may ask the same origin for a token: that call passes the breaker, and does not change it."""
     street = Street()
     street.break_down()
     probe = street.out(101.0)

@@ -82,7 +82,7 @@ def test_a_clients_resends_are_bounded_by_its_budget(studio: Studio) -> None:
 
 
 def test_an_empty_budget_delays_a_resend(studio: Studio) -> None:
-    """A second for each token: the resend goes out at that instant, and the wait is told."""
+    """The wait is a second for each token: the resend goes out at that instant, and a notice reports the wait."""
     settings = studio.settings(on_notice=studio.notices.append)
     retry = Retry(backoff=0, max_attempts=7, budget=2, breaker=0)
     call, sender = studio.call(BUSY, retry=retry, settings=settings)
@@ -238,7 +238,7 @@ def test_a_first_attempt_that_would_wait_may_go_elsewhere(studio: Studio, max_wa
     assert asked == [(1, CircuitOpen, pytest.approx(1.0, abs=0.2))]
     assert [url for _, url, _ in sender.asked] == ["https://other.test/v1/chat/completions"]
     assert (_delays(studio), studio.records[-1].outcome, len(studio.records[-1].attempts)) == ([], "done", 1)
-    # There nobody waits, and the hook is not asked.
+    # No call waits there, and the hook is not asked.
     asked.clear()
     call, sender = studio.call(
         whole(), retry=Retry(on_retry=elsewhere), settings=settings, url="https://other.test/v1/chat/completions"

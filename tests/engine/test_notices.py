@@ -59,7 +59,7 @@ def test_a_long_wait_gives_a_notice_per_interval(clock: ManualClock) -> None:
 
 
 def test_a_wait_shorter_than_the_interval_gives_no_notice(clock: ManualClock) -> None:
-    """Nothing is said of a wait that is shorter than the interval."""
+    """A wait that is shorter than the interval gives no notice."""
     told: list[Any] = []
     notifier = Notifier(told.append, 1.0, clock)
     for _ in range(3):

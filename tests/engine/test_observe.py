@@ -100,7 +100,7 @@ def test_the_record_of_a_good_attempt_is_complete(studio: Studio) -> None:
 
 
 def test_nothing_secret_is_in_a_record(studio: Studio) -> None:
-    """Neither user info nor query values nor the names of tools."""
+    """The record has neither user info nor query values nor the names of tools."""
     text = str(seen(studio, _whole).record.to_dict())
     for secret in ("pass", "AIza", "secret_tool"):
         assert secret not in text
@@ -180,7 +180,7 @@ def test_lifecycle_events_alone_are_not_delivered(studio: Studio) -> None:
 
 
 def test_an_attempt_that_never_connected_has_no_times_beyond_the_first(studio: Studio) -> None:
-    """Nothing was sent, and nothing received."""
+    """The attempt sent and received nothing."""
 
     def refused(observer: Attempt[Event], studio: Studio) -> None:
         raise StreamCut("refused")

@@ -72,7 +72,7 @@ def test_a_followed_redirect_is_kept_until_the_hook_changes_the_url(changes: Any
 
 
 def test_the_hook_is_told_what_happened() -> None:
-    """Which attempt comes, what ended the one before, and what is about to be sent."""
+    """The hook gets the next attempt's number, the last error, and the next request."""
     told: list[Resend] = []
     error = StreamCut("cut")
     request = CallRequest.build("POST", URL, {"json": {}, "headers": {"A": "1"}})

@@ -66,7 +66,7 @@ def test_the_message_of_a_redirect_stays() -> None:
 
 
 def test_the_summary_of_a_foreign_exception_is_masked() -> None:
-    """The text of the foreign exception is masked, whatever the error; class and errno stay."""
+    """The text of the foreign exception is masked in any error; class and errno stay."""
     error = StreamCut("The provider reset the connection.")
     error.__cause__ = Summary("BadStatusLine", "ECONNRESET", f"HTTP/1.1 {SECRET} {PROMPT}")
     said(error)

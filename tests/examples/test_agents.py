@@ -130,7 +130,7 @@ def test_the_requests_script_needs_no_line_under_run(tmp_path: Path) -> None:
             done = ended(UNDER_RUN, script, f"{server.url}/v1")
             assert len(server.requests) == 2
         assert (done.code, done.out) == (0, ANSWER + "\n")
-        # A session that watches itself keeps its settings, and reports to nobody.
+        # A session that watches itself keeps its settings, and has no sink.
         assert ("llmwatch: 1 call watched: 1 recovered; 1 resend, 0 orphans\n" in done.err) == watched
 
 

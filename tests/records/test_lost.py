@@ -133,7 +133,7 @@ def permission_changed(path: Path) -> Iterator[None]:
     real = os.open
 
     def refuse(name: str, flags: int, *mode: int) -> int:
-        # Whoever runs the tests as root may write everything.
+        # A user who runs the tests as root may write everything.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with pytest.MonkeyPatch.context() as patch:

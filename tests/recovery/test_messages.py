@@ -40,7 +40,7 @@ class TestTimeouts:
             assert "1,200 s" in text
 
     def test_each_limit_has_its_own_first_sentence(self) -> None:
-        """No two limits share their first sentence, whatever the numbers."""
+        """No two limits share their first sentence, with any numbers."""
         said = {timeout_message(limit, 1.0, 1.0, host="h").partition(". ")[0] for limit in LIMITS}
         assert len(said) == len(LIMITS)
 

@@ -229,7 +229,7 @@ def test_the_loss_of_a_fail_over_does_not_count_for_the_first_origin(serve: Serv
     stream(client, busy.chat_url, retry=once).failed(llmwatch.ProviderError)
     stream(client, dead.chat_url, retry=once).failed(llmwatch.CircuitOpen)
     assert len(dead.requests) == 2
-    # Neither is a fail-over sent to where nobody answers.
+    # A fail-over to an address without a server is not sent either.
     error = stream(client, busy.chat_url).failed(llmwatch.ProviderError)
     assert (error.status, error.recovery.reason) == (500, "circuit_open")
     assert (len(busy.requests), len(dead.requests)) == (4, 2)

@@ -247,7 +247,7 @@ def test_a_call_leaves_no_reference_cycle(way: Way, script: str) -> None:
         calls()
         _workers_leave()
         gc.collect()
-        # What other tests have left, and somebody lets go of only now, is not counted.
+        # Objects of other tests that are freed only now are not counted.
         gc.freeze()
         calls()
         _workers_leave()

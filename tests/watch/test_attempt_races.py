@@ -87,7 +87,7 @@ def test_the_first_of_two_racing_ends_is_the_verdict(enders: list[str]) -> None:
         assert verdict is not None
         assert all(seen is verdict for seen in one.verdicts if seen is not None)
         assert one.socket.broken in ([], ["shut without a verdict"] if "hang up" in enders else [])
-        # Fit to be used again only if the attempt is done and nobody has shut it; and nobody shuts it later.
+        # Fit to be used again only if the attempt is done and no thread has shut it or shuts it later.
         shut = "shutdown" in one.socket.log
         assert one.fit == (verdict.kind is VerdictKind.DONE and not shut)
         assert one.socket.log.count("release") == 1

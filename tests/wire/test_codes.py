@@ -24,7 +24,7 @@ from tests.rows import each
         ({"base_resp": {"status_code": 1004, "status_msg": "m"}}, False),
         ({"error": {"code": "1302", "message": "m"}}, True),
         ({"error": {"code": 1305, "message": "m"}}, True),
-        # What another list has, what its type tells, and what is no error.
+        # Errors of another list, errors by their type, and values that are no error.
         ({"error": {"code": "1002", "message": "m"}}, None),
         ({"error": {"code": "1113", "message": "m"}}, None),
         ({"error": {"code": "1302", "type": "invalid_request_error"}}, None),

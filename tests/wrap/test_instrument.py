@@ -242,7 +242,7 @@ def test_a_connection_of_a_killed_function_is_not_used_again(serve: Serve) -> No
             call(session.get, server.url, limits=SHORT, retry=Retry.none())
         assert session.get(server.url).text == "Yes."
     assert server.connections == 2
-    # An exception of urllib3 holds itself, and its pool closes what it has when nobody holds the pool.
+    # An exception of urllib3 holds itself, and its pool closes its connections when the pool is freed.
     gc.collect()
 
 

@@ -62,7 +62,7 @@ def test_a_return_that_races_a_kill_gives_value_or_time_out() -> None:
             value = call(function, limits=Limits(ttfb=MOMENT), abort=called.set, retry=Retry.none())
         except WatchTimeout:
             outcomes["killed"] += 1
-            # Unless the function had come back in between, which nobody could know.
+            # Unless the function had come back in between, which no thread can know.
             called.wait(MOMENT)
         else:
             assert value == "value"
