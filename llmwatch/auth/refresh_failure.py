@@ -79,7 +79,7 @@ _WORDS = {
     "tls": "no trusted TLS connection came about",
     "proxy": "the proxy did not let the connection through",
 }
-# What requests raises for a connection or a setting. Its other exceptions concern the answer.
+# requests' exceptions about a connection or a setting. Its other exceptions concern the answer.
 _OF_THE_NETWORK = (
     exceptions.ConnectionError,
     exceptions.Timeout,

@@ -46,7 +46,7 @@ def request(method: str, url: str, **kwargs: Any) -> requests.Response:
 
 
 def stats() -> dict[str, Any]:
-    """What is alive in this process, and what has gone wrong in it. Nothing of this harms a call.
+    """Counters of this process: what is alive, and what has failed. None of these failures harms a call.
 
     Now: ``live_attempts`` (without a verdict), ``workers`` (their threads, and those that still drain), ``orphans``
     (workers that did not wake when their attempt ended), and ``supervisor_lag`` (how late the last thousand wake-ups

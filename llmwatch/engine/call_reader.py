@@ -94,7 +94,7 @@ class CallReader(Generic[T]):
 
     @property
     def record(self) -> CallRecord | None:
-        """What happened: attempts, timings, decisions. ``None`` until the call is over."""
+        """The call's record: attempts, timings, decisions. ``None`` until the call is over."""
         return None if self._call is None else self._call.record
 
     def cancel(self) -> None:

@@ -426,7 +426,7 @@ class Gate:
             self._breaker.settle(permit, outcome, now)
 
     def _take_from_line(self, turn: Turn) -> bool:
-        """Whether it was in line."""
+        """Take ``turn`` from the line; return whether it was in line."""
         if not self._line:
             return False
         try:

@@ -88,7 +88,7 @@ class ProgressNotice:
 
 
 Notice = WaitNotice | RetryNotice | DelayNotice | ProgressNotice
-"""What a callback receives."""
+"""The argument of a callback."""
 
 NoticeCallback = Callable[[Notice], None]
 """The type of ``on_notice``."""

@@ -17,7 +17,7 @@ ZERO = "turns the limit off"
 
 
 class Expiry(Enum):
-    """What the expiry of a limit means.
+    """The meaning of the expiry of a limit.
 
     The provider was ``SILENT``; it was ``AT_WORK``, and bills; the answer is ``WHOLE`` nevertheless; the call is
     ``OVER``.

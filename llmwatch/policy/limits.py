@@ -13,7 +13,7 @@ __all__ = ["NAMES", "SINGLE", "UNSET", "Limits", "Unset"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Limits:
-    """How long each part of a call may take, in seconds.
+    """The maximum time of each part of a call, in seconds.
 
     A field that is not given falls through to the client's limits, then the environment, then the profile. ``None``
     or 0 turns a limit off and is kept as ``None``; whole numbers become floats. Explicit values are used as given:

@@ -82,7 +82,7 @@ class CallRecord(JsonRecord):
 
     @property
     def end(self) -> str | None:
-        """What ended the answer: ``terminal``, ``eof`` or ``finish``, as in :class:`AttemptRecord`.
+        """The end of the answer: ``terminal``, ``eof`` or ``finish``, as in :class:`AttemptRecord`.
 
         ``None`` without an answer and for a plain answer.
         """

@@ -42,7 +42,7 @@ class BreakerState(str, Enum):
 
 
 def outcome_of(failure: Failure, error: BaseException | None = None) -> Outcome:
-    """What an attempt that failed before any byte of an answer shows of its origin.
+    """The outcome for the origin of an attempt that failed before any byte of an answer.
 
     Lost are ``connect``, ``headers`` and ``ttfb``, a refused or impossible connection, and the statuses 502, 503, 504
     and 529 (Anthropic's "overloaded"), unless a local server says that it loads its model.

@@ -12,7 +12,7 @@ __all__ = ["Facts", "Sent"]
 
 
 class Sent(str, Enum):
-    """How much of the request left this machine, as far as the kernel tells."""
+    """The part of the request that left this machine, as far as the kernel tells."""
 
     NO = "no"
     PARTLY = "partly"

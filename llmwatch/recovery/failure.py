@@ -17,7 +17,7 @@ __all__ = ["Failure", "FailureKind", "FailureRow", "Outcome", "failure_of"]
 
 
 class Outcome(str, Enum):
-    """What an attempt shows of its origin.
+    """The state of an origin as an attempt shows it.
 
     ``LOST``: the origin answers no call. ``FAILED``: the origin may answer or not (a 500, or a reset before the first
     byte). ``REFUSED``: the origin answers, and has named a wait. ``ANSWERED``: the origin answers, perhaps with an
@@ -36,7 +36,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRow:
-    """What follows from the kind of a failure.
+    """The consequences of the kind of a failure.
 
     * ``error``: the class of its errors; ``variant``: what tells the kinds of one class apart (:func:`failure_of`).
     * ``cause``, ``close_reason``: what an attempt's record says, with ``{limit}`` for the limit that expired.
@@ -156,7 +156,7 @@ class Failure:
 
     @property
     def row(self) -> FailureRow:
-        """What follows from its kind."""
+        """The row of the table for this kind."""
         return self.kind.value
 
     @property
@@ -166,7 +166,7 @@ class Failure:
 
     @property
     def close_reason(self) -> str:
-        """How an attempt ended: ``<limit>_kill``, ``user_cancel``, ``lifecycle_close`` or ``failed``."""
+        """The reason of the attempt's end: ``<limit>_kill``, ``user_cancel``, ``lifecycle_close`` or ``failed``."""
         return self.row.close_reason.format(limit=self.limit or "unknown")
 
 

@@ -54,7 +54,7 @@ class Hold:
 
 @dataclass(slots=True)
 class _Account:
-    """What is known of one model and credential.
+    """The state of one model and credential.
 
     ``since`` is the instant of the last refusal that taught something, ``began`` that of the one before. ``accepted``
     attempts were sent between them and not refused.

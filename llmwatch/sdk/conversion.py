@@ -36,7 +36,7 @@ _NO_RETRY = (b"x-should-retry", b"false")
 
 
 class Watched:
-    """What llmwatch knows of a response: ``response.extensions["llmwatch"]``."""
+    """The data of llmwatch on a response: ``response.extensions["llmwatch"]``."""
 
     __slots__ = ("_raw",)
 

@@ -43,7 +43,7 @@ _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
 class Trust:
-    """What the connections of one transport trust, by its ``verify`` and ``session``, for each library.
+    """The certificates that one transport trusts, by its ``verify`` and ``session``, for each library.
 
     ``verify`` goes before the session's, and that (with ``REQUESTS_CA_BUNDLE``, which a session reads) before the
     library's rule. Raises :class:`TypeError` for a ``verify`` of another type and :class:`~llmwatch.ConfigError` for a

@@ -152,7 +152,7 @@ def _retargeted(url: str, target: str) -> str:
 
 
 class WatchedMixin(HTTPConnection):
-    """What the two connection classes add to urllib3's."""
+    """The additions of both connection classes to urllib3's."""
 
     response_class = FinalResponse
     discarded = False

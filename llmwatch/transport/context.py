@@ -29,7 +29,7 @@ _local = threading.local()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a request sets for its connection and its first line, in place of its URL's parts."""
+    """A request's settings for its connection and its first line, in place of its URL's parts."""
 
     server_hostname: str | None = None
     """The name that TLS asks for, and that the server's certificate must have."""

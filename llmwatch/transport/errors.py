@@ -30,7 +30,7 @@ except ImportError:  # on Windows
 __all__ = ["PROXY_SETTINGS", "TRUST_ADVICE", "Summary", "chain", "forget", "is_before_connecting", "translate"]
 
 TRUST_ADVICE = "if it is meant to, pass its authority's bundle as verify=, or name it in REQUESTS_CA_BUNDLE"
-"""What a user of requests does about a certificate that does not verify."""
+"""The advice to a user of requests about a certificate that does not verify."""
 
 # Self-signed, from an unknown authority, or without its chain.
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
@@ -48,7 +48,7 @@ _UNREACHABLE = {
 
 
 class Summary(Exception):
-    """What is kept of a foreign exception: its ``type``, ``errno`` and scrubbed ``text``.
+    """The summary of a foreign exception: its ``type``, ``errno`` and scrubbed ``text``.
     ``errno`` is a name such as ECONNRESET, or empty.
     """
 

@@ -71,7 +71,7 @@ def lock_held(method: M) -> M:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchMeaning:
-    """What a batch of items says about the answer.
+    """The meaning of a batch of items for the answer.
 
     * ``content``: the batch moves generation forward. ``progress``: a count in the batch shows that generation moves
       on.
@@ -262,7 +262,7 @@ class Attempt(Watched, Generic[T]):
 
     @property
     def verdict(self) -> Verdict | None:
-        """How the attempt ended; ``None`` while it runs."""
+        """The end of the attempt; ``None`` while it runs."""
         return self._machine.verdict
 
     @property
@@ -377,7 +377,7 @@ class Attempt(Watched, Generic[T]):
             self._supervisor.registry.remove(self, self._machine.late)
 
     def _settle(self, error: BaseException | None) -> None:
-        """The worker is through: set the verdict if there is none yet, and release every handle."""
+        """End the worker's part: set the verdict if there is none yet, and release every handle."""
         if isinstance(error, LLMWatchError):
             # The caller raises this error again. The worker's frames tell the user nothing, and they would keep the
             # attempt, which keeps the error.
@@ -544,7 +544,7 @@ class Attempt(Watched, Generic[T]):
     # -- the worker's side: the body ----------------------------------------
 
     def pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
-        """What ``read`` returns, until it returns ``b""``.
+        """Yield the pieces that ``read`` returns, until it returns ``b""``.
         Everything found in a piece counts as seen when the piece was read. A reader may stop early and continue with
         another call.
         """
@@ -828,7 +828,7 @@ class Attempt(Watched, Generic[T]):
 
     @property
     def phase(self) -> Phase:
-        """Where the attempt stands."""
+        """The phase of the attempt."""
         return self._machine.phase
 
     # -- the end ------------------------------------------------------------

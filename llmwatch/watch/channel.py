@@ -18,7 +18,7 @@ __all__ = ["Bounds", "Channel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may wait for the caller: a number of items, and their bytes. A larger item passes alone.
+    """The maximum that may wait for the caller: a number of items, and their bytes. A larger item passes alone.
     ``held``: bytes that are held back at most; ``None``: as many as may wait.
     """
 

@@ -80,7 +80,7 @@ class Observer(Protocol):
 
 
 class Watched(Protocol):
-    """What the supervisor knows of an attempt."""
+    """An attempt as the supervisor knows it."""
 
     armed: float
 
@@ -92,11 +92,11 @@ class Watched(Protocol):
 
 
 class WatchedAttempt(Watched, Protocol):
-    """What the registry and its users know of an attempt."""
+    """An attempt as the registry and its users know it."""
 
     @property
     def verdict(self) -> Verdict | None:
-        """How the attempt ended; ``None`` while it runs."""
+        """The end of the attempt; ``None`` while it runs."""
 
     @property
     def late(self) -> int:

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Phase(str, Enum):
-    """Where an attempt stands: the last observation, or the present step."""
+    """The phase of an attempt: its last observation, or its present step."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -71,7 +71,7 @@ class Seen(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one observation does in one phase. ``replaces``: limits that end if ``finish`` is on."""
+    """The effect of one observation in one phase. ``replaces``: limits that end if ``finish`` is on."""
 
     next: Phase
     ends: frozenset[str] = frozenset()

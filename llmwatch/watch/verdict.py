@@ -50,7 +50,7 @@ class Due:
 
 
 class Action(str, Enum):
-    """What the supervisor has to do after it judged the limits."""
+    """The next action of the supervisor after it judged the limits."""
 
     NOTHING = "nothing"
     HANG_UP = "hang up"

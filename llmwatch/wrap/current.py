@@ -54,7 +54,7 @@ class Frame:
         self._handles.append(handle)
 
     def on_abort(self, callback: Callable[[], object]) -> None:
-        """The same; calls ``callback`` at once if the function was killed or cancelled already."""
+        """Like :meth:`adopt`; calls ``callback`` at once if the function was killed or cancelled already."""
         try:
             self.adopt(callback)
         except Aborted:

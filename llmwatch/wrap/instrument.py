@@ -92,7 +92,7 @@ def _load(response: requests.Response, most: int) -> None:
 
 
 def find(session: requests.Session, url: str, adapter: BaseAdapter) -> BaseAdapter:
-    """The interceptor."""
+    """The interceptor: ``adapter`` as instrumented for the wrapped function, if any."""
     return adapter if _observer() is None or isinstance(adapter, InstrumentedAdapter) else InstrumentedAdapter(adapter)
 
 
@@ -104,7 +104,7 @@ _running = 0
 
 
 def start() -> None:
-    """A wrapped function begins: its sockets are to be found."""
+    """Begin to find the sockets of a wrapped function."""
     global _running
     with _lock:
         _running += 1
@@ -113,7 +113,7 @@ def start() -> None:
 
 
 def end() -> None:
-    """A wrapped function has come back."""
+    """Stop finding the sockets of a wrapped function, which has come back."""
     global _running
     with _lock:
         # A child that a function forked continues that function, and counts from zero.
