@@ -121,19 +121,19 @@ def _body(response: Any) -> bytes | None:
     return b"".join(pieces)
 
 
-def _from_mapping(found: Mapping[Any, Any], scheme: str, status: int | None, url: str | None) -> Grant | Failure:
-    token = found.get("access_token")
+def _from_mapping(answer: Mapping[Any, Any], scheme: str, status: int | None, url: str | None) -> Grant | Failure:
+    token = answer.get("access_token")
     if not isinstance(token, str) or not token:
-        if found.get("error"):
-            return of_status(status, _code(found) or "", url)
+        if answer.get("error"):
+            return of_status(status, _code(answer) or "", url)
         return unusable("there is no access_token in the answer" + ("." if token is None else " that is text."))
-    kind = found.get("token_type")
+    kind = answer.get("token_type")
     if isinstance(kind, str) and kind.lower() in _PROVED and kind.lower() != scheme.lower():
         return unusable(
             f"the token is of type {kind.lower()}, which has to be proved with each request; llmwatch sends tokens that"
             " their bearer may use."
         )
-    return _grant(token, _lifetime(found.get("expires_in")))
+    return _grant(token, _lifetime(answer.get("expires_in")))
 
 
 def _grant(token: str, lifetime: float | None) -> Grant | Failure:
@@ -143,8 +143,8 @@ def _grant(token: str, lifetime: float | None) -> Grant | Failure:
     return unusable(f"the token {what}.")
 
 
-def _code(found: Mapping[Any, Any]) -> str | None:
-    error = found.get("error")
+def _code(answer: Mapping[Any, Any]) -> str | None:
+    error = answer.get("error")
     return error if isinstance(error, str) and error else None
 
 

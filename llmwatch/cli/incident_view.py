@@ -64,17 +64,17 @@ def _head(record: CallRecord) -> _Rows:
 
 
 def _limits(record: CallRecord) -> str:
-    told = [f"profile {record.profile}"] if record.profile else []
+    parts = [f"profile {record.profile}"] if record.profile else []
     for name, limit in record.limits.items():
         value = limit.get("value")
         if isinstance(value, (int, float)):
-            told.append(f"{name} {_duration(value)} ({limit.get('source')})")
-    return tame("; ".join(told), _MOST) or "not known"
+            parts.append(f"{name} {_duration(value)} ({limit.get('source')})")
+    return tame("; ".join(parts), _MOST) or "not known"
 
 
 def _timeline(record: CallRecord) -> _Rows:
     yield _exactly(0.0), Text("the call begins")
-    told: list[DecisionRecord] = []
+    shown: list[DecisionRecord] = []
     for attempt in record.attempts:
         # Timings of an attempt are monotonic; only its start in wall time relates it to the call.
         began = attempt.started_at - record.started_at
@@ -82,13 +82,13 @@ def _timeline(record: CallRecord) -> _Rows:
         yield from _moments(attempt, began)
         ended = began + (attempt.timings.end if attempt.timings.end is not None else attempt.elapsed)
         yield _exactly(ended), Text("  ").append_text(_fate(attempt))
-        after = [one for one in record.decisions if one.attempt == attempt.number and one not in told]
+        after = [made for made in record.decisions if made.attempt == attempt.number and made not in shown]
         for number, decision in enumerate(after):
             # A second decision follows a wait without a resend. The record does not have its time.
             yield _exactly(ended) if number == 0 else "", Text(f"  {_decided(decision)}")
-        told += after
+        shown += after
     for decision in record.decisions:
-        if decision not in told:
+        if decision not in shown:
             yield "", Text(_decided(decision))
     outcome = record.outcome if record.cause is None else f"{record.outcome} ({record.cause})"
     yield _exactly(record.elapsed), Text(f"the call ends: {outcome}", style=OUTCOME_STYLES.get(record.outcome, ""))
@@ -130,14 +130,14 @@ def _fate(attempt: AttemptRecord) -> Text:
 
 
 def _decided(decision: DecisionRecord) -> str:
-    told = f"decision: {decision.decision.value} ({tame(decision.reason)})"
+    text = f"decision: {decision.decision.value} ({tame(decision.reason)})"
     if decision.wait is not None:
-        told += f", resend after {_exactly(decision.wait)} s, {'' if decision.carried_out else 'not '}carried out"
+        text += f", resend after {_exactly(decision.wait)} s, {'' if decision.carried_out else 'not '}carried out"
     elif decision.carried_out:
-        told += ", carried out"
+        text += ", carried out"
     could, safe = ("yes" if fact else "no" for fact in (decision.could_work, decision.safe))
-    told += f"; could work: {could}, safe: {safe}, attempts left: {decision.budget_left}"
-    return f"{told}; outcome: {decision.outcome or 'open'}"
+    text += f"; could work: {could}, safe: {safe}, attempts left: {decision.budget_left}"
+    return f"{text}; outcome: {decision.outcome or 'open'}"
 
 
 def _details(attempt: AttemptRecord) -> _Rows:
@@ -175,9 +175,9 @@ def _facts(facts: Mapping[str, object]) -> str:
         word: ", ".join(name for name, value in facts.items() if value is answer)
         for word, answer in (("yes", True), ("no", False), ("not known", None))
     }
-    told = [f"{word}: {names}" for word, names in groups.items() if names]
-    told += [f"{name} = {_plain(value)}" for name, value in facts.items() if not isinstance(value, (bool, type(None)))]
-    return "; ".join(told)
+    parts = [f"{word}: {names}" for word, names in groups.items() if names]
+    parts += [f"{name} = {_plain(value)}" for name, value in facts.items() if not isinstance(value, (bool, type(None)))]
+    return "; ".join(parts)
 
 
 def _pairs(values: Mapping[str, object]) -> str:

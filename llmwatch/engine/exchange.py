@@ -135,7 +135,7 @@ class Exchange:
             max_error_body=self._most_of_error,
         )
         reply: Reply | None = None
-        found: BaseException | None = None
+        failure: BaseException | None = None
         try:
             request = self.request
             # Before the request is prepared: that may fail, with an error that quotes it.
@@ -160,21 +160,21 @@ class Exchange:
             raise
         except Exception as error:
             context.discard()
-            found = self._meant(attempt, error)
-            if found is error:
-                found = None
+            failure = self._meant(attempt, error)
+            if failure is error:
+                failure = None
                 raise
             forget(error)
         finally:
             if reply is not None:
                 reply.close()
-        if found is not None:
+        if failure is not None:
             # Outside the except block, so that the foreign exception is not the context of this one.
             try:
-                raise found
+                raise failure
             finally:
                 # Its traceback refers to this frame, and the frame to the connection.
-                del found
+                del failure
 
     def _meant(self, attempt: Attempt[Any], error: Exception) -> BaseException:
         """The error that ``error`` means to the attempt, scrubbed."""

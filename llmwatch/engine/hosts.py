@@ -449,7 +449,7 @@ class Gate:
                 continue  # a signal handler has let it out
             self._let_go(turn, now)
             out.append(turn)
-        sleeper = min(self._line, key=lambda one: one.looks_at, default=None)
+        sleeper = min(self._line, key=lambda waiting: waiting.looks_at, default=None)
         if sleeper is None:
             self._breaker.calm()
             return out

@@ -192,7 +192,7 @@ def _record(
         # The fault that the caller found, and perhaps the reason for leaving.
         error = stats.fault
     failure = None if error is None else failure_of(error)
-    said = _kept_headers(stats, request, failed=error is not None)
+    headers = _kept_headers(stats, request, failed=error is not None)
     return AttemptRecord(
         number=number,
         started_at=attempt.created_wall,
@@ -202,7 +202,7 @@ def _record(
         origin=request.origin,
         dialect=stats.dialect,
         status=stats.status,
-        request_id=said["request_id"],
+        request_id=headers["request_id"],
         request_bytes=stats.request_bytes,
         response_bytes=stats.response_bytes,
         events=dict(stats.events),
@@ -228,7 +228,7 @@ def _record(
         orphaned=attempt.orphaned,
         late_events=machine.late,
         end=None if error is not None else _end(attempt, verdict),
-        evidence=None if error is None else _evidence(stats, said, error),
+        evidence=None if error is None else _evidence(stats, headers, error),
     )
 
 

@@ -362,8 +362,8 @@ class Planner:
     ) -> tuple[Plan, float] | None:
         """The plan of the adapter's own retries for a failure that is not resent here; ``None`` keeps ``plan``."""
         retries, failure = self.options.adapter_retries, failure_of(error)
-        ours = plan.could_work and plan.safe and self.retry.max_attempts > 1
-        if retries is None or ours or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
+        resent = plan.could_work and plan.safe and self.retry.max_attempts > 1
+        if retries is None or resent or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
             return None
         if failure.limit == "deadline" or plan.reason in (Reason.CANCELLED_BY_USER, Reason.CANCELLED_BY_LIFECYCLE):
             return None

@@ -27,17 +27,17 @@ def finish_then_more(context: Context, *, tokens: int = 3, delay: float = 0.1) -
     if not context.streaming:
         yield from context.answer(paced(context.whole()))
         return
-    shape, said = context.shape, context.tokens()
-    before = [*context.opening(), *(block for token in said[:tokens] for block in shape.text(token)), *shape.finish()]
-    after = [*(block for token in said[tokens:] for block in shape.text(token)), *context.ending()]
+    shape, words = context.shape, context.tokens()
+    before = [*context.opening(), *(block for token in words[:tokens] for block in shape.text(token)), *shape.finish()]
+    after = [*(block for token in words[tokens:] for block in shape.text(token)), *context.ending()]
     yield from context.answer([*paced(before), Wait(delay), *paced(after)])
 
 
 def restated_whole(context: Context) -> Iterator[Step]:
     """The answer, restated at the end; a plain complete answer if the shape has no restatement."""
     again = context.shape.restated(context.text) if context.streaming else []
-    said = [*context.opening(), *context.content()]
-    yield from context.answer(paced([*said, *again, *context.ending()]))
+    blocks = [*context.opening(), *context.content()]
+    yield from context.answer(paced([*blocks, *again, *context.ending()]))
 
 
 def error_field(context: Context, *, tokens: int = 3, message: str = _MESSAGE) -> Iterator[Step]:
@@ -54,8 +54,8 @@ def _with_error(context: Context, tokens: int, error: bytes, message: str) -> It
     shape = context.shape
     text = shape.content_type in ("text/event-stream", "application/x-ndjson")
     # Frames report a failure in their own form.
-    said = [error + b"\n\n"] if text else shape.error("server_error", "500", message)
-    yield from context.answer(paced([*context.part(tokens), *said, *shape.terminal()]))
+    failure = [error + b"\n\n"] if text else shape.error("server_error", "500", message)
+    yield from context.answer(paced([*context.part(tokens), *failure, *shape.terminal()]))
 
 
 def done_then_cut(context: Context, *, tokens: int = 3) -> Iterator[Step]:

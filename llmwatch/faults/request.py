@@ -130,9 +130,9 @@ class RequestReader:
             if not data:
                 return None
             self._buffer += data
-        found = bytes(self._buffer[:end])
+        piece = bytes(self._buffer[:end])
         del self._buffer[: end + len(mark)]
-        return found
+        return piece
 
 
 class Incoming:

@@ -39,8 +39,8 @@ class Plan:
 
     def stopped(self, reason: Reason, bound: str = "max_wait") -> Plan:
         """The same answers without a resend, for ``reason``. ``bound``: the setting that ended the wait."""
-        told = recovery(Decision.STOP, reason, safe=self.safe, bound=bound)
-        return replace(self, recovery=told, free=False, reason=reason)
+        advice = recovery(Decision.STOP, reason, safe=self.safe, bound=bound)
+        return replace(self, recovery=advice, free=False, reason=reason)
 
     def resent(self, reason: Reason) -> Plan:
         """The same answers with a resend, for ``reason``: the adapter's own retries decided on it."""
@@ -73,8 +73,8 @@ def decide(failure: Failure, facts: Facts | None, context: Context) -> Plan:
         decision = Decision.RETRY if stop is None else Decision.STOP
         reason = stop or _why_resent(failure, facts, context, why, free=free)
         free = free and stop is None
-    told = recovery(decision, reason, safe=safe)
-    return Plan(recovery=told, could_work=possible, safe=safe, free=free, reason=reason)
+    advice = recovery(decision, reason, safe=safe)
+    return Plan(recovery=advice, could_work=possible, safe=safe, free=free, reason=reason)
 
 
 def _cancelled(failure: Failure, context: Context) -> Reason | None:

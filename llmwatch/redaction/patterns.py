@@ -115,16 +115,16 @@ _LONG_IN_PATH = 20
 _HARMLESS = re.compile(r"[a-z]{0,12}[0-9.]{0,3}[a-z]{0,4}")
 
 
-def _mask_run(found: re.Match[str]) -> str:
-    return found[0] if is_words(found[0]) else MASK
+def _mask_run(match: re.Match[str]) -> str:
+    return match[0] if is_words(match[0]) else MASK
 
 
-def _from_its_make(found: re.Match[str]) -> str:
+def _from_its_make(match: re.Match[str]) -> str:
     """A run that is not words, cut to begin at the prefix of a key within it; any other run unchanged.
 
     Masking the key alone would leave the first half of the run, which may be too short for :data:`_RUN`.
     """
-    run = found[0]
+    run = match[0]
     make = _MAKES.search(run) or _SK.search(run)
     return run if make is None or is_words(run) else run[make.start() :]
 
@@ -136,8 +136,8 @@ def is_words(run: str) -> bool:
     return empty <= _MOST_EMPTY and all(_WORD.fullmatch(piece) for piece in pieces if piece)
 
 
-def _mask_value(found: re.Match[str]) -> str:
-    return (found[1] or found[found.lastindex or 1] or "") + MASK
+def _mask_value(match: re.Match[str]) -> str:
+    return (match[1] or match[match.lastindex or 1] or "") + MASK
 
 
 def scrub(text: str) -> str:

@@ -102,9 +102,9 @@ def _fit(message: str, omitted: int, cap: int) -> str:
         message = _fixed(kept).rstrip()
 
 
-def _shorten(found: re.Match[str]) -> str:
-    address = found[0].rstrip(_TRAILING)
-    return url(address) + found[0][len(address) :]
+def _shorten(match: re.Match[str]) -> str:
+    address = match[0].rstrip(_TRAILING)
+    return url(address) + match[0][len(address) :]
 
 
 def url(address: str) -> str:
@@ -180,11 +180,11 @@ def identifier(name: str) -> str:
 
 
 def _authority(netloc: str) -> str:
-    found = _HOST_AND_PORT.fullmatch(netloc.rpartition("@")[2])
+    match = _HOST_AND_PORT.fullmatch(netloc.rpartition("@")[2])
     # Text in place of a port may be a password, and the "host" before it a user name.
-    if found is None or int(found[2] or 0) > 65535:
+    if match is None or int(match[2] or 0) > 65535:
         return MASK
-    return found[1].lower() + (f":{found[2]}" if found[2] else "")
+    return match[1].lower() + (f":{match[2]}" if match[2] else "")
 
 
 def _segments(segments: list[str]) -> list[str]:

@@ -46,8 +46,8 @@ class Watched:
     @property
     def record(self) -> CallRecord | None:
         """The :class:`~llmwatch.CallRecord` of the call; ``None`` while its body is still to come."""
-        found: CallRecord | None = self._raw.llmwatch_record
-        return found
+        kept: CallRecord | None = self._raw.llmwatch_record
+        return kept
 
 
 def prepare(request: Any, target: str | None = None) -> requests.PreparedRequest:
@@ -103,8 +103,8 @@ def _close(response: requests.Response) -> None:
     not wait for a sink, so it leaves the close to the supervisor.
     """
     call = getattr(response.raw, "call", None)
-    ours = threading.current_thread().name.startswith("llmwatch-")
-    if call is not None and ours and isinstance(sys.exc_info()[1], GeneratorExit):
+    in_worker = threading.current_thread().name.startswith("llmwatch-")
+    if call is not None and in_worker and isinstance(sys.exc_info()[1], GeneratorExit):
         call.abandon()
     else:
         response.close()

@@ -39,9 +39,9 @@ def in_library(error: LLMWatchError, library: Library, request: Any) -> LLMWatch
     """
     if isinstance(error, (Cancelled, ConfigError)):
         return error
-    found = also(error, library.name, _name(error))
-    found.request = request  # type: ignore[attr-defined]
-    return found
+    combined = also(error, library.name, _name(error))
+    combined.request = request  # type: ignore[attr-defined]
+    return combined
 
 
 def _name(error: LLMWatchError) -> str:

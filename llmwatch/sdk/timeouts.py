@@ -34,14 +34,14 @@ _LEAST = 0.001
 
 def timeouts_of(extension: Mapping[str, Any], *, heeded: bool = True) -> Timeouts:
     """A request's time-outs, in httpx's form, as limits. A library's default is noted and not heeded."""
-    said = {
+    seconds = {
         name: max(float(extension[row.timeout]), _LEAST)
         for name, row in LIMITS.items()
         if row.timeout is not None and extension.get(row.timeout) is not None
     }
-    return Timeouts(seconds=said, heeded=heeded and not _is_nobodys(extension))
+    return Timeouts(seconds=seconds, heeded=heeded and not _is_default(extension))
 
 
-def _is_nobodys(extension: Mapping[str, Any]) -> bool:
+def _is_default(extension: Mapping[str, Any]) -> bool:
     connect, *others = (extension.get(key) for key in ("connect", "read", "write", "pool"))
     return len(set(others)) == 1 and (connect, others[0]) in _DEFAULTS

@@ -36,16 +36,16 @@ def as_openai(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
     """The openai SDK's exception for ``error``."""
     if isinstance(error, (Cancelled, ConfigError)):
         return error
-    found: BaseException
+    translated: BaseException
     if isinstance(error, WatchTimeout):
-        found = _timeout(sdk, error, request)
+        translated = _timeout(sdk, error, request)
     elif isinstance(error, ProviderError):
         body = {"message": error.message, "type": error.type, "code": error.code, "param": None}
-        found = sdk.APIError(error.message, request, body=body)
+        translated = sdk.APIError(error.message, request, body=body)
     else:
-        found = sdk.APIConnectionError(message=error.message, request=request)
-    found.__cause__ = error
-    return found
+        translated = sdk.APIConnectionError(message=error.message, request=request)
+    translated.__cause__ = error
+    return translated
 
 
 def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
@@ -53,23 +53,23 @@ def as_anthropic(sdk: Any, error: LLMWatchError, request: Any) -> BaseException:
     if isinstance(error, (Cancelled, ConfigError)):
         # The SDK takes any exception but its own for a failed connection, and resends.
         return also(error, sdk.__name__, "AnthropicError")
-    found: BaseException
+    translated: BaseException
     if isinstance(error, WatchTimeout):
-        found = _timeout(sdk, error, request)
+        translated = _timeout(sdk, error, request)
     elif isinstance(error, ProviderError):
         body = {"type": "error", "error": {"type": error.type, "message": error.message}}
-        found = sdk.APIStatusError(error.message, response=_response_of(error, request), body=body)
+        translated = sdk.APIStatusError(error.message, response=_response_of(error, request), body=body)
     else:
-        found = sdk.APIConnectionError(message=error.message, request=request)
-    found.__cause__ = error
-    return found
+        translated = sdk.APIConnectionError(message=error.message, request=request)
+    translated.__cause__ = error
+    return translated
 
 
 def _timeout(sdk: Any, error: WatchTimeout, request: Any) -> BaseException:
     """The SDK's time-out with llmwatch's message; its class takes none, only ``Request timed out``."""
-    found: BaseException = sdk.APITimeoutError(request=request)
-    found.message, found.args = error.message, (error.message,)  # type: ignore[attr-defined]
-    return found
+    timeout: BaseException = sdk.APITimeoutError(request=request)
+    timeout.message, timeout.args = error.message, (error.message,)  # type: ignore[attr-defined]
+    return timeout
 
 
 def _response_of(error: ProviderError, request: Any) -> Any:
@@ -83,8 +83,8 @@ def _response_of(error: ProviderError, request: Any) -> Any:
 def _in_words_of(error: ProviderError, record: CallRecord | None) -> None:
     """Give ``error`` the message in the call's record: the body that was read again is not scrubbed."""
     last = record.attempts[-1] if record is not None and record.attempts else None
-    said = (last is not None and last.message) or f"The server answered HTTP {error.status}."
-    error.message, error.args = said, (said,)
+    message = (last is not None and last.message) or f"The server answered HTTP {error.status}."
+    error.message, error.args = message, (message,)
     evidence = (last.evidence if last is not None else None) or {}
     error.type, error.code = (
         None if evidence.get(name) is None else str(evidence[name]) for name in ("provider_type", "provider_code")
@@ -102,6 +102,6 @@ def status_cause(response: Any) -> ProviderError | None:
     _in_words_of(error, error.record)
     last = error.record.decisions[-1] if error.record is not None and error.record.decisions else None
     if last is not None:
-        told = recovery(last.decision, Reason(last.reason), safe=last.safe)
-        error.retryable, error.recovery = last.could_work, told
+        advice = recovery(last.decision, Reason(last.reason), safe=last.safe)
+        error.retryable, error.recovery = last.could_work, advice
     return error

@@ -84,9 +84,9 @@ class Trust:
         """The library's own context, made once for the same settings: certifi alone takes 10 ms to load."""
         variables = tuple(os.environ.get(name) for name in _VARIABLES) if trusts_environment else ()
         key = (library.name, variables, tuple(cert) if isinstance(cert, list) else cert)
-        found = self._contexts.get(key)
-        if found is not None:
-            return found
+        context = self._contexts.get(key)
+        if context is not None:
+            return context
         try:
             made: ssl.SSLContext = library.get("create_ssl_context")(trust_env=trusts_environment)
         except OSError as error:

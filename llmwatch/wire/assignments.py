@@ -82,7 +82,7 @@ def _steps(path: object) -> list[str | int] | None:
             return None
         name, index, single, double = match.groups()
         steps.append(
-            int(index) if index is not None else next(one for one in (name, single, double) if one is not None)
+            int(index) if index is not None else next(key for key in (name, single, double) if key is not None)
         )
         at = match.end()
     return steps if steps and at == len(path) else None

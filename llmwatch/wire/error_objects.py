@@ -75,7 +75,7 @@ def has_error(source: dict[str, Any]) -> bool:
     error = source.get("error")
     if isinstance(error, str):
         return error.strip().lower() not in _NO_ERRORS
-    if not isinstance(error, dict) or all(said is None for said in error.values()):
+    if not isinstance(error, dict) or all(field is None for field in error.values()):
         return bool(error) and not isinstance(error, dict)
     words = _first_text(error, "message", "detail", "error", "msg")
     well = (_name(error.get("code")) or "").lower() in _FINE_CODES and not error.get("type")
@@ -196,13 +196,13 @@ def bare_error(value: object) -> StreamError | None:
 
     Beside the forms of :func:`error_in`: a code beside a message (DashScope, Zhipu), and a list of errors (Cloudflare).
     """
-    found = error_in(value)
-    if found is None and isinstance(value, dict):
+    error = error_in(value)
+    if error is None and isinstance(value, dict):
         words = _first_text(value, "message", "msg")
         coded = words is not None and not is_notice(_name(value.get("code")) or value.get("statusCode"), words)
         if coded or _from_details(value.get("errors")) is not None:
-            found = error_body(value)
-    return found
+            error = error_body(value)
+    return error
 
 
 def lone_error(value: object, *, text: bool = False) -> StreamError | None:
@@ -290,15 +290,15 @@ def _has_failed(value: dict[str, Any], *, text: bool) -> bool | None:
 
 
 def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
-    said = (_name(state) or "").lower()
-    if said in _FAILED or said in _UNDER_WAY:
-        return said in _FAILED
-    if not said or words is None:
+    word = (_name(state) or "").lower()
+    if word in _FAILED or word in _UNDER_WAY:
+        return word in _FAILED
+    if not word or words is None:
         return None
     if is_notice(state, words):
         return False if code else None
     # Any other code beside words is the code of an error.
-    return True if code or (said.isdigit() and int(said) >= _LEAST_STATUS) else None
+    return True if code or (word.isdigit() and int(word) >= _LEAST_STATUS) else None
 
 
 _NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
@@ -325,8 +325,8 @@ def broken_error(text: str) -> StreamError | None:
         names, says, ends, rest = _NAMES_PRINTED_ERROR, _PRINTED_WORDS, _NEXT_PRINTED, " '\"}]\n"
     if not text.startswith(("{", "[")) or names.search(text) is None:
         return None
-    said = says.search(text)
-    words = text if said is None else ends.split(said[1])[0].rstrip(rest)
+    match = says.search(text)
+    words = text if match is None else ends.split(match[1])[0].rstrip(rest)
     return StreamError(None, None, shorten(words) or "no message was given")
 
 
@@ -347,8 +347,8 @@ def printed(text: str) -> Any:
         return None
 
 
-def _json_token(found: re.Match[str]) -> str:
-    token = found[0]
+def _json_token(match: re.Match[str]) -> str:
+    token = match[0]
     return _json_string(token[1:-1]) if token[0] in "'\"" else _CONSTANTS.get(token, token)
 
 
@@ -373,21 +373,21 @@ def stray_error(text: str) -> StreamError | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return broken_error(text)
-    found = bare_error(value) or lone_error(value)
-    if found is None and isinstance(value, dict):
+    error = bare_error(value) or lone_error(value)
+    if error is None and isinstance(value, dict):
         # The body of an error, with a code or the message alone (Cohere, AWS): no part of an answer stands outside the
         # events.
         coded = value.keys() & {"code", "status", "statusCode", "detail"}
         if coded or value.keys() - _IDENTITIES - {"id"} in ({"message"}, {"Message"}):
-            found = error_body(value)
-    return found
+            error = error_body(value)
+    return error
 
 
 def error_body(value: object) -> StreamError | None:
     # For a body with an error status: any field that looks like a message is the message.
-    found = error_in(value)
-    if found is not None or not isinstance(value, dict):
-        return found
+    error = error_in(value)
+    if error is not None or not isinstance(value, dict):
+        return error
     message = (
         _first_text(value, "message", "Message", "msg", "error_description", "title")
         or _from_details(value.get("detail"))

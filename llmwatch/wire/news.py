@@ -115,8 +115,8 @@ def thoughts(value: object, depth: int = 0) -> str:
     if isinstance(value, list) and depth < _DEEPEST:
         return "".join(thoughts(part, depth + 1) for part in value)
     if isinstance(value, dict):
-        found = (words_of(value.get(name)) for name in ("thinking", "text", "summary"))
-        return next(filter(None, found), "")
+        texts = (words_of(value.get(name)) for name in ("thinking", "text", "summary"))
+        return next(filter(None, texts), "")
     return ""
 
 

@@ -126,8 +126,8 @@ def normalised(reason: str, *, calls: bool) -> str:
 
     Some providers say ``stop`` for an answer that asks for tools; ``calls`` says whether the answer has calls.
     """
-    found = _REASON.get(reason.lower(), "other")
-    return "tool_calls" if found == "stop" and calls else found
+    known = _REASON.get(reason.lower(), "other")
+    return "tool_calls" if known == "stop" and calls else known
 
 
 def reason_of(event: Event) -> str | None:

@@ -100,9 +100,9 @@ def _json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         pass
     # DashScope, and servers that have begun to stream, answer an error status with an event.
-    for said in _data_of_events(text):
+    for data in _data_of_events(text):
         try:
-            return json.loads(said)
+            return json.loads(data)
         except (ValueError, RecursionError):
             continue
     return None
@@ -120,8 +120,8 @@ def _data_of_events(text: str) -> list[str]:
             events.append([])
         elif not may_be_events(line.encode("utf-8", "replace")[:ENOUGH_OF_LINE], whole=True):
             return []
-        elif found := _DATA.match(line):
-            events[-1].append(found[1])
+        elif match := _DATA.match(line):
+            events[-1].append(match[1])
     return [data for event in events if (data := "\n".join(event).strip())]
 
 
@@ -160,12 +160,12 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
         return StreamError(None, None, f"{_phrase(status)} ({_page(body)})")
     text = _decoded(body).strip()
     events = _data_of_events(text)
-    found = error_body(_json(body)) if events or text[:1] in ("{", "[") else None
+    error = error_body(_json(body)) if events or text[:1] in ("{", "[") else None
     text = events[0] if events else text
-    found = found or error_body(printed(text))
-    if found is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
-        found = StreamError(None, None, shorten(text))
-    return found or StreamError(None, None, _phrase(status))
+    error = error or error_body(printed(text))
+    if error is None and text[:1] not in ("", "{", "[") and " ".join(text.split()).isprintable():
+        error = StreamError(None, None, shorten(text))
+    return error or StreamError(None, None, _phrase(status))
 
 
 # Matched against the whole message, so that a failure to load does not match.
@@ -195,7 +195,7 @@ def is_loading(body: bytes) -> bool:
     if isinstance(error, str) and type(document.get("estimated_time")) in (int, float):
         return True
     words = (found.message if found is not None else "", document.get("status"))
-    return any(isinstance(said, str) and _LOADING.fullmatch(said.strip()) is not None for said in words)
+    return any(isinstance(word, str) and _LOADING.fullmatch(word.strip()) is not None for word in words)
 
 
 def retry_delay(said: bytes | str) -> float | None:
@@ -232,8 +232,8 @@ def _seconds(duration: object) -> float | None:
 
 
 def _decimal(value: object) -> float | None:
-    found = _DECIMAL.fullmatch(str(value))
-    return None if found is None else float(found[0])
+    match = _DECIMAL.fullmatch(str(value))
+    return None if match is None else float(match[0])
 
 
 def not_a_stream(
@@ -263,12 +263,12 @@ def not_a_stream(
     if start not in (b"{", b"["):
         return _unread(status, content_type, first_bytes, ended=ended and dialect != "bedrock")
     document = _json(first_bytes)
-    found = error_in(document) or lone_error(document)
+    error = error_in(document) or lone_error(document)
     if document is None:
-        found = broken_error(_decoded(first_bytes))
-    if found is not None:
+        error = broken_error(_decoded(first_bytes))
+    if error is not None:
         where = f"answered {status} with an error in place of a stream"
-        return in_stream_error(found, first_bytes, status=status, where=where)
+        return in_stream_error(error, first_bytes, status=status, where=where)
     if start == b"[":
         return NotAStream(
             f"The endpoint answered {status} with a JSON list where an event stream was asked for. "

@@ -47,8 +47,8 @@ def _is_beginning(text: str) -> bool:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        found = text[error.pos : error.pos + 1]
-        return not found or not any(error.msg.startswith(words) and found not in cut for words, cut in _MISSED)
+        char = text[error.pos : error.pos + 1]
+        return not char or not any(error.msg.startswith(words) and char not in cut for words, cut in _MISSED)
     except (ValueError, RecursionError):
         pass
     return True
@@ -60,17 +60,17 @@ def _restated(fragments: list[str]) -> str | None:
     Pieces can look like restatements (``{"a":`` and ``{"a":1}``), so the concatenation must not be the beginning of an
     object.
     """
-    said = [fragment for fragment in fragments if fragment.strip()]
-    if len(said) < 2 or not all(later.startswith(earlier) for earlier, later in pairwise(said)):
+    written = [fragment for fragment in fragments if fragment.strip()]
+    if len(written) < 2 or not all(later.startswith(earlier) for earlier, later in pairwise(written)):
         return None
-    return said[-1] if is_whole(said[-1]) and not _is_beginning("".join(said)) else None
+    return written[-1] if is_whole(written[-1]) and not _is_beginning("".join(written)) else None
 
 
 def _placed(fragments: list[str]) -> str | None:
     """The arguments after an empty object as placeholder, with which proxies of Messages begin a call."""
-    said = [fragment for fragment in fragments if fragment.strip()]
-    rest = "".join(said[1:])
-    return rest if said and said[0].strip() == "{}" and is_whole(rest) else None
+    written = [fragment for fragment in fragments if fragment.strip()]
+    rest = "".join(written[1:])
+    return rest if written and written[0].strip() == "{}" and is_whole(rest) else None
 
 
 # Quotes and brackets outside a string; quotes and escapes within one.
@@ -228,10 +228,10 @@ class OpenCalls:
 
     def close(self, key: str) -> ToolDelta | None:
         """Close the call on the provider's word; return the completing piece, ``None`` if the call is cut."""
-        found = self._open.pop(key, None)
-        if found is None:
+        call = self._open.pop(key, None)
+        if call is None:
             return None
-        fragments = found.fragments
+        fragments = call.fragments
         group = self._groups[_group_of(key)]
         del group[key]
         if not group:

@@ -67,13 +67,13 @@ class Usage:
     provider: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Usage:
+    def of(cls, counts: Mapping[str, Any]) -> Usage:
         """The counts in a provider's fields ``said``."""
-        given, spent = _count(said, _INPUT), _count(said, _OUTPUT)
-        reasoning = _count(said, _REASONING)
-        if "thoughtsTokenCount" in said and reasoning is not None:
+        given, spent = _count(counts, _INPUT), _count(counts, _OUTPUT)
+        reasoning = _count(counts, _REASONING)
+        if "thoughtsTokenCount" in counts and reasoning is not None:
             spent = (spent or 0) + reasoning
-        total = _count(said, _TOTAL)
+        total = _count(counts, _TOTAL)
         if total is None and given is not None and spent is not None:
             total = given + spent
         return cls(
@@ -81,14 +81,14 @@ class Usage:
             output_tokens=spent,
             total_tokens=total,
             reasoning_tokens=reasoning,
-            cached_tokens=_count(said, _CACHED),
-            provider=dict(said),
+            cached_tokens=_count(counts, _CACHED),
+            provider=dict(counts),
         )
 
 
-def merged(before: Mapping[str, Any] | None, said: Mapping[str, Any]) -> Mapping[str, Any]:
+def merged(before: Mapping[str, Any] | None, later: Mapping[str, Any]) -> Mapping[str, Any]:
     """``said`` over ``before``: Anthropic counts the prompt at the start and the answer at the end."""
-    return {**(before or {}), **{name: value for name, value in said.items() if value is not None}}
+    return {**(before or {}), **{name: value for name, value in later.items() if value is not None}}
 
 
 def _count(said: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
@@ -114,9 +114,9 @@ def _count_at(place: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     return None
 
 
-def _places(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield said
+def _places(counts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield counts
     for name in _INSIDE:
-        inner = said.get(name)
+        inner = counts.get(name)
         if isinstance(inner, Mapping):
             yield inner

@@ -51,7 +51,7 @@ def test_who_leaves_is_not_woken(waiting: WaitList) -> None:
 
 
 @pytest.mark.parametrize("where", WAKE, ids=names(WAKE))
-def test_an_interrupted_wake_leaves_nobody_asleep(waiting: WaitList, where: tuple[CodeType, int]) -> None:
+def test_an_interrupted_wake_leaves_no_thread_asleep(waiting: WaitList, where: tuple[CodeType, int]) -> None:
     """After a wake that is interrupted at any step, the next wake reaches every thread that was not woken."""
     waiters = [waiting.enter(None) for _ in range(3)]
     with pytest.raises(Alarm):

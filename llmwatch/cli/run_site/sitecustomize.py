@@ -28,17 +28,17 @@ def _leave() -> dict[str, Any] | None:
     folder = os.path.dirname(__file__)
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     sys.path_importer_cache.pop(folder, None)
-    told: dict[str, Any] = json.loads(os.environ.pop(VARIABLE, "{}"))
-    if not told:
+    message: dict[str, Any] = json.loads(os.environ.pop(VARIABLE, "{}"))
+    if not message:
         return None
-    if told["pythonpath"] is None:
+    if message["pythonpath"] is None:
         os.environ.pop("PYTHONPATH", None)
     else:
-        os.environ["PYTHONPATH"] = told["pythonpath"]
-    return told if told["process"] == os.getpid() else None
+        os.environ["PYTHONPATH"] = message["pythonpath"]
+    return message if message["process"] == os.getpid() else None
 
 
-def _begin(told: dict[str, Any]) -> None:
+def _begin(message: dict[str, Any]) -> None:
     interrupted = signal.getsignal(signal.SIGINT)
     if interrupted is signal.default_int_handler:
         # Before the script begins, Ctrl-C ends the process without a message.
@@ -47,7 +47,7 @@ def _begin(told: dict[str, Any]) -> None:
         _load_llmwatch()
         from llmwatch.cli.run_startup import start
 
-        start(quiet=told["quiet"])
+        start(quiet=message["quiet"])
     except BaseException:
         with suppress(Exception):
             traceback.print_exc(file=sys.__stderr__)

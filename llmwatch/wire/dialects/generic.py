@@ -39,8 +39,8 @@ class Generic(Dialect):
             error_event(event, _json_or_none(event))
         elif event.data.strip() in ENDS:
             event.kind = Kind.TERMINAL
-        elif _MAY_FAIL.search(event.data) and (found := lone_error(_json_or_none(event), text=True)) is not None:
-            event.kind, event.error = Kind.ERROR, found
+        elif _MAY_FAIL.search(event.data) and (error := lone_error(_json_or_none(event), text=True)) is not None:
+            event.kind, event.error = Kind.ERROR, error
         elif event.event in _FAILED_RUNS:
             event.kind, event.error = Kind.ERROR, _error_of_run(event)
         elif event.data.startswith(("{'error'", "{'object': 'error'")) and (printed := broken_error(event.data)):

@@ -330,7 +330,7 @@ class OpenAIChat(Dialect):
 
 def _has_acted(executed: Any) -> bool:
     """Whether one of the tools that a gateway ran may have side effects."""
-    kinds = [one.get("type") if isinstance(one, dict) else None for one in _list(executed)]
+    kinds = [tool.get("type") if isinstance(tool, dict) else None for tool in _list(executed)]
     return any(may_act(kind) and not (isinstance(kind, str) and kind in _READING) for kind in kinds)
 
 

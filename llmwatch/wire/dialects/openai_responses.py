@@ -277,15 +277,15 @@ class OpenAIResponses(Dialect):
 
     def _completed(self, parts: list[str], said: dict[Any, Said]) -> str:
         """The new text in the parts of a whole response, whose places may differ from those of the events."""
-        known = [one for one in said.values() if one]
-        if not parts or (len(parts) != len(known) and sum(map(len, parts)) == sum(one.length for one in known)):
+        known = [text for text in said.values() if text]
+        if not parts or (len(parts) != len(known) and sum(map(len, parts)) == sum(text.length for text in known)):
             # The same text, divided differently.
             return ""
         if len(known) == 1:
             return self.restated(known[0], "".join(parts))
         known += [Said() for _ in range(len(parts) - len(known))]
         self.contradictions += len(known) > len(parts)
-        return "".join([self.restated(one, part) for one, part in zip(known, parts, strict=False)])
+        return "".join([self.restated(text, part) for text, part in zip(known, parts, strict=False)])
 
     def _read_item(self, event: Event, key: str, item: dict[str, Any]) -> None:
         kind = text_of(item.get("type"))

@@ -40,8 +40,8 @@ class SGLang(Dialect):
         value = self.parse(event)
         if value is None:
             return
-        found = value.get("meta_info")
-        info = found if isinstance(found, dict) else {}
+        meta = value.get("meta_info")
+        info = meta if isinstance(meta, dict) else {}
         reason = info.get("finish_reason")
         kind = reason.get("type") if isinstance(reason, dict) else reason
         if kind == "abort" and isinstance(reason, dict) and reason.get("message"):
@@ -74,17 +74,17 @@ class SGLang(Dialect):
         if self._restates is False:
             self._said.setdefault(index, "")
             return text
-        said = self._said.get(index, "")
+        earlier = self._said.get(index, "")
         if not ended:
             # U+FFFD stands for the first bytes of a character of several tokens; the next event has the character.
             text = text.rstrip("\ufffd")
-        if not text.startswith(said):
+        if not text.startswith(earlier):
             if self._restates is None:
                 self._restates = False
                 return text
             self.contradictions += 1
             return ""
-        if said and len(text) > len(said):
+        if earlier and len(text) > len(earlier):
             self._restates = True
         self._said[index] = text
-        return text[len(said) :]
+        return text[len(earlier) :]
