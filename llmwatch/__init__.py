@@ -23,6 +23,7 @@ Which package answers which question; each imports only from those below it::
     redaction     What must not be repeated, and how is it taken out?
     at_fork       What happens in a forked child, and in which order?
     interruption  Which exceptions are Ctrl-C, and not failures?
+    lazy_pattern  How does a regular expression cost nothing until it is used?
     faults        How do providers fail? A server that does, for tests; it imports none of the above.
 
 A call, from ``stream()`` to the socket and back:

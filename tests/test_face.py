@@ -115,6 +115,7 @@ PACKAGES = {
     "engine",
     "errors",
     "interruption",
+    "lazy_pattern",
     "at_fork",
     "payload",
     "policy",

@@ -6,10 +6,10 @@ the body.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.payload.endpoints import ENDPOINTS, field_of
 from llmwatch.payload.tool_fields import TOOL_FIELDS
 from llmwatch.redaction.sent import of_address, of_value
@@ -54,12 +54,12 @@ _DESCRIBED = ("tools", "functions")
 _STRUCTURE = frozenset(
     ("role", "type", "id", "call_id", "tool_call_id", "tool_use_id", "status", "media_type", "mime_type", "mimeType")
 )
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/+-]*")
+_IDENTIFIER = lazy(r"[A-Za-z0-9_.:/+-]*")
 _MOST_VALUES = 20_000
 
 # Payloads of pictures and sound are left out: they are not words, and would use up MOST_PROMPT.
 _LEAST_PAYLOAD = 1024
-_PAYLOAD = re.compile(r"(?:data:[a-z0-9.+/-]{1,80}[;,]|[A-Za-z0-9+/_-]{256})")
+_PAYLOAD = lazy(r"(?:data:[a-z0-9.+/-]{1,80}[;,]|[A-Za-z0-9+/_-]{256})")
 
 
 def prompt_texts(body: object) -> Iterator[str]:
@@ -112,9 +112,7 @@ def _is_payload(text: str) -> bool:
 _PERSON_FIELDS = ("user", "safety_identifier", "prompt_cache_key")
 _MOST_ENTRIES = 4000
 _NAMES = frozenset(("name", "serverlabel", "allowedtools", "toolnames", "allowedfunctionnames"))
-_CREDENTIAL = re.compile(
-    r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_)key$|api-?_?key"
-)
+_CREDENTIAL = lazy(r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_)key$|api-?_?key")
 # Fields that describe a tool's purpose and parameters: they are long, and the names in them are names of fields.
 _NOT_LOOKED_INTO = frozenset(
     (

@@ -11,25 +11,27 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
+from llmwatch.lazy_pattern import lazy
+
 __all__ = ["Reading", "as_read"]
 
 _BACKSLASHED = (
     r"\\+(?:u(?P<high>[dD][89abAB][0-9A-Fa-f]{2})\\{1,16}u(?P<low>[dD][c-fC-F][0-9A-Fa-f]{2})"
     r"|u(?P<unit>[0-9A-Fa-f]{4})|x(?P<byte>[0-9A-Fa-f]{2})|(?P<blank>[nrtbfv])|)"
 )
-_ESCAPE = re.compile(_BACKSLASHED)
+_ESCAPE = lazy(_BACKSLASHED)
 # In a URL within a URL the percent sign is escaped too, once for each level.
 _PERCENT = "%(?:25){0,4}"
-_ESCAPED_PERCENT = re.compile("%(?:25)+(?=[0-9A-Fa-f]{2})")
+_ESCAPED_PERCENT = lazy("%(?:25)+(?=[0-9A-Fa-f]{2})")
 # Also the escapes of URLs and of HTML, in upper and lower case: the whole text may have been put into capitals. An
 # escaped ASCII byte is one character; a run of other escaped bytes is UTF-8.
-_ANY_ESCAPE = re.compile(
+_ANY_ESCAPE = lazy(
     rf"(?i:{_BACKSLASHED})|(?P<percent>{_PERCENT}[0-7][0-9A-Fa-f]|(?:{_PERCENT}[89A-Fa-f][0-9A-Fa-f]){{1,64}})"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)"
 )
 # Includes the characters that redact replaces by spaces, because a message may be redacted already.
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]+")
-_PLAIN = re.compile(r"(?:[!-$'-[\]-~]| (?! ))*")
+_BLANK = lazy(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]+")
+_PLAIN = lazy(r"(?:[!-$'-[\]-~]| (?! ))*")
 
 
 class Reading:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 
+from llmwatch.lazy_pattern import lazy
+
 __all__ = ["MASK", "carries_a_key", "is_words", "looks_like_a_key", "scrub"]
 
 MASK = "***"
@@ -20,7 +22,7 @@ MASK = "***"
 # -- keys by their prefix ----------------------------------------------------
 
 # Prefixes that no ordinary word contains: masked wherever they stand.
-_MAKES = re.compile(
+_MAKES = lazy(
     r"(?:AIza[A-Za-z0-9_-]{8,}"  # Google
     r"|ya29\.[A-Za-z0-9._-]{8,}"
     r"|gh[oprsu]_[A-Za-z0-9]{8,}|github_pat_[A-Za-z0-9_]{8,}|glpat-[A-Za-z0-9_-]{8,}"
@@ -35,12 +37,12 @@ _MAKES = re.compile(
 )
 # "sk-" also stands within words ("task-list"). It counts at the start of a word, after a percent escape, and anywhere
 # else if the rest is not a word. The stars are those of keys that a provider has masked in part.
-_SK = re.compile(
+_SK = lazy(
     r"(?:(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))(?:sk|pk|rk)[-_](?=[A-Za-z0-9_*.-]{6})"
     r"|sk-(?:(?=[a-z_-]{0,48}[A-Z0-9])(?=[A-Za-z0-9_-]{16})|(?=[A-Za-z0-9]{20})|(?=(?:proj|svcacct|ant)-[A-Za-z0-9_-]{16})))"
     r"[A-Za-z0-9_*.-]*[A-Za-z0-9_*-]"
 )
-_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?")
+_PEM = lazy(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?")
 
 # -- secrets by the name in front of them ------------------------------------
 
@@ -59,60 +61,58 @@ _NAMES = (
     r"|openai|anthropic|gemini|google|azure|mistral|groq|aws|x)[ _.-]?key(?!s\b|word)"
     r"|token(?!s\b|iz)|secrets?|passw(?:or)?d|passphrase|passcode|pwd|credentials?|signature|(?<![A-Za-z])(?:sig|auth|bearer))"
 )
-_NAMED = re.compile(rf"({_NAMES}{_PARTS}(?:{_QUOTE})?\s{{0,4}}[=:]>?\s{{0,4}}){_VALUE}", re.IGNORECASE)
+_NAMED = lazy(rf"({_NAMES}{_PARTS}(?:{_QUOTE})?\s{{0,4}}[=:]>?\s{{0,4}}){_VALUE}", re.IGNORECASE)
 # A bare "key" is often prose ("unknown key: 'n'"). It counts before "=" and as a quoted name.
-_KEY = re.compile(
-    rf"((?<![A-Za-z])key\s{{0,4}}=\s{{0,4}}|{_QUOTE}key{_QUOTE}\s{{0,4}}:\s{{0,4}}){_VALUE}", re.IGNORECASE
-)
+_KEY = lazy(rf"((?<![A-Za-z])key\s{{0,4}}=\s{{0,4}}|{_QUOTE}key{_QUOTE}\s{{0,4}}:\s{{0,4}}){_VALUE}", re.IGNORECASE)
 _VERBS = r"(?:was |is )?(?:provided|given|used|supplied|sent)"
-_SAID = re.compile(
+_SAID = lazy(
     rf"((?<![A-Za-z])(?:api[ _-]?key|token) (?:(?:{_VERBS}|is|was)\s{{0,4}}:?\s{{0,4}})?){_QUOTE}[^\s\"']+{_QUOTE}"
     rf"|((?<![A-Za-z])(?:api[ _-]?)?(?:key|token) {_VERBS}\s{{0,4}}:\s{{0,4}})\S+",
     re.IGNORECASE,
 )
 _HEADER = rf"(?:{_QUOTE})?\s{{0,4}}[:=]\s{{0,4}}"
-_WHOLE_LINE = re.compile(
+_WHOLE_LINE = lazy(
     rf"((?:set-)?cookie{_HEADER}|authorization{_HEADER}b?(?:{_QUOTE})?(?:digest|aws4-[a-z0-9-]{{1,20}})\s)"
     r"(?:b?\"[^\"\n]*\"?|b?'[^'\n]*'?|[^\n]+)",
     re.IGNORECASE,
 )
 _SCHEMES = r"(?:bearer|basic|token|apikey|api-key|key|negotiate|ntlm)"
-_AUTHORIZATION = re.compile(rf"(authorization{_HEADER})(?:b?(?:{_QUOTE})?{_SCHEMES}\s{{1,4}})?{_VALUE}", re.IGNORECASE)
+_AUTHORIZATION = lazy(rf"(authorization{_HEADER})(?:b?(?:{_QUOTE})?{_SCHEMES}\s{{1,4}})?{_VALUE}", re.IGNORECASE)
 # Excludes the words that follow "bearer" in prose.
-_BEARER = re.compile(
+_BEARER = lazy(
     r"\b(bearer\s{1,4})"
     r"(?!(?:tokens?|auth(?:entication|orization)?|scheme|realm|is|was|not|and|or|of|in|for|with|header|format)\b)"
     r"[\"']?[A-Za-z0-9._~+/=*-]+",
     re.IGNORECASE,
 )
-_BASIC = re.compile(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
+_BASIC = lazy(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
 
-_NAMED_BY = re.compile("key|token|secret|pass|pwd|credential|sig|auth|cookie|bearer|basic")
+_NAMED_BY = lazy("key|token|secret|pass|pwd|credential|sig|auth|cookie|bearer|basic")
 
 # The name of a header is matched word by word. The second pattern lists names whose values are not secret.
-_KEY_HEADER = re.compile(
+_KEY_HEADER = lazy(
     r"(?:.*[-_])?(?:(?:x|api|access|auth|secret|subscription|functions|client)?key|(?:x|api|access|auth|id)?token|secret"
     r"|auth(?:orization|entication)?|credentials?|passw(?:or)?d|signature|cookie)(?:[-_](?:\d+|id|value))?"
 )
-_OPEN_KEY_HEADER = re.compile(r"(?:.*[-_])?(?:idempotency|cache|surrogate|partition|routing|sort|websocket)[-_]?key")
+_OPEN_KEY_HEADER = lazy(r"(?:.*[-_])?(?:idempotency|cache|surrogate|partition|routing|sort|websocket)[-_]?key")
 
 # -- secrets by their place --------------------------------------------------
 
-_USER = re.compile(r"(?<![^\s\"'<>(=,;])[^\s:/@\"'<>(=,;]{0,128}:(?!//)[^\s\"'<>]{1,256}@(?=[A-Za-z0-9\[])")
-_QUERY = re.compile(r"([?&;][A-Za-z0-9_.~\[\]%-]{1,64}=)[^\s&;\"'<>]+")
+_USER = lazy(r"(?<![^\s\"'<>(=,;])[^\s:/@\"'<>(=,;]{0,128}:(?!//)[^\s\"'<>]{1,256}@(?=[A-Za-z0-9\[])")
+_QUERY = lazy(r"([?&;][A-Za-z0-9_.~\[\]%-]{1,64}=)[^\s&;\"'<>]+")
 
 # -- long runs that are not words --------------------------------------------
 
 _LONG = 32
-_RUN = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
+_RUN = lazy(rf"[A-Za-z0-9+/=_-]{{{_LONG},}}")
 # Pieces of names of models, limits, files and paths: a word, a number, a word with a number, an abbreviation.
-_WORD = re.compile(r"[A-Z]?[a-z]{1,20}\d{0,4}|\d{1,8}[A-Za-z]{0,2}|[A-Z]{1,12}\d{0,4}[A-Z]?|v\d{1,4}")
-_SEPARATOR = re.compile(r"[/_=+-]")
+_WORD = lazy(r"[A-Z]?[a-z]{1,20}\d{0,4}|\d{1,8}[A-Za-z]{0,2}|[A-Z]{1,12}\d{0,4}[A-Z]?|v\d{1,4}")
+_SEPARATOR = lazy(r"[/_=+-]")
 _MOST_EMPTY = 3
 
 # Paths seldom hold words in mixed case with digits, so shorter runs than in prose are safe to mask.
 _LONG_IN_PATH = 20
-_HARMLESS = re.compile(r"[a-z]{0,12}[0-9.]{0,3}[a-z]{0,4}")
+_HARMLESS = lazy(r"[a-z]{0,12}[0-9.]{0,3}[a-z]{0,4}")
 
 
 def _mask_run(match: re.Match[str]) -> str:

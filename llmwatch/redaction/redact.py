@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.redaction.patterns import MASK, is_words, looks_like_a_key, scrub
 
 __all__ = ["CAP", "MASK", "MOST_INPUT", "identifier", "is_cut", "origin", "text", "url"]
@@ -28,14 +29,14 @@ _MOST_URL = 2048
 _MOST_NAMES = 32
 _LONGEST_SEGMENT = 160
 
-_MARK = re.compile(r" ?\[\.\.\. (\d{1,12}) characters omitted\]$")
+_MARK = lazy(r" ?\[\.\.\. (\d{1,12}) characters omitted\]$")
 # Line ends and tabs stay. Other control characters could forge lines of a log or control a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]")
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>\\^`{|}]+")
+_CONTROL = lazy(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff]")
+_URL = lazy(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>\\^`{|}]+")
 _TRAILING = ".,;:!?)]"
-_NAME = re.compile(r"[A-Za-z0-9_.~$\[\]-]{1,64}")
-_IDENTIFIER = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
-_HOST_AND_PORT = re.compile(r"(\*{3}|[A-Za-z0-9._~%-]{0,255}|\[[0-9A-Fa-f:.%A-Za-z]{0,64}\])(?::(\d{0,5}))?", re.ASCII)
+_NAME = lazy(r"[A-Za-z0-9_.~$\[\]-]{1,64}")
+_IDENTIFIER = lazy(r"[A-Za-z0-9._:/=+-]{1,128}")
+_HOST_AND_PORT = lazy(r"(\*{3}|[A-Za-z0-9._~%-]{0,255}|\[[0-9A-Fa-f:.%A-Za-z]{0,64}\])(?::(\d{0,5}))?", re.ASCII)
 
 
 def text(message: str, cap: int = CAP) -> str:

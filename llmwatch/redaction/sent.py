@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.redaction.normalise import Reading
 from llmwatch.redaction.patterns import MASK, looks_like_a_key
 
@@ -37,29 +38,29 @@ _RUN = 12
 """Number of characters in a row by which a part of a longer value is recognised."""
 _LONGEST = 8192
 _MOST_TEXT = 64 * 1024
-_CUT = re.compile(r" ?\[\.\.\. \d{1,12} characters omitted\]")
+_CUT = lazy(r" ?\[\.\.\. \d{1,12} characters omitted\]")
 
 # -- headers -----------------------------------------------------------------
 
 # Headers that describe the request, its connection or the client's software, or identify the request in logs.
-_OPEN_HEADER = re.compile(
+_OPEN_HEADER = lazy(
     r"accept(?:-.*)?|content-.*|user-agent|host|connection|keep-alive|cache-control|pragma|expect|te|trailer|date|dnt"
     r"|transfer-encoding|upgrade(?:-.*)?|if-.*|range|origin|priority|sec-.*|max-forwards|via|x-stainless-.*|traceparent"
     r"|tracestate|x-goog-api-client|x-http-method-override|(?:.*-)?(?:request|correlation|trace|span)-?id|.*-timeout(?:-.*)?"
     r"|(?:.*[-_])?(?:version|beta)"
 )
 # Numbers, versions, dates and media types are not secret in any header.
-_OPEN_VALUE = re.compile(
+_OPEN_VALUE = lazy(
     r"v?\d{1,5}(?:\.\d{1,5}){0,3}|\d{4}-\d\d-\d\d(?:-preview)?|(?:application|audio|image|multipart|text|\*)/[a-z0-9.+*-]+"
     r"|true|false|none|null"
 )
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,24})\s+(?=\S)")
+_SCHEME = lazy(r"([A-Za-z][A-Za-z0-9_-]{0,24})\s+(?=\S)")
 _SCHEMES = frozenset(("bearer", "basic", "digest", "token", "apikey", "api-key", "key", "negotiate", "ntlm", "dpop"))
-_PARAMETER = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,40})\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|([^\s\",;&]+))[\s,;&]*")
+_PARAMETER = lazy(r"([A-Za-z][A-Za-z0-9_-]{0,40})\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|([^\s\",;&]+))[\s,;&]*")
 # Parameters of a Digest and of a signature that name the method or the signed parts.
 _OPEN_PARAMETERS = frozenset(("uri", "algorithm", "qop", "nc", "realm", "signedheaders", "headers"))
-_PIECES = re.compile(r"[\s;,&\"'<>()]+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_PIECES = lazy(r"[\s;,&\"'<>()]+")
+_BASE64 = lazy(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from typing import Any
+
+from llmwatch.lazy_pattern import lazy
 
 __all__ = ["Assignments"]
 
-_STEP = re.compile(r"""\.([^.\[\]'"\s]+)|\[(\d{1,6})\]|\['([^'\\]*)'\]|\["([^"\\]*)"\]""")
+_STEP = lazy(r"""\.([^.\[\]'"\s]+)|\[(\d{1,6})\]|\['([^'\\]*)'\]|\["([^"\\]*)"\]""")
 _MOST_STEPS = 100
 _NOTHING = object()
 

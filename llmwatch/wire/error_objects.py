@@ -11,6 +11,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.redaction import redact
 from llmwatch.wire.event import StreamError
 
@@ -301,14 +302,14 @@ def _is_failure(state: object, words: str | None, *, code: bool) -> bool | None:
     return True if code or (word.isdigit() and int(word) >= _LEAST_STATUS) else None
 
 
-_NAMES_ERROR = re.compile(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
-_WORDS = re.compile(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
-_NEXT_FIELD = re.compile(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
+_NAMES_ERROR = lazy(r'(?<!\\)"errors?"\s*:\s*[{"\[]|(?<!\\)"(?:object|type)"\s*:\s*"error"')
+_WORDS = lazy(r'(?<!\\)"(?:message|error|detail)"\s*:\s*"(.*)', re.DOTALL)
+_NEXT_FIELD = lazy(r'"\s*,\s*"\w+"\s*:|"\s*[}\]]')
 # The same in Python's notation.
 _BEGINS_PRINTED = ("{'", "[{'")
-_NAMES_PRINTED_ERROR = re.compile(r"""(?<!\\)'errors?'\s*:\s*[{'"\[<]|(?<!\\)'(?:object|type)'\s*:\s*'error'""")
-_PRINTED_WORDS = re.compile(r"""(?<!\\)'(?:message|error|detail)'\s*:\s*['"](.*)""", re.DOTALL)
-_NEXT_PRINTED = re.compile(r"""['"]\s*,\s*'\w+'\s*:|['"]\s*[}\]]""")
+_NAMES_PRINTED_ERROR = lazy(r"""(?<!\\)'errors?'\s*:\s*[{'"\[<]|(?<!\\)'(?:object|type)'\s*:\s*'error'""")
+_PRINTED_WORDS = lazy(r"""(?<!\\)'(?:message|error|detail)'\s*:\s*['"](.*)""", re.DOTALL)
+_NEXT_PRINTED = lazy(r"""['"]\s*,\s*'\w+'\s*:|['"]\s*[}\]]""")
 
 
 def broken_error(text: str) -> StreamError | None:
@@ -332,9 +333,9 @@ def broken_error(text: str) -> StreamError | None:
 
 _MOST_PRINTED = 64 * 1024
 # The last alternative is invalid outside a string. Matching it as a pair keeps the search linear.
-_PRINTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b|\\.""", re.DOTALL)
+_PRINTED = lazy(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b|\\.""", re.DOTALL)
 _CONSTANTS = {"None": "null", "True": "true", "False": "false"}
-_ESCAPED = re.compile(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
+_ESCAPED = lazy(r'\\x([0-9a-fA-F]{2})|\\(.)|(")', re.DOTALL)
 
 
 def printed(text: str) -> Any:

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from llmwatch.errors import LLMWatchError, NotAStream, ProviderError
+from llmwatch.lazy_pattern import lazy
 from llmwatch.wire.codes import may_pass
 from llmwatch.wire.error_objects import MOST_NAME, broken_error, error_body, error_in, lone_error, printed, shorten
 from llmwatch.wire.event import StreamError
@@ -33,7 +34,7 @@ __all__ = [
 
 _MOST_TITLE = 80
 _MOST_DETAILS = 16
-_DECIMAL = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?", re.ASCII)
+_DECIMAL = lazy(r"[+-]?\d{1,15}(?:\.\d{0,20})?", re.ASCII)
 
 COHERE_LINE_TYPE = "application/stream+json"
 """The content type of the JSON lines of Cohere's first version."""
@@ -54,11 +55,11 @@ LINE_TYPES = frozenset(
 
 # With these content types, or without one, an unreadable body counts as a damaged stream.
 _READ_TYPES = frozenset(("", "text/event-stream", "application/vnd.amazon.eventstream"))
-_LINE_END = re.compile(rb"[\r\n]")
+_LINE_END = lazy(rb"[\r\n]")
 
 _PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml"))
-_FIELD = re.compile(rb"(?:data|event|id|retry)?:|[{\[]")
-_TITLE = re.compile(r"<(title|h1)\b[^<>]*>([^<]*)<", re.IGNORECASE)
+_FIELD = lazy(rb"(?:data|event|id|retry)?:|[{\[]")
+_TITLE = lazy(r"<(title|h1)\b[^<>]*>([^<]*)<", re.IGNORECASE)
 
 # Statuses that http.HTTPStatus lacks: Cloudflare's, and Anthropic's overload (529).
 _PHRASES = {
@@ -108,8 +109,8 @@ def _json(body: bytes) -> Any:
     return None
 
 
-_DATA = re.compile(r"data: ?(.*)")
-_TEXT_LINE_END = re.compile(r"\r\n|[\r\n]")
+_DATA = lazy(r"data: ?(.*)")
+_TEXT_LINE_END = lazy(r"\r\n|[\r\n]")
 
 
 def _data_of_events(text: str) -> list[str]:
@@ -169,7 +170,7 @@ def provider_error(status: int, body: bytes, content_type: str = "") -> StreamEr
 
 
 # Matched against the whole message, so that a failure to load does not match.
-_LOADING = re.compile(
+_LOADING = lazy(
     r"(?:unexpected server status: )?(?:llm server |server is )?loading (?:the )?model\.*"
     r"|(?:the )?model(?: \S{1,200})? is (?:still |currently )?(?:loading|being loaded)\b.{0,200}",
     re.IGNORECASE | re.DOTALL,

@@ -9,9 +9,9 @@ The events of an assistant's run (OpenAI's and Azure's, up to 2026) are text of 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.wire.dialects.base import ENDS, KEEPALIVE_NAMES, Dialect, error_event
 from llmwatch.wire.error_objects import broken_error, error_in, lone_error
 from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
@@ -23,7 +23,7 @@ DialectReader = Callable[[Event], "Kind | Meaning"]
 
 
 # Every object that is an error has one of these, and most data has none.
-_MAY_FAIL = re.compile(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
+_MAY_FAIL = lazy(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
 
 
 class Generic(Dialect):
