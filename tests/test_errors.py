@@ -279,7 +279,7 @@ def test_a_bad_setting_is_kept_as_text() -> None:
 
 
 def test_details_are_keyword_only() -> None:
-    """Nothing but the message is given by position."""
+    """Only the message is a positional argument."""
     for cls in [*TREE, LLMWatchError]:
         with pytest.raises(TypeError):
             cls("message", "more")  # type: ignore[call-arg]

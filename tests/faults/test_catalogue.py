@@ -139,7 +139,7 @@ def _adjusted(expected: str, framing: str) -> str:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("name", ["cut-chunk", "missing-last-chunk", "short-length"])
 def test_cuts_of_a_framing_bring_their_framing_along(name: str, framing: str):
-    """A cut that belongs to one framing is made in it, whatever the server's is."""
+    """A cut of one framing uses that framing, whatever the server's framing is."""
     with FaultServer(name, framing=framing) as server, WireClient(server.url) as client:
         assert client.ask().read().ended == "eof"
 

@@ -144,7 +144,7 @@ def test_giant_event_is_one_event():
 
 
 def test_endless_event_never_ends_its_line():
-    """A line begins and goes on for more than any event should have."""
+    """A line begins and continues beyond the size of any event."""
     with FaultServer("endless-event") as server, asking(server) as client:
         client.read(at_least=20 << 20)
         assert client.body.split(b"\n")[-1].startswith(b"data: xxx")

@@ -168,7 +168,7 @@ def test_refusing_proxy_answers_with_its_status(status: int, outer):
 
 
 def test_modes_go_by_the_number_of_the_connect():
-    """Each CONNECT gets the mode of its number, and the last mode goes on."""
+    """Each CONNECT gets the mode of its number, and the last mode repeats."""
     with FaultServer() as server, ProxyServer(["refuse", "tunnel"]) as proxy:
         statuses = []
         for _ in range(3):

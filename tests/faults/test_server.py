@@ -24,7 +24,7 @@ CROWD = 400
 
 
 def test_scripts_go_by_the_number_of_the_request():
-    """Each request gets the script of its number over all connections, and the last script goes on."""
+    """Each request gets the script of its number over all connections, and the last script repeats."""
     with FaultServer(["status:status=500", "bad-request", "healthy"]) as server:
         with asking(server) as one, asking(server) as other:
             assert [one.read().status, other.read().status] == [500, 400]
@@ -130,7 +130,7 @@ def test_request_that_is_cut_is_remembered_as_far_as_it_came():
     [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/2\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"x" * 200_000],
 )
 def test_bytes_that_are_not_http_are_refused(garbage: bytes):
-    """Bytes that are no HTTP get a 400 and count as no request."""
+    """Bytes that are not HTTP get a 400 and do not count as a request."""
     with FaultServer("healthy") as server, WireClient(server.url) as client:
         client.sock.sendall(garbage)
         assert client.head().status == 400
@@ -182,7 +182,7 @@ def test_waits_return_as_soon_as_it_happened():
 
 @pytest.mark.parametrize("what", ["connections", "requests", "closed"])
 def test_every_wait_of_the_server_times_out(what: str):
-    """A wait for what does not come ends in a TimeoutError that says how far it came."""
+    """A wait that is not fulfilled ends in a TimeoutError that states its progress."""
     with FaultServer() as server, pytest.raises(TimeoutError, match=r"0 of 2 .* after 0.01 s"):
         getattr(server, f"wait_for_{what}")(2, 0.01)
 

@@ -85,7 +85,7 @@ def test_every_token_is_a_chunk():
 
 
 def test_reasoning_comes_before_the_answer():
-    """Reasoning is told apart from text, and text follows it unless the script is told to leave it out."""
+    """Reasoning is separate from text, and text follows it unless the script leaves it out."""
     for shape in FULL:
         scripts = ["reasoning-only:count=4,every=0", "reasoning-only:count=4,every=0,says=no"]
         with FaultServer(scripts) as server, WireClient(server.url) as client:

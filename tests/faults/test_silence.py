@@ -172,7 +172,7 @@ def _rest_of_content() -> int:
 
 
 def test_endless_content_starts_over():
-    """Content goes on beyond the answer."""
+    """After the end of the answer's text the content starts over."""
     for shape in SHAPES:
         last = catalogue.ANSWER.split()[-1].encode()
         with FaultServer("endless-content:every=0") as server, asking(server, shape) as client:

@@ -89,9 +89,8 @@ def run(python: Path, stands_on: str, library: str, scripts: Sequence[Script | s
 
 
 def count_requests(python: Path, library: str, played: str | Script, *, tries: int) -> tuple[int, list[str]]:
-    """How many requests come of that many tries of a user's loop around a library that retries, and what each raised.
-
-    No breaker holds a try back.
+    """The number of requests for that many tries of a user's loop around a library that retries, and the exception of
+    each try. No breaker holds a try back.
     """
     seconds = {f"LLMWATCH_{name}_TIMEOUT_SECONDS": str(LIMIT) for name in ("TTFB", "STALE")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMWATCH_")}

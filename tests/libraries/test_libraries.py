@@ -116,7 +116,7 @@ def test_a_librarys_own_retries_are_not_multiplied(
     "stands_on", [pytest.param("requests", marks=[pytest.mark.xdist_group("requests"), _INSTALLS])]
 )
 def test_a_second_try_of_a_library_on_requests_is_not_multiplied(python: Path, stands_on: str) -> None:
-    """dashscope sends once more after a reset: two requests by itself, three with ours and not six."""
+    """dashscope resends once after a reset: two requests by itself, three under llmwatch and not six."""
     bare, watched = (
         run(python, stands_on, "dashscope", ["reset-before-response"], watched=way) for way in (False, True)
     )

@@ -23,7 +23,7 @@ class Wire:
 
     @property
     def half(self) -> int:
-        """How many pieces there are up to the second word: some content, and no mark of an end."""
+        """The number of pieces up to the second word: some content, and no end mark."""
         return next(number for number, piece in enumerate(self.pieces, 1) if _WORDS[1].encode() in piece)
 
 

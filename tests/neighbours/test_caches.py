@@ -59,7 +59,7 @@ def _open_cached(way: Way) -> Any:
 @pytest.mark.parametrize("stream", [True, False])
 @every_framing
 def test_requests_cache_answers_the_second_time(way: Way, stream: bool, framing: Any) -> None:
-    """Streamed or not, in whatever way it is read: one request, and the body that bare requests-cache gives."""
+    """Streamed or not, by any way of reading: one request, and the body that bare requests-cache gives."""
 
     def act(session: Any, server: FaultServer) -> Any:
         found = []

@@ -200,9 +200,7 @@ def _said(monkeypatch: pytest.MonkeyPatch, rows: tuple[Endpoint, ...]) -> list[b
 
 
 def test_every_row_of_the_table_has_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any of its rows the table says something else of an example, and without what a row needs something else
-    of a counter-example.
-    """
+    """Without any one row the table misjudges an example, and without any one condition of a row a counter-example."""
     rows = endpoints.ENDPOINTS
     said = _said(monkeypatch, rows)
     idle = []
@@ -394,7 +392,7 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_registered_url_decides_both_ways() -> None:
-    """The latest registration that matches goes before the rule, whatever the method and body."""
+    """The latest registration that matches precedes the rule, for any method and body."""
     register_model_url(r"/gateway/ask$")
     assert is_model_call("PUT", HOST + "/gateway/ask?key=1", None)
     register_model_url(r"/v1/chat/", model=False)

@@ -85,7 +85,7 @@ def test_an_unknown_size_counts_as_zero() -> None:
 
 
 def test_the_number_of_values_looked_at_is_bounded() -> None:
-    """In an endless body a bounded number of values is looked at, and what is not reached counts as text."""
+    """A bounded number of values of an endless body is examined, and the others count as text."""
     endless: list[object] = []
     endless.append(endless)
     assert base64_bytes(endless) == 0

@@ -117,7 +117,7 @@ def test_each_type_of_tool_counts_where_it_is_executed(tool: object, expected: T
     ],
 )
 def test_tools_are_found_in_every_dialect(body: object, expected: ToolExposure) -> None:
-    """Tools are found wherever the dialects put them."""
+    """Tools are found in the fields of every dialect."""
     assert tool_exposure(body) == expected
 
 
@@ -199,7 +199,7 @@ def test_unknown_tools_and_incomplete_bodies_block_a_resend(value: ToolExposure,
 
 
 def test_the_json_of_an_exposure_has_counts_only() -> None:
-    """Every field, and nothing of the request."""
+    """The JSON has every field, and no data of the request."""
     value = tool_exposure(
         {"tools": [{"type": "function", "function": {"name": "secret_name", "parameters": {"a": "b"}}}]}
     )
@@ -245,7 +245,7 @@ def test_any_json_gives_an_exposure(body: dict[str, object]) -> None:
     ],
 )
 def test_a_repeated_key_of_tools_is_incomplete(text: str, complete: bool) -> None:
-    """Which of the two the provider goes by is not known; anywhere else it does not matter."""
+    """The value that the provider uses is unknown; a repeated key elsewhere does not matter."""
     body = json.loads(text, object_pairs_hook=json_object)
     assert body == json.loads(text)
     assert tool_exposure(body).complete is complete

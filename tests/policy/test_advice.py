@@ -11,8 +11,8 @@ from tests.policy.resolving import resolve
 
 class TestWithoutEffect:
     def test_an_explicit_limit_above_a_default(self) -> None:
-        """A user that raises ttfb above the default first_content is told what expires first, its source, and what to
-        do.
+        """The warning for a ttfb above the default first_content names the limit that expires first, its source, and
+        the remedy.
         """
         assert resolve(call=Limits(ttfb=600)).warnings == (
             "ttfb 600 s (argument of the call) never expires: first_content 300 s (profile hosted) expires first;"
@@ -104,16 +104,16 @@ class TestSecondAttempt:
         assert "ttfb 232 s" in resolve(call=Limits(deadline=200), body_bytes=128_000).warnings[0]
 
     def test_the_advice_is_given_for_the_first_attempt_alone(self) -> None:
-        """On a later attempt, which patience has made longer, the sentence would be wrong and is not said."""
+        """On a later attempt, which patience has made longer, the sentence would be wrong and is left out."""
         assert resolve(call=Limits(deadline=200), patience=1).warnings == ()
 
     def test_without_a_deadline_there_is_no_warning(self) -> None:
-        """Without a deadline there is always room."""
+        """Without a deadline a second attempt always fits."""
         assert resolve(call=Limits.single(0)).warnings == ()
 
 
 def test_warnings_about_limits_come_before_those_about_variables() -> None:
-    """Both kinds of warnings stand side by side."""
+    """Warnings of both kinds are kept."""
     first, second = resolve(call=Limits(ttfb=600), environ={"LLMWATCH_ZZZ": "1"}).warnings
     assert first.startswith("ttfb 600 s")
     assert second.startswith("LLMWATCH_ZZZ has no effect")

@@ -108,7 +108,7 @@ class TestSize:
         assert {name for name in NAMES if small.limits[name] != large.limits[name]} == set(MOVED)
 
     def test_growth_ends_at_half_an_hour(self) -> None:
-        """However large the prompt, at most 1,800 s are added."""
+        """A prompt of any size adds at most 1,800 s."""
         assert resolve(body_bytes=10**10).value("ttfb") == 120 + 1800
 
     def test_a_small_prompt_changes_nothing(self) -> None:
@@ -164,7 +164,7 @@ class TestExplicitBeatsPolicy:
     )
     @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
     def test_an_explicit_value_is_used_as_given(self, settings: dict[str, object], profile: str) -> None:
-        """An explicit value is used as given on every attempt, whatever the profile, the size and the history."""
+        """An explicit value is used as given on every attempt, for any profile, size and history."""
         found = resolve(**settings, profile=profile, body_bytes=10**7, patience=3)  # type: ignore[arg-type]
         assert (found.value("ttfb"), found.value("first_content")) == (5.0, 6.0)
 
@@ -260,6 +260,6 @@ class TestLowered:
         assert resolve(call=Limits(ttfb=0)).lowered({"ttfb": 600}, "cap").value("ttfb") == 600
 
     def test_without_a_cap_nothing_changes(self) -> None:
-        """Nothing else moves."""
+        """Limits without a cap stay."""
         limits = resolve(call=Limits(ttfb=50))
         assert limits.lowered({}, "cap") == limits

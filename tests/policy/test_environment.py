@@ -166,14 +166,14 @@ class TestUnknown:
         ],
     )
     def test_a_likely_typo_is_a_warning(self, name: str, meant: str) -> None:
-        """A variable that is none of ours but looks like it is a warning that names the nearest one."""
+        """An unknown variable with llmwatch's prefix causes a warning that names the nearest known variable."""
         found = resolve(environ={name: "1"})
         assert found.warnings == (
             f"{name} has no effect: llmwatch knows no variable of that name; did you mean {meant}?",
         )
 
     def test_a_field_name_in_capitals_is_reported_with_its_variable(self) -> None:
-        """Each field's name in capitals, where it is no variable, is told with the variable of that field."""
+        """The warning for a field's name in capitals that is no variable names the variable of that field."""
         for field, variable in {**LIMIT_VARIABLES, **RETRY_VARIABLES}.items():
             name = f"LLMWATCH_{field.upper()}"
             if name not in KNOWN_VARIABLES:
@@ -181,7 +181,7 @@ class TestUnknown:
                 assert warning.endswith(f"did you mean {variable}?")
 
     def test_a_name_like_no_variable_is_reported_without_a_guess(self) -> None:
-        """A name that is like no other is told without a guess, and its value is never shown."""
+        """A name that is similar to no variable is reported without a guess, and its value is never shown."""
         (warning,) = resolve(environ={"LLMWATCH_ZZZ": "secret"}).warnings
         assert warning == "LLMWATCH_ZZZ has no effect: llmwatch knows no variable of that name."
 

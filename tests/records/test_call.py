@@ -100,7 +100,7 @@ def test_a_call_of_an_older_schema_is_translated(schema: int) -> None:
 
 
 def test_the_text_of_a_record_is_one_line_of_ascii() -> None:
-    """A log holds a record a line, whatever stands in it, and bytes are read as text is."""
+    """A record is one line of the log with any content, and bytes are read like text."""
     record = call(entry_point="Tür\n\u2028\ud800")
     text = record.to_json()
     assert text.isascii()

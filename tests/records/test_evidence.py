@@ -10,7 +10,7 @@ from tests.records.making import texts, values
 
 
 def test_only_allowed_keys_are_kept() -> None:
-    """A key that is not on the list goes, whatever it holds, and is counted."""
+    """A key that is not on the list is dropped with any value, and counted."""
     assert bounded({"error_errno": 104, "prompt": "a secret", "headers": {}}) == {"error_errno": 104, OMITTED: 2}
 
 

@@ -245,7 +245,7 @@ def test_half_a_line_in_a_pipe_costs_one_incident(tmp_path: Path, clock: ManualC
 
 
 class TestAFileThatDoesNotAnswer:
-    """As one on a file system whose server is gone."""
+    """A file on a file system whose server is gone."""
 
     @pytest.fixture(autouse=True)
     def gate(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
@@ -460,7 +460,7 @@ def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
 
 class TestLimits:
     def test_a_clock_that_goes_back_suppresses_no_line(self) -> None:
-        """A line is suppressed for a minute at most, whatever the clock says."""
+        """A line is suppressed for at most a minute, even if the clock goes back."""
         limit = LogLimit()
         assert [limit.admit(now) for now in (1_000.0, 1_059.9, 5.0, 6.0, 66.0)] == [1, None, 2, None, 2]
 

@@ -99,7 +99,7 @@ class TestLogIncident:
         assert caplog.records[0].llmwatch["cause"] == "watchdog_timeout"  # type: ignore[attr-defined]
 
     def test_a_good_call_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Only incidents are."""
+        """Only incidents are logged."""
         with caplog.at_level(logging.DEBUG, "llmwatch"):
             log_incident(call(**QUIET))
         assert not caplog.records
@@ -309,7 +309,7 @@ class TestJsonLinesSink:
         assert [json.loads(line)["call_id"] for line in lines] == ["one", "two"]
 
     def test_the_repr_of_a_sink_names_its_path(self, tmp_path: pathlib.Path) -> None:
-        """In a log of the sink itself one sees where it writes."""
+        """The ``repr`` of a sink shows in a log where it writes."""
         assert repr(JsonLinesSink(tmp_path / "log.jsonl")) == f"JsonLinesSink({str(tmp_path / 'log.jsonl')!r})"
 
 

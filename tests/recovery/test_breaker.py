@@ -42,7 +42,7 @@ def test_the_breaker_opens_after_five_losses_in_a_row() -> None:
 
 
 def test_an_answer_starts_the_count_of_losses_anew() -> None:
-    """An error of the call's own is an answer too; a failure that may pass is none."""
+    """An error of the call's own is an answer too; a retryable failure is not."""
     breaker = Breaker(2, WAIT)
     for outcome in (Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.ABANDONED, Outcome.FAILED, Outcome.REFUSED):
         breaker.settle(breaker.admit(0.0), outcome, 0.0)

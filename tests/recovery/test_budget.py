@@ -8,7 +8,7 @@ from llmwatch.recovery import RetryBudget
 
 
 def taken(budget: RetryBudget, times: int, now: float = 0.0) -> int:
-    """How many of so many tokens there were at this moment."""
+    """The number of tokens, of so many attempts to take one, that were there at this moment."""
     return sum(budget.take(now) for _ in range(times))
 
 

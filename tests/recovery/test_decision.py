@@ -206,7 +206,7 @@ class TestWhatTheAnswerShows:
             assert decide(CUT, acted, context(entry_point, resend_with_tools=True)).recovery.decision is Decision.RETRY
 
     def test_an_unsent_request_has_run_no_tool(self) -> None:
-        """Without the request there was no tool."""
+        """The request was not sent, so no tool has run."""
         assert decide(CUT, facts(UNSENT, provider_acted=True), context()).recovery.decision is Decision.RETRY
 
 
@@ -320,7 +320,7 @@ class TestStops:
         ],
     )
     def test_a_stopped_resend_names_what_stops_it(self, changed: dict[str, object], reason: Reason) -> None:
-        """Both questions keep their answers."""
+        """``could_work`` and ``safe`` keep their values."""
         plan = decide(killed("ttfb"), SENT, context(**changed))  # type: ignore[arg-type]
         assert outcome(plan) == (Decision.STOP, reason)
         assert (plan.could_work, plan.safe) == (True, True)
@@ -339,7 +339,7 @@ class TestStops:
 
     @pytest.mark.parametrize("by", ["user", "lifecycle"])
     def test_a_cancelled_call_stops_without_facts(self, by: str) -> None:
-        """A call that was given up stops, whatever it had delivered, and needs no facts."""
+        """A cancelled call stops after any delivery, and needs no facts."""
         for known in (None, SENT, facts(CALL, delivered=True)):
             plan = decide(failure_of(Cancelled("m", by=by)), known, context())
             assert plan.recovery.decision is Decision.STOP
@@ -393,7 +393,7 @@ class TestUnknown:
         [facts(sent=Sent.UNKNOWN), facts(replayable=None), facts(ALIVE, terminal=None)],
     )
     def test_one_missing_fact_needs_consent(self, base: Facts) -> None:
-        """A single fact that is missing is enough, whatever was opted into."""
+        """A single missing fact is enough, with any consent of the user."""
         everything = context(slow_but_alive=True, resend_with_tools=True)
         assert outcome(decide(killed("stale"), base, everything)) == (Decision.CONFIRM, Reason.FACTS_UNKNOWN)
 

@@ -58,7 +58,7 @@ CASES = [
 def test_each_error_has_its_kind_cause_and_close_reason(
     error: BaseException, kind: FailureKind, cause: str, close: str
 ) -> None:
-    """Class and attributes decide; errors of other libraries are unknown, whatever their names say."""
+    """Class and attributes decide; errors of other libraries are unknown, with any name."""
     failure = failure_of(error)
     assert failure.kind is kind
     assert failure.cause == cause

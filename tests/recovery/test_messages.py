@@ -76,7 +76,7 @@ class TestFunctions:
     NAME = "agents.tools.Search.look_up"
 
     def test_each_limit_of_a_function_has_a_message(self) -> None:
-        """A function sends nothing, has no finish mark, and nothing of it drains."""
+        """A function has no limits ``send``, ``finish`` and ``drain``."""
         assert set(FUNCTION_LIMITS) == set(NAMES) - {"send", "finish", "drain"}
 
     @pytest.mark.parametrize("limit", FUNCTION_LIMITS)

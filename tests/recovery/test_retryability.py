@@ -177,5 +177,5 @@ def test_a_loss_is_named_by_what_was_received() -> None:
     ],
 )
 def test_every_other_kind_has_one_answer(kind: FailureKind, possible: bool) -> None:
-    """Every other kind has one answer."""
+    """Every other kind has a fixed answer."""
     assert could_work(Failure(kind=kind), SENT)[0] is possible

@@ -91,7 +91,7 @@ def test_retry_after_in_all_its_forms(value: str, seconds: float | None) -> None
     ],
 )
 def test_retry_after_ms_takes_precedence(headers: dict[str, str], seconds: float | None) -> None:
-    """retry-after-ms is the more exact one; header names have no case."""
+    """``retry-after-ms`` is the more exact header; the case of names does not matter."""
     assert retry_after(headers, NOW) == seconds
 
 
@@ -263,7 +263,7 @@ def test_the_back_off_doubles_up_to_its_cap(attempt: int, most: float) -> None:
 
 
 def test_the_back_off_without_a_cap_or_a_base() -> None:
-    """An infinite cap is none, and stays finite; a base of 0 does not wait."""
+    """An infinite cap is no cap, and the wait stays finite; a base of 0 does not wait."""
     assert backoff(5, 0.5, math.inf, lambda: 1.0) == 8.0
     assert math.isfinite(backoff(10**9, 0.5, math.inf, lambda: 1.0))
     assert backoff(5, 0.0, 8.0, lambda: 1.0) == 0.0

@@ -68,7 +68,7 @@ def test_a_run_is_taken_out_where_it_stands(source: str, data: st.DataObject) ->
 
 
 def test_runs_that_touch_are_one() -> None:
-    """Runs that touch or overlap get one mark, which is told how much of the source it stands for."""
+    """Runs that touch or overlap get one mark, with the number of characters that it replaces."""
     sizes: list[int] = []
 
     def mark(size: int) -> str:

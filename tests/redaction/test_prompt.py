@@ -143,7 +143,7 @@ def test_model_names_roles_types_and_ids_survive(message: str, body: dict[str, A
 
 @pytest.mark.parametrize("body", [None, [], "text", 7, {}, {"messages": None}, {"prompt": [1, 2, 3]}, {1: PATIENT}])
 def test_a_body_without_a_prompt_masks_nothing(body: object) -> None:
-    """A body that is none, or is of another shape, masks nothing."""
+    """An unknown body, or one of another shape, masks nothing."""
     assert masked(f"Bad value '{PATIENT}' here.", body) == f"Bad value '{PATIENT}' here."
 
 
@@ -162,7 +162,7 @@ def test_redacting_twice_changes_nothing() -> None:
 
 
 def test_both_ends_of_a_long_prompt_are_compared() -> None:
-    """Of a prompt of megabytes 64 KiB from each end are looked at, within one text and over many."""
+    """64 KiB from each end of a prompt of megabytes are compared, within one text and over many."""
     filler = "word " * (MOST_PROMPT // 2)
     first, middle, last = "the first words of it", "the words amid all", "the last words of it"
     for prompt in (

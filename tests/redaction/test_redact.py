@@ -45,7 +45,7 @@ class TestText:
 
     @each("place", NAMED)
     def test_a_password_is_recognised_by_its_context(self, place: str) -> None:
-        """A password that could be a word is known by what stands around it, whatever else the text holds."""
+        """A password that could be a word is recognised by its surroundings."""
         for secret in ("correcthorsebattery", "Correct7Horse9Battery", "7351098264735109"):
             for text in (place.format(secret), f"it said: {place.format(secret)} and failed"):
                 assert not traces([secret], redact.text(text)), redact.text(text)
@@ -120,7 +120,7 @@ class TestText:
     @pytest.mark.parametrize("piece", ["error,code=17;", "<p>wrong</p>", "%20said%20no", "語", '{"a":[1,2]},'])
     @pytest.mark.parametrize("size", [redact.MOST_INPUT + 1, 70_000])
     def test_a_text_without_spaces_keeps_its_beginning(self, piece: str, size: int) -> None:
-        """However long the one word is, as much of it is kept as the cap allows, and the mark counts the rest."""
+        """As much of one long word is kept as the cap allows, and the mark counts the rest."""
         text = (piece * size)[:size]
         short = redact.text(text, cap=500)
         kept, _, mark = short.partition(" [... ")

@@ -207,19 +207,19 @@ def test_a_doubly_escaped_value_is_masked() -> None:
 
 
 def test_twelve_characters_of_a_secret_are_masked() -> None:
-    """Twelve characters of a longer secret are masked wherever they stand; fewer could be anything's."""
+    """Twelve characters of a longer secret are masked at any place; fewer could belong to anything."""
     assert (
         masked("caller ...-4471-falcon is unknown; a falcon", {"X-Key": FALCON}) == "caller ...*** is unknown; a falcon"
     )
 
 
 def test_overlapping_secrets_are_masked_as_one() -> None:
-    """A value that is part of another leaves nothing of that behind."""
+    """A value that is part of another leaves no rest of the longer value."""
     assert masked("x abcdef-ghijkl x", {"A": "abcdef-ghijkl", "B": "def-ghi"}) == "x *** x"
 
 
 def test_the_repr_of_sent_secrets_shows_none() -> None:
-    """Neither its representation nor an error that it is part of tells what it holds."""
+    """Neither the ``repr`` nor an error that holds the secrets shows them."""
     assert repr(sent({"X-Key": FALCON})) == "Secrets()"
 
 

@@ -78,7 +78,7 @@ def _raised(call: Callable[[], object]) -> LLMWatchError | None:
 
 @each("name", FAILURES)
 def test_a_failure_is_never_a_success(name: str) -> None:
-    """Both raise what happened, with the provider's words, after one request."""
+    """Both raise the failure, with the provider's words, after one request."""
     failure = FAILURES[name]
     with playing(failure.body, failure.content_type, ends=failure.ends) as server, Client(**ONCE) as client:
         url, body = server.url + failure.path, asking(failure.path, failure.request)

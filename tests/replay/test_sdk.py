@@ -116,7 +116,7 @@ _READERS: dict[str, tuple[Callable[[Any, dict[str, str]], Said], str]] = {
 
 
 def _clients(name: str, base: str, **settings: Any) -> list[AbstractContextManager[Any]]:
-    """The bare client, and ours."""
+    """The bare client, and llmwatch's."""
     makers: Any = (
         (anthropic.Anthropic, llmwatch.sdk.anthropic) if name == "anthropic" else (openai.OpenAI, llmwatch.sdk.openai)
     )

@@ -63,7 +63,7 @@ FORMS: dict[str, tuple[list[tuple[str, str]], float]] = {
 
 
 def test_the_server_sees_the_wait_kept(serve: Serve, connect: Connect) -> None:
-    """In whatever form a wait is named, the second request comes after it and not before."""
+    """For a named wait in any form, the second request comes after it and not before."""
     client = connect(retry=Retry(backoff=LONG, max_backoff=LONG))
     servers = [
         serve(headed(partial(list, headers), status=503), "healthy", clock=time.monotonic)
@@ -95,7 +95,7 @@ def test_a_date_without_the_responses_own_counts_from_here(serve: Serve, connect
     ["soon", "", "nan", "inf", "1e9", "0x10", "1_000", "٣", "Fri, 32 Foo 2031 25:61:61 GMT", "-", "1 2", "9" * 400],
 )
 def test_a_header_without_meaning_is_none(serve: Serve, connect: Connect, value: str) -> None:
-    """Nonsense names no wait: the error carries none, and the back-off is ours."""
+    """An invalid header names no wait: the error carries none, and the back-off is llmwatch's."""
     encoded = value.encode().decode("latin-1")
     server = serve(headed(lambda: [("Retry-After", encoded), ("retry-after-ms", encoded)]))
     error = stream(connect(retry=Retry(max_attempts=2, backoff=0)), server.chat_url).failed(llmwatch.ProviderError)

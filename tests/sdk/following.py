@@ -17,7 +17,7 @@ __all__ = ["ENTRY_POINTS", "SESSIONS", "transport"]
 
 @contextlib.contextmanager
 def transport(**settings: Any) -> Iterator[httpx.Client]:
-    """An httpx client on a transport of ours."""
+    """An httpx client on a transport of llmwatch."""
     over = Transport(**{"retry": QUICK, **settings})
     with httpx.Client(transport=over, timeout=None, follow_redirects=True) as client:
         yield client

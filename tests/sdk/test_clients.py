@@ -70,7 +70,7 @@ def test_a_missing_package_is_an_error_that_says_what_to_install(package: str, m
 
 
 def test_importing_the_helpers_imports_no_sdk_and_no_library() -> None:
-    """Neither SDK nor either library is imported before it is asked for, and none is needed."""
+    """No SDK and no library is imported before it is used, and none is required."""
     script = (
         "import sys\n"
         "for name in ('httpx', 'httpx2', 'openai', 'anthropic'): sys.modules[name] = None\n"
@@ -133,7 +133,7 @@ def test_raw_responses_are_explained(serve: Any, package: str, wrapper: str) -> 
 @BOTH
 @pytest.mark.parametrize("how", PLAIN)
 def test_a_cut_plain_answer_is_a_connection_error(serve: Any, make: Any, package: str, how: str) -> None:
-    """The body of a plain call that is cut is a connection error with ours behind it, before it is parsed."""
+    """The cut body of a plain call is a connection error, with llmwatch's behind it, before it is parsed."""
     if ASKS[how].sdk != package:
         return
     server = serve("short-length")

@@ -122,7 +122,7 @@ def test_a_call_without_a_descriptor_ends_after_one_attempt(entry_point: Any, ho
 def test_a_pooled_connection_without_a_descriptor_for_its_handle_is_an_error(
     entry_point: Any, serve: Callable[..., FaultServer]
 ) -> None:
-    """A connection that is there already needs one more to be watched, and says so where there is none."""
+    """A pooled connection needs one more descriptor to be watched; without one the error says so."""
     server = serve("healthy")
     records: list[CallRecord] = []
     with entry_point(records) as call:
@@ -172,6 +172,6 @@ def test_a_machine_without_descriptors_is_not_blamed_on_the_process(monkeypatch:
 
 @needs_procfs
 def test_an_unknown_host_is_not_blamed_on_descriptors() -> None:
-    """With descriptors left the resolver's word counts."""
+    """With descriptors left the resolver's error is reported."""
     with Client(retry=RETRY) as client:
         assert caught(ConnectFailed, client.request, "GET", "http://name.invalid/").cause in ("dns", "dns_temporary")

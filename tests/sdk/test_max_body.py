@@ -163,7 +163,7 @@ def test_the_error_of_a_status_is_cut(entry_point: EntryPoint, bombs: dict[str, 
 
 
 def test_the_error_of_a_stream_is_cut(bombs: dict[str, bytes]) -> None:
-    """A stream's error status is a ProviderError with its message, whatever its body would decode to."""
+    """A stream's error status is a ProviderError with its message, for a body of any decoded size."""
     body = _packed(HELD, begin=b'{"error": {"message": "the model is busy"}}')
     with FaultServer(_answer(body, "gzip", 400)) as server:
         errors: list[ProviderError] = []

@@ -74,7 +74,7 @@ def _to(location: str, status: int = 307) -> Script:
 
 
 def _names(server: FaultServer) -> list[set[str]]:
-    """The headers of ours that came with each request, in lower case."""
+    """The test's headers that came with each request, in lower case."""
     ours = {name.lower() for name in HEADERS}
     return [ours & {name.lower() for name, _ in request.headers} for request in server.requests]
 

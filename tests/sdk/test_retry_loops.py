@@ -164,7 +164,7 @@ def _in_the_handler(client: Any) -> None:
 
 
 def _decorated(client: Any) -> None:
-    """As tenacity does it: one frame from the first try to the last."""
+    """A loop like tenacity's: one frame from the first try to the last."""
 
     def retrying(function: Callable[[], Any], attempts: int) -> None:
         for _ in range(attempts):
@@ -183,7 +183,7 @@ def _decorated(client: Any) -> None:
     [(name, loop) for name in LIBRARIES for loop in (_plain_loop, _in_the_handler, _decorated)],
 )
 def test_a_users_own_loop_is_sent_each_time(serve: Any, name: str, loop: Any) -> None:
-    """Each try of the user's own is asked for anew, whatever the loop looks like."""
+    """Each try of a user's own loop of any form is sent."""
     server = serve("reset-before-response")
     with sending(httpx, server) as send:
         loop(client_of(name, send))

@@ -82,5 +82,5 @@ def test_an_exception_that_is_no_failure_stays(error: errors.LLMWatchError) -> N
 
 
 def test_a_response_of_another_transport_has_no_cause() -> None:
-    """Nothing is known of a response that came by another transport."""
+    """llmwatch has no data of a response that came by another transport."""
     assert status_cause(httpx2.Response(500, request=REQUEST, content=b"")) is None

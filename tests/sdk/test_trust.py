@@ -274,7 +274,7 @@ def test_an_invalid_verify_is_refused_at_once(places: dict[str, str]) -> None:
 def test_a_server_behind_a_tunnel_is_verified_alike(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a tunnel the server is verified as it is without."""
+    """A server behind a tunnel is verified like any server."""
     server = serve(tls=server_tls)
     with ProxyServer() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)

@@ -80,7 +80,7 @@ def test_a_cut_or_silence_in_an_unknown_wire_is_an_error(serve: Any, library: An
 @libraries
 @pytest.mark.parametrize("opening", [OPENING, b": hi\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'])
 def test_silence_behind_an_opening_is_recovered_from(serve: Any, library: Any, opening: bytes) -> None:
-    """Nothing of it was handed out, and the second answer comes whole."""
+    """The first answer was not handed out, and the second comes whole."""
     server = serve(_said([opening], then=[steps.Hang()]), _said(ANSWER))
     with opened(library, stale=SOON) as client:
         content = client.post(server.chat_url, json=WIRES["text"].body).content

@@ -30,7 +30,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture(autouse=True)
 def requests_as_it_was() -> Iterator[None]:
-    """Nothing of requests is changed any more after a test."""
+    """Check that the test has left requests unchanged."""
     before = requests.Session.get_adapter
     yield
     assert requests.Session.get_adapter is before

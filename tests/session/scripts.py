@@ -68,7 +68,7 @@ def encoded(body: bytes, encoding: str) -> Script:
 
 
 def headless(status: int, headers: Headers = ()) -> Script:
-    """A status without a body: 204, 304, and whatever answers a HEAD."""
+    """A status without a body: 204, 304, and any answer to a HEAD."""
     return Script.of(f"status {status}", steps.Head(status, headers, None), steps.End())
 
 

@@ -78,7 +78,7 @@ def test_an_adapter_without_retries_gives_no_warning(
 
 
 class _OwnContext(HTTPAdapter):
-    """As the documentation of requests has it."""
+    """An adapter like that in the documentation of requests."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context

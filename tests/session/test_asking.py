@@ -210,7 +210,7 @@ def test_a_hook_may_return_another_response(way: Way) -> None:
 
 
 def test_an_exception_of_a_hook_comes_out_as_it_is(way: Way) -> None:
-    """No attempt goes on after it."""
+    """The exception ends the call without another attempt."""
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         def refuse(response: requests.Response, **options: Any) -> None:

@@ -209,7 +209,7 @@ def test_a_body_of_known_length_ends_with_its_last_byte(way: Way) -> None:
 
 
 def test_the_time_since_the_previous_call_is_in_the_record(way: Way) -> None:
-    """Start to start, per origin, whatever the previous call was."""
+    """Start to start, per origin, after a previous call of any kind."""
     with FaultServer() as server, way.session() as session:
         assert record_of(session.get(server.url)).attempts[0].idle_since_previous is None
         second = record_of(session.post(server.chat_url, json=asking()))

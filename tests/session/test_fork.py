@@ -94,7 +94,7 @@ def test_a_child_calls_over_connections_of_its_own(way: Way) -> None:
 
 
 def test_a_stream_of_the_parent_goes_on(way: Way) -> None:
-    """A stream that is being read at the fork goes on in the parent, whatever the child calls, drops or closes."""
+    """A stream that is being read at the fork continues in the parent, whatever the child calls, drops or closes."""
     _run(
         way,
         """

@@ -84,7 +84,7 @@ def test_a_body_arrives_as_requests_sends_it(way: Way, name: str, tmp_path: Path
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "get", "PURGE"])
 def test_every_http_method_is_sent_unchanged(way: Way, method: str) -> None:
-    """Methods go out as they are, the unknown ones too."""
+    """Known and unknown methods are sent unchanged."""
     way.alike(lambda session, server: session.request(method, server.url, data=b"x").content, echo())
 
 

@@ -137,7 +137,7 @@ def test_the_chain_holds_a_summary_and_nothing_foreign(place: str, sender: Sende
 
 @pytest.mark.parametrize("place", _PLACES)
 def test_an_error_of_the_transport_can_be_pickled(place: str, sender: Sender, network: Network) -> None:
-    """An error that comes out of the transport goes through pickle with its class, its words and its fields."""
+    """The pickle of an error of the transport keeps its class, its text and its fields."""
     with _PLACES[place](network) as (url, kwargs):
         call = Call(sender, url, **kwargs)
         call.run()

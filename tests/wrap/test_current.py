@@ -323,7 +323,7 @@ def test_the_deadline_runs_in_a_pause(manual: Time) -> None:
 
 
 def test_nested_pauses_are_counted(manual: Time) -> None:
-    """Blocks inside blocks, of one object or of several, count; an exception leaves them like anything else."""
+    """Blocks inside blocks, of one object or of several, are counted; an exception leaves a block as usual."""
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())
 
