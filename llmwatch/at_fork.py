@@ -1,7 +1,7 @@
 """The steps in a forked child before any other code runs there.
 
 Only the forking thread lives on in the child. A lock that another thread held at that moment is held for ever. The
-parent's belongings, connections above all, must be given up without a word to the server. Only this module registers
+parent's belongings, connections above all, must be given up without any bytes to the server. Only this module registers
 with ``os.register_at_fork``. The child runs these in turn, each in the order of registration:
 
 1. :func:`renew_in_child` renews names of modules, first since everything else may take a lock;

@@ -147,7 +147,7 @@ class _WatchedPool(HTTPConnectionPool):
             self.returning.expect()
 
     def detach_in_child(self) -> None:
-        """In a forked child: give the idle connections up without the queue's lock or a word on the wire."""
+        """In a forked child: give the idle connections up without the queue's lock or any bytes on the wire."""
         for conn in list(self.pool.queue) if self.pool is not None else ():
             if conn is not None and conn.sock is not None:
                 close_inherited(conn.sock)

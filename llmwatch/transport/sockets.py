@@ -2,7 +2,7 @@
 
 Python cannot interrupt a blocked thread, but its socket can be shut down. Shutting down a *duplicate* of the descriptor
 wakes connect (on Linux), TLS handshakes and reads within a millisecond, whatever the owner has wrapped around it. The
-duplicate belongs to the attempt. So it can be closed without closing the owner's descriptor, and without a word on the
+duplicate belongs to the attempt. So it can be closed without closing the owner's descriptor, and without bytes on the
 wire.
 """
 
