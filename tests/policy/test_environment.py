@@ -218,13 +218,13 @@ class TestKeepalive:
         assert resolve_keepalive(value, {KEEPALIVE_VARIABLE: text}) == expected
 
     @pytest.mark.parametrize("value", [-1, True, "10", float("nan")])
-    def test_an_invalid_argument_is_a_config_error(self, value: object) -> None:
+    def test_an_invalid_keepalive_argument_is_a_config_error(self, value: object) -> None:
         """A wrong argument is a ConfigError naming it."""
         with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
             resolve_keepalive(value, {})  # type: ignore[arg-type]
         assert caught.value.field == "keepalive"
 
-    def test_an_invalid_variable_is_a_config_error(self) -> None:
+    def test_an_invalid_keepalive_variable_is_a_config_error(self) -> None:
         """A wrong variable is a ConfigError naming it, also where the argument would win."""
         with pytest.raises(ConfigError, match="0 never reuses a connection") as caught:
             resolve_keepalive(3.0, {KEEPALIVE_VARIABLE: "ten"})
@@ -257,7 +257,7 @@ class TestSizes:
         assert resolve(value, {variable: text}) == (default if expected is None else expected)
 
     @pytest.mark.parametrize("value", [-1, True, "4096", 1.5, 4096.0, float("nan")])
-    def test_an_invalid_argument_is_a_config_error(
+    def test_an_invalid_size_argument_is_a_config_error(
         self, name: str, variable: str, resolve: Any, default: int, value: object
     ) -> None:
         """A wrong argument is a ConfigError naming it."""
@@ -267,7 +267,7 @@ class TestSizes:
         assert f"{name}={value!r}" in str(caught.value)
 
     @pytest.mark.parametrize("text", ["-1", "1.5", "64 MiB", "1e6", "1_000", "many", "nan"])
-    def test_an_invalid_variable_is_a_config_error(
+    def test_an_invalid_size_variable_is_a_config_error(
         self, name: str, variable: str, resolve: Any, default: int, text: str
     ) -> None:
         """A wrong variable is a ConfigError naming it, also where the argument would win."""

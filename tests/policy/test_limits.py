@@ -82,7 +82,7 @@ class TestSingle:
         assert [Limits.single(off).get(name) for name in SINGLE] == [None] * 4
 
     @pytest.mark.parametrize("value", [math.nan, -1, True, "900"], ids=repr)
-    def test_an_invalid_value_is_a_config_error(self, value: object) -> None:
+    def test_an_invalid_single_knob_is_a_config_error(self, value: object) -> None:
         """The single knob is as strict as the fields, and the error spells it the way it was written."""
         with pytest.raises(ConfigError) as caught:
             Limits.single(value)  # type: ignore[arg-type]
