@@ -584,7 +584,7 @@ class Call(Generic[T]):
             method=self._request.method,
             url=self._request.url,
             origin=self._request.origin,
-            entry_point=self._options.entry_point.value,
+            entry_point=self._options.recorded_as or self._options.entry_point.value,
             profile=self.limits.profile,
             limits=self.limits.recorded,
             attempts=tuple(self._history.attempts),

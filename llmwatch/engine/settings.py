@@ -123,6 +123,7 @@ class CallOptions:
     * ``redirected``: a session follows a redirect of a model call; the answer has the bounds of that call. ``ends_at``
       is then the instant at which the ``deadline`` of that call ends.
     * ``adapter_retries`` are asked if no other rule resends. ``timeouts`` are those of the request.
+    * ``recorded_as``: the entry point's name in the record, where it is not that of ``entry_point``.
     * ``caps`` lower limits and never raise one: seconds by name, from ``caps_source``.
     """
 
@@ -138,6 +139,7 @@ class CallOptions:
     cancel: CancelToken | None = None
     adapter_retries: AdapterRetries | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    recorded_as: str = ""
     caps: Mapping[str, float] = field(default_factory=dict)
     caps_source: str = ""
     ends_at: float | None = None

@@ -39,7 +39,8 @@ class CallRecord(JsonRecord):
       included; ``delayed``: part of ``elapsed`` in which the attempts waited for other calls (retry budget, circuit
       breaker, pacing) and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
-    * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``).
+    * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``, ``httpx``,
+      ``httpx2``, ``sdk.openai``, ``sdk.anthropic``).
     * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
       seconds (``None``: off) and its ``source``.
     * ``attempts``, ``decisions``: in chronological order.

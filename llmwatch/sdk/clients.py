@@ -116,7 +116,7 @@ def _client(
             " transport=llmwatch.sdk.Transport(...) and hand it to the SDK's client"
         )
     # The transport's session decides on proxies.
-    watched = _InItsWords(transport, functools.partial(say, sdk), through)
+    watched = _InItsWords(transport, functools.partial(say, sdk), through, f"sdk.{package}")
     http_client = sdk.DefaultHttpxClient(transport=watched, trust_env=False)
     return _explained(getattr(sdk, name)(**{"max_retries": 0, **kwargs}, http_client=http_client), sdk.APIStatusError)
 
@@ -139,13 +139,14 @@ def _package(name: str) -> Any:
 class _InItsWords:
     """A transport that raises what its SDK raises."""
 
-    def __init__(self, transport: Transport, translate: Translate, through: Through) -> None:
+    def __init__(self, transport: Transport, translate: Translate, through: Through, name: str) -> None:
         self._transport = transport
         self._translate = translate
         self._through = through
+        self._name = name
 
     def handle_request(self, request: Any) -> Any:
-        return self._transport.exchange(request, self._translate, self._through)
+        return self._transport.exchange(request, self._translate, self._through, self._name)
 
     def close(self) -> None:
         self._transport.close()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 from llmwatch.engine.combined_errors import copy_of
-from llmwatch.engine.settings import ClientSettings, checked_settings, shows_settings
+from llmwatch.engine.settings import ClientSettings, Settings, checked_settings, shows_settings
 from llmwatch.errors import LLMWatchError
 from llmwatch.sdk.conversion import prepare, respond
 from llmwatch.sdk.extensions import overrides_of
@@ -27,12 +28,12 @@ from llmwatch.watch.cancel import CancelToken
 
 if TYPE_CHECKING:
     from httpx2 import BaseTransport, Request, Response
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 else:
     # Neither library checks for its base class, and the library is not known here.
     BaseTransport = object
 
-__all__ = ["Through", "Translate", "Transport"]
+__all__ = ["AdapterTransport", "ConnectionSettings", "Through", "Translate", "Transport"]
 
 Translate = Callable[[LLMWatchError, Any], BaseException]
 """Maps an error that is the library's already, and its request, to the exception to raise."""
@@ -47,7 +48,145 @@ _ENDS_AT = "llmwatch_ends_at"
 """Another: a reference to the redirected request, and when its deadline ends the call."""
 
 
-class Transport(BaseTransport):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSettings:
+    """What a connection for one request is made with, in requests' terms."""
+
+    verify: Any
+    cert: Any
+    proxies: Mapping[str, str]
+
+
+class AdapterTransport(BaseTransport):
+    """Sends requests of either library through ``adapter``, watched.
+    A subclass gives the connection settings, and calls ``_set_up`` first. Its ``cancel`` is a token for all calls.
+    """
+
+    trust_advice = TRUST_ADVICE
+
+    def _set_up(self, settings: Settings, adapter: WatchedAdapter, cancel: CancelToken | None = None) -> None:
+        self._settings = settings
+        self._adapter = adapter
+        self._cancel = cancel
+        self._repeats = Repeats()
+
+    def _connection_settings(self, library: Library, url: str) -> ConnectionSettings:
+        """Those for a request of ``library`` to ``url``."""
+        raise NotImplementedError
+
+    def handle_request(self, request: Request) -> Response:
+        """Send ``request`` as often as needed and safe. Returns its response once content has come."""
+        return self.exchange(request, _as_it_is)  # type: ignore[no-any-return]
+
+    def exchange(
+        self, request: Any, translate: Translate, through: Through | None = None, recorded_as: str = ""
+    ) -> Any:
+        """As :meth:`handle_request`, for a request of either library.
+        ``translate`` maps every error, those while the body is read too. With ``through``, a filter for the pieces of
+        an event stream, a fault in the events is raised as well; otherwise it is for the reader to find.
+        ``recorded_as``: the entry point's name in the record, in place of the library's.
+        """
+        library = library_of(request)
+        overrides = overrides_of(request, library)
+        origin = request.extensions.get(_REDIRECTED)
+        if origin is not None:
+            leave_keys(request.headers, origin, str(request.url))
+        prepared = prepare(request, overrides.target)
+        if origin is not None:
+            sent_on(prepared)
+        # A redirect's next request shares this one's extensions. The same request, sent again, is a new call.
+        sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
+        if sent is not None and sent() is request:
+            ends_at = None
+        sending = Sending(prepared)
+
+        def fail(error: LLMWatchError) -> BaseException:
+            self._repeats.failed(sending, error)
+            return translate(in_library(error, library, request), request)
+
+        known = self._repeats.known(sending)
+        if known is None:
+            opened: requests.Response | None = None
+            try:
+                opened = self._open(
+                    library,
+                    prepared,
+                    request,
+                    overrides,
+                    strict=through is not None,
+                    ends_at=ends_at,
+                    recorded_as=recorded_as,
+                )
+                if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
+                    # The library makes the next request from this one, with its extensions.
+                    request.extensions[_REDIRECTED] = str(request.url)
+                    request.extensions[_ENDS_AT] = weakref.ref(request), prepared.headers.onward
+                response, again = respond(library, opened, fail, through or _unchanged)
+                if again is not None:
+                    self._repeats.refused(sending, again)
+                return response
+            except LLMWatchError as error:
+                # Without the traceback, whose frames include this one.
+                failure = copy_of(error)
+            except BaseException:
+                if opened is not None:
+                    # An interrupted caller has no response to close.
+                    opened.close()
+                raise
+            # Outside the except block, so that the plain error is not its own context.
+            raise fail(failure)
+        if not isinstance(known, LLMWatchError):
+            return known()
+        raise translate(in_library(known, library, request), request)
+
+    def close(self) -> None:
+        """Close the idle connections. A call in progress keeps its connection until it ends."""
+        self._adapter.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def _open(
+        self,
+        library: Library,
+        prepared: requests.PreparedRequest,
+        request: Any,
+        overrides: Overrides,
+        *,
+        strict: bool,
+        ends_at: float | None,
+        recorded_as: str,
+    ) -> requests.Response:
+        connection = self._connection_settings(library, prepared.url or "")
+        return open_response(
+            self._adapter,
+            prepared,
+            self._settings,
+            stream=True,
+            cancel=self._cancel,
+            timeouts=timeouts_of(request.extensions.get("timeout") or {}, heeded=self._settings.heeds_timeouts),
+            verify=connection.verify,
+            cert=connection.cert,
+            proxies=connection.proxies,
+            error=_ours,
+            trust_advice=self.trust_advice,
+            overrides=overrides,
+            documents_whole=True,
+            strict=strict,
+            ends_at=ends_at,
+            recorded_as=recorded_as or library.name,
+        )
+
+
+class Transport(AdapterTransport):
     """The ``transport=`` of an ``httpx.Client`` or ``httpx2.Client`` whose calls cannot hang.
 
     ``limits``, ``retry``, ``dialect``, ``profile``, ``keepalive``, ``max_event``, ``max_body``, ``override_timeouts``,
@@ -103,111 +242,15 @@ class Transport(BaseTransport):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}")
         if cancel is not None and not isinstance(cancel, CancelToken):
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
-        self._settings = checked_settings(**settings)
+        self._set_up(checked_settings(**settings), WatchedAdapter(verifies_proxies=True), cancel)
         self._lender = session or requests.Session()
         self._trust = Trust(verify, session)
-        self._cancel = cancel
-        self._adapter = WatchedAdapter(verifies_proxies=True)
-        self._repeats = Repeats()
 
-    def handle_request(self, request: Request) -> Response:
-        """Send ``request`` as often as needed and safe. Returns its response once content has come."""
-        return self.exchange(request, _as_it_is)  # type: ignore[no-any-return]
-
-    def exchange(self, request: Any, translate: Translate, through: Through | None = None) -> Any:
-        """As :meth:`handle_request`, for a request of either library.
-        ``translate`` maps every error, those while the body is read too. With ``through``, a filter for the pieces of
-        an event stream, a fault in the events is raised as well; otherwise it is for the reader to find.
-        """
-        library = library_of(request)
-        overrides = overrides_of(request, library)
-        origin = request.extensions.get(_REDIRECTED)
-        if origin is not None:
-            leave_keys(request.headers, origin, str(request.url))
-        prepared = prepare(request, overrides.target)
-        if origin is not None:
-            sent_on(prepared)
-        # A redirect's next request shares this one's extensions. The same request, sent again, is a new call.
-        sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
-        if sent is not None and sent() is request:
-            ends_at = None
-        sending = Sending(prepared)
-
-        def fail(error: LLMWatchError) -> BaseException:
-            self._repeats.failed(sending, error)
-            return translate(in_library(error, library, request), request)
-
-        known = self._repeats.known(sending)
-        if known is None:
-            opened: requests.Response | None = None
-            try:
-                opened = self._open(library, prepared, request, overrides, strict=through is not None, ends_at=ends_at)
-                if opened.is_redirect and isinstance(prepared.headers, RedirectedHeaders):
-                    # The library makes the next request from this one, with its extensions.
-                    request.extensions[_REDIRECTED] = str(request.url)
-                    request.extensions[_ENDS_AT] = weakref.ref(request), prepared.headers.onward
-                response, again = respond(library, opened, fail, through or _unchanged)
-                if again is not None:
-                    self._repeats.refused(sending, again)
-                return response
-            except LLMWatchError as error:
-                # Without the traceback, whose frames include this one.
-                failure = copy_of(error)
-            except BaseException:
-                if opened is not None:
-                    # An interrupted caller has no response to close.
-                    opened.close()
-                raise
-            # Outside the except block, so that the plain error is not its own context.
-            raise fail(failure)
-        if not isinstance(known, LLMWatchError):
-            return known()
-        raise translate(in_library(known, library, request), request)
-
-    def close(self) -> None:
-        """Close the idle connections. A call in progress keeps its connection until it ends."""
-        self._adapter.close()
-
-    def __enter__(self) -> Transport:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
-        self.close()
-
-    def _open(
-        self,
-        library: Library,
-        prepared: requests.PreparedRequest,
-        request: Any,
-        overrides: Overrides,
-        *,
-        strict: bool,
-        ends_at: float | None,
-    ) -> requests.Response:
-        lent = self._lender.merge_environment_settings(prepared.url, {}, True, None, None)
-        verify, cert = self._trust.settings(library, prepared.url or "", lent)
-        return open_response(
-            self._adapter,
-            prepared,
-            self._settings,
-            stream=True,
-            cancel=self._cancel,
-            timeouts=timeouts_of(request.extensions.get("timeout") or {}, heeded=self._settings.heeds_timeouts),
-            verify=verify,
-            cert=cert,
-            proxies=lent["proxies"],
-            error=_ours,
-            trust_advice=TRUST_ADVICE,
-            overrides=overrides,
-            documents_whole=True,
-            strict=strict,
-            ends_at=ends_at,
-        )
+    def _connection_settings(self, library: Library, url: str) -> ConnectionSettings:
+        """What the session lends, and what the library trusts."""
+        lent = self._lender.merge_environment_settings(url, {}, True, None, None)
+        verify, cert = self._trust.settings(library, url, lent)
+        return ConnectionSettings(verify=verify, cert=cert, proxies=lent["proxies"])
 
 
 def _as_it_is(error: LLMWatchError, request: Any) -> BaseException:

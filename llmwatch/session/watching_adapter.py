@@ -137,6 +137,7 @@ def open_response(
     trust_advice: str = TRUST_ADVICE,
     overrides: Overrides | None = None,
     ends_at: float | None = None,
+    recorded_as: str = "",
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -148,7 +149,7 @@ def open_response(
     * ``strict``: raise the faults of an answer of events; otherwise the reader meets them.
     * ``error`` maps each failure to an error of the entry point's users. ``connection``: the response's adapter.
     * ``trust_advice``: what to do about a certificate that does not verify. ``overrides``: the request's own settings
-      against its URL.
+      against its URL. ``recorded_as``: the entry point's name in the record.
 
     An HTTP status never raises. Invalid settings, of the environment too, raise :class:`~llmwatch.ConfigError`
     unmapped, so that no retry loop takes them for a failure. A model call that is redirected to another origin goes on
@@ -186,6 +187,7 @@ def open_response(
         strict=strict,
         ends_at=ends_at,
         redirected=was_model_call,
+        recorded_as=recorded_as,
     )
     call = ResponseCall(passthroughs(sender, settings, options), settings, options)
     try:
