@@ -20,10 +20,13 @@ from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 
-__all__ = ["REQUEST_ID_HEADERS", "WatchedAdapter", "request_id_of"]
+__all__ = ["REQUEST_ID_HEADERS", "SOCKET_OPTIONS", "WatchedAdapter", "request_id_of"]
 
 # Threads share a client, and a pool that overflows closes good connections.
 _POOL_SIZE = 100
+
+SOCKET_OPTIONS = (*HTTPConnection.default_socket_options, *KEEPALIVE_OPTIONS)
+"""The socket options of every connection."""
 
 REQUEST_ID_HEADERS = (
     "x-request-id",
@@ -51,7 +54,7 @@ class WatchedAdapter(HTTPAdapter):
         at_fork.follow(self)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
-        pool_kwargs.setdefault("socket_options", HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS)
+        pool_kwargs.setdefault("socket_options", [*SOCKET_OPTIONS])
         super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
@@ -62,7 +65,7 @@ class WatchedAdapter(HTTPAdapter):
                 " proxy, or none (proxies=, HTTPS_PROXY, ALL_PROXY). Nothing was sent.",
                 field="proxies",
             )
-        proxy_kwargs.setdefault("socket_options", HTTPConnection.default_socket_options + KEEPALIVE_OPTIONS)
+        proxy_kwargs.setdefault("socket_options", [*SOCKET_OPTIONS])
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         manager.pool_classes_by_scheme = POOL_CLASSES
         return manager

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import http.client
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from llmwatch.watch.interfaces import Observer
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse
 
-__all__ = ["TunnelFailed", "WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
+__all__ = ["OtherProtocol", "TunnelFailed", "WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
 
 
 class _Head:
@@ -62,6 +63,10 @@ class TunnelFailed(ProxyError):
         super().__init__(f"no tunnel through {proxy}", error)
         self.proxy = proxy
         self.status = status
+
+
+class OtherProtocol(ssl.SSLError):
+    """TLS agreed on another protocol than HTTP/1.1: other code offered it through the context that both share."""
 
 
 class FinalResponse(http.client.HTTPResponse):
@@ -202,6 +207,9 @@ class WatchedMixin(HTTPConnection):
             self._expect_proper_end()
         if self.context is not None:
             self.context.observer.check()
+            agreed = getattr(self.sock, "selected_alpn_protocol", None)
+            if agreed is not None and agreed() not in (None, "http/1.1"):
+                raise OtherProtocol(f"{agreed()} was agreed on, and HTTP/1.1 offered")
 
     def _tunnel(self) -> None:
         if self.context is None or not self.context.own:

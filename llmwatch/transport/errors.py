@@ -20,7 +20,7 @@ from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.redaction import redact
-from llmwatch.transport.connections import HeadCut, TunnelFailed
+from llmwatch.transport.connections import HeadCut, OtherProtocol, TunnelFailed
 
 try:
     import resource
@@ -262,7 +262,8 @@ def _connecting(links: list[BaseException], host: str, sockets: int, trust_advic
         return ConnectFailed(
             f"The TLS handshake with {host} failed.",
             cause="tls",
-            retryable=number in _RESET or _first(links, ssl.SSLEOFError, ssl.SSLZeroReturnError) is not None,
+            retryable=number in _RESET
+            or _first(links, ssl.SSLEOFError, ssl.SSLZeroReturnError, OtherProtocol) is not None,
         )
     if number == errno.ECONNREFUSED:
         return ConnectFailed(

@@ -68,6 +68,8 @@ class _WatchedPool(HTTPConnectionPool):
         self.returning = Returning()
         self.retired = False
         """The adapter was closed: a connection in use is closed when it comes back."""
+        self.warns = True
+        """Whether urllib3 warns of a request whose certificate is not verified."""
 
     def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         context = contexts.current()
@@ -193,6 +195,12 @@ class WatchedHTTPSConnectionPool(_WatchedPool, HTTPSConnectionPool):
     """A pool of :class:`WatchedHTTPSConnection`."""
 
     ConnectionCls = _Watched(HTTPSConnectionPool, WatchedHTTPSConnection)
+
+    def _validate_conn(self, conn: Any) -> None:
+        if self.warns:
+            super()._validate_conn(conn)
+        elif conn.is_closed:
+            conn.connect()
 
 
 POOL_CLASSES = {"http": WatchedHTTPConnectionPool, "https": WatchedHTTPSConnectionPool}
