@@ -6,6 +6,7 @@ exports) and the command line. Every other module may change with any version.
 Which package answers which question; each imports only from those below it::
 
     cli           What does a command print, and with which code does it exit?
+    hooks         How are the calls of other libraries watched in place?
     sdk           How does the client of a provider's SDK, or of httpx, get watched connections?
     auth          How is a token kept fresh by a refresh that cannot hang?
     session       How does code on requests get watched connections, and errors that it knows?
@@ -79,10 +80,11 @@ from llmwatch.errors import (
     TooManyThreads,
     WatchTimeout,
 )
+from llmwatch.hooks import install, uninstall
 from llmwatch.payload import register_model_url, register_reasoning_model
 from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
 from llmwatch.records import AttemptRecord, CallRecord, Decision, JsonLinesSink, Recovery, Sink
-from llmwatch.session import Session, install, mount, uninstall
+from llmwatch.session import Session, mount
 from llmwatch.watch import CancelToken
 from llmwatch.wire import (
     DialectDetector,

@@ -114,6 +114,7 @@ PACKAGES = {
     "client",
     "engine",
     "errors",
+    "hooks",
     "interruption",
     "lazy_pattern",
     "at_fork",

@@ -1,4 +1,4 @@
-"""``llmwatch run``: an unchanged script whose calls through requests are watched.
+"""``llmwatch run``: an unchanged script whose calls through requests, httpx and httpx2 are watched.
 
 This process *becomes* ``python script.py args``, so everything that a script sees or does (``sys.argv``, ``__main__``,
 tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own, and nothing is imitated. ``site`` imports
@@ -84,8 +84,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no summ
 
 @command
 def run(script: Script, quiet: Quiet = False) -> ExitCode:
-    """Run a Python script as it is, with every call that it makes through requests watched.
+    """Run a Python script as it is, with its calls through requests, httpx and httpx2 watched.
 
+    Watched are every call through requests, and every model call through a synchronous client of httpx or httpx2, so
+    those of most SDKs. Nothing is imported that the script does not import.
     The script runs as python would run it, and its exit code is the exit code. Limits and retries are set by
     LLMWATCH_ variables, which "llmwatch limits" lists; calls that lost an attempt go to the file that
     LLMWATCH_INCIDENT_LOG names. A summary follows on standard error. Processes that the script forks are watched as

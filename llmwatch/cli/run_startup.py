@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from llmwatch import ConfigError
 from llmwatch.cli.run_summary import Summary
-from llmwatch.session import install
+from llmwatch.hooks import install
 
 __all__ = ["start"]
 
@@ -17,7 +17,7 @@ _USAGE = 2
 
 
 def start(*, quiet: bool) -> None:
-    """Watch every requests session of this process from now on, and write a summary at the end unless ``quiet``.
+    """Install llmwatch in this process, and write a summary at the end unless ``quiet``.
 
     The summary follows the end of the script, its threads and its exit handlers, if the interpreter shuts down
     normally: not after ``os._exit`` or a signal that kills. Invalid settings end the process with exit code 2.

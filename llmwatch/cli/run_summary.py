@@ -20,8 +20,9 @@ from llmwatch.watch import supervisor as supervisors
 __all__ = ["Summary"]
 
 _MOST_REASONS = 4
-_UNWATCHED = ("httpx", "httpx2", "aiohttp")
-"""Other HTTP libraries of scripts; the first two accept a transport of :mod:`llmwatch.sdk`."""
+_PARTLY_WATCHED = ("httpx", "httpx2")
+_UNWATCHED = ("aiohttp",)
+"""An HTTP library of scripts that ``install()`` does not reach."""
 
 
 class Summary:
@@ -94,11 +95,7 @@ class Summary:
         with self._lock:
             watched = sum(self._outcomes.values()) + running
             if not watched:
-                others = [name for name in _UNWATCHED if name in loaded]
-                if not others:
-                    return []
-                named = " and ".join(others)
-                return [f"no call was made through requests; {named}, which the script has loaded, is not watched"]
+                return _about_no_call(loaded)
             parts = [f"{self._outcomes[name]} {name}" for name in CALL_OUTCOMES if self._outcomes[name]]
             if self._reasons:
                 failed = f"{self._outcomes['failed']} failed"
@@ -111,6 +108,14 @@ class Summary:
                 *_about_incidents(self._incidents, log, lost),
                 *_about_timeouts(self._lowered, self._set_aside),
             ]
+
+
+def _about_no_call(loaded: Container[str]) -> list[str]:
+    partly = " and ".join(name for name in _PARTLY_WATCHED if name in loaded)
+    others = [f"{name}, which the script has loaded, is not watched" for name in _UNWATCHED if name in loaded]
+    if partly:
+        others.insert(0, f"of {partly}, which the script has loaded, only model calls of sync clients are watched")
+    return [f"no call was watched; {'; '.join(others)}"] if others else []
 
 
 def _about_incidents(number: int, log: str | None, lost: int) -> list[str]:
@@ -152,7 +157,7 @@ def _about_timeouts(lowered: Counter[tuple[float, str]], set_aside: Counter[floa
         common_seconds = set_aside.most_common(_MOST_REASONS)
         named = ", ".join(f"{shown(seconds)} in {_number(calls, 'call')}" for seconds, calls in common_seconds)
         more = f" and {len(set_aside) - len(common_seconds)} more" if len(set_aside) > len(common_seconds) else ""
-        lines.append(f"timeout= of the script was set aside: {named}{more}")
+        lines.append(f"timeout= of the script or its library was set aside: {named}{more}")
     return lines
 
 

@@ -2,7 +2,13 @@
 
 from llmwatch.payload.choices import asks_nothing, choices_asked, pieces_asked
 from llmwatch.payload.confidential import prompt_texts, secrets_in
-from llmwatch.payload.modelcalls import IDEMPOTENT, is_model_call, may_hold_prompt, register_model_url
+from llmwatch.payload.modelcalls import (
+    IDEMPOTENT,
+    is_model_call,
+    may_be_model_call,
+    may_hold_prompt,
+    register_model_url,
+)
 from llmwatch.payload.prompt_size import base64_bytes, prompt_tokens
 from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
 from llmwatch.payload.streaming import is_streaming
@@ -18,6 +24,7 @@ __all__ = [
     "is_model_call",
     "is_streaming",
     "json_object",
+    "may_be_model_call",
     "may_hold_prompt",
     "pieces_asked",
     "prompt_texts",

@@ -24,7 +24,7 @@ from llmwatch.at_fork import renew_in_child
 from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import compiled_pattern, model_of
 
-__all__ = ["IDEMPOTENT", "is_model_call", "may_hold_prompt", "register_model_url"]
+__all__ = ["IDEMPOTENT", "is_model_call", "may_be_model_call", "may_hold_prompt", "register_model_url"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """The idempotent methods of HTTP (RFC 9110, 9.2.2)."""
@@ -85,6 +85,11 @@ def is_model_call(method: str, url: str, body: object) -> bool:
         return False
     named = any(_is_name(body.get(name)) for name in _NAMES) or bool(model_of(url, None))
     return named and any(_is_conversation(body.get(name)) for name in _CONVERSATIONS)
+
+
+def may_be_model_call(method: str, body: bytes) -> bool:
+    """Whether a request may be a model call: a quick test with false positives."""
+    return bool(_registered) or (method.upper() == "POST" and body.lstrip()[:1] == b"{")
 
 
 def may_hold_prompt(body: bytes | str, url: str = "") -> bool:

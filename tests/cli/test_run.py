@@ -355,10 +355,10 @@ def test_ctrl_c_is_raised_in_the_script(tmp_path: Path, words: tuple[str, ...]) 
 
 
 SEAM = """
-import llmwatch.session
+import llmwatch.hooks
 def install(**given):
     {does}
-llmwatch.session.install = install
+llmwatch.hooks.install = install
 """
 
 

@@ -95,7 +95,7 @@ for own in (600, {LIMIT / 2}):
     assert ended.out.split() == [str(LIMIT), str(LIMIT / 2)]
     assert f"llmwatch: timeout= of the script lowered connect to {LIMIT / 2:g} s in 1 call, ttfb to" in ended.err
     assert "; LLMWATCH_OVERRIDE_TIMEOUTS=1 sets it aside\n" in ended.err
-    assert "llmwatch: timeout= of the script was set aside: 600 s in 1 call\n" in ended.err
+    assert "llmwatch: timeout= of the script or its library was set aside: 600 s in 1 call\n" in ended.err
 
 
 def test_the_same_script_hangs_without_llmwatch(tmp_path: Path) -> None:
@@ -223,7 +223,8 @@ def test_a_script_without_a_call_gets_no_summary(tmp_path: Path) -> None:
     assert run("run", asks, "http://127.0.0.1:1/") == Ended(0, "done\n", "")
     (tmp_path / "httpx.py").write_text("")
     ended = run("run", script(tmp_path, "import httpx"), "http://127.0.0.1:1/")
-    says = "llmwatch: no call was made through requests; httpx, which the script has loaded, is not watched\n"
+    only = "which the script has loaded, only model calls of sync clients are watched"
+    says = f"llmwatch: no call was watched; of httpx, {only}\n"
     assert ended == Ended(0, "", says)
 
 

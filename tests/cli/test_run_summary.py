@@ -36,7 +36,10 @@ def test_without_a_call_there_is_no_summary() -> None:
 def test_an_unwatched_library_is_named_without_a_call() -> None:
     """The summary names a loaded library that is not watched."""
     (line,) = lines(loaded={"httpx", "aiohttp", "requests"})
-    assert line == "no call was made through requests; httpx and aiohttp, which the script has loaded, is not watched"
+    assert line == (
+        "no call was watched; of httpx, which the script has loaded, only model calls of sync clients are watched;"
+        " aiohttp, which the script has loaded, is not watched"
+    )
     assert lines(DONE, loaded={"httpx"}) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
 
 
@@ -72,7 +75,7 @@ def test_time_outs_that_count_and_that_do_not() -> None:
     assert lines(lowered, lowered, raised, aside)[1:] == [
         "timeout= of the script lowered ttfb to 30 s in 2 calls, stale to 30 s in 2 calls;"
         " LLMWATCH_OVERRIDE_TIMEOUTS=1 sets it aside",
-        "timeout= of the script was set aside: 600 s in 1 call",
+        "timeout= of the script or its library was set aside: 600 s in 1 call",
     ]
     many = [_timed(float(at), ttfb={"value": float(at), "source": own, "instead_of": 99.0}) for at in range(1, 7)]
     assert lines(*many)[1].count("ttfb") == 4

@@ -19,7 +19,7 @@ import llmwatch
 from llmwatch import Decision, Limits, Retry, WatchTimeout
 from llmwatch.faults import Context, FaultServer, Script, steps
 from llmwatch.faults.catalogue import ANSWER
-from llmwatch.session import install, uninstall
+from llmwatch.hooks import install, uninstall
 from llmwatch.transport import context, instrument
 from llmwatch.wrap import call, iterate, on_abort
 from llmwatch.wrap.instrument import find

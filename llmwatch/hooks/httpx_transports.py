@@ -1,0 +1,215 @@
+"""Watches the model calls of httpx or httpx2 in place, at ``HTTPTransport.handle_request``.
+
+There the client has settled mounts, proxies, auth, hooks and redirects. A model call goes over a transport of llmwatch
+that is made from the settings of that one transport's pool. Every other request goes the library's way, unchanged.
+
+**The lock** protects one hook's settings, patches and transports, and is a leaf: no import is made under it. A call
+reads the settings without it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from llmwatch import at_fork
+from llmwatch.engine.request import CallRequest
+from llmwatch.engine.settings import Settings
+from llmwatch.hooks.imports import on_import
+from llmwatch.hooks.patches import Patches
+from llmwatch.hooks.pool_settings import LeftAlone, PoolAdapter, PoolSettings, check_pool, read_pool, stands_in
+from llmwatch.interruption import is_interruption
+from llmwatch.payload import is_model_call, may_be_model_call
+from llmwatch.policy import resolve_keepalive
+from llmwatch.records.log import say
+from llmwatch.sdk.conversion import prepare
+from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.transport import AdapterTransport, ConnectionSettings
+
+__all__ = ["HttpxHook"]
+
+_ATTRIBUTE = "_llmwatch_transport"
+"""The attribute of a library's transport that holds llmwatch's for it, so that both go at once."""
+
+_UNWATCHED_EXTENSIONS = frozenset({"trace", "target"})
+"""Extensions of a request that only the library's own connections serve as the caller expects."""
+
+
+class _PoolTransport(AdapterTransport):
+    """Sends the model calls of one transport of the library over connections like those of its pool."""
+
+    trust_advice = (
+        "if it is meant to, name its authority's certificate in SSL_CERT_FILE, or pass"
+        " verify=ssl.create_default_context(cafile=...) to the client"
+    )
+
+    def __init__(self, given: Settings, pool: Any, pool_settings: PoolSettings) -> None:
+        self._set_up(_with_keepalive(given, pool_settings.keepalive), PoolAdapter(pool_settings))
+        self.given = given
+        self.pool = pool
+        proxy = pool_settings.proxy
+        self._connection = ConnectionSettings(
+            verify=pool_settings.tls, cert=None, proxies={} if proxy is None else {"all": proxy}
+        )
+
+    def _connection_settings(self, library: Library, url: str) -> ConnectionSettings:
+        """The pool's own TLS context and proxy."""
+        return self._connection
+
+
+def _with_keepalive(settings: Settings, seconds: float | None) -> Settings:
+    """``settings`` with the pool's ``seconds`` where no argument names any and the variable's are longer."""
+    if settings.keepalive is not None or seconds is None or seconds >= resolve_keepalive(None, os.environ):
+        return settings
+    return replace(settings, keepalive=seconds)
+
+
+class HttpxHook:
+    """Watches every synchronous client of the library ``name``, existing and future ones, once it is imported."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.RLock()  # see the module's docstring
+        self._settings: Settings | None = None
+        self._patches: Patches | None = None
+        self._leave: Callable[[], None] | None = None
+        self._made: weakref.WeakSet[_PoolTransport] = weakref.WeakSet()
+        self._said: set[str] = set()
+        at_fork.follow(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: a thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
+    def watch(self, settings: Settings) -> None:
+        """Watch with ``settings``, from the next call on. Imports nothing."""
+        with self._lock:
+            self._settings = settings
+            if self._patches is not None:
+                self._patches.apply()
+                return
+            waits = self._leave is not None
+        if not waits:
+            # Without the lock: the importing thread takes it while it holds the lock of its import.
+            self._leave = on_import(self._name, self._loaded)
+
+    def unwatch(self) -> None:
+        """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
+        with self._lock:
+            self._settings = None
+            if self._patches is not None:
+                self._patches.undo()
+            leave, self._leave = self._leave, None
+            made = list(self._made)
+        if leave is not None:
+            leave()
+        for transport in made:
+            transport.close()
+
+    def _loaded(self, module: ModuleType) -> None:
+        owner = module.HTTPTransport
+        makers: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
+            (owner, "handle_request"): self._handle_request,
+            (owner, "close"): self._closing,
+            (owner, "__exit__"): self._closing,
+        }
+        with self._lock:
+            if self._patches is None:
+                self._patches = Patches(makers)
+            if self._settings is not None:
+                self._patches.apply()
+
+    def _handle_request(self, original: Any) -> Any:
+        # What other code has put there may hold spans or answer by itself: it gets every call.
+        own = not stands_in(original, f"{self._name}._transports.default")
+
+        @functools.wraps(original)
+        def handle_request(transport: Any, request: Any) -> Any:
+            settings = self._settings
+            if settings is None or not own or not _may_be_watched(request):
+                return original(transport, request)
+            watched = self._transport_for(transport, request, settings)
+            return original(transport, request) if watched is None else watched.handle_request(request)
+
+        return handle_request
+
+    def _closing(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def close(transport: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(transport, *args, **kwargs)
+            finally:
+                made = vars(transport).get(_ATTRIBUTE)
+                if made is not None:
+                    made.close()
+
+        return close
+
+    def _transport_for(self, transport: Any, request: Any, settings: Settings) -> _PoolTransport | None:
+        """The transport that sends ``request``; ``None`` if the library's own does."""
+        try:
+            if not _is_model_call(request):
+                return None
+            pool = transport._pool
+            check_pool(pool)
+            made: _PoolTransport | None = vars(transport).get(_ATTRIBUTE)
+            if made is None or made.pool is not pool or made.given is not settings:
+                made = self._make(transport, pool, settings)
+            return made
+        except LeftAlone as reason:
+            self._say(reason)
+        except (AttributeError, LookupError, TypeError) as error:
+            if is_interruption(error):
+                raise
+            # The library keeps its settings otherwise than the versions that are known.
+            self._say(LeftAlone(f"its connections cannot be read ({type(error).__name__})"))
+        return None
+
+    def _make(self, transport: Any, pool: Any, settings: Settings) -> _PoolTransport:
+        with self._lock:
+            before: _PoolTransport | None = vars(transport).get(_ATTRIBUTE)
+            if before is not None and before.pool is pool and before.given is settings:
+                return before
+            made = _PoolTransport(settings, pool, read_pool(pool))
+            vars(transport)[_ATTRIBUTE] = made
+            self._made.add(made)
+        if before is not None:
+            before.close()
+        return made
+
+    def _say(self, reason: LeftAlone) -> None:
+        """Log once for each reason that a model call is not watched; not for a test's stand-in."""
+        if not reason.said or str(reason) in self._said:
+            return
+        self._said.add(str(reason))
+        say(
+            logging.WARNING,
+            "llmwatch: a model call through %s is not watched: %s. transport=llmwatch.sdk.Transport() in its client"
+            " watches it.",
+            self._name,
+            reason,
+        )
+
+
+def _may_be_watched(request: Any) -> bool:
+    """A quick test of a request of the library, with false positives. A body that is read once is not looked at."""
+    try:
+        body = request.content
+    except RuntimeError:  # RequestNotRead
+        return False
+    return may_be_model_call(request.method, body) and _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions)
+
+
+def _is_model_call(request: Any) -> bool:
+    if request.url.scheme not in ("http", "https") or not request.url.host:
+        # The library's own error for it.
+        return False
+    call = CallRequest.of(prepare(request))
+    return is_model_call(call.method, call.url, call.body)

@@ -1,0 +1,119 @@
+"""Learns of the first import of a module, without importing it.
+
+A finder stands first on ``sys.meta_path``. It finds nothing by itself: it asks the finders behind it, and wraps
+``exec_module`` of the loader that they give for its one module, on that loader alone. Once the module has been executed
+the finder leaves ``sys.meta_path`` and the loader is as it was. Whatever fails here fails no import: the module is then
+imported as if there were no finder, and the callback is not called.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+from llmwatch.records.log import say
+
+__all__ = ["on_import"]
+
+Loaded = Callable[[ModuleType], object]
+
+
+def on_import(name: str, loaded: Loaded) -> Callable[[], None]:
+    """Call ``loaded`` with the module ``name``: now if it is imported already, else right after its first import.
+
+    ``loaded`` runs in the importing thread, before the import statement returns. What it raises is logged once, unless
+    it ends the process (Ctrl-C). Returns a function that takes the finder back; it does nothing where the module came.
+    """
+    module = sys.modules.get(name)
+    if module is not None:
+        _tell(loaded, module)
+        return _nothing
+    finder = _Finder(name, loaded)
+    sys.meta_path.insert(0, finder)
+    return finder.leave
+
+
+def _nothing() -> None:
+    """There is no finder to take back."""
+
+
+def _tell(loaded: Loaded, module: ModuleType) -> None:
+    try:
+        loaded(module)
+    except Exception as error:
+        say(logging.WARNING, "llmwatch: %s is not watched: %s", module.__name__, error)
+
+
+class _Finder:
+    """The finder of one module. Python imports a module under a lock of its own, so no two threads execute it at once.
+
+    A finder behind this one may ask all finders again, in the same thread; that nested search passes this one by.
+    """
+
+    def __init__(self, name: str, loaded: Loaded) -> None:
+        self._name = name
+        self._loaded = loaded
+        self._searching: set[int] = set()  # the threads inside find_spec
+        self._left = False
+
+    def leave(self) -> None:
+        """Leave ``sys.meta_path``. A loader that was found before tells nothing."""
+        self._left = True
+        with suppress(ValueError):
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of the other finders, with a loader that tells; ``None`` for every other module."""
+        thread = threading.get_ident()
+        if name != self._name or self._left or thread in self._searching:
+            return None
+        self._searching.add(thread)
+        try:
+            # What another finder raises is what the import raises without this one.
+            spec = self._search(name, path, target)
+        finally:
+            self._searching.discard(thread)
+        if spec is not None:
+            # A loader that takes no attribute is used as it is.
+            with suppress(Exception):
+                self._wrap(spec.loader)
+        return spec
+
+    def _search(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> importlib.machinery.ModuleSpec | None:
+        for finder in list(sys.meta_path):
+            find = getattr(finder, "find_spec", None)
+            if find is None or finder is self:
+                continue
+            spec: importlib.machinery.ModuleSpec | None = find(name, path, target)
+            if spec is not None:
+                return spec
+        return None
+
+    def _wrap(self, loader: Any) -> None:
+        if loader is None or isinstance(loader, type):
+            # A namespace, or a loader that all its modules share: frozen, built in.
+            return
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            """Execute ``module`` as its loader does."""
+            if module.__name__ == self._name:
+                # First, so that nothing that executes the module comes back here.
+                with suppress(AttributeError):
+                    del loader.exec_module
+            execute(module)
+            if module.__name__ == self._name and not self._left:
+                self.leave()
+                _tell(self._loaded, module)
+
+        loader.exec_module = exec_module

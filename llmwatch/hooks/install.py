@@ -1,0 +1,68 @@
+"""Watches the calls of the process, whichever library makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmwatch.engine.settings import ClientSettings, checked_settings, shows_settings
+from llmwatch.errors import ConfigError
+from llmwatch.hooks.httpx_transports import HttpxHook
+from llmwatch.session import unwatch_sessions, watch_sessions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["LIBRARIES", "install", "uninstall"]
+
+LIBRARIES = ("requests", "httpx", "httpx2")
+"""The libraries whose calls :func:`install` watches."""
+
+_HOOKS = {name: HttpxHook(name) for name in LIBRARIES if name != "requests"}
+
+
+@shows_settings
+def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSettings]) -> None:
+    """Watch the calls of every synchronous client of ``libraries`` in this process from now on.
+
+    * ``requests``: every existing and future :class:`requests.Session`, those behind ``requests.get`` and behind other
+      libraries included. The calls are watched as those of a :class:`~llmwatch.Session` are. Adapters are kept and
+      wrapped, as :func:`~llmwatch.mount` does. Not reached: sessions whose class overrides ``get_adapter`` without
+      calling the parent's.
+    * ``httpx``, ``httpx2``: model calls through every existing and future ``Client``, those of SDKs (openai, anthropic,
+      ...) included, as by :class:`llmwatch.sdk.Transport`, over connections with the client's own TLS context, proxy,
+      socket options, local address and limits. Its own ``keepalive_expiry`` counts where it is shorter. Every other
+      request is left alone. So are async clients, ``http2=True``, SOCKS proxies, Unix sockets, generators as bodies,
+      transports that are not the library's own, and requests with an extension ``trace`` or ``target``. One line in
+      the log names the reason for a model call. A library that is not imported yet is watched once the program imports
+      it; nothing is imported here.
+
+    All share budgets, circuit breakers and pacing by origin. A second call exchanges settings and libraries for calls
+    that have not begun; no call is watched twice. Raises :class:`~llmwatch.ConfigError` for an unknown library.
+    """
+    names = set(libraries)
+    if isinstance(libraries, str) or not names.issubset(LIBRARIES):
+        raise ConfigError(
+            f"libraries must be some of {', '.join(LIBRARIES)}, not {libraries!r}.", field="libraries", value=libraries
+        )
+    checked = checked_settings(**settings)
+    if "requests" in names:
+        watch_sessions(checked)
+    else:
+        unwatch_sessions()
+    for name, hook in _HOOKS.items():
+        if name in names:
+            hook.watch(checked)
+        else:
+            hook.unwatch()
+
+
+def uninstall() -> None:
+    """Take :func:`install` back; does nothing if nothing is installed. Calls in progress stay watched.
+
+    Every replaced attribute gets back the object that was there. Where other code has wrapped llmwatch's function
+    since, that function stays and passes every call on.
+    """
+    unwatch_sessions()
+    for hook in _HOOKS.values():
+        hook.unwatch()

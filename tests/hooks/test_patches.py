@@ -1,0 +1,109 @@
+"""Attributes of a class are replaced and put back, whatever other code does to them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmwatch.hooks.patches import Patches
+
+
+def made() -> tuple[type[Any], Patches, Callable[[], list[str]]]:
+    """A class with a method, the patch of it, and what a call of the method passes through."""
+
+    class Owner:
+        def method(self, calls: list[str]) -> None:
+            calls.append("original")
+
+    def make(original: Any) -> Any:
+        def method(self: Any, calls: list[str]) -> None:
+            if patches.active:
+                calls.append("ours")
+            original(self, calls)
+
+        return method
+
+    patches = Patches({(Owner, "method"): make})
+
+    def call() -> list[str]:
+        calls: list[str] = []
+        Owner().method(calls)
+        return calls
+
+    return Owner, patches, call
+
+
+def wrapped(owner: Any) -> Callable[[], None]:
+    """Let other code wrap the method; returns what puts back what that code found."""
+    before = vars(owner)["method"]
+
+    def method(self: Any, calls: list[str]) -> None:
+        calls.append("theirs")
+        before(self, calls)
+
+    owner.method = method
+    return lambda: setattr(owner, "method", before)
+
+
+def test_the_very_object_is_put_back() -> None:
+    """As often as one likes; applying twice replaces once."""
+    owner, patches, call = made()
+    before = vars(owner)["method"]
+    for _ in range(3):
+        patches.apply()
+        patches.apply()
+        assert call() == ["ours", "original"]
+        patches.undo()
+        patches.undo()
+        assert vars(owner)["method"] is before
+
+
+def test_a_buried_patch_passes_calls_on() -> None:
+    """Other code that wrapped ours stays, and is put back by itself; ours is still found there and removed later."""
+    owner, patches, call = made()
+    before = vars(owner)["method"]
+    patches.apply()
+    unwrap = wrapped(owner)
+    patches.undo()
+    assert call() == ["theirs", "original"]
+    unwrap()
+    assert call() == ["original"]
+    patches.undo()
+    assert vars(owner)["method"] is before
+
+
+def test_applying_over_other_code_reaches_every_layer() -> None:
+    """Ours beneath, theirs, and ours anew: each call passes all three, and the topmost goes first."""
+    owner, patches, call = made()
+    patches.apply()
+    wrapped(owner)
+    theirs = vars(owner)["method"]
+    patches.apply()
+    assert call() == ["ours", "theirs", "ours", "original"]
+    patches.undo()
+    assert vars(owner)["method"] is theirs
+    assert call() == ["theirs", "original"]
+
+
+def test_other_code_that_puts_the_earlier_object_back_is_no_loss() -> None:
+    """A test's monkeypatch from before may undo ours; applying again replaces again."""
+    owner, patches, call = made()
+    before = vars(owner)["method"]
+    patches.apply()
+    owner.method = before
+    patches.undo()
+    assert vars(owner)["method"] is before
+    patches.apply()
+    assert call() == ["ours", "original"]
+
+
+def test_an_inherited_attribute_is_no_owner() -> None:
+    """It is not there to be put back."""
+
+    class Derived(made()[0]):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(KeyError):
+        Patches({(Derived, "method"): lambda original: original}).apply()
