@@ -79,7 +79,7 @@ def taken(watched: bool, streams: int, seconds: float) -> Sample:
 
 def measure(names: Sequence[str], quick: bool) -> list[Result]:
     """Each run in a process of its own."""
-    seconds, runs, results = (2.0 if quick else 10.0), (1 if quick else 5), []
+    seconds, runs, results = (1.0 if quick else 2.0), (1 if quick else 3), []
     sides = {FIGURES[0]: ((True, STREAMS), (False, STREAMS)), FIGURES[1]: ((True, MANY), (True, STREAMS))}
     for figure, ((by_us, ours), (also, theirs)) in sides.items():
         if figure.name not in names:
