@@ -50,6 +50,28 @@ def _imports(name: str, path: Path, modules: dict[str, Path]) -> set[str]:
     return found & modules.keys() - {name}
 
 
+def _external_imports(path: Path) -> set[str]:
+    """The first part of the name of every module that is imported."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
+
+
+def test_no_package_escapes_what_its_neighbours_may_not_import() -> None:
+    """The fault server and the rest know nothing of each other, the commands aside; transport alone has urllib3.
+
+    The import contracts name packages. This covers every module, those of new packages too.
+    """
+    modules = _modules()
+    for name, path in modules.items():
+        package = name.split(".")[1:2]
+        for imported in _imports(name, path, modules):
+            of_faults = imported.startswith("llmwatch.faults")
+            assert of_faults == (package == ["faults"]) or (of_faults and package == ["cli"]), (name, imported)
+        assert "urllib3" not in _external_imports(path) or package in (["transport"], ["hooks"]), name
+
+
 def test_there_is_no_circle_of_imports() -> None:
     """Modules can be put in an order in which each imports only those before it."""
     modules = _modules()
