@@ -29,7 +29,7 @@ from llmwatch.policy.values import shown
 from llmwatch.recovery.retryability import RETRYABLE_STATUSES
 from llmwatch.redaction import redact
 from llmwatch.transport.errors import Summary, translate
-from llmwatch.wrap.bounded import BodyTooLarge
+from llmwatch.wrap.bounded import BoundExceeded
 
 __all__ = ["LIMIT", "MOST_BODY", "Failure", "of_error", "of_status", "timed_out", "too_large", "unusable"]
 
@@ -177,7 +177,7 @@ def of_status(status: int | None, code: str | None, url: str | None = None) -> F
 
 def of_error(error: Exception) -> Failure | None:
     """The failure for an exception of the refresh function; ``None`` for a mistake in the function."""
-    if isinstance(error, BodyTooLarge):
+    if isinstance(error, BoundExceeded):
         return too_large()
     if isinstance(error, LLMWatchError):
         return _ours(error)

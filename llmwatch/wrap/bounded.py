@@ -18,12 +18,12 @@ from llmwatch.watch.attempt import WHOLE, Attempt, serving
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.wrap.current import paused
-from llmwatch.wrap.instrument import BodyTooLarge
+from llmwatch.wrap.instrument import BoundExceeded
 from llmwatch.wrap.running import FunctionRaised, mark, running
 
 T = TypeVar("T")
 
-__all__ = ["BodyTooLarge", "run_bounded"]
+__all__ = ["BoundExceeded", "run_bounded"]
 
 
 def run_bounded(
@@ -34,7 +34,7 @@ def run_bounded(
     The function runs in a watched worker. Its exceptions are raised unchanged. When the time is over,
     :class:`~llmwatch.WatchTimeout` with that ``limit`` is raised at once, and the function's sockets (those of
     requests) are shut down. The body of a response that requests gets inside may have ``max_body`` bytes. A larger body
-    raises :class:`BodyTooLarge`, a ``requests.RequestException``, into the function.
+    raises :class:`BoundExceeded`, a ``requests.RequestException``, into the function.
 
     Inside another attempt's worker it stops the limits of that attempt and of those around it, but not their deadlines.
     When that attempt is killed or cancelled, the function ends too, and :class:`~llmwatch.watch.interfaces.Aborted` is

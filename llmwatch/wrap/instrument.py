@@ -21,12 +21,12 @@ from llmwatch.transport.adapter import request_id_of
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.wrap.observer import FunctionObserver
 
-__all__ = ["BodyTooLarge", "InstrumentedAdapter", "end", "find", "start"]
+__all__ = ["BoundExceeded", "InstrumentedAdapter", "end", "find", "start"]
 
 _PIECE = 8192
 
 
-class BodyTooLarge(requests.exceptions.RequestException):
+class BoundExceeded(requests.exceptions.RequestException):
     """The body of a response exceeded the bound of its bounded function, and its rest was not read."""
 
 
@@ -82,7 +82,7 @@ def _load(response: requests.Response, most: int) -> None:
     for piece in response.iter_content(min(_PIECE, most + 1)):
         size += len(piece)
         if size > most:
-            raise BodyTooLarge(
+            raise BoundExceeded(
                 f"The body of the response is larger than {most:,} bytes, which is the most that is accepted here.",
                 request=response.request,
                 response=response,

@@ -25,7 +25,7 @@ from llmwatch import (
 from llmwatch.auth.refresh_failure import Failure, of_error, of_status, timed_out
 from llmwatch.session.requests_errors import as_requests
 from llmwatch.transport.errors import Summary
-from llmwatch.wrap.bounded import BodyTooLarge
+from llmwatch.wrap.bounded import BoundExceeded
 from tests.rows import each
 
 SECRET = "Zx81kQpLw93mTfVb27NcRy60"
@@ -115,7 +115,7 @@ def test_the_status_in_another_librarys_exception_counts() -> None:
 @each(
     ("error", "words"),
     [
-        (BodyTooLarge(SECRET), "larger than 65,536 bytes"),
+        (BoundExceeded(SECRET), "larger than 65,536 bytes"),
         (json.JSONDecodeError(SECRET, SECRET, 0), "not JSON"),
         (requests.exceptions.JSONDecodeError(SECRET, SECRET, 0), "not JSON"),
         (requests.TooManyRedirects(URL), "TooManyRedirects"),

@@ -16,7 +16,7 @@ from llmwatch import Limits, Retry, WatchTimeout
 from llmwatch.faults import Context, Script, steps
 from llmwatch.watch.interfaces import Aborted
 from llmwatch.wrap import beat, call
-from llmwatch.wrap.bounded import BodyTooLarge, run_bounded
+from llmwatch.wrap.bounded import BoundExceeded, run_bounded
 from tests.end_to_end.calls import asking, eventually, in_thread
 from tests.end_to_end.times import FREE, LIMIT, LONG, PATIENCE
 from tests.wrap.conftest import Hang, Serve, Time
@@ -120,7 +120,7 @@ def test_a_body_within_the_bound_is_whole(serve: Serve, size: int) -> None:
 def test_a_body_beyond_the_bound_is_an_error(serve: Serve, stream: bool, endless: bool) -> None:
     """The error is one of requests' too; of an endless body little is read, and the connection is closed."""
     server = serve(_answering(b"x" * (MOST + 1), endless=endless))
-    with pytest.raises(BodyTooLarge, match="65,536 bytes") as caught:
+    with pytest.raises(BoundExceeded, match="65,536 bytes") as caught:
         run_bounded(lambda: requests.get(server.url, stream=stream), seconds=LONG, max_body=MOST)
     assert isinstance(caught.value, requests.RequestException)
     assert caught.value.response is not None
@@ -132,7 +132,7 @@ def test_the_bound_counts_decoded_bytes(serve: Serve) -> None:
     bomb = gzip.compress(b"x" * (50 * MOST))
     assert len(bomb) < MOST
     server = serve(_answering(bomb, encoding="gzip"))
-    with pytest.raises(BodyTooLarge):
+    with pytest.raises(BoundExceeded):
         run_bounded(lambda: requests.get(server.url), seconds=LONG, max_body=MOST)
 
 
