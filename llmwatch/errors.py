@@ -133,9 +133,9 @@ class ConnectFailed(LLMWatchError, ConnectionError):
     """No connection could be opened, and no request was sent.
 
     ``cause`` is ``refused``, ``reset``, ``dns`` (the host name does not exist), ``dns_temporary``, ``tls``, ``proxy``,
-    ``unreachable`` or ``descriptors`` (the process or the machine has none left). Not retryable for an unknown host or
-    a certificate that does not verify. ``status`` is the HTTP status of a proxy's answer to CONNECT, ``None`` without
-    such an answer.
+    ``unreachable`` or ``descriptors`` (the process or the machine has none left). Not retryable for ``dns``, ``tls``,
+    ``proxy`` and ``descriptors``, unless another attempt may go otherwise. ``status`` is the HTTP status of a proxy's
+    answer to CONNECT, ``None`` without such an answer.
     """
 
     def __init__(self, message: str, *, cause: str, retryable: bool | None = None, status: int | None = None) -> None:
@@ -227,10 +227,10 @@ class ProviderError(LLMWatchError):
 
 
 class CircuitOpen(LLMWatchError):
-    """Nothing was sent: the circuit breaker of the origin is open, and this call may not wait that long.
+    """Nothing was sent: the origin is closed to calls, and this call may not wait that long.
 
-    The breaker opens where the origin answers no call, or told another call to wait. ``retry_after``: seconds until
-    another try is allowed.
+    The circuit breaker closes an origin that answers no call, pacing one that told another call to wait.
+    ``retry_after``: seconds until another try is allowed.
     """
 
     retryable = True
