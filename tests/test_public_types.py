@@ -6,11 +6,15 @@ import importlib
 import inspect
 import sys
 import tempfile
+import typing
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import llmwatch
 from tests.public_types import Walk
 from tests.rows import each
 
@@ -124,6 +128,13 @@ def test_what_the_walk_sees(source: str, missing: str, tmp_path: Path) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "sample"]:
             del sys.modules[name]
     assert {name.rpartition(".")[2] for name in walk.missing()} == set(missing.split())
+
+
+def test_a_hook_before_a_resend_returns_changes_or_none() -> None:
+    """A type checker is told both, so that another return is an error."""
+    parameters, returned = typing.get_args(llmwatch.OnRetry)
+    assert len(parameters) == 1
+    assert set(typing.get_args(returned)) == {Mapping[str, Any], type(None)}
 
 
 def test_no_two_public_classes_share_a_name(walk: Walk) -> None:

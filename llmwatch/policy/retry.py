@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,8 +15,8 @@ __all__ = ["RETRY_FIELDS", "EffectiveRetry", "OnRetry", "Retry", "check_backoff"
 MAX_BACKOFF = 8.0
 """Seconds; the default cap on a wait."""
 
-OnRetry: TypeAlias = "Callable[[Any], Any]"
-"""Is called with a :class:`llmwatch.Resend` and returns the changes, or ``None``."""
+OnRetry: TypeAlias = Callable[[Any], Mapping[str, Any] | None]
+"""Takes a :class:`llmwatch.Resend`. Returns the changes to the request, or ``None`` for none."""
 
 RETRY_FIELDS = (
     "max_attempts",
@@ -99,8 +99,9 @@ class Retry:
     * ``max_wait`` (300): seconds that a call may wait for breaker, budget and pace together; ``max_retry_after`` bounds
       each wait as well. A call that would wait longer ends at once. 0 never waits, for programs that turn to another
       provider; ``None`` removes the cap; ``deadline`` still holds.
-    * ``on_retry``: a function of the failed attempt, called before each resend, and before a call waits that has sent
-      nothing yet. ``None`` calls none, and beats the client's.
+    * ``on_retry``: a function that takes a :class:`~llmwatch.Resend` and returns ``None`` or a mapping of changes, with
+      any of the keys ``url``, ``headers``, ``json``, ``data``, ``params``, ``auth``, ``cookies``. It is called before
+      each resend, and before a call waits that has sent nothing. ``None`` calls none, and beats the client's.
 
     Raises :class:`~llmwatch.errors.ConfigError` for a value of the wrong kind, and for ``backoff`` above
     ``max_backoff``. No setting makes an unsafe resend safe: after output was delivered there is never a resend.
