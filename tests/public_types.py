@@ -77,7 +77,7 @@ class Walk:
                 continue
             if made and name in _CONSTRUCTORS:
                 continue
-            for function in _functions(member):
+            for function in functions(member):
                 if function.__module__ == owner.__module__:
                     self._function(function, f"{place}.{name}")
 
@@ -187,7 +187,8 @@ def _written(function: FunctionType) -> list[Any]:
     return [ast.unparse(annotation) for annotation in written if annotation is not None]
 
 
-def _functions(member: Any) -> list[FunctionType]:
+def functions(member: Any) -> list[FunctionType]:
+    """The functions of a member of a class, such as those of a property."""
     if isinstance(member, property):
         accessors: tuple[Any, ...] = (member.fget, member.fset)
     elif isinstance(member, (classmethod, staticmethod)):

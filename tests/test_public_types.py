@@ -8,19 +8,32 @@ import sys
 import tempfile
 import typing
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmwatch
-from tests.public_types import Walk
+from tests.public_types import Walk, functions
 from tests.rows import each
 
 PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults")
 MADE = frozenset(("Iterating", "Refreshing", "Stream"))
 """Classes whose objects users are given and do not make."""
+
+FOREIGN = {
+    "llmwatch.Session": "_t",
+    "llmwatch.sdk.Transport.__enter__": "Self",
+    "llmwatch.sdk.Transport.handle_request": "Request",
+    "llmwatch.sdk.anthropic": "Anthropic",
+    "llmwatch.sdk.openai": "OpenAI",
+}
+"""What has an annotation that cannot be evaluated, and the name in it: a type of an optional package, or one that
+requests (for the attributes of its own session) or typing_extensions has for type checkers alone.
+"""
+
+ALIASES = ("DialectDetector", "DialectReader", "Notice", "NoticeCallback", "OnRetry", "Refresh", "Seconds", "Sink")
 
 KINDS = """
 from __future__ import annotations
@@ -128,6 +141,41 @@ def test_what_the_walk_sees(source: str, missing: str, tmp_path: Path) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "sample"]:
             del sys.modules[name]
     assert {name.rpartition(".")[2] for name in walk.missing()} == set(missing.split())
+
+
+def _annotated(public: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every public class and function, and the methods and properties that a class of llmwatch defines or inherits."""
+    for name, thing in public.items():
+        if inspect.isclass(thing):
+            yield name, thing
+            for owner in inspect.getmro(thing):
+                if owner.__module__.partition(".")[0] == "llmwatch":
+                    for member, value in vars(owner).items():
+                        if not member.startswith("_") or member.endswith("__"):
+                            yield from ((f"{name}.{member}", function) for function in functions(value))
+        elif inspect.isfunction(thing):
+            yield name, thing
+
+
+def test_annotations_can_be_evaluated(walk: Walk) -> None:
+    """``typing.get_type_hints`` answers for every public class, function, method and property."""
+    annotated = list(_annotated(walk.public))
+    assert len(annotated) > 300
+    failed = {}
+    for name, thing in annotated:
+        try:
+            typing.get_type_hints(thing)
+        except Exception as error:
+            failed[name] = getattr(error, "name", None) or repr(error)
+    assert failed.items() - FOREIGN.items() == set()
+
+
+@each("alias", ALIASES)
+def test_an_alias_is_no_string(alias: str) -> None:
+    """A public alias can be used in another type at run time, and no part of it is left to be evaluated."""
+    thing = getattr(llmwatch, alias)
+    assert type(None) in typing.get_args(thing | None)
+    assert "'" not in repr(thing)
 
 
 def test_a_hook_before_a_resend_returns_changes_or_none() -> None:

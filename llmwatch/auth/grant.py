@@ -17,7 +17,7 @@ from llmwatch.wrap.bounded import run_bounded
 
 __all__ = ["Grant", "Raised", "Refresh", "fetch", "is_sendable", "read"]
 
-Refresh = Callable[[], "str | Mapping[str, Any] | requests.Response"]
+Refresh = Callable[[], str | Mapping[str, Any] | requests.Response]
 """Gets a new token. The function takes no arguments and may block: it is abandoned at its limit."""
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")

@@ -25,7 +25,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, checked_settings, shows_settings
 from llmwatch.engine.timeouts import NO_TIMEOUTS, of_requests
 from llmwatch.errors import Cancelled
-from llmwatch.policy import Limits, Retry
+from llmwatch.policy import EffectiveLimits, Limits, Retry
 from llmwatch.recovery import EntryPoint
 from llmwatch.transport.sender import Sender
 from llmwatch.watch.attempt import Attempt
@@ -34,8 +34,6 @@ from llmwatch.wire import Event
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    from llmwatch.policy import EffectiveLimits
 
 __all__ = ["Client", "Stream"]
 

@@ -323,7 +323,7 @@ def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
 
 
 # Limits and the name of their source; None for the environment, where each limit has a variable of its own.
-_Source: TypeAlias = "tuple[Limits, str | None]"
+_Source: TypeAlias = tuple[Limits, str | None]
 
 
 def _sources(call: Limits | None, client: Limits | None, there: Limits | None) -> list[_Source]:

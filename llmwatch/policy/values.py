@@ -42,7 +42,7 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 """Not given: the next source decides. Falsy. It differs from ``None``, which turns a limit off."""
 
-Seconds: TypeAlias = "float | Unset | None"
+Seconds: TypeAlias = float | Unset | None
 """A number of seconds, ``None`` for off, :data:`UNSET` for not given."""
 
 BYTES_ALLOWED = "it takes a whole number of bytes, 0 or more; 0 removes the cap"

@@ -69,7 +69,7 @@ __all__ = [
 AUTO = "auto"
 """The name that stands for detecting the dialect."""
 
-DialectDetector = Callable[[str, "Event | None"], bool]
+DialectDetector = Callable[[str, Event | None], bool]
 """Takes the URL and ``None`` or one of the first events; returns whether the stream is in this dialect."""
 
 _BUILT_IN: dict[str, type[Dialect]] = {

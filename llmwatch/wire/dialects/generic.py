@@ -18,7 +18,7 @@ from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 
 __all__ = ["DialectReader", "FunctionDialect", "FunctionFailed", "Generic"]
 
-DialectReader = Callable[[Event], "Kind | Meaning"]
+DialectReader = Callable[[Event], Kind | Meaning]
 """The function of a registered dialect, which returns the meaning of an event (``.event``, ``.data``, ``.json()``)."""
 
 
