@@ -696,9 +696,7 @@ class Attempt(Watched, Generic[T]):
     def trail(self, data: T, size: int) -> None:
         """Hand over what comes behind the end of a whole answer.
 
-        Only ``drain`` counts, and it never stands still.
-
-        Without room the worker waits for the caller until ``drain`` has expired.
+        Only ``drain`` counts, and it never stands still. Without room the worker waits for the caller until then.
         """
         channel = self._channel
 
