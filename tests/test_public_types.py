@@ -19,7 +19,7 @@ from tests.public_types import Walk, functions
 from tests.rows import each
 
 PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults")
-MADE = frozenset(("Iterating", "Refreshing", "Stream"))
+MADE = frozenset(("Iterating", "Stream"))
 """Classes whose objects users are given and do not make."""
 
 FOREIGN = {

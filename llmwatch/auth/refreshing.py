@@ -94,10 +94,9 @@ def refreshing(
 
 
 class Refreshing(AuthBase):
-    """The result of :func:`refreshing`. Any number of threads, sessions and clients may share it.
+    """The result of :func:`refreshing`, with the same arguments. Threads, sessions and clients may share it."""
 
-    ``clock`` measures the life of a token.
-    """
+    _clock: Clock = SYSTEM  # measures the life of a token
 
     def __init__(
         self,
@@ -108,7 +107,6 @@ class Refreshing(AuthBase):
         header: str = "Authorization",
         scheme: str | None = "Bearer",
         leeway: float = 60.0,
-        clock: Clock = SYSTEM,
     ) -> None:
         if not callable(refresh):
             raise TypeError(f"refresh must be a function without arguments, not {type(refresh).__name__}")
@@ -118,8 +116,7 @@ class Refreshing(AuthBase):
         self._header = _word("header", header)
         self._scheme = _word("scheme", scheme) if scheme else ""
         self._leeway = _leeway(leeway)
-        self._clock = clock
-        self._token_cache = TokenCache(self._fetch, token=_checked(token), leeway=self._leeway, clock=clock)
+        self._token_cache = TokenCache(self._fetch, token=_checked(token), leeway=self._leeway, clock=self._clock)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token into a request that is being prepared, after a refresh if there is no usable token."""

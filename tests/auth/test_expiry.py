@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import requests
 
-from llmwatch.auth import Refreshing
 from llmwatch.watch.clock import ManualClock
 from tests.auth.conftest import Connect, Serve
-from tests.auth.tokens import asking_at, granting, guarded, token
+from tests.auth.tokens import asking_at, granting, guarded, refreshing_on, token
 from tests.end_to_end.calls import collect
 
 
@@ -15,7 +14,7 @@ def test_a_token_is_used_until_shortly_before_its_end(serve: Serve, connect: Con
     """One refresh serves every call of its hour but the last minute; then there is another, and never a 401."""
     clock = ManualClock()
     auths, api = serve(granting(expires_in=3600)), serve(guarded(1, 2))
-    client, auth = connect(), Refreshing(asking_at(auths), clock=clock)
+    client, auth = connect(), refreshing_on(clock, asking_at(auths))
     for _ in range(3):
         collect(client, api.chat_url, auth=auth).done()
     clock.advance(3539.0)
@@ -34,7 +33,7 @@ def test_the_wall_clock_does_not_age_a_token(serve: Serve, connect: Connect) -> 
     """Setting the wall clock forwards or back makes no token older or younger."""
     clock = ManualClock()
     auths, api = serve(granting(expires_in=3600)), serve(guarded(1))
-    client, auth = connect(), Refreshing(asking_at(auths), clock=clock)
+    client, auth = connect(), refreshing_on(clock, asking_at(auths))
     for wall in (0.0, 4e9, 1.0):
         clock.set_wall(wall)
         collect(client, api.chat_url, auth=auth).done()
@@ -45,7 +44,7 @@ def test_a_token_of_unknown_life_is_used_until_it_is_refused(serve: Serve, conne
     """Without ``expires_in`` only a 401 says that a token is over."""
     clock = ManualClock()
     auths, api = serve(granting()), serve(guarded(1), guarded(2))
-    client, auth = connect(), Refreshing(asking_at(auths), clock=clock)
+    client, auth = connect(), refreshing_on(clock, asking_at(auths))
     collect(client, api.chat_url, auth=auth).done()
     clock.advance(1e7)
     collect(client, api.chat_url, auth=auth).done()

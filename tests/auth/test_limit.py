@@ -11,11 +11,11 @@ import requests
 
 import llmwatch
 from llmwatch import Cancelled, CancelToken, Decision, Limits, RefreshFailed, Retry, WatchTimeout
-from llmwatch.auth import Refreshing, refreshing
+from llmwatch.auth import refreshing
 from llmwatch.faults import Script, refused_port, steps
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from tests.auth.conftest import Connect, Serve
-from tests.auth.tokens import asking_at, document, granting, guarded, saying, token
+from tests.auth.tokens import asking_at, document, granting, guarded, refreshing_on, saying, token
 from tests.end_to_end.calls import collect, eventually, in_thread, stream
 from tests.end_to_end.manual import LATE, ManualTime
 from tests.end_to_end.times import BEAT, LIMIT, LONG
@@ -37,7 +37,7 @@ class Hanging:
         self.server = serve(HANGING[hanging])
         self._manual = manual
         self._silent = hanging == "before the headers"
-        self.auth = Refreshing(asking_at(self.server), limits=Limits(total=LIMIT), clock=manual.clock)
+        self.auth = refreshing_on(manual.clock, asking_at(self.server), limits=Limits(total=LIMIT))
 
     def expire(self, number: int) -> None:
         """Let the limit expire once the refresh with this number hangs."""
@@ -105,7 +105,7 @@ def test_a_hanging_refresh_ends_in_plain_requests(serve: Serve, manual: ManualTi
 def test_a_client_recovers_from_a_hanging_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """A client tries again after a refresh that hung: the user sees the answer, and the record what happened."""
     auths, api = serve("silent", granting()), serve(guarded(2))
-    auth = Refreshing(asking_at(auths), limits=Limits(total=LIMIT), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), limits=Limits(total=LIMIT))
     calling = in_thread(collect, manual.on(connect(retry=Retry(backoff=0))), api.chat_url, auth=auth)
     auths.wait_for_requests(1)
     waits(manual)
@@ -144,7 +144,7 @@ def test_a_refresh_without_sockets_frees_its_callers_at_the_limit(serve: Serve) 
 def test_a_limit_of_zero_never_ends_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
     """With a limit of 0 a refresh may take any time."""
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
-    auth = Refreshing(asking_at(auths), limits=Limits(total=0), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), limits=Limits(total=0))
     calling = in_thread(collect, manual.on(connect()), api.chat_url, auth=auth)
     auths.wait_for_requests(1)
     waits(manual)
@@ -274,7 +274,7 @@ def test_connect_does_not_count_a_refresh(serve: Serve, connect: Connect, manual
     """
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     client = manual.on(connect(profile="hosted"))
-    auth = Refreshing(asking_at(auths), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths))
     calling = in_thread(collect, client, api.chat_url, auth=auth)
     auths.wait_for_requests(1)
     waits(manual)
@@ -290,7 +290,7 @@ def test_the_default_limit_is_thirty_seconds(serve: Serve, connect: Connect, man
     """Without any setting a refresh ends after 30 s."""
     auths, api = serve("silent"), serve()
     client = manual.on(connect(profile="hosted", retry=Retry.none()))
-    calling = in_thread(collect, client, api.chat_url, auth=Refreshing(asking_at(auths), clock=manual.clock))
+    calling = in_thread(collect, client, api.chat_url, auth=refreshing_on(manual.clock, asking_at(auths)))
     auths.wait_for_requests(1)
     waits(manual)
     manual.advance(30.0 + LATE)
@@ -304,7 +304,7 @@ def test_the_deadline_runs_during_a_refresh(serve: Serve, connect: Connect, manu
     """
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     client = manual.on(connect(profile="hosted"))
-    auth = Refreshing(asking_at(auths), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths))
     calling = in_thread(collect, client, api.chat_url, auth=auth, limits=Limits(deadline=20))
     auths.wait_for_requests(1)
     waits(manual)
@@ -369,7 +369,7 @@ def test_ctrl_c_during_a_refresh_frees_the_caller(serve: Serve) -> None:
 def test_a_refresh_holds_the_limits_of_a_wrapped_function(serve: Serve, manual: ManualTime) -> None:
     """A wrapped function that needs a token waits for it with its limits standing."""
     auths, api = serve("silent", granting()), serve(guarded(2))
-    auth = Refreshing(asking_at(auths), limits=Limits(total=LIMIT), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), limits=Limits(total=LIMIT))
 
     def ask() -> int:
         try:

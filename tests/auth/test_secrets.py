@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from llmwatch import Client, Limits, RefreshFailed, Retry
-from llmwatch.auth import Refreshing, refreshing
+from llmwatch.auth import refreshing
 from llmwatch.faults import Script, refused_port, steps
 from tests.auth.conftest import Connect, Serve
-from tests.auth.tokens import CLIENT_SECRET, REFRESH_TOKEN, asking_at, saying, token
+from tests.auth.tokens import CLIENT_SECRET, REFRESH_TOKEN, asking_at, refreshing_on, saying, token
 from tests.end_to_end.calls import collect, in_thread
 from tests.end_to_end.manual import LATE, ManualTime
 from tests.end_to_end.times import LIMIT, LONG
@@ -137,7 +137,7 @@ def test_no_secret_comes_out_of_a_refresh_that_is_killed(
     """A refresh whose time is over after its request, with all its secrets, had reached the server."""
     auths, api, told = serve("silent"), serve("status:status=401"), []
     client = manual.on(connect(retry=Retry.none(), sinks=[told.append], on_notice=told.append))
-    auth = Refreshing(asking_at(auths), token=given, limits=Limits(total=LIMIT), clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), token=given, limits=Limits(total=LIMIT))
     with caplog.at_level(logging.DEBUG, "llmwatch"):
         asking = in_thread(ask, client, api.chat_url, auth)
         auths.wait_for_requests(1)

@@ -21,7 +21,7 @@ from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from llmwatch.watch.machine import Phase
 from tests.auth.conftest import Connect, Serve
-from tests.auth.tokens import asking_at, granting, guarded, saying, token
+from tests.auth.tokens import asking_at, granting, guarded, refreshing_on, saying, token
 from tests.end_to_end.calls import asking, collect, eventually, in_thread, request, stream
 from tests.end_to_end.manual import ManualTime
 from tests.end_to_end.times import LIMIT, PATIENCE
@@ -142,7 +142,7 @@ def test_an_endless_401_body_is_not_waited_for(serve: Serve, connect: Connect, m
     """A client does not wait for the words of the first refusal: it is through while no limit can expire."""
     endless = Script.of("endless", steps.Head(401, (), "chunked"), steps.Chunk(b"{"), steps.Hang())
     auths, api = serve(granting()), serve(endless, guarded(1))
-    auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), token="old")
     calling = in_thread(collect, manual.on(connect()), api.chat_url, auth=auth)
     calling.result().done()
     api.wait_for_closed(1)
@@ -366,7 +366,7 @@ def test_hooks_of_the_user_get_the_answer(serve: Serve) -> None:
 def test_the_second_request_of_a_session_is_watched(serve: Serve, manual: ManualTime) -> None:
     """The request that follows the 401 through a watched session is watched too."""
     auths, api = serve(granting()), serve("status:status=401", "silent")
-    auth = Refreshing(asking_at(auths), token="old", clock=manual.clock)
+    auth = refreshing_on(manual.clock, asking_at(auths), token="old")
 
     def ask() -> requests.ReadTimeout:
         with llmwatch.Session(limits=Limits(ttfb=LIMIT)) as session, pytest.raises(requests.ReadTimeout) as caught:

@@ -8,9 +8,21 @@ from typing import Any
 
 import requests
 
+from llmwatch.auth import Refresh, Refreshing
 from llmwatch.faults import Context, FaultServer, Script, steps
+from llmwatch.watch.clock import Clock
 
-__all__ = ["CLIENT_SECRET", "REFRESH_TOKEN", "asking_at", "document", "granting", "guarded", "saying", "token"]
+__all__ = [
+    "CLIENT_SECRET",
+    "REFRESH_TOKEN",
+    "asking_at",
+    "document",
+    "granting",
+    "guarded",
+    "refreshing_on",
+    "saying",
+    "token",
+]
 
 REFRESH_TOKEN = "refresh-Zx81kQpLw93mTfVb27NcRy60"
 CLIENT_SECRET = "hunter2hunter2"
@@ -71,3 +83,12 @@ def asking_at(server: FaultServer, **options: Any) -> Callable[[], requests.Resp
         return requests.post(f"{server.url}/token?code={CLIENT_SECRET}", data=form, **options)
 
     return refresh
+
+
+def refreshing_on(clock: Clock, refresh: Refresh, **options: Any) -> Refreshing:
+    """An authentication whose tokens age, and whose refreshes expire, on this clock."""
+
+    class OnClock(Refreshing):
+        _clock = clock
+
+    return OnClock(refresh, **options)
