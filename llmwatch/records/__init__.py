@@ -1,12 +1,16 @@
 """Records of calls, attempts and decisions, and the sinks that take them."""
 
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
-from llmwatch.records.call import CallRecord
-from llmwatch.records.decision import Decision, DecisionRecord, Recovery
+from llmwatch.records.call import CALL_OUTCOMES, CallRecord
+from llmwatch.records.decision import DECISION_OUTCOMES, Decision, DecisionRecord, Recovery
+from llmwatch.records.evidence import EVIDENCE_KEYS
 from llmwatch.records.sinks import JsonLinesSink, Sink
 
 __all__ = [
+    "CALL_OUTCOMES",
     "CAUSES",
+    "DECISION_OUTCOMES",
+    "EVIDENCE_KEYS",
     "PHASES",
     "AttemptRecord",
     "CallRecord",

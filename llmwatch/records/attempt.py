@@ -139,7 +139,8 @@ class AttemptRecord(JsonRecord):
     * ``end``: what ended a complete answer: ``terminal`` (an end mark), ``eof`` (a clean end of the body) or
       ``finish`` (a finish mark, after which the body stayed open); ``None`` after a failure and for a plain answer.
     * ``orphaned``: the worker could not be woken; ``late_events``: events that came after the verdict and were dropped.
-    * ``evidence``: bounded evidence of a failure, see :mod:`llmwatch.records.evidence`.
+    * ``evidence``: scrubbed and cut values of a failure; :data:`EVIDENCE_KEYS` explains each, and ``omitted`` counts
+      those left out or cut short.
     """
 
     schema: int = ATTEMPT_SCHEMA

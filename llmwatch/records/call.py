@@ -44,8 +44,8 @@ class CallRecord(JsonRecord):
     * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
       seconds (``None``: off) and its ``source``.
     * ``attempts``, ``decisions``: in chronological order.
-    * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why the call did not succeed, one of
-      :data:`~llmwatch.records.attempt.CAUSES`; ``None`` after success.
+    * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why the call did not succeed, one of :data:`CAUSES`;
+      ``None`` after success.
     * ``empty``: the call ended cleanly without any content.
     * ``diagnostics_complete``: whether everything known was kept; ``False`` if evidence was cut.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 
-__all__ = ["OUTCOMES", "Decision", "DecisionRecord", "Recovery"]
+__all__ = ["DECISION_OUTCOMES", "Decision", "DecisionRecord", "Recovery"]
 
 
 class Decision(str, Enum):
@@ -31,7 +31,7 @@ class Decision(str, Enum):
         return str(self._value_)
 
 
-OUTCOMES = ("recovered", "failed", "blocked", "stopped", "")
+DECISION_OUTCOMES = ("recovered", "failed", "blocked", "stopped", "")
 """Every outcome of a decision.
 
 * ``recovered``: the resend gave an answer; ``failed``: the request was sent again, and the call failed all the same;
@@ -68,7 +68,7 @@ class DecisionRecord(JsonRecord):
     * ``budget_left``: attempts that the call had left.
     * ``wait``: seconds to the resend, ``None`` without a planned resend.
     * ``carried_out``: whether the resend was sent; ``False`` for a planned ``RETRY`` whose wait was cut short.
-    * ``outcome``: one of :data:`OUTCOMES`.
+    * ``outcome``: one of :data:`DECISION_OUTCOMES`.
     """
 
     attempt: int
@@ -100,8 +100,8 @@ class DecisionRecord(JsonRecord):
         """The record whose :meth:`to_dict` is ``source``. Raises :class:`ValueError` for anything else."""
         read = Reader(source, "DecisionRecord")
         outcome = read.text("outcome", "")
-        if outcome not in OUTCOMES:
-            raise ValueError("DecisionRecord.outcome is not one of " + ", ".join(OUTCOMES[:-1]))
+        if outcome not in DECISION_OUTCOMES:
+            raise ValueError("DecisionRecord.outcome is not one of " + ", ".join(DECISION_OUTCOMES[:-1]))
         return cls(
             attempt=read.whole("attempt"),
             decision=Decision(read.text("decision")),

@@ -14,20 +14,22 @@ from llmwatch.redaction import redact
 
 __all__ = ["EVIDENCE_KEYS", "MOST_ITEMS", "MOST_TEXT", "OMITTED", "bounded"]
 
-EVIDENCE_KEYS: Mapping[str, str] = {
-    "error_type": "class of the exception that ended the attempt, as the library below raised it",
-    "error_errno": "its errno",
-    "error_text": "its text",
-    "causes": "class, errno and text of the exceptions behind it, nearest first",
-    "content_type": "media type that the response announced",
-    "content_encoding": "encoding that the response announced",
-    "provider_type": "the provider's own type of error",
-    "provider_code": "the provider's own code of the error",
-    "location": "where a redirect pointed to",
-    "pending_bytes": "bytes of an event that was not finished when the body ended, broke off or was given up",
-    "addresses_tried": "how many addresses of the host were tried",
-    "late_error": "class of an error that came after the verdict and changed nothing",
-}
+EVIDENCE_KEYS: Mapping[str, str] = FrozenMap(
+    {
+        "error_type": "class of the exception that ended the attempt, as the library below raised it",
+        "error_errno": "its errno",
+        "error_text": "its text",
+        "causes": "class, errno and text of the exceptions behind it, nearest first",
+        "content_type": "media type that the response announced",
+        "content_encoding": "encoding that the response announced",
+        "provider_type": "the provider's own type of error",
+        "provider_code": "the provider's own code of the error",
+        "location": "where a redirect pointed to",
+        "pending_bytes": "bytes of an event that was not finished when the body ended, broke off or was given up",
+        "addresses_tried": "how many addresses of the host were tried",
+        "late_error": "class of an error that came after the verdict and changed nothing",
+    }
+)
 """The keys that are kept, each with its meaning."""
 
 OMITTED = "omitted"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmwatch.records import CAUSES, AttemptRecord, CallRecord, Decision, DecisionRecord, Timings
 from llmwatch.records.call import CALL_OUTCOMES
-from llmwatch.records.decision import OUTCOMES
+from llmwatch.records.decision import DECISION_OUTCOMES
 from llmwatch.records.evidence import EVIDENCE_KEYS
 
 URL = "https://api.example.com/v1/chat/completions"
@@ -124,7 +124,7 @@ decisions = st.builds(
     budget_left=counts,
     wait=maybe_seconds,
     carried_out=st.booleans(),
-    outcome=st.sampled_from(OUTCOMES),
+    outcome=st.sampled_from(DECISION_OUTCOMES),
 )
 calls = st.builds(
     CallRecord,
