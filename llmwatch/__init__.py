@@ -84,6 +84,7 @@ from llmwatch.hooks import install, uninstall
 from llmwatch.payload import register_model_url, register_reasoning_model
 from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
 from llmwatch.records import AttemptRecord, CallRecord, Decision, JsonLinesSink, Recovery, Sink
+from llmwatch.recovery import Reason
 from llmwatch.session import Session, mount
 from llmwatch.watch import CancelToken
 from llmwatch.wire import (
@@ -135,6 +136,7 @@ __all__ = [
     "OnRetry",
     "ProgressNotice",
     "ProviderError",
+    "Reason",
     "Recovery",
     "Refresh",
     "RefreshFailed",

@@ -51,6 +51,7 @@ NAMES = [
     "OnRetry",
     "ProgressNotice",
     "ProviderError",
+    "Reason",
     "Recovery",
     "Refresh",
     "RefreshFailed",

@@ -21,11 +21,12 @@ _NOT_LLMWATCH = "Fix the cause; sending the same request again would end the sam
 
 
 class Reason(str, Enum):
-    """A word, the ``message`` that explains it to a user, and the ``action`` that the user can take.
+    """The closed list of the reasons in :class:`~llmwatch.Recovery` and :class:`~llmwatch.records.DecisionRecord`.
 
-    The first group says why a resend could work, the second why it could not, the third why it is safe or not, the
-    fourth why a resend that could work and would be safe is not sent. The texts hold no data of a call, but for
-    :data:`BOUND` in an action.
+    ``message`` explains a reason to a user, ``action`` says what the user can do. ``SILENCE`` and those after it say
+    why a resend could work, from ``DEADLINE`` on why it could not, from ``NOTHING_SENT`` on why it is safe or not, from
+    ``ATTEMPTS_EXHAUSTED`` on why one that could work and would be safe is not sent. The texts hold no data of a call.
+    ``{bound}`` in an action stands for the setting that bounds the call's wait, such as ``max_wait``.
     """
 
     message: str
