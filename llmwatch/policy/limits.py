@@ -48,8 +48,7 @@ class Limits:
 
     Raises :class:`~llmwatch.errors.ConfigError` for a value that is NaN, infinite, negative or not a number (booleans
     and text are not), and for two values given here of which one always ends before the other (``ttfb=90, total=60``).
-    It fills in no defaults, so it does not tell what a call uses;
-    :func:`~llmwatch.policy.effective.resolve_limits` does.
+    It fills in no defaults; :func:`llmwatch.effective_limits` does. :attr:`llmwatch.Stream.limits` tells a call's own.
     """
 
     connect: Seconds = UNSET

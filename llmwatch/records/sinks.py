@@ -158,7 +158,7 @@ class JsonLinesSink:
     at most, not on Windows). After a longer wait a blank line may follow a line; readers must skip blank lines.
 
     The constructor raises :class:`OSError` with the path if the file cannot be opened for appending; it creates no
-    directory. A call may raise OSError too (a full disk); :func:`notify` logs that.
+    directory. Appending a line may raise OSError too (a full disk); llmwatch, where it calls the sink, logs that.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every_call: bool = False) -> None:

@@ -119,7 +119,7 @@ def register_dialect(
     """Register a dialect for this process. Registering a name again replaces the dialect.
 
     ``function`` takes each event (``.event``, ``.data``, ``.id``, ``.json()``) and returns a
-    :class:`~llmwatch.wire.Kind`, or a :class:`~llmwatch.wire.Meaning` with text, reasoning and tool pieces.
+    :class:`~llmwatch.Kind`, or a :class:`~llmwatch.Meaning` with text, reasoning and tool pieces.
     ``Kind.TEXT`` alone means that the data is text. Worker threads call the function, several at a time; it must keep
     no state between streams. A ``ValueError`` (``event.json()`` raises it) means that the event is broken; any other
     exception fails the stream too.
