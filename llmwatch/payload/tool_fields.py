@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmwatch.payload.executors import OTHER, READ_ONLY, UNKNOWN
+from llmwatch.payload.executors import CALLER, OTHER, READ_ONLY, UNKNOWN
 
 __all__ = ["TOOL_FIELDS", "ToolField"]
 
@@ -19,35 +19,37 @@ __all__ = ["TOOL_FIELDS", "ToolField"]
 class ToolField:
     """One field at the top of a body.
 
-    * ``exposes``: the executor of each entry (:mod:`llmwatch.payload.executors`); ``None`` for a field whose entries
-      state the executor, or which only chooses among the tools of other fields.
+    * ``exposes``: the executor of each entry (:mod:`llmwatch.payload.executors`), or ``None`` for a field without
+      entries, which only chooses among the tools of other fields or refers to a stored object.
+    * ``entries``: each entry states its own executor, as in ``tools``.
     * ``stored``: the field refers to an object at the provider that may have tools which the body does not show. Text
       in such a field is an identifier, or the prompt itself (``prompt``).
     * ``data``: the field refers to data, of which every name and key counts as confidential.
     """
 
-    exposes: str | None = None
+    exposes: str | None = UNKNOWN
+    entries: bool = False
     stored: bool = False
     data: bool = False
 
 
 TOOL_FIELDS = {
-    "tools": ToolField(),
-    "functions": ToolField(),
-    "tool_choice": ToolField(),
-    "function_call": ToolField(),
-    "toolConfig": ToolField(),
-    "tool_config": ToolField(),
+    "tools": ToolField(entries=True),
+    "functions": ToolField(exposes=CALLER),
+    "tool_choice": ToolField(exposes=None),
+    "function_call": ToolField(exposes=None),
+    "toolConfig": ToolField(entries=True),
+    "tool_config": ToolField(exposes=None),
     "mcp_servers": ToolField(exposes=OTHER),
-    "connectors": ToolField(exposes=UNKNOWN),
-    "plugins": ToolField(),
+    "connectors": ToolField(),
+    "plugins": ToolField(entries=True),
     "data_sources": ToolField(exposes=READ_ONLY, data=True),
     "web_search_options": ToolField(exposes=READ_ONLY),
     "search_parameters": ToolField(exposes=READ_ONLY),
-    "prompt": ToolField(stored=True),
-    "assistant_id": ToolField(stored=True),
-    "agent_id": ToolField(stored=True),
-    "cachedContent": ToolField(stored=True),
-    "cached_content": ToolField(stored=True),
+    "prompt": ToolField(exposes=None, stored=True),
+    "assistant_id": ToolField(exposes=None, stored=True),
+    "agent_id": ToolField(exposes=None, stored=True),
+    "cachedContent": ToolField(exposes=None, stored=True),
+    "cached_content": ToolField(exposes=None, stored=True),
 }
 """The fields of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and OpenRouter, by name."""

@@ -104,11 +104,9 @@ def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
         return ToolExposure()
     count: Counter[str] = Counter()
     off = _switched_off(body.get("tool_choice"))
-    if not off:
-        _count_tools(body, count)
     # A gateway's plug-ins run even if tools are switched off.
-    for plugin in _items(body["plugins"]) if "plugins" in body else ():
-        count[_PLUGINS.get(str(plugin.get("id")), UNKNOWN) if isinstance(plugin, Mapping) else UNKNOWN] += 1
+    for name in ("plugins",) if off else TOOL_FIELDS:
+        _count_field(name, body, count)
     return ToolExposure(**count, complete=(off or not _is_stored(body)) and not _is_ambiguous(body))
 
 
@@ -141,26 +139,25 @@ def _switched_off(choice: object) -> bool:
     return (choice.get("type") if isinstance(choice, Mapping) else choice) == "none"
 
 
-def _count_tools(body: Mapping[str, Any], count: Counter[str]) -> None:
-    if "tools" in body:
-        gemini_functions_off = _gemini_functions_off(body)
-        for tool in _items(body["tools"]):
-            if isinstance(tool, Mapping):
-                _count_tool(tool, count, functions_off=gemini_functions_off)
-            else:
-                count[UNKNOWN] += 1
-    if "functions" in body and body.get("function_call") != "none":
-        count[CALLER] += len(_items(body["functions"]))
-    for name, field in TOOL_FIELDS.items():
-        value = body.get(name) if field.exposes is not None else None
+def _count_field(name: str, body: Mapping[str, Any], count: Counter[str]) -> None:
+    field, value = TOOL_FIELDS[name], body.get(name)
+    if field.exposes is None or (name == "functions" and body.get("function_call") == "none"):
+        return
+    if not field.entries:
         # An empty object switches web search on; an empty list names no server.
-        if value or isinstance(value, Mapping):
-            count[str(field.exposes)] += len(_items(value))
-    config = body.get("toolConfig")
-    for tool in _items(config.get("tools")) if isinstance(config, Mapping) else ():
-        if not (isinstance(tool, Mapping) and "cachePoint" in tool):
-            known = isinstance(tool, Mapping) and isinstance(tool.get("toolSpec"), Mapping)
-            count[CALLER if known else UNKNOWN] += 1
+        count[field.exposes] += len(_items(value)) if value or isinstance(value, Mapping) else 0
+        return
+    functions_off = _gemini_functions_off(body)
+    bedrock = name == "toolConfig"
+    for entry in _items(value.get("tools") if bedrock and isinstance(value, Mapping) else value):
+        if not isinstance(entry, Mapping):
+            count[UNKNOWN] += 1
+        elif name == "plugins":
+            count[_PLUGINS.get(str(entry.get("id")), UNKNOWN)] += 1
+        elif not bedrock:
+            _count_tool(entry, count, functions_off=functions_off)
+        elif "cachePoint" not in entry:
+            count[CALLER if isinstance(entry.get("toolSpec"), Mapping) else UNKNOWN] += 1
 
 
 def _count_tool(tool: Mapping[str, Any], count: Counter[str], *, functions_off: bool) -> None:
