@@ -204,7 +204,7 @@ def _may_be_watched(request: Any) -> bool:
         body = request.content
     except RuntimeError:  # RequestNotRead
         return False
-    return may_be_model_call(request.method, body) and _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions)
+    return may_be_model_call(request.method, request.url, body) and _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions)
 
 
 def _is_model_call(request: Any) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from llmwatch.at_fork import renew_in_child
@@ -87,17 +88,25 @@ def is_model_call(method: str, url: str, body: object) -> bool:
     return named and any(_is_conversation(body.get(name)) for name in _CONVERSATIONS)
 
 
-def may_be_model_call(method: str, body: bytes) -> bool:
-    """Whether a request may be a model call: a quick test with false positives."""
-    return bool(_registered) or (method.upper() == "POST" and body.lstrip()[:1] == b"{")
+def may_be_model_call(method: str, url: object, body: bytes) -> bool:
+    """Whether a request may be a model call: a quick test with false positives. The text of ``url`` is the URL."""
+    if _registered:
+        return True
+    return method.upper() == "POST" and body.lstrip()[:1] == b"{" and may_hold_prompt(body, str(url))
 
 
 def may_hold_prompt(body: bytes | str, url: str = "") -> bool:
     """Whether an unparsed body may belong to a model call: a quick test with false positives."""
-    names = _COMMON.union(*(endpoint.prompt_fields for endpoint, _ in endpoints_at(url)))
+    names = _quoted(endpoints_at(url))
     if isinstance(body, bytes):
-        return any(f'"{name}"'.encode() in body for name in names)
-    return any(f'"{name}"' in body for name in names)
+        return any(name in body for name in names)
+    return any(name.decode() in body for name in names)
+
+
+@lru_cache(maxsize=64)
+def _quoted(endpoints: tuple[tuple[Endpoint, str], ...]) -> tuple[bytes, ...]:
+    """The fields that may hold the prompt, in quotation marks."""
+    return tuple(f'"{name}"'.encode() for name in _COMMON.union(*(endpoint.prompt_fields for endpoint, _ in endpoints)))
 
 
 def _asks(endpoint: Endpoint, named: str, body: Mapping[str, object]) -> bool:

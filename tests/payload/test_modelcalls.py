@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from llmwatch import ConfigError
-from llmwatch.payload import endpoints, is_model_call, is_streaming, may_hold_prompt, modelcalls, register_model_url
+from llmwatch.payload import (
+    endpoints,
+    is_model_call,
+    is_streaming,
+    may_be_model_call,
+    may_hold_prompt,
+    modelcalls,
+    register_model_url,
+)
 from llmwatch.payload.endpoints import Endpoint
 from tests.rows import each
 
@@ -428,3 +436,15 @@ def test_the_quick_look_never_misses_a_prompt(make: Any) -> None:
     assert not may_hold_prompt(rows)
     assert not may_hold_prompt(rows, HOST + "/v1/chat/completions")
     assert may_hold_prompt(rows, HOST + "/v1/chat")
+
+
+def test_the_quickest_look_never_misses_a_model_call() -> None:
+    """Nothing of the request is parsed, and registered URLs are left to the whole look."""
+    for path, body in IS:
+        assert may_be_model_call("post", HOST + path, b" \n" + json.dumps(body).encode()), path
+    rows = json.dumps({"rows": [{"message": 1}]}).encode()
+    assert not may_be_model_call("POST", HOST + "/v1/rows", rows)
+    assert not may_be_model_call("GET", HOST + "/v1/chat/completions", json.dumps(CHAT).encode())
+    assert not may_be_model_call("POST", HOST + "/v1/chat/completions", b"[" + json.dumps(CHAT).encode() + b"]")
+    register_model_url("/v1/rows")
+    assert may_be_model_call("PUT", HOST + "/v1/rows", rows)
