@@ -139,8 +139,7 @@ class AttemptRecord(JsonRecord):
     * ``end``: what ended a complete answer: ``terminal`` (an end mark), ``eof`` (a clean end of the body) or
       ``finish`` (a finish mark, after which the body stayed open); ``None`` after a failure and for a plain answer.
     * ``orphaned``: the worker could not be woken; ``late_events``: events that came after the verdict and were dropped.
-    * ``evidence``: scrubbed and cut values of a failure; :data:`EVIDENCE_KEYS` explains each, and ``omitted`` counts
-      those left out or cut short.
+    * ``evidence``: see :data:`EVIDENCE_KEYS`; ``omitted`` is the number of values that were left out or cut short.
     """
 
     schema: int = ATTEMPT_SCHEMA

@@ -26,7 +26,6 @@ CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
 CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
 """Every value of ``outcome``: answered by the first attempt, answered by a later attempt, not answered, cancelled."""
 
-
 _IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.attrgetter("failed")
 
 

@@ -46,8 +46,8 @@ class Recovery:
 
     ``safe``: whether a resend would repeat nothing: no delivered output, no side effect, no work of the provider. The
     error's ``retryable`` says whether a resend could work. ``decision`` is the verdict and ``reason`` its reason, a
-    value of :class:`llmwatch.Reason`. ``message`` explains the verdict in a sentence and ``action`` says
-    what the user can do; both are fixed texts without any data of the call.
+    value of :class:`llmwatch.Reason`. ``message`` explains the verdict in a sentence and ``action`` says what the user
+    can do; both are fixed texts without any data of the call.
     """
 
     safe: bool

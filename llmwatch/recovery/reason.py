@@ -23,10 +23,10 @@ _NOT_LLMWATCH = "Fix the cause; sending the same request again would end the sam
 class Reason(str, Enum):
     """The closed list of the reasons in :class:`~llmwatch.Recovery` and :class:`~llmwatch.records.DecisionRecord`.
 
-    ``message`` explains a reason to a user, ``action`` says what the user can do. ``SILENCE`` and those after it say
-    why a resend could work, from ``DEADLINE`` on why it could not, from ``NOTHING_SENT`` on why it is safe or not, from
-    ``ATTEMPTS_EXHAUSTED`` on why one that could work and would be safe is not sent. The texts hold no data of a call.
-    ``{bound}`` in an action stands for the setting that bounds the call's wait, such as ``max_wait``.
+    ``message`` explains a reason, ``action`` says what the user can do. From ``SILENCE`` on a reason says why a resend
+    could work, from ``DEADLINE`` on why it could not, from ``NOTHING_SENT`` on why it is safe or not, and from
+    ``ATTEMPTS_EXHAUSTED`` on why a safe one is not sent. The texts hold no data of a call; ``{bound}`` in an action
+    stands for the setting that bounds the call's wait, such as ``max_wait``.
     """
 
     message: str

@@ -21,7 +21,6 @@ __all__ = ["DialectReader", "FunctionDialect", "FunctionFailed", "Generic"]
 DialectReader = Callable[[Event], Kind | Meaning]
 """The function of a registered dialect, which returns the meaning of an event (``.event``, ``.data``, ``.json()``)."""
 
-
 # Every object that is an error has one of these, and most data has none.
 _MAY_FAIL = lazy(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
 
