@@ -30,6 +30,7 @@ MODULES = (
     "long_stream",
     "reporting",
     "stages",
+    "left_alone",
     "flood_lag",
     "faulted_calls",
 )

@@ -21,7 +21,7 @@ EXPECTED = """
     recovery_time.dead large_event.bare large_event.linear long_stream.memory long_stream.time
     reporting.record reporting.incident_log reporting.on_notice
     stages.read stages.frame stages.fields stages.parse stages.classify stages.hand_over stages.caller
-    flood_lag.most faulted_calls.threads faulted_calls.descriptors faulted_calls.memory
+    left_alone.request flood_lag.most faulted_calls.threads faulted_calls.descriptors faulted_calls.memory
 """
 
 
