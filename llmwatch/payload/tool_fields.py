@@ -39,7 +39,7 @@ TOOL_FIELDS = {
     "tool_choice": ToolField(exposes=None),
     "function_call": ToolField(exposes=None),
     "toolConfig": ToolField(entries=True),
-    "tool_config": ToolField(exposes=None),
+    "tool_config": ToolField(entries=True),
     "mcp_servers": ToolField(exposes=OTHER),
     "connectors": ToolField(),
     "plugins": ToolField(entries=True),

@@ -69,6 +69,7 @@ _GEMINI = {
     "mcpservers": OTHER,
 }
 
+_CONFIGS = ("toolConfig", "tool_config")
 _PLUGINS = {"web": READ_ONLY, "file-parser": READ_ONLY, "response-healing": READ_ONLY}
 
 
@@ -148,7 +149,7 @@ def _count_field(name: str, body: Mapping[str, Any], count: Counter[str]) -> Non
         count[field.exposes] += len(_items(value)) if value or isinstance(value, Mapping) else 0
         return
     functions_off = _gemini_functions_off(body)
-    bedrock = name == "toolConfig"
+    bedrock = name in _CONFIGS
     for entry in _items(value.get("tools") if bedrock and isinstance(value, Mapping) else value):
         if not isinstance(entry, Mapping):
             count[UNKNOWN] += 1
@@ -184,11 +185,11 @@ def _count_tool(tool: Mapping[str, Any], count: Counter[str], *, functions_off: 
 
 
 def _gemini_functions_off(body: Mapping[str, Any]) -> bool:
-    config = body.get("toolConfig") or body.get("tool_config")
-    calling = None
-    if isinstance(config, Mapping):
-        calling = config.get("functionCallingConfig") or config.get("function_calling_config")
-    return isinstance(calling, Mapping) and str(calling.get("mode")).upper() == "NONE"
+    # A provider may read either spelling, so each one that is given has to switch the functions off.
+    configs = [config for name in _CONFIGS if isinstance(config := body.get(name), Mapping)]
+    given = [config.get(name) for config in configs for name in ("functionCallingConfig", "function_calling_config")]
+    modes = {str(calling.get("mode")).upper() if isinstance(calling, Mapping) else "" for calling in given if calling}
+    return modes == {"NONE"}
 
 
 def _items(value: object) -> list[Any]:

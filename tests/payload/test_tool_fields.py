@@ -39,7 +39,7 @@ def new_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def body_of(name: str) -> dict[str, Any]:
     """A body with a server and its credential in the field ``name``, in the shape in which such a field comes."""
     field = ROWS[name]
-    if name == "toolConfig":
+    if name in ("toolConfig", "tool_config"):
         return {name: {"tools": [SERVER]}}
     return {name: SERVER if field.stored or field.exposes is None else [SERVER]}
 

@@ -114,6 +114,9 @@ def test_each_type_of_tool_counts_where_it_is_executed(tool: object, expected: T
         ({"plugins": [{"id": "web"}, {"id": "teleport"}, 3]}, exposure(read_only=1, unknown=2)),
         ({"toolConfig": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}]}}, exposure(caller=1)),
         ({"toolConfig": {"tools": [{"systemTool": {"name": "f"}}]}}, exposure(unknown=1)),
+        ({"tool_config": {"tools": [{"toolSpec": {"name": "f"}}, {"cachePoint": {}}]}}, exposure(caller=1)),
+        ({"tool_config": {"tools": [{"systemTool": {"name": "f"}}]}}, exposure(unknown=1)),
+        ({"toolConfig": {"tools": []}, "tool_config": {"tools": [{"type": "mcp"}]}}, exposure(unknown=1)),
     ],
 )
 def test_tools_are_found_in_every_dialect(body: object, expected: ToolExposure) -> None:
@@ -143,6 +146,14 @@ def test_tools_are_found_in_every_dialect(body: object, expected: ToolExposure) 
                 "tool_config": {"function_calling_config": {"mode": "none"}},
             },
             exposure(),
+        ),
+        (
+            {
+                "tools": [{"functionDeclarations": [{}]}],
+                "toolConfig": {"functionCallingConfig": {"mode": "NONE"}},
+                "tool_config": {"functionCallingConfig": {"mode": "AUTO"}},
+            },
+            exposure(caller=1),
         ),
         ({"tools": [{"type": "mcp"}], "tool_choice": "auto"}, exposure(other=1)),
         ({"tools": [{"type": "mcp"}], "tool_choice": {"type": "auto"}}, exposure(other=1)),
