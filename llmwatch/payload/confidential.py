@@ -112,7 +112,9 @@ def _is_payload(text: str) -> bool:
 _PERSON_FIELDS = ("user", "safety_identifier", "prompt_cache_key")
 _MOST_ENTRIES = 4000
 _NAMES = frozenset(("name", "serverlabel", "allowedtools", "toolnames", "allowedfunctionnames"))
-_CREDENTIAL = lazy(r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_)key$|api-?_?key")
+_CREDENTIAL = lazy(
+    r"auth|token|secret|passw|credential|signature|connection_?string|headers$|(?:^|_|embedding)key$|api-?_?key"
+)
 # Fields that describe a tool's purpose and parameters: they are long, and the names in them are names of fields.
 _NOT_LOOKED_INTO = frozenset(
     (

@@ -44,6 +44,7 @@ TOOL_FIELDS = {
     "connectors": ToolField(),
     "plugins": ToolField(entries=True),
     "data_sources": ToolField(exposes=READ_ONLY, data=True),
+    "dataSources": ToolField(exposes=READ_ONLY, data=True),
     "web_search_options": ToolField(exposes=READ_ONLY),
     "search_parameters": ToolField(exposes=READ_ONLY),
     "prompt": ToolField(exposes=None, stored=True),

@@ -108,6 +108,7 @@ def test_each_type_of_tool_counts_where_it_is_executed(tool: object, expected: T
         ({"web_search_options": {}}, exposure(read_only=1)),
         ({"search_parameters": {"mode": "auto"}}, exposure(read_only=1)),
         ({"data_sources": [{"type": "azure_search"}]}, exposure(read_only=1)),
+        ({"dataSources": [{"type": "AzureCognitiveSearch"}]}, exposure(read_only=1)),
         ({"mcp_servers": [{"type": "url"}, {"type": "url"}]}, exposure(other=2)),
         ({"mcp_servers": []}, exposure()),
         ({"connectors": [{"id": "web-search"}]}, exposure(unknown=1)),

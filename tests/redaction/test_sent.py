@@ -103,6 +103,8 @@ TOOLS: dict[str, Any] = {
     "MCP's token": {"mcp_servers": [{"type": "url", "authorization_token": "transfer_funds_acme"}]},
     "MCP's address": {"tools": [{"type": "mcp", "server_url": "https://x.test/?tok=transfer_funds_acme"}]},
     "data": {"data_sources": [{"parameters": {"authentication": {"type": "api_key", "key": "transfer_funds_acme"}}}]},
+    "data, before 2024": {"dataSources": [{"parameters": {"key": "transfer_funds_acme"}}]},
+    "data's model": {"dataSources": [{"parameters": {"embeddingKey": "transfer_funds_acme"}}]},
     "person": {"user": "transfer_funds_acme"},
 }
 
