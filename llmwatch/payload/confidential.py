@@ -145,9 +145,7 @@ def secrets_in(body: object) -> Iterator[str]:
     # A stack instead of recursion: a body may be nested more deeply than the interpreter allows calls. Each value is
     # kept with the kind that its key gives it.
     todo: list[tuple[Any, str]] = [
-        (body[name], "data" if field.data else "")
-        for name, field in reversed(TOOL_FIELDS.items())
-        if name in body and not (field.stored and not isinstance(body[name], Mapping))
+        (body[name], "data" if field.data else "") for name, field in reversed(TOOL_FIELDS.items()) if name in body
     ]
     left = _MOST_ENTRIES
     while todo and left:

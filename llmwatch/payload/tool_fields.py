@@ -47,10 +47,11 @@ TOOL_FIELDS = {
     "dataSources": ToolField(exposes=READ_ONLY, data=True),
     "web_search_options": ToolField(exposes=READ_ONLY),
     "search_parameters": ToolField(exposes=READ_ONLY),
-    "prompt": ToolField(exposes=None, stored=True),
     "assistant_id": ToolField(exposes=None, stored=True),
     "agent_id": ToolField(exposes=None, stored=True),
     "cachedContent": ToolField(exposes=None, stored=True),
     "cached_content": ToolField(exposes=None, stored=True),
+    # Last, since the number of values in which secrets are searched is bounded, and a prompt may be a long list.
+    "prompt": ToolField(exposes=None, stored=True),
 }
 """The fields of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and OpenRouter, by name."""

@@ -48,7 +48,20 @@ def body_of(name: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("new_rows")
 def test_secrecy_knows_every_field(name: str) -> None:
     """A credential that stands in a field of tools is one of the secrets of its request."""
-    assert KEY in list(secrets_in(body_of(name)))
+    for value in (SERVER, [SERVER], [[SERVER]], {"servers": [SERVER]}, ["text", 5, None, SERVER]):
+        assert KEY in list(secrets_in({name: value})), value
+
+
+@each("name", ROWS)
+@pytest.mark.usefixtures("new_rows")
+def test_text_in_a_field_is_no_secret(name: str) -> None:
+    """Text without a key is an identifier, a mode or the prompt, in a list as well."""
+    assert list(secrets_in({name: "harbour-4471"})) == list(secrets_in({name: ["harbour-4471", 5]})) == []
+
+
+def test_a_long_prompt_hides_no_secret_of_another_field() -> None:
+    """A prompt of any number of tokens comes after the other fields, so their secrets are found."""
+    assert KEY in list(secrets_in({"prompt": list(range(10_000)), "assistant_id": [SERVER], "agent_id": "harbour"}))
 
 
 @each("name", ROWS)
