@@ -327,11 +327,8 @@ _Source: TypeAlias = tuple[Limits, str | None]
 
 
 def _sources(call: Limits | None, client: Limits | None, there: Limits | None) -> list[_Source]:
-    sources: list[_Source] = []
-    for limits, label in ((call, "argument of the call"), (client, "argument of the client"), (there, None)):
-        if limits is not None:
-            sources.append((limits, label))
-    return sources
+    given = ((call, "argument of the call"), (client, "argument of the client"), (there, None))
+    return [(limits, label) for limits, label in given if limits is not None]
 
 
 def _explicit(name: str, sources: list[_Source]) -> EffectiveLimit | None:
