@@ -196,9 +196,9 @@ def test_a_name_is_defined_in_llmwatch(name: str) -> None:
     if isinstance(thing, ModuleType):
         assert thing.__name__ == f"llmwatch.{name}"
         return
-    rooms = thing.__module__.split(".")
-    assert rooms[0] == "llmwatch"
-    assert not any(room.startswith("_") for room in rooms)
+    parts = thing.__module__.split(".")
+    assert parts[0] == "llmwatch"
+    assert not any(part.startswith("_") for part in parts)
     assert getattr(importlib.import_module(thing.__module__), name) is thing
 
 
@@ -267,7 +267,7 @@ def test_importing_leaves_out_what_a_call_does_not_need(imported: dict[str, list
     assert heavy not in modules(imported)
 
 
-def test_importing_loads_no_more_rooms_than_it_needs(imported: dict[str, list[str] | int]) -> None:
+def test_importing_loads_no_more_packages_than_it_needs(imported: dict[str, list[str] | int]) -> None:
     """Only the packages that a call runs through are loaded."""
     loaded = {name.split(".")[1] for name in modules(imported) if name.startswith("llmwatch.")}
     assert loaded == PACKAGES
