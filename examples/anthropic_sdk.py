@@ -1,5 +1,7 @@
-"""An anthropic client whose calls cannot hang: ``llmwatch.sdk.anthropic`` in place of ``anthropic.Anthropic``, and
-nothing else is new. Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/anthropic_sdk.py``.
+"""An anthropic client whose calls cannot hang.
+
+``llmwatch.sdk.anthropic`` stands in place of ``anthropic.Anthropic``, and nothing else is new.
+Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/anthropic_sdk.py``.
 """
 
 from __future__ import annotations

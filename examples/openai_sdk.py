@@ -1,5 +1,7 @@
-"""An openai client whose calls cannot hang: ``llmwatch.sdk.openai`` in place of ``openai.OpenAI``, and nothing else is
-new. Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/openai_sdk.py``.
+"""An openai client whose calls cannot hang.
+
+``llmwatch.sdk.openai`` stands in place of ``openai.OpenAI``, and nothing else is new.
+Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/openai_sdk.py``.
 """
 
 from __future__ import annotations

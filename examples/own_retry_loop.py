@@ -1,5 +1,6 @@
-"""Your own retry loop around llmwatch: it catches the ``TimeoutError`` and decides by what the error says. Run it:
-``python examples/own_retry_loop.py``.
+"""Your own retry loop around llmwatch: it catches the ``TimeoutError`` and decides by the error.
+
+Run it: ``python examples/own_retry_loop.py``.
 """
 
 from __future__ import annotations

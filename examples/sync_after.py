@@ -1,4 +1,4 @@
-"""The script of sync_before.py on llmwatch: it streams the answer, or says what went wrong, but never hangs.
+"""The script of sync_before.py on llmwatch: the answer, or what went wrong, but never a hang.
 
     python examples/sync_after.py
     OPENAI_API_KEY=... python examples/sync_after.py https://api.openai.com/v1

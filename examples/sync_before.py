@@ -1,4 +1,4 @@
-"""A script that streams a chat answer with plain requests. sync_after.py is the same script on llmwatch.
+"""A script that streams a chat answer with plain requests; sync_after.py is the same on llmwatch.
 
     python examples/sync_before.py
     OPENAI_API_KEY=... python examples/sync_before.py https://api.openai.com/v1
@@ -39,7 +39,7 @@ def ask(url: str, headers: dict[str, str], timeout: float | None = None) -> None
 
 
 def hang(title: str, script: str, timeout: float | None) -> None:
-    """The same call to a provider that plays ``script``, given up from outside: nothing inside would end it."""
+    """The same call while the provider plays ``script``, given up from outside: nothing inside ends it."""
 
     def call() -> None:
         try:

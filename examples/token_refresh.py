@@ -80,7 +80,7 @@ def main() -> None:
     scene("Eight calls at once, and no token yet:", GRANT, calls=8, together=True)
     scene("The token of yesterday is refused by the provider:", GRANT, token="yesterday")
     scene("The token endpoint goes silent once:", "silent", GRANT)
-    scene("The refresh token is rejected, and nobody asks again:", REJECT, calls=2)
+    scene("The refresh token is rejected, and the token endpoint is not asked again:", REJECT, calls=2)
 
 
 if __name__ == "__main__":

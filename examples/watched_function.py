@@ -1,4 +1,6 @@
-"""A function without a socket, watched: it says when it is alive, when a person is asked, and how it is stopped.
+"""A watched function without a socket.
+
+The function says when it is alive, when a person is asked, and how it is stopped.
 Run it: ``python examples/watched_function.py``.
 """
 

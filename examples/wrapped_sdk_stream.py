@@ -1,5 +1,7 @@
-"""``llmwatch.iterate`` around the stream of an SDK client that stays as it is, transport, time-outs and all.
-Needs ``pip install 'llmwatch[sdk]'``. Run it: ``python examples/wrapped_sdk_stream.py``.
+"""``llmwatch.iterate`` around the stream of an SDK client.
+
+The client stays as it is, transport, time-outs and all. Needs ``pip install 'llmwatch[sdk]'``.
+Run it: ``python examples/wrapped_sdk_stream.py``.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ def ask(client: openai.OpenAI) -> Any:
 
 def scene(title: str, *scripts: str) -> None:
     print(f"\n{title}")
-    # An SDK opens its sockets out of our sight, so nobody can see what a silent call of it has done already. This says
-    # that running it twice is harmless; without it a silent call is not run again.
+    # llmwatch does not see the SDK's sockets, nor what a silent call has done already. ``resend_with_tools`` says that
+    # a second run is harmless; without it a silent call is not run again.
     retry = Retry(max_attempts=2, backoff=0, resend_with_tools=True)
     with FaultServer(scripts) as server:
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)

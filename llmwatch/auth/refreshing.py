@@ -94,7 +94,7 @@ def refreshing(
 
 
 class Refreshing(AuthBase):
-    """The result of :func:`refreshing`, with the same arguments. Threads, sessions and clients may share it."""
+    """The result of :func:`refreshing`, with its arguments. Threads, sessions and clients may share it."""
 
     _clock: Clock = SYSTEM  # measures the life of a token
 

@@ -38,7 +38,7 @@ _CONNECTED = ("waiting", "headers", "body", "events", "content", "finishing", "d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The demo's times in seconds: ``ttfb``, the limit of the call, and ``token``, the pause after each token.
+    """The demo's times in seconds: ``ttfb`` limits the call, ``token`` is the pause after each token.
 
     The other times follow from the limit. Pings always come within ``read_timeout``, the read time-out of plain
     requests; ``bound``, for which plain requests is observed, is longer than all others.

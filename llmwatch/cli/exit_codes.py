@@ -83,7 +83,7 @@ def _guarded(function: Callable[[], ExitCode]) -> ExitCode:
 
 
 def unwritable(why: str) -> ExitCode:
-    """Report on standard error that standard output failed, for the reason ``why``. Returns the exit code."""
+    """Report on standard error that standard output failed, and ``why``. Returns the exit code."""
     # Output that is still buffered would fail again at the next write.
     let_go()
     Terminal().note(f"llmwatch: the output cannot be written: {why}.")
@@ -128,7 +128,7 @@ def describe(error: LLMWatchError) -> dict[str, Any]:
 
 
 def let_go() -> None:
-    """Flush both output streams. One without a reader is replaced, so that the interpreter's exit is quiet."""
+    """Flush both output streams. One without a reader is replaced, for a quiet exit of the interpreter."""
     for stream in (sys.stdout, sys.stderr):
         if not _flushed(stream):
             with suppress(OSError, ValueError):

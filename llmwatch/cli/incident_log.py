@@ -62,7 +62,7 @@ class IncidentLog:
         self.read = 0
 
     def calls(self) -> Iterator[CallRecord]:
-        """Yield each call; only one line is held at a time. Raises :class:`~llmwatch.ConfigError` if reading fails."""
+        """Yield each call, one line held at a time. A failed read raises :class:`~llmwatch.ConfigError`."""
         for number, line in enumerate(self._lines(), 1):
             if line is not None and not line.strip():
                 continue
@@ -91,7 +91,7 @@ class IncidentLog:
 
 @contextmanager
 def opened(path: str, on_skipped: Callable[[Skipped], None]) -> Iterator[IncidentLog]:
-    """The log at ``path``; ``-`` is standard input. Raises :class:`~llmwatch.ConfigError` if it cannot be opened."""
+    """The log at ``path``; ``-``: standard input. Raises :class:`~llmwatch.ConfigError` if opening fails."""
     if path == "-":
         if sys.stdin is None:
             raise ConfigError("Standard input is closed; name a file.", field="FILE")

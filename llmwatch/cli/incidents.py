@@ -68,7 +68,7 @@ class _Wanted:
 
 
 class _SkippedLines:
-    """The skipped lines: reported on standard error at once and kept for the document, both up to a maximum."""
+    """The skipped lines: reported on standard error and kept for the document, both up to a maximum."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal

@@ -60,7 +60,7 @@ def limits(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> ExitCode:
-    """Show each effective limit and its source, the retry settings, and the environment variables that set them."""
+    """Show each limit in force with its source, the retry settings, and the variables that set them."""
     if url is not None:
         check_url(url)
     environ = dict(os.environ)

@@ -10,7 +10,7 @@ __all__ = ["limit", "one_of"]
 
 
 def limit(value: float | None) -> float | None:
-    """``value`` if it is a limit in seconds (0: off) or ``None``. Raises ``typer.BadParameter`` otherwise."""
+    """``value`` if it is a limit in seconds (0: off) or ``None``. Else raises ``typer.BadParameter``."""
     if value is not None and (not math.isfinite(value) or value < 0):
         raise typer.BadParameter("it takes a finite number of seconds, 0 or more; 0 turns the limit off.")
     return value

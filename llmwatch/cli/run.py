@@ -46,7 +46,7 @@ _MODULE = re.compile(r"-\w*mllmwatch")
 
 
 class ScriptCommand(TyperCommand):
-    """A command whose options end at the script, with or without ``--``. All words after it are the script's."""
+    """A command whose options end at the script, with or without ``--``. Later words are the script's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         begins = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), len(args))

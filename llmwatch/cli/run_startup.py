@@ -1,4 +1,4 @@
-"""The start of ``llmwatch run`` in the script's process, before the script. Loads neither typer nor rich."""
+"""The start of ``llmwatch run`` in the script's process, before the script, without typer and rich."""
 
 from __future__ import annotations
 

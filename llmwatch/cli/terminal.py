@@ -81,7 +81,7 @@ class Terminal:
         self.write("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
     def document(self, document: object) -> None:
-        """Write a JSON document to standard output, in ASCII for any encoding. Raises the errors of :meth:`write`."""
+        """Write JSON to standard output, in ASCII for any encoding. Raises the errors of :meth:`write`."""
         self.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def note(self, text: str) -> None:

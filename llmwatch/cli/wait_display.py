@@ -34,7 +34,7 @@ _FIRST = 0.5
 _FIRST_BETWEEN = 2.0
 """The same in the middle of an answer, where short pauses are normal."""
 _FIRST_LINE = 1.0
-"""Seconds before the first line without a terminal; each further line comes at twice the wait of the last."""
+"""Seconds before the first line without a terminal. Each further line comes at twice the last wait."""
 _ROOM = 16
 """Free columns behind an unfinished line; with no more than these nothing is written there."""
 
@@ -44,7 +44,7 @@ _SAVE, _RESTORE = "\x1b7", "\x1b8\x1b[K"
 
 
 class Waiting:
-    """A notice callback: one transient line on a terminal, which :meth:`clear` erases; plain lines elsewhere.
+    """A notice callback: one transient line on a terminal, erased by :meth:`clear`; else plain lines.
 
     ``limits`` gives the limits of the attempt under way, to compute the elapsed time from the remaining time.
     """
@@ -95,7 +95,7 @@ class Waiting:
 
 
 def waiting_for(notice: WaitNotice, limits: EffectiveLimits | None) -> str:
-    """The wait and the limit that counts, as text: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
+    """The wait and the limit that counts: ``waiting for the first byte... 12 s of 120 s (ttfb)``."""
     what = _WORDS.get(notice.phase, "waiting")
     attempt = f", attempt {notice.attempt}" if notice.attempt > 1 else ""
     counting = counted(notice, limits)

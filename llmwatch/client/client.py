@@ -1,4 +1,4 @@
-"""The client: settings, connections and every call that is made with them, and the stream that a caller iterates."""
+"""The client: settings, connections and the calls made with them, and the stream of a call."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Stream(CallReader[Event]):
 
     @property
     def limits(self) -> EffectiveLimits:
-        """The limits in force for the current attempt, each with its source. Starts the call if it has not begun."""
+        """The limits of the current attempt, each with its source. Starts the call if it has not begun."""
         try:
             return self._start().limits
         except BaseException:

@@ -63,7 +63,7 @@ def stats() -> dict[str, Any]:
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:
-    """The limits of a streaming call to ``url`` with a body of ``body_bytes`` bytes, each with its source.
+    """The limits of a streaming call to ``url`` with ``body_bytes`` bytes of body, each with its source.
 
     They come from the environment and the profile; arguments of a client or call are not known here. Raises
     :class:`~llmwatch.ConfigError` for an invalid environment.

@@ -1,4 +1,4 @@
-"""Calls whose outcome is a response: its status is judged, and its head is handed out before its body."""
+"""Calls whose outcome is a response: its status is judged, its head is handed out before its body."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class ResponseCall(Call[Any]):
         )
 
     def _is_resent(self, attempt: Attempt[Any], head: Head) -> bool:
-        """Whether another attempt follows this error status, after the wait. If not, the status is the answer."""
+        """Whether an attempt follows this error status, after the wait. If not, the status is the answer."""
         refusal = self._refusal(attempt, head.response)
         try:
             self._fail(self._observe(attempt, refusal))

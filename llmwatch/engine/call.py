@@ -184,7 +184,7 @@ class Call(Generic[T]):
             attempt.abandon(self.close)
 
     def leave_at_exit(self, threads: Container[int]) -> None:
-        """At exit: close the call as a dropped one, unless one of ``threads``, which still run, may be reading it."""
+        """At exit: close the call as a dropped one, unless one of the running ``threads`` may be reading it."""
         if self._inside or self._dropped or self._process != os.getpid() or self._thread in threads:
             return
         self._dropped = True
@@ -527,7 +527,7 @@ class Call(Generic[T]):
     # -- the end ------------------------------------------------------------
 
     def empty_error(self, why: str | None) -> EmptyStream:
-        """The error for a caller that accepts no empty answer; ``why``: the provider's reason. The call succeeded."""
+        """The error of a call that succeeds with an unwanted empty answer; ``why``: the provider's reason."""
         reason = "" if why is None else f" {why}"
         error = EmptyStream(
             f"The answer ended in good order and there was nothing in it: no text, no reasoning, no tool call.{reason}",
@@ -632,7 +632,7 @@ def _around() -> Iterator[object]:
 
 
 def _is_failure(fault: LLMWatchError | None) -> bool:
-    """Whether an answer that was handed on failed. A document in place of events may be what the caller wants."""
+    """Whether an answer that was handed on failed. The caller may want a document in place of events."""
     return isinstance(fault, (ProviderError, MalformedEvent))
 
 
@@ -655,7 +655,7 @@ def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Calla
 
 
 def _leave_open_calls() -> None:
-    """At exit: end the calls that are still open. The main thread runs this; non-daemon threads have ended."""
+    """At exit: end the open calls. The main thread runs this after the end of non-daemon threads."""
     if not _open:
         return
     threads = _threads() - {threading.get_ident()}

@@ -18,7 +18,7 @@ _LEFT_BEHIND = frozenset({"request", "_request", "response"})
 
 
 def also(error: LLMWatchError, module: str, *names: str) -> LLMWatchError:
-    """``error`` as an instance of its own class and of the exceptions ``names`` of ``module``, with the same cause."""
+    """``error``, with its cause, in a class derived from its own and the ``names`` of ``module``."""
     return _like(error, _combined(type(error), module, names))
 
 

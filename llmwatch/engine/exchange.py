@@ -1,4 +1,4 @@
-"""The work of one attempt's worker: send the request, read and decode the response, deliver its events or body.
+"""The work of an attempt's worker: send the request, decode the response, deliver events or body.
 
 The worker blocks as it needs to; the attempt's supervisor can always wake it.
 """
@@ -94,7 +94,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and its response. ``run_stream`` and ``run_plain`` are the two kinds of work of an attempt."""
+    """One request and its response. ``run_stream`` and ``run_plain`` are an attempt's kinds of work."""
 
     sender: Opener
     request: CallRequest
@@ -246,7 +246,7 @@ class Exchange:
         return min(PLAIN_ERROR_SIZE, self.max_body)
 
     def _read_refused(self, attempt: Attempt[Any], reply: Reply, *, counted: bool = True) -> bytes:
-        """An error's body as it is on the wire, cut at its bound; ``counted``: the bound is on its decoded size.
+        """An error's body as sent, cut at its bound; ``counted``: the bound is on its decoded size.
 
         A body that breaks off or never ends does not change the error.
         """
@@ -465,7 +465,7 @@ class EventDelivery:
         stats.end = stats.end or "eof"
 
     def end_cut(self) -> bool:
-        """The body was cut. Whether the answer is whole: the last bytes may hold its end mark, or raise their error."""
+        """Whether a cut body holds the whole answer: its last bytes may hold the end mark, or raise an error."""
         if not self._decoder.terminal:
             self._hand_over(self._decoder.end(clean=False), 0)
         return self._decoder.settled

@@ -1,4 +1,4 @@
-"""A client's memory of its hosts: a gate for each, which every attempt passes, and the start of the last call.
+"""A client's memory of its hosts: the gate that each attempt passes, and the start of the last call.
 
 Three barriers make an attempt wait, and none ends it: pacing (the provider named a wait to another call, or refuses
 calls that come too fast), the circuit breaker (the origin answers no call), and an empty retry budget. Each is a state
@@ -67,7 +67,7 @@ class Hosts:
             return gate
 
     def started(self, origin: str, now: float) -> float | None:
-        """Note that a call to ``origin`` begins. Seconds since the previous one began, ``None`` for the first."""
+        """Note that a call to ``origin`` begins. Returns the seconds since the previous one began, if any."""
         with self._lock:
             before = self._starts.pop(origin, None)
             _remember(self._starts, origin, now)
@@ -112,7 +112,7 @@ _NEVER = float("inf")
 _NONE: frozenset[str | None] = frozenset()
 
 _BRIEFLY = 0.1
-"""Seconds that a worker waits for the lock. Only a signal handler that interrupts its holder can keep it so long."""
+"""Seconds that a worker waits for the lock. Only a signal handler within its holder keeps it so long."""
 
 _BESIDE = Permit(serial=-1)
 """The permit of an attempt to which the breaker does not apply."""
@@ -250,7 +250,7 @@ class Turn:
         return 0.0 if self._release is None else self._release[1] - self._release[0]
 
     def heard_of(self, other: Turn, now: float, random: Callable[[], float]) -> None:
-        """Another attempt with this account was answered. Ends a hold that was told before that attempt was sent."""
+        """Another attempt with this account was answered. Ends a hold told before that attempt was sent."""
         if self.told_at is not None and self.told_at <= other.sent_at:
             self.cautious = False
         if self._release is not None and self._told_at <= other.sent_at:
@@ -259,7 +259,7 @@ class Turn:
 
 
 class Gate:
-    """A client's memory of one origin, and the line before it. Thread-safe. ``random``: a number in [0, 1)."""
+    """A client's memory of one origin, and its line. Thread-safe. ``random``: a number in [0, 1)."""
 
     def __init__(self, retry: EffectiveRetry, random: Callable[[], float]) -> None:
         self._breaker = Breaker(retry.breaker, retry.breaker_wait)
@@ -386,7 +386,7 @@ class Gate:
         self._answers.append((turn, now))
 
     def hold(self, turn: Turn, wait: float, now: float) -> float:
-        """The provider named ``wait`` seconds to the attempt of ``turn``. Returns the seconds that its call waits."""
+        """The provider named ``wait`` seconds to ``turn``. Returns the seconds that the turn's call waits."""
         if turn.account is None:
             return wait
         with self._lock:
@@ -474,7 +474,7 @@ class Gate:
         return self._breaker.state is BreakerState.CLOSED and not self._pace.accounts
 
     def _looks_at(self, turn: Turn, delay: Delay, now: float, view: _View) -> float:
-        """When ``turn`` asks again: before its own delay ends, if no other turn looks when the next may be let out."""
+        """When ``turn`` asks again: before its delay ends, if no other turn looks at the next release."""
         first = self._next_look(now, view)
         watched = any(other.looks_at <= first for other in self._line if other is not turn)
         return delay.until if watched else min(delay.until, first)

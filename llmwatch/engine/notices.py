@@ -174,4 +174,4 @@ class Notifier:
 
 
 WITHOUT_CALLBACK = Notifier(None, 0.0, SYSTEM)
-"""The notifier of every call that has no callback. It keeps no state of a call, and its clock decides nothing."""
+"""The notifier of calls without a callback. It keeps no state, and its clock decides nothing."""

@@ -43,7 +43,7 @@ _CANCELLED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A finished attempt: its verdict, facts, record, and the error that it means (``None`` if it succeeded).
+    """A finished attempt: its verdict, facts, record, and its error (``None`` if it succeeded).
 
     ``fault`` is what is wrong with an answer that was handed on as it came.
     """
@@ -72,7 +72,7 @@ def observe(
     deliverable: bool,
     error: BaseException | None = None,
 ) -> Ended:
-    """Everything known about an attempt with a verdict. ``deliverable``: what it delivers reaches the user at once.
+    """All about an attempt with a verdict. ``deliverable``: what it delivers reaches the user at once.
 
     ``error`` replaces the verdict's own error if the attempt succeeded and its answer did not (an HTTP status in a
     plain call). It is scrubbed here; the worker has scrubbed the verdict's.

@@ -52,13 +52,13 @@ class Piece(bytes):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassthroughExchange(Exchange):
-    """One request of any ``request_kind`` and its response. ``findable``: whether its sockets can be found.
+    """One request of any ``request_kind`` and its response.
 
     The attempt delivers a :class:`Head` and then the undecoded bytes of the body. A streamed answer is read along: its
     events move the limits, and nothing of it is visible before its first content, or before bytes that no dialect
     reads. A fault in an event is noted; ``strict``: it is raised after the bytes before it. ``redirected``: the request
-    was a model call before a redirect, and its answer has the bounds of a model's. ``whole``: nothing is delivered
-    before the end. ``documents_whole``: the same for a document that answers a plain call.
+    was a model call before a redirect; its answer has a model's bounds. ``whole``: nothing is delivered before the end.
+    ``documents_whole``: the same for a document in a plain call. ``findable``: whether its sockets can be found.
     """
 
     request_kind: RequestKind

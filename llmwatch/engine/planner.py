@@ -1,4 +1,4 @@
-"""The history of a call's attempts and decisions, and the planner, which decides after a failed attempt."""
+"""The history of a call's attempts and decisions, and the planner, which decides after a failure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["History", "Planner"]
 
 @dataclass(slots=True)
 class History:
-    """Earlier attempts of one call. Only the current attempt's facts decide; these count what was used up."""
+    """Earlier attempts of a call. Only the current attempt's facts decide; these count what was used up."""
 
     attempts: list[AttemptRecord] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
@@ -113,11 +113,11 @@ _REASONS = {Barrier.PACE: Reason.HELD_BACK, Barrier.BREAKER: Reason.CIRCUIT_OPEN
 
 @dataclass(slots=True, kw_only=True)
 class Planner:
-    """Decides for one call, and takes its attempts through the gate of their origin. Used by the caller's thread only.
+    """Decides for one call, and takes its attempts through the gate of their origin.
 
     ``ends_at`` is the instant of the call's deadline, ``None`` without one. ``loading_time`` is the seconds for which a
     server that loads its model is asked again, ``loading_since`` when it first said so. ``waited`` is the seconds that
-    the call has waited for gates so far, ``refused`` why it may not wait longer.
+    the call has waited for gates so far, ``refused`` why it may not wait longer. Only the caller's thread uses it.
     """
 
     settings: Settings
@@ -145,7 +145,7 @@ class Planner:
         self.gate.enter(self._call, now)
 
     def line_up(self, request: CallRequest, outer: Sequence[object], wake: Callable[[], None]) -> Turn:
-        """The turn of the next attempt at the gate of ``request``'s origin, which ``on_retry`` may have changed."""
+        """The turn of the next attempt at the gate of ``request``; ``on_retry`` may have changed its origin."""
         gate = self.settings.hosts.get(request.origin, self.retry, self.settings.random)
         if gate is not self.gate:
             self.gate.leave(self._call)
@@ -171,7 +171,7 @@ class Planner:
         )
 
     def bears_until(self, delay: Delay, began: float, now: float) -> float | None:
-        """The instant until which the call may wait; ``None`` if it may not wait. The wait began at ``began``.
+        """The instant until which the call may wait, ``None`` if it may not. The wait began at ``began``.
 
         A delay beyond that instant is waited for only if it can end earlier.
         """
@@ -183,7 +183,7 @@ class Planner:
         return ends if delay.at_latest and ends > now else None
 
     def goes_anyway(self, delay: Delay, now: float) -> bool:
-        """Whether an attempt that may wait no longer is sent: a mere guess holds it back, before the deadline."""
+        """Whether an attempt that may wait no longer is sent: a mere guess holds it, before the deadline."""
         return delay.optional and (self.ends_at is None or now < self.ends_at)
 
     def refuse(
@@ -360,7 +360,7 @@ class Planner:
     def asked_of_adapter(
         self, error: LLMWatchError, facts: Facts, plan: Plan, request: CallRequest
     ) -> tuple[Plan, float] | None:
-        """The plan of the adapter's own retries for a failure that is not resent here; ``None`` keeps ``plan``."""
+        """The plan of the adapter's own retries for a failure not resent here; ``None`` keeps ``plan``."""
         retries, failure = self.options.adapter_retries, failure_of(error)
         resent = plan.could_work and plan.safe and self.retry.max_attempts > 1
         if retries is None or resent or facts.headers or facts.replayable is not True or not failure.row.adapters_retry:
@@ -375,8 +375,8 @@ class Planner:
     def after_status(
         self, error: LLMWatchError, facts: Facts, request: CallRequest, response: requests.Response
     ) -> tuple[Plan, float] | None:
-        """The plan of the adapter's own retries for a response: another attempt after so many seconds, or its error if
-        they are used up and set to raise. ``None``: the response is the answer.
+        """The plan of the adapter's own retries for a response; ``None``: the response is the answer.
+        A plan is another attempt after so many seconds, or its error if they are used up and set to raise.
         """
         retries = self.options.adapter_retries
         assert retries is not None

@@ -114,7 +114,7 @@ class CallRequest:
         return self._origin
 
     def check_origin(self) -> None:
-        """Raise :class:`ConfigError` for an invalid host or port, as a prepared request or a redirect may have."""
+        """Raise :class:`ConfigError` for an invalid host or port of a prepared request or a redirect."""
         try:
             _ = self.origin
         except ValueError:

@@ -44,8 +44,8 @@ class Resend:
 def changed_request(
     request: CallRequest, hook: Callable[[Resend], Mapping[str, Any] | None], attempt: int, error: LLMWatchError
 ) -> CallRequest:
-    """``request`` with the changes of ``hook``. If the hook raises or returns invalid changes, that is logged and
-    ``request`` is returned unchanged.
+    """``request`` with the changes of ``hook``.
+    A hook that raises or returns invalid changes is logged, and ``request`` is returned unchanged.
     """
     try:
         changes = hook(Resend(attempt=attempt, error=error, url=request.url, kwargs=dict(request.kwargs)))
@@ -77,7 +77,7 @@ def _changed(request: CallRequest, changes: Mapping[str, Any]) -> CallRequest:
 
 
 def _merged(*sources: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Later sources win. A ``None`` value stays: it tells requests not to send the session's header of that name."""
+    """Later sources win. A ``None`` stays: requests then omits the session's header of that name."""
     headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict()
     for source in sources:
         for name, value in (source or {}).items():

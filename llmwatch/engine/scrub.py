@@ -1,4 +1,4 @@
-"""Removes secrets and the prompt from the foreign text in llmwatch's errors: the provider's, or a library's.
+"""Removes secrets and the prompt from the text of providers and libraries in llmwatch's errors.
 
 What looks like a key or token is masked everywhere. The secrets and the prompt that were sent are found by comparison,
 and masked in foreign text only: a prompt may be about an error of llmwatch, and a tool may be called "stream".
@@ -24,7 +24,7 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
 def scrubbed(error: LLMWatchError, request: CallRequest, secrets: Secrets) -> LLMWatchError:
-    """Remove ``secrets``, anything else that looks like a secret, and quotes of the prompt from ``error``.
+    """Remove ``secrets``, other text that looks like a secret, and quotes of the prompt from ``error``.
 
     ``secrets`` are those of the requests that were sent; the prompt is that of ``request``. Returns the same object.
     """

@@ -90,7 +90,7 @@ def _ignore_start(attempt: Attempt[Any]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of all calls of a client. Times in seconds; the environment decides a value of ``None``."""
+    """The settings of a client's calls. Times in seconds; the environment decides a value of ``None``."""
 
     limits: Limits | None = None
     retry: Retry | None = None

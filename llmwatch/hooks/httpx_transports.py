@@ -72,7 +72,7 @@ def _with_keepalive(settings: Settings, seconds: float | None) -> Settings:
 
 
 class HttpxHook:
-    """Watches every synchronous client of the library ``name``, existing and future ones, once it is imported."""
+    """Watches every synchronous client of the library ``name``, existing or future, once it is imported."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -199,7 +199,7 @@ class HttpxHook:
 
 
 def _may_be_watched(request: Any) -> bool:
-    """A quick test of a request of the library, with false positives. A body that is read once is not looked at."""
+    """A quick test of a request, with false positives. A body that is read once is not looked at."""
     try:
         body = request.content
     except RuntimeError:  # RequestNotRead

@@ -25,7 +25,7 @@ Loaded = Callable[[ModuleType], object]
 
 
 def on_import(name: str, loaded: Loaded) -> Callable[[], None]:
-    """Call ``loaded`` with the module ``name``: now if it is imported already, else right after its first import.
+    """Call ``loaded`` with the module ``name``, now if it is imported, else right after its first import.
 
     ``loaded`` runs in the importing thread, before the import statement returns. What it raises is logged once, unless
     it ends the process (Ctrl-C). Returns a function that takes the finder back; it does nothing where the module came.
@@ -51,7 +51,7 @@ def _tell(loaded: Loaded, module: ModuleType) -> None:
 
 
 class _Finder:
-    """The finder of one module. Python imports a module under a lock of its own, so no two threads execute it at once.
+    """The finder of one module. Python's lock on the module keeps two threads from executing it at once.
 
     A finder behind this one may ask all finders again, in the same thread; that nested search passes this one by.
     """

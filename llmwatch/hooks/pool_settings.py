@@ -1,4 +1,4 @@
-"""The connections of one transport of httpx or httpx2: what it was made with, read off its pool, and an adapter alike.
+"""The connection settings of an httpx or httpx2 transport, read off its pool, and an adapter alike.
 
 Read are the TLS context, the proxy with its headers and its own TLS context, the socket options, the local address and
 the limits on connections, as httpcore 1.0 and httpcore2 2.16 keep them. The TLS context itself is used, not a copy, and
@@ -54,7 +54,7 @@ class PoolSettings:
 
 
 def stands_in(function: object, module: str) -> bool:
-    """Whether ``function`` is not the one that ``module`` defines: other code has put its own in its place."""
+    """Whether ``function`` is not the one that ``module`` defines: other code has put its own there."""
     return not isinstance(function, FunctionType) or function.__globals__.get("__name__") != module
 
 

@@ -89,7 +89,7 @@ def is_model_call(method: str, url: str, body: object) -> bool:
 
 
 def may_be_model_call(method: str, url: object, body: bytes) -> bool:
-    """Whether a request may be a model call: a quick test with false positives. The text of ``url`` is the URL."""
+    """Whether a request may be a model call, quickly, with false positives. ``url``'s text is the URL."""
     if _registered:
         return True
     return method.upper() == "POST" and body.lstrip()[:1] == b"{" and may_hold_prompt(body, str(url))

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["BYTES_PER_TOKEN", "SMALLEST_GROWTH", "base64_bytes", "growth", "prompt_tokens"]
 
 BYTES_PER_TOKEN = 4
-"""The usual rule of thumb for English text. Other scripts give higher estimates, and so longer limits."""
+"""The usual rule of thumb for English. Other scripts give higher estimates, and so longer limits."""
 
 GROWTH_PER_THOUSAND = 3.5
 """Seconds that each 1,000 tokens of prompt add to a default limit.

@@ -54,4 +54,4 @@ TOOL_FIELDS = {
     # Last, since the number of values in which secrets are searched is bounded, and a prompt may be a long list.
     "prompt": ToolField(exposes=None, stored=True),
 }
-"""The fields of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and OpenRouter, by name."""
+"""Fields of OpenAI, Anthropic, Google, Amazon Bedrock, Mistral, Cohere, xAI, Azure and OpenRouter."""

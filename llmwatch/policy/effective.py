@@ -114,7 +114,7 @@ class EffectiveLimits(JsonText):
         return self._seconds.copy()
 
     def lowered(self, caps: Mapping[str, float], source: str) -> EffectiveLimits:
-        """A copy in which each limit is at most its cap in ``caps`` (seconds); a limit that is off takes the cap."""
+        """A copy with each limit at most its cap in ``caps`` (seconds); a limit that is off takes the cap."""
         if not caps:
             return self
         limits = {
@@ -168,10 +168,10 @@ def _with_timeout(limit: EffectiveLimit, timeout: float | None, *, stand: bool, 
 
 
 DEFAULT_KEEPALIVE = 10.0
-"""Seconds; well below the 60 s after which load balancers are reported to drop an idle connection silently."""
+"""Seconds, well below the 60 s after which load balancers reportedly drop idle connections silently."""
 
 DEFAULT_MAX_BODY = 1 << 30
-"""Decoded bytes; far above any answer of a model, pictures and audio included, and below what fills a machine."""
+"""Decoded bytes: far above any answer, pictures and audio included, and below what fills a machine."""
 
 _SAYS_NOTHING, _DEFAULTS = Retry(), EffectiveRetry()
 
@@ -310,7 +310,7 @@ def _resolve_bytes(name: str, value: int | None, environ: Mapping[str, str], var
 
 
 def resolve_override(value: bool, environ: Mapping[str, str]) -> bool:
-    """Whether the time-outs that requests carry are ignored, by the client's argument or by the environment.
+    """Whether the time-outs of requests are ignored, by the client's argument or by the environment.
 
     Raises :class:`~llmwatch.errors.ConfigError` if either is not a switch.
     """
@@ -385,7 +385,7 @@ class _Defaults:
 
 
 def advise(limits: Mapping[str, EffectiveLimit], *, first_attempt: bool = True) -> tuple[str, ...]:
-    """The warnings about ``limits`` that work together oddly, a sentence each; empty if there is nothing to report.
+    """The warnings about ``limits`` that work together oddly, a sentence each; empty if there are none.
 
     They are not errors: between sources the shorter limit simply expires first.
 

@@ -131,7 +131,7 @@ def limits_from(settings: Mapping[str, str]) -> Limits | None:
 
 
 def retry_from(settings: Mapping[str, str]) -> Retry | None:
-    """The retry settings of the environment, or ``None``. Raises :class:`ConfigError` naming the variable."""
+    """The environment's retry settings, or ``None``. Raises :class:`ConfigError` naming the variable."""
     fields: dict[str, Any] = {}
     for name in RETRY_FIELDS:
         variable = RETRY_VARIABLES.get(name)
@@ -155,13 +155,13 @@ def retry_from(settings: Mapping[str, str]) -> Retry | None:
 
 
 def profile_from(settings: Mapping[str, str]) -> str | None:
-    """The profile that the environment names, or ``None``. Raises :class:`ConfigError` listing the profiles."""
+    """The environment's profile, or ``None``. Raises :class:`ConfigError` listing the profiles."""
     text = settings.get(PROFILE_VARIABLE)
     return None if text is None else check_profile(text, PROFILE_VARIABLE)
 
 
 def seconds_from(settings: Mapping[str, str], variable: str) -> Seconds:
-    """The seconds that ``variable`` sets: ``None`` for 0, UNSET if not set or blank. Raises :class:`ConfigError`."""
+    """The seconds of ``variable``: ``None`` for 0, UNSET if unset or blank. Raises :class:`ConfigError`."""
     text = settings.get(variable, "").strip()
     if not text:
         return UNSET
@@ -185,7 +185,7 @@ def bytes_from(settings: Mapping[str, str], variable: str) -> int | None:
 
 
 def override_from(settings: Mapping[str, str]) -> bool:
-    """Whether ``LLMWATCH_OVERRIDE_TIMEOUTS`` makes requests' time-outs ignored. Raises :class:`ConfigError`."""
+    """Whether ``LLMWATCH_OVERRIDE_TIMEOUTS`` overrides requests' time-outs. Raises :class:`ConfigError`."""
     text = settings.get(OVERRIDE_VARIABLE, "").strip()
     if not text:
         return False

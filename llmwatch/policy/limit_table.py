@@ -214,8 +214,8 @@ _ROWS = (
 # fmt: on
 
 LIMITS: Mapping[str, LimitRow] = {row.name: row for row in _ROWS}
-"""Every limit, in the order in which a call meets them. Of limits that expire at the same instant the first is the
-most specific, and names the reason.
+"""Every limit, in the order in which a call meets them.
+Of limits that expire at the same instant the first is the most specific, and names the reason.
 """
 NAMES = tuple(row.name for row in _ROWS if row.setting)
 """The limits that can be set, in the same order."""

@@ -80,7 +80,7 @@ class Limits:
 
     @classmethod
     def single(cls, seconds: float | None, **specific: Seconds) -> Limits:
-        """One number for ``ttfb``, ``first_content``, ``stale`` and ``progress``; ``None`` or 0 turns all four off.
+        """One number for ``ttfb``, ``first_content``, ``stale`` and ``progress``; ``None`` or 0: all off.
 
         ``specific`` are fields of :class:`Limits` by name. They beat the number: ``Limits.single(900, ttfb=30)``.
         The number counts as explicit, and moves limits up as well as down. It beats every source of lower precedence,

@@ -17,14 +17,14 @@ PROFILES: Mapping[str, Mapping[str, float | None]] = {
     profile: {name: LIMITS[name].defaults[at] for name in NAMES}
     for at, profile in enumerate(("hosted", "reasoning", "local"))
 }
-"""Seconds by profile and limit, ``None`` for off. The figures come from public reports of healthy and of dead calls."""
+"""Seconds by profile and limit, ``None`` for off, from public reports of healthy and of dead calls."""
 
 PLAIN_TTFB: Mapping[str, float] = {"hosted": 600.0, "reasoning": 1800.0, "local": 1800.0}
-"""The default ``ttfb`` of a plain call, in seconds: a plain call is silent until the answer is finished."""
+"""The default ``ttfb``, in seconds, of a plain call, which is silent until the answer is finished."""
 
 PASSTHROUGH_FINISH = 30.0
-"""The default ``finish`` of a passthrough, in seconds. There it only ends the body; the reader judges the answer by
-marks of its own."""
+"""The default ``finish`` of a passthrough, in seconds.
+There it only ends the body; the reader judges the answer by marks of its own."""
 
 # RFC 6761 and RFC 6762, and the names under which a container reaches its host.
 _LOCAL_SUFFIXES = (".localhost", ".local", ".docker.internal", ".containers.internal")
@@ -33,7 +33,7 @@ _SHARED = ipaddress.ip_network("100.64.0.0/10")
 
 
 def check_profile(profile: object, field: str = "profile") -> str:
-    """``profile``, if a profile has that name. Raises :class:`~llmwatch.errors.ConfigError` listing the profiles.
+    """``profile`` if a profile has that name. Raises :class:`~llmwatch.errors.ConfigError` listing all.
 
     ``field`` is the user's name for the setting.
     """

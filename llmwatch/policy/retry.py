@@ -50,7 +50,7 @@ _ALLOWED = {
 
 
 def read_setting(name: str, value: object) -> object:
-    """``value`` as the field ``name`` of :class:`Retry` keeps it. Raises :class:`ValueError` for the wrong kind."""
+    """``value`` as :class:`Retry` keeps it in ``name``. Raises :class:`ValueError` for the wrong kind."""
     if name == "max_attempts":
         return max(1, whole(value))
     if name in ("breaker", "budget"):
@@ -147,7 +147,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveRetry:
-    """The retry settings of a call: every field of :class:`Retry` decided. ``EffectiveRetry()`` holds the defaults.
+    """Every field of :class:`Retry` as decided for a call. ``EffectiveRetry()`` holds the defaults.
 
     ``max_attempts`` is at least 1; a removed cap is ``math.inf``; ``breaker`` and ``budget`` are 0 when off.
     """
@@ -183,7 +183,7 @@ class EffectiveRetry:
 
 
 def check_backoff(backoff: Seconds, cap: Seconds, name: str, cap_name: str) -> None:
-    """Raise :class:`ConfigError` if one source sets a back-off above its cap. The names are the user's spelling."""
+    """Raise :class:`ConfigError` for a back-off above its cap in one source. The names are the user's."""
     if backoff and cap and backoff > cap:
         raise ConfigError(
             f"{name}={backoff:g} and {cap_name}={cap:g} contradict each other: the first wait may not be"

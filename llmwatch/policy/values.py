@@ -71,7 +71,7 @@ def seconds(value: object) -> float | None:
 
 
 def whole(value: object) -> int:
-    """``value`` if it is a whole number of at least 0. Raises :class:`ValueError`, for ``3.0`` and ``True`` as well."""
+    """``value`` if it is a whole number of at least 0. ``3.0`` and ``True`` raise :class:`ValueError`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError
     return int(value)

@@ -15,7 +15,7 @@ from llmwatch.redaction import redact
 __all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
 
 ATTEMPT_SCHEMA = 3
-"""Version of the fields below. The version rises when a field is removed or changes its meaning, not when one is added.
+"""Version of the fields below. A removed field or a changed meaning raises it, a new field does not.
 
 2: phases have new names, see :data:`PHASES`. 3: ``tool_exposure`` was ``tool_boundary``.
 """
@@ -32,7 +32,7 @@ Cause: TypeAlias = Literal[
     "unknown",
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
-"""Every value of ``cause``. A cause names the earliest initiating event; later findings never replace it."""
+"""Every value of ``cause``: the earliest initiating event, which later findings never replace."""
 
 BACKING_OFF = "backing_off"
 """The only phase of a call without a running attempt."""

@@ -17,14 +17,14 @@ from llmwatch.redaction import redact
 __all__ = ["CALL_OUTCOMES", "CALL_SCHEMA", "CallOutcome", "CallRecord"]
 
 CALL_SCHEMA = 3
-"""Version of the fields below. The version rises when a field is removed or changes its meaning, not when one is added.
+"""Version of the fields below. A removed field or a changed meaning raises it, a new field does not.
 
 2: the schema of the attempts rose. 3: ``entry_point`` was ``door``.
 """
 
 CallOutcome: TypeAlias = Literal["done", "recovered", "failed", "cancelled"]
 CALL_OUTCOMES: tuple[str, ...] = get_args(CallOutcome)
-"""Every value of ``outcome``: answered by the first attempt, answered by a later attempt, not answered, cancelled."""
+"""Every ``outcome``: answered by the first attempt, by a later attempt, not answered, cancelled."""
 
 _IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.attrgetter("failed")
 

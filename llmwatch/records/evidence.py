@@ -30,7 +30,7 @@ EVIDENCE_KEYS: Mapping[str, str] = FrozenMap(
         "late_error": "class of an error that came after the verdict and changed nothing",
     }
 )
-"""The keys of an attempt's ``evidence``, each with its meaning. Texts are scrubbed, and sizes are bounded."""
+"""The keys of an attempt's ``evidence``, each with its meaning. Texts are scrubbed, sizes bounded."""
 
 OMITTED = "omitted"
 """Key of the number of values that were left out or cut short."""

@@ -32,13 +32,13 @@ if sys.platform != "win32":
 __all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify", "untold"]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
-"""A callable that takes the record of each finished call. Its exceptions are logged and do not affect the call."""
+"""Takes the record of each finished call. Its exceptions are logged and do not affect the call."""
 
 _PAUSE = 0.002
 _MOST_PAUSES = 100
 
 _PATIENCE = 1.0
-"""Seconds for which a call waits for the incident log: a file system whose server is gone does not answer."""
+"""Seconds that a call waits for the incident log: a file system without its server does not answer."""
 
 _INCIDENTS, _ERRORS = "incidents_lost", "sink_errors"
 _lost: Counter[str] = Counter()

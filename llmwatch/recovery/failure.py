@@ -166,7 +166,7 @@ class Failure:
 
     @property
     def close_reason(self) -> str:
-        """The reason of the attempt's end: ``<limit>_kill``, ``user_cancel``, ``lifecycle_close`` or ``failed``."""
+        """The reason of the end: ``<limit>_kill``, ``user_cancel``, ``lifecycle_close`` or ``failed``."""
         return self.row.close_reason.format(limit=self.limit or "unknown")
 
 

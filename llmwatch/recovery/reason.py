@@ -21,12 +21,12 @@ _NOT_LLMWATCH = "Fix the cause; sending the same request again would end the sam
 
 
 class Reason(str, Enum):
-    """The closed list of the reasons in :class:`~llmwatch.Recovery` and :class:`~llmwatch.records.DecisionRecord`.
+    """The reasons in :class:`~llmwatch.Recovery` and :class:`~llmwatch.records.DecisionRecord`.
 
     ``message`` explains a reason, ``action`` says what the user can do. From ``SILENCE`` on a reason says why a resend
     could work, from ``DEADLINE`` on why it could not, from ``NOTHING_SENT`` on why it is safe or not, and from
     ``ATTEMPTS_EXHAUSTED`` on why a safe one is not sent. The texts hold no data of a call; ``{bound}`` in an action
-    stands for the setting that bounds the call's wait, such as ``max_wait``.
+    stands for the setting that bounds the call's wait, such as ``max_wait``. The list is closed.
     """
 
     message: str

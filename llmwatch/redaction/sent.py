@@ -189,8 +189,8 @@ def _of_header(name: str, value: str) -> Iterator[str]:
 
 
 def of_value(value: str, *, credentials: bool = False) -> Iterator[str]:
-    """The secrets of a value: the value, the text after its scheme, and its parts. A part without a digit counts only
-    if the value holds ``credentials``.
+    """The secrets of a value: the value, the text after its scheme, and its parts.
+    A part without a digit counts only if the value holds ``credentials``.
     """
     if value.lower().startswith(("https://", "http://")):
         # The scheme is the same in every address.
@@ -227,7 +227,7 @@ def _decoded(value: str) -> Iterator[str]:
 
 
 def of_address(url: str) -> Iterator[str]:
-    """The secrets of a URL: user info, values of the query, and segments of the path that look like a key."""
+    """The secrets of a URL: user info, values of the query, and path segments that look like a key."""
     try:
         parts = urlsplit(url if "://" in url else f"//{url}")
     except ValueError:

@@ -52,7 +52,7 @@ def watch_sessions(settings: Settings) -> None:
 
 
 def unwatch_sessions() -> None:
-    """Take :func:`watch_sessions` back; does nothing if nothing is watched. Calls in progress stay watched."""
+    """Take :func:`watch_sessions` back, if sessions are watched. Calls in progress stay watched."""
     global _installed
     with _lock:
         if _installed is not None:

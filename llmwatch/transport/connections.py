@@ -66,7 +66,7 @@ class TunnelFailed(ProxyError):
 
 
 class OtherProtocol(ssl.SSLError):
-    """TLS agreed on another protocol than HTTP/1.1: other code offered it through the context that both share."""
+    """TLS agreed on another protocol than HTTP/1.1, which other code offered through the shared context."""
 
 
 class FinalResponse(http.client.HTTPResponse):

@@ -106,7 +106,7 @@ class Foreign:
 
 
 class Zlib:
-    """gzip, several members allowed, and deflate, with and without its zlib wrapper, since servers differ."""
+    """gzip, several members allowed, and deflate, with and without zlib wrapper, since servers differ."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding

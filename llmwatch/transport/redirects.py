@@ -165,7 +165,7 @@ def moved(session: requests.Session, request: requests.PreparedRequest, url: str
 def request_after(
     session: requests.Session, response: requests.Response, asked: requests.PreparedRequest, settings: dict[str, Any]
 ) -> requests.PreparedRequest | None:
-    """The request that requests would send next, found without the body of ``response``; ``None`` if none."""
+    """The request that requests would send next, found without ``response``'s body; ``None`` if none."""
     head = requests.Response()
     # Of the connection only the message's head is kept, for its cookies: there is nothing to read or close.
     raw = SimpleNamespace(_original_response=getattr(response.raw, "_original_response", None))

@@ -166,7 +166,7 @@ class Attempt(Watched, Generic[T]):
     # -- the caller's side --------------------------------------------------
 
     def start(self, work: Callable[[Attempt[T]], None]) -> None:
-        """Start the watch, then the worker, which calls ``work(attempt)`` with the caller's context variables.
+        """Start the watch, then the worker, which calls ``work(attempt)`` in the caller's context.
         Raises :class:`~llmwatch.TooManyOrphans` or :class:`~llmwatch.TooManyThreads` where no worker may or can start,
         and :class:`~llmwatch.Cancelled` while the interpreter exits. Nothing was sent then.
         """
@@ -340,7 +340,7 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _end_abandoned(self, now: float) -> bool:
-        """End the attempt as a caller does that closes its call. Returns whether the attempt is cancelled now.
+        """End the attempt as a caller does that closes its call. Returns whether it is cancelled now.
         A caller that has the end mark has the whole answer, so that answer is accepted first.
         """
         if self._machine.verdict is None and self._given_up is None and self.stats.end == "terminal":
@@ -525,7 +525,7 @@ class Attempt(Watched, Generic[T]):
 
     @lock_held
     def _tell_functions(self) -> None:
-        """An answer here is a side effect of every function around the attempt. Takes no outer attempt's lock."""
+        """An answer here is a side effect of every function around it. Takes no outer attempt's lock."""
         outer = self.outer
         while outer is not None:
             outer.stats.beaten = outer.stats.beaten or outer.stats.function

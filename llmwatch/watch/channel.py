@@ -18,7 +18,7 @@ __all__ = ["Bounds", "Channel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The maximum that may wait for the caller: a number of items, and their bytes. A larger item passes alone.
+    """The items, and their bytes, that may wait for the caller at most. A larger item passes alone.
     ``held``: bytes that are held back at most; ``None``: as many as may wait.
     """
 

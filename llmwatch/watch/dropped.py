@@ -1,4 +1,4 @@
-"""Calls that the user dropped unclosed: nothing refers to their stream, response or iterator any more.
+"""Calls that the user dropped unclosed: nothing refers to their stream, response or iterator.
 
 The library still makes their records. A finalizer may run in any thread between any two steps, with any lock held, so
 it only puts a :class:`Dropped` into the supervisor's inbox. The supervisor ends the attempt and passes the rest on in

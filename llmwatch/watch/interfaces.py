@@ -35,7 +35,7 @@ class Handle(Protocol):
         """Close the duplicate: the attempt no longer owns the socket."""
 
     def detach_in_child(self) -> None:
-        """In a forked child: give up both descriptors without a shutdown, which would cut the parent's stream."""
+        """In a forked child: give up both descriptors; a shutdown would cut the parent's stream."""
 
 
 class Observer(Protocol):

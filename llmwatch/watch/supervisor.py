@@ -96,7 +96,7 @@ class Registry:
         }
 
     def inherited(self) -> list[WatchedAttempt]:
-        """In a forked child: the parent's attempts, read without the lock, which another thread may have held."""
+        """In a forked child: the parent's attempts, read without the lock: another thread may have held it."""
         return list(self._live)
 
 

@@ -1,4 +1,4 @@
-"""Events with their kind and content, and how a block of lines becomes an event: sseclient-py parses its fields.
+"""Events with their kind and content, and how sseclient-py makes an event of a block of lines.
 
 Only this module uses sseclient-py. Complete blocks bypass sseclient-py's search for the end of an event, which loses
 events on mixed newlines and is quadratic on long events. A block of one line of data, with or without a line with the

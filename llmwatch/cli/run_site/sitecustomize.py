@@ -1,4 +1,4 @@
-"""The module that ``site`` imports in the process of a script under ``llmwatch run``, before the script.
+"""The module that ``site`` imports before the script in a process under ``llmwatch run``.
 
 The module removes its traces: its folder leaves ``sys.path``, and ``PYTHONPATH`` gets its old value, so that programs
 that the script starts do not import it. Then the machine's own ``sitecustomize`` is imported; without one the import
@@ -24,7 +24,7 @@ VARIABLE = "_LLMWATCH_RUN"
 
 
 def _leave() -> dict[str, Any] | None:
-    """Restore the path and the variables. Return the command's message, ``None`` if it is for another process."""
+    """Restore the path and the variables. Return the command's message, ``None`` in another process."""
     folder = os.path.dirname(__file__)
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     sys.path_importer_cache.pop(folder, None)

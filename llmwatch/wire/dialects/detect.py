@@ -70,7 +70,7 @@ AUTO = "auto"
 """The name that stands for detecting the dialect."""
 
 DialectDetector = Callable[[str, Event | None], bool]
-"""Takes the URL and ``None`` or one of the first events; returns whether the stream is in this dialect."""
+"""Takes the URL and an early event or ``None``. Returns whether the stream is in this dialect."""
 
 _BUILT_IN: dict[str, type[Dialect]] = {
     dialect.name: dialect

@@ -19,7 +19,7 @@ from llmwatch.wire.event import Event, Kind, Meaning, StreamError, ToolDelta
 __all__ = ["DialectReader", "FunctionDialect", "FunctionFailed", "Generic"]
 
 DialectReader = Callable[[Event], Kind | Meaning]
-"""The function of a registered dialect, which returns the meaning of an event (``.event``, ``.data``, ``.json()``)."""
+"""A registered dialect's function: the meaning of an event (``.event``, ``.data``, ``.json()``)."""
 
 # Every object that is an error has one of these, and most data has none.
 _MAY_FAIL = lazy(r'"(?:error|detail|status|success|ok"|code"|Response"|ErrorMsg"|fault"|exception"|__type")')
