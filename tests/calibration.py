@@ -1,4 +1,6 @@
-"""How busy this machine is, found once at the start of a run: the factor that every time in tests is multiplied with.
+"""The load of this machine, measured once at the start of a run.
+
+The result is the factor by which every time in tests is multiplied.
 
 A process computes until it has had a fixed amount of processor time, on each processor at once. On a quiet machine
 that takes as long by the wall clock; where other programs want the processors too, it takes longer, and a worker or
@@ -21,7 +23,10 @@ _QUIET = 1.25
 _MOST = 8.0
 """A run with longer times would not end in reasonable time."""
 _PROCESSOR_TIME = 0.25
-"""Seconds that each process computes: many turns of the scheduler, whose turns take some milliseconds."""
+"""Seconds that each process computes: many turns of the scheduler.
+
+A turn takes some milliseconds.
+"""
 
 _PROGRAM = f"""
 import time

@@ -1,5 +1,6 @@
-"""What all tests share: one scale for all times, an environment that sets nothing, and the rule that nothing is
-left.
+"""What all tests share: one scale for all times, and an environment that sets nothing.
+
+They share also the rule that nothing is left.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.calibration import VARIABLE, scale_of_this_run
 from tests.watch.held import assert_lock
 
 SCALE = scale_of_this_run()
-"""What times in tests are multiplied with, for a machine that has too much to do (:mod:`tests.calibration`)."""
+"""The factor of times in tests, for a machine that has too much to do (:mod:`tests.calibration`)."""
 
 _TESTS = Path(__file__).parent
 _FAST = ("client", "engine", "payload", "policy", "records", "recovery", "redaction", "wire")
@@ -96,7 +97,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """A collection of garbage, of which many tests ask for one, looks through what they made, not at all tests."""
+    """A collection of garbage looks through what the test made, not at all tests.
+
+    Many tests ask for a collection.
+    """
     gc.collect()
     gc.freeze()
 
@@ -155,8 +159,9 @@ def _descriptors() -> dict[int, str]:
 
 @pytest.fixture
 def baseline() -> Iterator[None]:
-    """Threads and descriptors are as they were before, once the test and its servers are through and without the help
-    of a garbage collection.
+    """Threads and descriptors are as they were before, once the test and its servers are through.
+
+    This holds without the help of a garbage collection.
     """
     threads, descriptors = _threads(), _descriptors()
     yield

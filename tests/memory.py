@@ -9,7 +9,10 @@ __all__ = ["peak_of"]
 
 
 def peak_of(call: Callable[[], object]) -> int:
-    """The bytes that Python's objects have at most while ``call`` runs, beyond those that were there before."""
+    """The bytes that Python's objects have at most while ``call`` runs.
+
+    Those that were there before do not count.
+    """
     tracemalloc.start()
     try:
         call()

@@ -1,4 +1,7 @@
-"""A walk from the public names to every type that they take or return: signatures, fields, attributes, properties."""
+"""A walk from the public names to every type that they take or return.
+
+It follows signatures, fields, attributes and properties.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,9 @@ class Walk:
             self._walk(*self._waiting.popleft())
 
     def missing(self) -> dict[str, str]:
-        """The types that are reached but cannot be imported from a public module under their name, each with the path
-        to it.
+        """The types that are reached but cannot be imported from a public module under their name.
+
+        Each comes with the path to it.
         """
         importable = {(name.rpartition(".")[2], id(thing)) for name, thing in self.public.items()}
         return {
@@ -151,8 +155,10 @@ class Walk:
 
 @functools.cache
 def _definitions(module: ModuleType) -> dict[str, ast.AST | str]:
-    """What the names of a module are: the full name of what is imported, the value of what is assigned, else the
-    definition. Imports for type checkers count.
+    """The meaning of a module's names.
+
+    It is the full name of what is imported, the value of what is assigned, else the definition. Imports for type
+    checkers count.
     """
     found: dict[str, ast.AST | str] = {}
     waiting: deque[ast.stmt] = deque(ast.parse(inspect.getsource(module)).body)
@@ -199,7 +205,9 @@ def functions(member: Any) -> list[FunctionType]:
 
 
 def _attributes(owner: type) -> list[tuple[str, str]]:
-    """The attributes that methods set on ``self``: with their annotation, or with the class that is called for them.
+    """The attributes that methods set on ``self``.
+
+    Each has its annotation, or the class that is called for it.
 
     What is set to a parameter has the type of that, which is looked at with the signature.
     """

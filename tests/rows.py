@@ -15,7 +15,9 @@ import pytest
 
 
 def each(names: str, rows: Iterable[Any], *, ids: Iterable[str] | Callable[[Any], Any] | None = None) -> Any:
-    """As ``pytest.mark.parametrize``, in one test: every row is looked at, and those that failed are named together.
+    """As ``pytest.mark.parametrize``, in one test.
+
+    Every row is looked at, and those that failed are named together.
 
     Fixtures are shared by all rows, so a test that changes one is no table for this. The error of the first row that
     failed is the cause of the one that is raised.

@@ -65,7 +65,10 @@ def test_a_member_may_register_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_locks_are_new_before_anything_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Members and functions find new locks; the functions come last, and one that fails keeps none from its turn."""
+    """Members and functions find new locks.
+
+    The functions come last, and one that fails keeps none from its turn.
+    """
     monkeypatch.setattr(at_fork, "_members", type(at_fork._members)())
     monkeypatch.setattr(at_fork, "_functions", [])
     monkeypatch.setattr(at_fork, "_renewals", [])

@@ -174,7 +174,10 @@ def test_every_limit_but_the_deadline_is_retryable(limit: str, retryable: bool) 
     ],
 )
 def test_unknown_hosts_and_certificates_are_not_retryable(cause: str, retryable: bool) -> None:
-    """An unknown host and a certificate stay as they are; the caller of the constructor has the last word."""
+    """An unknown host and a certificate stay as they are.
+
+    The caller of the constructor has the last word.
+    """
     assert ConnectFailed("failed", cause=cause).retryable is retryable
     assert ConnectFailed("failed", cause=cause, retryable=not retryable).retryable is not retryable
 
@@ -214,7 +217,10 @@ def copies(error: LLMWatchError) -> dict[str, LLMWatchError]:
 @each("name", SAMPLES)
 @each("filled", [False, True])
 def test_an_error_survives_copying(name: str, filled: bool) -> None:
-    """Pickled with any protocol, copied or deeply copied it is the same class with the same attributes and message."""
+    """Pickled, copied or deeply copied, an error has the same class, attributes and message.
+
+    The protocol of pickling makes no difference.
+    """
     original = copy.copy(SAMPLES[name])
     if filled:
         original.recovery = Remembered(1)  # type: ignore[assignment]

@@ -107,7 +107,10 @@ ALIASES = {
     "Sink": "llmwatch.records.sinks",
     "UNSET": "llmwatch.policy.values",
 }
-"""Names of types that are put together, and of a value: where each is defined. The words about it stand below it."""
+"""Names of types that are put together, and of a value: where each is defined.
+
+The words about it stand below it.
+"""
 
 # What the face itself imports from; a submodule becomes an attribute of its package, wherever it is imported.
 PACKAGES = {
@@ -160,7 +163,10 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def imported() -> dict[str, list[str] | int]:
-    """The report of a fresh interpreter about ``import llmwatch``, with variables that no call would accept."""
+    """The report of a fresh interpreter about ``import llmwatch``.
+
+    The environment has variables that no call would accept.
+    """
     environment = {**os.environ, "LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon", "LLMWATCH_PROFILE": "none such"}
     # Without -B the import itself would write byte code.
     command = [sys.executable, "-B", "-c", IMPORT]
@@ -191,7 +197,10 @@ def test_nothing_else_is_in_sight() -> None:
 
 @each("name", [name for name in NAMES if name not in ALIASES])
 def test_a_name_is_defined_in_llmwatch(name: str) -> None:
-    """A public name can be imported and was made in a public module of llmwatch, where it has the same name."""
+    """A public name can be imported, and was made in a public module of llmwatch.
+
+    It has the same name there.
+    """
     thing = getattr(llmwatch, name)
     if isinstance(thing, ModuleType):
         assert thing.__name__ == f"llmwatch.{name}"

@@ -72,7 +72,7 @@ def is_signalled(*_: object) -> None:
 
 @pytest.mark.parametrize("name", HANDLERS)
 def test_an_exception_of_a_signal_handler_is_recognised(handle: Callable[[Any], None], name: str) -> None:
-    """For every kind of callable as the handler, and for an exception of a function that the handler calls."""
+    """Every kind of callable as the handler, and an exception of a function that the handler calls."""
     handle(HANDLERS[name])
     with pytest.raises(Alarm) as caught:
         is_signalled()
@@ -129,7 +129,10 @@ def a_log() -> None:
 
 @pytest.mark.parametrize("place", [a_sink, a_notice, a_log])
 def test_a_handlers_exception_in_a_callback_comes_out(handle: Callable[[Any], None], place: Callable[[], None]) -> None:
-    """An exception of the user's callback is only logged; one of a signal handler during the callback is raised."""
+    """An exception of the user's callback is only logged.
+
+    One of a signal handler during the callback is raised.
+    """
     handle(raising)
     with pytest.raises(Alarm):
         place()
@@ -146,7 +149,10 @@ def test_an_exception_of_a_callback_is_logged(
 
 
 def test_looking_at_an_exception_does_not_keep_it_alive() -> None:
-    """A look at an exception keeps neither the exception nor the variables of the function that has caught it."""
+    """A look at an exception does not keep the exception.
+
+    It does not keep the variables of the function that has caught it either.
+    """
 
     class Witness:
         """Dies with the last that refers to it."""

@@ -1,4 +1,7 @@
-"""The modules of the package: no circle of imports, and no two of different meaning under one file name."""
+"""The modules of the package have no circle of imports.
+
+No two modules of different meaning have one file name.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ def _external_imports(path: Path) -> set[str]:
 
 
 def test_no_package_escapes_what_its_neighbours_may_not_import() -> None:
-    """The fault server and the rest know nothing of each other, the commands aside; transport alone has urllib3.
+    """The fault server and the rest know nothing of each other, the commands aside.
+
+    Transport alone has urllib3.
 
     The import contracts name packages. This covers every module, those of new packages too.
     """

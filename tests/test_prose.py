@@ -8,7 +8,9 @@ import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FILES = [path for folder in ("llmwatch", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+TESTS = ("client", "payload", "policy", "providers", "records", "recovery", "redaction")
+FOLDERS = ("llmwatch", "examples", *(f"tests/{name}" for name in TESTS))
+FILES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.py")] + [*(ROOT / "tests").glob("*.py")]
 VAGUE = re.compile(r"\b(nobody|whoever|somebody|cannot be meant|what is no|of this house)\b", re.IGNORECASE)
 
 

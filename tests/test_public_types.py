@@ -29,8 +29,10 @@ FOREIGN = {
     "llmwatch.sdk.anthropic": "Anthropic",
     "llmwatch.sdk.openai": "OpenAI",
 }
-"""What has an annotation that cannot be evaluated, and the name in it: a type of an optional package, or one that
-requests (for the attributes of its own session) or typing_extensions has for type checkers alone.
+"""What has an annotation that cannot be evaluated, and the name in it.
+
+The name is a type of an optional package, or one that requests (for the attributes of its own session) or
+typing_extensions has for type checkers alone.
 """
 
 ALIASES = ("DialectDetector", "DialectReader", "Notice", "NoticeCallback", "OnRetry", "Refresh", "Seconds", "Sink")
@@ -144,7 +146,10 @@ def test_what_the_walk_sees(source: str, missing: str, tmp_path: Path) -> None:
 
 
 def _annotated(public: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every public class and function, and the methods and properties that a class of llmwatch defines or inherits."""
+    """Every public class and function, and the methods and properties of each class of llmwatch.
+
+    A class counts with what it defines or inherits.
+    """
     for name, thing in public.items():
         if inspect.isclass(thing):
             yield name, thing

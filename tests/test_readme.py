@@ -32,9 +32,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PLAIN_BLOCKS = [line.strip() for line in re.findall(r"^    .*$", README, re.MULTILINE)]
 
 LONGEST = 210
-"""Lines; nobody reads more before the first call."""
+"""Lines; a user reads no more before the first call."""
 
-# What the programs of the README say, and what they say here, so that nobody waits for a minute.
+# What the programs of the README say, and what they say here, so that no test waits for a minute.
 STAND_INS = {"ttfb=45": "ttfb=1.0", "stale=60": "stale=1.0", "Timer(30,": "Timer(0.3,"}
 
 
@@ -118,7 +118,10 @@ def test_every_variable_that_is_named_exists() -> None:
 
 
 def test_the_figures_beside_the_table_are_those_of_the_code() -> None:
-    """The README's figures for growth by size, doubling, reuse of connections and plain calls are those of the code."""
+    """The README's figures are those of the code.
+
+    They are the figures for growth by size, doubling, reuse of connections and plain calls.
+    """
 
     def ttfb(**options: Any) -> float | None:
         return resolve_limits(environ={}, profile="hosted", **options).value("ttfb")
@@ -189,7 +192,10 @@ def test_every_replaced_text_is_in_the_readme() -> None:
 
 
 def test_the_readme_has_the_main_commands() -> None:
-    """The command that runs the main job, and the one that runs the tests, stand in the README on a line each."""
+    """The README has the command that runs the main job, and the one that runs the tests.
+
+    Each stands on a line of its own.
+    """
     fresh = "python3 -m venv .venv && .venv/bin/pip install -q "
     assert f"{fresh}'.[cli]' && .venv/bin/llmwatch demo" in PLAIN_BLOCKS
     assert f"{fresh}-e '.[test]' && .venv/bin/python -m pytest" in PLAIN_BLOCKS

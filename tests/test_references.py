@@ -100,7 +100,10 @@ def face() -> Face:
 
 
 def test_every_reference_names_something_public(face: Face) -> None:
-    """A user can import, or look up, each class, function, value and method that a public docstring refers to."""
+    """A user can find each thing that a public docstring refers to.
+
+    Each class, function, value and method can be imported, or looked up.
+    """
     references = [
         (place, owner, reference) for place, owner, words in face.docstrings() for reference in ROLE.findall(words)
     ]

@@ -23,7 +23,10 @@ def made(studio: Studio, *answers: Answer, **more: Any) -> tuple[Stream, list[An
 
 
 def test_a_stream_starts_when_it_is_entered_or_iterated(studio: Studio) -> None:
-    """A stream that is not used makes no call; entering it starts one, and iterating does not start another."""
+    """A stream that is not used makes no call.
+
+    Entering it starts a call, and iterating does not start another.
+    """
     stream, started = made(studio, whole())
     assert started == []
     assert stream.record is None
@@ -67,7 +70,10 @@ def test_partial_is_what_was_handed_over(studio: Studio) -> None:
 
 
 def test_cancelling_discards_what_lies_ready(studio: Studio) -> None:
-    """Events of a batch behind the one at which the call was cancelled never come out, and are not in ``.partial``."""
+    """Events of a batch behind the one at which the call was cancelled do not come out.
+
+    They are not in ``.partial`` either.
+    """
     stream, _ = made(studio, Answer(pieces=[chunk("a") + chunk("b") + chunk("c")], silent=True))
     assert next(stream).text == "a"
     stream.cancel()

@@ -214,7 +214,7 @@ def test_a_status_of_another_request_is_returned_at_once(entry_points: EntryPoin
     assert call.record.outcome == "done"
 
 
-# -- what is no model call -------------------------------------------------------
+# -- other than model calls -------------------------------------------------------
 
 
 def test_a_download_is_handed_over_as_it_comes(entry_points: EntryPoints) -> None:

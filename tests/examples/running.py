@@ -14,7 +14,10 @@ __all__ = ["EXAMPLES", "LIMIT", "PATIENCE", "run"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 LIMIT = 0.4 * SCALE
-"""A limit that expires, in seconds. An answer that comes is there in a hundredth of it on a quiet machine."""
+"""A limit that expires, in seconds.
+
+An answer that comes is there in a hundredth of it on a quiet machine.
+"""
 PATIENCE = 50.0 * SCALE
 """Seconds after which an example hangs; on a quiet machine each takes less than five."""
 

@@ -59,9 +59,10 @@ def ended(program: Sequence[str], script: Path, base_url: str) -> Done:
 
 @contextlib.contextmanager
 def hanging(script: Path) -> Iterator[Callable[[], str]]:
-    """The script under plain Python, on a provider that is silent for ever and has its request. The block is to do
-    what takes a watched script to its end; after it the script must still be waiting for that one request, and ends
-    when the provider goes.
+    """The script under plain Python, on a provider that is silent for ever and has its request.
+
+    The block is to do what takes a watched script to its end; after it the script must still be waiting for that one
+    request, and ends when the provider goes.
     """
     with FaultServer("silent") as server:
         process = subprocess.Popen(

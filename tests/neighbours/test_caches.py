@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[requests.Response], bytes]] = {
 every_framing = pytest.mark.parametrize("framing", ["chunked", "close", "length"])
 
 
-# -- requests-cache: what it has read it puts back as a plain file that nobody closes
+# -- requests-cache: what it has read it puts back as a plain file that stays open
 
 
 def _cached(way: Way) -> Any:

@@ -208,7 +208,10 @@ def _said(monkeypatch: pytest.MonkeyPatch, rows: tuple[Endpoint, ...]) -> list[b
 
 
 def test_every_row_of_the_table_has_its_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any one row the table misjudges an example, and without any one condition of a row a counter-example."""
+    """The table misjudges an example without any one of its rows.
+
+    Without any one condition of a row it misjudges a counter-example.
+    """
     rows = endpoints.ENDPOINTS
     said = _said(monkeypatch, rows)
     idle = []
@@ -425,8 +428,9 @@ def test_an_invalid_pattern_is_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize("make", [str, str.encode])
 def test_the_quick_look_never_misses_a_prompt(make: Any) -> None:
-    """The quick test is true for every body that is a model call once parsed, and false for a body with none of its
-    fields.
+    """The quick test is true for every body that is a model call once parsed.
+
+    It is false for a body with none of its fields.
     """
     for path, body in IS:
         assert may_hold_prompt(make(json.dumps(body)), HOST + path), path

@@ -87,7 +87,10 @@ def test_every_documented_way_to_ask_for_thinking_is_seen(body: object) -> None:
     ids=str,
 )
 def test_thinking_that_is_off_or_absent_is_not_asked_for(body: object) -> None:
-    """Thinking that is switched off, not mentioned or only talked about is not asked for, whatever the shape."""
+    """Thinking that is switched off, not mentioned or only talked about is not asked for.
+
+    The shape of the request makes no difference.
+    """
     assert not asks_for_thinking(body)
 
 

@@ -37,7 +37,7 @@ def new_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def body_of(name: str) -> dict[str, Any]:
-    """A body with a server and its credential in the field ``name``, in the shape in which such a field comes."""
+    """A body with a server and its credential in the field ``name``, in the shape of that field."""
     field = ROWS[name]
     if name in ("toolConfig", "tool_config"):
         return {name: {"tools": [SERVER]}}
@@ -67,7 +67,10 @@ def test_a_long_prompt_hides_no_secret_of_another_field() -> None:
 @each("name", ROWS)
 @pytest.mark.usefixtures("new_rows")
 def test_safety_knows_every_field(name: str) -> None:
-    """A server counts as its field or as the server itself says; one stored elsewhere makes the body incomplete."""
+    """A server counts as its field or as the server itself says.
+
+    One stored elsewhere makes the body incomplete.
+    """
     field, exposure = ROWS[name], tool_exposure(body_of(name))
     if field.entries:
         assert exposure.provider_other + exposure.unknown == 1
@@ -100,7 +103,10 @@ def test_a_field_without_a_row_is_not_read(name: str) -> None:
     ],
 )
 def test_each_entry_of_a_new_field_counts(field: ToolField, expected: ToolExposure) -> None:
-    """The executor of an entry is the field's, or the one that the entry states; without either it is unknown."""
+    """The executor of an entry is the field's, or the one that the entry states.
+
+    Without either it is unknown.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TOOL_FIELDS, "remote_agents", field)
         assert tool_exposure({"remote_agents": [{"type": "function"}, SERVER, {"type": "teleport"}, 3]}) == expected

@@ -11,8 +11,9 @@ from tests.policy.resolving import resolve
 
 class TestWithoutEffect:
     def test_an_explicit_limit_above_a_default(self) -> None:
-        """The warning for a ttfb above the default first_content names the limit that expires first, its source, and
-        the remedy.
+        """The warning for a ttfb above the default first_content.
+
+        It names the limit that expires first, its source, and the remedy.
         """
         assert resolve(call=Limits(ttfb=600)).warnings == (
             "ttfb 600 s (argument of the call) never expires: first_content 300 s (profile hosted) expires first;"

@@ -95,7 +95,10 @@ class TestLimits:
     @each("text", NO_SECONDS)
     @each("variable", [LIMIT_VARIABLES["ttfb"], LIMIT_VARIABLES["deadline"], SINGLE_VARIABLE])
     def test_invalid_seconds_of_a_variable_are_a_config_error(self, variable: str, text: str) -> None:
-        """Text that is no finite number of at least 0 is a ConfigError naming the variable, the text and the rule."""
+        """Text that is no finite number of at least 0 is a ConfigError.
+
+        The error names the variable, the text and the rule.
+        """
         with pytest.raises(ConfigError) as caught:
             resolve(environ={variable: text})
         assert (caught.value.field, caught.value.value) == (variable, repr(text))

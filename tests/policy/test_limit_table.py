@@ -34,7 +34,10 @@ def test_the_machine_has_a_rule_for_each_limit() -> None:
 
 @each("row", LIMITS.values())
 def test_every_row_of_the_table_is_complete(row: LimitRow) -> None:
-    """Every limit that can be set has a meaning, its bounds are limits, and the limits of a call come last."""
+    """Every limit that can be set has a meaning, and its bounds are limits.
+
+    The limits of a call come last.
+    """
     assert bool(row.meaning) is row.setting
     assert set(row.bounded_by.split()) <= set(NAMES) - {row.name}
     assert bool(row.function_expired) is bool(row.function_advice)

@@ -16,7 +16,10 @@ from tests.rows import each
 
 class TestConstruction:
     def test_names_are_the_fields_in_order(self) -> None:
-        """NAMES lists every limit, in the order of the fields, and the single knob is the one field beside them."""
+        """NAMES lists every limit, in the order of the fields.
+
+        The single knob is the one field beside them.
+        """
         assert (*NAMES, "single_seconds") == tuple(field.name for field in dataclasses.fields(Limits))
         assert len(NAMES) == 12
 
@@ -41,7 +44,10 @@ class TestConstruction:
     @each("name", NAMES)
     @each("value", [math.nan, math.inf, -1, -0.001, True, False, "45", [1]], ids=repr)
     def test_an_invalid_value_is_a_config_error(self, name: str, value: object) -> None:
-        """NaN, infinite, negative, boolean and non-numeric values are a ConfigError naming field, value and rule."""
+        """NaN, infinite, negative, boolean and non-numeric values are a ConfigError.
+
+        The error names field, value and rule.
+        """
         with pytest.raises(ConfigError) as caught:
             Limits(**{name: value})  # type: ignore[arg-type]
         assert caught.value.field == name

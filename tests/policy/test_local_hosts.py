@@ -41,7 +41,10 @@ from tests.rows import each
 )
 @each("form", ["http://{}/v1", "https://{}:8443/v1/chat?x=1", "http://user:pw@{}"])
 def test_private_addresses_and_local_names_are_local(host: str, form: str) -> None:
-    """Loopback, private, link-local and shared addresses and names that only a local resolver knows are local."""
+    """Loopback, private, link-local and shared addresses are local.
+
+    So are names that only a local resolver knows.
+    """
     assert is_local(form.format(host))
 
 

@@ -44,7 +44,10 @@ def test_each_default_is_the_documented_figure(name: str, at: int, profile: str)
 
 @pytest.mark.parametrize("profile", ["hosted", "reasoning", "local"])
 def test_a_passthrough_waits_longer_after_a_finish_mark(profile: str) -> None:
-    """If the bytes are handed on as they come, ``finish`` is 30 s unless it is set, and nothing else differs."""
+    """If the bytes are handed on as they come, ``finish`` is 30 s unless it is set.
+
+    Nothing else differs.
+    """
     passed_through, plain = (
         resolve(profile=profile, passthrough=True),
         resolve(profile=profile, passthrough=True, plain=True),

@@ -87,7 +87,10 @@ class TestConstruction:
         assert f"Retry({name}={value!r}) is not allowed: it takes" in str(caught.value)
 
     def test_a_backoff_above_its_cap_is_a_config_error(self) -> None:
-        """A back-off above its cap in one source is a ConfigError that names both; without a cap there is none."""
+        """A back-off above its cap in one source is a ConfigError that names both.
+
+        Without a cap there is no error.
+        """
         with pytest.raises(ConfigError, match=r"backoff=10 and max_backoff=8 contradict"):
             Retry(backoff=10, max_backoff=8)
         assert Retry(backoff=10, max_backoff=0).max_backoff is None
@@ -117,7 +120,10 @@ class TestResolution:
         )
 
     def test_precedence_goes_by_field(self) -> None:
-        """Argument of the call, argument of the client, environment and default each decide what those before left."""
+        """Each source decides what the sources before it left.
+
+        The sources are the argument of the call, the argument of the client, the environment and the default.
+        """
         found = resolve_retry(
             call=Retry(max_attempts=7),
             client=Retry(max_attempts=6, backoff=2.0, on_retry=changed),

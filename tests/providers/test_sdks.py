@@ -1,4 +1,6 @@
-"""Each provider's own library on the bodies of ``providers.py``: what it says of them is what is expected of us.
+"""Each provider's own library on the bodies of ``providers.py``.
+
+What the library says of a body is what is expected of llmwatch.
 
 The libraries need an environment of their own, so each test runs where its library is installed and is skipped
 elsewhere: ``pip install -e .[test] -r tests/providers/requirements.txt``, which names the versions, then ``pytest
@@ -46,7 +48,10 @@ ASK = [{"role": "user", "content": "hi"}]
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[FaultServer]:
-    """A server that gives this answer, one chunk a part; the path that was asked for is checked at the end."""
+    """A server that gives this answer, one chunk a part.
+
+    The path that was asked for is checked at the end.
+    """
     head = Head(200, [("Content-Type", answer.content_type)], "chunked")
     script = Script.of("answer", head, *[Chunk(part) for part in answer.parts], End())
     with FaultServer(script) as server:

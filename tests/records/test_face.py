@@ -30,8 +30,11 @@ _BELOW = ("llmwatch.records", "llmwatch.redaction", "llmwatch.at_fork", "llmwatc
 
 
 def test_records_import_redaction_and_interruption_alone() -> None:
-    """Records stand near the bottom: below them are redaction, and the module that tells what a signal handler has
-    raised. None of their modules imports another package of llmwatch, or time."""
+    """Records stand near the bottom of the package.
+
+    Below them are redaction, and the module that tells what a signal handler has raised. None of their modules imports
+    another package of llmwatch, or time.
+    """
     for path in pathlib.Path(records.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):

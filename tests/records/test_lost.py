@@ -160,8 +160,10 @@ TROUBLES: dict[str, Trouble] = {
 def test_each_failure_of_a_log_is_reported_once_a_minute(
     why: str, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However a log is lost: nothing is raised, a line a minute says why and how many incidents that cost since the
-    last one, each is counted, and the first that is written again says how many were lost in all.
+    """However a log is lost, nothing is raised and each incident is counted.
+
+    A line a minute says why, and how many incidents were lost since the last line. The first incident that is written
+    again says how many were lost in all.
     """
     path = tmp_path / "logs" / "log"
     path.parent.mkdir()
@@ -201,8 +203,9 @@ def test_each_failure_of_a_log_is_reported_once_a_minute(
 def test_an_intermittent_log_is_reported_once_a_minute_too(
     tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk that is full every other time costs one line a minute for each of the two, and no incident is left out
-    of their numbers.
+    """A disk that is full every other time costs one line a minute for each of the two.
+
+    No incident is left out of their numbers.
     """
     path = tmp_path / "log"
     log = IncidentLog(path, now=clock.now)
@@ -311,7 +314,10 @@ class TestAFileThatDoesNotAnswer:
     def test_without_a_thread_an_incident_is_written_in_place(
         self, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """If no thread can be started (too many, or the interpreter exits), the incident is kept all the same."""
+        """If no thread can be started, the incident is kept all the same.
+
+        There may be too many threads, or the interpreter exits.
+        """
         log = IncidentLog(tmp_path / "log", now=clock.now)
 
         def none_left(*_: object) -> None:
@@ -355,7 +361,10 @@ class TestSinksThatRaise:
     def test_a_sink_that_always_raises_is_logged_once_a_minute(
         self, clock: ManualClock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A sink that always raises is logged once a minute, with how often it did since; every error is counted."""
+        """A sink that always raises is logged once a minute, with the number of errors since.
+
+        Every error is counted.
+        """
 
         def broken(record: CallRecord) -> None:
             raise RuntimeError("no room")
@@ -434,7 +443,10 @@ class TestSinksThatRaise:
 def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
     where: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An exception of a signal handler during a sink, even an OSError, belongs to the program and is raised."""
+    """An exception of a signal handler during a sink belongs to the program and is raised.
+
+    This holds for an OSError too.
+    """
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeoutError("the program's own")
@@ -465,7 +477,10 @@ class TestLimits:
         assert [limit.admit(now) for now in (1_000.0, 1_059.9, 5.0, 6.0, 66.0)] == [1, None, 2, None, 2]
 
     def test_the_oldest_kind_of_failure_is_dropped(self) -> None:
-        """If there are too many kinds of failure the oldest is forgotten, and its next line counts as a first one."""
+        """If there are too many kinds of failure the oldest is forgotten.
+
+        Its next line counts as a first one.
+        """
         limits = LogLimits()
         for kind in range(257):
             assert limits.admit(kind, 0.0) == 1

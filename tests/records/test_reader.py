@@ -27,7 +27,10 @@ from llmwatch.records.reader import Reader
     ],
 )
 def test_each_reader_method_takes_its_own_kind_alone(method: str, good: object, bad: object) -> None:
-    """A value of the right kind comes back, any other is a ValueError that names the field and what was found."""
+    """A value of the right kind comes back.
+
+    Any other is a ValueError that names the field and what was found.
+    """
     assert getattr(Reader({"x": good}, "Record"), method)("x") == good
     with pytest.raises(ValueError, match=r"^Record\.x: expected "):
         getattr(Reader({"x": bad}, "Record"), method)("x")

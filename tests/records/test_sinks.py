@@ -205,8 +205,9 @@ class TestJsonLinesSink:
         assert CallRecord.from_dict(json.loads(whole)).call_id == "next"
 
     def test_half_a_line_left_in_a_log_costs_no_other(self, tmp_path: pathlib.Path) -> None:
-        """A log that ends in half a line, of a process that was killed say, gets the next incident on a line of its
-        own, once; one that is whole or empty gets no blank line.
+        """A log that ends in half a line gets the next incident on a line of its own, once.
+
+        A process that was killed leaves such a log. A log that is whole or empty gets no blank line.
         """
         path = tmp_path / "log.jsonl"
         sink = JsonLinesSink(path)
@@ -343,8 +344,9 @@ sys.exit(str(failed) if failed else 0)
 
 
 def test_processes_and_threads_share_a_log(tmp_path: pathlib.Path) -> None:
-    """Two processes with eight threads each write 800 incidents into a log that ends in half a line: every other
-    line is a whole record, and none is missing.
+    """Two processes with eight threads each write 800 incidents into a log that ends in half a line.
+
+    Every other line is a whole record, and none is missing.
     """
     path, each = tmp_path / "incidents.jsonl", LINES // (PROCESSES * THREADS)
     path.write_bytes(TORN)

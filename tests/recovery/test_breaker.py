@@ -31,7 +31,10 @@ def recovering(now: float = 101.0) -> Breaker:
 
 
 def test_the_breaker_opens_after_five_losses_in_a_row() -> None:
-    """Four lost attempts leave it closed, the fifth opens it, and the first probe goes out a second later."""
+    """Four lost attempts leave the breaker closed, and the fifth opens it.
+
+    The first probe goes out a second later.
+    """
     breaker = Breaker(5, WAIT)
     for _ in range(4):
         breaker.settle(breaker.admit(0.0), Outcome.LOST, 0.0)
@@ -143,8 +146,9 @@ def test_a_probe_that_gets_a_429_with_a_wait_is_an_answer() -> None:
 
 
 def test_the_last_attempt_waits_a_second_after_a_failure() -> None:
-    """The last attempt waits longer if as many attempts have failed as open the breaker, and not at all after an answer
-    to an attempt that went out since.
+    """The last attempt waits longer if as many attempts have failed as open the breaker.
+
+    It does not wait after an answer to an attempt that went out since.
     """
     breaker = Breaker(3, WAIT)
     assert not breaker.doubtful
@@ -214,8 +218,9 @@ def _status(status: int, retry_after: float | None = None) -> Failure:
     ],
 )
 def test_only_silence_and_proxy_errors_count_as_loss(failure: Failure, outcome: Outcome) -> None:
-    """An attempt is lost when no server answered, or a proxy in place of the provider; a status that may pass shows
-    nothing.
+    """An attempt is lost when no server answered, or a proxy in place of the provider.
+
+    A status that may pass shows nothing.
     """
     assert outcome_of(failure) is outcome
 

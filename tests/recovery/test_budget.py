@@ -50,7 +50,10 @@ def test_ten_successes_pay_for_one_resend() -> None:
 
 
 def test_a_second_adds_one_token() -> None:
-    """The wait for a token is known: a second for each that is missing, and for each that others wait for."""
+    """The wait for a token is known.
+
+    It is a second for each token that is missing, and for each that others wait for.
+    """
     budget = RetryBudget(2)
     assert taken(budget, 2, now=5.0) == 2
     assert budget.ready_at(5.25) == 6.0

@@ -193,8 +193,9 @@ class TestWhatTheAnswerShows:
     @each("base", [ALIVE, TEXT, THOUGHT, FRAGMENT, CALL])
     @each("entry_point", [EntryPoint.STREAM, EntryPoint.SESSION, EntryPoint.COLLECT, EntryPoint.REQUEST])
     def test_a_provider_tool_in_the_answer_needs_a_person(self, entry_point: EntryPoint, base: Facts) -> None:
-        """The answer shows a tool with side effects that the request does not: a person decides, at every entry
-        point.
+        """The answer shows a tool with side effects that the request does not.
+
+        A person decides, at every entry point.
         """
         acted = facts(base, provider_acted=True)
         plan = decide(CUT, acted, context(entry_point))
@@ -425,7 +426,10 @@ class TestWrap:
 
     @pytest.mark.parametrize("limit", SILENT)
     def test_an_unwakeable_function_needs_consent(self, limit: str) -> None:
-        """The function's effect is unknown, and it may still run; only its user can know if another run is harmless."""
+        """The function's effect is unknown, and it may still run.
+
+        Only its user can know if another run is harmless.
+        """
         plan = decide(killed(limit), self.UNSEEN, context(EntryPoint.WRAP))
         assert outcome(plan) == (Decision.CONFIRM, Reason.FUNCTION_MAY_RUN)
         assert outcome(decide(killed(limit), self.UNSEEN, self.ALLOWED)) == (Decision.RETRY, Reason.SILENCE)
@@ -493,7 +497,10 @@ class TestOrdinary:
         ],
     )
     def test_a_loss_after_sent_is_resent_only_with_a_safe_tool_exposure(self, base: Facts, reason: Reason) -> None:
-        """A late loss, or one on a fresh connection, is resent only where the tool exposure shows that this is safe."""
+        """A loss that is late, or on a fresh connection, is resent only where that is safe.
+
+        The tool exposure must show this.
+        """
         assert outcome(decide(CUT, base, context())) == (Decision.RETRY, reason)
         assert decide(CUT, replace(base, tools=None), context()).recovery.decision is Decision.CONFIRM
 

@@ -55,7 +55,10 @@ def test_the_package_imports_nothing_above_it() -> None:
 
 @pytest.mark.parametrize("enum", [BreakerState, EntryPoint, Outcome, Reason, Sent])
 def test_enums_read_as_their_words(enum: type) -> None:
-    """In text a member is its plain word, on every version of Python, and the word is its name in lower case."""
+    """In text a member is its plain word, on every version of Python.
+
+    The word is its name in lower case.
+    """
     for member in enum:  # type: ignore[attr-defined]
         assert f"{member}" == str(member) == member.value == member.name.lower()
 

@@ -102,7 +102,10 @@ class TestTheTable:
         assert {failure_of(error).kind for error, *_ in CASES} == set(Kind)
 
     def test_every_cause_is_in_the_closed_list(self) -> None:
-        """Records know the causes of the table, and no others; so it is with the causes of failed connections."""
+        """Records know the causes of the table, and no others.
+
+        So it is with the causes of failed connections.
+        """
         assert {kind.value.cause for kind in Kind} == set(CAUSES)
         variants = {kind.value.variant for kind in Kind if kind.value.error is errors.ConnectFailed}
         assert variants == set(errors.CONNECT_CAUSES)
@@ -132,8 +135,9 @@ class TestTheTable:
         assert given == {reason.name for reason in Reason}
 
     def test_the_words_of_the_table_stand_nowhere_else(self) -> None:
-        """A cause of the table stands in records, where the list is closed, and in its row. (Three causes are words
-        of other lists, too, and a provider has a word of its own that is one of ours.)
+        """A cause of the table stands in records, where the list is closed, and in its row.
+
+        (Three causes are words of other lists, too, and a provider has a word of its own that is one of ours.)
         """
         words = set(CAUSES) - {"unknown", "truncated", "provider_error"}
         found = {

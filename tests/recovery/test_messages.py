@@ -27,7 +27,10 @@ class TestTimeouts:
 
     @pytest.mark.parametrize("limit", sorted(LIMITS))
     def test_no_placeholder_is_left_unfilled(self, limit: str) -> None:
-        """A text is whole without facts and host too, and survives the scrubbing that every message goes through."""
+        """A text is whole without facts and host too.
+
+        It survives the scrubbing that every message goes through.
+        """
         for text in (
             timeout_message(limit, 0.05, 1200.0),
             timeout_message(limit, 0.05, 1200.0, facts=LISTENED, host="127.0.0.1:8000"),
@@ -81,7 +84,10 @@ class TestFunctions:
 
     @pytest.mark.parametrize("limit", FUNCTION_LIMITS)
     def test_it_names_the_function_and_what_to_change(self, limit: str) -> None:
-        """The function, the figures, the field and its variable stand in the text, which survives the scrubbing."""
+        """The function, the figures, the field and its variable stand in the text.
+
+        The text survives the scrubbing.
+        """
         text = timeout_message(limit, 0.05, 1200.0, host=self.NAME, function=True)
         assert self.NAME in text
         assert f"{limit} ({LIMIT_VARIABLES[limit]})" in text

@@ -96,8 +96,9 @@ def test_held_attempts_are_spread_over_a_second() -> None:
 
 
 def test_refused_attempts_are_spread_over_a_second_too() -> None:
-    """Sixteen calls wait exactly as long as was named to them; those that were refused after them up to a second
-    longer.
+    """Sixteen calls wait exactly as long as was named to them.
+
+    The calls that were refused after them wait up to a second longer.
     """
     pace = Key()
     waits = [pace.told(1.0, now=100.0 + number / 1000, sent_at=99.0) for number in range(20)]
@@ -114,8 +115,9 @@ def refused_again() -> Key:
 
 
 def test_a_refusal_behind_a_hold_teaches_a_rate() -> None:
-    """The rate is the number of requests accepted since the first refusal, over the time until the end of the second
-    wait.
+    """The rate counts the requests accepted since the first refusal.
+
+    It is their number over the time until the end of the second wait.
     """
     pace = refused_again()
     assert pace.rate == pytest.approx(9 / 2.1)
@@ -190,8 +192,9 @@ def test_answers_raise_the_rate() -> None:
 
 
 def test_an_unneeded_rate_is_dropped() -> None:
-    """After a minute without a refusal, and an attempt that had no need to wait, every attempt goes out at once
-    again.
+    """After a minute without a refusal every attempt goes out at once again.
+
+    An attempt that had no need to wait must go out as well.
     """
     pace = refused_again()
     pace.out(150.0)
@@ -221,8 +224,9 @@ def test_the_lowest_rate_is_one_attempt_in_half_a_minute() -> None:
 
 
 def test_holds_grow_after_as_many_refusals_as_calls() -> None:
-    """Once as many were refused in a row as there are calls: the attempts that are left are not used up meanwhile. What
-    is named is never cut short, and one call by itself waits as it is told.
+    """Once as many were refused in a row as there are calls, the attempts left are not used up.
+
+    What is named is never cut short, and one call by itself waits as it is told.
     """
     pace, now, lengths = Key(), 100.0, []
     pace.told(1.0, now=now, sent_at=now - 1, calls=4)

@@ -61,7 +61,10 @@ def test_the_tables_are_the_documented_ones() -> None:
 
 @each("number", range(400, 600))
 def test_only_the_listed_statuses_are_retryable(number: int) -> None:
-    """Only the listed ones by themselves; x-should-retry decides for every other but the six that never change."""
+    """Only the listed statuses are retryable by themselves.
+
+    x-should-retry decides for every other but the six that never change.
+    """
     assert status(number)[0] is (number in AGAIN)
     assert status(number, True)[0] is (number not in NEVER)
     assert status(number, False)[0] is False
@@ -93,7 +96,10 @@ def test_a_conflict_only_if_asked() -> None:
     ],
 )
 def test_retryable_of_the_error_goes_first(error: Exception, possible: bool, reason: Reason) -> None:
-    """A transport that saw more than the cause (a stand-in's refusal, a handshake that broke off) decides."""
+    """A transport that saw more than the cause decides.
+
+    Examples are a stand-in's refusal and a handshake that broke off.
+    """
     assert could_work(failure_of(error), SENT) == (possible, reason)
 
 

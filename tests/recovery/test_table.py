@@ -1,4 +1,6 @@
-"""The whole table: every kind of failure with every class of facts through every entry point has exactly one decision.
+"""The whole table of decisions.
+
+Every kind of failure with every class of facts through every entry point has exactly one decision.
 
 More than half a million combinations are generated and none is written down; what is written down are the laws.
 """
@@ -166,8 +168,10 @@ def allowed_to_resend(failure: Failure, facts: Facts, context: Context, plan: Pl
 @each("entry_point", EntryPoint)
 @each("kind", FailureKind)
 def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind, entry_point: EntryPoint) -> None:
-    """None is undefined, none raises, and none breaks a law. Every failure meets all facts, through every third entry
-    point each, and in turns one context with each of them: the next failure meets another one with the same facts.
+    """None is undefined, none raises, and none breaks a law.
+
+    Every failure meets all facts, through every third entry point each, and in turns one context with each of them: the
+    next failure meets another one with the same facts.
     """
     opted = contexts(entry_point)
     for number, failure in enumerate(FAILURES):
@@ -185,7 +189,10 @@ def test_every_combination_has_a_decision_that_keeps_the_laws(kind: FailureKind,
 
 
 def test_every_decision_and_nearly_every_reason_comes_about() -> None:
-    """The table is not trivially lawful: it has all four decisions, and every reason but those of waits and budgets."""
+    """The table is not trivially lawful: it has all four decisions.
+
+    It has every reason but those of waits and budgets.
+    """
     found: Counter[Reason] = Counter()
     decisions: Counter[Decision] = Counter()
     for failure in FAILURES:

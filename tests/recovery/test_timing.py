@@ -69,8 +69,9 @@ NOW = 1_445_412_480.0
     ],
 )
 def test_retry_after_in_all_its_forms(value: str, seconds: float | None) -> None:
-    """Seconds, fractions and the three forms of HTTP dates; never negative; nonsense is nothing; of several values the
-    longest wait counts.
+    """Seconds, fractions and the three forms of HTTP dates; never negative.
+
+    Nonsense is nothing. Of several values the longest wait counts.
     """
     assert retry_after({"Retry-After": value}, NOW) == seconds
 
@@ -203,7 +204,10 @@ REQUESTS_LEFT, TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-rema
     ],
 )
 def test_a_limit_that_is_used_up_names_its_reset(headers: dict[str, str], seconds: float | None) -> None:
-    """OpenAI's reset of requests and of tokens, as durations; where something is left of both, that of the tokens."""
+    """OpenAI's reset of requests and of tokens, as durations.
+
+    Where something is left of both, that of the tokens counts.
+    """
     assert retry_after(headers, NOW, status=429) == (None if seconds is None else pytest.approx(seconds))
     for status in (None, 200, 500, 503):
         assert retry_after(headers, NOW, status=status) is None

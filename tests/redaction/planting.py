@@ -17,7 +17,10 @@ def some(alphabet: str, least: int, most: int) -> st.SearchStrategy[str]:
 
 
 def after(prefix: str, alphabet: str, least: int, most: int = 60) -> st.SearchStrategy[str]:
-    """A key of a known make: the prefix of its provider and what follows, which is not one character throughout."""
+    """A key of a known make: the prefix of its provider and what follows.
+
+    What follows is not one character throughout.
+    """
     return some(alphabet, least, most).filter(lambda rest: len(set(rest)) > 5).map(lambda rest: prefix + rest)
 
 

@@ -44,7 +44,10 @@ def test_without_folding_only_backslashes_and_blanks_are_normalised() -> None:
 @given(texts, st.booleans())
 @MANY
 def test_without_runs_the_source_stays_and_with_all_nothing_is_left(source: str, folded: bool) -> None:
-    """Without runs the source is unchanged; with one run over all that was read, nothing readable is left."""
+    """Without runs the source is unchanged.
+
+    With one run over all that was read, nothing readable is left.
+    """
     reading = Reading(source, folded=folded)
     assert reading.without([], lambda size: "*") == source
     if reading.text:

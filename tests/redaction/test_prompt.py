@@ -69,7 +69,10 @@ def test_a_quote_is_masked_however_it_is_written(way: Any) -> None:
 @given(texts, st.sampled_from(sorted(WAYS)), texts, texts)
 @MANY
 def test_no_long_run_of_the_prompt_survives(prompt: str, way: str, before: str, after: str) -> None:
-    """For any prompt in any surroundings, the masked message has no sixteen characters in common with the prompt."""
+    """The masked message has no sixteen characters in common with the prompt.
+
+    This holds for any prompt in any surroundings.
+    """
     once = masked(f"{before}'{WAYS[way](prompt)}'{after}", asking(prompt))
     assert masked(once, asking(prompt)) == once
     for at in range(len(prompt) - LEAST + 1):
@@ -82,7 +85,10 @@ def test_no_long_run_of_the_prompt_survives(prompt: str, way: str, before: str, 
 @given(texts, texts)
 @MANY
 def test_text_that_is_not_in_the_prompt_survives(prompt: str, message: str) -> None:
-    """Without a common run a message is left word for word, and what is left of one that has some was in it before."""
+    """Without a common run a message is left word for word.
+
+    What is left of a message with common runs was in it before.
+    """
     shown = masked(message, asking(prompt))
     if "characters of the prompt omitted]" not in shown:
         assert shown == message
@@ -184,7 +190,10 @@ def test_both_ends_of_a_long_prompt_are_compared() -> None:
 @given(st.lists(st.integers(0, 3 * MOST_PROMPT), max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_the_compared_part_of_a_prompt_is_bounded(sizes: list[int]) -> None:
-    """However the prompt is cut into texts, what is compared is bounded, and a short one is compared once."""
+    """However the prompt is cut into texts, what is compared is bounded.
+
+    A short text is compared once.
+    """
     found = list(prompt_texts({"input": ["a b" * (size // 3) for size in sizes]}))
     total = sum(size // 3 * 3 for size in sizes)
     assert sum(map(len, found)) <= 2 * MOST_PROMPT

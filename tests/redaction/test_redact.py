@@ -24,9 +24,10 @@ class TestText:
     @given(planted(), st.integers(0, 400))
     @MANY
     def test_no_planted_secret_survives_in_a_text(self, case: tuple[str, list[str]], cap: int) -> None:
-        """Of a planted key, token or password not even nine characters in a row are left. The cap holds with the mark
-        included, and the cut brings no secret back. A text from a log stays as it is, so that a record that was read
-        back is equal.
+        """Of a planted key, token or password not even nine characters in a row are left.
+
+        The cap holds with the mark included, and the cut brings no secret back. A text from a log stays as it is, so
+        that a record that was read back is equal.
         """
         text, secrets = case
         whole, short = redact.text(text, cap=10_000), redact.text(text, cap=cap)
@@ -107,8 +108,9 @@ class TestText:
 
     @pytest.mark.parametrize("key", ["sk-" + "a1B2" * 12, "a1B2c3D4" * 5], ids=["make", "run"])
     def test_a_key_at_the_edge_of_what_is_read(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A key that the input cap cuts in half goes as a whole, wherever it cuts it, also where half of it would not
-        be told as one.
+        """A key that the input cap cuts in half goes as a whole, wherever the cap cuts it.
+
+        This holds also where half of the key would not be told as a key.
         """
         # The edge at every place in a small text, since a large one costs the more; and the real one at some.
         for most, step in ((_FEW, 1), (redact.MOST_INPUT, 9)):
@@ -152,7 +154,7 @@ class TestText:
     @given(planted(), st.integers(0, 600))
     @settings(max_examples=100, deadline=None)
     def test_no_planted_secret_survives_without_spaces(self, case: tuple[str, list[str]], before: int) -> None:
-        """Texts without a space around the edge of what is read give nothing away that they do not give away whole."""
+        """Texts without a space around the edge of what is read give away no more than whole texts."""
         text, secrets = case
         glued = text.replace(" ", ";")
         whole = redact.text(glued, cap=redact.MOST_INPUT)
@@ -301,7 +303,10 @@ HARD = {
 
 @each("piece", HARD.values(), ids=HARD.keys())
 def test_the_cost_grows_with_the_length_only(piece: str) -> None:
-    """No text, however nasty, costs more than its length: eight times the text is far from sixty-four times."""
+    """No text, however nasty, costs more than its length.
+
+    Eight times the text costs far less than sixty-four times.
+    """
 
     def cost(size: int) -> float:
         text = (piece * (size // len(piece) + 1))[:size]

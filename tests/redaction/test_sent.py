@@ -81,7 +81,10 @@ def test_the_value_of_a_header_and_its_parts_are_masked(headers: dict[str, Any],
     ],
 )
 def test_secrets_of_a_url_are_masked(url: str, secret: str) -> None:
-    """User info, its parts and its base64, values of the query, keys in the path; of a proxy without a scheme too."""
+    """User info, its parts and its base64, values of the query, keys in the path.
+
+    Those of a proxy without a scheme count too.
+    """
     assert secret not in masked(f"caller {secret} is not known", url=url)
     assert "***" in masked(f"caller {secret} is not known", url=url)
 
@@ -111,7 +114,10 @@ TOOLS: dict[str, Any] = {
 
 @each("body", TOOLS.values(), ids=TOOLS.keys())
 def test_tool_names_and_credentials_in_the_body_are_masked(body: Any) -> None:
-    """Names of tools of any provider, credentials of servers and data sources, and the user's id are masked."""
+    """Names of tools of any provider, credentials of servers and the user's id are masked.
+
+    So are the credentials of data sources.
+    """
     said = masked("Invalid schema for 'transfer_funds_acme' (api_key, function)", body=body)
     assert said == "Invalid schema for '***' (api_key, function)"
 
@@ -133,7 +139,10 @@ def test_tool_names_and_credentials_in_the_body_are_masked(body: Any) -> None:
     ],
 )
 def test_descriptive_headers_stay(headers: dict[str, Any], said: str) -> None:
-    """Media types, versions, the client's software, names of requests, and what is shorter than six characters."""
+    """Media types, versions, the client's software, names of requests, and short values.
+
+    A short value has less than six characters.
+    """
     assert masked(f"{said} is not accepted", headers) == f"{said} is not accepted"
 
 
@@ -238,7 +247,10 @@ def test_any_headers_and_bodies_are_accepted() -> None:
 
 
 def test_the_cost_of_masking_is_bounded() -> None:
-    """Thousands of headers and tools, cookies of any size: what is compared is bounded, and so is the time."""
+    """What is compared is bounded, and so is the time.
+
+    The request has thousands of headers and tools, and cookies of any size.
+    """
     headers = {f"X-{number}": f"%41\\u0041{number:06}" * 40 for number in range(3000)}
     headers["Cookie"] = "; ".join(f"c{number}={number:09}" for number in range(3000))
     body = {"tools": [{"name": f"tool_number_{number}"} for number in range(50_000)]}

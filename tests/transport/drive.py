@@ -38,7 +38,7 @@ LIMIT = 0.2 * SCALE
 LAG = 5.0 * SCALE
 """How late a verdict may be on a machine that lets threads wait for their turn: at its limit, not at a backstop.
 
-How late it is when nobody is in the way is a figure, and shown where kills are measured.
+How late it is when nothing is in the way is a figure, and shown where kills are measured.
 """
 FREE = 2 * LAG
 """How late its caller may be free then."""
