@@ -8,9 +8,14 @@ import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("client", "payload", "policy", "providers", "records", "recovery", "redaction")
-FOLDERS = ("llmwatch", "examples", *(f"tests/{name}" for name in TESTS))
-FILES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.py")] + [*(ROOT / "tests").glob("*.py")]
+NOT_YET = "auth|cli|end_to_end|engine|hooks|safe_recovery|sdk|session|transport|watch|wire"
+"""The folders of tests whose docstrings still have longer first lines."""
+FILES = [
+    path
+    for folder in ("llmwatch", "examples", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if not re.match(rf"tests/({NOT_YET})/", path.relative_to(ROOT).as_posix())
+]
 VAGUE = re.compile(r"\b(nobody|whoever|somebody|cannot be meant|what is no|of this house)\b", re.IGNORECASE)
 
 

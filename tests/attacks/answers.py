@@ -1,4 +1,6 @@
-"""Answers of hostile, broken and odd servers, each with the expected outcome through every entry point.
+"""Answers of hostile, broken and odd servers.
+
+Each has the expected outcome through every entry point.
 
 A row's ``came`` has three words: what ``stream`` and ``collect`` come to, what a plain ``request`` comes to, and what
 the drop-in entry points hand on. ``answer`` is the whole answer, ``handed`` is any response without an error, and any

@@ -222,7 +222,10 @@ def test_every_variable_is_tried() -> None:
 
 @each("variable", VARIABLES)
 def test_a_text_is_taken_exactly_or_refused(variable: str) -> None:
-    """The value is the text's, of the right type; else the error names the variable, the text and what is allowed."""
+    """The value is the text's, of the right type.
+
+    Else the error names the variable, the text and what is allowed.
+    """
     read, kind, unset = VARIABLES[variable]
     for text, meanings in TEXTS.items():
         meant = meanings[kind]
@@ -264,6 +267,9 @@ def test_a_profile_is_one_of_the_list_or_refused() -> None:
 
 
 def test_a_path_is_taken_as_it_stands() -> None:
-    """Any text but a blank one names a file, without the blanks around it; whether it can be opened is found later."""
+    """Any text but a blank one names a file, without the blanks around it.
+
+    Whether the file can be opened is found later.
+    """
     for text in TEXTS:
         assert incident_log({INCIDENT_LOG_VARIABLE: text}) == (text.strip() or None)

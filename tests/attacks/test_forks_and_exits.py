@@ -1,4 +1,7 @@
-"""Forks and exits of programs whose calls go through an SDK's transport, or wait before they are sent again."""
+"""Forks and exits of programs with open calls.
+
+The calls go through an SDK's transport, or wait before they are sent again.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,9 @@ def _run(script: str, first: str = "") -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_uses_no_connection_of_its_parents_transport() -> None:
-    """A child uses no connection of its parent's transport, closes none of them, and its calls are watched; the stream
-    that its parent reads goes on, and so does the parent's pool.
+    """A child uses no connection of its parent's transport and closes none of them.
+
+    Its calls are watched. The stream that its parent reads goes on, and so does the parent's pool.
     """
     done = _run(
         """
@@ -76,8 +80,9 @@ def test_a_child_uses_no_connection_of_its_parents_transport() -> None:
 
 
 def test_a_program_exits_at_once_while_calls_wait() -> None:
-    """A program exits at once, with its own exit code and no output, while calls through every entry point wait for a
-    resend or for a provider's wait.
+    """A program exits at once, with its own exit code and no output, while its calls wait.
+
+    Calls through every entry point wait for a resend or for a provider's wait.
     """
     done = _run(
         """
@@ -108,8 +113,9 @@ def test_a_program_exits_at_once_while_calls_wait() -> None:
 
 
 def test_a_function_that_runs_at_exit_may_wait_for_a_thread_in_a_call() -> None:
-    """A daemon thread that waits for an answer is let go while the interpreter exits, so that what joins it there
-    returns.
+    """A daemon thread that waits for an answer is let go while the interpreter exits.
+
+    So what joins it there returns.
     """
     done = _run(
         """

@@ -1,4 +1,6 @@
-"""Hostile, broken and odd servers: every call ends within its limits, with an answer or an error of llmwatch.
+"""Hostile, broken and odd servers.
+
+Every call ends within its limits, with an answer or an error of llmwatch.
 
 The next call on the same client succeeds, no more is sent than the attempts allow, and nothing is left behind.
 """
@@ -35,7 +37,9 @@ SMALL = 1 << 20
 
 
 def _limits(row: Row) -> Limits:
-    """Short where only a limit can end the call, and so long that none expires where it has to end by itself.
+    """Short limits for calls that only a limit can end.
+
+    They are so long that none expires where the call has to end by itself.
 
     Of two that expire at the same time a grace would choose, so the limits on content are long. The call that follows
     on the same client has to live under them.
@@ -49,8 +53,9 @@ def _given(body: bytes) -> str:
 
 
 def _told(error: Exception, own: type[Exception] | None = None) -> str:
-    """The class of ``error``. For an error of llmwatch, the public class; in the library ``own`` it is the library's as
-    well.
+    """The class of ``error``.
+
+    For an error of llmwatch, the public class; in the library ``own`` it is the library's as well.
     """
     if not isinstance(error, LLMWatchError):
         assert own is not None
@@ -132,7 +137,10 @@ ENTRY_POINTS: dict[str, Callable[[Row, str, str], str]] = {
 
 
 def _played(rows: list[Row]) -> Script:
-    """A server of all the rows: the first part of the path is a row's number, or ``then`` for what follows it."""
+    """A server of all the rows.
+
+    The first part of the path is a row's number, or ``then`` for what follows it.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         number = context.request.path.split("/")[1]
@@ -152,7 +160,10 @@ def nothing_left(baseline: None) -> Iterator[None]:
 
 
 def came_of(rows: list[Row], at_once: int) -> dict[str, dict[str, str]]:
-    """The outcome of each entry point, row by row, ``at_once`` rows at the same time; a call that hangs fails."""
+    """The outcome of each entry point, row by row, ``at_once`` rows at the same time.
+
+    A call that hangs fails.
+    """
     found: dict[str, dict[str, str]] = {}
     with FaultServer(_played(rows), text=FINE) as server:
         for start in range(0, len(rows), at_once):
@@ -171,8 +182,9 @@ def came_of(rows: list[Row], at_once: int) -> dict[str, dict[str, str]]:
 
 
 def _words(row: Row) -> dict[str, str]:
-    """The expectation of a row for each entry point; two words with a slash are those of ``stream`` and ``collect``, or
-    of ``Session`` and ``Transport``.
+    """The expectation of a row for each entry point.
+
+    Two words with a slash are those of ``stream`` and ``collect``, or of ``Session`` and ``Transport``.
     """
     asked, plain, passed_through = row.came.split()
     first, _, second = asked.partition("/")
@@ -203,8 +215,9 @@ def test_every_row_has_its_own_name() -> None:
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 def test_an_invalid_port_is_a_mistake_in_the_url(library: Any) -> None:
-    """httpx does not look at it before it connects: it is a mistake in the URL, and nothing is sent. A port that only
-    refuses is the network's doing.
+    """httpx does not look at it before it connects: it is a mistake in the URL, and nothing is sent.
+
+    A port that only refuses is the network's doing.
     """
     with library.Client(transport=Transport(retry=Retry.none()), trust_env=False) as client:
         with pytest.raises(llmwatch.ConfigError, match="its host or port is not valid"):

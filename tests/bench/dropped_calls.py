@@ -1,4 +1,6 @@
-"""What is left behind after a thousand streams that were dropped in mid-answer, and which records the sinks get.
+"""What is left behind after a thousand streams that were dropped in mid-answer.
+
+It shows also which records the sinks get.
 
 ``python -m tests.bench.dropped_calls [CALLS] [THREADS]`` makes that many calls (1,000 in 8 threads unless given) to a
 fault server in a process of its own, reads the first event of each and drops the stream; it prints how many records the
@@ -23,7 +25,10 @@ PATIENCE = 10.0
 
 
 def batch(url: str, count: int, threads: int) -> tuple[list[Any], float]:
-    """``count`` dropped calls in ``threads`` threads: their records, and how long after the last drop the last came."""
+    """``count`` dropped calls in ``threads`` threads.
+
+    The result is their records, and how long after the last drop the last record came.
+    """
     records: list[Any] = []
     with Client(sinks=[records.append]) as client:
 

@@ -1,4 +1,6 @@
-"""The same call made through each entry point of llmwatch, and without llmwatch: what the ratios are ratios of.
+"""The same call made through each entry point of llmwatch, and without llmwatch.
+
+The call without llmwatch is the base of the ratios.
 
 Each side keeps its connections, as a program that makes many calls does, and reads what a program reads.
 """

@@ -1,4 +1,6 @@
-"""How late is the end of a flood? From the instant at which its limit expires to the exception in the caller.
+"""The lag of the end of a flood.
+
+It lasts from the instant at which the limit expires to the exception in the caller.
 
 Calls are made one after the other to a server that sends each kind of flood as fast as it is read. The limit is 1 s:
 ``first_content`` where nothing of an answer comes, else ``total``. ``python -m tests.bench.flood_lag [CALLS]`` makes

@@ -108,7 +108,10 @@ def servers() -> Iterator[list[str]]:
 def operations(
     stack: contextlib.ExitStack, client: Client, healthy: str, silent: str, busy: str
 ) -> dict[str, Callable[[], object]]:
-    """A call through each entry point, each with all that it waits for. The ``stack`` closes what they use."""
+    """A call through each entry point, each with all that it waits for.
+
+    The ``stack`` closes what they use.
+    """
     chat = "/v1/chat/completions"
     soon = Limits(ttfb=0.01)
     again = Retry(backoff=0.002, max_backoff=0.002, breaker=0, budget=0)
@@ -195,7 +198,7 @@ class Interrupter:
             raise error
 
     def once(self, operation: Callable[[], object], duration: float, found: Found) -> None:
-        """Interrupt ``operation`` at an instant of its ``duration`` in seconds, and write down what comes of it."""
+        """Interrupt ``operation`` at an instant of its ``duration`` in seconds, and note what comes of it."""
         self._number += 1
         error = RAISED[self._number % len(RAISED)]()
         self._raised = False
@@ -230,7 +233,10 @@ class Interrupter:
         error.__traceback__ = None
 
     def _instant(self) -> float:
-        """As a share of a call's duration: anywhere, or at its beginning or its end, where most of the code runs."""
+        """The instant as a share of a call's duration: anywhere, or at its beginning or its end.
+
+        Most of the code runs at the beginning and the end.
+        """
         low, high = self._random.choice(((0.0, 1.05), (0.0, 0.2), (0.75, 1.15)))
         return self._random.uniform(low, high)
 

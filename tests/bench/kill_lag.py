@@ -99,8 +99,10 @@ def hold(
     step: float,
     ready: Callable[[threading.Thread], bool] = threading.Thread.is_alive,
 ) -> Lags:
-    """Run ``one`` in that many threads at once, the first with a deadline in ``lead`` seconds, the others ``step``
-    apart; ``ready`` says whether the call of a thread is made. Returns the lags.
+    """Run ``one`` in that many threads at once, and return the lags.
+
+    The first has a deadline in ``lead`` seconds, the others ``step`` apart; ``ready`` says whether the call of a thread
+    is made.
     """
     lags: list[float] = []
     first = time.monotonic() + lead

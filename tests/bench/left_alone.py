@@ -44,7 +44,10 @@ def _nothing(transport: Any, request: Any) -> None:
 
 @contextmanager
 def sending_nothing(library: Any) -> Iterator[Any]:
-    """A transport whose class's ``handle_request`` does nothing. It is a function of the library's own module."""
+    """A transport whose class's ``handle_request`` does nothing.
+
+    It is a function of the library's own module.
+    """
     owner = library.HTTPTransport
     original = owner.handle_request
     owner.handle_request = FunctionType(_nothing.__code__, original.__globals__)

@@ -91,7 +91,10 @@ class Result:
     def of(
         cls, figure: Figure, found: Sequence[tuple[Sample, Sample]], factor: float = 1e6, unit: str = "us"
     ) -> Result:
-        """The ratio of the processor times of pairs of samples, and both sides in ``unit`` (seconds by ``factor``)."""
+        """The ratio of the processor times of pairs of samples.
+
+        Both sides are in ``unit`` (seconds by ``factor``).
+        """
         return cls(
             figure=figure,
             value=Spread.of([one.processor / other.processor for one, other in found]),
@@ -133,7 +136,10 @@ def in_turn(runs: int) -> Iterator[tuple[int, int]]:
 
 
 def pairs(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int, *, warm: bool = True) -> list[tuple[Any, Any]]:
-    """What ``ours`` and ``theirs`` return in ``runs`` runs each, in turn; ``warm``: after one run that is dropped."""
+    """What ``ours`` and ``theirs`` return in ``runs`` runs each, in turn.
+
+    ``warm``: after one run that is dropped.
+    """
     sides = (ours, theirs)
     if warm:
         for side in sides:
@@ -148,12 +154,18 @@ def pairs(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int, *, warm
 
 
 def compare(figure: Figure, ours: Work, theirs: Work, runs: int, *, factor: float = 1e6, unit: str = "us") -> Result:
-    """The ratio of processor times of two works, each in ``unit`` (seconds by ``factor``) for one of what they do."""
+    """The ratio of processor times of two works.
+
+    Each is in ``unit`` (seconds by ``factor``) for one of what they do.
+    """
     return Result.of(figure, pairs(lambda: sample(ours), lambda: sample(theirs), runs), factor, unit)
 
 
 def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``function`` returns in a new process, which nothing of this one has warmed up or left anything in."""
+    """What ``function`` returns in a new process.
+
+    Nothing of this process has warmed the new one up or left anything in it.
+    """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()

@@ -44,7 +44,10 @@ def figures_of(module: str) -> tuple[Figure, ...]:
 
 
 def wanted(names: Sequence[str]) -> dict[str, list[Figure]]:
-    """The figures that ``names`` choose, by module; all if there are none. Raises ``KeyError`` for an unknown name."""
+    """The figures that ``names`` choose, by module; all if there are none.
+
+    Raises ``KeyError`` for an unknown name.
+    """
     every = {module: figures_of(module) for module in MODULES}
     known = {figure.name for figures in every.values() for figure in figures} | every.keys()
     for name in names:

@@ -1,4 +1,6 @@
-"""A provider for measurements, in a process of its own so that it takes no time from the one that is measured.
+"""A provider for measurements, in a process of its own.
+
+So it takes no time from the process that is measured.
 
 ``python -m tests.bench.server MODE [NUMBER ...]`` prints its port and serves until it is killed:
 

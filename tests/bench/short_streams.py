@@ -39,7 +39,10 @@ def calls(
     sides: Callable[[str, str], AbstractContextManager[Sides]],
     quick: bool,
 ) -> list[Result]:
-    """The cost of a call through each entry point, and how many connections each side opened for all its calls."""
+    """The cost of a call through each entry point.
+
+    It comes with the number of connections that each side opened for all its calls.
+    """
     results = []
     for figure, entry_point in zip(figures, NAMES, strict=True):
         if figure.name not in names:

@@ -1,4 +1,7 @@
-"""The command that measures all figures: its table, its JSON and its choice of figures. Nothing here asserts a time."""
+"""The command that measures all figures: its table, its JSON and its choice of figures.
+
+Nothing here asserts a time.
+"""
 
 from __future__ import annotations
 

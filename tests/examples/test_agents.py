@@ -1,4 +1,7 @@
-"""Scripts that stay as they are: they hang on a provider that goes silent, and go on with one line or with none."""
+"""Scripts that stay as they are hang on a provider that goes silent.
+
+They go on with one line or with none.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,10 @@ def without(line: str, name: str, folder: Path) -> Path:
 
 
 def check_agent(requests: list[Request]) -> None:
-    """The agent's requests: the first twice, from us; the one with the tool's result twice, from its own loop."""
+    """The agent's requests: the first twice, from llmwatch.
+
+    The one with the tool's result comes twice, from the agent's own loop.
+    """
     first, again, result, anew = (request.body for request in requests)
     assert first == again
     assert result == anew
@@ -136,7 +142,10 @@ def test_the_requests_script_needs_no_line_under_run(tmp_path: Path) -> None:
 
 
 def test_the_installed_agent_shows_its_recovery() -> None:
-    """By itself the agent loses two answers, one of them without knowing, and says in the end what it was asked."""
+    """By itself the agent loses two answers, one of them without knowing.
+
+    It says in the end what it was asked.
+    """
     printed = run("installed_agent.py")
     assert printed.splitlines() == [
         "  llmwatch: recovered (ttfb_kill, done)",
@@ -175,8 +184,10 @@ def test_the_agent_retries_what_fails() -> None:
 
 @pytest.mark.parametrize("entry_point", ["install", "run"])
 def test_the_agent_is_freed(entry_point: str) -> None:
-    """The agent hangs by itself; with ``install()``, and untouched under ``llmwatch run``, it loses its first answer
-    without knowing, hears of the second loss as an exception that its loop knows, and sends four requests in all.
+    """The agent hangs by itself, and goes on with ``install()`` or under ``llmwatch run``.
+
+    Under ``llmwatch run`` the script is untouched. The agent loses its first answer without knowing, hears of the
+    second loss as an exception that its loop knows, and sends four requests in all.
     """
     program, name = (PYTHON, "installed_agent.py") if entry_point == "install" else (UNDER_RUN, "legacy_agent.py")
     with hanging(EXAMPLES / "legacy_agent.py") as released:

@@ -45,8 +45,9 @@ def test_before_hangs_until_it_is_given_up() -> None:
 
 
 def test_after_recovers_from_silence_and_ends_a_stream_of_pings() -> None:
-    """A silent attempt is killed at ttfb, and the second one gives the whole answer; a provider that only pings ends at
-    first_content, and is not asked twice.
+    """A silent attempt is killed at ttfb, and the second one gives the whole answer.
+
+    A provider that only pings ends at first_content, and is not asked twice.
     """
     recovered, pings, *_ = scenes(run("sync_after.py")).values()
     assert recovered.startswith(ANSWER + "\n")
@@ -61,7 +62,10 @@ def test_after_recovers_from_silence_and_ends_a_stream_of_pings() -> None:
 @pytest.mark.parametrize("name", ["sync_before.py", "sync_after.py"])
 @pytest.mark.parametrize("way", ["argument", "variable"])
 def test_both_stream_from_an_endpoint_that_is_named(name: str, way: str) -> None:
-    """With a base URL both scripts print the answer of that endpoint, with the key and the model that are set."""
+    """With a base URL both scripts print the answer of that endpoint.
+
+    They use the key and the model that are set.
+    """
     with FaultServer("healthy") as server:
         base_url = f"{server.url}/v1/"
         settings = {"OPENAI_API_KEY": "a-key", "OPENAI_MODEL": "a-model"}
@@ -77,7 +81,10 @@ def test_both_stream_from_an_endpoint_that_is_named(name: str, way: str) -> None
 
 
 def test_variables_change_the_calls() -> None:
-    """Each scene shows the limit that its variable sets, that variable as its source, and what it does to the call."""
+    """Each scene shows the limit that its variable sets, and what the limit does to the call.
+
+    The variable stands there as the limit's source.
+    """
     own, ttfb, single, once, profile, nonsense = scenes(run("tuning_by_environment.py")).values()
     assert re.search(r"ttfb +900 s +profile local", own)
     assert re.search(r"ttfb +1 s +LLMWATCH_TTFB_TIMEOUT_SECONDS", ttfb)
@@ -98,7 +105,10 @@ def test_the_shell_is_heard_first() -> None:
 
 
 def test_an_own_loop_decides_by_the_error() -> None:
-    """The loop asks again after silence, never after text or for a provider at work, and gives up after three."""
+    """The loop asks again after silence, and gives up after three.
+
+    It never asks again after text or for a provider at work.
+    """
     once, sentence, alive, always = scenes(run("own_retry_loop.py")).values()
     assert f"answer: {ANSWER!r}" in once
     assert "retryable: True; safe: True (attempts_exhausted)" in once
@@ -114,7 +124,10 @@ def test_an_own_loop_decides_by_the_error() -> None:
 
 
 def test_a_cancelled_reader_is_free_at_once() -> None:
-    """The reader keeps what came, is free within a second and not within minutes, and the next call sends nothing."""
+    """The reader keeps what came, and the next call sends nothing.
+
+    The reader is free within a second and not within minutes.
+    """
     printed = run("cancel_from_another_thread.py")
     (milliseconds,) = re.findall(r"cancelled by the user, (\d+) ms after the button", printed)
     assert int(milliseconds) < 1000

@@ -1,4 +1,7 @@
-"""The example of a token refresh says what it promises, and sends exactly the requests that it should."""
+"""The example of a token refresh says what it promises.
+
+It sends exactly the requests that it should.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from tests.examples.running import run
 
 
 def test_tokens_are_refreshed_once_and_never_hang() -> None:
-    """One refresh for eight calls, one after a 401, one more after a silent one, and one that is rejected."""
+    """One refresh for eight calls, one after a 401, one after a silent one, and one that is rejected."""
     printed = run("token_refresh.py")
     scenes = [scene.partition("\n")[2] for scene in printed.strip().split("\n\n")]
     many, refused, silent, rejected = scenes

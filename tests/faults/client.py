@@ -1,4 +1,7 @@
-"""A client on a raw socket that sees what is on the wire, and shares no code with the server that it looks at."""
+"""A client on a raw socket that sees what is on the wire.
+
+It shares no code with the server that it looks at.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +94,9 @@ class WireClient:
         reads: int | None = None,
         patience: float = QUIET,
     ) -> WireClient:
-        """Read on: to the end, to so many bytes, until these bytes are there or the body is such, or ``reads`` times at
-        most while something comes within ``patience`` seconds.
+        """Read on: to the end, to so many bytes, or until these bytes are there or the body is such.
+
+        At most ``reads`` times while something comes within ``patience`` seconds.
 
         ``ended`` is then ``end`` (as the framing wants it), ``eof``, ``reset``, ``ragged`` (TLS without close_notify),
         or empty while the body is open. ``reads`` is for bodies that must not have ended by then, and for nothing else:

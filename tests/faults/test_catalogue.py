@@ -1,4 +1,7 @@
-"""The catalogue: its names, and that every script does on the wire what its row says, in every shape and framing."""
+"""The catalogue: its names, and what every script does on the wire.
+
+It is what the script's row says, in every shape and framing.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,10 @@ def test_catalogue_covers_every_name():
 
 @pytest.mark.parametrize("name", ENDS)
 def test_script_ends_as_its_row_says(name: str):
-    """A script ends the answer in the same way in every shape and framing, and its faults are none of its own."""
+    """A script ends the answer in the same way in every shape and framing.
+
+    Its faults are none of its own.
+    """
     expected = ENDS[name]
     kinds = [(shape, framing) for shape in SHAPES for framing in FRAMINGS]
     scripts = [catalogue.get(name, shape=shape, framing=framing) for shape, framing in kinds]

@@ -65,7 +65,10 @@ def test_reset_of_a_reused_connection():
 
 @pytest.mark.parametrize("name", ["missing-last-chunk", "short-length"])
 def test_broken_framing_says_what_came(name: str):
-    """The tokens before the cut are readable, and the terminal event is not among them unless it was asked for."""
+    """The tokens before the cut are readable.
+
+    The terminal event is not among them unless it was asked for.
+    """
     for shape in SHAPES:
         with FaultServer([name, f"{name}:terminal=yes"]) as server:
             with asking(server, shape) as client:

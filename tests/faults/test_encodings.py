@@ -89,7 +89,10 @@ def test_other_encodings_are_errors_of_the_script():
     ],
 )
 def test_lines_end_as_they_are_named(name: str, ends: list[bytes]):
-    """With these ends of lines put back to LF the body is that of a healthy answer, and each kind of end occurs."""
+    """With these ends of lines put back to LF the body is that of a healthy answer.
+
+    Each kind of end occurs.
+    """
     for shape in SHAPES:
         with FaultServer([name, "healthy"]) as server:
             with asking(server, shape) as client:

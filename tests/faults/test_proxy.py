@@ -84,7 +84,10 @@ def inner(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls
 
 
 def test_tunnel_carries_both_ways(outer, inner):
-    """Requests and answers pass through the tunnel, TLS in TLS included, and the connection serves several."""
+    """Requests and answers pass through the tunnel, TLS in TLS included.
+
+    The connection serves several.
+    """
     with FaultServer("healthy", tls=inner[0]) as server, ProxyServer(tls=outer[0]) as proxy:
         with tunnelled(proxy, server.url, outer[1], inner[1]) as client:
             for _ in range(2):
@@ -121,8 +124,9 @@ def test_end_of_the_target_reaches_the_client(script: str, ended: str):
 @pytest.mark.parametrize("leave", ["close", "reset"])
 @pytest.mark.parametrize("script", ["silent", "upload-stall", "endless-event"])
 def test_end_of_the_client_reaches_the_target(script: str, leave: str):
-    """A client that leaves frees the proxy and the target, also where the target reads nothing or its bytes are not
-    read.
+    """A client that leaves frees the proxy and the target.
+
+    This holds also where the target reads nothing or its bytes are not read.
     """
     with FaultServer(script, receive_buffer=65536) as server, ProxyServer() as proxy:
         with tunnelled(proxy, server.url, None, None) as client:

@@ -104,7 +104,10 @@ def test_continue_is_said_where_it_is_waited_for():
 
 
 def test_large_bodies_are_counted_and_kept_in_part():
-    """The server keeps the first MiB of a large body and counts the rest; a ``stream`` field at the end is seen."""
+    """The server keeps the first MiB of a large body and counts the rest.
+
+    A ``stream`` field at the end is seen.
+    """
     body = {"padding": "x" * (3 * MEBI), "stream": True}
     with FaultServer("healthy") as server, WireClient(server.url) as client:
         client.send(PATHS["anthropic"], body).head().read()

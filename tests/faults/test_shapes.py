@@ -39,7 +39,10 @@ def test_bedrock_sends_frames():
 
 
 def test_aws_streams_are_cut_and_report_exceptions():
-    """A cut ends inside a frame, in good order or not; an exception is a frame of its own behind the tokens."""
+    """A cut ends inside a frame, in good order or not.
+
+    An exception is a frame of its own behind the tokens.
+    """
     scripts = ["aws-cut:tokens=2", "aws-cut:tokens=2,clean=yes", "aws-exception:tokens=2,kind=k,message=m"]
     with FaultServer(scripts) as server:
         for ended in ("eof", "end"):
@@ -109,7 +112,10 @@ def test_chat_sends_usage_after_the_reason():
 
 
 def test_anthropic_counts_its_blocks():
-    """Blocks of a message start and stop in pairs with the same number, and usage comes with the stop reason."""
+    """Blocks of a message start and stop in pairs with the same number.
+
+    Usage comes with the stop reason.
+    """
     with FaultServer("reasoning-only:count=2,every=0") as server, asking(server, "anthropic") as client:
         client.read()
     documents = reading.documents("anthropic", client.body)

@@ -89,7 +89,10 @@ def test_retry_after_sends_its_header(options: str, header: str, value: str):
 
 @pytest.mark.parametrize("status", [302, 307])
 def test_redirect_leads_to_the_next_script(status: int):
-    """A redirect names an address of the same path on the same server, where the next request is answered."""
+    """A redirect names an address of the same path on the same server.
+
+    The next request is answered there.
+    """
     with FaultServer([f"redirect-{status}", "healthy"]) as server, WireClient(server.url) as client:
         client.ask("anthropic").read()
         assert client.status == status

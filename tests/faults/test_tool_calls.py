@@ -53,7 +53,10 @@ def test_tool_call_is_cut(what: str, cut: str):
 
 
 def test_tool_call_cut_for_want_of_tokens_says_so():
-    """An end in good order names the length as its reason, and the item that was cut is marked as incomplete."""
+    """An end in good order names the length as its reason.
+
+    The item that was cut is marked as incomplete.
+    """
     with FaultServer("tool-call-cut:cut=terminal") as server:
         with asking(server) as client:
             documents = reading.documents("openai-chat", client.read().body)

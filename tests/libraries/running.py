@@ -33,7 +33,7 @@ SILENT = Script.of("silent", Hang())
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The outcome of one run: the pieces of the answer, the classes of the exceptions, the requests that came."""
+    """The outcome of one run: pieces of the answer, classes of the exceptions, requests that came."""
 
     pieces: list[str]
     error: list[str]
@@ -89,8 +89,9 @@ def run(python: Path, stands_on: str, library: str, scripts: Sequence[Script | s
 
 
 def count_requests(python: Path, library: str, played: str | Script, *, tries: int) -> tuple[int, list[str]]:
-    """The number of requests for that many tries of a user's loop around a library that retries, and the exception of
-    each try. No breaker holds a try back.
+    """The number of requests for that many tries of a user's loop, and the exception of each try.
+
+    The loop is around a library that retries. No breaker holds a try back.
     """
     seconds = {f"LLMWATCH_{name}_TIMEOUT_SECONDS": str(LIMIT) for name in ("TTFB", "STALE")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMWATCH_")}

@@ -1,4 +1,6 @@
-"""A library behaves as it does bare while its service is healthy; what its service does wrong comes out as documented.
+"""A library behaves as it does bare while its service is healthy.
+
+What its service does wrong comes out as documented.
 
 The name of a test names the version. Those on requests run under ``llmwatch run``; those on httpx get a transport.
 """
@@ -72,7 +74,10 @@ def test_silence_is_recovered_from_unseen(python: Path, stands_on: str, library:
 
 @every_library
 def test_silence_in_mid_stream_is_a_timeout(python: Path, stands_on: str, library: str) -> None:
-    """The text before the silence is kept, the library's own read time-out is raised, and nothing is resent."""
+    """The text before the silence is kept, and nothing is resent.
+
+    The library's own read time-out is raised.
+    """
     wire = LIBRARIES[stands_on][library][1]
     outcome = run(python, stands_on, library, [script(wire, *HANG, pieces=wire.half)], watched=True)
     assert raised(outcome, stands_on, library, "ReadTimeout"), outcome
@@ -106,7 +111,10 @@ def test_a_cut_is_never_a_success(python: Path, stands_on: str, library: str) ->
 def test_a_librarys_own_retries_are_not_multiplied(
     python: Path, stands_on: str, library: str, played: str | Script
 ) -> None:
-    """A call is three requests, with the library's own retries on; and three again at each try of a user's loop."""
+    """A call is three requests, with the library's own retries on.
+
+    It is three again at each try of a user's loop.
+    """
     count, raised = count_requests(python, library, played, tries=2)
     assert (count, len(raised)) == (6, 2), raised
     assert raised[0] == raised[1]

@@ -1,4 +1,6 @@
-"""sseclient 0.0.27, which has the module's name in common with the package that llmwatch itself parses fields with.
+"""sseclient 0.0.27.
+
+It has the module's name in common with the package that llmwatch itself parses fields with.
 
 It is installed in a folder of its own and loaded under another name. Bare, it reads ``response.raw._fp.fp.read1``, and
 the framing of chunks with it, which it takes for fields that it does not know.
@@ -45,7 +47,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("framing", ["close", "length", "chunked"])
 @pytest.mark.parametrize("watched", [False, True])
 def test_each_event_comes_as_soon_as_it_was_sent(client: Any, framing: Any, watched: bool) -> None:
-    """The server sends the second event once the first was taken; both come, with one request, bare and watched."""
+    """The server sends the second event once the first was taken.
+
+    Both come, with one request, bare and watched.
+    """
     events = [steps.Chunk(b"data: first\n\n"), steps.WaitFor("taken"), steps.Chunk(b"data: second\n\n")]
 
     def play(context: Context) -> Iterator[steps.Step]:

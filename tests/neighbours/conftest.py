@@ -1,4 +1,7 @@
-"""The entry points for existing code; every test here leaves threads and descriptors as it found them."""
+"""The entry points for existing code.
+
+Every test here leaves threads and descriptors as it found them.
+"""
 
 from __future__ import annotations
 

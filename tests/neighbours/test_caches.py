@@ -1,4 +1,7 @@
-"""requests-cache, which answers in place of the session, and CacheControl, which listens in its adapter."""
+"""requests-cache and CacheControl.
+
+requests-cache answers in place of the session, and CacheControl listens in its adapter.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,10 @@ def test_requests_cache_answers_the_second_time(way: Way, stream: bool, framing:
 
 
 def test_requests_cache_keeps_the_answer_of_a_model(way: Way) -> None:
-    """A streamed answer is read by the cache, ends in whatever way it is read, and comes again from there."""
+    """A streamed answer is read by the cache, and comes again from there.
+
+    It ends in whatever way it is read.
+    """
     with FaultServer(["healthy", ONCE]) as server, _open_cached(way) as session:
         found = set()
         for read in READERS.values():
@@ -119,7 +125,10 @@ def _controlled(way: Way, cache: DictCache) -> Any:
 @pytest.mark.parametrize("stream", [True, False])
 @every_framing
 def test_cachecontrol_fills_its_cache(way: Way, stream: bool, framing: Any) -> None:
-    """The second request is answered from the cache, with the body of the first, whichever framing it had."""
+    """The second request is answered from the cache, with the body of the first.
+
+    The framing of the first answer makes no difference.
+    """
     cache = DictCache()
     scripts = [reply(LINES, framing=framing, headers=FRESH)] * len(READERS) + [ONCE]
     with FaultServer(scripts) as server, _controlled(way, cache) as session:
@@ -179,7 +188,10 @@ def test_cachecontrol_keeps_nothing_of_what_was_cut(way: Way) -> None:
 
 
 def test_what_comes_slowly_through_cachecontrol_is_not_silence() -> None:
-    """Bytes are seen as they come, not when a buffer is full: a trickle that lasts longer than ``stale`` is whole."""
+    """Bytes are seen as they come, not when a buffer is full.
+
+    A trickle that lasts longer than ``stale`` is whole.
+    """
     body = b"abcdef"
     for framing in ("length", "chunked", "close"):
         trickle = reply(b"", headers=FRESH, framing=framing, after=[steps.Trickle(body, every=LIMIT / 3)])

@@ -1,4 +1,7 @@
-"""requests-ntlm, whose three steps are bound to one connection: the server here checks them as a real one does."""
+"""requests-ntlm, whose three steps are bound to one connection.
+
+The server here checks the steps as a real one does.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ def _asked(session: requests.Session, url: str, kind: str) -> requests.Response:
 @pytest.mark.parametrize("kind", ["get", "order", "plain", "stream"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_the_three_steps_are_taken_on_one_connection(way: Way, kind: str, framing: Any) -> None:
-    """The answer comes with as many requests as bare, all of them on the same connection, and has the same history."""
+    """The answer comes with as many requests as bare, and has the same history.
+
+    All requests are on the same connection.
+    """
     found = []
     for opened in (plain, way.session):
         guarded = Guarded(EVENTS if kind == "stream" else reply(LINES), framing=framing)
@@ -103,7 +109,10 @@ def test_the_three_steps_are_taken_on_one_connection(way: Way, kind: str, framin
 
 @pytest.mark.parametrize("kind", ["get", "plain", "stream"])
 def test_the_channel_is_bound(way: Way, kind: str, server_tls: ssl.SSLContext, bundle: str) -> None:
-    """Over TLS the server's certificate goes into the last step: it is found through the response to the first one."""
+    """Over TLS the server's certificate goes into the last step.
+
+    The certificate is found through the response to the first step.
+    """
     found = []
     for opened in (plain, way.session):
         guarded = Guarded(EVENTS if kind == "stream" else reply(LINES))

@@ -32,8 +32,9 @@ def _answers(session: requests.Session, url: str, stream: bool) -> bytes:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("call", [_orders, _answers])
 def test_what_was_recorded_is_replayed(way: Way, tmp_path: Path, stream: bool, call: Any) -> None:
-    """A request is sent once and recorded, and answered from the cassette from then on with the same bytes, by this
-    entry point and by plain requests.
+    """A request is sent once and recorded, and answered from the cassette from then on.
+
+    The bytes are the same, by this entry point and by plain requests.
     """
     cassette = str(tmp_path / "cassette.yaml")
     script = reply(LINES) if call is _orders else "healthy"
@@ -67,8 +68,9 @@ def test_a_recording_of_plain_requests_is_replayed(way: Way, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("call", [_orders, _answers])
 def test_nothing_leaves_the_machine_that_was_not_recorded(way: Way, tmp_path: Path, call: Any) -> None:
-    """With ``record_mode="none"`` an unknown request raises what vcrpy raises, once, and the server sees nothing; also
-    over a connection that was open before.
+    """With ``record_mode="none"`` an unknown request raises what vcrpy raises, once.
+
+    The server sees nothing. This holds also over a connection that was open before.
     """
     with FaultServer([reply(b"before"), "healthy"]) as server, way.session() as session:
         assert session.get(server.url).content == b"before"
@@ -103,7 +105,10 @@ def _sdk() -> Iterator[Calls]:
 
 @pytest.mark.parametrize("opened", [_client, _sdk])
 def test_the_other_entry_points_are_recorded_too(tmp_path: Path, opened: Any) -> None:
-    """``Client`` and the clients of the SDKs record and replay, and send nothing where nothing may be sent."""
+    """``Client`` and the clients of the SDKs record and replay.
+
+    They send nothing where nothing may be sent.
+    """
     cassette = str(tmp_path / "cassette.yaml")
     with FaultServer(["healthy"]) as server:
         with vcr.use_cassette(cassette), opened() as ask:

@@ -1,4 +1,6 @@
-"""Streams that failed, as providers, servers and proxies have let them fail: in every dialect, never a success.
+"""Streams that failed, as providers, servers and proxies have let them fail.
+
+In every dialect a failure is never a success.
 
 Each is asked for like a healthy one and answered with 200. ``error`` is what ``Client`` raises, and ``words`` are the
 provider's own that it has to repeat. ``whole`` says that a passthrough hands over every byte and raises nothing: what
@@ -21,7 +23,10 @@ __all__ = ["FAILURES", "Failure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One body, how it is asked for, announced and ended, and what comes of it; ``client`` is the SDK that asks so."""
+    """One body, how it is asked for, announced and ended, and what comes of it.
+
+    ``client`` is the SDK that asks so.
+    """
 
     path: str
     body: bytes

@@ -27,8 +27,10 @@ def asking(path: str, more: dict[str, Any]) -> dict[str, Any]:
 
 
 def playing(body: bytes, content_type: str, *, ends: str = "clean") -> FaultServer:
-    """A server of this body, which ends ``clean``, with its last chunk missing (``cut``), before its announced length
-    (``short``), or with a ``reset``.
+    """A server of this body, which ends ``clean`` or in one of three other ways.
+
+    The others: its last chunk is missing (``cut``), it ends before its announced length (``short``), or with a
+    ``reset``.
     """
 
     def play(context: Context) -> Iterator[Step]:

@@ -1,5 +1,6 @@
-"""What a stream says: of the events that llmwatch hands over, and of the bytes as a reader without llmwatch
-sees them.
+"""The content of a stream, read in two ways.
+
+One is from the events that llmwatch hands over, the other from the bytes as a reader without llmwatch sees them.
 """
 
 from __future__ import annotations

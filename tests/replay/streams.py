@@ -1,4 +1,6 @@
-"""Healthy streams of providers and servers, rebuilt from what each documents or was seen to send, and what they say.
+"""Healthy streams of providers and servers, and what they say.
+
+They are rebuilt from what each provider documents or was seen to send.
 
 The bodies are short, and their words have characters of two, three and four bytes, so that a body can be cut at every
 byte. What a stream says was written down by hand from the documented meaning of the wire; the clients of the providers

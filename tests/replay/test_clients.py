@@ -1,4 +1,7 @@
-"""Each stream through ``Client.stream`` and ``collect``: what a healthy one says, and the error of a failed one."""
+"""Each stream through ``Client.stream`` and ``collect``.
+
+A healthy one gives what it says, a failed one gives its error.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ ONCE = {"limits": Limits.single(LONG), "retry": Retry.none()}
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_the_client_says_what_the_stream_says(name: str) -> None:
-    """``Client.stream`` and ``collect`` give text, reasoning, calls, usage and the reason, whole and byte by byte."""
+    """``Client.stream`` and ``collect`` give text, reasoning, calls, usage and the reason.
+
+    The streams come whole and byte by byte.
+    """
     stream = STREAMS[name]
     with playing(stream.body, stream.content_type) as server, Client(**ONCE) as client:
         for pieces in PIECES:

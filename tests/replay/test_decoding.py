@@ -24,7 +24,10 @@ def decode(stream: Stream, *reads: bytes) -> list[Event]:
 
 
 def test_the_table_is_wide() -> None:
-    """Forty healthy streams of twenty-five providers and servers or more, each with its source, and forty failures."""
+    """Forty healthy streams of twenty-five providers and servers or more, and forty failures.
+
+    Each healthy stream has its source.
+    """
     assert len(STREAMS) >= 40
     assert len({stream.provider for stream in STREAMS.values()}) >= 25
     assert all(stream.source for stream in STREAMS.values())
@@ -40,8 +43,10 @@ def test_a_stream_says_what_is_written_down(name: str) -> None:
 
 
 _APART = 64
-"""Bytes between two cuts of one body. What is carried over a cut is the beginning of one line or frame, and each body
-that is cut so has its cuts at other bytes: together they have one at every byte.
+"""Bytes between two cuts of one body.
+
+What is carried over a cut is the beginning of one line or frame, and each body that is cut so has its cuts at other
+bytes: together they have one at every byte.
 """
 
 
@@ -59,8 +64,10 @@ def test_every_split_gives_the_same_events(name: str) -> None:
 
 @each("name", [name for name in STREAMS if not STREAMS[name].unread])
 def test_the_first_parts_of_an_answer_are_no_answer(name: str) -> None:
-    """Ended in good order after any of its parts that stand before its reason, or its usage where it has none, a body
-    is an error; and however it ends then, no call comes out of it.
+    """A body that ends in good order before its reason is an error.
+
+    It ends after any of the parts before its reason, or before its usage where it has no reason. However it ends then,
+    no call comes out of it.
     """
     stream = STREAMS[name]
     read = b""
@@ -80,7 +87,10 @@ def test_the_first_parts_of_an_answer_are_no_answer(name: str) -> None:
 
 @each("name", FAILURES)
 def test_a_failure_is_one_in_whatever_pieces_it_comes(name: str) -> None:
-    """Whole and byte by byte: an error where the body ended in good order, and never settled where it was cut."""
+    """An error where the body ended in good order, and never settled where it was cut.
+
+    The body comes whole and byte by byte.
+    """
     failure = FAILURES[name]
     for size in (len(failure.body) or 1, 1):
         decoder = Decoder(url=HOST + failure.path, content_type=failure.content_type)

@@ -1,4 +1,7 @@
-"""Each stream through ``Session`` and ``sdk.Transport``: the bytes that came, and an error where they broke off."""
+"""Each stream through ``Session`` and ``sdk.Transport``.
+
+The bytes that came are handed on, and an error follows where they broke off.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ ONCE = {"limits": Limits.single(LONG), "retry": Retry.none()}
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_healthy_stream_is_what_bare_requests_shows(name: str) -> None:
-    """Both give the bytes that plain requests gives, and so the same usage and reason, with one request each."""
+    """Both give the bytes that plain requests gives, with one request each.
+
+    So they give the same usage and reason.
+    """
     stream = STREAMS[name]
     body = asking(stream.path, stream.request)
     with (
@@ -58,7 +64,10 @@ def _came(take: Callable[[list[bytes]], None]) -> tuple[bytes, BaseException | N
 
 @each("name", FAILURES)
 def test_what_failed_is_handed_over_and_what_broke_off_is_an_error(name: str) -> None:
-    """Every byte of a failure that stands in the body; our error, and the library's, where the body ended too early."""
+    """Every byte of a failure that stands in the body.
+
+    llmwatch's error, and the library's, come where the body ended too early.
+    """
     failure = FAILURES[name]
     body = asking(failure.path, failure.request)
     with (

@@ -1,4 +1,7 @@
-"""Each stream that an SDK reads: through our client of it what its bare client shows, with one request."""
+"""Each stream that an SDK reads, through llmwatch's client of the SDK.
+
+It shows what the bare client shows, with one request.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +154,10 @@ FAILED = [name for name in FAILURES if FAILURES[name].client]
 
 @pytest.mark.parametrize("name", FAILED)
 def test_a_failure_is_an_error_of_the_sdk(name: str) -> None:
-    """The SDK raises its own error, with llmwatch's behind it or the provider's words in it, after one request."""
+    """The SDK raises its own error after one request.
+
+    Behind it is llmwatch's error, or the provider's words are in it.
+    """
     failure = FAILURES[name]
     read, behind = _READERS[failure.client]
     sdk = anthropic if failure.client == "anthropic" else openai

@@ -1,4 +1,7 @@
-"""Time that only a test moves, functions that hang until they are let go, servers; and nothing is left behind."""
+"""Time that only a test moves, functions that hang until they are let go, and servers.
+
+Nothing is left behind.
+"""
 
 from __future__ import annotations
 

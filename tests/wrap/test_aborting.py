@@ -31,7 +31,10 @@ def test_an_abort_callback_is_called_once() -> None:
 
 @pytest.mark.parametrize("end", ["release", "detach_in_child"])
 def test_a_released_handle_calls_no_callback(end: str) -> None:
-    """A handle that was given back calls no callback: the function has ended, or belongs to the parent process."""
+    """A handle that was given back calls no callback.
+
+    The function has ended, or belongs to the parent process.
+    """
     called: list[int] = []
     handle = AbortHandle(lambda: called.append(1))
     getattr(handle, end)()

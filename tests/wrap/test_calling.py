@@ -68,8 +68,9 @@ class Strange(BaseException):
     ids=lambda error: type(error).__name__,
 )
 def test_an_exception_comes_out_as_it_is(error: BaseException) -> None:
-    """The same object with the function's frames in its traceback; it is never raised by a second run, and what an
-    inner call has said about it stays.
+    """The same object with the function's frames in its traceback.
+
+    It is never raised by a second run, and what an inner call has said about it stays.
     """
     calls: list[int] = []
 
@@ -166,7 +167,10 @@ def test_the_limit_may_come_from_the_environment(
 
 
 def test_the_default_is_ten_minutes(hang: Hang, manual: Time) -> None:
-    """A function is silent until it returns, like a plain call to a hosted model; its name makes no difference."""
+    """A function is silent until it returns, like a plain call to a hosted model.
+
+    Its name makes no difference.
+    """
 
     def local() -> None:
         function()
@@ -353,8 +357,9 @@ def test_stale_ends_a_function_that_has_beaten(hang: Hang, manual: Time, kind: s
 
 
 def test_progress_counts_for_a_function_only_where_it_is_set(hang: Hang, manual: Time) -> None:
-    """Beats that are no content keep ``stale`` away, not ``progress``; without the setting nothing but silence ends
-    it.
+    """Beats that are no content keep ``stale`` away, not ``progress``.
+
+    Without the setting nothing but silence ends it.
     """
     for limits, lives in ((Limits(stale=1000, progress=30), False), (Limits(stale=1000), True)):
         function = hang(beat)
@@ -416,7 +421,10 @@ def test_a_set_token_starts_no_function(hang: Hang) -> None:
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """SIGINT means KeyboardInterrupt, also where the tests run in the background of a shell that ignores it."""
+    """SIGINT means KeyboardInterrupt.
+
+    This holds also where the tests run in the background of a shell that ignores it.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

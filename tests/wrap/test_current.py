@@ -175,7 +175,10 @@ def test_an_outer_function_keeps_its_own_limits(manual: Time) -> None:
 
 
 def test_callbacks_are_called_once_each_on_a_kill(manual: Time) -> None:
-    """Each in a daemon thread of its own, none waiting for another, with the context variables of the function."""
+    """Each callback runs in a daemon thread of its own, with the function's context variables.
+
+    None waits for another.
+    """
     function, called, free = Orders(), queue.SimpleQueue[str](), threading.Event()
     name = contextvars.ContextVar("name", default="nobody")
 
@@ -252,7 +255,10 @@ def test_a_function_that_has_returned_has_no_callbacks(hang: Hang) -> None:
 
 
 def test_a_callback_registered_by_an_orphan_is_called_at_once(manual: Time) -> None:
-    """A callback that an orphan registers after the kill is called as well; after a return no callback is called."""
+    """A callback that an orphan registers after the kill is called as well.
+
+    After a return no callback is called.
+    """
     function, called = Orders(), threading.Event()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())
     manual.expire(10)
@@ -323,7 +329,10 @@ def test_the_deadline_runs_in_a_pause(manual: Time) -> None:
 
 
 def test_nested_pauses_are_counted(manual: Time) -> None:
-    """Blocks inside blocks, of one object or of several, are counted; an exception leaves a block as usual."""
+    """Blocks inside blocks, of one object or of several, are counted.
+
+    An exception leaves a block as usual.
+    """
     function = Orders()
     running = begin(function, limits=Limits(ttfb=10), retry=Retry.none())
 
@@ -426,7 +435,10 @@ def test_a_thread_with_the_context_can_pause_the_function(manual: Time) -> None:
 
 
 def test_pauses_and_beats_under_load() -> None:
-    """Many threads that pause and beat at once, on real time: the function lives on, and dies when all have ended."""
+    """Many threads pause and beat at once, on real time.
+
+    The function lives on, and dies when all have ended.
+    """
     function, threads = Orders(), 8
     running = begin(function, limits=Limits(ttfb=LIMIT, stale=LIMIT), retry=Retry.none())
 

@@ -80,7 +80,10 @@ def test_watched_passes_every_option_on(hang: Hang) -> None:
 
 @pytest.mark.parametrize("function", [generator, generator_with_options])
 def test_watched_makes_a_generator_function_a_watched_iterator(function: Any) -> None:
-    """Calling it returns an iterator; each call another one; nothing runs before the first item is asked for."""
+    """A call returns an iterator, another one each time.
+
+    Nothing runs before the first item is asked for.
+    """
     items, others = function(3), function(2)
     assert isinstance(items, Iterating)
     assert items.record is None

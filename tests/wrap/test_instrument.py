@@ -1,4 +1,7 @@
-"""Requests inside a wrapped function, over real sockets: found without help, shut, and left usable otherwise."""
+"""Requests inside a wrapped function, over real sockets.
+
+They are found without help, shut, and left usable otherwise.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def requests_is_as_it_was() -> Iterator[None]:
 
 
 def test_a_silent_request_is_shut_and_made_again(serve: Serve) -> None:
-    """Without any help: the connection is found, each kill frees its thread, and the healthy answer is returned."""
+    """The connection is found without any help, and each kill frees its thread.
+
+    The healthy answer is returned.
+    """
     server = serve("silent", "silent", YES)
     before = llmwatch.stats()
     assert call(ask, server.chat_url, limits=SHORT, retry=QUICK) == "Yes."
@@ -81,7 +87,10 @@ def test_a_request_that_stays_silent_is_sent_max_attempts_times(serve: Serve) ->
 
 
 def test_an_answered_request_is_not_repeated(serve: Serve) -> None:
-    """The headers of a response show that something was done: one request, shut, and the recovery asks a person."""
+    """The headers of a response show that something was done.
+
+    There is one request, it is shut, and the recovery asks a person.
+    """
     server = serve("headers-then-silent")
     with pytest.raises(WatchTimeout) as caught:
         call(ask, server.chat_url, limits=SHORT, retry=QUICK)
@@ -115,7 +124,10 @@ def test_a_silent_request_after_an_answered_one_is_not_repeated(serve: Serve) ->
 
 
 def test_a_function_that_hangs_without_a_socket_is_not_repeated(serve: Serve) -> None:
-    """Its request has failed before; at the kill no socket can be found, so the function is not run again."""
+    """The function is not run again if no socket can be found at the kill.
+
+    Its request has failed before.
+    """
     server, free = serve("reset-before-response"), threading.Event()
 
     def function() -> None:
@@ -153,7 +165,10 @@ def test_a_loop_that_catches_everything_ends(serve: Serve) -> None:
 def test_a_stuck_request_is_shut_in_every_phase(
     serve: Serve, server_tls: Any, bundle: str, script: str, secure: bool
 ) -> None:
-    """Before the headers, before the body, in the body; plain and TLS: the thread is gone within a second."""
+    """The thread is gone within a second.
+
+    The kill comes before the headers, before the body, or in the body; plain and over TLS.
+    """
     server = serve(script, tls=server_tls if secure else None)
 
     def function() -> None:
@@ -271,7 +286,10 @@ def test_an_adapter_keeps_what_it_was_made_for(serve: Serve, caplog: pytest.LogC
 
 
 def test_other_threads_are_left_alone(serve: Serve) -> None:
-    """While a function runs, a session that is used elsewhere gets its own adapter, and its socket is not shut."""
+    """While a function runs, a session that is used elsewhere gets its own adapter.
+
+    Its socket is not shut.
+    """
     server, free = serve(late()), threading.Event()
     session = requests.Session()
     watched = in_thread(call, lambda: free.wait(PATIENCE), abort=lambda: None)
@@ -395,8 +413,9 @@ def test_many_functions_at_once(serve: Serve) -> None:
 
 
 def test_a_request_inside_a_function_is_an_inner_call_under_install(serve: Serve) -> None:
-    """If every session is watched already, the request ends with the function, its socket is found, and its answer is a
-    sign of life.
+    """The request of a function ends with the function if every session is watched already.
+
+    Its socket is found, and its answer is a sign of life.
     """
     silent, stalls, healthy = serve("silent"), serve("headers-then-silent"), serve(YES)
     original = requests.Session.get_adapter

@@ -22,7 +22,10 @@ def _run(*arguments: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_child_is_not_in_the_parents_function(serve: Serve) -> None:
-    """In the child no function of the parent is watched: requests and wrapped functions work there as ever."""
+    """In the child no function of the parent is watched.
+
+    Requests and wrapped functions work there as ever.
+    """
     server = serve()
     _run("forks", server.url)
     assert len(server.requests) == 3

@@ -1,4 +1,7 @@
-"""Ends that meet: returns, beats, items and callbacks at the moment of a kill, many times and on real time."""
+"""Ends that meet: returns, beats, items and callbacks at the moment of a kill.
+
+They meet many times and on real time.
+"""
 
 from __future__ import annotations
 

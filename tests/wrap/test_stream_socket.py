@@ -65,7 +65,10 @@ def client(bundle: str) -> Iterator[Any]:
 @pytest.mark.parametrize("make", [Stream, Manager])
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 def test_a_stall_of_an_sdk_stream_is_shut(serve: Serve, client: Any, server_tls: Any, make: Any, secure: bool) -> None:
-    """The lines before it come out, then the time-out; the reading thread is gone, and the server sees the end."""
+    """The lines before it come out, then the time-out.
+
+    The reading thread is gone, and the server sees the end.
+    """
     server = serve("stall-after-content:tokens=3", tls=server_tls if secure else None)
     seen, before = [], llmwatch.stats()["unabortable"]
     with pytest.raises(WatchTimeout) as caught:
@@ -103,8 +106,9 @@ def test_a_healthy_stream_leaves_its_connection_usable(serve: Serve, client: Any
 
 
 def test_a_stream_without_a_socket_is_iterated() -> None:
-    """A stream without a response, a response without a network, a network that is closed: nothing is found, and
-    nothing breaks.
+    """Without an open connection nothing is found, and nothing breaks.
+
+    The rows are a stream without a response, a response without a network, and a network that is closed.
     """
 
     class Object:
