@@ -107,7 +107,8 @@ def tool_exposure(body: object, readable: bool = True) -> ToolExposure:
     off = _switched_off(body.get("tool_choice"))
     # A gateway's plug-ins run even if tools are switched off.
     for name in ("plugins",) if off else TOOL_FIELDS:
-        _count_field(name, body, count)
+        if name in body:
+            _count_field(name, body, count)
     return ToolExposure(**count, complete=(off or not _is_stored(body)) and not _is_ambiguous(body))
 
 
