@@ -22,7 +22,10 @@ Connect = Callable[..., Client]
 
 @pytest.fixture(autouse=True)
 def nothing_left(baseline: None) -> Iterator[None]:
-    """Threads and descriptors are back at the baseline after each test; a refresh that goes on has its limit."""
+    """Threads and descriptors are back at the baseline after each test.
+
+    A refresh that goes on has its limit.
+    """
     yield
     for thread in threading.enumerate():
         if thread.name == THREAD:
@@ -42,7 +45,10 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def connect(serve: Serve) -> Iterator[Connect]:
-    """Make clients that are closed in the end, before the servers are; they resend without waiting for long."""
+    """Make clients that are closed in the end, before the servers are.
+
+    They resend without waiting for long.
+    """
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Client:

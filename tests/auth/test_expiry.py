@@ -11,7 +11,10 @@ from tests.end_to_end.calls import collect
 
 
 def test_a_token_is_used_until_shortly_before_its_end(serve: Serve, connect: Connect) -> None:
-    """One refresh serves every call of its hour but the last minute; then there is another, and never a 401."""
+    """One refresh serves every call of its hour but the last minute.
+
+    Then there is another, and never a 401.
+    """
     clock = ManualClock()
     auths, api = serve(granting(expires_in=3600)), serve(guarded(1, 2))
     client, auth = connect(), refreshing_on(clock, asking_at(auths))

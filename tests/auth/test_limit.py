@@ -31,7 +31,10 @@ HANGING = {
 
 
 class Hanging:
-    """A token endpoint that hangs in one of these ways, and the auth that asks it on time that only the test moves."""
+    """A token endpoint that hangs in one of these ways, and the auth that asks it.
+
+    Only the test moves the auth's time.
+    """
 
     def __init__(self, serve: Serve, manual: ManualTime, hanging: str) -> None:
         self.server = serve(HANGING[hanging])
@@ -63,8 +66,9 @@ def timed_out(error: RefreshFailed) -> None:
 def test_a_refresh_that_hangs_ends_at_its_limit(
     serve: Serve, connect: Connect, manual: ManualTime, hanging: str
 ) -> None:
-    """In a client, a refresh that hangs in any phase ends with a retryable error at its limit. Its connection is shut,
-    nothing is sent to the API, and the attempts are used up as by any retryable failure.
+    """In a client, a refresh that hangs in any phase ends with a retryable error at its limit.
+
+    Its connection is shut, nothing is sent to the API, and the attempts are used up as by any retryable failure.
     """
     auths, api = Hanging(serve, manual, hanging), serve()
     client = manual.on(connect(retry=Retry(max_attempts=2, backoff=0)))
@@ -83,7 +87,10 @@ def test_a_refresh_that_hangs_ends_at_its_limit(
 
 @pytest.mark.parametrize("hanging", HANGING)
 def test_a_hanging_refresh_ends_in_plain_requests(serve: Serve, manual: ManualTime, hanging: str) -> None:
-    """Without a client of llmwatch: one refresh, and an error that legacy code catches as one of requests'."""
+    """Without a client of llmwatch there is one refresh, and an error.
+
+    Legacy code catches the error as one of requests'.
+    """
     auths, api = Hanging(serve, manual, hanging), serve()
 
     def ask() -> requests.RequestException:
@@ -103,7 +110,10 @@ def test_a_hanging_refresh_ends_in_plain_requests(serve: Serve, manual: ManualTi
 
 
 def test_a_client_recovers_from_a_hanging_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """A client tries again after a refresh that hung: the user sees the answer, and the record what happened."""
+    """A client tries again after a refresh that hung.
+
+    The user sees the answer, and the record what happened.
+    """
     auths, api = serve("silent", granting()), serve(guarded(2))
     auth = refreshing_on(manual.clock, asking_at(auths), limits=Limits(total=LIMIT))
     calling = in_thread(collect, manual.on(connect(retry=Retry(backoff=0))), api.chat_url, auth=auth)
@@ -204,8 +214,9 @@ def test_a_body_without_a_token_is_a_final_failure(serve: Serve, connect: Connec
 )
 @pytest.mark.parametrize("raising", [False, True])
 def test_a_rejected_token_is_never_tried_again(serve: Serve, connect: Connect, script: Script, raising: bool) -> None:
-    """Rejected credentials end the call, and every later one at once, with one request to the token endpoint; after a
-    reset it is asked again.
+    """Rejected credentials end the call, and every later one at once.
+
+    There is one request to the token endpoint. After a reset it is asked again.
     """
     auths, api = serve(script, granting()), serve(guarded(2))
     ask = asking_at(auths)
@@ -258,8 +269,9 @@ def test_an_unreachable_token_endpoint_is_retried_by_the_client(serve: Serve, co
 
 
 def waits(manual: ManualTime) -> None:
-    """Return once a refresh is on its way and its caller waits for it: both attempts live, and the caller's limits are
-    held.
+    """Return once a refresh is on its way and its caller waits for it.
+
+    Both attempts live, and the caller's limits are held.
     """
 
     def held() -> bool:
@@ -269,8 +281,9 @@ def waits(manual: ManualTime) -> None:
 
 
 def test_connect_does_not_count_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """A refresh may take longer than ``connect``, up to its own limit of 30 s; what was left of ``connect`` is left
-    after it.
+    """A refresh may take longer than ``connect``, up to its own limit of 30 s.
+
+    What was left of ``connect`` is left after it.
     """
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     client = manual.on(connect(profile="hosted"))
@@ -299,8 +312,9 @@ def test_the_default_limit_is_thirty_seconds(serve: Serve, connect: Connect, man
 
 
 def test_the_deadline_runs_during_a_refresh(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """A call whose deadline expires during a refresh ends then; the refresh continues, and the next call uses its
-    token.
+    """A call whose deadline expires during a refresh ends then.
+
+    The refresh continues, and the next call uses its token.
     """
     auths, api = serve(Script.of("late", steps.WaitFor("go"), *_answer())), serve(guarded(1))
     client = manual.on(connect(profile="hosted"))
@@ -386,7 +400,10 @@ def test_a_refresh_holds_the_limits_of_a_wrapped_function(serve: Serve, manual: 
 
 
 def test_the_deadline_ends_a_wrapped_function_during_a_refresh(serve: Serve) -> None:
-    """The deadline of a wrapped function runs on while it waits for a token, and frees its caller; nothing is sent."""
+    """The deadline of a wrapped function runs on while it waits for a token.
+
+    It frees its caller, and nothing is sent.
+    """
     auths, api = serve("silent"), serve()
     hanging = refreshing(asking_at(auths), limits=Limits(total=LONG))
     with pytest.raises(WatchTimeout) as caught:

@@ -163,13 +163,19 @@ def test_a_lost_connection_keeps_host_kind_and_errno() -> None:
 
 
 def test_the_name_of_an_error_is_that_of_the_tree() -> None:
-    """An error of a session is called what it is to llmwatch, not after the class that also is one of requests'."""
+    """An error of a session is called what it is to llmwatch.
+
+    It is not called after the class that also is one of requests'.
+    """
     combined = as_requests(StreamCut("cut"), asked(), None)
     assert "ended with StreamCut" in judged(combined).message
 
 
 def test_the_message_of_an_expired_refresh_names_its_limit() -> None:
-    """The message names the limit, its length, what passed and what to change; the cause is the time-out itself."""
+    """The message names the limit, its length, what passed and what to change.
+
+    The cause is the time-out itself.
+    """
     found = timed_out(30.0, 30.0021, "waiting")
     assert found.retryable
     for word in ("limit refresh", "30 s", "30.002 s", "LLMWATCH_REFRESH_TIMEOUT_SECONDS", "Limits(total=...)"):

@@ -113,7 +113,10 @@ def test_only_total_of_the_limits_counts() -> None:
 def test_the_limit_comes_from_argument_environment_or_default(
     monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str, limit: float | None
 ) -> None:
-    """Argument, environment and 30 s, in this order; 0 turns the limit off. The environment is read at every use."""
+    """Argument, environment and 30 s, in this order; 0 turns the limit off.
+
+    The environment is read at every use.
+    """
     auth = refreshing(refresh, limits=limits)
     monkeypatch.setenv(REFRESH_VARIABLE, text)
     assert auth._limit() == limit
@@ -124,8 +127,9 @@ def test_the_limit_comes_from_argument_environment_or_default(
 def test_an_invalid_variable_is_a_config_error_at_the_first_use(
     monkeypatch: pytest.MonkeyPatch, limits: Limits | None, text: str
 ) -> None:
-    """A wrong variable is a ConfigError at the first use, also where an argument or a token would make it idle; legacy
-    code finds it among requests' exceptions.
+    """A wrong variable is a ConfigError at the first use.
+
+    So it is where an argument or a token would make it idle. Legacy code finds it among requests' exceptions.
     """
     monkeypatch.setenv(REFRESH_VARIABLE, text)
     for auth in (refreshing(refresh, limits=limits), refreshing(refresh, limits=limits, token="t")):
@@ -170,8 +174,9 @@ def test_a_session_with_it_can_be_pickled() -> None:
 
 
 def test_a_request_can_be_pickled_whatever_the_function_is() -> None:
-    """A request, and so every response, can be pickled with the hook in it, which does nothing there and needs no
-    llmwatch.
+    """A request, and so every response, can be pickled with the hook in it.
+
+    The hook does nothing there and needs no llmwatch.
     """
     written = pickle.dumps(prepared(refreshing(lambda: token(1))))
     assert b"llmwatch" not in written
@@ -204,7 +209,10 @@ def test_a_refresh_with_its_own_auth_is_an_error_at_once() -> None:
 
 
 def test_a_programming_error_of_the_function_comes_out_unchanged() -> None:
-    """An exception that has nothing to do with a server keeps its type, its text and the place where it was raised."""
+    """An exception that has nothing to do with a server keeps its type and its text.
+
+    It keeps the place where it was raised too.
+    """
 
     def broken() -> str:
         raise KeyError("REFRESH_TOKEN")

@@ -103,8 +103,10 @@ def test_no_secret_comes_out_of_a_failed_refresh(
     given: str | None,
     raising: bool,
 ) -> None:
-    """Neither the tokens nor the client's secret come out, whether the URL, the form or the answer has them. The
-    refresh function returns the response, or raises for its status and returns what it says.
+    """Neither the tokens nor the client's secret come out.
+
+    The URL, the form or the answer has them. The refresh function returns the response, or raises for its status and
+    returns what it says.
     """
     auths, api, told = serve(script), serve("status:status=401"), []
     plain = asking_at(auths)

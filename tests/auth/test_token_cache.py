@@ -1,5 +1,6 @@
-"""One token for many calls: which call starts a refresh, which wait, and what becomes of it. Time moves only by
-hand.
+"""One token for many calls: which call starts a refresh, which wait, and what becomes of it.
+
+Time moves only by hand.
 """
 
 from __future__ import annotations
@@ -120,7 +121,10 @@ def test_a_limit_that_is_off_is_passed_on_as_none(keep: Callable[..., TokenCache
 def test_a_token_is_replaced_before_it_runs_out(
     keep: Callable[..., TokenCache], clock: ManualClock, lifetime: float, leeway: float, good_for: float
 ) -> None:
-    """A token is used until ``leeway`` seconds before its end, or until half of its life is over if that is later."""
+    """A token is used until ``leeway`` seconds before its end.
+
+    If half of its life is over later than that, it is used until then.
+    """
     source = Source(Grant(token="one", lifetime=lifetime), Grant(token="two"))
     token_cache = keep(source, leeway=leeway)
     first = got(token_cache.get(LIMIT))
@@ -149,7 +153,10 @@ def test_a_tokens_life_begins_with_its_refresh(keep: Callable[..., TokenCache], 
 
 
 def test_a_token_that_is_stale_at_once_is_used_once(keep: Callable[..., TokenCache]) -> None:
-    """A token without a life is what the refresh brought, so the waiting calls use it, and the next use refreshes."""
+    """A token without a life is what the refresh brought, so the waiting calls use it.
+
+    The next use refreshes.
+    """
     source = Source(Grant(token="one", lifetime=0.0), Grant(token="two", lifetime=0.0))
     token_cache = keep(source)
     assert [got(token_cache.get(LIMIT)).text for _ in range(2)] == ["one", "two"]
@@ -192,7 +199,10 @@ def test_a_rejection_is_remembered(keep: Callable[..., TokenCache]) -> None:
 
 
 def test_an_unforeseen_exception_reaches_every_waiting_call(keep: Callable[..., TokenCache]) -> None:
-    """An exception of an unknown class is raised in the waiting calls, and does not keep a later call from trying."""
+    """An exception of an unknown class is raised in the waiting calls.
+
+    It does not keep a later call from trying.
+    """
     mistake = SystemExit(3)
     source = Source(mistake, Grant(token="two"), held=True)
     token_cache = keep(source)
@@ -230,7 +240,10 @@ def test_a_newer_token_is_used_instead_of_another_refresh(keep: Callable[..., To
 
 
 def test_a_token_from_before_a_reset_goes_to_its_waiters_alone(keep: Callable[..., TokenCache]) -> None:
-    """The token of a refresh that began before the reset goes to the calls that waited for it, and to no other."""
+    """The token of a refresh that began before the reset goes to the calls that waited for it.
+
+    No other call gets it.
+    """
     source = Source(Grant(token="old"), Grant(token="new"), held=True)
     token_cache = keep(source)
     (before,) = many(token_cache, 1)
@@ -259,7 +272,10 @@ def test_a_rejection_that_a_reset_overtook_is_forgotten(keep: Callable[..., Toke
 def test_a_refresh_that_does_not_end_is_left_after_its_limit(
     keep: Callable[..., TokenCache], clock: ManualClock
 ) -> None:
-    """If the watch over the refresh fails, the waiting calls go on by themselves, and the next call starts anew."""
+    """If the watch over the refresh fails, the waiting calls go on by themselves.
+
+    The next call starts anew.
+    """
     source = Source(Grant(token="late"), Grant(token="two"), held=True)
     token_cache = keep(source)
     (left,) = many(token_cache, 1)
@@ -277,7 +293,10 @@ def test_a_refresh_that_does_not_end_is_left_after_its_limit(
 
 
 def test_a_refresh_without_a_thread_raises(keep: Callable[..., TokenCache], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no thread can be started the caller gets an error, and the next call does not wait for that refresh."""
+    """If no thread can be started the caller gets an error.
+
+    The next call does not wait for that refresh.
+    """
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -320,7 +339,10 @@ def test_the_refresh_thread_is_a_named_daemon(keep: Callable[..., TokenCache]) -
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_refreshes_for_itself(keep: Callable[..., TokenCache]) -> None:
-    """The parent's refresh does not go on in the child, which starts one of its own with a lock of its own."""
+    """The parent's refresh does not go on in the child.
+
+    The child starts one of its own with a lock of its own.
+    """
     source = Source(Grant(token="one"), held=True)
     token_cache = keep(source)
     (running,) = many(token_cache, 1)

@@ -69,8 +69,9 @@ def shown(number: int) -> str:
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
 def test_a_client_resends_once_after_a_401(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """A token that the API does not accept any more is replaced, and the same request is sent again, within one
-    attempt.
+    """A token that the API does not accept any more is replaced.
+
+    The same request is sent again, within one attempt.
     """
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
@@ -127,7 +128,10 @@ def test_no_refresh_after_another_status(serve: Serve, connect: Connect) -> None
 def test_a_failed_refresh_after_a_401_is_the_error(
     serve: Serve, connect: Connect, body: bytes, retryable: bool
 ) -> None:
-    """The error is that of the refresh: if it may pass the whole attempt is made again, if not the call ends."""
+    """The error is that of the refresh.
+
+    If the error may pass the whole attempt is made again, if not the call ends.
+    """
     auths, api = serve(saying(body, 503), granting()), serve(guarded(2))
     outcome = collect(connect(), api.chat_url, auth=refreshing(asking_at(auths), token="old"))
     if retryable:
@@ -175,7 +179,10 @@ def test_sixteen_calls_are_refused_and_cause_one_refresh(serve: Serve, connect: 
 
 
 def test_sixteen_threads_share_a_rejection(serve: Serve) -> None:
-    """Sixteen sessions that need a token which is rejected: one request to the token endpoint, sixteen errors."""
+    """Sixteen sessions need a token which is rejected.
+
+    There are one request to the token endpoint and sixteen errors.
+    """
     auths = serve(_gated(saying(b'{"error": "invalid_grant"}', 400)))
     auth = refreshing(asking_at(auths))
 
@@ -220,8 +227,9 @@ def _together(ready: threading.Barrier, *numbers: int) -> Script:
 @ENTRY_POINTS
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_session_resends_once_after_a_401(serve: Serve, entry_point: EntryPoint, streaming: bool) -> None:
-    """The same through every session: one refresh, one request more, the first answer in the history, and an answer
-    that legacy code reads as ever.
+    """The same through every session: one refresh, and one request more.
+
+    The first answer is in the history, and legacy code reads the answer as ever.
     """
     auths, api = serve(granting()), serve(guarded(1))
     auth = refreshing(asking_at(auths), token="old")
@@ -241,7 +249,10 @@ def test_a_session_resends_once_after_a_401(serve: Serve, entry_point: EntryPoin
 
 @ENTRY_POINTS
 def test_a_second_401_in_a_session_is_returned(serve: Serve, entry_point: EntryPoint) -> None:
-    """The second 401 is returned, after two requests and one refresh; the next request begins with the newer token."""
+    """The second 401 is returned, after two requests and one refresh.
+
+    The next request begins with the newer token.
+    """
     auths, api = serve(granting()), serve(guarded())
     auth = refreshing(asking_at(auths), token="old")
     with entry_point() as session:
@@ -395,7 +406,10 @@ def _redirecting(to: str, status: int = 307) -> Script:
 def test_another_host_does_not_get_the_token(
     serve: Serve, entry_point: EntryPoint, header: str, scheme: str | None
 ) -> None:
-    """A redirect to another host or port loses the token in any header, and a 401 from there gets no token either."""
+    """A redirect to another host or port loses the token in any header.
+
+    A 401 from there gets no token either.
+    """
     elsewhere = serve("status:status=401")
     auths, api = serve(granting()), serve(_redirecting(elsewhere.url))
     auth = refreshing(asking_at(auths), header=header, scheme=scheme)
@@ -467,7 +481,10 @@ def test_a_redirect_on_the_same_host_keeps_the_token(
 @ENTRY_POINTS
 @responses.activate
 def test_a_mocked_api_gets_the_401_refresh_and_resend(entry_point: EntryPoint) -> None:
-    """With ``responses`` in place of the network the 401, the refresh and the second request are played through."""
+    """With ``responses`` in place of the network the whole exchange is played through.
+
+    It is the 401, the refresh and the second request.
+    """
     responses.post("https://auth.test/token", json={"access_token": "new", "expires_in": 60})
     responses.get("https://api.test/v1", status=401)
     responses.get("https://api.test/v1", json={"fine": True})

@@ -1,4 +1,7 @@
-"""A token endpoint, an API that takes only some of its tokens, and refresh functions that ask the one for the other."""
+"""A token endpoint, and an API that takes only some of its tokens.
+
+Refresh functions ask the one for the other.
+"""
 
 from __future__ import annotations
 
