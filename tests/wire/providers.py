@@ -1,4 +1,7 @@
-"""Healthy answers of providers, as their own libraries read them (see ``tests/providers``), and what they say."""
+"""Healthy answers of providers, and what they say.
+
+The providers' own libraries read them so (see ``tests/providers``).
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def fields_of(event: Event) -> Fields:
 
 
 def by_the_standard(body: bytes) -> tuple[list[Fields], int]:
-    """The events of a whole body and the number of its comments, written down from the standard, line by line.
+    """The events of a whole body and the number of its comments.
+
+    The code is written down from the standard, line by line.
 
     Comments of the unterminated rest count as long as nothing else came before them in it.
     """

@@ -91,7 +91,10 @@ def test_assignments_are_joined_by_their_path(pieces: list[Any], expected: dict[
     ],
 )
 def test_incomplete_assignments_make_no_arguments(pieces: list[Any]) -> None:
-    """Nothing, half of a text, two values for one place, and paths that are not understood make no arguments."""
+    """Nothing, half of a text, and two values for one place make no arguments.
+
+    Paths that are not understood make none either.
+    """
     assert put_together(*pieces) == ""
 
 

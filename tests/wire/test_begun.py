@@ -1,4 +1,7 @@
-"""A body that ends in its first event: cut where the event is one of a dialect, whole where it is no wire of ours."""
+"""A body that ends in its first event.
+
+It is cut where the event is one of a dialect, and whole where it is no wire of ours.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ def _ended(body: bytes, path: str, content_type: str) -> tuple[Decoder, LLMWatch
 
 @each("name", FIRST)
 def test_the_first_event_of_a_dialect_is_cut_at_every_byte(name: str) -> None:
-    """Wherever it ends, its line end or its empty line included, it is half an event or a truncated answer."""
+    """Wherever it ends, it is half an event or a truncated answer.
+
+    Its line end and its empty line are included.
+    """
     path, content_type, first = FIRST[name]
     for at in range(1, len(first)):
         _, verdict = _ended(first[:at], path, content_type)

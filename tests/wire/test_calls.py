@@ -626,7 +626,10 @@ def test_a_whole_call_comes_out_once(dialect: str, items: tuple[Any, ...], right
     ],
 )
 def test_a_cut_call_never_comes_out(dialect: str, items: tuple[Any, ...]) -> None:
-    """Cut in or before its arguments, for its length, or closed by an end mark alone: counted, and not returned."""
+    """A cut call is counted, and not returned.
+
+    It is cut in or before its arguments, for its length, or closed by an end mark alone.
+    """
     collector = collected(dialect, items)
     assert called(collector) == []
     assert collector.discarded_calls == 1
@@ -638,7 +641,10 @@ CUT = ("sensitive", "cancelled", "CANCELED", "aborted", "time_limit", "token_lim
 
 @pytest.mark.parametrize("reason", CUT)
 def test_an_answer_that_a_filter_or_a_limit_ended_is_cut(reason: str) -> None:
-    """Its text says so, and a call of which nothing but the name came is not taken for one without arguments."""
+    """Its text says so.
+
+    A call of which nothing but the name came is not taken for one without arguments.
+    """
     collector = collected("openai-chat", (chunk({"content": "a"}), chunk(None, reason), "[DONE]"))
     assert (collector.text, collector.cut) == ("a", True)
     collector = collected("openai-chat", (fragment(index=0, id="c", name="w"), chunk(None, reason), "[DONE]"))
@@ -728,7 +734,10 @@ def test_the_same_call_twice_in_one_list_is_two_calls(numbering: dict[str, Any])
 
 @pytest.mark.parametrize("reason", ["tool_calls", None])
 def test_a_numbered_call_that_is_said_again_is_one(reason: str | None) -> None:
-    """The same object in another event is no other call, nor is one behind an empty object that stood in for it."""
+    """The same object in another event is no other call.
+
+    One behind an empty object that stood in for it is none either.
+    """
     one = {"index": 0, **ONE}
     for items in (
         (listing(one), listing(one, reason=reason)),

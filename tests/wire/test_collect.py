@@ -54,7 +54,10 @@ def test_text_in_the_terminal_event_counts() -> None:
 
 
 def test_a_surrogate_pair_in_two_events_is_joined() -> None:
-    """A character that is escaped as two halves in two events comes out whole; half of one does not come out."""
+    """A character that is escaped as two halves in two events comes out whole.
+
+    Half of one does not come out.
+    """
     template = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n'
     body = template % b"\\ud83d" + template % b"\\ude00!"
     collector = Collector()
@@ -100,7 +103,10 @@ def test_a_surrogate_pair_in_two_events_is_joined() -> None:
     ],
 )
 def test_a_whole_call_of_an_answer_that_ended(dialect: str, items: tuple[Any, ...]) -> None:
-    """A call comes out when its block is complete, its arguments parse and the answer ended, and not before."""
+    """A call comes out when its block is complete, its arguments parse and the answer ended.
+
+    It does not come out before.
+    """
     collector = collect(dialect, *items)
     (found,) = collector.tool_calls
     assert (found.name, found.json()) == ("f", {"a": 1})
@@ -128,7 +134,10 @@ def test_a_whole_call_of_an_answer_that_ended(dialect: str, items: tuple[Any, ..
     ],
 )
 def test_a_call_that_must_not_come_out(dialect: str, items: tuple[Any, ...]) -> None:
-    """Empty, cut, open, nameless calls, and those of an answer that failed or did not end, are only counted."""
+    """Empty, cut, open and nameless calls are only counted.
+
+    So are those of an answer that failed or did not end.
+    """
     collector = collect(dialect, *items)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
 
@@ -138,7 +147,10 @@ CUT_CALL = (*BEGUN, chunk(call('{"a":')))
 
 
 def test_a_closed_anthropic_call_without_input_has_empty_arguments() -> None:
-    """A block that was closed, in a message that ended in good order and asks for a tool, is a call with ``{}``."""
+    """A block that was closed is a call with ``{}``.
+
+    The message ended in good order and asks for a tool.
+    """
     collector = collect("anthropic", *BARE)
     assert collector.tool_calls == (ToolCall(id="t1", name="f", arguments="{}"),)
     assert (collector.discarded_calls, collector.verdict_at_end()) == (0, None)
@@ -191,7 +203,10 @@ def test_an_unclosed_anthropic_call_without_input_is_none(items: tuple[Any, ...]
     ],
 )
 def test_an_answer_that_asks_for_an_incomplete_call_is_an_error(dialect: str, items: tuple[Any, ...]) -> None:
-    """The answer ended cleanly and cannot be used: the error names the call, and quotes none of its arguments."""
+    """The answer ended cleanly and cannot be used.
+
+    The error names the call, and quotes none of its arguments.
+    """
     collector = collect(dialect, *items)
     assert (collector.tool_calls, collector.discarded_calls) == ((), 1)
     error = collector.verdict_at_end()
@@ -264,7 +279,10 @@ def test_the_end_of_the_body_releases_calls() -> None:
 
 
 def test_calls_come_in_the_order_in_which_they_were_begun() -> None:
-    """Several calls keep their order, their ids and their own arguments; a cut one among them is left out."""
+    """Several calls keep their order, their ids and their own arguments.
+
+    A cut one among them is left out.
+    """
     collector = collect(
         "openai-chat",
         ROLE,

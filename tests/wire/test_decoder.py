@@ -110,7 +110,10 @@ def verdict(dialect: str, body: bytes, **options: Any) -> LLMWatchError | None:
 @example("ndjson", [[], {"type": None, "error": []}], [3])
 @given(st.sampled_from(names()), st.lists(JSON, max_size=6), CUTS)
 def test_no_shape_of_json_breaks_a_dialect(dialect: str, values: list[Any], cuts: list[int]) -> None:
-    """Objects of every wrong shape give events or one of llmwatch's errors, the same however they are split."""
+    """Objects of every wrong shape give events or one of llmwatch's errors.
+
+    The result is the same however they are split.
+    """
     body = lines(*values) if dialect == "ndjson" else sse(*values)
     whole, split, collector = Decoder(dialect), Decoder(dialect), Collector()
     events = [*whole.feed(body), *whole.end()]
@@ -143,7 +146,10 @@ def test_no_bytes_break_a_decoder(dialect: str, body: bytes, cuts: list[int]) ->
     ("broken", "what"), [('{"a": ', "not valid JSON"), ("[1]", "not an object"), ("7", "not an object")]
 )
 def test_malformed_event(dialect: str, broken: str, what: str) -> None:
-    """Broken JSON, or JSON that is no object, ends the stream after the events before it, and is not quoted."""
+    """Broken JSON, or JSON that is no object, ends the stream after the events before it.
+
+    It is not quoted.
+    """
     good = json.dumps({"hello": "world"})
     body = "".join((text + "\n") if dialect == "ndjson" else f"data: {text}\n\n" for text in (good, broken, good))
     events, decoder = decode(dialect, body=body.encode())
@@ -156,7 +162,10 @@ def test_malformed_event(dialect: str, broken: str, what: str) -> None:
 
 
 def test_malformed_event_tells_the_place() -> None:
-    """The position inside the event is given, and its content is not, not even through the error's attributes."""
+    """The position inside the event is given, and its content is not.
+
+    Not even the error's attributes give it.
+    """
     broken = '{"secret": "words", }'
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads(broken)
@@ -181,7 +190,10 @@ def test_json_that_python_refuses(text: str) -> None:
     ],
 )
 def test_error_event(dialect: str, item: Any) -> None:
-    """An error inside the stream is returned as an event, and is the provider's error with its own type and code."""
+    """An error inside the stream is returned as an event.
+
+    It is the provider's error with its own type and code.
+    """
     events, decoder = decode(dialect, item, {"after": 1})
     assert [event.kind for event in events] == [Kind.ERROR]
     error = decoder.error
@@ -240,7 +252,10 @@ def test_empty_stream() -> None:
 @each("dialect", names())
 @each("step", [1, 100])
 def test_a_page_is_no_stream(dialect: str, step: int) -> None:
-    """A web page is recognised by its body, whatever its content type says, with its title and no other text of it."""
+    """A web page is recognised by its body, whatever its content type says.
+
+    The error has its title and no other text of it.
+    """
     body = b"<!DOCTYPE html>\n<html><head>\n\n<title>Sign in</title></head><body>secret</body></html>\n\n"
     decoder = Decoder(dialect, content_type="text/event-stream")
     for start in range(0, len(body), step):
@@ -268,7 +283,10 @@ def test_a_document_is_no_stream(dialect: str, indent: int | None) -> None:
 
 @pytest.mark.parametrize("dialect", ["generic", "ndjson", "auto"])
 def test_event_too_large(dialect: str) -> None:
-    """An event beyond the limit ends the stream, after the events before it, with the limit in the message."""
+    """An event beyond the limit ends the stream, after the events before it.
+
+    The limit is in the message.
+    """
     body = lines({"response": "a", "done": False}) if dialect == "ndjson" else sse("a")
     decoder = Decoder(dialect, max_event=1000)
     assert len(decoder.feed(body + b"data: " + b"x" * 995)) == 1
@@ -337,7 +355,10 @@ def test_dialect_by_url(url: str, content_type: str, dialect: str | None) -> Non
     ],
 )
 def test_dialect_by_the_first_event(body: bytes, dialect: str | None, kinds: list[str]) -> None:
-    """Without help from the URL the first event that says anything tells the dialect, however the bytes are split."""
+    """Without help from the URL the first event that says anything tells the dialect.
+
+    The split of the bytes makes no difference.
+    """
     for step in (1, 7, len(body)):
         decoder = Decoder("auto")
         events = [event for start in range(0, len(body), step) for event in decoder.feed(body[start : start + step])]

@@ -141,7 +141,10 @@ def test_a_finish_mark_before_any_content_is_none(wire: Wire) -> None:
 
 @named_by(ENDED)
 def test_an_end_mark_alone_waits_for_the_end_of_the_body(wire: Wire) -> None:
-    """The answer is whole with a clean end of the body, and not settled before, because a cut can still come."""
+    """The answer is whole with a clean end of the body.
+
+    It is not settled before, because a cut can still come.
+    """
     decoder = fed(wire, wire.said, wire.end)
     assert (decoder.terminal, decoder.settled, decoder.error) == (True, False, None)
     assert at_clean_end(decoder) is type(None)
@@ -270,7 +273,10 @@ MARK = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 )
 @pytest.mark.parametrize("url", ["http://provider.test/v1/chat/completions", "http://provider.test/x"])
 def test_words_behind_the_finish_mark_are_no_damage(body: bytes, url: str) -> None:
-    """A farewell behind the finish mark, an end mark that was made JSON of, and null are no damaged events."""
+    """A farewell behind the finish mark is no damaged event.
+
+    Nor is an end mark that was made JSON of, or null.
+    """
     decoder = Decoder(url=url, content_type="text/event-stream")
     events = [*decoder.feed(body), *decoder.end()]
     assert decoder.verdict_at_end() is None

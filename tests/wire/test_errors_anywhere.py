@@ -65,7 +65,10 @@ def judged(dialect: str, body: bytes) -> tuple[str, Decoder]:
     ],
 )
 def test_an_error_outside_of_data_is_found(dialect: str, first: bool, wrapped: bytes) -> None:
-    """In a field, in lines of its own, or under its name: the provider's words, also when an end mark follows."""
+    """The provider's words are found in a field, in lines of their own, or under their name.
+
+    An end mark may follow.
+    """
     said = b"" if first else SAID[dialect]
     if first and wrapped.startswith(b"{"):
         # A body that begins so is no stream at all, and judged as a document.

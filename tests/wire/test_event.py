@@ -18,7 +18,10 @@ def test_four_kinds_are_content() -> None:
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_kind_is_its_word(kind: Kind) -> None:
-    """A kind is a plain word in text, formatting and JSON, and comes back from it and from pickling as itself."""
+    """A kind is a plain word in text, formatting and JSON.
+
+    It comes back from it and from pickling as itself.
+    """
     assert kind == kind.value == str(kind) == f"{kind}" == kind.name.lower()
     assert json.loads(json.dumps({kind: kind})) == {kind.value: kind.value}
     assert Kind(kind.value) is kind
@@ -55,7 +58,10 @@ def test_tool_is_the_first_piece() -> None:
 
 
 def test_repr_shows_the_kind_and_a_shortened_text() -> None:
-    """A printed event names its kind and the beginning of what was said, and nothing of its data and tools."""
+    """A printed event names its kind and the beginning of what was said.
+
+    It names nothing of its data and tools.
+    """
     event = Event("message", "secret", kind=Kind.TEXT, text="a" * 100, tools=(ToolDelta("k", "secret"),))
     assert repr(event) == f"<Event text '{'a' * 39}…'>"
     assert repr(Event("response.done", "secret", finish=True)) == "<Event lifecycle (response.done) finish>"

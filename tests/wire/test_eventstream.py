@@ -156,7 +156,10 @@ def test_a_wrong_length_is_not_waited_for() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_headers_that_do_not_follow_the_format_damage_the_stream(frame: bytes, what: str) -> None:
-    """A frame with right checksums that holds no headers of the format is refused, with nothing of its content said."""
+    """A frame with right checksums that holds no headers of the format is refused.
+
+    Nothing of its content is said.
+    """
     framer = FrameFramer()
     assert framer.feed(BODY + frame + BODY) == FrameFramer().feed(BODY)
     assert what in framer.damaged

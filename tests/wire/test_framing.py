@@ -58,7 +58,10 @@ def read(reads: list[bytes]) -> tuple[list[tuple[object, ...]], int, int]:
 
 @pytest.mark.parametrize("style", NEWLINES)
 def test_newline_styles_give_the_same_events(style: str) -> None:
-    """LF, CRLF and CR mean the same, whether the body comes whole, byte by byte, or in two parts cut anywhere."""
+    """LF, CRLF and CR mean the same.
+
+    The body comes whole, byte by byte, or in two parts cut anywhere.
+    """
     body = BODY.replace(b"\n", NEWLINES[style])
     assert read([body]) == (EXPECTED, 3, 0)
     assert read([body[i : i + 1] for i in range(len(body))]) == (EXPECTED, 3, 0)
@@ -100,7 +103,10 @@ def test_any_split_hits_the_size_limit_alike(body: bytes, cuts: list[int], most:
 @settings(deadline=None, max_examples=300)
 @given(BODIES, CUTS)
 def test_every_block_is_utf8_with_lf_and_one_empty_line(body: bytes, cuts: list[int]) -> None:
-    """Every block is valid UTF-8 with LF only, ends with an empty line, and has neither another one nor a comment."""
+    """Every block is valid UTF-8 with LF only, and ends with an empty line.
+
+    It has neither another empty line nor a comment.
+    """
     framer = Framer()
     for data in pieces(body, cuts):
         for block in framer.feed(data):
@@ -111,7 +117,10 @@ def test_every_block_is_utf8_with_lf_and_one_empty_line(body: bytes, cuts: list[
 
 
 def test_lone_cr_does_not_hold_an_event_back() -> None:
-    """A CR at the end of a read ends the event at once; an LF in the next read is the second half of its line end."""
+    """A CR at the end of a read ends the event at once.
+
+    An LF in the next read is the second half of its line end.
+    """
     framer = Framer()
     assert framer.feed(b"data: a\r\n\r") == [b"data: a\n\n"]
     assert framer.feed(b"\ndata: b\r\r") == [b"data: b\n\n"]
@@ -167,7 +176,10 @@ def test_comments_never_pile_up() -> None:
 
 
 def test_empty_lines_and_comments_between_blocks() -> None:
-    """Any number of empty lines and comments may stand between blocks, also when the last comment goes on."""
+    """Any number of empty lines and comments may stand between blocks.
+
+    This holds also when the last comment goes on.
+    """
     framer = Framer()
     assert framer.feed(b"\n\n\ndata: a\n\n\ndata: b\n\n: c\n: d") == [b"data: a\n\n", b"data: b\n\n"]
     assert (framer.comments, framer.pending) == (1, 3)
@@ -176,7 +188,10 @@ def test_empty_lines_and_comments_between_blocks() -> None:
 
 
 def test_an_event_beyond_the_size_limit_overflows() -> None:
-    """An event of exactly the limit passes; one byte more, complete or not, overflows and keeps what came before."""
+    """An event of exactly the limit passes.
+
+    One byte more, complete or not, overflows and keeps what came before.
+    """
     event = b"data: " + b"x" * 94
     assert Framer(100).feed(event + b"\n\n") == [event + b"\n\n"]
     for tail in (b"x\n\n", b"x"):
@@ -187,7 +202,10 @@ def test_an_event_beyond_the_size_limit_overflows() -> None:
 
 
 def test_size_limit_where_a_read_ends() -> None:
-    """The limit holds for a block whose empty line is split between reads, and for a comment without an end."""
+    """The limit holds for a block whose empty line is split between reads.
+
+    It holds for a comment without an end as well.
+    """
     framer = Framer(4)
     assert framer.feed(b":a\nid: 1234") + framer.feed(b"\n") + framer.feed(b"\n") == []
     assert framer.overflow
@@ -249,7 +267,10 @@ def test_retry_is_ascii_digits_or_ignored(text: str, expected: int | None) -> No
 
 
 def test_no_line_of_a_stream_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
-    """With every logger at its most talkative, no line of a stream is written to a log, and llmwatch's is silent."""
+    """With every logger at its most talkative, no line of a stream is written to a log.
+
+    llmwatch's logger is silent.
+    """
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("sseclient").setLevel(logging.DEBUG)
         read(

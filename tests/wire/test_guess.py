@@ -1,4 +1,7 @@
-"""Which dialect a stream is in: notices of other shapes before an answer change nothing of how it is judged."""
+"""Which dialect a stream is in.
+
+Notices of other shapes before an answer change nothing of how it is judged.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +106,9 @@ def _cut(dialect: str, answer: list[Any]) -> list[Any]:
 
 @each("notice", SILENT, ids=json.dumps)
 def test_a_notice_before_an_answer_changes_no_dialect(notice: dict[str, Any]) -> None:
-    """A notice of any shape is no part of the answer, which is whole, and cut where it is cut: in any dialect, at its
-    own address and at an unknown one.
+    """A notice of any shape is no part of the answer.
+
+    The answer is whole, and cut where it is cut: in any dialect, at its own address and at an unknown one.
     """
     for dialect, (own, answer) in ANSWERS.items():
         for url in (own, UNKNOWN):
@@ -118,7 +122,10 @@ def test_a_notice_before_an_answer_changes_no_dialect(notice: dict[str, Any]) ->
 @pytest.mark.parametrize("url", [CHAT, UNKNOWN])
 @pytest.mark.parametrize("dialect", ["anthropic", "openai-responses", "gemini"])
 def test_an_answer_overrules_the_address(dialect: str, url: str) -> None:
-    """An answer of another dialect than the address names is read in that dialect from its first event on."""
+    """An answer of another dialect than the address names is read in that dialect.
+
+    This holds from its first event on.
+    """
     decoder, events = _read(sse(*ANSWERS[dialect][1]), url)
     assert (decoder.dialect, _text(events), decoder.verdict_at_end()) == (dialect, "Hi", None)
     if dialect == "anthropic":
@@ -205,7 +212,10 @@ def _said(content: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("url", ["http://provider.test/api/chat", UNKNOWN, CHAT])
 def test_objects_of_ollama_as_events(url: str) -> None:
-    """Ollama's objects under server-sent events are read as what they are, and one cut before its end is no answer."""
+    """Ollama's objects under server-sent events are read as what they are.
+
+    One cut before its end is no answer.
+    """
     body = sse(_said("Hel"), _said("lo"), _said("", done=True, done_reason="stop", eval_count=3))
     decoder, events = _read(body, url, 7)
     assert (decoder.dialect, _text(events), decoder.settled) == ("ndjson", "Hello", True)
@@ -217,7 +227,10 @@ def test_objects_of_ollama_as_events(url: str) -> None:
 
 
 def test_tokens_without_the_rest_are_tgis() -> None:
-    """Lines with nothing but a token in them, as servers send them that speak like TGI, are read from the first on."""
+    """Lines with nothing but a token in them are read from the first on.
+
+    Servers that speak like TGI send them so.
+    """
     first = {"token": {"id": 1, "text": "Hi", "log_prob": -1}}
     last = {"token": {"id": 2, "text": "!"}, "details": {"finish_reason": "eos_token"}, "generated_text": "Hi!"}
     decoder = Decoder("auto", url=UNKNOWN, content_type="application/jsonlines")

@@ -17,7 +17,10 @@ from tests.wire.streams import sse
 FEW = 60
 MANY = 4 * FEW
 STEADY = 1.15
-"""By how much an event may cost more among four times as many: what is done once is shared by fewer of the few."""
+"""By how much an event may cost more among four times as many.
+
+What is done once is shared by fewer of the few.
+"""
 
 Events = Iterable[dict[str, Any]]
 _PIECES = ('{"a": "', "some ", "words", '"}')

@@ -190,8 +190,10 @@ def body_of(dialect: str, answer: list[Any]) -> bytes:
 
 @pytest.mark.parametrize("dialect", ANSWERS)
 def test_any_replaced_value_gives_events_or_llmwatchs_errors(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder and a collector give events, calls and llmwatch's own errors, whatever a value was replaced by. The net
-    under the dialects is not needed: they check what they read and raise what they say, nothing else.
+    """A decoder and a collector give events, calls and llmwatch's own errors.
+
+    Any value may have been replaced by anything. The net under the dialects is not needed: they check what they read
+    and raise what they say, nothing else.
     """
     raised: list[Exception] = []
     unreadable = Decoder._read_unreadable
@@ -217,7 +219,10 @@ def test_any_replaced_value_gives_events_or_llmwatchs_errors(dialect: str, monke
 
 
 def test_any_exception_of_a_dialect_is_a_malformed_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unforeseen exception does not get out as it is, quotes nothing, and does not lose the events before it."""
+    """An unforeseen exception does not get out as it is.
+
+    It quotes nothing, and does not lose the events before it.
+    """
 
     def read(self: Any, event: Event) -> None:
         if "planted" in event.data:

@@ -95,8 +95,9 @@ def line(**message: Any) -> dict[str, Any]:
     ],
 )
 def test_text_in_an_unknown_field_is_content(dialect: str, item: Any, kind: Kind, reasoning: str) -> None:
-    """Unknown fields with text are progress, and count for the safety of a resend; thinking under any name is
-    reasoning.
+    """Unknown fields with text are progress, and count for the safety of a resend.
+
+    Thinking under any name is reasoning.
     """
     before = (ROLE,) if dialect == "openai-chat" else ()
     (*_, event), _ = decode(dialect, *before, item)
@@ -206,7 +207,10 @@ def test_descriptive_fields_of_any_dialect_are_no_content(dialect: str, body: by
 
 
 def test_a_restated_unknown_field_is_no_progress() -> None:
-    """Each event of DashScope's may say everything so far: what stays the same moves nothing, and what grows does."""
+    """Each event of DashScope's may say everything so far.
+
+    What stays the same moves nothing, and what grows does.
+    """
     events = decoded("dashscope", piece(hologram="x") + piece(hologram="x") + piece(hologram="xy"))
     assert [event.kind for event in events] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT]
 
@@ -265,7 +269,10 @@ def test_a_descriptive_field_is_no_content_at_any_depth(name: str) -> None:
     ],
 )
 def test_usage_is_found_at_every_place(dialect: str, item: Any, kind: Kind | None) -> None:
-    """The event has it; it is the event's kind where nothing of the answer stands beside it, and it is no opening."""
+    """The event has it.
+
+    It is the event's kind where nothing of the answer stands beside it, and it is no opening.
+    """
     (event,), decoder = decode(dialect, item)
     assert event.kind is (kind or Kind.LIFECYCLE)
     assert event.usage is not None

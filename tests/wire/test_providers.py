@@ -73,7 +73,10 @@ def test_an_unknown_content_type_is_accepted(name: str) -> None:
 
 @each("name", ANSWERS)
 def test_a_cut_answer_is_never_whole(name: str) -> None:
-    """At every byte before its marks the answer is an error, and none of its calls that was open comes out."""
+    """At every byte before its marks the answer is an error.
+
+    None of its calls that was open comes out.
+    """
     answer = ANSWERS[name]
     # What says that the answer is over: the last part, or the last but one where usage follows a finish mark.
     marks = {"cohere": 2, "bedrock": 2, "bedrock-tools": 2, "bedrock-messages": 2, "bedrock-nova": 2}.get(name, 1)

@@ -154,7 +154,10 @@ def test_an_error_status_with_events_keeps_type_code_and_message(
 )
 @pytest.mark.parametrize("name", ["", "event: error\n"])
 def test_an_error_printed_by_python_is_read(name: str, text: str, expected: tuple[str | None, str | None, str]) -> None:
-    """The provider's words come out of single quotes, in mid-stream, as a whole body and with an error status."""
+    """The provider's words come out of single quotes.
+
+    They come in mid-stream, as a whole body and with an error status.
+    """
     assert broken_error(text) == expected
     assert provider_error(500, text.encode()) == expected
     refusal = not_a_stream(200, "application/json", text.encode())
@@ -227,7 +230,10 @@ def test_a_body_without_spaces_shows_its_beginning(size: int) -> None:
 
 
 def test_keys_in_the_words_of_a_provider_are_masked() -> None:
-    """A provider that repeats the key which it was sent, or an address with one, does not bring it into a message."""
+    """A provider does not bring the key that it was sent into a message.
+
+    It repeats the key, or an address with one.
+    """
     key = "sk-proj-" + "A1b2C3d4E5f6" * 4
     body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}. See https://x.example/?key={key}"}})
     found = provider_error(401, body.encode())
@@ -265,8 +271,9 @@ def test_no_error_body_is_too_odd(status: int, body: bytes) -> None:
     ],
 )
 def test_a_body_that_begins_like_events_is_a_stream(content_type: str, body: bytes) -> None:
-    """A body that begins like events is taken for a stream, whatever its content type; so are JSON lines under
-    theirs.
+    """A body that begins like events is taken for a stream, whatever its content type.
+
+    So are JSON lines under theirs.
     """
     assert not_a_stream(200, content_type, body) is None
 

@@ -300,7 +300,10 @@ def test_text_and_reasoning_come_once(dialect: str, items: tuple[Any, ...], righ
     ],
 )
 def test_text_of_other_providers_comes_once(dialect: str, parts: tuple[bytes, ...], right: str) -> None:
-    """A last piece that is all of it again, and a start that the first delta repeats, add only what was missing."""
+    """A last piece that is all of it again adds only what was missing.
+
+    So does a start that the first delta repeats.
+    """
     decoder = Decoder(dialect)
     assert "".join(event.text for event in decoder.feed(b"".join(parts))) == right
     assert (decoder.contradictions, decoder.error) == (0, None)
@@ -401,7 +404,10 @@ def test_a_restated_call_that_is_cut_is_none(dialect: str, items: tuple[Any, ...
 
 
 def test_a_call_whole_in_the_start_of_its_message_has_no_arguments() -> None:
-    """A call without input in a message's start is one without arguments once the message says why it ended."""
+    """A call without input in a message's start is one without arguments.
+
+    It is so once the message says why it ended.
+    """
     for ends in ((ASKED, STOPPED), (STOPPED,)):
         collector = Collector()
         opening = whole({**USE, "input": {}}, stop_reason=None if len(ends) == 2 else "tool_use")
@@ -411,7 +417,10 @@ def test_a_call_whole_in_the_start_of_its_message_has_no_arguments() -> None:
 
 
 def test_a_message_whole_in_its_start_without_an_end_is_cut() -> None:
-    """A message that is cut after its start is no answer; the tools that the provider ran are known at once."""
+    """A message that is cut after its start is no answer.
+
+    The tools that the provider ran are known at once.
+    """
     decoder = Decoder("anthropic")
     decoder.feed(sse(whole({"type": "text", "text": "ab"}, {"type": "mcp_tool_use", "name": "f"})))
     decoder.end()
@@ -439,7 +448,10 @@ SEARCH = {"type": "web_search_call", "status": "completed"}
 def test_output_of_the_completed_response_alone_is_content(
     items: tuple[Any, ...], output: list[Any], kind: Kind
 ) -> None:
-    """A picture or sound that came in no event of its own is content, once, and the response is over all the same."""
+    """A picture or sound that came in no event of its own is content, once.
+
+    The response is over all the same.
+    """
     decoder = Decoder("openai-responses")
     events = decoder.feed(sse(*items, response("completed", response={"output": output}), response("created")))
     assert (len(events), events[-1].kind, events[-1].finish) == (len(items) + 1, kind, True)

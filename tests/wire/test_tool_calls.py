@@ -54,7 +54,10 @@ def test_cut_pieces_are_never_restated_arguments() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 def test_restated_arguments_are_the_last_fragment(step: int) -> None:
-    """However far they grow from one to the next, with the last one twice; not where the last one is no object."""
+    """However far they grow from one to the next, with the last one twice.
+
+    Not where the last one is no object.
+    """
     calls = OpenCalls()
     fragments = [NESTED[:end] for end in range(step, len(NESTED), step)]
     for key, last in (("0", [NESTED]), ("1", [NESTED, NESTED]), ("2", [])):
@@ -102,8 +105,9 @@ def test_free_text_is_wrapped() -> None:
 @given(st.lists(st.text('{}[]":\\,a1 \n', max_size=4), max_size=12), st.integers(0, 4))
 @settings(max_examples=500, deadline=None)
 def test_arguments_are_whole_at_every_query(fragments: list[str], every: int) -> None:
-    """However the arguments are split, and however often they are queried, they are whole when the whole text is an
-    object.
+    """The arguments are whole when the whole text is an object.
+
+    The split of the arguments and the number of queries make no difference.
     """
     calls, said = OpenCalls(), ""
     for number, fragment in enumerate(('{"a"', *fragments, ":1}")):
@@ -124,7 +128,10 @@ def test_nested_arguments_are_whole_at_their_end_alone(step: int) -> None:
 
 
 def test_the_calls_of_a_group_come_out_in_order() -> None:
-    """Those that are whole come out in the order in which they were begun, and those of another group do not."""
+    """Those that are whole come out in the order in which they were begun.
+
+    Those of another group do not.
+    """
     calls = OpenCalls()
     for key in ("0.a", "1.a", "0.b", "0.c", "00.a"):
         calls.add(key, "{")

@@ -65,7 +65,10 @@ def failure_of(said: dict[str, Any]) -> ProviderError:
 
 @pytest.mark.parametrize("code", [1, 2, 4, 15, 18, 336000, 336100, 336501, 336502])
 def test_a_temporary_code_is_retryable(code: int) -> None:
-    """A limit of the second or the minute, and a server that is busy or failed; in an event and in place of all."""
+    """A limit of the second or the minute, and a server that is busy or failed.
+
+    The error comes in an event and in place of all.
+    """
     said = {"error_code": code, "error_msg": "words"}
     whole = Decoder("baidu")
     whole.feed(json.dumps(said).encode())
@@ -96,7 +99,10 @@ def test_a_code_beside_a_message_is_an_error(code: int, passes: bool) -> None:
 
 
 def test_a_call_comes_with_its_event() -> None:
-    """A call is whole with its event, with no arguments too; one without a name or with broken arguments is none."""
+    """A call is whole with its event, with no arguments too.
+
+    One without a name or with broken arguments is none.
+    """
     for arguments, seen in (("", [{}]), ("{}", [{}]), ('{"a":1}', [{"a": 1}]), ('{"a":', [])):
         call = {"name": "now", "arguments": arguments}
         _, _, collector = read(baidu("", 0, end=True, function_call=call))

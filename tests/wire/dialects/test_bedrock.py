@@ -38,7 +38,10 @@ def read(*parts: bytes, dialect: str = "auto") -> tuple[list[Event], Decoder, Co
 
 
 def test_kinds_of_a_whole_answer() -> None:
-    """Each frame counts as what it is; the reason is the finish mark, and the usage behind it the end mark."""
+    """Each frame counts as what it is.
+
+    The reason is the finish mark, and the usage behind it the end mark.
+    """
     events, decoder, _ = read(BEDROCK.body)
     assert [event.kind for event in events] == [
         Kind.LIFECYCLE,
@@ -98,14 +101,20 @@ def test_a_call_needs_its_stop_and_whole_input() -> None:
     ],
 )
 def test_only_deltas_with_content_are_progress(delta: dict[str, Any], kind: Kind) -> None:
-    """Empty deltas are keep-alives however much padding they have; what is not text is content all the same."""
+    """Empty deltas are keep-alives however much padding they have.
+
+    What is not text is content all the same.
+    """
     events, _, _ = read(CONVERSE_START, converse(delta))
     assert events[-1].kind is kind
 
 
 @pytest.mark.parametrize("given", [("", ""), ('{"x":1}', ""), ("", '{"x":1}'), ('{"x":1}', '{"x":1}')])
 def test_blocks_that_are_all_numbered_alike_are_calls_apart(given: tuple[str, str]) -> None:
-    """Each has its own id, name and input, in the order in which they were begun; one that is cut is none."""
+    """Each has its own id, name and input, in the order in which they were begun.
+
+    One that is cut is none.
+    """
     parts = []
     for name, text in zip("wv", given, strict=True):
         parts += [converse_start({"toolUse": {"toolUseId": name, "name": name}}, 0)]
@@ -172,8 +181,9 @@ def test_a_frame_that_is_too_large_ends_the_stream() -> None:
 
 @pytest.mark.parametrize("dialect", ["auto", "bedrock"])
 def test_a_document_or_a_page_in_place_of_frames_is_named(dialect: str) -> None:
-    """The error names the document or page that a proxy sent in place of frames, with the provider's words if there are
-    any.
+    """The error names the document or page that a proxy sent in place of frames.
+
+    It has the provider's words if there are any.
     """
     decoder = Decoder(dialect, url="https://x.example/model/m/converse-stream")
     decoder.feed(b"<html><title>Sign in</title></html>")
@@ -214,8 +224,9 @@ def test_a_document_or_a_page_in_place_of_frames_is_named(dialect: str) -> None:
     ids=["llama", "mistral", "claude-2", "mistral-chat", "openai", "cohere"],
 )
 def test_models_of_other_makers_are_read_by_their_text(pieces: list[dict[str, Any]], last: dict[str, Any]) -> None:
-    """The text of models that Bedrock wraps comes out, with the reason, and Bedrock's count as the end mark; a cut one
-    is an error.
+    """The text of models that Bedrock wraps comes out, with the reason.
+
+    Bedrock's count is the end mark, and a cut text is an error.
     """
     frames = [chunk_frame(piece) for piece in pieces]
     _, decoder, collector = read(*frames, chunk_frame({**last, **METRICS}))

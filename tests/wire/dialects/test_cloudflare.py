@@ -88,7 +88,10 @@ def test_an_error_of_cloudflares_form_is_raised() -> None:
 
 
 def test_the_padding_field_identifies_workers_ai() -> None:
-    """A field ``response`` alone identifies no dialect; at the address another dialect's first event decides."""
+    """A field ``response`` alone identifies no dialect.
+
+    At the address another dialect's first event decides.
+    """
     elsewhere = "https://provider.example/answers"
     assert read(piece("a", p="x"), url=elsewhere)[1].dialect == "cloudflare"
     assert read(piece("a"), url=elsewhere)[1].dialect == "generic"

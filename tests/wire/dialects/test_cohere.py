@@ -39,7 +39,10 @@ def piece_of_call(arguments: Any, index: int = 0) -> bytes:
 
 
 def test_kinds_of_a_whole_answer() -> None:
-    """Each event counts as what it is: thinking and text are content, beginnings and ends of blocks are not."""
+    """Each event counts as what it is.
+
+    Thinking and text are content, beginnings and ends of blocks are not.
+    """
     events, decoder, _ = read(COHERE.body)
     assert [event.kind for event in events] == [
         Kind.LIFECYCLE,

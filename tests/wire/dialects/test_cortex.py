@@ -57,7 +57,10 @@ ANSWER = (
 @pytest.mark.parametrize("url", ["", URL, STORED])
 @pytest.mark.parametrize("last", [(), ("[DONE]",)])
 def test_an_answer_is_whole_with_its_response(first: tuple[Any, ...], url: str, last: tuple[Any, ...]) -> None:
-    """By its address or its events alone: text and thinking once, and a clean end, with an end mark or without."""
+    """By its address or its events alone: text and thinking once, and a clean end.
+
+    The end comes with an end mark or without.
+    """
     decoder, collector = Decoder(url=url), Collector()
     for event in (*decoder.feed(sse(*first, *ANSWER, *last)), *decoder.end()):
         collector.add(event)
@@ -136,7 +139,10 @@ def older(**piece: Any) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(("kind", "acted"), [("cortex_search", False), ("generic", True)])
 def test_the_older_form_ends_with_done(kind: str, acted: bool) -> None:
-    """Pieces of content in one kind of event, known by the address; ``[DONE]`` ends them, and nothing else does."""
+    """Pieces of content in one kind of event, known by the address.
+
+    ``[DONE]`` ends them, and nothing else does.
+    """
     items = (
         older(type="tool_use", tool_use={"type": kind}),
         older(type="text", text="Hel"),

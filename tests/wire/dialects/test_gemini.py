@@ -177,7 +177,10 @@ def test_each_chunk_of_gemini_has_its_meaning(row: Row) -> None:
 
 
 def test_a_finish_mark_and_the_end_of_the_body_end_an_answer() -> None:
-    """Without a terminal event, the end of the body is accepted once every candidate has its reason, not before."""
+    """Without a terminal event, the end of the body is accepted once every candidate has its reason.
+
+    It is not accepted before.
+    """
     decoder = Decoder("gemini")
     decoder.feed(sse(chunk({"text": "a"}), chunk({"text": "b"}, index=1), chunk(reason="STOP")))
     assert (decoder.finished, decoder.accepts_eof) == (False, False)
@@ -187,7 +190,10 @@ def test_a_finish_mark_and_the_end_of_the_body_end_an_answer() -> None:
 
 
 def test_an_answer_with_fewer_candidates_ends_with_its_body() -> None:
-    """The answer is finished when as many candidates are as were asked for; the end of the body ends fewer as well."""
+    """The answer is finished when as many candidates are as were asked for.
+
+    The end of the body ends fewer as well.
+    """
     decoder = Decoder("gemini", choices=2)
     decoder.feed(sse(chunk({"text": "a"}, reason="STOP")))
     assert (decoder.finished, decoder.accepts_eof, decoder.verdict_at_end()) == (False, True, None)

@@ -130,7 +130,10 @@ def test_a_registered_dialect_can_report_an_error() -> None:
 
 
 def test_registered_dialects_are_found() -> None:
-    """``auto`` asks registered detectors first: with the URL, and then with the first event; the latest one wins."""
+    """``auto`` asks registered detectors first: with the URL, and then with the first event.
+
+    The latest one wins.
+    """
     register_dialect(NAME, custom, lambda url, event: "custom.example" in url)
     register_dialect(NAME + " 2", custom, lambda url, event: event is not None and event.event == "custom")
     assert Decoder("auto", url="https://custom.example/v1/chat/completions").dialect == NAME
@@ -155,7 +158,10 @@ def test_a_detector_that_raises_recognises_nothing(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("answer", ["raise", None, "text"])
 def test_a_dialect_function_that_raises_gives_a_malformed_event(answer: str | None) -> None:
-    """An exception in the function, or an answer that is no kind, fails the stream without quoting anything."""
+    """An exception in the function, or an answer that is no kind, fails the stream.
+
+    Nothing is quoted.
+    """
 
     def function(event: Event) -> Kind:
         if answer == "raise":

@@ -22,7 +22,10 @@ def read(*items: Any, choices: int = 1) -> tuple[list[Event], Decoder]:
 
 
 def test_kinds_of_a_whole_answer() -> None:
-    """Pieces are text, one without any is a keep-alive, and the last event marks the end and has the counts."""
+    """Pieces are text, and one without any is a keep-alive.
+
+    The last event marks the end and has the counts.
+    """
     last = piece("", stop=True, stop_type="word", tokens_predicted=2, tokens_evaluated=5)
     events, decoder = read(piece("a"), piece(""), piece("b"), last)
     assert [event.kind for event in events] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT, Kind.TERMINAL]

@@ -106,7 +106,10 @@ def test_text_in_the_last_line_is_content() -> None:
 
 
 def test_last_line_needs_no_line_end_when_it_is_whole() -> None:
-    """Without its line end a whole last line is read at the end of the body; a cut one is evidence of truncation."""
+    """Without its line end a whole last line is read at the end of the body.
+
+    A cut one is evidence of truncation.
+    """
     events, decoder = decode("ndjson", body=b'{"response":"a","done":false}\n{"response":"","done":true}')
     assert [event.kind for event in events] == [Kind.TEXT, Kind.TERMINAL]
     assert decoder.verdict_at_end() is None

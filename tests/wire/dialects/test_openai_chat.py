@@ -349,7 +349,10 @@ def test_whole_answer_is_finished_and_terminal() -> None:
 
 
 def test_content_of_another_choice_takes_the_finish_back() -> None:
-    """With several choices, one that turns up after the others finished means that the answer is not finished."""
+    """A choice that turns up after the others finished means that the answer is not finished.
+
+    The answer has several choices.
+    """
     decoder = Decoder("openai-chat")
     events = decoder.feed(sse(chunk({"content": "a"}), chunk(None, "stop")))
     assert (events[-1].finish, decoder.finished) == (True, True)

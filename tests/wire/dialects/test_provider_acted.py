@@ -58,7 +58,10 @@ def created(**fields: Any) -> tuple[str, dict[str, Any]]:
     ],
 )
 def test_a_provider_tool_with_side_effects_is_noted(dialect: str, item: Any) -> None:
-    """MCP, shells, computer use and kinds that are not known are seen, whatever the request said; from then on."""
+    """MCP, shells, computer use and kinds that are not known are seen, from then on.
+
+    The request may have said anything.
+    """
     _, decoder = decode(dialect, item)
     assert decoder.provider_acted
     decoder.feed(b'data: {"type": "x"}\n\n')

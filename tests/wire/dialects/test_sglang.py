@@ -26,7 +26,10 @@ def read(*items: Any, choices: int = 1) -> tuple[str, list[Event], Decoder]:
 
 
 def test_kinds_of_a_whole_answer() -> None:
-    """New text is text, an event without growth a keep-alive; the reason is the finish mark, ``[DONE]`` the end."""
+    """New text is text, and an event without growth a keep-alive.
+
+    The reason is the finish mark, ``[DONE]`` the end.
+    """
     text, events, decoder = read(said("a"), said("a", 2), said("ab", 3), said("ab", 4, STOP), "[DONE]")
     assert [event.kind for event in events[:3]] == [Kind.TEXT, Kind.KEEPALIVE, Kind.TEXT]
     assert [event.finish for event in events] == [False, False, False, True, False]
