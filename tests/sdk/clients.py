@@ -29,7 +29,10 @@ _MESSAGES: Any = [{"role": "user", "content": "Say it."}]
 
 @dataclass(slots=True)
 class Answer:
-    """What came of asking: what was seen of the text, the text as the SDK puts it together, what was raised."""
+    """What came of asking: what was seen of the text, and what was raised.
+
+    The text is there as the SDK puts it together, too.
+    """
 
     seen: list[str] = field(default_factory=list)
     text: str = ""
@@ -42,8 +45,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A way to ask: which ``sdk``, whether it streams, and what it does. ``run(client, seen, more)`` returns the text
-    and puts into ``seen`` what comes before.
+    """A way to ask: which ``sdk``, whether it streams, and what it does.
+
+    ``run(client, seen, more)`` returns the text and puts into ``seen`` what comes before.
     """
 
     name: str
@@ -183,8 +187,9 @@ Asked = list[tuple[str, Any, Answer]]
 def asked_at_each(
     serve: Any, make: Any, how: str, *scripts: str, entry_points: Iterable[str] | None = None, **more: Any
 ) -> Asked:
-    """Every entry point, or those that ``entry_points`` names, each with the server that it had to itself and what came
-    of asking through it. What they wait for they wait for at the same time.
+    """Every entry point, or those that ``entry_points`` names, and what came of asking through it.
+
+    Each has the server to itself. What they wait for they wait for at the same time.
     """
     entry_points = list(entry_points or MAKERS)
     servers = [serve(*scripts) for _ in entry_points]

@@ -51,7 +51,10 @@ def sdk_waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def make(serve: Any) -> Iterator[Make]:
-    """Make clients: ``make("helper", ask, server, limits=...)``. They are closed in the end, before the servers are."""
+    """Make clients: ``make("helper", ask, server, limits=...)``.
+
+    They are closed in the end, before the servers are.
+    """
     with contextlib.ExitStack() as stack:
 
         def one(entry_point: str, sdk: str, server: Any, **settings: Any) -> Watched:

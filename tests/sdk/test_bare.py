@@ -1,4 +1,7 @@
-"""What a user of an SDK sees in mid-stream on a bare ``Transport``, without our helper: what the SDK makes of it."""
+"""What a user of an SDK sees in mid-stream on a bare ``Transport``.
+
+llmwatch's client is not there, so this is what the SDK makes of it.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,10 @@ def test_anthropic_raises_the_transports_exception(
 def test_an_error_event_reaches_the_sdk_as_it_came(
     serve: Any, make: Any, entry_point: str, how: str, tokens: int
 ) -> None:
-    """It reaches the SDK as it came, after one request. Both raise a class of their own, which knows nothing of ours;
-    Responses hands the event on, and only its helper misses the end. The record has it as what it was.
+    """It reaches the SDK as it came, after one request.
+
+    Both raise a class of their own, which knows nothing of ours; Responses hands the event on, and only its helper
+    misses the end. The record has it as what it was.
     """
     server, records = serve(f"error-event:tokens={tokens},kind=overloaded_error"), []
     outcome = ask(make(entry_point, ASKS[how].sdk, server, sinks=[records.append]), how)

@@ -47,7 +47,10 @@ def test_the_helper_makes_the_sdks_own_client(package: str) -> None:
 
 @BOTH
 def test_the_helper_refuses_conflicting_arguments(package: str) -> None:
-    """An ``http_client`` of the user's, an object that is no transport, and a transport together with settings."""
+    """An ``http_client`` of the user's, and an object that is no transport.
+
+    The third case is a transport together with settings.
+    """
     with pytest.raises(TypeError, match="makes the http_client itself"):
         helper(package, http_client=None)
     with pytest.raises(TypeError, match=r"must be a llmwatch\.sdk\.Transport, not int"):
@@ -274,7 +277,10 @@ def test_the_sdks_default_timeout_does_not_change_a_variable(
 
 @BOTH
 def test_a_timeout_of_the_client_lowers_limits_and_never_raises_them(serve: Any, package: str) -> None:
-    """``timeout=`` of the client bounds connecting, sending and silence, whatever source set a longer limit."""
+    """``timeout=`` of the client bounds connecting, sending and silence.
+
+    Whatever source set a longer limit, the bound holds.
+    """
     found = limits_of(serve, package, Limits(connect=30, ttfb=7), timeout=20.0)
     assert (found["connect"], found["ttfb"], found["stale"], found["send"]) == (20, 7, 20, 20)
     found = limits_of(serve, package, None, timeout=None)
@@ -302,7 +308,10 @@ def test_a_timeout_of_one_call_counts(serve: Any, make: Any, package: str) -> No
 
 
 def test_a_token_that_was_refused_is_renewed_once(serve: Any) -> None:
-    """anthropic's credentials: with ``max_retries=1`` a 401 is answered with a new token, and nothing else is."""
+    """anthropic's credentials with ``max_retries=1``.
+
+    A 401 is answered with a new token, and nothing else is.
+    """
     tokens = iter(["old", "new"])
 
     def credentials(*, force_refresh: bool = False) -> Any:
@@ -321,7 +330,10 @@ def test_a_token_that_was_refused_is_renewed_once(serve: Any) -> None:
 def test_a_request_that_is_no_model_call_leaves_statuses_to_the_sdk(
     serve: Any, make: Any, sdk_waits: list[int], package: str, entry_point: str
 ) -> None:
-    """A list whose server is silent is sent again by us alone; its error status is left to the retries of the SDK."""
+    """A list whose server is silent is sent again by llmwatch alone.
+
+    Its error status is left to the retries of the SDK.
+    """
     retries = 2 if entry_point.endswith("its retries on") else 0
     server = serve("silent")
     client = make(entry_point, package, server, limits=Limits(ttfb=LIMIT))

@@ -1,4 +1,7 @@
-"""A process that has no descriptor left: what a call says then, through every entry point, and that it says it once."""
+"""A process that has no descriptor left, and what a call says then.
+
+It says it once, through every entry point.
+"""
 
 from __future__ import annotations
 
@@ -99,8 +102,9 @@ needs_procfs = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="de
     ],
 )
 def test_a_call_without_a_descriptor_ends_after_one_attempt(entry_point: Any, host: str, but: int) -> None:
-    """The error names the process and its limit, is what the library raises for a connection, and ends the call after
-    one attempt; neither the server nor the resolver is said to be at fault.
+    """The error names the process and its limit, and ends the call after one attempt.
+
+    It is what the library raises for a connection. Neither the server nor the resolver is said to be at fault.
     """
     records: list[CallRecord] = []
     with refused_port() as port, entry_point(records) as call:

@@ -42,7 +42,10 @@ def _named(body: bytes, size: int) -> bytes:
     ],
 )
 def test_an_unnamed_event_gets_its_type_as_name(came: bytes, goes: bytes) -> None:
-    """Only one that has no name and says its type, however the bytes are split; all others are as they came."""
+    """Only one that has no name and says its type, however the bytes are split.
+
+    All others are as they came.
+    """
     assert {_named(came, size) for size in range(1, len(came) + 1)} == {goes}
 
 

@@ -8,7 +8,10 @@ from tests.examples.test_examples import BEGINNING, requests_in, scenes
 
 
 def test_the_openai_example_recovers_or_explains() -> None:
-    """Recovered where nothing had been said, and the SDK's own exception with the reason where something had."""
+    """Recovered where nothing had been said.
+
+    Where something had, the SDK's own exception with the reason.
+    """
     silent, responses, busy, stalled, ended = scenes(run("openai_sdk.py")).values()
     for scene in (silent, responses, busy):
         assert repr(ANSWER) in scene
@@ -22,7 +25,10 @@ def test_the_openai_example_recovers_or_explains() -> None:
 
 
 def test_the_anthropic_example_recovers_or_explains() -> None:
-    """Recovered where nothing had been said, and the SDK's own exception, in mid-stream too, where something had."""
+    """Recovered where nothing had been said, and the SDK's own exception where something had.
+
+    This holds in mid-stream too.
+    """
     silent, early, late, stalled, always = scenes(run("anthropic_sdk.py")).values()
     for scene in (silent, early):
         assert repr(ANSWER) in scene

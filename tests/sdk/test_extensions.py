@@ -1,4 +1,7 @@
-"""The extensions of a request that change what is on the wire, beside what the library's own client makes of them."""
+"""The extensions of a request that change what is on the wire.
+
+The test compares them with what the library's own client makes of them.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ def watched(library: Any, **settings: Any) -> Any:
 def test_a_server_name_is_sent_and_verified(
     serve: Any, authority: trustme.CA, bundle: str, library: Any, name: Any, asked: str | None, verifies: bool
 ) -> None:
-    """The server is asked for the name, and its certificate must have it; the URL and the Host header stay."""
+    """The server is asked for the name, and its certificate must have it.
+
+    The URL and the Host header stay.
+    """
     named = Named(authority)
     server = serve(tls=named.context)
     for client in (native(library, bundle), watched(library, verify=bundle)):

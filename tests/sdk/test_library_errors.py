@@ -71,7 +71,10 @@ CASES = [
 @libraries
 @each(("error", "name"), CASES, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_each_error_is_llmwatchs_and_the_librarys(library: Any, error: errors.LLMWatchError, name: str) -> None:
-    """Each error is of llmwatch's class and of the library's, with all data of llmwatch's, and the request."""
+    """Each error is of llmwatch's class and of the library's.
+
+    It has all data of llmwatch's, and the request.
+    """
     error.record, error.partial = None, "so far"
     request = library.Request("POST", "http://h/v1", headers={"Authorization": "Bearer secret"})
     found: Any = in_library(error, Library(library.__name__), request)

@@ -29,7 +29,10 @@ MIB = 1 << 20
 MOST = MIB
 HELD = 64 * MIB
 ROOM = 6 * MIB
-"""What a call may take above the bound: the bytes on the wire, a piece under way, the frames of all that."""
+"""What a call may take above the bound.
+
+It is the bytes on the wire, a piece under way, and the frames of all that.
+"""
 
 SETTINGS: dict[str, Any] = {"limits": Limits(ttfb=LONG), "retry": Retry(backoff=0.01)}
 ONCE = Retry.none()
@@ -141,8 +144,9 @@ def _refused(
 def test_a_compressed_bomb_ends_with_body_too_large(
     entry_point: EntryPoint, streaming: bool, encoding: str, bombs: dict[str, bytes]
 ) -> None:
-    """64 MiB in a few kilobytes end a call with BodyTooLarge after one request, and take no more memory than the
-    bound and a constant, whichever entry point reads them.
+    """64 MiB in a few kilobytes end a call with BodyTooLarge after one request.
+
+    They take no more memory than the bound and a constant, whichever entry point reads them.
     """
     content_type = "text/event-stream" if streaming else "application/json"
     with FaultServer(_answer(bombs[encoding], encoding, content_type=content_type)) as server:
@@ -231,8 +235,10 @@ FOLLOWING: list[EntryPoint] = [_session, _session_streaming, _mount, _install, _
 
 @each(("entry_point", "status"), [(entry_point, status) for entry_point in FOLLOWING for status in (302, 307)])
 def test_a_redirected_model_call_keeps_its_bound(entry_point: EntryPoint, status: int, bombs: dict[str, bytes]) -> None:
-    """The answer behind a redirect of a model call has the bound of that call, whatever method the redirect left it,
-    and so have the body of each redirect and that of an error behind them.
+    """The answer behind a redirect of a model call has the bound of that call.
+
+    The method that the redirect left makes no difference. The body of each redirect and that of an error behind them
+    have the bound too.
     """
     bomb = bombs["gzip"]
     with FaultServer([_redirect(status, bomb), _redirect(302, bomb), _answer(bomb, "gzip")]) as server:
@@ -256,7 +262,10 @@ def test_a_redirected_model_call_keeps_its_bound(entry_point: EntryPoint, status
 
 @each("entry_point", FOLLOWING)
 def test_another_redirected_request_is_not_bounded(entry_point: EntryPoint) -> None:
-    """A redirect gives no bound to a request that is no model call, and none below its own to the answer of one."""
+    """A redirect gives no bound to a request that is no model call.
+
+    It gives none below its own to the answer of one.
+    """
     size = 3 * MIB
     body = _packed(size)
     for asked, most in (({"a": 1}, MOST), (PLAIN, size), (PLAIN, 0)):
@@ -302,7 +311,10 @@ def test_a_body_that_decodes_to_nothing_is_bounded_on_the_wire(entry_point: Entr
 
 
 def test_a_page_in_place_of_a_stream_is_read_in_order() -> None:
-    """A compressed page whose first read holds more than one piece is a page all the same, and no damaged stream."""
+    """A compressed page whose first read holds more than one piece is a page all the same.
+
+    It is no damaged stream.
+    """
     for seed in range(6):
         page = gzip.compress(b"<html><head>" + b" " * MIB + random.Random(seed).randbytes(200_000))
         with FaultServer(_answer(page, "gzip", content_type="text/html")) as server:
@@ -344,8 +356,9 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @each("entry_point", PLAIN_ENTRY_POINTS)
 def test_an_encoding_of_another_package_is_bounded_decoded(entry_point: EntryPoint, stored: None) -> None:
-    """What urllib3 undoes by another package is bounded by what it holds as well; an error's body is left out where it
-    holds more, and its status stays.
+    """What urllib3 undoes by another package is bounded by what it holds as well.
+
+    An error's body is left out where it holds more, and its status stays.
     """
     with FaultServer(_answer(b"x%d" % HELD, "stored")) as server:
         peak = peak_of(lambda: _refused(entry_point, server.chat_url, PLAIN, {"max_body": MOST}))
@@ -372,7 +385,10 @@ def test_undecodable_bytes_are_handed_on(stored: None) -> None:
 
 @each("encoding", ["br-of-tomorrow", "", "identity", "x, y", ","])
 def test_an_unknown_encoding_is_bounded_on_the_wire(encoding: str) -> None:
-    """The content of an encoding that urllib3 does not know cannot be measured, so its bytes on the wire count."""
+    """The content of an encoding that urllib3 does not know cannot be measured.
+
+    So its bytes on the wire count.
+    """
     assert isinstance(unread_for(encoding), Unread)
 
 

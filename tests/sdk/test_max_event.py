@@ -81,7 +81,10 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_every_entry_point_takes_max_event(
     serve: Any, sizes: list[int], monkeypatch: pytest.MonkeyPatch, call: Callable[[Any, dict[str, Any]], None]
 ) -> None:
-    """Its argument goes before the variable, which goes before 64 MiB; the variable is read at every call."""
+    """Its argument goes before the variable, which goes before 64 MiB.
+
+    The variable is read at every call.
+    """
     server = serve("healthy")
     call(server, {})
     monkeypatch.setenv("LLMWATCH_MAX_EVENT_BYTES", str(2 * SIZE))

@@ -86,8 +86,9 @@ def test_a_patch_of_threads_after_the_first_call_is_a_config_error(
     serve: Callable[..., FaultServer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A patch after the first call is a ConfigError that says what to call first; nothing hangs, nothing is sent. Once
-    threads are what they were, calls go on.
+    """A patch after the first call is a ConfigError that says what to call first.
+
+    Nothing hangs, nothing is sent. Once threads are what they were, calls go on.
     """
     server = serve("healthy")
     with monkeypatch.context() as patch:

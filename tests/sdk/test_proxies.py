@@ -118,7 +118,10 @@ def test_a_refused_tunnel_is_the_librarys_own_error(
 def test_a_missing_forwarding_proxy_is_the_librarys_own_error(
     library: Any, name: str, proxy: Any, kind: str, attempts: int
 ) -> None:
-    """Plain HTTP goes to the proxy without a tunnel; where no connection to it comes about the error is the same."""
+    """Plain HTTP goes to the proxy without a tunnel.
+
+    Where no connection to it comes about the error is the same.
+    """
     session = requests.Session()
     with proxy() as url:
         session.proxies = {"http": url}

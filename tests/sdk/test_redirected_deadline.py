@@ -29,7 +29,10 @@ def _slow_circle() -> Script:
 
 @each(("entry_point", "body"), list(zip(ENTRY_POINTS, [PLAIN, STREAM, STREAM, PLAIN], strict=True)))
 def test_the_deadline_spans_redirects(entry_point: Any, body: dict[str, Any]) -> None:
-    """The deadline counts from the first request; no single request exceeds it, and the second is the last."""
+    """The deadline counts from the first request.
+
+    No single request exceeds it, and the second is the last.
+    """
     with FaultServer(_slow_circle()) as server, entry_point(limits=Limits(deadline=SOON), retry=RETRY) as session:
         with pytest.raises(WatchTimeout) as caught:
             session.post(server.chat_url, json=body)
@@ -66,7 +69,10 @@ def test_a_request_of_the_program_begins_another_call() -> None:
 
 
 def test_a_request_of_httpx_begins_another_call() -> None:
-    """Its extensions are those of the request that follows it, and the end of its own call does not end the next."""
+    """Its extensions are those of the request that follows it.
+
+    The end of its own call does not end the next.
+    """
     head = steps.Head(307, [("Location", "/v1/chat/completions")], "length", 0)
     with FaultServer([Script.of("there", head, steps.End()), "healthy"]) as server:
         transport = Transport(limits=Limits(deadline=LONG), retry=RETRY)

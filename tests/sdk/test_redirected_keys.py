@@ -1,5 +1,6 @@
-"""Keys stay within the origin that they were sent to, whichever header has them and whichever side follows a
-redirect.
+"""Keys stay within the origin that they were sent to.
+
+This holds for whichever header has them and whichever side follows a redirect.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ KEPT = {name.lower() for name in OTHERS}
     [(entry_point, status) for entry_point in ENTRY_POINTS for status in (301, 302, 303, 307, 308)],
 )
 def test_a_model_call_drops_its_keys_at_another_origin(entry_point: Any, status: int) -> None:
-    """To another origin a redirected model call takes no key along, and everything else; not there either when that
-    leads on.
+    """To another origin a redirected model call takes no key along, and everything else.
+
+    It takes none there either when that leads on.
     """
     with FaultServer([_to("/elsewhere"), "healthy"]) as other, entry_point() as session:
         with FaultServer(_to(f"{other.url}/v1/chat/completions", status)) as server:

@@ -109,7 +109,10 @@ def ended(ask: Callable[..., Any], *what: Any) -> Any:
 def test_a_librarys_retry_does_not_multiply_a_failure(
     serve: Any, library: Any, name: str, script: str, end: str
 ) -> None:
-    """Three requests, not three for each of the library's tries; and three again for each new call of the user's."""
+    """Three requests, not three for each of the library's tries.
+
+    There are three again for each new call of the user's.
+    """
     server = serve(script)
     with sending(library, server, limits=Limits(ttfb=LIMIT if script == "silent" else LONG)) as send:
         client = client_of(name, send)

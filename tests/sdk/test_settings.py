@@ -45,7 +45,10 @@ MAKERS: list[Make] = [Client, Session, Transport, _mount, _install]
     ],
 )
 def test_a_callback_that_is_not_callable_is_a_type_error(make: Make, settings: dict[str, Any], word: str) -> None:
-    """A sink or a callback that cannot be called is a TypeError where it is given, and not a word in a log later."""
+    """A sink or a callback that cannot be called is a TypeError where it is given.
+
+    It is not a word in a log later.
+    """
     with pytest.raises(TypeError, match=word):
         make(**settings)
 

@@ -1,4 +1,7 @@
-"""The SDKs over real sockets: every entry point, every way to ask, every fault that they have to come through."""
+"""The SDKs over real sockets.
+
+Every entry point and every way to ask meet every fault that they have to come through.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,9 @@ def test_a_healthy_answer_comes_whole(serve: Any, make: Any, sdk_waits: list[int
 @every
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
 def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
-    """Through each entry point a stream that was never begun is sent again, before its headers and after them; a plain
-    call may be at work, and is not.
+    """Through each entry point a stream that was never begun is sent again.
+
+    This holds before its headers and after them. A plain call may be at work, and is not sent again.
     """
     limits = Limits(ttfb=SOON if ASKS[how].streams else LIMIT)
     for entry_point, server, outcome in asked_at_each(serve, make, how, script, "healthy", limits=limits):
@@ -74,8 +78,9 @@ def test_silence_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], 
 def test_silence_of_every_attempt_is_the_sdks_timeout(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str
 ) -> None:
-    """Through each entry point it is, after three requests, the SDK's time-out with ours behind it; its own retries
-    send nothing.
+    """Through each entry point it is, after three requests, the SDK's time-out with llmwatch's behind it.
+
+    The SDK's own retries send nothing.
     """
     for entry_point, server, outcome in asked_at_each(serve, make, how, script, limits=Limits(ttfb=LIMIT)):
         cause = cause_of(outcome, how, "APITimeoutError", llmwatch.WatchTimeout)
@@ -90,8 +95,9 @@ def test_silence_of_every_attempt_is_the_sdks_timeout(
 
 @streams
 def test_keep_alives_alone_end_at_first_content(serve: Any, make: Any, how: str) -> None:
-    """Through each entry point a connection that is kept open and says nothing ends at ``first_content``, and is not
-    asked again.
+    """A connection that is kept open and says nothing ends at ``first_content``.
+
+    This holds through each entry point, and the provider is not asked again.
     """
     limits = Limits(stale=LONG, first_content=SOON)
     for _, server, outcome in asked_at_each(serve, make, how, f"keepalive-only:every={BEAT}", limits=limits):
@@ -115,8 +121,9 @@ def test_keep_alives_alone_end_at_first_content(serve: Any, make: Any, how: str)
 def test_a_break_in_mid_stream_is_the_sdks_own_exception(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str, ours: type[Exception]
 ) -> None:
-    """The text before the break is seen; then the SDK's own exception is raised, with llmwatch's behind it, and nothing
-    is resent.
+    """The text before the break is seen, and nothing is resent.
+
+    Then the SDK's own exception is raised, with llmwatch's behind it.
     """
     limits = Limits(ttfb=LONG, stale=SOON if ours is llmwatch.WatchTimeout else LONG)
     for _, server, outcome in asked_at_each(serve, make, how, script, entry_points=HELPERS, limits=limits):
@@ -133,7 +140,10 @@ def test_a_break_in_mid_stream_is_the_sdks_own_exception(
 def test_an_error_event_is_the_sdks_own_api_error(
     serve: Any, make: Any, entry_point: str, how: str, tokens: int
 ) -> None:
-    """The provider's error inside the stream is an API error with its type and message, first or in mid-stream."""
+    """The provider's error inside the stream is an API error with its type and message.
+
+    It comes first or in mid-stream.
+    """
     server = serve(f"error-event:tokens={tokens},kind=invalid_request_error,code=bad")
     outcome = ask(make(entry_point, ASKS[how].sdk, server), how)
     theirs = {"openai": "APIError", "anthropic": "APIStatusError"}[ASKS[how].sdk]
@@ -148,8 +158,9 @@ def test_an_error_event_is_the_sdks_own_api_error(
 @every
 @pytest.mark.parametrize("script", [f"retry-after:status=429,value={5 * BEAT:g}", "status:status=500"])
 def test_a_passing_status_is_recovered_from(serve: Any, make: Any, sdk_waits: list[int], how: str, script: str) -> None:
-    """Through each entry point: after a 429 that names its wait, or a 500, the next request gets the answer; the SDK
-    knows nothing of it.
+    """After a 429 that names its wait, or a 500, the next request gets the answer.
+
+    This holds through each entry point, and the SDK knows nothing of it.
     """
     for entry_point, server, outcome in asked_at_each(serve, make, how, script, "healthy"):
         assert outcome.error is None, (entry_point, outcome.error)
@@ -170,8 +181,9 @@ def test_a_passing_status_is_recovered_from(serve: Any, make: Any, sdk_waits: li
 def test_a_lasting_status_is_the_sdks_own_status_error(
     serve: Any, make: Any, sdk_waits: list[int], how: str, script: str, theirs: str
 ) -> None:
-    """Through each entry point: after three requests the last answer is the SDK's status error, and the SDK does not
-    retry it.
+    """After three requests the last answer is the SDK's status error, through each entry point.
+
+    The SDK does not retry it.
     """
     for entry_point, server, outcome in asked_at_each(serve, make, how, script):
         assert len(server.requests) == 3

@@ -35,8 +35,9 @@ ERRORS: list[tuple[errors.LLMWatchError, str]] = [
 
 @pytest.mark.parametrize(("error", "name"), ERRORS, ids=lambda one: one if isinstance(one, str) else type(one).__name__)
 def test_each_error_has_a_class_of_the_sdk(error: errors.LLMWatchError, name: str) -> None:
-    """The class is the same in both SDKs; llmwatch's error is the cause, and where the SDK takes a message it is
-    llmwatch's.
+    """The class is the same in both SDKs, and llmwatch's error is the cause.
+
+    Where the SDK takes a message it is llmwatch's.
     """
     combined = in_library(error, Library("httpx2"), REQUEST)
     for say, sdk in ((as_openai, openai), (as_anthropic, anthropic)):

@@ -62,7 +62,10 @@ def with_headers(*headers: tuple[str, str], body: bytes = b"yes") -> Script:
 def test_the_transport_is_like_the_librarys_own(
     serve: Any, open_client: Open, library: Any, script: str, body: Any
 ) -> None:
-    """The same request arrives, but for compression of a stream, and the same response: status, headers, body."""
+    """The same request arrives, but for compression of a stream, and the same response.
+
+    The response has the same status, headers and body.
+    """
     theirs, ours = serve(script), serve(script)
     with library.Client(timeout=None) as native:
         expected = native.post(theirs.chat_url, json=body)
@@ -229,8 +232,9 @@ def test_a_wrong_answer_is_handed_to_the_library(serve: Any, open_client: Open, 
 
 @pytest.mark.parametrize("encoding", ["x-own", "gzip, x-own"])
 def test_an_unrequested_encoding_is_handed_on_or_named(serve: Any, open_client: Open, encoding: str) -> None:
-    """A library's own client has its bytes after one request. An SDK, which would see no event in them, has an error
-    that says what they are, after one request as well.
+    """A library's own client has its bytes after one request.
+
+    An SDK, which would see no event in them, has an error that says what they are, after one request as well.
     """
 
     def play(context: Context) -> Iterator[steps.Step]:
@@ -268,8 +272,9 @@ def test_a_binary_stream_passes(serve: Any, open_client: Open, library: Any) -> 
 def test_a_document_is_whole_before_it_is_handed_out(
     serve: Any, open_client: Open, library: Any, content_type: str
 ) -> None:
-    """A plain call whose document is cut is resent unseen; another body is handed out as it comes, so it is not
-    resent.
+    """A plain call whose document is cut is resent unseen.
+
+    Another body is handed out as it comes, so it is not resent.
     """
 
     def play(context: Context) -> Iterator[steps.Step]:
@@ -305,7 +310,10 @@ def test_a_document_is_whole_before_it_is_handed_out(
 def test_a_failure_is_ours_and_the_librarys(
     serve: Any, open_client: Open, library: Any, script: str, limits: Limits, theirs: str, ours: Any, count: int
 ) -> None:
-    """One exception is both, before the response and in mid-stream, with the request on it; it can be pickled."""
+    """One exception is both, before the response and in mid-stream.
+
+    The request is on it, and it can be pickled.
+    """
     server = serve(script)
     client = open_client(library, limits=limits)
     with pytest.raises(ours) as caught:
@@ -370,7 +378,10 @@ def test_an_invalid_variable_is_a_config_error(
 
 @libraries
 def test_a_token_cancels_every_call_of_a_transport(serve: Any, open_client: Open, library: Any) -> None:
-    """Cancelled while it waits, and before anything is sent, a call is ``Cancelled`` and not the library's."""
+    """A call that is cancelled while it waits is ``Cancelled`` and not the library's error.
+
+    So is a call that is cancelled before anything is sent.
+    """
     server, token = serve("silent"), CancelToken()
     client = open_client(library, limits=Limits(ttfb=LONG), cancel=token)
     helper = threading.Thread(target=lambda: (server.wait_for_requests(1, PATIENCE), token.cancel()))
@@ -504,8 +515,9 @@ def test_a_longer_timeout_raises_nothing(serve: Any, open_client: Open, library:
 
 @libraries
 def test_a_broken_body_raises_at_every_read(serve: Any, open_client: Open, library: Any) -> None:
-    """A caller that catches the error and reads the response again finds no half of it, as with the library's own
-    transport.
+    """A caller that catches the error and reads the response again finds no half of it.
+
+    So it is with the library's own transport.
     """
     server = serve("short-length")
     with open_client(library).stream("POST", server.url + "/stream", json={"order": 1}) as response:

@@ -1,4 +1,7 @@
-"""The certificates that connections trust: those of the library that asks, in each setting, and the user's own."""
+"""The certificates that connections trust.
+
+They are those of the library that asks, in each setting, and the user's own.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def places(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 
 def _hash_of(pem: bytes) -> str:
-    """The name under which OpenSSL looks for a certificate: of its subject, in small letters and without its frame."""
+    """The name under which OpenSSL looks for a certificate.
+
+    It is that of its subject, in small letters and without its frame.
+    """
     subject = x509.load_pem_x509_certificate(pem).subject
     der = x509.Name([x509.NameAttribute(one.oid, str(one.value).lower()) for one in subject]).public_bytes()
     framing = 2 if der[1] < 128 else 2 + (der[1] & 127)
@@ -96,7 +102,10 @@ ENVIRONMENTS = [
 def test_the_environment_is_read_as_the_library_reads_it(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, environment: Any, expected: str
 ) -> None:
-    """The same variables are read, in the same order, at every call; with the library's own client beside it."""
+    """The same variables are read, in the same order, at every call.
+
+    The library's own client is beside it.
+    """
     server = serve(tls=server_tls)
     with pytest.MonkeyPatch.context() as patch, watched(library) as client:
         for name, place in environment.items():
@@ -114,7 +123,10 @@ def test_the_environment_is_read_as_the_library_reads_it(
 def test_an_environment_that_is_not_trusted_is_not_read(
     serve: Any, server_tls: ssl.SSLContext, bundle: str, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``trust_env`` of a session is the library's own. (httpx2 before 2.16 reads the variables all the same.)"""
+    """``trust_env`` of a session is the library's own.
+
+    (httpx2 before 2.16 reads the variables all the same.)
+    """
     monkeypatch.setenv("SSL_CERT_FILE", bundle)
     server, session = serve(tls=server_tls), requests.Session()
     with library.Client(timeout=PATIENCE, trust_env=False) as native:
@@ -150,7 +162,10 @@ VERIFIES = [
 def test_verify_wins_over_environment_and_session(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
 ) -> None:
-    """A ``verify`` of the library's kinds means what it means there, and wins over environment and session."""
+    """A ``verify`` of the library's kinds means what it means there.
+
+    It wins over environment and session.
+    """
     server, session = serve(tls=server_tls), requests.Session()
     session.verify = places["other"]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -185,7 +200,10 @@ def test_a_sessions_verify_wins_over_the_librarys_rule(
     library: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A session's own ``verify``, and the bundle that it reads from the environment, win over the library's rule."""
+    """A session's own ``verify`` wins over the library's rule.
+
+    So does the bundle that it reads from the environment.
+    """
     server, session = serve(tls=server_tls), requests.Session()
     monkeypatch.setenv("SSL_CERT_FILE", places["other"])
     with watched(library, session=session) as client:
@@ -201,8 +219,9 @@ def test_a_sessions_verify_wins_over_the_librarys_rule(
 def test_a_clients_certificate_is_shown(
     serve: Any, authority: Any, places: dict[str, str], library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that asks for a certificate gets the session's, whether the library's rule or a context decides about
-    trust.
+    """A server that asks for a certificate gets the session's.
+
+    This holds whether the library's rule or a context decides about trust.
     """
     issued = authority.issue_cert("client.test")
     issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
@@ -229,7 +248,10 @@ def test_a_clients_certificate_is_shown(
 def test_the_error_says_what_to_set(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setting that the error of an unknown authority advises exists and helps; another name does not help."""
+    """The setting that the error of an unknown authority advises exists and helps.
+
+    Another name does not help.
+    """
     server, elsewhere = serve(tls=server_tls), serve(tls=server_tls, host="127.0.0.2")
     with watched(library) as client:
         with pytest.raises(llmwatch.ConnectFailed) as caught:
@@ -305,7 +327,10 @@ def test_connections_are_used_again(
 def test_an_sdk_client_trusts_what_the_sdk_trusts(
     serve: Any, server_tls: ssl.SSLContext, bundle: str, sdk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their default client and ours: refused, and accepted with ``SSL_CERT_FILE``; ``verify=`` is passed on."""
+    """Their default client and llmwatch's: refused, and accepted with ``SSL_CERT_FILE``.
+
+    ``verify=`` is passed on.
+    """
     server = serve(tls=server_tls)
     make = getattr(llmwatch.sdk, sdk.__name__)
     kind = sdk.OpenAI if sdk is openai else sdk.Anthropic
@@ -336,8 +361,9 @@ OF_PROXIES = [row for row in ENVIRONMENTS if row[0] != {"SSL_CERT_FILE": "other"
 def test_a_proxy_is_trusted_as_the_library_trusts_it(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, environment: Any, expected: str
 ) -> None:
-    """A proxy that is reached by TLS gets the request and its keys, also where the URL has none, only with a
-    certificate that the library's own client accepts.
+    """A proxy that is reached by TLS needs a certificate that the library's own client accepts.
+
+    Only then it gets the request and its keys, also where the URL has none.
     """
     server = serve(tls=server_tls)
     with pytest.MonkeyPatch.context() as patch, watched(library) as client:
@@ -387,7 +413,10 @@ def test_verify_holds_for_a_proxy(
 def test_verify_holds_for_a_proxy_with_a_tunnel(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, name: str, verify: Any, expected: str
 ) -> None:
-    """A context, a file and a directory hold for the proxy in front of a tunnel as they do for the server behind it."""
+    """A context, a file and a directory hold for the proxy in front of a tunnel.
+
+    They hold as they do for the server behind it.
+    """
     server = serve(tls=server_tls)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), ProxyServer(tls=server_tls) as proxy:
         warnings.simplefilter("ignore")
@@ -409,7 +438,10 @@ def test_verify_holds_for_a_proxy_with_a_tunnel(
 def test_a_context_decides_about_the_name_of_a_proxy(
     serve: Any, server_tls: ssl.SSLContext, places: dict[str, str], library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy with a certificate for another name is refused, by a context that does not look at names it is not."""
+    """A proxy with a certificate for another name is refused.
+
+    A context that does not look at names accepts the proxy.
+    """
     server = serve(tls=server_tls)
     monkeypatch.setenv("NO_PROXY", "")
     with ProxyServer(tls=server_tls, host="127.0.0.2") as proxy:

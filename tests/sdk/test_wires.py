@@ -101,7 +101,10 @@ def test_a_long_opening_is_handed_out(serve: Any, library: Any) -> None:
 @pytest.mark.parametrize("end", ["clean", "open", "cut"])
 @pytest.mark.parametrize("together", [True, False])
 def test_an_end_mark_alone_waits_for_the_end_of_the_body(serve: Any, end: str, together: bool) -> None:
-    """An SDK stops at the mark, which it sees once the body ended in good order, and never where that is cut."""
+    """An SDK stops at the mark, which it sees once the body ended in good order.
+
+    It never stops where the body is cut.
+    """
     pieces = [ANSWER[0], ANSWER[1], DONE]
     then = {"open": [steps.Hang()], "cut": [steps.Close()]}.get(end, [])
     server = serve(_said([b"".join(pieces)] if together else pieces, waits=BEAT, then=then, ends=end == "clean"))
