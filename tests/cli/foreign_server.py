@@ -1,4 +1,6 @@
-"""A tiny OpenAI-compatible server on a raw socket, written by hand: it shares no code with the fault server.
+"""A tiny OpenAI-compatible server on a raw socket, written by hand.
+
+It shares no code with the fault server.
 
 It speaks like the small inference servers do: its own spelling of the head, spaces after the colons of its JSON, a
 comment before the first event, close-delimited bodies.
@@ -17,7 +19,9 @@ __all__ = ["ForeignServer"]
 
 
 class ForeignServer:
-    """Answers ``POST /v1/chat/completions`` word by word. ``silences`` requests are accepted and never answered first.
+    """Answers ``POST /v1/chat/completions`` word by word.
+
+    ``silences`` requests are accepted and never answered first.
 
     ``seen`` holds (request line, headers by lower-case name, parsed body) of each request.
     """

@@ -1,4 +1,6 @@
-"""Starts commands from a process that has llmwatch loaded: each is a process of its own, forked in place of started.
+"""Starts commands from a process that has llmwatch loaded.
+
+Each is a process of its own, forked in place of started.
 
 An interpreter that loads llmwatch, typer and rich takes half a second of processor time, and tests start over a
 hundred of them. Run as a script this file is that process: it loads the command line once, forks for each request that
@@ -81,7 +83,10 @@ class Launcher:
         cwd: str | None = None,
         terminal: bool = False,
     ) -> Started:
-        """Start ``python -m llmwatch *arguments`` with these three descriptors; ``terminal`` says that they are one."""
+        """Start ``python -m llmwatch *arguments`` with these three descriptors.
+
+        ``terminal`` says that they are one.
+        """
         request = {
             "arguments": list(arguments),
             "environ": dict(env),
@@ -111,7 +116,10 @@ class Launcher:
 
 
 def _serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request that comes. Returns in the child what was asked for, and ``None`` when none comes more."""
+    """Fork for each request that comes.
+
+    Returns in the child what was asked for, and ``None`` when none comes more.
+    """
     while True:
         _, descriptors, _, _ = socket.recv_fds(requests, 1, 5)
         if not descriptors:
@@ -152,7 +160,10 @@ def _ended() -> bool:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """Have the process look like ``python -m llmwatch`` with the request's words, as far as Python code can see."""
+    """Have the process look like ``python -m llmwatch`` with the request's words.
+
+    It looks so as far as Python code can see.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["terminal"]:
         os.setsid()

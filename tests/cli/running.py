@@ -1,4 +1,7 @@
-"""Running the command: in this process, as a process of its own, in a pseudo-terminal, and interrupted."""
+"""Running the command in four ways.
+
+It runs in this process, as a process of its own, in a pseudo-terminal, and interrupted.
+"""
 
 from __future__ import annotations
 
@@ -66,8 +69,9 @@ def invoke(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes =
 def run(
     *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: str | Path | None = None
 ) -> Ended:
-    """Run the command as a process of its own, to its end. One whose variables are about Python itself is started
-    afresh.
+    """Run the command as a process of its own, to its end.
+
+    One whose variables are about Python itself is started afresh.
     """
     if any(name.startswith("PYTHON") for name in env or ()):
         done = subprocess.run(

@@ -38,7 +38,10 @@ def test_chat_streams_from_a_server_of_another_maker() -> None:
 
 
 def test_chat_recovers_from_a_silent_server_of_another_maker() -> None:
-    """A server of another make that is silent at first is asked again, and only the answer is on standard output."""
+    """A server of another make that is silent at first is asked again.
+
+    Only the answer is on standard output.
+    """
     with ForeignServer(["fine"], silences=1) as server:
         done = real_chat(server.base_url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
     assert (done.code, done.out) == (0, "fine\n")
@@ -47,7 +50,10 @@ def test_chat_recovers_from_a_silent_server_of_another_maker() -> None:
 
 
 def test_a_refused_key_is_a_provider_error_that_names_the_option() -> None:
-    """A refused key is a provider error with the provider's words, and points to the option; the key is not shown."""
+    """A refused key is a provider error with the provider's words, and points to the option.
+
+    The key is not shown.
+    """
     with ForeignServer([], key="right") as server:
         done = chat(server.base_url, "--api-key-env", "A_KEY", "hi", env={"A_KEY": "sk-wrong"})
     assert (done.code, done.out) == (4, "")
@@ -111,7 +117,10 @@ def test_json_prints_one_object() -> None:
 
 
 def test_json_of_a_failure_has_partial_text_and_error() -> None:
-    """--json of a call that failed has what came before and the error, and the exit code is that of the error."""
+    """--json of a call that failed has what came before and the error.
+
+    The exit code is that of the error.
+    """
     with FaultServer("stall-after-content:tokens=3") as server:
         done = chat(server.url, "--json", "--stale", str(LIMIT), "hi")
     assert done.code == 3
@@ -133,7 +142,10 @@ def test_reasoning_stays_out_of_a_pipe() -> None:
 
 
 def test_a_silent_provider_ends_with_exit_code_3() -> None:
-    """A provider that never says a word is killed at its limit on every attempt: exit code 3, and what to change."""
+    """A provider that never says a word is killed at its limit on every attempt.
+
+    The exit code is 3, and the message says what to change.
+    """
     with FaultServer("silent") as server:
         done = real_chat(server.url, "--ttfb", str(LIMIT), "hi", env={"LLMWATCH_BACKOFF_SECONDS": "0"})
         assert len(server.requests) == 3
@@ -238,7 +250,10 @@ def test_an_invalid_environment_ends_the_real_command_with_exit_code_2() -> None
 
 
 def test_ctrl_c_while_waiting_ends_with_130() -> None:
-    """Ctrl-C while the provider is silent ends at once with 130, closes the connection and sends nothing more."""
+    """Ctrl-C while the provider is silent ends at once with 130.
+
+    It closes the connection and sends nothing more.
+    """
     with FaultServer("silent") as server:
         with started("chat", "--base-url", server.url, "--model", "m", "--ttfb", str(LONG), "hi") as process:
             server.wait_for_requests(1, PATIENCE)
@@ -308,7 +323,10 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_the_wait_and_dims_reasoning() -> None:
-    """In a terminal the wait is shown and taken away, reasoning is dimmed, and the text follows apart from it."""
+    """In a terminal the wait is shown and taken away, and reasoning is dimmed.
+
+    The text follows apart from it.
+    """
     with FaultServer(["silent", "reasoning-only:count=3"]) as server:
         done = in_terminal(["chat", "--base-url", server.url, "--model", "m", "--ttfb", str(NOTICED), "hi"])
     assert done.code == 0

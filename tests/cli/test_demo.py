@@ -18,7 +18,10 @@ LIMIT = f"{DEMO:g} s"
 
 
 def test_the_demo_shows_silence_kill_back_off_resend_and_answer() -> None:
-    """The demo shows the silence, the kill, the back-off, the resend and the answer, in this order, as plain text."""
+    """The demo shows the silence, the kill, the back-off, the resend and the answer.
+
+    They come in this order, as plain text.
+    """
     done = run(*QUICKLY)
     assert (done.code, done.err) == (0, "")
     told = (
@@ -136,7 +139,10 @@ def test_a_failed_demo_claims_no_recovery(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_terminal_counts_the_silence_against_its_limit() -> None:
-    """In a terminal the silence is counted against its limit while it lasts, and the kill takes its place."""
+    """In a terminal the silence is counted against its limit while it lasts.
+
+    The kill takes its place.
+    """
     done = in_terminal(QUICKLY)
     assert done.code == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.out)

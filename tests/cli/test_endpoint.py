@@ -39,7 +39,10 @@ from llmwatch.cli.endpoint import Endpoint, read_key
     ],
 )
 def test_a_base_url_gets_its_dialects_path(base: str, dialect: str, url: str, spoken: str) -> None:
-    """A base URL gets its dialect's path, a full endpoint is used as it is, and Anthropic's host is known."""
+    """A base URL gets its dialect's path, and a full endpoint is used as it is.
+
+    Anthropic's host is known.
+    """
     endpoint = Endpoint.of(base, dialect)
     assert (endpoint.url, endpoint.dialect) == (url, spoken)
 
@@ -54,7 +57,10 @@ def test_an_invalid_url_is_a_config_error(base: str) -> None:
 
 
 def test_the_chat_body_has_instructions_and_bound() -> None:
-    """The chat dialect puts instructions into a message, and a bound where servers other than OpenAI's look for it."""
+    """The chat dialect puts instructions into a message.
+
+    It puts a bound where servers other than OpenAI's look for it.
+    """
     body = Endpoint.of("https://h.test").body(model="m", prompt="p", system="s", max_tokens=9)
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "p"}]
     assert body == {"model": "m", "stream": True, "messages": messages, "max_tokens": 9}
@@ -117,7 +123,10 @@ def test_an_entry_in_netrc_does_not_replace_the_key(tmp_path: object, monkeypatc
 
 
 def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key comes from the variable that was named, without the line break of the file it was pasted from."""
+    """The key comes from the variable that was named.
+
+    It lacks the line break of the file it was pasted from.
+    """
     monkeypatch.setenv("A_KEY", " sk-1\n")
     assert read_key("A_KEY") == "sk-1"
     assert read_key(None) is None
@@ -125,7 +134,10 @@ def test_the_key_comes_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "sk-\u2013secret", "sk\r\nX-Other: 1"])
 def test_a_missing_or_unusable_key_is_a_config_error(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    """A key that is missing or cannot be sent is a ConfigError that names the variable and does not show the key."""
+    """A key that is missing or cannot be sent is a ConfigError.
+
+    The error names the variable and does not show the key.
+    """
     monkeypatch.delenv("A_KEY", raising=False)
     if value is not None:
         monkeypatch.setenv("A_KEY", value)

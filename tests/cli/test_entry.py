@@ -29,7 +29,10 @@ def test_without_typer_or_rich_the_command_says_what_to_install(missing: str) ->
 
 
 def test_other_missing_modules_are_not_hidden() -> None:
-    """A module that is missing for another reason is a mistake with a traceback, not a hint to install something."""
+    """A module that is missing for another reason is a mistake with a traceback.
+
+    It is not a hint to install something.
+    """
     program = "import sys; sys.modules['llmwatch.cli.chat'] = None; from llmwatch.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False
@@ -80,7 +83,10 @@ def test_help_in_a_terminal_has_the_same_words() -> None:
     "arguments", [("limits",), ("limits", "--json"), ("--help",), ("limits", "--help"), ("--version",), ("incidents",)]
 )
 def test_a_full_disk_is_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """A full disk is reported in one line, with the exit code for a mistake of the caller, for any output."""
+    """A full disk is reported in one line, for any output.
+
+    The exit code is that for a mistake of the caller.
+    """
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")

@@ -71,7 +71,10 @@ def ended(raised: BaseException | ExitCode) -> tuple[int, str]:
     ],
 )
 def test_a_command_ends_with_the_code_of_its_result(raised: BaseException | ExitCode, code: int, says: str) -> None:
-    """A command ends with the code of what it returned or raised, and says on standard error what went wrong."""
+    """A command ends with the code of what it returned or raised.
+
+    It says on standard error what went wrong.
+    """
     assert ended(raised) == (code, says)
 
 
@@ -80,7 +83,10 @@ def recovery(message: str, action: str) -> Recovery:
 
 
 def test_an_error_is_explained_in_two_lines() -> None:
-    """An error is explained in a line, the recovery in another, which does not repeat what the first one says."""
+    """An error is explained in a line, the recovery in another.
+
+    The second does not repeat what the first one says.
+    """
     error = WatchTimeout(
         "Nothing came within 2 s. Raise ttfb.", limit="ttfb", limit_seconds=2.0, phase="waiting", elapsed=2.0
     )

@@ -21,7 +21,10 @@ _COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "att
 
 
 def happen(path: Path) -> list[CallRecord]:
-    """Make three incidents (recovered, failed, cancelled in a wait) and a call without one, on a real server."""
+    """Make three incidents and a call without one, on a real server.
+
+    The incidents are recovered, failed, and cancelled in a wait.
+    """
     token = CancelToken()
 
     def cancel(one: object) -> None:
@@ -59,7 +62,10 @@ def old_lines(*records: CallRecord) -> bytes:
 
 
 def test_a_log_of_an_older_version_and_of_this_one() -> None:
-    """The lines of schema 1 are read as those of today are: the same table, the same filters, the same document."""
+    """The lines of schema 1 are read as those of today are.
+
+    They give the same table, the same filters and the same document.
+    """
     old, new = old_lines(*SEVERAL), lines(*SEVERAL)
     assert b'"sent"' in old
     assert b"generating" in old
@@ -132,7 +138,10 @@ def in_order(text: str, *words: str) -> bool:
 
 
 def test_timeline_is_relative_to_the_call() -> None:
-    """Each moment stands at its time since the call began: an attempt's own times count from its own beginning."""
+    """Each moment stands at its time since the call began.
+
+    An attempt's own times count from its own beginning.
+    """
     told = incidents("--call", "00000001", log=lines(call(1))).out
     timeline = re.findall(r"^ *(-?\d+\.\d{3})  ( *\w+)", told, re.MULTILINE)
     assert timeline == [
@@ -151,7 +160,10 @@ def test_timeline_is_relative_to_the_call() -> None:
 
 
 def test_everything_known_is_in_the_view() -> None:
-    """Facts, evidence, a cut record, a pooled connection, a thread that could not be woken: nothing is kept back."""
+    """Nothing is kept back.
+
+    The records have facts, evidence, a cut record, a pooled connection, and a thread that could not be woken.
+    """
     lost = attempt(
         1,
         socket_reused=True,
@@ -207,7 +219,10 @@ def test_everything_known_is_in_the_view() -> None:
     ],
 )
 def test_each_filter_leaves_the_matching_calls(arguments: tuple[str, ...], numbers: str) -> None:
-    """Each filter leaves the calls that it says, all of them hold together, and the document has the same calls."""
+    """Each filter leaves the calls that it says, and all of them hold together.
+
+    The document has the same calls.
+    """
     log = lines(*SEVERAL)
     done = incidents(*arguments, log=log)
     assert (done.code, done.err) == (0, "")
@@ -260,7 +275,10 @@ def test_an_invalid_option_is_a_usage_error(arguments: tuple[str, ...], says: st
 
 
 def test_a_call_is_found_by_the_beginning_of_its_id() -> None:
-    """An id that is the beginning of others is found by itself, however many those are, and a repeated one is one."""
+    """An id that is the beginning of others is found by itself, however many those are.
+
+    A repeated one is one.
+    """
     ids = [f"aa{number}" for number in range(9)] + ["aa", "b1", "b1"]
     log = lines(*(call(number, call_id=one) for number, one in enumerate(ids)))
     assert [one["call_id"] for one in document("--call", "aa", log=log)["calls"]] == ["aa"]
@@ -269,7 +287,10 @@ def test_a_call_is_found_by_the_beginning_of_its_id() -> None:
 
 
 def test_totals_count_lost_attempts_calls_and_recoveries() -> None:
-    """Totals count lost attempts and calls by phase and limit, calls by outcome, and how many were recovered."""
+    """Totals count lost attempts and calls by phase and limit, and calls by outcome.
+
+    They count how many were recovered, too.
+    """
     twice = call(6, attempts=(attempt(1), attempt(2), attempt(3, phase="content", limit="stale")))
     log = lines(*SEVERAL, twice)
     totals = document(log=log)["totals"]

@@ -48,7 +48,10 @@ def damaged(**fields: Any) -> bytes:
     ],
 )
 def test_a_damaged_line_is_reported_and_skipped(line: bytes, why: str) -> None:
-    """A damaged line is reported with its number and the reason, never with what stands in it, and skipped."""
+    """A damaged line is reported with its number and the reason, and skipped.
+
+    What stands in it is never reported.
+    """
     log = lines(call(1)) + b"\n" + line + lines(call(2))
     done = incidents(log=log)
     assert done.code == 0
@@ -63,7 +66,10 @@ def test_a_damaged_line_is_reported_and_skipped(line: bytes, why: str) -> None:
 
 
 def test_half_a_last_line_is_reported() -> None:
-    """Half a line at the end of a log is reported; a whole record without its line end is not half a line."""
+    """Half a line at the end of a log is reported.
+
+    A whole record without its line end is not half a line.
+    """
     whole = lines(call(1))
     done = incidents(log=whole + whole[:300])
     assert (shown(done.out), done.code) == (["1"], 0)
@@ -74,7 +80,10 @@ def test_half_a_last_line_is_reported() -> None:
 
 
 def test_half_a_line_in_the_middle_is_reported(tmp_path: Path) -> None:
-    """The lines after half a line are read, blank lines are ignored, and the half line is reported by its number."""
+    """The lines after half a line are read, and blank lines are ignored.
+
+    The half line is reported by its number.
+    """
     path = tmp_path / "log"
     whole = lines(call(1))
     path.write_bytes(whole + b"\n\n" + whole[:300])
@@ -89,7 +98,10 @@ def test_half_a_line_in_the_middle_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_log_reports_a_few_lines_and_counts_the_rest() -> None:
-    """The first skipped lines of a file that is no log are reported one by one, and the others are counted."""
+    """The first skipped lines of a file that is no log are reported one by one.
+
+    The others are counted.
+    """
     done = incidents(log=b"some text\n" * 3000)
     assert (done.code, done.out) == (0, "There is no call in standard input. Is it an incident log?\n")
     assert len(done.err.splitlines()) == 21

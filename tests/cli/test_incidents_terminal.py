@@ -62,7 +62,10 @@ def test_no_control_sequence_of_a_log_reaches_the_terminal(arguments: tuple[str,
 @pytest.mark.parametrize("columns", [30, 60, 200])
 @pytest.mark.parametrize("arguments", [(), ("--totals",), ("--call", "00000001")])
 def test_no_line_is_wider_than_the_terminal(columns: int, arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """No line is longer than the terminal is wide, and nothing is lost: what has no room in a row is below it."""
+    """No line is longer than the terminal is wide, and nothing is lost.
+
+    What has no room in a row is below it.
+    """
     path = tmp_path / "log"
     path.write_bytes(lines(*SEVERAL))
     drawn = in_terminal(["incidents", str(path), *arguments], columns=columns)

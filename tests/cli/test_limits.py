@@ -26,7 +26,10 @@ def row(out: str, name: str) -> list[str]:
 
 
 def test_each_limit_is_shown_with_value_profile_and_variable() -> None:
-    """Without anything set, each limit is shown with its value, the profile it comes from and its variable."""
+    """Without anything set, each limit is shown with its value.
+
+    The profile it comes from and its variable stand there too.
+    """
     code, out, err = limits()
     assert (code, err) == (0, "")
     assert out.startswith("Profile hosted (detected)\n")
@@ -55,7 +58,10 @@ def test_the_worst_case_is_computed_from_the_limits_in_force() -> None:
 
 
 def test_a_set_variable_is_shown_as_the_source() -> None:
-    """A variable that is set shows as the source of its value, in the limits, the retry settings and the list."""
+    """A variable that is set shows as the source of its value.
+
+    It does so in the limits, the retry settings and the list.
+    """
     env = {
         "LLMWATCH_TTFB_TIMEOUT_SECONDS": "45",
         "LLMWATCH_MAX_ATTEMPTS": "5",
@@ -98,7 +104,10 @@ def test_max_wait_is_shown_in_seconds() -> None:
 
 
 def test_url_size_profile_and_plain_move_the_defaults() -> None:
-    """The URL, the size of the body, the profile and a plain call move the defaults, and the source says so."""
+    """The URL, the size of the body, the profile and a plain call move the defaults.
+
+    The source says so.
+    """
     assert document("--url", "http://127.0.0.1:8000/v1")["profile"] == "local"
     scaled = document("--body-bytes", "400000")["limits"]["ttfb"]
     assert scaled["value"] == resolve_limits(environ={}, body_bytes=400_000).value("ttfb")

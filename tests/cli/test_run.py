@@ -116,8 +116,9 @@ def test_what_a_script_sees(folder: Path, words: tuple[str, ...]) -> None:
 def test_the_same_is_started_with_dashes_and_without(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], options: tuple[str, ...], quiet: bool
 ) -> None:
-    """The script, its arguments and its variables are the same with and without ``--`` and behind the command's own
-    options.
+    """The script, its arguments and its variables are the same with and without ``--``.
+
+    They are the same behind the command's own options.
     """
     begun: list[tuple[str, list[str], dict[str, str]]] = []
 
@@ -170,7 +171,10 @@ def test_options_before_m_llmwatch_hold_for_the_script(folder: Path, options: tu
     ],
 )
 def test_only_options_typed_by_the_user_are_passed_on(words: list[str], options: list[str]) -> None:
-    """Options that the user typed are Python's; those in the first line of a console script concern llmwatch alone."""
+    """Options that the user typed are Python's.
+
+    Those in the first line of a console script concern llmwatch alone.
+    """
     assert command._python_options([*words, "run", "-m", "llmwatch"], 3) == options
 
 
@@ -298,7 +302,10 @@ def test_threads_and_exit_handlers_end_as_under_python(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_of_multiprocessing_import_the_script(tmp_path: Path, method: str) -> None:
-    """Children import the script as ``__mp_main__`` where Python does so, with its own path and environment."""
+    """Children import the script as ``__mp_main__`` where Python does so.
+
+    The import has the script's own path and environment.
+    """
     (tmp_path / "parent.py").write_text(
         textwrap.dedent(
             f"""
@@ -332,7 +339,10 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("words", [(), ("handles",)])
 def test_ctrl_c_is_raised_in_the_script(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """The script sees ``KeyboardInterrupt`` where it stands; unhandled it ends the process as it ends Python."""
+    """The script sees ``KeyboardInterrupt`` where it stands.
+
+    Unhandled it ends the process as it ends Python.
+    """
     script = str(tmp_path / "waits.py")
     Path(script).write_text(INTERRUPTED)
     ends = []
@@ -397,7 +407,10 @@ def test_a_config_error_of_install_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("quiet", "given"), [((), ["sinks"]), (("-q", "--"), [])])
 def test_install_is_called_once_with_the_summary_sink(tmp_path: Path, quiet: tuple[str, ...], given: list[str]) -> None:
-    """``install`` is called once, with a sink for the summary if there is to be one; all else is the environment's."""
+    """``install`` is called once, with a sink for the summary if there is to be one.
+
+    All else is the environment's.
+    """
     env = with_install(tmp_path, "print(sorted(given))")
     ended = llmwatch("run", *quiet, str(tmp_path / "script.py"), env=env)
     assert ended == Ended(0, f"{given}\nthe script runs\n", "")

@@ -45,7 +45,10 @@ def script(folder: Path, rest: str) -> str:
 
 @pytest.mark.parametrize("words", [(), ("--",)])
 def test_an_untouched_script_recovers(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A script without any time-out gets its answer from a provider that was silent at first, with two requests."""
+    """A script without any time-out gets its answer from a provider that was silent at first.
+
+    It takes two requests.
+    """
     asks = script(tmp_path, "print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
         ended = run("run", *words, asks, server.chat_url, env=LIMITS)
@@ -54,7 +57,10 @@ def test_an_untouched_script_recovers(tmp_path: Path, words: tuple[str, ...]) ->
 
 
 def test_calls_that_the_script_drops_are_counted(tmp_path: Path) -> None:
-    """Responses that were never closed, some of them dropped with the last line of the script, are cancelled calls."""
+    """Responses that were never closed are cancelled calls.
+
+    Some of them are dropped with the last line of the script.
+    """
     asks = script(
         tmp_path,
         """
@@ -99,8 +105,9 @@ for own in (600, {LIMIT / 2}):
 
 
 def test_the_same_script_hangs_without_llmwatch(tmp_path: Path) -> None:
-    """The same script under Python is still waiting when the watched one has long got its answer, and ends with the
-    server alone.
+    """The same script under Python still waits when the watched one has long got its answer.
+
+    It ends with the server alone.
     """
     asks = script(tmp_path, "print(''.join(ask(url)))")
     with FaultServer("silent") as silent, FaultServer(["silent", "healthy"]) as server:
@@ -126,7 +133,10 @@ def test_quiet_leaves_standard_error_to_the_script(tmp_path: Path) -> None:
 
 
 def test_incidents_go_to_the_named_file(tmp_path: Path) -> None:
-    """Incidents go to the named file, relative to the directory of the command, wherever the script changes to."""
+    """Incidents go to the named file, relative to the directory of the command.
+
+    The script may change to any other directory.
+    """
     (tmp_path / "elsewhere").mkdir()
     asks = script(tmp_path, f"os.chdir({str(tmp_path / 'elsewhere')!r}); print(''.join(ask(url)))")
     with FaultServer(["silent", "healthy"]) as server:
@@ -167,8 +177,9 @@ def test_no_summary_after_a_hard_exit(tmp_path: Path) -> None:
 
 
 def test_an_error_surfaces_as_one_of_requests(tmp_path: Path) -> None:
-    """A failure that cannot be recovered reaches the script as an exception of requests, and the summary names the
-    limit.
+    """A failure that cannot be recovered reaches the script as an exception of requests.
+
+    The summary names the limit.
     """
     asks = script(
         tmp_path,
@@ -218,7 +229,10 @@ def test_a_child_that_starts_afresh_is_not_watched(tmp_path: Path) -> None:
 
 
 def test_a_script_without_a_call_gets_no_summary(tmp_path: Path) -> None:
-    """A script without a call gets no summary, unless it has loaded another library, which the summary names."""
+    """A script without a call gets no summary, unless it has loaded another library.
+
+    The summary names that library.
+    """
     asks = script(tmp_path, "print('done')")
     assert run("run", asks, "http://127.0.0.1:1/") == Ended(0, "done\n", "")
     (tmp_path / "httpx.py").write_text("")
@@ -229,8 +243,9 @@ def test_a_script_without_a_call_gets_no_summary(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_a_call_is_raised_in_the_script(tmp_path: Path) -> None:
-    """Ctrl-C in a call that waits gives the script its ``KeyboardInterrupt``, ends as Python does, and nothing is
-    resent.
+    """Ctrl-C in a call that waits gives the script its ``KeyboardInterrupt``.
+
+    The script ends as Python does, and nothing is resent.
     """
     asks = script(tmp_path, "print('asks', flush=True); list(ask(url))")
     with FaultServer("silent") as server:

@@ -44,7 +44,10 @@ def test_an_unwatched_library_is_named_without_a_call() -> None:
 
 
 def test_the_summary_counts_outcomes_limits_and_resends() -> None:
-    """Calls are counted by how they ended, failed ones by the limit or else the reason, and resends in all."""
+    """Calls are counted by how they ended, failed ones by the limit or else the reason.
+
+    Resends are counted in all.
+    """
     first, second = lines(*SEVERAL, DONE, DONE, FAILED, REFUSED_404, orphans=1, running=2)
     assert first == (
         "11 calls watched: 2 done, 1 recovered, 5 failed (stale 2, connect_failed 1, setup_failure 1, HTTP 404 1),"
@@ -60,8 +63,9 @@ def _timed(timeout: float, **limits: dict[str, Any]) -> CallRecord:
 
 
 def test_time_outs_that_count_and_that_do_not() -> None:
-    """One line names the limits that the script's time-outs lowered and the variable that prevents it, another the
-    time-outs that were set aside.
+    """One line names the limits that the script's time-outs lowered, and the variable against it.
+
+    Another names the time-outs that were set aside.
     """
     own = "timeout of the request"
     lowered = _timed(

@@ -1,4 +1,7 @@
-"""Streams of every wire under ``llmwatch run``: the script sees the same as without it, with as many requests."""
+"""Streams of every wire under ``llmwatch run``.
+
+The script sees the same as without it, with as many requests.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ TABLES: dict[str, dict[str, tuple[str, dict[str, object], bytes, str]]] = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_script_sees_the_bytes_that_came(tmp_path: Path, table: str) -> None:
-    """Whether a dialect reads them or not, and where the provider's failure stands in them; each was asked for once."""
+    """Whether a dialect reads them or not, and where the provider's failure stands in them.
+
+    Each was asked for once.
+    """
     rows = TABLES[table]
     (tmp_path / "reads.py").write_text(READ)
     with contextlib.ExitStack() as stack:

@@ -50,7 +50,10 @@ def test_text_goes_out_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_characters_of_no_encoding_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A character that the encoding has not is replaced, lone surrogates included, and JSON loses nothing."""
+    """A character that the encoding has not is replaced, lone surrogates included.
+
+    JSON loses nothing.
+    """
     terminal, raw = _piped(monkeypatch, "ascii")
     terminal.write("naïve \ud83d")
     assert raw.getvalue() == b"na?ve ?"

@@ -51,7 +51,10 @@ def wait(
     ],
 )
 def test_a_notice_names_wait_limit_and_attempt(notice: WaitNotice, text: str) -> None:
-    """A notice says what is waited for, how much of which limit is over, and which attempt it is from the second on."""
+    """A notice says what is waited for, and how much of which limit is over.
+
+    From the second attempt on it says which attempt it is.
+    """
     assert waiting_for(notice, limits()) == text
 
 
@@ -90,7 +93,10 @@ def test_a_terminal_has_one_line_that_is_rewritten() -> None:
 
 
 def test_the_transient_line_fits_the_terminal() -> None:
-    """The transient line is never longer than the terminal, where it would wrap and could not be taken away."""
+    """The transient line is never longer than the terminal.
+
+    A longer one would wrap and could not be taken away.
+    """
     terminal = FakeTerminal(talking=True, width=30)
     Waiting(terminal, limits)(wait(12))  # type: ignore[arg-type]
     shown = terminal.said[0].replace("\r\x1b[2K", "").replace("\x1b[2m", "").replace("\x1b[0m", "")

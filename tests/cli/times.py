@@ -19,7 +19,10 @@ LONG = 300.0
 AFTER = 10.0 * SCALE
 """How long after its limit the slowest kill may come, on a machine that has too much to do."""
 LONGEST_WAIT = 60.0
-"""The longest wait before a resend that a provider may ask for; one that is interrupted does not come to its end."""
+"""The longest wait before a resend that a provider may ask for.
+
+One that is interrupted does not come to its end.
+"""
 PATIENCE = 40.0 * SCALE
 """In which a command must have ended; far above what any takes."""
 SOON = 10.0 * SCALE
