@@ -57,9 +57,11 @@ def whole(text: str = "Yes.") -> Answer:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """The outcome of one request. ``error`` is raised in place of a response, ``unsent`` before the request is sent.
-    ``pieces`` are returned by the reads; behind them comes the end of the body, or nothing (``silent``) until the
-    attempt is shut, or ``cut`` is raised. Closing the response takes ``slow_close`` seconds.
+    """The outcome of one request.
+
+    ``error`` is raised in place of a response, ``unsent`` before the request is sent. ``pieces`` are returned by the
+    reads; behind them comes the end of the body, or nothing (``silent``) until the attempt is shut, or ``cut`` is
+    raised. Closing the response takes ``slow_close`` seconds.
     """
 
     status: int = 200

@@ -1,7 +1,8 @@
-"""A batch of calls over threads, and the provider that answers them, on time that jumps from event to event.
+"""A batch of calls over threads, and the provider that answers them, on simulated time.
 
-What decides here is the product's own: the planner and the gate of each call, and what the caller's loop does with
-them. Threads, sockets and clocks are not: a thread is a generator that says until when it sleeps.
+The time jumps from event to event. The planner and the gate of each call are the product's own, and so is what the
+caller's loop does with them. Threads, sockets and clocks are simulated: a thread is a generator that says until when it
+sleeps.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ UNSENT = Facts(sent=Sent.NO, terminal=False, tools=ToolExposure(), replayable=Tr
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The outcome of one request: an error after so many seconds, or the first byte and the end of an answer."""
+    """The outcome of one request: an error, or an answer.
+
+    An error comes after so many seconds; an answer has its first byte and its end.
+    """
 
     error: LLMWatchError | None = None
     after: float = 0.02
@@ -73,8 +77,9 @@ class Time:
 
 @dataclass
 class Batch:
-    """``calls`` prompts over so many ``threads`` on one client; ``provider`` is asked with the time, the number of the
-    call and that of its attempt.
+    """``calls`` prompts over so many ``threads`` on one client.
+
+    ``provider`` is asked with the time, the number of the call and that of its attempt.
     """
 
     provider: Callable[[float, int, int], Reply]

@@ -1,4 +1,7 @@
-"""``llmwatch.engine.answering`` and ``passthrough``: responses for entry points of existing code, and their times."""
+"""``llmwatch.engine.answering`` and ``passthrough``: responses for entry points of existing code.
+
+Their times are tested too.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +90,9 @@ def _rest(call: ResponseCall) -> bytes:
 
 
 def test_a_stream_is_handed_out_with_its_first_content(entry_points: EntryPoints) -> None:
-    """Nothing is handed out before the first content; then come the headers and all bytes from the first, those behind
-    the end too.
+    """Nothing is handed out before the first content.
+
+    Then come the headers and all bytes from the first, those behind the end too.
     """
     call, sender = entry_points.call(Answer(pieces=[b": hello\n\n", chunk(), *STREAM, b"data: late\n\n"]))
     call.begin()
@@ -187,7 +191,10 @@ def test_a_stream_that_is_loaded_whole_is_resent_once_after_content(
 def test_the_last_status_of_a_model_call_is_its_response(
     entry_points: EntryPoints, request_kind: RequestKind, whole: bool
 ) -> None:
-    """After the resends that it allows, the status is returned with its body, and the record says what happened."""
+    """After the resends that it allows, the status is returned with its body.
+
+    The record says what happened.
+    """
     call, sender = entry_points.call(
         BUSY, request_kind=request_kind, whole=whole, retry=Retry(backoff=0, max_backoff=0)
     )
@@ -252,7 +259,10 @@ def test_a_post_that_is_no_model_call_is_resent_only_if_unsent(entry_points: Ent
 
 
 def test_a_call_over_unseen_connections_is_not_resent(entry_points: EntryPoints) -> None:
-    """Not even a model call is resent: over connections that the transport cannot see, the facts are unknown."""
+    """Not even a model call is resent over connections that the transport cannot see.
+
+    The facts are unknown there.
+    """
     answer = Answer(silent=True)
     call, sender = entry_points.call(answer, request_kind=RequestKind.STREAM, findable=False, limits=Limits(ttfb=5))
     call.begin()

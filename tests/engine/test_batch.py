@@ -1,4 +1,7 @@
-"""A batch loses nothing by default: two thousand prompts on one client, whatever the provider does for a while."""
+"""A batch loses nothing by default, whatever the provider does for a while.
+
+A batch is two thousand prompts on one client.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,9 @@ def test_every_prompt_is_answered(
     ],
 )
 def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float | None, threads: int) -> None:
-    """Every prompt is answered after five seconds in which each request gets an error that may pass, alone or in turns,
-    with a named wait or without.
+    """Every prompt is answered after five seconds in which each request gets an error that may pass.
+
+    The errors come alone or in turns, with a named wait or without.
     """
     calls = 500
     for seed in SEEDS if threads < 100 else SEEDS[:1]:
@@ -90,8 +94,9 @@ def test_some_seconds_of_errors_cost_no_prompt(statuses: list[int], wait: float 
 
 @pytest.mark.parametrize("threads", [16, 100])
 def test_a_number_of_refusals_costs_no_prompt(threads: int) -> None:
-    """Whenever a provider refuses so many requests, no call spends its last attempt on a refusal while another call has
-    more left.
+    """A provider that refuses so many requests costs no prompt.
+
+    No call spends its last attempt on a refusal while another call has more left.
     """
     for seed in range(4 if threads < 64 else 1):
         refusals = iter([Reply.status(429, 1.0)] * (threads * 3 // 2))
@@ -106,8 +111,9 @@ def test_a_number_of_refusals_costs_no_prompt(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_an_outage_gets_probes_alone_and_no_burst_after_it(threads: int) -> None:
-    """All of 2,000 prompts are answered. During the outage only probes go out, and no second after it has more than
-    twice the usual requests.
+    """All of 2,000 prompts are answered.
+
+    During the outage only probes go out, and no second after it has more than twice the usual requests.
     """
     rate = _healthy_rate(threads)
     for seed in SEEDS if threads < 100 else SEEDS[:1]:

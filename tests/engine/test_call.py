@@ -82,7 +82,10 @@ def test_a_dead_pooled_connection_costs_no_wait_attempt_or_budget(studio: Studio
     ],
 )
 def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answer, kind: type[Exception]) -> None:
-    """The events before the failure are delivered, ``.partial`` holds their text, and there is one request."""
+    """The events before the failure are delivered, and ``.partial`` holds their text.
+
+    There is one request.
+    """
     call, sender = studio.call(answer)
     call.begin()
     batch = call.next_batch()
@@ -95,7 +98,10 @@ def test_a_stream_that_has_delivered_is_not_resent(studio: Studio, answer: Answe
 
 
 def test_collect_resends_once_after_partial_output(studio: Studio) -> None:
-    """``collect`` delivers nothing before the end, so it resends once after partial output, and not a second time."""
+    """``collect`` delivers nothing before the end, so it resends once after partial output.
+
+    ``collect`` does not resend a second time.
+    """
     retry = Retry(max_attempts=9, backoff=0)
     call, sender = studio.call(Answer(pieces=[CHUNK]), entry_point=EntryPoint.COLLECT, retry=retry)
     error = caught_by(call, StreamTruncated)
@@ -115,7 +121,10 @@ def test_an_end_of_file_caused_by_a_kill_stays_a_kill(studio: Studio) -> None:
 
 
 def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``TooManyOrphans`` is an end like any other: recorded, decided, told to the sinks, and no second look hangs."""
+    """``TooManyOrphans`` ends a call like any other error.
+
+    The end is recorded, decided and told to the sinks, and no second look hangs.
+    """
     monkeypatch.setattr(attempts, "MOST_ORPHANS", 0)
     token = CancelToken()
     call, sender = studio.call(whole(), cancel=token)
@@ -129,8 +138,9 @@ def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch
 
 
 def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the system has no thread left, the call ends with an error that says so: recorded, decided, and nothing was
-    sent.
+    """If the system has no thread left, the call ends with an error that says so.
+
+    The end is recorded and decided, and nothing was sent.
     """
     real = threading.Thread.start
 
@@ -152,8 +162,9 @@ def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: p
 
 
 def test_an_error_of_the_users_own_code_is_raised_as_it_is(studio: Studio) -> None:
-    """An exception that is neither llmwatch's nor the network's is raised unchanged after one request, and recorded by
-    class.
+    """An exception that is neither llmwatch's nor the network's is raised unchanged after one request.
+
+    The record names its class.
     """
     call, sender = studio.call(Answer(unsent=ZeroDivisionError("s3cret")), retry=Retry(backoff=0))
     with pytest.raises(ZeroDivisionError):
@@ -289,7 +300,10 @@ def test_a_plain_call_returns_the_last_response(studio: Studio) -> None:
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_status_is_returned_before_and_after_the_verdict(studio: Studio, status: int) -> None:
-    """A caller that takes the response before its worker is through waits for the verdict, and never fails for it."""
+    """A caller that takes the response before its worker is through waits for the verdict.
+
+    The call never fails for it.
+    """
     call, sender = studio.call(Answer(status=status, slow_close=0.05), entry_point=EntryPoint.REQUEST)
     call.begin()
     assert call.answer()[0].response.status_code == status
@@ -300,7 +314,10 @@ def test_a_status_is_returned_before_and_after_the_verdict(studio: Studio, statu
 
 @pytest.mark.parametrize("how", ["kill", "cut"])
 def test_closing_after_a_failure_is_no_cancellation(studio: Studio, how: str) -> None:
-    """The earliest event is the cause: a caller that closes without having come to the error has not cancelled."""
+    """The earliest event is the cause.
+
+    A caller that closes without having come to the error has not cancelled.
+    """
     cut = ConnectionResetError(104, "reset") if how == "cut" else None
     call, sender = studio.call(Answer(pieces=[CHUNK], cut=cut, silent=how == "kill"), limits=Limits(stale=5))
     call.begin()

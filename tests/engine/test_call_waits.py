@@ -12,7 +12,10 @@ from tests.engine.fakes import BUSY, Studio, asks, caught_by, whole
 
 
 def test_waits_double_up_to_their_cap_and_are_exact(studio: Studio) -> None:
-    """The wait is the drawn share of 0.5, 1, 2, ... up to the cap, and the next request leaves at its very end."""
+    """The wait is the drawn share of 0.5, 1, 2, ... up to the cap.
+
+    The next request leaves at the very end of the wait.
+    """
     studio.random = [1.0, 0.5, 0.25, 1.0]
     retry = Retry(max_attempts=5, backoff=0.5, max_backoff=3)
     call, sender = studio.call(BUSY, retry=retry, settings=studio.settings(on_notice=studio.notices.append))
@@ -117,7 +120,10 @@ def test_no_wait_reaches_the_deadline(studio: Studio, deadline: float, attempts_
 
 @pytest.mark.parametrize("how", ["token", "call"])
 def test_a_cancellation_in_a_wait_ends_it(studio: Studio, how: str) -> None:
-    """The planned resend stays in the record, not carried out; the decision that follows it is the one that counts."""
+    """The planned resend stays in the record, not carried out.
+
+    The decision that follows it is the one that counts.
+    """
     token = CancelToken()
     settings = studio.settings(on_notice=studio.notices.append)
     call, sender = studio.call(asks(**{"retry-after": "60"}), whole(), cancel=token, settings=settings)
@@ -147,7 +153,10 @@ def test_the_first_cancellation_is_the_one_in_the_error(studio: Studio) -> None:
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_a_resend_is_not_carried_out_when_its_wait_is_interrupted(studio: Studio, kind: type[BaseException]) -> None:
-    """Ctrl-C before the wait is over is raised as it is, and the record shows a resend that did not take place."""
+    """Ctrl-C before the wait is over is raised as it is.
+
+    The record shows a resend that did not take place.
+    """
 
     def interrupt(notice: Any) -> None:
         raise kind

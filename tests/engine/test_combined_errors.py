@@ -20,8 +20,9 @@ def timeout() -> errors.WatchTimeout:
 
 
 def test_a_combined_error_is_of_every_named_class() -> None:
-    """A combined error is one of llmwatch and of each named library, under llmwatch's name; the class is the same each
-    time.
+    """A combined error is one of llmwatch and of each named library, under llmwatch's name.
+
+    The class is the same each time.
     """
     found = also(timeout(), "requests.exceptions", "ReadTimeout", "ConnectionError")
     for cls in (llmwatch.WatchTimeout, TimeoutError, requests.ReadTimeout, requests.ConnectionError):

@@ -1,4 +1,7 @@
-"""``llmwatch.engine.hosts``: the barriers that hold an attempt back, the order of attempts, and their waking."""
+"""``llmwatch.engine.hosts``: the barriers that hold an attempt back.
+
+The order of attempts and their waking are tested too.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def test_no_attempt_waits_while_the_circuit_is_closed() -> None:
 
 
 def test_the_call_with_most_attempts_left_probes_next() -> None:
-    """A call whose probe failed has one fewer and comes after all others; among equals the first to come goes first."""
+    """A call whose probe failed has one attempt fewer and comes after all others.
+
+    Among equals the first to come goes first.
+    """
     street = Street()
     street.break_down()
     turns = {name: street.turn(name, attempts_left=left) for name, left in (("b", 2), ("a", 3), ("c", 3), ("d", 1))}
@@ -137,8 +143,9 @@ def test_a_beginning_call_adds_tokens_and_an_ending_call_removes_them() -> None:
 
 
 def test_a_named_wait_holds_other_calls_of_the_account() -> None:
-    """Other calls of the account wait until its end and a drawn share of a second; other accounts, and calls without
-    one, pass.
+    """Other calls of the account wait until the end of the named wait and a drawn share of a second.
+
+    Other accounts, and calls without an account, pass.
     """
     street = Street(share=0.25)
     told = street.out(99.0, account="mine")
@@ -153,8 +160,9 @@ def test_a_named_wait_holds_other_calls_of_the_account() -> None:
 
 
 def test_a_call_with_its_own_named_wait_waits_no_longer() -> None:
-    """The call waits neither for its wait twice nor for waits that were named to earlier attempts; a later named wait
-    counts for it too.
+    """The call waits neither for its wait twice nor for waits that were named to earlier attempts.
+
+    A later named wait counts for it too.
     """
     street = Street(share=0.0)
     first, second = street.out(99.0, account="mine"), street.out(99.5, account="mine")
@@ -168,8 +176,9 @@ def test_a_call_with_its_own_named_wait_waits_no_longer() -> None:
 
 
 def test_a_success_ends_a_hold() -> None:
-    """A success of an attempt that went out after the named wait ends the hold; held attempts go out within a second of
-    it.
+    """A success of an attempt that went out after the named wait ends the hold.
+
+    Held attempts go out within a second of it.
     """
     street = Street()
     told = street.out(99.0, account="mine")
@@ -189,7 +198,10 @@ def test_a_success_ends_a_hold() -> None:
 
 
 def taught() -> Street:
-    """The provider accepts four calls a second: it has accepted eight in the two seconds until another may come."""
+    """A street whose provider accepts four calls a second.
+
+    The provider has accepted eight in the two seconds until another may come.
+    """
     street = Street(share=0.0)
     street.gate.hold(street.out(99.0, account="mine"), 1.0, 100.0)
     refuse_ninth(street, 101.0, 101.0)
@@ -208,8 +220,9 @@ def refuse_ninth(street: Street, now: float, later: float) -> None:
 
 
 def order_of(street: Street, now: float, *lefts: int) -> list[int]:
-    """The order in which attempts go out whose calls have so many attempts left, each answered at once, from ``now``
-    on.
+    """The order in which attempts go out whose calls have so many attempts left.
+
+    Each is answered at once, from ``now`` on.
     """
     line = {left: street.turn(account="mine", told_at=now - 1.0, attempts_left=left) for left in lefts}
     for turn in line.values():
@@ -240,7 +253,10 @@ def test_attempts_refused_after_a_hold_go_out_at_the_accepted_rate() -> None:
 
 
 def test_a_rate_never_ends_a_call() -> None:
-    """A call that may not wait goes out in spite of the rate; so does one that an attempt in flight waits for."""
+    """A call that may not wait goes out in spite of the rate.
+
+    A call that an attempt in flight waits for goes out too.
+    """
     street = taught()
     first = street.out(102.0, account="mine")
     first.attempt = "its attempt"
@@ -254,8 +270,10 @@ def test_a_rate_never_ends_a_call() -> None:
 
 
 def test_last_attempts_of_calls_do_not_probe_after_a_refusal() -> None:
-    """After a refusal the call with most attempts left goes first. Calls on their last attempt go after its answer:
-    before all others if the accepted rate is known, else behind all others.
+    """After a refusal the call with most attempts left goes first.
+
+    Calls on their last attempt go after its answer: before all others if the accepted rate is known, else behind all
+    others.
     """
     assert order_of(taught(), 102.0, 2, 1, 3) == [3, 2, 1]
     street = taught()
@@ -264,7 +282,10 @@ def test_last_attempts_of_calls_do_not_probe_after_a_refusal() -> None:
 
 
 def test_few_calls_go_out_after_refusals_in_a_row() -> None:
-    """Four of sixteen calls that were all refused go out at once, and others only after a second without an answer."""
+    """Four of sixteen calls that were all refused go out at once.
+
+    Others go out only after a second without an answer.
+    """
     street = Street()
     for _ in range(16):
         street.gate.enter(object(), 99.0)
@@ -309,8 +330,9 @@ def test_the_last_attempt_of_a_refused_call_waits_for_another_answer() -> None:
 
 
 def test_last_attempts_go_out_one_by_one() -> None:
-    """Last attempts go out behind calls with more attempts left, which may be refused in their place; then each waits
-    for the one before.
+    """Last attempts go out behind calls with more attempts left, which may be refused in their place.
+
+    Then each waits for the one before.
     """
     street = Street()
     refused(street)
@@ -332,7 +354,10 @@ def test_last_attempts_go_out_one_by_one() -> None:
 
 
 def test_the_last_attempt_waits_for_an_answer_while_others_are_lost() -> None:
-    """The last attempt waits for a second, or until another call is answered; a call that is alone does not wait."""
+    """The last attempt waits for a second, or until another call is answered.
+
+    A call that is alone does not wait.
+    """
     street = Street()
     street.gate.settle(street.out(100.0), Outcome.LOST, 101.0)
     assert street.gate.ask(street.turn(attempts_left=1, cautious=True), 101.0) is None
@@ -349,7 +374,10 @@ def test_the_last_attempt_waits_for_an_answer_while_others_are_lost() -> None:
 
 
 def test_a_call_made_by_a_probes_hook_passes_the_breaker() -> None:
-    """A probe's hook may ask the same origin for a token: that call passes the breaker, and does not change it."""
+    """A call to the same origin that a probe's hook makes passes the breaker, and does not change it.
+
+    The hook may ask for a token, for instance.
+    """
     street = Street()
     street.break_down()
     probe = street.out(101.0)
@@ -363,7 +391,10 @@ def test_a_call_made_by_a_probes_hook_passes_the_breaker() -> None:
 
 
 def test_a_call_made_by_a_notice_waits_no_longer_than_its_caller() -> None:
-    """The call waits as any other, and no longer once the attempt in line, which waits for it, is let out."""
+    """The call waits as any other until the attempt in line, which waits for it, is let out.
+
+    Then it waits no longer.
+    """
     street = Street()
     street.break_down()
     waiting = street.turn("waiting", attempts_left=3)
@@ -383,8 +414,9 @@ def test_a_wait_behind_a_probe_has_a_latest_time_alone() -> None:
 
 
 def test_a_sleeping_attempt_is_woken_when_its_time_moves_forward() -> None:
-    """An attempt that came while a probe was out sleeps long; once the probe is lost the next goes sooner, and one
-    sleeper looks again.
+    """An attempt that came while a probe was out sleeps long.
+
+    Once the probe is lost the next goes sooner, and one sleeper looks again.
     """
     street = Street()
     street.break_down()
@@ -428,7 +460,10 @@ def test_looking_ahead_takes_no_place_and_no_token() -> None:
 
 
 def test_many_threads_are_each_let_out_once() -> None:
-    """In any interleaving every turn goes out once, each thread is woken, and the gate is empty afterwards."""
+    """In any interleaving every turn goes out once and each thread is woken.
+
+    The gate is empty afterwards.
+    """
     street = Street(budget=5)
     done = threading.Semaphore(0)
     chance = random.Random(1)
@@ -458,7 +493,10 @@ def test_many_threads_are_each_let_out_once() -> None:
 
 
 def test_a_worker_never_waits_for_the_lock_of_the_gate() -> None:
-    """The lock's owner may be in a signal handler that waits for this worker; the answer is counted later."""
+    """A worker that finds the gate's lock taken leaves its answer to be counted later.
+
+    The lock's owner may be in a signal handler that waits for this worker.
+    """
     street = Street()
     street.break_down()
     probe = street.out(101.0)
@@ -527,7 +565,10 @@ class InOneStep:
 
 
 def test_an_exception_of_a_signal_handler_never_keeps_the_lock() -> None:
-    """A successful call takes the lock in one step, so what a handler raises never leaves the origin locked."""
+    """What a signal handler raises never leaves the origin locked.
+
+    A successful call takes the lock in one step.
+    """
     street = Street()
     turn = street.out()
     planner = _planner(street.gate)
@@ -539,7 +580,10 @@ def test_an_exception_of_a_signal_handler_never_keeps_the_lock() -> None:
 
 
 def test_a_call_held_to_its_deadline_sends_nothing() -> None:
-    """A rate that holds a call back to the end of its deadline ends it there; a call that has time left goes out."""
+    """A rate that holds a call back to the end of its deadline ends it there.
+
+    A call that has time left goes out.
+    """
     planner = _planner(Street().gate)
     planner.ends_at = 100.0
     delay = Delay(Barrier.PACE, 180.0, at_latest=True, optional=True, rate=0.1)

@@ -1,4 +1,7 @@
-"""``llmwatch.engine.planner``: the attempts that a call has used up, and the outcome of each decision."""
+"""``llmwatch.engine.planner``: the attempts that a call has used up.
+
+The outcome of each decision is tested too.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ def test_the_attempts_left_exclude_the_free_resend(made: int, free: int, left: i
 def test_each_decision_has_its_outcome(
     decision: Decision, carried_out: bool, could_work: bool, safe: bool, recovered: bool, outcome: str
 ) -> None:
-    """Recovered or failed where it was sent; blocked where it could have worked and was not safe; else stopped."""
+    """A decision that was carried out has recovered or failed.
+
+    A decision that was not carried out is blocked where it could have worked and was not safe; else it is stopped.
+    """
     history = History(attempts=[attempt(1)])
     history.decided(plan(decision, could_work=could_work, safe=safe), None, most=3, carried_out=carried_out)
     (settled,) = history.settled(recovered=recovered)

@@ -1,4 +1,7 @@
-"""``llmwatch.engine.hosts``: budgets, breakers and holds are a client's, by origin, and delay what calls send."""
+"""``llmwatch.engine.hosts``: budgets, breakers and holds delay what calls send.
+
+Budgets, breakers and holds belong to a client, by origin.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def test_time_between_calls_is_by_origin() -> None:
 
 
 def test_the_state_of_unused_origins_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that talks to ever new hosts keeps the state of the latest, and of those that it returns to."""
+    """A process that talks to ever new hosts keeps the state of the latest.
+
+    The process also keeps the state of those that it returns to.
+    """
     monkeypatch.setattr(module, "MOST_HOSTS", 8)
     hosts, retry = Hosts(), EffectiveRetry()
     kept = hosts.get("https://kept.test", retry, random)
@@ -66,7 +72,10 @@ def _failing(studio: Studio, settings: Any, retry: Retry) -> tuple[ProviderError
 
 
 def test_a_clients_resends_are_bounded_by_its_budget(studio: Studio) -> None:
-    """Two tokens and three for the call: after five resends it has to wait for the sixth, and says what ended it."""
+    """After five resends a call has to wait for the sixth, and says what ended it.
+
+    The client has two tokens, and the call three.
+    """
     settings, retry = studio.settings(), Retry(backoff=0, max_attempts=9, budget=2, breaker=0, max_wait=0)
     error, requests = _failing(studio, settings, retry)
     assert requests == 6
@@ -82,7 +91,10 @@ def test_a_clients_resends_are_bounded_by_its_budget(studio: Studio) -> None:
 
 
 def test_an_empty_budget_delays_a_resend(studio: Studio) -> None:
-    """The wait is a second for each token: the resend goes out at that instant, and a notice reports the wait."""
+    """The wait for an empty budget is a second for each token.
+
+    The resend goes out at that instant, and a notice reports the wait.
+    """
     settings = studio.settings(on_notice=studio.notices.append)
     retry = Retry(backoff=0, max_attempts=7, budget=2, breaker=0)
     call, sender = studio.call(BUSY, retry=retry, settings=settings)
@@ -147,7 +159,10 @@ def _expect(studio: Studio, call: Any, kind: type[BaseException]) -> Any:
 
 
 def test_an_open_circuit_delays_a_call(studio: Studio) -> None:
-    """After five attempts in a row that were lost to silence the sixth call waits a second, and uses up no attempt."""
+    """After five attempts in a row that were lost to silence the sixth call waits a second.
+
+    The wait uses up no attempt.
+    """
     settings = studio.settings(on_notice=studio.notices.append)
     _lose(studio, settings)
     call, sender = studio.call(BUSY, whole(), retry=Retry(max_attempts=2, backoff=0), settings=settings)
@@ -181,8 +196,9 @@ def test_an_open_circuit_delays_a_call(studio: Studio) -> None:
 def test_a_call_that_may_not_wait_that_long_sends_nothing(
     studio: Studio, retry: Retry, limits: Limits, setting: str
 ) -> None:
-    """The call ends at once, with the wait attached and with the setting that bounds it, which the advice says to
-    raise.
+    """The call ends at once, with the wait attached and with the setting that bounds it.
+
+    The advice says to raise that setting.
     """
     settings = studio.settings()
     _lose(studio, settings)
@@ -262,7 +278,10 @@ def test_a_first_attempt_whose_hook_changes_no_address_waits(studio: Studio) -> 
 
 
 def test_waits_add_up_to_max_wait(studio: Studio) -> None:
-    """A call whose probes fail waits 1 and 2 seconds; the third wait would be more than it may, and is not begun."""
+    """A call whose probes fail waits 1 and 2 seconds.
+
+    The third wait would be more than the call may wait, and is not begun.
+    """
     settings = studio.settings(on_notice=studio.notices.append)
     _lose(studio, settings)
     retry = Retry(max_attempts=5, backoff=0, max_wait=6.5)
@@ -297,8 +316,9 @@ def test_a_wait_at_the_gate_can_be_cancelled(studio: Studio, how: str) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_a_named_wait_holds_calls_with_the_same_model_and_key(studio: Studio, status: int) -> None:
-    """The calls wait until the end of the named wait and their share of a second, for any status that names it; other
-    calls are sent at once.
+    """The calls wait until the end of the named wait and their share of a second.
+
+    Any status that names a wait holds them. Other calls are sent at once.
     """
     studio.random = [0.25]
     settings = studio.settings(on_notice=studio.notices.append)

@@ -53,7 +53,10 @@ def test_a_loading_server_is_given_up_after_ttfb(studio: Studio) -> None:
 
 
 def test_a_failure_after_the_loading_has_all_attempts(studio: Studio) -> None:
-    """A call that fails once the model is there has all its attempts, and its back-off from the beginning."""
+    """A call that fails once the model is there has all its attempts.
+
+    Its back-off starts from the beginning.
+    """
     call, sender = asked(studio, *[LOADING] * 4, Answer(status=500))
     calling = in_thread(caught_by, call, ProviderError)
     for number, wait in enumerate((1, 2, 4, 8, 1, 2), 1):

@@ -1,4 +1,7 @@
-"""``llmwatch.engine.notices``: a waiting caller gets a notice per interval, which progress takes back."""
+"""``llmwatch.engine.notices``: a waiting caller gets a notice per interval.
+
+Progress takes the notice back.
+"""
 
 from __future__ import annotations
 
@@ -94,8 +97,9 @@ def test_progress_takes_a_notice_back_once(clock: ManualClock) -> None:
 
 
 def test_a_callback_that_raises_is_logged(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception of a callback is logged at most once a minute, with its number of occurrences, and does not reach
-    the call.
+    """An exception of a callback is logged at most once a minute, with its number of occurrences.
+
+    The exception does not reach the call.
     """
 
     def breaks(notice: Any) -> None:

@@ -77,7 +77,10 @@ def _whole(observer: Attempt[Event], studio: Studio) -> None:
 
 
 def test_the_record_of_a_good_attempt_is_complete(studio: Studio) -> None:
-    """Times since the attempt began, bytes, events by kind and the longest gap; no error, no cause, no limit."""
+    """The record has the times since the attempt began, bytes, events by kind and the longest gap.
+
+    The record has no error, no cause and no limit.
+    """
     ended = seen(studio, _whole)
     record = ended.record
     assert ended.error is None
@@ -231,7 +234,10 @@ def test_a_foreign_exceptions_text_is_not_recorded(studio: Studio) -> None:
 
 
 def test_a_refusal_that_was_read_whole_is_recorded_as_failure(studio: Studio) -> None:
-    """A plain call whose response is a refusal is recorded as that failure, although its body was read to the end."""
+    """A plain call whose response is a refusal is recorded as that failure.
+
+    Its body was read to the end all the same.
+    """
     refusal = StreamCut("refused")
     ended = seen(studio, _whole, error=refusal)
     assert ended.error is refusal

@@ -14,7 +14,10 @@ QUICK = {"first_byte": 0.02, "whole": 0.03}
 SLOW = {"first_byte": 4.0, "whole": 10.0}
 
 Accepts = Callable[[float], "float | None"]
-"""With a time of the clock, in order: ``None`` where a request is accepted, else the wait that is named."""
+"""The answer of a key to a request at a time of the clock; times come in order.
+
+The answer is ``None`` where the request is accepted, else the wait that is named.
+"""
 
 
 def bucket(rate: float, size: float, wait: float | None = None) -> Accepts:
@@ -33,7 +36,10 @@ def bucket(rate: float, size: float, wait: float | None = None) -> Accepts:
 
 
 def window(most: int, seconds: float, wait: float | None = None) -> Accepts:
-    """A number of requests in each window of the clock; the named wait ends with the window, or is ``wait``."""
+    """A key that accepts a number of requests in each window of the clock.
+
+    The named wait ends with the window, or is ``wait``.
+    """
     current, accepted = -1, 0
 
     def accepts(now: float) -> float | None:
@@ -94,8 +100,9 @@ def run(accepts: Accepts, threads: int, calls: int, seed: int, status: int = 429
 def test_a_limited_key_costs_no_prompt(
     limit: Callable[[], Accepts], rate: float, threads: int, calls: int, answer: dict[str, float]
 ) -> None:
-    """Every prompt is answered, at 70 % of what the key allows or more. Of ten prompts at most one is sent again,
-    besides one for every second thread at the start.
+    """Every prompt is answered, at 70 % of what the key allows or more.
+
+    Of ten prompts at most one is sent again, besides one for every second thread at the start.
     """
     for seed in (1, 2) if threads < 64 else (1,):
         batch = run(limit(), threads, calls, seed, **answer)

@@ -21,7 +21,10 @@ def build(url: Any = URL, method: Any = "POST", **kwargs: Any) -> CallRequest:
 
 
 def test_json_is_written_once_for_all_attempts() -> None:
-    """A JSON body becomes bytes whose size is known, is readable and can be sent again; its type is that of JSON."""
+    """A JSON body becomes bytes whose size is known.
+
+    The body is readable and can be sent again; its type is that of JSON.
+    """
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "caf\u00e9"}]}
     request = build(json=body)
     assert request.body == body
@@ -69,7 +72,10 @@ def test_an_unserialisable_document_raises_invalid_json_error(document: Any) -> 
     ],
 )
 def test_a_body_is_readable_where_it_is_a_json_object(data: Any, body: Any, readable: bool, size: int) -> None:
-    """Bytes and text that hold a JSON object are looked into; of anything else only the size is known, if at all."""
+    """Bytes and text that hold a JSON object are looked into.
+
+    Of anything else only the size is known, if at all.
+    """
     request = build(data=data)
     assert (request.body, request.readable, request.size, request.replayable) == (body, readable, size, True)
 

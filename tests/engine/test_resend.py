@@ -1,4 +1,7 @@
-"""``llmwatch.engine.resend``: the hook before a resend changes where and what is sent, and can break nothing."""
+"""``llmwatch.engine.resend``: the hook before a resend changes where and what is sent.
+
+The hook can break nothing.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +49,19 @@ def test_the_body_can_change() -> None:
 
 
 def test_headers_are_merged() -> None:
-    """New ones are added, old ones replaced, and ``None``, which requests does not send, stays: it removes one."""
+    """New headers are added and old ones replaced.
+
+    ``None``, which requests does not send, stays: it removes a header.
+    """
     request = _changed({"headers": {"B": "2", "C": None, "D": "4"}}, headers={"A": "1", "B": "1", "C": "1"})
     assert request.kwargs["headers"] == {"A": "1", "B": "2", "C": None, "D": "4"}
 
 
 def test_the_names_of_headers_have_no_case() -> None:
-    """A header in other letters is the same header, whether it is replaced or removed; bytes are letters too."""
+    """A header in other letters is the same header, whether it is replaced or removed.
+
+    Names in bytes are names too.
+    """
     old = {"Authorization": "Bearer one", "X-Key": "1", b"X-Raw": "1"}
     request = _changed({"headers": {"authorization": None, "x-KEY": "2", "x-raw": None}}, headers=old)
     assert request.kwargs["headers"] == {"authorization": None, "x-KEY": "2", "x-raw": None}
@@ -63,7 +72,10 @@ def test_the_names_of_headers_have_no_case() -> None:
     [({"url": OTHER}, False), ({"params": {"a": "1"}}, False), ({"headers": {"A": "1"}}, True), ({"json": {}}, True)],
 )
 def test_a_followed_redirect_is_kept_until_the_hook_changes_the_url(changes: Any, kept: bool) -> None:
-    """A new URL drops the address that the old one was redirected to; the number of redirects left does not change."""
+    """A new URL drops the address that the old one was redirected to.
+
+    The number of redirects left does not change.
+    """
     request = CallRequest.build("POST", URL, {"json": {}})
     request.trail.hops, request.trail.url = 3, OTHER
     changed = changed_request(request, lambda resend: changes, 2, StreamCut("cut"))
@@ -94,7 +106,10 @@ def test_an_invalid_return_of_the_hook_is_logged_and_ignored(changes: Any, caplo
 
 
 def test_a_call_goes_where_its_hook_says(studio: Studio) -> None:
-    """Fail-over in a call: the second request goes elsewhere with new credentials, and the answer comes from there."""
+    """The second request of a call that fails over goes elsewhere with new credentials.
+
+    The answer comes from there.
+    """
 
     def hook(resend: Resend) -> Mapping[str, Any]:
         assert isinstance(resend.error, ProviderError)
@@ -113,7 +128,10 @@ def test_a_call_goes_where_its_hook_says(studio: Studio) -> None:
 
 
 def test_the_tools_of_a_changed_body_count(studio: Studio) -> None:
-    """The tool exposure is that of the body that is sent, so a hook that adds unknown tools ends the resends."""
+    """The tool exposure is that of the body that is sent.
+
+    A hook that adds unknown tools therefore ends the resends.
+    """
     retry = Retry(backoff=0, on_retry=lambda resend: {"json": {"stream": True, "tools": [{"type": "teleport"}]}})
     call, sender = studio.call(BUSY, BUSY, whole(), retry=retry)
     with pytest.raises(ProviderError) as caught:

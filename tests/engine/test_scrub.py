@@ -46,8 +46,9 @@ def said(error: LLMWatchError) -> str:
 def test_foreign_text_is_masked_and_own_text_stays(
     kind: type[LLMWatchError], ours: str, more: dict[str, Any], after: str
 ) -> None:
-    """Secrets, tools and the prompt are masked in the text of servers and libraries; llmwatch's own text stays, even
-    with a tool's name in it.
+    """Secrets, tools and the prompt are masked in the text of servers and libraries.
+
+    llmwatch's own text stays, even with a tool's name in it.
     """
     error = kind(f"{ours}no {SECRET}, {TOOLS[0]}, {PROMPT}{after}", **more)
     assert said(error) == f"{ours}no ***, ***, [... {len(PROMPT)} characters of the prompt omitted]{after}"

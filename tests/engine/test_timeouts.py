@@ -32,8 +32,9 @@ def test_a_timeout_of_none_changes_no_limit() -> None:
     ],
 )
 def test_a_timeout_stands_for_connect_and_silence(timeout: Any, seconds: dict[str, float | None]) -> None:
-    """The first number is ``connect``, the second ``ttfb`` and ``stale``; ``None`` says nothing, 0 turns off. Default
-    limits are replaced, upwards and downwards.
+    """The first number is ``connect``, the second ``ttfb`` and ``stale``.
+
+    ``None`` says nothing, and 0 turns off. Default limits are replaced, upwards and downwards.
     """
     found = of_requests(timeout)
     assert found == Timeouts(seconds=seconds, stand=True)
@@ -104,7 +105,10 @@ def test_a_limit_names_the_timeout_as_its_source() -> None:
     "timeout", ["7", True, (1,), (1, 2, 3), [1, 2], pytest.param(object(), id="object"), (1, "2"), (True, 2)], ids=repr
 )
 def test_a_timeout_of_a_wrong_kind_is_refused_by_its_name(timeout: Any) -> None:
-    """A time-out that requests refuses, or takes for a number by accident, is a ``ConfigError`` about ``timeout``."""
+    """A time-out of a wrong kind is a ``ConfigError`` about ``timeout``.
+
+    requests refuses it, or takes it for a number by accident.
+    """
     with pytest.raises(ConfigError, match="timeout") as caught:
         of_requests(timeout)
     assert caught.value.field == "timeout"

@@ -22,7 +22,10 @@ def found(
 
 
 def test_the_worst_case_of_the_defaults_is_three_doubling_attempts() -> None:
-    """Three attempts, each with twice the limit of the one before, and the longest back-offs between them."""
+    """Three attempts, each with twice the limit of the one before.
+
+    The longest back-offs lie between them.
+    """
     assert found() == WorstCase(seconds=841.5, number=3, attempts=(120, 240, 480), waits=(0.5, 1), deadline=False)
     assert found(profile="reasoning").seconds == 300 + 600 + 1200 + 1.5
     assert found(profile="local").seconds == 900 + 1800 + 3600 + 1.5
@@ -53,7 +56,10 @@ SECONDS: list[tuple[dict[str, Any], dict[str, Any], float | None]] = [
 def test_explicit_limits_decide_the_worst_case(
     limits: dict[str, Any], retry: dict[str, Any], seconds: float | None
 ) -> None:
-    """A limit that is set is used as given, whichever limit ends the silence, and the deadline bounds the sum."""
+    """A limit that is set is used as given, whichever limit ends the silence.
+
+    The deadline bounds the sum.
+    """
     assert found(Limits(**limits), Retry(**retry)).seconds == (None if seconds is None else pytest.approx(seconds))
 
 
